@@ -1,0 +1,28 @@
+"""The demo's entry, on a laptop and as a Space: ``python app.py``. Host and port: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT."""
+
+import sys
+
+from seg_demo.errors import SettingsError
+
+# Before the page, because on ZeroGPU it imports `spaces`, which must come before anything that touches CUDA.
+from seg_demo.models import zerogpu
+from seg_demo.ui.demo import build_demo, launch_arguments, load_ahead
+
+
+def main() -> None:
+    """Build the page, serve it, and load models behind it; on ZeroGPU before it, whose workers have only what is there."""
+    try:
+        demo = build_demo()
+        arguments = launch_arguments()
+    except SettingsError as error:
+        sys.exit(str(error))
+    if zerogpu.ACTIVE:
+        load_ahead().join()
+    demo.launch(**arguments, prevent_thread_lock=True)
+    if not zerogpu.ACTIVE:
+        load_ahead()
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

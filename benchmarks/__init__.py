@@ -1,0 +1,1 @@
+"""Side-by-side measurements: the project and a peer, interleaved in one process, medians and ratios."""

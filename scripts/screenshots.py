@@ -1,0 +1,122 @@
+"""The pictures of the README, taken of the running demo: ``python scripts/screenshots.py`` (``make screenshots``).
+
+Starts the demo on a free port, walks through its tabs in headless Chromium, and writes docs/screenshots/*.png, each below
+200 kB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.served import served  # noqa: E402
+
+DESKTOP = {"viewport": {"width": 1200, "height": 800}}
+PHONE = {"viewport": {"width": 380, "height": 800}, "has_touch": True, "is_mobile": True}
+DARK = {"color_scheme": "dark"}
+CHINESE = {"locale": "zh-CN"}
+MAX_BYTES = 200_000
+PATIENCE_MS = 180_000
+
+
+def main() -> None:
+    """Take every picture, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="only these pictures, such as instance-desktop")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/screenshots", help="folder to write to")
+    parser.add_argument("--url", help="of a demo that runs already")
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        if chosen.url:
+            take(browser, chosen.url, chosen.out, chosen.names)
+        else:
+            with served() as url:
+                take(browser, url, chosen.out, chosen.names)
+        browser.close()
+
+
+def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
+    """Write the pictures into a folder."""
+    pictures = {
+        "start-desktop": (DESKTOP, start),
+        "semantic-desktop": (DESKTOP, lambda page: result(page, "semantic", "cells", 1, (0.52, 0.47))),
+        "instance-desktop": (DESKTOP, lambda page: result(page, "instance", "cells", 0, (0.36, 0.47))),
+        "instance-dark": (DESKTOP | DARK, lambda page: result(page, "instance", "cells", 1, (0.5, 0.5))),
+        "regions-desktop": (DESKTOP, lambda page: result(page, "regions", "examples", 1, (0.45, 0.5))),
+        "models-desktop": (DESKTOP, models),
+        "error-desktop": (DESKTOP, error),
+        "start-phone": (PHONE, start),
+        "instance-phone": (PHONE, lambda page: result(page, "instance", "cells", 0, None)),
+        "instance-phone-zh": (PHONE | DARK | CHINESE, lambda page: result(page, "instance", "cells", 0, None)),
+    }
+    for name, (context, walk) in pictures.items():
+        if names and name not in names:
+            continue
+        with browser.new_context(**context) as opened:
+            page = opened.new_page()
+            page.goto(url)
+            page.locator("#semantic-viewer .sv").wait_for(timeout=PATIENCE_MS)
+            page.wait_for_load_state("load")
+            walk(page)
+            page.wait_for_timeout(500)
+            write(page.screenshot(full_page="phone" in name or "models" in name), out / f"{name}.png")
+
+
+def write(shot: bytes, path: Path) -> None:
+    """A screenshot as a PNG: in full colour if that is small enough, else with a palette of the colours that are in it."""
+    picture = Image.open(io.BytesIO(shot)).convert("RGB")
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    for colors in (256, 128, 64):
+        if file.tell() <= MAX_BYTES:
+            break
+        file = io.BytesIO()
+        few = picture.quantize(colors, Image.Quantize.MEDIANCUT, kmeans=3, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
+    path.write_bytes(file.getvalue())
+    print(f"{path} {picture.width} x {picture.height}, {file.tell():,} bytes")
+
+
+def start(page: Page) -> None:
+    """The page as it opens."""
+
+
+def result(page: Page, tab: str, group: str, number: int, point: tuple[float, float] | None) -> None:
+    """A result of one of the examples, with the pointer at a share of the stage's width and height."""
+    page.get_by_role("tab").nth(["semantic", "instance", "regions"].index(tab)).click()
+    page.locator(f"#{tab}-{group} .gallery-item").nth(number).click()
+    page.locator(f"#{tab}-viewer .sv[data-state=shown]").wait_for(timeout=PATIENCE_MS)
+    page.wait_for_timeout(700)
+    if point:
+        box = page.locator(f"#{tab}-viewer .sv-stage").bounding_box()
+        page.mouse.move(box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"])
+
+
+def models(page: Page) -> None:
+    """What each model is."""
+    page.get_by_role("tab").nth(3).click()
+
+
+def error(page: Page) -> None:
+    """A file that is no image."""
+    file = {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
+    page.locator("#semantic-image input[type=file]").set_input_files(file)
+    page.locator(".toast-body").first.wait_for(timeout=PATIENCE_MS)
+
+
+if __name__ == "__main__":
+    main()

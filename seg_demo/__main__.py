@@ -1,0 +1,228 @@
+"""``python -m seg_demo segment PATH... --model M --out DIR`` and ``python -m seg_demo models``.
+
+Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seg_demo.errors import BadRequestError, SegDemoError
+
+# What a folder is searched for; a file that is named is tried whatever it is called.
+SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+RUN = "run.json"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to segment.
+
+    Attributes:
+        source: the file.
+        target: folder that its outputs go into, below the output folder.
+    """
+
+    source: Path
+    target: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except SegDemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m seg_demo", description="Segment images from the command line.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    segment = commands.add_parser(
+        "segment",
+        help="segment files and folders",
+        description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
+        "JSON, GeoJSON and CSV. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
+    )
+    segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
+    segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[@revision], or checkpoint folder")
+    segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
+    segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
+    segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
+    segment.add_argument("--overwrite", action="store_true", help="segment images again whose results are there already")
+    segment.set_defaults(run=_segment)
+    models = commands.add_parser("models", help="list the models on the menu")
+    models.add_argument("--json", action="store_true", help="as JSON, with class names")
+    models.set_defaults(run=_models)
+    return parser
+
+
+def _models(options: argparse.Namespace) -> int:
+    """List the menu."""
+    from seg_demo.models import catalog
+
+    rows = catalog.describe()
+    if options.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return 0
+    width = max(len(row["id"]) for row in rows)
+    for row in rows:
+        state = "available" if row["available"] else "cannot be reached now"
+        print(f"{row['id']:<{width}}  {row['task']:<8}  {row['title']}; {row['licence'] or 'licence not stated'}; {state}")
+    return 0
+
+
+def _segment(options: argparse.Namespace) -> int:
+    """Segment every image; a bad one is reported and the rest goes on."""
+    jobs = find_jobs(options.paths, options.out)
+    run = {"model": options.model, "threshold": options.threshold}
+    if not options.overwrite:
+        _refuse_to_mix(options.out, run)
+    waiting = [job for job in jobs if options.overwrite or not _done(options.out / job.target)]
+    if len(waiting) < len(jobs):
+        skipped = len(jobs) - len(waiting)
+        print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
+    if not waiting:
+        return 0
+    # torch takes seconds to import: only now is it certain that there is something to do.
+    from seg_demo.models.model import check_threshold
+    from seg_demo.models.predictor import load_model
+
+    threshold = check_threshold(options.threshold)
+    model = load_model(options.model, device=options.device)
+    _prepare(options.out, run)
+    failed = []
+    with _bar(len(waiting)) as bar:
+        for job in waiting:
+            problem = _segment_one(model, job, options.out, threshold)
+            if problem is not None:
+                failed.append(f"{job.source}: {problem}")
+                bar.write(f"failed: {failed[-1]}", file=sys.stderr)
+            bar.update()
+    print(f"{len(waiting) - len(failed)} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
+    return 1 if failed else 0
+
+
+def _segment_one(model: object, job: Job, out: Path, threshold: float) -> str | None:
+    """Segment one image and write its files; what went wrong, or None."""
+    from seg_demo.inputs.images import decode
+    from seg_demo.outputs.export import bundle
+
+    try:
+        image = decode(job.source)
+        result = model.predict(image, threshold)
+        files = bundle(image, result, "", file_name=job.source.name)
+        folder = out / job.target
+        folder.mkdir(parents=True, exist_ok=True)
+        # The result is written last: its presence says that the image is done.
+        for name in sorted(files, key=lambda name: name == RESULT):
+            _replace(folder / name, files[name])
+    except (SegDemoError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file at once: an interrupted run leaves no half file that looks whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def _done(folder: Path) -> bool:
+    return (folder / RESULT).is_file()
+
+
+def _bar(total: int) -> object:
+    """A progress bar, drawn only where somebody looks."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="image", disable=None)
+
+
+def _refuse_to_mix(out: Path, run: dict[str, object]) -> None:
+    """BadRequestError if the output folder holds results of another model or threshold, which would be taken for these."""
+    try:
+        before = json.loads((out / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if before != run:
+        raise BadRequestError(f"{out} holds results of another run ({before}). Choose another --out, or add --overwrite.")
+
+
+def _prepare(out: Path, run: dict[str, object]) -> None:
+    """Make the output folder and note in it what the results are of; an unwritable one is known before the work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / RUN, json.dumps(run).encode())
+    except OSError as error:
+        raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
+
+
+def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
+    """The images that paths stand for, each with a folder of its own.
+
+    A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
+    get the same folder, all of them are told apart by their suffix, and then by a number.
+
+    Args:
+        paths: files, taken whatever they are called, and folders, searched for image files.
+        out: the output folder; what lies in it is no input.
+
+    Raises:
+        BadRequestError: a path that does not exist, or no image at all; the message lists them.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise BadRequestError(f"{', '.join(missing)} cannot be found. Name image files, or folders that hold them.")
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()):
+                if not file.resolve().is_relative_to(out.resolve()):
+                    found.setdefault(file.resolve(), file.relative_to(path))
+        else:
+            found.setdefault(path.resolve(), Path(path.name))
+    if not found:
+        where = ", ".join(map(str, paths))
+        raise BadRequestError(f"No images are in {where}. Files are known by {', '.join(sorted(SUFFIXES))}.")
+    return [Job(source, target) for source, target in zip(found, _apart(list(found.values())), strict=True)]
+
+
+def _apart(relative: list[Path]) -> list[Path]:
+    """A folder per image, no two the same (also where the file system ignores case)."""
+    stems = [path.with_suffix("") for path in relative]
+    counts: dict[str, int] = {}
+    for stem in stems:
+        counts[str(stem).lower()] = counts.get(str(stem).lower(), 0) + 1
+    taken: set[str] = set()
+    targets = []
+    for path, stem in zip(relative, stems, strict=True):
+        target = stem if counts[str(stem).lower()] == 1 else path.with_name(path.name.replace(".", "_"))
+        base, number = target, 1
+        while str(target).lower() in taken:
+            number += 1
+            target = base.with_name(f"{base.name}-{number}")
+        taken.add(str(target).lower())
+        targets.append(target)
+    return targets
+
+
+if __name__ == "__main__":
+    sys.exit(main())

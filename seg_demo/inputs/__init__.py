@@ -1,0 +1,1 @@
+"""What a stranger sends, turned into clean data."""

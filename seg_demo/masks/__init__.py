@@ -1,0 +1,1 @@
+"""From what networks return to masks at the size of the upload."""

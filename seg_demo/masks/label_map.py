@@ -1,0 +1,128 @@
+"""Label maps at the size of the upload, identical to a dense resize and argmax but without its C x H x W floats."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.masks.corners import labels_by_corners
+from seg_demo.masks.interpolation import SMALL_OUTPUT, find_rule, is_channels_last
+from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
+
+# Up to this many floats (32 MiB) the dense way is the fastest.
+DENSE_ELEMENTS = 8_000_000
+# A multiple of every processor's vector: the kernel for channels-last and for small outputs rounds the classes that fill
+# a vector otherwise than the remainder, so a class must keep its place.
+CHUNK = 16
+
+
+def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
+    """Label of every pixel: ``F.interpolate(logits[None], (height, width), mode="bilinear").argmax(1)``, to the last bit.
+
+    One class is a binary decision: a resized logit above 0 is label 1.
+
+    Args:
+        logits: floating (C, h, w), any device and memory layout; NaN wins, as in torch.
+        height: of the label map, in pixels.
+        width: of the label map, in pixels.
+
+    Returns:
+        (height, width), uint8 for up to 255 classes, else uint16.
+    """
+    logits = logits.detach().float()
+    classes, *source = logits.shape
+    if classes == 1:
+        resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+        return (resized > 0).cpu().numpy().astype(np.uint8)
+    labels = None
+    small = classes * height * width <= DENSE_ELEMENTS or height + width <= SMALL_OUTPUT
+    if not small and logits.device.type == "cpu" and bool(torch.isfinite(logits).all()):
+        rule = find_rule((source[0], source[1]), (height, width), classes, is_channels_last(logits))
+        labels = None if rule is None else labels_by_corners(logits, rule)
+    if labels is None:
+        labels = _labels_by_classes(logits, height, width)
+    return labels.cpu().numpy().astype(np.uint8 if classes <= 255 else np.uint16, copy=False)
+
+
+def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
+    """The same by resizing a few classes at a time and keeping the best so far.
+
+    Args:
+        logits: float32 (C, h, w).
+        height: of the label map, in pixels.
+        width: of the label map, in pixels.
+
+    Returns:
+        int64 or int32 (height, width).
+    """
+    classes, last = logits.shape[0], is_channels_last(logits)
+    step = max(1, DENSE_ELEMENTS // (height * width))
+    if last or height + width <= SMALL_OUTPUT:
+        step = max(CHUNK, step // CHUNK * CHUNK)
+    best = label = None
+    start = 0
+    while start < classes:
+        # The kernel for channels-last takes four channels or more.
+        stop = classes if classes - start - step < 4 else start + step
+        part = logits[None, start:stop]
+        part = part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+        resized = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
+        value, place = resized.max(0)
+        if best is None:
+            best, label = value, place.to(torch.int32)
+        else:
+            better = (value > best) | (value.isnan() & ~best.isnan())
+            best = torch.where(better, value, best)
+            label = torch.where(better, place.to(torch.int32) + start, label)
+        start = stop
+    return label
+
+
+def mean_scores(logits: Tensor, label_map: np.ndarray) -> dict[int, float]:
+    """Mean confidence of each class in a label map, measured on the grid of the logits.
+
+    Args:
+        logits: floating (C, h, w); C of 1 is the logit of label 1.
+        label_map: uint8 or uint16 (H, W).
+
+    Returns:
+        Softmax probability in [0, 1] per label id present: the mean over the grid points where the class is the largest, or,
+        where it is so only between grid points, its largest value.
+    """
+    logits = logits.detach().float()
+    if logits.shape[0] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits])
+    probabilities = logits.softmax(0).flatten(1)
+    best, label = probabilities.max(0)
+    count = torch.bincount(label, minlength=len(probabilities))
+    total = torch.bincount(label, best.double(), minlength=len(probabilities))
+    means = torch.where(count > 0, total / count.clamp(min=1), probabilities.max(1).values.double()).clamp(0, 1).tolist()
+    return {int(present): means[present] for present in np.unique(label_map)}
+
+
+def semantic_from_logits(
+    logits: Tensor, labels: LabelSet, height: int, width: int, padded: tuple[int, int] | None = None
+) -> Segmentation:
+    """The semantic result of one image.
+
+    Args:
+        logits: floating (C, h, w); C is the number of labels, or 1 for two labels.
+        labels: the classes.
+        height: of the upload, in pixels.
+        width: of the upload, in pixels.
+        padded: (height, width) of what the logits show, if that is the upload and padding at its bottom and right.
+
+    Raises:
+        BadCheckpointError: NaN or infinite logits.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise BadCheckpointError("The network returned NaN or infinity for this image; its weights are damaged or diverged.")
+    padded = padded or (height, width)
+    label_map = np.ascontiguousarray(argmax_resized(logits, *padded)[:height, :width])
+    shown = logits[:, : ceil(logits.shape[1] * height / padded[0]), : ceil(logits.shape[2] * width / padded[1])]
+    return semantic_segmentation(label_map, labels, mean_scores(shown, label_map))

@@ -1,0 +1,212 @@
+"""ModelSpec → verified local checkpoint folder; the only door to the Hub (``hub_*.py`` are the rooms behind it).
+
+What was found once is remembered: a second request for a model makes no network call. A branch is looked up again after
+``REFRESH_SECONDS``; a commit never. Where the Hub cannot be reached, the local cache serves, and for ``DOWN_SECONDS`` nobody
+waits for the Hub again.
+
+Whose token: with ``token=False`` nobody's. The local cache is shared with the owner, so a cached private model must not leak
+through it: such a caller is served from the cache only what an anonymous look-up has been answered for before, which a file
+``.anonymous/<commit>`` beside the cached snapshots notes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants, get_session
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+from seg_demo.errors import HubUnavailableError, SegDemoError
+from seg_demo.models import hub_cache, hub_client
+from seg_demo.models.hub_cache import COMMIT
+from seg_demo.models.hub_client import TRANSPORT_ERRORS, bounded
+from seg_demo.models.hub_download import Listing, Report, download, look_up
+from seg_demo.models.hub_login import Head, Login, can_write, head, whoami
+from seg_demo.models.hub_push import push, verify
+from seg_demo.settings import settings
+from seg_demo.types import ModelSpec
+
+__all__ = [
+    "TRANSPORT_ERRORS",
+    "Head",
+    "Login",
+    "bounded",
+    "cached",
+    "can_write",
+    "fetch",
+    "forget",
+    "head",
+    "push",
+    "reachable",
+    "verify",
+    "whoami",
+]
+
+REFRESH_SECONDS = 600.0
+DOWN_SECONDS = 30.0
+UP_SECONDS = 300.0
+PROBE_SECONDS = 3.0
+REMEMBERED = 1024
+
+_Key = tuple[str, str, bool]
+
+
+@dataclass
+class _Found:
+    """Where a model's files are, and when the Hub said so."""
+
+    folder: Path
+    when: float
+
+
+_lock = threading.Lock()
+_found: OrderedDict[_Key, _Found] = OrderedDict()
+_seen: dict[str, tuple[bool, float]] = {}
+_asking: dict[str, threading.Lock] = {}
+
+
+def forget() -> None:
+    """Drop everything remembered in this process: found models, checked files, and whether the Hub could be reached."""
+    with _lock:
+        _found.clear()
+        _seen.clear()
+    hub_cache.forget()
+
+
+def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path:
+    """The local folder of a Hub model, downloaded if needed; config.json and model.safetensors are in it.
+
+    Args:
+        spec: ``id`` is ``user/repo``; ``revision`` a branch, tag or commit, None for the default branch.
+        token: whether the login of this machine may be used; False for what a visitor typed.
+        report: called with the fraction that has been downloaded, or None, and a few words.
+
+    Raises:
+        ModelNotFoundError: no such repository or revision can be seen by whose token is used.
+        BadCheckpointError: the repository has no config.json, no safetensors weights, or too large ones.
+        HubUnavailableError: the Hub does not answer within ``hub_timeout`` seconds, or fails, and nothing is cached.
+    """
+    key = (spec.id, spec.revision or "main", token)
+    with _lock:
+        known = _found.get(key)
+    if known and hub_cache.complete(known.folder):
+        pinned = COMMIT.fullmatch(key[1]) is not None
+        if pinned or time.monotonic() - known.when < REFRESH_SECONDS:
+            return known.folder
+    elif COMMIT.fullmatch(key[1]) and (folder := cached(spec, token=token)):
+        return _remember(key, folder)
+    try:
+        return _remember(key, _from_hub(spec, token, report))
+    except HubUnavailableError:
+        folder = cached(spec, token=token)
+        if folder is None:
+            raise
+        return _remember(key, folder)
+
+
+def _from_hub(spec: ModelSpec, token: bool, report: Report | None) -> Path:
+    """Look the model up, download what is missing, and note what the next one needs to know."""
+    if constants.is_offline_mode():
+        raise hub_client.unavailable(OfflineModeIsEnabled(), f"{spec.id} is not in the local cache")
+    if _remembered(constants.ENDPOINT) is False:
+        raise hub_client.unavailable(TimeoutError(), f"{spec.id} is not in the local cache")
+    try:
+        listing, anonymous = _look_up_as(spec, token)
+        _note(constants.ENDPOINT, True)
+        folder = hub_cache.snapshot(spec.id, listing.sha)
+        if not _whole(folder, listing):
+            download(spec, listing, token=not anonymous, report=report)
+    except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
+        if hub_client.is_silence(error):
+            _note(constants.ENDPOINT, False)
+        raise hub_client.sentence(error, spec, token) from error
+    if not _whole(folder, listing):
+        raise HubUnavailableError(f"The files of {spec.id} arrived damaged. Try again, or tell the model's owner.")
+    hub_cache.note(spec.id, spec.revision or "main", listing.sha, public=anonymous)
+    return folder
+
+
+def _whole(folder: Path, listing: Listing) -> bool:
+    """Whether every wanted file is in the local cache, undamaged."""
+    return all((folder / name).is_file() for name in listing.files) and hub_cache.intact(folder)
+
+
+def _look_up_as(spec: ModelSpec, token: bool) -> tuple[Listing, bool]:
+    """What the Hub says, and whether it said so to nobody in particular."""
+    if not token:
+        return look_up(spec, token=False), True
+    try:
+        return look_up(spec, token=True), False
+    except TRANSPORT_ERRORS as error:
+        if not hub_client.wrong_token(error):
+            raise
+        try:  # the Hub refuses a stale login even for what everyone may see
+            return look_up(spec, token=False), True
+        except TRANSPORT_ERRORS:
+            raise error from None
+
+
+def cached(spec: ModelSpec, *, token: bool) -> Path | None:
+    """The local folder of a Hub model as it was last seen, without any network call; None if it has to be fetched.
+
+    Args:
+        spec: of source ``hub``.
+        token: whether the login may be used; False serves only what is known to be public.
+    """
+    return hub_cache.find(spec.id, spec.revision or "main", public_only=not token)
+
+
+def reachable(address: str | None = None) -> bool:
+    """Whether the Hub (or another server) answers now. Takes at most a few seconds, and is remembered.
+
+    Args:
+        address: another server's address, such as ``https://download.pytorch.org``; None for the Hub.
+    """
+    address = address or constants.ENDPOINT
+    remembered = _remembered(address)
+    if remembered is not None:
+        return remembered
+    if constants.is_offline_mode():
+        return False
+
+    def ask() -> bool:
+        return get_session().head(address, follow_redirects=False).status_code < 500
+
+    with _lock:
+        asking = _asking.setdefault(address, threading.Lock())
+    with asking:  # whoever else wants to know meanwhile waits for this answer
+        remembered = _remembered(address)
+        if remembered is not None:
+            return remembered
+        try:
+            answer = hub_client.within(min(PROBE_SECONDS, settings().hub_timeout), ask)
+        except TRANSPORT_ERRORS:
+            answer = False
+        _note(address, answer)
+    return answer
+
+
+def _remembered(address: str) -> bool | None:
+    """What is still known about a server: answers, does not, or nothing."""
+    with _lock:
+        answer, when = _seen.get(address, (False, -float("inf")))
+    age = time.monotonic() - when
+    return answer if age < (UP_SECONDS if answer else DOWN_SECONDS) else None
+
+
+def _note(address: str, answers: bool) -> None:
+    with _lock:
+        _seen[address] = (answers, time.monotonic())
+
+
+def _remember(key: _Key, folder: Path) -> Path:
+    with _lock:
+        _found[key] = _Found(folder, time.monotonic())
+        _found.move_to_end(key)
+        while len(_found) > REMEMBERED:
+            _found.popitem(last=False)
+    return folder

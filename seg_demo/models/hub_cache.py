@@ -1,0 +1,130 @@
+"""The local cache of Hub models: huggingface_hub's own folders, and whether what lies there is whole.
+
+huggingface_hub stores a file under its hash and links to it from ``snapshots/<commit>/``; the link's target therefore says
+what the bytes must hash to, and a half-written or rotten file is found before it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+import uuid
+from pathlib import Path
+
+from huggingface_hub import constants
+from huggingface_hub.file_download import repo_folder_name
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REQUIRED = ("config.json", "model.safetensors")
+_CHUNK = 1 << 20
+
+_lock = threading.Lock()
+_sound: set[Path] = set()
+
+
+def forget() -> None:
+    """Check every file again when it is next asked for."""
+    with _lock:
+        _sound.clear()
+
+
+def repo_folder(id: str) -> Path:
+    """Where everything about ``user/repo`` is cached."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type="model")
+
+
+def snapshot(id: str, sha: str) -> Path:
+    """The folder with the files of one commit."""
+    return repo_folder(id) / "snapshots" / sha
+
+
+def complete(folder: Path) -> bool:
+    """Whether the files that every checkpoint has are there."""
+    return all((folder / name).is_file() for name in REQUIRED)
+
+
+def intact(folder: Path) -> bool:
+    """Whether every cached file has the hash that it is stored under; damaged ones are deleted, to be fetched again.
+
+    A folder is hashed once per process. Where links are not possible there is no stored hash; the file is taken as it is.
+    """
+    with _lock:
+        if folder in _sound:
+            return True
+    sound = True
+    for path in folder.iterdir():
+        blob = Path(os.path.normpath(folder / os.readlink(path))) if path.is_symlink() else None
+        if blob is not None and not _hashes_to(blob, blob.name):
+            blob.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            sound = False
+    if sound:
+        with _lock:
+            _sound.add(folder)
+    return sound
+
+
+def _hashes_to(blob: Path, name: str) -> bool:
+    """Whether a file's bytes have the hash in its name: sha256 for large files, git's own for the others."""
+    if re.fullmatch(r"[0-9a-f]{64}", name):
+        digest = hashlib.sha256()
+    elif COMMIT.fullmatch(name):
+        digest = hashlib.sha1(b"blob %d\0" % (blob.stat().st_size if blob.is_file() else 0), usedforsecurity=False)
+    else:
+        return True
+    try:
+        with open(blob, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError:
+        return False
+    return digest.hexdigest() == name
+
+
+def find(id: str, revision: str, public_only: bool) -> Path | None:
+    """A cached model as it was last seen.
+
+    Args:
+        id: ``user/repo``.
+        revision: branch, tag or commit.
+        public_only: find only what an anonymous look-up has been answered for.
+
+    Returns:
+        Its folder, complete and intact, or None.
+    """
+    root = repo_folder(id)
+    try:
+        sha = revision if COMMIT.fullmatch(revision) else (root / "refs" / revision).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    if not COMMIT.fullmatch(sha) or (public_only and not (root / ".anonymous" / sha).is_file()):
+        return None
+    folder = snapshot(id, sha)
+    return folder if complete(folder) and intact(folder) else None
+
+
+def note(id: str, revision: str, sha: str, public: bool) -> None:
+    """Remember on disk which commit a revision named, and whether everyone may see it.
+
+    A cache that cannot be written to serves this process all the same, so that is no error.
+    """
+    root = repo_folder(id)
+    try:
+        if not COMMIT.fullmatch(revision):
+            _write(root / "refs" / revision, sha)
+        if public:
+            _write(root / ".anonymous" / sha, "")
+    except OSError:
+        pass
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a small file at once, so that nobody reads half of it."""
+    if path.is_file() and path.read_text(encoding="ascii") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+    fresh.write_text(text, encoding="ascii")
+    os.replace(fresh, path)

@@ -1,0 +1,234 @@
+"""How we talk to the Hub: every request has an end, every failure has a sentence.
+
+huggingface_hub's own client waits without end for a server that accepts the connection and never answers. Ours is installed
+once per process and gives each request a limit; a look-up or a download that makes no progress is left behind as well, since
+name resolution and the Xet library know no such limit.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx2
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils._http import hf_request_event_hook
+
+from seg_demo.errors import HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.settings import settings
+from seg_demo.types import ModelSpec
+
+T = TypeVar("T")
+# What a lost, refused or silent connection raises. HfHubHTTPError and OfflineModeIsEnabled are OSErrors.
+TRANSPORT_ERRORS = (httpx2.HTTPError, OSError, TimeoutError)
+# Writing may take the Hub a while to answer: a commit waits for its large files to be checked.
+WRITE_TIMEOUT = 60.0
+
+_installed = threading.Lock()
+_is_installed = False
+_silent_since: contextvars.ContextVar[list[float | None] | None] = contextvars.ContextVar("_silent_since", default=None)
+
+
+def connect() -> None:
+    """Give every request that this process makes through huggingface_hub a time limit. Idempotent."""
+    global _is_installed
+    with _installed:
+        if not _is_installed:
+            set_client_factory(_client)
+            _is_installed = True
+
+
+def _client() -> httpx2.Client:
+    hooks = {"request": [hf_request_event_hook, _limit], "response": [_answered]}
+    return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
+
+
+def _limit(request: httpx2.Request) -> None:
+    """Cap the limits of one request; what the caller asked for stays if it is shorter."""
+    patience = settings().hub_timeout
+    limit = patience if request.method in ("GET", "HEAD") else max(patience, WRITE_TIMEOUT)
+    asked = request.extensions.get("timeout") or {}
+    stages = {"connect": patience, "pool": patience, "read": limit, "write": limit}
+    request.extensions["timeout"] = {
+        stage: most if asked.get(stage) is None else min(most, asked[stage]) for stage, most in stages.items()
+    }
+    silent = _silent_since.get()
+    if silent is None:
+        return
+    now = time.monotonic()
+    if silent[0] is None:
+        silent[0] = now
+    elif now - silent[0] >= patience:
+        raise HubUnavailableError(f"The Hub at {constants.ENDPOINT} has not answered for {patience:g} s.")
+
+
+def _answered(response: httpx2.Response) -> None:
+    silent = _silent_since.get()
+    if silent is not None:
+        silent[0] = None
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within it, a library that downloads through huggingface_hub gives up when the Hub stays silent, instead of retrying.
+
+    Raises:
+        HubUnavailableError: from the library's call, once no request has been answered for ``hub_timeout`` seconds.
+    """
+    connect()
+    token = _silent_since.set([None])
+    try:
+        yield
+    finally:
+        _silent_since.reset(token)
+
+
+class Progress:
+    """When something last moved, and whether the one who waits has left."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+        self.abandoned = False
+
+    def touch(self) -> None:
+        """Note that something moved; ends the work of a caller that has been given up."""
+        self.last = time.monotonic()
+        if self.abandoned:
+            raise TimeoutError("given up by the one who asked for it")
+
+
+def within(seconds: float, call: Callable[[], T], progress: Progress | None = None) -> T:
+    """The result of a call, or an end to the waiting.
+
+    Args:
+        seconds: how long to wait; with ``progress``, how long nothing may move.
+        call: runs in a thread of its own, which is left behind if it takes longer.
+        progress: touched by the call whenever something moves.
+
+    Raises:
+        TimeoutError: nothing came in time.
+    """
+    connect()
+    moved = progress or Progress()
+    outcome: list[tuple[bool, Any]] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.append((True, call()))
+        except BaseException as error:  # handed over to the caller's thread, whatever it is
+            outcome.append((False, error))
+        done.set()
+
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), name="hub", daemon=True).start()
+    while not done.wait(max(0.01, moved.last + seconds - time.monotonic())):
+        if time.monotonic() - moved.last >= seconds:
+            moved.abandoned = True
+            raise TimeoutError(f"nothing came for {seconds:g} s")
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    return value
+
+
+def host() -> str:
+    """The Hub's address for messages."""
+    return constants.ENDPOINT
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status of an answer that was turned into an error, or None."""
+    return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether an error means that no answer came at all. LocalEntryNotFoundError is what a lost connection ends as."""
+    if isinstance(error, HfHubHTTPError):
+        return False
+    return isinstance(error, (httpx2.TransportError, TimeoutError, ConnectionError, LocalEntryNotFoundError))
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed later: no answer, too many requests, or a failure of the Hub itself."""
+    status = status_of(error)
+    return is_silence(error) if status is None else status in (408, 429) or status >= 500
+
+
+def wrong_token(error: BaseException) -> bool:
+    """Whether the Hub refused the login itself; it does so for public repositories too."""
+    return status_of(error) == 401 and "Invalid credentials" in str(error)
+
+
+def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError:
+    """What to tell a person about a failed look-up or download.
+
+    Args:
+        error: what the client raised.
+        spec: the model that was asked for.
+        token: whether the login was used.
+    """
+    if isinstance(error, SegDemoError):
+        return error
+    name, page = spec.id, f"{constants.ENDPOINT}/{spec.id}"
+    if isinstance(error, GatedRepoError):
+        return ModelNotFoundError(
+            f"The model {name} is gated: its owner asks people to accept terms first. Accept them at {page}, log in with "
+            "`hf auth login`, and load it from Python, the command line, or your own demo's menu."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        wanted = spec.revision or "main"
+        return ModelNotFoundError(f"The model {name} has no revision {wanted!r}. Use a branch, tag or commit of {page}.")
+    if isinstance(error, DisabledRepoError):
+        return ModelNotFoundError(f"The model {name} has been disabled on the Hub. Choose another one.")
+    if wrong_token(error):
+        return HubUnavailableError(
+            "The Hub does not accept the login token. Log in again with `hf auth login`, or correct or unset HF_TOKEN."
+        )
+    if isinstance(error, RepositoryNotFoundError) or status_of(error) in (401, 403, 404):
+        if token:
+            return ModelNotFoundError(
+                f"The Hub shows no model {name} to this login. Check the spelling at {page}; for a private model, log in "
+                "with `hf auth login` as someone who may see it."
+            )
+        return ModelNotFoundError(
+            f"There is no public model {name} on the Hub. Check the spelling at {page}; a private model can be used from "
+            "Python or the command line after `hf auth login`, or by putting it on your own demo's menu."
+        )
+    return unavailable(error, f"{name} is not in the local cache")
+
+
+def unavailable(error: BaseException, consequence: str) -> HubUnavailableError:
+    """The sentence for a Hub that could not be talked to.
+
+    Args:
+        error: what the client raised.
+        consequence: what does not work because of it, as half a sentence.
+    """
+    if isinstance(error, HubUnavailableError):
+        return error
+    status = status_of(error)
+    if isinstance(error, OfflineModeIsEnabled):
+        why = "HF_HUB_OFFLINE is set"
+    elif status == 429:
+        why = f"The Hub at {constants.ENDPOINT} asks to slow down (429)"
+    elif status is not None:
+        why = f"The Hub at {constants.ENDPOINT} answers with an error ({status})"
+    elif isinstance(error, OSError) and error.errno is not None and not is_silence(error):
+        why = f"The files could not be stored ({os.strerror(error.errno)})"
+    else:
+        why = f"The Hub at {constants.ENDPOINT} does not answer"
+    return HubUnavailableError(f"{why}, and {consequence}. Try again later, or choose a model that is marked as available.")

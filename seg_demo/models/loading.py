@@ -1,0 +1,63 @@
+"""ModelSpec → where its files are → a checkpoint in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seg_demo.errors import BadRequestError
+from seg_demo.models import catalog, hub, weights
+from seg_demo.models.hub_download import Report
+from seg_demo.types import ModelSpec
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+
+def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path:
+    """Where the files of a model are on this machine, after fetching them if needed.
+
+    Args:
+        spec: of any source but ``builtin``, which has no files.
+        token: whether the login of this machine may be used.
+        report: called with a fraction, or None, and a few words while something is downloaded.
+
+    Returns:
+        A checkpoint folder, or torchvision's weight file.
+
+    Raises:
+        SegDemoError: what :func:`seg_demo.models.hub.fetch` and :func:`seg_demo.models.weights.fetch` raise.
+    """
+    if spec.source == "bundled":
+        return catalog.BUNDLED_FOLDER / spec.id
+    if spec.source == "folder":
+        return Path(spec.id)
+    if spec.source == "hub":
+        return hub.fetch(spec, token=token, report=report)
+    if spec.source == "torchvision":
+        return weights.fetch(weights.TORCHVISION[spec.id], report)
+    raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")
+
+
+def load(spec: ModelSpec, path: Path) -> Checkpoint:
+    """A checkpoint in memory, in eval mode, fp32 on the CPU.
+
+    Args:
+        spec: the model.
+        path: of :func:`locate`.
+
+    Raises:
+        BadCheckpointError: the files are refused.
+    """
+    # torch comes with the networks; whoever only wants the menu does not wait for it.
+    from seg_demo import networks
+
+    if spec.source == "torchvision":
+        row = weights.TORCHVISION[spec.id]
+        return weights.load(row, path, list(catalog.known_labels(row.labels)))
+    return networks.load(path)
+
+
+def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Checkpoint:
+    """:func:`locate`, then :func:`load`."""
+    return load(spec, locate(spec, token=token, report=report))

@@ -1,0 +1,211 @@
+"""One loaded model: an image in, a Segmentation at its size out. The demo, the API, the command and training's evaluation
+all predict through here."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from seg_demo import networks
+from seg_demo.errors import BadImageError, BadRequestError
+from seg_demo.inputs.images import Source, decode
+from seg_demo.models import devices
+from seg_demo.networks.base import Checkpoint
+from seg_demo.settings import settings
+from seg_demo.types import LabelSet, ModelSpec, Segmentation
+
+# uint8 (H, W, 3) in, a result with the seconds of its stages out.
+_Run = Callable[[np.ndarray], Segmentation]
+
+
+class Model:
+    """A model that is ready to predict.
+
+    Attributes:
+        spec: what it is, with the architecture, task and class names as loaded.
+        labels: its classes.
+        nbytes: memory of its weights in bytes.
+    """
+
+    def __init__(self, spec: ModelSpec, labels: LabelSet, run: _Run, nbytes: int) -> None:
+        self.spec, self.labels, self.nbytes = spec, labels, nbytes
+        self._run = run
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, spec: ModelSpec, precision: str | None = None) -> Model:
+        """A model around a checkpoint in memory, on the device that its weights are on. The module is left as it is.
+
+        Args:
+            checkpoint: may be in training; it is put into eval mode while it predicts.
+            spec: what to call it; architecture, task and classes are taken from the checkpoint.
+            precision: ``auto``, ``fp32`` or ``fp16``; None takes the setting.
+        """
+        row = networks.NETWORKS[checkpoint.architecture]
+        known = replace(spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names)
+        run = _NetworkRun(checkpoint, precision or settings().precision)
+        return cls(known, checkpoint.labels, run, checkpoint.nbytes)
+
+    @classmethod
+    def classical(cls, spec: ModelSpec, parameters: dict[str, float] | None = None) -> Model:
+        """A region method as a model without weights.
+
+        Args:
+            spec: whose id is the method.
+            parameters: values by name, as ``regions.METHODS`` lists them; those left out take their defaults.
+        """
+        return cls(spec, LabelSet.from_names(spec.labels, background=0), _RegionRun(spec.id, parameters or {}), 0)
+
+    def named(self, spec: ModelSpec) -> Model:
+        """The same model, weights shared, under the id and revision that it was asked for by."""
+        if (spec.id, spec.revision) == (self.spec.id, self.spec.revision):
+            return self
+        known = replace(self.spec, id=spec.id, revision=spec.revision, title=spec.title)
+        return Model(known, self.labels, self._run, self.nbytes)
+
+    def predict(self, image: Source, threshold: float = 0.5) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: PIL image, uint8 (H, W, 3) RGB, or the path or bytes of a file.
+            threshold: score in [0, 1] that objects of instance models must reach; other models have none.
+
+        Raises:
+            BadImageError: not an image, or larger than the settings allow.
+            BadRequestError: a threshold that is no number from 0 to 1.
+        """
+        wanted = check_threshold(threshold)
+        return self.predict_all(image).above(wanted)
+
+    def predict_all(self, image: Source) -> Segmentation:
+        """Segment one image and keep every candidate, so that ``Segmentation.above`` can filter without the network.
+
+        Args:
+            image: as for :meth:`predict`.
+
+        Raises:
+            BadImageError: not an image, or too large for the settings or the memory.
+        """
+        began = time.perf_counter()
+        pixels = decode(image)
+        decoded = time.perf_counter()
+        try:
+            result = self._run(pixels)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            height, width = pixels.shape[:2]
+            raise BadImageError(
+                f"There is not enough memory to segment an image of {width} x {height} pixels with {self.spec.id}. Send a "
+                "smaller image, or choose a smaller model."
+            ) from error
+        seconds = {"decode": decoded - began, **result.seconds, "total": time.perf_counter() - began}
+        return replace(result, model=self.spec, seconds={stage: round(value, 6) for stage, value in seconds.items()})
+
+
+def check_threshold(value: object) -> float:
+    """A score threshold, or the sentence why it is none.
+
+    Raises:
+        BadRequestError: anything but a finite number from 0 to 1.
+    """
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if number and math.isfinite(value) and 0 <= value <= 1:
+        return float(value)
+    raise BadRequestError(f"The threshold must be a number from 0 to 1, but is {str(value)[:40]!r}. Leave it out for 0.5.")
+
+
+class _RegionRun:
+    """A region method behind the same call as a network."""
+
+    def __init__(self, method: str, parameters: dict[str, float]) -> None:
+        self._method, self._parameters = method, parameters
+
+    def __call__(self, image: np.ndarray) -> Segmentation:
+        # scikit-image is only needed here, and takes a second to import.
+        from seg_demo.masks import regions
+
+        began = time.perf_counter()
+        result = regions.segment(image, self._method, **self._parameters)
+        return replace(result, device="cpu", seconds={"segment": time.perf_counter() - began})
+
+
+class _NetworkRun:
+    """A network's stages: preprocess, forward, postprocess."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
+        self._checkpoint, self._precision = checkpoint, precision
+        self._verbs = networks.network(checkpoint.architecture)
+
+    def __call__(self, image: np.ndarray) -> Segmentation:
+        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
+        # that is still being trained gets no_grad.
+        trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
+        with torch.no_grad() if trained else torch.inference_mode():
+            return self._stages(image)
+
+    def _stages(self, image: np.ndarray) -> Segmentation:
+        times = [time.perf_counter()]
+        batch = self._verbs.preprocess(self._checkpoint, image)
+        times.append(time.perf_counter())
+        raw, device = self._forward(batch)
+        times.append(time.perf_counter())
+        result = self._verbs.postprocess(self._checkpoint, raw, *image.shape[:2])
+        times.append(time.perf_counter())
+        stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
+        return replace(result, device=str(device), seconds=dict(stages))
+
+    def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+        """The network's answer as fp32 on the CPU, and where it was computed: the CPU, if the GPU cannot."""
+        module = self._checkpoint.module
+        device = next(module.parameters()).device
+        try:
+            return self._pass(module, batch, device), device
+        except (RuntimeError, NotImplementedError) as error:
+            # NotImplementedError: an operator that MPS lacks.
+            if device.type == "cpu" or not (devices.out_of_memory(error) or isinstance(error, NotImplementedError)):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        cpu = torch.device("cpu")
+        return self._pass(_on_cpu(module), batch, cpu), cpu
+
+    def _pass(self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device) -> Any:
+        training = module.training
+        if training:
+            module.eval()
+        try:
+            with devices.arithmetic(device, self._precision):
+                return _fetched(self._verbs.forward(module, _laid_out(batch, module).to(device)))
+        finally:
+            if training:
+                module.train()
+
+
+def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
+    """The batch in the memory layout that the module's weights were put into."""
+    weight = next((each for each in module.parameters() if each.dim() == 4 and each.shape[1] > 1), None)
+    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return batch.contiguous(memory_format=torch.channels_last) if last else batch
+
+
+def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
+    memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
+    memo.update({id(each): each.detach().cpu() for each in module.buffers()})
+    return copy.deepcopy(module, memo)
+
+
+def _fetched(raw: Any) -> Any:
+    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
+    if isinstance(raw, torch.Tensor):
+        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
+    if isinstance(raw, dict):
+        return {key: _fetched(value) for key, value in raw.items()}
+    return [_fetched(each) for each in raw]

@@ -1,0 +1,212 @@
+"""Loaded models for many visitors: each loaded once, kept while memory allows, and never more work at a time than agreed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from seg_demo.errors import BadRequestError, BusyError
+from seg_demo.inputs.images import Source, decode
+from seg_demo.models import catalog, devices, loading, zerogpu
+from seg_demo.models.hub_download import Report
+from seg_demo.models.model import Model, check_threshold
+from seg_demo.models.once import Once
+from seg_demo.settings import Settings, settings
+from seg_demo.types import ModelSpec, Segmentation
+
+__all__ = ["Model", "Predictor", "build", "load_model"]
+
+
+def load_model(id: str, device: str | None = None) -> Model:
+    """A model for Python and the command line: folders are allowed, and the login of this machine is used.
+
+    Args:
+        id: menu key, ``user/repo``, ``user/repo@revision``, or a checkpoint folder.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes the setting.
+
+    Raises:
+        SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
+    """
+    spec = catalog.resolve(id, local_folders=True)
+    if spec.source == "builtin":
+        return Model.classical(spec)
+    return build(spec, loading.locate(spec, token=True), device or settings().device)
+
+
+def build(spec: ModelSpec, path: Path, device: str) -> Model:
+    """Load a model's files onto a device.
+
+    Args:
+        spec: the model.
+        path: of :func:`seg_demo.models.loading.locate`.
+        device: as for :func:`seg_demo.models.devices.choose_device`.
+
+    Raises:
+        BadCheckpointError: the files are refused.
+        SettingsError: there is no such device.
+    """
+    target = devices.choose_device(device)
+    checkpoint = loading.load(spec, path)
+    checkpoint.module.eval().requires_grad_(False)
+    checkpoint.module.to(target)
+    # Measured 1.4 times as fast; the other networks lose by it, and MobileOne's convolutions have corrupted memory with it.
+    if checkpoint.architecture == "unet" and target.type == "cpu" and "mobileone" not in str(checkpoint.options):
+        checkpoint.module.to(memory_format=torch.channels_last)
+    return Model.from_checkpoint(checkpoint, spec)
+
+
+class Predictor:
+    """The models of one server.
+
+    Least recently used models are dropped once all together exceed the budget; one that alone exceeds it serves its request
+    and is not kept. A model that is being loaded is waited for, not loaded twice, and one is loaded at a time. At most
+    ``concurrency`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
+    loading a model takes no one else's place.
+
+    Args:
+        chosen: the settings; None takes those of this process.
+    """
+
+    def __init__(self, chosen: Settings | None = None) -> None:
+        self._settings = chosen or settings()
+        self._device = devices.choose_device(self._settings.device)
+        # On ZeroGPU this process has no GPU to ask; its models wait in ordinary memory.
+        where = torch.device("cpu") if zerogpu.ACTIVE else self._device
+        self._budget = devices.cache_budget(self._settings, where)
+        self._models: OrderedDict[str, Model] = OrderedDict()
+        self._lock = threading.Lock()
+        self._fetching, self._building, self._one_build = Once(), Once(), threading.Lock()
+        self._places = threading.BoundedSemaphore(self._settings.concurrency)
+        self._admitted = 0
+
+    def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
+        """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
+
+        Args:
+            id: menu key, ``user/repo`` or ``user/repo@revision``; for the owner also a folder.
+            visitor: what strangers typed: no folders, and the login only for what is on the owner's menu.
+            report: called with a fraction, or None, and a few words while something is downloaded or loaded.
+
+        Raises:
+            SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
+        """
+        spec = catalog.resolve(id, local_folders=not visitor)
+        if spec.source == "builtin":
+            return Model.classical(spec)
+        path = self._locate(spec, visitor, report)
+        key = _key(path)
+        model = self._kept(key) or self._building.run(key, lambda: self._build(key, spec, path, report))
+        return model.named(spec)
+
+    def _kept(self, key: str) -> Model | None:
+        with self._lock:
+            if key in self._models:
+                self._models.move_to_end(key)
+            return self._models.get(key)
+
+    def segment(
+        self, image: Source, id: str, threshold: float = 0.5, *, visitor: bool = True, report: Report | None = None
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: as for :meth:`Model.predict`.
+            id: as for :meth:`get`.
+            threshold: score in [0, 1] that objects of instance models must reach.
+            visitor: as for :meth:`get`.
+            report: as for :meth:`get`.
+
+        Raises:
+            SegDemoError: a bad image, threshold or model, or :class:`BusyError`.
+        """
+        wanted = check_threshold(threshold)
+        return self.segment_all(image, id, visitor=visitor, report=report).above(wanted)
+
+    def segment_all(self, image: Source, id: str, *, visitor: bool = True, report: Report | None = None) -> Segmentation:
+        """Segment one image and keep every candidate; ``Segmentation.above`` filters without the network.
+
+        Args and Raises: as for :meth:`segment`.
+        """
+        with self._admitted_one():
+            spec = catalog.resolve(id, local_folders=not visitor)
+            if zerogpu.ACTIVE and spec.source != "builtin":
+                path = self._locate(spec, visitor, report)
+                with self._places:
+                    return zerogpu.segment_all(_key(path), spec, path, decode(image))
+            model = self.get(id, visitor=visitor, report=report)
+            with self._places:
+                return model.predict_all(image)
+
+    def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
+        """Regions of one image by a classical method with other than its default parameters.
+
+        Args:
+            image: as for :meth:`Model.predict`.
+            method: key of ``regions.METHODS``.
+            parameters: values by name, as that table lists them.
+
+        Raises:
+            SegDemoError: a bad image, method or parameter, or :class:`BusyError`.
+        """
+        spec = catalog.resolve(method, local_folders=False)
+        if spec.source != "builtin":
+            raise BadRequestError(f"{method[:40]!r} is no region method. Choose one on the Regions tab.")
+        with self._admitted_one(), self._places:
+            return Model.classical(spec, parameters).predict_all(image)
+
+    def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
+        token = not visitor or catalog.on_menu(spec)
+        who = (spec.id, spec.revision, spec.source, token)
+        return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))
+
+    def _build(self, key: str, spec: ModelSpec, path: Path, report: Report | None) -> Model:
+        if report is not None:
+            report(None, f"Loading {spec.title}")
+        with self._one_build:
+            if (model := self._kept(key)) is not None:
+                return model  # another request built it since we looked
+            weights = path / "model.safetensors" if path.is_dir() else path
+            self._make_room(weights.stat().st_size if weights.is_file() else 0)
+            model = build(spec, path, str(self._device))
+        if zerogpu.ACTIVE:
+            zerogpu.hold(key, model)
+        if model.nbytes <= self._budget:
+            self._make_room(model.nbytes)
+            with self._lock:
+                self._models[key] = model
+        return model
+
+    def _make_room(self, wanted: int) -> None:
+        """Drop models until this many bytes more fit into the budget; what can never fit drops none."""
+        dropped = False
+        with self._lock:
+            while self._models and wanted <= self._budget < sum(model.nbytes for model in self._models.values()) + wanted:
+                self._models.popitem(last=False)
+                dropped = True
+        if dropped and self._device.type == "cuda" and not zerogpu.ACTIVE:
+            torch.cuda.empty_cache()
+
+    @contextmanager
+    def _admitted_one(self) -> Iterator[None]:
+        """Count one request, or refuse it at once if too many are there already."""
+        most = self._settings.concurrency + self._settings.queue_size
+        with self._lock:
+            if self._admitted >= most:
+                raise BusyError(f"{most} requests are being worked on or waiting already. Try again in a minute.")
+            self._admitted += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._admitted -= 1
+
+
+def _key(path: Path) -> str:
+    """Names what a path holds now: a folder that training has written anew is another model."""
+    weights = path / "model.safetensors" if path.is_dir() else path
+    return f"{path}:{weights.stat().st_mtime_ns if weights.is_file() else 0}"

@@ -1,0 +1,118 @@
+"""The table of networks: one row and one file per architecture, each with the same verbs, imported when first used.
+
+Verbs of a network's module: ``TASK``, ``default_options``, ``build``, ``load``, ``save``, ``preprocess``, ``forward``,
+``postprocess``, ``head_prefixes``, ``replace_head``, ``card_snippet``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from seg_demo.errors import BadCheckpointError
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    Attributes:
+        task: ``semantic`` or ``instance``.
+        module_name: where its verbs are.
+        title: for people.
+        library: what its checkpoints are made with.
+    """
+
+    task: str
+    module_name: str
+    title: str
+    library: str
+
+
+NETWORKS: dict[str, Row] = {
+    "unet": Row("semantic", "seg_demo.networks.unet", "U-Net", "segmentation_models_pytorch"),
+    "fcn": Row("semantic", "seg_demo.networks.fcn", "FCN", "torchvision"),
+    "segformer": Row("semantic", "seg_demo.networks.segformer", "SegFormer", "transformers"),
+    "maskrcnn": Row("instance", "seg_demo.networks.maskrcnn", "Mask R-CNN", "torchvision"),
+}
+
+
+def network(name: str) -> ModuleType:
+    """The verbs of a network.
+
+    Args:
+        name: row of :data:`NETWORKS`.
+
+    Raises:
+        BadCheckpointError: no such row; the message lists the rows.
+    """
+    if name not in NETWORKS:
+        raise BadCheckpointError(f"There is no network {name!r}. Networks: {', '.join(NETWORKS)}.")
+    return importlib.import_module(NETWORKS[name].module_name)
+
+
+def identify(folder: Path) -> str:
+    """Which network a checkpoint folder is of, from its config.json alone.
+
+    ``architecture`` says it in checkpoints of our torchvision networks, ``_model_class`` in those of
+    segmentation_models_pytorch, and ``model_type`` in those of transformers.
+
+    Args:
+        folder: the checkpoint.
+
+    Returns:
+        Row of :data:`NETWORKS`.
+
+    Raises:
+        BadCheckpointError: none of them; the message says what is supported.
+    """
+    from seg_demo.networks.files import read_json
+
+    config = read_json(Path(folder), "config.json")
+    if config.get("architecture") in NETWORKS:
+        return config["architecture"]
+    if isinstance(config.get("_model_class"), str):
+        return "unet"
+    if isinstance(config.get("model_type"), str):
+        return "segformer"
+    about = json.dumps(config.get("architectures") or sorted(config)[:8])[:200]
+    raise BadCheckpointError(
+        f"This is not a segmentation checkpoint that can be loaded (its config.json says {about}). Supported: "
+        "segmentation_models_pytorch models, transformers models for semantic segmentation, and FCN and Mask R-CNN "
+        "checkpoints that this project wrote."
+    )
+
+
+def load(folder: Path) -> Checkpoint:
+    """Load a checkpoint folder, whatever its network.
+
+    Args:
+        folder: config.json, model.safetensors, preprocessor_config.json.
+
+    Raises:
+        BadCheckpointError: an unknown network, absurd sizes, or weights that are missing, unexpected or not finite.
+    """
+    try:
+        return network(identify(folder)).load(Path(folder))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        # Every value that is known to matter is checked by name; this is for the kinds of nonsense nobody thought of.
+        raise BadCheckpointError(f"The checkpoint's config has a value of the wrong kind ({error!r}).") from error
+
+
+def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
+    """Write a checkpoint folder that the network's plain library loads with identical logits.
+
+    Args:
+        checkpoint: what to write.
+        folder: made if it does not exist; files of the same names are replaced.
+        half: weights as fp16.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    network(checkpoint.architecture).save(checkpoint, Path(folder), half)

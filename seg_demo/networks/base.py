@@ -1,0 +1,180 @@
+"""What every network shares: the checkpoint in memory, and how an upload becomes the batch that the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.types import LabelSet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# An upload that is 50 times as long as it is high would otherwise grow a shortest side of 520 into gigabytes.
+MAX_NETWORK_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an upload becomes a batch. At most one of ``size`` and ``shortest_side`` is set; with neither, the native size.
+
+    Attributes:
+        mean: per RGB channel, of values in [0, 1]; subtracted.
+        std: per RGB channel, of values in [0, 1]; divides.
+        shortest_side: pixels that the shorter side is resized to (up or down), keeping the aspect, or None.
+        longest_side: pixels that the longer side never exceeds, keeping the aspect, or None for no cap.
+        size: (height, width) that every image is resized to, whatever its aspect, or None.
+        multiple: the batch is padded at the bottom and the right to a multiple of this many pixels.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    shortest_side: int | None = None
+    longest_side: int | None = None
+    size: tuple[int, int] | None = None
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise BadCheckpointError(f"Preprocessing needs three means and deviations, but has {self.mean}, {self.std}.")
+        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
+            raise BadCheckpointError(
+                f"Preprocessing needs finite means and positive deviations, not {self.mean}, {self.std}."
+            )
+        if self.size is not None:
+            object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        sides = [side for side in (self.shortest_side, self.longest_side, *(self.size or ())) if side is not None]
+        if not all(1 <= side <= MAX_NETWORK_SIDE for side in sides) or not 1 <= self.multiple <= 256:
+            raise BadCheckpointError(
+                f"Preprocessing sides must be from 1 to {MAX_NETWORK_SIDE} pixels and the multiple from 1 to 256, "
+                f"but the checkpoint asks for {sides} and {self.multiple}."
+            )
+        if self.size is not None and self.shortest_side is not None:
+            raise BadCheckpointError("Preprocessing has both a fixed size and a shortest side; it must have one of them.")
+
+    def fitted(self, height: int, width: int) -> tuple[int, int]:
+        """Size in pixels (height, width) that an upload has in the batch, before the padding.
+
+        Args:
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+        """
+        if self.size is not None:
+            return self.size
+        scale = 1.0 if self.shortest_side is None else self.shortest_side / min(height, width)
+        if self.longest_side is not None:
+            scale = min(scale, self.longest_side / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, inverse of :meth:`from_dict`. Keys are transformers' own where it has them."""
+        return {
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+            "rescale_factor": 1 / 255,
+            "shortest_side": self.shortest_side,
+            "longest_side": self.longest_side,
+            "size": None if self.size is None else {"height": self.size[0], "width": self.size[1]},
+            "multiple": self.multiple,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
+        """Preprocessing from the keys of :meth:`to_dict`; what is missing has its default.
+
+        Args:
+            data: content of a preprocessor_config.json.
+
+        Raises:
+            BadCheckpointError: a value of the wrong type or out of range.
+        """
+        try:
+            size = data.get("size")
+            return cls(
+                mean=tuple(data.get("image_mean", IMAGENET_MEAN)),
+                std=tuple(data.get("image_std", IMAGENET_STD)),
+                shortest_side=_side(data.get("shortest_side")),
+                longest_side=_side(data.get("longest_side")),
+                size=None if size is None else (int(size["height"]), int(size["width"])),
+                multiple=int(data.get("multiple", 1)),
+            )
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise BadCheckpointError(f"preprocessor_config.json has a value of the wrong kind ({error}).") from error
+
+
+def _side(value: object) -> int | None:
+    return None if value is None else int(value)
+
+
+@dataclass
+class Checkpoint:
+    """A network in memory with everything that a prediction needs.
+
+    Attributes:
+        architecture: row of the table of networks.
+        module: in eval mode, fp32 on the CPU when loaded.
+        labels: the classes; the index is the label id.
+        preprocessing: how an upload becomes a batch.
+        options: JSON-able arguments: ``build(len(labels), options)`` makes the same module with fresh weights.
+        processor: transformers' own image processor where the checkpoint brings one, else None.
+    """
+
+    architecture: str
+    module: nn.Module
+    labels: LabelSet
+    preprocessing: Preprocessing
+    options: dict[str, Any] = field(default_factory=dict)
+    processor: Any = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all parameters and buffers in bytes."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def to_batch(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+    """Resize, pad and normalise one upload.
+
+    Shrinking is antialiased. The padding reflects the image, or repeats its edge where the image is too small to reflect.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        preprocessing: sizes, mean and deviation.
+
+    Returns:
+        float32 (1, 3, h, w) on the CPU, h and w multiples of ``preprocessing.multiple``.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    height, width = preprocessing.fitted(*image.shape[:2])
+    if (height, width) != image.shape[:2]:
+        pixels = F.interpolate(pixels, (height, width), mode="bilinear", align_corners=False, antialias=True)
+    mean = torch.tensor(preprocessing.mean, dtype=torch.float32).view(1, 3, 1, 1)
+    std = torch.tensor(preprocessing.std, dtype=torch.float32).view(1, 3, 1, 1)
+    batch = (pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255 - mean) / std
+    bottom, right = -height % preprocessing.multiple, -width % preprocessing.multiple
+    if bottom or right:
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        batch = F.pad(batch, (0, right, 0, bottom), mode=mode)
+    return batch
+
+
+def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[str, ...]) -> None:
+    """Copy every tensor but those of the head from one module to another of the same architecture.
+
+    Args:
+        source: has the weights.
+        target: gets them, in place.
+        except_prefixes: names that begin with one of these stay as they are.
+    """
+    kept = {name: tensor for name, tensor in source.state_dict().items() if not name.startswith(except_prefixes)}
+    missing, unexpected = target.load_state_dict(kept, strict=False)
+    left = [name for name in missing if not name.startswith(except_prefixes)]
+    assert not left and not unexpected, (left, unexpected)

@@ -1,0 +1,75 @@
+"""The JSON files of a checkpoint folder: read as what a stranger sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from seg_demo.errors import BadCheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESSOR = "preprocessor_config.json"
+MAX_JSON_BYTES = 8_000_000
+# No published network has a wider layer or more of them; a config that asks for more is a mistake or an attack.
+MAX_OPTION = 8192
+MAX_OPTION_LENGTH = 64
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """One JSON object of a checkpoint folder.
+
+    Args:
+        folder: the checkpoint.
+        name: file name.
+
+    Raises:
+        BadCheckpointError: the file is missing, too large, or not a JSON object.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise BadCheckpointError(f"The checkpoint has no {name}. A checkpoint folder needs {CONFIG} and {WEIGHTS}.")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BadCheckpointError(
+            f"{name} of the checkpoint has {path.stat().st_size} bytes; at most {MAX_JSON_BYTES} are read."
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BadCheckpointError(f"{name} of the checkpoint is not readable JSON ({error}).") from error
+    if not isinstance(data, dict):
+        raise BadCheckpointError(f"{name} of the checkpoint must be a JSON object, but is a {type(data).__name__}.")
+    return data
+
+
+def read_optional_json(folder: Path, name: str) -> dict[str, Any]:
+    """Like :func:`read_json`, but a missing file is an empty object."""
+    return read_json(folder, name) if (Path(folder) / name).is_file() else {}
+
+
+def write_json(folder: Path, name: str, data: dict[str, Any]) -> None:
+    """Write one JSON object, keys sorted so that the same checkpoint is the same file."""
+    (Path(folder) / name).write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def check_options(options: object, path: str = CONFIG) -> None:
+    """Refuse numbers in a config that no real network has, before anything is built from them.
+
+    Args:
+        options: JSON data.
+        path: where it stands, for the message.
+
+    Raises:
+        BadCheckpointError: names the key.
+    """
+    if isinstance(options, dict):
+        for key, value in options.items():
+            check_options(value, f"{path}: {key}")
+    elif isinstance(options, list):
+        if len(options) > MAX_OPTION_LENGTH:
+            raise BadCheckpointError(f"{path} has {len(options)} entries; at most {MAX_OPTION_LENGTH} are accepted.")
+        for value in options:
+            check_options(value, path)
+    elif isinstance(options, (int, float)) and not abs(options) <= MAX_OPTION:
+        raise BadCheckpointError(f"{path} is {options}; a number from -{MAX_OPTION} to {MAX_OPTION} is expected.")

@@ -1,0 +1,180 @@
+"""What a transformers folder says about its model and its image processor, checked before anything is built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.utils import logging
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.networks import files, names
+from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
+from seg_demo.networks.weights import check_finite
+from seg_demo.types import LabelSet
+
+# tipsv2_dpt names its logits otherwise.
+MODEL_TYPES = tuple(name for name in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES if name != "tipsv2_dpt")
+OUR_KEY = "seg_demo"
+PLAIN_LONGEST_SIDE = 1024
+MULTIPLE = 32
+# These processors assemble masks from class queries instead of comparing logits.
+QUERY_PROCESSORS = ("MaskFormer", "Mask2Former", "OneFormer", "Eomt", "Detr")
+# Set by us, or without meaning for the network. An attention implementation may be a name on the Hub, whose code would run.
+NOT_OPTIONS = (
+    "architectures", "auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "dtype",
+    "torch_dtype", "id2label", "label2id", "num_labels", "_num_labels", "_name_or_path", "name_or_path",
+    "transformers_version",
+)  # fmt: skip
+
+
+def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
+    """transformers' config of a model type for semantic segmentation, and of nothing else.
+
+    Args:
+        num_classes: output channels, but for ``binary`` options, where two classes share one channel.
+        options: keys of the config, ``model_type`` among them.
+
+    Raises:
+        BadCheckpointError: another model type, or a config that transformers refuses.
+    """
+    model_type = options.get("model_type")
+    if model_type not in MODEL_TYPES:
+        raise BadCheckpointError(
+            f"transformers models of type {str(model_type)[:80]!r} do not return logits per class and pixel. "
+            f"Supported types: {', '.join(MODEL_TYPES)}."
+        )
+    arguments = {key: value for key, value in options.items() if key not in ("model_type", "binary")}
+    try:
+        return AutoConfig.for_model(model_type, num_labels=1 if options.get("binary") else num_classes, **arguments)
+    except Exception as error:  # transformers validates with its own classes of errors, which change with its version
+        raise BadCheckpointError(f"config.json is not one of a {model_type} model ({error}).") from error
+
+
+def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
+    """A module with transformers' own initialisation."""
+    return AutoModelForSemanticSegmentation.from_config(config_of(num_classes, options))
+
+
+def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Options and number of output channels from a config.json, before anything is built."""
+    _refuse_fetching(config)
+    options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
+    files.check_options(options)
+    id2label = config.get("id2label")
+    count = len(id2label) if isinstance(id2label, dict) else config.get("num_labels", 2)
+    names.check_count(count)
+    if config.get("num_channels", 3) != 3:
+        raise BadCheckpointError(f"The network takes {config['num_channels']} channels; only RGB images can be served.")
+    if count == 1:
+        options["binary"] = True
+    return options, count
+
+
+def _refuse_fetching(config: object) -> None:
+    """A config may make transformers fetch a backbone or a quantiser: somebody else's weights or code."""
+    if isinstance(config, dict):
+        named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
+        if config.get("use_pretrained_backbone") or config.get("quantization_config") or named:
+            raise BadCheckpointError(
+                "config.json asks for a backbone or a quantiser that would be fetched from elsewhere; "
+                "only checkpoints that bring all their weights are loaded."
+            )
+        for value in config.values():
+            _refuse_fetching(value)
+
+
+def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> LabelSet:
+    """Class names from config.json; one channel means background and the class that it names."""
+    described = {"id2label": config.get("id2label"), **{key: ours[key] for key in ("colors", "background") if key in ours}}
+    if count > 1:
+        found = names.labels_from_dict(described, count)
+        return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count)))
+    name = str(next(iter((config.get("id2label") or {0: "foreground"}).values())))[:200]
+    return LabelSet.from_names(("background", name), background=0)
+
+
+def read_processor(folder: Path, data: dict[str, Any]) -> Any:
+    """transformers' image processor of the folder, its numbers checked first; None if there is none."""
+    if not data:
+        return None
+    for key in ("size", "crop_size", "pad_size"):
+        sides = data.get(key)
+        for side in sides.values() if isinstance(sides, dict) else [sides]:
+            if side is not None and not (isinstance(side, int) and 1 <= side <= MAX_NETWORK_SIDE):
+                raise BadCheckpointError(
+                    f"{key} in preprocessor_config.json is {str(sides)[:80]}; 1 to {MAX_NETWORK_SIDE} pixels are expected."
+                )
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
+        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({error}).") from error
+    if type(processor).__name__.startswith(QUERY_PROCESSORS):
+        raise BadCheckpointError(
+            f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
+        )
+    processor.do_center_crop = False
+    return processor
+
+
+def preprocessing_of(processor: Any, ours: dict[str, Any]) -> Preprocessing:
+    """What the processor does, as far as training needs to know it, or our own rule where the checkpoint has one."""
+    if processor is None:
+        return Preprocessing(longest_side=PLAIN_LONGEST_SIDE, multiple=MULTIPLE)
+    normal = getattr(processor, "do_normalize", True) and processor.image_mean is not None
+    data: dict[str, Any] = {
+        "image_mean": processor.image_mean if normal else (0.0,) * 3,
+        "image_std": processor.image_std if normal else (1.0,) * 3,
+    }
+    size = processor.size if getattr(processor, "do_resize", True) else None
+    if ours.get("longest_side") is not None:
+        data |= {"longest_side": ours["longest_side"], "multiple": ours.get("multiple", MULTIPLE)}
+    elif size is not None and size.get("height"):
+        data["size"] = {"height": size["height"], "width": size["width"]}
+    elif size is not None:
+        data |= {"shortest_side": size.get("shortest_edge"), "longest_side": size.get("longest_edge")}
+    return Preprocessing.from_dict(data)
+
+
+def read_module(folder: Path, options: dict[str, Any], count: int) -> nn.Module:
+    """The module with exactly the weights of the folder; transformers itself would fill what is missing with noise."""
+    try:
+        with quiet():
+            module, report = AutoModelForSemanticSegmentation.from_pretrained(
+                folder,
+                config=config_of(count, options),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # so that they are reported by name, and refused below
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, safetensors and torch all have their own
+        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({error}).") from error
+    for fault in ("missing", "unexpected", "mismatched"):
+        keys = sorted(key if isinstance(key, str) else str(key[0]) for key in report[f"{fault}_keys"])
+        if keys:
+            raise BadCheckpointError(f"{len(keys)} weights in {files.WEIGHTS} are {fault}, the first is {keys[0]!r}.")
+    check_finite(module.state_dict().items())
+    return module
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers draws a bar even for a file of 3 MB, and a table of what is refused here with a sentence."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,214 @@
+"""U-Net and the other decoders of segmentation_models_pytorch (smp), also one-channel binary checkpoints.
+
+A U-Net proper: an encoder, a decoder with skip connections, and logits at the size of the batch. The folder is smp's own
+(``smp.from_pretrained`` loads it with identical logits); class names and preprocessing, which smp does not keep, are in
+preprocessor_config.json because a key that smp does not know in config.json breaks some encoders.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.masks.label_map import semantic_from_logits
+from seg_demo.networks import files, names, weights
+from seg_demo.networks.base import Checkpoint, Preprocessing, copy_matching, to_batch
+from seg_demo.networks.unet_config import (
+    arguments_of,
+    check_encoder,
+    decoder_class,
+    label_set,
+    options_from_config,
+    plain_preprocessing,
+    renamed,
+)
+from seg_demo.types import LabelSet, Segmentation
+
+TASK = "semantic"
+# A plain smp repo says nothing about sizes; at this side a processor answers in seconds, and most were trained below it.
+PLAIN_LONGEST_SIDE = 1024
+CELLS_LONGEST_SIDE = 640
+
+
+def default_options() -> dict[str, Any]:
+    """A U-Net of 1.1 million parameters that learns from scratch on a laptop.
+
+    Its encoder is timm's smallest ResNet: with random weights, ordinary convolutions learn in half the steps that the
+    depthwise ones of a MobileNet of the same size need.
+    """
+    return {"decoder": "Unet", "encoder": "tu-test_resnet", "decoder_channels": [128, 96, 64, 32, 16]}
+
+
+def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+    """A network with random weights; never touches the Hub.
+
+    Args:
+        num_classes: output channels, but for ``binary`` options, where two classes share one channel.
+        options: ``decoder`` (a class of smp), ``encoder``, optionally ``binary``, and arguments of that class.
+
+    Raises:
+        BadCheckpointError: an unknown decoder, encoder or argument.
+    """
+    arguments = {key: value for key, value in options.items() if key not in ("decoder", "encoder", "binary")}
+    decoder = decoder_class(options.get("decoder"))
+    check_encoder(options.get("encoder"))
+    unknown = sorted(set(arguments) - arguments_of(decoder))
+    if unknown:
+        raise BadCheckpointError(f"smp.{decoder.__name__} has no argument {unknown[0]!r}; check config.json.")
+    channels = 1 if options.get("binary") else num_classes
+    with warnings.catch_warnings():
+        # smp renames the `timm-` encoders that many checkpoints use, and says so each time.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return decoder(
+            encoder_name=options["encoder"],
+            encoder_weights=None,
+            in_channels=3,
+            classes=channels,
+            activation=None,
+            **arguments,
+        )
+
+
+def create(labels: LabelSet, options: dict[str, Any]) -> Checkpoint:
+    """A checkpoint with random weights, ready to be trained.
+
+    Args:
+        labels: the classes.
+        options: as for :func:`build`.
+    """
+    module = build(len(labels), options).eval()
+    preprocessing = plain_preprocessing(module, options, CELLS_LONGEST_SIDE)
+    return Checkpoint("unet", module, labels, preprocessing, dict(options))
+
+
+def load(folder: Path) -> Checkpoint:
+    """A checkpoint folder written by :func:`save`, by smp's ``save_pretrained``, or pushed by either.
+
+    Args:
+        folder: config.json and model.safetensors; preprocessor_config.json if we wrote it.
+
+    Raises:
+        BadCheckpointError: a config that describes no smp network of sane size, or weights that do not fit it.
+    """
+    config = files.read_json(folder, files.CONFIG)
+    extra = files.read_optional_json(folder, files.PREPROCESSOR)
+    options, channels = options_from_config(config)
+    labels = label_set(config, extra, channels)
+    module = weights.construct(
+        lambda: build(len(labels), options), renamed(weights.read_weights(folder), options), f"smp.{options['decoder']}"
+    )
+    if extra.get("image_mean") is None:
+        preprocessing = plain_preprocessing(module, options, PLAIN_LONGEST_SIDE)
+    else:
+        preprocessing = Preprocessing.from_dict(extra)
+    return Checkpoint("unet", module, labels, preprocessing, options)
+
+
+def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
+    """Write the folder that ``smp.from_pretrained`` loads.
+
+    Args:
+        checkpoint: of this network.
+        folder: exists.
+        half: weights as fp16; smp casts them back on loading.
+    """
+    arguments = {key: value for key, value in checkpoint.options.items() if key not in ("decoder", "encoder", "binary")}
+    config = {
+        "_model_class": checkpoint.options["decoder"],
+        "encoder_name": checkpoint.options["encoder"],
+        "encoder_weights": None,
+        "in_channels": 3,
+        "classes": 1 if checkpoint.options.get("binary") else len(checkpoint.labels),
+        **arguments,
+    }
+    files.write_json(folder, files.CONFIG, config)
+    described = names.labels_to_dict(checkpoint.labels)
+    files.write_json(folder, files.PREPROCESSOR, {**checkpoint.preprocessing.to_dict(), **described})
+    weights.write_weights(checkpoint.module, folder, half)
+
+
+def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
+    """An upload as the network sees it: native size up to the longest side, padded to the output stride, normalised.
+
+    Args:
+        checkpoint: of this network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        float32 (1, 3, h, w) on the CPU.
+    """
+    return to_batch(image, checkpoint.preprocessing)
+
+
+def forward(module: nn.Module, batch: Tensor) -> Tensor:
+    """Logits of a batch; differentiable.
+
+    Args:
+        module: of this network.
+        batch: (B, 3, h, w), normalised, h and w multiples of the output stride.
+
+    Returns:
+        (B, C, h, w) logits; C is 1 for binary checkpoints (above 0 is foreground).
+    """
+    logits = module(batch)
+    # With `aux_params` smp also classifies the whole image.
+    return logits[0] if isinstance(logits, tuple) else logits
+
+
+def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) -> Segmentation:
+    """Logits to the label map at the size of the upload.
+
+    Args:
+        checkpoint: of this network.
+        raw: (1, C, h, w) logits, padding included.
+        height: of the upload, in pixels.
+        width: of the upload, in pixels.
+
+    Raises:
+        BadCheckpointError: the network returned NaN.
+    """
+    rows, columns = checkpoint.preprocessing.fitted(height, width)
+    return semantic_from_logits(raw[0, :, :rows, :columns], checkpoint.labels, height, width)
+
+
+def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Names of the parameters that depend on the number of classes begin with one of these."""
+    return ("segmentation_head.",)
+
+
+def replace_head(checkpoint: Checkpoint, labels: LabelSet) -> Checkpoint:
+    """The same network for other classes: a fresh head with one channel per class, everything else kept.
+
+    Args:
+        checkpoint: stays as it is.
+        labels: the new classes.
+    """
+    options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
+    module = build(len(labels), options).eval()
+    copy_matching(checkpoint.module, module, head_prefixes(checkpoint))
+    return Checkpoint("unet", module, labels, checkpoint.preprocessing, options)
+
+
+def card_snippet(checkpoint: Checkpoint, source: str) -> str:
+    """Code that loads the checkpoint with the plain library.
+
+    Args:
+        checkpoint: of this network.
+        source: folder or Hub id.
+    """
+    channels = 1 if checkpoint.options.get("binary") else len(checkpoint.labels)
+    return f"""import segmentation_models_pytorch as smp
+import torch
+
+model = smp.from_pretrained("{source}", encoder_weights=None).eval()
+pixels = torch.zeros(1, 3, 256, 256)  # RGB in [0, 1], sides multiples of {checkpoint.preprocessing.multiple}
+mean = torch.tensor({list(checkpoint.preprocessing.mean)}).view(3, 1, 1)
+std = torch.tensor({list(checkpoint.preprocessing.std)}).view(3, 1, 1)
+with torch.no_grad():
+    logits = model((pixels - mean) / std)  # (1, {channels}, 256, 256)
+"""

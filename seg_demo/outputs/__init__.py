@@ -1,0 +1,1 @@
+"""A segmentation, turned into what people take away."""

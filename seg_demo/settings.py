@@ -1,0 +1,115 @@
+"""The ``SEG_DEMO_*`` settings: one documented table, read from the environment once; wrong values are refused at start."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from seg_demo.errors import SettingsError
+
+PREFIX = "SEG_DEMO_"
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+def _setting(
+    default: Any, help: str, low: float | None = None, high: float | None = None, pattern: str | None = None
+) -> Any:
+    """A row of the table: default value, what it does, and the values that are accepted."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "pattern": pattern})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an owner can set. Each field is read from ``SEG_DEMO_`` and its name in capitals.
+
+    Attributes:
+        max_pixels: largest upload in pixels (height times width).
+        max_bytes: largest upload in bytes of its file.
+        max_side: longest side of an upload in pixels.
+        device: ``auto`` (CUDA, then Apple MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto`` (fp16 on CUDA, else fp32), ``fp32`` or ``fp16`` (on CUDA only; a CPU always computes in fp32).
+        models: the owner's own menu in its order, ids separated by commas; empty for the built-in menu.
+        cache_bytes: memory for loaded models in bytes; 0 takes a quarter of the machine's memory.
+        hub_timeout: seconds in which the Hub must answer.
+        concurrency: how many images are segmented at the same time.
+        queue_size: how many requests may wait; the next one is told that the server is busy.
+        mcp: also serve the API as MCP tools.
+        max_model_bytes: largest weight file that is fetched from the Hub, in bytes.
+    """
+
+    max_pixels: int = _setting(50_000_000, "largest upload in pixels", 1, 2**31)
+    max_bytes: int = _setting(20_000_000, "largest upload in bytes", 1, 2**40)
+    max_side: int = _setting(20_000, "longest side of an upload in pixels", 1, 65_535)
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", pattern=r"auto|cpu|mps|cuda(:\d+)?")
+    precision: str = _setting("auto", "auto, fp32 or fp16", pattern=r"auto|fp32|fp16")
+    models: str = _setting("", "the owner's own menu: model ids, separated by commas")
+    cache_bytes: int = _setting(0, "memory for loaded models in bytes, 0 for a quarter of the machine's", 0, 2**60)
+    hub_timeout: float = _setting(8.0, "seconds in which the Hub must answer", 0.1, 600)
+    concurrency: int = _setting(1, "images segmented at the same time", 1, 256)
+    queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
+    mcp: bool = _setting(False, "also serve MCP tools: true or false")
+    max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
+
+
+def _read(text: str, row: Any) -> Any:
+    """The value that a variable's text stands for; ValueError says what is accepted instead."""
+    if isinstance(row.default, bool):
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(f"must be one of {', '.join(_TRUE + _FALSE)}")
+        return text.lower() in _TRUE
+    if isinstance(row.default, str):
+        pattern = row.metadata["pattern"]
+        if pattern and not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {row.metadata['help']}")
+        return text
+    kind, name = (int, "a whole number") if isinstance(row.default, int) else (float, "a number")
+    low, high = row.metadata["low"], row.metadata["high"]
+    accepted = f"must be {name} from {low} to {high} ({row.metadata['help']})"
+    try:
+        value = kind(text.replace("_", ""))
+    except ValueError:
+        raise ValueError(accepted) from None
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(accepted)
+    return value
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that an environment asks for.
+
+    Args:
+        environ: variables; those that do not begin with ``SEG_DEMO_`` are left alone, empty ones take the default.
+
+    Raises:
+        SettingsError: lists every variable with an unusable value and every ``SEG_DEMO_*`` name that is not a setting.
+    """
+    rows = {PREFIX + row.name.upper(): row for row in fields(Settings)}
+    values: dict[str, Any] = {}
+    problems = []
+    for key in sorted(name for name in environ if name.startswith(PREFIX)):
+        text = environ[key].strip()
+        if key not in rows:
+            near = difflib.get_close_matches(key, rows, n=1)
+            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(rows)}."
+            problems.append(f"{key} is not a setting; {known}")
+        elif text:
+            try:
+                values[rows[key].name] = _read(text, rows[key])
+            except ValueError as error:
+                problems.append(f"{key} is {text!r}, but {error}.")
+    if problems:
+        raise SettingsError("\n".join(["These settings cannot be used; correct or unset them:", *problems]))
+    return Settings(**values)
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read on first use (``settings.cache_clear()`` reads the environment again)."""
+    return load_settings()

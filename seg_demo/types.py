@@ -1,0 +1,318 @@
+"""The types that cross rooms: class names, one segment, one segmented image, one model on the menu.
+
+numpy only; each is validated where it is made, so what arrives anywhere else is right by construction.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from seg_demo.rle import Box, encode_crop
+
+TASKS = ("semantic", "instance", "region")
+SOURCES = ("bundled", "hub", "torchvision", "folder", "builtin")
+MAX_IDS = 65_535
+
+
+def distinct_colors(count: int, background: int | None = None) -> np.ndarray:
+    """Colours that stay apart for any number of classes: hues in golden-ratio steps, lightness in three turns.
+
+    Args:
+        count: number of colours.
+        background: index that gets black, or None.
+
+    Returns:
+        uint8 (count, 3), RGB.
+    """
+    colors = np.zeros((count, 3), dtype=np.uint8)
+    for index in range(count):
+        hue = (0.58 + index * 0.618034) % 1.0
+        lightness = (0.55, 0.42, 0.68)[index % 3]
+        colors[index] = [round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.75)]
+    if background is not None:
+        colors[background] = 0
+    return colors
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """Class names and their colours.
+
+    Attributes:
+        names: one name per class; the index is the label id.
+        colors: uint8 (K, 3), RGB.
+        background: the label id that means "nothing", or None if every class is a thing of its own.
+    """
+
+    names: tuple[str, ...]
+    colors: np.ndarray
+    background: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        count = len(self.names)
+        if not 1 <= count <= MAX_IDS:
+            raise ValueError(f"A label set has 1 to {MAX_IDS} names, but got {count}.")
+        if self.colors.dtype != np.uint8 or self.colors.shape != (count, 3):
+            raise ValueError(f"colors must be uint8 of shape ({count}, 3), but got {self.colors.dtype} {self.colors.shape}.")
+        if self.background is not None and not 0 <= self.background < count:
+            raise ValueError(f"background must be None or a label id from 0 to {count - 1}, but got {self.background}.")
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], background: int | None = None) -> LabelSet:
+        """A label set with generated colours.
+
+        Args:
+            names: one name per class, in order of their ids.
+            background: label id of the background, or None.
+        """
+        return cls(tuple(names), distinct_colors(len(names), background), background)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LabelSet):
+            return NotImplemented
+        same = self.names == other.names and self.background == other.background
+        return same and np.array_equal(self.colors, other.colors)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One class (semantic), object (instance) or region of an image.
+
+    Attributes:
+        label_id: index into the label set.
+        score: confidence in [0, 1], or None where the method gives none.
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image.
+        mask: bool (y1 - y0, x1 - x0), or None for semantic results, whose mask is cut from the id map.
+    """
+
+    label_id: int
+    score: float | None
+    box: Box
+    mask: np.ndarray | None
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"score must be None or in [0, 1], but got {self.score}.")
+        if self.mask is not None and (self.mask.dtype != bool or self.mask.shape != (y1 - y0, x1 - x0)):
+            shape = (y1 - y0, x1 - x0)
+            raise ValueError(f"mask must be bool of shape {shape}, but got {self.mask.dtype} {self.mask.shape}.")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that a person can pick.
+
+    Attributes:
+        id: menu key, Hub id (``user/repo``) or folder.
+        revision: branch, tag or commit of a Hub repo, or None for the default branch.
+        task: one of ``semantic``, ``instance``, ``region``.
+        architecture: row of the table of networks (``unet``, ``fcn``, ``segformer``, ``maskrcnn``) or ``classical``;
+            empty while a typed id has not been looked at.
+        title: a few words for the menu.
+        licence: SPDX id or the name of the licence of the weights; empty if not stated.
+        source: one of ``bundled``, ``hub``, ``torchvision``, ``folder``, ``builtin``.
+        labels: class names as far as they are known before loading.
+        about: one or two sentences: what it is good at.
+    """
+
+    id: str
+    revision: str | None
+    task: str
+    architecture: str
+    title: str
+    licence: str
+    source: str
+    labels: tuple[str, ...] = ()
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {self.task!r}.")
+        if self.source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, but got {self.source!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One segmented image, at the size of the upload whatever the network saw. No segments at all is legal.
+
+    Attributes:
+        task: ``semantic``, ``instance`` or ``region``.
+        height: pixels.
+        width: pixels.
+        labels: the classes.
+        id_map: (height, width), uint8 or uint16. Semantic: the label id. Otherwise 1 + index of the topmost segment, 0 none.
+        segments: semantic: one per class present, by label id; otherwise one per object, by falling score.
+        model: what made it, or None.
+        device: where it was computed, such as ``cpu`` or ``cuda:0``, or None.
+        seconds: duration of the stages, ``total`` among them.
+    """
+
+    task: str
+    height: int
+    width: int
+    labels: LabelSet
+    id_map: np.ndarray
+    segments: tuple[Segment, ...]
+    model: ModelSpec | None = None
+    device: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(self.segments))
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {self.task!r}.")
+        if self.id_map.dtype not in (np.uint8, np.uint16) or self.id_map.shape != (self.height, self.width):
+            wanted = f"uint8 or uint16 of shape ({self.height}, {self.width})"
+            raise ValueError(f"id_map must be {wanted}, but got {self.id_map.dtype} {self.id_map.shape}.")
+        for segment in self.segments:
+            if not 0 <= segment.label_id < len(self.labels):
+                raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
+            if segment.box[2] > self.width or segment.box[3] > self.height:
+                raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
+            if self.task != "semantic" and segment.mask is None:
+                raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The value of each segment in the id map, in the order of ``segments``."""
+        if self.task == "semantic":
+            return tuple(segment.label_id for segment in self.segments)
+        return tuple(range(1, len(self.segments) + 1))
+
+    @cached_property
+    def areas(self) -> tuple[int, ...]:
+        """Pixels of each segment's own mask (overlapping objects count fully), in the order of ``segments``."""
+        if self.task == "semantic":
+            counts = np.bincount(self.id_map.ravel(), minlength=len(self.labels))
+            return tuple(int(counts[segment.label_id]) for segment in self.segments)
+        return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+
+    def mask_of(self, index: int) -> np.ndarray:
+        """The mask of one segment within its box.
+
+        Args:
+            index: position in ``segments``.
+
+        Returns:
+            bool (y1 - y0, x1 - x0).
+        """
+        segment = self.segments[index]
+        if segment.mask is not None:
+            return segment.mask
+        x0, y0, x1, y1 = segment.box
+        return self.id_map[y0:y1, x0:x1] == segment.label_id
+
+    def above(self, threshold: float) -> Segmentation:
+        """The same result with only the objects whose score reaches the threshold; no network runs.
+
+        Args:
+            threshold: score in [0, 1]. Semantic results, and segments without a score, are kept as they are.
+        """
+        if self.task == "semantic":
+            return self
+        kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
+        return replace(self, segments=kept, id_map=paint(kept, self.height, self.width))
+
+    def to_dict(self) -> dict[str, object]:
+        """The result as JSON-able data, with one COCO compressed RLE per segment.
+
+        Returns:
+            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds`` and ``segments``; a segment's ``id`` is its
+            value in the id map, ``bbox`` is COCO's [x, y, width, height] in pixels, ``area`` is in pixels.
+        """
+        model = self.model
+        named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
+        pixels = self.height * self.width
+        segments = []
+        for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):
+            x0, y0, x1, y1 = segment.box
+            segments.append(
+                {
+                    "id": identity,
+                    "label_id": segment.label_id,
+                    "label": self.labels.names[segment.label_id],
+                    "score": segment.score,
+                    "area": area,
+                    "area_fraction": area / pixels,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "segmentation": encode_crop(self.mask_of(index), segment.box, self.height, self.width),
+                }
+            )
+        return {
+            "task": self.task,
+            "model": named,
+            "width": self.width,
+            "height": self.height,
+            "device": self.device,
+            "seconds": dict(self.seconds),
+            "segments": segments,
+        }
+
+
+def paint(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:
+    """The id map of objects: 1 + index of the topmost, 0 none. Earlier segments lie on top, so the best score wins.
+
+    Args:
+        segments: objects with masks, best first.
+        height: pixels.
+        width: pixels.
+
+    Returns:
+        (height, width), uint8 for up to 255 objects, else uint16.
+
+    Raises:
+        ValueError: more objects than a 16-bit map can name.
+    """
+    if len(segments) > MAX_IDS:
+        raise ValueError(f"An id map names at most {MAX_IDS} objects, but got {len(segments)}.")
+    id_map = np.zeros((height, width), dtype=np.uint8 if len(segments) <= 255 else np.uint16)
+    for index in range(len(segments) - 1, -1, -1):
+        x0, y0, x1, y1 = segments[index].box
+        id_map[y0:y1, x0:x1][segments[index].mask] = index + 1
+    return id_map
+
+
+def tight_box(mask: np.ndarray) -> Box | None:
+    """The smallest half-open box (x0, y0, x1, y1) around the true pixels of a mask, or None if there are none.
+
+    Args:
+        mask: bool (H, W).
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def semantic_segmentation(id_map: np.ndarray, labels: LabelSet, scores: dict[int, float] | None = None) -> Segmentation:
+    """A semantic result from its label map: one segment per class present, background included.
+
+    Args:
+        id_map: uint8 or uint16 (H, W), label ids.
+        labels: the classes.
+        scores: mean confidence per label id in [0, 1], where known.
+
+    Raises:
+        ValueError: a label id outside the classes.
+    """
+    height, width = id_map.shape
+    present = np.flatnonzero(np.bincount(id_map.ravel(), minlength=len(labels)))
+    segments = []
+    for label_id in present.tolist():
+        score = None if scores is None else scores.get(label_id)
+        segments.append(Segment(label_id, score, tight_box(id_map == label_id), None))
+    return Segmentation("semantic", height, width, labels, id_map, tuple(segments))

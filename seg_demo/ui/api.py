@@ -1,0 +1,95 @@
+"""The HTTP endpoints, also served as MCP tools: ``/segment`` for every model, and ``/models``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils, utils
+
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode
+from seg_demo.models import catalog
+from seg_demo.outputs import render
+from seg_demo.ui.results import overlay_png
+from seg_demo.ui.uploads import Photo, Upload
+from seg_demo.ui.work import in_words, predictor, work_limits
+
+
+class AnyNumber(gr.Number):
+    """gradio's number box whose handler sees what was really sent: NaN, True and texts get an answer in words."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
+class ModelId(gr.Textbox):
+    """gradio's text box for a model id, whose handler sees what was really sent, a list or null too."""
+
+    is_template = True
+
+    def example_payload(self) -> str:
+        """The id in the snippets of the page "use via API"."""
+        return "unet-cells"
+
+    def example_value(self) -> str:
+        """As :meth:`example_payload`."""
+        return self.example_payload()
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
+@in_words
+def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dict[str, object], str, str]:
+    """
+    Segment an image with any model of the demo: semantic, instance, or region segmentation.
+
+    Args:
+        image: The picture: a file or a public URL in any common format, at most 20 MB and 50 megapixels by default.
+        model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
+        threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
+
+    Returns:
+        The result as JSON (task, model, width, height, device, seconds, and per segment: id, label_id, label, score, area,
+        area_fraction, bbox as [x, y, width, height], and the mask as COCO compressed RLE); the mask as a lossless PNG at
+        the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
+    """
+    if image is None:
+        raise BadRequestError("No image was sent. Send a picture as a file or as a public URL.")
+    pixels = decode(image.path)
+    result = predictor().segment(pixels, model, threshold)
+    cache = utils.get_upload_folder()
+    mask = processing_utils.save_bytes_to_cache(render.id_map_png(result), image.stem + "_mask.png", cache)
+    overlay = processing_utils.save_bytes_to_cache(overlay_png(pixels, result), image.stem + "_overlay.png", cache)
+    return result.to_dict(), mask, overlay
+
+
+@in_words
+def models() -> list[dict[str, object]]:
+    """
+    List the models that /segment accepts, beside Hugging Face ids.
+
+    Returns:
+        One entry per model: id, title, task (semantic, instance or region), architecture, source, licence, labels (class
+        names as far as they are known before loading), and available (whether it can be used right now).
+    """
+    return catalog.describe()
+
+
+def add_endpoints() -> None:
+    """Add both endpoints to the current Blocks. Hidden boxes carry their types, so that clients upload files."""
+    with gr.Column(visible=False):
+        image = Photo(label="image", type="filepath")
+        model = ModelId(label="model")
+        threshold = AnyNumber(0.5, label="threshold")
+        result = gr.JSON(label="result")
+        mask = gr.File(label="mask")
+        overlay = gr.File(label="overlay")
+        listed = gr.JSON(label="models")
+        gr.Button().click(segment, [image, model, threshold], [result, mask, overlay], api_name="segment", **work_limits())
+        gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

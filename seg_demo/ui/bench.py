@@ -1,0 +1,134 @@
+"""What the three working tabs share: the image box on the left; viewer, downloads and the session's result on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils, utils
+from gradio.i18n import I18nData
+
+from seg_demo.errors import BadRequestError
+from seg_demo.ui.i18n import t
+from seg_demo.ui.results import KINDS, Result, make_file
+from seg_demo.ui.uploads import Photo
+from seg_demo.ui.viewer import SegmentationViewer
+from seg_demo.ui.work import in_words
+
+EXAMPLES = Path(__file__).parent / "examples"
+# A session's result goes half an hour after its last change, or when the page is closed.
+RESULT_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The right-hand side of a tab.
+
+    Attributes:
+        result: the session's :class:`~seg_demo.ui.results.Result` or None.
+        viewer: shows it.
+    """
+
+    result: gr.State
+    viewer: SegmentationViewer
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Where a handler's (result, result) goes."""
+        return [self.result, self.viewer]
+
+    def clear_after_failure(self, event: gr.events.Dependency) -> None:
+        """Show no older result beside an image or a model that could not be used."""
+        event.failure(
+            lambda: (None, None), None, self.outputs, api_visibility="private", show_progress="hidden", queue=False
+        )
+
+
+def image_box(tab: str) -> Photo:
+    """The box for upload, paste and webcam; what it holds is decoded by us, not by gradio."""
+    return Photo(
+        label=t("image"),
+        show_label=False,
+        placeholder=t("drop"),
+        sources=["upload", "clipboard", "webcam"],
+        type="filepath",
+        buttons=[],
+        height=225,
+        elem_id=f"{tab}-image",
+    )
+
+
+def outcome(tab: str) -> Outcome:
+    """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network."""
+    result = gr.State(None, time_to_live=RESULT_SECONDS)
+    viewer = SegmentationViewer(elem_id=f"{tab}-viewer")
+    with gr.Row(elem_classes="downloads"):
+        buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in KINDS}
+    # Clicked by script as soon as the file is there: the visitor clicks once.
+    link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
+    fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"
+    for kind, button in buttons.items():
+        made = button.click(
+            download_of(kind),
+            result,
+            link,
+            api_visibility="private",
+            concurrency_limit=4,
+            concurrency_id="files",
+            show_progress="minimal",
+        )
+        made.success(None, js=fetch, api_visibility="private")
+    return Outcome(result, viewer)
+
+
+def download_of(kind: str) -> Callable[[Result | None], str]:
+    """The handler of one download button."""
+
+    @in_words
+    def download(result: Result | None) -> str:
+        if result is None:
+            raise BadRequestError("There is no result to download, or it has expired. Segment the image again.")
+        name, content = make_file(result, kind)
+        return processing_utils.save_bytes_to_cache(content, name, utils.get_upload_folder())
+
+    return download
+
+
+def examples(
+    names: Sequence[str], model: str | None, photo: Photo, picker: gr.Dropdown | None, label: I18nData, elem_id: str
+) -> None:
+    """Pictures to click; a click fills in the image, whose change starts the run.
+
+    ``gr.Examples`` would set every property of the picker back to how it was built, with it what is known to be available.
+
+    Args:
+        names: files in the examples folder.
+        model: id to pick with them.
+        photo: the image box.
+        picker: takes ``model``; None where there is none to pick.
+        label: heading.
+        elem_id: id in the page.
+    """
+    paths = [str(EXAMPLES / name) for name in names]
+    shown = gr.Dataset(
+        components=[photo],
+        samples=[[path] for path in paths],
+        label=label,
+        type="index",
+        samples_per_page=8,
+        elem_id=elem_id,
+    )
+    if picker is None:
+        shown.click(lambda index: paths[index], shown, photo, api_visibility="private", show_progress="hidden", queue=False)
+    else:
+        shown.click(
+            lambda index: (paths[index], model),
+            shown,
+            [photo, picker],
+            api_visibility="private",
+            show_progress="hidden",
+            queue=False,
+        )

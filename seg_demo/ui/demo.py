@@ -1,0 +1,96 @@
+"""The page: its tabs, what happens when it opens, and how it is launched."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any
+
+import gradio as gr
+
+from seg_demo.errors import SettingsError
+from seg_demo.models import zerogpu
+from seg_demo.settings import settings
+from seg_demo.ui import menu
+from seg_demo.ui.api import add_endpoints
+from seg_demo.ui.bench import EXAMPLES
+from seg_demo.ui.i18n import I18N, language_of, t
+from seg_demo.ui.models_tab import cards, models_tab
+from seg_demo.ui.networks_tab import network_tab
+from seg_demo.ui.regions_tab import FIRST, regions_tab
+from seg_demo.ui.theme import STATIC, stylesheet, theme
+from seg_demo.ui.work import start_loading
+
+TITLE = "Image segmentation"
+# Files of visitors and downloads: looked through every ten minutes, deleted after two hours.
+CACHE_SECONDS = (600, 7200)
+# Sessions whose results are kept at once; a new visitor beyond it drops the oldest.
+SESSIONS = 64
+
+
+def build_demo() -> gr.Blocks:
+    """The page as Blocks with its queue set; no torch is imported, and no model loaded."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
+        # First, so that no event of the page takes an endpoint's name.
+        add_endpoints()
+        with gr.Row(elem_id="masthead"):
+            gr.HTML((STATIC / "favicon.svg").read_text(encoding="utf-8"), elem_id="mark")
+            with gr.Column(min_width=200):
+                gr.Markdown(t("title"))
+                gr.Markdown(t("tagline"), elem_id="tagline")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab(t("semantic"), id="semantic"):
+                semantic = network_tab("semantic")
+            with gr.Tab(t("instance"), id="instance"):
+                instance = network_tab("instance")
+            with gr.Tab(t("regions"), id="regions"):
+                region_note = regions_tab()
+            with gr.Tab(t("models"), id="models"):
+                overview = models_tab()
+        gr.Markdown(t("credits"), elem_classes="credits")
+
+        def opened(request: gr.Request) -> list[Any]:
+            ready, language = menu.availability(), language_of(request)
+            regions = menu.note(FIRST, language)
+            return [*semantic.opened(ready, language), *instance.opened(ready, language), regions, cards(ready, language)]
+
+        filled = [*semantic.outputs, *instance.outputs, region_note, overview]
+        demo.load(opened, None, filled, api_visibility="private", show_progress="hidden", queue=False)
+    demo.queue(max_size=settings().queue_size, default_concurrency_limit=4)
+    return demo
+
+
+def load_ahead() -> Thread:
+    """Load models in the background: first those that are selected when the page opens, then the others that are at hand.
+
+    Returns:
+        The running thread.
+    """
+    first = [spec for spec in (menu.best("semantic"), menu.best("instance")) if spec is not None]
+    at_hand = [spec for spec in menu.specs() if spec.source == "bundled" or (zerogpu.ACTIVE and spec.source != "builtin")]
+    return start_loading(list(dict.fromkeys(menu.key(spec) for spec in (*first, *at_hand))))
+
+
+def launch_arguments() -> dict[str, Any]:
+    """What ``launch`` needs beside host and port: gradio 6 takes the look of a page there, not in Blocks.
+
+    Raises:
+        SettingsError: MCP is switched on, but what it needs is not installed.
+    """
+    if settings().mcp and find_spec("mcp") is None:
+        raise SettingsError(
+            "SEG_DEMO_MCP is on, but the mcp package is not installed. Run pip install 'gradio[mcp]', or unset it."
+        )
+    return {
+        "theme": theme(),
+        "css": stylesheet(),
+        "i18n": I18N,
+        "favicon_path": STATIC / "favicon.svg",
+        "allowed_paths": [str(EXAMPLES)],
+        "footer_links": ["api", "settings"],
+        "show_error": False,
+        "max_file_size": settings().max_bytes,
+        "state_session_capacity": SESSIONS,
+        "run_history": False,
+        "mcp_server": settings().mcp,
+    }

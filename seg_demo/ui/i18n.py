@@ -1,0 +1,160 @@
+"""The page's words in English and Chinese, chosen by the browser's language.
+
+Static texts are translated in the browser by ``gr.I18n``; what the server writes later (about a model, for example) follows
+the request's ``Accept-Language``, which browsers send for the same setting. The viewer carries its own words.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.i18n import I18nData
+
+# key: (English, Chinese)
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("# Image segmentation", "# 图像分割"),
+    "tagline": (
+        "Drop in an image and see what is where: hover to name it, download it for your next tool.",
+        "放入一张图片，看清每个像素属于什么：悬停查看名称，下载供后续工具使用。",
+    ),
+    "semantic": ("Semantic", "语义分割"),
+    "instance": ("Instance", "实例分割"),
+    "regions": ("Regions", "区域分割"),
+    "models": ("Models", "模型"),
+    "semantic_lead": (
+        "Every pixel gets one class: road, sky, cell. Touching things of a kind become one area.",
+        "每个像素归入一个类别：道路、天空、细胞。同类相邻的物体连成一片。",
+    ),
+    "instance_lead": (
+        "Every object is found on its own, with its class, mask and score, so that you can count.",
+        "逐个找出对象，给出类别、掩膜与得分，便于计数。",
+    ),
+    "regions_lead": (
+        "Coherent regions without any model or class: quick, and nothing to download.",
+        "不用模型、不分类别，按颜色与边缘划分区域：快速，无需下载。",
+    ),
+    "image": ("Image", "图片"),
+    "drop": ("Drop an image here\nor click to choose one", "将图片拖到此处\n或点击选择"),
+    "model": ("Model", "模型"),
+    "model_info": (
+        "○ cannot be reached now. Or type a Hugging Face id: user/repo",
+        "○ 目前无法访问。也可输入 Hugging Face 模型 ID：user/repo",
+    ),
+    "threshold": ("Score threshold", "得分阈值"),
+    "threshold_info": ("Hides objects scored lower. Nothing is computed again.", "隐藏得分更低的对象，无需重新计算。"),
+    "method": ("Method", "方法"),
+    # The parameters of the region methods; their English is the table in masks/region_methods.py.
+    "otsu_objects": ("Objects are", "目标是"),
+    "objects_dark": ("dark", "暗的"),
+    "objects_auto": ("whichever", "自动判断"),
+    "objects_bright": ("bright", "亮的"),
+    "otsu_min_area": ("Smallest piece (%)", "最小块（%）"),
+    "otsu_min_area_help": ("In percent of the picture; smaller ones are left out.", "占全图百分比；更小的舍去。"),
+    "watershed_smoothing": ("Smoothing (pixels)", "平滑（像素）"),
+    "watershed_smoothing_help": ("Blur before the search for edges.", "寻找边缘前的模糊程度。"),
+    "watershed_min_area": ("Smallest seed (%)", "最小种子（%）"),
+    "watershed_min_area_help": (
+        "In percent of the picture; smaller ones are swallowed by their neighbours.",
+        "占全图百分比；更小的并入相邻区域。",
+    ),
+    "slic_regions": ("Regions", "区域数"),
+    "slic_regions_help": ("About how many; small pictures have fewer.", "大致数量；小图会更少。"),
+    "slic_compactness": ("Compactness", "紧凑度"),
+    "slic_compactness_help": ("More gives squarer regions, less follows colours.", "越大越方正，越小越贴合颜色。"),
+    "felzenszwalb_scale": ("Scale", "尺度"),
+    "felzenszwalb_scale_help": ("More gives larger and fewer regions.", "越大区域越大、越少。"),
+    "felzenszwalb_min_area": ("Smallest region (%)", "最小区域（%）"),
+    "felzenszwalb_min_area_help": (
+        "In percent of the picture; smaller ones are merged.",
+        "占全图百分比；更小的合并到邻域。",
+    ),
+    "run": ("Segment", "分割"),
+    "examples_everyday": ("Try a photograph", "试试照片"),
+    "examples_cells": ("Try cells and coins", "试试细胞与硬币"),
+    "examples_regions": ("Try an example", "试试示例"),
+    "download": ("Download", "下载"),
+    "zip": ("Everything (.zip)", "全部 (.zip)"),
+    "mask": ("Mask PNG", "掩膜 PNG"),
+    "overlay": ("Overlay PNG", "叠加图 PNG"),
+    "coco_rle": ("COCO (RLE)", "COCO（RLE）"),
+    "coco_polygons": ("COCO (polygons)", "COCO（多边形）"),
+    "geojson": ("GeoJSON", "GeoJSON"),
+    "csv": ("Table CSV", "表格 CSV"),
+    "ready": ("ready", "可用"),
+    "unreachable": ("cannot be reached now", "目前无法访问"),
+    "typed": (
+        "A typed id: its class names, colours and preprocessing come from its repository. Only safetensors are loaded.",
+        "手动输入的模型 ID：类别名、颜色与预处理取自其仓库，仅加载 safetensors 权重。",
+    ),
+    "knows": ("It knows: ", "可识别："),
+    "licence": ("Licence", "许可"),
+    "unstated": ("not stated", "未说明"),
+    "source": ("Source", "来源"),
+    "network": ("Network", "网络"),
+    "classes": ("Classes", "类别"),
+    "size": ("Size", "大小"),
+    "more_classes": ("{count} classes, such as ", "{count} 个类别，例如 "),
+    "separator": (", ", "、"),
+    "stop": (".", "。"),
+    "colon": (": ", "："),
+    "source_bundled": ("comes with the demo", "随演示附带"),
+    "source_hub": ("Hugging Face Hub", "Hugging Face Hub"),
+    "source_torchvision": ("torchvision's weights", "torchvision 权重"),
+    "source_builtin": ("computed, no weights", "直接计算，无权重"),
+    "source_folder": ("a folder on the server", "服务器上的文件夹"),
+    "credits": (
+        "Example pictures: coins, Brooklyn Museum (no known copyright restrictions); cell, P. Müller et al. (CC0); coffee, "
+        "Rachel Michetti (CC0); cat, Stéfan van der Walt (CC0); astronaut and galaxies, NASA, rocket, SpaceX (public "
+        "domain); nuclei and tissue, rendered by this project (Apache-2.0).",
+        "示例图片：硬币，布鲁克林博物馆（无已知版权限制）；细胞，P. Müller 等（CC0）；咖啡，Rachel Michetti（CC0）；"
+        "猫，Stéfan van der Walt（CC0）；宇航员与星系，NASA，火箭，SpaceX（公有领域）；"
+        "细胞核与组织，本项目生成（Apache-2.0）。",
+    ),
+}
+
+# What the menu's models are good at, in Chinese; in English it is ModelSpec.about.
+ABOUT_ZH: dict[str, str] = {
+    "unet-cells": "显微镜下的细胞、硬币、花粉等彼此分开的圆形目标；不认识日常物品。相邻目标之间画出边界类。三者中最快。",
+    "segformer-cells": "显微镜下的细胞、硬币、花粉等彼此分开的圆形目标；不认识日常物品。比 U-Net 看得更广。",
+    "maskrcnn-cells": "显微镜下的细胞、硬币、花粉等彼此分开的圆形目标；不认识日常物品。逐个找出，重叠也能计数。",
+    "nvidia/segformer-b0-finetuned-ade-512-512": "室内、街道与风景的 150 个类别。小而快；讲究轮廓时用 B2。",
+    "nvidia/segformer-b2-finetuned-ade-512-512": "室内、街道与风景的 150 个类别。比 B0 精细，但慢数倍。",
+    "nvidia/segformer-b0-finetuned-cityscapes-1024-1024": "车载视角街景的 19 个类别。",
+    "fcn-resnet50-voc": "人、动物、车辆、家具等 20 类对象，其余为背景。",
+    "maskrcnn-v2-coco": "80 类日常对象，逐个找出并勾画。",
+    "otsu": "由直方图得到一个亮度阈值。适合明显亮于或暗于背景的目标。",
+    "watershed": "从边缘之间淹没图像。适合相互接触、轮廓可见的目标。",
+    "slic": "大小相近、贴合颜色的小块。可作为手工标注的第一步。",
+    "felzenszwalb": "合并差异相对较小的相邻区域。大片均匀处成为一个区域。",
+}
+
+# Gradio keeps its own words in the same table, so ours carry a prefix.
+PREFIX = "seg_"
+I18N = gr.I18n(
+    **{
+        "en": {PREFIX + key: english for key, (english, _) in WORDS.items()},
+        **{locale: {PREFIX + key: chinese for key, (_, chinese) in WORDS.items()} for locale in ("zh", "zh-CN", "zh-TW")},
+    }
+)
+
+
+def t(key: str) -> I18nData:
+    """A static text that the browser translates.
+
+    Raises:
+        KeyError: no such text.
+    """
+    if key not in WORDS:
+        raise KeyError(key)
+    return I18N(PREFIX + key)
+
+
+def language_of(request: gr.Request | None) -> str:
+    """``zh`` if the browser asks for Chinese first, else ``en``."""
+    wanted = (request.headers.get("accept-language") or "") if request is not None else ""
+    return "zh" if wanted.lower().startswith("zh") else "en"
+
+
+def words(key: str, language: str) -> str:
+    """A text that the server writes, in ``en`` or ``zh``."""
+    english, chinese = WORDS[key]
+    return chinese if language == "zh" else english

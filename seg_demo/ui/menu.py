@@ -1,0 +1,118 @@
+"""The menu as the page shows it: choices with what is available now, a note on the chosen model, a card for each."""
+
+from __future__ import annotations
+
+import html
+
+from seg_demo.errors import ModelNotFoundError
+from seg_demo.models import catalog
+from seg_demo.settings import settings
+from seg_demo.types import ModelSpec
+from seg_demo.ui.i18n import ABOUT_ZH, words
+
+SAMPLE_CLASSES = 6
+# Of the weight files that are not here: nvidia's repositories and torchvision's own table (``_file_size``).
+PUBLISHED_SIZES = {
+    "nvidia/segformer-b0-finetuned-ade-512-512": "15 MB",
+    "nvidia/segformer-b2-finetuned-ade-512-512": "110 MB",
+    "nvidia/segformer-b0-finetuned-cityscapes-1024-1024": "15 MB",
+    "fcn-resnet50-voc": "135 MB",
+    "maskrcnn-v2-coco": "177 MB",
+}
+
+
+def specs(task: str | None = None) -> list[ModelSpec]:
+    """The models on the menu, of one task or of all."""
+    return [spec for spec in catalog.menu(settings()) if task in (None, spec.task)]
+
+
+def key(spec: ModelSpec) -> str:
+    """The id by which a menu entry is asked for."""
+    return spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
+
+
+def availability() -> dict[str, bool]:
+    """Menu key -> whether it can be used now. At most a few seconds, and remembered for the next visitor."""
+    return {row["id"]: row["available"] for row in catalog.describe()}
+
+
+def choices(task: str, ready: dict[str, bool] | None = None) -> list[tuple[str, str]]:
+    """(text, id) for the picker; ○ marks what cannot be reached, nothing is marked while that is not known."""
+    known = ready or {}
+    return [(spec.title if known.get(key(spec), True) else "○ " + spec.title, key(spec)) for spec in specs(task)]
+
+
+def at_first(task: str) -> str:
+    """The id that is selected before it is known what can be reached: the first that needs no network."""
+    menu = specs(task)
+    return next((key(spec) for spec in menu if spec.source in ("bundled", "builtin")), key(menu[0]) if menu else "")
+
+
+def best(task: str) -> ModelSpec | None:
+    """The model that the page opens with once it is known what can be reached; None if the menu has none of the task."""
+    try:
+        chosen = catalog.default_model(task)
+    except ModelNotFoundError:
+        return None
+    return next(spec for spec in specs(task) if spec.id == chosen)
+
+
+def everyday(task: str) -> str:
+    """The id of the menu's model that knows everyday things, whether it can be reached or not; empty if there is none."""
+    known = [spec for spec in specs(task) if spec.source in ("hub", "torchvision")]
+    known.sort(key=lambda spec: spec.id != catalog.EVERYDAY.get(task))
+    return key(known[0]) if known else ""
+
+
+def about(spec: ModelSpec, language: str) -> str:
+    """One or two sentences: what the model is good at."""
+    return ABOUT_ZH.get(spec.id, spec.about) if language == "zh" else spec.about
+
+
+def class_sample(spec: ModelSpec, language: str) -> str:
+    """The classes in a few words: all of them, or how many and the first ones. Background is no class to look for."""
+    names = [name for name in spec.labels if name.lower() not in ("background", "n/a", "__background__")]
+    listed = words("separator", language).join(names[:SAMPLE_CLASSES])
+    if len(names) <= SAMPLE_CLASSES:
+        return listed
+    return words("more_classes", language).format(count=len(names)) + listed + " …"
+
+
+def note(identity: object, language: str) -> str:
+    """HTML below the picker: what the chosen model is good at, its classes and its licence. Everything is escaped."""
+    spec = next((spec for spec in specs() if key(spec) == identity), None)
+    if spec is None:
+        return f'<p class="note">{html.escape(words("typed", language))}</p>'
+    parts = [about(spec, language)]
+    if spec.source != "builtin":
+        if spec.labels:
+            parts.append(words("knows", language) + class_sample(spec, language) + words("stop", language))
+        parts.append(words("licence", language) + words("colon", language) + (spec.licence or words("unstated", language)))
+    return f'<p class="note">{html.escape(" ".join(part for part in parts if part))}</p>'
+
+
+def card(spec: ModelSpec, ready: bool, language: str) -> str:
+    """One model as an HTML article. Everything is escaped."""
+    rows = [
+        ("network", spec.architecture),
+        ("classes", class_sample(spec, language)),
+        ("licence", spec.licence or words("unstated", language)),
+        ("source", words("source_" + spec.source, language)),
+        ("size", size_of(spec)),
+    ]
+    facts = "".join(
+        f"<dt>{html.escape(words(key, language))}</dt><dd>{html.escape(value)}</dd>" for key, value in rows if value
+    )
+    state = words("ready" if ready else "unreachable", language)
+    return (
+        f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(spec.title)}</h3>'
+        f"<code>{html.escape(key(spec))}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
+    )
+
+
+def size_of(spec: ModelSpec) -> str:
+    """The size of the weights in megabytes: of the file that comes along, else as published; empty where there are none."""
+    if spec.source == "bundled":
+        file = catalog.BUNDLED_FOLDER / spec.id / "model.safetensors"
+        return f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else ""
+    return PUBLISHED_SIZES.get(spec.id, "")

@@ -1,0 +1,56 @@
+"""The tab that says what each model is, and when to choose which."""
+
+from __future__ import annotations
+
+import html
+
+import gradio as gr
+
+from seg_demo.ui import menu
+
+# (English name, English advice), the same in Chinese: which family for which need.
+CHOOSE = (
+    (
+        ("U-Net", "Little data, fine structures: cells, roads from above, defects. Twenty annotated images are a start."),
+        ("U-Net", "数据少、结构细：细胞、航拍道路、缺陷。二十张标注图即可起步。"),
+    ),
+    (
+        ("SegFormer", "Whole scenes: streets, rooms, landscapes. It looks at the entire picture and knows many classes."),
+        ("SegFormer", "完整场景：街道、室内、风景。纵观全图，类别丰富。"),
+    ),
+    (
+        (
+            "Mask R-CNN",
+            "Things to count: people, cars, animals, coins. Each gets its own mask and score, also where they overlap.",
+        ),
+        ("Mask R-CNN", "需要计数的对象：人、车、动物、硬币。即使重叠，每个也有自己的掩膜与得分。"),
+    ),
+    (
+        ("FCN", "A plain, well-known baseline with the twenty Pascal VOC classes."),
+        ("FCN", "经典基线，二十个 Pascal VOC 类别。"),
+    ),
+    (
+        ("Regions", "No classes needed, only where one thing ends and the next begins. No weights, quick on any machine."),
+        ("区域分割", "不需要类别，只需知道一处到哪里为止。无权重，任何机器都很快。"),
+    ),
+)
+
+
+def models_tab() -> gr.HTML:
+    """Build the tab in the current Blocks; its content is written when the page opens."""
+    return gr.HTML(cards({}, "en"), elem_id="models-cards")
+
+
+def cards(ready: dict[str, bool], language: str) -> str:
+    """The tab's HTML: advice, then a card per model. Everything is escaped.
+
+    Args:
+        ready: menu key -> whether it can be used now; a missing one counts as not.
+        language: ``en`` or ``zh``.
+    """
+    column = 1 if language == "zh" else 0
+    advice = "".join(
+        f"<div><dt>{html.escape(row[column][0])}</dt><dd>{html.escape(row[column][1])}</dd></div>" for row in CHOOSE
+    )
+    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs())
+    return f'<dl class="choose">{advice}</dl><div class="cards">{articles}</div>'

@@ -1,0 +1,98 @@
+"""The tab in which an image falls into regions without any network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode
+from seg_demo.masks.region_methods import METHODS, Parameter
+from seg_demo.ui import menu
+from seg_demo.ui.bench import examples, image_box, outcome
+from seg_demo.ui.i18n import language_of, t
+from seg_demo.ui.results import Result, preview_of
+from seg_demo.ui.uploads import Upload
+from seg_demo.ui.work import in_words, predictor, work_limits
+
+PICTURES = ("coins.png", "coffee.jpg", "galaxies.jpg", "astronaut.jpg", "cat.jpg")
+FIRST = "watershed"
+
+
+def regions_tab() -> gr.HTML:
+    """Build the tab in the current Blocks.
+
+    Returns:
+        The note on the method, which the page's load event writes in the visitor's language.
+    """
+    gr.Markdown(t("regions_lead"), elem_classes="lead")
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            photo = image_box("regions")
+            with gr.Column(elem_classes="examples"):
+                examples(PICTURES, None, photo, None, t("examples_regions"), "regions-examples")
+            method = gr.Radio(
+                [(row.title, name) for name, row in METHODS.items()],
+                value=FIRST,
+                label=t("method"),
+                elem_id="regions-method",
+            )
+            note = gr.HTML(menu.note(FIRST, "en"), elem_id="regions-note")
+            rows = {}
+            knobs = []
+            for name, row in METHODS.items():
+                with gr.Column(visible=name == FIRST, elem_classes="controls") as rows[name]:
+                    knobs += [knob(name, parameter) for parameter in row.parameters]
+            run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
+        with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
+            shown = outcome("regions")
+    for event in (
+        photo.change,
+        method.input,
+        run.click,
+        *(each.release if isinstance(each, gr.Slider) else each.input for each in knobs),
+    ):
+        done = event(
+            run_method, [photo, method, *knobs], shown.outputs, api_visibility="private", show_progress_on=shown.viewer,
+            trigger_mode="always_last", **work_limits(),
+        )  # fmt: skip
+        shown.clear_after_failure(done)
+    method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)
+    return note
+
+
+def knob(method: str, parameter: Parameter) -> gr.Slider | gr.Radio:
+    """The control of one parameter: a slider, or three choices where there are only three values."""
+    key = f"{method}_{parameter.name}"
+    if (parameter.max - parameter.min) / parameter.step == 2:
+        names = [(t("objects_dark"), -1), (t("objects_auto"), 0), (t("objects_bright"), 1)]
+        return gr.Radio(names, value=parameter.default, label=t(key), elem_id=f"regions-{key}")
+    return gr.Slider(
+        parameter.min,
+        parameter.max,
+        parameter.default,
+        step=parameter.step,
+        label=t(key),
+        info=t(key + "_help"),
+        elem_id=f"regions-{key}",
+    )
+
+
+@in_words
+def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Result | None, Result | None]:
+    """A visitor's picture through one method with the values of its controls."""
+    if upload is None:
+        return None, None
+    if method not in METHODS:
+        raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
+    keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
+    parameters = {parameter: value for (name, parameter), value in zip(keys, values, strict=True) if name == method}
+    image = decode(upload.path)
+    result = Result(upload, predictor().segment_regions(image, method, parameters), 0.0, preview_of(image))
+    return result, result
+
+
+def choose(method: object, request: gr.Request) -> list[Any]:
+    """The note on a method, and only its controls shown."""
+    return [menu.note(method, language_of(request)), *(gr.Column(visible=name == method) for name in METHODS)]

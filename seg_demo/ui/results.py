@@ -1,0 +1,158 @@
+"""A visitor's result: what the session keeps, what the viewer is sent, and the files that are made when asked for.
+
+A session keeps the mask and the name of the upload, never the decoded picture: twenty visitors with 50 megapixels each
+would otherwise hold 3 GB.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode
+from seg_demo.outputs import export, png, render
+from seg_demo.outputs.polygons import polygons_of
+from seg_demo.types import Segmentation
+from seg_demo.ui.uploads import Upload
+
+# The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
+MAX_VIEWER_PIXELS = 16_000_000
+PREVIEW_SIDE = 2560
+
+KINDS = ("zip", "mask", "overlay", "coco_rle", "coco_polygons", "geojson", "csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a visitor's session keeps of one segmented upload.
+
+    Attributes:
+        upload: the visitor's file.
+        everything: the segmentation with every candidate, whatever its score.
+        threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
+        preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
+    """
+
+    upload: Upload
+    everything: Segmentation
+    threshold: float
+    preview: bytes
+
+    @cached_property
+    def shown(self) -> Segmentation:
+        """The segmentation at the threshold: what is seen, exported and counted."""
+        return self.everything.above(self.threshold)
+
+    def at(self, threshold: float) -> Result:
+        """The same result at another score threshold; no network runs."""
+        return replace(self, threshold=threshold)
+
+
+def preview_of(image: np.ndarray) -> bytes:
+    """A picture for the screen: JPEG, bounded in size.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+    """
+    picture = Image.fromarray(image)
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=90, subsampling=0)
+    return file.getvalue()
+
+
+def viewer_ids(segmentation: Segmentation) -> bytes:
+    """The id map for the viewer, RGB PNG with id = R + 256 * G, thinned to every n-th pixel beyond the limit."""
+    pixels = segmentation.height * segmentation.width
+    if pixels <= MAX_VIEWER_PIXELS:
+        return render.viewer_id_png(segmentation)
+    step = int(np.ceil(np.sqrt(pixels / MAX_VIEWER_PIXELS)))
+    thin = np.ascontiguousarray(segmentation.id_map[step // 2 :: step, step // 2 :: step])
+    height, width = thin.shape
+    return render.viewer_id_png(replace(segmentation, height=height, width=width, id_map=thin, segments=()))
+
+
+def viewer_value(result: Result) -> dict[str, object]:
+    """What the viewer is told beside its two pictures: classes and segments, both largest first.
+
+    Returns:
+        JSON-able: ``task``, ``width``, ``height``, ``background`` (label id or None), ``classes`` (id, name, pixels, share,
+        count, score) and ``segments`` (id in the id map, label id, color [R, G, B], score, area in pixels).
+    """
+    shown = result.shown
+    colors = render.colors_of(shown)
+    segments = [
+        {"id": identity, "label": segment.label_id, "color": colors[identity].tolist(), "score": segment.score, "area": area}
+        for identity, segment, area in zip(shown.ids, shown.segments, shown.areas, strict=True)
+    ]
+    return {
+        "task": shown.task,
+        "width": shown.width,
+        "height": shown.height,
+        "background": shown.labels.background,
+        "classes": [
+            {
+                "id": row["label_id"],
+                "name": row["label"],
+                "score": row["mean_score"],
+                **{key: row[key] for key in ("pixels", "share", "count")},
+            }
+            for row in export.table(shown)
+        ],
+        "segments": sorted(segments, key=lambda segment: -segment["area"]),
+    }
+
+
+def overlay_png(image: np.ndarray, segmentation: Segmentation) -> bytes:
+    """The image with its segments drawn over it, as a PNG.
+
+    Args:
+        image: uint8 (H, W, 3), RGB, the upright original.
+        segmentation: of that image.
+    """
+    return png.encode(render.overlay(image, segmentation))
+
+
+def make_file(result: Result, kind: str) -> tuple[str, bytes]:
+    """One download, made from the session's result; no network runs.
+
+    Args:
+        result: of the session.
+        kind: one of ``KINDS``.
+
+    Returns:
+        File name and content.
+
+    Raises:
+        BadRequestError: the upload has been deleted meanwhile.
+    """
+    shown, stem = result.shown, result.upload.stem
+    if kind == "zip":
+        return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem))
+    suffix, make = {
+        "mask": ("mask.png", lambda: render.id_map_png(shown)),
+        "overlay": ("overlay.png", lambda: overlay_png(_image(result), shown)),
+        "coco_rle": ("coco_rle.json", lambda: _json(export.coco(shown, f"{stem}.png"))),
+        "coco_polygons": ("coco_polygons.json", lambda: _json(export.coco(shown, f"{stem}.png", polygons_of(shown)))),
+        "geojson": ("segments.geojson", lambda: _json(export.geojson(shown))),
+        "csv": ("classes.csv", lambda: export.class_csv(shown).encode("utf-8", "replace")),
+    }[kind]
+    return f"{stem}_{suffix}", make()
+
+
+def _image(result: Result) -> np.ndarray:
+    if not result.upload.path.is_file():
+        raise BadRequestError(
+            "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
+        )
+    return decode(result.upload.path)
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

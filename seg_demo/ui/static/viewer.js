@@ -1,0 +1,216 @@
+// Runs once per viewer with gradio's `element`, `props` and `watch`; the files viewer_*.js come before it in the same scope.
+
+const root = element.querySelector(".sv");
+const find = (name) => root.querySelector(".sv-" + name);
+const stage = find("stage");
+const layers = find("layers");
+const split = find("split");
+const tip = find("tip");
+const PIXEL_BUDGET = 2000000; // of one canvas; a denser screen gets its canvases stretched
+
+let result = null; // what the server sent, with lookups added
+let ids = null; // the id map
+let base = null; // the picture as an ImageBitmap
+let seen = null; // ids under the canvas pixels, and the canvas size
+let lit = null; // array of ids that glow, or null
+let stepped = -1; // position of the segment that N and P reached
+let queued = false;
+
+const view = new View(stage, () => redraw(true));
+const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
+
+// One redraw per frame however many events came; `moved` asks for the ids under the window anew.
+function redraw(moved) {
+  if (moved) seen = null;
+  if (queued || !result) return;
+  queued = true;
+  requestAnimationFrame(() => {
+    queued = false;
+    draw();
+  });
+}
+
+function draw() {
+  const { clientWidth: w, clientHeight: h } = stage;
+  if (!w || !h || !result) return;
+  const density = Math.min(window.devicePixelRatio || 1, Math.sqrt(PIXEL_BUDGET / (w * h)));
+  const width = Math.max(1, Math.round(w * density));
+  const height = Math.max(1, Math.round(h * density));
+  if (!seen) {
+    seen = { ids: sampleIds(ids, view, width, height, density), width, height };
+    drawBase(width, height, density);
+    find("percent").textContent = Math.round((view.scale / view.fitScale) * 100) + " %";
+  }
+  const fill = new Uint32Array(65536);
+  const line = new Uint32Array(65536);
+  for (const segment of result.segments) {
+    if (legend.hidden.has(segment.id)) continue;
+    fill[segment.id] = rgba(segment.color, 255);
+    line[segment.id] = rgba(segment.color.map((value) => Math.round(value * 0.75 + 64)), 255);
+  }
+  putPixels(find("fill"), seen.width, seen.height, fillPixels(seen.ids, fill));
+  const outlines = find("outlines").getAttribute("aria-pressed") === "true";
+  putPixels(find("lines"), seen.width, seen.height, outlines ? outlinePixels(seen.ids, seen.width, seen.height, line) : new Uint32Array(seen.ids.length));
+  drawGlow();
+}
+
+function drawBase(width, height, density) {
+  const canvas = find("base");
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  context.imageSmoothingEnabled = view.scale < 4;
+  context.imageSmoothingQuality = "high";
+  const size = view.scale * density;
+  context.drawImage(base, view.x * density, view.y * density, result.width * size, result.height * size);
+}
+
+function drawGlow() {
+  const canvas = find("glow");
+  canvas.style.visibility = lit ? "visible" : "hidden";
+  if (!lit || !seen) return;
+  const marked = new Uint8Array(65536);
+  for (const id of lit) marked[id] = 1;
+  putPixels(canvas, seen.width, seen.height, glowPixels(seen.ids, seen.width, seen.height, marked));
+}
+
+function highlight(members) {
+  const same = lit && members && lit.length === members.length && lit.every((id, i) => id === members[i]);
+  if (same || (!lit && !members)) return;
+  lit = members;
+  drawGlow();
+}
+
+function point(x, y) {
+  const pixel = result && view.pixelAt(x, y);
+  let segment = null;
+  if (pixel) {
+    const column = Math.min(ids.width - 1, Math.floor((pixel[0] * ids.width) / result.width));
+    const row = Math.min(ids.height - 1, Math.floor((pixel[1] * ids.height) / result.height));
+    segment = result.byId.get(ids.ids[row * ids.width + column]);
+  }
+  if (!segment || legend.hidden.has(segment.id)) return leave();
+  highlight([segment.id]);
+  name(segment, x, y);
+}
+
+function name(segment, x, y) {
+  const [title, facts] = segmentWords(result, segment);
+  tip.firstChild.textContent = title;
+  tip.lastChild.textContent = facts;
+  tip.hidden = false;
+  tip.style.setProperty("--tip", css(segment.color));
+  tip.style.left = Math.max(4, Math.min(x + 14, stage.clientWidth - tip.offsetWidth - 6)) + "px";
+  tip.style.top = (y + 18 + tip.offsetHeight > stage.clientHeight ? Math.max(4, y - tip.offsetHeight - 12) : y + 18) + "px";
+}
+
+function leave() {
+  tip.hidden = true;
+  highlight(null);
+}
+
+// N and P: the segments in order of area, spoken by the screen reader.
+function step(by) {
+  const open = result ? result.segments.filter((segment) => !legend.hidden.has(segment.id)) : [];
+  if (!open.length) return;
+  stepped = (stepped + by + open.length) % open.length;
+  highlight([open[stepped].id]);
+  name(open[stepped], 0, stage.clientHeight - 90);
+  find("live").textContent = segmentWords(result, open[stepped]).join(", ");
+}
+
+const original = (on) => layers.classList.toggle("sv-off", on);
+
+function splitAt(value) {
+  const at = Math.max(0, Math.min(100, value));
+  split.setAttribute("aria-valuenow", String(Math.round(at)));
+  split.style.left = at + "%";
+  layers.style.clipPath = split.hidden ? "" : "inset(0 0 0 " + at + "%)";
+}
+
+function pressed(button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(on));
+  return on;
+}
+
+function connect() {
+  translate(root);
+  connectPointers(stage, view, point, leave);
+  connectKeys(stage, view, { step, original, clear: leave });
+  find("opacity").addEventListener("input", (event) => (find("fill").style.opacity = event.target.value / 100));
+  find("outlines").addEventListener("click", (event) => { pressed(event.currentTarget); redraw(false); });
+  find("compare").addEventListener("click", (event) => { split.hidden = !pressed(event.currentTarget); splitAt(50); });
+  find("original").addEventListener("pointerdown", () => original(true));
+  for (const type of ["pointerup", "pointerleave", "pointercancel", "blur"]) find("original").addEventListener(type, () => original(false));
+  find("original").addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && original(true));
+  find("original").addEventListener("keyup", () => original(false));
+  split.addEventListener("pointerdown", (event) => split.setPointerCapture(event.pointerId));
+  split.addEventListener("pointermove", (event) => {
+    if (!split.hasPointerCapture(event.pointerId)) return;
+    const box = stage.getBoundingClientRect();
+    splitAt(((event.clientX - box.left) / box.width) * 100);
+  });
+  split.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -5, ArrowRight: 5, Home: -100, End: 100 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    splitAt(Number(split.getAttribute("aria-valuenow")) + by);
+  });
+  find("in").addEventListener("click", () => view.zoomBy(1.5));
+  find("out").addEventListener("click", () => view.zoomBy(1 / 1.5));
+  find("fit").addEventListener("click", () => view.fit());
+  find("full").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
+  find("full").hidden = !document.fullscreenEnabled;
+  // A tab that was hidden when the result came, a turned phone, full screen: the window changes, the image follows.
+  new ResizeObserver(() => result && (view.fitted ? view.fit() : view.settle())).observe(stage);
+}
+
+async function receive(value) {
+  if (!value) {
+    result = null;
+    leave();
+    root.dataset.state = "empty";
+    for (const part of ["bar", "side", "details", "help", "nothing"]) find(part).hidden = true;
+    return;
+  }
+  const same = result && result.image.url === value.image.url;
+  const [nextIds, nextBase] = await Promise.all([
+    loadIds(value.ids.url),
+    same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
+  ]);
+  if (props.value !== value && props.value && props.value.ids.url !== value.ids.url) return; // a newer result overtook this one
+  leave();
+  stepped = -1;
+  ids = nextIds;
+  base = nextBase;
+  result = { ...value, objects: value.task !== "semantic" };
+  result.names = new Map(value.classes.map((row) => [row.id, row.name]));
+  result.byId = new Map(value.segments.map((segment) => [segment.id, segment]));
+  for (const part of ["bar", "side", "details", "help"]) find(part).hidden = false;
+  stage.style.setProperty("--ratio", String(value.width / value.height));
+  root.dataset.state = "shown";
+  legend.show(result, same);
+  fillTable(root.querySelector("tbody"), result);
+  find("details").hidden = result.classes.length === 0;
+  const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
+  find("nothing").hidden = Boolean(found);
+  find("nothing").textContent = say({ semantic: "nothingSemantic", instance: "nothingInstance", region: "nothingRegion" }[value.task]);
+  find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
+  if (!same) view.setImage(value.width, value.height);
+  redraw(true);
+}
+
+function update() {
+  receive(props.value).catch((error) => {
+    console.error(error);
+    root.dataset.state = "empty";
+    find("live").textContent = say("failed");
+  });
+}
+
+connect();
+find("fill").style.opacity = find("opacity").value / 100;
+watch("value", update);
+update();

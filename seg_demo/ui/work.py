@@ -1,0 +1,97 @@
+"""Where the page meets the models: one predictor per process, the network's work, and every failure in words.
+
+torch and everything above it is imported inside the functions: the page opens before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from seg_demo.errors import SegDemoError
+from seg_demo.settings import settings
+from seg_demo.ui.uploads import refused
+
+if TYPE_CHECKING:
+    from seg_demo.models.predictor import Predictor
+
+log = logging.getLogger("seg_demo.ui")
+
+
+def work_limits() -> dict[str, Any]:
+    """Event arguments of everything that runs a network: one queue, as wide as the owner set."""
+    return {"concurrency_limit": settings().concurrency, "concurrency_id": "work"}
+
+
+_one = threading.Lock()
+
+
+def predictor() -> Predictor:
+    """The one predictor of this process: its cache of models and its bound on running work are shared by all visitors."""
+    # Without the lock, a visitor who comes while torch is being imported would get a predictor of their own.
+    with _one:
+        return _predictor()
+
+
+@lru_cache(maxsize=1)
+def _predictor() -> Predictor:
+    from seg_demo.models.predictor import Predictor
+
+    return Predictor()
+
+
+def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose every failure reaches the visitor as one sentence; our own mistakes also reach the log."""
+
+    @wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> Any:
+        try:
+            return handler(*arguments, **named)
+        except gr.Error:
+            raise
+        except SegDemoError as error:
+            raise refused(str(error)) from error
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            raise refused(
+                "Something went wrong on the server's side, not on yours; it was written to its log. Please try again."
+            ) from None
+
+    return answer
+
+
+def score_threshold(value: object) -> float:
+    """A score threshold as a visitor sent it.
+
+    Raises:
+        BadRequestError: anything but a finite number from 0 to 1.
+    """
+    from seg_demo.models.model import check_threshold
+
+    return check_threshold(value)
+
+
+def start_loading(ids: list[str]) -> threading.Thread:
+    """Load models in the background, in this order, so that the first visitor need not wait.
+
+    Args:
+        ids: menu keys. One that cannot be loaded is logged and left for whoever asks for it.
+    """
+
+    def load() -> None:
+        for identity in ids:
+            try:
+                predictor().get(identity, visitor=False)
+            except SegDemoError as error:
+                log.warning("%s was not loaded ahead: %s", identity, error)
+            except Exception:
+                log.exception("%s was not loaded ahead", identity)
+
+    thread = threading.Thread(target=load, name="load-models", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,92 @@
+"""What every test runs under: one thread for torch, no real Hub, caches and logins of its own.
+
+huggingface_hub and torch read these variables when they are imported, so they are set before any test module is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+def _free_port() -> int:
+    """A port below the range that systems hand to outgoing connections, so that it stays free while nobody listens."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("No free port between 20000 and 32000 on 127.0.0.1.")
+
+
+assert "huggingface_hub" not in sys.modules, "huggingface_hub was imported before this file could point it to loopback"
+for _name in [name for name in os.environ if name.startswith(("SEG_DEMO_", "HF_", "HUGGING_FACE_"))]:
+    del os.environ[_name]
+_HOME = tempfile.mkdtemp(prefix="seg-demo-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+os.environ.update(
+    HF_ENDPOINT=f"http://127.0.0.1:{_free_port()}",
+    HF_HOME=f"{_HOME}/hf",
+    TORCH_HOME=f"{_HOME}/torch",
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_UPDATE_CHECK="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+)
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A running Hub stand-in with an empty local cache, nobody logged in, and nothing remembered by this process."""
+    from seg_demo.models import hub as client
+    from tests.hub_stand_in import HubStandIn
+
+    for name in ("HF_TOKEN", "SEG_DEMO_HUB_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.rmtree(Path(os.environ["HF_HOME"]), ignore_errors=True)
+    client.forget()
+    with HubStandIn() as running:
+        yield running
+    client.forget()
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Small checkpoints with random weights, one folder per kind: see tests/checkpoints.py."""
+    from tests.checkpoints import write_each
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    write_each(root)
+    return root
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The paths that are loaded into memory during a test."""
+    from seg_demo.models import loading
+
+    seen, load = [], loading.load
+    monkeypatch.setattr(loading, "load", lambda spec, path: seen.append(path) or load(spec, path))
+    return seen
+
+
+@pytest.fixture(scope="session")
+def demo_url():
+    """The address of the demo, started once for all tests that look at it from outside."""
+    from tests.served import served
+
+    with served() as address:
+        yield address

@@ -1,0 +1,188 @@
+"""What every network must hold: a subclass names the network and says how the plain library runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from seg_demo import networks
+from seg_demo.errors import BadCheckpointError
+from seg_demo.networks.base import Checkpoint
+from seg_demo.types import LabelSet
+
+LABELS = LabelSet(("background", "cell <b>", "border"), np.array([[0, 0, 0], [9, 200, 30], [250, 1, 2]], np.uint8), 0)
+SIZES = ((1, 1), (17, 33), (64, 48), (301, 200))
+
+
+def image_of(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Noise: uint8 (height, width, 3)."""
+    return np.random.default_rng([seed, height, width]).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def randomise(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Statistics of normalisation that are not those of a fresh network, so that losing them would be seen."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, buffer in module.named_buffers():
+        if buffer.is_floating_point():
+            noise = torch.rand(buffer.shape, generator=generator)
+            buffer.copy_(noise * 0.2 if name.endswith("mean") else 0.8 + noise * 0.4)
+    return module.eval()
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two raw outputs have the same bits."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    return all(torch.equal(one[key], other[key]) for one, other in zip(first, second, strict=True) for key in one)
+
+
+class NetworkContract:
+    """Subclass it and set ``name``, ``options`` and ``plain``."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> Any:
+        """Raw output of the plain library for a batch, loaded from a folder."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    def checkpoint(self) -> Checkpoint:
+        torch.manual_seed(0)
+        verbs = networks.network(self.name)
+        made = verbs.create(LABELS, {**verbs.default_options(), **self.options})
+        randomise(made.module)
+        return made
+
+    @pytest.fixture(scope="class")
+    def folder(self, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp(self.name)
+        networks.save(checkpoint, folder)
+        return folder
+
+    def raw(self, checkpoint: Checkpoint, image: np.ndarray) -> Any:
+        verbs = networks.network(self.name)
+        with torch.inference_mode():
+            return verbs.forward(checkpoint.module, verbs.preprocess(checkpoint, image))
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_result_has_the_size_of_the_upload(self, checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+        result = networks.network(self.name).postprocess(checkpoint, self.raw(checkpoint, image_of(*size)), *size)
+        assert (result.height, result.width) == size == result.id_map.shape
+        assert result.task == networks.NETWORKS[self.name].task
+        assert result.labels == LABELS
+
+    def test_save_and_load_give_identical_logits(self, checkpoint: Checkpoint, folder: Path) -> None:
+        loaded = networks.load(folder)
+        assert networks.identify(folder) == self.name == loaded.architecture
+        assert loaded.labels == checkpoint.labels
+        assert loaded.preprocessing == checkpoint.preprocessing
+        assert loaded.nbytes == checkpoint.nbytes
+        assert not loaded.module.training
+        image = image_of(70, 50)
+        assert same(self.raw(checkpoint, image), self.raw(loaded, image))
+
+    def test_options_rebuild_the_module(self, folder: Path) -> None:
+        loaded = networks.load(folder)
+        json.dumps(loaded.options)
+        rebuilt = networks.network(self.name).build(len(loaded.labels), loaded.options)
+        shapes = {key: tensor.shape for key, tensor in rebuilt.state_dict().items()}
+        assert shapes == {key: tensor.shape for key, tensor in loaded.module.state_dict().items()}
+
+    @pytest.mark.parametrize("half", [False, True])
+    def test_plain_library_gives_identical_logits(self, checkpoint: Checkpoint, tmp_path: Path, half: bool) -> None:
+        networks.save(checkpoint, tmp_path, half)
+        loaded = networks.load(tmp_path)
+        batch = networks.network(self.name).preprocess(loaded, image_of(64, 96))
+        with torch.inference_mode():
+            ours = networks.network(self.name).forward(loaded.module, batch)
+            assert same(ours, self.plain(tmp_path, loaded, batch))
+
+    def test_half_is_half_the_bytes_and_loads_as_fp32(self, checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+        networks.save(checkpoint, tmp_path, half=True)
+        whole, half = ((path / "model.safetensors").stat().st_size for path in (folder, tmp_path))
+        assert half < 0.6 * whole
+        loaded = networks.load(tmp_path).module.state_dict()
+        for key, tensor in checkpoint.module.state_dict().items():
+            assert loaded[key].dtype == tensor.dtype
+            torch.testing.assert_close(loaded[key], tensor, rtol=1e-3, atol=1e-4)
+
+    def test_replace_head_keeps_the_rest(self, checkpoint: Checkpoint) -> None:
+        verbs = networks.network(self.name)
+        prefixes = verbs.head_prefixes(checkpoint)
+        labels = LabelSet.from_names(("background", "a", "b", "c", "d"), 0)
+        replaced = verbs.replace_head(checkpoint, labels)
+        assert replaced.labels == labels and replaced.architecture == self.name
+        before, after = checkpoint.module.state_dict(), replaced.module.state_dict()
+        kept = {key for key in after if not key.startswith(prefixes)}
+        assert kept and kept < set(after)
+        assert all(torch.equal(before[key], after[key]) for key in kept)
+        assert any(before[key].shape != after[key].shape for key in set(after) - kept if key in before)
+        assert not replaced.module.training
+        self.raw(replaced, image_of(40, 40))
+
+    @pytest.mark.parametrize("damage", ["missing", "unexpected", "shape", "nan", "infinite half"])
+    def test_damaged_weights_are_refused_by_name(self, folder: Path, tmp_path: Path, damage: str) -> None:
+        state = load_file(folder / "model.safetensors")
+        key = next(key for key in sorted(state) if state[key].ndim == 4)
+        if damage == "missing":
+            del state[key]
+        elif damage == "unexpected":
+            key = "stranger.weight"
+            state[key] = torch.zeros(2)
+        elif damage == "shape":
+            state[key] = state[key][:-1].contiguous()
+        elif damage == "nan":
+            state[key].view(-1)[3] = torch.nan
+        else:
+            state[key] = state[key].half()
+            state[key].view(-1)[3] = torch.inf
+        for name in ("config.json", "preprocessor_config.json"):
+            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(BadCheckpointError, match=key.split(".")[-1]):
+            networks.load(tmp_path)
+
+    @pytest.mark.parametrize("content", [None, b"", b"no weights at all", b"\xff" * 64])
+    def test_unreadable_weights_are_refused(self, folder: Path, tmp_path: Path, content: bytes | None) -> None:
+        for name in ("config.json", "preprocessor_config.json"):
+            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        if content is not None:
+            (tmp_path / "model.safetensors").write_bytes(content)
+        with pytest.raises(BadCheckpointError, match="model.safetensors"):
+            networks.load(tmp_path)
+
+    def test_nan_from_the_network_is_a_sentence(self, folder: Path) -> None:
+        loaded = networks.load(folder)
+        with torch.no_grad():
+            next(parameter for parameter in loaded.module.parameters() if parameter.ndim == 4).fill_(torch.nan)
+        with pytest.raises(BadCheckpointError, match="NaN"):
+            networks.network(self.name).postprocess(loaded, self.raw(loaded, image_of(30, 30)), 30, 30)
+
+    def test_config_that_asks_for_absurd_sizes_is_refused(self, folder: Path, tmp_path: Path) -> None:
+        for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        config = json.loads((folder / "config.json").read_text())
+        for damaged in self.absurd(config):
+            (tmp_path / "config.json").write_text(json.dumps(damaged))
+            with pytest.raises(BadCheckpointError):
+                networks.load(tmp_path)
+
+    def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        """Configs that must be refused before anything is allocated."""
+        raise NotImplementedError
+
+    def test_card_snippet_runs(self, folder: Path) -> None:
+        loaded = networks.load(folder)
+        scope: dict[str, Any] = {}
+        exec(networks.network(self.name).card_snippet(loaded, str(folder)), scope)
+        ours = loaded.module.state_dict()
+        plain = scope["model"].state_dict()
+        assert set(plain) == set(ours) and all(torch.equal(plain[key], ours[key]) for key in ours)

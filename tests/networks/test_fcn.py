@@ -1,0 +1,90 @@
+"""FCN and its relatives: the shared contract, and torchvision itself as the oracle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
+from torchvision.models import segmentation
+from torchvision.transforms._presets import SemanticSegmentation
+
+from seg_demo import networks
+from seg_demo.networks import fcn
+from seg_demo.networks.base import Checkpoint
+from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
+
+VOC = ["__background__", *(f"voc {index}" for index in range(1, 21))]
+
+
+class TestFcn(NetworkContract):
+    name = "fcn"
+
+    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> torch.Tensor:
+        config = json.loads((folder / "config.json").read_text())
+        make = getattr(segmentation, config["options"]["variant"])
+        model = make(weights=None, weights_backbone=None, num_classes=config["num_classes"])
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return model.eval()(batch)["out"]
+
+    def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {**config, "num_classes": 10**6},
+            {**config, "num_classes": "3"},
+            {**config, "options": {"variant": "resnet50"}},
+            {**config, "options": None},
+            {**config, "id2label": {"0": "a"}},
+            {**config, "colors": [[0, 0, 999]] * 3},
+            {**config, "background": 7},
+        ]
+
+
+@pytest.mark.parametrize("size", [(33, 47), (1, 3), (700, 521)])
+def test_result_equals_torchvision(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = randomise(segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21))
+    checkpoint = fcn.from_torchvision("lraspp_mobilenet_v3_large", model.state_dict(), VOC)
+    assert checkpoint.labels.names[:2] == ("background", "voc 1")
+    image = image_of(*size)
+    with torch.inference_mode():
+        logits = model(SemanticSegmentation(resize_size=520)(Image.fromarray(image))[None])["out"]
+        expected = F.interpolate(logits, size, mode="bilinear", align_corners=False)[0].argmax(0).numpy()
+        raw = fcn.forward(checkpoint.module, fcn.preprocess(checkpoint, image))
+    assert torch.equal(raw, logits)
+    assert np.array_equal(fcn.postprocess(checkpoint, raw, *size).id_map, expected)
+
+
+def test_a_panorama_does_not_grow_without_bound() -> None:
+    state = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None).state_dict()
+    checkpoint = fcn.from_torchvision("lraspp_mobilenet_v3_large", state, VOC)
+    batch = fcn.preprocess(checkpoint, image_of(3, 900))
+    assert max(batch.shape) == 4096
+    assert checkpoint.preprocessing.fitted(3, 900) == (14, 4096)
+
+
+def test_the_auxiliary_head_goes_when_the_head_is_replaced(tmp_path: Path) -> None:
+    variant = "deeplabv3_mobilenet_v3_large"
+    made = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+    checkpoint = fcn.from_torchvision(variant, made.state_dict(), VOC)
+    assert checkpoint.options == {"variant": variant, "aux": True}
+    replaced = fcn.replace_head(checkpoint, LABELS)
+    assert replaced.options["aux"] is False
+    assert not any(key.startswith("aux_classifier") for key in replaced.module.state_dict())
+    networks.save(replaced, tmp_path)
+    assert networks.load(tmp_path).options == replaced.options
+
+
+def test_fcn_resnet50_is_torchvisions() -> None:
+    module = fcn.build(21, {"variant": "fcn_resnet50", "aux": True}).eval()
+    assert (
+        sum(parameter.numel() for parameter in module.parameters())
+        == segmentation.FCN_ResNet50_Weights.DEFAULT.meta["num_params"]
+    )
+    with torch.inference_mode():
+        assert fcn.forward(module, torch.zeros(1, 3, 17, 33)).shape == (1, 21, 17, 33)

@@ -1,0 +1,138 @@
+"""Mask R-CNN: the shared contract, and torchvision itself as the oracle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
+from torchvision.ops import FrozenBatchNorm2d
+
+from seg_demo import networks
+from seg_demo.networks import maskrcnn
+from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.maskrcnn_build import V1, V2
+from seg_demo.types import Segmentation, tight_box
+from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
+
+SMALL = {"min_size": 96, "max_size": 160, "box_detections_per_img": 12}
+
+
+class TestMaskRcnn(NetworkContract):
+    name = "maskrcnn"
+    options = SMALL
+
+    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        scope: dict[str, Any] = {}
+        exec(maskrcnn.card_snippet(checkpoint, str(folder)), scope)
+        # The plain model pastes its masks; what comes before is compared here, the pasted masks below.
+        return maskrcnn.forward(scope["model"], batch)
+
+    def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        options = config["options"]
+        return [
+            {**config, "num_classes": 1},
+            {**config, "num_classes": 10**6},
+            {**config, "options": {**options, "variant": "retinanet"}},
+            {**config, "options": {**options, "fpn_channels": 10**6}},
+            {**config, "options": {**options, "fpn_channels": "wide"}},
+            {**config, "options": {**options, "min_size": 8000}},
+            {**config, "options": {**options, "max_size": "wide"}},
+            {**config, "options": {**options, "box_score_thresh": "high"}},
+            {**config, "options": {**options, "anchors": list(range(1000))}},
+            {**config, "options": {"variant": options["variant"]}},
+        ]
+
+
+def predict(checkpoint: Checkpoint, image: np.ndarray) -> Segmentation:
+    with torch.inference_mode():
+        raw = maskrcnn.forward(checkpoint.module, maskrcnn.preprocess(checkpoint, image))
+    return maskrcnn.postprocess(checkpoint, raw, *image.shape[:2])
+
+
+def assert_equals_torchvision(result: Segmentation, model: torch.nn.Module, image: np.ndarray) -> int:
+    """Masks, scores, classes and boxes of the model's own output; returns the number of objects."""
+    with torch.inference_mode():
+        (found,) = model([torch.from_numpy(image).permute(2, 0, 1).float() / 255])
+    masks = (found["masks"][:, 0] > 0.5).numpy()
+    seen = [index for index, mask in enumerate(masks) if mask.any()]
+    assert len(result.segments) == len(seen)
+    for segment, index in zip(result.segments, seen, strict=True):
+        assert segment.box == tight_box(masks[index])
+        x0, y0, x1, y1 = segment.box
+        assert np.array_equal(segment.mask, masks[index, y0:y1, x0:x1])
+        assert segment.score == found["scores"][index].item()
+        assert segment.label_id == found["labels"][index].item()
+    return len(seen)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(3)
+    made = maskrcnn.create(LABELS, {**maskrcnn.default_options(), **SMALL})
+    randomise(made.module)
+    return made
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 47), (96, 160), (301, 200)])
+def test_result_equals_torchvision(checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+    image = image_of(*size)
+    assert_equals_torchvision(predict(checkpoint, image), checkpoint.module, image)
+
+
+def test_confident_objects_are_compared_too(checkpoint: Checkpoint) -> None:
+    with torch.no_grad():
+        checkpoint.module.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(0.1)
+    image = image_of(70, 90)
+    assert assert_equals_torchvision(predict(checkpoint, image), checkpoint.module, image) > 3
+
+
+def test_no_object_is_a_result(checkpoint: Checkpoint) -> None:
+    empty = maskrcnn.create(LABELS, {**maskrcnn.default_options(), **SMALL, "box_score_thresh": 0.999})
+    result = predict(empty, image_of(40, 50))
+    assert result.segments == () and not result.id_map.any()
+    assert_equals_torchvision(result, empty.module, image_of(40, 50))
+
+
+def test_an_image_that_torchvision_would_shrink_to_nothing(checkpoint: Checkpoint) -> None:
+    result = predict(checkpoint, image_of(1, 900))
+    assert result.id_map.shape == (1, 900)
+
+
+COCO = ["__background__", "person", "N/A", "car"]
+
+
+def test_weights_of_torchvision() -> None:
+    torch.manual_seed(0)
+    limits = {"min_size": 64, "max_size": 96, "box_detections_per_img": 5}
+    plain = randomise(maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=4, **limits))
+    checkpoint = maskrcnn.from_torchvision(V2, plain.state_dict(), COCO)
+    assert checkpoint.labels.names == ("background", "person", "N/A", "car") and checkpoint.labels.background == 0
+    assert (checkpoint.preprocessing.shortest_side, checkpoint.preprocessing.longest_side) == (800, 1333)
+    # At 800 pixels one forward pass takes ten seconds.
+    checkpoint.module.transform.min_size, checkpoint.module.transform.max_size = (64,), 96
+    checkpoint.module.roi_heads.detections_per_img = 5
+    image = image_of(45, 61)
+    assert_equals_torchvision(predict(checkpoint, image), plain, image)
+
+
+def test_the_first_version_keeps_its_frozen_statistics(tmp_path: Path) -> None:
+    state = maskrcnn.build(4, {"variant": V1}).state_dict()
+    checkpoint = maskrcnn.from_torchvision(V1, state, COCO)
+    assert checkpoint.options["frozen_norm"]
+    norm = checkpoint.module.backbone.body.bn1
+    assert isinstance(norm, FrozenBatchNorm2d) and norm.eps == 0
+    networks.save(checkpoint, tmp_path, half=True)
+    scope: dict[str, Any] = {}
+    exec(maskrcnn.card_snippet(checkpoint, str(tmp_path)), scope)
+    norm = scope["model"].backbone.body.bn1
+    assert isinstance(norm, FrozenBatchNorm2d) and norm.eps == 0
+
+
+def test_training_sees_crops_at_their_own_size(checkpoint: Checkpoint) -> None:
+    module = maskrcnn.build(3, checkpoint.options).train()
+    images, _ = module.transform([torch.zeros(3, 50, 70)])
+    assert images.image_sizes == [(50, 70)]

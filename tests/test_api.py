@@ -1,0 +1,161 @@
+"""The HTTP endpoints of the running demo, as gradio_client and as plain HTTP see them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from seg_demo import rle
+from seg_demo.models import catalog
+from tests.served import ROOT
+
+COINS = str(ROOT / "seg_demo/ui/examples/coins.png")
+LOCAL = [spec.id for spec in catalog.menu() if spec.source in ("bundled", "builtin")]
+
+
+@pytest.fixture(scope="module")
+def client(demo_url):
+    return Client(demo_url, verbose=False, httpx_kwargs={"timeout": 120})
+
+
+def test_models_are_listed_as_documented(client):
+    rows = client.predict(api_name="/models")
+    assert [row["id"] for row in rows] == [row["id"] for row in catalog.describe()]
+    for row in rows:
+        assert set(row) == {"id", "title", "task", "architecture", "source", "licence", "labels", "available"}
+    available = {row["id"]: row["available"] for row in rows}
+    assert all(available[identity] for identity in LOCAL)
+    assert not available["nvidia/segformer-b0-finetuned-ade-512-512"], "no Hub listens here"
+
+
+def test_the_menu_has_what_the_package_brings():
+    assert {"unet-cells", "segformer-cells", "maskrcnn-cells", "otsu", "watershed", "slic", "felzenszwalb"} == set(LOCAL)
+
+
+@pytest.mark.parametrize("model", LOCAL)
+def test_every_local_model_segments(client, model):
+    result, mask, overlay = client.predict(image=handle_file(COINS), model=model, threshold=0.5, api_name="/segment")
+    spec = catalog.resolve(model, local_folders=False)
+    assert result["task"] == spec.task
+    assert result["model"] == {"id": model, "revision": None, "architecture": spec.architecture, "source": spec.source}
+    assert (result["width"], result["height"]) == Image.open(COINS).size == Image.open(overlay).size
+    assert result["seconds"]["total"] > 0
+    ids = np.asarray(Image.open(mask))
+    assert ids.shape == (result["height"], result["width"])
+    assert result["segments"], "24 coins on a plain ground"
+    covered = np.zeros(ids.shape, dtype=bool)
+    for segment in result["segments"]:
+        full = rle.decode(segment["segmentation"])
+        assert segment["area"] == full.sum() == round(segment["area_fraction"] * full.size)
+        assert segment["score"] is None or segment["score"] >= 0.5 or spec.task != "instance"
+        if spec.task == "semantic":
+            assert np.array_equal(ids == segment["id"], full)
+        else:
+            assert full[ids == segment["id"]].all()
+        covered |= full
+    assert np.array_equal(covered, (ids != 0) if spec.task != "semantic" else np.ones_like(covered))
+
+
+def test_the_threshold_has_a_default_and_filters(client):
+    counts = []
+    for threshold in (0.06, 0.5, 1.0):
+        result, _, _ = client.predict(
+            image=handle_file(COINS), model="maskrcnn-cells", threshold=threshold, api_name="/segment"
+        )
+        counts.append(len(result["segments"]))
+    plain, _, _ = client.predict(image=handle_file(COINS), model="maskrcnn-cells", api_name="/segment")
+    assert counts == sorted(counts, reverse=True)
+    assert len(plain["segments"]) == counts[1]
+
+
+@pytest.mark.parametrize("threshold", [True, "0.5", 1.5, -0.1, None, []])
+def test_a_bad_threshold_gets_a_sentence(client, threshold):
+    with pytest.raises(AppError, match="threshold must be a number from 0 to 1"):
+        client.predict(image=handle_file(COINS), model="otsu", threshold=threshold, api_name="/segment")
+
+
+@pytest.mark.parametrize("model", ["no-such-model", "../etc", "", None, [], "/etc/passwd"])
+def test_an_unknown_model_gets_a_sentence(client, model):
+    with pytest.raises(AppError, match="model"):
+        client.predict(image=handle_file(COINS), model=model, api_name="/segment")
+
+
+def test_a_hub_id_without_a_hub_is_answered_in_words(client):
+    with pytest.raises(AppError, match="Hub"):
+        client.predict(image=handle_file(COINS), model="somebody/something", api_name="/segment")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"%PDF-1.4 nothing", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
+def test_what_is_no_image_gets_a_sentence_and_the_server_goes_on(client, tmp_path, content):
+    path = tmp_path / "upload.png"
+    path.write_bytes(content)
+    with pytest.raises(AppError, match=r"Accepted are|empty") as caught:
+        client.predict(image=handle_file(str(path)), model="otsu", api_name="/segment")
+    assert "Traceback" not in str(caught.value)
+    assert client.predict(image=handle_file(COINS), model="otsu", api_name="/segment")
+
+
+def test_a_rotated_photo_comes_back_upright_and_named_after_the_upload(client, tmp_path):
+    picture = Image.fromarray(np.tile(np.uint8([[0, 255]]).repeat(40, 1), (30, 1)))
+    exif = Image.Exif()
+    exif[274] = 6
+    path = tmp_path / "my photo (1).jpg"
+    picture.save(path, exif=exif)
+    result, mask, overlay = client.predict(image=handle_file(str(path)), model="otsu", api_name="/segment")
+    assert (result["width"], result["height"]) == (30, 80)
+    assert mask.endswith("my-photo-1_mask.png") and overlay.endswith("my-photo-1_overlay.png")
+
+
+def test_no_image_and_unsafe_addresses_get_a_sentence(client, demo_url):
+    with pytest.raises(AppError, match="No image was sent"):
+        client.predict(image=None, model="otsu", api_name="/segment")
+    data = {"path": f"{demo_url}/favicon.ico", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError, match="cannot be reached from here, or is not public"):
+        client.predict(image=data, model="otsu", api_name="/segment")
+
+
+def test_a_data_url_is_decoded_and_bounded(demo_url):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(file, "PNG")
+    good = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    assert '"width": 8' in call(demo_url, {"url": good})
+    assert "damaged" in call(demo_url, {"url": "data:image/png;base64,§§"})
+    assert "bytes" in call(demo_url, {"url": "data:image/png;base64," + "A" * 27_000_000})
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_numbers_that_only_plain_http_can_send(demo_url, threshold):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6)).save(file, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    assert "threshold must be a number from 0 to 1" in call(demo_url, {"url": url}, threshold)
+
+
+def call(address: str, image: dict, threshold: float = 0.5) -> str:
+    """What the endpoint streams back to a plain HTTP client."""
+    body = json.dumps({"data": [image, "otsu", threshold]}).encode()
+    request = urllib.request.Request(f"{address}/gradio_api/call/segment", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/segment/{event}", timeout=120) as answer:
+        return answer.read().decode()
+
+
+def test_only_the_two_documented_endpoints_are_public(client):
+    described = client.view_api(return_format="dict")
+    assert set(described["named_endpoints"]) == {"/segment", "/models"}
+    parameters = described["named_endpoints"]["/segment"]["parameters"]
+    assert [(each["parameter_name"], each["parameter_has_default"]) for each in parameters] == [
+        ("image", False),
+        ("model", False),
+        ("threshold", True),
+    ]
+    assert parameters[2]["parameter_default"] == 0.5

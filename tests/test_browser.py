@@ -1,0 +1,264 @@
+"""The page in headless Chromium: what a person does, and what a phone, a Chinese browser and a bad file get."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.served import ROOT
+
+COINS = ROOT / "seg_demo/ui/examples/coins.png"
+CHROMIUM = (
+    os.environ.get("CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RESULT_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing. Install it (apt-get install chromium), or set CHROMIUM to a Chrome or Chromium.")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, demo_url: str):
+    """A function that opens the page in a context of its own and fails the test on script errors and foreign requests."""
+    problems, contexts = [], []
+
+    def opened(**context: object) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(RESULT_MS)
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on("request", lambda request: foreign(request.url) and problems.append(f"request: {request.url}"))
+        # What the page's load event answers sets the picker: a person would have seen it before acting.
+        with page.expect_response("**/run/predict"):
+            page.goto(demo_url)
+        expect(page.locator("#semantic-viewer .sv")).to_be_visible(timeout=RESULT_MS)
+        return page
+
+    def foreign(url: str) -> bool:
+        return not url.startswith((demo_url, "data:", "blob:"))
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def upload(page: Page, tab: str, path: object) -> None:
+    page.locator(f"#{tab}-image input[type=file]").set_input_files(str(path))
+
+
+def api(address: str, model: str) -> tuple[dict, str, str]:
+    client = Client(address, verbose=False, httpx_kwargs={"timeout": 120})
+    return client.predict(image=handle_file(str(COINS)), model=model, api_name="/segment")
+
+
+def shown(page: Page, tab: str):
+    viewer = page.locator(f"#{tab}-viewer .sv")
+    expect(viewer).to_have_attribute("data-state", "shown", timeout=RESULT_MS)
+    return viewer
+
+
+def hover(page: Page, tab: str, x: float, y: float, size: tuple[int, int]) -> str:
+    """Point at a pixel of the image and return what the viewer calls it."""
+    stage = page.locator(f"#{tab}-viewer .sv-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    scale = min(box["width"] / size[0], box["height"] / size[1])
+    left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
+    page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
+    tip = stage.locator(".sv-tip")
+    return tip.inner_text() if tip.is_visible() else ""
+
+
+def pixels(page: Page, tab: str, canvas: str) -> int:
+    """How many pixels of a canvas of the viewer are painted."""
+    script = (
+        "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let n = 0;"
+        " for (let i = 3; i < d.length; i += 4) if (d[i]) n++; return n; }"
+    )
+    page.wait_for_timeout(120)
+    return page.locator(f"#{tab}-viewer .sv-{canvas}").evaluate(script)
+
+
+def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):
+    page = open_page()
+    upload(page, "semantic", COINS)
+    viewer = shown(page, "semantic")
+    result, mask, _ = api(demo_url, "unet-cells")
+    ids = np.asarray(Image.open(mask))
+    segments = {segment["label"]: segment for segment in result["segments"]}
+
+    # Hover: inside the class, well away from its edge.
+    cell = segments["cell"]["id"]
+    row, column = middle_of(ids == cell)
+    said = hover(page, "semantic", column, row, (result["width"], result["height"]))
+    assert said.startswith("cell") and f"{segments['cell']['area']:,} px" in said
+
+    # Everything in the viewer happens without the server.
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    painted = pixels(page, "semantic", "fill")
+    assert painted > 1000
+    viewer.locator(".sv-legend .sv-row", has_text="cell").click()
+    assert pixels(page, "semantic", "fill") < painted / 2
+    assert hover(page, "semantic", column, row, (result["width"], result["height"])) == ""
+    viewer.locator(".sv-legend .sv-row", has_text="cell").click()
+    viewer.locator(".sv-opacity").fill("20")
+    assert viewer.locator(".sv-fill").evaluate("node => node.style.opacity") == "0.2"
+    viewer.locator(".sv-outlines").click()
+    assert pixels(page, "semantic", "lines") == 0
+    viewer.locator(".sv-compare").click()
+    expect(viewer.locator(".sv-split")).to_be_visible()
+    assert "inset" in viewer.locator(".sv-layers").evaluate("node => node.style.clipPath")
+    viewer.locator(".sv-in").click()
+    assert viewer.locator(".sv-percent").inner_text() == "150 %"
+    viewer.locator(".sv-stage").focus()
+    page.keyboard.press("0")
+    expect(viewer.locator(".sv-percent")).to_have_text("100 %")
+    page.keyboard.press("n")
+    expect(viewer.locator(".sv-live")).to_contain_text("px")
+    assert not requests
+
+    # The table and the legend agree with the API.
+    first = viewer.locator("tbody tr").first.locator("td").all_inner_texts()
+    largest = max(result["segments"], key=lambda segment: segment["area"])
+    assert first[0] == largest["label"] and first[1] == f"{largest['area']:,}"
+
+    with page.expect_download() as waiting:
+        page.locator("#semantic-mask").click()
+    assert waiting.value.suggested_filename == "coins_mask.png"
+    assert np.array_equal(np.asarray(Image.open(waiting.value.path())), ids)
+    with page.expect_download() as waiting:
+        page.locator("#semantic-zip").click()
+    assert waiting.value.suggested_filename == "coins.zip"
+
+
+def middle_of(mask: np.ndarray) -> tuple[int, int]:
+    """(row, column) of a pixel as far inside a mask as can be found by peeling it."""
+    while True:
+        peeled = mask.copy()
+        peeled[1:] &= mask[:-1]
+        peeled[:-1] &= mask[1:]
+        peeled[:, 1:] &= mask[:, :-1]
+        peeled[:, :-1] &= mask[:, 1:]
+        if not peeled.any():
+            return tuple(np.argwhere(mask)[0])
+        mask = peeled
+
+
+def test_the_threshold_filters_without_the_network(open_page):
+    page = open_page()
+    page.get_by_role("tab").nth(1).click()
+    upload(page, "instance", COINS)
+    viewer = shown(page, "instance")
+    before = viewer.locator(".sv-count").inner_text()
+    page.locator("#instance-threshold input[type=number]").fill("1")
+    page.locator("#instance-threshold input[type=number]").blur()
+    expect(viewer.locator(".sv-nothing")).to_be_visible(timeout=RESULT_MS)
+    expect(viewer.locator(".sv-nothing")).to_contain_text("Nothing found")
+    page.locator("#instance-threshold input[type=number]").fill("0.5")
+    page.locator("#instance-threshold input[type=number]").blur()
+    expect(viewer.locator(".sv-count")).to_have_text(before, timeout=RESULT_MS)
+
+
+def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):
+    page = open_page()
+    page.locator("#semantic-cells .gallery-item").first.click()
+    viewer = shown(page, "semantic")
+    page.locator("#semantic-image button[aria-label='Remove Image']").click()
+    expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)
+
+
+def test_regions_and_models(open_page):
+    page = open_page()
+    page.get_by_role("tab").nth(2).click()
+    upload(page, "regions", COINS)
+    viewer = shown(page, "regions")
+    expect(viewer.locator(".sv-count")).to_contain_text("regions")
+    page.get_by_role("tab").nth(3).click()
+    expect(page.locator("#models-cards article")).to_have_count(12)
+    expect(page.locator("#models-cards")).to_contain_text("cannot be reached now")
+
+
+def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path):
+    page = open_page()
+    bad = tmp_path / "broken.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 64)
+    upload(page, "semantic", bad)
+    toast = page.locator(".toast-body")
+    expect(toast.first).to_be_visible(timeout=RESULT_MS)
+    assert len(toast.first.inner_text().split()) > 6
+    expect(page.locator("#semantic-viewer .sv")).to_have_attribute("data-state", "empty")
+    upload_again = page.locator("#semantic-image button[aria-label='Remove Image']")
+    upload_again.click()
+    upload(page, "semantic", COINS)
+    shown(page, "semantic")
+
+
+def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):
+    page = open_page(viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True)
+    upload(page, "semantic", COINS)
+    shown(page, "semantic")
+    for tab in range(4):
+        page.evaluate("scrollTo(0, 0)")
+        page.get_by_role("tab").nth(tab).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    page.get_by_role("tab").nth(0).click()
+    stage = page.locator("#semantic-viewer .sv-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    # A coin of the second row.
+    page.touchscreen.tap(box["x"] + box["width"] * 0.12, box["y"] + box["height"] * 0.41)
+    expect(stage.locator(".sv-tip")).to_contain_text("px")
+
+
+def test_chinese_by_the_browsers_language(open_page):
+    page = open_page(locale="zh-CN")
+    expect(page.get_by_role("tab").first).to_have_text("语义分割")
+    expect(page.locator("#semantic-run")).to_have_text("分割")
+    expect(page.locator("#semantic-viewer .sv-empty")).to_contain_text("分割结果显示在这里")
+    expect(page.locator("#semantic-note")).to_contain_text("细胞")
+    upload(page, "semantic", COINS)
+    viewer = shown(page, "semantic")
+    expect(viewer.locator(".sv-details summary")).to_have_text("按类别统计")
+
+
+def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(open_page):
+    page = open_page()
+    page.locator("#semantic-cells .gallery-item").first.click()
+    shown(page, "semantic")
+    page.locator("#semantic-model input").click()
+    options = page.locator("[role=option]")
+    expect(options.filter(has_text="ADE20K").first).to_contain_text("○")
+    assert "○" not in options.filter(has_text="U-Net").first.inner_text()
+
+
+def test_two_visitors_do_not_see_each_other(open_page):
+    mine, other = open_page(), open_page()
+    upload(mine, "semantic", COINS)
+    shown(mine, "semantic")
+    assert other.locator("#semantic-viewer .sv").get_attribute("data-state") == "empty"
+    assert mine.locator("#semantic-viewer .sv").get_attribute("data-state") == "shown"

@@ -1,0 +1,123 @@
+"""The command line, as a command: what it writes, what it says, its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo.__main__ import find_jobs, main
+from seg_demo.errors import BadRequestError
+from tests.checkpoints import write_tiny
+
+FILES = {
+    "mask.png",
+    "overlay.png",
+    "coco_rle.json",
+    "coco_polygons.json",
+    "segments.geojson",
+    "segments.csv",
+    "classes.csv",
+    "result.json",
+}
+
+
+def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (37, 50)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_tiny(folder)
+    return str(folder)
+
+
+def test_files_and_folders_are_segmented_and_a_bad_file_does_not_stop_the_rest(tmp_path, checkpoint, capsys):
+    images, out = tmp_path / "images", tmp_path / "images" / "out"
+    write_image(images / "a.png", 1)
+    write_image(images / "a.jpg", 2)
+    write_image(images / "deep" / "a.png", 3, (20, 30))
+    (images / "bad.png").write_text("no image")
+    (images / "notes.txt").write_text("not looked at")
+    assert main(["segment", str(images), str(images / "a.png"), "--model", checkpoint, "--out", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert "3 of 4 images segmented" in captured.out and "bad.png" in captured.err
+    assert {path.parent.relative_to(out).as_posix() for path in out.rglob("result.json")} == {"a_png", "a_jpg", "deep/a"}
+    for folder in ("a_png", "a_jpg", "deep/a"):
+        assert {path.name for path in (out / folder).iterdir()} == FILES
+    result = json.loads((out / "deep" / "a" / "result.json").read_text())
+    assert (result["height"], result["width"], result["model"]["source"]) == (20, 30, "folder")
+    assert np.asarray(Image.open(out / "deep" / "a" / "mask.png")).shape == (20, 30)
+
+    before = (out / "a_png" / "mask.png").stat().st_mtime_ns
+    assert main(["segment", str(images), "--model", checkpoint, "--out", str(out)]) == 1
+    assert "3 of 4 images have results" in capsys.readouterr().out
+    assert (out / "a_png" / "mask.png").stat().st_mtime_ns == before
+    (images / "bad.png").unlink()
+    assert main(["segment", str(images), "--model", checkpoint, "--out", str(out), "--threshold", "0.4"]) == 2
+    assert "results of another run" in capsys.readouterr().err
+    assert main(["segment", str(images), "--model", checkpoint, "--out", str(out), "--overwrite"]) == 0
+    assert (out / "a_png" / "mask.png").stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--model", "resnet"], "There is no model 'resnet'"),
+        (["--model", "../nowhere"], "is not the id of a model"),
+        (["--model", "otsu", "--threshold", "1.5"], "threshold must be a number from 0 to 1"),
+        (["--model", "otsu", "--threshold", "nan"], "threshold must be a number from 0 to 1"),
+    ],
+)
+def test_nothing_is_started_with_what_cannot_work(tmp_path, capsys, extra, said):
+    write_image(tmp_path / "a.png")
+    assert main(["segment", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), *extra]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_device_is_said(tmp_path, checkpoint, capsys):
+    write_image(tmp_path / "a.png")
+    command = ["segment", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--model", checkpoint]
+    assert main([*command, "--device", "cuda:99"]) == 2
+    assert "no device 'cuda:99' here" in capsys.readouterr().err
+
+
+def test_missing_paths_and_empty_folders(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["segment", str(tmp_path / "none.png"), "--model", "otsu", "--out", str(tmp_path / "out")]) == 2
+    assert "cannot be found" in capsys.readouterr().err
+    assert main(["segment", str(tmp_path / "empty"), "--model", "otsu", "--out", str(tmp_path / "out")]) == 2
+    assert "No images are in" in capsys.readouterr().err
+
+
+def test_usage_errors_exit_with_2():
+    for command in ([], ["segment"], ["segment", "a.png", "--out", "x"], ["dance"]):
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert caught.value.code == 2
+
+
+def test_every_image_gets_a_folder_of_its_own(tmp_path):
+    names = ["one/a.png", "one/a.PNG.png", "one/A.jpg", "one/a_jpg.png", "two/a.png", "two/b.c.png"]
+    for name in names:
+        write_image(tmp_path / name)
+    jobs = find_jobs([tmp_path / "one", tmp_path / "two", tmp_path / "one" / "a.png"], tmp_path / "out")
+    assert len(jobs) == len(names)
+    targets = [str(job.target).lower() for job in jobs]
+    assert len(set(targets)) == len(targets)
+    with pytest.raises(BadRequestError):
+        find_jobs([tmp_path / "one"], tmp_path / "one")
+
+
+def test_the_menu_is_listed(capsys):
+    assert main(["models"]) == 0
+    assert "otsu" in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"id", "title", "task", "architecture", "source", "licence", "labels", "available"} == set(rows[0])

@@ -1,0 +1,94 @@
+"""The configuration: flags, YAML, and every problem in one message."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from train.config import Config, ConfigError, check, load_config
+from train.flags import parse
+
+
+def test_no_flags_is_the_default() -> None:
+    config, given = parse([])
+    assert config == Config() and given == frozenset()
+
+
+def test_every_field_has_documentation_and_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for each in dataclasses.fields(Config):
+        assert "--" + each.name.replace("_", "-") in text
+        assert each.metadata["help"].split()[0] in text
+
+
+def test_flags_win_over_the_file(tmp_path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("epochs: 3\nbatch-size: 4\nlr: 1e-3\n")
+    config, given = parse(["--config", str(file), "--epochs", "7"])
+    assert (config.epochs, config.batch_size, config.lr) == (7, 4, 1e-3)
+    assert given == {"epochs", "batch_size", "lr"}
+
+
+def test_push_with_and_without_a_repository() -> None:
+    assert parse([])[0].push is None
+    assert parse(["--push"])[0].push == ""
+    assert parse(["--push", "ann/cells"])[0].push == "ann/cells"
+
+
+def test_all_problems_are_reported_together(tmp_path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("epoch: 3\nschedule: linear\nhalf: perhaps\n")
+    with pytest.raises(ConfigError) as caught:
+        parse(["--config", str(file), "--batch-size", "0", "--lr", "fast", "--val-fraction", "1.5", "--push", "not a repo"])
+    text = str(caught.value)
+    for part in (
+        "'epoch'",
+        "epochs",
+        "linear",
+        "cosine",
+        "perhaps",
+        "--batch-size",
+        "'fast'",
+        "--val-fraction",
+        "USER/REPO",
+    ):
+        assert part in text, part
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\x00"])
+def test_a_file_that_is_not_settings(tmp_path, content: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match="a.yaml"):
+        parse(["--config", str(file)])
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(ConfigError, match="nowhere.yaml"):
+        parse(["--config", "nowhere.yaml"])
+
+
+def test_nan_is_no_number() -> None:
+    assert check(dataclasses.replace(Config(), val_fraction=float("nan"), lr=float("nan"), weight_decay=float("nan")))
+
+
+def test_a_folder_that_is_no_run(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="run"):
+        load_config(tmp_path / "config.json")
+
+
+def test_a_tracker_that_is_not_installed_is_said_before_anything_starts(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install trackio"):
+        parse(["--report-to", "trackio"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert parse(["--report-to", "trackio"])[0].report_to == "trackio"
+
+
+def test_random_weights_are_not_published_as_they_are() -> None:
+    assert any("--from-scratch" in problem for problem in check(Config(epochs=0, from_scratch=True)))

@@ -1,0 +1,128 @@
+"""Hub datasets, over real HTTP from a Hub on loopback."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo.errors import DataError, HubUnavailableError
+from seg_demo.settings import settings
+from tests.small_datasets import blob_mask, picture
+from train.data.doctor import examine
+from train.data.index import open_dataset
+from train.data.split import split
+
+datasets = pytest.importorskip("datasets")
+
+
+def png(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def parquet(first: int, count: int, columns: tuple[str, str] = ("image", "label"), value: int = 1) -> bytes:
+    """A parquet file as ``push_to_hub`` writes it."""
+    rows = range(first, first + count)
+    cells = {
+        columns[0]: [{"bytes": png(picture(index)), "path": None} for index in rows],
+        columns[1]: [{"bytes": png(blob_mask(index, value)), "path": None} for index in rows],
+        "caption": [f"number {index}" for index in rows],
+    }
+    features = {columns[0]: datasets.Image(), columns[1]: datasets.Image(), "caption": datasets.Value("string")}
+    made = datasets.Dataset.from_dict(cells, features=datasets.Features(features))
+    buffer = io.BytesIO()
+    made.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def look(source: str):
+    return open_dataset(source, seed=0, size=None, workers=2, progress=False)
+
+
+FILES = {
+    "data/train-00000-of-00001.parquet": parquet(0, 4),
+    "data/validation-00000-of-00001.parquet": parquet(4, 2),
+    "id2label.json": json.dumps({"0": "background", "1": "cell"}).encode(),
+}
+
+
+def test_images_and_masks_from_the_hub(hub):
+    hub.add_repo("ann/cells", FILES, kind="dataset")
+    dataset = look("hub:ann/cells")
+    assert dataset.name == "cells" and dataset.labels.names == ("background", "cell") and not dataset.faults
+    train, val = split(dataset, 0.2, 0)
+    assert (len(train), len(val)) == (4, 2)
+    for index, item in enumerate((*train, *val)):
+        sample = dataset.read(item)
+        assert np.array_equal(sample.image, picture(index)) and np.array_equal(sample.label_map, blob_mask(index))
+
+
+def test_columns_that_are_missing_are_named(hub):
+    hub.add_repo("ann/photos", {"data/train.parquet": parquet(0, 2, ("image", "depth"))}, kind="dataset")
+    with pytest.raises(DataError, match="columns image, depth, caption, of which image, depth hold images"):
+        look("hub:ann/photos")
+
+
+def test_no_such_dataset(hub):
+    with pytest.raises(DataError, match="There is no dataset ann/nothing on the Hub"):
+        look("hub:ann/nothing")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """One second of patience with a silent Hub."""
+    monkeypatch.setenv("SEG_DEMO_HUB_TIMEOUT", "1")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_a_hub_that_never_answers_is_given_up(hub, impatient):
+    hub.add_repo("ann/slow", FILES, kind="dataset")
+    hub.hanging = True
+    started = time.monotonic()
+    with pytest.raises(HubUnavailableError):
+        look("hub:ann/slow")
+    assert time.monotonic() - started < 8
+
+
+def test_a_dataset_that_was_seen_needs_no_hub(hub, impatient):
+    hub.add_repo("ann/seen", FILES, kind="dataset")
+    first = look("hub:ann/seen")
+    hub.hanging = True
+    again = look("hub:ann/seen")
+    assert again.digest == first.digest and again.labels == first.labels
+
+
+def test_faults_name_the_split_and_the_row(hub):
+    hub.add_repo(
+        "ann/wrong", {"data/train.parquet": parquet(0, 3, value=9), "classes.txt": b"background\ncell\n"}, kind="dataset"
+    )
+    dataset = look("hub:ann/wrong")
+    diagnosis = examine(dataset, *split(dataset, 0.3, 0))
+    assert {fault.file.partition("-mask")[0] for fault in diagnosis.faults if fault.kind == "label out of range"} == {
+        "train/000000",
+        "train/000001",
+        "train/000002",
+    }
+
+
+@pytest.mark.parametrize("name", ["cells", "../cells", "a/b/c", "ann/..", "ann/x@", "/etc/passwd"])
+def test_names_that_are_none_never_leave_this_machine(hub, name):
+    with pytest.raises(DataError, match="Expected hub:USER/NAME"):
+        look(f"hub:{name}")
+    assert not hub.requests
+
+
+def test_a_folder_of_that_name_is_not_mistaken_for_the_hub(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ann" / "cells").mkdir(parents=True)
+    with pytest.raises(DataError, match="ambiguous"):
+        look("hub:ann/cells")
+    assert not hub.requests

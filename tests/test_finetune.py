@@ -1,0 +1,247 @@
+"""The training command as a command: what it leaves behind, how it stops, resumes, fails and pushes. On a CPU, in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from seg_demo import load_model, networks
+from seg_demo.models import hub_push
+from tests.small_datasets import save
+from train import finetune
+from train.loop import fit as fitting
+from train.loop.state import load_state
+
+TOKEN = "hf_ann_secret_4711"
+CHECKPOINT = {
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "README.md",
+    "training.json",
+    "samples.png",
+    "curves.png",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Twelve images of bright discs on dark ground, with masks: a task that a few steps begin to learn."""
+    root = tmp_path_factory.mktemp("discs")
+    for index in range(12):
+        rng = np.random.default_rng(index)
+        rows, columns = np.mgrid[:48, :64]
+        mask = np.zeros((48, 64), np.uint8)
+        for row, column in rng.integers(8, 40, (3, 2)):
+            mask[(rows - row) ** 2 + (columns - column) ** 2 < 36] = 1
+        image = rng.normal(60, 10, (48, 64, 3)) + 120 * mask[..., None]
+        save(image.clip(0, 255).astype(np.uint8), root / "images" / f"{index:02d}.png")
+        save(mask, root / "masks" / f"{index:02d}.png")
+    (root / "classes.txt").write_text("background\ndisc\n")
+    return root
+
+
+def arguments(data: Path, output: Path, *more: str) -> list[str]:
+    short = ["--from-scratch", "--max-steps", "6", "--batch-size", "2", "--image-size", "32", "--save-every", "1"]
+    return ["--data", str(data), "--output", str(output), *short, "--device", "cpu", "--threads", "1", *more]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("network", ["unet", "segformer", "maskrcnn", "fcn"])
+def test_a_run_leaves_a_checkpoint_that_the_demo_loads(network: str, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert finetune.main(arguments(data, run, "--model", network, "--max-steps", "2")) == 0
+    assert names(run) == {"config.json", "metrics.jsonl", "log.txt", "last", "best"}
+    assert names(run / "last") == {"state.pt"}
+    assert names(run / "best") == CHECKPOINT
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2] and all(np.isfinite(line["loss"]) for line in lines)
+    checkpoint = networks.load(run / "best")
+    assert checkpoint.architecture == network and checkpoint.labels.names == ("background", "disc")
+    result = load_model(str(run / "best"), device="cpu").predict(np.asarray(Image.open(data / "images" / "00.png")))
+    assert (result.height, result.width) == (48, 64)
+    card = (run / "best" / "README.md").read_text()
+    assert "disc" in card and str(tmp_path) not in card
+
+
+def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatch) -> None:
+    """Every step interrupted once: the weights are those of the run that nobody disturbed."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert finetune.main(arguments(data, whole, "--seed", "3")) == 0
+    real, seen = fitting._step, []
+
+    def stop_after(run, wrapped, optimizer, parts, step):
+        loss = real(run, wrapped, optimizer, parts, step)
+        if step not in seen:
+            seen.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(fitting, "_step", stop_after)
+    code = finetune.main(arguments(data, broken, "--seed", "3"))
+    stops = 0
+    while code == 143:
+        stops += 1
+        code = finetune.main(["--resume", str(broken)])
+    assert code == 0 and stops == 6 and seen == list(range(6))
+    first, second = load_state(whole / "last" / "state.pt"), load_state(broken / "last" / "state.pt")
+    for part in ("module", "average"):
+        assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
+    assert (whole / "best" / "model.safetensors").read_bytes() == (broken / "best" / "model.safetensors").read_bytes()
+    assert finetune.main(["--resume", str(broken)]) == 0
+
+
+def test_a_nan_stops_the_run_and_names_the_samples(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    real = fitting.SemanticTask.loss
+    calls = []
+
+    def loss(self, module, batch, valid, parts):
+        calls.append(batch.names)
+        return real(self, module, batch, valid, parts) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(fitting.SemanticTask, "loss", loss)
+    assert finetune.main(arguments(data, tmp_path / "run")) == 3
+    said = capsys.readouterr().err
+    assert "not a number" in said and all(name in said for name in calls[3])
+    state = load_state(tmp_path / "run" / "last" / "state.pt")
+    assert state["history"]["step"] == 3
+    assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
+
+
+def test_epochs_0_republishes_what_it_is_given(data: Path, tmp_path: Path) -> None:
+    assert finetune.main(arguments(data, tmp_path / "a", "--max-steps", "1")) == 0
+    again = ["--data", str(data), "--model", str(tmp_path / "a" / "best"), "--epochs", "0", "--output", str(tmp_path / "b")]
+    assert finetune.main([*again, "--device", "cpu"]) == 0
+    first, second = (load_file(tmp_path / name / "best" / "model.safetensors") for name in "ab")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
+    assert finetune.main([*arguments(data, tmp_path / "run"), "--dry-run", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["data"]["classes"] == ["background", "disc"] and facts["schedule"]["steps"] == 6
+    assert facts["data"]["train_images"] + facts["data"]["val_images"] == 12
+    assert finetune.main([*arguments(data, tmp_path / "run"), "--dry-run"]) == 0
+    assert "Nothing was started" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+def test_everything_that_is_wrong_is_said_at_once(hub, data: Path, tmp_path: Path, capsys) -> None:
+    """A bad mask and a missing login: one list, exit 2, no folder."""
+    bad = tmp_path / "bad"
+    for path in data.rglob("*.*"):
+        (bad / path.relative_to(data)).parent.mkdir(parents=True, exist_ok=True)
+        (bad / path.relative_to(data)).write_bytes(path.read_bytes())
+    (bad / "images" / "03.png").write_bytes(b"not an image")
+    (bad / "masks" / "05.png").unlink()
+    run = tmp_path / "run"
+    assert finetune.main([*arguments(bad, run), "--push"]) == 2
+    said = capsys.readouterr().err
+    assert "03.png" in said and "05.png" in said and "log" in said.lower()
+    assert not run.exists()
+    assert finetune.main([*arguments(bad, run), "--skip-bad", "--max-steps", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--model", "unet-cellz"], "unet-cellz"),
+        (["--model", "otsu"], "otsu"),
+        (["--device", "cuda:99"], "cuda:99"),
+        (["--precision", "fp16"], "fp16"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--model", "nobody/nothing"], "nobody/nothing"),
+        (["--batch-size", "100000000"], "fits"),
+    ],
+)
+def test_what_cannot_be_started_is_said(hub, flags: list[str], said: str, data: Path, tmp_path: Path, capsys) -> None:
+    assert finetune.main([*arguments(data, tmp_path / "run"), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_in_use_or_taken_is_refused(data: Path, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    assert finetune.main(arguments(data, run, "--max-steps", "1")) == 0
+    assert finetune.main(arguments(data, run, "--max-steps", "1")) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert finetune.main(["--resume", str(run), "--lr", "0.5"]) == 2
+    assert "keeps its settings" in capsys.readouterr().err
+    assert finetune.main(["--resume", str(tmp_path / "nothing")]) == 2
+
+
+@pytest.fixture
+def ann(hub, monkeypatch):
+    """The Hub, with ann logged in."""
+    hub.add_user("ann", TOKEN)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(hub_push, "FIRST_PAUSE", 0.01)
+    return hub
+
+
+def test_push_ends_in_a_repository_that_plain_libraries_and_the_demo_load(ann, data: Path, tmp_path: Path) -> None:
+    import segmentation_models_pytorch as smp
+
+    run = tmp_path / "run"
+    assert finetune.main(arguments(data, run, "--max-steps", "2", "--push")) == 0
+    repo = f"ann/unet-{data.name.rstrip('0123456789')}".rstrip("-")
+    (pushed,) = [name for kind, name in ann.repos if kind == "model" and name.startswith("ann/unet-")]
+    assert pushed.startswith(repo)
+    files = ann.files(pushed)
+    assert CHECKPOINT <= set(files) and files["model.safetensors"] == (run / "best" / "model.safetensors").read_bytes()
+    assert not any(TOKEN.encode() in content for content in files.values())
+    assert not any(TOKEN.encode() in path.read_bytes() for path in run.rglob("*") if path.is_file())
+    image = np.asarray(Image.open(data / "images" / "01.png"))
+    demo = load_model(pushed, device="cpu")
+    plain = smp.from_pretrained(pushed).eval()
+    checkpoint = networks.load(run / "best")
+    batch = networks.network("unet").preprocess(checkpoint, image)
+    with torch.no_grad():
+        logits = plain(batch)
+        assert torch.equal(logits, checkpoint.module(batch))
+    assert np.array_equal(demo.predict(image).id_map, logits[0, :, :48, :64].argmax(0).numpy())
+
+
+def test_a_failed_push_keeps_everything_and_one_command_finishes_it(ann, data: Path, tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    ann.fail("POST .*/commit/", status=503, times=100)
+    assert finetune.main(arguments(data, run, "--max-steps", "2", "--push", "ann/mine")) == 4
+    said = capsys.readouterr().err
+    assert f"--resume {run} --push ann/mine" in said and TOKEN not in said
+    weights = (run / "best" / "model.safetensors").read_bytes()
+    ann._failures.clear()
+    assert finetune.main(["--resume", str(run), "--push", "ann/mine"]) == 0
+    assert ann.files("ann/mine")["model.safetensors"] == weights
+    assert len(json.loads((run / "best" / "training.json").read_text())["metrics"]) > 0
+
+
+def test_the_command_as_it_is_typed(data: Path, tmp_path: Path) -> None:
+    """In a process of its own, from another folder, interrupted with Ctrl-C once it trains."""
+    run, script = tmp_path / "run", Path(finetune.__file__)
+    command = [sys.executable, str(script), *arguments(data, run, "--max-steps", "100000")]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 250
+    while not (run / "last" / "state.pt").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 130, said
+    assert "--resume" in said
+    assert load_state(run / "last" / "state.pt")["history"]["finished"] is False
+    help_text = subprocess.run([sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert help_text.returncode == 0 and "--adversarial" in help_text.stdout

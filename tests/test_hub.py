@@ -1,0 +1,216 @@
+"""The door to the Hub, over real HTTP on loopback: what is fetched, as whom, how long it may take, what is said."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from seg_demo.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
+from seg_demo.models import hub as client
+from seg_demo.models import hub_cache
+from seg_demo.settings import settings
+from seg_demo.types import ModelSpec
+
+FILES = {
+    "config.json": b'{"model_type": "segformer"}',
+    "model.safetensors": os.urandom(200_000),
+    "README.md": b"---\nlicense: mit\n---\n",
+}
+
+
+def spec(id: str, revision: str | None = None) -> ModelSpec:
+    return ModelSpec(id, revision, "semantic", "", id, "", "hub")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Call it, and from then on the Hub must answer within a second; returns the second."""
+
+    def begin() -> float:
+        monkeypatch.setenv("SEG_DEMO_HUB_TIMEOUT", "1")
+        settings.cache_clear()
+        return 1.0
+
+    yield begin
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_public_model_is_fetched_once_and_then_without_the_network(hub):
+    unwanted = {"sub/other.json": b"{}", "tokenizer.json": b"x" * 2_000_000, "pytorch_model.bin": b"x"}
+    hub.add_repo("ann/model", {**FILES, **unwanted})
+    fractions = []
+    folder = client.fetch(spec("ann/model"), token=False, report=lambda fraction, text: fractions.append(fraction))
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert fractions[-1] == 1.0 and all(0 <= fraction <= 1 for fraction in fractions)
+    hub.reset_counts()
+    assert client.fetch(spec("ann/model"), token=False) == folder
+    assert hub.count() == 0
+
+
+def test_a_branch_is_looked_up_again_after_a_while_and_a_commit_never(hub, monkeypatch):
+    first = hub.add_repo("ann/model", FILES)
+    assert client.fetch(spec("ann/model"), token=False).name == first
+    second = hub.add_repo("ann/model", {**FILES, "config.json": b"{}"})
+    assert client.fetch(spec("ann/model"), token=False).name == first
+    monkeypatch.setattr(client, "REFRESH_SECONDS", 0.0)
+    assert client.fetch(spec("ann/model"), token=False).name == second
+    hub.reset_counts()
+    assert client.fetch(spec("ann/model", first), token=False).name == first
+    assert hub.count() == 0
+
+
+def test_branches_tags_and_commits(hub):
+    main = hub.add_repo("ann/model", FILES)
+    other = hub.add_repo("ann/model", {**FILES, "config.json": b'{"other": 1}'}, revision="v2")
+    nested = hub.add_repo("ann/model", {**FILES, "config.json": b'{"nested": 1}'}, revision="refs/pr/7")
+    assert client.fetch(spec("ann/model", "v2"), token=False).name == other
+    assert client.fetch(spec("ann/model", "refs/pr/7"), token=False).name == nested
+    assert client.fetch(spec("ann/model", main), token=False).name == main
+    with pytest.raises(ModelNotFoundError, match="no revision 'v9'"):
+        client.fetch(spec("ann/model", "v9"), token=False)
+
+
+def test_a_private_model_is_for_who_may_see_it_also_from_the_cache(hub, monkeypatch):
+    hub.add_user("ann", "hf_ann")
+    hub.add_repo("ann/secret", FILES, private=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    with pytest.raises(ModelNotFoundError, match="no public model ann/secret"):
+        client.fetch(spec("ann/secret"), token=False)
+    folder = client.fetch(spec("ann/secret"), token=True)
+    with pytest.raises(ModelNotFoundError):
+        client.fetch(spec("ann/secret"), token=False)
+    with pytest.raises(ModelNotFoundError):
+        client.fetch(spec("ann/secret", folder.name), token=False)
+    assert client.cached(spec("ann/secret"), token=True) == folder
+    assert client.cached(spec("ann/secret"), token=False) is None
+    hub.__exit__()
+    client.forget()
+    with pytest.raises(HubUnavailableError):
+        client.fetch(spec("ann/secret"), token=False)
+    assert client.fetch(spec("ann/secret"), token=True) == folder
+    hub.__enter__()
+
+
+def test_a_stale_login_does_not_lock_out_of_public_models(hub, monkeypatch):
+    hub.add_user("ann", "hf_ann")
+    hub.add_repo("ann/model", FILES)
+    hub.add_repo("ann/secret", FILES, private=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    assert client.fetch(spec("ann/model"), token=True).is_dir()
+    with pytest.raises(HubUnavailableError, match="does not accept the login token"):
+        client.fetch(spec("ann/secret"), token=True)
+
+
+def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch):
+    hub.add_repo("ann/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+    with pytest.raises(BadCheckpointError, match=r"no model.safetensors \(it has pytorch_model.bin\)"):
+        client.fetch(spec("ann/pickle"), token=False)
+    hub.add_repo("ann/bare", {"model.safetensors": b"x"})
+    with pytest.raises(BadCheckpointError, match="no config.json"):
+        client.fetch(spec("ann/bare"), token=False)
+    hub.add_repo("ann/gated", FILES, gated=True)
+    with pytest.raises(ModelNotFoundError, match="gated"):
+        client.fetch(spec("ann/gated"), token=False)
+    with pytest.raises(ModelNotFoundError, match="no public model ann/none"):
+        client.fetch(spec("ann/none"), token=False)
+    hub.add_repo("ann/large", FILES)
+    monkeypatch.setenv("SEG_DEMO_MAX_MODEL_BYTES", "1000")
+    settings.cache_clear()
+    try:
+        with pytest.raises(BadCheckpointError, match="200000 bytes, and at most 1000"):
+            client.fetch(spec("ann/large"), token=False)
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert hub.count("GET .*/resolve/") == 0
+
+
+def test_old_weights_that_the_hub_has_converted_are_found(hub):
+    hub.add_repo("ann/old", {"config.json": b"{}", "pytorch_model.bin": b"x"})
+    converted = hub.add_repo("ann/old", FILES, revision="refs/pr/1")
+    assert client.fetch(spec("ann/old"), token=False).name == converted
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "cached"])
+def test_a_hub_that_accepts_and_never_answers(hub, impatient, known):
+    hub.add_repo("ann/model", FILES)
+    if known:
+        folder = client.fetch(spec("ann/model"), token=False)
+        client.forget()
+    hub.hanging = True
+    patience = impatient()
+    began = time.monotonic()
+    if known:
+        assert client.fetch(spec("ann/model"), token=False) == folder
+    else:
+        with pytest.raises(HubUnavailableError, match="does not answer, and ann/model is not in the local cache"):
+            client.fetch(spec("ann/model"), token=False)
+    assert time.monotonic() - began < patience + 1.5
+    began = time.monotonic()
+    assert not client.reachable()
+    with pytest.raises(HubUnavailableError):
+        client.fetch(spec("ann/other"), token=False)
+    assert time.monotonic() - began < 0.2
+
+
+def test_a_download_that_stalls_is_left_behind(hub, impatient):
+    hub.add_repo("ann/model", FILES)
+    patience = impatient()
+    hub.fail("HEAD .*/resolve/", status=None, times=100)
+    began = time.monotonic()
+    with pytest.raises(HubUnavailableError):
+        client.fetch(spec("ann/model"), token=False)
+    assert time.monotonic() - began < 2 * patience + 1.5
+
+
+def test_a_download_that_breaks_off_goes_on(hub):
+    hub.add_repo("ann/model", FILES)
+    hub.fail("GET .*safetensors", status=None, after=50_000)
+    folder = client.fetch(spec("ann/model"), token=False)
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_failures_of_the_hub_are_said_and_the_cache_serves(hub):
+    hub.fail("GET /api/models", status=503)
+    with pytest.raises(HubUnavailableError, match=r"answers with an error \(503\)"):
+        client.fetch(spec("ann/model"), token=False)
+    hub.add_repo("ann/model", FILES)
+    folder = client.fetch(spec("ann/model"), token=False)
+    client.forget()
+    hub.fail("GET /api/models", status=429)
+    assert client.fetch(spec("ann/model"), token=False) == folder
+
+
+def test_damaged_and_half_written_files_are_fetched_again(hub):
+    hub.add_repo("ann/model", FILES)
+    folder = client.fetch(spec("ann/model"), token=False)
+    blob = (folder / "model.safetensors").resolve()
+    blob.write_bytes(FILES["model.safetensors"][:1000])
+    client.forget()
+    assert client.fetch(spec("ann/model"), token=False) == folder
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    (folder / "config.json").resolve().write_bytes(b"{}")
+    hub_cache.forget()
+    assert client.cached(spec("ann/model"), token=False) is None
+
+
+def test_offline_mode_is_named(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubUnavailableError, match="HF_HUB_OFFLINE is set"):
+        client.fetch(spec("ann/model"), token=False)
+    assert not client.reachable() and hub.count() == 0
+
+
+def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
+    import huggingface_hub
+
+    patience = impatient()
+    hub.hanging = True
+    began = time.monotonic()
+    with pytest.raises(HubUnavailableError), client.bounded():
+        huggingface_hub.hf_hub_download("ann/encoder", "config.json")
+    assert time.monotonic() - began < 2 * patience + 1.5

@@ -1,0 +1,90 @@
+"""Imports run one way, and what must open fast imports little."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "seg_demo"
+# What each room may import of the others, besides itself. Leaves (types, rle, errors, settings) are open to all.
+LEAVES = {"types", "rle", "errors", "settings"}
+ROOMS = {
+    "types": {"rle", "errors"},
+    "rle": {"errors"},
+    "errors": set(),
+    "settings": {"errors"},
+    "inputs": LEAVES,
+    "masks": LEAVES,
+    "outputs": LEAVES,
+    "networks": {"masks", *LEAVES},
+    "models": {"networks", "masks", "inputs", *LEAVES},
+    "ui": {"models", "networks", "masks", "inputs", "outputs", *LEAVES},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names that a file imports, anywhere in it, but for those that only a type checker sees."""
+    names: set[str] = set()
+    todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            todo.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        todo.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def room(name: str) -> str:
+    """The room of seg_demo that a dotted name is in."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    names = imports(path)
+    assert not any(name.split(".")[0] == "train" for name in names), "seg_demo never imports train"
+    if here not in ROOMS:
+        return
+    for name in names:
+        if name.split(".")[0] == "seg_demo" and room(name) in ROOMS and room(name) != here:
+            assert room(name) in ROOMS[here], f"{here} must not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
+    parts = path.relative_to(PACKAGE).parts
+    libraries = {name.split(".")[0] for name in imports(path)}
+    if parts[0] != "ui":
+        assert "gradio" not in libraries
+    if parts[0] in ("types.py", "rle.py", "errors.py", "settings.py"):
+        assert libraries <= {"numpy", "seg_demo", *sys.stdlib_module_names}
+    if parts[0] in ("inputs", "outputs", "__init__.py"):
+        assert "torch" not in libraries
+
+
+def test_every_room_is_known() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert folders <= set(ROOMS), "a new room needs its row in ROOMS"
+
+
+@pytest.mark.parametrize("module", ["seg_demo", "seg_demo.types", "seg_demo.networks", "seg_demo.models.catalog"])
+def test_importing_does_not_import_torch(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'torchvision', 'gradio'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

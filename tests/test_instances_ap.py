@@ -1,0 +1,140 @@
+"""Average precision of objects against pycocotools, and examples that can be checked by hand."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools import mask as pycoco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
+from train.data.sample import Sample
+from train.report.instances_ap import InstanceMeter, true_objects
+
+OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)
+
+
+def instance_scene(rng, height, width):
+    """A sample with disks of two classes, and a noisy prediction with duplicates, misses and phantoms."""
+    instance_map = np.zeros((height, width), np.uint16)
+    ys, xs = np.mgrid[:height, :width]
+    classes = [0]
+    for _ in range(rng.integers(0, 9)):
+        y, x, radius = rng.integers(0, height), rng.integers(0, width), rng.integers(3, 12)
+        instance_map[(ys - y) ** 2 + (xs - x) ** 2 <= radius**2] = len(classes)
+        classes.append(int(rng.integers(1, 3)))
+    labels = np.array(classes, np.uint16)
+    sample = Sample(np.zeros((height, width, 3), np.uint8), labels[instance_map].astype(np.uint8), instance_map, "s", labels)
+    segments = []
+    for number in np.unique(instance_map[instance_map > 0]).tolist() * 2:
+        moved = np.roll(instance_map == number, rng.integers(-3, 4, 2), (0, 1))
+        label_id = classes[number] if rng.random() < 0.8 else int(rng.integers(1, 3))
+        segments.append((moved, label_id))
+    segments.append(((ys < 9) & (xs < 8), 1))
+    made = []
+    for mask, label_id in segments:
+        box = tight_box(mask)
+        score = float(np.round(rng.random(), 3))
+        made.append(Segment(label_id, score, box, mask[box[1] : box[3], box[0] : box[2]]))
+    made.sort(key=lambda each: -each.score)
+    return sample, Segmentation("instance", height, width, OBJECTS, paint(made, height, width), tuple(made))
+
+
+def full_mask(segment, height, width):
+    full = np.zeros((height, width), np.uint8, order="F")
+    x0, y0, x1, y1 = segment.box
+    full[y0:y1, x0:x1] = segment.mask
+    return full
+
+
+def by_pycocotools(scenes) -> dict[str, float]:
+    """COCO's own evaluation of full masks."""
+    images, truth, found = [], [], []
+    for image_id, (sample, prediction) in enumerate(scenes, 1):
+        height, width = sample.label_map.shape
+        images.append({"id": image_id, "height": height, "width": width})
+        regions = [(sample.instance_map == n, int(sample.instance_labels[n]), 0) for n in np.unique(sample.instance_map)[1:]]
+        if (sample.label_map == 255).any():
+            regions += [(sample.label_map == 255, label_id, 1) for label_id in range(3)]
+        for mask, label_id, crowd in regions:
+            rle = pycoco_mask.encode(np.asfortranarray(mask, np.uint8))
+            entry = {"image_id": image_id, "category_id": label_id, "segmentation": rle, "iscrowd": crowd}
+            entry |= {"area": float(mask.sum()), "bbox": pycoco_mask.toBbox(rle).tolist()}
+            truth.append(entry | {"id": len(truth) + 1})
+        for segment in prediction.segments:
+            rle = pycoco_mask.encode(full_mask(segment, height, width))
+            bbox = pycoco_mask.toBbox(rle).tolist()
+            entry = {"image_id": image_id, "category_id": segment.label_id, "segmentation": rle, "bbox": bbox}
+            found.append(entry | {"score": segment.score})
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        categories = [{"id": index, "name": name} for index, name in enumerate(OBJECTS.names)]
+        coco.dataset = {"info": {}, "images": images, "annotations": truth, "categories": categories}
+        coco.createIndex()
+        results = coco.loadRes(found)
+        stats = {}
+        for kind in ("segm", "bbox"):
+            evaluation = COCOeval(coco, results, kind)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            stats[kind] = evaluation.stats
+    values = {"mask_ap": stats["segm"][0], "mask_ap50": stats["segm"][1], "mask_ap75": stats["segm"][2]}
+    return values | {"box_ap": stats["bbox"][0]}
+
+
+def test_average_precision_equals_pycocotools():
+    rng = np.random.default_rng(3)
+    scenes = [instance_scene(rng, height, width) for height, width in ((61, 47), (40, 90), (33, 33), (70, 70), (50, 51))]
+    scenes[1][0].label_map[20:, 60:] = 255
+    meter = InstanceMeter(OBJECTS)
+    for sample, prediction in scenes:
+        assert 0 <= meter.add(sample, prediction) <= 1
+    result = meter.result()
+    for name, value in by_pycocotools(scenes).items():
+        assert result[name] == pytest.approx(value, abs=1e-9), name
+    assert 0.05 < result["mask_ap"] < 0.95 and "mask_ap/background" not in result
+    assert result["mask_ap"] == pytest.approx((result["mask_ap/cell"] + result["mask_ap/coin"]) / 2)
+    assert all(type(value) is float for value in result.values())
+    assert meter.result() == result, "asking twice changes nothing"
+
+
+def test_per_image_f1_by_hand():
+    instance_map = np.zeros((10, 20), np.uint16)
+    instance_map[2:6, 2:6], instance_map[2:6, 12:16] = 1, 2
+    sample = Sample(np.zeros((10, 20, 3), np.uint8), (instance_map > 0).astype(np.uint8), instance_map)
+    hit = Segment(1, 0.9, (2, 2, 6, 6), np.ones((4, 4), bool))
+    wrong_class = Segment(2, 0.8, (12, 2, 16, 6), np.ones((4, 4), bool))
+    unsure = Segment(1, 0.4, (12, 2, 16, 6), np.ones((4, 4), bool))
+    segments = (hit, wrong_class, unsure)
+    prediction = Segmentation("instance", 10, 20, OBJECTS, paint(segments, 10, 20), segments)
+    # Two objects, two candidates shown, one of them right: 2 * 1 / (2 + 2).
+    assert InstanceMeter(OBJECTS).add(sample, prediction) == 0.5
+    empty = Segmentation("instance", 10, 20, OBJECTS, np.zeros((10, 20), np.uint8), ())
+    assert InstanceMeter(OBJECTS).add(sample, empty) == 0.0
+
+
+def test_no_object_in_the_data_has_no_precision_and_no_candidate_has_zero():
+    blank = Sample(np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9), np.uint8), np.zeros((8, 9), np.uint16))
+    empty = Segmentation("instance", 8, 9, OBJECTS, np.zeros((8, 9), np.uint8), ())
+    meter = InstanceMeter(OBJECTS)
+    assert meter.add(blank, empty) == 1.0
+    assert meter.result() == {}
+    one = np.zeros((8, 9), np.uint16)
+    one[2:5, 3:6] = 300
+    meter.add(Sample(blank.image, (one > 0).astype(np.uint8), one), empty)
+    assert meter.result()["mask_ap"] == 0.0
+
+
+def test_the_class_of_an_object_is_the_known_one_under_it():
+    # A cell with a border of two classes that the objects' label set does not have, or that is background there.
+    instance_map, label_map = np.zeros((2, 6, 6), np.uint16)
+    instance_map[1:5, 1:5] = 7
+    label_map[1:5, 1:5], label_map[2:4, 2:4] = 9, 2
+    sample = Sample(np.zeros((6, 6, 3), np.uint8), label_map, instance_map)
+    (only,) = true_objects(sample, OBJECTS).segments
+    assert only.label_id == 2 and only.box == (1, 1, 5, 5) and only.mask.all()
+    with pytest.raises(ValueError, match="instance map"):
+        true_objects(Sample(sample.image, label_map), OBJECTS)

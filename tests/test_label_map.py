@@ -1,0 +1,148 @@
+"""Exact label maps, with the dense resize and argmax as the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.masks import corners, label_map
+from seg_demo.masks.interpolation import axis, evaluate, find_rule, is_channels_last
+from seg_demo.masks.label_map import argmax_resized, mean_scores, semantic_from_logits
+from seg_demo.types import LabelSet
+
+
+def resized(logits: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
+
+
+def noise(kind: str, shape: tuple[int, int, int], seed: int, channels_last: bool) -> torch.Tensor:
+    """Logits of several kinds; rounded ones tie everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape, generator=generator)
+    if kind == "smooth":
+        coarse = torch.randn((1, shape[0], 3, 3), generator=generator) * 5
+        logits = F.interpolate(coarse, shape[1:], mode="bicubic")[0] + logits * 0.01
+    elif kind == "ties":
+        logits = logits.round()
+    elif kind == "equal":
+        logits = torch.full(shape, 0.3)
+    elif kind == "huge":
+        logits = logits * 1e30
+    if channels_last:
+        logits = logits[None].contiguous(memory_format=torch.channels_last)[0]
+    return logits
+
+
+@pytest.fixture
+def never_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every size takes the algorithm for large ones, in small blocks."""
+    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", 0)
+    monkeypatch.setattr(corners, "BUDGET", 20_000)
+
+
+shapes = st.tuples(st.sampled_from([2, 3, 4, 7, 19, 33, 300]), st.integers(1, 24), st.integers(1, 24))
+
+
+@settings(max_examples=80, deadline=None)
+@example(shape=(19, 1, 2), height=4, width=1, kind="equal", channels_last=False, seed=0)
+@given(
+    shape=shapes,
+    height=st.integers(1, 160),
+    width=st.integers(1, 160),
+    kind=st.sampled_from(["noise", "smooth", "ties", "equal", "huge"]),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_labels_are_those_of_a_dense_resize(
+    shape: tuple[int, int, int], height: int, width: int, kind: str, channels_last: bool, seed: int
+) -> None:
+    logits = noise(kind, shape, seed, channels_last)
+    expected = resized(logits, height, width).argmax(0).numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_map, "DENSE_ELEMENTS", 0)
+        patch.setattr(corners, "BUDGET", 20_000)
+        labels = argmax_resized(logits, height, width)
+    assert labels.dtype == (np.uint8 if shape[0] <= 255 else np.uint16)
+    assert np.array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(300, 40), (40, 300), (513, 129)])
+def test_the_arithmetic_of_this_machine_is_known(size: tuple[int, int], channels_last: bool) -> None:
+    logits = noise("noise", (21, 17, 33), 5, channels_last)
+    assert is_channels_last(logits) == channels_last
+    rule = find_rule((17, 33), size, 21, channels_last)
+    assert rule is not None, "the fast algorithm is never used here: a variant of the arithmetic is missing"
+    expected = resized(logits, *size)
+    assert torch.equal(evaluate(logits[: rule.tail], rule.rows, rule.columns, rule.combine), expected[: rule.tail])
+    assert torch.equal(evaluate(logits[rule.tail :], rule.rows, rule.columns, rule.combine_tail), expected[rule.tail :])
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_an_unknown_arithmetic_falls_back_to_torch(
+    monkeypatch: pytest.MonkeyPatch, never_dense: None, channels_last: bool
+) -> None:
+    monkeypatch.setattr(label_map, "find_rule", lambda *_: None)
+    for classes in (4, 17, 35):
+        logits = noise("ties", (classes, 9, 11), classes, channels_last)
+        expected = resized(logits, 150, 70).argmax(0).numpy()
+        assert np.array_equal(argmax_resized(logits, 150, 70), expected)
+
+
+def test_nan_wins_as_in_torch(never_dense: None) -> None:
+    logits = noise("noise", (5, 9, 11), 1, False)
+    logits[3, 4, 5] = torch.nan
+    logits[1, 4, 6] = torch.nan
+    logits[2, 0, 0] = torch.inf
+    assert np.array_equal(argmax_resized(logits, 150, 70), resized(logits, 150, 70).argmax(0).numpy())
+
+
+def test_shrinking(never_dense: None) -> None:
+    logits = noise("noise", (6, 150, 170), 2, False)
+    assert np.array_equal(argmax_resized(logits, 70, 90), resized(logits, 70, 90).argmax(0).numpy())
+
+
+def test_one_channel_is_a_binary_decision() -> None:
+    logits = noise("noise", (1, 7, 9), 3, False)
+    assert np.array_equal(argmax_resized(logits, 50, 31), (resized(logits, 50, 31)[0] > 0).numpy())
+
+
+def test_half_precision_is_resized_as_float() -> None:
+    logits = noise("noise", (4, 7, 9), 4, False).half()
+    assert np.array_equal(argmax_resized(logits, 50, 31), resized(logits.float(), 50, 31).argmax(0).numpy())
+
+
+def test_the_last_rows_have_both_corners_in_one() -> None:
+    last = axis(4, 9, fused=True)
+    assert last.first[-1] == last.second[-1] == 3 and 0 < last.far[-1] < 1
+
+
+def test_mean_scores() -> None:
+    logits = torch.zeros(3, 2, 2)
+    logits[1, 0] = 2.0
+    logits[2, 1] = 4.0
+    probability = logits.softmax(0)
+    scores = mean_scores(logits, np.array([[1, 1], [2, 2]], np.uint8))
+    assert scores == pytest.approx({1: float(probability[1, 0, 0]), 2: float(probability[2, 1, 0])})
+    # Class 0 is the largest nowhere on the grid, but may be between its points.
+    assert mean_scores(logits, np.array([[0]], np.uint8)) == pytest.approx({0: float(probability[0].max())})
+    binary = mean_scores(torch.tensor([[[2.0, -1.0]]]), np.array([[1, 0]], np.uint8))
+    assert binary == pytest.approx({1: torch.sigmoid(torch.tensor(2.0)).item(), 0: torch.sigmoid(torch.tensor(1.0)).item()})
+
+
+def test_padding_is_cut_off_after_the_resize() -> None:
+    logits = noise("smooth", (3, 16, 16), 6, False)
+    labels = LabelSet.from_names(("a", "b", "c"))
+    result = semantic_from_logits(logits, labels, 45, 50, padded=(64, 64))
+    assert np.array_equal(result.id_map, resized(logits, 64, 64).argmax(0).numpy()[:45, :50])
+    assert all(0 <= segment.score <= 1 for segment in result.segments)
+
+
+def test_nan_logits_are_a_sentence() -> None:
+    with pytest.raises(BadCheckpointError, match="NaN"):
+        semantic_from_logits(torch.full((2, 3, 3), torch.nan), LabelSet.from_names(("a", "b")), 5, 5)

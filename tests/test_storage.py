@@ -1,0 +1,62 @@
+"""Durable writes of files and folders: every step is failed once, by a full disk and by a kill."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seg_demo.errors import StorageError
+from tests.control_disk import ControlDisk, Killed, steps_of
+from train.loop.storage import Disk, recover_folder, save_folder, write_atomically
+
+
+def fill(text: str, disk: Disk):
+    """A writer of a checkpoint folder whose own writes can be failed as well."""
+
+    def write(folder: Path) -> None:
+        for name in ("config.json", "images/grid.png", "model.safetensors"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            with disk.create(folder / name) as file:
+                disk.write(file, f"{text} {name}".encode())
+
+    return write
+
+
+def content(folder: Path) -> set[str]:
+    return {path.read_text().split()[0] for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("failure", [Killed, OSError])
+def test_every_step_of_a_folder_swap_failed_once(tmp_path, failure):
+    best = tmp_path / "best"
+    save_folder(best, fill("old", Disk()))
+    count = len(steps_of(lambda disk: save_folder(best, fill("new", disk), disk=disk)))
+    seen = []
+    for step in range(count):
+        shutil.rmtree(best)
+        save_folder(best, fill("old", Disk()))
+        disk = ControlDisk(step, failure)
+        with pytest.raises(Killed if failure is Killed else StorageError):
+            save_folder(best, fill("new", disk), disk=disk)
+        recover_folder(best)
+        assert len(list(best.rglob("*.*"))) == 3 and len(content(best)) == 1, f"a mixture after step {step}"
+        seen += content(best)
+        assert [each.name for each in tmp_path.iterdir()] == ["best"]
+        save_folder(best, fill("third", Disk()))
+        assert content(best) == {"third"}
+    assert set(seen) == {"old", "new"} and seen == sorted(seen, reverse=True)
+
+
+def test_a_full_disk_hidden_in_a_librarys_error_is_said(tmp_path):
+    def write(folder: Path) -> None:
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        save_folder(tmp_path / "best", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_in_the_writer_is_not_called_a_disk_fault(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_atomically(tmp_path / "a.txt", lambda stream: stream.write(b"%d" % (1 // 0)))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,155 @@
+"""The configuration of a training run: one dataclass, from which the command line and the YAML file both follow.
+
+Nothing heavy is imported here, so that a wrong flag is answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from seg_demo.errors import SegDemoError
+
+NETWORKS = ("unet", "fcn", "segformer", "maskrcnn")
+
+
+class ConfigError(SegDemoError):
+    """The configuration cannot be used; the message lists every problem, one a line."""
+
+
+def option(default: Any, help: str, kind: Any, *, choices: Sequence[str] = (), metavar: str | None = None) -> Any:
+    """A documented field of :class:`Config`: its default, its line of help, its type, and what it may be."""
+    return field(default=default, metadata={"help": help, "kind": kind, "choices": tuple(choices), "metavar": metavar})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run does. Every field is a flag (``batch_size`` is ``--batch-size``) and a YAML key."""
+
+    model: str = option("unet", "unet, fcn, segformer, maskrcnn, a menu key, a Hub id, or a checkpoint folder", str)
+    data: str = option("cells", "cells, FOLDER, COCO.json, PAIRS.csv, or hub:USER/NAME", str)
+    output: str | None = option(None, "folder of the run (default: a new one under runs/)", str, metavar="DIR")
+    resume: str | None = option(None, "continue the run in this folder", str, metavar="DIR")
+    epochs: int | None = option(
+        None, "passes over the training images (default: enough for a small run); 0 keeps the weights as they are", int
+    )
+    max_steps: int | None = option(None, "stop after this many optimizer steps", int)
+    batch_size: int = option(8, "images per step and process", int)
+    accumulate: int = option(1, "micro-batches whose gradients are summed into one step", int)
+    image_size: int | None = option(None, "side of the training crops in pixels (default: by network)", int)
+    lr: float | None = option(None, "peak learning rate of fresh layers (default: by network)", float)
+    backbone_lr: float = option(0.25, "learning rate of pretrained layers, as a share of --lr", float)
+    weight_decay: float = option(0.01, "AdamW's weight decay; never on norms and biases", float)
+    warmup: float = option(0.05, "share of the steps in which the learning rate rises", float)
+    schedule: str = option("cosine", "decay of the learning rate", str, choices=("cosine", "poly", "constant"))
+    clip: float = option(5.0, "gradient norm above which gradients are scaled down; 0 leaves them", float)
+    ema: float = option(0.99, "decay of the exponential moving average of the weights; 0 turns it off", float)
+    patience: int = option(0, "evaluations without improvement before the run stops early; 0 never stops early", int)
+    loss: str = option(
+        "ce+dice",
+        "loss of semantic networks",
+        str,
+        choices=("ce", "dice", "focal", "lovasz", "ce+dice", "ce+lovasz", "focal+dice"),
+    )
+    class_weights: str = option("none", "weights of the classes in the cross-entropy", str, choices=("none", "balanced"))
+    freeze_norm: bool = option(False, "keep normalisation statistics as they are", bool)
+    from_scratch: bool = option(False, "random weights, even where pretrained ones can be had", bool)
+    seed: int = option(0, "seed of the split, the order, the augmentation and fresh weights", int)
+    val_fraction: float = option(0.15, "share of the images that are held out", float)
+    augment: str = option("strong", "how much images are varied", str, choices=("none", "light", "strong"))
+    adversarial: float = option(0.0, "FGSM training: largest change of a pixel, of a range of 0 to 1", float, metavar="EPS")
+    samples: int = option(1200, "training images of the built-in data", int)
+    eval_every: int = option(1, "epochs between evaluations, which are at least 50 steps apart", int)
+    save_every: int = option(50, "steps between saves of the resume state", int)
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps", str)
+    precision: str = option("auto", "arithmetic of the forward pass", str, choices=("auto", "fp32", "bf16", "fp16"))
+    workers: int | None = option(None, "processes that load data (default: by device)", int)
+    threads: int | None = option(None, "threads for arithmetic on a CPU (default: all cores)", int)
+    half: bool = option(False, "store the checkpoint in 16 bits (half the size)", bool)
+    report_to: str = option("none", "also log every evaluation to", str, choices=("none", "tensorboard", "trackio"))
+    skip_bad: bool = option(False, "leave out samples with faults instead of stopping", bool)
+    push: str | None = option(None, "push to the Hub; without a value to <you>/<network>-<data>", str, metavar="USER/REPO")
+    private: bool = option(False, "push to a private repository", bool)
+    dry_run: bool = option(False, "say what would happen, and stop", bool)
+    json: bool = option(False, "print the result as JSON, for programs", bool)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON-able data."""
+        return asdict(self)
+
+
+def check(config: Config) -> list[str]:
+    """Every problem of a configuration that can be seen without reading data, one sentence each."""
+    problems = []
+    for name, least in _LEAST.items():
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            problems.append(f"--{name.replace('_', '-')} is {value}, but must be at least {least}.")
+    for name, (least, most) in _RANGES.items():
+        value = getattr(config, name)
+        if not least <= value <= most:
+            problems.append(f"--{name.replace('_', '-')} is {value}, but must be from {least} to {most}.")
+    if config.lr is not None and not 0 < config.lr <= 10:
+        problems.append(f"--lr is {config.lr}, but must be above 0 and at most 10; 0.001 is usual.")
+    if config.epochs == 0 and config.from_scratch:
+        problems.append("--epochs 0 publishes a trained network as it is; leave --from-scratch out.")
+    if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
+        problems.append(
+            f"--report-to {config.report_to} needs the package {config.report_to}, which is not installed here. Install it "
+            f"(pip install {config.report_to}), or leave --report-to out: metrics.jsonl has the same numbers."
+        )
+    if config.resume and config.output:
+        problems.append("--resume continues in its own folder; leave --output out.")
+    if config.push and not _looks_like_repo(config.push):
+        problems.append(f"--push got {config.push!r}, but a Hub repository is written USER/REPO.")
+    return problems
+
+
+def _looks_like_repo(text: str) -> bool:
+    user, slash, name = text.partition("/")
+    return bool(slash and user and name and "/" not in name and not any(c.isspace() for c in text))
+
+
+_LEAST = {
+    "epochs": 0,
+    "max_steps": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "image_size": 32,
+    "patience": 0,
+    "clip": 0,
+    "weight_decay": 0,
+    "samples": 8,
+    "eval_every": 1,
+    "save_every": 1,
+    "workers": 0,
+    "threads": 1,
+    "seed": 0,
+}
+_RANGES = {
+    "val_fraction": (0.01, 0.9),
+    "warmup": (0, 0.9),
+    "ema": (0, 0.99999),
+    "adversarial": (0, 0.5),
+    "backbone_lr": (0, 10),
+}
+
+
+def load_config(path: Path) -> Config:
+    """The configuration that a run folder keeps in ``config.json``.
+
+    Raises:
+        ConfigError: the file is missing or is not one of ours.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {each.name for each in fields(Config)}
+        return Config(**{name: value for name, value in content["config"].items() if name in known})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is not the configuration of a run ({type(error).__name__}). Give the run's folder."
+        ) from error

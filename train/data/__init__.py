@@ -1,0 +1,1 @@
+"""Training data: every source yields `Sample` objects (see sample.py)."""

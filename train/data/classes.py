@@ -1,0 +1,196 @@
+"""Class names as people list them: classes.txt, labels.json in its many forms, and CVAT's labelmap.txt.
+
+What a list means for the values in masks:
+
+* A number given with a name (``{"0": "background", "7": "cell"}``) is the value in the masks; gaps are fine.
+* A colour given with a name (``{"cell": [255, 0, 0]}``, ``"#ff0000"``) is its colour in coloured masks.
+* Names alone are numbered from 0 in their order. If none of them is a background and the masks use one number more than
+  there are names, they are numbered from 1, and 0 is the background (see rules.py).
+* ``ignore`` and ``void`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from seg_demo.errors import DataError
+
+FILES = ("labels.json", "classes.json", "id2label.json", "classes.txt", "labels.txt", "labelmap.txt")
+BACKGROUND = frozenset({"background", "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
+IGNORED = frozenset({"ignore", "ignored", "void", "dontcare"})
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Class names from a file.
+
+    Attributes:
+        names: in the order of the file, or of their values where it gives values.
+        values: the value of each in the masks, or None if the file gives only an order.
+        colors: RGB of each in coloured masks, None for one without.
+        file: where the list comes from.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[int, ...] | None
+    colors: tuple[Color | None, ...]
+    file: str
+
+    @property
+    def coloured(self) -> bool:
+        """Whether every class has a colour."""
+        return all(color is not None for color in self.colors)
+
+
+def is_background(name: str) -> bool:
+    """Whether a class name means "nothing": ``background``, ``_background_``, ``BG`` ...
+
+    >>> is_background("__Background__"), is_background("road")
+    (True, False)
+    """
+    return _plain(name) in BACKGROUND
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a class name means pixels that count for nothing: ``ignore``, ``void``, ``don't care``."""
+    return _plain(name) in IGNORED
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def find_classes(*folders: Path) -> ClassList | None:
+    """The class list of a dataset: the first of ``FILES`` that lies in one of the folders, or None.
+
+    Raises:
+        DataError: a list was found and cannot be used.
+    """
+    for folder in folders:
+        for name in FILES:
+            if (folder / name).is_file():
+                return read_classes(folder / name)
+    return None
+
+
+def read_classes(path: Path) -> ClassList:
+    """Reads a class list.
+
+    Args:
+        path: ``*.json`` (numbers to names, names to numbers or colours, a list, or ``{"id2label": ..., "colors": ...}``) or
+            ``*.txt`` (a name per line, or CVAT's ``name:r,g,b:parts:actions``).
+
+    Raises:
+        DataError: not UTF-8, not JSON, no names, a name or number twice, a colour that is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix == ".json":
+            return _checked(*_from_json(json.loads(text)), path.name)
+        return _checked(*_from_lines(text), path.name)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}. Correct it or remove it.") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply to be a list of classes. Correct it or remove it.") from error
+    except _BadList as error:
+        raise DataError(
+            f'{path} {error}. Expected one name per line (classes.txt), or {{"0": "background", "1": "cell"}}, '
+            '["background", "cell"] or {"background": [0, 0, 0], "cell": [255, 0, 0]} (labels.json).'
+        ) from error
+
+
+class _BadList(Exception):
+    """What is wrong with a class list, as the end of a sentence that begins with its path."""
+
+
+Rows = tuple[list[str], list[int] | None, list[Color | None]]
+
+
+def _from_lines(text: str) -> Rows:
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    cvat = [re.fullmatch(r"([^:]+):(\d+),(\d+),(\d+):.*", line) for line in lines]
+    if lines and all(cvat):
+        return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
+    return lines, None, [None] * len(lines)
+
+
+def _from_json(data: object) -> Rows:
+    if isinstance(data, dict) and isinstance(data.get("id2label"), dict | list):
+        names, values, colors = _from_json(data["id2label"])
+        return names, values, _named_colors(data.get("colors", data.get("palette")), names) or colors
+    if isinstance(data, dict) and isinstance(data.get("labels", data.get("classes")), dict | list):
+        return _from_json(data.get("labels", data.get("classes")))
+    if isinstance(data, list) and data and all(isinstance(entry, dict) for entry in data):
+        return _from_records(data)
+    if isinstance(data, list):
+        return [_name(entry) for entry in data], None, [None] * len(data)
+    if not isinstance(data, dict):
+        raise _BadList(f"holds {type(data).__name__}, not a list of classes")
+    if all(_is_number(key) for key in data):
+        pairs = sorted((int(key), _name(value)) for key, value in data.items())
+        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in data.values()):
+        pairs = sorted((value, _name(key)) for key, value in data.items())
+        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+    return [_name(key) for key in data], None, [_color(value) for value in data.values()]
+
+
+def _from_records(records: list[dict]) -> Rows:
+    names = [_name(next((r[key] for key in ("name", "label", "class") if key in r), None)) for r in records]
+    numbers = [next((r[key] for key in ("id", "value", "index") if key in r), None) for r in records]
+    colors = [_color(r["color"]) if r.get("color") is not None else None for r in records]
+    if all(number is None for number in numbers):
+        return names, None, colors
+    if not all(isinstance(number, int) for number in numbers):
+        raise _BadList(f"gives some classes a whole number as id and some not: {numbers[:5]}")
+    order = sorted(range(len(names)), key=lambda index: numbers[index])
+    return [names[i] for i in order], [numbers[i] for i in order], [colors[i] for i in order]
+
+
+def _named_colors(data: object, names: list[str]) -> list[Color | None] | None:
+    if data is None:
+        return None
+    if isinstance(data, list) and len(data) == len(names):
+        return [_color(value) for value in data]
+    if isinstance(data, dict):
+        return [_color(data[name]) if name in data else None for name in names]
+    raise _BadList(f"has colours that do not match its {len(names)} names")
+
+
+def _color(value: object) -> Color:
+    """RGB of ``[r, g, b]`` or ``#rrggbb``."""
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    whole = isinstance(value, list) and len(value) in (3, 4) and all(type(v) is int and 0 <= v <= 255 for v in value)
+    if not whole:
+        raise _BadList(f"has {str(value)[:40]!r} where a colour [r, g, b] of 0 to 255 or #rrggbb is expected")
+    return value[0], value[1], value[2]
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _BadList(f"has {str(value)[:40]!r} where a class name is expected")
+    return value.strip()
+
+
+def _is_number(key: str) -> bool:
+    return re.fullmatch(r"\d{1,5}", key) is not None
+
+
+def _checked(names: list[str], values: list[int] | None, colors: list[Color | None], file: str) -> ClassList:
+    if not names:
+        raise _BadList("lists no class")
+    for what, given in (("the name", names), ("the number", values or []), ("the colour", [c for c in colors if c])):
+        twice = next((entry for index, entry in enumerate(given) if entry in given[:index]), None)
+        if twice is not None:
+            raise _BadList(f"gives {what} {twice!r} twice")
+    if values is not None and not 0 <= values[0] <= values[-1] <= 65_535:
+        raise _BadList(f"has numbers from {values[0]} to {values[-1]}, but masks hold 0 to 65535")
+    return ClassList(tuple(names), None if values is None else tuple(values), tuple(colors), file)

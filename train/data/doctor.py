@@ -1,0 +1,192 @@
+"""What is wrong with training data, and what to do about it, before the first step."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from train.data.diagnosis import Diagnosis
+from train.data.histogram import MaskScan, clusters
+from train.data.index import Dataset, digest_of
+from train.data.listing import FAULT, NOTE, Fault, Item, relative
+from train.data.masks import hex_color
+from train.data.rules import blurred, tally
+from train.data.split import classes_of
+
+
+def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Diagnosis:
+    """Everything that is wrong with a dataset and its split, from what :func:`open_dataset` read; opens no file.
+
+    Built-in data is trusted.
+
+    Args:
+        dataset: as opened.
+        train: items to learn from.
+        val: items to measure on.
+    """
+    found = [*dataset.faults, *dataset.unclear]
+    scanned = [(item, dataset.scans[item.name]) for item in (*train, *val) if item.name in dataset.scans]
+    for item, scan in scanned:
+        found += scan.faults
+        if scan.mask is not None and not scan.mask.lossy and not dataset.unclear:
+            found += _mask_faults(dataset, item, scan.mask)
+    bad = {fault.item for fault in found if fault.severity == FAULT}
+    sides = {
+        "train": [item for item in train if item.name not in bad],
+        "val": [item for item in val if item.name not in bad],
+    }
+    pixels: Counter[int] = Counter()
+    images = {side: Counter() for side in sides}
+    for side, items in sides.items():
+        for item in items:
+            if item.rendered is None:
+                held = classes_of(dataset, item)
+                pixels.update(held)
+                images[side].update(held.keys())
+                found += [] if dataset.unclear else _emptiness(dataset, item, held)
+    if scanned:
+        found += _copies(dataset, train, val)
+        if not dataset.unclear:
+            found += _absent_classes(dataset, images)
+    found += _too_few(len(train), len(val), bool(dataset.faults))
+    sizes = sorted((scan.width, scan.height) for _, scan in scanned if scan.digest) or [(dataset.size, dataset.size)]
+    known = range(len(dataset.labels)) if scanned and not dataset.unclear else ()
+    found.sort(key=lambda fault: fault.kind)
+    return Diagnosis(
+        name=dataset.name,
+        kind=dataset.kind,
+        n_train=len(train),
+        n_val=len(val),
+        sizes=(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
+        classes=dataset.labels.names,
+        class_pixels=tuple(pixels[label] for label in known),
+        class_images=tuple(images["train"][label] + images["val"][label] for label in known),
+        assumed=dataset.notes,
+        faults=tuple(fault for fault in found if fault.severity == FAULT),
+        notes=tuple(fault for fault in found if fault.severity == NOTE),
+    )
+
+
+def without_bad(dataset: Dataset, diagnosis: Diagnosis) -> Dataset:
+    """The dataset without the items that have a fault; its notes say how many went. Split and examine it again.
+
+    What leaving items out cannot help stays a fault, except that classes which never occur are only noted from then on.
+
+    Args:
+        dataset: as opened.
+        diagnosis: of it.
+    """
+    bad = {fault.item for fault in diagnosis.faults if fault.item is not None}
+    kept = tuple(item for item in dataset.items if item.name not in bad)
+    scans = {item.name: dataset.scans[item.name] for item in kept if item.name in dataset.scans}
+    total = len({*bad, *(item.name for item in dataset.items)})
+    note = f"{len(bad)} of {total} images were left out because of their faults."
+    return replace(
+        dataset,
+        items=kept,
+        scans=scans,
+        digest=digest_of(kept, scans, dataset.labels) if scans else dataset.digest,
+        notes=(*dataset.notes, note) if bad else dataset.notes,
+        faults=(),
+        lenient=True,
+    )
+
+
+def _mask_faults(dataset: Dataset, item: Item, mask: MaskScan) -> list[Fault]:
+    """What one mask holds that has no class."""
+    _, unknown = tally(mask, dataset.rule)
+    if not unknown:
+        return []
+    file = relative(item.mask, dataset.root)
+    coloured = mask.mode == "color" or (mask.mode == "palette" and dataset.rule.by_palette)
+    named = [hex_color(key) if coloured else str(key) for key in sorted(unknown, key=lambda key: -unknown[key])]
+    if blurred(mask, None):
+        return [_smoothed(mask, file, item)]
+    listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+    what = f"holds {listed} on {sum(unknown.values())} pixels, which no class has"
+    if coloured:
+        remedy = "add the colour to labels.json, or correct the mask"
+        return [Fault("unknown colour", file, what, remedy, item=item.name)]
+    highest = max((value for value, label in dataset.rule.values.items() if label >= 0), default=0)
+    what = f"{what} (classes go from 0 to {highest}, 255 means ignore)"
+    return [Fault("label out of range", file, what, "add the class to the list, or correct the mask", item=item.name)]
+
+
+def _smoothed(mask: MaskScan, file: str, item: Item) -> Fault:
+    """The fault of a mask with more values or colours than classes."""
+    coloured = mask.mode == "color"
+    peaks = clusters(mask.counts, coloured)
+    what = f"holds {len(mask.counts)} different {'colours' if coloured else 'values'}"
+    if sum(mask.counts[peak] for peak in peaks) < sum(mask.counts.values()) / 2:
+        remedy = "put the mask in its place: a PNG with one number or one colour per class"
+        return Fault("blurred mask", file, f"{what}: it is a picture rather than a mask", remedy, item=item.name)
+    near = ", ".join(hex_color(peak) if coloured else str(peak) for peak in peaks)
+    what += f", most of them near {near}: it was smoothed"
+    remedy = f"resize masks with nearest neighbour only; else round each pixel to the nearest of {near}"
+    return Fault("blurred mask", file, what, remedy, item=item.name)
+
+
+def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault]:
+    file = relative(item.mask or item.instances or item.image, dataset.root)
+    if not held and item.annotations is None:
+        what, remedy = "labels no pixel at all, only ignore", "label it, or remove it with its image"
+        return [Fault("nothing labelled", file, what, remedy, item=item.name)]
+    background = dataset.labels.background
+    if background is not None and not set(held) - {background}:
+        what = "shows nothing but background" if item.annotations is None else "has no annotated object"
+        return [Fault("empty mask", file, what, "nothing, if nothing is there: it teaches what not to find", NOTE)]
+    return []
+
+
+def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> list[Fault]:
+    """Pictures that are there more than once: across a given split a fault, else a note."""
+    same: dict[str, list[tuple[str, Item]]] = defaultdict(list)
+    for side, items in (("train", train), ("val", val)):
+        for item in items:
+            if dataset.scans[item.name].digest:
+                same[dataset.scans[item.name].digest].append((side, item))
+    found = []
+    for group in same.values():
+        tested = next((item for side, item in group if side == "val"), None)
+        learnt = [item for side, item in group if side == "train"]
+        if tested is not None:
+            for item in learnt:
+                what = f"is the same picture as {relative(tested.image, dataset.root)}, one to train on, one to validate on"
+                remedy = "remove one of them: measured on pictures it has learnt, a network looks better than it is"
+                file = relative(item.image, dataset.root)
+                found.append(Fault("duplicate across the split", file, what, remedy, item=item.name))
+        elif len(learnt) > 1:
+            others = ", ".join(relative(item.image, dataset.root) for item in learnt[1:4])
+            differ = len({dataset.scans[item.name].truth for item in learnt}) > 1
+            what = f"is the same picture as {others}" + (", with different truth" if differ else "")
+            remedy = "keep one, with the right mask" if differ else "keep one; copies only weigh more"
+            found.append(Fault("duplicate image", relative(learnt[0].image, dataset.root), what, remedy, NOTE))
+    return found
+
+
+def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[Fault]:
+    """Classes that cannot be learnt because training never shows them, or not be measured because validation does not."""
+    found = []
+    for label, name in enumerate(dataset.labels.names):
+        if label == dataset.labels.background:
+            continue
+        if not images["train"][label]:
+            where = "in any image" if not images["val"][label] else "in a training image"
+            remedy = "add images that show it, or take it out of the class list (--skip-bad trains without it)"
+            severity = NOTE if dataset.lenient else FAULT
+            found.append(
+                Fault("class never occurs", name, f"never occurs {where}, so it cannot be learnt", remedy, severity)
+            )
+        elif not images["val"][label]:
+            what = "never occurs in a validation image, so it cannot be measured"
+            found.append(Fault("class not measured", name, what, "add more images that show it", NOTE))
+    return found
+
+
+def _too_few(train: int, val: int, others_listed: bool) -> list[Fault]:
+    if train and val:
+        return []
+    what = f"has {train} images to train on and {val} to validate on, but each needs one at least"
+    remedy = "add images" if not others_listed else "correct the faults above, which leave too few images"
+    return [Fault("too few images", "the data", what, f"{remedy} (two different pictures are the least)")]

@@ -1,0 +1,161 @@
+"""A folder → items: images beside masks, split or not, or one of the lists that such folders come with.
+
+Layouts, tried in this order:
+
+* ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``;
+* ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
+* ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
+  below: ``images/train/`` and ``masks/train/``.
+
+An image and its mask have the same stem and lie in the same subfolder; a mask may add ``_mask`` or the like. ``masks/``
+holds a class per pixel, ``instances/`` an object number per pixel.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from seg_demo.errors import DataError
+from train.data.classes import find_classes
+from train.data.coco import list_coco
+from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, Item, Listing, relative, short_name
+from train.data.table import METADATA, list_table
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")
+INSTANCE_FOLDERS = ("instances", "instance", "instance_masks", "segmentationobject")
+COCO_NAME = "_annotations.coco.json"
+MASK_ENDINGS = ("_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")
+EXPECTED = (
+    "Expected images/ and masks/ (same file names; optionally inside train/ and val/), a metadata.jsonl with file_name and "
+    "mask_file_name, or _annotations.coco.json; a COCO file or a CSV of pairs is given by its own path."
+)
+
+
+def list_folder(root: Path) -> Listing:
+    """Indexes a dataset folder.
+
+    Args:
+        root: the folder.
+
+    Raises:
+        DataError: nothing that can be learnt from lies in it.
+    """
+    parts = [(root, None), *_split_folders(root)]
+    name = root.resolve().name
+    coco = [(folder / COCO_NAME, split) for folder, split in parts if (folder / COCO_NAME).is_file()]
+    if coco:
+        return list_coco(coco, name, root)
+    tables = [(folder / file, split) for folder, split in parts for file in METADATA if (folder / file).is_file()]
+    if tables:
+        return list_table(tables, name, root)
+    triples = [found for folder, split in parts if (found := _triple(folder, split)) is not None]
+    if not triples:
+        raise DataError(f"{root} holds {_contents(root)}. {EXPECTED}")
+    truth_folders = [folder for _, truths, _ in triples for folder in truths.values()]
+    listing = Listing(short_name(name), root, classes=find_classes(root, *truth_folders))
+    for images, truths, split in triples:
+        below = _split_folders(images)
+        for folder, inner in below or [(images, None)]:
+            sub = "" if folder == images else folder.name
+            _pair(folder, {kind: _twin(truth, sub) for kind, truth in truths.items()}, split or inner, listing)
+    if not listing.items and all(fault.severity == NOTE for fault in listing.faults):
+        raise DataError(f"{triples[0][0]} holds no images, but {_contents(triples[0][0])}. {EXPECTED}")
+    listing.settle_test_split()
+    return listing
+
+
+def _split_folders(folder: Path) -> list[tuple[Path, str]]:
+    """Subfolders named after a split, in order of their names."""
+    return [
+        (child, SPLITS[child.name.lower()]) for child in _children(folder) if child.name.lower() in SPLITS and child.is_dir()
+    ]
+
+
+def _triple(folder: Path, split: str | None) -> tuple[Path, dict[str, Path], str | None] | None:
+    """The images folder with its folders of truth (``mask`` and/or ``instances``), or None."""
+    named = {child.name.lower(): child for child in _children(folder) if child.is_dir()}
+    images = next((named[name] for name in IMAGE_FOLDERS if name in named), None)
+    truths = {"mask": MASK_FOLDERS, "instances": INSTANCE_FOLDERS}
+    found = {kind: next((named[n] for n in names if n in named), None) for kind, names in truths.items()}
+    found = {kind: path for kind, path in found.items() if path is not None}
+    return (images, found, split) if images is not None and found else None
+
+
+def _twin(truth: Path, sub: str) -> Path:
+    """The folder of truth that goes with a split below the images: ``masks/val`` with ``images/val``."""
+    if not sub:
+        return truth
+    split = SPLITS[sub.lower()]
+    return next((folder for folder, name in _split_folders(truth) if name == split), truth / sub)
+
+
+def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Listing) -> None:
+    """Adds an item for every image, and the faults of what has no counterpart."""
+    pictures, others = _by_stem(images)
+    if others:
+        listing.faults.append(_strangers(images, others, listing.root))
+    maps = {kind: _by_stem(folder)[0] for kind, folder in truths.items()}
+    used: dict[str, set[str]] = {kind: set() for kind in maps}
+    for stem, paths in pictures.items():
+        item = relative(images / stem, listing.root)
+        found: dict[str, Path] = {}
+        clash = paths if len(paths) > 1 else None
+        for kind, by_stem in maps.items():
+            key = next((stem + ending for ending in ("", *MASK_ENDINGS) if stem + ending in by_stem), None)
+            if key is not None:
+                used[kind].add(key)
+                clash = clash or (by_stem[key] if len(by_stem[key]) > 1 else None)
+                found[kind] = by_stem[key][0]
+        if clash:
+            what = f"has the same stem as {clash[1].name}: which one is meant?"
+            remedy = "rename or remove one, so that every image has one mask of its name"
+            listing.faults.append(Fault("two files of one stem", relative(clash[0], listing.root), what, remedy, item=item))
+        elif not found:
+            folders = " or ".join(f"{relative(folder, listing.root)}/" for folder in truths.values())
+            file, remedy = relative(paths[0], listing.root), f"add {stem}.png to {folders}, or remove the image"
+            listing.faults.append(Fault("missing mask", file, f"has no mask in {folders}", remedy, item=item))
+        else:
+            listing.items.append(Item(item, paths[0], found.get("mask"), found.get("instances"), split=split))
+    for kind, by_stem in maps.items():
+        for stem in by_stem.keys() - used[kind]:
+            file = relative(by_stem[stem][0], listing.root)
+            what = f"has no image of its name in {relative(images, listing.root)}/"
+            listing.faults.append(Fault("mask without image", file, what, "add the image, or remove the mask"))
+    listing.faults.sort(key=lambda fault: (fault.kind, fault.file))
+
+
+def _strangers(images: Path, others: list[Path], root: Path) -> Fault:
+    names = ", ".join(path.name for path in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    what = f"holds {names}, not images by their names"
+    return Fault("other files", relative(images, root) + "/", what, "nothing, if they are meant to be left alone", NOTE)
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Image files below a folder by their path without suffix, and the files that are none."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    others = []
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if any(_hidden(part) for part in path.relative_to(folder).parts) or not path.is_file():
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+        elif path.suffix.lower() not in (".txt", ".json"):
+            others.append(path)
+    return dict(found), others
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if not _hidden(child.name))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
+def _contents(folder: Path) -> str:
+    names = [child.name + ("/" if child.is_dir() else "") for child in _children(folder)]
+    if not names:
+        return "nothing"
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -1,0 +1,168 @@
+"""Classes of a dataset without a class list: the meaning that is proposed for the values and colours in its masks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_demo.types import distinct_colors
+from train.data.classes import ClassList, is_background, is_ignored
+from train.data.histogram import MaskScan
+from train.data.listing import Fault
+from train.data.masks import IGNORE, hex_color
+
+MOST_CLASSES = 64
+MOST_IDS = 16
+VOC_BORDER = 0xE0E0C0
+
+
+@dataclass
+class Found:
+    """A proposal.
+
+    Attributes:
+        names: of the classes.
+        colors: uint8 (K, 3).
+        background: label id or None.
+        values: value → label id.
+        color_table: 0xRRGGBB → label id.
+        by_palette: palette masks are read by colour.
+        objects: the masks number objects instead of classes.
+        note: what was assumed, as a sentence.
+        faults: why nothing can be proposed.
+    """
+
+    names: tuple[str, ...]
+    colors: np.ndarray
+    background: int | None
+    values: dict[int, int]
+    color_table: dict[int, int]
+    by_palette: bool = False
+    objects: bool = False
+    note: str = ""
+    faults: tuple[Fault, ...] = ()
+
+
+def name_objects(classes: ClassList | None) -> tuple[tuple[str, str], Fault | None]:
+    """Names for data that has only instance maps, which say where objects are and not what.
+
+    Returns:
+        ("background", the object's class), and a fault if the list names several classes.
+    """
+    named = [name for name in (classes.names if classes else ()) if not is_background(name) and not is_ignored(name)]
+    if len(named) <= 1:
+        return ("background", named[0] if named else "object"), None
+    what = f"names {len(named)} classes, but instance maps do not say which object is which"
+    remedy = "add masks/ with a class per pixel beside instances/, or list one class"
+    return ("background", "object"), Fault("classes without masks", classes.file, what, remedy)
+
+
+def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
+    """Proposes classes for masks that come without a list.
+
+    * Only 0 and 255: background and foreground.
+    * Small numbers: one class each, 0 the background, 255 ignored.
+    * 16 bits with many numbers: objects, not classes.
+    * Grey levels spread to 255 (0, 127, 255): one class each.
+    * At most 64 colours: one class each, black the background, the others by falling area.
+
+    Args:
+        masks: those that are not blurred.
+        by_palette_colors: palette masks disagree about their indices, so that their colours must count.
+    """
+    values: Counter[int] = Counter()
+    colors: Counter[int] = Counter()
+    for mask in masks:
+        if mask.mode == "color" or (mask.mode == "palette" and by_palette_colors):
+            colors.update(mask.by_color)
+        else:
+            values.update(mask.counts)
+    if colors:
+        # A mask without any object is grey even among coloured ones.
+        extra = set(values) - {0, 255}
+        if extra:
+            what = f"some masks are coloured and others hold numbers such as {min(extra)}"
+            return _nothing(
+                Fault("mixed masks", "masks", what, "write labels.json with the colours, or save all in one way")
+            )
+        return _by_color(colors, by_palette_colors)
+    wide = any(mask.bits == 16 for mask in masks)
+    ids = set(values) - {65_535 if wide else 255}
+    if wide and (max(ids, default=0) > 255 or len(ids) > MOST_IDS):
+        note = f"Masks of 16 bits with up to {len(ids)} numbers and no class list: each number was read as one object."
+        return Found(("background", "object"), distinct_colors(2, 0), 0, {}, {}, objects=True, note=note)
+    palettes = [mask.palette for mask in masks if mask.mode == "palette"]
+    return _by_value(values, {k: v for palette in palettes for k, v in palette.items()}, wide, _apart(masks))
+
+
+def _apart(masks: Sequence[MaskScan]) -> bool:
+    """Whether 255 and other classes never meet in one mask although both occur: perhaps two codings are mixed."""
+    full = [set(mask.counts) for mask in masks]
+    with_255 = [counts for counts in full if 255 in counts]
+    with_ids = [counts for counts in full if counts - {0, 255}]
+    return bool(with_255) and bool(with_ids) and not any(counts - {0, 255} for counts in with_255)
+
+
+def _nothing(fault: Fault | None = None) -> Found:
+    names = ("background", "foreground")
+    return Found(names, distinct_colors(2, 0), 0, {0: 0, 255: 1}, {}, faults=(fault,) if fault else ())
+
+
+def _by_value(values: Counter[int], palette: dict[int, int], wide: bool, apart: bool) -> Found:
+    if set(values) <= {0, 255}:
+        found = _nothing()
+        found.note = "Masks hold 0 and 255: 255 was read as class 1, 'foreground'." if 255 in values else ""
+        return found
+    ids = sorted(set(values) - {65_535 if wide else 255})
+    levels = 255 in values and not wide and max(ids) >= max(32, 2 * len(ids))
+    if levels:
+        ids = sorted(values)
+    if len(ids) > MOST_CLASSES:
+        what = f"the masks hold {len(ids)} different values and there is no class list"
+        remedy = "if they number objects, rename the folder to instances/; else write classes.txt with a name per line"
+        return _nothing(Fault("too many classes", "masks", what, remedy))
+    table = {value: label for label, value in enumerate(ids)}
+    names = tuple("background" if value == 0 else f"class {value}" for value in ids)
+    background = table.get(0)
+    colors = distinct_colors(len(ids), background)
+    shown = [palette.get(value) for value in ids]
+    # A grey ramp is what drawing programs write by default; only a palette with colours was chosen by someone.
+    chosen = any(color is not None and len({color >> 16, color >> 8 & 255, color & 255}) > 1 for color in shown)
+    if chosen and None not in shown and len(set(shown)) == len(shown):
+        colors = np.array([[color >> 16, color >> 8 & 255, color & 255] for color in shown], dtype=np.uint8)
+    note = f"No class list: masks hold {_listed(ids)}, each read as a class of its own"
+    if 255 in values and not levels:
+        note += "; 255 is ignored"
+        note += " (it never meets another class in one mask: are some masks 0/255 and others 0/1?)" if apart else ""
+    note += (
+        ". Name them in classes.txt."
+        if not wide
+        else ". Name them in classes.txt, or use instances/ if they number objects."
+    )
+    return Found(names, colors, background, table, {}, note=note)
+
+
+def _by_color(colors: Counter[int], by_palette: bool) -> Found:
+    shown = [color for color, _ in sorted(colors.items(), key=lambda pair: (-pair[1], pair[0])) if color != VOC_BORDER]
+    if len(shown) > MOST_CLASSES:
+        what = f"the masks hold {len(shown)} colours and there is no colour table"
+        remedy = 'write labels.json with the colour of each class, {"road": [128, 64, 128], ...}'
+        return _nothing(Fault("coloured masks", "masks", what, remedy))
+    if 0 in shown:
+        shown = [0, *(color for color in shown if color != 0)]
+    background = 0 if shown[0] == 0 else None
+    names = tuple("background" if color == 0 else hex_color(color) for color in shown)
+    table = {color: label for label, color in enumerate(shown)} | {VOC_BORDER: IGNORE}
+    rgb = np.array([[color >> 16, color >> 8 & 255, color & 255] for color in shown], dtype=np.uint8)
+    proposal = ", ".join(f"{hex_color(color)} = {label}" for color, label in table.items() if label != IGNORE)
+    note = f"Masks are coloured and there is no colour table: read as {proposal}. Name the classes in labels.json."
+    values = {0: 0} if background == 0 else {}
+    return Found(names, rgb, background, values, table, by_palette, note=note)
+
+
+def _listed(ids: list[int], most: int = 8) -> str:
+    text = ", ".join(map(str, ids[:most]))
+    return text + (f" and {len(ids) - most} more values" if len(ids) > most else "")

@@ -1,0 +1,184 @@
+"""A dataset on the Hub → items, through the ``datasets`` library; its images become files in the local cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seg_demo.errors import DataError, HubUnavailableError
+from seg_demo.models.hub import TRANSPORT_ERRORS, bounded
+from seg_demo.models.hub_client import status_of
+from train.data.classes import ClassList, read_classes
+from train.data.listing import SPLITS, Fault, Item, Listing, short_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+IMAGE_COLUMNS = ("image", "pixel_values", "img")
+MASK_COLUMNS = ("mask", "label", "annotation", "labels", "masks", "annotations", "segmentation_mask", "semantic_mask")
+INSTANCE_COLUMNS = ("instances", "instance_map", "instance_mask")
+CLASS_FILES = ("id2label.json", "labels.json", "classes.txt")
+WHO = re.compile(r"(?P<id>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,120}))?")
+
+
+def list_hub(source: str) -> Listing:
+    """Indexes a Hub dataset with an image column and a mask column, downloading it if it is not cached.
+
+    Class names come from an ``id2label.json``, ``labels.json`` or ``classes.txt`` in its repository, else from its masks.
+
+    Args:
+        source: ``USER/NAME``, optionally ``@REVISION``.
+
+    Raises:
+        DataError: not such a name, no such dataset, or one without images and masks.
+        HubUnavailableError: the Hub does not answer, and the dataset is not cached.
+    """
+    match = WHO.fullmatch(source)
+    if match is None or any(part in (".", "..") for part in match["id"].split("/")):
+        raise DataError(f"hub:{source} is no dataset on the Hub. Expected hub:USER/NAME or hub:USER/NAME@REVISION.")
+    name, revision = match["id"], match["revision"]
+    # load_dataset prefers a local folder of that name to the Hub.
+    if Path(name).exists():
+        raise DataError(
+            f"hub:{name} is ambiguous, since there is a folder {name} here. Run elsewhere, or use --data ./{name}."
+        )
+    with bounded():
+        loaded = _load(name, revision)
+        classes = _classes(name, revision)
+    return list_loaded(loaded, name, classes)
+
+
+def _load(name: str, revision: str | None) -> DatasetDict:
+    # Slow to import, and only wanted here.
+    import datasets
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+    try:
+        return datasets.load_dataset(name, revision=revision)
+    except DatasetNotFoundError as error:
+        raise DataError(_unseen(name, revision)) from error
+    except TRANSPORT_ERRORS as error:
+        if status_of(error) in (401, 403, 404):
+            raise DataError(_unseen(name, revision)) from error
+        if isinstance(error, FileNotFoundError):
+            raise DataError(
+                f"The dataset {name} holds no data files that can be read. Look at its page on the Hub."
+            ) from error
+        text = f"The dataset {name} is not in the local cache and the Hub does not answer ({type(error).__name__})"
+        raise HubUnavailableError(f"{text}. Try again later, or give a folder.") from error
+    except (DatasetGenerationError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"The dataset {name} cannot be loaded: {reason}. Download it and give its folder.") from error
+
+
+def _unseen(name: str, revision: str | None) -> str:
+    text = f"There is no dataset {name}{f' at {revision}' if revision else ''} on the Hub that this login may see."
+    return f"{text} Check the name, or log in with `hf auth login`."
+
+
+def _classes(name: str, revision: str | None) -> ClassList | None:
+    """The class list in the repository, if there is one."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    for file in CLASS_FILES:
+        where = {"repo_type": "dataset", "revision": revision}
+        try:
+            return read_classes(Path(hf_hub_download(name, file, **where)))
+        except RemoteEntryNotFoundError:
+            continue
+        except (*TRANSPORT_ERRORS, HubUnavailableError):
+            cached = try_to_load_from_cache(name, file, **where)
+            if isinstance(cached, str):
+                return read_classes(Path(cached))
+    return None
+
+
+def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Listing:
+    """Indexes a dataset that the library has loaded; each encoded image becomes a file in the cache, once.
+
+    Args:
+        loaded: splits with an image and a mask column (or an instance map).
+        name: ``USER/NAME``.
+        classes: class names, or None.
+
+    Raises:
+        DataError: no image column, or no column of masks.
+    """
+    listing = Listing(short_name(name.rpartition("/")[2]), _cache_folder(loaded), classes=classes)
+    for key, rows in loaded.items():
+        split = SPLITS.get(key.lower())
+        if split is None and len(loaded) > 1:
+            listing.notes.append(f"The split {key!r} was left alone; train, validation and test are used.")
+            continue
+        columns = _columns(rows, name)
+        for index, files in enumerate(_files(rows, columns, listing.root / key)):
+            item = f"{key}/{index:06d}"
+            if "image" in files and ("mask" in files or "instances" in files):
+                truth = files.get("mask"), files.get("instances")
+                listing.items.append(Item(item, files["image"], *truth, split=split if len(loaded) > 1 else None))
+            else:
+                what = f"has no {'mask' if 'image' in files else 'image'}"
+                listing.faults.append(Fault("missing mask", item, what, "complete the row in the dataset", item=item))
+    if not listing.items and not listing.faults:
+        raise DataError(f"The dataset {name} has no rows to learn from in {', '.join(loaded)}. Choose another one.")
+    listing.settle_test_split()
+    return listing
+
+
+def _columns(rows: Dataset, name: str) -> dict[str, str]:
+    """Which column is what: ``image``, ``mask``, ``instances``."""
+    from datasets import Image
+
+    pictures = [column for column, feature in rows.features.items() if isinstance(feature, Image)]
+    wanted = {"image": IMAGE_COLUMNS, "mask": MASK_COLUMNS, "instances": INSTANCE_COLUMNS}
+    found = {what: next((c for c in names if c in pictures), None) for what, names in wanted.items()}
+    found = {what: column for what, column in found.items() if column is not None}
+    if "image" not in found or len(found) < 2:
+        raise DataError(
+            f"The dataset {name} has the columns {', '.join(rows.features)}, "
+            f"of which {', '.join(pictures) or 'none'} hold images. "
+            "Expected image, and mask (or label, annotation) of the type Image."
+        )
+    return found
+
+
+def _cache_folder(loaded: DatasetDict) -> Path:
+    """Where the files of a dataset lie; another version of it has another folder."""
+    from datasets import config
+
+    version = " ".join(f"{key} {rows._fingerprint}" for key, rows in sorted(loaded.items()))
+    return Path(config.HF_DATASETS_CACHE) / "seg-demo" / hashlib.sha256(version.encode()).hexdigest()[:24]
+
+
+def _files(rows: Dataset, columns: dict[str, str], folder: Path) -> Iterator[dict[str, Path]]:
+    """The files of each row, by what they are."""
+    from datasets import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = rows.select_columns(list(columns.values()))
+    for column in columns.values():
+        encoded = encoded.cast_column(column, Image(decode=False))
+    for index, row in enumerate(encoded):
+        yield {
+            what: _file(row[column], folder / f"{index:06d}-{what}")
+            for what, column in columns.items()
+            if row[column] is not None
+        }
+
+
+def _file(cell: dict, target: Path) -> Path:
+    """The path of one encoded image: where the library has it as a file already, or written once."""
+    if cell["bytes"] is None:
+        return Path(cell["path"])
+    # The name carries the hash, so that a file of the right name is whole and the right one.
+    path = target.with_name(f"{target.name}-{hashlib.sha256(cell['bytes']).hexdigest()[:16]}")
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+        partial.write_bytes(cell["bytes"])
+        os.replace(partial, path)
+    return path

@@ -1,0 +1,245 @@
+"""The door of training data: a source as a person types it → a Dataset whose items can be read one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from seg_demo.errors import DataError
+from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.types import LabelSet
+from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
+from train.data.coco import list_coco
+from train.data.coco_masks import BadAnnotation, draw_item
+from train.data.folder import list_folder
+from train.data.hub import list_hub
+from train.data.listing import Fault, Item, Listing
+from train.data.masks import MaskRule, UnknownValue, consecutive, ignore_value, map_dtype
+from train.data.orientation import sideways, turn
+from train.data.rules import Reading, understand
+from train.data.sample import Sample
+from train.data.survey import Scan, survey
+from train.data.table import list_table
+
+CELLS = "cells"
+CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
+# The validation images are the same whatever the training seed is, so that runs can be compared.
+CELLS_VAL_SEED = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training data that has been looked at once.
+
+    Attributes:
+        name: short, fit for the name of a repository.
+        source: as it was typed.
+        root: folder to which messages name files.
+        labels: the classes.
+        items: the images with their truth, in the order of their names.
+        kind: ``semantic`` (a class per pixel) or ``instance`` (separate objects too).
+        things: label ids that objects may have.
+        digest: sha256 over the decoded images, their truth, the given split and the class names.
+        notes: what was assumed, a sentence each.
+        faults: what is wrong with the listing.
+        unclear: why the masks cannot be understood; leaving items out does not help.
+        scans: what reading each item found, by its name; empty for built-in data.
+        rule: how masks are read.
+        size: side of built-in images in pixels.
+        lenient: bad items were left out, and what cannot be helped by that is only noted.
+    """
+
+    name: str
+    source: str
+    root: Path
+    labels: LabelSet
+    items: tuple[Item, ...]
+    kind: str
+    things: tuple[int, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    unclear: tuple[Fault, ...] = ()
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+    rule: MaskRule = field(default_factory=lambda: MaskRule(np.uint8))
+    size: int = CELLS_SIZE
+    lenient: bool = False
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, item: Item) -> Sample:
+        """Decodes one item.
+
+        Args:
+            item: one of ``items``.
+
+        Returns:
+            Image uint8 (H, W, 3) upright RGB; label map uint8 or uint16 (H, W) with the ids of ``labels``, 255 (65535) to
+            ignore; for ``instance`` data the objects too.
+
+        Raises:
+            DataError: a mask does not fit its image, or holds what has no label.
+            BadImageError: a file cannot be read.
+        """
+        if item.rendered is not None:
+            return render(*item.rendered, self.size)
+        image = decode(item.image)
+        if item.annotations is not None:
+            return self._read_objects(item, image)
+        size = image.shape[:2]
+        instance_map = None
+        if item.instances is not None:
+            raw = _fitting(item, item.instances, size)[0]
+            instance_map = consecutive(raw[..., 0] if raw.ndim == 3 else raw)
+        if item.mask is None:
+            label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
+            if raw.dtype == np.uint16:
+                label_map[raw == ignore_value(np.uint16)] = ignore_value(self.rule.dtype)
+            return Sample(image, label_map, instance_map, item.name)
+        try:
+            label_map = self.rule.label_map(*_fitting(item, item.mask, size))
+        except UnknownValue as unknown:
+            raise DataError(
+                f"{item.mask} holds {unknown}, which no class has. Add the class, or correct the mask."
+            ) from unknown
+        return Sample(image, label_map, instance_map, item.name)
+
+    def _read_objects(self, item: Item, image: np.ndarray) -> Sample:
+        try:
+            drawn, _ = draw_item(item, *image.shape[:2])
+        except BadAnnotation as problem:
+            raise DataError(f"{problem}.") from problem
+        if drawn.problems:
+            raise DataError(f"{drawn.problems[0]}.")
+        # Casting wraps 65535, which means ignore, to 255, which means the same in 8 bits.
+        label_map = drawn.label_map.astype(self.rule.dtype)
+        return Sample(image, label_map, drawn.instance_map, item.name, drawn.instance_labels)
+
+
+def _fitting(item: Item, path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+    """A mask at the size of its image, turned with the photo where it was drawn sideways."""
+    raw, palette = decode_mask(path)
+    shape = raw.shape[:2]
+    if shape != size:
+        turned = sideways(item.image, size, shape)
+        if turned is None:
+            what = f"{path} has {shape[1]} x {shape[0]} pixels, but {item.image.name} has {size[1]} x {size[0]}"
+            raise DataError(f"{what}. Make the mask again at the size of the image.")
+        raw = turn(raw, turned)
+    return raw, palette
+
+
+def open_dataset(
+    source: str, *, seed: int, size: int | None, workers: int, progress: bool = True, samples: int | None = None
+) -> Dataset:
+    """Opens training data and reads every file of it once, in parallel, to learn what the masks mean.
+
+    Args:
+        source: ``cells`` (built in), a folder, a COCO ``*.json``, a list ``*.csv`` or ``*.jsonl`` of pairs, or
+            ``hub:USER/NAME``, optionally ``@REVISION``.
+        seed: of the built-in data; other data has its own content.
+        size: side in pixels of built-in images, None for 256; other data has its own sizes.
+        workers: threads that read; 0 counts as 1.
+        progress: whether to draw a progress bar on stderr.
+        samples: training images of built-in data, None for 2400; other data has its own number.
+
+    Raises:
+        DataError: there is nothing at the source, or a list of it cannot be read. What is wrong with single files is no
+            error but a fault, which the doctor reports with all the others.
+    """
+    if source == CELLS:
+        return _cells(seed, CELLS_SIZE if size is None else size, CELLS_TRAIN if samples is None else samples)
+    try:
+        listing = _list(source)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read ({error.strerror or error}). Check its rights and its disk.") from error
+    listing.items.sort(key=lambda item: item.name)
+    scans = survey(listing.items, listing.root, workers=workers, progress=progress)
+    return _understood(source, listing, scans)
+
+
+def _list(source: str) -> Listing:
+    if source.startswith("hub:"):
+        return list_hub(source.removeprefix("hub:"))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return list_folder(path)
+    if not path.is_file():
+        raise DataError(
+            f"There is no data at {source}. Give a folder with images/ and masks/, a COCO JSON, a CSV with the columns "
+            f"image,mask, hub:USER/NAME, or {CELLS} for the built-in data."
+        )
+    if path.suffix.lower() == ".json":
+        return list_coco([(path, None)], path.name, path.parent)
+    if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
+        return list_table([(path, None)], path.name, path.parent)
+    raise DataError(
+        f"{source} is a single {path.suffix or 'nameless'} file. Expected a folder, or a list: .json, .csv or .jsonl."
+    )
+
+
+def _understood(source: str, listing: Listing, scans: dict[str, Scan]) -> Dataset:
+    """The dataset of a listing whose files have been read."""
+    items = listing.items
+    coco = any(item.annotations is not None for item in items)
+    if coco or (not items and listing.classes is not None):
+        labels = LabelSet.from_names(listing.classes.names, background=0)
+        reading = Reading(MaskRule(map_dtype(len(labels))), labels)
+    else:
+        masks = [scan.mask for scan in scans.values() if scan.mask is not None]
+        only_objects = bool(items) and all(item.mask is None for item in items)
+        reading = understand(masks, listing.classes, only_objects)
+    if reading.masks_hold_objects:
+        items = [replace(item, mask=None, instances=item.mask) for item in items]
+        scans = {name: replace(scan, mask=None, instances=scan.mask) for name, scan in scans.items()}
+    has_objects = coco or any(item.instances is not None for item in items)
+    return Dataset(
+        name=listing.name,
+        source=source,
+        root=listing.root,
+        labels=reading.labels,
+        items=tuple(items),
+        kind="instance" if has_objects else "semantic",
+        things=tuple(index for index in range(len(reading.labels)) if index != reading.labels.background),
+        digest=digest_of(items, scans, reading.labels),
+        notes=(*listing.notes, *reading.notes),
+        faults=tuple(listing.faults),
+        unclear=tuple(reading.faults),
+        scans=scans,
+        rule=reading.rule,
+    )
+
+
+def digest_of(items: list[Item] | tuple[Item, ...], scans: Mapping[str, Scan], labels: LabelSet) -> str:
+    """sha256 of a dataset's content: decoded images, truth, given split and class names; not of where its files lie."""
+    rows = sorted([scans[item.name].digest, scans[item.name].truth, item.split or ""] for item in items)
+    return hashlib.sha256(json.dumps([list(labels.names), rows]).encode()).hexdigest()
+
+
+def _cells(seed: int, size: int, samples: int) -> Dataset:
+    """The built-in data: training images of the seed, and validation images that no training seed draws."""
+    if seed < 0:
+        raise DataError(f"The seed of the built-in data is a whole number from 0 on, but got {seed}.")
+    # Training seeds are even and the validation seed is odd, so that no image is in both.
+    train = [Item(f"cells-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(samples)]
+    val = [Item(f"cells-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(CELLS_VAL)]
+    labels = LabelSet(CLASS_NAMES, np.array(CLASS_COLORS, dtype=np.uint8), 0)
+    content = f"cells {seed} {size} {samples} {CELLS_VAL} {CELLS_VAL_SEED} {CLASS_NAMES}"
+    return Dataset(
+        name=CELLS,
+        source=CELLS,
+        root=Path(),
+        labels=labels,
+        items=(*train, *val),
+        kind="instance",
+        things=(CLASS_NAMES.index("cell"),),
+        digest=hashlib.sha256(content.encode()).hexdigest(),
+        notes=(f"Built-in data: {samples} images of {size} pixels rendered from seed {seed}, {CELLS_VAL} to validate.",),
+        size=size,
+    )

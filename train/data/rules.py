@@ -1,0 +1,242 @@
+"""What the masks of a dataset mean: from its class list, where there is one, and the values that its masks hold.
+
+With a class list (see classes.py for its forms):
+
+* numbers in the list are values in the masks; names alone are numbered from 0;
+* names alone of which none is a background, in masks that go up to exactly their count: numbered from 1, 0 is the
+  background;
+* masks of 0 and 255 with one class beside the background: 255 is that class;
+* as many grey values as classes, spread like 0, 127, 255: they follow in rising order;
+* value 0 (or black) without a class of its own is the background.
+
+Without one, found.py proposes a meaning. In all cases 255 (65535 in 16 bits) means ignore unless it was given a class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from seg_demo.types import LabelSet, distinct_colors
+from train.data.classes import ClassList, is_background, is_ignored
+from train.data.found import MOST_CLASSES, VOC_BORDER, name_objects, propose
+from train.data.histogram import MaskScan, clusters
+from train.data.listing import Fault
+from train.data.masks import IGNORE, MaskRule, hex_color, map_dtype
+
+BOTH = {0, 255}
+# Grey levels that were chosen so that an eye can tell them apart reach at least this far.
+LEAST_SPREAD = 64
+
+
+@dataclass
+class Reading:
+    """What the masks mean.
+
+    Attributes:
+        rule: values and colours → label ids.
+        labels: the classes.
+        masks_hold_objects: the files listed as masks are instance maps.
+        notes: what was assumed.
+        faults: what keeps the masks from being understood.
+    """
+
+    rule: MaskRule
+    labels: LabelSet
+    masks_hold_objects: bool = False
+    notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def understand(masks: Sequence[MaskScan], classes: ClassList | None, only_objects: bool) -> Reading:
+    """Decides how the masks of a dataset are read.
+
+    Args:
+        masks: of all items; JPEGs and blurred ones are left aside.
+        classes: the class list, or None.
+        only_objects: the dataset has instance maps and no masks.
+    """
+    if only_objects:
+        return _objects(classes)
+    sound = [mask for mask in masks if not mask.lossy and not blurred(mask, classes)]
+    if classes is None:
+        found = propose(sound, by_palette_colors=_palettes_differ(sound))
+        if found.objects:
+            reading = _objects(None)
+            reading.masks_hold_objects = True
+            reading.notes.append(found.note)
+            return reading
+        labels = LabelSet(found.names, found.colors, found.background)
+        rule = _complete(map_dtype(len(labels)), dict(found.values), dict(found.color_table), found.by_palette)
+        return Reading(rule, labels, notes=[found.note] if found.note else [], faults=list(found.faults))
+    return _listed(sound, classes)
+
+
+def _objects(classes: ClassList | None) -> Reading:
+    names, fault = name_objects(classes)
+    reading = Reading(MaskRule(np.uint8, object_label=1), LabelSet.from_names(names, background=0))
+    reading.faults += [fault] if fault else []
+    return reading
+
+
+def _palettes_differ(masks: Sequence[MaskScan]) -> bool:
+    """Whether an index has different colours in different palette masks, so that only the colours can mean something."""
+    seen: dict[int, int] = {}
+    return any(
+        seen.setdefault(i, color) != color for mask in masks if mask.mode == "palette" for i, color in mask.palette.items()
+    )
+
+
+def _listed(masks: Sequence[MaskScan], classes: ClassList) -> Reading:
+    """Reads the masks by a class list."""
+    coloured = classes.coloured and classes.values is None
+    table = {red << 16 | green << 8 | blue for red, green, blue in (c for c in classes.colors if c)} | {0, VOC_BORDER}
+    palettes = [mask for mask in masks if mask.mode == "palette"]
+    by_palette = bool(palettes) and (
+        _palettes_differ(palettes) or (coloured and all(set(mask.palette.values()) <= table for mask in palettes))
+    )
+    values: Counter[int] = Counter()
+    colors: Counter[int] = Counter()
+    for mask in masks:
+        as_color = mask.mode == "color" or (mask.three_channels and coloured) or (mask.mode == "palette" and by_palette)
+        (colors if as_color else values).update(mask.by_color if as_color else mask.counts)
+    notes: list[str] = []
+    faults: list[Fault] = []
+    positions = _positions(set(values), classes, notes, faults)
+    names = list(classes.names)
+    add_background = _lacks_background(classes, positions, values, colors)
+    if add_background:
+        names.insert(0, "background")
+        notes.append(f"{classes.file} lists no background: value 0 (black) was read as one.")
+    elif 0 in positions and not is_background(names[positions[0]]) and not any(map(is_background, names)) and values:
+        notes.append(f"{classes.file} lists no background: value 0 was read as {names[positions[0]]!r}, its first class.")
+    ignored = [name for name in names if is_ignored(name)]
+    if ignored:
+        notes.append(f"Pixels of {', '.join(ignored)} are ignored, in training and in the metrics.")
+    kept = [name for name in names if not is_ignored(name)]
+    ids = {name: kept.index(name) if name in kept else IGNORE for name in names}
+    value_table = {value: ids[classes.names[position]] for value, position in positions.items()}
+    color_table = {
+        color[0] << 16 | color[1] << 8 | color[2]: ids[name]
+        for name, color in zip(classes.names, classes.colors, strict=True)
+        if color
+    }
+    background = next((index for index, name in enumerate(kept) if is_background(name)), None)
+    if add_background:
+        value_table.setdefault(0, 0)
+    if background is not None:
+        color_table.setdefault(0, background)
+    if colors and not any(classes.colors):
+        faults.append(_no_colors(colors, classes))
+    given = dict(zip(classes.names, classes.colors, strict=True))
+    labels = LabelSet(tuple(kept), _label_colors([given.get(name) for name in kept], background), background)
+    rule = _complete(map_dtype(len(kept)), value_table, color_table, by_palette)
+    return Reading(rule, labels, notes=notes, faults=faults)
+
+
+def _positions(values: set[int], classes: ClassList, notes: list[str], faults: list[Fault]) -> dict[int, int]:
+    """Value in the masks → position in the class list."""
+    count = len(classes.names)
+    things = [i for i, name in enumerate(classes.names) if not is_background(name) and not is_ignored(name)]
+    empty = next((i for i, name in enumerate(classes.names) if is_background(name)), None)
+    plain = dict(zip(classes.values or range(count), range(count), strict=True))
+    if 255 in values and values <= BOTH and 255 not in plain:
+        if len(things) == 1:
+            notes.append(f"Masks hold 0 and 255: 255 was read as {classes.names[things[0]]!r}.")
+            return {255: things[0]} if empty is None else {0: empty, 255: things[0]}
+        proposal = (
+            "{"
+            + ", ".join(f'"{v}": "{classes.names[i]}"' for v, i in zip((0, 255), (empty or 0, things[0]), strict=True))
+            + "}"
+        )
+        what = f"all masks hold 0 and 255 only, but {classes.file} names {count} classes: which one is 255?"
+        faults.append(Fault("0/255 masks", classes.file, what, f"say it in labels.json, for example {proposal}"))
+        return plain
+    if classes.values is not None:
+        return plain
+    used = values - {255}
+    if empty is None and used and max(used) == count:
+        return {position + 1: position for position in range(count)}
+    if len(values) == count and max(values) >= LEAST_SPREAD and not used <= set(range(count)):
+        levels = sorted(values)
+        pairs = ", ".join(f"{value} = {name}" for value, name in zip(levels, classes.names, strict=True))
+        notes.append(f"Masks hold as many grey values as there are classes; they were read in rising order: {pairs}.")
+        return dict(zip(levels, range(count), strict=True))
+    return plain
+
+
+def _lacks_background(classes: ClassList, positions: dict[int, int], values: Counter[int], colors: Counter[int]) -> bool:
+    if any(map(is_background, classes.names)):
+        return False
+    black_listed = (0, 0, 0) in classes.colors
+    return (0 in values and 0 not in positions) or (0 in colors and any(classes.colors) and not black_listed)
+
+
+def _no_colors(colors: Counter[int], classes: ClassList) -> Fault:
+    found = [hex_color(color) for color, _ in colors.most_common(8)]
+    what = f"masks are coloured ({', '.join(found)}{' ...' if len(colors) > 8 else ''}), but {classes.file} gives no colours"
+    pairs = zip(classes.names, found, strict=False)
+    proposal = "{" + ", ".join(f'"{name}": "{color}"' for name, color in pairs) + "}"
+    return Fault("coloured masks", classes.file, what, f"say which colour is which in labels.json, for example {proposal}")
+
+
+def _label_colors(given: list[tuple[int, int, int] | None], background: int | None) -> np.ndarray:
+    """uint8 (K, 3): the colours of the list, generated ones where it has none."""
+    colors = distinct_colors(len(given), background)
+    for index, color in enumerate(given):
+        if color is not None:
+            colors[index] = color
+    return colors
+
+
+def _complete(dtype: type, values: dict[int, int], colors: dict[int, int], by_palette: bool) -> MaskRule:
+    """The rule with what holds for every dataset: ignore values, and grey masks that were saved with three channels."""
+    values.setdefault(255, IGNORE)
+    values.setdefault(65_535, IGNORE)
+    colors.setdefault(VOC_BORDER, IGNORE)
+    for value, label in values.items():
+        if value <= 255:
+            colors.setdefault(value * 0x010101, label)
+    return MaskRule(dtype, values, colors, by_palette)
+
+
+def blurred(mask: MaskScan, classes: ClassList | None) -> bool:
+    """Whether a lossless mask was resized or smoothed: a few strong values with a trickle of others between them, or more
+    colours than any list of classes has.
+
+    Args:
+        mask: what it holds.
+        classes: the class list, whose values are never a blur, or None.
+    """
+    allowed = set() if classes is None else set(classes.values or range(len(classes.names) + 1)) | {255}
+    if mask.mode == "color":
+        return len(mask.counts) > (MOST_CLASSES if classes is None else max(MOST_CLASSES, 2 * len(classes.names)))
+    if mask.mode != "grey" or mask.bits != 8 or len(mask.counts) < 6 or set(mask.counts) <= allowed:
+        return False
+    peaks = clusters(mask.counts, False)
+    strong = sorted(mask.counts[peak] for peak in peaks)
+    weak = [pixels for value, pixels in mask.counts.items() if value not in peaks]
+    if len(strong) < 2 or max(peaks) < 64:
+        return False
+    return sum(weak) <= 0.3 * sum(strong) and 10 * float(np.median(weak)) <= strong[-2]
+
+
+def tally(mask: MaskScan, rule: MaskRule) -> tuple[dict[int, int], dict[int, int]]:
+    """Pixels per label id of a mask, from what is already known of it.
+
+    Returns:
+        label id (or IGNORE) → pixels, and value or colour without a label → pixels.
+    """
+    as_color = mask.three_channels or (mask.mode == "palette" and rule.by_palette)
+    counts, table = (mask.by_color, rule.colors) if as_color else (mask.counts, rule.values)
+    known: Counter[int] = Counter()
+    unknown: dict[int, int] = {}
+    for key, pixels in counts.items():
+        if key in table:
+            known[table[key]] += pixels
+        else:
+            unknown[key] = pixels
+    return dict(known), unknown

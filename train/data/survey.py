@@ -1,0 +1,171 @@
+"""Reads every file of a dataset once, in parallel, and keeps only numbers: sizes, hashes, and which values masks hold.
+
+Everything that follows (what the masks mean, the split, the doctor) works on these numbers without reading again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from seg_demo.errors import SegDemoError
+from seg_demo.inputs.images import decode, decode_mask
+from train.data.coco_masks import BadAnnotation, draw_item
+from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
+from train.data.listing import NOTE, Fault, Item, relative
+from train.data.masks import hex_color
+from train.data.orientation import sideways, unconfirmed
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What reading one item found.
+
+    Attributes:
+        digest: sha256 of the upright decoded image; empty if it cannot be read.
+        height: pixels of the upright image, 0 if unknown.
+        width: pixels.
+        mask: of the mask file, or None.
+        instances: of the instance map, or None.
+        object_pixels: COCO: label id → visible pixels, 65535 for crowds; else None.
+        truth: sha256 of everything that says what the image shows.
+        faults: what is wrong with its files, each with the item's name.
+    """
+
+    digest: str
+    height: int
+    width: int
+    mask: MaskScan | None
+    instances: MaskScan | None
+    object_pixels: dict[int, int] | None
+    truth: str
+    faults: tuple[Fault, ...]
+
+
+def survey(items: Sequence[Item], root: Path, *, workers: int, progress: bool) -> dict[str, Scan]:
+    """Reads all the items.
+
+    Threads, because decoding and hashing release the interpreter's lock and a process that already runs torch is not safe
+    to fork. At most ``workers`` images are in memory at a time.
+
+    Args:
+        items: with unique names.
+        root: folder to which messages name files.
+        workers: threads; 0 counts as 1.
+        progress: whether to draw a progress bar on stderr.
+
+    Returns:
+        The scan of each item by its name.
+    """
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        found = pool.map(lambda item: scan(item, root), items)
+        bar = tqdm(found, total=len(items), desc="Reading the data", unit="image", disable=not progress, leave=False)
+        return {item.name: result for item, result in zip(items, bar, strict=True)}
+    finally:
+        # Ctrl-C should not have to wait for the rest of the images.
+        pool.shutdown(cancel_futures=True)
+
+
+def scan(item: Item, root: Path) -> Scan:
+    """Reads one item: never raises for bad data, but returns it as faults."""
+    faults: list[Fault] = []
+    digest, height, width = "", 0, 0
+    try:
+        image = decode(item.image)
+        height, width = image.shape[:2]
+        digest = digest_of_pixels(image)
+    except (SegDemoError, OSError) as error:
+        faults.append(_unreadable("image", item.image, error, item, root))
+    files = {}
+    for which, path in (("mask", item.mask), ("instances", item.instances)):
+        if path is not None:
+            files[which] = _scan_mask(path, item, (height, width), root, faults)
+    drawn = None
+    truth = [found.digest for found in files.values() if found]
+    if item.annotations is not None:
+        said = [(thing.label_id, thing.crowd, thing.segmentation) for thing in item.annotations]
+        truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
+        drawn = _scan_objects(item, (height, width), faults) if digest else None
+    if digest and (value := unconfirmed(item.image, item.mask or item.instances, (height, width))) is not None:
+        what = f"is turned by its EXIF orientation ({value}), and its size does not tell whether its truth was drawn upright"
+        remedy = "look at one with its mask; if they differ, save photo and mask upright"
+        faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
+    joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
+    return Scan(digest, height, width, files.get("mask"), files.get("instances"), drawn, joined, tuple(faults))
+
+
+def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dict[int, int]:
+    """Visible pixels per label of a COCO item, its faults appended to ``faults``."""
+    try:
+        drawn, turned = draw_item(item, *size)
+        problems = drawn.problems
+    except BadAnnotation as problem:
+        drawn, turned, problems = None, None, (problem,)
+    faults += [Fault(p.kind, p.file, p.what, p.remedy, item=item.name) for p in problems]
+    if turned is not None:
+        faults.append(_turned_fault(item.name, item, size, turned))
+    return {} if drawn is None else histogram(drawn.label_map, None, False).counts
+
+
+def _scan_mask(path: Path, item: Item, size: tuple[int, int], root: Path, faults: list[Fault]) -> MaskScan | None:
+    """Numbers of one mask, its faults appended to ``faults``."""
+    file = relative(path, root)
+    try:
+        raw, palette = decode_mask(path)
+        lossy = _is_lossy(path)
+    except (SegDemoError, OSError) as error:
+        faults.append(_unreadable("mask", path, error, item, root))
+        return None
+    shape = raw.shape[:2]
+    if size[0] and shape != size:
+        turned = sideways(item.image, size, shape)
+        faults.append(_size_fault(file, shape, size, item) if turned is None else _turned_fault(file, item, size, turned))
+    scanned = histogram(raw, palette, lossy)
+    if lossy:
+        faults.append(_jpeg_fault(file, scanned, item))
+    return scanned
+
+
+def _is_lossy(path: Path) -> bool:
+    """Whether a file is a JPEG or a lossy WebP, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    return head.startswith(b"\xff\xd8\xff") or (head[8:12] == b"WEBP" and b"VP8 " in head)
+
+
+def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: Item) -> Fault:
+    what = f"has {shape[1]} x {shape[0]} pixels, but {item.image.name} has {size[1]} x {size[0]}"
+    remedy = "make the mask again at the size of the image, or resize it with nearest neighbour"
+    return Fault("size mismatch", file, what, remedy, item=item.name)
+
+
+def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int) -> Fault:
+    what = (
+        f"was drawn on {item.image.name} as the camera stored it; its EXIF orientation ({orientation}) makes the photo "
+        f"{size[1]} x {size[0]} pixels, and the truth was turned with it"
+    )
+    return Fault("photo turned by EXIF", file, what, "look whether that fits; else save photo and mask upright", NOTE)
+
+
+def _jpeg_fault(file: str, found: MaskScan, item: Item) -> Fault:
+    levels = clusters(found.by_color if found.mode == "color" else found.counts, found.mode == "color")
+    named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
+    values = f"{len(found.counts)} different values, most of them near {named}"
+    what = f"is compressed with loss (JPEG), which blurs labels: {values}"
+    remedy = f"save the mask as PNG from its source; else round each pixel to the nearest of {named} and save that as PNG"
+    return Fault("JPEG mask", file, what, remedy, item=item.name)
+
+
+def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path) -> Fault:
+    # The door's messages go on with what it accepts and what a visitor can do; here only the reason is wanted.
+    text = (str(error) or type(error).__name__).partition(" Accepted are ")[0].rstrip(".")
+    remedy = f"replace the {which}, or remove it with its {'mask' if which == 'image' else 'image'}"
+    if "more than" in text:
+        remedy = "scale image and mask down, cut them into tiles, or raise SEG_DEMO_MAX_PIXELS, _MAX_BYTES or _MAX_SIDE"
+    return Fault(f"unreadable {which}", relative(path, root), text[0].lower() + text[1:], remedy, item=item.name)

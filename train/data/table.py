@@ -1,0 +1,157 @@
+"""Lists of pairs → items: a CSV with ``image,mask`` columns, and imagefolder's ``metadata.jsonl`` or ``metadata.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from seg_demo.errors import DataError
+from train.data.classes import find_classes
+from train.data.listing import SPLITS, Fault, Item, Listing, climbing, inside, is_file, short_name
+
+IMAGE_COLUMNS = ("image", "file_name", "image_file_name", "image_path")
+MASK_COLUMNS = ("mask", "mask_file_name", "mask_path", "label_file_name", "annotation_file_name")
+INSTANCE_COLUMNS = ("instances", "instances_file_name")
+METADATA = ("metadata.jsonl", "metadata.csv")
+Row = tuple[int, dict[str, str]]
+
+
+def list_table(files: list[tuple[Path, str | None]], name: str, root: Path) -> Listing:
+    """Indexes lists of pairs: one, or one per split. Paths are relative to the file that lists them.
+
+    Columns: an image (``image`` or ``file_name``), a mask (``mask`` or ``mask_file_name``) and/or an instance map
+    (``instances``); optionally ``split`` (train, val, test).
+
+    Args:
+        files: (path, split) each; split None where the rows say it, or nothing does.
+        name: of the dataset.
+        root: folder to which messages name files, and which no path may leave.
+
+    Raises:
+        DataError: a list is not UTF-8, cannot be parsed, lacks a column, or has no rows.
+    """
+    listing = Listing(short_name(name), root, classes=find_classes(root, *(path.parent for path, _ in files)))
+    seen: set[str] = set()
+    for path, split in files:
+        header, rows = read_rows(path)
+        columns = _columns(path, header)
+        if not rows:
+            raise DataError(f"{path} lists no images: it has a header and no rows. Add a row per image.")
+        for line, row in rows:
+            _add(path, line, row, columns, split, listing, seen)
+    listing.settle_test_split()
+    return listing
+
+
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+    """Header (lower case) and rows with their line numbers.
+
+    Args:
+        path: ``*.jsonl`` with an object per line, else separated values: comma, semicolon or tab, quoted as in RFC 4180.
+
+    Raises:
+        DataError: not UTF-8, a line that is no JSON object, or a row with more fields than the header.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"{path} is not UTF-8 text (byte {error.start}: {error.reason})"
+        raise DataError(f"{what}. Save it as UTF-8; in Excel: 'CSV UTF-8'.") from error
+    if path.suffix == ".jsonl":
+        rows = list(_json_rows(path, text))
+        return sorted({key for _, row in rows for key in row}), rows
+    lines = text.splitlines()
+    if not lines:
+        raise DataError(f"{path} is empty. Expected a header line image,mask and a row per image.")
+    separator = max(",;\t", key=lines[0].count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=separator, strict=True)
+    try:
+        header = [name.strip().lower() for name in reader.fieldnames or []]
+        reader.fieldnames = header
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}. Check its quotes.") from error
+    for line, row in rows:
+        if None in row:
+            what = f"{path}, line {line}: {len(header) + len(row[None])} fields, but the header names {len(header)}"
+            raise DataError(f"{what}. Put names that contain {separator!r} in quotes.")
+    return header, [(line, {key: (value or "").strip() for key, value in row.items()}) for line, row in rows]
+
+
+def _json_rows(path: Path, text: str) -> Iterable[Row]:
+    for line, entry in enumerate(text.splitlines(), start=1):
+        if not entry.strip():
+            continue
+        try:
+            row = json.loads(entry)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}, line {line} is not JSON ({error}). Correct or remove the line.") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {line} is no JSON object. Expected file_name and mask_file_name in each line.")
+        yield line, {key.lower(): value for key, value in row.items() if isinstance(value, str)}
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, str | None]:
+    wanted = {"image": IMAGE_COLUMNS, "mask": MASK_COLUMNS, "instances": INSTANCE_COLUMNS, "split": ("split",)}
+    found = {what: next((name for name in names if name in header), None) for what, names in wanted.items()}
+    missing = [] if found["image"] else ["image"]
+    missing += [] if found["mask"] or found["instances"] else ["mask"]
+    if missing:
+        raise DataError(
+            f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(header) or 'none'}. "
+            "Expected a header with image,mask (file_name,mask_file_name in metadata.jsonl)."
+        )
+    return found
+
+
+def _add(
+    path: Path,
+    line: int,
+    row: dict[str, str],
+    columns: dict[str, str | None],
+    split: str | None,
+    listing: Listing,
+    seen: set[str],
+) -> None:
+    """Adds the item of one row, or the fault that keeps it out."""
+    where = f"{path.name}, line {line}"
+    listed = {what: row.get(name, "") if name else "" for what, name in columns.items()}
+    if not listed["image"]:
+        listing.faults.append(Fault("missing image", where, "names no image", "fill in the image, or remove the row"))
+        return
+    name = listed["image"].replace("\\", "/")
+    name = name if split is None else f"{split}/{name}"
+    files: dict[str, Path | None] = {"image": None, "mask": None, "instances": None}
+    for what in files:
+        if not listed[what]:
+            continue
+        target = inside(path.parent, listed[what])
+        if target is None:
+            listing.faults.append(climbing(listed[what], where, name))
+            return
+        if not is_file(target):
+            fault = f"names {listed[what][:200]!r}, which does not exist"
+            remedy = f"put the file there (names are relative to {path.name}), or remove the row"
+            listing.faults.append(
+                Fault(f"missing {'image' if what == 'image' else 'mask'}", where, fault, remedy, item=name)
+            )
+            return
+        files[what] = target
+    if files["mask"] is None and files["instances"] is None:
+        remedy = "fill in the mask, or remove the row"
+        listing.faults.append(Fault("missing mask", where, f"names no mask for {listed['image']!r}", remedy, item=name))
+        return
+    if name in seen:
+        remedy = "list each image once"
+        listing.faults.append(Fault("duplicate image", where, f"lists {listed['image']!r} again", remedy, item=name))
+        return
+    seen.add(name)
+    stated = listed["split"].lower()
+    if stated and stated not in SPLITS:
+        remedy = "use train, val or test, or leave it empty"
+        listing.faults.append(Fault("unknown split", where, f"has split {stated!r}", remedy, item=name))
+        return
+    listing.items.append(Item(name, files["image"], files["mask"], files["instances"], split=split or SPLITS.get(stated)))

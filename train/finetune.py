@@ -1,0 +1,209 @@
+"""Fine-tune a segmentation network, say how good it is, and push it: prepare → fit → evaluate → publish.
+
+python train/finetune.py                        a U-Net on the built-in data
+python train/finetune.py --data my_folder --model unet-cells --push
+python train/finetune.py --data my_folder --dry-run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import traceback
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+# `python train/finetune.py` puts train/ on the path, not the folder above it, where both packages are.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+from seg_demo.errors import SegDemoError  # noqa: E402
+from train.config import Config, ConfigError  # noqa: E402
+from train.flags import parse  # noqa: E402
+from train.loop.signals import Stopped, Stopper  # noqa: E402
+
+DONE, BUG, NOT_STARTED, DIVERGED, PUSH_FAILED = 0, 1, 2, 3, 4
+# How long processes wait for each other, in hours: the main one evaluates while the others wait.
+PATIENCE = 24
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0 done; 2 nothing was started; 3 diverged; 4 trained, but the push failed; 130 and 143 stopped by
+        Ctrl-C and SIGTERM after saving; 1 our own bug.
+    """
+    try:
+        config, given = parse(sys.argv[1:] if argv is None else argv)
+        return run(config, given)
+    except ConfigError as error:
+        print(f"Nothing was started:\n{error}", file=sys.stderr)
+        return NOT_STARTED
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except Stopped as stopped:
+        print("Stopped.", file=sys.stderr)
+        return stopped.exit_code
+    except Exception:
+        traceback.print_exc()
+        print("This is a bug in the training command, not in your data or settings; please report it.", file=sys.stderr)
+        return BUG
+
+
+def run(config: Config, given: frozenset[str]) -> int:
+    """Prepare, fit, evaluate, publish; see :func:`main` for what is returned.
+
+    Args:
+        config: checked.
+        given: names of the fields that were given rather than left at their defaults.
+
+    Raises:
+        ConfigError: nothing was started; every problem that was found.
+    """
+    from train import runs
+
+    folder = Path(config.resume or config.output or "runs")
+    if config.resume:
+        config = runs.resumed(config, given)
+    elif config.output:
+        runs.check_new(folder)
+
+    # torch and its friends take seconds to import; a wrong flag was answered before.
+    from accelerate.utils import set_seed
+
+    from train.loop.lock import RunLock
+    from train.trainer import Trainer
+
+    try:
+        team = _team(config)
+        main_process = team is None or team.is_main_process
+        with ExitStack() as held:
+            progress = None
+            if config.resume:
+                if main_process and not config.dry_run:
+                    held.enter_context(RunLock(folder))
+                progress = runs.progress_of(folder)
+            prepared = _prepared(config, team, progress)
+            if config.dry_run:
+                if main_process:
+                    _say(prepared)
+                return DONE
+            set_seed(config.seed)
+            accelerator = _accelerator(prepared, team)
+            if main_process and not config.resume:
+                folder = runs.new_folder(config, prepared.dataset.name)
+                held.enter_context(RunLock(folder))
+                runs.check_new(folder)  # another run may have been here while the data was read
+            stopper = held.enter_context(Stopper())
+            return _work(Trainer(prepared, accelerator, folder, progress), stopper)
+    except ConfigError:
+        raise
+    except SegDemoError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _team(config: Config):
+    """The processes that ``accelerate launch`` or ``torchrun`` started together, as accelerate's state; None for one.
+
+    Raises:
+        ConfigError: they cannot work together.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return None
+    from accelerate import PartialState
+
+    from train.device import best_device
+
+    cpu = config.device == "cpu" or (config.device == "auto" and best_device() == "cpu")
+    team = PartialState(cpu=cpu, timeout=timedelta(hours=PATIENCE))
+    if team.num_processes != count or team.distributed_type.value not in ("MULTI_CPU", "MULTI_GPU"):
+        raise ConfigError(
+            f"{count} processes were launched as {team.distributed_type.value}, but only CPUs and NVIDIA GPUs can work "
+            "together here, without DeepSpeed or FSDP. Launch with --multi_gpu, or give --device cpu."
+        )
+    return team
+
+
+def _prepared(config: Config, team, progress):
+    """What :func:`train.prepare.prepare` makes; one process of each machine downloads and reads before the others."""
+    from train import prepare as preparing
+
+    main_process = team is None or team.is_main_process
+    if not main_process:
+        config = replace(config, push=None)  # the main process asks for the rights, and pushes
+    if progress is None or progress.state is None:
+        preparing.check_network(config)
+    with team.local_main_process_first() if team else nullcontext():
+        return preparing.prepare(config, team.num_processes if team else 1, config.json or not main_process, progress)
+
+
+def _accelerator(prepared, team):
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    # Some of transformers' networks have layers that their logits do not depend on; SegFormer and all others use each.
+    other = prepared.start.checkpoint.options.get("model_type", "segformer") != "segformer"
+    # Running statistics are saved from the main process, so copying them to the others at each pass would change nothing,
+    # and would overwrite what the backward pass of adversarial training still needs.
+    handler = DistributedDataParallelKwargs(find_unused_parameters=other, broadcast_buffers=False)
+    cpu, handlers = prepared.device.type == "cpu", [handler] if team else []
+    return Accelerator(cpu=cpu, mixed_precision=prepared.precision, kwargs_handlers=handlers)
+
+
+def _say(prepared) -> None:
+    """What ``--dry-run`` prints."""
+    from train.report.plan import describe
+
+    print(json.dumps(prepared.facts(), indent=2) if prepared.config.json else describe(prepared))
+
+
+def _work(trainer, stopper: Stopper) -> int:
+    """Fit, evaluate and publish in a folder that is locked; see :func:`main` for what is returned."""
+    from train import runs
+    from train.loop.history import Diverged
+
+    config, folder = trainer.prepared.config, trainer.folder
+    main_process = trainer.accelerator.is_main_process
+    log = runs.log_to(folder if main_process else None, quiet=config.json or not main_process)
+    resume = f"python train/finetune.py --resume {shlex.quote(str(folder))}"
+    try:
+        trainer.begin()
+        trainer.fit(stopper)
+        if not main_process:
+            return DONE
+        results = trainer.evaluate()
+        published = trainer.publish(results) if config.push is not None else None
+    except Diverged as error:
+        log.error("Diverged. %s\nIts folder: %s", error, folder)
+        return DIVERGED
+    except Stopped as stopped:
+        if main_process:
+            log.warning("Stopped at your request; what was done is saved. Go on with: %s", resume)
+        return stopped.exit_code
+    except SegDemoError as error:
+        if trainer.stage == "begin":
+            raise ConfigError(str(error)) from error
+        if trainer.stage == "publish":
+            log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
+            return PUSH_FAILED
+        log.error("%s\nWhat was done before is kept in %s. Once that is put right: %s", error, folder, resume)
+        return BUG
+    if config.json:
+        print(
+            json.dumps({"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": results, "pushed": published})
+        )
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

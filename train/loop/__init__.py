@@ -1,0 +1,1 @@
+"""The training loop: batches, losses, optimizer, state that survives."""

@@ -1,0 +1,134 @@
+"""Pushing a finished checkpoint: the right to do so is checked before training, and what arrived is compared after."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.models import hub
+from seg_demo.models.hub_client import host
+from train.report.card import write_card
+from train.report.facts import read_facts
+
+LONGEST_NAME = 60
+
+
+class PublishError(SegDemoError):
+    """The push failed; everything is kept, and the message ends with the command that retries."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Where a run will be pushed, and as whom.
+
+    Attributes:
+        repo_id: ``user/repo``.
+        user: who is logged in.
+    """
+
+    repo_id: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a push came to.
+
+    Attributes:
+        repo_id: ``user/repo``.
+        url: of the repository.
+        sha: the commit that holds the checkpoint, compared file by file.
+        unchanged: the repository held just this already, so no commit was made.
+    """
+
+    repo_id: str
+    url: str
+    sha: str
+    unchanged: bool
+
+
+def check_rights(repo_id: str | None, network: str, data_name: str, private: bool) -> Rights:
+    """Find out, before hours of training, whether the push at their end would be allowed.
+
+    Args:
+        repo_id: ``user/repo``, or None for ``<user>/<network>-<data_name>``.
+        network: architecture, for the default name.
+        data_name: likewise; empty if ``network`` is the whole name.
+        private: whether the repository must be private.
+
+    Raises:
+        BadRequestError: nobody is logged in, a name that the Hub cannot have, no right to write there, or a public
+            repository where a private one was asked for.
+        HubUnavailableError: the Hub does not answer.
+    """
+    user = hub.whoami().name
+    wanted = repo_id or f"{user}/{default_name(network, data_name)}"
+    if not re.fullmatch(r"[^/\s]+/[^/\s]+", wanted):
+        raise BadRequestError(f"--push got {wanted!r}, but a Hub repository is written USER/REPO.")
+    try:
+        validate_repo_id(wanted)
+    except HFValidationError as error:
+        raise BadRequestError(f"--push got {wanted!r}, which the Hub cannot have as a name: {error}") from error
+    hub.can_write(wanted)
+    there = hub.head(wanted)
+    if private and there is not None and not there.private:
+        raise BadRequestError(
+            f"--private was given, but {wanted} exists already and is public. Make it private in its settings at "
+            f"{host()}/{wanted}/settings, push to another repository, or leave --private out."
+        )
+    return Rights(wanted, user)
+
+
+def default_name(network: str, data_name: str) -> str:
+    """The name of a repository for a network and its data, with the characters that the Hub allows.
+
+    >>> default_name("unet", "My cells (2024)/ß..v2")
+    'unet-My-cells-2024-v2'
+    """
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{network}-{data_name}")[:LONGEST_NAME].strip("-_")
+    return name or "model"
+
+
+def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir: Path) -> Published:
+    """Push a checkpoint folder in one commit, then download that commit and compare it by hash.
+
+    The card is rewritten for the repository's name first. Pushing what is there already makes no commit.
+
+    Args:
+        folder: ``best/`` of a run: the checkpoint with its card.
+        repo_id: ``user/repo``, as :func:`check_rights` returned it.
+        private: make a new repository private.
+        message: of the commit.
+        run_dir: of the run, for the command that retries.
+
+    Raises:
+        PublishError: the Hub did not take it after all retries, or what arrived differs; ``folder`` is as it was.
+        StorageError: the card could not be written.
+    """
+    facts = read_facts(folder)
+    if facts is not None and facts.repo_id != repo_id:
+        write_card(folder, replace(facts, repo_id=repo_id))
+    try:
+        before = hub.head(repo_id)
+        sha = hub.push(folder, repo_id, private=private, message=message)
+        different = hub.verify(repo_id, sha, folder)
+    except SegDemoError as error:
+        raise PublishError(f"{error}\n{retry_hint(run_dir, repo_id, private)}") from error
+    if different:
+        raise PublishError(
+            f"{', '.join(different)} in {repo_id} at {sha} differ from what was pushed.\n"
+            f"{retry_hint(run_dir, repo_id, private)}"
+        )
+    return Published(repo_id, f"{host()}/{repo_id}", sha, before is not None and before.sha == sha)
+
+
+def retry_hint(run_dir: Path, repo_id: str, private: bool) -> str:
+    """The sentence with the command that pushes a finished run without training it again."""
+    command = ["python", "train/finetune.py", "--resume", str(run_dir), "--push", repo_id, *["--private"] * private]
+    return f"Nothing is lost. This pushes it without training again: {shlex.join(command)}"

@@ -1,0 +1,191 @@
+"""Pictures of a run: the worst samples beside their truth, and learning curves. Drawn by matplotlib without a display."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from seg_demo.outputs.render import overlay
+from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
+from train.data.sample import Sample
+from train.loop.storage import write_atomically
+from train.report.instances_ap import SHOWN_SCORE, true_objects
+from train.report.semantic import ignore_id, same_names
+
+PICTURE_SIDE = 360
+UNKNOWN_COLOR = (255, 0, 255)
+# Okabe and Ito's colours, which stay apart for colour-blind eyes.
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+CURVES = {
+    "mean_iou": "mean IoU",
+    "mean_dice": "mean Dice",
+    "boundary_iou": "boundary IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP50",
+    "mask_ap75": "mask AP75",
+    "box_ap": "box AP",
+}
+# The same run must give the same bytes, or pushing it twice would be two commits.
+PNG = {"format": "png", "dpi": 110, "metadata": {"Software": None}}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample, ready to be drawn; all three images are uint8 (h, w, 3), RGB, at most 360 pixels to a side.
+
+    Attributes:
+        name: of the sample.
+        score: in [0, 1].
+        image: as it was predicted on.
+        truth: the image with its labels painted over it.
+        prediction: the image with what the network found.
+    """
+
+    name: str
+    score: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task: str, score: float) -> Picture:
+    """Draw a sample, its truth and a prediction, in the colours of the data's classes.
+
+    Args:
+        sample: image and labels. Pixels without a label stay as they are.
+        prediction: of the network. Classes that the data does not know are magenta; of objects those with a score of at
+            least 0.5 are drawn.
+        labels: classes of the data.
+        task: ``semantic`` or ``instance``.
+        score: of this image.
+    """
+    if task == "instance":
+        truth, found = true_objects(sample, labels), prediction.above(SHOWN_SCORE)
+        drawn = overlay(sample.image, truth)
+    else:
+        ignored = sample.label_map == ignore_id(sample.label_map)
+        drawn = overlay(sample.image, semantic_segmentation(np.where(ignored, 0, sample.label_map), labels)).copy()
+        drawn[ignored] = sample.image[ignored]
+        found = _in_colors_of(prediction, labels)
+    images = (_small(each) for each in (sample.image, drawn, overlay(sample.image, found)))
+    return Picture(sample.name, score, *images)
+
+
+def _in_colors_of(prediction: Segmentation, labels: LabelSet) -> Segmentation:
+    if prediction.labels == labels:
+        return prediction
+    names = (*labels.names, "not a class of the data")
+    colors = np.concatenate([labels.colors, np.array([UNKNOWN_COLOR], dtype=np.uint8)])
+    id_map = same_names(labels, prediction.labels)[prediction.id_map]
+    return semantic_segmentation(id_map, replace(labels, names=names, colors=colors))
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = PICTURE_SIDE / max(height, width)
+    if factor >= 1:
+        return image.copy()
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def sample_grid(pictures: Sequence[Picture], path: Path) -> None:
+    """Draw samples below each other: image, truth, prediction; the worst first.
+
+    Args:
+        pictures: in any order; must not be empty.
+        path: the PNG to write.
+    """
+    rows = sorted(pictures, key=lambda each: each.score)
+    heights = [each.image.shape[0] / each.image.shape[1] for each in rows]
+    figure = Figure(figsize=(7.5, sum(2.4 * min(each, 2.5) + 0.3 for each in heights) + 0.2), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False, height_ratios=[min(each, 2.5) for each in heights])
+    for row, picture in zip(axes, rows, strict=True):
+        shown = (picture.image, picture.truth, picture.prediction)
+        titles = (_shortened(picture.name), "truth", f"prediction · {picture.score:.2f}")
+        for axis, image, title in zip(row, shown, titles, strict=True):
+            axis.imshow(image, interpolation="nearest" if max(image.shape) < 200 else "antialiased")
+            # A `$` in a file name is not a formula.
+            axis.set_title(title, fontsize=8, parse_math=False)
+            axis.set_axis_off()
+    _write(figure, path)
+
+
+def _shortened(name: str, length: int = 32) -> str:
+    return name if len(name) <= length else "…" + name[1 - length :]
+
+
+def learning_curves(metrics: Path, path: Path) -> bool:
+    """Draw loss and metrics over the steps of a run.
+
+    Args:
+        metrics: ``metrics.jsonl`` of the run: one JSON object per evaluation with ``step``, ``loss`` and metrics. A last
+            line that a kill cut off is left out.
+        path: the PNG to write.
+
+    Returns:
+        False, and nothing is written, if the run has no evaluation yet.
+    """
+    lines = _read_lines(metrics)
+    if not lines:
+        return False
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curve(left, lines, "loss", "training loss", LINES[0])
+    left.set_title("Training loss", fontsize=10, loc="left")
+    left.set_ylim(bottom=min(0, left.get_ylim()[0]))
+    present = [key for key in CURVES if any(key in line for line in lines)]
+    for index, key in enumerate(present):
+        _curve(right, lines, key, CURVES[key], LINES[index % len(LINES)])
+    right.set_title("Held-out images", fontsize=10, loc="left")
+    right.set_ylim(0, 1)
+    if present:
+        right.legend(fontsize=8, frameon=False, loc="best")
+    for axis in (left, right):
+        axis.set_xlabel("step", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _write(figure, path)
+    return True
+
+
+def _curve(axis: Any, lines: list[dict[str, Any]], key: str, label: str, color: str) -> None:
+    points = [(line["step"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+    marker = "o" if len(points) <= 20 else None
+    axis.plot([x for x, _ in points], [y for _, y in points], color=color, marker=marker, markersize=3, label=label)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "step" in line:
+            lines.append(line)
+    return lines
+
+
+def _write(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        # A file name in a script that the font lacks is drawn as boxes; that is no news for the log.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        drawn = io.BytesIO()
+        figure.savefig(drawn, **PNG)
+    write_atomically(path, drawn.getvalue())

@@ -1,0 +1,186 @@
+"""Where a run starts from: pretrained weights if they can be had, a fresh network if not, with a head for the data's classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seg_demo import networks
+from seg_demo.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.models import catalog, hub
+from seg_demo.models.loading import load_checkpoint
+from seg_demo.networks.base import Checkpoint
+from seg_demo.types import LabelSet, ModelSpec
+from train.config import NETWORKS, Config
+from train.report.shared import shared_labels
+
+# What a bare network name starts from where the Hub can be reached.
+PRETRAINED = {
+    "fcn": "fcn-resnet50-voc",
+    "segformer": "nvidia/segformer-b0-finetuned-ade-512-512",
+    "maskrcnn": "maskrcnn-v2-coco",
+}
+PRETRAINED_UNET = {"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]}
+# Peak learning rates of AdamW and crop sides that suit each network.
+LEARNING_RATES = {"unet": 3e-3, "fcn": 1e-3, "segformer": 1e-3, "maskrcnn": 1e-3}
+CROP_SIDES = {"unet": 160, "fcn": 256, "segformer": 160, "maskrcnn": 192}
+PRETRAINED_CROP_SIDES = {"unet": 256, "fcn": 384, "segformer": 384, "maskrcnn": 448}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network that is ready to be trained.
+
+    Attributes:
+        checkpoint: with the data's classes.
+        fresh: prefixes of parameter names that start from random weights; empty if the heads fitted as they were.
+        pretrained: False if every layer is fresh.
+        base: the model it comes from, or None.
+        notes: what a person should know about the choice.
+    """
+
+    checkpoint: Checkpoint
+    fresh: tuple[str, ...]
+    pretrained: bool
+    base: ModelSpec | None
+    notes: tuple[str, ...]
+
+    @property
+    def crop_side(self) -> int:
+        """Side of the training crops in pixels that suits the network."""
+        small = not self.pretrained or (self.base is not None and self.base.source == "bundled")
+        return (CROP_SIDES if small else PRETRAINED_CROP_SIDES)[self.checkpoint.architecture]
+
+
+def architecture_of(config: Config) -> str | None:
+    """The network that a configuration asks for by its name or by a menu key, or None until the checkpoint is seen."""
+    if config.model in NETWORKS:
+        return config.model
+    spec = catalog.resolve(config.model, local_folders=True)
+    return spec.architecture or None
+
+
+def name_of(start: Start, data_name: str, trained: bool) -> str:
+    """What the result of a run is called: ``<network>-<data>``, or the base's own name if it is published as it is.
+
+    Args:
+        start: of the run.
+        data_name: short name of the data.
+        trained: False for ``--epochs 0``.
+    """
+    if trained or start.base is None or start.base.source == "folder":
+        return f"{start.checkpoint.architecture}-{data_name}"
+    return Path(start.base.id).name
+
+
+def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
+    """Load or build the network of a configuration and give it the data's classes.
+
+    Args:
+        config: ``model``, ``from_scratch``, ``epochs`` (0 keeps the network as it is, with its own classes) and ``seed``.
+        labels_for: task → the data's classes.
+
+    Raises:
+        SegDemoError: a model that was asked for by id or folder cannot be had. A bare network name falls back to fresh
+            weights, with a note.
+    """
+    torch.manual_seed(config.seed)
+    if config.epochs == 0:
+        return _as_it_is(config.model, labels_for)
+    if config.model not in NETWORKS:
+        base = _load(config.model)
+        checkpoint = base.checkpoint
+        labels = labels_for(networks.NETWORKS[checkpoint.architecture].task)
+        if config.from_scratch:
+            fresh = networks.network(checkpoint.architecture).build(len(labels), checkpoint.options)
+            rebuilt = dataclasses.replace(checkpoint, module=fresh, labels=labels)
+            return Start(rebuilt, (), False, None, (f"{config.model}'s architecture, with random weights.",))
+        return _with_labels(base, labels)
+    labels = labels_for(networks.NETWORKS[config.model].task)
+    if config.from_scratch:
+        return _scratch(config.model, labels, ())
+    if config.model == "unet":
+        return _pretrained_unet(labels)
+    try:
+        if not catalog.available(catalog.resolve(PRETRAINED[config.model], local_folders=False)):
+            raise HubUnavailableError("it is not in the local cache, and its server cannot be reached from here")
+        return _with_labels(_load(PRETRAINED[config.model]), labels)
+    except (HubUnavailableError, ModelNotFoundError) as error:
+        return _scratch(config.model, labels, (_warning(PRETRAINED[config.model], error),))
+
+
+def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
+    """A trained network that is only published: no layer of it is replaced, whatever the data's classes are."""
+    if model == "unet":
+        raise BadRequestError(
+            "--epochs 0 publishes a trained network as it is, but there is no standard U-Net checkpoint: its decoder would "
+            "have random weights. Give --model a menu key such as unet-cells, a Hub id, or a checkpoint folder."
+        )
+    base = _load(PRETRAINED.get(model, model))
+    known = base.checkpoint.labels
+    labels = labels_for(networks.NETWORKS[base.checkpoint.architecture].task)
+    if known.names == labels.names:
+        return base
+    shared = shared_labels(labels, known)
+    if shared is None:
+        note = "It was not measured: the data has none of its classes."
+    else:
+        names = ", ".join(name for index, name in enumerate(shared.names) if index != shared.background)
+        note = f"It was measured on the classes that the data has too, by their names: {names}."
+    return dataclasses.replace(base, notes=(note,))
+
+
+def _load(id: str) -> Start:
+    spec = catalog.resolve(id, local_folders=True)
+    checkpoint = load_checkpoint(spec, token=True)
+    return Start(checkpoint, (), True, spec, ())
+
+
+def _with_labels(base: Start, labels: LabelSet) -> Start:
+    checkpoint = base.checkpoint
+    if checkpoint.labels.names == labels.names:
+        return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels))
+    verbs = networks.network(checkpoint.architecture)
+    return dataclasses.replace(
+        base, checkpoint=verbs.replace_head(checkpoint, labels), fresh=tuple(verbs.head_prefixes(checkpoint))
+    )
+
+
+def _scratch(architecture: str, labels: LabelSet, notes: tuple[str, ...]) -> Start:
+    """A small network with random weights, which a CPU can train."""
+    verbs = networks.network(architecture)
+    return Start(verbs.create(labels, verbs.default_options()), (), False, None, notes)
+
+
+def _pretrained_unet(labels: LabelSet) -> Start:
+    """A U-Net whose encoder knows ImageNet, or a small fresh one."""
+    import segmentation_models_pytorch as smp
+
+    encoder = PRETRAINED_UNET["encoder"]
+    what = f"the ImageNet weights of {encoder}"
+    if not hub.reachable():
+        return _scratch("unet", labels, (_warning(what, "the Hub cannot be reached from here"),))
+    try:
+        with hub.bounded():
+            encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
+    except (OSError, RuntimeError, ValueError, SegDemoError, hub.TRANSPORT_ERRORS) as error:
+        return _scratch(
+            "unet", labels, (_warning(what, str(error).splitlines()[0][:200] if str(error) else type(error).__name__),)
+        )
+    checkpoint = networks.network("unet").create(labels, dict(PRETRAINED_UNET))
+    checkpoint.module.encoder.load_state_dict(encoding.state_dict())
+    parameters = smp.encoders.get_preprocessing_params(encoder, "imagenet")
+    preprocessing = dataclasses.replace(
+        checkpoint.preprocessing, mean=tuple(parameters["mean"]), std=tuple(parameters["std"])
+    )
+    checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
+    spec = ModelSpec(f"smp-hub/{encoder}.imagenet", None, "semantic", "unet", f"{encoder} (ImageNet)", "", "hub")
+    return Start(checkpoint, ("decoder.", "segmentation_head."), True, spec, ())
+
+
+def _warning(what: str, why: object) -> str:
+    return f"Warning: {what} cannot be had ({why}); training starts from random weights, which takes longer and needs more images."
