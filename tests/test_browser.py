@@ -81,6 +81,11 @@ def shown(page: Page, tab: str):
     return viewer
 
 
+def drawn(page: Page) -> None:
+    """Wait until what the last event asked for is on the screen: the viewer draws in the next animation frame."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def hover(page: Page, tab: str, x: float, y: float, size: tuple[int, int]) -> str:
     """Point at a pixel of the image and return what the viewer calls it."""
     stage = page.locator(f"#{tab}-viewer .sv-stage")
@@ -89,6 +94,7 @@ def hover(page: Page, tab: str, x: float, y: float, size: tuple[int, int]) -> st
     scale = min(box["width"] / size[0], box["height"] / size[1])
     left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
     page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
+    drawn(page)
     tip = stage.locator(".sv-tip")
     return tip.inner_text() if tip.is_visible() else ""
 
@@ -99,7 +105,7 @@ def pixels(page: Page, tab: str, canvas: str) -> int:
         "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let n = 0;"
         " for (let i = 3; i < d.length; i += 4) if (d[i]) n++; return n; }"
     )
-    page.wait_for_timeout(120)
+    drawn(page)
     return page.locator(f"#{tab}-viewer .sv-{canvas}").evaluate(script)
 
 
@@ -127,14 +133,14 @@ def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):
     assert hover(page, "semantic", column, row, (result["width"], result["height"])) == ""
     viewer.locator(".sv-legend .sv-row", has_text="cell").click()
     viewer.locator(".sv-opacity").fill("20")
-    assert viewer.locator(".sv-fill").evaluate("node => node.style.opacity") == "0.2"
+    expect(viewer.locator(".sv-fill")).to_have_css("opacity", "0.2")
     viewer.locator(".sv-outlines").click()
     assert pixels(page, "semantic", "lines") == 0
     viewer.locator(".sv-compare").click()
     expect(viewer.locator(".sv-split")).to_be_visible()
     assert "inset" in viewer.locator(".sv-layers").evaluate("node => node.style.clipPath")
     viewer.locator(".sv-in").click()
-    assert viewer.locator(".sv-percent").inner_text() == "150 %"
+    expect(viewer.locator(".sv-percent")).to_have_text("150 %")
     viewer.locator(".sv-stage").focus()
     page.keyboard.press("0")
     expect(viewer.locator(".sv-percent")).to_have_text("100 %")
