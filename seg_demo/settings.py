@@ -42,6 +42,14 @@ class Settings:
         queue_size: how many requests may wait; the next one is told that the server is busy.
         mcp: also serve the API as MCP tools.
         max_model_bytes: largest weight file that is fetched from the Hub, in bytes.
+        data: folder in which visitors' datasets lie, relative to where the demo was started or absolute.
+        data_bytes: what one visitor's datasets may take together, in bytes.
+        collect: ``auto``, ``on`` or ``off``: whether visitors may store datasets; auto is on except on a public Space.
+        max_batch_files: most files of one batch or archive.
+        max_batch_bytes: most bytes of one batch or archive, unpacked.
+        finetune: the Fine-tune tab: ``on``, ``off``, or ``auto`` (on, but for Spaces, where visitors would use the owner's
+            machine).
+        jobs: folder of the fine-tuning jobs and what came of them; empty takes ``~/.local/share/seg_demo/jobs``.
     """
 
     max_pixels: int = _setting(50_000_000, "largest upload in pixels", 1, 2**31)
@@ -56,6 +64,13 @@ class Settings:
     queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
     mcp: bool = _setting(False, "also serve MCP tools: true or false")
     max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
+    data: str = _setting("datasets", "folder of visitors' datasets")
+    data_bytes: int = _setting(2_000_000_000, "what one visitor's datasets may take in bytes", 1, 2**50)
+    collect: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
+    max_batch_files: int = _setting(200, "most files of one batch or archive", 1, 100_000)
+    max_batch_bytes: int = _setting(500_000_000, "most bytes of one batch or archive, unpacked", 1, 2**45)
+    finetune: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
+    jobs: str = _setting("", "folder of the fine-tuning jobs")
 
 
 def _read(text: str, row: Any) -> Any:

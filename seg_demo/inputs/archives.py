@@ -1,0 +1,216 @@
+"""Zip archives from strangers → files in a folder: bounded before and while they are unpacked, and never outside it.
+
+What a zip can do to whoever unpacks it: say that it is small and be huge (a bomb), name files that climb out of the folder,
+hold links that point anywhere, two files of one name, archives within archives, or ask for a password. Sizes are not
+believed but counted while unpacking; every other trick is refused for its own file, with a sentence, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from seg_demo.errors import BadRequestError, StorageError
+
+# DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
+MAX_RATIO = 1100
+_PATH_BYTES = 200
+_CHUNK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")
+_RESERVED = re.compile(r'[\x00-\x1f<>:"|?*]')
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that was left out.
+
+    Attributes:
+        name: as the archive calls it, shortened.
+        why: a sentence.
+    """
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What came out of an archive.
+
+    Attributes:
+        files: the files, in the order of the archive, below the folder that was given.
+        refused: what was left out, and why.
+    """
+
+    files: tuple[Path, ...]
+    refused: tuple[Refused, ...]
+
+
+def unpack(
+    path: Path, folder: Path, *, max_files: int, max_bytes: int, suffixes: Collection[str] | None = None
+) -> Unpacked:
+    """Unpack a zip archive.
+
+    Hidden files and what macOS adds (``__MACOSX``) are left out without a word. Of two files of one name (also where only
+    the case differs) the later gets a number.
+
+    Args:
+        path: the archive.
+        folder: exists, and gets the files; the archive's own folders are kept.
+        max_files: most files; an archive of more is refused as a whole.
+        max_bytes: most bytes of all files together, unpacked.
+        suffixes: lower-case endings of wanted files, such as ``.png``; None wants all. Archives are never unpacked.
+
+    Returns:
+        The files and what was refused.
+
+    Raises:
+        BadRequestError: no zip archive, a damaged one, or more files or bytes than are accepted.
+        StorageError: the disk is full or fails.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wanted = [entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)]
+            _check_totals(wanted, max_files, max_bytes)
+            return _unpack(archive, wanted, folder, max_bytes, suffixes)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, UnicodeDecodeError, ValueError, NotImplementedError) as error:
+        raise BadRequestError(
+            f"{path.name[:80]!r} is no zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
+            "images again as an ordinary .zip, or send them one by one."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"The archive could not be unpacked: {error.strerror or error}. Free some space and send it again."
+        ) from error
+
+
+def _check_totals(entries: list[zipfile.ZipInfo], max_files: int, max_bytes: int) -> None:
+    """BadRequestError if the archive's own list says that there is too much in it."""
+    if len(entries) > max_files:
+        raise BadRequestError(
+            f"The archive holds {len(entries):,} files, but at most {max_files:,} are accepted at once. Split it into several."
+        )
+    size = sum(entry.file_size for entry in entries)
+    packed = sum(entry.compress_size for entry in entries)
+    if size > max_bytes or size > _CHUNK + MAX_RATIO * packed:
+        raise _too_large(max_bytes)
+
+
+def _too_large(max_bytes: int) -> BadRequestError:
+    return BadRequestError(
+        f"Unpacked, the archive has more than the {max_bytes / 1e6:,.0f} MB that are accepted. Split it into several."
+    )
+
+
+def _unpack(
+    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path, max_bytes: int, suffixes: Collection[str] | None
+) -> Unpacked:
+    files: list[Path] = []
+    refused: list[Refused] = []
+    names = _Names()
+    left = max_bytes
+    for entry in entries:
+        why = _refusal(entry, suffixes)
+        if why is None:
+            target = names.free(_safe(entry.filename))
+            path = folder / target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            why, used = _write(archive, entry, path, left, lambda: _too_large(max_bytes))
+            left -= used
+        if why is None:
+            files.append(path)
+        else:
+            refused.append(Refused(entry.filename[-80:], why))
+    return Unpacked(tuple(files), tuple(refused))
+
+
+def _refusal(entry: zipfile.ZipInfo, suffixes: Collection[str] | None) -> str | None:
+    """Why a file is not even opened, or None."""
+    name = entry.filename.replace("\\", "/")
+    parts = PurePosixPath(name).parts
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if not parts or name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+        return "Its name points outside the archive, so it was left out."
+    if len(name.encode("utf-8", "replace")) > _PATH_BYTES:
+        return f"Its name is longer than {_PATH_BYTES} bytes; shorten it."
+    if kind not in (0, stat.S_IFREG):
+        return "It is a link or a device and no file; put the file itself into the archive."
+    if entry.flag_bits & 0x1:
+        return "It is encrypted; pack it without a password."
+    if entry.compress_type not in _METHODS:
+        return "It is packed by a method that is not read here; use an ordinary .zip."
+    if suffixes is not None and PurePosixPath(name).suffix.lower() not in suffixes:
+        return "It is no image by its name."
+    return None
+
+
+def _write(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, too_large: Callable[[], BadRequestError]
+) -> tuple[str | None, int]:
+    """Unpack one file, counting bytes.
+
+    Returns:
+        What is wrong with it, or None; and how many bytes it took of those that are left.
+
+    Raises:
+        BadRequestError: there is more in it than is left, whatever the archive said about its size.
+    """
+    used = 0
+    try:
+        with archive.open(entry) as source, path.open("wb") as target:
+            while chunk := source.read(_CHUNK):
+                if used == 0 and chunk.startswith(_ARCHIVES):
+                    path.unlink()
+                    return "It is an archive inside the archive; unpack it first.", 0
+                used += len(chunk)
+                if used > left:
+                    raise too_large()
+                target.write(chunk)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk; bz2 says OSError without a number for damaged data
+        path.unlink(missing_ok=True)
+        return f"It is damaged within the archive ({str(error)[:80] or type(error).__name__}); pack it again.", used
+    return None, used
+
+
+def _hidden(name: str) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
+
+
+def _safe(name: str) -> PurePosixPath:
+    """A name that every file system takes; :func:`_refusal` has seen to it that it does not climb."""
+    parts = [_RESERVED.sub("_", part) for part in PurePosixPath(name.replace("\\", "/")).parts]
+    return PurePosixPath(*parts)
+
+
+class _Names:
+    """The names that are given out already, so that no file takes another's place, also where case is ignored."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def free(self, path: PurePosixPath) -> PurePosixPath:
+        """The path, with a number where a file or folder of that name is there, or its folder is the name of a file."""
+        number, free = 1, path
+        while self._clashes(free):
+            number += 1
+            inside = any(str(parent).lower() in self._files for parent in path.parents)
+            base = PurePosixPath("_".join(path.parts)) if inside else path
+            free = base.with_name(f"{base.stem}-{number}{base.suffix}")
+        self._files.add(str(free).lower())
+        self._folders.update(str(parent).lower() for parent in free.parents)
+        return free
+
+    def _clashes(self, path: PurePosixPath) -> bool:
+        name = str(path).lower()
+        return name in self._files or name in self._folders or any(str(parent).lower() in self._files for parent in path.parents)
