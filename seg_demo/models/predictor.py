@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
+from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import catalog, devices, loading, zerogpu
+from seg_demo.models import catalog, devices, hub, loading, quarantine, requests, zerogpu
+from seg_demo.models.admission import Admission
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.once import Once
@@ -20,6 +22,9 @@ from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec, Segmentation
 
 __all__ = ["Model", "Predictor", "build", "load_model"]
+
+# Models of visitors' choice that are fetched and tried at the same time; as many again may wait for that.
+STRANGERS = 2
 
 
 def load_model(id: str, device: str | None = None) -> Model:
@@ -54,9 +59,7 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     checkpoint = loading.load(spec, path)
     checkpoint.module.eval().requires_grad_(False)
     checkpoint.module.to(target)
-    # Measured 1.4 times as fast; the other networks lose by it, and MobileOne's convolutions have corrupted memory with it.
-    if checkpoint.architecture == "unet" and target.type == "cpu" and "mobileone" not in str(checkpoint.options):
-        checkpoint.module.to(memory_format=torch.channels_last)
+    networks.optimise(checkpoint, target)
     return Model.from_checkpoint(checkpoint, spec)
 
 
@@ -66,7 +69,7 @@ class Predictor:
     Least recently used models are dropped once all together exceed the budget; one that alone exceeds it serves its request
     and is not kept. A model that is being loaded is waited for, not loaded twice, and one is loaded at a time. At most
     ``concurrency`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
-    loading a model takes no one else's place.
+    loading a model takes no one else's place. A model of a visitor's choice is tried in a process of its own first.
 
     Args:
         chosen: the settings; None takes those of this process.
@@ -81,8 +84,8 @@ class Predictor:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = Once(), Once(), threading.Lock()
-        self._places = threading.BoundedSemaphore(self._settings.concurrency)
-        self._admitted = 0
+        self._admission = Admission(self._settings.concurrency, self._settings.queue_size)
+        self._strangers = threading.BoundedSemaphore(STRANGERS)
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
         """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
@@ -132,14 +135,16 @@ class Predictor:
 
         Args and Raises: as for :meth:`segment`.
         """
-        with self._admitted_one():
+        with self._admission.admission():
             spec = catalog.resolve(id, local_folders=not visitor)
             if zerogpu.ACTIVE and spec.source != "builtin":
                 path = self._locate(spec, visitor, report)
-                with self._places:
-                    return zerogpu.segment_all(_key(path), spec, path, decode(image))
+                with self._admission.place():
+                    result = zerogpu.segment_all(_key(path), spec, path, decode(image))
+                requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
+                return result
             model = self.get(id, visitor=visitor, report=report)
-            with self._places:
+            with self._admission.place():
                 return model.predict_all(image)
 
     def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
@@ -156,13 +161,57 @@ class Predictor:
         spec = catalog.resolve(method, local_folders=False)
         if spec.source != "builtin":
             raise BadRequestError(f"{method[:40]!r} is no region method. Choose one on the Regions tab.")
-        with self._admitted_one(), self._places:
+        with self.work():
             return Model.classical(spec, parameters).predict_all(image)
+
+    @contextmanager
+    def work(self, id: str | None = None, *, visitor: bool = True, report: Report | None = None) -> Iterator[None]:
+        """A place to work in, for a handler that also decodes and draws: within it no call waits for another place.
+
+        Args:
+            id: as for :meth:`get`; the model is fetched and loaded before the place is taken. None where there is none.
+            visitor: as for :meth:`get`.
+            report: as for :meth:`get`.
+
+        Raises:
+            SegDemoError: what :meth:`get` raises, or :class:`BusyError`.
+        """
+        with self._admission.admission():
+            if id is not None and zerogpu.ACTIVE:
+                spec = catalog.resolve(id, local_folders=not visitor)
+                if spec.source != "builtin":
+                    self._locate(spec, visitor, report)
+            elif id is not None:
+                self.get(id, visitor=visitor, report=report)
+            with self._admission.place():
+                yield
+
+    @property
+    def state(self) -> dict[str, float]:
+        """For those who watch over the server: ``models`` kept, ``running`` and ``admitted`` requests, and the seconds for
+        which the ``longest`` running one has been worked on."""
+        now = self._admission
+        return {"models": len(self._models), "running": now.running, "admitted": now.admitted, "longest": now.longest}
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
         token = not visitor or catalog.on_menu(spec)
         who = (spec.id, spec.revision, spec.source, token)
-        return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))
+        if spec.source != "hub" or token:
+            return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))
+        new = hub.cached(spec, token=False) is None
+        if new and len(self._fetching) >= 2 * STRANGERS:
+            raise BusyError("Several models are being fetched for other visitors. Try again in a minute, or choose another.")
+        return self._fetching.run(who, lambda: self._stranger(spec, report))
+
+    def _stranger(self, spec: ModelSpec, report: Report | None) -> Path:
+        """A model of a visitor's choice, fetched by nobody's login and tried where it can do no harm."""
+        with self._strangers:
+            path = loading.locate(spec, token=False, report=report)
+            if self._settings.quarantine and not zerogpu.ACTIVE:
+                if report is not None:
+                    report(None, f"Trying {spec.title}")
+                quarantine.inspect(path)
+        return path
 
     def _build(self, key: str, spec: ModelSpec, path: Path, report: Report | None) -> Model:
         if report is not None:
@@ -190,20 +239,6 @@ class Predictor:
                 dropped = True
         if dropped and self._device.type == "cuda" and not zerogpu.ACTIVE:
             torch.cuda.empty_cache()
-
-    @contextmanager
-    def _admitted_one(self) -> Iterator[None]:
-        """Count one request, or refuse it at once if too many are there already."""
-        most = self._settings.concurrency + self._settings.queue_size
-        with self._lock:
-            if self._admitted >= most:
-                raise BusyError(f"{most} requests are being worked on or waiting already. Try again in a minute.")
-            self._admitted += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._admitted -= 1
 
 
 def _key(path: Path) -> str:

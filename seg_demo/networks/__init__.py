@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from seg_demo.errors import BadCheckpointError
 
 if TYPE_CHECKING:
+    import torch
+
     from seg_demo.networks.base import Checkpoint
 
 
@@ -116,3 +118,22 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     network(checkpoint.architecture).save(checkpoint, Path(folder), half)
+
+
+def optimise(checkpoint: Checkpoint, device: torch.device) -> None:
+    """Let a network compute in the order and memory layout that is fastest on a device; its state dict stays as it is.
+
+    Logits change by rounding only. SegFormer's head is folded (see :mod:`seg_demo.networks.segformer_fold`); a U-Net on a CPU
+    gets channels last, measured 1.25 (training) to 1.4 (prediction) times as fast, while the other networks lose by it.
+
+    Args:
+        checkpoint: its module is changed in place, but not moved.
+        device: where it will compute.
+    """
+    if checkpoint.architecture == "segformer":
+        from seg_demo.networks.segformer_fold import fold
+
+        fold(checkpoint.module)
+    # MobileOne's convolutions have corrupted memory in this layout.
+    elif checkpoint.architecture == "unet" and device.type == "cpu" and "mobileone" not in str(checkpoint.options):
+        checkpoint.module.to(memory_format=importlib.import_module("torch").channels_last)

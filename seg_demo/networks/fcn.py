@@ -134,7 +134,7 @@ def forward(module: nn.Module, batch: Tensor) -> Tensor:
     return module(batch)["out"]
 
 
-def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) -> Segmentation:
+def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
     """Logits to the label map at the size of the upload.
 
     Args:
@@ -142,6 +142,7 @@ def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) ->
         raw: (1, C, h, w) logits, padding included.
         height: of the upload, in pixels.
         width: of the upload, in pixels.
+        confidence: also how sure the network is of every pixel.
 
     Raises:
         BadCheckpointError: the network returned NaN.
@@ -150,7 +151,7 @@ def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) ->
     if _preset_side(checkpoint.preprocessing, height, width) is None:
         rows, columns = checkpoint.preprocessing.fitted(height, width)
         logits = logits[:, :rows, :columns]
-    return semantic_from_logits(logits, checkpoint.labels, height, width)
+    return semantic_from_logits(logits, checkpoint.labels, height, width, confidence=confidence)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:

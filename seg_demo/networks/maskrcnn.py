@@ -21,7 +21,8 @@ from seg_demo.masks.instances import from_boxes
 from seg_demo.networks import files, names, weights
 from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Preprocessing, copy_matching
 from seg_demo.networks.maskrcnn_build import LIMITS, V1, build, default_options, snippet
-from seg_demo.types import LabelSet, Segmentation, paint
+from seg_demo.painting import paint, paint_confidence
+from seg_demo.types import LabelSet, Segmentation
 
 __all__ = [
     "TASK", "build", "card_snippet", "create", "default_options", "forward", "from_torchvision", "head_prefixes", "load",
@@ -114,7 +115,9 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
     return detections
 
 
-def postprocess(checkpoint: Checkpoint, raw: list[dict[str, Tensor]], height: int, width: int) -> Segmentation:
+def postprocess(
+    checkpoint: Checkpoint, raw: list[dict[str, Tensor]], height: int, width: int, confidence: bool = False
+) -> Segmentation:
     """Detections of one image to masks at the size of the upload: all that torchvision returns, best first.
 
     Args:
@@ -122,10 +125,13 @@ def postprocess(checkpoint: Checkpoint, raw: list[dict[str, Tensor]], height: in
         raw: of :func:`forward`, one image.
         height: of the upload, in pixels.
         width: of the upload, in pixels.
+        confidence: also how sure the network is of every pixel.
     """
     found = raw[0]
-    segments = from_boxes(found["boxes"], found["masks"], found["scores"], found["labels"], height, width)
-    return Segmentation(TASK, height, width, checkpoint.labels, paint(segments, height, width), segments)
+    segments = from_boxes(found["boxes"], found["masks"], found["scores"], found["labels"], height, width, confidence)
+    id_map = paint(segments, height, width)
+    sure = paint_confidence(id_map, segments, segments) if confidence else None
+    return Segmentation(TASK, height, width, checkpoint.labels, id_map, segments, confidence=sure)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:

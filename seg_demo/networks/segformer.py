@@ -173,7 +173,7 @@ def forward(module: nn.Module, batch: Tensor) -> Tensor:
     return module(pixel_values=batch).logits
 
 
-def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) -> Segmentation:
+def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
     """Logits to the label map at the size of the upload.
 
     Args:
@@ -181,18 +181,19 @@ def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) ->
         raw: (1, C, h', w') logits.
         height: of the upload, in pixels.
         width: of the upload, in pixels.
+        confidence: also how sure the network is of every pixel.
 
     Raises:
         BadCheckpointError: the network returned NaN.
     """
     if not _by_itself(checkpoint):
-        return semantic_from_logits(raw[0], checkpoint.labels, height, width)
+        return semantic_from_logits(raw[0], checkpoint.labels, height, width, confidence=confidence)
     # The image may end in the middle of a cell of the logit grid: the padding is cut off after the resize, not before.
     rule = checkpoint.preprocessing
     rows, columns = rule.fitted(height, width)
     padded_height = round((rows + -rows % rule.multiple) * height / rows)
     padded_width = round((columns + -columns % rule.multiple) * width / columns)
-    return semantic_from_logits(raw[0], checkpoint.labels, height, width, (padded_height, padded_width))
+    return semantic_from_logits(raw[0], checkpoint.labels, height, width, (padded_height, padded_width), confidence)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ def forward(module: nn.Module, batch: Tensor) -> Tensor:
     return logits[0] if isinstance(logits, tuple) else logits
 
 
-def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) -> Segmentation:
+def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
     """Logits to the label map at the size of the upload.
 
     Args:
@@ -168,12 +168,13 @@ def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int) ->
         raw: (1, C, h, w) logits, padding included.
         height: of the upload, in pixels.
         width: of the upload, in pixels.
+        confidence: also how sure the network is of every pixel.
 
     Raises:
         BadCheckpointError: the network returned NaN.
     """
     rows, columns = checkpoint.preprocessing.fitted(height, width)
-    return semantic_from_logits(raw[0, :, :rows, :columns], checkpoint.labels, height, width)
+    return semantic_from_logits(raw[0, :, :rows, :columns], checkpoint.labels, height, width, confidence=confidence)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:

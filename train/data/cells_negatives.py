@@ -133,42 +133,57 @@ def animal(rng: Rng, size: int) -> np.ndarray:
 
 
 def portrait(rng: Rng, size: int) -> np.ndarray:
-    """A person: skin-coloured oval with soft features, hair, shoulders in textured clothes, before some ground."""
+    """A person from the front, the side or behind: head, hair, soft features, textured clothes, before some ground."""
     image = blur(regions(rng, areas(rng, size)), rng.uniform(0, 4))
     scale = rng.uniform(0.15, 0.7) * size
     x, y = rng.uniform(0.25, 0.75) * size, rng.uniform(0.2, 0.6) * size
     skin = np.array([0.95, 0.72, 0.58]) * rng.uniform(0.35, 1.05) + rng.normal(0, 0.03, 3)
-    crop = palette(rng, 1)[0] * 0.5
+    natural = np.array([[0.1, 0.08, 0.06], [0.35, 0.2, 0.1], [0.7, 0.55, 0.3], [0.6, 0.6, 0.6]])[rng.integers(4)]
+    crop = palette(rng, 1)[0] * 0.5 if rng.random() < 0.3 else natural * rng.uniform(0.6, 1.3)
+    weave = surface(rng, size)
+    curls = tuple((int(rng.integers(3, 14)), rng.uniform(0.01, 0.06), rng.uniform(0, 6)) for _ in range(3))
 
     def part(
-        dx: float, dy: float, radius: float, aspect: float, colour: np.ndarray, pattern: float = 0.0, soft: float = 1.5
-    ) -> None:
+        dx: float, dy: float, radius: float, aspect: float, colour: np.ndarray, pattern: float = 0.0, soft: float = 1.5,
+        waves: tuple = (), strength: float = 1.0,
+    ) -> None:  # fmt: skip
         """Lays an upright (aspect < 1) or wide ellipse over the image, shaded towards its edge."""
         tall = aspect < 1
         outline = Outline(
-            x + dx * scale, y + dy * scale, radius * scale, 1 / aspect if tall else aspect, np.pi / 2 if tall else 0.0
+            x + dx * scale,
+            y + dy * scale,
+            radius * scale,
+            1 / aspect if tall else aspect,
+            np.pi / 2 if tall else 0.0,
+            waves=waves,
         )
         patch = outline.patch(size, soft)
         if patch is None:
             return
-        cover = np.clip(patch.depth / soft + 0.5, 0, 1)[..., None]
+        cover = strength * np.clip(patch.depth / soft + 0.5, 0, 1)[..., None]
         shade = 1.1 - 0.3 * patch.rho**2 + 0.15 * patch.u + pattern * weave[patch.box]
         image[patch.box] += cover * (shade[..., None] * np.asarray(colour, np.float32) - image[patch.box])
 
-    weave = surface(rng, size)
+    texture = rng.uniform(0.1, 0.8)
     part(0, 2.2, 1.5, 1.5, palette(rng, 1)[0] + 0.05, rng.uniform(0.05, 0.4))
-    part(0, -0.15, 0.95, 0.85, crop, 0.3, 4)
+    part(0, -0.15, 0.95 * rng.uniform(0.95, 1.25), 0.85, crop, texture, 4, curls)
     part(0, 0.8, 0.45, 0.7, skin * 0.8)
-    part(0, 0, 0.8, 0.72, skin, 0.02, 3)
-    part(0, -0.75, 0.6, 1.9, crop, 0.3, 4)
+    view = rng.choice(3, p=(0.65, 0.2, 0.15))
+    if view == 2:  # from behind
+        part(0, 0, 0.85, 0.8, crop, texture, 4, curls)
+        return image.astype(np.float32)
+    turn = 0.35 * view * rng.choice((-1, 1))
+    part(turn, 0.05, 0.8 - 0.1 * view, 0.72, skin, 0.02, 3)
+    part(-turn / 2, -0.75, 0.6 + 0.15 * view, 1.9, crop, texture, 4, curls)
+    clear = rng.uniform(0.15, 1)
     for side in (-0.3, 0.3):
-        part(side, -0.3, 0.1, 3.0, crop * 0.8)
-        part(side, -0.14, 0.1, 2.0, np.array([0.9, 0.88, 0.85]))
-        part(side, -0.14, 0.055, 1.0, np.array([0.15, 0.1, 0.08]))
-    part(0, 0.15, 0.12, 0.6, skin * 0.88, 0, 0.15 * scale)
-    part(0, 0.45, 0.17, 3.2, np.array([0.7, 0.3, 0.28]))
+        part(side + turn, -0.3, 0.1, 3.0, crop * 0.8, strength=clear)
+        part(side + turn, -0.14, 0.1, 2.0, np.array([0.9, 0.88, 0.85]), strength=clear)
+        part(side + turn, -0.14, 0.055, 1.0, np.array([0.15, 0.1, 0.08]), strength=clear)
+    part(turn, 0.15, 0.12, 0.6, skin * 0.88, 0, 0.15 * scale)
+    part(turn, 0.45, 0.17, 3.2, np.array([0.7, 0.3, 0.28]), strength=clear)
     if rng.random() < 0.4:
-        part(0, 0.42, 0.1, 4.0, np.array([0.95, 0.93, 0.9]))
+        part(turn, 0.42, 0.1, 4.0, np.array([0.95, 0.93, 0.9]), strength=clear)
     return image.astype(np.float32)
 
 

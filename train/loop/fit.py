@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from seg_demo import networks
 from seg_demo.errors import BadCheckpointError
 from seg_demo.networks.base import Checkpoint
 from train.config import Config
@@ -90,9 +91,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     """
     config, accelerator = run.config, run.accelerator
     module = run.checkpoint.module.to(run.device)
-    # MobileOne's convolutions have corrupted memory in this layout.
-    if run.device.type == "cpu" and isinstance(run.task, SemanticTask) and "mobileone" not in str(run.checkpoint.options):
-        module = module.to(memory_format=torch.channels_last)
+    networks.optimise(run.checkpoint, run.device)
     freeze_auxiliary(module)
     average = MovingAverage(module, config.ema)
     groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
