@@ -9,29 +9,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.inputs.files import Job, find_jobs
+from seg_demo.outputs.batch import COCO, Summary
+from seg_demo.outputs.counting import PixelSize
+from seg_demo.types import LabelSet
 
-# What a folder is searched for; a file that is named is tried whatever it is called.
-SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 RUN = "run.json"
 RESULT = "result.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image to segment.
-
-    Attributes:
-        source: the file.
-        target: folder that its outputs go into, below the output folder.
-    """
-
-    source: Path
-    target: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,12 +46,16 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
-        "JSON, GeoJSON and CSV. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
+        "JSON, GeoJSON and CSV. DIR itself gets what is about all of them: coco.json, counts.csv, objects.csv, failed.csv and "
+        "contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
     segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[@revision], or checkpoint folder")
     segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
+    segment.add_argument(
+        "--pixel-size", metavar="LENGTH", help="side of a pixel, such as 0.65um or 10m: areas in units too, in DIR's tables"
+    )
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
     segment.add_argument("--overwrite", action="store_true", help="segment images again whose results are there already")
     segment.set_defaults(run=_segment)
@@ -92,6 +84,7 @@ def _segment(options: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the rest goes on."""
     jobs = find_jobs(options.paths, options.out)
     run = {"model": options.model, "threshold": options.threshold}
+    pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
     waiting = [job for job in jobs if options.overwrite or not _done(options.out / job.target)]
@@ -99,6 +92,7 @@ def _segment(options: argparse.Namespace) -> int:
         skipped = len(jobs) - len(waiting)
         print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
     if not waiting:
+        _summarise(jobs, options.out, None, {}, pixel)
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
     from seg_demo.models.model import check_threshold
@@ -107,14 +101,15 @@ def _segment(options: argparse.Namespace) -> int:
     threshold = check_threshold(options.threshold)
     model = load_model(options.model, device=options.device)
     _prepare(options.out, run)
-    failed = []
+    failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
             problem = _segment_one(model, job, options.out, threshold)
             if problem is not None:
-                failed.append(f"{job.source}: {problem}")
-                bar.write(f"failed: {failed[-1]}", file=sys.stderr)
+                failed[job.source] = problem
+                bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
             bar.update()
+    _summarise(jobs, options.out, model.labels, failed, pixel)
     print(f"{len(waiting) - len(failed)} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
     return 1 if failed else 0
 
@@ -136,6 +131,46 @@ def _segment_one(model: object, job: Job, out: Path, threshold: float) -> str | 
     except (SegDemoError, OSError) as error:
         return str(error)
     return None
+
+
+def _summarise(
+    jobs: Sequence[Job], out: Path, labels: LabelSet | None, failed: Mapping[Path, str], pixel: PixelSize | None
+) -> None:
+    """Write the files about all images from the results that are on the disk, also those of earlier runs.
+
+    Raises:
+        BadRequestError: the disk is full or fails.
+    """
+    from seg_demo.inputs.images import decode, decode_mask
+
+    try:
+        summary = Summary(out, len(jobs), labels or _labels_before(out), pixel)
+    except OSError as error:
+        raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
+    try:
+        for job in jobs:
+            folder = out / job.target
+            if job.source in failed:
+                summary.fail(job.name, failed[job.source])
+                continue
+            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            id_map, _ = decode_mask(folder / "mask.png")
+            summary.add(job.name, result, id_map, decode((folder / "overlay.png").read_bytes(), max_bytes=2**40))
+        summary.close()
+    except (OSError, ValueError, KeyError, SegDemoError) as error:
+        summary.abandon()
+        raise BadRequestError(
+            f"The tables in {out} could not be written ({error}). Free some space, or add --overwrite."
+        ) from error
+
+
+def _labels_before(out: Path) -> LabelSet | None:
+    """The classes that an earlier run has written down; no model is loaded only to ask it again."""
+    try:
+        names = [row["name"] for row in json.loads((out / COCO).read_text(encoding="ascii"))["categories"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return LabelSet.from_names(names, next((i for i, name in enumerate(names) if name == "background"), None)) if names else None
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -173,55 +208,6 @@ def _prepare(out: Path, run: dict[str, object]) -> None:
         _replace(out / RUN, json.dumps(run).encode())
     except OSError as error:
         raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
-
-
-def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
-    """The images that paths stand for, each with a folder of its own.
-
-    A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
-    get the same folder, all of them are told apart by their suffix, and then by a number.
-
-    Args:
-        paths: files, taken whatever they are called, and folders, searched for image files.
-        out: the output folder; what lies in it is no input.
-
-    Raises:
-        BadRequestError: a path that does not exist, or no image at all; the message lists them.
-    """
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise BadRequestError(f"{', '.join(missing)} cannot be found. Name image files, or folders that hold them.")
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if path.is_dir():
-            for file in sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()):
-                if not file.resolve().is_relative_to(out.resolve()):
-                    found.setdefault(file.resolve(), file.relative_to(path))
-        else:
-            found.setdefault(path.resolve(), Path(path.name))
-    if not found:
-        where = ", ".join(map(str, paths))
-        raise BadRequestError(f"No images are in {where}. Files are known by {', '.join(sorted(SUFFIXES))}.")
-    return [Job(source, target) for source, target in zip(found, _apart(list(found.values())), strict=True)]
-
-
-def _apart(relative: list[Path]) -> list[Path]:
-    """A folder per image, no two the same (also where the file system ignores case)."""
-    stems = [path.with_suffix("") for path in relative]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[str(stem).lower()] = counts.get(str(stem).lower(), 0) + 1
-    taken: set[str] = set()
-    targets = []
-    for path, stem in zip(relative, stems, strict=True):
-        target = stem if counts[str(stem).lower()] == 1 else path.with_name(path.name.replace(".", "_"))
-        base, number = target, 1
-        while str(target).lower() in taken:
-            number += 1
-            target = base.with_name(f"{base.name}-{number}")
-        taken.add(str(target).lower())
-        targets.append(target)
-    return targets
 
 
 if __name__ == "__main__":

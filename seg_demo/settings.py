@@ -42,6 +42,15 @@ class Settings:
         queue_size: how many requests may wait; the next one is told that the server is busy.
         mcp: also serve the API as MCP tools.
         max_model_bytes: largest weight file that is fetched from the Hub, in bytes.
+        request_seconds: how long one request may take once its turn has come, the fetching of its model included. A stage
+            that has begun (a forward pass above all) is not interrupted; a download goes on for whoever asks next.
+        visitor_queue: how many requests of one visitor may wait while others wait too; alone, three quarters of the queue.
+        quarantine: load a model of a visitor's choice in a process of its own first, so that what kills the loader does
+            not kill the demo. Switch it off where no process can be started; on ZeroGPU it is off.
+        quarantine_seconds: how long that process may take, its start included.
+        quarantine_bytes: memory that loading and one small forward pass may take in that process.
+        log: ``json`` writes one line per request to standard error (id, endpoint, model, size, seconds, outcome); ``off``.
+        frame_ancestors: sites that may show the page in a frame beside this one, separated by spaces.
         data: folder in which visitors' datasets lie, relative to where the demo was started or absolute.
         data_bytes: what one visitor's datasets may take together, in bytes.
         collect: ``auto``, ``on`` or ``off``: whether visitors may store datasets; auto is on except on a public Space.
@@ -49,7 +58,7 @@ class Settings:
         max_batch_bytes: most bytes of one batch or archive, unpacked.
         finetune: the Fine-tune tab: ``on``, ``off``, or ``auto`` (on, but for Spaces, where visitors would use the owner's
             machine).
-        jobs: folder of the fine-tuning jobs and what came of them; empty takes ``~/.local/share/seg_demo/jobs``.
+        jobs: folder of the fine-tuning jobs and what came of them, relative to where the demo was started or absolute.
     """
 
     max_pixels: int = _setting(50_000_000, "largest upload in pixels", 1, 2**31)
@@ -64,13 +73,24 @@ class Settings:
     queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
     mcp: bool = _setting(False, "also serve MCP tools: true or false")
     max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
+    request_seconds: float = _setting(300.0, "seconds that one request may take once its turn has come", 1, 86_400)
+    visitor_queue: int = _setting(8, "requests of one visitor that may wait while others wait too", 1, 100_000)
+    quarantine: bool = _setting(True, "load models of visitors' choice in a process of their own first: true or false")
+    quarantine_seconds: float = _setting(120.0, "seconds that loading in that process may take", 1, 3600)
+    quarantine_bytes: int = _setting(8_000_000_000, "memory that loading in that process may take, in bytes", 10**8, 2**50)
+    log: str = _setting("json", "json or off: one line per request on standard error", pattern=r"json|off")
+    frame_ancestors: str = _setting(
+        "https://huggingface.co https://*.huggingface.co",
+        "sites that may show the page in a frame, such as https://example.org, separated by spaces",
+        pattern=r"(https?://[\w.*-]+(:\d+)?( +|$))*",
+    )
     data: str = _setting("datasets", "folder of visitors' datasets")
     data_bytes: int = _setting(2_000_000_000, "what one visitor's datasets may take in bytes", 1, 2**50)
     collect: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
     max_batch_files: int = _setting(200, "most files of one batch or archive", 1, 100_000)
     max_batch_bytes: int = _setting(500_000_000, "most bytes of one batch or archive, unpacked", 1, 2**45)
     finetune: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
-    jobs: str = _setting("", "folder of the fine-tuning jobs")
+    jobs: str = _setting("jobs", "folder of the fine-tuning jobs")
 
 
 def _read(text: str, row: Any) -> Any:

@@ -139,7 +139,7 @@ def table(segmentation: Segmentation) -> list[Json]:
     return [{column: row[column] for column in _CLASS_COLUMNS} for row in ordered]
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
     """A cell that no spreadsheet takes for a formula; numbers as they are, None empty."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return "'" + value
@@ -151,7 +151,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv_format.writer(text)
     writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 

@@ -1,0 +1,207 @@
+"""Many segmented images as one set of files: one COCO JSON, tables of counts and areas, and a contact sheet.
+
+What grows with the pixels goes to the disk at once, image by image; only a few numbers per image and class stay in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_demo.outputs import render
+from seg_demo.outputs.contact import TILE, ContactSheet, thumbnail
+from seg_demo.outputs.counting import PixelSize, count
+from seg_demo.outputs.export import cell, geojson
+from seg_demo.types import LabelSet, Segmentation
+
+COCO, COUNTS, OBJECTS, FAILED, SHEET = "coco.json", "counts.csv", "objects.csv", "failed.csv", "contact_sheet.png"
+_OBJECT_COLUMNS = ("image", "id", "label_id", "label", "score", "area_pixels", "x", "y", "width", "height")
+_COUNT_COLUMNS = ("image", "width", "height", "label_id", "label", "count", "area_pixels", "share", "mean_area_pixels")
+
+
+class Summary:
+    """The files about all images of a batch. Add every image, then :meth:`close`.
+
+    Args:
+        folder: exists; gets :data:`COCO`, :data:`COUNTS`, :data:`OBJECTS` (results with separate segments only),
+            :data:`FAILED` (if any did) and :data:`SHEET`.
+        images: how many there will be.
+        labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
+        pixel: size of a pixel; None leaves areas in pixels.
+    """
+
+    def __init__(self, folder: Path, images: int, labels: LabelSet | None, pixel: PixelSize | None) -> None:
+        self._folder, self._pixel, self._labels = folder, pixel, labels
+        self._names = {} if labels is None else dict(enumerate(labels.names))
+        self._images: list[dict[str, Any]] = []
+        self._rows: list[dict[int, dict[str, Any]]] = []
+        self._failed: list[tuple[str, str]] = []
+        self._annotations = 0
+        self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
+        self._objects: Any = None
+        self._sheet = ContactSheet(images)
+
+    def add(self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray) -> None:
+        """Add one segmented image.
+
+        Args:
+            name: of the image, as the tables call it.
+            result: of ``Segmentation.to_dict()``.
+            id_map: (H, W), the ids of the result.
+            picture: uint8 (h, w, 3), of any size: what the contact sheet shows.
+        """
+        width, height = result["width"], result["height"]
+        number = len(self._images) + 1
+        self._images.append({"id": number, "file_name": name, "width": width, "height": height})
+        rows = count(result, id_map)
+        self._rows.append(rows)
+        for segment in result["segments"]:
+            self._names[segment["label_id"]] = segment["label"]
+            self._write_annotation(number, segment)
+        if result["task"] != "semantic":
+            self._write_objects(name, result["segments"])
+        found = [f"{row['count']} {row['label']}" for label, row in rows.items() if not self._is_background(label)]
+        self._sheet.add(name, picture, ", ".join(found) or "nothing found")
+
+    def fail(self, name: str, why: str) -> None:
+        """Note an image that could not be segmented.
+
+        Args:
+            name: of the file.
+            why: a sentence.
+        """
+        self._failed.append((name, why))
+        self._sheet.add(name, None, why)
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """The counts so far: header, and one row per image and class; a class that an image lacks has a row of zeros."""
+        header = [*_COUNT_COLUMNS, "mean_score"]
+        if self._pixel is not None:
+            header += [f"area_{self._pixel.unit}2", f"mean_area_{self._pixel.unit}2"]
+        seen = sorted({label for rows in self._rows for label in rows})
+        if all(map(self._is_background, seen)):
+            # Nothing was found anywhere: that, too, is a count of every class that was looked for.
+            seen = sorted({*self._names, *seen})
+        table = []
+        for image, rows in zip(self._images, self._rows, strict=True):
+            for label in seen:
+                row = rows.get(label) or {"label": self._names[label], "count": 0, "pixels": 0, "mean_score": None}
+                pixels, number = row["pixels"], row["count"]
+                mean = pixels / number if number else None
+                share = pixels / (image["width"] * image["height"])
+                line = [image["file_name"], image["width"], image["height"], label, row["label"], number, pixels, share, mean]
+                line.append(row["mean_score"])
+                if self._pixel is not None:
+                    line += [self._pixel.area(pixels), None if mean is None else self._pixel.area(mean)]
+                table.append(line)
+        return header, table
+
+    def close(self) -> list[Path]:
+        """Write what is about all images.
+
+        Returns:
+            The files.
+        """
+        header, rows = self.table()
+        files = [self._folder / COUNTS, self._folder / COCO, self._folder / SHEET]
+        _write_csv(files[0], header, rows)
+        self._write_coco(files[1])
+        self._sheet.save(files[2])
+        if self._objects is not None:
+            self._objects.close()
+            files.append(self._folder / OBJECTS)
+        if self._failed:
+            files.append(self._folder / FAILED)
+            _write_csv(files[-1], ["file", "why"], self._failed)
+        return files
+
+    def abandon(self) -> None:
+        """Let go of the files of a batch that is not finished."""
+        self._parts.close()
+        if self._objects is not None:
+            self._objects.close()
+
+    def _is_background(self, label: int) -> bool:
+        if self._labels is not None:
+            return label == self._labels.background
+        return self._names.get(label, "").lower() == "background"
+
+    def _write_annotation(self, image: int, segment: Mapping[str, Any]) -> None:
+        self._annotations += 1
+        annotation = {
+            "id": self._annotations,
+            "image_id": image,
+            "category_id": segment["label_id"],
+            "iscrowd": 0,
+            "area": segment["area"],
+            "bbox": segment["bbox"],
+            "segmentation": segment["segmentation"],
+        }
+        if segment["score"] is not None:
+            annotation["score"] = segment["score"]
+        self._parts.write(json.dumps(annotation, allow_nan=False, separators=(",", ":")) + "\n")
+
+    def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]]) -> None:
+        if self._objects is None:
+            self._objects = (self._folder / OBJECTS).open("w", encoding="utf-8", errors="replace", newline="")
+            unit = [] if self._pixel is None else [f"area_{self._pixel.unit}2"]
+            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit])
+        writer = csv.writer(self._objects)
+        for each in segments:
+            row = [name, each["id"], each["label_id"], each["label"], each["score"], each["area"], *each["bbox"]]
+            row += [] if self._pixel is None else [self._pixel.area(each["area"])]
+            writer.writerow([cell(value) for value in row])
+
+    def _write_coco(self, path: Path) -> None:
+        self._parts.close()
+        parts = Path(self._parts.name)
+        categories = [{"id": label, "name": name, "supercategory": ""} for label, name in sorted(self._names.items())]
+        head = {"info": {"description": "segmentation"}, "images": self._images, "categories": categories}
+        with path.open("w", encoding="ascii") as file, parts.open(encoding="ascii") as lines:
+            file.write(json.dumps(head)[:-1] + ',"annotations":[')
+            for index, line in enumerate(lines):
+                file.write(("," if index else "") + line.rstrip("\n"))
+            file.write("]}")
+        parts.unlink()
+
+
+def picture_of(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
+    """What the contact sheet shows of an image: its overlay, no larger than a tile.
+
+    Args:
+        image: uint8 (H, W, 3), the upright original.
+        segmentation: of it.
+    """
+    return np.asarray(thumbnail(render.overlay(image, segmentation), TILE))
+
+
+def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: PixelSize | None) -> None:
+    """``masks/<stem>.png`` (ids without loss) and ``geojson/<stem>.geojson`` of one image of a batch.
+
+    Args:
+        folder: exists.
+        stem: unique in the batch; may have folders.
+        segmentation: any result.
+        pixel: size of a pixel; adds areas in its unit to the GeoJSON, whose coordinates stay pixels.
+    """
+    shapes = geojson(segmentation)
+    if pixel is not None:
+        shapes["pixel_size"] = {"length": pixel.length, "unit": pixel.unit}
+        for feature in shapes["features"]:
+            feature["properties"][f"area_{pixel.unit}2"] = pixel.area(feature["properties"]["area"])
+    content = json.dumps(shapes, allow_nan=False, separators=(",", ":")).encode("ascii")
+    for path, data in ((f"masks/{stem}.png", render.id_map_png(segmentation)), (f"geojson/{stem}.geojson", content)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([cell(value) for value in row] for row in rows)

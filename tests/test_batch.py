@@ -1,0 +1,176 @@
+"""Batches: the tables equal the masks, the COCO file what pycocotools reads, and the sheet what was segmented."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from scipy import ndimage
+
+from seg_demo.__main__ import main
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.files import apart
+from seg_demo.outputs import batch
+from seg_demo.outputs.counting import PixelSize, count
+from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+
+LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
+
+
+def semantic(seed: int, height: int = 31, width: int = 47) -> Segmentation:
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(height, width)), 3)
+    return semantic_segmentation(np.digitize(smooth, [0.0, 0.1]).astype(np.uint8), LABELS, {0: 0.5, 1: 0.25})
+
+
+def instance(seed: int, count: int) -> Segmentation:
+    rng = np.random.default_rng(seed)
+    segments = []
+    for _ in range(count):
+        x, y = int(rng.integers(0, 30)), int(rng.integers(0, 14))
+        segments.append(Segment(1, float(rng.random()), (x, y, x + 11, y + 9), rng.random((9, 11)) < 0.7))
+    return Segmentation("instance", 24, 44, LABELS, paint(segments, 24, 44), tuple(segments))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def summarised(folder: Path, results: list[Segmentation], pixel: PixelSize | None = None) -> list[Path]:
+    summary = batch.Summary(folder, len(results), LABELS, pixel)
+    for index, result in enumerate(results):
+        picture = np.full((result.height, result.width, 3), 60 * index, np.uint8)
+        summary.add(f"{index}.png", result.to_dict(), result.id_map, picture)
+    return summary.close()
+
+
+@pytest.mark.parametrize("unit", ["um", "m"])
+def test_counts_and_areas_equal_the_masks(tmp_path, unit):
+    results = [semantic(seed) for seed in range(3)]
+    summarised(tmp_path, results, PixelSize(0.5, unit))
+    table = rows(tmp_path / batch.COUNTS)
+    assert len(table) == 9
+    for row in table:
+        id_map = results[int(row["image"][0])].id_map
+        mask = id_map == int(row["label_id"])
+        pieces = ndimage.label(mask)[1]
+        assert (int(row["area_pixels"]), int(row["count"])) == (mask.sum(), pieces)
+        assert float(row["share"]) == pytest.approx(mask.mean())
+        assert float(row[f"area_{unit}2"]) == pytest.approx(mask.sum() * 0.25)
+        if pieces:
+            assert float(row["mean_area_pixels"]) == pytest.approx(mask.sum() / pieces)
+    assert {row["label"] for row in table} == {"background", "'=cell", "border"}
+    assert not (tmp_path / batch.OBJECTS).exists() and not (tmp_path / batch.FAILED).exists()
+
+
+def test_an_image_without_objects_has_a_row_of_zeros(tmp_path):
+    results = [instance(0, 5), instance(1, 0), instance(2, 300)]
+    summarised(tmp_path, results)
+    table = rows(tmp_path / batch.COUNTS)
+    assert [(row["image"], row["count"]) for row in table] == [("0.png", "5"), ("1.png", "0"), ("2.png", "300")]
+    assert [int(row["area_pixels"]) for row in table] == [np.count_nonzero(result.id_map) for result in results]
+    objects = rows(tmp_path / batch.OBJECTS)
+    areas = [area for result in results for area in result.areas]
+    assert [int(row["area_pixels"]) for row in objects] == areas
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    summarised(nothing, [instance(1, 0)])
+    assert {row["count"] for row in rows(nothing / batch.COUNTS)} == {"0"}
+
+
+def test_one_coco_file_for_all_images(tmp_path):
+    results = [semantic(1), instance(2, 7), semantic(3, 20, 33)]
+    summarised(tmp_path, results)
+    truth = COCO(str(tmp_path / batch.COCO))
+    assert [truth.imgs[key]["file_name"] for key in truth.getImgIds()] == ["0.png", "1.png", "2.png"]
+    for key, result in zip(truth.getImgIds(), results, strict=True):
+        annotations = truth.imgToAnns[key]
+        assert len(annotations) == len(result.segments)
+        for index, annotation in enumerate(annotations):
+            x0, y0, x1, y1 = result.segments[index].box
+            full = np.zeros((result.height, result.width), bool)
+            full[y0:y1, x0:x1] = result.mask_of(index)
+            assert np.array_equal(truth.annToMask(annotation).astype(bool), full)
+            assert annotation["area"] == full.sum()
+    assert len({each["id"] for each in truth.dataset["annotations"]}) == sum(len(each.segments) for each in results)
+    assert [each["name"] for each in truth.dataset["categories"]] == list(LABELS.names)
+
+
+def test_masks_and_geojson_per_image(tmp_path):
+    result = instance(4, 6)
+    batch.write_image(tmp_path, "deep/a", result, PixelSize(2, "m"))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "masks/deep/a.png")), result.id_map)
+    shapes = json.loads((tmp_path / "geojson/deep/a.geojson").read_text())
+    assert [each["properties"]["area_m2"] for each in shapes["features"]] == [4 * area for area in result.areas]
+
+
+def test_the_sheet_shows_each_image_and_marks_what_failed(tmp_path):
+    summary = batch.Summary(tmp_path, 8, LABELS, None)
+    for index in range(7):
+        result = semantic(index, 40, 20)
+        picture = np.full((40, 20, 3), (index * 30, 90, 200), np.uint8)
+        summary.add(f"{'long name ' * 9}{index}.png", result.to_dict(), result.id_map, picture)
+    summary.fail("bad\x00\n.png", "This file is empty.")
+    summary.close()
+    sheet = np.asarray(Image.open(tmp_path / batch.SHEET))
+    assert sheet.shape == (2 * (232 + 38 + 12) + 12, 6 * (232 + 12) + 12, 3)
+    for index in range(7):
+        row, column = divmod(index, 6)
+        middle = sheet[12 + row * 282 + 116, 12 + column * 244 + 116]
+        assert middle.tolist() == [index * 30, 90, 200]
+    assert rows(tmp_path / batch.FAILED) == [{"file": "bad\x00\n.png", "why": "This file is empty."}]
+
+
+def test_counts_of_a_result_without_segments():
+    assert count(instance(0, 0).to_dict(), np.zeros((24, 44), np.uint8)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "unit"), [("0.65um", 0.65, "um"), (" 1e-1 µm ", 0.1, "um"), ("3 μm", 3, "um"), ("10m", 10, "m")]
+)
+def test_pixel_sizes_are_read(text, length, unit):
+    assert PixelSize.parse(text) == PixelSize(length, unit)
+
+
+@pytest.mark.parametrize("text", ["", "0.5", "um", "-1um", "0m", "nan um", "1e400m", "5cm", "1.2.3m", "infm"])
+def test_what_is_no_pixel_size_is_said(text):
+    with pytest.raises(BadRequestError, match="pixel size"):
+        PixelSize.parse(text)
+
+
+def test_names_are_told_apart():
+    names = ["a.png", "A.jpg", "b/a.png", "a_png.tif", "c.png"]
+    given = [path.as_posix() for path in apart([Path(name) for name in names])]
+    assert given == ["a_png", "A_jpg", "b/a", "a_png-2", "c"]
+
+
+def test_the_command_writes_the_files_about_all_images(tmp_path, capsys):
+    images, out = tmp_path / "in", tmp_path / "out"
+    for index, name in enumerate(["a.png", "deep/b.png"]):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = np.full((40, 50, 3), 30, np.uint8)
+        picture[5:15, 5 : 15 + 10 * index] = 220
+        Image.fromarray(picture).save(images / name)
+    (images / "bad.png").write_bytes(b"")
+    command = ["segment", str(images), "--model", "otsu", "--out", str(out), "--pixel-size", "2um"]
+    assert main(command) == 1
+    first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert set(first) == {"run.json", batch.COCO, batch.COUNTS, batch.OBJECTS, batch.FAILED, batch.SHEET}
+    table = {row["image"]: row for row in rows(out / batch.COUNTS)}
+    assert set(table) == {"a.png", "deep/b.png"}
+    for name, row in table.items():
+        mask = np.asarray(Image.open(out / Path(name).with_suffix("") / "mask.png"))
+        assert (int(row["area_pixels"]), float(row["area_um2"])) == ((mask > 0).sum(), 4.0 * (mask > 0).sum())
+    assert [row["file"] for row in rows(out / batch.FAILED)] == ["bad.png"]
+    (images / "bad.png").unlink()
+    assert main(command) == 0
+    again = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert again[batch.COUNTS] == first[batch.COUNTS] and again[batch.COCO] == first[batch.COCO]
+    assert main([*command[:-1], "2"]) == 2
+    assert "pixel size" in capsys.readouterr().err
