@@ -23,7 +23,8 @@ ROOMS = {
     "outputs": LEAVES,
     "networks": {"masks", *LEAVES},
     "models": {"networks", "masks", "inputs", *LEAVES},
-    "ui": {"models", "networks", "masks", "inputs", "outputs", *LEAVES},
+    "datasets": {"models", "inputs", "outputs", *LEAVES},
+    "ui": {"datasets", "models", "networks", "masks", "inputs", "outputs", *LEAVES},
 }
 
 

@@ -9,11 +9,11 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from seg_demo.errors import BadRequestError
@@ -57,18 +57,60 @@ def push(
         BadRequestError: nobody is logged in, no right to write, or a card that the Hub refuses.
         HubUnavailableError: it still fails after all retries.
     """
+    files = {path.name: path for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    kept = f"; the folder {folder} is kept"
+    return push_files(files, repo_id, private=private, token=token, message=message, say=say, kept=kept)
+
+
+def push_files(
+    files: Mapping[str, Path | bytes],
+    repo_id: str,
+    *,
+    repo_type: str = "model",
+    prune: Sequence[str] = (),
+    private: bool = False,
+    token: str | None = None,
+    message: str,
+    say: Callable[[str], None] = _log.warning,
+    kept: str = "",
+) -> str:
+    """Put files into a Hub repository in one commit; the repository is created if needed.
+
+    Args:
+        files: file or content by path in the repository.
+        repo_id: ``user/name``.
+        repo_type: ``model`` or ``dataset``.
+        prune: folders of the repository, such as ``images/``, whose files go unless they are among ``files``.
+        private: make a new repository private; an existing one stays as it is.
+        token: None takes the login of this machine.
+        message: of the commit.
+        say: told about each retry.
+        kept: end of the message of a failure: what the person still has.
+
+    Returns:
+        The commit's sha.
+
+    Raises:
+        BadRequestError: nobody is logged in, no right to write, or a card that the Hub refuses.
+        HubUnavailableError: it still fails after all retries.
+    """
     hub_client.connect()
     api = HfApi(token=token)
 
     def commit() -> str:
         # Fresh operations each time: the client marks those that it has used. Not upload_folder, which may split a folder
         # into several commits where Xet is installed.
-        files = sorted(path for path in Path(folder).iterdir() if path.is_file())
-        operations = [CommitOperationAdd(path.name, path) for path in files]
-        return api.create_commit(repo_id, operations, commit_message=message).oid
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(name, content) for name, content in files.items()
+        ]
+        if prune:
+            there = api.list_repo_files(repo_id, repo_type=repo_type)
+            gone = [name for name in there if name.startswith(tuple(prune)) and name not in files]
+            operations += [CommitOperationDelete(name) for name in gone]
+        return api.create_commit(repo_id, operations, commit_message=message, repo_type=repo_type).oid
 
     try:
-        _retried(lambda: api.create_repo(repo_id, private=private, exist_ok=True), say)
+        _retried(lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True), say)
         return _retried(commit, say)
     except LocalTokenNotFoundError:
         raise BadRequestError("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
@@ -80,7 +122,7 @@ def push(
             raise BadRequestError(f"This login may not write to {repo_id}. Log in as someone who may.") from None
         if status is not None and not _passes(error):
             raise BadRequestError(f"The Hub refuses the upload to {repo_id} ({status}).") from error
-        raise hub_client.unavailable(error, f"{repo_id} was not pushed; the folder {folder} is kept") from error
+        raise hub_client.unavailable(error, f"{repo_id} was not pushed{kept}") from error
 
 
 def _retried(call: Callable[[], T], say: Callable[[str], None]) -> T:

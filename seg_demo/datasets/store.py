@@ -1,0 +1,157 @@
+"""The datasets of one visitor, and where they lie on the server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg_demo.datasets import journal
+from seg_demo.datasets.classes import header_files, label_set
+from seg_demo.datasets.dataset import Dataset
+from seg_demo.datasets.names import is_stem, stem_of
+from seg_demo.errors import BadRequestError, DataError
+from seg_demo.settings import settings
+from seg_demo.types import LabelSet
+
+TASKS = ("semantic", "instance")
+MAX_DATASETS = 100
+VISITOR_KEY = re.compile(r"[A-Za-z0-9_-]{32,64}")
+
+
+class Store:
+    """A folder of datasets, one folder each.
+
+    Args:
+        root: the folder; made when the first dataset is.
+        limit: most bytes that all datasets together may take; None for no limit.
+    """
+
+    def __init__(self, root: Path | str, limit: int | None = None) -> None:
+        self.root, self._limit = Path(root), limit
+
+    def create(self, name: str, labels: LabelSet | Sequence[str], task: str) -> Dataset:
+        """Make an empty dataset.
+
+        Args:
+            name: as the person typed it; its folder is named after it, with a number where that is taken.
+            labels: the classes, in the order of their numbers. Of names alone, a missing ``background`` is put first.
+            task: ``semantic`` (a class per pixel) or ``instance`` (separate objects with a class each).
+
+        Raises:
+            BadRequestError: another task, or no name.
+            DataError: no classes, too many, or names that no class can have; an instance dataset without a background.
+            StorageError: the disk is full or fails.
+        """
+        if task not in TASKS:
+            raise BadRequestError(f"The task of a dataset is one of {', '.join(TASKS)}, but got {str(task)[:40]!r}.")
+        title = " ".join(str(name).split())[:80]
+        if not title:
+            raise BadRequestError("A dataset needs a name. Type one.")
+        chosen = label_set(labels)
+        if task == "instance" and chosen.background is None:
+            raise DataError("An instance dataset needs a background class, which pixels outside of all objects have.")
+        with journal.storage_errors(self.root / stem_of(title, "dataset")):
+            self.root.mkdir(parents=True, exist_ok=True)
+            if sum(1 for _ in self._folders()) >= MAX_DATASETS:
+                raise BadRequestError(f"{MAX_DATASETS} datasets are there already. Delete one that is no longer needed.")
+            draft = self.root / f".draft-{uuid.uuid4().hex}"
+            draft.mkdir()
+            for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if task == "instance" else [])):
+                (draft / folder).mkdir()
+            journal.commit(draft, header_files(title, task, chosen))
+            return Dataset(self._place(draft, stem_of(title, "dataset")), self._room)
+
+    def _place(self, draft: Path, stem: str) -> Path:
+        """Give a complete folder its name. Renaming onto a folder with files fails, so no dataset is ever overwritten."""
+        number = 1
+        while True:
+            target = self.root / (stem if number == 1 else f"{stem}-{number}")
+            taken = {folder.name.casefold() for folder in self._folders()}
+            try:
+                if target.name.casefold() not in taken:
+                    os.rename(draft, target)
+                    journal.sync_folder(self.root)
+                    return target
+            except OSError:
+                if not target.exists():
+                    raise
+            number += 1
+
+    def open(self, key: str) -> Dataset:
+        """A dataset by its key.
+
+        Raises:
+            BadRequestError: there is none of that key.
+            StorageError: it is damaged.
+        """
+        if not is_stem(key) or not (self.root / key / "dataset.json").is_file():
+            what = f"There is no dataset {str(key)[:80]!r} here"
+            raise BadRequestError(f"{what}. It may have been deleted; choose another one.")
+        return Dataset(self.root / key, self._room)
+
+    def list(self) -> list[Dataset]:
+        """All datasets, the last changed first; damaged ones are left out."""
+        found = []
+        for folder in self._folders():
+            if (folder / "dataset.json").is_file():
+                found.append(folder)
+        found.sort(key=lambda folder: (folder / "facts").stat().st_mtime_ns, reverse=True)
+        return [Dataset(folder, self._room) for folder in found]
+
+    def delete(self, key: str) -> None:
+        """Remove a dataset with everything in it.
+
+        Raises:
+            BadRequestError: there is none of that key.
+            StorageError: the disk fails.
+        """
+        dataset = self.open(key)
+        with journal.storage_errors(dataset.path):
+            # Renamed first: a removal that is interrupted leaves no half of a dataset.
+            gone = self.root / f".removed-{uuid.uuid4().hex}"
+            os.rename(dataset.path, gone)
+            shutil.rmtree(gone)
+
+    def _folders(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return [path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+    def _room(self) -> int:
+        """Bytes that may still be written."""
+        if self._limit is None:
+            return 2**62
+        return self._limit - sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+
+def may_collect() -> bool:
+    """Whether visitors may store datasets on this server: as its owner set it; if not set, everywhere but on a Space."""
+    chosen = settings().collect
+    return chosen == "on" or (chosen == "auto" and not os.environ.get("SPACE_ID"))
+
+
+def visitor_store(key: str) -> Store:
+    """The datasets of the visitor who holds a key. The disk knows only its hash, so that a listing of it opens nothing.
+
+    Args:
+        key: 32 to 64 letters, digits, ``_`` and ``-``, drawn at random in the visitor's browser or by the server.
+
+    Raises:
+        BadRequestError: not such a key, or the owner does not let visitors store anything.
+    """
+    if not may_collect():
+        raise BadRequestError(
+            "On this server nothing can be stored. Download the mask, run the demo on your own machine, or ask its owner to "
+            "set SEG_DEMO_COLLECT=on."
+        )
+    if not isinstance(key, str) or VISITOR_KEY.fullmatch(key) is None:
+        raise BadRequestError("This browser has not been given a place for datasets yet. Reload the page.")
+    folder = hashlib.sha256(key.encode("ascii")).hexdigest()[:32]
+    return Store(Path(settings().data) / folder, settings().data_bytes)
+
+

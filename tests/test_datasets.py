@@ -1,0 +1,394 @@
+"""Collected datasets on disk: what is saved is what training reads, nothing is lost, visitors stay apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo.datasets import Facts, Store, journal, may_collect, visitor_store
+from seg_demo.datasets.names import is_stem, stem_of
+from seg_demo.errors import BadImageError, BadRequestError, DataError, StorageError
+from seg_demo.settings import settings
+from seg_demo.types import LabelSet
+from tests.small_datasets import picture
+from train import finetune
+from train.data.index import open_dataset
+
+ROOT = Path(__file__).parents[1]
+KEY = "k" * 43
+
+
+def label_map(index: int, height: int, width: int, classes: int) -> np.ndarray:
+    """uint8 (height, width): every class id, and 255 here and there."""
+    rng = np.random.default_rng(index)
+    mask = rng.integers(0, classes, (height, width), dtype=np.uint8)
+    mask[rng.random((height, width)) < 0.05] = 255
+    return mask
+
+
+def objects(index: int, height: int = 24, width: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids and object numbers: two objects of class 1 that touch, one of class 2, with gaps in their numbers."""
+    mask, instances = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16)
+    for number, label, (x0, x1) in ((1, 1, (2, 8)), (3, 1, (8, 14)), (300, 2, (18 + index % 4, 28))):
+        mask[4:16, x0:x1], instances[4:16, x0:x1] = label, number
+    return mask, instances
+
+
+def look(path: Path):
+    return open_dataset(str(path), seed=0, size=None, workers=2, progress=False)
+
+
+def test_semantic_samples_are_read_by_training_as_they_were_saved(tmp_path):
+    dataset = Store(tmp_path).create("Cells & more", ["cell", "border"], "semantic")
+    assert dataset.key == "Cells-more" and dataset.labels.names == ("background", "cell", "border")
+    shapes = [(1, 1), (5, 3), (24, 33), (17, 64)]
+    for index, (height, width) in enumerate(shapes):
+        mask = label_map(index, height, width, 3)
+        dataset.add(picture(index, height, width), mask, Facts(12.5, 7, 0.25, "unet-cells"), name=f"photo {index}.v2")
+    seen = look(dataset.path)
+    assert not seen.faults and not seen.unclear and seen.kind == "semantic"
+    assert seen.labels == dataset.labels, "names, colours and background survive"
+    for item in seen.items:
+        index = int(item.name.split("-")[-1].split(".")[0])
+        sample = seen.read(item)
+        assert np.array_equal(sample.image, picture(index, *shapes[index]))
+        assert np.array_equal(sample.label_map, label_map(index, *shapes[index], 3))
+    again = Store(tmp_path).open("Cells-more")
+    first = again.sample("photo-2.v2")
+    assert (first.width, first.height, first.name, first.facts) == (33, 24, "photo 2.v2", Facts(12.5, 7, 0.25, "unet-cells"))
+    mask = label_map(2, 24, 33, 3)
+    assert first.pixels == {label: int((mask == label).sum()) for label in range(3)}
+    assert max(Image.open(first.thumbnail).size) <= 192
+    image, stored, none = again.read("photo-2.v2")
+    assert np.array_equal(image, picture(2, 24, 33)) and np.array_equal(stored, mask) and none is None
+
+
+def test_objects_are_read_by_training_as_they_were_saved(tmp_path):
+    dataset = Store(tmp_path).create("coins", LabelSet.from_names(("background", "coin", "note"), 0), "instance")
+    for index in range(4):
+        mask, instances = objects(index)
+        saved = dataset.add(picture(index), mask, instances=instances, name=str(index))
+        assert saved.objects == 3
+    empty = np.zeros((24, 32), np.uint8)
+    assert dataset.add(picture(9), empty, instances=empty, name="9").objects == 0
+    seen = look(dataset.path)
+    assert not seen.faults and not seen.unclear and seen.kind == "instance" and seen.labels == dataset.labels
+    for item in seen.items[:4]:
+        mask, instances = objects(int(item.name.split("/")[-1]))
+        sample = seen.read(item)
+        assert np.array_equal(sample.label_map, mask)
+        assert np.array_equal(sample.instance_map, np.searchsorted([0, 1, 3, 300], instances))
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_the_training_command_accepts_what_was_saved(tmp_path, task, capsys):
+    dataset = Store(tmp_path / "data").create("mine", ["coin", "note"], task)
+    for index in range(4):
+        mask, instances = objects(index, 64, 64)
+        dataset.add(picture(index, 64, 64), mask, instances=instances if task == "instance" else None)
+    model = "unet" if task == "semantic" else "maskrcnn"
+    command = ["--data", str(dataset.path), "--model", model, "--output", str(tmp_path / "run"), "--dry-run"]
+    assert finetune.main([*command, "--from-scratch", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["data"]["classes"] == ["background", "coin", "note"]
+    assert facts["data"]["train_images"] + facts["data"]["val_images"] == 4
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_the_training_command_as_it_is_typed(tmp_path, task):
+    dataset = Store(tmp_path / "data").create("mine", ["coin"], task)
+    mask, instances = objects(0, 64, 64)
+    for index in range(4):
+        dataset.add(picture(index, 64, 64), np.minimum(mask, 1), instances=instances if task == "instance" else None)
+    command = [sys.executable, "train/finetune.py", "--data", str(dataset.path), "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "coin" in done.stdout and "Nothing was started" in done.stdout
+
+
+def test_a_zip_is_a_dataset_of_its_own(tmp_path):
+    dataset = Store(tmp_path / "data").create("coins", ["coin", "note"], "instance")
+    for index in range(3):
+        mask, instances = objects(index)
+        dataset.add(picture(index), mask, Facts(60, 3), instances=instances, name="Münze")
+    target = dataset.zip()
+    with zipfile.ZipFile(target) as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path / "out")
+        rows = [json.loads(line) for line in archive.read("metadata.jsonl").decode().splitlines()]
+    target.unlink()
+    assert [row["file_name"] for row in rows] == ["images/Münze.png", "images/Münze-2.png", "images/Münze-3.png"]
+    assert rows[0]["seconds"] == 60 and rows[0]["strokes"] == 3
+    seen, here = look(tmp_path / "out"), look(dataset.path)
+    assert not seen.faults and seen.digest == here.digest
+    assert "3 images with 9 objects" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_datasets_library_reads_the_export(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    dataset = Store(tmp_path / "data").create("coins", ["coin", "note"], "instance")
+    mask, instances = objects(0)
+    dataset.add(picture(0), mask, instances=instances)
+    with zipfile.ZipFile(dataset.zip(tmp_path / "d.zip")) as archive:
+        archive.extractall(tmp_path / "out")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert np.array_equal(np.asarray(loaded[0]["image"]), picture(0)) and np.array_equal(np.asarray(loaded[0]["mask"]), mask)
+    assert np.array_equal(np.asarray(loaded[0]["instances"]), instances)
+
+
+def test_replace_delete_and_new_classes(tmp_path):
+    dataset = Store(tmp_path).create("d", ["cell"], "semantic")
+    for index in range(3):
+        dataset.add(picture(index), label_map(index, 24, 32, 2), name="Same")
+    assert sorted(sample.stem for sample in dataset.samples()) == ["Same", "Same-2", "Same-3"]
+    with pytest.raises(DataError, match="holds 2, but the dataset's classes are numbered from 0 to 1"):
+        dataset.replace("Same", label_map(0, 24, 32, 3), Facts())
+    before = dataset.labels.colors
+    assert dataset.add_classes(["Cell", "  wall ", "wall"]).names == ("background", "cell", "wall")
+    assert np.array_equal(dataset.labels.colors[:2], before)
+    dataset.replace("Same", label_map(7, 24, 32, 3), Facts(1, 1))
+    assert dataset.samples()[0].stem == "Same", "the last changed comes first"
+    dataset.delete("Same-2")
+    assert len(dataset) == 2 and not list(dataset.path.rglob("Same-2*"))
+    fresh = Store(tmp_path).open("d")
+    assert np.array_equal(fresh.read("Same")[1], label_map(7, 24, 32, 3))
+    assert np.array_equal(fresh.read("Same")[0], picture(0))
+    assert len(look(dataset.path)) == 2 and not look(dataset.path).faults
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_a_death_at_any_step_leaves_the_old_state_or_the_new(tmp_path, monkeypatch, step):
+    dataset = Store(tmp_path).create("d", ["coin", "note"], "instance")
+    mask, instances = objects(0)
+    dataset.add(picture(0), mask, instances=instances, name="a")
+    other = np.where(instances == 300, 0, instances), np.where(instances == 300, 0, mask)
+
+    class Death(BaseException):
+        pass
+
+    calls = {"left": step}
+
+    def dies(real):
+        def call(*arguments, **named):
+            calls["left"] -= 1
+            if calls["left"] < 0:
+                raise Death
+            return real(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", dies(os.replace))
+        patched.setattr(os, "fsync", dies(os.fsync))
+        # A killed process tidies nothing up.
+        patched.setattr(journal.shutil, "rmtree", lambda *_, **__: None)
+        try:
+            dataset.replace("a", other[1], Facts(5, 5), instances=other[0])
+            died = False
+        except Death:
+            died = True
+    del dataset
+    fresh = Store(tmp_path).open("d")
+    _, stored, numbers = fresh.read("a")
+    new = fresh.sample("a").facts == Facts(5, 5)
+    assert np.array_equal(stored, other[1] if new else mask) and np.array_equal(numbers, other[0] if new else instances)
+    assert new or died
+    assert {path.name for path in fresh.path.iterdir()} == {
+        "images", "masks", "instances", "facts", "thumbnails", "dataset.json", "labels.json",
+    }  # fmt: skip
+
+
+def test_a_full_disk_changes_nothing_and_says_so(tmp_path, monkeypatch):
+    dataset = Store(tmp_path).create("d", ["cell"], "semantic")
+    dataset.add(picture(0), label_map(0, 24, 32, 2), name="a")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="disk is full, so nothing was saved"):
+            dataset.add(picture(1), label_map(1, 24, 32, 2), name="b")
+    assert [sample.stem for sample in dataset.samples()] == ["a"] and not list(dataset.path.glob(".*"))
+
+
+BAD_NAMES = ["../x", "/etc/passwd", "a/../../b", "..", ".", "", "a\0b", "C:\\x", ".hidden", "con", "\u202ex"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_never_leave_the_folder(tmp_path, name):
+    store = Store(tmp_path / "root")
+    dataset = store.create("d", ["cell"], "semantic")
+    saved = dataset.add(picture(0), label_map(0, 24, 32, 2), name=name)
+    assert is_stem(saved.stem) and saved.image.parent == dataset.path / "images"
+    for ask in (store.open, store.delete, dataset.sample, dataset.delete, dataset.read):
+        with pytest.raises(BadRequestError):
+            ask(name)
+    if name.strip() and name.isprintable():
+        assert store.create(name, ["cell"], "semantic").path.parent == store.root
+    assert {path.name for path in tmp_path.iterdir()} == {"root"}
+
+
+def test_stems_are_stable():
+    for name in ("a" * 300, "字" * 300, "a--b..c", "Ünïcode", "x.tar.gz", "-a-", "nul.txt"):
+        stem = stem_of(name)
+        assert stem_of(stem) == stem and is_stem(stem) and is_stem(f"{stem}-99999") and len(stem.encode()) < 245
+
+
+@pytest.mark.parametrize(
+    ("mask", "instances", "why"),
+    [
+        (np.zeros((24, 31), np.uint8), None, "the size of its image"),
+        (np.zeros((24, 32), np.float32), None, "whole numbers"),
+        (np.full((24, 32), 3, np.uint8), None, "holds 3"),
+        (np.full((24, 32), -1, np.int16), None, "holds -1"),
+        (np.full((24, 32), 256 + 1, np.uint16), None, "holds 257"),
+        (np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint16), "takes a mask alone"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(tmp_path, mask, instances, why):
+    dataset = Store(tmp_path).create("d", ["cell", "wall"], "semantic")
+    with pytest.raises(DataError, match=why):
+        dataset.add(picture(0), mask, instances=instances)
+    with pytest.raises(BadImageError):
+        dataset.add(b"no image", np.zeros((24, 32), np.uint8))
+    assert len(dataset) == 0 and not list((dataset.path / "masks").iterdir())
+
+
+def test_objects_need_one_class_each(tmp_path):
+    dataset = Store(tmp_path).create("d", ["coin", "note"], "instance")
+    mask, instances = objects(0)
+    for change, why in (
+        (lambda m, i: m.__setitem__((5, 3), 2), "more than one class"),
+        (lambda m, i: m.__setitem__(i == 3, 0), "no class of its own"),
+        (lambda m, i: m.__setitem__(i == 3, 255), "no class of its own"),
+    ):
+        spoilt = mask.copy()
+        change(spoilt, instances)
+        with pytest.raises(DataError, match=why):
+            dataset.add(picture(0), spoilt, instances=instances)
+    with pytest.raises(DataError, match="numbered from 1 to 65534"):
+        dataset.add(picture(0), mask, instances=np.where(instances == 300, 65_535, instances))
+    with pytest.raises(DataError, match="instance map beside"):
+        dataset.add(picture(0), mask)
+    with pytest.raises(DataError, match="needs a background class"):
+        Store(tmp_path).create("e", LabelSet.from_names(["coin"]), "instance")
+
+
+def test_stores_and_class_lists(tmp_path):
+    store = Store(tmp_path)
+    assert store.list() == []
+    first, second = store.create("Same", ["a"], "semantic"), store.create("same", ["a"], "semantic")
+    assert (first.key, second.key) == ("Same", "same-2")
+    first.add(picture(0), label_map(0, 24, 32, 2))
+    assert [dataset.key for dataset in store.list()] == ["Same", "same-2"]
+    store.delete("Same")
+    assert [dataset.key for dataset in store.list()] == ["same-2"] and not list(tmp_path.glob(".*"))
+    coco = store.create("coco", LabelSet.from_names(("__background__", "cat", "N/A", "N/A"), 0), "semantic")
+    assert coco.labels.names == ("__background__", "cat", "N/A", "N/A 2")
+    many = [str(number) for number in range(255)]
+    for names, why in ((["a" * 81], "no class name"), ([" "], "no class name"), ([], "at least one"), (many, "at most 255")):
+        with pytest.raises(DataError, match=why):
+            store.create("x", names, "semantic")
+    with pytest.raises(DataError, match="these would be 257"):
+        store.open("same-2").add_classes(many)
+    for name, task in (("  ", "semantic"), ("x", "region")):
+        with pytest.raises(BadRequestError):
+            store.create(name, ["a"], task)
+
+
+def test_threads_that_save_at_once_lose_nothing(tmp_path):
+    store = Store(tmp_path)
+    store.create("d", ["cell"], "semantic")
+
+    def work(number: int) -> None:
+        store.open("d").add(picture(number), label_map(number, 24, 32, 2), name="same")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(look(store.open("d").path)) == 8
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """The folder of visitors' datasets of this test; settings are read again before and after."""
+    monkeypatch.setenv("SEG_DEMO_DATA", str(tmp_path / "data"))
+    settings.cache_clear()
+    yield tmp_path / "data"
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_visitors_have_folders_of_their_own_that_do_not_tell_their_keys(data_folder):
+    visitor_store(KEY).create("mine", ["cell"], "semantic")
+    assert [dataset.key for dataset in visitor_store(KEY).list()] == ["mine"]
+    assert visitor_store(KEY[:-1] + "x").list() == []
+    assert KEY not in "".join(str(path) for path in data_folder.rglob("*"))
+    for key in ("", "short", "../" + KEY, KEY + "/", None, KEY + "\n", ["x"]):
+        with pytest.raises(BadRequestError):
+            visitor_store(key)
+
+
+def test_a_visitors_share_of_the_disk_ends(data_folder, monkeypatch):
+    monkeypatch.setenv("SEG_DEMO_DATA_BYTES", "9000")
+    settings.cache_clear()
+    dataset = visitor_store(KEY).create("mine", ["cell"], "semantic")
+    dataset.add(picture(0), label_map(0, 24, 32, 2))
+    with pytest.raises(StorageError, match="left of a visitor's share"):
+        for index in range(5):
+            dataset.add(picture(index), label_map(index, 24, 32, 2))
+    count = len(dataset)
+    assert 1 <= count < 5 and sum(path.stat().st_size for path in data_folder.rglob("*") if path.is_file()) <= 9000
+    dataset.delete(dataset.samples()[0].stem)
+    assert len(dataset) == count - 1
+
+
+def test_a_public_space_stores_nothing_unless_its_owner_says_so(data_folder, monkeypatch):
+    assert may_collect()
+    monkeypatch.setenv("SPACE_ID", "ann/demo")
+    assert not may_collect()
+    with pytest.raises(BadRequestError, match="SEG_DEMO_COLLECT=on"):
+        visitor_store(KEY)
+    monkeypatch.setenv("SEG_DEMO_COLLECT", "on")
+    settings.cache_clear()
+    assert may_collect() and visitor_store(KEY).list() == []
+
+
+def test_a_push_brings_the_dataset_and_takes_away_what_is_gone(hub, tmp_path, caplog):
+    hub.add_user("ann", "hf_ann")
+    dataset = Store(tmp_path).create("Coins", ["coin", "note"], "instance")
+    with pytest.raises(BadRequestError, match="no samples yet"):
+        dataset.push("ann/coins", "hf_ann")
+    for index in range(3):
+        mask, instances = objects(index)
+        dataset.add(picture(index), mask, instances=instances, name=str(index))
+    with pytest.raises(BadRequestError, match="does not accept the login token"):
+        dataset.push("ann/coins", "hf_wrong")
+    with pytest.raises(BadRequestError, match="names no repository"):
+        dataset.push("../coins", "hf_ann")
+    sha = dataset.push("ann/coins", "hf_ann")
+    repo = hub.repos["dataset", "ann/coins"]
+    assert repo.private
+    there = {name: data for name, data in repo.commits[sha].items() if name != ".gitattributes"}
+    assert set(there) == {"README.md", "labels.json", "metadata.jsonl"} | {
+        f"{folder}/{index}.png" for folder in ("images", "masks", "instances") for index in range(3)
+    }
+    assert there["masks/1.png"] == dataset.sample("1").mask.read_bytes()
+    dataset.delete("1")
+    later = repo.commits[dataset.push("ann/coins", "hf_ann")]
+    assert "images/1.png" not in later and "masks/1.png" not in later and "images/2.png" in later
+    assert "hf_ann" not in caplog.text and "hf_wrong" not in caplog.text
