@@ -12,11 +12,16 @@ from functools import cached_property
 
 import numpy as np
 
+from seg_demo.painting import MAX_IDS, count_ids, paint, paint_confidence, sum_by_id, tight_box
 from seg_demo.rle import Box, encode_crop
+
+__all__ = [
+    "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
+    "semantic_segmentation", "tight_box",
+]  # fmt: skip
 
 TASKS = ("semantic", "instance", "region")
 SOURCES = ("bundled", "hub", "torchvision", "folder", "builtin")
-MAX_IDS = 65_535
 
 
 def distinct_colors(count: int, background: int | None = None) -> np.ndarray:
@@ -84,6 +89,27 @@ class LabelSet:
 
 
 @dataclass(frozen=True, eq=False)
+class SoftMask:
+    """How likely the pixels around an object belong to it.
+
+    Attributes:
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image; outside, the probability is 0.
+        values: uint8 (y1 - y0, x1 - x0), 255 times the probability.
+    """
+
+    box: Box
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.values.dtype != np.uint8 or self.values.shape != (y1 - y0, x1 - x0):
+            wanted = f"uint8 of shape {(y1 - y0, x1 - x0)}"
+            raise ValueError(f"values must be {wanted}, but got {self.values.dtype} {self.values.shape}.")
+
+
+@dataclass(frozen=True, eq=False)
 class Segment:
     """One class (semantic), object (instance) or region of an image.
 
@@ -92,12 +118,14 @@ class Segment:
         score: confidence in [0, 1], or None where the method gives none.
         box: (x0, y0, x1, y1), half-open integer pixels of the upright original image.
         mask: bool (y1 - y0, x1 - x0), or None for semantic results, whose mask is cut from the id map.
+        soft: probabilities instead of the mask's yes and no, for objects whose confidence was asked for; else None.
     """
 
     label_id: int
     score: float | None
     box: Box
     mask: np.ndarray | None
+    soft: SoftMask | None = None
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
@@ -158,6 +186,9 @@ class Segmentation:
         model: what made it, or None.
         device: where it was computed, such as ``cpu`` or ``cuda:0``, or None.
         seconds: duration of the stages, ``total`` among them.
+        confidence: uint8 (height, width), 255 times the probability that the id map is right at a pixel: semantic, the softmax of
+            the class; instance, see :func:`seg_demo.painting.paint_confidence`. None unless it was asked for, and for
+            regions, which have none.
     """
 
     task: str
@@ -169,6 +200,7 @@ class Segmentation:
     model: ModelSpec | None = None
     device: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -177,6 +209,10 @@ class Segmentation:
         if self.id_map.dtype not in (np.uint8, np.uint16) or self.id_map.shape != (self.height, self.width):
             wanted = f"uint8 or uint16 of shape ({self.height}, {self.width})"
             raise ValueError(f"id_map must be {wanted}, but got {self.id_map.dtype} {self.id_map.shape}.")
+        sure = self.confidence
+        if sure is not None and (sure.dtype != np.uint8 or sure.shape != (self.height, self.width)):
+            wanted = f"uint8 of shape ({self.height}, {self.width})"
+            raise ValueError(f"confidence must be {wanted}, but got {sure.dtype} {sure.shape}.")
         for segment in self.segments:
             if not 0 <= segment.label_id < len(self.labels):
                 raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
@@ -196,9 +232,14 @@ class Segmentation:
     def areas(self) -> tuple[int, ...]:
         """Pixels of each segment's own mask (overlapping objects count fully), in the order of ``segments``."""
         if self.task == "semantic":
-            counts = np.bincount(self.id_map.ravel(), minlength=len(self.labels))
+            counts = count_ids(self.id_map, len(self.labels))
             return tuple(int(counts[segment.label_id]) for segment in self.segments)
         return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+
+    @cached_property
+    def confidence_sums(self) -> np.ndarray | None:
+        """Sum of the confidence over the pixels of every id of the id map, float64 (N,) in steps of 1/255; None without one."""
+        return None if self.confidence is None else sum_by_id(self.id_map, self.confidence) / 255
 
     def mask_of(self, index: int) -> np.ndarray:
         """The mask of one segment within its box.
@@ -220,11 +261,18 @@ class Segmentation:
 
         Args:
             threshold: score in [0, 1]. Semantic results, and segments without a score, are kept as they are.
+
+        Returns:
+            A result whose confidence, if there is one, counts the objects left out as doubt about the pixels below them.
         """
         if self.task == "semantic":
             return self
         kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
-        return replace(self, segments=kept, id_map=paint(kept, self.height, self.width))
+        id_map = paint(kept, self.height, self.width)
+        confidence = self.confidence
+        if confidence is not None:
+            confidence = paint_confidence(id_map, kept, self.segments)
+        return replace(self, segments=kept, id_map=id_map, confidence=confidence)
 
     def to_dict(self) -> dict[str, object]:
         """The result as JSON-able data, with one COCO compressed RLE per segment.
@@ -262,57 +310,24 @@ class Segmentation:
         }
 
 
-def paint(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:
-    """The id map of objects: 1 + index of the topmost, 0 none. Earlier segments lie on top, so the best score wins.
-
-    Args:
-        segments: objects with masks, best first.
-        height: pixels.
-        width: pixels.
-
-    Returns:
-        (height, width), uint8 for up to 255 objects, else uint16.
-
-    Raises:
-        ValueError: more objects than a 16-bit map can name.
-    """
-    if len(segments) > MAX_IDS:
-        raise ValueError(f"An id map names at most {MAX_IDS} objects, but got {len(segments)}.")
-    id_map = np.zeros((height, width), dtype=np.uint8 if len(segments) <= 255 else np.uint16)
-    for index in range(len(segments) - 1, -1, -1):
-        x0, y0, x1, y1 = segments[index].box
-        id_map[y0:y1, x0:x1][segments[index].mask] = index + 1
-    return id_map
-
-
-def tight_box(mask: np.ndarray) -> Box | None:
-    """The smallest half-open box (x0, y0, x1, y1) around the true pixels of a mask, or None if there are none.
-
-    Args:
-        mask: bool (H, W).
-    """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def semantic_segmentation(id_map: np.ndarray, labels: LabelSet, scores: dict[int, float] | None = None) -> Segmentation:
+def semantic_segmentation(
+    id_map: np.ndarray, labels: LabelSet, scores: dict[int, float] | None = None, confidence: np.ndarray | None = None
+) -> Segmentation:
     """A semantic result from its label map: one segment per class present, background included.
 
     Args:
         id_map: uint8 or uint16 (H, W), label ids.
         labels: the classes.
         scores: mean confidence per label id in [0, 1], where known.
+        confidence: uint8 (H, W), 255 times the probability of each pixel's class, or None.
 
     Raises:
         ValueError: a label id outside the classes.
     """
     height, width = id_map.shape
-    present = np.flatnonzero(np.bincount(id_map.ravel(), minlength=len(labels)))
+    present = np.flatnonzero(count_ids(id_map, len(labels)))
     segments = []
     for label_id in present.tolist():
         score = None if scores is None else scores.get(label_id)
         segments.append(Segment(label_id, score, tight_box(id_map == label_id), None))
-    return Segmentation("semantic", height, width, labels, id_map, tuple(segments))
+    return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence)

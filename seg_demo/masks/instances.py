@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
-from seg_demo.types import Segment, tight_box
+from seg_demo.types import Segment, SoftMask, tight_box
 
 THRESHOLD = 0.5
 
 
 def from_boxes(
-    boxes: Tensor, masks: Tensor, scores: Tensor, label_ids: Tensor, height: int, width: int
+    boxes: Tensor, masks: Tensor, scores: Tensor, label_ids: Tensor, height: int, width: int, confidence: bool = False
 ) -> tuple[Segment, ...]:
     """Segments of detections, in their order; detections without a single pixel are left out.
 
@@ -28,6 +28,7 @@ def from_boxes(
         label_ids: int (N,).
         height: of the upload, in pixels.
         width: of the upload, in pixels.
+        confidence: also keep the masks' probabilities, as ``Segment.soft``.
 
     Returns:
         One segment per object, its box tight around its mask.
@@ -41,18 +42,20 @@ def from_boxes(
         placed = _paste(mask, box, height, width)
         if placed is None:
             continue
-        pixels, left, top = placed
+        likely, left, top = placed
+        pixels = likely > THRESHOLD
         tight = tight_box(pixels)
         if tight is None:
             continue
         x0, y0, x1, y1 = tight
         crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
-        segments.append(Segment(label_id, min(1.0, score), (left + x0, top + y0, left + x1, top + y1), crop))
+        soft = _soft(likely, left, top) if confidence else None
+        segments.append(Segment(label_id, min(1.0, score), (left + x0, top + y0, left + x1, top + y1), crop, soft))
     return tuple(segments)
 
 
 def _paste(mask: Tensor, box: list[int], height: int, width: int) -> tuple[np.ndarray, int, int] | None:
-    """Pixels of one mask inside the image: bool (h, w) and its left and top, or None if it lies outside.
+    """Probabilities of one mask inside the image: float32 (h, w), its left and top, or None if it lies outside.
 
     Args:
         mask: float (1, M + 2, M + 2).
@@ -64,5 +67,11 @@ def _paste(mask: Tensor, box: list[int], height: int, width: int) -> tuple[np.nd
     if left >= right or top >= bottom:
         return None
     resized = F.interpolate(mask[None], size, mode="bilinear", align_corners=False)[0, 0]
-    pixels = resized[top - y0 : bottom - y0, left - x0 : right - x0] > THRESHOLD
-    return pixels.numpy(), left, top
+    return resized[top - y0 : bottom - y0, left - x0 : right - x0].numpy(), left, top
+
+
+def _soft(likely: np.ndarray, left: int, top: int) -> SoftMask:
+    """Probabilities in [0, 1] as 8 bits."""
+    height, width = likely.shape
+    values = np.rint(likely.clip(0, 1) * 255).astype(np.uint8)
+    return SoftMask((left, top, left + width, top + height), values)

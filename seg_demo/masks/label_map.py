@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.errors import BadCheckpointError
+from seg_demo.masks.confidence import winner_probability
 from seg_demo.masks.corners import labels_by_corners
 from seg_demo.masks.interpolation import SMALL_OUTPUT, find_rule, is_channels_last
+from seg_demo.painting import count_ids
 from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
 
 # Up to this many floats (32 MiB) the dense way is the fastest.
@@ -83,6 +86,38 @@ def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
     return label
 
 
+class MeanScores:
+    """Mean confidence of each class, measured on the grid of the logits, from one or more pieces of it."""
+
+    def __init__(self) -> None:
+        self._count = self._total = self._largest = torch.zeros(0, dtype=torch.float64)
+
+    def add(self, logits: Tensor) -> None:
+        """Count some grid points.
+
+        Args:
+            logits: floating (C, h, w), the same C each time; C of 1 is the logit of label 1.
+        """
+        logits = logits.detach().float()
+        if logits.shape[0] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits])
+        if not len(self._count):
+            self._count = self._total = self._largest = torch.zeros(len(logits), dtype=torch.float64)
+        if not logits.numel():
+            return
+        probabilities = logits.softmax(0).flatten(1)
+        best, label = (each.cpu() for each in probabilities.max(0))
+        self._count = self._count + torch.bincount(label, minlength=len(probabilities))
+        self._total = self._total + torch.bincount(label, best.double(), minlength=len(probabilities))
+        self._largest = torch.maximum(self._largest, probabilities.max(1).values.double().cpu())
+
+    def of(self, labels: Iterable[int]) -> dict[int, float]:
+        """Softmax probability in [0, 1] per label id: the mean over the grid points where the class is the largest, or,
+        where it is so only between grid points, its largest value."""
+        means = torch.where(self._count > 0, self._total / self._count.clamp(min=1), self._largest).clamp(0, 1).tolist()
+        return {int(label): means[label] for label in labels}
+
+
 def mean_scores(logits: Tensor, label_map: np.ndarray) -> dict[int, float]:
     """Mean confidence of each class in a label map, measured on the grid of the logits.
 
@@ -91,22 +126,20 @@ def mean_scores(logits: Tensor, label_map: np.ndarray) -> dict[int, float]:
         label_map: uint8 or uint16 (H, W).
 
     Returns:
-        Softmax probability in [0, 1] per label id present: the mean over the grid points where the class is the largest, or,
-        where it is so only between grid points, its largest value.
+        As :meth:`MeanScores.of`, per label id present.
     """
-    logits = logits.detach().float()
-    if logits.shape[0] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits])
-    probabilities = logits.softmax(0).flatten(1)
-    best, label = probabilities.max(0)
-    count = torch.bincount(label, minlength=len(probabilities))
-    total = torch.bincount(label, best.double(), minlength=len(probabilities))
-    means = torch.where(count > 0, total / count.clamp(min=1), probabilities.max(1).values.double()).clamp(0, 1).tolist()
-    return {int(present): means[present] for present in np.unique(label_map)}
+    scores = MeanScores()
+    scores.add(logits)
+    return scores.of(np.flatnonzero(count_ids(label_map)).tolist())
 
 
 def semantic_from_logits(
-    logits: Tensor, labels: LabelSet, height: int, width: int, padded: tuple[int, int] | None = None
+    logits: Tensor,
+    labels: LabelSet,
+    height: int,
+    width: int,
+    padded: tuple[int, int] | None = None,
+    confidence: bool = False,
 ) -> Segmentation:
     """The semantic result of one image.
 
@@ -116,6 +149,7 @@ def semantic_from_logits(
         height: of the upload, in pixels.
         width: of the upload, in pixels.
         padded: (height, width) of what the logits show, if that is the upload and padding at its bottom and right.
+        confidence: also the probability of every pixel's class.
 
     Raises:
         BadCheckpointError: NaN or infinite logits.
@@ -125,4 +159,5 @@ def semantic_from_logits(
     padded = padded or (height, width)
     label_map = np.ascontiguousarray(argmax_resized(logits, *padded)[:height, :width])
     shown = logits[:, : ceil(logits.shape[1] * height / padded[0]), : ceil(logits.shape[2] * width / padded[1])]
-    return semantic_segmentation(label_map, labels, mean_scores(shown, label_map))
+    sure = np.ascontiguousarray(winner_probability(logits, *padded)[:height, :width]) if confidence else None
+    return semantic_segmentation(label_map, labels, mean_scores(shown, label_map), sure)

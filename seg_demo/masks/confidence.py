@@ -1,0 +1,112 @@
+"""How sure a network is of every pixel: the softmax probability of the class that wins, without its C x H x W floats.
+
+It is computed in blocks of output pixels. Three properties of bilinear interpolation keep it cheap (logits are linear
+within a cell of the logit grid, so differences between classes are too):
+
+- where the same class has a probability of 1 (rounded to 8 bits) at all four corners of a cell, it has that within: the sum of
+  exp(-difference) is convex. Those cells, most of a trained network's, are filled.
+- elsewhere only the classes are evaluated that can change the eighth bit anywhere in the block.
+- subtracting the best logit at every grid point changes no probability, and keeps float32 accurate for large logits.
+
+For two classes the margin to the runner-up is 2 p - 1, so one map serves both as confidence and, inverted, as doubt.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seg_demo.masks.interpolation import Axis, axis
+
+# Output pixels along each side of a block: a few classes of it fit into a processor's cache.
+BLOCK = 192
+# Floats of the largest intermediate tensor (8 MiB), whatever the number of classes.
+BUDGET = 2_000_000
+# A probability that rounds to 255 of 255.
+CERTAIN = 254.5 / 255
+# Share of the sum of exponentials that all classes left out may have together: a quarter of a step of 8 bits.
+NEGLIGIBLE = 0.25 / 255
+# With fewer classes than this, finding those that matter costs more than it saves.
+FEW = 6
+
+
+def winner_probability(logits: Tensor, height: int, width: int) -> np.ndarray:
+    """Probability of the winning class at every pixel: ``F.interpolate(logits).softmax(0).amax(0)``, within 1 of 255.
+
+    Args:
+        logits: floating (C, h, w), finite, any device; one channel is the logit of the second of two classes.
+        height: of the map, in pixels.
+        width: of the map, in pixels.
+
+    Returns:
+        uint8 (height, width): 255 times the probability, rounded. At least 255 / C, or 128 for one channel.
+    """
+    logits = logits.detach().float().cpu()
+    if logits.shape[0] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits])
+    _, tall, wide = logits.shape
+    rows, columns = axis(tall, height, fused=False), axis(wide, width, fused=False)
+    side = min(BLOCK, max(8, math.isqrt(BUDGET // logits.shape[0])))
+    across = [(left, *_weights(columns, left, min(left + side, width))) for left in range(0, width, side)]
+    result = np.full((height, width), 255, dtype=np.uint8)
+    for top in range(0, height, side):
+        above, below, vertical = _weights(rows, top, min(top + side, height))
+        for left, before, after, horizontal in across:
+            grid = _shifted(logits[:, above:below, before:after])
+            if _is_certain(grid):
+                continue
+            values = torch.matmul(torch.matmul(vertical, _mattering(grid)), horizontal.T)
+            best = values.amax(0)
+            share = values.sub_(best).exp_().sum(0).reciprocal_().mul_(255).round_()
+            result[top : top + len(vertical), left : left + len(horizontal)] = share.to(torch.uint8).numpy()
+    return result
+
+
+def _weights(along: Axis, begin: int, end: int) -> tuple[int, int, Tensor]:
+    """The grid points that some output pixels depend on, first and past the last, and the weights: float32 (pixels, points)."""
+    first, second = along.first[begin:end], along.second[begin:end]
+    low, high = int(first[0]), int(second[-1]) + 1
+    weights = torch.zeros((end - begin, high - low))
+    pixel = torch.arange(end - begin)
+    # Added, because at the end of the axis both points are the same.
+    weights[pixel, first - low] += along.near[begin:end]
+    weights[pixel, second - low] += along.far[begin:end]
+    return low, high, weights
+
+
+def _shifted(grid: Tensor) -> Tensor:
+    """Logits (C, h, w) minus the best at every point: probabilities stay, and no rounding grows with the logits' size."""
+    return grid - grid.amax(0)
+
+
+def _is_certain(grid: Tensor) -> bool:
+    """Whether one class has a probability of 1, to 8 bits, at every point of shifted logits (C, h, w)."""
+    winner = int(grid[:, 0, 0].argmax())
+    # The winner is 0 after the shift: its probability is 1 over the sum.
+    return bool((grid[winner] == 0).all()) and float(grid.exp().sum(0).max()) <= 1 / CERTAIN
+
+
+def _mattering(grid: Tensor) -> Tensor:
+    """Those classes of shifted logits (C, h, w) that are more than negligible somewhere in the block.
+
+    In a cell the best logit is never below the largest of all classes' smallest corners. A class whose largest corner lies
+    so far below that the sum of all such stays negligible can be left out there.
+    """
+    classes = grid.shape[0]
+    if classes <= FEW:
+        return grid
+    highest, lowest = _of_cells(grid, torch.maximum), _of_cells(grid, torch.minimum)
+    floor = lowest.amax(0) + math.log(NEGLIGIBLE / classes)
+    return grid[(highest >= floor).flatten(1).any(1)]
+
+
+def _of_cells(grid: Tensor, choose: torch._C._VariableFunctionsClass) -> Tensor:
+    """The larger or smaller of the four corners of every cell: (C, h, w) to (C, h - 1, w - 1), sides of 1 staying 1."""
+    for dimension in (1, 2):
+        if grid.shape[dimension] > 1:
+            count = grid.shape[dimension] - 1
+            grid = choose(grid.narrow(dimension, 0, count), grid.narrow(dimension, 1, count))
+    return grid
