@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,16 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
+from seg_demo import load_model
 from seg_demo.__main__ import main
-from seg_demo.errors import BadRequestError
+from seg_demo.errors import BadImageError, BadRequestError
 from seg_demo.inputs.files import apart
 from seg_demo.outputs import batch
 from seg_demo.outputs.counting import PixelSize, count
+from seg_demo.settings import Settings
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.ui import batch_work
+from seg_demo.ui.batch_work import Picked, gather, pack, segment_all
 
 LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
 
@@ -148,6 +154,67 @@ def test_names_are_told_apart():
     names = ["a.png", "A.jpg", "b/a.png", "a_png.tif", "c.png"]
     given = [path.as_posix() for path in apart([Path(name) for name in names])]
     assert given == ["a_png", "A_jpg", "b/a", "a_png-2", "c"]
+
+
+def test_a_batch_of_uploads_goes_on_past_bad_files_and_ends_in_one_zip(tmp_path):
+    picture = np.full((30, 40, 3), 20, np.uint8)
+    picture[4:14, 4:20] = 230
+    for name in ("a.png", "in/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
+        archive.write(tmp_path / "in/a.png", "deep/a.png")
+        archive.write(tmp_path / "in/a.png", "deep/b.png")
+        archive.writestr("../up.png", b"x")
+        archive.writestr("bad.png", b"hello")
+    picked, refused = gather([tmp_path / "a.png", tmp_path / "pics.zip"], tmp_path / "unpacked")
+    assert [each.name for each in picked] == ["a.png", "deep/a.png", "deep/b.png", "bad.png"] and len(refused) == 1
+    model, stopped = load_model("otsu"), threading.Event()
+    (tmp_path / "out").mkdir()
+    reports = [
+        (report.done, report.name, report.finished)
+        for report in segment_all(picked, refused, model.predict, tmp_path / "out", None, stopped)
+    ]
+    assert [each[0] for each in reports] == [0, 1, 2, 3, 3] and reports[-1][2]
+    with zipfile.ZipFile(pack(tmp_path / "out", tmp_path / "out.zip")) as archive:
+        names = set(archive.namelist())
+        stems = ("a", "deep/a", "deep/b")
+        assert {f"masks/{stem}.png" for stem in stems} | {f"geojson/{stem}.geojson" for stem in stems} <= names
+        assert names - {name for name in names if "/" in name} == {
+            batch.COCO, batch.COUNTS, batch.OBJECTS, batch.FAILED, batch.SHEET,
+        }  # fmt: skip
+        failed = archive.read(batch.FAILED).decode()
+        assert "up.png" in failed and "bad.png" in failed
+        mask = np.asarray(Image.open(archive.open("masks/deep/b.png")))
+    assert np.array_equal(mask, model.predict(picture).id_map) and mask[4:14, 4:20].all()
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_stopped_batch_keeps_what_was_done_and_one_that_cannot_begin_says_why(tmp_path):
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "a.png")
+    picked = [Picked(tmp_path / "a.png", f"{index}.png") for index in range(4)]
+    stopped, model = threading.Event(), load_model("otsu")
+    out = tmp_path / "out"
+    out.mkdir()
+    for report in segment_all(picked, [], model.predict, out, None, stopped):
+        if report.done == 2:
+            stopped.set()
+    assert report.finished and report.done == 3 and len(report.rows) == 3
+    bad = [Picked(tmp_path / "missing.png", "missing.png")]
+    with pytest.raises(BadImageError, match="missing.png"):
+        list(segment_all(bad, [], model.predict, tmp_path, None, threading.Event()))
+
+
+def test_a_batch_is_bounded(tmp_path, monkeypatch):
+    for index in range(3):
+        (tmp_path / f"{index}.png").write_bytes(bytes(100))
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    monkeypatch.setattr(batch_work, "settings", lambda: Settings(max_batch_files=2))
+    with pytest.raises(BadRequestError, match="More than 2 images"):
+        gather(files, tmp_path / "in")
+    monkeypatch.setattr(batch_work, "settings", lambda: Settings(max_batch_bytes=250))
+    with pytest.raises(BadRequestError, match="MB that are accepted"):
+        gather(files, tmp_path / "in")
 
 
 def test_the_command_writes_the_files_about_all_images(tmp_path, capsys):

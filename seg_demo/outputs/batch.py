@@ -86,7 +86,7 @@ class Summary:
         seen = sorted({label for rows in self._rows for label in rows})
         if all(map(self._is_background, seen)):
             # Nothing was found anywhere: that, too, is a count of every class that was looked for.
-            seen = sorted({*self._names, *seen})
+            seen = sorted({*seen, *(label for label in self._names if not self._is_background(label))})
         table = []
         for image, rows in zip(self._images, self._rows, strict=True):
             for label in seen:

@@ -13,6 +13,7 @@ from seg_demo.models import zerogpu
 from seg_demo.settings import settings
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
+from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.bench import EXAMPLES
 from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
@@ -45,6 +46,8 @@ def build_demo() -> gr.Blocks:
                 instance = network_tab("instance")
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
+            with gr.Tab(t("batch"), id="batch"):
+                batch_tab()
             with gr.Tab(t("models"), id="models"):
                 overview = models_tab()
         gr.Markdown(t("credits"), elem_classes="credits")
@@ -89,7 +92,8 @@ def launch_arguments() -> dict[str, Any]:
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
         "show_error": False,
-        "max_file_size": settings().max_bytes,
+        # An archive may be larger than an image; each box checks what it takes.
+        "max_file_size": max(settings().max_bytes, settings().max_batch_bytes),
         "state_session_capacity": SESSIONS,
         "run_history": False,
         "mcp_server": settings().mcp,

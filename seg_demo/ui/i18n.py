@@ -9,6 +9,8 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
+from seg_demo.ui import i18n_loop
+
 # key: (English, Chinese)
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("# Image segmentation", "# 图像分割"),
@@ -109,6 +111,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "猫，Stéfan van der Walt（CC0）；宇航员与星系，NASA，火箭，SpaceX（公有领域）；"
         "细胞核与组织，本项目生成（Apache-2.0）。",
     ),
+    **i18n_loop.WORDS,
 }
 
 # What the menu's models are good at, in Chinese; in English it is ModelSpec.about.

@@ -68,6 +68,25 @@ class Photo(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
 
+class Files(gr.File):
+    """gradio's file box whose files reach handlers as paths; addresses are not fetched, since nothing would bound them."""
+
+    is_template = True
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
+        """As gradio's, for files only.
+
+        Raises:
+            gr.Error: an address was sent.
+        """
+        if isinstance(url_or_file_path, str) and re.match(r"https?://", url_or_file_path):
+            raise refused("Here files are needed, but an address was sent. Download it and upload the file.")
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+    def _download_files(self, value: str | list[str]) -> str | list[str]:
+        return value
+
+
 def stem_of(name: str) -> str:
     """A file name without its suffix that is safe in any file system; ``image`` if nothing is left.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,25 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
             ) from None
 
     return answer
+
+
+def stream_in_words(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """As :func:`in_words`, for handlers that yield."""
+
+    @wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> Iterator[Any]:
+        running = in_words(handler)(*arguments, **named)
+        step = in_words(lambda: next(running, _END))
+        try:
+            while (value := step()) is not _END:
+                yield value
+        finally:
+            running.close()
+
+    return answer
+
+
+_END = object()
 
 
 def score_threshold(value: object) -> float:

@@ -1,0 +1,180 @@
+"""The tab for many images: files or a zip in, one zip out."""
+
+from __future__ import annotations
+
+import html
+import math
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import processing_utils, utils
+
+from seg_demo.errors import BadRequestError
+from seg_demo.outputs.batch import SHEET
+from seg_demo.outputs.counting import PixelSize
+from seg_demo.ui import menu
+from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
+from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.uploads import Files
+from seg_demo.ui.work import predictor, score_threshold, stream_in_words
+
+TASKS = ("semantic", "instance", "region")
+SHOWN_ROWS = 60
+ZIP = "segmentation.zip"
+
+_stops: dict[str, threading.Event] = {}
+
+
+def batch_tab() -> None:
+    """Build the tab in the current Blocks."""
+    gr.Markdown(t("batch_lead"), elem_classes="lead")
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            files = Files(
+                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip"], height=180, elem_id="batch-files"
+            )
+            choices = [choice for task in TASKS for choice in menu.choices(task)]
+            model = gr.Dropdown(
+                choices=choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
+                filterable=True, label=t("model"), info=t("batch_model_info"), elem_id="batch-model",
+            )  # fmt: skip
+            threshold = gr.Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="batch-threshold")
+            with gr.Row():
+                pixel = gr.Number(
+                    None, label=t("batch_pixel"), info=t("batch_pixel_info"), minimum=0, scale=2, min_width=140,
+                    elem_id="batch-pixel",
+                )  # fmt: skip
+                unit = gr.Radio(
+                    [(t("unit_um"), "um"), (t("unit_m"), "m")], value="um", label=t("batch_unit"), scale=1, min_width=120,
+                    elem_id="batch-unit",
+                )  # fmt: skip
+            with gr.Row():
+                run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
+                stop = gr.Button(t("batch_stop"), elem_id="batch-stop")
+        with gr.Column(scale=9, min_width=300):
+            status = gr.HTML(_status("batch_idle", "en"), elem_id="batch-status")
+            download = gr.DownloadButton(t("batch_download"), visible=False, variant="primary", elem_id="batch-download")
+            sheet = gr.Image(
+                label=t("batch_sheet"), show_label=False, visible=False, format="png", buttons=["fullscreen"], interactive=False,
+                elem_id="batch-sheet",
+            )  # fmt: skip
+            table = gr.HTML("", elem_id="batch-table")
+    run.click(
+        run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
+        api_visibility="undocumented", concurrency_limit=2, concurrency_id="batch", show_progress="hidden",
+    )  # fmt: skip
+    stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
+
+
+def stop_batch(request: gr.Request) -> None:
+    """Ask this page's running batch to end after the present image; what was done is packed."""
+    if event := _stops.get(str(request.session_hash)):
+        event.set()
+
+
+@stream_in_words
+def run_batch(
+    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, request: gr.Request
+) -> Iterator[tuple[Any, ...]]:
+    """
+    Segment many images.
+
+    Args:
+        files: image files and zip archives.
+        model: id of the model.
+        threshold: objects that score lower are left out; from 0 to 1.
+        pixel: length of a pixel's side; None or 0 for none.
+        unit: of that length, um or m.
+
+    Returns:
+        Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
+    """
+    wanted = score_threshold(threshold)
+    size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
+    language, session = language_of(request), str(request.session_hash)
+    if not files:
+        raise BadRequestError("No file was sent. Choose images, or a zip archive of them.")
+    hidden = (gr.DownloadButton(visible=False), gr.Image(visible=False), "")
+    yield (_status("batch_reading", language), *hidden)
+    stopped = _stops[session] = threading.Event()
+    try:
+        with tempfile.TemporaryDirectory(prefix="seg-demo-batch-") as folder:
+            work = Path(folder)
+            picked, refused = gather([Path(each) for each in files], work / "in")
+            (work / "out").mkdir()
+
+            report = Report(0)
+            work_on = segment_all(
+                picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, wanted), stopped),
+                work / "out", size, stopped,
+            )  # fmt: skip
+            for report in work_on:
+                if not report.finished:
+                    yield (_progress(report, language), *hidden)
+            place = utils.get_upload_folder()
+            shown = processing_utils.save_file_to_cache(work / "out" / SHEET, place)
+            packed = processing_utils.save_file_to_cache(pack(work / "out", work / ZIP), place)
+            yield (
+                _final(report, stopped.is_set(), language),
+                gr.DownloadButton(value=packed, visible=True),
+                gr.Image(value=shown, visible=True),
+                _table(report, size, language),
+            )
+    finally:
+        _stops.pop(session, None)
+
+
+def _status(key: str, language: str, **values: object) -> str:
+    """A line about the batch, read aloud by screen readers when it changes."""
+    return f'<p class="note" role="status">{html.escape(words(key, language).format(**values))}</p>'
+
+
+def _progress(report: Report, language: str) -> str:
+    done = report.done + len(report.failed)
+    line = _status(
+        "batch_progress", language, done=done + 1, total=report.total, failed=len(report.failed), name=report.name[-60:]
+    )
+    return f'{line}<progress class="bar" max="{report.total}" value="{done}"></progress>'
+
+
+def _final(report: Report, stopped: bool, language: str) -> str:
+    line = _status("batch_stopped" if stopped else "batch_done", language, done=report.done, total=report.total)
+    if not report.failed:
+        return line
+    faults = "".join(
+        f"<li><b>{html.escape(each.name)}</b> {html.escape(each.why)}</li>" for each in report.failed[:SHOWN_ROWS]
+    )
+    head = html.escape(words("batch_failed", language).format(count=len(report.failed)))
+    return f'{line}<div class="note"><p>{head}</p><ul>{faults}</ul></div>'
+
+
+def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
+    """The counts as an HTML table; everything that comes from strangers is escaped."""
+    unit = {"um": "µm²", "m": "m²", None: words("batch_pixels", language)}[pixel and pixel.unit]
+    names = [words("image", language), words("classes", language)]
+    names += [words("batch_count", language), f"{words('batch_area', language)} ({unit})"]
+    names += [f"{words('batch_mean', language)} ({unit})", words("batch_share", language)]
+    area, mean = ("area_pixels", "mean_area_pixels") if pixel is None else (f"area_{pixel.unit}2", f"mean_area_{pixel.unit}2")
+    lines = []
+    for row in report.rows[:SHOWN_ROWS]:
+        each = dict(zip(report.header, row, strict=True))
+        numbers = [f"{each['count']:,}", _number(each[area]), _number(each[mean]), f"{each['share']:.1%}"]
+        cells = "".join(f"<td>{html.escape(str(value))}</td>" for value in (each["image"], each["label"]))
+        lines.append(f"<tr>{cells}{''.join(f'<td class=num>{number}</td>' for number in numbers)}</tr>")
+    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names)
+    more = len(report.rows) - SHOWN_ROWS
+    rest = _status("batch_more_rows", language, count=more) if more > 0 else ""
+    body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return f'<div class="scroll" tabindex="0">{body}</div>{rest}'
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if value == int(value) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
