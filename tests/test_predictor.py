@@ -68,13 +68,13 @@ def test_no_more_work_at_a_time_than_agreed(folders, monkeypatch):
     monkeypatch.setattr(Model, "predict_all", slow)
     with ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(predictor.segment, IMAGE, str(folders / "tiny"), visitor=False) for _ in range(4)]
-        while predictor._admitted < 4:
+        while predictor.state["admitted"] < 4:
             time.sleep(0.01)
         with pytest.raises(BusyError, match="4 requests are being worked on"):
             predictor.segment(IMAGE, str(folders / "tiny"), visitor=False)
         gate.set()
         assert all(future.result().height == 2 for future in futures)
-    assert max(most) <= 2 and predictor._admitted == 0
+    assert max(most) <= 2 and predictor.state["admitted"] == predictor.state["running"] == 0
 
 
 def test_a_threshold_filters_and_anything_else_is_refused(folders):

@@ -14,15 +14,17 @@ import numpy as np
 import torch
 
 from seg_demo import networks
-from seg_demo.errors import BadImageError, BadRequestError
+from seg_demo.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import devices
+from seg_demo.models import detail as tiling
+from seg_demo.models import devices, memory, requests
+from seg_demo.models.hub_download import Report
 from seg_demo.networks.base import Checkpoint
 from seg_demo.settings import settings
 from seg_demo.types import LabelSet, ModelSpec, Segmentation
 
-# uint8 (H, W, 3) in, a result with the seconds of its stages out.
-_Run = Callable[[np.ndarray], Segmentation]
+# uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
+_Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
 
 
 class Model:
@@ -69,34 +71,53 @@ class Model:
         known = replace(self.spec, id=spec.id, revision=spec.revision, title=spec.title)
         return Model(known, self.labels, self._run, self.nbytes)
 
-    def predict(self, image: Source, threshold: float = 0.5) -> Segmentation:
+    def predict(
+        self,
+        image: Source,
+        threshold: float = 0.5,
+        *,
+        detail: str = "whole",
+        confidence: bool = False,
+        report: Report | None = None,
+    ) -> Segmentation:
         """Segment one image.
 
         Args:
             image: PIL image, uint8 (H, W, 3) RGB, or the path or bytes of a file.
             threshold: score in [0, 1] that objects of instance models must reach; other models have none.
+            detail: ``whole`` shrinks a large image to what the network takes at once; ``full`` goes over its own pixels tile
+                by tile. Images no larger than a tile, and region methods, are the same either way.
+            confidence: also compute how sure the network is of every pixel, ``Segmentation.confidence``.
+            report: called with the fraction done and a few words after each tile.
 
         Raises:
-            BadImageError: not an image, or larger than the settings allow.
-            BadRequestError: a threshold that is no number from 0 to 1.
+            BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: a threshold that is no number from 0 to 1, or another detail.
         """
         wanted = check_threshold(threshold)
-        return self.predict_all(image).above(wanted)
+        return self.predict_all(image, detail=detail, confidence=confidence, report=report).above(wanted)
 
-    def predict_all(self, image: Source) -> Segmentation:
+    def predict_all(
+        self, image: Source, *, detail: str = "whole", confidence: bool = False, report: Report | None = None
+    ) -> Segmentation:
         """Segment one image and keep every candidate, so that ``Segmentation.above`` can filter without the network.
 
         Args:
             image: as for :meth:`predict`.
+            detail: as for :meth:`predict`.
+            confidence: as for :meth:`predict`.
+            report: as for :meth:`predict`.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: another detail.
         """
+        tiling.check_detail(detail)
         began = time.perf_counter()
         pixels = decode(image)
         decoded = time.perf_counter()
         try:
-            result = self._run(pixels)
+            result = self._run(pixels, detail, confidence, report)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -106,7 +127,10 @@ class Model:
                 "smaller image, or choose a smaller model."
             ) from error
         seconds = {"decode": decoded - began, **result.seconds, "total": time.perf_counter() - began}
-        return replace(result, model=self.spec, seconds={stage: round(value, 6) for stage, value in seconds.items()})
+        seconds = {stage: round(value, 6) for stage, value in seconds.items()}
+        size = {"width": result.width, "height": result.height}
+        requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
+        return replace(result, model=self.spec, seconds=seconds)
 
 
 def check_threshold(value: object) -> float:
@@ -127,7 +151,7 @@ class _RegionRun:
     def __init__(self, method: str, parameters: dict[str, float]) -> None:
         self._method, self._parameters = method, parameters
 
-    def __call__(self, image: np.ndarray) -> Segmentation:
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
         # scikit-image is only needed here, and takes a second to import.
         from seg_demo.masks import regions
 
@@ -143,23 +167,40 @@ class _NetworkRun:
         self._checkpoint, self._precision = checkpoint, precision
         self._verbs = networks.network(checkpoint.architecture)
 
-    def __call__(self, image: np.ndarray) -> Segmentation:
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+        memory.check(self._checkpoint, *image.shape[:2], detail, confidence)
+        plan = tiling.plan(self._checkpoint, *image.shape[:2]) if detail == "full" else None
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
         trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
         with torch.no_grad() if trained else torch.inference_mode():
-            return self._stages(image)
+            if plan is not None:
+                began = time.perf_counter()
+                result = tiling.run(plan, self._answer, image, confidence, report)
+                return replace(result, seconds={"tiles": time.perf_counter() - began})
+            return self._stages(image, confidence)
 
-    def _stages(self, image: np.ndarray) -> Segmentation:
+    def _stages(self, image: np.ndarray, confidence: bool) -> Segmentation:
         times = [time.perf_counter()]
         batch = self._verbs.preprocess(self._checkpoint, image)
         times.append(time.perf_counter())
-        raw, device = self._forward(batch)
+        raw, device = self._answer(batch)
         times.append(time.perf_counter())
-        result = self._verbs.postprocess(self._checkpoint, raw, *image.shape[:2])
+        result = self._verbs.postprocess(self._checkpoint, raw, *image.shape[:2], confidence)
         times.append(time.perf_counter())
         stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
         return replace(result, device=str(device), seconds=dict(stages))
+
+    def _answer(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+        """The network's answer, or a sentence if it is none; a visitor who has left gets none either."""
+        requests.check()
+        raw, device = self._forward(batch)
+        if not _finite(raw):
+            raise BadCheckpointError(
+                "This model gave no numbers (NaN or infinity) for this image, so there is no result. Choose another model."
+            )
+        requests.check()
+        return raw, device
 
     def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
         """The network's answer as fp32 on the CPU, and where it was computed: the CPU, if the GPU cannot."""
@@ -200,6 +241,13 @@ def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
     memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
     memo.update({id(each): each.detach().cpu() for each in module.buffers()})
     return copy.deepcopy(module, memo)
+
+
+def _finite(raw: Any) -> bool:
+    """Whether every number in what a network said is one."""
+    if isinstance(raw, torch.Tensor):
+        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
+    return all(map(_finite, raw.values() if isinstance(raw, dict) else raw))
 
 
 def _fetched(raw: Any) -> Any:

@@ -1,0 +1,98 @@
+"""Who works now, who waits, who is told to come back: the bound that no way into the demo gets round."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seg_demo.errors import BusyError
+from seg_demo.models import requests
+
+# How often a request that waits looks whether somebody still waits for it.
+LOOK_SECONDS = 0.2
+
+
+class Admission:
+    """A bounded number of places to work, and a bounded number of requests that wait for one.
+
+    Args:
+        places: how many work at a time.
+        waiting: how many more may wait.
+    """
+
+    def __init__(self, places: int, waiting: int) -> None:
+        self.most = places + waiting
+        self._free = threading.BoundedSemaphore(places)
+        self._lock = threading.Lock()
+        self._admitted = 0
+        self._began: dict[object, float] = {}
+        self._inside = contextvars.ContextVar("seg_demo_admitted", default=False)
+        self._working = contextvars.ContextVar("seg_demo_working", default=False)
+
+    @property
+    def admitted(self) -> int:
+        """Requests that are being worked on, wait, or fetch their model."""
+        return self._admitted
+
+    @property
+    def running(self) -> int:
+        """Requests that are being worked on now."""
+        return len(self._began)
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which the longest of them has been worked on; 0 if there is none."""
+        now = time.monotonic()
+        return max((now - began for began in list(self._began.values())), default=0.0)
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        """Count one request, or refuse it at once if too many are there already. Within another one it counts once.
+
+        Raises:
+            BusyError: as many are there as are accepted.
+        """
+        if self._inside.get():
+            yield
+            return
+        with self._lock:
+            if self._admitted >= self.most:
+                raise BusyError(f"{self.most} requests are being worked on or waiting already. Try again in a minute.")
+            self._admitted += 1
+        token = self._inside.set(True)
+        try:
+            yield
+        finally:
+            self._inside.reset(token)
+            with self._lock:
+                self._admitted -= 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Wait for a place and work in it; whoever has one already keeps it.
+
+        Raises:
+            LeftError: whoever asked has gone meanwhile.
+            TooLongError: the request's time was used up by waiting.
+        """
+        if self._working.get():
+            yield
+            return
+        began = time.monotonic()
+        requests.check()
+        while not self._free.acquire(timeout=LOOK_SECONDS):
+            requests.check()
+        key = object()
+        token = self._working.set(True)
+        self._began[key] = time.monotonic()
+        try:
+            requests.note(waited=round(time.monotonic() - began, 3))
+            requests.check()
+            yield
+        finally:
+            del self._began[key]
+            self._working.reset(token)
+            self._free.release()

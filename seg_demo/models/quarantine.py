@@ -1,0 +1,142 @@
+"""A checkpoint of a stranger's choice, loaded and run once in a process of its own before the demo touches it.
+
+What kills a loader (a crash in native code, memory without end, a file that keeps it busy for ever) then kills that process,
+and the visitor reads a sentence. A helper process imports torch once, forks a child for each checkpoint, and ends when it has
+had nothing to do for a while; it has no login and does not talk to the Hub. Where processes cannot fork (Windows), the helper
+tries one checkpoint itself and dies with it. The memory limit is the system's RLIMIT_AS: Linux holds it, macOS does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.settings import settings
+
+IDLE_SECONDS = 600.0
+# A checkpoint that was refused is not tried again for so long; the answer is the same.
+REFUSED_SECONDS = 600.0
+REMEMBERED = 1024
+_MODULE = "seg_demo.models.quarantine_child"
+_ROOT = Path(__file__).resolve().parents[2]
+# What the helper gets of this process's environment: nothing that logs anyone in.
+_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Quarantine:
+    """The helper process and what it has found."""
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._refused: dict[str, tuple[str, float]] = {}
+        self._passed: set[str] = set()
+
+    def inspect(self, path: Path) -> None:
+        """Return if a checkpoint can be loaded and gives numbers for a small image. Each is tried once.
+
+        Args:
+            path: checkpoint folder.
+
+        Raises:
+            BadCheckpointError: it is refused, or it kills or overtaxes its loader.
+        """
+        name = identity(path)
+        with self._one:
+            if name in self._passed:
+                return
+            reason, when = self._refused.get(name, ("", 0.0))
+            if not reason or time.monotonic() - when > REFUSED_SECONDS:
+                reason = self._ask(path)
+            if len(self._passed) + len(self._refused) > REMEMBERED:
+                self._passed.clear()
+                self._refused.clear()
+            if not reason:
+                self._passed.add(name)
+                return
+            self._refused[name] = (reason, time.monotonic())
+        raise BadCheckpointError(reason)
+
+    def close(self) -> None:
+        """End the helper; the next checkpoint starts another one."""
+        with self._one:
+            self._end()
+
+    def _ask(self, path: Path) -> str:
+        """Why a checkpoint is refused, or an empty text."""
+        owner = settings()
+        order = {"path": str(path), "bytes": owner.quarantine_bytes, "seconds": owner.quarantine_seconds}
+        process = self._running()
+        # The helper keeps the time of its children; this one is for a helper that hangs itself.
+        alarm = threading.Timer(owner.quarantine_seconds + 60, process.kill)
+        alarm.start()
+        try:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            return str(answer["refused"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self._end()
+            return "This model ended the process that tried to load it, so it is not loaded here. Choose another model."
+        finally:
+            alarm.cancel()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self._end()
+        kept = {key: value for key, value in os.environ.items() if key in _PASSED or key.startswith("SEG_DEMO_")}
+        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        mine = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _MODULE, str(IDLE_SECONDS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+            env={**kept, **mine},
+            text=True,
+            start_new_session=True,
+        )
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            try:
+                pipe.close()
+            except OSError:
+                pass  # what was written to it can no longer be flushed
+
+
+_quarantine = Quarantine()
+inspect = _quarantine.inspect
+close = _quarantine.close
+
+
+def identity(path: Path) -> str:
+    """What a checkpoint is: the hash of its files' names and hashes.
+
+    Args:
+        path: checkpoint folder; in huggingface_hub's cache a file's link names its hash, which was checked when it was fetched.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.iterdir() if each.is_file()):
+        stored = os.path.basename(os.readlink(file)) if file.is_symlink() else ""
+        if len(stored) not in (40, 64):
+            with open(file, "rb") as opened:
+                stored = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest.update(f"{file.name}:{stored}\n".encode())
+    return digest.hexdigest()
