@@ -62,6 +62,7 @@ class Config:
     val_fraction: float = option(0.15, "share of the images that are held out", float)
     augment: str = option("strong", "how much images are varied", str, choices=("none", "light", "strong"))
     adversarial: float = option(0.0, "FGSM training: largest change of a pixel, of a range of 0 to 1", float, metavar="EPS")
+    replay: float = option(0.0, "share of built-in images among the crops, so that a bundled base does not forget", float)
     samples: int = option(1200, "training images of the built-in data", int)
     eval_every: int = option(1, "epochs between evaluations, which are at least 50 steps apart", int)
     save_every: int = option(50, "steps between saves of the resume state", int)
@@ -71,6 +72,8 @@ class Config:
     threads: int | None = option(None, "threads for arithmetic on a CPU (default: all cores)", int)
     half: bool = option(False, "store the checkpoint in 16 bits (half the size)", bool)
     report_to: str = option("none", "also log every evaluation to", str, choices=("none", "tensorboard", "trackio"))
+    baseline: bool = option(False, "measure the base on the held-out images too, to say what was gained", bool)
+    progress_file: str | None = option(None, "say in this JSON file how far the run is", str, metavar="FILE")
     skip_bad: bool = option(False, "leave out samples with faults instead of stopping", bool)
     push: str | None = option(None, "push to the Hub; without a value to <you>/<network>-<data>", str, metavar="USER/REPO")
     private: bool = option(False, "push to a private repository", bool)
@@ -135,6 +138,7 @@ _RANGES = {
     "warmup": (0, 0.9),
     "ema": (0, 0.99999),
     "adversarial": (0, 0.5),
+    "replay": (0, 0.9),
     "backbone_lr": (0, 10),
 }
 

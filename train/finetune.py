@@ -80,6 +80,7 @@ def run(config: Config, given: frozenset[str]) -> int:
     # torch and its friends take seconds to import; a wrong flag was answered before.
     from accelerate.utils import set_seed
 
+    from train import prepare as preparing
     from train.loop.lock import RunLock
     from train.trainer import Trainer
 
@@ -92,7 +93,13 @@ def run(config: Config, given: frozenset[str]) -> int:
                 if main_process and not config.dry_run:
                     held.enter_context(RunLock(folder))
                 progress = runs.progress_of(folder)
-            prepared = _prepared(config, team, progress)
+            try:
+                prepared = _prepared(config, team, progress)
+            except preparing.NotPrepared as error:
+                if config.dry_run and config.json and main_process:
+                    found = error.diagnosis and error.diagnosis.to_dict()
+                    print(json.dumps({"problems": str(error), "diagnosis": found}, indent=2))
+                raise
             if config.dry_run:
                 if main_process:
                     _say(prepared)
@@ -164,7 +171,10 @@ def _say(prepared) -> None:
     """What ``--dry-run`` prints."""
     from train.report.plan import describe
 
-    print(json.dumps(prepared.facts(), indent=2) if prepared.config.json else describe(prepared))
+    if prepared.config.json:
+        print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
+    else:
+        print(describe(prepared))
 
 
 def _work(trainer, stopper: Stopper) -> int:
@@ -182,6 +192,7 @@ def _work(trainer, stopper: Stopper) -> int:
         if not main_process:
             return DONE
         results = trainer.evaluate()
+        baseline = trainer.measure_base() if config.baseline else None
         published = trainer.publish(results) if config.push is not None else None
     except Diverged as error:
         log.error("Diverged. %s\nIts folder: %s", error, folder)
@@ -200,7 +211,15 @@ def _work(trainer, stopper: Stopper) -> int:
         return BUG
     if config.json:
         print(
-            json.dumps({"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": results, "pushed": published})
+            json.dumps(
+                {
+                    "run": str(folder),
+                    "checkpoint": str(folder / runs.BEST),
+                    "metrics": results,
+                    "baseline": baseline,
+                    "pushed": published,
+                }
+            )
         )
     return DONE
 

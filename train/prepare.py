@@ -10,12 +10,14 @@ import torch
 
 from seg_demo.errors import BadCheckpointError, SegDemoError
 from train.config import NETWORKS, Config, ConfigError
+from train.data.diagnosis import Diagnosis
 from train.data.doctor import examine, without_bad
 from train.data.index import Dataset, Item, open_dataset
 from train.data.objects import labels_for
 from train.data.split import split
 from train.device import choose_device
 from train.loop.batches import Plan
+from train.loop.replay import replay_count
 from train.memory import check_memory
 from train.prepared import Prepared
 from train.remember import rebuilt
@@ -23,6 +25,14 @@ from train.runs import Progress
 from train.start import LEARNING_RATES, Start, architecture_of, name_of, start
 
 MIN_STEPS = 400
+
+
+class NotPrepared(ConfigError):
+    """A run that cannot begin: every problem that was found, and the doctor's findings where the data could be opened."""
+
+    def __init__(self, message: str, diagnosis: Diagnosis | None) -> None:
+        super().__init__(message)
+        self.diagnosis = diagnosis
 
 
 def prepare(config: Config, processes: int, quiet: bool, progress: Progress | None = None) -> Prepared:
@@ -65,10 +75,11 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
         begun = _attempt(problems, lambda: _start(config, dataset, progress))
     elif progress is None:
         _attempt(problems, lambda: architecture_of(config))
+    replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset)) if dataset is not None else 0
     repo_id, user = _rights(config, begun, dataset, problems)
     if problems:
-        raise ConfigError("\n\n".join(dict.fromkeys(problems)))
-    plan = Plan(len(train), config.batch_size, config.accumulate, processes, config.seed)
+        raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)
+    plan = Plan(len(train) + replay, config.batch_size, config.accumulate, processes, config.seed)
     total = _steps(config, plan)
     crop = config.image_size or begun.crop_side
     crop = -(-crop // 32) * 32
@@ -88,6 +99,7 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
         device=device,
         precision=precision,
         step_bytes=check_memory(config, begun.checkpoint, crop, device) if trains else 0,
+        replay=replay,
         repo_id=repo_id,
         user=user,
     )

@@ -40,6 +40,7 @@ class Prepared:
         device: where to train.
         precision: ``no``, ``bf16`` or ``fp16``, as accelerate names it.
         step_bytes: estimate of the memory of a step.
+        replay: images of the built-in data that join those of every epoch.
         repo_id: where it would be pushed, or None.
         user: as whom, or None.
     """
@@ -58,6 +59,7 @@ class Prepared:
     device: torch.device
     precision: str
     step_bytes: int
+    replay: int
     repo_id: str | None
     user: str | None
 
@@ -84,6 +86,7 @@ class Prepared:
                 "kind": self.dataset.kind,
                 "train_images": len(self.train),
                 "val_images": len(self.val),
+                "replayed_images": self.replay,
                 "classes": list(self.start.checkpoint.labels.names),
                 "notes": list(self.notes),
             },

@@ -1,54 +1,13 @@
-"""The samples of a run: read, kept decoded, and counted."""
+"""How often each class occurs in the samples of a run, and what it weighs for that."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from train.data.index import Dataset
-from train.data.listing import Item
-from train.data.objects import as_objects
 from train.data.sample import Sample
-from train.loop.batches import local_processes, preload
-
-
-def read_item(dataset: Dataset, items: tuple[Item, ...], task: str, index: int) -> Sample:
-    """Sample ``index`` of some items of a data set, with objects if the task needs them.
-
-    A plain function of the module, so that other processes can run it.
-    """
-    sample = dataset.read(items[index])
-    return as_objects(sample, dataset) if task == "instance" else sample
-
-
-def preloaded(
-    read: Callable[[int], Sample], dataset: Dataset, count: int, quiet: bool, budget: int
-) -> dict[int, Sample]:
-    """Samples that are decoded once and kept, on all cores of this process's share.
-
-    Args:
-        read: index → sample.
-        dataset: where they are from.
-        count: number of samples.
-        quiet: no progress bar.
-        budget: bytes of decoded pixels to keep.
-
-    Returns:
-        index → sample, as many as fit.
-    """
-    # Rendering is Python and needs processes; decoders let go of the interpreter, so threads are enough for files.
-    workers = max(1, (os.cpu_count() or 1) // local_processes())
-    if dataset.source == "cells":
-        executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    else:
-        executor = ThreadPoolExecutor(workers)
-    with executor:
-        return preload(read, count, budget, executor, quiet)
 
 
 def count_pixels(samples: Iterable[Sample], classes: int) -> list[int]:

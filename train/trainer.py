@@ -18,16 +18,19 @@ from seg_demo.networks.base import Checkpoint
 from seg_demo.types import ModelSpec
 from train import runs
 from train.data.objects import labels_for
+from train.data.preload import preload, read_item
 from train.data.sample import Sample
-from train.loop.batches import CropDataset, memory_budget
+from train.loop.batches import CropDataset, local_cores, memory_budget
 from train.loop.fit import Fit, fit
 from train.loop.history import History
+from train.loop.progress import ProgressFile
+from train.loop.replay import crops_of
 from train.loop.signals import Stopper
 from train.loop.state import save_state
 from train.loop.storage import recover_folder, save_folder
 from train.loop.tasks import InstanceTask, SemanticTask
 from train.prepared import Prepared
-from train.reading import balanced_weights, count_pixels, preloaded, read_item
+from train.reading import balanced_weights, count_pixels
 from train.remember import remembered
 from train.report.metrics import MAIN_METRIC, evaluate
 from train.report.shared import only_shared, shared_labels
@@ -62,6 +65,8 @@ class Trainer:
         self.state = None if progress is None else progress.state
         self.trained = progress is not None and progress.finished
         self.stage = "begin"
+        self.tell = ProgressFile(prepared.config.progress_file if accelerator.is_main_process else None)
+        self.tell("prepare", total=prepared.total)
         self._val: dict[int, Sample] = {}
         self._tracker: Any = None
 
@@ -112,6 +117,7 @@ class Trainer:
             save=functools.partial(save_state, self.folder / runs.LAST),
             keep=self._keep,
             record=self._record,
+            tell=functools.partial(self.tell, "fit"),
         )
         log.info(
             "%s on %s: %d steps in %s", prepared.start.checkpoint.architecture, prepared.device, prepared.total, self.folder
@@ -133,6 +139,7 @@ class Trainer:
         from train.report.finish import write_report
 
         self.stage = "evaluate"
+        self.tell("evaluate", self.prepared.total, self.prepared.total)
         checkpoint = networks.load(self.folder / runs.BEST)
         checkpoint.module.to(self.prepared.device)
         samples, labels = self._val_samples(), None
@@ -142,6 +149,12 @@ class Trainer:
                 labels = shared_labels(data, checkpoint.labels)
                 samples = () if labels is None else only_shared(samples, data, labels, self.prepared.task)
         return write_report(self.prepared, self.folder, self._model(checkpoint), samples, checkpoint, labels)
+
+    def measure_base(self) -> dict[str, Any]:
+        """What the network that the run started from is worth on the same held-out images, beside ``best/``."""
+        from train.report.baseline import measured_against_base
+
+        return measured_against_base(self.prepared, self._best, self._val_samples)
 
     def publish(self, results: dict[str, float]) -> dict[str, str]:
         """Push ``best/`` and compare what arrived.
@@ -158,6 +171,7 @@ class Trainer:
         from train.publish import publish
 
         self.stage = "publish"
+        self.tell("publish", self.prepared.total, self.prepared.total)
         score = MAIN_METRIC[self.prepared.task]
         start, data = self.prepared.start, self.prepared.dataset.name
         name = name_of(start, data, self.prepared.config.epochs != 0)
@@ -191,8 +205,8 @@ class Trainer:
         prepared, config = self.prepared, self.prepared.config
         read = functools.partial(read_item, prepared.dataset, prepared.train, prepared.task)
         quiet = config.json or not self.accelerator.is_main_process
-        cached = preloaded(read, prepared.dataset, len(prepared.train), quiet, memory_budget())
-        return CropDataset(read, cached, config.augment, prepared.crop, config.seed)
+        cached = preload(read, prepared.dataset, len(prepared.train), memory_budget(), local_cores(), quiet)
+        return crops_of(prepared, read, cached)
 
     def _workers(self) -> int:
         if self.prepared.config.workers is not None:
@@ -205,7 +219,7 @@ class Trainer:
         read = functools.partial(read_item, prepared.dataset, prepared.val, prepared.task)
         if not self._val:
             budget = min(memory_budget(0.1), MOST_VAL_BYTES)
-            self._val = preloaded(read, prepared.dataset, len(prepared.val), prepared.config.json, budget)
+            self._val = preload(read, prepared.dataset, len(prepared.val), budget, local_cores(), prepared.config.json)
         for index in range(len(prepared.val)):
             yield self._val[index] if index in self._val else read(index)
 
@@ -215,6 +229,11 @@ class Trainer:
         folder = str(self.folder / runs.BEST)
         spec = ModelSpec(folder, None, row.task, checkpoint.architecture, prepared.dataset.name, "", "folder")
         return Model.from_checkpoint(checkpoint, spec)
+
+    def _best(self) -> Model:
+        checkpoint = networks.load(self.folder / runs.BEST)
+        checkpoint.module.to(self.prepared.device)
+        return self._model(checkpoint)
 
     def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
         metrics, _ = evaluate(self._model(checkpoint), self._val_samples(), task=self.prepared.task, pictures=0)

@@ -52,6 +52,7 @@ class Fault:
         remedy: what to do.
         severity: ``fault`` stops a run, ``note`` does not.
         item: name of the item that has to go if the fault is to be skipped; None where none would help.
+        proposal: content of a ``labels.json`` in the dataset's folder that would settle it, to be confirmed by a person.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Fault:
     remedy: str
     severity: str = FAULT
     item: str | None = None
+    proposal: str | None = None
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def _positions(values: set[int], classes: ClassList, notes: list[str], faults: l
             + "}"
         )
         what = f"all masks hold 0 and 255 only, but {classes.file} names {count} classes: which one is 255?"
-        faults.append(Fault("0/255 masks", classes.file, what, f"say it in labels.json, for example {proposal}"))
+        faults.append(Fault("0/255 masks", classes.file, what, f"say it in labels.json, for example {proposal}", proposal=proposal))
         return plain
     if classes.values is not None:
         return plain
@@ -180,7 +180,10 @@ def _no_colors(colors: Counter[int], classes: ClassList) -> Fault:
     what = f"masks are coloured ({', '.join(found)}{' ...' if len(colors) > 8 else ''}), but {classes.file} gives no colours"
     pairs = zip(classes.names, found, strict=False)
     proposal = "{" + ", ".join(f'"{name}": "{color}"' for name, color in pairs) + "}"
-    return Fault("coloured masks", classes.file, what, f"say which colour is which in labels.json, for example {proposal}")
+    remedy = f"say which colour is which in labels.json, for example {proposal}"
+    # Only where there is a colour for every class can the guess be complete.
+    complete = proposal if len(colors) == len(classes.names) else None
+    return Fault("coloured masks", classes.file, what, remedy, proposal=complete)
 
 
 def _label_colors(given: list[tuple[int, int, int] | None], background: int | None) -> np.ndarray:

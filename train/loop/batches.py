@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
+from seg_demo.models.devices import total_memory
 from train.data.augment import augment
 from train.data.sample import Sample
 
@@ -112,54 +111,31 @@ class CropDataset(Dataset):
 
     def __getitem__(self, key: Key) -> Crop:
         epoch, index = key
-        sample = self.cached.get(index)
-        if sample is None:
-            sample = self.read(index)
+        sample = self.sample(key)
         crop_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1)
         image, labels, instances = augment(sample, self.level, self.size, crop_seed)
         return Crop(image, labels, instances, sample.instance_labels, sample.name)
 
-
-def preload(
-    read: Callable[[int], Sample], count: int, budget: int, executor: Executor | None, quiet: bool = False
-) -> dict[int, Sample]:
-    """Decode samples once, in parallel, until the memory budget is used up.
-
-    Args:
-        read: index → sample; picklable if the executor runs processes.
-        count: number of samples.
-        budget: bytes of decoded pixels to keep.
-        executor: what runs ``read``; None runs it here.
-        quiet: no progress bar.
-
-    Returns:
-        index → sample for as many as fit, beginning with the first.
-    """
-    cached: dict[int, Sample] = {}
-    used = 0
-    chunk = 64
-    with tqdm(total=count, desc="reading images", unit="image", disable=quiet or None, leave=False) as bar:
-        for first in range(0, count, chunk):
-            indices = range(first, min(count, first + chunk))
-            samples = executor.map(read, indices) if executor else map(read, indices)
-            for index, sample in zip(indices, samples, strict=True):
-                used += sample.image.nbytes + sample.label_map.nbytes
-                used += 0 if sample.instance_map is None else sample.instance_map.nbytes
-                cached[index] = sample
-                bar.update()
-            if used > budget:
-                break
-    return cached
+    def sample(self, key: Key) -> Sample:
+        """The sample that a key stands for, before it is varied."""
+        _, index = key
+        sample = self.cached.get(index)
+        return self.read(index) if sample is None else sample
 
 
 def memory_budget(share: float = 0.3) -> int:
-    """Bytes that decoded samples may take: a share of the machine's physical memory, divided among this run's processes."""
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * share / local_processes())
+    """Bytes that decoded samples may take: a share of the memory of this container, divided among this run's processes."""
+    return int(total_memory(torch.device("cpu")) * share / local_processes())
 
 
 def local_processes() -> int:
     """Processes of this run on this machine, as torchrun and ``accelerate launch`` tell each of them."""
     return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def local_cores() -> int:
+    """Processor cores for each of this run's processes on this machine, at least 1."""
+    return max(1, (os.cpu_count() or 1) // local_processes())
 
 
 def loader(dataset: CropDataset, batches: Iterable[list[Key]], workers: int) -> Iterator[list[Crop]]:

@@ -52,6 +52,7 @@ class Fit:
         save: writes the resume state, atomically.
         keep: writes a checkpoint as the best one, atomically.
         record: called with every evaluation's line.
+        tell: called after every step with the steps done, those of the run, and the loss.
     """
 
     config: Config
@@ -72,6 +73,7 @@ class Fit:
     save: Callable[[dict[str, Any]], None]
     keep: Callable[[Checkpoint], None]
     record: Callable[[History], None]
+    tell: Callable[[int, int, float], None]
 
 
 def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
@@ -151,6 +153,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
             history.step += 1
             history.loss_sum, history.loss_steps = history.loss_sum + loss, history.loss_steps + 1
             recent.append(loss)
+            run.tell(history.step, run.total, loss)
             bar.update()
             bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", refresh=False)
             stop = _agree(accelerator, stopper.signal is not None)

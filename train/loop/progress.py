@@ -1,0 +1,43 @@
+"""How far a run is, for programs that watch it: one small JSON file, replaced at most once a second."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PAUSE = 1.0
+
+
+class ProgressFile:
+    """``{"stage", "step", "total", "loss", "seconds"}`` in a file; a failing disk never stops a run.
+
+    Args:
+        path: the file; None writes nothing.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = None if path is None else Path(path)
+        self._last = -PAUSE
+        self._began = time.monotonic()
+
+    def __call__(self, stage: str, step: int = 0, total: int = 0, loss: float | None = None) -> None:
+        """Say how far the run is.
+
+        Args:
+            stage: ``prepare``, ``fit``, ``evaluate`` or ``publish``; a new stage is written at once.
+            step: optimizer steps done.
+            total: of how many.
+            loss: of the last step.
+        """
+        now = time.monotonic()
+        if self._path is None or (stage == "fit" and 0 < step < total and now - self._last < PAUSE):
+            return
+        self._last = now
+        content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": round(now - self._began, 1)}
+        part = self._path.with_name(self._path.name + ".part")
+        with suppress(OSError):
+            part.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(part, self._path)
