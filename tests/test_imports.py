@@ -24,7 +24,8 @@ ROOMS = {
     "networks": {"masks", *LEAVES},
     "models": {"networks", "masks", "inputs", *LEAVES},
     "datasets": {"models", "inputs", "outputs", *LEAVES},
-    "ui": {"datasets", "models", "networks", "masks", "inputs", "outputs", *LEAVES},
+    "jobs": {"models", "inputs", *LEAVES},
+    "ui": {"jobs", "datasets", "models", "networks", "masks", "inputs", "outputs", *LEAVES},
 }
 
 

@@ -1,9 +1,10 @@
 """The models on the menu, and what a typed id means.
 
 ``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
-region methods stay. Each entry is a key of the built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is
-fetched with the owner's login, so it may be private, and its plain id then stands for the revision on the menu. Until such a
-model has been fetched once, its task is not known and it is listed as semantic, unless ``=instance`` follows the id.
+region methods stay, and so do the models that were made here (``own.py``). Each entry is a key of the built-in menu, or
+``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
+then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
+semantic, unless ``=instance`` follows the id.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, ModelNotFoundError, SettingsError
-from seg_demo.models import hub, weights
-from seg_demo.models.entries import BUNDLED, HUB, METHODS, TORCH, TYPED
+from seg_demo.models import hub, own, weights
+from seg_demo.models.entries import BUNDLED, HUB, MADE_HERE, METHODS, TORCH, TYPED
 from seg_demo.networks import NETWORKS, identify
 from seg_demo.networks.files import CONFIG, PREPROCESSOR, read_json, read_optional_json
 from seg_demo.settings import Settings, settings
@@ -46,8 +47,9 @@ def menu(chosen: Settings | None = None) -> list[ModelSpec]:
 
 def _menu(owners: str) -> tuple[ModelSpec, ...]:
     built_in = {spec.id: spec for spec in (*_bundled(), *map(_with_known_labels, HUB), *map(_with_known_labels, TORCH))}
+    made_here = [spec for spec in own.own_models() if spec.id not in built_in]
     if not owners.strip(" ,"):
-        return (*built_in.values(), *METHODS)
+        return (*built_in.values(), *made_here, *METHODS)
     specs, wrong = {}, []
     for entry in filter(None, (part.strip() for part in owners.split(","))):
         match = _OWNERS.fullmatch(entry)
@@ -62,7 +64,7 @@ def _menu(owners: str) -> tuple[ModelSpec, ...]:
             f"SEG_DEMO_MODELS has {', '.join(map(repr, wrong))}. Each entry must be one of {', '.join(built_in)}, or a Hub "
             "id such as user/repo, user/repo@revision or user/repo=instance, each repository once; separate them by commas."
         )
-    return (*specs.values(), *METHODS)
+    return (*specs.values(), *(spec for spec in made_here if spec.id not in specs), *METHODS)
 
 
 def _bundled() -> list[ModelSpec]:
@@ -156,6 +158,22 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         f"{shown} is not the id of a model. Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or "
         "user/repo@revision; addresses and paths are not accepted."
     )
+
+
+def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
+    """What a checkpoint folder holds, under an id; no weights are read.
+
+    Args:
+        folder: the checkpoint.
+        id: to call it by.
+        source: ``folder``, or ``hub`` for one that has been pushed.
+
+    Raises:
+        BadCheckpointError: the folder holds no network that is known.
+    """
+    architecture = identify(folder)
+    row = NETWORKS[architecture]
+    return ModelSpec(id, None, row.task, architecture, row.title, "", source, _labels_in(folder), about=MADE_HERE)
 
 
 def _exists(folder: str, name: str = "") -> bool:

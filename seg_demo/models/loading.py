@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_demo.errors import BadRequestError
-from seg_demo.models import catalog, hub, weights
+from seg_demo.models import catalog, hub, own, weights
 from seg_demo.models.hub_download import Report
 from seg_demo.types import ModelSpec
 
@@ -31,7 +31,7 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "bundled":
         return catalog.BUNDLED_FOLDER / spec.id
     if spec.source == "folder":
-        return Path(spec.id)
+        return own.folder_of(spec.id) or Path(spec.id)
     if spec.source == "hub":
         return hub.fetch(spec, token=token, report=report)
     if spec.source == "torchvision":

@@ -1,0 +1,102 @@
+"""One fine-tuning job as its folder says: what it is, how far it is, how it ended. Nothing is kept in memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seg_demo.jobs import files, processes
+from seg_demo.jobs.verdict import Verdict, judge
+
+# States of a job. A draft has been checked, not started; an interrupted one lost its process to a crash or a power cut.
+DRAFT, RUNNING, DONE, STOPPED, DIVERGED, REFUSED, FAILED, INTERRUPTED = (
+    "draft", "running", "done", "stopped", "diverged", "refused", "failed", "interrupted",
+)  # fmt: skip
+# The exit codes of train/finetune.py; a signal's number is negative where it came before the command could catch it.
+_ENDS = {0: DONE, 2: REFUSED, 3: DIVERGED, 130: STOPPED, 143: STOPPED, -2: STOPPED, -15: STOPPED}
+RESUMABLE = (STOPPED, INTERRUPTED, FAILED, DIVERGED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job; made by :class:`seg_demo.jobs.store.Jobs`.
+
+    Attributes:
+        folder: everything about it.
+        id: name of the folder.
+        about: ``name``, ``base``, ``owner``, ``created`` as written when it was made.
+    """
+
+    folder: Path
+    id: str
+    about: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called on the page."""
+        return str(self.about.get("name", self.id))
+
+    @property
+    def run(self) -> Path:
+        """The run folder of the training command."""
+        return self.folder / files.RUN
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best weights so far, a checkpoint folder."""
+        return self.run / "best"
+
+    def state(self) -> str:
+        """One of the states above, from what lies on the disk and which processes run."""
+        ended = files.read_json(self.folder / files.EXIT)
+        if isinstance(ended, dict):
+            return _ENDS.get(ended.get("code"), FAILED)
+        if not (self.folder / files.RUNNER).exists():
+            return DRAFT
+        alive = any(processes.runs(files.read_json(self.folder / name)) for name in (files.RUNNER, files.CHILD))
+        return RUNNING if alive else INTERRUPTED
+
+    def exit_code(self) -> int | None:
+        """How the command ended; None while it runs, or if nobody saw it."""
+        ended = files.read_json(self.folder / files.EXIT)
+        return ended.get("code") if isinstance(ended, dict) else None
+
+    def progress(self) -> dict[str, Any]:
+        """How far the command is: ``stage``, ``step``, ``total``, ``loss``, ``seconds``; empty before it says anything."""
+        found = files.read_json(self.folder / files.PROGRESS)
+        return found if isinstance(found, dict) else {}
+
+    def curves(self) -> list[dict[str, float]]:
+        """The evaluations so far: one dict per line of ``metrics.jsonl``, finite numbers only."""
+        try:
+            lines = (self.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = [json.loads(line) for line in lines]
+        except (OSError, ValueError):
+            return []
+        return [
+            {key: value for key, value in row.items() if isinstance(value, int | float) and math.isfinite(value)} for row in rows
+        ]
+
+    def log(self, lines: int = 30) -> str:
+        """The last lines of the run's log, or of the terminal where there is no log: why a run could not begin."""
+        console = files.tail(self.folder / files.CONSOLE, lines)
+        log = files.tail(self.run / "log.txt", lines)
+        return log if log and self.exit_code() in (None, 0, 143, 130) else f"{log}\n{console}".strip()
+
+    def result(self) -> dict[str, Any] | None:
+        """What the command answered when it was done: ``metrics``, ``baseline``, ``pushed``; None before."""
+        found = files.read_json(self.folder / files.RESULT)
+        return found if isinstance(found, dict) else None
+
+    def verdict(self) -> Verdict | None:
+        """Whether it became better; None before it is done."""
+        result = self.result()
+        return None if result is None else judge(result)
+
+    def check(self) -> dict[str, Any]:
+        """What the dry run found: the plan, the ``diagnosis`` and the ``problems`` (None if it may start)."""
+        found = files.read_json(self.folder / files.CHECK)
+        return found if isinstance(found, dict) else {}

@@ -1,0 +1,120 @@
+"""A finished job's network → the menu of this demo, and the Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+from seg_demo.errors import BadRequestError
+from seg_demo.jobs import files
+from seg_demo.jobs.job import DONE, Job
+from seg_demo.jobs.store import ROOT, TRAIN
+from seg_demo.models import catalog, own
+
+PUSH_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where a checkpoint went.
+
+    Attributes:
+        id: by which the menu knows it, ``user/repo@revision``.
+        url: of the repository.
+    """
+
+    id: str
+    url: str
+
+
+def use_here(job: Job) -> str:
+    """Put a finished job's checkpoint on the menu of this demo, without the Hub.
+
+    Args:
+        job: that is done.
+
+    Returns:
+        The id by which the menu knows it; the same one again for the same job.
+
+    Raises:
+        BadRequestError: the job is not done.
+        StorageError: the list cannot be written.
+    """
+    _check_done(job)
+    taken = {spec.id: own.folder_of(spec.id) for spec in catalog.menu()}
+    known = next((id for id, folder in taken.items() if folder == job.checkpoint.resolve()), None)
+    if known is not None:
+        return known
+    slug = re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-")[:40] or "data"
+    spec = catalog.of_folder(job.checkpoint, f"tuned-{slug}", "folder")
+    id = own.free_id(f"{spec.architecture}-{slug}", set(taken))
+    own.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint)
+    return id
+
+
+def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
+    """Push a finished job by the training command (``--resume RUN --push USER/REPO``), and put what arrived on the menu.
+
+    Args:
+        job: that is done.
+        repo: ``user/repo``.
+        token: whose right it is; handed to the command in its environment, which nobody else reads, and kept nowhere. None
+            takes the login of this machine.
+        private: whether a new repository is private.
+
+    Raises:
+        BadRequestError: the job is not done, or the Hub did not take it; nothing is lost, and the message says why.
+        StorageError: the list of own models cannot be written.
+    """
+    _check_done(job)
+    if catalog.parse_hub_id(repo) is None or "@" in repo:
+        raise BadRequestError(f"{repo[:80]!r} is no name of a repository. Write your Hub name, a slash, and a name: ann/my-cells.")
+    command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
+    environ = dict(os.environ)
+    if token:
+        environ["HF_TOKEN"] = token
+    child = subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        answer, said = child.communicate(timeout=PUSH_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BadRequestError(f"The push took more than {PUSH_SECONDS // 60} minutes. Nothing is lost; try again.") from None
+    finally:
+        # Also when the visitor has gone: what a push has not finished, the next one begins again.
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    if child.returncode != 0:
+        raise BadRequestError(f"It was not pushed; nothing is lost. {_reason(said, token)}")
+    pushed = json.loads(answer)["pushed"]
+    spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
+    # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
+    title = f"{pushed['repo']} ({spec.title})"
+    own.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)))
+    files.write_json(job.folder / "pushed.json", {"repo": pushed["repo"], "url": pushed["url"], "revision": pushed["revision"]})
+    return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
+
+
+def _check_done(job: Job) -> None:
+    if job.state() != DONE:
+        raise BadRequestError("This job is not done yet, so there is nothing to take from it. Wait for it, or resume it.")
+
+
+def _licence(job: Job) -> str:
+    facts = files.read_json(job.checkpoint / "training.json")
+    return str((facts or {}).get("licence") or "")[:80]
+
+
+def _reason(said: str, token: str | None) -> str:
+    """The last thing that the command said, without the token, should it ever be in it."""
+    text = said.replace("Nothing was started:", "")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "Warning" not in line]
+    lines = [line for line in lines if not line.startswith(("Nothing is lost", "image = "))]
+    found = " ".join(lines[-3:])[-600:] or "The training command gave no reason."
+    found = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "hf_***", found)
+    return found.replace(token, "***") if token else found

@@ -1,0 +1,241 @@
+"""All jobs of a server: made, checked, started one at a time, stopped, resumed; a restarted server finds them as they are."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seg_demo.errors import BadRequestError, StorageError
+from seg_demo.jobs import files, processes
+from seg_demo.jobs.data import take
+from seg_demo.jobs.job import DRAFT, RESUMABLE, RUNNING, Job
+from seg_demo.models import own
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "train" / "finetune.py"
+CHECK_SECONDS = 900
+LEAST_FREE = 500_000_000
+DRAFT_SECONDS = 24 * 3600
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+
+
+class Jobs:
+    """The jobs below a folder.
+
+    Args:
+        root: the folder; made when the first job is.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().resolve()
+
+    def list(self) -> list[Job]:
+        """All jobs but drafts, the newest first."""
+        return [job for job in self._all() if job.state() != DRAFT]
+
+    def open(self, id: object) -> Job:
+        """A job by its id.
+
+        Raises:
+            BadRequestError: there is none.
+        """
+        about = files.read_json(self.root / id / files.ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
+        if not isinstance(about, dict):
+            raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
+        return Job(self.root / id, id, about)
+
+    def running(self) -> Job | None:
+        """The job that runs now, or None."""
+        return next((job for job in self._all() if job.state() == RUNNING), None)
+
+    def draft(self, name: str, source: Path, config: Mapping[str, Any], owner: str = "") -> Job:
+        """A new job that is not started: a copy of the data and the training command's configuration.
+
+        The data is copied, because a run can only be resumed, evaluated and pushed with the data that it began with, and a
+        dataset goes on growing.
+
+        Args:
+            name: of the data, as the page and later the pushed repository call it.
+            source: folder with ``images/`` and ``masks/`` (and ``instances/``, class lists), or a zip archive of one.
+            config: fields of :class:`train.config.Config` beside ``data``.
+            owner: whose job it is; empty for everyone's.
+
+        Raises:
+            BadRequestError: an archive that cannot be used.
+            StorageError: the disk is full or fails.
+        """
+        self._tidy()
+        id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = self.root / id
+        try:
+            folder.mkdir(parents=True)
+            if shutil.disk_usage(folder).free < LEAST_FREE:
+                raise StorageError(f"Less than {LEAST_FREE / 1e6:.0f} MB are free on the disk. Delete old jobs or other files.")
+            data = take(source, folder / files.DATA, name)
+            self._write_config(folder, {**config, "data": str(data)})
+            about = {"name": name, "base": config.get("model"), "owner": owner, "created": time.time()}
+            files.write_json(folder / files.ABOUT, about)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise StorageError(f"The data could not be copied ({error.strerror}). Free some space.") from error
+            raise
+        return self.open(id)
+
+    def configure(self, job: Job, **changes: Any) -> None:
+        """Change settings of a draft.
+
+        Raises:
+            BadRequestError: it has been started.
+        """
+        if job.state() != DRAFT:
+            raise BadRequestError("This job has been started; its settings stay as they are. Make a new one.")
+        self._write_config(job.folder, {**self.config(job), **changes})
+
+    def remember(self, job: Job, **facts: Any) -> None:
+        """Add to what is known about a draft; ``job.about`` has it too."""
+        job.about.update(facts)
+        files.write_json(job.folder / files.ABOUT, job.about)
+
+    def config(self, job: Job) -> dict[str, Any]:
+        """The training command's configuration of a job."""
+        return files.read_json(job.folder / files.CONFIG) or {}
+
+    def _write_config(self, folder: Path, config: Mapping[str, Any]) -> None:
+        # JSON is YAML, and needs no library here.
+        files.write_json(folder / files.CONFIG, dict(config))
+
+    def check(self, job: Job) -> dict[str, Any]:
+        """Ask the training command what it would do, and what is wrong with the data (``--dry-run --json``).
+
+        Returns:
+            Its answer: the plan with ``diagnosis`` and ``problems`` (None if it may start).
+
+        Raises:
+            BadRequestError: the command gave no answer.
+        """
+        command = [*self._command(), "--config", str(job.folder / files.CONFIG), "--dry-run", "--json"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=CHECK_SECONDS, stdin=subprocess.DEVNULL, cwd=ROOT,
+                env={**os.environ, "SEG_DEMO_JOBS": str(self.root)},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise BadRequestError(f"Checking the data took more than {CHECK_SECONDS // 60} minutes. Send less data.") from None
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            answer = {"problems": done.stderr.strip().removeprefix("Nothing was started:").strip()[-4000:], "diagnosis": None}
+        if done.returncode not in (0, 2):
+            raise BadRequestError(f"The data could not be checked: {done.stderr.strip()[-600:]}")
+        files.write_json(job.folder / files.CHECK, answer)
+        return answer
+
+    def mend(self, job: Job, labels: str) -> None:
+        """Take the doctor's proposal for what the values of the masks mean.
+
+        Args:
+            job: a draft.
+            labels: content of ``labels.json``.
+
+        Raises:
+            BadRequestError: it is none of the proposals.
+        """
+        found = (job.check().get("diagnosis") or {}).get("faults") or ()
+        if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
+            raise BadRequestError("This is no proposal for this data. Check the data again.")
+        files.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
+
+    def start(self, job: Job) -> None:
+        """Start a draft.
+
+        Raises:
+            BadRequestError: another job runs, or it is no draft.
+            StorageError: the disk is full or fails.
+        """
+        if job.state() != DRAFT:
+            raise BadRequestError("This job has been started before. Resume it, or make a new one.")
+        self._launch(job, ["--config", str(job.folder / files.CONFIG), "--output", str(job.run)])
+
+    def resume(self, job: Job) -> None:
+        """Go on with a job that was stopped, killed, or failed.
+
+        Raises:
+            BadRequestError: another job runs, or this one runs or is done.
+            StorageError: the disk is full or fails.
+        """
+        if job.state() not in RESUMABLE:
+            raise BadRequestError("This job runs or is done; there is nothing to resume.")
+        begun = (job.run / "config.json").exists()
+        again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / files.CONFIG), "--output", str(job.run)]
+        self._launch(job, again)
+
+    def cancel(self, job: Job) -> bool:
+        """Ask a running job to save and end; it does so at the end of its present step.
+
+        Returns:
+            Whether it ran.
+        """
+        child, runner = (files.read_json(job.folder / name) for name in (files.CHILD, files.RUNNER))
+        return processes.send(child, signal.SIGTERM) or processes.send(runner, signal.SIGTERM)
+
+    def delete(self, job: Job) -> None:
+        """Remove a job with its data and its weights; those that were pushed stay on the Hub.
+
+        Raises:
+            BadRequestError: it runs.
+        """
+        if job.state() == RUNNING:
+            raise BadRequestError("This job runs. Stop it first.")
+        own.remove(job.folder)
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _launch(self, job: Job, arguments: list[str]) -> None:
+        with self._starting():
+            if (other := self.running()) is not None:
+                raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
+            for name in (files.EXIT, files.CHILD, files.RESULT, files.PROGRESS):
+                (job.folder / name).unlink(missing_ok=True)
+            told = ["--progress-file", str(job.folder / files.PROGRESS), "--json"]
+            files.write_json(job.folder / files.COMMAND, [*self._command(), *arguments, *told])
+            runner = subprocess.Popen(
+                [sys.executable, "-m", "seg_demo.jobs.runner", str(job.folder)], cwd=ROOT,
+                env={**os.environ, "SEG_DEMO_JOBS": str(self.root)}, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            files.write_json(job.folder / files.RUNNER, processes.identity(runner.pid))
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """One start at a time, also of several servers on one folder."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".starting").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _all(self) -> list[Job]:
+        if not self.root.is_dir():
+            return []
+        names = sorted((name for name in os.listdir(self.root) if _ID.fullmatch(name)), reverse=True)
+        found = ((name, files.read_json(self.root / name / files.ABOUT)) for name in names)
+        return [Job(self.root / name, name, about) for name, about in found if isinstance(about, dict)]
+
+    def _tidy(self) -> None:
+        """Remove drafts that nobody started for a day."""
+        for job in self._all():
+            if job.state() == DRAFT and time.time() - float(job.about.get("created", 0)) > DRAFT_SECONDS:
+                shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        return [sys.executable, str(TRAIN)]

@@ -1,0 +1,186 @@
+"""The tab in which a network learns a visitor's images: settings on the left, the job on the right, the Hub below it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from seg_demo.jobs.store import TRAIN
+from seg_demo.settings import settings
+from seg_demo.ui import finetune_work as work
+from seg_demo.ui import menu
+from seg_demo.ui.finetune_view import note
+from seg_demo.ui.i18n import t
+from seg_demo.ui.uploads import Files
+
+REFRESH_SECONDS = 2.0
+
+
+def offered() -> bool:
+    """Whether visitors may fine-tune here: as the owner set it; by default everywhere but on Spaces, and only with train/."""
+    chosen = settings().finetune
+    return TRAIN.is_file() and (chosen == "on" or (chosen == "auto" and not os.environ.get("SPACE_ID")))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The right-hand side: one job."""
+
+    picker: gr.Dropdown
+    status: gr.HTML
+    curves: gr.HTML
+    verdict: gr.HTML
+    samples: gr.Image
+    log: gr.HTML
+    stop: gr.Button
+    resume: gr.Button
+    use: gr.Button
+    delete: gr.Button
+    hub: gr.Accordion
+    timer: gr.Timer
+
+    @property
+    def shown(self) -> list[Any]:
+        """Where :func:`finetune_work.watch` writes."""
+        return [
+            self.status, self.curves, self.verdict, self.samples, self.log, self.stop, self.resume, self.use, self.delete,
+            self.hub, self.timer,
+        ]  # fmt: skip
+
+
+def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers: dict[str, gr.Dropdown]) -> None:
+    """Build the tab in the current Blocks.
+
+    Args:
+        page: whose load event finds running jobs again.
+        tab: this one; opening it reads the datasets anew.
+        visitor: whose datasets they are.
+        pickers: task → the picker of models that a new one joins.
+    """
+    gr.Markdown(t("finetune_lead"), elem_classes="lead")
+    if not offered():
+        gr.HTML(note("finetune_off", "en"), elem_id="finetune-off")
+        return
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            inputs, draft = _settings()
+            check = gr.Button(t("finetune_check"), elem_id="finetune-check")
+            found = gr.HTML("", elem_id="finetune-findings")
+            with gr.Row():
+                skip = gr.Button(t("finetune_skip"), visible=False, elem_id="finetune-skip")
+                mend = gr.Button(t("finetune_mend"), visible=False, elem_id="finetune-mend")
+            run = gr.Button(t("finetune_run"), variant="primary", elem_id="finetune-run")
+        with gr.Column(scale=9, min_width=300):
+            job = _job()
+    mending = [found, draft, skip, mend]
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    heavy = {"concurrency_limit": 2, "concurrency_id": "finetune"}
+    hidden = {"api_visibility": "undocumented"}
+    check.click(work.check, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy)
+    skip.click(work.skip_bad, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy)
+    mend.click(work.mend, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy)
+    began = run.click(
+        work.start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
+        **hidden, **heavy,
+    )  # fmt: skip
+    began.success(work.watch, [visitor, job.picker], job.shown, **quiet)
+    # Other settings are another draft.
+    for each in inputs:
+        (each.upload if isinstance(each, Files) else each.change)(lambda: "", None, draft, queue=False, **quiet)
+    job.timer.tick(work.watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **quiet)
+    job.picker.change(work.watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden)
+    for button, handler in ((job.stop, work.stop), (job.resume, work.resume)):
+        button.click(handler, [visitor, job.picker], None, **quiet).success(
+            work.watch, [visitor, job.picker], job.shown, **quiet
+        )
+    job.delete.click(work.delete, [visitor, job.picker], job.picker, **quiet)
+    told, models = _hub(job, visitor)
+    job.use.click(
+        work.use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
+    )
+    models(list(pickers.values()))
+    dataset = inputs[1]
+    tab.select(work.datasets, visitor, dataset, **quiet)
+    page.load(work.datasets, visitor, dataset, **quiet)
+    page.load(work.jobs_of, visitor, job.picker, **quiet).then(work.watch, [visitor, job.picker], job.shown, **quiet)
+
+
+def _settings() -> tuple[list[Any], gr.Textbox]:
+    """What is trained on what and how: the inputs of :func:`finetune_work.start` in their order, and the draft's id."""
+    choices = [*menu.choices("semantic"), *menu.choices("instance")]
+    base = gr.Dropdown(
+        choices=choices, value=menu.at_first("semantic"), allow_custom_value=True, filterable=True, label=t("finetune_base"),
+        info=t("finetune_base_info"), elem_id="finetune-base",
+    )  # fmt: skip
+    dataset = gr.Dropdown(
+        choices=[], value=None, label=t("finetune_data"), info=t("finetune_data_info"), elem_id="finetune-dataset"
+    )
+    archive = Files(
+        label=t("finetune_zip"), file_count="single", file_types=[".zip"], height=120, elem_id="finetune-zip"
+    )
+    steps = gr.Slider(
+        10, 3000, 300, step=10, label=t("finetune_steps"), info=t("finetune_steps_info"), elem_id="finetune-steps"
+    )
+    with gr.Accordion(t("finetune_more"), open=False, elem_id="finetune-more"):
+        augment = gr.Radio(
+            [(t(f"augment_{level}"), level) for level in ("none", "light", "strong")], value="strong",
+            label=t("finetune_augment"), elem_id="finetune-augment",
+        )  # fmt: skip
+        lr = gr.Number(0, label=t("finetune_lr"), minimum=0, maximum=1, elem_id="finetune-lr")
+        size = gr.Number(0, label=t("finetune_size"), minimum=0, maximum=1024, precision=0, elem_id="finetune-size")
+        batch = gr.Slider(1, 32, 4, step=1, label=t("finetune_batch"), elem_id="finetune-batch")
+        share = gr.Slider(0.05, 0.5, 0.25, step=0.05, label=t("finetune_share"), elem_id="finetune-share")
+        replay = gr.Slider(
+            0, 0.75, 0.25, step=0.05, label=t("finetune_replay"), info=t("finetune_replay_info"), elem_id="finetune-replay"
+        )
+    draft = gr.Textbox("", visible=False)
+    return [base, dataset, archive, steps, augment, lr, size, batch, share, replay], draft
+
+
+def _job() -> _Job:
+    """The job that is looked at."""
+    picker = gr.Dropdown(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
+    status = gr.HTML(note("finetune_idle", "en"), elem_id="finetune-status")
+    with gr.Row():
+        stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")
+        resume = gr.Button(t("finetune_resume"), visible=False, elem_id="finetune-resume")
+        use = gr.Button(t("finetune_use"), visible=False, variant="primary", elem_id="finetune-use")
+        delete = gr.Button(t("finetune_delete"), visible=False, elem_id="finetune-delete")
+    verdict = gr.HTML("", elem_id="finetune-verdict")
+    curves = gr.HTML("", elem_id="finetune-curves")
+    samples = gr.Image(
+        label=t("finetune_samples"), visible=False, interactive=False, format="png", buttons=["fullscreen"],
+        elem_id="finetune-samples",
+    )  # fmt: skip
+    hub = gr.Accordion(t("push"), open=False, visible=False, elem_id="finetune-hub")
+    log = gr.HTML("", elem_id="finetune-log")
+    timer = gr.Timer(REFRESH_SECONDS, active=False)
+    return _Job(picker, status, curves, verdict, samples, log, stop, resume, use, delete, hub, timer)
+
+
+def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
+    """The push: where what is said about it appears, and a function that connects it with the pickers of models."""
+    on_space = bool(os.environ.get("SPACE_ID"))
+    with job.hub:
+        if on_space:
+            # Off Spaces the button needs a login of this machine and breaks the launch without one.
+            gr.LoginButton()
+        repo = gr.Textbox(label=t("push_repo"), info=t("push_repo_info"), max_lines=1, elem_id="push-repo")
+        token = gr.Textbox(
+            label=t("push_token"), info=t("push_token_info"), type="password", max_lines=1, elem_id="push-token",
+            placeholder=None if on_space else t("push_token_local"),
+        )  # fmt: skip
+        private = gr.Checkbox(False, label=t("push_private"), elem_id="push-private")
+        button = gr.Button(t("push_run"), variant="primary", elem_id="push-run")
+    told = gr.HTML("", elem_id="finetune-told")
+
+    def connect(pickers: list[gr.Dropdown]) -> None:
+        button.click(
+            work.push, [visitor, job.picker, repo, token, private], [told, token, *pickers], api_name="finetune_push",
+            api_visibility="undocumented", show_progress_on=told, concurrency_limit=2, concurrency_id="push",
+        )  # fmt: skip
+
+    return told, connect

@@ -1,0 +1,145 @@
+"""What the Fine-tune tab shows of a job, as HTML; everything that people or files said is escaped."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seg_demo.jobs.job import DRAFT, RUNNING, Job
+from seg_demo.jobs.verdict import Verdict
+from seg_demo.ui.i18n import words
+
+SHOWN_FAULTS = 6
+METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 190, 44, 24
+
+
+def note(key: str, language: str, **values: object) -> str:
+    """One line, read aloud by screen readers when it changes."""
+    return f'<p class="note" role="status">{html.escape(words(key, language).format(**values))}</p>'
+
+
+def findings(answer: Mapping[str, Any], language: str) -> str:
+    """The doctor's findings and the plan.
+
+    Args:
+        answer: of ``--dry-run --json``.
+        language: ``en`` or ``zh``.
+    """
+    diagnosis = answer.get("diagnosis") or {}
+    parts = []
+    if answer.get("problems") is None and "data" in answer:
+        data = answer["data"]
+        names = words("separator", language).join(data["classes"][:12]) + (" …" if len(data["classes"]) > 12 else "")
+        steps = answer["schedule"]["steps"]
+        plan = {"train": data["train_images"], "val": data["val_images"], "classes": names, "steps": steps}
+        parts.append(note("finetune_plan", language, **plan) + note("finetune_ok", language))
+    faults = diagnosis.get("faults") or ()
+    if faults:
+        parts.append(_listed("finetune_faults", faults, language))
+    elif answer.get("problems"):
+        parts.append(f'<p class="note fault" role="alert">{html.escape(answer["problems"])}</p>')
+    if diagnosis.get("notes"):
+        parts.append(_listed("finetune_notes", diagnosis["notes"], language))
+    assumed = [*(diagnosis.get("assumed") or ()), *(answer.get("network") or {}).get("notes", ())]
+    parts += [f'<p class="note">{html.escape(each)}</p>' for each in assumed]
+    return f'<div class="findings">{"".join(parts)}</div>'
+
+
+def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
+    rows = "".join(
+        f"<li><b>{html.escape(each['file'])}</b> {html.escape(each['what'])}. <i>{html.escape(each['remedy'])}</i></li>"
+        for each in found[:SHOWN_FAULTS]
+    )
+    more = len(found) - SHOWN_FAULTS
+    rest = f"<li>{html.escape(words('finetune_and_more', language).format(count=more))}</li>" if more > 0 else ""
+    head = html.escape(words(key, language).format(count=len(found)))
+    return f'<div class="note"><p>{head}</p><ul>{rows}{rest}</ul></div>'
+
+
+def status(job: Job, language: str) -> str:
+    """Name, state and progress bar of a job."""
+    state, progress = job.state(), job.progress()
+    line = words(f"state_{state}", language)
+    bar = ""
+    if state == RUNNING:
+        stage = progress.get("stage", "start")
+        step, total = int(progress.get("step", 0)), int(progress.get("total", 0))
+        line += words("colon", language) + words(f"stage_{stage}", language).format(step=step, total=total)
+        seconds = float(progress.get("seconds", 0))
+        if stage == "fit" and step > 4 and seconds > 20:
+            minutes = math.ceil(seconds / step * (total - step) / 60)
+            line += words("separator", language) + words("finetune_left", language).format(minutes=minutes)
+        value = f' value="{step}"' if stage != "start" else ""
+        bar = f'<progress class="bar" max="{max(1, total)}"{value}></progress>'
+    return (
+        f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '
+        f"<span>{html.escape(str(job.about.get('base') or ''))}</span></p><p>{html.escape(line)}</p>{bar}</div>"
+    )
+
+
+def curves(rows: Sequence[Mapping[str, float]], language: str) -> str:
+    """Learning curves as SVG: the loss, and the main metric on the held-out images; empty before the first evaluation."""
+    if not rows:
+        return ""
+    metric = next((name for name in METRICS if any(name in row for row in rows)), None)
+    charts = [_chart(words("finetune_loss", language), [(row["step"], row["loss"]) for row in rows if "loss" in row], None)]
+    if metric:
+        charts.append(_chart(METRICS[metric], [(row["step"], row[metric]) for row in rows if metric in row], 1.0))
+    return f'<div class="curves">{"".join(charts)}</div>'
+
+
+def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None) -> str:
+    """One curve over the steps, from 0 to ``top`` (None: to its largest value)."""
+    if not points:
+        return ""
+    most = top or max(value for _, value in points) * 1.05 or 1.0
+    last = max(step for step, _ in points)
+    inner, high = _WIDTH - _LEFT - 10, _HEIGHT - _BOTTOM - 8
+    placed = [(_LEFT + step / last * inner, 8 + (1 - min(1.0, value / most)) * high) for step, value in points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>' for x, y in placed)
+    grid = "".join(
+        f'<line x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{8 + share * high:.1f}" y2="{8 + share * high:.1f}"/>'
+        f'<text x="{_LEFT - 6}" y="{12 + share * high:.1f}" text-anchor="end">{most * (1 - share):.2g}</text>'
+        for share in (0, 0.5, 1)
+    )
+    label = f"{title}: {points[-1][1]:.3f}"
+    ends = f'<text x="{_WIDTH - 10}" y="{_HEIGHT - 6}" text-anchor="end">{last:.0f}</text>'
+    return (
+        f'<figure><figcaption>{html.escape(label)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{html.escape(label)}"><g class="grid">{grid}{ends}</g><polyline points="{line}"/>{dots}</svg></figure>'
+    )
+
+
+def verdict(found: Verdict | None, language: str) -> str:
+    """Base and new side by side, their difference with its spread, and what that means in a sentence."""
+    if found is None:
+        return ""
+    sentence = html.escape(words(f"verdict_{found.kind}", language))
+    if found.kind == "unknown":
+        sentence += " " + html.escape(found.why or "")
+    rows = [("verdict_base", found.base), ("verdict_new", found.new)]
+    cells = "".join(
+        f"<div><dt>{html.escape(words(key, language))}</dt><dd>{value:.3f}</dd></div>" for key, value in rows if value is not None
+    )
+    if found.difference is not None:
+        spread = words("verdict_one", language)
+        if found.low is not None:
+            spread = f"{found.low:+.3f} … {found.high:+.3f}, " + words("verdict_spread", language).format(count=found.images)
+        head = html.escape(words("verdict_difference", language))
+        cells += f"<div><dt>{head}</dt><dd>{found.difference:+.3f}</dd><dd class=spread>{html.escape(spread)}</dd></div>"
+    metric = html.escape(METRICS.get(found.metric, found.metric))
+    return f'<div class="verdict" data-kind="{found.kind}"><p>{sentence}</p><dl title="{metric}">{cells}</dl><p>{metric}</p></div>'
+
+
+def log(job: Job, language: str) -> str:
+    """The last lines of the log, folded away while all is well."""
+    text = job.log()
+    if not text or job.state() == DRAFT:
+        return ""
+    opened = " open" if job.state() in ("refused", "failed", "diverged") else ""
+    head = html.escape(words("finetune_log", language))
+    return f'<details class="log"{opened}><summary>{head}</summary><pre tabindex="0">{html.escape(text)}</pre></details>'

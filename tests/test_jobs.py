@@ -1,0 +1,208 @@
+"""Fine-tuning jobs: the real command in real processes on tiny data, and what a dead server, a recycled id and bad data do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seg_demo.errors import BadRequestError
+from seg_demo.jobs import files, processes
+from seg_demo.jobs.data import take
+from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED
+from seg_demo.jobs.publish import push, use_here
+from seg_demo.jobs.store import Jobs
+from seg_demo.jobs.verdict import interval, judge
+from seg_demo.models import catalog, own
+from seg_demo.settings import settings
+from tests.small_datasets import folder
+
+QUICK = {
+    "model": "unet", "from_scratch": True, "batch_size": 2, "image_size": 32, "device": "cpu", "threads": 1, "baseline": True,
+    "save_every": 1, "augment": "none",
+}  # fmt: skip
+WAIT = 240
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEG_DEMO_JOBS", str(tmp_path / "jobs"))
+    settings.cache_clear()
+    store = Jobs(tmp_path / "jobs")
+    yield store
+    for job in store.list():
+        if store.cancel(job):
+            until(lambda job=job: job.state() != RUNNING)
+    settings.cache_clear()
+
+
+def until(true, seconds: float = WAIT) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+def test_a_job_from_draft_to_menu(jobs, tmp_path):
+    """Drafted, checked, stopped in the middle, found again by another server, resumed, judged, put on the menu."""
+    data = folder(tmp_path / "My cells", 8)
+    job = jobs.draft("My cells!", data, {**QUICK, "max_steps": 5000})
+    assert job.state() == DRAFT and jobs.list() == []
+    answer = jobs.check(job)
+    assert answer["problems"] is None and answer["data"]["classes"] == ["background", "cell"]
+    jobs.start(job)
+    until(lambda: job.progress().get("step", 0) >= 2)
+    assert job.state() == RUNNING
+    # What a server that was killed leaves is nothing but the folder.
+    again = Jobs(jobs.root)
+    assert [each.id for each in again.list()] == [job.id] and again.running().id == job.id
+    with pytest.raises(BadRequestError, match="one runs at a time"):
+        again.start(again.draft("other", data, QUICK))
+    with pytest.raises(BadRequestError, match="Stop it first"):
+        again.delete(job)
+    assert again.cancel(job)
+    until(lambda: job.state() != RUNNING)
+    assert (job.state(), job.exit_code()) == (STOPPED, 143)
+    done = job.progress()["step"]
+    assert 0 < done < 5000 and "Go on with" in job.log()
+    with pytest.raises(BadRequestError, match="not done"):
+        use_here(job)
+    # A resumed run keeps its settings; the fewer steps are those of the run itself, as if it had been asked for so many.
+    config = json.loads((job.run / "config.json").read_text())
+    config["config"]["max_steps"] = done + 3
+    (job.run / "config.json").write_text(json.dumps(config))
+    again.resume(job)
+    until(lambda: job.state() != RUNNING)
+    assert job.state() == DONE, job.log()
+    assert job.result()["metrics"]["mean_iou"] > 0 and job.verdict().kind == "unknown"
+    assert job.curves()[-1]["step"] == done + 3 and job.progress()["stage"] == "evaluate"
+    id = use_here(job)
+    assert id == "unet-my-cells" == use_here(job)
+    spec = catalog.resolve(id, local_folders=False)
+    assert (spec.source, spec.task, spec.labels) == ("folder", "semantic", ("background", "cell"))
+    assert own.folder_of(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
+    again.delete(job)
+    assert own.own_models() == [] and not job.folder.exists()
+
+
+def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs, tmp_path):
+    job = jobs.draft("data", folder(tmp_path / "data", 4), {**QUICK, "max_steps": 5000})
+    jobs.start(job)
+    until(lambda: job.progress().get("step", 0) >= 1)
+    for name in (files.RUNNER, files.CHILD):
+        os.kill(json.loads((job.folder / name).read_text())["pid"], signal.SIGKILL)
+    until(lambda: job.state() == INTERRUPTED)
+    # Another process of the same id: this one.
+    mine = processes.identity(os.getpid())
+    for name in (files.RUNNER, files.CHILD):
+        files.write_json(job.folder / name, {**mine, "began": "long ago"})
+    assert job.state() == INTERRUPTED and not jobs.cancel(job) and jobs.running() is None
+    files.write_json(job.folder / files.RUNNER, mine)
+    assert job.state() == RUNNING
+    files.write_json(job.folder / files.RUNNER, {})
+    jobs.resume(job)
+    until(lambda: job.progress().get("step", 0) >= 2)
+    assert jobs.cancel(job)
+    until(lambda: job.state() == STOPPED)
+
+
+def test_a_zombie_does_not_run():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    known = processes.identity(child.pid)
+    until(lambda: not processes.runs(known))
+    child.wait()
+    assert processes.runs(processes.identity(os.getpid()))
+    assert not any(map(processes.runs, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
+
+
+def test_faults_come_with_a_proposal_that_mends_them(jobs, tmp_path):
+    data = folder(tmp_path / "data", 4, value=255, classes="background\ncell\nborder\n")
+    (data / "images" / "3.png").write_bytes(b"no image")
+    job = jobs.draft("data", data, {**QUICK, "max_steps": 1})
+    faults = jobs.check(job)["diagnosis"]["faults"]
+    (proposal,) = {fault["proposal"] for fault in faults} - {None}
+    assert json.loads(proposal) == {"0": "background", "255": "cell"}
+    with pytest.raises(BadRequestError, match="no proposal"):
+        jobs.mend(job, '{"0": "x"}')
+    jobs.mend(job, proposal)
+    jobs.configure(job, skip_bad=True)
+    answer = jobs.check(job)
+    assert answer["problems"] is None and answer["data"]["train_images"] + answer["data"]["val_images"] == 3
+    assert not (data / "labels.json").exists(), "the dataset itself is left alone"
+
+
+def test_data_comes_as_a_zip_of_a_folder_or_of_what_is_in_it(tmp_path):
+    data = folder(tmp_path / "d", 2)
+    for number, prefix in enumerate(("", "my set/")):
+        with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+            for path in sorted(each for each in data.rglob("*") if each.is_file()):
+                archive.write(path, prefix + path.relative_to(data).as_posix())
+        out = take(tmp_path / "z.zip", tmp_path / str(number), "Süß & co")
+        assert out.name == "s-co" or out.name == "s-co-" or out.name.startswith("s")
+        assert {path.name for path in out.iterdir()} == {"images", "masks", "classes.txt"}
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    with pytest.raises(BadRequestError, match="holds no file"):
+        take(tmp_path / "empty.zip", tmp_path / "e", "x")
+
+
+def result(pairs, **baseline):
+    images = [{"name": str(index), "base": base, "new": new} for index, (base, new) in enumerate(pairs)]
+    known = [pair for pair in pairs if None not in pair]
+    mean = [float(np.mean([pair[side] for pair in known])) if known else None for side in (0, 1)]
+    scores = {"base": {"mean_iou": mean[0]}, "new": {"mean_iou": mean[1]}} if known else {"base": {}, "new": {}}
+    return {"metrics": {"mean_iou": 0.5}, "baseline": {"metric": "mean_iou", "images": images, "why": None, **scores, **baseline}}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kind", "offered"),
+    [
+        ([(0.5, 0.7), (0.4, 0.65), (0.6, 0.72)], "better", True),
+        ([(0.5, 0.9), (0.6, 0.5), (0.5, 0.5)], "unclear", True),
+        ([(0.5, 0.4), (0.6, 0.69), (0.5, 0.2)], "worse", False),
+        ([(0.5, 0.5)], "worse", False),
+        ([(0.5, 0.6)], "unclear", True),
+        ([(None, 0.6)], "unknown", True),
+    ],
+)
+def test_the_held_out_images_decide(pairs, kind, offered):
+    verdict = judge(result(pairs))
+    assert (verdict.kind, verdict.offered) == (kind, offered)
+    if verdict.difference is not None:
+        assert verdict.difference == pytest.approx(np.mean([new - base for base, new in pairs]))
+
+
+def test_worse_over_all_pixels_is_worse_even_if_the_mean_of_the_images_is_not():
+    assert judge(result([(0.5, 0.7), (0.5, 0.6)], new={"mean_iou": 0.3}, base={"mean_iou": 0.5})).kind == "worse"
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(100):
+        low, high = interval(rng.normal(0.1, 1, 60))
+        covered += low <= 0.1 <= high
+    assert 88 <= covered <= 100
+    assert interval(np.array([0.3])) == (None, None) and interval(np.array([0.2, 0.2])) == pytest.approx((0.2, 0.2))
+
+
+@pytest.mark.parametrize("repo", ["", "cells", "../x/y", "a/b@c", "a/b c", "https://huggingface.co/a/b"])
+def test_a_push_to_no_repository_is_refused(jobs, tmp_path, repo, monkeypatch):
+    job = jobs.draft("data", folder(tmp_path / "data", 2), QUICK)
+    files.write_json(job.folder / files.EXIT, {"code": 0})
+    with pytest.raises(BadRequestError, match="no name of a repository"):
+        push(job, repo, "hf_x", False)
+
+
+def test_ids_of_jobs_are_no_paths(jobs):
+    for id in ("..", "../../etc", "", None, 3, "20261123-023601-abcdeg", "20261123-023601-abcdef"):
+        with pytest.raises(BadRequestError, match="no such job"):
+            jobs.open(id)
