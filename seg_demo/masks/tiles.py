@@ -1,0 +1,234 @@
+"""Sliding windows over a huge image: where tiles lie, and how their logits are blended without ever holding all of them.
+
+Along each axis neighbouring tiles overlap. A tile counts fully in its middle, not at all within a margin of a border that
+lies inside the image (what a network sees there lacks context), and in between fades smoothly into its neighbour, so that
+at every place the weights sum to 1. If the margin is at least the network's halo (how far one output looks), the blended
+logits are those of the whole image. Tiles come row by row; what no later tile can change leaves at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """A tile.
+
+    Attributes:
+        row: its place in the grid of tiles.
+        column: likewise.
+        top: first row of pixels.
+        left: first column of pixels.
+        bottom: past its last row of pixels; may lie in the padding below the image.
+        right: past its last column of pixels; may lie in the padding beside the image.
+    """
+
+    row: int
+    column: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1), half-open."""
+        return self.left, self.top, self.right, self.bottom
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where all tiles lie.
+
+    Attributes:
+        tops: first row of pixels of each row of tiles, ascending, multiples of the unit.
+        lefts: first column of pixels of each column of tiles, ascending, multiples of the unit.
+        tile: (rows, columns) of every tile in pixels.
+        overlap: the least overlap of neighbours in pixels.
+    """
+
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    tile: tuple[int, int]
+    overlap: int
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def __iter__(self) -> Iterator[Window]:
+        for row, top in enumerate(self.tops):
+            for column, left in enumerate(self.lefts):
+                yield Window(row, column, top, left, top + self.tile[0], left + self.tile[1])
+
+
+def grid_of(height: int, width: int, tile: tuple[int, int], overlap: int, unit: int) -> Grid:
+    """Tiles that cover an image, as few as possible, spread evenly.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        tile: (rows, columns) of a tile, multiples of the unit.
+        overlap: of neighbours, at least; a multiple of the unit. Three overlaps and a unit fit into a tile, so that it fades
+            into one neighbour at a time.
+        unit: tiles begin at multiples of this many pixels: of the network's stride, so that a tile's grid of features is
+            the whole image's.
+
+    Raises:
+        ValueError: sides or overlap that break these rules.
+    """
+    if min(height, width, overlap, unit) < 1 or any(side % unit or 3 * overlap + unit > side for side in tile) or overlap % unit:
+        raise ValueError(
+            f"tile and overlap must be multiples of the unit, and three overlaps and a unit fit into a tile, but got an image "
+            f"of {width} x {height}, tile {tile}, overlap {overlap}, unit {unit}."
+        )
+    tops, lefts = (_starts(length, side, overlap, unit) for length, side in zip((height, width), tile, strict=True))
+    return Grid(tops, lefts, tile, overlap)
+
+
+def _starts(length: int, tile: int, overlap: int, unit: int) -> tuple[int, ...]:
+    """First pixels of the tiles along one axis."""
+    free = -(-max(length, tile) // unit) - tile // unit
+    steps = -(-free // ((tile - overlap) // unit))
+    return tuple(free * index // steps * unit for index in range(steps + 1)) if steps else (0,)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of the grid of logits.
+
+    Attributes:
+        length: points.
+        start: first point of each tile.
+        fade: (begin, end) where each tile but the last fades into the next.
+    """
+
+    length: int
+    start: tuple[int, ...]
+    fade: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, starts: tuple[int, ...], tile: int, half: int, factor: int) -> _Axis:
+        start = tuple(each // factor for each in starts)
+        side = tile // factor
+        middles = [(first + side + second) // 2 for first, second in zip(start, start[1:], strict=False)]
+        return cls(start[-1] + side, start, tuple((middle - half, middle + half) for middle in middles))
+
+    def used(self, index: int) -> tuple[int, int]:
+        """The points at which a tile has any weight."""
+        return self.fade[index - 1][0] if index else 0, self._last(index, 1)
+
+    def _last(self, index: int, side: int) -> int:
+        return self.fade[index][side] if index < len(self.fade) else self.length
+
+    def complete(self, index: int) -> int:
+        """The points before this one get nothing from the tiles after this one."""
+        return self._last(index, 0)
+
+    def final(self, index: int) -> int:
+        """The points before this one leave with this tile: each has its neighbour after it, for interpolation."""
+        return 0 if index < 0 else self.length if index == len(self.fade) else self.fade[index][0] - 1
+
+    def kept(self, index: int) -> int:
+        """The first point that is kept for the tiles after this one: the neighbour before those that have not left."""
+        return max(0, self.final(index) - 1)
+
+    def weights(self, index: int) -> Tensor:
+        """float32: weight of a tile at each point where it has any; those of all tiles at a point sum to 1."""
+        begin, end = self.used(index)
+        weights = torch.ones(end - begin)
+        for place, rising in ((index - 1, True), (index, False)):
+            if 0 <= place < len(self.fade):
+                first, last = self.fade[place]
+                along = (torch.arange(last - first) + 0.5) / max(1, last - first)
+                smooth = along * along * (3 - 2 * along)
+                weights[first - begin : last - begin] *= smooth if rising else 1 - smooth
+        return weights
+
+
+@dataclass(frozen=True)
+class Block:
+    """Blended logits that no later tile changes.
+
+    Attributes:
+        rows: (first, past the last) of the grid of logits of the whole image, that leave with this block.
+        columns: likewise.
+        logits: float32 (C, h, w): those, and one point more on each side that lies inside the grid.
+        context: (above, left): how many points the logits begin before them, 0 or 1.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    logits: Tensor
+    context: tuple[int, int]
+
+    @property
+    def inner(self) -> Tensor:
+        """Logits (C, rows, columns) without the points around them."""
+        above, left = self.context
+        tall, wide = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+        return self.logits[:, above : above + tall, left : left + wide]
+
+
+class Blender:
+    """Blends the logits of tiles that come row by row.
+
+    It holds one tile, and of the row of tiles above only the strip that fades: classes x (overlap / 2) x width floats.
+
+    Args:
+        grid: of the tiles.
+        factor: pixels per point of the logits along each axis; divides the unit of the grid.
+        margin: pixels at a tile's inner border that get no weight, at most half of the overlap.
+    """
+
+    def __init__(self, grid: Grid, factor: int, margin: int) -> None:
+        half = max(0, grid.overlap // 2 - margin) // factor
+        self._rows, self._columns = (
+            _Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True)
+        )
+        self._left = self._above = torch.empty(0)
+        self._next = (0, 0)
+
+    def add(self, window: Window, logits: Tensor) -> Block:
+        """The next tile of the grid, in the grid's order.
+
+        Args:
+            window: the tile.
+            logits: floating (C, h, w) on the CPU, of the tile's pixels divided by the factor.
+
+        Returns:
+            What leaves; its rows or columns may be empty.
+        """
+        assert (window.row, window.column) == self._next, "tiles come in the order of the grid"
+        row, column = self._next
+        last = column == len(self._columns.fade)
+        self._next = (row + 1, 0) if last else (row, column + 1)
+        rows, columns = self._rows, self._columns
+        top, left = rows.kept(row - 1), columns.kept(column - 1)
+        (above, bottom), (before, right) = rows.used(row), columns.used(column)
+        sums = torch.zeros((logits.shape[0], bottom - top, right - left))
+        seen = columns.used(column - 1)[1] if column else 0
+        if column:
+            sums[:, :, : seen - left] = self._left
+        if row:
+            sums[:, : self._above.shape[1], seen - left :] = self._above[:, :, seen:right]
+        elif rows.fade and not column:
+            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(0), columns.length))
+        down, across = rows.start[row], columns.start[column]
+        part = logits[:, above - down : bottom - down, before - across : right - across]
+        weights = rows.weights(row)[:, None] * columns.weights(column)
+        sums[:, above - top :, before - left :].addcmul_(part.float(), weights)
+        if row < len(rows.fade):
+            # In place: the columns written were read above, and every strip is as high as the one before.
+            ready = columns.complete(column)
+            start = columns.complete(column - 1) if column else 0
+            self._above[:, :, start:ready] = sums[:, rows.kept(row) - top :, start - left : ready - left]
+        self._left = sums[:, :, columns.kept(column) - left :].clone() if not last else torch.empty(0)
+        span = (rows.final(row - 1), rows.final(row)), (columns.final(column - 1), columns.final(column))
+        (first, past), (start, stop) = span
+        shown = sums[:, : min(past + 1, rows.length) - top, : min(stop + 1, columns.length) - left]
+        return Block(*span, shown, (first - top, start - left))
