@@ -19,7 +19,6 @@ from seg_demo.types import ModelSpec
 from train import runs
 from train.data.objects import labels_for
 from train.data.preload import preload, read_item
-from train.data.preload import preload, read_item
 from train.data.sample import Sample
 from train.loop.batches import CropDataset, local_cores, memory_budget
 from train.loop.fit import Fit, fit
