@@ -31,6 +31,8 @@ CERTAIN = 254.5 / 255
 NEGLIGIBLE = 0.25 / 255
 # With fewer classes than this, finding those that matter costs more than it saves.
 FEW = 6
+# Classes that win somewhere in a block and are paired to bound the best logit; more would cost more than they save.
+PAIRED = 6
 
 
 def winner_probability(logits: Tensor, height: int, width: int) -> np.ndarray:
@@ -92,15 +94,17 @@ def _is_certain(grid: Tensor) -> bool:
 def _mattering(grid: Tensor) -> Tensor:
     """Those classes of shifted logits (C, h, w) that are more than negligible somewhere in the block.
 
-    In a cell the best logit is never below the largest of all classes' smallest corners. A class whose largest corner lies
-    so far below that the sum of all such stays negligible can be left out there.
+    In a cell the best logit is never below the smallest corner of any class, nor of the mean of any two, one of which is the
+    larger (that helps where one class gives way to another). A class whose largest corner lies so far below that the sum of
+    all such stays negligible can be left out there.
     """
     classes = grid.shape[0]
     if classes <= FEW:
         return grid
-    highest, lowest = _of_cells(grid, torch.maximum), _of_cells(grid, torch.minimum)
-    floor = lowest.amax(0) + math.log(NEGLIGIBLE / classes)
-    return grid[(highest >= floor).flatten(1).any(1)]
+    winners = grid[grid.argmax(0).unique()[:PAIRED]]
+    first, second = torch.triu_indices(len(winners), len(winners))
+    floor = _of_cells((winners[first] + winners[second]) / 2, torch.minimum).amax(0) + math.log(NEGLIGIBLE / classes)
+    return grid[(_of_cells(grid, torch.maximum) >= floor).flatten(1).any(1)]
 
 
 def _of_cells(grid: Tensor, choose: torch._C._VariableFunctionsClass) -> Tensor:

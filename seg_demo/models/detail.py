@@ -28,7 +28,7 @@ from seg_demo.painting import count_ids, paint, paint_confidence
 from seg_demo.types import Segment, Segmentation, SoftMask, semantic_segmentation
 
 DETAILS = ("whole", "full")
-# Tiles begin at multiples of this and of the network's own multiple: the coarsest grid of any encoder.
+# Where a preprocessing does not say the stride that images are padded to: the coarsest grid of any usual encoder.
 STRIDE = 32
 # Longest side of a tile: larger ones need more memory and gain little.
 LARGEST = 1024
@@ -79,7 +79,7 @@ def plan(checkpoint: Checkpoint, height: int, width: int) -> Plan | None:
     rule = checkpoint.preprocessing
     instance = networks.NETWORKS[checkpoint.architecture].task == "instance"
     fixed = rule.size is not None or instance
-    unit = math.lcm(STRIDE, rule.multiple)
+    unit = rule.multiple if rule.multiple > 1 else STRIDE
     if rule.size is not None:
         tile = rule.size
     elif instance:

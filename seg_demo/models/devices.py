@@ -13,6 +13,12 @@ from seg_demo.settings import Settings
 
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
+# Limit, use and statistics of this container: cgroup 2, then 1.
+CGROUP_FILES = (
+    (CGROUP_LIMITS[0], Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
+    (CGROUP_LIMITS[1], Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"), Path("/sys/fs/cgroup/memory/memory.stat")),
+)
+
 
 def choose_device(wanted: str) -> torch.device:
     """The device that a setting or an argument names.
@@ -60,6 +66,24 @@ def total_memory(device: torch.device) -> int:
         except (OSError, ValueError):
             continue
     return total
+
+
+def available_memory() -> int:
+    """Ordinary memory that this process may still take without swapping, in bytes; half of the machine's where nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return total_memory(torch.device("cpu")) // 2
+    for limit, used, statistics in CGROUP_FILES:
+        try:
+            most, now = (int(path.read_text(encoding="ascii")) for path in (limit, used))
+            # Pages of files are given back when memory gets short.
+            cached = dict(line.split() for line in statistics.read_text(encoding="ascii").splitlines())
+            free = min(free, most - now + int(cached.get("inactive_file", cached.get("total_inactive_file", 0))))
+        except (OSError, ValueError):
+            continue
+    return max(0, free)
 
 
 def cache_budget(chosen: Settings, device: torch.device) -> int:

@@ -1,0 +1,190 @@
+"""Confidence of every pixel, with a dense softmax of resized logits and torchvision's pasted masks as the oracles."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from seg_demo.masks import confidence as module
+from seg_demo.masks.confidence import winner_probability
+from seg_demo.masks.instances import from_boxes
+from seg_demo.masks.label_map import semantic_from_logits
+from seg_demo.models.model import Model
+from seg_demo.models.predictor import load_model
+from seg_demo.outputs import export
+from seg_demo.painting import count_ids, paint, paint_confidence, sum_by_id
+from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, SoftMask
+from tests.checkpoints import IMAGE
+
+
+def dense(logits: torch.Tensor, height: int, width: int) -> np.ndarray:
+    """255 times the winner's probability, in float64 from F.interpolate's logits."""
+    resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0].double()
+    if len(resized) == 1:
+        resized = torch.cat([torch.zeros_like(resized), resized])
+    return (resized.softmax(0).amax(0) * 255).numpy()
+
+
+def field(classes: int, height: int, width: int, scale: float, seed: int) -> torch.Tensor:
+    """Smooth logits; a large scale makes most pixels certain, as training does."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn((1, classes, 3, 3), generator=generator)
+    smooth = F.interpolate(coarse, (height, width), mode="bicubic")[0]
+    return (smooth + 0.1 * torch.randn((classes, height, width), generator=generator)) * scale
+
+
+@settings(max_examples=60, deadline=None)
+@example(classes=40, size=(1, 1), height=1, width=97, scale=30.0, offset=0.0, seed=0, side=192)
+@example(classes=3, size=(9, 9), height=400, width=400, scale=400.0, offset=3e4, seed=1, side=192)
+@given(
+    classes=st.sampled_from([1, 2, 3, 6, 7, 40, 150]),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    height=st.integers(1, 150),
+    width=st.integers(1, 150),
+    scale=st.sampled_from([0.0, 0.3, 3.0, 30.0, 400.0]),
+    offset=st.sampled_from([0.0, -500.0, 3e4]),
+    seed=st.integers(0, 2**31),
+    side=st.sampled_from([7, 64, 192]),
+)
+def test_it_is_a_dense_softmax_within_one_of_255(
+    classes: int, size: tuple[int, int], height: int, width: int, scale: float, offset: float, seed: int, side: int
+) -> None:
+    logits = field(classes, *size, scale, seed)
+    # A shift of all classes changes no probability, but for a single channel it is the decision itself.
+    expected = dense(logits.double(), height, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", side)
+        found = winner_probability(logits + (offset if classes > 1 else 0.0), height, width)
+    # float32 holds 30000 + x to 0.001 only, which the reference here does not have to bear.
+    allowed = 1.0 + 255 * 0.004 * (offset > 1e3)
+    assert found.dtype == np.uint8 and found.shape == (height, width)
+    assert np.abs(found - expected).max() <= allowed
+    assert found.min() >= int(255 / max(2, classes))
+
+
+def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(monkeypatch) -> None:
+    evaluated = []
+    kept = module._mattering
+    monkeypatch.setattr(module, "_mattering", lambda grid: evaluated.append(kept(grid).shape) or kept(grid))
+    logits = torch.full((40, 25, 25), -30.0)
+    logits[4, :, :12] = 30.0
+    logits[7, :, 12:] = 30.0
+    found = winner_probability(logits, 700, 700)
+    assert np.abs(found - dense(logits, 700, 700)).max() <= 1
+    assert {shape[0] for shape in evaluated} == {2}, "only two of 40 classes can win"
+    assert len(evaluated) == 4, "of 16 blocks, only those of the border are computed"
+
+
+def test_memory_does_not_grow_with_classes_times_pixels(monkeypatch) -> None:
+    sizes, product = [], torch.matmul
+    monkeypatch.setattr(torch, "matmul", lambda a, b: sizes.append((out := product(a, b)).numel()) or out)
+    winner_probability(field(150, 8, 8, 1.0, 2), 400, 300)
+    assert 0 < max(sizes) <= module.BUDGET < 150 * 400 * 300 / 4, "the largest tensors are those of a block"
+
+
+def test_a_semantic_result_carries_it_only_on_request(folders) -> None:
+    for name in ("unet", "binary", "segformer"):
+        model = load_model(str(folders / name), device="cpu")
+        plain, sure = model.predict(IMAGE), model.predict(IMAGE, confidence=True)
+        assert plain.confidence is None and np.array_equal(plain.id_map, sure.id_map)
+        assert sure.confidence.shape == IMAGE.shape[:2] and sure.confidence.flags.c_contiguous
+        assert sure.above(0.9).confidence is sure.confidence
+        rows = export.table(sure)
+        for row in rows:
+            mean = sure.confidence[sure.id_map == row["label_id"]].mean() / 255
+            assert row["mean_confidence"] == pytest.approx(mean)
+        assert "mean_confidence" not in export.table(plain)[0]
+        header = export.class_csv(sure).splitlines()[0]
+        assert header == export.class_csv(plain).splitlines()[0] + ",mean_confidence"
+
+
+def test_padding_is_cut_off() -> None:
+    logits = field(3, 16, 16, 3.0, 6)
+    result = semantic_from_logits(logits, LabelSet.from_names("abc"), 45, 50, padded=(64, 64), confidence=True)
+    assert np.abs(result.confidence - dense(logits, 64, 64)[:45, :50]).max() <= 1
+
+
+def detections(seed: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes, smooth mask probabilities and falling scores of six objects."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.rand((6, 2, 2), generator=generator) * torch.tensor([width, height])
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], dim=1)
+    masks = F.avg_pool2d(torch.rand((6, 1, 28, 28), generator=generator), 9, 1, 4) * 1.2
+    return boxes, masks, torch.tensor([0.97, 0.8, 0.65, 0.4, 0.3, 0.1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(8, 70), width=st.integers(8, 70), threshold=st.sampled_from([0.0, 0.35, 0.5, 0.9, 1.0]), seed=st.integers(0, 2**31))
+def test_an_object_is_as_sure_as_its_score_and_its_masks_edge(height: int, width: int, threshold: float, seed: int) -> None:
+    boxes, masks, scores = detections(seed, height, width)
+    segments = from_boxes(boxes, masks, scores, torch.ones(6, dtype=torch.int64), height, width, confidence=True)
+    id_map = paint(segments, height, width)
+    labels = LabelSet.from_names(("background", "cell"), 0)
+    sure = paint_confidence(id_map, segments, segments)
+    result = Segmentation("instance", height, width, labels, id_map, segments, confidence=sure).above(threshold)
+
+    pasted = paste_masks_in_image(masks, boxes, (height, width))[:, 0].numpy()
+    found = [index for index, mask in enumerate(pasted) if (mask > 0.5).any()]
+    belongs = np.stack([pasted[index] * scores[index].item() for index in found] or [np.zeros((height, width))])
+    expected = 1 - belongs.max(0)
+    kept = [place for place, index in enumerate(found) if scores[index] >= threshold]
+    for position, place in reversed(list(enumerate(kept))):
+        shown = result.id_map == position + 1
+        expected[shown] = belongs[place][shown]
+    assert len(result.segments) == len(kept)
+    # One step for the mask's 8 bits, one for the product's.
+    assert np.abs(result.confidence - expected * 255).max() <= 1.01
+    assert np.abs(result.confidence_sums.sum() - result.confidence.sum() / 255) < 1e-6
+
+
+def test_an_instance_result_carries_it_only_on_request(folders) -> None:
+    model = load_model(str(folders / "maskrcnn"), device="cpu")
+    plain, sure = model.predict(IMAGE, 0.0), model.predict(IMAGE, 0.0, confidence=True)
+    assert plain.confidence is None and all(segment.soft is None for segment in plain.segments)
+    assert np.array_equal(plain.id_map, sure.id_map) and sure.confidence.shape == IMAGE.shape[:2]
+
+
+def test_regions_have_none() -> None:
+    spec = ModelSpec("otsu", None, "region", "classical", "Otsu", "", "builtin", labels=("background", "region"))
+    assert Model.classical(spec).predict(IMAGE, confidence=True).confidence is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), ids=st.sampled_from([1, 5, 256, 300]), seed=st.integers(0, 2**31))
+def test_counts_and_sums_are_numpys(height: int, width: int, ids: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    id_map = generator.integers(0, ids, (height, width)).astype(np.uint8 if ids <= 256 else np.uint16)
+    values = generator.integers(0, 256, (height, width), dtype=np.uint8)
+    for least in (0, 7, 70_000):
+        assert np.array_equal(count_ids(id_map, least), np.bincount(id_map.ravel(), minlength=least))
+    sums = np.bincount(id_map.ravel(), weights=values.ravel())
+    assert np.array_equal(sum_by_id(id_map, values)[: len(sums)], sums)
+
+
+def test_counting_needs_no_copy_of_the_map() -> None:
+    id_map = np.ones((4000, 3000), dtype=np.uint8)
+    tracemalloc.start()
+    count_ids(id_map)
+    sum_by_id(id_map, id_map)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40_000_000, "np.bincount of the whole map takes 96 MB"
+
+
+def test_wrong_maps_are_refused() -> None:
+    labels, nothing = LabelSet.from_names(("a", "b")), np.zeros((4, 5), np.uint8)
+    for wrong in (np.zeros((5, 4), np.uint8), np.zeros((4, 5))):
+        with pytest.raises(ValueError, match="confidence must be uint8 of shape \\(4, 5\\)"):
+            Segmentation("semantic", 4, 5, labels, nothing, (), confidence=wrong)
+        with pytest.raises(ValueError, match="values must be uint8"):
+            SoftMask((0, 0, 5, 4), wrong)
+    with pytest.raises(ValueError, match="box must be"):
+        SoftMask((3, 0, 3, 4), nothing)
+    assert Segment(1, None, (0, 0, 2, 2), None).soft is None
