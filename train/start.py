@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
@@ -162,7 +163,7 @@ def _pretrained_unet(labels: LabelSet) -> Start:
 
     encoder = PRETRAINED_UNET["encoder"]
     what = f"the ImageNet weights of {encoder}"
-    if not hub.reachable():
+    if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not hub.reachable():
         return _scratch("unet", labels, (_warning(what, "the Hub cannot be reached from here"),))
     try:
         with hub.bounded():
@@ -180,6 +181,12 @@ def _pretrained_unet(labels: LabelSet) -> Start:
     checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
     spec = ModelSpec(f"smp-hub/{encoder}.imagenet", None, "semantic", "unet", f"{encoder} (ImageNet)", "", "hub")
     return Start(checkpoint, ("decoder.", "segmentation_head."), True, spec, ())
+
+
+def _at_hand(source: dict[str, str]) -> bool:
+    """Whether an encoder's files are in the local cache: smp pins their commit, so that no network is needed then."""
+    files = ("config.json", "model.safetensors")
+    return all(isinstance(try_to_load_from_cache(source["repo_id"], each, revision=source["revision"]), str) for each in files)
 
 
 def _warning(what: str, why: object) -> str:
