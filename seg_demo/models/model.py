@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from seg_demo.networks.base import Checkpoint
 from seg_demo.settings import settings
 from seg_demo.types import LabelSet, ModelSpec, Segmentation
 
+if TYPE_CHECKING:
+    from seg_demo.models.engine import Engine
+
 # uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
 _Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
 
@@ -33,25 +36,33 @@ class Model:
     Attributes:
         spec: what it is, with the architecture, task and class names as loaded.
         labels: its classes.
-        nbytes: memory of its weights in bytes.
     """
 
     def __init__(self, spec: ModelSpec, labels: LabelSet, run: _Run, nbytes: int) -> None:
-        self.spec, self.labels, self.nbytes = spec, labels, nbytes
-        self._run = run
+        self.spec, self.labels = spec, labels
+        self._run, self._nbytes = run, nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its weights in bytes; those that an engine holds besides are added once it has compiled."""
+        engine = getattr(self._run, "engine", None)
+        return self._nbytes + (0 if engine is None else engine.nbytes)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, spec: ModelSpec, precision: str | None = None) -> Model:
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, spec: ModelSpec, precision: str | None = None, engine: Engine | None = None
+    ) -> Model:
         """A model around a checkpoint in memory, on the device that its weights are on. The module is left as it is.
 
         Args:
             checkpoint: may be in training; it is put into eval mode while it predicts.
             spec: what to call it; architecture, task and classes are taken from the checkpoint.
             precision: ``auto``, ``fp32`` or ``fp16``; None takes the setting.
+            engine: of :func:`seg_demo.models.engine.choose`, for a module that is not trained any more; None is eager torch.
         """
         row = networks.NETWORKS[checkpoint.architecture]
         known = replace(spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names)
-        run = _NetworkRun(checkpoint, precision or settings().precision)
+        run = _NetworkRun(checkpoint, precision or settings().precision, engine)
         return cls(known, checkpoint.labels, run, checkpoint.nbytes)
 
     @classmethod
@@ -69,7 +80,7 @@ class Model:
         if (spec.id, spec.revision) == (self.spec.id, self.spec.revision):
             return self
         known = replace(self.spec, id=spec.id, revision=spec.revision, title=spec.title)
-        return Model(known, self.labels, self._run, self.nbytes)
+        return Model(known, self.labels, self._run, self._nbytes)
 
     def predict(
         self,
@@ -163,8 +174,8 @@ class _RegionRun:
 class _NetworkRun:
     """A network's stages: preprocess, forward, postprocess."""
 
-    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
-        self._checkpoint, self._precision = checkpoint, precision
+    def __init__(self, checkpoint: Checkpoint, precision: str, engine: Engine | None = None) -> None:
+        self._checkpoint, self._precision, self.engine = checkpoint, precision, engine
         self._verbs = networks.network(checkpoint.architecture)
 
     def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
@@ -206,6 +217,8 @@ class _NetworkRun:
         """The network's answer as fp32 on the CPU, and where it was computed: the CPU, if the GPU cannot."""
         module = self._checkpoint.module
         device = next(module.parameters()).device
+        if self.engine is not None:
+            return self.engine(_laid_out(batch, module)), device
         try:
             return self._pass(module, batch, device), device
         except (RuntimeError, NotImplementedError) as error:

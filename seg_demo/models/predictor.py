@@ -13,7 +13,7 @@ import torch
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import catalog, devices, hub, loading, quarantine, requests, zerogpu
+from seg_demo.models import catalog, devices, engine, hub, loading, quarantine, requests, zerogpu
 from seg_demo.models.admission import Admission
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
@@ -60,7 +60,9 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     checkpoint.module.eval().requires_grad_(False)
     checkpoint.module.to(target)
     networks.optimise(checkpoint, target)
-    return Model.from_checkpoint(checkpoint, spec)
+    verbs, chosen = networks.network(checkpoint.architecture), settings()
+    served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency)
+    return Model.from_checkpoint(checkpoint, spec, engine=served)
 
 
 class Predictor:

@@ -1,0 +1,127 @@
+"""Mask R-CNN on the engine: its convolutions and dense layers compiled, torchvision's own code between them."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from seg_demo.models.engine_part import Part, crop, described
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+
+class DetectorEngine:
+    """A Mask R-CNN's forward pass in three parts, each eager at first and compiled once it has proved to agree.
+
+    Args:
+        checkpoint: on the CPU, in eval mode, not to be trained any more.
+        verbs: the network's module.
+        streams: images that are segmented at the same time.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, streams: int) -> None:
+        module, about = checkpoint.module, described(checkpoint)
+        self._module, self._forward = module, verbs.forward
+        self._levels = _levels(module)
+        heads = module.roi_heads
+        self._pyramid = Part("maskrcnn pyramid", _Pyramid(module), streams, (0, 2, 3), crop(checkpoint), f"{about} pyramid")
+        self._boxes = Part("maskrcnn box head", _Boxes(heads), streams, (0,), _half, f"{about} boxes")
+        self._masks = Part("maskrcnn mask head", _Masks(heads), streams, (0,), _half, f"{about} masks")
+        self._heads = _with(
+            heads,
+            box_head=self._boxes,
+            box_predictor=_same,
+            mask_head=self._masks,
+            mask_predictor=lambda found: found[0],
+        )
+
+    def __call__(self, batch: Tensor) -> list[dict[str, Tensor]]:
+        """Detections of a batch, as the network's ``forward`` gives them.
+
+        Args:
+            batch: float32 (1, 3, H, W) in [0, 1], on the CPU.
+        """
+        scores: list[tuple[list[Tensor], list[Tensor]]] = []
+
+        def backbone(images: Tensor) -> OrderedDict[str, Tensor]:
+            found = self._pyramid(images)
+            count = len(self._levels)
+            scores.append((list(found[count : 2 * count]), list(found[2 * count :])))
+            return OrderedDict(zip(self._levels, found[:count], strict=True))
+
+        stand_in = SimpleNamespace(
+            transform=self._module.transform,
+            backbone=backbone,
+            rpn=_with(self._module.rpn, head=lambda features: scores.pop()),
+            roi_heads=self._heads,
+        )
+        return self._forward(stand_in, batch)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the compiled weights in bytes, beside the eager ones."""
+        return self._pyramid.nbytes + self._boxes.nbytes + self._masks.nbytes
+
+
+class _Pyramid(nn.Module):
+    """Features of every level, then the objectness of every level, then the box deltas of every level."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head, self.training = module.backbone, module.rpn.head, False
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Args: images (B, 3, h, w), normalised and padded."""
+        features = list(self.backbone(images).values())
+        objectness, deltas = self.head(features)
+        return (*features, *objectness, *deltas)
+
+
+class _Boxes(nn.Module):
+    """Class logits and box deltas of pooled features."""
+
+    def __init__(self, heads: nn.Module) -> None:
+        super().__init__()
+        self.head, self.predictor, self.training = heads.box_head, heads.box_predictor, False
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Args: pooled (N, channels, 7, 7)."""
+        return tuple(self.predictor(self.head(pooled)))
+
+
+class _Masks(nn.Module):
+    """Mask logits of pooled features."""
+
+    def __init__(self, heads: nn.Module) -> None:
+        super().__init__()
+        self.head, self.predictor, self.training = heads.mask_head, heads.mask_predictor, False
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Args: pooled (N, channels, 14, 14)."""
+        return (self.predictor(self.head(pooled)),)
+
+
+def _levels(module: nn.Module) -> list[str]:
+    """Names of the pyramid's levels, in their order: the pooled ones and torchvision's extra one."""
+    return [*module.backbone.body.return_layers.values(), "pool"]
+
+
+def _half(batch: Tensor) -> Tensor:
+    return batch[: (len(batch) + 1) // 2]
+
+
+def _same(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return found
+
+
+def _with(module: nn.Module, **replaced: Any) -> nn.Module:
+    """A shallow copy of a module in which some children are other callables; the original is left alone."""
+    other = copy.copy(module)
+    other._modules = {name: child for name, child in module._modules.items() if name not in replaced}
+    other.__dict__.update(replaced)
+    return other
