@@ -15,11 +15,13 @@ from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.bench import EXAMPLES
+from seg_demo.ui.correct_tab import correct_tab
 from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
 from seg_demo.ui.networks_tab import network_tab
 from seg_demo.ui.regions_tab import FIRST, regions_tab
 from seg_demo.ui.theme import STATIC, stylesheet, theme
+from seg_demo.ui.visitor import key_or_new, visitor_state
 from seg_demo.ui.work import start_loading
 
 TITLE = "Image segmentation"
@@ -34,6 +36,7 @@ def build_demo() -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
         # First, so that no event of the page takes an endpoint's name.
         add_endpoints()
+        visitor = visitor_state()
         with gr.Row(elem_id="masthead"):
             gr.HTML((STATIC / "favicon.svg").read_text(encoding="utf-8"), elem_id="mark")
             with gr.Column(min_width=200):
@@ -46,6 +49,8 @@ def build_demo() -> gr.Blocks:
                 instance = network_tab("instance")
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
+            with gr.Tab(t("correct"), id="correct"):
+                datasets, filled_in = correct_tab(visitor)
             with gr.Tab(t("batch"), id="batch"):
                 batch_tab()
             with gr.Tab(t("models"), id="models"):
@@ -57,6 +62,11 @@ def build_demo() -> gr.Blocks:
             regions = menu.note(FIRST, language)
             return [*semantic.opened(ready, language), *instance.opened(ready, language), regions, cards(ready, language)]
 
+        def greeted(key: object) -> tuple[str, Any]:
+            known = key_or_new(key)
+            return known, filled_in(known)
+
+        demo.load(greeted, visitor, [visitor, datasets], api_visibility="private", show_progress="hidden", queue=False)
         filled = [*semantic.outputs, *instance.outputs, region_note, overview]
         demo.load(opened, None, filled, api_visibility="private", show_progress="hidden", queue=False)
     demo.queue(max_size=settings().queue_size, default_concurrency_limit=4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
-from seg_demo.ui import i18n_loop
+from seg_demo.ui import i18n_correct, i18n_loop
 
 # key: (English, Chinese)
 WORDS: dict[str, tuple[str, str]] = {
@@ -112,6 +112,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "细胞核与组织，本项目生成（Apache-2.0）。",
     ),
     **i18n_loop.WORDS,
+    **i18n_correct.WORDS,
 }
 
 # What the menu's models are good at, in Chinese; in English it is ModelSpec.about.

@@ -1,0 +1,205 @@
+"""Between what a person draws and what a dataset stores.
+
+A drawing is one map: of class ids, or, where objects are kept apart, of object numbers with a class each. A dataset stores
+class ids, and object numbers beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_demo.datasets.sample import IGNORE
+from seg_demo.errors import BadRequestError, DataError
+from seg_demo.types import LabelSet, Segmentation
+
+# Of pixels to leave out; the browser keeps 65535 for what lies outside the image.
+IGNORE_ID = 65_534
+MOST_OBJECTS = IGNORE_ID - 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A mask to begin with.
+
+    Attributes:
+        ids: uint16 (H, W): class ids, or object numbers and 0 for none; ``IGNORE_ID`` where nothing is to be learnt.
+        objects: class id by object number; None for a map of classes.
+        confidence: mean confidence of the prediction in [0, 1], or None.
+        missing: names of predicted classes that the dataset does not have; their pixels are left empty.
+    """
+
+    ids: np.ndarray
+    objects: dict[int, int] | None
+    confidence: float | None = None
+    missing: tuple[str, ...] = ()
+
+
+def _plain(name: str) -> str:
+    return name.casefold().strip("_ ")
+
+
+def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawing:
+    """What a model found, in the classes of a dataset; classes are matched by their names.
+
+    Regions without a class become the dataset's first class. A map of classes becomes objects by its connected pieces.
+
+    Args:
+        result: of any task.
+        labels: of the dataset.
+        task: of the dataset, ``semantic`` or ``instance``.
+
+    Raises:
+        BadRequestError: more objects than a map can number.
+    """
+    things = [index for index in range(len(labels)) if index != labels.background]
+    by_name = {_plain(name): index for index, name in enumerate(labels.names)}
+    if result.task == "region" and things:
+        by_name = {"region": things[0], "background": labels.background}
+    elif result.labels.background is not None and labels.background is not None:
+        by_name[_plain(result.labels.names[result.labels.background])] = labels.background
+    found = sorted({segment.label_id for segment in result.segments})
+    missing = tuple(result.labels.names[label] for label in found if by_name.get(_plain(result.labels.names[label])) is None)
+    nothing = IGNORE_ID if labels.background is None else labels.background
+    table = np.full(max(len(result.labels), 1), nothing, dtype=np.uint16)
+    for label in found:
+        target = by_name.get(_plain(result.labels.names[label]))
+        table[label] = nothing if target is None else target
+    confidence = None if result.confidence is None else float(result.confidence.mean(dtype=np.float64)) / 255
+    if result.task == "semantic":
+        known = np.full(int(np.iinfo(result.id_map.dtype).max) + 1, nothing, dtype=np.uint16)
+        known[: len(table)] = table
+        classes = known[result.id_map]
+        if task == "semantic":
+            return Drawing(classes, None, confidence, missing)
+        return Drawing(*_pieces(classes, things), confidence, missing)
+    of_segment = np.array([nothing, *(table[segment.label_id] for segment in result.segments)], dtype=np.uint16)
+    if task == "semantic":
+        return Drawing(of_segment[result.id_map], None, confidence, missing)
+    objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
+    if len(of_segment) > MOST_OBJECTS:
+        raise BadRequestError(f"The prediction has {len(of_segment) - 1} objects, more than the editor can number. Begin blank.")
+    kept = np.array([number if number in objects else 0 for number in range(len(of_segment))], dtype=np.uint16)
+    return Drawing(kept[result.id_map], objects, confidence, missing)
+
+
+def _pieces(classes: np.ndarray, things: list[int]) -> tuple[np.ndarray, dict[int, int]]:
+    """Connected pieces (by sides and corners) of each class as objects; the ignored stay so."""
+    from scipy import ndimage
+
+    ids = np.where(classes == IGNORE_ID, np.uint16(IGNORE_ID), np.uint16(0))
+    objects: dict[int, int] = {}
+    for label in things:
+        pieces, count = ndimage.label(classes == label, structure=np.ones((3, 3)))
+        if len(objects) + count > MOST_OBJECTS:
+            raise BadRequestError("The mask falls into more pieces than the editor can number. Begin blank.")
+        inside = pieces > 0
+        ids[inside] = pieces[inside] + len(objects)
+        objects.update({number: label for number in range(len(objects) + 1, len(objects) + count + 1)})
+    return ids, objects
+
+
+def from_mask(raw: np.ndarray, size: tuple[int, int], labels: LabelSet, task: str) -> Drawing:
+    """A mask that a person uploaded.
+
+    Args:
+        raw: as :func:`seg_demo.inputs.images.decode_mask` reads it.
+        size: (height, width) of the image.
+        labels: of the dataset.
+        task: ``semantic``: the numbers are classes, 255 is ignored; where there is one class beside the background, a mask
+            of 0 and 255 means that class. ``instance``: the numbers are objects, of the first class.
+
+    Raises:
+        DataError: coloured, of another size, or with a number that no class has.
+    """
+    if raw.ndim != 2:
+        raise DataError("This mask is coloured. Save it as a grey or palette PNG whose numbers are the classes.")
+    if raw.shape != tuple(size):
+        came, wanted = f"{raw.shape[1]} x {raw.shape[0]}", f"{size[1]} x {size[0]}"
+        raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Make it again at the size of the image.")
+    things = [index for index in range(len(labels)) if index != labels.background]
+    if task == "instance":
+        ids = raw.astype(np.uint16)
+        # 65535 means ignore in 16-bit maps.
+        ids[ids == 65_535] = IGNORE_ID
+        numbers = [number for number in np.unique(ids).tolist() if 0 < number < IGNORE_ID]
+        return Drawing(ids, dict.fromkeys(numbers, things[0]))
+    present = np.unique(raw)
+    if set(present.tolist()) <= {0, 255} and labels.background == 0 and len(things) == 1:
+        return Drawing((raw == 255).astype(np.uint16) * things[0], None)
+    return Drawing(_classes(raw, labels), None)
+
+
+def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:
+    """What a dataset has stored, as :meth:`seg_demo.datasets.dataset.Dataset.read` gives it.
+
+    Args:
+        mask: uint8 (H, W), class ids, 255 to ignore.
+        instances: uint16 (H, W), object numbers, or None.
+        labels: of the dataset.
+    """
+    if instances is None:
+        return Drawing(_classes(mask, labels), None)
+    ids = instances.astype(np.uint16)
+    numbers, first = np.unique(ids, return_index=True)
+    objects = {int(number): int(mask.flat[at]) for number, at in zip(numbers, first, strict=True) if number > 0}
+    ids[(mask == IGNORE) & (instances == 0)] = IGNORE_ID
+    return Drawing(ids, objects)
+
+
+def _classes(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
+    ignored = 65_535 if mask.dtype == np.uint16 else IGNORE
+    bad = [value for value in np.unique(mask).tolist() if value >= len(labels) and value not in (IGNORE, ignored)]
+    if bad:
+        raise DataError(
+            f"This mask holds {bad[0]}, but the dataset's classes are numbered from 0 to {len(labels) - 1} (255 is ignored). "
+            "Add the classes to the dataset first, or choose another mask."
+        )
+    ids = mask.astype(np.uint16)
+    ids[(mask == IGNORE) | (mask == ignored)] = IGNORE_ID
+    return ids
+
+
+def truth(
+    raw: np.ndarray, task: str, class_ids: dict[int, int], objects: dict[int, int], background: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a dataset stores of a drawing that came back.
+
+    Args:
+        raw: uint8 or uint16 (H, W), the PNG of the editor: class ids with 255 to ignore, or object numbers with 65535.
+        task: of the dataset.
+        class_ids: id in the dataset by id in the editor.
+        objects: class (as the editor numbers it) by object number; not read for semantic datasets.
+        background: of the dataset.
+
+    Returns:
+        Mask uint8 (H, W) and instance map uint16 (H, W) or None, for :meth:`seg_demo.datasets.dataset.Dataset.add`.
+
+    Raises:
+        DataError: a number in the map that has no class.
+    """
+    if raw.ndim != 2:
+        raise DataError("The mask did not arrive as it was sent: it is coloured. Save it again.")
+    if task == "semantic":
+        table = np.full(65_536, -1, dtype=np.int32)
+        table[IGNORE] = IGNORE
+        for here, there in class_ids.items():
+            table[here] = there
+        return _looked_up(raw, table), None
+    table = np.full(65_536, -1, dtype=np.int32)
+    table[0], table[65_535] = background or 0, IGNORE
+    for number, label in objects.items():
+        table[number] = class_ids.get(label, -1)
+    instances = raw.astype(np.uint16)
+    mask = _looked_up(instances, table)
+    instances[instances == 65_535] = 0
+    return mask, instances
+
+
+def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
+    found = table[raw]
+    if found.min() < 0:
+        value = int(raw[found < 0][0])
+        raise DataError(f"The mask holds {value}, which is no class or object that was sent with it. Save it again.")
+    return found.astype(np.uint8)

@@ -1,0 +1,197 @@
+"""The editor: a ``gr.HTML`` subclass in plain files in which a person draws a mask at the full size of its image.
+
+The browser holds the mask and its history; the server is asked for superpixels alone, and told when a mask is to be saved
+(event ``save``, whose data :mod:`seg_demo.ui.correct_tab` checks).
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio import processing_utils, utils
+from PIL import Image
+
+from seg_demo.datasets.drawing import IGNORE_ID, Drawing
+from seg_demo.datasets.sample import Facts
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode
+from seg_demo.outputs import png, render
+from seg_demo.types import LabelSet
+from seg_demo.ui.theme import STATIC
+from seg_demo.ui.work import in_words, predictor
+
+# One scope in the browser, in this order: each file may use the ones before it.
+SCRIPTS = (
+    "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js", "editor_png.js",
+    "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_tools.js",
+    "editor_input.js", "editor.js", "editor_start.js",
+)  # fmt: skip
+IGNORE_COLOR = (128, 128, 128)
+PATCHES = (2, 5000)
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """An image opened for drawing.
+
+    Attributes:
+        task: ``semantic`` or ``instance``.
+        labels: the classes.
+        image: uint8 (H, W, 3), RGB, upright.
+        drawing: what to begin with, or None for nothing.
+        name: of the image, for the person.
+        original: the file that the person sent, which the browser sends back with a new mask; None for stored samples.
+        dataset: key of the dataset that it is saved into, or None where nothing can be stored.
+        stem: of the sample in the dataset, or None for a new one.
+        facts: how the mask came about so far.
+        id: tells documents apart.
+    """
+
+    task: str
+    labels: LabelSet
+    image: np.ndarray
+    drawing: Drawing | None
+    name: str
+    original: Path | None
+    dataset: str | None
+    stem: str | None = None
+    facts: Facts = field(default_factory=Facts)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a save.
+
+    Attributes:
+        doc: id of the document.
+        stem: of the sample; None if it was not saved.
+    """
+
+    doc: str
+    stem: str | None
+
+
+class MaskEditor(gr.HTML):
+    """Shows a :class:`Document`, is told an :class:`Answer`; None leaves it as it is."""
+
+    def __init__(self, value: Document | Answer | None = None, *, elem_id: str | None = None) -> None:
+        super().__init__(
+            value=value,
+            html_template=_read("editor.html"),
+            css_template=_read("editor.css"),
+            js_on_load="\n".join(_read(name) for name in SCRIPTS),
+            apply_default_css=False,
+            elem_id=elem_id,
+            server_functions=[superpixels],
+        )
+
+    def postprocess(self, value: Document | Answer | None) -> dict[str, Any] | None:
+        """What the browser receives: the picture and the ids as files, the rest as data.
+
+        Args:
+            value: a document to open, or the answer to a save.
+        """
+        if value is None:
+            return None
+        if isinstance(value, Answer):
+            return {"answer": {"doc": value.doc, "stem": value.stem, "failed": value.stem is None}}
+        height, width = value.image.shape[:2]
+        classes = [
+            {"id": index, "name": name, "color": value.labels.colors[index].tolist()} for index, name in enumerate(value.labels.names)
+        ]
+        drawing, facts = value.drawing, value.facts
+        return {
+            "doc": value.id,
+            "task": value.task,
+            "width": width,
+            "height": height,
+            "name": value.name,
+            "classes": [*classes, {"id": IGNORE_ID, "name": "", "color": list(IGNORE_COLOR)}],
+            "background": value.labels.background,
+            "objects": [] if drawing is None or drawing.objects is None else [list(pair) for pair in drawing.objects.items()],
+            "image": self._file(_picture(value.image), value.name + ".jpg"),
+            "ids": None if drawing is None else self._file(_id_png(drawing.ids), "ids.png"),
+            "original": None if value.original is None else self._file(value.original.read_bytes(), value.original.name),
+            "dataset": value.dataset,
+            "writable": value.dataset is not None,
+            "stem": value.stem,
+            "source": facts.source,
+            "confidence": facts.confidence,
+            "seconds": facts.seconds,
+            "strokes": facts.strokes,
+        }
+
+    def _file(self, data: bytes, name: str) -> dict[str, Any]:
+        """A file that gradio gives an address to: it looks for this ``meta`` anywhere in a value."""
+        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "picture, ids and classes of a mask that is being drawn"}
+
+
+def superpixels(request: Any) -> dict[str, str]:
+    """SLIC superpixels of a picture that the browser has uploaded.
+
+    Args:
+        request: ``path`` of the upload, and ``count``, about how many there shall be.
+
+    Returns:
+        ``png``: base64 of an RGB PNG at the size of the picture, id = R + 256 * G; or ``error``: why there is none.
+    """
+    try:
+        return {"png": base64.b64encode(_superpixels(request)).decode("ascii")}
+    except gr.Error as error:
+        return {"error": str(error.message)}
+
+
+@in_words
+def _superpixels(request: Any) -> bytes:
+    asked = request if isinstance(request, dict) else {}
+    count = asked.get("count")
+    if not isinstance(count, int) or isinstance(count, bool) or not PATCHES[0] <= count <= PATCHES[1]:
+        raise BadRequestError(f"count must be a whole number from {PATCHES[0]} to {PATCHES[1]}, but is {str(count)[:40]!r}.")
+    image = decode(uploaded(asked.get("path")))
+    return render.viewer_id_png(predictor().segment_regions(image, "slic", {"regions": count}))
+
+
+def uploaded(path: object) -> Path:
+    """A file that a browser has uploaded and now names.
+
+    Raises:
+        BadRequestError: no text, or a path that is not below the folder of uploads.
+    """
+    folder = Path(utils.get_upload_folder()).resolve()
+    place = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
+    if place is None or not place.is_relative_to(folder) or not place.is_file():
+        raise BadRequestError("The file that was sent is not on the server any more. Save it again.")
+    return place
+
+
+def _picture(image: np.ndarray) -> bytes:
+    """A JPEG at full size, to draw on; small images without loss, since single pixels are looked at."""
+    if image.shape[0] * image.shape[1] <= 1_000_000:
+        return png.encode(image)
+    file = BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=92, subsampling=0)
+    return file.getvalue()
+
+
+def _id_png(ids: np.ndarray) -> bytes:
+    """uint16 (H, W) as an opaque RGB PNG, id = R + 256 * G: a canvas has 8 bits per channel."""
+    split = np.zeros((*ids.shape, 3), dtype=np.uint8)
+    split[..., 0], split[..., 1] = ids & 255, ids >> 8
+    return png.encode(split)
+
+
+def _read(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")

@@ -1,0 +1,166 @@
+// Runs once per editor with gradio's `element`, `props`, `watch`, `trigger`, `upload` and `server`; the files editor_*.js (and
+// viewer_text.js, viewer_ids.js, viewer_view.js) come before it in the same scope.
+
+const root = element.querySelector(".se");
+const find = (name) => root.querySelector(".se-" + name);
+const stage = find("stage");
+const MOST_SIZE = 600; // of the brush, in image pixels
+
+const editor = {
+  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null,
+  get layer() { return this.work.layer; },
+  get ready() { return this.work !== null; },
+  get task() { return this.work.value.task; },
+  get background() { return this.work.value.background; },
+  near: (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) * view.scale < 10,
+  firstThing() { return (this.work.classes.find((row) => row.id !== this.background && row.id !== IGNORE) || this.work.classes[0]).id; },
+  regions() { return regions.of(this.work, Number(find("patches").value)); },
+  active() { this.work.tick(); },
+  tell(text) { notice(text); },
+
+  // A stroke has ended: it is kept in the browser before the next one begins.
+  changed(change) {
+    const { work } = this;
+    if (work.position < work.saved) work.saved = -1; // what was saved can no longer be reached by undo and redo
+    work.history.push(change);
+    work.strokes++;
+    work.tick();
+    this.keep(change);
+    this.refresh();
+  },
+  keep(change) {
+    const { head } = this.work;
+    this.drafts.write(head, head.position - 1, change).catch(() => this.noDraft());
+  },
+  noDraft() {
+    if (this.keeping) notice(say("noAutosave"));
+    this.keeping = false;
+  },
+  undo() { this.step("undo"); },
+  redo() { this.step("redo"); },
+  step(way) {
+    this.tools.cancel();
+    this.work.history[way]();
+    if (this.tools.object !== null && this.layer.objects && !this.layer.objects.has(this.tools.object)) this.tools.object = null;
+    this.keep(null);
+    this.refresh();
+    screen.draw("part");
+  },
+  use(tool) {
+    if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
+    this.tools.choose(tool);
+    if (tool === "region") this.regions();
+    this.selected();
+  },
+  resize(factor) {
+    const next = this.tools.size * factor;
+    setSize(Math.abs(next - this.tools.size) < 1 ? this.tools.size + Math.sign(factor - 1) : next);
+  },
+  pickIndex(index) {
+    const row = this.work.classes[index];
+    if (row) pickClass(row.id);
+  },
+  removeSelected() { if (this.task === "instance" && this.tools.object !== null) this.tools.remove(this.tools.object); },
+  save() { save(); },
+
+  // Lists and buttons after a tool, a class or an object was chosen.
+  selected() {
+    root.dataset.tool = this.tools.tool;
+    for (const button of root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === this.tools.tool));
+    panel.mark(find("classes"), this.tools.label);
+    panel.mark(find("objects"), this.tools.object);
+    screen.draw("top");
+  },
+
+  // What depends on the mask: the list of objects and their colours, undo and redo, the facts.
+  refresh() {
+    const { work } = this;
+    find("undo").disabled = !work.history.canUndo;
+    find("redo").disabled = !work.history.canRedo;
+    if (work.layer.objects) {
+      const shown = [...work.layer.objects].filter(([id]) => work.layer.counts[id]).sort((left, right) => left[0] - right[0]);
+      panel.showObjects(shown.map(([id, label]) => ({ id, name: work.name(label) + " #" + id, color: objectColor(id) })), this.tools.object);
+    }
+    colour();
+    this.selected();
+    const minutes = Math.floor(work.seconds / 60) + ":" + String(Math.floor(work.seconds % 60)).padStart(2, "0");
+    const facts = [work.value.name, number(work.layer.width) + " × " + number(work.layer.height), counted("strokesWord", work.strokes), minutes];
+    if (work.dirty) facts.push(say("unsaved"));
+    find("facts").textContent = facts.join(" · ");
+    root.dataset.dirty = String(work.dirty);
+    root.dataset.strokes = String(work.strokes);
+  },
+};
+
+const view = new View(stage, () => screen.draw("all"));
+const screen = new Screen(root, view, drawTools);
+editor.view = view;
+editor.screen = screen;
+editor.tools = new Tools(editor);
+const panel = new Panel(root, { pickClass, pickObject, addClass });
+const regions = new Regions(askRegions, notice, () => screen.draw("top"));
+const input = new Input(stage, editor);
+
+function pickClass(id) {
+  editor.tools.setLabel(id);
+  editor.selected();
+}
+
+function pickObject(id) {
+  editor.tools.pick(id);
+}
+
+function addClass(name) {
+  const { work } = editor;
+  const known = work.classes.find((row) => row.name.toLowerCase() === name.toLowerCase());
+  const id = known ? known.id : Math.max(-1, ...work.classes.filter((row) => row.id !== IGNORE).map((row) => row.id)) + 1;
+  if (!known) {
+    const at = work.classes.findIndex((row) => row.id === IGNORE);
+    work.classes.splice(at < 0 ? work.classes.length : at, 0, { id, name, color: objectColor(id) });
+    panel.showClasses(work.classes, id);
+    editor.keep(null);
+  }
+  colour();
+  pickClass(id);
+}
+
+function colour() {
+  const { work } = editor;
+  const grey = [128, 128, 128];
+  if (work.layer.objects) {
+    screen.setColors([...work.layer.objects.keys(), IGNORE], (id) => (id === IGNORE ? grey : objectColor(id)));
+  } else {
+    screen.setColors(work.classes.map((row) => row.id), (id) => (id === editor.background ? null : work.classes.find((row) => row.id === id).color));
+  }
+  screen.draw("mask");
+}
+
+// The logarithm of the brush's size is on the slider: small sizes matter most.
+function setSize(size) {
+  editor.tools.size = Math.min(MOST_SIZE, Math.max(1, Math.round(size)));
+  find("size").value = String((Math.log(editor.tools.size) / Math.log(MOST_SIZE)) * 100);
+  find("sizevalue").textContent = number(editor.tools.size);
+  screen.draw("top");
+}
+
+function notice(text, yes, no) {
+  const bar = find("notice");
+  bar.hidden = !text;
+  bar.firstElementChild.textContent = text;
+  for (const [name, action] of [["yes", yes], ["no", no]]) {
+    const button = find(name);
+    button.hidden = !action;
+    if (action) button.textContent = action[0];
+    button.onclick = () => {
+      bar.hidden = true;
+      action[1]();
+    };
+  }
+}
+
+async function askRegions(image, count) {
+  const { path } = await upload(new File([image], "picture"));
+  const answer = await server.superpixels({ path, count });
+  if (!answer.png) throw new Error(answer.error);
+  return answer.png;
+}

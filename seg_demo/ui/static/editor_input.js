@@ -1,0 +1,164 @@
+// Mouse, pen, fingers and keys → tools and view. One finger draws and two move; the space bar or the middle button moves, too.
+
+const TOOL_KEYS = { h: "pan", b: "brush", e: "eraser", g: "fill", p: "polygon", i: "pick", r: "region", m: "merge", x: "cut", d: "remove" };
+
+class Input {
+  // `editor`: view, tools, screen, use(tool), undo(), redo(), save(), resize(factor), pickIndex(n), removeSelected(), active().
+  constructor(stage, editor) {
+    Object.assign(this, { stage, editor, down: new Map(), pinch: 0, moving: false, space: false, hover: null, cross: null, penDown: false });
+    this.pointers();
+    this.keys();
+  }
+
+  local(event) {
+    const box = this.stage.getBoundingClientRect();
+    return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
+  }
+
+  image([x, y]) {
+    const { view } = this.editor;
+    return [(x - view.x) / view.scale, (y - view.y) / view.scale];
+  }
+
+  pointers() {
+    const { stage, editor } = this;
+    const on = (type, handle) => stage.addEventListener(type, (event) => editor.ready && handle(event), { passive: false });
+    on("wheel", (event) => {
+      const lines = event.deltaMode === 1 ? 16 : 1;
+      if (editor.view.zoomBy(Math.exp(-event.deltaY * lines * 0.002), ...this.local(event))) event.preventDefault();
+    });
+    on("pointerdown", (event) => {
+      if (event.button > 1 && event.pointerType === "mouse") return;
+      stage.focus({ preventScroll: true });
+      stage.setPointerCapture(event.pointerId);
+      this.down.set(event.pointerId, this.local(event));
+      this.cross = null;
+      this.penDown = false;
+      editor.active();
+      if (this.down.size === 2) {
+        editor.tools.cancel();
+        this.moving = true;
+        this.pinch = this.spread();
+      } else if (this.space || event.button === 1 || editor.tools.tool === "pan") this.moving = true;
+      else editor.tools.down(this.image(this.local(event)), (event.buttons & 32) !== 0);
+      editor.screen.draw("part");
+      event.preventDefault();
+    });
+    on("pointermove", (event) => {
+      this.hover = event.pointerType === "touch" ? null : this.local(event);
+      const before = this.down.get(event.pointerId);
+      if (before && this.moving) this.moveView(event, before);
+      else if (before) for (const each of steps(event)) editor.tools.move(this.image(this.local(each)));
+      if (before) this.down.set(event.pointerId, this.local(event));
+      editor.screen.draw("part");
+    });
+    const up = (event) => {
+      if (!this.down.delete(event.pointerId)) return;
+      if (this.down.size === 0) {
+        if (!this.moving) event.type === "pointerup" ? editor.tools.up() : editor.tools.cancel();
+        this.moving = false;
+      }
+      editor.screen.draw("part");
+    };
+    on("pointerup", up);
+    on("pointercancel", up);
+    on("pointerleave", () => {
+      this.hover = null;
+      editor.screen.draw("top");
+    });
+    on("dblclick", () => editor.tools.tool === "polygon" && (editor.tools.close(), editor.screen.draw("part")));
+  }
+
+  spread() {
+    const [a, b] = [...this.down.values()];
+    return Math.hypot(a[0] - b[0], a[1] - b[1]);
+  }
+
+  moveView(event, before) {
+    const { view } = this.editor;
+    const now = this.local(event);
+    this.down.set(event.pointerId, now);
+    if (this.down.size === 2) {
+      const [a, b] = [...this.down.values()];
+      const wide = this.spread();
+      if (this.pinch > 0) view.zoomBy(wide / this.pinch, (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);
+      this.pinch = wide;
+    }
+    view.panBy((now[0] - before[0]) / this.down.size, (now[1] - before[1]) / this.down.size);
+  }
+
+  keys() {
+    const { stage, editor } = this;
+    // Undo, redo and save answer anywhere in the editor, the other keys on the picture alone: lists and fields have their own.
+    editor.root.addEventListener("keydown", (event) => {
+      if (!editor.ready || event.target.matches("input:not([type=range])")) return;
+      const key = event.key.toLowerCase();
+      const command = event.ctrlKey || event.metaKey;
+      const act = command && { z: event.shiftKey ? "redo" : "undo", y: "redo", s: "save" }[key];
+      if (act) editor[act]();
+      else if (command || event.altKey || event.target !== stage || !this.key(event, key)) return;
+      event.preventDefault();
+      editor.active();
+      editor.screen.draw("part");
+    });
+    stage.addEventListener("keyup", (event) => event.key === " " && (this.space = false));
+    stage.addEventListener("blur", () => {
+      this.space = false;
+      this.cross = null;
+      if (this.penDown) editor.tools.up();
+      this.penDown = false;
+      editor.screen.draw("part");
+    });
+  }
+
+  // Whether the key means something here.
+  key(event, key) {
+    const { editor } = this;
+    const { tools, view } = editor;
+    if (/^\d$/.test(key)) return editor.pickIndex(Number(key)), true;
+    if (TOOL_KEYS[key]) return editor.use(TOOL_KEYS[key]), true;
+    const way = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] }[key];
+    if (way) return this.walk(way, event.shiftKey), true;
+    const act = {
+      n: () => tools.create(), "[": () => editor.resize(1 / 1.25), "]": () => editor.resize(1.25), "+": () => view.zoomBy(1.3),
+      "=": () => view.zoomBy(1.3), "-": () => view.zoomBy(1 / 1.3), f: () => view.fit(), " ": () => (this.space = true), delete: () => editor.removeSelected(),
+      backspace: () => tools.corners.pop(), enter: () => this.enter(), escape: () => { tools.cancel(); this.penDown = false; },
+    }[key];
+    if (act) act();
+    return Boolean(act);
+  }
+
+  // The cross: where the tools work without a mouse. It takes the view with it.
+  walk([dx, dy], fine) {
+    const { view, tools, layer } = this.editor;
+    const step = fine ? 1 : Math.max(1, Math.round(10 / view.scale));
+    const centre = this.image([this.stage.clientWidth / 2, this.stage.clientHeight / 2]);
+    const [x, y] = this.cross || middleOf(this.hover ? this.image(this.hover) : centre);
+    const limit = (value, most) => Math.min(most - 0.5, Math.max(0.5, value));
+    this.cross = [limit(x + dx * step, layer.width), limit(y + dy * step, layer.height)];
+    this.hover = null;
+    const [sx, sy] = [view.x + this.cross[0] * view.scale, view.y + this.cross[1] * view.scale];
+    const over = (at, size) => (at < 20 ? 20 - at : at > size - 20 ? size - 20 - at : 0);
+    view.panBy(over(sx, this.stage.clientWidth), over(sy, this.stage.clientHeight));
+    if (this.penDown) tools.move(this.cross);
+  }
+
+  enter() {
+    const { tools } = this.editor;
+    if (tools.tool === "polygon" && tools.corners.length > 2 && !this.cross) return tools.close();
+    if (!this.cross) return this.walk([0, 0], true);
+    if (this.penDown) {
+      tools.up();
+      this.penDown = false;
+    } else {
+      tools.down(this.cross);
+      this.penDown = STROKING.includes(tools.tool);
+    }
+  }
+}
+
+// All positions since the last frame: a fast stroke stays round.
+function steps(event) {
+  const all = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+  return all.length ? all : [event];
+}

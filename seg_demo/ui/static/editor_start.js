@@ -1,0 +1,177 @@
+// What the editor shows and does around the drawing: the tools' marks, opening, saving, downloading, restoring.
+
+function drawTools(context, toStage) {
+  if (!editor.ready) return;
+  const { tools } = editor;
+  const at = input.cross || (input.hover && input.image(input.hover));
+  const twice = (path) => {
+    for (const [style, wide] of [["rgba(0, 0, 0, 0.75)", 3], ["#fff", 1.25]]) {
+      Object.assign(context, { strokeStyle: style, lineWidth: wide });
+      context.stroke(path);
+    }
+  };
+  const line = new Path2D();
+  const points = tools.corners.length ? [...tools.corners, ...(at ? [at] : [])] : tools.stroke && tools.stroke.tool === "cut" ? tools.stroke.points : [];
+  points.map(toStage).forEach(([x, y], i) => (i ? line.lineTo(x, y) : line.moveTo(x, y)));
+  if (points.length) twice(line);
+  for (const corner of tools.corners) {
+    const dot = new Path2D();
+    dot.arc(...toStage(corner), 4, 0, 2 * Math.PI);
+    twice(dot);
+  }
+  if (at && ["brush", "eraser"].includes(tools.tool)) {
+    const ring = new Path2D();
+    ring.arc(...toStage(middleOf(at)), Math.max(1.5, (tools.size / 2) * view.scale), 0, 2 * Math.PI);
+    twice(ring);
+  }
+  if (input.cross) {
+    const [x, y] = toStage(input.cross);
+    const cross = new Path2D(`M${x - 12} ${y}h8m8 0h8M${x} ${y - 12}v8m0 8v8`);
+    twice(cross);
+  }
+  find("percent").textContent = Math.round((view.scale / view.fitScale) * 100) + " %";
+}
+
+// The document on the screen; `restored` says that it was found in the browser.
+async function show(work, restored) {
+  await screen.setPicture(work.image);
+  editor.work = work;
+  editor.tools.cancel();
+  screen.layer = work.layer;
+  const writable = Boolean(work.value.writable);
+  root.dataset.state = "open";
+  root.dataset.task = work.value.task;
+  stage.style.setProperty("--ratio", String(work.layer.width / work.layer.height));
+  for (const part of ["bar", "side", "foot", "help"]) find(part).hidden = false;
+  find("save").hidden = !writable;
+  Object.assign(editor.tools, { tool: "brush", object: null, label: editor.firstThing() });
+  panel.showClasses(work.classes, editor.tools.label);
+  setSize(Math.max(3, Math.round(Math.max(work.layer.width, work.layer.height) / 40)));
+  view.setImage(work.layer.width, work.layer.height);
+  editor.refresh();
+  if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
+  else notice(writable ? "" : say("keptHere"));
+}
+
+async function open(value) {
+  editor.pending = null;
+  const work = await Work.open(value);
+  if (props.value && props.value.doc !== value.doc) return; // a later one overtook this
+  if (editor.work) await editor.drafts.drop(editor.work.value.doc).catch(() => {});
+  await claim(value.doc);
+  // Before anything is drawn on it, so that the changes that follow find what they change.
+  const record = { doc: value.doc, value, image: work.image, ids: work.layer.ids.slice() };
+  await editor.drafts.begin(record, work.head).catch(() => editor.noDraft());
+  await show(work, false);
+  if (value.original) {
+    work.original = fetch(value.original.url).then(answerBlob);
+    work.original.then((blob) => editor.drafts.keepOriginal(value.doc, blob)).catch(() => {});
+  }
+}
+
+async function discard() {
+  await editor.drafts.drop(editor.work.value.doc).catch(() => {});
+  editor.work = null;
+  screen.layer = null;
+  root.dataset.state = "empty";
+  root.dataset.dirty = "false";
+  for (const part of ["bar", "side", "foot", "help", "notice"]) find(part).hidden = true;
+}
+
+async function save() {
+  const { work } = editor;
+  if (!work || !work.value.writable || find("save").disabled) return;
+  editor.tools.cancel();
+  work.tick();
+  busy(true);
+  try {
+    const position = work.position;
+    const mask = await upload(new File([await work.png()], "mask.png", { type: "image/png" }));
+    const image = work.stem === null ? await upload(await work.originalFile()) : null;
+    editor.answer = position;
+    trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path });
+  } catch (error) {
+    console.error(error);
+    busy(false);
+    notice(say("tooLarge") + " " + error.message);
+  }
+}
+
+function busy(on) {
+  find("save").disabled = on;
+  find("save").textContent = say(on ? "saving" : "save");
+}
+
+// The server's answer to a save: { doc, stem }, or { doc, failed: true }.
+function answered({ doc, stem, failed }) {
+  busy(false);
+  const { work } = editor;
+  if (!work || work.value.doc !== doc) return;
+  if (failed) return notice(say("notSaved"));
+  work.stem = stem;
+  work.saved = editor.answer;
+  editor.keep(null);
+  editor.refresh();
+  notice(work.dirty ? "" : say("saved"));
+  find("live").textContent = say("saved");
+}
+
+async function downloadMask() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await editor.work.png());
+  link.download = editor.work.value.name.replace(/[^\p{L}\p{N}._-]+/gu, "-") + "_mask.png";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+function receive(value) {
+  if (!value) return null;
+  if (value.answer) return answered(value.answer);
+  if (editor.work && editor.work.value.doc === value.doc) return null;
+  if (editor.work && editor.work.dirty) {
+    editor.pending = value;
+    return notice(editor.work.value.name + ": " + say("busyDrawing"), [say("openAnyway"), () => attempt(open(editor.pending))], [say("keep"), () => {}]);
+  }
+  return attempt(open(value));
+}
+
+function attempt(promise) {
+  return promise.catch((error) => {
+    console.error(error);
+    notice(say("failedOpen"));
+  });
+}
+
+function connect() {
+  translate(root);
+  for (const button of root.querySelectorAll("button[data-tool]")) button.addEventListener("click", () => editor.use(button.dataset.tool));
+  const click = (name, act) => find(name).addEventListener("click", act);
+  click("create", () => editor.tools.create());
+  click("undo", () => editor.undo());
+  click("redo", () => editor.redo());
+  click("in", () => view.zoomBy(1.5));
+  click("out", () => view.zoomBy(1 / 1.5));
+  click("fit", () => view.fit());
+  click("save", save);
+  click("download", downloadMask);
+  click("full", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
+  find("full").hidden = !document.fullscreenEnabled;
+  find("size").addEventListener("input", (event) => setSize(MOST_SIZE ** (event.target.value / 100)));
+  find("patches").addEventListener("change", () => editor.regions());
+  const opacity = () => (find("fillmap").style.opacity = find("opacity").value / 100);
+  find("opacity").addEventListener("input", opacity);
+  opacity();
+  new ResizeObserver(() => editor.ready && (view.fitted ? view.fit() : view.settle())).observe(stage);
+  // Closing the page with strokes that no draft keeps: the browser asks.
+  window.addEventListener("beforeunload", (event) => editor.ready && editor.work.dirty && !editor.keeping && event.preventDefault());
+}
+
+async function restore() {
+  const found = await editor.drafts.latest().catch(() => editor.noDraft());
+  if (found && !editor.work) await show(Work.restore(found), true);
+}
+
+connect();
+watch("value", () => receive(props.value));
+if (props.value) receive(props.value);
+else attempt(restore());

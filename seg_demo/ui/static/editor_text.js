@@ -1,0 +1,36 @@
+// Words of the editor; they join those of the viewer, whose functions say them.
+
+Object.assign(WORDS.en, {
+  tools: "Tools", pan: "Move (H, or hold the space bar)", brush: "Brush (B)", eraser: "Eraser (E)", fill: "Fill (G)",
+  polygon: "Polygon (P): click corners, Enter closes, Backspace takes one back", pick: "Pick from the image (I)",
+  region: "Region: a click paints a whole superpixel (R)", create: "New object (N)", merge: "Merge: click what joins the selected object (M)",
+  cut: "Split: draw a line across the object (X)", remove: "Delete an object: click it (D); the Delete key takes the selected one",
+  undo: "Undo (Ctrl+Z)", redo: "Redo (Ctrl+Shift+Z)", brushSize: "Size", patches: "Size of the superpixels", fine: "small", medium: "medium", coarse: "large",
+  canvas: "Editor. Arrow keys move the cross, with Shift by one pixel. Enter uses the tool there; with brush, eraser and split it begins and ends a stroke. Digits choose a class.",
+  classesTitle: "Classes", objectsTitle: "Objects", addClass: "Add a class", addClassButton: "Add", filterClasses: "Find a class",
+  ignore: "ignore (not learnt)", save: "Save to the dataset", saving: "Saving …", downloadMask: "Download the mask", discard: "Discard",
+  openTitle: "Nothing to correct yet", openText: "Choose a dataset and an image, then open it.",
+  saved: "Saved.", notSaved: "Not saved. What was drawn is still here.", unsaved: "not saved yet", restored: "Restored: the mask as it was when the page was left.",
+  computing: "Looking for regions …", noRegions: "The regions could not be computed.", notCut: "The line does not cut the object in two.",
+  selectFirst: "Select an object first: click it with the pick tool, or in the list.", busyDrawing: "still has strokes that are not saved.",
+  openAnyway: "Drop them and open the other image", keep: "Keep editing", strokesWord: ["stroke", "strokes"], noAutosave: "This browser keeps no copy of what you draw. Save often.",
+  editorHelp: "Scroll or pinch to zoom, hold the space bar and drag to move. [ and ] change the size of the brush.", failedOpen: "The picture could not be opened. Please try again.",
+  tooLarge: "The mask could not be sent:", object: "object", keptHere: "This server stores nothing: download the mask when it is done.",
+});
+Object.assign(WORDS.zh, {
+  tools: "工具", pan: "移动（H，或按住空格键）", brush: "画笔（B）", eraser: "橡皮（E）", fill: "填充（G）",
+  polygon: "多边形（P）：点击各顶点，Enter 闭合，退格撤回一点", pick: "从图中取类别（I）",
+  region: "区域：点击即涂满一个超像素（R）", create: "新对象（N）", merge: "合并：点击要并入所选对象的部分（M）",
+  cut: "切分：画一条线穿过对象（X）", remove: "删除对象：点击它（D）；Delete 键删除所选对象",
+  undo: "撤销（Ctrl+Z）", redo: "重做（Ctrl+Shift+Z）", brushSize: "大小", patches: "超像素大小", fine: "小", medium: "中", coarse: "大",
+  canvas: "编辑器。方向键移动十字，按住 Shift 每次一个像素。Enter 在该处使用工具；对画笔、橡皮和切分，Enter 开始和结束一笔。数字键选择类别。",
+  classesTitle: "类别", objectsTitle: "对象", addClass: "添加类别", addClassButton: "添加", filterClasses: "查找类别",
+  ignore: "忽略（不参与学习）", save: "保存到数据集", saving: "正在保存……", downloadMask: "下载掩膜", discard: "放弃",
+  openTitle: "还没有要修正的图片", openText: "选择数据集和图片，然后打开。",
+  saved: "已保存。", notSaved: "未保存，所画内容仍在。", unsaved: "尚未保存", restored: "已恢复：离开页面时的掩膜。",
+  computing: "正在计算区域……", noRegions: "无法计算区域。", notCut: "这条线没有把对象切成两部分。",
+  selectFirst: "请先选择一个对象：用取样工具点击它，或在列表中选择。", busyDrawing: "还有未保存的笔画。",
+  openAnyway: "放弃并打开另一张", keep: "继续编辑", strokesWord: ["笔", "笔"], noAutosave: "此浏览器不会保留所画内容的副本，请经常保存。",
+  editorHelp: "滚轮或双指缩放，按住空格键拖动平移。[ 和 ] 改变画笔大小。", failedOpen: "图片无法打开，请重试。",
+  tooLarge: "掩膜无法发送：", object: "对象", keptHere: "此服务器不保存任何内容：完成后请下载掩膜。",
+});
