@@ -6,6 +6,7 @@ from seg_demo.errors import SettingsError
 
 # Before the page, because on ZeroGPU it imports `spaces`, which must come before anything that touches CUDA.
 from seg_demo.models import zerogpu
+from seg_demo.ui import observe
 from seg_demo.ui.demo import build_demo, launch_arguments, load_ahead
 
 
@@ -13,7 +14,8 @@ def main() -> None:
     """Build the page, serve it, and load models behind it; on ZeroGPU before it, whose workers have only what is there."""
     try:
         demo = build_demo()
-        arguments = launch_arguments()
+        arguments = launch_arguments(demo)
+        observe.configure()
     except SettingsError as error:
         sys.exit(str(error))
     if zerogpu.ACTIVE:

@@ -77,12 +77,11 @@ def test_a_data_url_that_holds_no_file_is_refused_in_words(url):
         uploads.bytes_of_data_url(url)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/x.png", "http://localhost/x.png", "http://169.254.169.254/latest", "http://[::1]/x"]
-)
-def test_addresses_inside_are_not_fetched(url):
-    with pytest.raises(gr.Error, match="not public"):
-        asyncio.run(uploads.download(url))
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "https://example.org/x.png", "HTTP://[::1]/x"])
+@pytest.mark.parametrize("component", [uploads.Photo, uploads.Files])
+def test_addresses_are_not_fetched(component, url):
+    with pytest.raises(gr.Error, match="addresses are not fetched"):
+        asyncio.run(component().async_move_resource_to_block_cache(url))
 
 
 def test_the_threshold_filters_the_session_result_without_a_network():

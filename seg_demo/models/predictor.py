@@ -101,6 +101,7 @@ class Predictor:
             SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
         """
         spec = catalog.resolve(id, local_folders=not visitor)
+        requests.note(model=spec.id if visitor else spec.source)
         if spec.source == "builtin":
             return Model.classical(spec)
         path = self._locate(spec, visitor, report)
@@ -163,6 +164,7 @@ class Predictor:
         spec = catalog.resolve(method, local_folders=False)
         if spec.source != "builtin":
             raise BadRequestError(f"{method[:40]!r} is no region method. Choose one on the Regions tab.")
+        requests.note(model=spec.id)
         with self.work():
             return Model.classical(spec, parameters).predict_all(image)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from seg_demo.errors import BusyError
+from seg_demo.errors import BusyError, SegDemoError
 
 # A request whose model is being fetched keeps others waiting for no longer than this.
 FETCHING_SECONDS = 15.0
@@ -21,11 +21,11 @@ FETCHING_SECONDS = 15.0
 _current: contextvars.ContextVar[Request | None] = contextvars.ContextVar("seg_demo_request", default=None)
 
 
-class LeftError(BusyError):
+class LeftError(SegDemoError):
     """Nobody waits for the answer any more."""
 
 
-class TooLongError(BusyError):
+class TooLongError(SegDemoError):
     """The request has used up the time that it may take."""
 
 

@@ -13,7 +13,7 @@ from seg_demo.models import catalog
 from seg_demo.outputs import render
 from seg_demo.ui.results import overlay_png
 from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import in_words, predictor, work_limits
+from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
 
 class AnyNumber(gr.Number):
@@ -50,7 +50,7 @@ def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dic
     Segment an image with any model of the demo: semantic, instance, or region segmentation.
 
     Args:
-        image: The picture: a file or a public URL in any common format, at most 20 MB and 50 megapixels by default.
+        image: The picture: a file in any common format, at most 20 MB and 50 megapixels by default. URLs are not fetched.
         model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
 
@@ -60,13 +60,15 @@ def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dic
         the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
     """
     if image is None:
-        raise BadRequestError("No image was sent. Send a picture as a file or as a public URL.")
-    pixels = decode(image.path)
-    result = predictor().segment(pixels, model, threshold)
-    cache = utils.get_upload_folder()
-    mask = processing_utils.save_bytes_to_cache(render.id_map_png(result), image.stem + "_mask.png", cache)
-    overlay = processing_utils.save_bytes_to_cache(overlay_png(pixels, result), image.stem + "_overlay.png", cache)
-    return result.to_dict(), mask, overlay
+        raise BadRequestError("No image was sent. Send a picture as a file.")
+    wanted = score_threshold(threshold)
+    with predictor().work(model):
+        pixels = decode(image.path)
+        result = predictor().segment(pixels, model, wanted)
+        cache = utils.get_upload_folder()
+        mask = processing_utils.save_bytes_to_cache(render.id_map_png(result), image.stem + "_mask.png", cache)
+        overlay = processing_utils.save_bytes_to_cache(overlay_png(pixels, result), image.stem + "_overlay.png", cache)
+        return result.to_dict(), mask, overlay
 
 
 @in_words

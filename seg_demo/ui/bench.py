@@ -16,7 +16,7 @@ from seg_demo.ui.i18n import t
 from seg_demo.ui.results import KINDS, Result, make_file
 from seg_demo.ui.uploads import Photo
 from seg_demo.ui.viewer import SegmentationViewer
-from seg_demo.ui.work import in_words
+from seg_demo.ui.work import aside, in_words
 
 EXAMPLES = Path(__file__).parent / "examples"
 # A session's result goes half an hour after its last change, or when the page is closed.
@@ -91,7 +91,8 @@ def download_of(kind: str) -> Callable[[Result | None], str]:
     def download(result: Result | None) -> str:
         if result is None:
             raise BadRequestError("There is no result to download, or it has expired. Segment the image again.")
-        name, content = make_file(result, kind)
+        with aside():
+            name, content = make_file(result, kind)
         return processing_utils.save_bytes_to_cache(content, name, utils.get_upload_folder())
 
     return download

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from threading import Thread
 from typing import Any
@@ -16,6 +17,8 @@ from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.bench import EXAMPLES
 from seg_demo.ui.correct_tab import correct_tab
+from seg_demo.ui.guard import DIRECT_MOST, middleware
+from seg_demo.ui.guard_seams import Page, make_fair
 from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
 from seg_demo.ui.networks_tab import network_tab
@@ -33,7 +36,7 @@ SESSIONS = 64
 
 def build_demo() -> gr.Blocks:
     """The page as Blocks with its queue set; no torch is imported, and no model loaded."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
+    with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
         # First, so that no event of the page takes an endpoint's name.
         add_endpoints()
         visitor = visitor_state()
@@ -69,7 +72,11 @@ def build_demo() -> gr.Blocks:
         demo.load(greeted, visitor, [visitor, datasets], api_visibility="private", show_progress="hidden", queue=False)
         filled = [*semantic.outputs, *instance.outputs, region_note, overview]
         demo.load(opened, None, filled, api_visibility="private", show_progress="hidden", queue=False)
+    # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     demo.queue(max_size=settings().queue_size, default_concurrency_limit=4)
+    make_fair(demo)
     return demo
 
 
@@ -84,8 +91,11 @@ def load_ahead() -> Thread:
     return start_loading(list(dict.fromkeys(menu.key(spec) for spec in (*first, *at_hand))))
 
 
-def launch_arguments() -> dict[str, Any]:
+def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
     """What ``launch`` needs beside host and port: gradio 6 takes the look of a page there, not in Blocks.
+
+    Args:
+        demo: of :func:`build_demo`, to be guarded; None leaves the guard out, for a page that only its owner opens.
 
     Raises:
         SettingsError: MCP is switched on, but what it needs is not installed.
@@ -102,9 +112,13 @@ def launch_arguments() -> dict[str, Any]:
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
         "show_error": False,
+        "enable_monitoring": False,
+        # Requests past the queue wait in threads; the page's own events must find one all the same.
+        "max_threads": DIRECT_MOST + settings().concurrency + 40,
         # An archive may be larger than an image; each box checks what it takes.
         "max_file_size": max(settings().max_bytes, settings().max_batch_bytes),
         "state_session_capacity": SESSIONS,
         "run_history": False,
         "mcp_server": settings().mcp,
+        "app_kwargs": middleware(demo) if demo is not None else None,
     }

@@ -13,7 +13,7 @@ from seg_demo.ui.bench import Outcome, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
+from seg_demo.ui.work import aside, in_words, predictor, score_threshold, work_limits
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
@@ -114,16 +114,18 @@ def run_network(
     if upload is None:
         return None, None
     wanted = score_threshold(threshold)
-    image = decode(upload.path)
-    everything = predictor().segment_all(image, model, report=lambda part, text: progress(part, desc=text))
-    result = Result(upload, everything, wanted, preview_of(image))
+    with predictor().work(model, report=lambda part, text: progress(part, desc=text)):
+        image = decode(upload.path)
+        result = Result(upload, predictor().segment_all(image, model), wanted, preview_of(image))
     return result, result
 
 
 @in_words
 def refilter(result: Result | None, threshold: object) -> tuple[Result | None, Result | None]:
     """The session's result at another threshold."""
-    filtered = result and result.at(score_threshold(threshold))
+    wanted = score_threshold(threshold)
+    with aside():
+        filtered = result and result.at(wanted)
     return filtered, filtered
 
 

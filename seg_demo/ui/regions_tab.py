@@ -88,8 +88,9 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
         raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
     keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
     parameters = {parameter: value for (name, parameter), value in zip(keys, values, strict=True) if name == method}
-    image = decode(upload.path)
-    result = Result(upload, predictor().segment_regions(image, method, parameters), 0.0, preview_of(image))
+    with predictor().work():
+        image = decode(upload.path)
+        result = Result(upload, predictor().segment_regions(image, method, parameters), 0.0, preview_of(image))
     return result, result
 
 

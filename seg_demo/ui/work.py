@@ -8,13 +8,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from seg_demo.errors import SegDemoError
+from seg_demo.models.requests import Request, check
 from seg_demo.settings import settings
+from seg_demo.ui import observe
+from seg_demo.ui.guard_seams import departure
 from seg_demo.ui.uploads import refused
 
 if TYPE_CHECKING:
@@ -23,9 +27,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("seg_demo.ui")
 
 
+# Beside the requests that are worked on, so many may leave the queue: one that waits for its model to be fetched holds up
+# nobody whose model is there. How many work at a time is the predictor's own bound.
+FETCHING = 3
+# Results that are filtered or written into files at a time; each may take the memory of a large picture.
+ASIDE = 2
+_aside = threading.BoundedSemaphore(ASIDE)
+
+
 def work_limits() -> dict[str, Any]:
-    """Event arguments of everything that runs a network: one queue, as wide as the owner set."""
-    return {"concurrency_limit": settings().concurrency, "concurrency_id": "work"}
+    """Event arguments of everything that runs a network: one queue."""
+    return {"concurrency_limit": settings().concurrency + FETCHING, "concurrency_id": "work"}
 
 
 _one = threading.Lock()
@@ -45,13 +57,37 @@ def _predictor() -> Predictor:
     return Predictor()
 
 
-def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose every failure reaches the visitor as one sentence; our own mistakes also reach the log."""
+def state() -> dict[str, float] | None:
+    """What the predictor is doing (``Predictor.state``); None as long as there is none, which is not waited for."""
+    return _predictor().state if _predictor.cache_info().currsize else None
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """For what takes memory but no network: few at a time, whoever asks and however."""
+    while not _aside.acquire(timeout=0.2):
+        check()
+    try:
+        yield
+    finally:
+        _aside.release()
+
+
+def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
+    """A handler whose every failure reaches the visitor as one sentence, and each call a line of the log.
+
+    Args:
+        handler: runs in a thread.
+        name: in the log; None takes the handler's.
+    """
 
     @wraps(handler)
     def answer(*arguments: Any, **named: Any) -> Any:
+        left, crowded = departure()
+        request = Request(name or handler.__name__, settings().request_seconds, left, crowded)
         try:
-            return handler(*arguments, **named)
+            with observe.observed(request):
+                return handler(*arguments, **named)
         except gr.Error:
             raise
         except SegDemoError as error:
@@ -70,8 +106,8 @@ def stream_in_words(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iter
 
     @wraps(handler)
     def answer(*arguments: Any, **named: Any) -> Iterator[Any]:
-        running = in_words(handler)(*arguments, **named)
-        step = in_words(lambda: next(running, _END))
+        running = handler(*arguments, **named)
+        step = in_words(lambda: next(running, _END), handler.__name__)
         try:
             while (value := step()) is not _END:
                 yield value
@@ -93,6 +129,17 @@ def score_threshold(value: object) -> float:
     from seg_demo.models.model import check_threshold
 
     return check_threshold(value)
+
+
+def detail_of(value: object) -> str:
+    """``whole`` or ``full``, as a visitor sent it.
+
+    Raises:
+        BadRequestError: anything else.
+    """
+    from seg_demo.models.detail import check_detail
+
+    return check_detail(value)
 
 
 def start_loading(ids: list[str]) -> threading.Thread:

@@ -1,0 +1,199 @@
+"""Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/test_guard.py fails when a seam moves.
+
+* ``Queue.push(body, request, username)`` returns (accepted, text, state); state ``queue_full`` becomes HTTP 503 with the text.
+* ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.
+* ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its visitor's
+  stream was closed.
+* ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
+* ``Blocks.process_api`` runs a handler with everything before and after it.
+* ``LocalContext`` knows the event and the request of the thread that runs a handler.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio import route_utils
+from gradio.context import LocalContext
+from gradio.queueing import Event, Queue
+
+from seg_demo.settings import settings
+from seg_demo.ui import observe
+from seg_demo.ui.uploads import Refused, refused
+
+# Set in a request's scope by the guard when its visitor has gone.
+GONE = "seg_demo.gone"
+# What a visitor has not fetched for so long is thrown away; looked at with a request, at most once a minute.
+UNREAD_SECONDS = 900.0
+SWEEP_SECONDS = 60.0
+NOT_UNDERSTOOD = (
+    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
+    "here. The endpoints are described at the foot of the page, under API."
+)
+
+log = logging.getLogger("seg_demo.ui")
+
+
+class Page(gr.Blocks):
+    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too."""
+
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """As gradio's.
+
+        Raises:
+            gr.Error: whatever went wrong, as a sentence.
+        """
+        try:
+            return await super().process_api(*arguments, **named)
+        except gr.Error as error:
+            # gradio's own repeat what was sent, and the page shows their text as HTML.
+            raise error if isinstance(error, Refused) else refused(str(error.message)[:500]) from None
+        except Exception as error:
+            # What a stranger can bring about at will is worth a line, not a traceback.
+            log.warning("a request was not understood: %s", type(error).__name__)
+            log.debug("the request", exc_info=True)
+            observe.count("malformed", type(error).__name__)
+            raise refused(NOT_UNDERSTOOD) from None
+
+    @classmethod
+    def get_block_name(cls) -> str:
+        """What the front end knows this as."""
+        return "blocks"
+
+
+def visitor(scope: dict[str, Any]) -> str | None:
+    """Who sent a request, as far as it can be known: a public address. Inside a network it is a proxy's, and tells nothing.
+
+    uvicorn has put the address from X-Forwarded-For into the scope already, where the proxy is one that
+    ``FORWARDED_ALLOW_IPS`` trusts.
+
+    Args:
+        scope: of ASGI.
+    """
+    host = (scope.get("client") or ("",))[0]
+    try:
+        return host if ipaddress.ip_address(host).is_global else None
+    except ValueError:
+        return None
+
+
+def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:
+    """For the handler that this thread runs: whether its visitor has gone, and whether others wait for it to end."""
+    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    raw = LocalContext.request.get(None)
+    scope = getattr(getattr(raw, "request", raw), "scope", {})
+    if blocks is None:
+        return (lambda: False), (lambda: False)
+    queue = blocks._queue
+    event = queue.event_ids_to_events.get(event_id) if event_id else None
+
+    def left() -> bool:
+        if event is None:
+            return GONE in scope
+        return not event.alive or event_id not in queue.event_ids_to_events
+
+    return left, lambda: len(queue) > 0
+
+
+def waiting(blocks: gr.Blocks) -> int:
+    """Requests in a page's queue that have not begun."""
+    return len(blocks._queue)
+
+
+class FairList(list):
+    """Waiting events, in turns: everyone's first, then everyone's second, and so on."""
+
+    def append(self, event: Event) -> None:
+        """Put an event where its visitor's turn is."""
+        mine = whose(event.request, event.session_hash)
+        rank = sum(whose(each.request, each.session_hash) == mine for each in self)
+        seen: Counter[str] = Counter()
+        for index, each in enumerate(self):
+            owner = whose(each.request, each.session_hash)
+            if seen[owner] > rank:
+                self.insert(index, event)
+                return
+            seen[owner] += 1
+        super().append(event)
+
+
+def whose(request: Any, session: str | None) -> str:
+    """Whose turn an event takes: that of an address, or of a browser's session where the address tells nothing."""
+    return visitor(request.scope) or f"session {session}"
+
+
+def make_fair(blocks: gr.Blocks) -> None:
+    """Let visitors take turns in a page's queue, and say in words why one is not let in.
+
+    Args:
+        blocks: whose queue has been set.
+    """
+    queue: Queue = blocks._queue
+    push = queue.push
+    swept = _Sweep(queue)
+
+    async def fairly(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
+        swept()
+        reason = refusal(queue, whose(request, body.session_hash))
+        if reason:
+            observe.count("queue", "full")
+            return False, reason, "queue_full"
+        fn = route_utils.get_fn(blocks, None, body)
+        queue.create_event_queue_for_fn(fn)
+        line = queue.event_queue_per_concurrency_id[fn.concurrency_id]
+        if not isinstance(line.queue, FairList):
+            line.queue = FairList(line.queue)
+        return await push(body=body, request=request, username=username)
+
+    queue.push = fairly
+
+
+def refusal(queue: Queue, who: str) -> str | None:
+    """Why one more request of somebody cannot wait, or None if it can.
+
+    Args:
+        queue: gradio's.
+        who: of :func:`whose`.
+    """
+    size, own = settings().queue_size, settings().visitor_queue
+    owners = Counter(
+        whose(event.request, event.session_hash)
+        for line in queue.event_queue_per_concurrency_id.values()
+        for event in line.queue
+    )
+    total = owners.total()
+    if total >= size:
+        return f"The server is busy: {total} requests are waiting already, and no more can. Try again in a minute."
+    # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
+    most = min(own, size) if total > owners[who] else max(min(own, size), size * 3 // 4, 1)
+    if owners[who] >= most:
+        return f"You have {owners[who]} requests waiting already, and no more can. Wait for one to be answered."
+    return None
+
+
+class _Sweep:
+    """Throws away answers that nobody fetches, and the sessions that they belong to."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._idle: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last < SWEEP_SECONDS:
+            return
+        self._last = now
+        busy = {event.session_hash for event in self._queue.event_ids_to_events.values()}
+        there = {*self._queue.pending_messages_per_session, *self._queue.pending_event_ids_session} - busy
+        self._idle = {session: self._idle.get(session, now) for session in there}
+        for session in [each for each, since in self._idle.items() if now - since > UNREAD_SECONDS]:
+            self._queue.pending_messages_per_session.pop(session, None)
+            self._queue.pending_event_ids_session.pop(session, None)
+            del self._idle[session]
