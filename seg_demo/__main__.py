@@ -56,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--pixel-size", metavar="LENGTH", help="side of a pixel, such as 0.65um or 10m: areas in units too, in DIR's tables"
     )
+    segment.add_argument(
+        "--detail", choices=("whole", "full"), default="whole",
+        help="whole: a large image is shrunk for the model (default); full: its own pixels, tile by tile",
+    )  # fmt: skip
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
     segment.add_argument("--overwrite", action="store_true", help="segment images again whose results are there already")
     segment.set_defaults(run=_segment)
@@ -84,6 +88,8 @@ def _segment(options: argparse.Namespace) -> int:
     """Segment every image; a bad one is reported and the rest goes on."""
     jobs = find_jobs(options.paths, options.out)
     run = {"model": options.model, "threshold": options.threshold}
+    if options.detail != "whole":
+        run["detail"] = options.detail
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
@@ -104,7 +110,7 @@ def _segment(options: argparse.Namespace) -> int:
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, threshold)
+            problem = _segment_one(model, job, options.out, threshold, options.detail, bar)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
@@ -114,14 +120,14 @@ def _segment(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _segment_one(model: object, job: Job, out: Path, threshold: float) -> str | None:
-    """Segment one image and write its files; what went wrong, or None."""
+def _segment_one(model: object, job: Job, out: Path, threshold: float, detail: str, bar: object) -> str | None:
+    """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None."""
     from seg_demo.inputs.images import decode
     from seg_demo.outputs.export import bundle
 
     try:
         image = decode(job.source)
-        result = model.predict(image, threshold)
+        result = model.predict(image, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile))
         files = bundle(image, result, "", file_name=job.source.name)
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)

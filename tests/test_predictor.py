@@ -58,7 +58,7 @@ def test_no_more_work_at_a_time_than_agreed(folders, monkeypatch):
     predictor.get(str(folders / "tiny"), visitor=False)
     running, most, gate = [], [], threading.Event()
 
-    def slow(self, image):
+    def slow(self, image, **options):
         running.append(1)
         most.append(len(running))
         gate.wait(10)

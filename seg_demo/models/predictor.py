@@ -15,6 +15,7 @@ from seg_demo.errors import BadRequestError, BusyError
 from seg_demo.inputs.images import Source, decode
 from seg_demo.models import catalog, devices, engine, hub, loading, quarantine, requests, zerogpu
 from seg_demo.models.admission import Admission
+from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.once import Once
@@ -116,7 +117,15 @@ class Predictor:
             return self._models.get(key)
 
     def segment(
-        self, image: Source, id: str, threshold: float = 0.5, *, visitor: bool = True, report: Report | None = None
+        self,
+        image: Source,
+        id: str,
+        threshold: float = 0.5,
+        *,
+        visitor: bool = True,
+        report: Report | None = None,
+        detail: str = "whole",
+        confidence: bool = False,
     ) -> Segmentation:
         """Segment one image.
 
@@ -125,15 +134,26 @@ class Predictor:
             id: as for :meth:`get`.
             threshold: score in [0, 1] that objects of instance models must reach.
             visitor: as for :meth:`get`.
-            report: as for :meth:`get`.
+            report: as for :meth:`get`, and called after each tile of full detail.
+            detail: ``whole`` or ``full``, as for :meth:`Model.predict`.
+            confidence: also how sure the model is of every pixel.
 
         Raises:
-            SegDemoError: a bad image, threshold or model, or :class:`BusyError`.
+            SegDemoError: a bad image, threshold, detail or model, or :class:`BusyError`.
         """
-        wanted = check_threshold(threshold)
-        return self.segment_all(image, id, visitor=visitor, report=report).above(wanted)
+        wanted, options = check_threshold(threshold), {"detail": check_detail(detail), "confidence": confidence}
+        return self.segment_all(image, id, visitor=visitor, report=report, **options).above(wanted)
 
-    def segment_all(self, image: Source, id: str, *, visitor: bool = True, report: Report | None = None) -> Segmentation:
+    def segment_all(
+        self,
+        image: Source,
+        id: str,
+        *,
+        visitor: bool = True,
+        report: Report | None = None,
+        detail: str = "whole",
+        confidence: bool = False,
+    ) -> Segmentation:
         """Segment one image and keep every candidate; ``Segmentation.above`` filters without the network.
 
         Args and Raises: as for :meth:`segment`.
@@ -143,12 +163,12 @@ class Predictor:
             if zerogpu.ACTIVE and spec.source != "builtin":
                 path = self._locate(spec, visitor, report)
                 with self._admission.place():
-                    result = zerogpu.segment_all(_key(path), spec, path, decode(image))
+                    result = zerogpu.segment_all(_key(path), spec, path, decode(image), detail, confidence)
                 requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
                 return result
             model = self.get(id, visitor=visitor, report=report)
             with self._admission.place():
-                return model.predict_all(image)
+                return model.predict_all(image, detail=detail, confidence=confidence, report=report)
 
     def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
         """Regions of one image by a classical method with other than its default parameters.

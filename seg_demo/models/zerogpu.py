@@ -50,7 +50,9 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_on_gpu
-def segment_all(key: str, spec: ModelSpec, path: Path, image: np.ndarray) -> Segmentation:
+def segment_all(
+    key: str, spec: ModelSpec, path: Path, image: np.ndarray, detail: str = "whole", confidence: bool = False
+) -> Segmentation:
     """Every candidate in one image, computed in the worker; only numpy goes in and out.
 
     Args:
@@ -58,6 +60,8 @@ def segment_all(key: str, spec: ModelSpec, path: Path, image: np.ndarray) -> Seg
         spec: the model.
         path: where its files are.
         image: uint8 (H, W, 3), RGB.
+        detail: as for :meth:`seg_demo.models.model.Model.predict`.
+        confidence: likewise.
     """
     from seg_demo.models import predictor
 
@@ -66,4 +70,4 @@ def segment_all(key: str, spec: ModelSpec, path: Path, image: np.ndarray) -> Seg
         model = _loaded[key] = predictor.build(spec, path, DEVICE)
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)
-    return model.named(spec).predict_all(image)
+    return model.named(spec).predict_all(image, detail=detail, confidence=confidence)

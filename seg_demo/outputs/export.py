@@ -13,6 +13,7 @@ import numpy as np
 
 from seg_demo.outputs import png, render
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
+from seg_demo.painting import count_ids
 from seg_demo.rle import encode_crop
 from seg_demo.types import Segmentation
 
@@ -21,6 +22,7 @@ Json = dict[str, object]
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
 _CLASS_COLUMNS = ("label_id", "label", "pixels", "share", "count", "mean_score")
+_CONFIDENCE = "mean_confidence"
 # Zip entries carry a date; a fixed one makes equal results equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -117,9 +119,10 @@ def table(segmentation: Segmentation) -> list[Json]:
 
     Returns:
         Rows of ``label_id``, ``label``, ``pixels`` (of the id map, so that objects that overlap count once), ``share`` of
-        the image in [0, 1], ``count`` of segments, and ``mean_score`` of them in [0, 1] or None.
+        the image in [0, 1], ``count`` of segments, and ``mean_score`` of them in [0, 1] or None; for a result that has
+        confidence also ``mean_confidence`` of the class's pixels in [0, 1], or None if it has none.
     """
-    of_id = np.bincount(segmentation.id_map.ravel())
+    of_id, sure = count_ids(segmentation.id_map), segmentation.confidence_sums
     rows: dict[int, Json] = {}
     scores: dict[int, list[float]] = {}
     for identity, segment in zip(segmentation.ids, segmentation.segments, strict=True):
@@ -128,6 +131,8 @@ def table(segmentation: Segmentation) -> list[Json]:
         row = rows.setdefault(label_id, {"label_id": label_id, "label": name, "pixels": 0, "count": 0})
         row["pixels"] += int(of_id[identity]) if identity < of_id.size else 0
         row["count"] += 1
+        if sure is not None:
+            row["sure"] = row.get("sure", 0.0) + float(sure[identity])
         if segment.score is not None:
             scores.setdefault(label_id, []).append(segment.score)
     total = segmentation.height * segmentation.width
@@ -135,8 +140,14 @@ def table(segmentation: Segmentation) -> list[Json]:
         known = scores.get(label_id)
         row["share"] = row["pixels"] / total
         row["mean_score"] = sum(known) / len(known) if known else None
+        row[_CONFIDENCE] = row["sure"] / row["pixels"] if sure is not None and row["pixels"] else None
     ordered = sorted(rows.values(), key=lambda row: -row["pixels"])
-    return [{column: row[column] for column in _CLASS_COLUMNS} for row in ordered]
+    return [{column: row[column] for column in _class_columns(segmentation)} for row in ordered]
+
+
+def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:
+    """Columns of :func:`table`; the one that is not always there comes last, so that the others keep their places."""
+    return _CLASS_COLUMNS if segmentation.confidence is None else (*_CLASS_COLUMNS, _CONFIDENCE)
 
 
 def cell(value: object) -> object:
@@ -176,7 +187,7 @@ def class_csv(segmentation: Segmentation) -> str:
     Args:
         segmentation: any result. Class names that begin like a formula get an apostrophe in front.
     """
-    return _csv(_CLASS_COLUMNS, [tuple(row.values()) for row in table(segmentation)])
+    return _csv(_class_columns(segmentation), [tuple(row.values()) for row in table(segmentation)])
 
 
 def _json(value: Json) -> bytes:
@@ -196,7 +207,8 @@ def bundle(image: np.ndarray, segmentation: Segmentation, stem: str, file_name: 
 
     Returns:
         File name → content: ``mask.png`` (ids), ``overlay.png``, ``coco_rle.json``, ``coco_polygons.json``,
-        ``segments.geojson``, ``segments.csv``, ``classes.csv`` and ``result.json``, each after the stem and an underscore.
+        ``segments.geojson``, ``segments.csv``, ``classes.csv`` and ``result.json``, each after the stem and an underscore; for
+        a result that has confidence also ``confidence.png`` (grey, 255 is certain).
     """
     prefix = re.sub(r"[^\w.-]+", "_", stem).strip(".")
     shapes = polygons_of(segmentation)
@@ -211,6 +223,8 @@ def bundle(image: np.ndarray, segmentation: Segmentation, stem: str, file_name: 
         "classes.csv": class_csv(segmentation).encode("utf-8", "replace"),
         "result.json": _json(segmentation.to_dict()),
     }
+    if segmentation.confidence is not None:
+        files["confidence.png"] = png.encode(segmentation.confidence)
     return {f"{prefix}_{key}" if prefix else key: content for key, content in files.items()}
 
 

@@ -24,6 +24,8 @@ from seg_demo.ui.uploads import Upload
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
 MAX_VIEWER_PIXELS = 16_000_000
 PREVIEW_SIDE = 2560
+# Doubt is a smooth field: a screen shows no more of it, and it compresses far worse than ids.
+MAX_DOUBT_PIXELS = 4_000_000
 
 KINDS = ("zip", "mask", "overlay", "coco_rle", "coco_polygons", "geojson", "csv")
 
@@ -37,12 +39,14 @@ class Result:
         everything: the segmentation with every candidate, whatever its score.
         threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
         preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
+        doubt: whether the viewer is also sent the map of the confidence.
     """
 
     upload: Upload
     everything: Segmentation
     threshold: float
     preview: bytes
+    doubt: bool = False
 
     @cached_property
     def shown(self) -> Segmentation:
@@ -78,12 +82,27 @@ def viewer_ids(segmentation: Segmentation) -> bytes:
     return render.viewer_id_png(replace(segmentation, height=height, width=width, id_map=thin, segments=()))
 
 
+def viewer_doubt(segmentation: Segmentation) -> bytes:
+    """The confidence for the viewer: an 8-bit grey PNG, 255 is certain; above the limit the least of every n x n pixels, so
+    that no doubtful line disappears.
+
+    Args:
+        segmentation: has confidence.
+    """
+    confidence = segmentation.confidence
+    step = int(np.ceil(np.sqrt(confidence.size / MAX_DOUBT_PIXELS)))
+    if step > 1:
+        for axis in (0, 1):
+            confidence = np.minimum.reduceat(confidence, np.arange(0, confidence.shape[axis], step), axis=axis)
+    return png.encode(confidence)
+
+
 def viewer_value(result: Result) -> dict[str, object]:
     """What the viewer is told beside its two pictures: classes and segments, both largest first.
 
     Returns:
-        JSON-able: ``task``, ``width``, ``height``, ``background`` (label id or None), ``classes`` (id, name, pixels, share,
-        count, score) and ``segments`` (id in the id map, label id, color [R, G, B], score, area in pixels).
+        JSON-able: ``task``, ``width``, ``height``, ``background`` (label id or None), ``unsure`` (whether there is
+        confidence), ``classes`` (id, name, pixels, share, count, score, mean confidence in [0, 1] or None) and ``segments`` (id in the id map, label id, color [R, G, B], score, area in pixels).
     """
     shown = result.shown
     colors = render.colors_of(shown)
@@ -96,11 +115,13 @@ def viewer_value(result: Result) -> dict[str, object]:
         "width": shown.width,
         "height": shown.height,
         "background": shown.labels.background,
+        "unsure": shown.confidence is not None,
         "classes": [
             {
                 "id": row["label_id"],
                 "name": row["label"],
                 "score": row["mean_score"],
+                "confidence": row.get("mean_confidence"),
                 **{key: row[key] for key in ("pixels", "share", "count")},
             }
             for row in export.table(shown)

@@ -11,15 +11,18 @@ from typing import Any
 import gradio as gr
 from gradio import processing_utils
 
-from seg_demo.ui.results import Result, viewer_ids, viewer_value
+from seg_demo.ui.results import Result, viewer_doubt, viewer_ids, viewer_value
 from seg_demo.ui.theme import STATIC
 
 # One scope in the browser, in this order: each file may use the ones before it.
-SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer.js")
+SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer.js")
 
 
 class SegmentationViewer(gr.HTML):
-    """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none."""
+    """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none.
+
+    Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted.
+    """
 
     def __init__(self, value: Result | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
@@ -43,6 +46,7 @@ class SegmentationViewer(gr.HTML):
         return {
             "image": self._file(value.preview, value.upload.stem + ".jpg"),
             "ids": self._file(viewer_ids(value.shown), "ids.png"),
+            "doubt": self._file(viewer_doubt(value.shown), "doubt.png") if value.doubt else None,
             **viewer_value(value),
         }
 

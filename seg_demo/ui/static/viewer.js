@@ -17,6 +17,7 @@ let stepped = -1; // position of the segment that N and P reached
 let queued = false;
 
 const view = new View(stage, () => redraw(true));
+const doubt = new Doubt(root, () => trigger("select"), () => redraw(false));
 const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
 
 // One redraw per frame however many events came; `moved` asks for the ids under the window anew.
@@ -37,7 +38,7 @@ function draw() {
   const width = Math.max(1, Math.round(w * density));
   const height = Math.max(1, Math.round(h * density));
   if (!seen) {
-    seen = { ids: sampleIds(ids, view, width, height, density), width, height };
+    seen = { ids: sampleIds(ids, view, width, height, density), width, height, density };
     drawBase(width, height, density);
     find("percent").textContent = Math.round((view.scale / view.fitScale) * 100) + " %";
   }
@@ -51,6 +52,7 @@ function draw() {
   putPixels(find("fill"), seen.width, seen.height, fillPixels(seen.ids, fill));
   const outlines = find("outlines").getAttribute("aria-pressed") === "true";
   putPixels(find("lines"), seen.width, seen.height, outlines ? outlinePixels(seen.ids, seen.width, seen.height, line) : new Uint32Array(seen.ids.length));
+  doubt.draw(find("heat"), view, seen.width, seen.height, seen.density);
   drawGlow();
 }
 
@@ -92,13 +94,13 @@ function point(x, y) {
   }
   if (!segment || legend.hidden.has(segment.id)) return leave();
   highlight([segment.id]);
-  name(segment, x, y);
+  name(segment, x, y, doubt.on ? doubt.at((pixel[0] + 0.5) / result.width, (pixel[1] + 0.5) / result.height) : null);
 }
 
-function name(segment, x, y) {
+function name(segment, x, y, sure = null) {
   const [title, facts] = segmentWords(result, segment);
   tip.firstChild.textContent = title;
-  tip.lastChild.textContent = facts;
+  tip.lastChild.textContent = sure === null ? facts : facts + " · " + say("confidence") + " " + (sure / 255).toFixed(2);
   tip.hidden = false;
   tip.style.setProperty("--tip", css(segment.color));
   tip.style.left = Math.max(4, Math.min(x + 14, stage.clientWidth - tip.offsetWidth - 6)) + "px";
@@ -138,7 +140,7 @@ function pressed(button) {
 function connect() {
   translate(root);
   connectPointers(stage, view, point, leave);
-  connectKeys(stage, view, { step, original, clear: leave });
+  connectKeys(stage, view, { step, original, clear: leave, doubt: () => doubt.toggle() });
   find("opacity").addEventListener("input", (event) => (find("fill").style.opacity = event.target.value / 100));
   find("outlines").addEventListener("click", (event) => { pressed(event.currentTarget); redraw(false); });
   find("compare").addEventListener("click", (event) => { split.hidden = !pressed(event.currentTarget); splitAt(50); });
@@ -176,6 +178,11 @@ async function receive(value) {
     return;
   }
   const same = result && result.image.url === value.image.url;
+  if (same && value.doubt && result.ids.url === value.ids.url) {
+    // The same result, now with its doubt: nothing else moves.
+    result.doubt = value.doubt;
+    return doubt.show(value);
+  }
   const [nextIds, nextBase] = await Promise.all([
     loadIds(value.ids.url),
     same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
@@ -193,6 +200,8 @@ async function receive(value) {
   root.dataset.state = "shown";
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
+  find("sure").hidden = !value.unsure;
+  await doubt.show(value);
   find("details").hidden = result.classes.length === 0;
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
   find("nothing").hidden = Boolean(found);

@@ -127,7 +127,9 @@ function fillTable(body, result) {
   const rows = result.classes.map((row) => {
     const line = make("tr");
     const score = row.score === null ? "–" : row.score.toFixed(3);
-    for (const text of [row.name, number(row.pixels), percent(row.share), number(row.count), score]) line.append(make("td", "", text));
+    const cells = [row.name, number(row.pixels), percent(row.share), number(row.count), score];
+    if (result.unsure) cells.push(row.confidence === null ? "–" : row.confidence.toFixed(3));
+    for (const text of cells) line.append(make("td", "", text));
     return line;
   });
   body.replaceChildren(...rows);

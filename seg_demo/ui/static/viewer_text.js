@@ -2,13 +2,14 @@
 
 const WORDS = {
   en: {
+    doubt: "Doubt", sure: "sure", unsure: "in doubt", meanConfidence: "Mean confidence", confidence: "confidence",
     opacity: "Opacity", outlines: "Outlines", compare: "Before / after", original: "Hold for original",
     zoomIn: "Zoom in", zoomOut: "Zoom out", fit: "Fit to view", full: "Full screen",
-    stage: "Segmented image. Arrow keys pan, plus and minus zoom, 0 fits, N and P step through the segments, B shows the original.",
+    stage: "Segmented image. Arrow keys pan, plus and minus zoom, 0 fits, N and P step through the segments, B shows the original, D the doubt.",
     split: "Divider between original and segmentation", legend: "Classes and segments, largest first",
     emptyTitle: "Your segmentation appears here", emptyText: "Drop an image into the box, paste one, or pick an example.",
     table: "Per class", className: "Class", pixels: "Pixels", share: "Share", count: "Count", meanScore: "Mean score",
-    help: "Hover or tap a segment to name it. Scroll or pinch to zoom, drag to move. Click a class to hide or show it.",
+    help: "Hover or tap a segment to name it. Scroll or pinch to zoom, drag to move. Click a class to hide or show it. Doubt (D) lights up where the model is unsure.",
     hideAll: "Hide all", showAll: "Show all", hidden: "hidden", shown: "shown", score: "score", background: "background",
     classes: ["class", "classes"], objects: ["object", "objects"], regions: ["region", "regions"],
     nothingSemantic: "Nothing found: this model sees only background here.",
@@ -17,13 +18,14 @@ const WORDS = {
     more: "more, reachable by hovering the image", eachInstance: "Each object", eachRegion: "Each region", failed: "The picture could not be shown. Please run it again.",
   },
   zh: {
+    doubt: "存疑", sure: "确信", unsure: "存疑", meanConfidence: "平均置信度", confidence: "置信度",
     opacity: "不透明度", outlines: "轮廓", compare: "前后对比", original: "按住看原图",
     zoomIn: "放大", zoomOut: "缩小", fit: "适合窗口", full: "全屏",
-    stage: "分割结果。方向键平移，加减号缩放，0 适合窗口，N 和 P 逐个查看分割块，B 显示原图。",
+    stage: "分割结果。方向键平移，加减号缩放，0 适合窗口，N 和 P 逐个查看分割块，B 显示原图，D 显示存疑处。",
     split: "原图与分割结果的分界线", legend: "类别与分割块，按面积排序",
     emptyTitle: "分割结果显示在这里", emptyText: "将图片拖入框中、粘贴，或选择一个示例。",
     table: "按类别统计", className: "类别", pixels: "像素", share: "占比", count: "数量", meanScore: "平均得分",
-    help: "悬停或点按可查看名称；滚轮或双指缩放，拖动平移；点击类别可隐藏或显示。",
+    help: "悬停或点按可查看名称；滚轮或双指缩放，拖动平移；点击类别可隐藏或显示；“存疑”（D 键）标出模型没有把握之处。",
     hideAll: "全部隐藏", showAll: "全部显示", hidden: "已隐藏", shown: "已显示", score: "得分", background: "背景",
     classes: ["个类别", "个类别"], objects: ["个对象", "个对象"], regions: ["个区域", "个区域"],
     nothingSemantic: "未发现目标：模型认为这里只有背景。",

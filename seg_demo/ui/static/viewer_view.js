@@ -122,7 +122,7 @@ function connectKeys(stage, view, actions) {
     "+": () => view.zoomBy(1.3), "=": () => view.zoomBy(1.3), "-": () => view.zoomBy(1 / 1.3), "0": () => view.fit(),
     ArrowLeft: () => view.panBy(step, 0), ArrowRight: () => view.panBy(-step, 0),
     ArrowUp: () => view.panBy(0, step), ArrowDown: () => view.panBy(0, -step),
-    n: () => actions.step(1), p: () => actions.step(-1), b: () => actions.original(true), Escape: () => actions.clear(),
+    n: () => actions.step(1), p: () => actions.step(-1), b: () => actions.original(true), d: () => actions.doubt(), Escape: () => actions.clear(),
   };
   stage.addEventListener("keydown", (event) => {
     if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
