@@ -20,7 +20,7 @@ ROOMS = {
     "settings": {"errors"},
     "inputs": LEAVES,
     "masks": LEAVES,
-    "outputs": LEAVES,
+    "outputs": {"masks", *LEAVES},
     "networks": {"masks", *LEAVES},
     "models": {"networks", "masks", "inputs", *LEAVES},
     "datasets": {"models", "inputs", "outputs", *LEAVES},

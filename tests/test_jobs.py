@@ -93,6 +93,7 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     assert own.own_models() == [] and not job.folder.exists()
 
 
+@pytest.mark.soak
 def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs, tmp_path):
     job = jobs.draft("data", folder(tmp_path / "data", 4), {**QUICK, "max_steps": 5000})
     jobs.start(job)
@@ -123,6 +124,7 @@ def test_a_zombie_does_not_run():
     assert not any(map(processes.runs, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
 
 
+@pytest.mark.soak
 def test_faults_come_with_a_proposal_that_mends_them(jobs, tmp_path):
     data = folder(tmp_path / "data", 4, value=255, classes="background\ncell\nborder\n")
     (data / "images" / "3.png").write_bytes(b"no image")
@@ -146,7 +148,7 @@ def test_data_comes_as_a_zip_of_a_folder_or_of_what_is_in_it(tmp_path):
             for path in sorted(each for each in data.rglob("*") if each.is_file()):
                 archive.write(path, prefix + path.relative_to(data).as_posix())
         out = take(tmp_path / "z.zip", tmp_path / str(number), "Süß & co")
-        assert out.name == "s-co" or out.name == "s-co-" or out.name.startswith("s")
+        assert out == tmp_path / str(number) / "s-co"
         assert {path.name for path in out.iterdir()} == {"images", "masks", "classes.txt"}
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass

@@ -19,6 +19,16 @@ from seg_demo.ui.uploads import Files
 REFRESH_SECONDS = 2.0
 
 
+class Choice(gr.Dropdown):
+    """gradio's dropdown whose handler checks the value: a restarted server no longer knows what it offered to a page."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
 def offered() -> bool:
     """Whether visitors may fine-tune here: as the owner set it; by default everywhere but on Spaces, and only with train/."""
     chosen = settings().finetune
@@ -29,7 +39,7 @@ def offered() -> bool:
 class _Job:
     """The right-hand side: one job."""
 
-    picker: gr.Dropdown
+    picker: Choice
     status: gr.HTML
     curves: gr.HTML
     verdict: gr.HTML
@@ -115,11 +125,11 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
         choices=choices, value=menu.at_first("semantic"), allow_custom_value=True, filterable=True, label=t("finetune_base"),
         info=t("finetune_base_info"), elem_id="finetune-base",
     )  # fmt: skip
-    dataset = gr.Dropdown(
+    dataset = Choice(
         choices=[], value=None, label=t("finetune_data"), info=t("finetune_data_info"), elem_id="finetune-dataset"
     )
     archive = Files(
-        label=t("finetune_zip"), file_count="single", file_types=[".zip"], height=120, elem_id="finetune-zip"
+        label=t("finetune_zip"), file_count="single", file_types=[".zip"], height=150, elem_id="finetune-zip"
     )
     steps = gr.Slider(
         10, 3000, 300, step=10, label=t("finetune_steps"), info=t("finetune_steps_info"), elem_id="finetune-steps"
@@ -142,7 +152,7 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
 
 def _job() -> _Job:
     """The job that is looked at."""
-    picker = gr.Dropdown(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
+    picker = Choice(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
     status = gr.HTML(note("finetune_idle", "en"), elem_id="finetune-status")
     with gr.Row():
         stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")

@@ -1,0 +1,238 @@
+"""The tab that shows two to four models on one image: zoomed together, swiped, where they agree, how much, how fast."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio import processing_utils, utils
+
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.masks.agreement import BACKGROUND, Common, agreement, common, key, truth_ids
+from seg_demo.outputs import compare, png
+from seg_demo.types import Segmentation, distinct_colors
+from seg_demo.ui import menu
+from seg_demo.ui.bench import image_box
+from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
+from seg_demo.ui.theme import STATIC
+from seg_demo.ui.uploads import Files, Upload
+from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
+
+MOST = 4
+SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the viewer shows.
+
+    Attributes:
+        preview: the picture, a JPEG.
+        results: one per model, at the threshold.
+        titles: of the models.
+        memory: of their weights, in bytes.
+        together: the results in one numbering of classes.
+        agreeing: uint8 (H, W), how many models say what most say.
+    """
+
+    preview: bytes
+    results: tuple[Segmentation, ...]
+    titles: tuple[str, ...]
+    memory: tuple[int, ...]
+    together: Common
+    agreeing: np.ndarray
+
+
+class ComparisonViewer(gr.HTML):
+    """Shows a :class:`Comparison`, or an invitation if there is none."""
+
+    def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None) -> None:
+        super().__init__(
+            value=value,
+            html_template=(STATIC / "compare.html").read_text(encoding="utf-8"),
+            css_template=(STATIC / "compare.css").read_text(encoding="utf-8"),
+            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
+            apply_default_css=False,
+            elem_id=elem_id,
+        )
+
+    def postprocess(self, value: Comparison | None) -> dict[str, Any] | None:
+        """What the browser receives: pictures as files, colours as data; one colour per class name over all models."""
+        if value is None:
+            return None
+        names = value.together.names
+        background = names.index(BACKGROUND) if BACKGROUND in names else None
+        palette = distinct_colors(len(names), background)
+        count = len(value.results)
+        return {
+            "image": self._file(value.preview, "image.jpg"),
+            "width": value.results[0].width,
+            "height": value.results[0].height,
+            "models": [
+                {"title": title, "facts": facts(result, size), "ids": self._file(viewer_ids(result), f"{index}.png"),
+                 "colors": _colors(result, names, palette)}
+                for index, (result, title, size) in enumerate(zip(value.results, value.titles, value.memory, strict=True))
+            ],
+            "agreement": {
+                "ids": self._file(_agreement_ids(value.agreeing), "agreement.png"),
+                "colors": [[index, compare.agreement_colors(count)[index].tolist()] for index in range(1, count)],
+            },
+            "classes": [
+                {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
+            ],
+        }  # fmt: skip
+
+    def _file(self, data: bytes, name: str) -> dict[str, Any]:
+        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
+        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "picture, id map of every model, agreement map, classes"}
+
+
+def facts(result: Segmentation, size: int) -> str:
+    """Time and memory of one result in a few words: ``0.42 s · 5.1 MB``."""
+    memory = f" · {size / 1e6:.1f} MB" if size else ""
+    return f"{result.seconds.get('total', 0):.2f} s{memory}"
+
+
+def _colors(result: Segmentation, names: tuple[str, ...], palette: np.ndarray) -> list[list[Any]]:
+    """[id in the id map, colour of its class] of everything but background."""
+    pairs = []
+    for identity, segment in zip(result.ids, result.segments, strict=True):
+        name = key(result.labels.names[segment.label_id])
+        if name != BACKGROUND:
+            pairs.append([identity, palette[names.index(name)].tolist()])
+    return pairs
+
+
+def _present(value: Comparison) -> list[int]:
+    """The classes that any result shows, by rising id."""
+    found = sum(np.bincount(each.ravel(), minlength=len(value.together.names)) for each in value.together.maps)
+    return np.flatnonzero(found).tolist()
+
+
+def _agreement_ids(agreeing: np.ndarray) -> bytes:
+    step = max(1, int(np.ceil(np.sqrt(agreeing.size / MAX_VIEWER_PIXELS))))
+    thin = agreeing[step // 2 :: step, step // 2 :: step]
+    return png.encode(np.stack([thin, np.zeros_like(thin), np.zeros_like(thin)], axis=-1))
+
+
+def compare_tab() -> None:
+    """Build the tab in the current Blocks."""
+    gr.Markdown(t("compare_lead"), elem_classes="lead")
+    choices = [choice for task in ("semantic", "instance", "region") for choice in menu.choices(task)]
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            photo = image_box("compare")
+            models = gr.Dropdown(
+                choices=choices, value=[identity for _, identity in choices if identity.endswith("-cells")][:2],
+                multiselect=True, max_choices=MOST, allow_custom_value=True, label=t("compare_models"),
+                info=t("compare_models_info"), elem_id="compare-models",
+            )  # fmt: skip
+            threshold = gr.Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
+            truth = Files(
+                label=t("compare_truth"), file_count="single", file_types=["image"], height=150, elem_id="compare-truth"
+            )
+            run = gr.Button(t("compare_run"), variant="primary", elem_id="compare-run")
+        with gr.Column(scale=9, min_width=300):
+            viewer = ComparisonViewer(elem_id="compare-viewer")
+            table = gr.HTML("", elem_id="compare-table")
+            with gr.Row(elem_classes="files"):
+                listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
+                drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
+    run.click(
+        run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
+        api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
+    )  # fmt: skip
+
+
+@in_words
+def run_compare(
+    upload: Upload | None,
+    models: Any,
+    threshold: Any,
+    truth: Any,
+    request: gr.Request,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Any, ...]:
+    """
+    Segment one image with several models and compare what they say.
+
+    Args:
+        upload: the image.
+        models: two to four ids.
+        threshold: objects that score lower are left out; from 0 to 1.
+        truth: a label mask of the first model's ids, or None.
+
+    Returns:
+        What the viewer shows, the table as HTML, the table as CSV, and the agreement map as PNG.
+    """
+    if upload is None:
+        raise BadRequestError("No image was sent. Choose one to compare the models on.")
+    chosen = list(dict.fromkeys(models)) if isinstance(models, list) else []
+    if not 2 <= len(chosen) <= MOST:
+        raise BadRequestError(f"Two to {MOST} different models can be compared, but {len(chosen)} were chosen.")
+    wanted, image = score_threshold(threshold), decode(upload.path)
+    results, sizes = [], []
+    for index, each in enumerate(chosen):
+        progress(index / len(chosen), desc=str(each))
+        # Loaded before its time is taken.
+        model = predictor().get(each)
+        sizes.append(model.nbytes)
+        results.append(predictor().segment(image, each, wanted))
+    titles = tuple(_title(result, str(each)) for result, each in zip(results, chosen, strict=True))
+    together = common(results)
+    known = None if not truth else _truth(truth, results[0], together)
+    agreeing = agreement(together.maps)
+    shown = Comparison(preview_of(image), tuple(results), titles, tuple(sizes), together, agreeing)
+    files = [
+        (f"{upload.stem}_comparison.csv", compare.table(titles, together, known).encode("utf-8", "replace")),
+        (f"{upload.stem}_agreement.png", compare.agreement_png(agreeing, len(results))),
+    ]
+    paths = [processing_utils.save_bytes_to_cache(data, name, utils.get_upload_folder()) for name, data in files]
+    rows = _table(titles, together, known, agreeing, language_of(request))
+    return shown, rows, *(gr.DownloadButton(value=path, visible=True) for path in paths)
+
+
+def _title(result: Segmentation, id: str) -> str:
+    return result.model.title if result.model is not None and result.model.source != "hub" else id
+
+
+def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:
+    mask, _ = decode_mask(path)
+    try:
+        return truth_ids(mask, first, together.names)
+    except ValueError as error:
+        raise BadRequestError(
+            f"The truth cannot be used: {error}. Send a mask at the size of the image with the label ids of the first model "
+            "(255 is ignored)."
+        ) from error
+
+
+def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, agreeing: np.ndarray, language: str) -> str:
+    """Pairs, their IoU and the share of equal pixels as HTML; everything is escaped."""
+    head = "".join(
+        f"<th scope=col>{html.escape(words(each, language))}</th>"
+        for each in ("compare_pair", "compare_classes", "compare_iou", "compare_same")
+    )
+    lines = []
+    for first, second, found in compare.overlaps(titles, together, known):
+        name = words("compare_with_truth", language) if first == compare.TRUTH else first
+        per_class = sorted(found.iou.items(), key=lambda row: -row[1])[:8]
+        listed = words("separator", language).join(f"{each} {value:.3f}" for each, value in per_class)
+        mean = "–" if found.mean is None else f"{found.mean:.3f}"
+        lines.append(
+            f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td>{html.escape(listed or '–')}</td>"
+            f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td></tr>"
+        )
+    share = float((agreeing == len(titles)).mean())
+    line = html.escape(words("compare_all", language).format(share=share))
+    body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0">{body}</div>'
