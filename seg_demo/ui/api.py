@@ -13,7 +13,7 @@ from seg_demo.models import catalog
 from seg_demo.outputs import render
 from seg_demo.ui.results import overlay_png
 from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
+from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
 
 class AnyNumber(gr.Number):
@@ -44,8 +44,20 @@ class ModelId(gr.Textbox):
         return payload
 
 
+class Detail(gr.Radio):
+    """gradio's radio buttons for whole image or full detail, whose handler sees what was really sent."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
 @in_words
-def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dict[str, object], str, str]:
+def segment(
+    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole"
+) -> tuple[dict[str, object], str, str]:
     """
     Segment an image with any model of the demo: semantic, instance, or region segmentation.
 
@@ -53,6 +65,8 @@ def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dic
         image: The picture: a file in any common format, at most 20 MB and 50 megapixels by default. URLs are not fetched.
         model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
+        detail: "whole" shrinks a large image to what the network takes at once; "full" goes over its own pixels tile by tile,
+            which finds small things and takes longer.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, and per segment: id, label_id, label, score, area,
@@ -61,10 +75,10 @@ def segment(image: Upload | None, model: Any, threshold: Any = 0.5) -> tuple[dic
     """
     if image is None:
         raise BadRequestError("No image was sent. Send a picture as a file.")
-    wanted = score_threshold(threshold)
+    wanted, closely = score_threshold(threshold), detail_of(detail)
     with predictor().work(model):
         pixels = decode(image.path)
-        result = predictor().segment(pixels, model, wanted)
+        result = predictor().segment(pixels, model, wanted, detail=closely)
         cache = utils.get_upload_folder()
         mask = processing_utils.save_bytes_to_cache(render.id_map_png(result), image.stem + "_mask.png", cache)
         overlay = processing_utils.save_bytes_to_cache(overlay_png(pixels, result), image.stem + "_overlay.png", cache)
@@ -89,9 +103,11 @@ def add_endpoints() -> None:
         image = Photo(label="image", type="filepath")
         model = ModelId(label="model")
         threshold = AnyNumber(0.5, label="threshold")
+        detail = Detail(["whole", "full"], value="whole", label="detail")
         result = gr.JSON(label="result")
         mask = gr.File(label="mask")
         overlay = gr.File(label="overlay")
         listed = gr.JSON(label="models")
-        gr.Button().click(segment, [image, model, threshold], [result, mask, overlay], api_name="segment", **work_limits())
+        asked = [image, model, threshold, detail]
+        gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ def outcome(tab: str) -> Outcome:
     """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network."""
     result = gr.State(None, time_to_live=RESULT_SECONDS)
     viewer = SegmentationViewer(elem_id=f"{tab}-viewer")
+    viewer.select(
+        with_doubt, result, viewer, api_visibility="private", show_progress="hidden", trigger_mode="always_last",
+        concurrency_limit=4, concurrency_id="files",
+    )  # fmt: skip
     with gr.Row(elem_classes="downloads"):
         buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in KINDS}
     # Clicked by script as soon as the file is there: the visitor clicks once.
@@ -82,6 +86,16 @@ def outcome(tab: str) -> Outcome:
         )
         made.success(None, js=fetch, api_visibility="private")
     return Outcome(result, viewer)
+
+
+@in_words
+def with_doubt(result: Result | None) -> Result:
+    """The session's result, with the map of its confidence for the viewer."""
+    if result is None:
+        raise BadRequestError("There is no result to look at, or it has expired. Segment the image again.")
+    if result.everything.confidence is None:
+        raise BadRequestError("Regions are computed without a network, so nothing is known about how sure they are.")
+    return replace(result, doubt=True)
 
 
 def download_of(kind: str) -> Callable[[Result | None], str]:

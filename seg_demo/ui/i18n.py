@@ -43,6 +43,13 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "threshold": ("Score threshold", "得分阈值"),
     "threshold_info": ("Hides objects scored lower. Nothing is computed again.", "隐藏得分更低的对象，无需重新计算。"),
+    "detail": ("Detail", "精细程度"),
+    "detail_whole": ("Whole image", "整图"),
+    "detail_full": ("Full detail", "完整细节"),
+    "detail_info": (
+        "For images larger than the model works at: shrunk to that, or at their own pixels tile by tile (slower, sees small things).",
+        "仅影响超出模型工作尺寸的图片：缩小后处理，或按原始像素逐块处理（较慢，能看清细小目标）。",
+    ),
     "method": ("Method", "方法"),
     # The parameters of the region methods; their English is the table in masks/region_methods.py.
     "otsu_objects": ("Objects are", "目标是"),

@@ -13,7 +13,7 @@ from seg_demo.ui.bench import Outcome, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import aside, in_words, predictor, score_threshold, work_limits
+from seg_demo.ui.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
@@ -78,19 +78,29 @@ def network_tab(task: str) -> NetworkTab:
                 0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info"),
                 visible=task == "instance", elem_id=f"{task}-threshold",
             )  # fmt: skip
+            detail = gr.Radio(
+                [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
+                info=t("detail_info"), elem_id=f"{task}-detail",
+            )  # fmt: skip
             run = gr.Button(t("run"), variant="primary", elem_id=f"{task}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             shown = outcome(task)
-    connect(photo, model, note, threshold, run, shown)
+    connect(photo, model, note, threshold, detail, run, shown)
     return NetworkTab(task, model, note, everyday)
 
 
 def connect(
-    photo: Photo, model: gr.Dropdown, note: gr.HTML, threshold: gr.Slider, run: gr.Button, shown: Outcome
+    photo: Photo,
+    model: gr.Dropdown,
+    note: gr.HTML,
+    threshold: gr.Slider,
+    detail: gr.Radio,
+    run: gr.Button,
+    shown: Outcome,
 ) -> None:
-    """A new picture, another model or the button runs the network; the slider only filters."""
-    inputs = [photo, model, threshold]
-    for event in (photo.change, model.input, run.click):
+    """A new picture, another model or detail, or the button runs the network; the slider only filters."""
+    inputs = [photo, model, threshold, detail]
+    for event in (photo.change, model.input, detail.input, run.click):
         done = event(
             run_network, inputs, shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last",
             **work_limits(),
@@ -108,15 +118,21 @@ def run_network(
     upload: Upload | None,
     model: object,
     threshold: object,
+    detail: object,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:
     """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later."""
     if upload is None:
         return None, None
-    wanted = score_threshold(threshold)
-    with predictor().work(model, report=lambda part, text: progress(part, desc=text)):
+    wanted, closely = score_threshold(threshold), detail_of(detail)
+
+    def report(part: float | None, text: str) -> None:
+        progress(part, desc=text)
+
+    with predictor().work(model, report=report):
         image = decode(upload.path)
-        result = Result(upload, predictor().segment_all(image, model), wanted, preview_of(image))
+        everything = predictor().segment_all(image, model, report=report, detail=closely, confidence=True)
+        result = Result(upload, everything, wanted, preview_of(image))
     return result, result
 
 
