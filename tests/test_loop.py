@@ -76,6 +76,8 @@ def test_the_loop(hub, tmp_path, monkeypatch):
             dataset.add(*tiles(seed), name=f"tile {seed}")
         chosen = (visitor, "", "unet-cells", dataset.key, None, 120, "light", 0, 64, 4, 0.34, 0.1)
         said, draft, *_ = client.predict(chosen[0], *chosen[2:], api_name="/finetune_check")
+        assert "border" in said and "never occurs" in said
+        said, draft, *_ = client.predict(visitor, draft, api_name="/finetune_skip")
         assert "4 images to learn from, 2 held out" in said and "built-in images" in said
         *_, picker = client.predict(chosen[0], draft, *chosen[2:], api_name="/finetune_start")
         job = picker["value"]

@@ -16,9 +16,11 @@ from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.bench import EXAMPLES
-from seg_demo.ui.correct_tab import correct_tab
+from seg_demo.ui.compare_tab import compare_tab
+from seg_demo.ui.finetune_tab import finetune_tab
 from seg_demo.ui.guard import DIRECT_MOST, middleware
 from seg_demo.ui.guard_seams import Page, make_fair
+from seg_demo.ui.correct_tab import correct_tab
 from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
 from seg_demo.ui.networks_tab import network_tab
@@ -56,6 +58,10 @@ def build_demo() -> gr.Blocks:
                 datasets, filled_in = correct_tab(visitor)
             with gr.Tab(t("batch"), id="batch"):
                 batch_tab()
+            with gr.Tab(t("compare"), id="compare"):
+                compare_tab()
+            with gr.Tab(t("finetune"), id="finetune") as finetune:
+                finetune_tab(demo, finetune, visitor, {"semantic": semantic.model, "instance": instance.model})
             with gr.Tab(t("models"), id="models"):
                 overview = models_tab()
         gr.Markdown(t("credits"), elem_classes="credits")

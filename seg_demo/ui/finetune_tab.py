@@ -90,7 +90,7 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     heavy = {"concurrency_limit": 2, "concurrency_id": "finetune"}
     hidden = {"api_visibility": "undocumented"}
     check.click(work.check, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy)
-    skip.click(work.skip_bad, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy)
+    skip.click(work.skip_bad, [visitor, draft], mending, api_name="finetune_skip", show_progress_on=found, **hidden, **heavy)
     mend.click(work.mend, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy)
     began = run.click(
         work.start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
@@ -162,7 +162,7 @@ def _job() -> _Job:
     verdict = gr.HTML("", elem_id="finetune-verdict")
     curves = gr.HTML("", elem_id="finetune-curves")
     samples = gr.Image(
-        label=t("finetune_samples"), visible=False, interactive=False, format="png", buttons=["fullscreen"],
+        label=t("finetune_samples"), show_label=False, visible=False, interactive=False, format="png", buttons=["fullscreen"],
         elem_id="finetune-samples",
     )  # fmt: skip
     hub = gr.Accordion(t("push"), open=False, visible=False, elem_id="finetune-hub")

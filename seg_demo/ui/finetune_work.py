@@ -260,7 +260,12 @@ def _checked(job: Job, request: gr.Request) -> list[Any]:
         _jobs().configure(job, replay=job.about["replay"])
         said += f'<p class="note">{words("finetune_replays_share", language).format(share=job.about["replay"])}</p>'
     faults = (answer.get("diagnosis") or {}).get("faults") or ()
-    return [said, job.id, gr.Button(visible=any(each["item"] for each in faults)), gr.Button(visible=bool(_proposals(answer)))]
+    return [said, job.id, gr.Button(visible=any(map(_skippable, faults))), gr.Button(visible=bool(_proposals(answer)))]
+
+
+def _skippable(fault: dict[str, Any]) -> bool:
+    """Whether ``--skip-bad`` helps: by leaving an image out, or by training without a class that never occurs."""
+    return bool(fault["item"]) or "--skip-bad" in fault["remedy"]
 
 
 def _proposals(answer: dict[str, Any]) -> list[str]:

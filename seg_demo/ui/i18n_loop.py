@@ -72,7 +72,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "finetune_check": ("Check the data", "检查数据"),
     "finetune_run": ("Fine-tune", "开始微调"),
-    "finetune_skip": ("Leave the faulty images out", "略去有问题的图片"),
+    "finetune_skip": ("Go on without what is faulty", "略去有问题的部分"),
     "finetune_mend": ("Use the proposed classes", "采用建议的类别"),
     "finetune_stop": ("Stop", "停止"),
     "finetune_resume": ("Go on", "继续"),
