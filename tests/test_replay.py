@@ -1,0 +1,89 @@
+"""Replayed built-in images have the data's own ids and depend on nothing but key and seed; a run says how far it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small_datasets import folder
+from train.config import ConfigError
+from train.data.cells import render
+from train.data.index import open_dataset
+from train.data.preload import read_item
+from train.loop.progress import ProgressFile
+from train.loop.replay import ReplayCrops, replay_count, translated
+
+
+def opened(root: Path, classes: str):
+    return open_dataset(str(folder(root, 3, classes=classes)), seed=0, size=None, workers=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("classes", "ids"),
+    [("background\nCell\n", (0, 1, 255)), ("background\nthing\nborder\ncell\n", (0, 3, 2))],
+)
+def test_classes_are_matched_by_name(tmp_path, classes, ids):
+    dataset = opened(tmp_path, classes)
+    names = dataset.labels.names
+    wanted = [names.index("background"), next(i for i, name in enumerate(names) if name.lower() == "cell"), ids[2]]
+    sample = next(each for each in (render(0, index, 96, kind="confluent") for index in range(20)) if (each.label_map == 2).any())
+    found = translated(sample, dataset, "semantic")
+    for value, id in enumerate(wanted):
+        assert np.array_equal(found.label_map[sample.label_map == value] == id, np.ones((sample.label_map == value).sum(), bool))
+    objects = translated(sample, dataset, "instance")
+    assert objects.instance_map.max() == sample.instance_map.max()
+    assert set(objects.instance_labels[1:].tolist()) == {dataset.things.index(wanted[1]) + 1}
+
+
+def test_the_share_is_that_of_the_crops(tmp_path):
+    dataset = opened(tmp_path, "background\ncell\n")
+    for share in (0.1, 0.25, 0.5, 0.75):
+        extra = replay_count(share, 300, dataset)
+        assert extra / (300 + extra) == pytest.approx(share, abs=0.01)
+    assert replay_count(0.0, 300, dataset) == 0 and replay_count(0.01, 3, dataset) == 1
+
+
+def test_replay_without_a_cell_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="background, ship"):
+        replay_count(0.2, 3, opened(tmp_path, "background\nship\n"))
+    with pytest.raises(ConfigError, match="is the built-in data"):
+        replay_count(0.2, 3, open_dataset("cells", seed=0, size=None, workers=1, progress=False, samples=8))
+
+
+def test_crops_depend_on_key_and_seed_alone(tmp_path):
+    dataset = opened(tmp_path, "background\ncell\n")
+
+    def crops(seed: int) -> ReplayCrops:
+        def read(index: int):
+            return read_item(dataset, dataset.items, "semantic", index)
+
+        return ReplayCrops(read, {}, "light", 32, seed, own=3, extra=2, dataset=dataset, task="semantic")
+
+    first, second, other = crops(1), crops(1), crops(2)
+    keys = [(epoch, index) for epoch in range(2) for index in range(5)]
+    made = {key: first[key] for key in keys}
+    for key in reversed(keys):
+        again = second[key]
+        assert again.image.equal(made[key].image) and again.labels.equal(made[key].labels)
+    assert len({made[epoch, index].name for epoch in range(2) for index in (3, 4)}) == 4, "another picture each time"
+    assert not other[0, 3].image.equal(made[0, 3].image)
+    assert all(made[0, index].name.startswith("images/") for index in range(3))
+
+
+def test_progress_is_written_whole_and_not_too_often(tmp_path):
+    path = tmp_path / "progress.json"
+    tell = ProgressFile(str(path))
+    tell("prepare", total=3)
+    assert json.loads(path.read_text())["stage"] == "prepare"
+    path.unlink()
+    tell("fit", 1, 1000, 0.5)
+    assert not path.exists(), "less than a second after the last"
+    tell("fit", 1000, 1000, 0.25)
+    assert json.loads(path.read_text()) | {"seconds": 0} == {
+        "stage": "fit", "step": 1000, "total": 1000, "loss": 0.25, "seconds": 0,
+    }  # fmt: skip
+    ProgressFile(None)("fit", 1, 2)
+    ProgressFile(str(tmp_path / "missing" / "x.json"))("prepare")
