@@ -16,8 +16,8 @@ from seg_demo.networks.base import Checkpoint
 WHOLE = {"semantic": 9, "instance": 40}
 FULL = {"semantic": 4, "instance": 9}
 CONFIDENCE = {"semantic": 1, "instance": 4}
-# What a forward pass takes at the size that a network is comfortable with.
-FORWARD = 512 << 20
+# What a forward pass takes per pixel of its batch, and whatever the size is.
+FORWARD, FLOOR = 800, 64 << 20
 
 
 def needed(checkpoint: Checkpoint, height: int, width: int, detail: str, confidence: bool) -> int:
@@ -33,7 +33,9 @@ def needed(checkpoint: Checkpoint, height: int, width: int, detail: str, confide
     task = networks.NETWORKS[checkpoint.architecture].task
     cut = plan(checkpoint, height, width) if detail == "full" else None
     each = (FULL if cut else WHOLE)[task] + CONFIDENCE[task] * confidence
-    return FORWARD + height * width * each + (_strips(cut, len(checkpoint.labels)) if cut and task == "semantic" else 0)
+    batch = math.prod(cut.grid.tile if cut else checkpoint.preprocessing.fitted(height, width))
+    strips = _strips(cut, len(checkpoint.labels)) if cut and task == "semantic" else 0
+    return FLOOR + FORWARD * batch + height * width * each + strips
 
 
 def _strips(cut: Plan, classes: int) -> int:

@@ -92,17 +92,20 @@ function point(x, y) {
     const row = Math.min(ids.height - 1, Math.floor((pixel[1] * ids.height) / result.height));
     segment = result.byId.get(ids.ids[row * ids.width + column]);
   }
+  // Doubt lies everywhere, also where nothing was found; the glow of a segment would cover it.
+  if (pixel && doubt.on) return name(segment, x, y, doubt.at((pixel[0] + 0.5) / result.width, (pixel[1] + 0.5) / result.height));
   if (!segment || legend.hidden.has(segment.id)) return leave();
   highlight([segment.id]);
-  name(segment, x, y, doubt.on ? doubt.at((pixel[0] + 0.5) / result.width, (pixel[1] + 0.5) / result.height) : null);
+  name(segment, x, y);
 }
 
 function name(segment, x, y, sure = null) {
-  const [title, facts] = segmentWords(result, segment);
+  const [title, ...facts] = segment ? segmentWords(result, segment) : [say("background")];
+  if (sure !== null) facts.push(say("confidence") + " " + (sure / 255).toFixed(2));
   tip.firstChild.textContent = title;
-  tip.lastChild.textContent = sure === null ? facts : facts + " · " + say("confidence") + " " + (sure / 255).toFixed(2);
+  tip.lastChild.textContent = facts.join(" · ");
   tip.hidden = false;
-  tip.style.setProperty("--tip", css(segment.color));
+  tip.style.setProperty("--tip", segment ? css(segment.color) : "");
   tip.style.left = Math.max(4, Math.min(x + 14, stage.clientWidth - tip.offsetWidth - 6)) + "px";
   tip.style.top = (y + 18 + tip.offsetHeight > stage.clientHeight ? Math.max(4, y - tip.offsetHeight - 12) : y + 18) + "px";
 }
