@@ -76,9 +76,7 @@ class Job:
             rows = [json.loads(line) for line in lines]
         except (OSError, ValueError):
             return []
-        return [
-            {key: value for key, value in row.items() if isinstance(value, int | float) and math.isfinite(value)} for row in rows
-        ]
+        return [{key: value for key, value in row.items() if _is_number(value)} for row in rows]
 
     def log(self, lines: int = 30) -> str:
         """The last lines of the run's log, or of the terminal where there is no log: why a run could not begin."""
@@ -100,3 +98,7 @@ class Job:
         """What the dry run found: the plan, the ``diagnosis`` and the ``problems`` (None if it may start)."""
         found = files.read_json(self.folder / files.CHECK)
         return found if isinstance(found, dict) else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

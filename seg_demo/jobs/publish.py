@@ -72,7 +72,9 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     """
     _check_done(job)
     if catalog.parse_hub_id(repo) is None or "@" in repo:
-        raise BadRequestError(f"{repo[:80]!r} is no name of a repository. Write your Hub name, a slash, and a name: ann/my-cells.")
+        raise BadRequestError(
+            f"{repo[:80]!r} is no name of a repository. Write your Hub name, a slash, and a name: ann/my-cells."
+        )
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
     environ = dict(os.environ)
     if token:
@@ -96,7 +98,6 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
     title = f"{pushed['repo']} ({spec.title})"
     own.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)))
-    files.write_json(job.folder / "pushed.json", {"repo": pushed["repo"], "url": pushed["url"], "revision": pushed["revision"]})
     return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
 
 

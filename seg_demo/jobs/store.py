@@ -210,10 +210,10 @@ class Jobs:
                 (job.folder / name).unlink(missing_ok=True)
             told = ["--progress-file", str(job.folder / files.PROGRESS), "--json"]
             files.write_json(job.folder / files.COMMAND, [*self._command(), *arguments, *told])
-            runner = subprocess.Popen(
-                [sys.executable, "-m", "seg_demo.jobs.runner", str(job.folder)], cwd=ROOT,
-                env={**os.environ, "SEG_DEMO_JOBS": str(self.root)}, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            nowhere = {stream: subprocess.DEVNULL for stream in ("stdin", "stdout", "stderr")}
+            words = [sys.executable, "-m", "seg_demo.jobs.runner", str(job.folder)]
+            environ = {**os.environ, "SEG_DEMO_JOBS": str(self.root)}
+            runner = subprocess.Popen(words, cwd=ROOT, env=environ, start_new_session=True, **nowhere)
             files.write_json(job.folder / files.RUNNER, processes.identity(runner.pid))
 
     @contextmanager

@@ -35,8 +35,9 @@ def batch_tab() -> None:
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             files = Files(
-                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip"], height=180, elem_id="batch-files"
-            )
+                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip"], height=180,
+                elem_id="batch-files",
+            )  # fmt: skip
             choices = [choice for task in TASKS for choice in menu.choices(task)]
             model = gr.Dropdown(
                 choices=choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,

@@ -99,9 +99,11 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     began.success(work.watch, [visitor, job.picker], job.shown, **quiet)
     # Other settings are another draft.
     for each in inputs:
-        (each.upload if isinstance(each, Files) else each.change)(lambda: "", None, draft, queue=False, **quiet)
+        each.change(lambda: "", None, draft, queue=False, **quiet)
     job.timer.tick(work.watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **quiet)
-    job.picker.change(work.watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden)
+    job.picker.change(
+        work.watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden
+    )
     for button, handler in ((job.stop, work.stop), (job.resume, work.resume)):
         button.click(handler, [visitor, job.picker], None, **quiet).success(
             work.watch, [visitor, job.picker], job.shown, **quiet
@@ -113,8 +115,8 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     )
     models(list(pickers.values()))
     dataset = inputs[1]
-    tab.select(work.datasets, visitor, dataset, **quiet)
-    page.load(work.datasets, visitor, dataset, **quiet)
+    tab.select(work.datasets, [visitor, dataset], dataset, **quiet)
+    page.load(work.datasets, [visitor, dataset], dataset, **quiet)
     page.load(work.jobs_of, visitor, job.picker, **quiet).then(work.watch, [visitor, job.picker], job.shown, **quiet)
 
 

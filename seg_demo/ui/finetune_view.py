@@ -122,9 +122,8 @@ def verdict(found: Verdict | None, language: str) -> str:
     if found.kind == "unknown":
         sentence += " " + html.escape(found.why or "")
     rows = [("verdict_base", found.base), ("verdict_new", found.new)]
-    cells = "".join(
-        f"<div><dt>{html.escape(words(key, language))}</dt><dd>{value:.3f}</dd></div>" for key, value in rows if value is not None
-    )
+    known = [(html.escape(words(key, language)), value) for key, value in rows if value is not None]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value:.3f}</dd></div>" for name, value in known)
     if found.difference is not None:
         spread = words("verdict_one", language)
         if found.low is not None:
@@ -132,7 +131,8 @@ def verdict(found: Verdict | None, language: str) -> str:
         head = html.escape(words("verdict_difference", language))
         cells += f"<div><dt>{head}</dt><dd>{found.difference:+.3f}</dd><dd class=spread>{html.escape(spread)}</dd></div>"
     metric = html.escape(METRICS.get(found.metric, found.metric))
-    return f'<div class="verdict" data-kind="{found.kind}"><p>{sentence}</p><dl title="{metric}">{cells}</dl><p>{metric}</p></div>'
+    body = f"<p>{sentence}</p><dl>{cells}</dl><p>{metric}</p>"
+    return f'<div class="verdict" data-kind="{found.kind}">{body}</div>'
 
 
 def log(job: Job, language: str) -> str:

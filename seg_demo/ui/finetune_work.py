@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,54 +13,29 @@ from seg_demo.datasets.store import visitor_store
 from seg_demo.errors import BadRequestError, SegDemoError
 from seg_demo.jobs import publish
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
-from seg_demo.jobs.store import Jobs
 from seg_demo.models import catalog
-from seg_demo.settings import settings
 from seg_demo.ui import finetune_view as view
 from seg_demo.ui import menu
-from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.uploads import stem_of
+from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, owner_of, proposals
+from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.work import in_words, stream_in_words
 
-LIMITS = {"steps": (1, 100_000), "batch": (1, 256), "share": (0.01, 0.9), "replay": (0, 0.9), "lr": (0, 10), "size": (0, 4096)}
-
-
-@lru_cache(maxsize=1)
-def _jobs() -> Jobs:
-    return Jobs(settings().jobs)
-
-
-def _owner(visitor: Any) -> str:
-    """Whose jobs are shown: on a Space each visitor's own; elsewhere all belong to everyone."""
-    if not os.environ.get("SPACE_ID"):
-        return ""
-    try:
-        return visitor_store(visitor).root.name
-    except SegDemoError:
-        return ""
-
-
-def _mine(visitor: Any, id: Any) -> Job:
-    job = _jobs().open(id)
-    if os.environ.get("SPACE_ID") and job.about.get("owner") != _owner(visitor):
-        raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
-    return job
-
-
-def datasets(visitor: Any) -> Any:
-    """The picker of datasets with what the visitor has now."""
+def datasets(visitor: Any, chosen: Any) -> Any:
+    """The picker of datasets with what the visitor has now; what was chosen stays chosen if it is still there."""
     try:
         found = visitor_store(visitor).list()
     except SegDemoError:
         found = []
     choices = [(f"{each.name} ({len(each)})", each.key) for each in found]
-    return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None)
+    keys = [key for _, key in choices]
+    return gr.Dropdown(choices=choices, value=chosen if chosen in keys else next(iter(keys), None))
 
 
 def jobs_of(visitor: Any) -> Any:
     """The picker of jobs, with the newest chosen."""
-    mine = [job for job in _jobs().list() if not os.environ.get("SPACE_ID") or job.about.get("owner") == _owner(visitor)]
-    choices = [(f"{job.name}, {job.id[:13]}", job.id) for job in mine]
+    everyone = not os.environ.get("SPACE_ID")
+    shown = [job for job in all_jobs().list() if everyone or job.about.get("owner") == owner_of(visitor)]
+    choices = [(f"{job.name}, {job.id[:13]}", job.id) for job in shown]
     return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, visible=bool(choices))
 
 
@@ -76,26 +49,26 @@ def check(
     Returns:
         The findings, the draft's id, and the buttons that mend.
     """
-    return _checked(_draft(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay), request)
+    return checked(draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay), request)
 
 
 @in_words
 def skip_bad(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     """Leave the faulty images out of a draft, and check it again."""
-    job = _mine(visitor, draft)
-    _jobs().configure(job, skip_bad=True)
-    return _checked(job, request)
+    job = mine(visitor, draft)
+    all_jobs().configure(job, skip_bad=True)
+    return checked(job, request)
 
 
 @in_words
 def mend(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     """Take the doctor's first proposal for the classes of a draft, and check it again."""
-    job = _mine(visitor, draft)
-    proposals = _proposals(job.check())
-    if not proposals:
+    job = mine(visitor, draft)
+    found = proposals(job.check())
+    if not found:
         raise BadRequestError("There is no proposal for this data. Check it again.")
-    _jobs().mend(job, proposals[0])
-    return _checked(job, request)
+    all_jobs().mend(job, found[0])
+    return checked(job, request)
 
 
 @in_words
@@ -108,17 +81,17 @@ def start(
     Returns:
         The findings, the draft's id (empty once it runs), the buttons that mend, and the picker of jobs.
     """
-    if (other := _jobs().running()) is not None:
+    if (other := all_jobs().running()) is not None:
         raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
     if draft:
-        job = _mine(visitor, draft)
+        job = mine(visitor, draft)
         shown = [view.findings(job.check(), language_of(request)), draft, gr.Button(), gr.Button()]
     else:
-        job = _draft(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
-        shown = _checked(job, request)
+        job = draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
+        shown = checked(job, request)
     if job.check().get("problems") is not None:
         return [*shown, gr.Dropdown()]
-    _jobs().start(job)
+    all_jobs().start(job)
     return [shown[0], "", gr.Button(visible=False), gr.Button(visible=False), jobs_of(visitor)]
 
 
@@ -128,9 +101,9 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     language = language_of(request)
     if not id:
         nothing = [gr.Button(visible=False)] * 4
-        return [view.note("finetune_idle", language), "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False),
-                gr.Timer(active=False)]  # fmt: skip
-    job = _mine(visitor, id)
+        idle = view.note("finetune_idle", language)
+        return [idle, "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False), gr.Timer(active=False)]
+    job = mine(visitor, id)
     state = job.state()
     found = job.verdict() if state == DONE else None
     picture = job.checkpoint / "samples.png"
@@ -147,7 +120,8 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
         gr.Button(visible=state == RUNNING),
         gr.Button(visible=state in RESUMABLE),
         gr.Button(
-            t("finetune_use_worse" if worse else "finetune_use"), visible=state == DONE, variant="secondary" if worse else "primary"
+            t("finetune_use_worse" if worse else "finetune_use"), visible=state == DONE,
+            variant="secondary" if worse else "primary",
         ),
         gr.Button(visible=state != RUNNING),
         gr.Accordion(visible=state == DONE),
@@ -158,26 +132,26 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
 @in_words
 def stop(visitor: Any, id: Any) -> None:
     """Ask a job to save and end."""
-    _jobs().cancel(_mine(visitor, id))
+    all_jobs().cancel(mine(visitor, id))
 
 
 @in_words
 def resume(visitor: Any, id: Any) -> None:
     """Go on with a job."""
-    _jobs().resume(_mine(visitor, id))
+    all_jobs().resume(mine(visitor, id))
 
 
 @in_words
 def delete(visitor: Any, id: Any) -> Any:
     """Remove a job with its weights; the picker without it."""
-    _jobs().delete(_mine(visitor, id))
+    all_jobs().delete(mine(visitor, id))
     return jobs_of(visitor)
 
 
 @in_words
 def use(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     """Put a job's network on the menu; it is chosen in its tab only if it is no worse than its base."""
-    job = _mine(visitor, id)
+    job = mine(visitor, id)
     return [view.note("used", language_of(request), id=(made := publish.use_here(job))), *_pickers(job, made)]
 
 
@@ -190,7 +164,7 @@ def push(
     Yields:
         What is said about it, the emptied box of the token, and the pickers of models.
     """
-    job, language = _mine(visitor, id), language_of(request)
+    job, language = mine(visitor, id), language_of(request)
     given = (token.strip() if isinstance(token, str) else "") or (login.token if login is not None else "")
     if not given and os.environ.get("SPACE_ID"):
         raise BadRequestError("Nobody is logged in. Log in with the button above, or type a token that may write.")
@@ -207,67 +181,3 @@ def _pickers(job: Job, id: str) -> list[Any]:
     return [
         gr.Dropdown(choices=menu.choices(each, ready), **(chosen if each == task else {})) for each in ("semantic", "instance")
     ]
-
-
-def _draft(
-    visitor: Any, base: Any, dataset: Any, archive: Any, steps: Any, augment: Any, lr: Any, size: Any, batch: Any, share: Any,
-    replay: Any,
-) -> Job:  # fmt: skip
-    """A draft of what was chosen; its replay is in the draft's own notes until the data's classes are known."""
-    spec = catalog.resolve(base if isinstance(base, str) else "", local_folders=False)
-    if spec.source == "builtin":
-        raise BadRequestError(f"{spec.title} has no weights, so there is nothing to teach. Choose a network.")
-    if os.environ.get("SPACE_ID") and not catalog.on_menu(spec):
-        raise BadRequestError("On this server only models of its menu can be fine-tuned. Choose one of them.")
-    given = {"steps": steps, "batch": batch, "share": share, "replay": replay, "lr": lr or 0, "size": size or 0}
-    for name, value in given.items():
-        low, high = LIMITS[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise BadRequestError(f"The setting {name} must be a number from {low} to {high}, but is {str(value)[:40]!r}.")
-    if augment not in ("none", "light", "strong"):
-        raise BadRequestError(f"The variation of the images is none, light or strong, but got {str(augment)[:40]!r}.")
-    config = {
-        "model": menu.key(spec),
-        "max_steps": int(steps),
-        "batch_size": int(batch),
-        "val_fraction": float(share),
-        "augment": augment,
-        "lr": float(lr) if lr else None,
-        "image_size": max(32, int(size)) if size else None,
-        "baseline": True,
-        "device": settings().device,
-        "replay": 0.0,
-    }
-    if archive:
-        source, name = Path(archive), stem_of(archive)
-    elif dataset:
-        chosen = visitor_store(visitor).open(dataset)
-        source, name = chosen.path, chosen.name
-    else:
-        raise BadRequestError("There is nothing to learn from yet. Save samples on the Correct tab, or send a zip of images/ and masks/.")
-    job = _jobs().draft(name, source, config, _owner(visitor))
-    if spec.source == "bundled" and replay:
-        _jobs().remember(job, replay=float(replay))
-    return job
-
-
-def _checked(job: Job, request: gr.Request) -> list[Any]:
-    """The findings on a draft, its id, and the buttons that mend what can be mended."""
-    answer, language = _jobs().check(job), language_of(request)
-    said = view.findings(answer, language)
-    classes = [name.strip().casefold() for name in (answer.get("data") or {}).get("classes", ())]
-    if job.about.get("replay") and "cell" in classes:
-        _jobs().configure(job, replay=job.about["replay"])
-        said += f'<p class="note">{words("finetune_replays_share", language).format(share=job.about["replay"])}</p>'
-    faults = (answer.get("diagnosis") or {}).get("faults") or ()
-    return [said, job.id, gr.Button(visible=any(map(_skippable, faults))), gr.Button(visible=bool(_proposals(answer)))]
-
-
-def _skippable(fault: dict[str, Any]) -> bool:
-    """Whether ``--skip-bad`` helps: by leaving an image out, or by training without a class that never occurs."""
-    return bool(fault["item"]) or "--skip-bad" in fault["remedy"]
-
-
-def _proposals(answer: dict[str, Any]) -> list[str]:
-    """What the doctor proposes as classes."""
-    return [each["proposal"] for each in (answer.get("diagnosis") or {}).get("faults") or () if each.get("proposal")]
