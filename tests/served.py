@@ -32,7 +32,7 @@ def served(**environ: str) -> Iterator[str]:
     Args:
         environ: further environment variables.
     """
-    port = free_port()
+    port = int(environ.get("GRADIO_SERVER_PORT") or free_port())
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="seg-demo-served-") as folder, open(Path(folder, "log.txt"), "w+") as log:
         own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder, **environ}

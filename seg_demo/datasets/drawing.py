@@ -79,7 +79,8 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawin
         return Drawing(of_segment[result.id_map], None, confidence, missing)
     objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
     if len(of_segment) > MOST_OBJECTS:
-        raise BadRequestError(f"The prediction has {len(of_segment) - 1} objects, more than the editor can number. Begin blank.")
+        count = len(of_segment) - 1
+        raise BadRequestError(f"The prediction has {count} objects, more than the editor can number. Begin blank.")
     kept = np.array([number if number in objects else 0 for number in range(len(of_segment))], dtype=np.uint16)
     return Drawing(kept[result.id_map], objects, confidence, missing)
 
@@ -153,7 +154,7 @@ def _classes(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
     bad = [value for value in np.unique(mask).tolist() if value >= len(labels) and value not in (IGNORE, ignored)]
     if bad:
         raise DataError(
-            f"This mask holds {bad[0]}, but the dataset's classes are numbered from 0 to {len(labels) - 1} (255 is ignored). "
+            f"This mask holds {bad[0]}, but the dataset's classes are numbered 0 to {len(labels) - 1} (255 is ignored). "
             "Add the classes to the dataset first, or choose another mask."
         )
     ids = mask.astype(np.uint16)

@@ -40,8 +40,9 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
         with gr.Row():
             repo = gr.Textbox(label=t("correct_repo"), info=t("correct_repo_info"), max_length=200, elem_id="correct-repo")
             token = gr.Textbox(
-                label=t("correct_token"), info=t("correct_token_info"), type="password", max_length=400, elem_id="correct-token"
-            )
+                label=t("correct_token"), info=t("correct_token_info"), type="password", max_length=400,
+                elem_id="correct-token",
+            )  # fmt: skip
         with gr.Row():
             private = gr.Checkbox(True, label=t("correct_private"), elem_id="correct-private")
             push = gr.Button(t("correct_push"), elem_id="correct-push")
@@ -66,7 +67,7 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
 
 def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:
     """(text, key) for the picker."""
-    return [*((f"{dataset.name} ({len(dataset)})", dataset.key) for dataset in datasets), (t("correct_new"), NEW)]
+    return [*((dataset.name, dataset.key) for dataset in datasets), (t("correct_new"), NEW)]
 
 
 @in_words

@@ -40,8 +40,8 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
             if not collects:
                 gr.Markdown(t("correct_off"), elem_classes="note")
             dataset = gr.Dropdown(
-                [(t("correct_new"), NEW)], value=NEW, label=t("correct_dataset"), info=t("correct_dataset_info"), visible=collects,
-                elem_id="correct-dataset",
+                [(t("correct_new"), NEW)], value=NEW, label=t("correct_dataset"), info=t("correct_dataset_info"),
+                visible=collects, elem_id="correct-dataset",
             )  # fmt: skip
             with gr.Column(elem_classes="controls", elem_id="correct-fresh") as fresh:
                 name = gr.Textbox(label=t("correct_name"), max_length=80, visible=collects, elem_id="correct-name")
@@ -50,8 +50,9 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
                     label=t("correct_task"), elem_id="correct-task",
                 )  # fmt: skip
                 classes = gr.Textbox(
-                    label=t("correct_classes"), info=t("correct_classes_info"), lines=2, max_lines=8, elem_id="correct-classes"
-                )
+                    label=t("correct_classes"), info=t("correct_classes_info"), lines=2, max_lines=8,
+                    elem_id="correct-classes",
+                )  # fmt: skip
             photo = image_box("correct")
             start = gr.Radio(
                 [(t(f"correct_from_{key}"), key) for key in correct_work.STARTS], value="model", label=t("correct_start"),
@@ -59,8 +60,8 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
             )  # fmt: skip
             choices = [choice for kind in ("semantic", "instance", "region") for choice in menu.choices(kind)]
             model = gr.Dropdown(
-                choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True, filterable=True,
-                label=t("model"), elem_id="correct-model",
+                choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
+                filterable=True, label=t("model"), elem_id="correct-model",
             )  # fmt: skip
             mask = Photo(
                 label=t("correct_mask"), sources=["upload"], type="filepath", buttons=[], height=160, visible=False,
@@ -70,7 +71,6 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
         with gr.Column(scale=10, min_width=300):
             editor = MaskEditor(elem_id="correct-editor")
             with gr.Column(visible=collects, elem_id="correct-collected"):
-                gr.Markdown(t("correct_samples"), elem_classes="heading")
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
     opened = opener.click(
@@ -83,7 +83,7 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
         queue=False, **QUIET,
     )  # fmt: skip
-    editor.save(save, visitor, [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
+    editor.save(save, [visitor, dataset], [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
     edited = samples.edit(
         edit, [visitor, dataset], editor, api_visibility="private", show_progress_on=editor, concurrency_limit=4,
         concurrency_id="datasets",
@@ -161,7 +161,7 @@ def _mention(missing: tuple[str, ...], language: str) -> None:
         gr.Info(html.escape(words("correct_missing", language).format(names=names)))
 
 
-def save(visitor: object, event: gr.EventData) -> tuple[Answer, Any]:
+def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, Any]:
     """What the editor sent becomes a sample; a failure is said, and the editor keeps what was drawn."""
     sent = event._data if isinstance(event._data, dict) else {}
     try:
@@ -171,7 +171,7 @@ def save(visitor: object, event: gr.EventData) -> tuple[Answer, Any]:
         return Answer(str(sent.get("doc")), None), gr.skip()
     finally:
         _forget(sent.get("mask"))
-    return Answer(str(sent.get("doc")), sample.stem), dataset
+    return Answer(str(sent.get("doc")), sample.stem), dataset if dataset.key == chosen else gr.skip()
 
 
 def _forget(path: object) -> None:

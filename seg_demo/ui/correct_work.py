@@ -1,4 +1,4 @@
-"""What the tab Correct does on the server: open a mask to draw on, take one back. Nothing that a browser sends is trusted."""
+"""What the tab Correct does on the server: open a mask to draw on, take one back. What a browser sends is checked."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def begin(
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
     if start == "model":
-        result = predictor().segment_all(image, model, report=report).above(THRESHOLD)
+        result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
         drawing = from_prediction(result, labels, task)
         facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
     elif start == "mask":
@@ -113,8 +113,8 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
     Args:
         store: of the visitor.
         sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
-            (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``, ``source``,
-            ``confidence``, ``seconds``, ``strokes``.
+            (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
+            ``source``, ``confidence``, ``seconds``, ``strokes``.
 
     Returns:
         The dataset and the sample.

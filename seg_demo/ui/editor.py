@@ -29,8 +29,8 @@ from seg_demo.ui.work import in_words, predictor
 
 # One scope in the browser, in this order: each file may use the ones before it.
 SCRIPTS = (
-    "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js", "editor_png.js",
-    "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_tools.js",
+    "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js",
+    "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_tools.js",
     "editor_input.js", "editor.js", "editor_start.js",
 )  # fmt: skip
 IGNORE_COLOR = (128, 128, 128)
@@ -104,10 +104,9 @@ class MaskEditor(gr.HTML):
         if isinstance(value, Answer):
             return {"answer": {"doc": value.doc, "stem": value.stem, "failed": value.stem is None}}
         height, width = value.image.shape[:2]
-        classes = [
-            {"id": index, "name": name, "color": value.labels.colors[index].tolist()} for index, name in enumerate(value.labels.names)
-        ]
-        drawing, facts = value.drawing, value.facts
+        labels, drawing, facts = value.labels, value.drawing, value.facts
+        classes = [{"id": index, "name": name, "color": labels.colors[index].tolist()} for index, name in enumerate(labels.names)]
+        objects = {} if drawing is None or drawing.objects is None else drawing.objects
         return {
             "doc": value.id,
             "task": value.task,
@@ -115,8 +114,8 @@ class MaskEditor(gr.HTML):
             "height": height,
             "name": value.name,
             "classes": [*classes, {"id": IGNORE_ID, "name": "", "color": list(IGNORE_COLOR)}],
-            "background": value.labels.background,
-            "objects": [] if drawing is None or drawing.objects is None else [list(pair) for pair in drawing.objects.items()],
+            "background": labels.background,
+            "objects": [list(pair) for pair in objects.items()],
             "image": self._file(_picture(value.image), value.name + ".jpg"),
             "ids": None if drawing is None else self._file(_id_png(drawing.ids), "ids.png"),
             "original": None if value.original is None else self._file(value.original.read_bytes(), value.original.name),

@@ -27,8 +27,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "correct_from_blank": ("nothing", "空白"),
     "correct_mask": ("Mask (PNG at the size of the image)", "掩膜（与图片同尺寸的 PNG）"),
     "correct_open": ("Open in the editor", "在编辑器中打开"),
-    "correct_samples": ("Samples", "样本"),
-    "correct_export": ("Export", "导出"),
     "correct_zip": ("Dataset (.zip)", "数据集 (.zip)"),
     "correct_delete": ("Delete this dataset", "删除此数据集"),
     "correct_delete_sure": ("Really delete it with all its samples", "确认删除它及其全部样本"),

@@ -28,7 +28,9 @@ const editor = {
     this.keep(change);
     this.refresh();
   },
+  // A change that could not be kept ends the draft there: what follows would not fit to it.
   keep(change) {
+    if (!this.keeping) return;
     const { head } = this.work;
     this.drafts.write(head, head.position - 1, change).catch(() => this.noDraft());
   },

@@ -59,6 +59,7 @@ async function open(value) {
   if (props.value && props.value.doc !== value.doc) return; // a later one overtook this
   if (editor.work) await editor.drafts.drop(editor.work.value.doc).catch(() => {});
   await claim(value.doc);
+  editor.keeping = true;
   // Before anything is drawn on it, so that the changes that follow find what they change.
   const record = { doc: value.doc, value, image: work.image, ids: work.layer.ids.slice() };
   await editor.drafts.begin(record, work.head).catch(() => editor.noDraft());

@@ -1,0 +1,143 @@
+"""Between drawings and stored masks: predictions in a dataset's classes, uploaded masks, and what comes back from a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio import utils
+from scipy import ndimage
+
+from seg_demo.datasets import Facts, Store
+from seg_demo.datasets.drawing import IGNORE_ID, from_mask, from_prediction, from_sample, truth
+from seg_demo.errors import BadRequestError, DataError, SegDemoError
+from seg_demo.outputs import png
+from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.ui.correct_work import class_names, keep, labels_for
+from tests.small_datasets import picture
+
+LABELS = LabelSet.from_names(("background", "cell", "wall"), 0)
+
+
+def blobs(seed: int = 0, shape: tuple[int, int] = (31, 45)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 3, shape, dtype=np.uint8)
+
+
+def test_a_map_of_classes_is_matched_by_names():
+    theirs = LabelSet.from_names(("Wall", "__background__", "CELL", "tree"), 1)
+    ids = np.random.default_rng(1).integers(0, 4, (17, 9), dtype=np.uint8)
+    drawing = from_prediction(semantic_segmentation(ids, theirs), LABELS, "semantic")
+    assert np.array_equal(drawing.ids, np.array([2, 0, 1, 0])[ids]) and drawing.objects is None and drawing.missing == ("tree",)
+
+
+def test_a_map_of_classes_becomes_objects_by_its_pieces():
+    ids = blobs(2)
+    drawing = from_prediction(semantic_segmentation(ids, LABELS), LABELS, "instance")
+    counts = [ndimage.label(ids == label, np.ones((3, 3)))[1] for label in (1, 2)]
+    assert len(drawing.objects) == sum(counts)
+    classes = np.array([0, *(drawing.objects[number] for number in sorted(drawing.objects))])
+    assert np.array_equal(classes[drawing.ids], ids)
+
+
+def objects_of(labels: LabelSet, task: str = "instance") -> Segmentation:
+    segments = tuple(
+        Segment(label, 0.9 if task == "instance" else None, (x, 2, x + 8, 12), np.ones((10, 8), bool))
+        for label, x in ((1, 1), (2, 6), (1, 20))
+    )
+    return Segmentation(task, 20, 40, labels, paint(segments, 20, 40), segments)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_objects_keep_their_class_or_their_number(task):
+    result = objects_of(LabelSet.from_names(("background", "wall", "thing"), 0))
+    drawing = from_prediction(result, LABELS, task)
+    wanted = np.array([0, 2, 0, 2]) if task == "semantic" else np.array([0, 1, 0, 3])
+    assert np.array_equal(drawing.ids, wanted[result.id_map]) and drawing.missing == ("thing",)
+    assert drawing.objects == (None if task == "semantic" else {1: 2, 3: 2})
+
+
+def test_regions_are_the_first_class():
+    labels = LabelSet.from_names(("background", "region", "x"), 0)
+    drawing = from_prediction(objects_of(labels, "region"), LABELS, "instance")
+    assert set(drawing.objects.values()) <= {1} and drawing.objects[1] == 1
+
+
+def test_uploaded_masks():
+    binary = np.where(blobs() == 1, 255, 0).astype(np.uint8)
+    one = LabelSet.from_names(("background", "cell"), 0)
+    assert np.array_equal(from_mask(binary, binary.shape, one, "semantic").ids, binary == 255)
+    ids = from_mask(np.where(blobs() == 1, 255, 2).astype(np.uint8), (31, 45), LABELS, "semantic").ids
+    assert set(np.unique(ids)) == {2, IGNORE_ID}
+    objects = from_mask(np.uint16([[0, 7, 300, 65_535]]), (1, 4), LABELS, "instance")
+    assert objects.ids.tolist() == [[0, 7, 300, IGNORE_ID]] and objects.objects == {7: 1, 300: 1}
+    for raw, why in ((blobs() + 1, "holds 3"), (blobs()[1:], "45 x 30 pixels"), (np.zeros((31, 45, 3), np.uint8), "coloured")):
+        with pytest.raises(DataError, match=why):
+            from_mask(raw, (31, 45), LABELS, "semantic")
+
+
+def test_a_stored_sample_comes_back_as_it_was(tmp_path):
+    dataset = Store(tmp_path).create("d", LABELS, "instance")
+    instances = np.zeros((24, 32), np.uint16)
+    instances[3:9, 3:9], instances[10:20, 5:30] = 4, 900
+    mask = np.select([instances == 4, instances == 900], [1, 2]).astype(np.uint8)
+    mask[0, :5] = 255
+    dataset.add(picture(0), mask, instances=instances)
+    drawing = from_sample(*dataset.read("image")[1:], LABELS)
+    assert drawing.objects == {4: 1, 900: 2} and (drawing.ids[0, :5] == IGNORE_ID).all()
+    sent = np.where(drawing.ids == IGNORE_ID, 65_535, drawing.ids).astype(np.uint16)
+    again, numbers = truth(sent, "instance", {0: 0, 1: 1, 2: 2}, drawing.objects, 0)
+    assert np.array_equal(again, mask) and np.array_equal(numbers, instances)
+    with pytest.raises(DataError, match="holds 900, which is no class or object"):
+        truth(sent, "instance", {0: 0, 1: 1}, {4: 1}, 0)
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    assert Path(utils.get_upload_folder()) == tmp_path / "uploads"
+    (tmp_path / "uploads").mkdir()
+    return tmp_path / "uploads"
+
+
+def message(uploads: Path, **changes: object) -> dict[str, object]:
+    (uploads / "image.png").write_bytes(png.encode(picture(0)))
+    (uploads / "mask.png").write_bytes(png.encode(blobs(0, (24, 32))))
+    classes = [[0, "background"], [1, "Wall"], [2, "new one"]]
+    sent = {"dataset": "d", "stem": None, "name": "a", "classes": classes, "objects": [], "seconds": 3, "strokes": 2}
+    files = {"image": str(uploads / "image.png"), "mask": str(uploads / "mask.png")}
+    return {**sent, **files, "source": "blank", "confidence": 0.5, **changes}
+
+
+def test_what_a_browser_sends_is_stored_in_the_datasets_numbers(tmp_path, uploads):
+    store = Store(tmp_path / "data")
+    store.create("d", LABELS, "semantic")
+    dataset, sample = keep(store, message(uploads))
+    assert dataset.labels.names == ("background", "cell", "wall", "new one") and sample.facts == Facts(3, 2, 0.5, "blank")
+    assert np.array_equal(dataset.read("a")[1], np.array([0, 2, 3])[blobs(0, (24, 32))])
+    keep(store, message(uploads, stem="a", seconds=float("nan"), strokes=-1, confidence="high"))
+    assert len(dataset) == 1 and dataset.sample("a").facts == Facts(0, 0, None, "blank")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "../d"}, {"dataset": None}, {"stem": "../a"}, {"stem": 7}, {"stem": "gone"}, {"image": "/etc/passwd"},
+        {"image": None}, {"mask": "/etc/passwd"}, {"mask": ["x"]}, {"mask": "a\0b"}, {"classes": "x"}, {"classes": [[0, 1]]},
+        {"classes": [[-1, "x"]]}, {"classes": [[0, "background"]]}, {"classes": [[0, ""], [1, "a"], [2, "b"]]}, {"objects": {}},
+        {"objects": [[1, "x"]]}, {"objects": [[1, 2, 3]]}, {"classes": [[True, "x"]]},
+    ],
+)  # fmt: skip
+def test_nothing_that_a_browser_sends_is_trusted(tmp_path, uploads, changes):
+    store = Store(tmp_path / "data")
+    dataset = store.create("d", LABELS, "semantic")
+    with pytest.raises(SegDemoError):
+        keep(store, message(uploads, **changes))
+    assert len(dataset) == 0
+
+
+def test_typed_classes():
+    assert class_names("cell, wall\n 核；cell") == ["cell", "wall", "核"]
+    assert labels_for("cell", None, "semantic").names == ("background", "cell")
+    with pytest.raises(BadRequestError, match="Type the classes"):
+        labels_for(" ", None, "semantic")
