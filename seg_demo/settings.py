@@ -49,7 +49,7 @@ class Settings:
         visitor_queue: how many requests of one visitor may wait while others wait too; alone, three quarters of the queue.
         quarantine: load a model of a visitor's choice in a process of its own first, so that what kills the loader does
             not kill the demo. Switch it off where no process can be started; on ZeroGPU it is off.
-        quarantine_seconds: how long that process may take, its start included.
+        quarantine_seconds: how long loading and one small forward pass may take there.
         quarantine_bytes: memory that loading and one small forward pass may take in that process.
         log: ``json`` writes one line per request to standard error (id, endpoint, model, size, seconds, outcome); ``off``.
         frame_ancestors: sites that may show the page in a frame beside this one, separated by spaces.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import os
 import re
 import threading
 import time
@@ -19,13 +21,15 @@ import pytest
 from gradio import route_utils
 from gradio.queueing import Event, Queue
 from gradio_client import Client, handle_file
+from PIL import Image
 
 from seg_demo.settings import settings
-from seg_demo.ui import guard, guard_seams, uploads
+from seg_demo.ui import guard, guard_rules, guard_seams, uploads
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
 API = "/gradio_api"
+MODEL = "otsu"
 SECRETS = ("Traceback", "site-packages", str(ROOT), "/usr/lib", "HF_TOKEN", 'File "')
 
 
@@ -70,13 +74,14 @@ def test_every_answer_carries_the_headers(http):
         assert ("sandbox" in policy) == (f"{API}/file=" in address)
         assert "object-src 'none'" in policy or "default-src 'none'" in policy
     assert "frame-ancestors 'self' https://huggingface.co" in http.get("/").headers["content-security-policy"]
-    assert "frame-ancestors 'self' https://a.org" in guard.headers("https://a.org")["Content-Security-Policy"]
+    assert "frame-ancestors 'self' https://a.org" in guard_rules.headers("https://a.org")["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "/monitoring", "/monitoring/summary", "/monitoring/x", f"{API}/runs", f"{API}/run-history/records", f"{API}/dev/reload",
+        "/monitoring", "/monitoring/summary", "/monitoring/x", f"{API}/runs", f"{API}/run-history/records",
+        f"{API}/dev/reload",
         f"{API}/deep_link?session_hash=a", "/?deep_link=abc", f"{API}/proxy=https://a.hf.space/x", f"{API}/vibe-code",
         f"{API}/custom_component/a/client/b/c", f"{API}/token", f"{API}/profiling/summary", "/pwa_icon/9999", "/docs",
         f"{API}/stream/a/b/1/playlist.m3u8", "/login", "/.env", "/app.py", "/.git/config",
@@ -87,17 +92,17 @@ def test_what_the_page_does_not_need_is_not_there(http, address):
     assert (answer.status_code, answer.json()) == (404, {"detail": "There is nothing at this address."})
 
 
-@pytest.mark.parametrize("address", ["vibe-edit", "process_recording", "component_server", "stream/x", "undo-vibe-edit", "file=x"])
+@pytest.mark.parametrize("address", ["vibe-edit", "process_recording", "stream/x", "undo-vibe-edit", "file=x", "deep_link"])
 def test_nothing_else_can_be_posted_to(http, address):
-    wanted = 400 if address == "component_server" and http.post(f"{API}/{address}", json={}).status_code == 400 else 404
-    assert http.post(f"{API}/{address}", json={}).status_code == wanted
+    assert http.post(f"{API}/{address}", json={}).status_code == 404
     assert http.put(f"{API}/upload").status_code == http.delete("/").status_code == 404
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/passwd", "/proc/self/environ", str(ROOT / "README.md"), str(ROOT / "seg_demo/settings.py"), "README.md", ".env",
+        "/etc/passwd", "/proc/self/environ", str(ROOT / "README.md"), str(ROOT / "seg_demo/settings.py"), "README.md",
+        ".env",
         "../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "https://example.org/x.png", "file:///etc/passwd", "//etc/passwd",
         str(ROOT / "seg_demo/ui/examples/../../settings.py"), "~/.bashrc", "", "%00", "data:text/html,x",
     ],
@@ -115,7 +120,8 @@ def test_results_and_uploads_have_unguessable_addresses(http):
         assert http.get(f"{API}/file={near}").status_code == 403
     page = uploaded(http, b"<script>alert(1)</script>", "a.html")
     answer = http.get(f"{API}/file={page}")
-    assert answer.headers["content-disposition"].startswith("attachment") and "sandbox" in answer.headers["content-security-policy"]
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
 
 
 def test_bodies_are_bounded(http):
@@ -144,7 +150,7 @@ def test_bodies_are_bounded(http):
         assert 400 <= answer.status_code < 500 and len(answer.text) < 500
 
 
-@pytest.mark.parametrize("url", ["https://example.org/x.png", "HTTP://127.0.0.1/x", "http://169.254.169.254/latest", "ftp://a/b"])
+@pytest.mark.parametrize("url", ["https://example.org/x", "HTTP://127.0.0.1/x", "http://169.254.169.254/x", "ftp://a/b"])
 def test_addresses_are_not_fetched(http, url):
     for value in (file_data(url), {"url": url}, {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}):
         event, content = called(http, [value, "otsu", 0.5])
@@ -154,8 +160,10 @@ def test_addresses_are_not_fetched(http, url):
 @pytest.mark.parametrize(
     "image",
     [
-        file_data("/etc/passwd"), file_data(str(ROOT / "README.md")), file_data("../../../etc/passwd"), {"path": 3}, [], "x", 7,
-        file_data(""), {"path": None, "url": None}, file_data("data:image/png;base64,AAAA"), {"url": "data:,"}, file_data("\0"),
+        file_data("/etc/passwd"), file_data(str(ROOT / "README.md")), file_data("../../../etc/passwd"), {"path": 3}, [],
+        "x", 7,
+        file_data(""), {"path": None, "url": None}, file_data("data:image/png;base64,AAAA"), {"url": "data:,"},
+        file_data("\0"),
     ],
 )  # fmt: skip
 def test_a_local_file_or_nonsense_as_image_gets_a_sentence(http, image):
@@ -175,7 +183,7 @@ def test_malformed_requests_get_a_sentence_and_leave_the_server_well(http, funct
         {"data": ["<script>", "<img src=x>", "<b>"], "fn_index": functions["segment"], "session_hash": session},
         {"data": [{"__proto__": 1}], "trigger_id": 10**30}, {"data": [], "batched": True, "fn_index": functions["segment"]},
     ]  # fmt: skip
-    for route in ("queue/join", "call/segment", "call/nothing", "call/v2/segment", "call/v2/nothing", "run/segment", "run/x", "api/x"):
+    for route in ("queue/join", "call/segment", "call/x", "call/v2/segment", "call/v2/x", "run/segment", "run/x", "api/x"):
         for body in bodies:
             answer = http.post(f"{API}/{route}", json=body)
             assert not any(secret in answer.text for secret in SECRETS), (route, body, answer.text)
@@ -199,7 +207,7 @@ def test_direct_posts_and_cancelled_jobs_do_not_get_round_the_bound(http, functi
     seen, end = [], threading.Event()
     watcher = threading.Thread(target=watched, args=(http, seen, end))
     watcher.start()
-    body = {"data": [file_data(path), "felzenszwalb", 0.5], "fn_index": functions["segment"]}
+    body = {"data": [file_data(path), MODEL, 0.5], "fn_index": functions["segment"]}
 
     def direct(_: int) -> httpx.Response:
         return http.post(f"{API}/run/segment", json=body)
@@ -210,7 +218,7 @@ def test_direct_posts_and_cancelled_jobs_do_not_get_round_the_bound(http, functi
         time.sleep(0.02)
         http.post(f"{API}/cancel", json={"session_hash": session, "fn_index": functions["segment"], "event_id": event})
 
-    with ThreadPoolExecutor(45) as pool:
+    with ThreadPoolExecutor(24) as pool:
         answers = pool.map(direct, range(30))
         list(pool.map(cancelled, range(15)))
         answers = list(answers)
@@ -231,19 +239,20 @@ def quiet(http) -> None:
 
 
 def test_a_visitor_who_leaves_frees_the_slot(http, functions):
-    path = uploaded(http, COINS.read_bytes())
-    body = {"data": [file_data(path), "felzenszwalb", 0.5], "fn_index": functions["segment"]}
-    before = http.get("/metrics").text
-    with ThreadPoolExecutor(12) as pool:
+    # Larger, so that the others have left while the first is worked on.
+    large = io.BytesIO()
+    Image.open(COINS).resize((3000, 2400)).save(large, "JPEG")
+    body = {"data": [file_data(uploaded(http, large.getvalue())), "slic", 0.5], "fn_index": functions["segment"]}
+    before = metric(http.get("/metrics").text, "LeftError")
+    with ThreadPoolExecutor(6) as pool:
 
         def leave(_: int) -> None:
             with pytest.raises(httpx.ReadTimeout):
-                httpx.post(f"{http.base_url}{API}/run/segment", json=body, timeout=0.15)
+                httpx.post(f"{str(http.base_url).rstrip('/')}{API}/run/segment", json=body, timeout=1.0)
 
-        list(pool.map(leave, range(12)))
+        list(pool.map(leave, range(6)))
     quiet(http)
-    left = metric(http.get("/metrics").text, "LeftError") - metric(before, "LeftError")
-    assert left >= 5, "those who had not begun when they left were not worked for"
+    assert metric(http.get("/metrics").text, "LeftError") - before >= 3, "who left before their turn is not worked for"
 
 
 def metric(text: str, outcome: str) -> int:
@@ -260,6 +269,21 @@ def test_health_and_counters(http):
     assert 'seg_demo_request_seconds_bucket{endpoint="segment",le="+Inf"}' in text and "coins" not in text
 
 
+def test_broken_off_uploads_do_not_stay(tmp_path):
+    for name, age in (("tmpold", 700), ("tmpnew", 0), ("other", 700)):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    guard.sweep_partial(str(tmp_path), guard.PARTIAL_SECONDS)
+    assert {path.name for path in tmp_path.iterdir()} == {"tmpnew", "other"}
+
+
+def test_a_full_disk_is_said(monkeypatch):
+    monkeypatch.setattr(guard, "FREE_BYTES", 2**63)
+    page = guard_seams.Page()
+    answer = guard.Guard(None, page)._refusal(f"{API}/upload", {"method": "POST", "query_string": b""})
+    assert answer.status_code == 507 and b"no room" in answer.body
+
+
 def event(address: str, session: str) -> Event:
     return Event(session, SimpleNamespace(concurrency_id="work"), SimpleNamespace(scope={"client": (address, 1)}), None)
 
@@ -273,7 +297,7 @@ def test_visitors_take_turns():
     assert [each.request.scope["client"][0][0] for each in line] == list("8918988")
     hidden = guard_seams.FairList([event("127.0.0.1", "a"), event("127.0.0.1", "a")])
     hidden.append(event("127.0.0.1", "b"))
-    assert [each.session_hash for each in hidden] == ["a", "b", "a"], "behind a proxy that tells no address, sessions take turns"
+    assert [each.session_hash for each in hidden] == ["a", "b", "a"], "behind a proxy, sessions take turns"
 
 
 def test_nobody_fills_the_queue_alone():
@@ -302,7 +326,8 @@ def test_the_seams_into_gradio_are_where_they_were():
     assert "self.event_ids_to_events.pop(event._id, None)" in process and "if event.alive" in process
     assert "app.get_blocks().process_api(" in inspect.getsource(route_utils.call_process_api)
     routes = set(re.findall(r"@router\.\w+\(\s*\"([^\"]+)\"", inspect.getsource(gr.routes)))
-    for needed in ("/queue/join", "/queue/data", "/upload", "/run/{api_name}", "/call/{api_name}", "/file={path_or_url:path}"):
+    for needed in ("/queue/join", "/queue/data", "/upload", "/run/{api_name}", "/call/{api_name}",
+    "/file={path_or_url:path}"):
         assert needed in routes, needed
     unknown = {path for path in routes if "{" not in path} - KNOWN
     assert not unknown, f"new in gradio: {unknown}. Decide whether the guard serves them, then list them here"
@@ -311,7 +336,8 @@ def test_the_seams_into_gradio_are_where_they_were():
 KNOWN = {
     path
     for path in (
-        "/user", "/user/", "/login_check", "/login_check/", "/token", "/token/", "/app_id", "/app_id/", "/dev/reload", "/runs",
+        "/user", "/user/", "/login_check", "/login_check/", "/token", "/token/", "/app_id", "/app_id/", "/dev/reload",
+        "/runs",
         "/runs/", "/info", "/info/", "/openapi.json", "/reset", "/reset/", "/queue/join", "/cancel", "/queue/data",
         "/component_server", "/component_server/", "/queue/status", "/upload_progress", "/upload", "/startup-events",
         "/theme.css", "/process_recording", "/vibe-edit", "/vibe-edit/", "/undo-vibe-edit", "/undo-vibe-edit/", "/vibe-code",

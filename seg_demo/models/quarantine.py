@@ -1,9 +1,10 @@
 """A checkpoint of a stranger's choice, loaded and run once in a process of its own before the demo touches it.
 
 What kills a loader (a crash in native code, memory without end, a file that keeps it busy for ever) then kills that process,
-and the visitor reads a sentence. A helper process imports torch once, forks a child for each checkpoint, and ends when it has
-had nothing to do for a while; it has no login and does not talk to the Hub. Where processes cannot fork (Windows), the helper
-tries one checkpoint itself and dies with it. The memory limit is the system's RLIMIT_AS: Linux holds it, macOS does not.
+and the visitor reads a sentence. A helper process imports torch once, forks a child for each checkpoint, and ends when it
+has had nothing to do for a while; it has no login and does not talk to the Hub. Where processes cannot fork (Windows), the
+helper tries one checkpoint itself and dies with it. The memory limit is the system's RLIMIT_AS: Linux holds it, macOS does
+not.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def identity(path: Path) -> str:
     """What a checkpoint is: the hash of its files' names and hashes.
 
     Args:
-        path: checkpoint folder; in huggingface_hub's cache a file's link names its hash, which was checked when it was fetched.
+        path: checkpoint folder; in huggingface_hub's cache a link names its file's hash, which was checked before.
     """
     digest = hashlib.sha256()
     for file in sorted(each for each in path.iterdir() if each.is_file()):

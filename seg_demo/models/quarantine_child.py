@@ -45,7 +45,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
     """
     _limit(most, seconds)
     # What ends here for memory has to be told from what is wrong with the files.
-    memory = f"This model takes more than the {most / 1e9:.3g} GB of memory that a model may take here. Choose a smaller one."
+    memory = f"This model takes more than the {most / 1e9:.3g} GB of memory that one may take here. Choose a smaller one."
     try:
         checkpoint = load(path)
         spec = ModelSpec("checkpoint", None, "semantic", "", "checkpoint", "", "folder")
@@ -109,7 +109,7 @@ def in_child(path: Path, most: int, seconds: float) -> str:
         return f"This model could not be loaded and run once within {seconds:g} seconds. Choose a smaller one."
     if not answer.startswith(_DONE):
         name = _SIGNALS.get(os.WTERMSIG(status), "") if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
-        return f"This model ended the process that tried to load it ({name}), so it is not loaded here. Choose another model."
+        return f"This model ended the process that tried to load it ({name}), so it is not loaded here. Choose another."
     return answer.removeprefix(_DONE).decode("utf-8", "replace")
 
 

@@ -72,8 +72,8 @@ class Request:
             )
         if passed > self.seconds:
             raise TooLongError(
-                f"This took longer than the {self.seconds:g} seconds that one request may take here, so it was stopped. Send a "
-                "smaller image, choose a smaller model, or try again when fewer people are here."
+                f"This took longer than the {self.seconds:g} seconds that one request may take, so it was stopped. Send "
+                "a smaller image, choose a smaller model, or try again when fewer people are here."
             )
 
 

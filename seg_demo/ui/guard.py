@@ -1,16 +1,20 @@
 """The door of the server: which addresses exist, how much may be sent, and what every answer says to the browser.
 
-gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): here is the list of
-what is served, and everything else is answered with 404. The guard is ASGI middleware, put in through ``launch(app_kwargs=...)``;
-it also answers ``/health`` and ``/metrics``.
+gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): ``guard_rules``
+lists what is served, and everything else is answered with 404. The guard is ASGI middleware, put in through
+``launch(app_kwargs=...)``; it also answers ``/health`` and ``/metrics``.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import shutil
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -22,64 +26,20 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
+from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, READ, WRITE, headers
 from seg_demo.ui.guard_seams import GONE, visitor, waiting
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# As gradio 6.31 names them. What the page, gradio_client, MCP and the login of a Space ask for.
-_API = r"/gradio_api"
-READ = re.compile(
-    rf"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon|/(?:assets|static|svelte)/.+"
-    rf"|{_API}/(?:info/?|openapi\.json|app_id/?|user/?|login_check/?|theme\.css|startup-events|queue/data|queue/status"
-    rf"|upload_progress|heartbeat/\w{{1,64}}|call/(?:v2/)?\w+/\w{{1,64}}|file=.+|mcp(?:/.*)?)"
-    rf"|/login/huggingface|/login/callback|/logout"
-)
-WRITE = re.compile(rf"{_API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
-COMPONENT = f"{_API}/component_server"
-DIRECT = re.compile(rf"{_API}/(?:run|api)/")
-FILE = f"{_API}/file="
+DIRECT = re.compile(rf"{API}/(?:run|api)/")
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16
-# Disk that uploads leave free.
+# Disk that uploads leave free, and how long one that was broken off is kept.
 FREE_BYTES = 1_000_000_000
+PARTIAL_SECONDS = 600.0
 
 log = logging.getLogger("seg_demo.ui")
-
-
-def headers(frame_ancestors: str) -> dict[str, str]:
-    """What every answer says to the browser.
-
-    The page needs inline scripts and ``eval``: gradio's front end has the one and makes components' scripts with the other.
-
-    Args:
-        frame_ancestors: sites that may show the page in a frame, beside this one.
-    """
-    policy = (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: https://cdnjs.cloudflare.com",
-        "style-src 'self' 'unsafe-inline' https://fonts.googleapis.com",
-        "font-src 'self' data: https://fonts.gstatic.com",
-        "img-src 'self' data: blob: https://huggingface.co",
-        "media-src 'self' data: blob:",
-        "connect-src 'self' data: blob: https://huggingface.co https://*.hf.space",
-        "worker-src 'self' blob:",
-        "frame-src 'self'",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self' https://huggingface.co",
-        f"frame-ancestors 'self' {frame_ancestors}".strip(),
-    )
-    return {
-        "Content-Security-Policy": "; ".join(policy),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "strict-origin-when-cross-origin",
-        "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
-    }
-
-
-# Whatever a visitor uploads, opened by itself, is a dead thing.
-FILE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"}
 
 
 class Guard:
@@ -102,7 +62,8 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"
-            await self._serve(path, scope, receive, _Answer(send, self._headers | (FILE_HEADERS if path.startswith(FILE) else {})))
+            extra = self._headers | (FILE_HEADERS if path.startswith(FILE) else {})
+            await self._serve(path, scope, receive, _Answer(send, extra))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -159,7 +120,9 @@ class Guard:
             return _sentence(404, "There is nothing at this address.")
         if path.startswith(FILE) and re.match(r"[\w+.-]{2,}:", path.removeprefix(FILE)):
             return _sentence(403, "Addresses are not fetched here. Download the file and upload it.")
-        if path == f"{_API}/upload" and shutil.disk_usage(_disk(utils.get_upload_folder())).free < FREE_BYTES:
+        if path == f"{API}/upload":
+            sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
+        if path == f"{API}/upload" and shutil.disk_usage(_disk(utils.get_upload_folder())).free < FREE_BYTES:
             return _sentence(507, "The server has no room for uploads at the moment. Try again in an hour.")
         return None
 
@@ -174,12 +137,19 @@ class Guard:
             return
         self._direct[who] = self._direct.get(who, 0) + 1
         try:
-            async with self._bodies.watched(scope, receive, lambda: scope.__setitem__(GONE, True)) as read:
+            # An object, since routers hand on copies of the scope.
+            gone = scope[GONE] = threading.Event()
+            async with self._bodies.watched(scope, receive, gone.set) as read:
                 await self._app(scope, read, send)
         finally:
             self._direct[who] -= 1
             if not self._direct[who]:
                 del self._direct[who]
+
+
+_NOT_A_REQUEST = json.dumps(
+    {"detail": "The request lacks something, or has something of another kind. See /gradio_api/info for the endpoints."}
+).encode()
 
 
 class _Answer:
@@ -190,8 +160,18 @@ class _Answer:
         self.begun = self._ended = False
 
     async def __call__(self, message: Message) -> None:
+        if self._ended:
+            return
         if message["type"] == "http.response.start":
             self.begun = True
+            if message["status"] == 422:
+                # FastAPI repeats there all that was sent.
+                message = {"type": message["type"], "status": 422, "headers": [(b"content-type", b"application/json")]}
+                MutableHeaders(scope=message).update(self._extra)
+                await self._send(message)
+                self._ended = True
+                await self._send({"type": "http.response.body", "body": _NOT_A_REQUEST, "more_body": False})
+                return
             MutableHeaders(scope=message).update(self._extra)
         elif message["type"] == "http.response.body":
             self._ended = not message.get("more_body", False)
@@ -205,6 +185,21 @@ class _Answer:
 
 def _sentence(status: int, text: str) -> JSONResponse:
     return JSONResponse({"detail": text}, status)
+
+
+def sweep_partial(folder: str, age: float) -> None:
+    """Delete what uploads that were broken off have left: gradio writes them as ``tmp...`` and knows them no more.
+
+    Args:
+        folder: of uploads.
+        age: seconds since they were last written to.
+    """
+    for path in Path(folder).glob("tmp*"):
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > age:
+                path.unlink()
+        except OSError:
+            continue  # another process was faster
 
 
 def _disk(folder: str) -> str:

@@ -129,7 +129,7 @@ class Bodies:
         finally:
             self._held -= len(data)
         if data.count(b"[") + data.count(b"{") + data.count(b",") > PARTS:
-            raise BodyError(400, f"The request has more than {PARTS:,} parts. The endpoints are described at /gradio_api/info.")
+            raise BodyError(400, f"The request has more than {PARTS:,} parts. See /gradio_api/info for what is wanted.")
         return bytes(data)
 
 

@@ -1,9 +1,9 @@
 """Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/test_guard.py fails when a seam moves.
 
-* ``Queue.push(body, request, username)`` returns (accepted, text, state); state ``queue_full`` becomes HTTP 503 with the text.
+* ``Queue.push(body, request, username)`` returns (accepted, text, state); ``queue_full`` becomes HTTP 503 with the text.
 * ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.
-* ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its visitor's
-  stream was closed.
+* ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its
+  visitor's stream was closed.
 * ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
 * ``Blocks.process_api`` runs a handler with everything before and after it.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
@@ -27,7 +27,7 @@ from seg_demo.settings import settings
 from seg_demo.ui import observe
 from seg_demo.ui.uploads import Refused, refused
 
-# Set in a request's scope by the guard when its visitor has gone.
+# A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
 # What a visitor has not fetched for so long is thrown away; looked at with a request, at most once a minute.
 UNREAD_SECONDS = 900.0
@@ -43,14 +43,16 @@ log = logging.getLogger("seg_demo.ui")
 class Page(gr.Blocks):
     """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too."""
 
-    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """As gradio's.
+    async def process_api(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> dict[str, Any]:
+        """As gradio's; arguments that plain HTTP left out at the end take their defaults, as gradio_client does it.
 
         Raises:
             gr.Error: whatever went wrong, as a sentence.
         """
+        wanted = getattr(block_fn, "inputs", ())
+        inputs = [*inputs, *(getattr(each, "value", None) for each in wanted[len(inputs) :])]
         try:
-            return await super().process_api(*arguments, **named)
+            return await super().process_api(block_fn, inputs, *arguments, **named)
         except gr.Error as error:
             # gradio's own repeat what was sent, and the page shows their text as HTML.
             raise error if isinstance(error, Refused) else refused(str(error.message)[:500]) from None
@@ -91,11 +93,11 @@ def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:
     if blocks is None:
         return (lambda: False), (lambda: False)
     queue = blocks._queue
-    event = queue.event_ids_to_events.get(event_id) if event_id else None
+    event, gone = queue.event_ids_to_events.get(event_id) if event_id else None, scope.get(GONE)
 
     def left() -> bool:
         if event is None:
-            return GONE in scope
+            return gone is not None and gone.is_set()
         return not event.alive or event_id not in queue.event_ids_to_events
 
     return left, lambda: len(queue) > 0

@@ -1,8 +1,8 @@
 """What an owner can see of a running demo: a line per request, counters, and how it is. Never what a visitor sent.
 
-A line is JSON: time, request (a random id), endpoint, outcome (``ok``, or the class of the error), seconds, and, as far as the
-request came, model, architecture, width, height, device, ``waited`` and the seconds of the stages. No address, session, file
-name or picture is in it.
+A line is JSON: time, request (a random id), endpoint, outcome (``ok``, or the class of the error), seconds, and, as far as
+the request came, model, architecture, width, height, device, ``waited`` and the seconds of the stages. No address, session,
+file name or picture is in it.
 """
 
 from __future__ import annotations

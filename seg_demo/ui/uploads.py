@@ -67,7 +67,9 @@ class Photo(_FilesOnly, gr.Image):
         if payload.path is not None:
             return Upload(Path(payload.path), stem_of(payload.orig_name or payload.path))
         data = bytes_of_data_url(payload.url or "")
-        return Upload(Path(processing_utils.save_bytes_to_cache(data, "image.bin", self.GRADIO_CACHE)), "image")
+        path = processing_utils.save_bytes_to_cache(data, "image.bin", self.GRADIO_CACHE)
+        self.temp_files.add(path)  # so that it is deleted after a while, as uploads are
+        return Upload(Path(path), "image")
 
 
 class Files(_FilesOnly, gr.File):

@@ -1,0 +1,123 @@
+"""Odd and mutated images through the browser's route (upload, then the tab's event) and the API's, on the running demo."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import time
+import uuid
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from seg_demo.errors import BadImageError
+from seg_demo.inputs.images import decode
+from tests.hostile_images import FORMATS, families, mutations, picture, saved
+from tests.served import ROOT
+from tests.test_guard import API, SECRETS, file_data, functions, http, uploaded  # noqa: F401  (fixtures)
+
+MEMORY = 400_000_000
+SECONDS = 10.0
+
+
+def by_the_tab(http, functions, path: str) -> dict[str, object]:  # noqa: F811
+    """What the Regions tab is answered: the output of its event."""
+    session = uuid.uuid4().hex
+    config = http.get("/config").json() if "tab" not in functions else None
+    if config is not None:
+        event = next(each for each in config["dependencies"] if each["api_name"] == "run_method" and len(each["inputs"]) > 5)
+        values = {each["id"]: each["props"].get("value") for each in config["components"]}
+        functions["tab"] = event["id"], [values[each] for each in event["inputs"]][1:]
+    number, values = functions["tab"]
+    body = {"data": [file_data(path), "otsu", *values[1:]], "fn_index": number, "session_hash": session}
+    http.post(f"{API}/queue/join", json=body).raise_for_status()
+    with http.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as answer:
+        for line in answer.iter_lines():
+            message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
+            if message.get("msg") == "process_completed":
+                return message["output"]
+    raise AssertionError("no answer")
+
+
+def by_the_api(http, functions, path: str) -> dict[str, object]:  # noqa: F811
+    return http.post(f"{API}/run/segment", json={"data": [file_data(path), "otsu", 0.5]}).json()
+
+
+def expected(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a file that the door lets in, or None."""
+    try:
+        height, width, _ = decode(data).shape
+    except BadImageError:
+        return None
+    return width, height
+
+
+def checked(http, functions, route, data: bytes, number: int) -> bool:  # noqa: F811
+    """Send one file; True if it was segmented."""
+    size = expected(data)
+    began = time.monotonic()
+    answer = route(http, functions, uploaded(http, data, f"file{number}.png"))
+    took = time.monotonic() - began
+    text = json.dumps(answer)
+    assert took < SECONDS * slowness(), (number, took)
+    assert not any(secret in text for secret in SECRETS if secret != str(ROOT)), text[:500]
+    if size is None:
+        assert len(answer["error"]) > 40 and "server's side" not in answer["error"], (number, text[:500])
+        return False
+    assert "data" in answer, (number, size, text[:500])
+    if route is by_the_api:
+        assert (answer["data"][0]["width"], answer["data"][0]["height"]) == size
+    return True
+
+
+def slowness() -> float:
+    """How much busier this machine is than its processors can bear."""
+    return max(1.0, psutil.getloadavg()[0] / (psutil.cpu_count() or 1)) * 2
+
+
+def memory() -> int:
+    """Bytes that the demo's processes hold."""
+    return sum(each.memory_info().rss for each in psutil.Process().children() if "app.py" in " ".join(each.cmdline()))
+
+
+def campaign(http, functions, files: list[bytes]) -> None:  # noqa: F811
+    idle, most, served = memory(), 0, 0
+    for number, data in enumerate(files):
+        served += checked(http, functions, (by_the_tab, by_the_api)[number % 2], data, number)
+        most = max(most, memory())
+    assert most - idle < MEMORY, f"{(most - idle) / 1e6:.0f} MB"
+    print(f"{len(files)} files, {served} segmented, memory {(most - idle) / 1e6:+.0f} MB")
+    assert http.get("/health").json()["status"] == "ok"
+
+
+def test_odd_and_mutated_images_get_a_result_or_a_sentence(http, functions):  # noqa: F811
+    made = families()
+    assert len(made) >= 20 and sum(map(len, made.values())) >= 300
+    rng = random.Random(1)
+    sample = [rng.choice(files) for name, files in made.items() if name != "bombs"]
+    campaign(http, functions, [*sample, *mutations(10)])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_all_odd_images(http, functions):  # noqa: F811
+    campaign(http, functions, [data for files in families().values() for data in files for _ in range(2)])
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_a_thousand_mutated_files(http, functions):  # noqa: F811
+    campaign(http, functions, list(mutations(1000)))
+
+
+@pytest.mark.parametrize("format", [each for each in FORMATS if each not in ("GIF",)])
+def test_what_decodes_has_its_own_corners(format):
+    image = picture(61, 43)
+    data = saved(image, format, **({"quality": 95} if format in ("JPEG", "WEBP", "AVIF") else {}))
+    pixels, own = decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert pixels.shape == own.shape
+    for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert np.abs(pixels[y, x].astype(int) - own[y, x]).max() <= 1

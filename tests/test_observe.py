@@ -1,0 +1,92 @@
+"""The log, the counters and the health address: what they tell, and what they never tell."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import replace
+
+import pytest
+
+from seg_demo.errors import BadImageError
+from seg_demo.models.requests import Request, note
+from seg_demo.settings import Settings, settings
+from seg_demo.ui import observe, work
+
+
+@pytest.fixture
+def lines(capsys, monkeypatch):
+    """What is written to standard error, line by line, as the app configures it."""
+    package = logging.getLogger("seg_demo")
+    monkeypatch.setattr(package, "handlers", [])
+    monkeypatch.setattr(package, "propagate", True)
+    monkeypatch.setattr(package, "level", package.level)
+    observe.configure()
+    package.handlers[0].setStream(sys.stderr)
+    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_request_is_one_line_with_its_facts(lines):
+    @work.in_words
+    def handler(secret):
+        note(model="unet-cells", width=40, height=30, seconds={"forward": 0.1})
+
+    handler("secret.png")
+    (line,) = lines()
+    assert (line["endpoint"], line["outcome"], line["model"], line["width"]) == ("handler", "ok", "unet-cells", 40)
+    assert len(line["request"]) == 16 and line["took"] >= 0 and line["time"].endswith("Z") and "secret" not in str(line)
+
+
+def test_refusals_are_named_and_our_own_mistakes_have_a_traceback_in_the_log_alone(lines):
+    @work.in_words
+    def refuse():
+        raise BadImageError("no image")
+
+    @work.in_words
+    def fail():
+        raise ZeroDivisionError("inside")
+
+    before = observe._outcomes["refuse", "BadImageError"]
+    for handler in (refuse, fail):
+        with pytest.raises(Exception) as caught:
+            handler()
+        assert "inside" not in str(caught.value)
+    told = lines()
+    assert [each.get("outcome") for each in told] == ["BadImageError", "failed", None]
+    assert told[1]["level"] == "error" and "ZeroDivisionError: inside" in told[2]["traceback"]
+    assert observe._outcomes["refuse", "BadImageError"] == before + 1
+
+
+def test_the_log_can_be_off(monkeypatch):
+    package = logging.getLogger("seg_demo")
+    monkeypatch.setattr(package, "handlers", [])
+    monkeypatch.setattr(observe, "settings", lambda: replace(Settings(), log="off"))
+    observe.configure()
+    assert package.handlers == []
+
+
+def test_health_says_how_the_server_is():
+    assert observe.health(None, 0)[1]["status"] == "starting"
+    state = {"models": 2, "running": 1, "admitted": 3, "longest": 1.0}
+    status, answer = observe.health(state, 4)
+    assert status == 200 and (answer["status"], answer["models"], answer["running"], answer["waiting"]) == ("ok", 2, 1, 6)
+    status, answer = observe.health({**state, "longest": 2.1 * settings().request_seconds}, 0)
+    assert (status, answer["status"]) == (503, "stuck"), "a load balancer takes it out"
+
+
+def test_counters_are_in_the_format_of_prometheus():
+    observe.count("probe", "ok", 0.2)
+    observe.count("probe", "BusyError", 5.0)
+    text = observe.metrics(None, 0)
+    with observed_request("probe"):
+        pass
+    assert 'seg_demo_requests_total{endpoint="probe",outcome="BusyError"} 1' in text
+    assert 'seg_demo_request_seconds_bucket{endpoint="probe",le="0.3"} 1' in text
+    assert 'seg_demo_request_seconds_bucket{endpoint="probe",le="+Inf"} 2' in text
+    assert 'seg_demo_request_seconds_sum{endpoint="probe"} 5.2' in text
+    assert 'seg_demo_request_seconds_count{endpoint="probe"} 3' in observe.metrics(None, 0)
+
+
+def observed_request(name: str):
+    return observe.observed(Request(name))
