@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -19,30 +20,68 @@ class Row:
         work: what was done.
         peer: what it is compared with.
         ours: median seconds of the project.
-        theirs: median seconds of the peer.
-        our_bytes: peak memory of the project above what was there before, or None.
+        theirs: median seconds of the peer, None if it was not run.
+        our_cpu: median processor seconds of the project, all threads together; None where another process works.
+        their_cpu: likewise of the peer.
+        our_bytes: peak memory of the project above what was there with everything loaded, or None.
         their_bytes: likewise of the peer.
         result: how the results compare.
+        time_target: ratio of the times that is aimed at, or None.
+        memory_target: ratio of the peaks that is aimed at, or None.
+        repeats: timed runs of each.
+        when: day of the measurement.
     """
 
     work: str
     peer: str
     ours: float
-    theirs: float
+    theirs: float | None
+    our_cpu: float | None
+    their_cpu: float | None
     our_bytes: int | None
     their_bytes: int | None
     result: str
+    time_target: float | None
+    memory_target: float | None
+    repeats: int
+    when: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; ``Row(**data)`` is its inverse."""
+        return asdict(self)
 
     def line(self) -> str:
         """The row as Markdown."""
-        memory = " | "
-        if self.our_bytes is not None and self.their_bytes:
-            memory = f"{self.our_bytes / 2**20:.0f} / {self.their_bytes / 2**20:.0f} MiB | {self.our_bytes / self.their_bytes:.3f}"
-        times = f"{self.ours:.3f} / {self.theirs:.3f} s | {self.ours / self.theirs:.3f}"
-        return f"| {self.work} | {self.peer} | {times} | {memory} | {self.result} |"
+        cells = [self.work, self.peer, _pair(self.ours, self.theirs, 1.0, "s")]
+        cells.append(_ratio(self.ours, self.theirs, self.time_target))
+        cells.append(_ratio(self.our_cpu, self.their_cpu, None))
+        cells.append(_pair(self.our_bytes, self.their_bytes, 2**20, "MiB"))
+        cells.append(_ratio(self.our_bytes, self.their_bytes, self.memory_target))
+        return "| " + " | ".join([*cells, self.result]) + " |"
 
 
-HEADER = "| work | peer | time: project / peer | ratio | peak memory: project / peer | ratio | result |\n|---|---|---|---|---|---|---|"
+def _pair(ours: float | None, theirs: float | None, unit: float, name: str) -> str:
+    if ours is None:
+        return ""
+    form = ".3g" if unit == 1 else ".0f"
+    each = ["not run" if value is None else format(value / unit, form) for value in (ours, theirs)]
+    return f"{' / '.join(each)} {name}"
+
+
+def _ratio(ours: float | None, theirs: float | None, target: float | None) -> str:
+    """The ratio, and the one aimed at, with the word where it is missed."""
+    if ours is None or not theirs:
+        return ""
+    ratio = ours / theirs
+    if target is None:
+        return f"{ratio:.3f}"
+    return f"{ratio:.3f} (≤ {target:g}{'' if ratio <= target else ', missed'})"
+
+
+HEADER = (
+    "| work | peer | time: project / peer | ratio (target) | ratio of processor time | peak memory: project / peer "
+    "| ratio (target) | result |\n|---|---|---|---|---|---|---|---|"
+)
 
 
 def resident_bytes() -> int:
@@ -51,9 +90,14 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * 4096
 
 
-def peak_of(work: Callable[[], Any]) -> int:
-    """Largest growth of the process's memory while ``work`` runs, in bytes, sampled every 2 ms."""
+def peak_of(work: Callable[[], Any]) -> tuple[int, Any]:
+    """Largest growth of the process's memory while ``work`` runs, in bytes, sampled every 2 ms; and what it returns."""
     gc.collect()
+    try:
+        # What an earlier row freed must not be used again unseen.
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        pass
     before, peak, done = resident_bytes(), 0, threading.Event()
 
     def watch() -> None:
@@ -65,33 +109,63 @@ def peak_of(work: Callable[[], Any]) -> int:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        work()
+        result = work()
     finally:
         done.set()
         watcher.join()
-    return max(peak, 0)
+    return max(peak, 0), result
 
 
 def compare(
-    work: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any], result: str, repeats: int = 5, memory: bool = True
+    work: str,
+    peer: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any] | None,
+    check: Callable[[Any, Any], str],
+    *,
+    targets: tuple[float | None, float | None] = (None, None),
+    repeats: int = 5,
+    memory: bool = True,
+    settle: Callable[[], Any] | None = None,
+    processor: bool = True,
 ) -> Row:
-    """Run both, in turn, and take medians; the first pair warms up and is not counted.
+    """Run both, in turn, and take medians. The first runs warm up; they give the results to compare and the memory.
 
     Args:
         work: name of the row.
         peer: name of the peer.
         ours: the project's way.
-        theirs: the peer's way.
-        result: how the results compare; checked by the caller.
-        repeats: counted pairs.
-        memory: also measure the peaks, in runs of their own.
+        theirs: the peer's way; None where the machine has too little memory for it.
+        check: both results → how they compare.
+        targets: ratios of time and memory that are aimed at.
+        repeats: timed pairs.
+        memory: also measure the peaks.
+        settle: called after the first run of ours, and ours once more after it: an engine has then been compiled, which the
+            peak includes and the times do not.
+        processor: whether the work is this process's own, so that its processor time says something.
     """
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for index, call in enumerate((ours, theirs)):
-            began = time.perf_counter()
+
+    def warmed() -> Any:
+        result = ours()
+        if settle is not None:
+            settle()
+            result = ours()
+        return result
+
+    our_peak, mine = peak_of(warmed)
+    their_peak, other = peak_of(theirs) if theirs is not None else (None, None)
+    result = check(mine, other)
+    del mine, other
+    calls = [ours] if theirs is None else [ours, theirs]
+    wall: list[list[float]] = [[] for _ in calls]
+    cpu: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for index, call in enumerate(calls):
+            began = time.perf_counter(), time.process_time()
             call()
-            if repeat:
-                times[index].append(time.perf_counter() - began)
-    peaks = (peak_of(ours), peak_of(theirs)) if memory else (None, None)
-    return Row(work, peer, statistics.median(times[0]), statistics.median(times[1]), *peaks, result)
+            wall[index].append(time.perf_counter() - began[0])
+            cpu[index].append(time.process_time() - began[1])
+    seconds = [statistics.median(each) for each in wall] + [None]
+    processors = [statistics.median(each) for each in cpu] + [None] if processor else [None, None]
+    peaks = (our_peak, their_peak) if memory else (None, None)
+    return Row(work, peer, *seconds[:2], *processors[:2], *peaks, result, *targets, repeats, time.strftime("%Y-%m-%d"))

@@ -44,7 +44,12 @@ def own_cache(monkeypatch, tmp_path_factory):
 def conversions(monkeypatch):
     """The names of modules that are traced during a test."""
     seen, convert = [], engine_openvino.convert
-    monkeypatch.setattr(engine_openvino, "convert", lambda module, x: seen.append(type(module).__name__) or convert(module, x))
+
+    def noted(module, example):
+        seen.append(type(module).__name__)
+        return convert(module, example)
+
+    monkeypatch.setattr(engine_openvino, "convert", noted)
     return seen
 
 

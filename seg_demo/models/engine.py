@@ -80,7 +80,9 @@ def choose(checkpoint: Checkpoint, verbs: ModuleType, device: torch.device, want
     if wanted == "openvino" and device.type != "cpu":
         raise SettingsError(f"SEG_DEMO_ENGINE is openvino, which is for CPUs, but the device is {device}. Set it to auto.")
     if wanted == "openvino" and not usable:
-        raise SettingsError("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
+        raise SettingsError(
+            "SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto."
+        )
     if not usable:
         return None
     kind = DetectorEngine if checkpoint.architecture == "maskrcnn" else SemanticEngine

@@ -1,0 +1,109 @@
+"""Forward passes on the processor, as the demo serves them, against eager torch of the plain libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from benchmarks import subjects
+from benchmarks.measure import Row, compare
+from benchmarks.requests import plain
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """The rows of this file.
+
+    Args:
+        quick: without Mask R-CNN.
+    """
+    repeats = 3 if quick else 7
+    yield unet_row(512, repeats)
+    yield segformer_row(512, repeats)
+    if not quick:
+        yield maskrcnn_row((1225, 1633), 3)
+
+
+def batch(height: int, width: int) -> torch.Tensor:
+    """The photograph, normalised; float32 (1, 3, height, width)."""
+    return subjects._sample(height, width)
+
+
+def same_labels(mine: torch.Tensor, theirs: torch.Tensor) -> str:
+    """How many labels agree, and by how much the others win at most."""
+    other = mine.argmax(1) != theirs.argmax(1)
+    if not other.any():
+        return "every label equal"
+    best = theirs.topk(2, dim=1).values
+    margin = float(((best[:, 0] - best[:, 1])[other] / theirs.abs().max()).max())
+    part = 100 * float((~other).float().mean())
+    return f"{part:.4f} % of the labels equal, the others win by ≤ {margin:.0e} of the largest logit"
+
+
+def unet_row(side: int, repeats: int) -> Row:
+    """U-Net on a ResNet-34."""
+    import segmentation_models_pytorch as smp
+
+    model, images = subjects.model("unet-r34"), batch(side, side)
+    peer = smp.from_pretrained(str(subjects.folder("unet-r34")), encoder_weights=None).eval()
+    return compare(
+        f"U-Net R34 forward, {side}²", "smp eager", lambda: forward(model, images), lambda: eager(peer, images), same_labels,
+        targets=(0.60, None), repeats=repeats, memory=False, settle=subjects.compiled,
+    )  # fmt: skip
+
+
+def segformer_row(side: int, repeats: int) -> Row:
+    """SegFormer-B0, its logits before they are resized."""
+    from transformers import SegformerForSemanticSegmentation
+
+    model, images = subjects.model("segformer-b0"), batch(side, side)
+    peer = SegformerForSemanticSegmentation.from_pretrained(subjects.folder("segformer-b0")).eval()
+    return compare(
+        f"SegFormer-B0 forward, {side}²", "transformers eager", lambda: forward(model, images),
+        lambda: eager(lambda each: peer(pixel_values=each).logits, images), same_labels,
+        targets=(0.25, None), repeats=repeats, memory=False, settle=subjects.compiled,
+    )  # fmt: skip
+
+
+def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
+    """Mask R-CNN on a ResNet-50 with 100 objects, their masks of 28 x 28 not pasted on either side."""
+    model = subjects.model("maskrcnn-r50")
+    checkpoint = model._run._checkpoint
+    images = torch.from_numpy(subjects.photo(*size)).permute(2, 0, 1)[None] / 255
+    peer = plain(checkpoint)
+
+    def torchvisions() -> Any:
+        from seg_demo.networks import maskrcnn
+
+        with torch.inference_mode():
+            return maskrcnn.forward(peer, images)
+
+    return compare(
+        f"Mask R-CNN R50 forward, {size[0] * size[1] / 1e6:.0f} MP", "torchvision eager", lambda: forward(model, images),
+        torchvisions, same_detections, targets=(0.60, None), repeats=repeats, memory=False, settle=subjects.compiled,
+    )  # fmt: skip
+
+
+def forward(model: Any, images: torch.Tensor) -> Any:
+    """The demo's own forward pass."""
+    with torch.inference_mode():
+        return model._run._forward(images)[0]
+
+
+def eager(module: Any, images: torch.Tensor) -> torch.Tensor:
+    """A plain library's forward pass."""
+    with torch.inference_mode():
+        return module(images)
+
+
+def same_detections(mine: list[dict[str, torch.Tensor]], theirs: list[dict[str, torch.Tensor]]) -> str:
+    """How boxes and masks agree, object by object in the order of the scores."""
+    a, b = mine[0], theirs[0]
+    if len(a["labels"]) != len(b["labels"]) or not torch.equal(a["labels"], b["labels"]):
+        return f"DIFFERENT: {len(a['labels'])} objects, {len(b['labels'])} of the peer"
+    boxes = float((a["boxes"] - b["boxes"]).abs().max())
+    binary = (a["masks"] > 0.5, b["masks"] > 0.5)
+    either = (binary[0] | binary[1]).flatten(1).sum(1).clamp(min=1)
+    iou = float(((binary[0] & binary[1]).flatten(1).sum(1) / either)[binary[1].flatten(1).any(1)].min())
+    return f"the same {len(a['labels'])} objects, boxes within {boxes:.0e} px, mask IoU ≥ {iou:.4f}"

@@ -1,0 +1,125 @@
+"""What is measured on: a photograph of any size, and networks of the real architectures with random weights."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+from torch import nn
+
+from seg_demo import networks
+from seg_demo.models import engine_worker, predictor
+from seg_demo.models.model import Model
+from seg_demo.networks import maskrcnn, segformer, unet
+from seg_demo.networks.base import Checkpoint
+from seg_demo.types import LabelSet, ModelSpec
+
+CLASSES = 150
+# (height, width) of 4:3 photographs.
+SIZES = {"0.3 MP": (480, 640), "2 MP": (1225, 1633), "12 MP": (3000, 4000), "48 MP": (6000, 8000)}
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    """A photograph with grain, uint8 (height, width, 3); always the same."""
+    pixels = np.asarray(Image.fromarray(data.astronaut()).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
+    grain = np.random.default_rng(0).integers(-6, 7, (256, 256, 3), dtype=np.int16)
+    tiled = np.tile(grain, (height // 256 + 1, width // 256 + 1, 1))[:height, :width]
+    return (pixels + tiled).clip(0, 255).astype(np.uint8)
+
+
+def jpeg(height: int, width: int) -> bytes:
+    """The photograph as a camera's file."""
+    file = io.BytesIO()
+    Image.fromarray(photo(height, width)).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def labels(count: int) -> LabelSet:
+    """Class names; the first is the background."""
+    return LabelSet.from_names(["background", *(f"class {index}" for index in range(1, count))], 0)
+
+
+@lru_cache
+def folder(kind: str) -> Path:
+    """A checkpoint folder with random weights.
+
+    Args:
+        kind: ``segformer-b0`` (150 classes, transformers' own layout and sizes), ``unet-r34`` or ``maskrcnn-r50``.
+    """
+    torch.manual_seed(0)
+    path = Path(tempfile.mkdtemp(prefix="benchmark-")) / kind
+    networks.save(_MAKERS[kind](), path)
+    return path
+
+
+def model(kind: str) -> Model:
+    """The project's model, as the demo serves it."""
+    path = folder(kind)
+    spec = ModelSpec(kind, None, "semantic", "", kind, "", "folder")
+    return predictor.build(spec, path, "cpu")
+
+
+def compiled() -> None:
+    """Wait until the engine has compiled what it has seen."""
+    if not engine_worker.drain(600):
+        raise RuntimeError("The engine did not compile within ten minutes.")
+
+
+def _segformer() -> Checkpoint:
+    from transformers import SegformerConfig, SegformerImageProcessor
+
+    names = labels(CLASSES)
+    config = SegformerConfig(num_labels=CLASSES).to_dict()
+    options = {key: config[key] for key in ("model_type", *segformer.default_options()) if key in config}
+    checkpoint = segformer.create(names, options)
+    processor = SegformerImageProcessor(do_reduce_labels=False)
+    size = (processor.size["height"], processor.size["width"])
+    rule = type(checkpoint.preprocessing)(size=size)
+    _calibrate(checkpoint.module, lambda: checkpoint.module(pixel_values=_sample(512, 512)))
+    return Checkpoint("segformer", checkpoint.module, names, rule, options, processor)
+
+
+def _unet() -> Checkpoint:
+    checkpoint = unet.create(labels(21), {"decoder": "Unet", "encoder": "resnet34"})
+    _calibrate(checkpoint.module, lambda: checkpoint.module(_sample(512, 512)))
+    return checkpoint
+
+
+def _maskrcnn() -> Checkpoint:
+    checkpoint = maskrcnn.create(labels(91), {"variant": "maskrcnn_resnet50_fpn", "box_score_thresh": 0.0})
+    module = checkpoint.module
+    _calibrate(module.backbone, lambda: module.backbone(_sample(800, 1066)))
+    # Untrained scores are all alike; spread out, rounding does not decide which hundred objects are the best.
+    with torch.no_grad():
+        module.roi_heads.box_predictor.cls_score.weight.mul_(40)
+        module.rpn.head.cls_logits.weight.mul_(40)
+    return checkpoint
+
+
+_MAKERS = {"segformer-b0": _segformer, "unet-r34": _unet, "maskrcnn-r50": _maskrcnn}
+
+
+def _sample(height: int, width: int) -> torch.Tensor:
+    pixels = torch.from_numpy(photo(height, width)).permute(2, 0, 1)[None].float() / 255
+    return (pixels - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / 0.225
+
+
+def _calibrate(module: nn.Module, run: Any) -> None:
+    """Running statistics as after training, without which activations grow from layer to layer."""
+    norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
+    kept = [each.momentum for each in norms]
+    for each in norms:
+        each.momentum = 1.0
+    module.train()
+    with torch.no_grad():
+        run()
+    module.eval()
+    for each, momentum in zip(norms, kept, strict=True):
+        each.momentum = momentum

@@ -1,0 +1,128 @@
+"""One step of training, as ``train/finetune.py`` takes it, against the plain libraries' own losses in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from benchmarks import subjects
+from benchmarks.measure import Row, compare
+from benchmarks.overlays import discs
+from seg_demo import networks
+from seg_demo.networks import maskrcnn, segformer
+from seg_demo.networks.base import Checkpoint
+from train.loop.batches import Crop
+from train.loop.optim import parameter_groups
+from train.loop.tasks import Batch, InstanceTask, SemanticTask
+
+CPU = torch.device("cpu")
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """The rows of this file.
+
+    Args:
+        quick: fewer repeats, without Mask R-CNN.
+    """
+    repeats = 1 if quick else 5
+    # fp32 is what a CPU gets by default; bf16 is asked for (`--precision bf16`), and emulated where the processor lacks it.
+    for precision in ("bf16",) if quick else ("fp32", "bf16"):
+        yield segformer_row(512, 2, precision, repeats)
+        yield unet_row(256, 8, precision, repeats)
+        if not quick:
+            yield maskrcnn_row(512, precision, repeats)
+
+
+def step(module: nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
+    """A step with AdamW and clipping; called, it returns the loss before it."""
+    groups = parameter_groups(module, (), 1e-4, 1e-4, 0.01, False)
+    optimizer = torch.optim.AdamW(groups)
+
+    def run() -> float:
+        value = loss()
+        value.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(value.detach())
+
+    return run
+
+
+def ours(checkpoint: Checkpoint, task: SemanticTask | InstanceTask, batch: Batch, precision: str) -> Callable[[], float]:
+    """The project's step in a precision, with the network laid out as training lays it out."""
+    networks.optimise(checkpoint, CPU)
+    module = checkpoint.module.train()
+
+    def loss() -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            return task.loss(module, batch, batch.valid, 1)
+
+    return step(module, loss)
+
+
+def near(mine: float, theirs: float) -> str:
+    """How far the losses of the first steps are from each other."""
+    return f"first losses {mine:.4f} and {theirs:.4f}"
+
+
+def semantic_batch(count: int, side: int, classes: int) -> Batch:
+    """The photograph with a label map of patches."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.from_numpy(subjects.photo(side, side)).permute(2, 0, 1)[None].float().repeat(count, 1, 1, 1) / 255
+    patches = torch.randint(0, classes, (count, side // 16, side // 16), generator=generator)
+    return Batch(images, patches.repeat_interleave(16, 1).repeat_interleave(16, 2), None, ("photo",) * count)
+
+
+def segformer_row(side: int, count: int, precision: str, repeats: int) -> Row:
+    """SegFormer-B0 against what transformers' Trainer computes per step."""
+    first, second = (networks.load(subjects.folder("segformer-b0")) for _ in range(2))
+    batch, rule = semantic_batch(count, side, subjects.CLASSES), first.preprocessing
+    task = SemanticTask(segformer.forward, rule.mean, rule.std, subjects.CLASSES, "ce")
+    pixels = (batch.images - task.mean) / task.std
+    peer = second.module.train()
+    return compare(
+        f"training step, SegFormer-B0, {side}², batch {count}, {precision}", "transformers' loss in fp32",
+        ours(first, task, batch, precision), step(peer, lambda: peer(pixel_values=pixels, labels=batch.labels).loss), near,
+        targets=(0.5, None), repeats=repeats,
+    )  # fmt: skip
+
+
+def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
+    """U-Net on a ResNet-34 against plain fp32."""
+    first, second = (networks.load(subjects.folder("unet-r34")) for _ in range(2))
+    classes, rule = len(first.labels), first.preprocessing
+    batch = semantic_batch(count, side, classes)
+    task = SemanticTask(networks.network("unet").forward, rule.mean, rule.std, classes, "ce")
+    pixels = (batch.images - task.mean) / task.std
+    peer = second.module.train()
+    return compare(
+        f"training step, U-Net R34, {side}², batch {count}, {precision}", "smp in fp32",
+        ours(first, task, batch, precision),
+        step(peer, lambda: nn.functional.cross_entropy(peer(pixels), batch.labels)), near,
+        targets=(0.45, None), repeats=repeats,
+    )  # fmt: skip
+
+
+def maskrcnn_row(side: int, precision: str, repeats: int) -> Row:
+    """The Mask R-CNN that is trained here by default against torchvision's fp32; twenty discs."""
+    names, found = subjects.labels(2), {}
+    segmentation = discs(side, side, 20)
+    image = torch.from_numpy(subjects.photo(side, side)).permute(2, 0, 1).float() / 255
+    instances = torch.from_numpy(segmentation.id_map.astype("int64"))
+    batch = InstanceTask().collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], CPU)
+    for name in ("ours", "theirs"):
+        torch.manual_seed(0)
+        found[name] = maskrcnn.create(names, maskrcnn.default_options())
+    peer = found["theirs"].module.train()
+
+    def theirs() -> torch.Tensor:
+        return sum(peer(list(batch.images), batch.targets).values())
+
+    return compare(
+        f"training step, Mask R-CNN, {side}², {precision}", "torchvision in fp32",
+        ours(found["ours"], InstanceTask(), batch, precision), step(peer, theirs), near,
+        targets=(0.6, None), repeats=repeats,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""The benchmarks' rows at tiny sizes: both sides run, and what they give agrees. Their figures are not looked at."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import growth, masks, metrics, overlays, report, subjects, training
+from benchmarks.measure import Row, compare, peak_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """A size that takes milliseconds."""
+    monkeypatch.setitem(subjects.SIZES, "tiny", (90, 120))
+
+
+def test_label_maps_and_masks_are_the_peers():
+    for kind in ("", ", white noise"):
+        assert masks.label_map_row("tiny", kind, 20, grid=16).result == "identical"
+    assert masks.pasted_row("tiny", 90, 120, 7).result == "identical"
+
+
+def test_counts_and_overlays_are_the_peers():
+    assert metrics.accumulation_row(2, 64, 20).result == "counts identical"
+    assert overlays.overlay_row("tiny", 90, 120, 12).result.startswith(("equal to ±0", "equal to ±1"))
+
+
+def test_the_annotators_algorithm_puts_small_masks_on_top():
+    image = np.zeros((2, 3, 3), np.uint8)
+    both = np.array([[[1, 0, 0], [0, 0, 0]], [[1, 1, 1], [0, 0, 0]]], bool)
+    painted = overlays.mask_annotator(image, both, np.array([[200, 0, 0], [0, 100, 0]], np.uint8))
+    assert painted[0, 0].tolist() == [100, 0, 0] and painted[0, 1].tolist() == [0, 50, 0] and not painted[1].any()
+
+
+def test_a_missed_comparison_would_be_told():
+    assert masks.identical(np.zeros(2), np.array([0, 1])) == "DIFFERENT"
+    row = metrics.accumulation_row(1, 32, 5)
+    assert row.theirs > 0 and row.our_cpu is not None
+
+
+def test_the_losses_of_a_training_step_are_the_plain_librarys(monkeypatch):
+    torch.manual_seed(0)
+    row = training.maskrcnn_row(96, "fp32", 1)
+    assert row.result.startswith("first losses")
+    step = training.step(module := torch.nn.Linear(2, 1), lambda: module(torch.ones(1, 2)).square().sum())
+    assert step() > step()
+
+
+def test_medians_peaks_and_targets():
+    calls = []
+
+    def work(name, seconds, size):
+        calls.append(name)
+        held = np.ones(size, np.uint8)
+        time.sleep(seconds)
+        return len(held)
+
+    row = compare(
+        "a", "b", lambda: work("ours", 0.01, 1), lambda: work("theirs", 0.03, 40 << 20),
+        lambda mine, theirs: f"{mine} {theirs}",
+        targets=(0.9, 0.001), repeats=2, settle=lambda: calls.append("settled"),
+    )  # fmt: skip
+    assert calls == ["ours", "settled", "ours", "theirs", "ours", "theirs", "ours", "theirs"]
+    assert row.result == f"1 {40 << 20}" and row.ours < row.theirs and row.their_bytes >= 39 << 20
+    assert peak_of(lambda: np.ones(30 << 20, np.uint8).sum())[0] >= 29 << 20
+    line = Row("w", "p", 1.0, 2.0, None, None, 10 << 20, 20 << 20, "same", 0.4, 0.6, 1, "2026-01-01").line()
+    assert line == "| w | p | 1 / 2 s | 0.500 (≤ 0.4, missed) |  | 10 / 20 MiB | 0.500 (≤ 0.6) | same |"
+    alone = Row("w", "p", 1.0, None, 1.0, None, 10 << 20, None, "done", None, None, 1, "2026-01-01").line()
+    assert alone == "| w | p | 1 / not run s |  |  | 10 / not run MiB |  | done |"
+
+
+def test_the_page_keeps_other_rows_and_replaces_its_own(tmp_path):
+    row = Row("w", "p", 1.0, 2.0, 1.0, 2.0, None, None, "same", None, None, 1, "2026-01-01")
+    for each in (row, Row(**{**row.to_dict(), "work": "x"}), Row(**{**row.to_dict(), "ours": 0.5})):
+        report.keep("masks", each, False, tmp_path)
+    data = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert [each["work"] for each in data] == ["x", "w"] and data[1]["ours"] == 0.5
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.count("| same |") == 2 and "torch " in page
+
+
+def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
+    found = {"megapixels": growth.curves([0.01, 0.02], lambda size: (5, size))}
+    assert [len(points) for points in found["megapixels"].values()] == [2, 2]
+    growth.write(found, tmp_path)
+    assert (tmp_path / "growth-megapixels.png").read_bytes().startswith(b"\x89PNG")
+    assert "megapixels^" in (tmp_path / "growth.md").read_text(encoding="utf-8")
+    squares = [(x, x**2.0, int(x) * 100) for x in (1.0, 2.0, 4.0, 8.0)]
+    assert growth.exponent(squares, 1) == pytest.approx(2) and growth.exponent(squares, 2) == pytest.approx(1)
+    monkeypatch.setattr(growth, "available_memory", lambda: 0)
+    assert not growth.curves([0.01], lambda size: (5, size))["peer"], "a peer that would not fit is not run"
