@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -16,15 +17,17 @@ from seg_demo.ui import observe, work
 
 
 @pytest.fixture
-def lines(capsys, monkeypatch):
-    """What is written to standard error, line by line, as the app configures it."""
+def lines(monkeypatch):
+    """What the app's own configuration of the log writes, line by line."""
     package = logging.getLogger("seg_demo")
     monkeypatch.setattr(package, "handlers", [])
     monkeypatch.setattr(package, "propagate", True)
     monkeypatch.setattr(package, "level", package.level)
     observe.configure()
-    package.handlers[0].setStream(sys.stderr)
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert package.handlers[0].stream is sys.stderr
+    written = io.StringIO()
+    package.handlers[0].setStream(written)
+    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
 
 
 def test_a_request_is_one_line_with_its_facts(lines):
