@@ -204,7 +204,7 @@ def test_regions_and_models(open_page):
     upload(page, "regions", COINS)
     viewer = shown(page, "regions")
     expect(viewer.locator(".sv-count")).to_contain_text("regions")
-    page.get_by_role("tab").nth(3).click()
+    page.locator("button[data-tab-id=models]:visible").click()
     expect(page.locator("#models-cards article")).to_have_count(12)
     expect(page.locator("#models-cards")).to_contain_text("cannot be reached now")
 
