@@ -11,7 +11,9 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from seg_demo import networks
 from seg_demo.models import hub
+from seg_demo.networks.base import Checkpoint, copy_known_classes
 from seg_demo.types import LabelSet
 from train.config import Config
 from train.start import PRETRAINED_UNET, start
@@ -50,3 +52,44 @@ def test_a_cached_encoder_needs_no_hub(no_hub, tmp_path, monkeypatch):
     loaded = begun.checkpoint.module.encoder.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in weights.items())
     assert begun.checkpoint.preprocessing.mean == pytest.approx((0.1, 0.2, 0.3))
+
+
+def logits(checkpoint: Checkpoint, images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return networks.network(checkpoint.architecture).forward(checkpoint.module.eval(), images)
+
+
+@pytest.mark.parametrize("name", ["unet", "segformer", "fcn"])
+def test_a_new_head_keeps_what_the_base_knows_of_classes_by_their_names(name: str):
+    verbs = networks.network(name)
+    options = verbs.default_options()
+    base = verbs.create(LabelSet.from_names(("background", "cell", "border"), 0), options)
+    replaced = verbs.replace_head(base, LabelSet.from_names(("background", "leaf", "border", "cell"), 0))
+    before = [each.clone() for each in base.module.parameters()]
+    known = copy_known_classes(base, replaced, verbs.head_prefixes(base))
+    assert known == ("background", "border", "cell")
+    assert all(torch.equal(old, now) for old, now in zip(before, base.module.parameters(), strict=True))
+    images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    old, new = logits(base, images), logits(replaced, images)
+    torch.testing.assert_close(new[:, [0, 2, 3]], old[:, [0, 2, 1]])
+
+
+def test_a_new_detector_keeps_the_rows_of_a_class():
+    verbs = networks.network("maskrcnn")
+    base = verbs.create(LabelSet.from_names(("background", "cell"), 0), verbs.default_options())
+    replaced = verbs.replace_head(base, LabelSet.from_names(("background", "leaf", "cell"), 0))
+    assert copy_known_classes(base, replaced, verbs.head_prefixes(base)) == ("background", "cell")
+    old, new = base.module.roi_heads, replaced.module.roi_heads
+    assert torch.equal(new.box_predictor.cls_score.weight[[0, 2]], old.box_predictor.cls_score.weight)
+    assert torch.equal(new.box_predictor.bbox_pred.weight[8:], old.box_predictor.bbox_pred.weight[4:])
+    assert torch.equal(new.mask_predictor.mask_fcn_logits.bias[2], old.mask_predictor.mask_fcn_logits.bias[1])
+
+
+def test_nothing_is_copied_between_strangers_or_from_a_binary_head():
+    verbs = networks.network("unet")
+    base = verbs.create(LABELS, verbs.default_options())
+    other = verbs.replace_head(base, LabelSet.from_names(("sky", "sea"), 0))
+    assert copy_known_classes(base, other, verbs.head_prefixes(base)) == ()
+    binary = verbs.create(LABELS, {**verbs.default_options(), "binary": True})
+    more = verbs.replace_head(binary, LabelSet.from_names(("background", "leaf", "stem"), 0))
+    assert copy_known_classes(binary, more, verbs.head_prefixes(binary)) == ()

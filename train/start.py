@@ -14,7 +14,7 @@ from seg_demo import networks
 from seg_demo.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.models import catalog, hub
 from seg_demo.models.loading import load_checkpoint
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Checkpoint, copy_known_classes
 from seg_demo.types import LabelSet, ModelSpec
 from train.config import NETWORKS, Config
 from train.report.shared import shared_labels
@@ -146,9 +146,10 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     if checkpoint.labels.names == labels.names:
         return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels))
     verbs = networks.network(checkpoint.architecture)
-    return dataclasses.replace(
-        base, checkpoint=verbs.replace_head(checkpoint, labels), fresh=tuple(verbs.head_prefixes(checkpoint))
-    )
+    fresh, replaced = tuple(verbs.head_prefixes(checkpoint)), verbs.replace_head(checkpoint, labels)
+    known = copy_known_classes(checkpoint, replaced, fresh)
+    note = (f"In the new layers, what the base knows of these classes is kept: {', '.join(known)}.",) if known else ()
+    return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note))
 
 
 def _scratch(architecture: str, labels: LabelSet, notes: tuple[str, ...]) -> Start:

@@ -178,3 +178,33 @@ def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[s
     missing, unexpected = target.load_state_dict(kept, strict=False)
     left = [name for name in missing if not name.startswith(except_prefixes)]
     assert not left and not unexpected, (left, unexpected)
+
+
+@torch.no_grad()
+def copy_known_classes(source: Checkpoint, target: Checkpoint, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """Give a new head what the old one knows about the classes that both have by name.
+
+    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four).
+
+    Args:
+        source: with the old head; not a binary one of one channel, which has no rows per class.
+        target: of the same architecture, with the new head; changed in place.
+        prefixes: names of the head's parameters begin with one of these.
+
+    Returns:
+        Names of the classes that were copied, in the order of the target.
+    """
+    old, new = source.labels.names, target.labels.names
+    shared = tuple(name for name in new if name in old)
+    if not shared or source.options.get("binary"):
+        return ()
+    given = dict(source.module.named_parameters())
+    for name, tensor in target.module.named_parameters():
+        before = given.get(name)
+        if not name.startswith(prefixes) or before is None or tensor.shape[0] % len(new) or before.shape[0] % len(old):
+            continue
+        rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
+        if rows.shape[1:] == known.shape[1:]:
+            for each in shared:
+                rows[new.index(each)] = known[old.index(each)].to(rows)
+    return shared
