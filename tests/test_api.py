@@ -157,5 +157,7 @@ def test_only_the_two_documented_endpoints_are_public(client):
         ("image", False),
         ("model", False),
         ("threshold", True),
+        ("detail", True),
     ]
-    assert parameters[2]["parameter_default"] == 0.5
+    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole"]
+    assert parameters[0]["component"] == "Image"

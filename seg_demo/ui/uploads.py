@@ -15,6 +15,7 @@ from pathlib import Path
 
 import gradio as gr
 from gradio import processing_utils
+from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
 from seg_demo.settings import settings
@@ -33,28 +34,24 @@ class Upload:
     stem: str
 
 
-class _FilesOnly:
-    """For components that take files: an address is not fetched, since it may lead anywhere and nothing would bound it."""
+async def _files_only(self: Block, url_or_file_path: str | Path | None) -> str | None:
+    """For components that take files: an address is not fetched, since it may lead anywhere and nothing would bound it.
 
-    def get_block_name(self) -> str:
-        """The component of gradio that draws it, which gradio itself takes for the first base."""
-        return next(base.__name__.lower() for base in type(self).__mro__ if base.__module__.startswith("gradio."))
+    A method that classes share by assignment, because gradio draws a component as its first base.
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """As gradio's, for files only.
-
-        Raises:
-            gr.Error: an address was sent.
-        """
-        if isinstance(url_or_file_path, str) and re.match(r"https?://", url_or_file_path, re.IGNORECASE):
-            raise refused("An address was sent, and addresses are not fetched here. Download the file and send that.")
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+    Raises:
+        gr.Error: an address was sent.
+    """
+    if isinstance(url_or_file_path, str) and re.match(r"https?://", url_or_file_path, re.IGNORECASE):
+        raise refused("An address was sent, and addresses are not fetched here. Download the file and send that.")
+    return await Block.async_move_resource_to_block_cache(self, url_or_file_path)
 
 
-class Photo(_FilesOnly, gr.Image):
+class Photo(gr.Image):
     """gradio's image box whose value reaches handlers as an :class:`Upload`, undecoded."""
 
     is_template = True
+    async_move_resource_to_block_cache = _files_only
 
     def preprocess(self, payload: ImageData | None) -> Upload | None:
         """The visitor's file; a ``data:`` URL is stored as a file first.
@@ -72,10 +69,11 @@ class Photo(_FilesOnly, gr.Image):
         return Upload(Path(path), "image")
 
 
-class Files(_FilesOnly, gr.File):
+class Files(gr.File):
     """gradio's file box whose files reach handlers as paths."""
 
     is_template = True
+    async_move_resource_to_block_cache = _files_only
 
     def _download_files(self, value: str | list[str]) -> str | list[str]:
         return value
