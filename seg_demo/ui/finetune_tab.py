@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
@@ -17,6 +18,9 @@ from seg_demo.ui.i18n import t
 from seg_demo.ui.uploads import Files
 
 REFRESH_SECONDS = 2.0
+
+# Of requirements-train.txt, which a Space that only serves does not install.
+NEEDED = ("accelerate", "datasets", "faster_coco_eval", "matplotlib", "tqdm", "yaml")
 
 
 class Choice(gr.Dropdown):
@@ -71,8 +75,9 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         pickers: task → the picker of models that a new one joins.
     """
     gr.Markdown(t("finetune_lead"), elem_classes="lead")
-    if not offered():
-        gr.HTML(note("finetune_off", "en"), elem_id="finetune-off")
+    unusable = "finetune_off" if not offered() else "finetune_missing" if not all(map(find_spec, NEEDED)) else None
+    if unusable:
+        gr.Markdown(t(unusable), elem_id="finetune-off")
         return
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
