@@ -157,12 +157,15 @@ def test_every_failure_is_a_sentence_and_our_own_mistakes_stay_in_the_log():
 def test_every_word_exists_in_both_languages():
     for key, pair in i18n.WORDS.items():
         assert len(pair) == 2 and all(pair), key
-    text = (STATIC / "viewer_text.js").read_text(encoding="utf-8")
-    keys = [set(re.findall(r"(\w+): [\"\[]", part)) for part in re.split(r"\bzh: \{", text)]
-    assert len(keys) == 2 and keys[0] == keys[1]
-    used = set(re.findall(r'data-(?:text|label)="(\w+)"', (STATIC / "viewer.html").read_text(encoding="utf-8")))
-    used |= set(re.findall(r'say\("(\w+)"\)', "".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))))
-    assert used <= keys[0]
+    known = set()
+    for name in ("viewer", "editor"):  # the editor's words join the viewer's
+        text = (STATIC / f"{name}_text.js").read_text(encoding="utf-8")
+        keys = [set(re.findall(r"(\w+): [\"\[]", part)) for part in re.split(r"\bzh(?:: |, )\{", text)]
+        assert len(keys) == 2 and keys[0] == keys[1]
+        known |= keys[0]
+        used = set(re.findall(r'data-(?:text|label)="(\w+)"', (STATIC / f"{name}.html").read_text(encoding="utf-8")))
+        scripts = "".join(path.read_text(encoding="utf-8") for path in STATIC.glob(f"{name}*.js"))
+        assert used | set(re.findall(r'say\("(\w+)"\)', scripts)) <= known, name
     assert {spec.id for spec in menu.specs()} <= set(i18n.ABOUT_ZH)
 
 
