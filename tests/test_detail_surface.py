@@ -21,9 +21,11 @@ from seg_demo.ui.bench import with_doubt
 from seg_demo.ui.results import Result
 from seg_demo.ui.viewer import SegmentationViewer
 from tests.checkpoints import IMAGE
+from tests.served import ROOT
 from tests.test_ui import instance_result
 
-LARGE = np.kron(np.random.default_rng(5).integers(0, 256, (70, 60, 3), dtype=np.uint8), np.ones((10, 12, 1), np.uint8))
+with Image.open(ROOT / "seg_demo/ui/examples/coins.png") as _coins:
+    LARGE = np.asarray(_coins.convert("RGB").resize((720, 700), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture(scope="module")
