@@ -8,24 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.datasets import Dataset
 from seg_demo.masks import regions
 from tests.served import ROOT, free_port, served
-from tests.test_browser import CHROMIUM, COINS, RESULT_MS, SWITCHES
+from tests.test_browser import COINS, RESULT_MS, browser  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing. Install it (apt-get install chromium), or set CHROMIUM to a Chrome or Chromium.")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +30,7 @@ def address(data):
 
 
 @pytest.fixture
-def visit(browser: Browser):
+def visit(browser: Browser):  # noqa: F811
     """A function that opens the tab Correct in a browser profile of its own; script errors fail the test."""
     problems, contexts = [], []
 

@@ -18,8 +18,8 @@ from seg_demo.types import Segmentation, distinct_colors
 from seg_demo.ui import menu
 from seg_demo.ui.bench import image_box
 from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.plain_files import plain_files, served_file
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
-from seg_demo.ui.theme import STATIC
 from seg_demo.ui.uploads import Files, Upload
 from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
@@ -54,10 +54,7 @@ class ComparisonViewer(gr.HTML):
     def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None) -> None:
         super().__init__(
             value=value,
-            html_template=(STATIC / "compare.html").read_text(encoding="utf-8"),
-            css_template=(STATIC / "compare.css").read_text(encoding="utf-8"),
-            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
-            apply_default_css=False,
+            **plain_files("compare", SCRIPTS),
             elem_id=elem_id,
         )
 
@@ -70,26 +67,22 @@ class ComparisonViewer(gr.HTML):
         palette = distinct_colors(len(names), background)
         count = len(value.results)
         return {
-            "image": self._file(value.preview, "image.jpg"),
+            "image": served_file(self, value.preview, "image.jpg"),
             "width": value.results[0].width,
             "height": value.results[0].height,
             "models": [
-                {"title": title, "facts": facts(result, size), "ids": self._file(viewer_ids(result), f"{index}.png"),
+                {"title": title, "facts": facts(result, size), "ids": served_file(self, viewer_ids(result), f"{index}.png"),
                  "colors": _colors(result, names, palette)}
                 for index, (result, title, size) in enumerate(zip(value.results, value.titles, value.memory, strict=True))
             ],
             "agreement": {
-                "ids": self._file(_agreement_ids(value.agreeing), "agreement.png"),
+                "ids": served_file(self, _agreement_ids(value.agreeing), "agreement.png"),
                 "colors": [[index, compare.agreement_colors(count)[index].tolist()] for index in range(1, count)],
             },
             "classes": [
                 {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
             ],
         }  # fmt: skip
-
-    def _file(self, data: bytes, name: str) -> dict[str, Any]:
-        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio import processing_utils, utils
+from gradio import utils
 from PIL import Image
 
 from seg_demo.datasets.drawing import IGNORE_ID, Drawing
@@ -24,7 +24,7 @@ from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
 from seg_demo.outputs import png, render
 from seg_demo.types import LabelSet
-from seg_demo.ui.theme import STATIC
+from seg_demo.ui.plain_files import plain_files, served_file
 from seg_demo.ui.work import in_words, predictor
 
 # One scope in the browser, in this order: each file may use the ones before it.
@@ -85,10 +85,7 @@ class MaskEditor(gr.HTML):
     def __init__(self, value: Document | Answer | None = None, *, elem_id: str | None = None) -> None:
         super().__init__(
             value=value,
-            html_template=_read("editor.html"),
-            css_template=_read("editor.css"),
-            js_on_load="\n".join(_read(name) for name in SCRIPTS),
-            apply_default_css=False,
+            **plain_files("editor", SCRIPTS),
             elem_id=elem_id,
             server_functions=[superpixels],
         )
@@ -116,9 +113,9 @@ class MaskEditor(gr.HTML):
             "classes": [*classes, {"id": IGNORE_ID, "name": "", "color": list(IGNORE_COLOR)}],
             "background": labels.background,
             "objects": [list(pair) for pair in objects.items()],
-            "image": self._file(_picture(value.image), value.name + ".jpg"),
-            "ids": None if drawing is None else self._file(_id_png(drawing.ids), "ids.png"),
-            "original": None if value.original is None else self._file(value.original.read_bytes(), value.original.name),
+            "image": served_file(self, _picture(value.image), value.name + ".jpg"),
+            "ids": None if drawing is None else served_file(self, _id_png(drawing.ids), "ids.png"),
+            "original": None if value.original is None else served_file(self, value.original.read_bytes(), value.original.name),
             "dataset": value.dataset,
             "writable": value.dataset is not None,
             "stem": value.stem,
@@ -127,11 +124,6 @@ class MaskEditor(gr.HTML):
             "seconds": facts.seconds,
             "strokes": facts.strokes,
         }
-
-    def _file(self, data: bytes, name: str) -> dict[str, Any]:
-        """A file that gradio gives an address to: it looks for this ``meta`` anywhere in a value."""
-        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""
@@ -190,7 +182,3 @@ def _id_png(ids: np.ndarray) -> bytes:
     split = np.zeros((*ids.shape, 3), dtype=np.uint8)
     split[..., 0], split[..., 1] = ids & 255, ids >> 8
     return png.encode(split)
-
-
-def _read(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 
 from seg_demo.datasets import Dataset
-from seg_demo.ui.theme import STATIC
+from seg_demo.ui.plain_files import plain_files, served_file
 
 SCRIPTS = ("viewer_text.js", "samples.js")
 # The last changed and the most doubtful ones; more would make the page slow.
@@ -21,10 +20,7 @@ class SampleList(gr.HTML):
     def __init__(self, value: Dataset | None = None, *, elem_id: str | None = None) -> None:
         super().__init__(
             value=value,
-            html_template=(STATIC / "samples.html").read_text(encoding="utf-8"),
-            css_template=(STATIC / "samples.css").read_text(encoding="utf-8"),
-            js_on_load="\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS),
-            apply_default_css=False,
+            **plain_files("samples", SCRIPTS),
             elem_id=elem_id,
         )
 
@@ -51,16 +47,11 @@ class SampleList(gr.HTML):
                 "seconds": sample.facts.seconds,
                 "strokes": sample.facts.strokes,
                 "confidence": sample.facts.confidence,
-                "thumbnail": self._file(sample.thumbnail.read_bytes(), sample.stem + ".jpg"),
+                "thumbnail": served_file(self, sample.thumbnail.read_bytes(), sample.stem + ".jpg"),
             }
             for sample in shown.values()
         ]
         return {"rows": rows, "total": len(samples), "dataset": value.key}
-
-    def _file(self, data: bytes, name: str) -> dict[str, Any]:
-        """A file that gradio gives an address to: it looks for this ``meta`` anywhere in a value."""
-        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 
+from seg_demo.ui.plain_files import plain_files, served_file
 from seg_demo.ui.results import Result, viewer_doubt, viewer_ids, viewer_value
-from seg_demo.ui.theme import STATIC
 
 # One scope in the browser, in this order: each file may use the ones before it.
 SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer.js")
@@ -27,10 +26,7 @@ class SegmentationViewer(gr.HTML):
     def __init__(self, value: Result | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
-            html_template=_read("viewer.html"),
-            css_template=_read("viewer.css"),
-            js_on_load="\n".join(_read(name) for name in SCRIPTS),
-            apply_default_css=False,
+            **plain_files("viewer", SCRIPTS),
             elem_id=elem_id,
             render=render,
         )
@@ -44,21 +40,12 @@ class SegmentationViewer(gr.HTML):
         if value is None:
             return None
         return {
-            "image": self._file(value.preview, value.upload.stem + ".jpg"),
-            "ids": self._file(viewer_ids(value.shown), "ids.png"),
-            "doubt": self._file(viewer_doubt(value.shown), "doubt.png") if value.doubt else None,
+            "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
+            "ids": served_file(self, viewer_ids(value.shown), "ids.png"),
+            "doubt": served_file(self, viewer_doubt(value.shown), "doubt.png") if value.doubt else None,
             **viewer_value(value),
         }
-
-    def _file(self, data: bytes, name: str) -> dict[str, Any]:
-        """A file that gradio gives an address to: it looks for this ``meta`` anywhere in a value."""
-        path = processing_utils.save_bytes_to_cache(data, name, self.GRADIO_CACHE)
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""
         return {"type": "object", "description": "picture, id map, classes and segments of one result"}
-
-
-def _read(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
