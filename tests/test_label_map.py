@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +41,17 @@ def noise(kind: str, shape: tuple[int, int, int], seed: int, channels_last: bool
     return logits
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """F.interpolate chooses its kernel by the number of threads too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def never_dense(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every size takes the algorithm for large ones, in small blocks."""
@@ -48,9 +62,11 @@ def never_dense(monkeypatch: pytest.MonkeyPatch) -> None:
 shapes = st.tuples(st.sampled_from([2, 3, 4, 7, 19, 33, 300]), st.integers(1, 24), st.integers(1, 24))
 
 
-@settings(max_examples=80, deadline=None)
-@example(shape=(19, 1, 2), height=4, width=1, kind="equal", channels_last=False, seed=0)
+@settings(max_examples=120, deadline=None)
+@example(threads=1, shape=(19, 1, 2), height=4, width=1, kind="equal", channels_last=False, seed=0)
+@example(threads=1, shape=(3, 5, 6), height=4, width=126, kind="ties", channels_last=False, seed=0)
 @given(
+    threads=st.sampled_from([1, 2]),
     shape=shapes,
     height=st.integers(1, 160),
     width=st.integers(1, 160),
@@ -59,13 +75,13 @@ shapes = st.tuples(st.sampled_from([2, 3, 4, 7, 19, 33, 300]), st.integers(1, 24
     seed=st.integers(0, 2**31),
 )
 def test_labels_are_those_of_a_dense_resize(
-    shape: tuple[int, int, int], height: int, width: int, kind: str, channels_last: bool, seed: int
+    threads: int, shape: tuple[int, int, int], height: int, width: int, kind: str, channels_last: bool, seed: int
 ) -> None:
     logits = noise(kind, shape, seed, channels_last)
-    expected = resized(logits, height, width).argmax(0).numpy()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, torch_threads(threads):
         patch.setattr(label_map, "DENSE_ELEMENTS", 0)
         patch.setattr(corners, "BUDGET", 20_000)
+        expected = resized(logits, height, width).argmax(0).numpy()
         labels = argmax_resized(logits, height, width)
     assert labels.dtype == (np.uint8 if shape[0] <= 255 else np.uint16)
     assert np.array_equal(labels, expected)
@@ -83,15 +99,19 @@ def test_the_arithmetic_of_this_machine_is_known(size: tuple[int, int], channels
     assert torch.equal(evaluate(logits[rule.tail :], rule.rows, rule.columns, rule.combine_tail), expected[rule.tail :])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("classes_at_once", [1, 2, 3, 5])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_an_unknown_arithmetic_falls_back_to_torch(
-    monkeypatch: pytest.MonkeyPatch, never_dense: None, channels_last: bool
+    monkeypatch: pytest.MonkeyPatch, channels_last: bool, classes_at_once: int, threads: int
 ) -> None:
     monkeypatch.setattr(label_map, "find_rule", lambda *_: None)
-    for classes in (4, 17, 35):
+    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", classes_at_once * 150 * 70)
+    for classes in (3, 4, 8, 17, 35):
         logits = noise("ties", (classes, 9, 11), classes, channels_last)
-        expected = resized(logits, 150, 70).argmax(0).numpy()
-        assert np.array_equal(argmax_resized(logits, 150, 70), expected)
+        with torch_threads(threads):
+            expected = resized(logits, 150, 70).argmax(0).numpy()
+            assert np.array_equal(argmax_resized(logits, 150, 70), expected)
 
 
 def test_nan_wins_as_in_torch(never_dense: None) -> None:

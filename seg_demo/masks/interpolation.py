@@ -1,8 +1,9 @@
 """Bilinear interpolation of single pixels with the very bits of torch's ``F.interpolate``, ``align_corners=False``.
 
-Its last bit differs between versions of torch, processors and memory layouts, because compilers fuse multiply-adds
-differently (aten/src/ATen/native/cpu/UpSampleKernel.cpp). So the arithmetic is not assumed: the known variants are tried
-on a thin probe of the very sizes at hand, and the one that reproduces F.interpolate to the last bit is taken, or none.
+Its last bit differs between versions of torch, processors, memory layouts, numbers of channels and of threads, because torch
+has several kernels and compilers fuse multiply-adds differently (aten/src/ATen/native/cpu/UpSampleKernel.cpp). So the
+arithmetic is not assumed: the known variants are tried on a thin probe of the very sizes at hand, and the one that
+reproduces F.interpolate to the last bit is taken, or none.
 """
 
 from __future__ import annotations
@@ -87,7 +88,6 @@ def is_channels_last(logits: Tensor) -> bool:
     return logits.shape[0] > 3 and logits[None].is_contiguous(memory_format=torch.channels_last)
 
 
-@lru_cache(maxsize=32)
 def find_rule(source: tuple[int, int], target: tuple[int, int], channels: int, channels_last: bool) -> Rule | None:
     """The variant that reproduces F.interpolate for these sizes, or None if none does.
 
@@ -97,8 +97,17 @@ def find_rule(source: tuple[int, int], target: tuple[int, int], channels: int, c
         channels: C.
         channels_last: of the logits' memory layout.
     """
-    # The same remainder of any vector length as `channels`, in few channels.
-    count = 16 + channels % 16 if channels_last else 1
+    return _find_rule(source, target, channels, channels_last, torch.get_num_threads())
+
+
+@lru_cache(maxsize=32)
+def _find_rule(
+    source: tuple[int, int], target: tuple[int, int], channels: int, channels_last: bool, threads: int
+) -> Rule | None:
+    """As :func:`find_rule`, for the number of threads that F.interpolate has: it chooses its kernel by that too."""
+    # Channels-last: the same remainder of any vector length as `channels`, in few channels. Else only 3 is special, the
+    # number of colours, for which one thread takes the other kernel.
+    count = 16 + channels % 16 if channels_last else min(channels, 4)
     probes = [_probe(before, after, count, channels_last) for before, after in zip(source, target, strict=True)]
     for fused, (combine, combine_tail, lanes) in product((True, False), _variants(channels_last)):
         rows, columns = (axis(before, after, fused) for before, after in zip(source, target, strict=True))
@@ -150,7 +159,6 @@ def _variants(channels_last: bool) -> Iterator[tuple[Combine, Combine, int]]:
         for add in (_add_fused_near, _add_fused_far, _add_plain):
             combine = partial(_separable, add)
             yield combine, combine, 1
-        return
     vectors, tails = ((2, 3, 1, 0), (3, 2, 1, 0)), ((1, 0, 2, 3), (0, 1, 2, 3))
     for fused, lanes, vector, tail in product((True, False), (8, 16, 4), vectors, tails):
         yield partial(_joint, vector, fused), partial(_joint, tail, fused), lanes

@@ -65,13 +65,12 @@ def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
     """
     classes, last = logits.shape[0], is_channels_last(logits)
     step = max(1, DENSE_ELEMENTS // (height * width))
-    if last or height + width <= SMALL_OUTPUT:
+    if aligned := last or height + width <= SMALL_OUTPUT:
         step = max(CHUNK, step // CHUNK * CHUNK)
     best = label = None
     start = 0
     while start < classes:
-        # The kernel for channels-last takes four channels or more.
-        stop = classes if classes - start - step < 4 else start + step
+        stop = classes if classes <= 3 else start + _piece(classes - start, step, aligned)
         part = logits[None, start:stop]
         part = part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
         resized = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
@@ -84,6 +83,21 @@ def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
             label = torch.where(better, place.to(torch.int32) + start, label)
         start = stop
     return label
+
+
+def _piece(left: int, step: int, aligned: bool) -> int:
+    """How many of the remaining of four classes or more to resize at once, so that F.interpolate takes the kernel that it
+    takes for all of them.
+
+    Args:
+        left: classes that remain.
+        step: how many fit.
+        aligned: whether that is the kernel for channels-last, which takes four channels or more; else it is the one that
+            three channels do not get from a single thread.
+    """
+    if aligned:
+        return left if left - step < 4 else step
+    return 2 if min(step, left) == 3 else min(step, left)
 
 
 class MeanScores:
