@@ -136,8 +136,8 @@ def csv_image_gone(root: Path) -> Path:
     return path
 
 
-@broken("pairs.csv, line 3", "'/etc/passwd'", "path outside the dataset")
-def csv_absolute_path(root: Path) -> Path:
+@broken("/etc/passwd", "this is a text", "unreadable image")
+def csv_of_a_file_that_is_no_image(root: Path) -> Path:
     path = pairs(root)
     path.write_text(path.read_text().replace("images/1.png", "/etc/passwd"))
     return path

@@ -38,6 +38,28 @@ def colors_without_a_table(root: Path) -> Path:
     return root
 
 
+@broken("classes.txt", "others 0 and 1", "mixed masks")
+def two_ways_of_saving(root: Path) -> Path:
+    folder(root)
+    save(blob_mask(2, 255), root / "masks" / "2.png")
+    return root
+
+
+@broken("masks", "others 0 and 1", "mixed masks")
+def two_ways_of_saving_without_a_list(root: Path) -> Path:
+    two_ways_of_saving(root)
+    (root / "classes.txt").unlink()
+    return root
+
+
+@broken("class 1", "nothing to tell apart", "only one class")
+def one_class_and_ignore(root: Path) -> Path:
+    folder(root, classes=None)
+    for index in range(6):
+        save(np.where(blob_mask(index), 255, 1).astype(np.uint8), root / "masks" / f"{index}.png")
+    return root
+
+
 @broken("classes.txt", "which one is 255", "0/255 masks")
 def black_and_white_for_three_classes(root: Path) -> Path:
     return folder(root, value=255, classes="background\ncat\ndog\n")
@@ -74,11 +96,11 @@ def mask_of_ignore_only(root: Path) -> Path:
     return root
 
 
-@broken("masks", "78 different values", "too many classes")
+@broken("masks", "79 different values", "too many classes")
 def object_numbers_as_classes(root: Path) -> Path:
     folder(root, classes=None)
     mask = np.arange(HEIGHT * WIDTH, dtype=np.int64).reshape(HEIGHT, WIDTH) // 10 + 1
-    save((mask * (mask <= 79)).astype(np.uint8), root / "masks" / "2.png")
+    save((3 * mask).astype(np.uint8), root / "masks" / "2.png")
     return root
 
 

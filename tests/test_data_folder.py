@@ -46,9 +46,10 @@ def test_splits_above_or_below(tmp_path, val, inside):
             target = tmp_path / "d" / (f"{kind}/{part}" if inside else f"{part}/{kind}") / f"{index}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(tmp_path / "all" / kind / f"{index}.png", target)
-    (tmp_path / "d" / "classes.txt").write_text("background\ncell\n")
+    (tmp_path / "d" / ("" if inside else "train") / "classes.txt").write_text("background\ncell\n")
     dataset = look(tmp_path / "d")
     check_reads(dataset, 6)
+    assert dataset.labels.names == ("background", "cell")
     train, held = split(dataset, 0.9, seed=0)
     assert sorted(item.image.stem for item in train) == list("0123") and sorted(item.image.stem for item in held) == list(
         "45"
@@ -104,6 +105,18 @@ def test_csv_quotes_bom_case_and_split(tmp_path):
     assert len(split(dataset, 0.5, 0)[1]) == 1
 
 
+@pytest.mark.parametrize("start", [str, lambda path: "../" + path.name], ids=["absolute", "above"])
+def test_a_csv_that_is_named_may_point_anywhere_but_no_folder_of_this_machine_is_told(tmp_path, start):
+    folder(tmp_path / "data", 4)
+    (tmp_path / "lists").mkdir()
+    rows = [f"{start(tmp_path / 'data')}/images/{i}.png,{start(tmp_path / 'data')}/masks/{i}.png\r\n" for i in range(4)]
+    (tmp_path / "lists" / "pairs.csv").write_text("sep=,\r\nimage,mask\r\n" + "".join(rows))
+    (tmp_path / "lists" / "classes.txt").write_text("background\ncell\n")
+    dataset = look(tmp_path / "lists" / "pairs.csv")
+    check_reads(dataset, 4)
+    assert not any(tmp_path.name in item.name or ".." in item.name for item in dataset.items)
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_imagefolder_metadata(tmp_path, nested):
     for index in range(4):
@@ -128,6 +141,24 @@ def test_roboflow_export(tmp_path):
     dataset = look(tmp_path)
     assert len(dataset) == 5 and not dataset.faults and dataset.kind == "instance"
     assert [item.split for item in dataset.items] == ["train"] * 3 + ["val"] * 2
+
+
+def test_cvat_export(tmp_path):
+    data = coco(tmp_path, 4)
+    for annotation in data["annotations"]:
+        annotation["category_id"] = float(annotation["category_id"])
+    parts = {"train": data["images"][:3], "Validation2017": data["images"][3:]}
+    for part, images in parts.items():
+        own = {image["id"] for image in images}
+        annotations = [each for each in data["annotations"] if each["image_id"] in own]
+        write_json({**data, "images": images, "annotations": annotations}, tmp_path / "annotations" / f"instances_{part}.json")
+    dataset = look(tmp_path)
+    assert len(dataset) == 4 and not dataset.faults and dataset.labels.names == ("background", "cat", "dog")
+    assert sorted(str(item.split) for item in dataset.items) == ["train"] * 3 + ["val"]
+    write_json(data, tmp_path / "whole" / "annotations" / "instances_default.json")
+    (tmp_path / "images").rename(tmp_path / "whole" / "images")
+    dataset = look(tmp_path / "whole")
+    assert len(dataset) == 4 and not dataset.faults and {item.split for item in dataset.items} == {None}
 
 
 def test_the_message_for_an_unknown_layout_says_what_is_expected(tmp_path):

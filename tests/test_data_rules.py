@@ -178,6 +178,49 @@ def test_instance_maps_by_bits_and_by_folder(tmp_path):
     assert other.read(other.items[0]).instance_map.max() == 1
 
 
+def numbered(index: int) -> np.ndarray:
+    """uint8: objects 1, 2, 3 ... of 2 x 2 pixels, another number of them for another index."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number in range(1, 18 + index):
+        row, column = divmod(number, 8)
+        mask[3 * row : 3 * row + 2, 4 * column : 4 * column + 2] = number
+    return mask
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("classes", "name"), [(None, "object"), ("nucleus\n", "nucleus"), ("background\ncell\n", "cell")])
+def test_masks_that_count_are_objects(tmp_path, dtype, classes, name):
+    write_masks(tmp_path, [numbered(index).astype(dtype) for index in range(4)], classes)
+    dataset = look(tmp_path)
+    assert dataset.kind == "instance" and dataset.labels.names == ("background", name)
+    assert "one object" in dataset.notes[0]
+    for index, item in enumerate(dataset.items):
+        assert np.array_equal(dataset.read(item).instance_map, numbered(index))
+
+
+def test_a_few_objects_in_sixteen_bits_are_objects_and_in_eight_bits_classes(tmp_path):
+    few = [numbered(index) * (numbered(index) <= 4 + index) for index in range(3)]
+    write_masks(tmp_path / "wide", [mask.astype(np.uint16) for mask in few])
+    write_masks(tmp_path / "narrow", few)
+    assert look(tmp_path / "wide").kind == "instance"
+    assert look(tmp_path / "narrow").kind == "semantic"
+
+
+@pytest.mark.parametrize("classes", ["cat\nbackground\ndog\n", "1 cat\n2 background\n3 dog\n", "3: dog\n1: cat\n2: background\n"])
+def test_numbers_from_one(tmp_path, classes):
+    raw = two_values(0, 2) + np.uint8(1)
+    write_masks(tmp_path, [raw] * 3, classes)
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("cat", "background", "dog") and dataset.labels.background == 1
+    assert np.array_equal(labels_of(dataset)[0], raw - 1)
+
+
+def test_mixed_masks_are_settled_by_saying_that_255_is_ignored(tmp_path):
+    masks = [two_values(255, 255), two_values(1, 1), two_values(1, 1)]
+    write_masks(tmp_path, masks, {"0": "background", "1": "cat", "255": "ignore"})
+    assert np.array_equal(labels_of(look(tmp_path))[0], masks[0])
+
+
 def test_masks_and_instances_together(tmp_path):
     folder(tmp_path, 3)
     for index in range(3):

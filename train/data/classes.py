@@ -6,6 +6,7 @@ What a list means for the values in masks:
 * A colour given with a name (``{"cell": [255, 0, 0]}``, ``"#ff0000"``) is its colour in coloured masks.
 * Names alone are numbered from 0 in their order. If none of them is a background and the masks use one number more than
   there are names, they are numbered from 1, and 0 is the background (see rules.py).
+* Lines of classes.txt that all begin with a number of their own (``0 background``, ``1: cell``) give values as JSON does.
 * ``ignore`` and ``void`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are.
 """
 
@@ -118,6 +119,10 @@ def _from_lines(text: str) -> Rows:
     cvat = [re.fullmatch(r"([^:]+):(\d+),(\d+),(\d+):.*", line) for line in lines]
     if lines and all(cvat):
         return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
+    numbered = [re.fullmatch(r"(\d{1,5})(?:\s*[:=,;]\s*|\s+)(.*\S)", line) for line in lines]
+    if len(lines) > 1 and all(numbered) and len({int(m[1]) for m in numbered}) == len(lines):
+        pairs = sorted((int(m[1]), m[2]) for m in numbered)
+        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
     return lines, None, [None] * len(lines)
 
 

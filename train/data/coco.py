@@ -54,6 +54,9 @@ def _read(path: Path) -> dict:
             key
         ]
         for position, entry in enumerate(data[key]):
+            for field in wanted[: 1 if key == "categories" else None] if isinstance(entry, dict) else ():
+                if isinstance(entry.get(field), float) and entry[field].is_integer():
+                    entry[field] = int(entry[field])  # tables make 7.0 of 7
             lacking = [
                 field for field in wanted if not (isinstance(entry, dict) and isinstance(entry.get(field), int | str))
             ]

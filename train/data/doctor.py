@@ -11,8 +11,8 @@ from train.data.histogram import MaskScan, clusters
 from train.data.index import Dataset, digest_of
 from train.data.listing import FAULT, NOTE, Fault, Item, relative
 from train.data.masks import hex_color
-from train.data.rules import blurred, tally
 from train.data.split import classes_of
+from train.data.tally import blurred, tally
 
 
 def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Diagnosis:

@@ -2,7 +2,8 @@
 
 Layouts, tried in this order:
 
-* ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``;
+* ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``; or COCO files in ``annotations/``, as CVAT
+  and COCO itself lay them out (``annotations/instances_train.json``, ``..._val.json``);
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
@@ -13,6 +14,7 @@ holds a class per pixel, ``instances/`` an object number per pixel.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def list_folder(root: Path) -> Listing:
     """
     parts = [(root, None), *_split_folders(root)]
     name = root.resolve().name
-    coco = [(folder / COCO_NAME, split) for folder, split in parts if (folder / COCO_NAME).is_file()]
+    coco = [(folder / COCO_NAME, split) for folder, split in parts if (folder / COCO_NAME).is_file()] or _instances_files(root)
     if coco:
         return list_coco(coco, name, root)
     tables = [(folder / file, split) for folder, split in parts for file in METADATA if (folder / file).is_file()]
@@ -54,7 +56,7 @@ def list_folder(root: Path) -> Listing:
     if not triples:
         raise DataError(f"{root} holds {_contents(root)}. {EXPECTED}")
     truth_folders = [folder for _, truths, _ in triples for folder in truths.values()]
-    listing = Listing(short_name(name), root, classes=find_classes(root, *truth_folders))
+    listing = Listing(short_name(name), root, classes=find_classes(*(folder for folder, _ in parts), *truth_folders))
     for images, truths, split in triples:
         below = _split_folders(images)
         for folder, inner in below or [(images, None)]:
@@ -64,6 +66,13 @@ def list_folder(root: Path) -> Listing:
         raise DataError(f"{triples[0][0]} holds no images, but {_contents(triples[0][0])}. {EXPECTED}")
     listing.settle_test_split()
     return listing
+
+
+def _instances_files(root: Path) -> list[tuple[Path, str | None]]:
+    """COCO files in ``annotations/`` with their splits: ``instances_train2017.json`` is for training."""
+    found = sorted((root / "annotations").glob("instances_*.json"))
+    names = [re.sub(r"[\W\d_]+", "", path.stem.removeprefix("instances_").lower()) for path in found]
+    return [(path, SPLITS.get(name)) for path, name in zip(found, names, strict=True)]
 
 
 def _split_folders(folder: Path) -> list[tuple[Path, str]]:

@@ -16,6 +16,7 @@ from train.data.masks import IGNORE, hex_color
 
 MOST_CLASSES = 64
 MOST_IDS = 16
+FEWEST_OBJECTS = 4
 VOC_BORDER = 0xE0E0C0
 
 
@@ -65,7 +66,7 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
 
     * Only 0 and 255: background and foreground.
     * Small numbers: one class each, 0 the background, 255 ignored.
-    * 16 bits with many numbers: objects, not classes.
+    * 16 bits with many numbers, or 1, 2, 3 ... up to another number in each mask: objects, not classes.
     * Grey levels spread to 255 (0, 127, 255): one class each.
     * At most 64 colours: one class each, black the background, the others by falling area.
 
@@ -91,19 +92,52 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
         return _by_color(colors, by_palette_colors)
     wide = any(mask.bits == 16 for mask in masks)
     ids = set(values) - {65_535 if wide else 255}
-    if wide and (max(ids, default=0) > 255 or len(ids) > MOST_IDS):
-        note = f"Masks of 16 bits with up to {len(ids)} numbers and no class list: each number was read as one object."
+    if (wide and (max(ids, default=0) > 255 or len(ids) > MOST_IDS)) or counted(masks, FEWEST_OBJECTS if wide else MOST_IDS):
+        note = (
+            f"No class list names the numbers in the masks, which go up to {max(ids)}: each was read as one object. If they "
+            "are classes, name them in classes.txt."
+        )
         return Found(("background", "object"), distinct_colors(2, 0), 0, {}, {}, objects=True, note=note)
+    if mixed(masks):
+        return _nothing(mixed_fault("masks", "class"))
     palettes = [mask.palette for mask in masks if mask.mode == "palette"]
-    return _by_value(values, {k: v for palette in palettes for k, v in palette.items()}, wide, _apart(masks))
+    return _by_value(values, {k: v for palette in palettes for k, v in palette.items()}, wide)
 
 
-def _apart(masks: Sequence[MaskScan]) -> bool:
-    """Whether 255 and other classes never meet in one mask although both occur: perhaps two codings are mixed."""
-    full = [set(mask.counts) for mask in masks]
-    with_255 = [counts for counts in full if 255 in counts]
-    with_ids = [counts for counts in full if counts - {0, 255}]
-    return bool(with_255) and bool(with_ids) and not any(counts - {0, 255} for counts in with_255)
+def counted(masks: Sequence[MaskScan], least: int) -> bool:
+    """Whether masks number objects by what they hold: each has 1, 2, 3 ... without gaps, not all equally many, some many.
+
+    Args:
+        masks: of one dataset.
+        least: how many a mask has to hold at least once, so that a few classes are not taken for objects.
+    """
+    if any(mask.mode != "grey" for mask in masks):
+        return False
+    held = [set(mask.counts) - {0, 65_535 if mask.bits == 16 else -1} for mask in masks]
+    most = {len(numbers) for numbers in held}
+    return len(most) > 1 and max(most) >= least and all(numbers == set(range(1, len(numbers) + 1)) for numbers in held)
+
+
+def mixed(masks: Sequence[MaskScan]) -> bool:
+    """Whether some masks hold 0 and 255 and all others 0 and 1: two ways of saving the same, unless 255 means ignore."""
+    held = {frozenset(mask.counts) for mask in masks}
+    ways = frozenset({0, 1}), frozenset({0, 255})
+    return set(ways) <= held and all(len(values) == 1 or values in ways for values in held)
+
+
+def mixed_fault(file: str, name: str) -> Fault:
+    """The fault of such masks.
+
+    Args:
+        file: where the class is named, or what the message is about.
+        name: of the class.
+    """
+    what = "some masks hold 0 and 255 and others 0 and 1"
+    remedy = (
+        f'if 255 is the class too, save all masks in one way; if it means ignore, say so in labels.json: '
+        f'{{"0": "background", "1": "{name}", "255": "ignore"}}'
+    )
+    return Fault("mixed masks", file, what, remedy)
 
 
 def _nothing(fault: Fault | None = None) -> Found:
@@ -111,7 +145,7 @@ def _nothing(fault: Fault | None = None) -> Found:
     return Found(names, distinct_colors(2, 0), 0, {0: 0, 255: 1}, {}, faults=(fault,) if fault else ())
 
 
-def _by_value(values: Counter[int], palette: dict[int, int], wide: bool, apart: bool) -> Found:
+def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Found:
     if set(values) <= {0, 255}:
         found = _nothing()
         found.note = "Masks hold 0 and 255: 255 was read as class 1, 'foreground'." if 255 in values else ""
@@ -136,7 +170,6 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool, apart: 
     note = f"No class list: masks hold {_listed(ids)}, each read as a class of its own"
     if 255 in values and not levels:
         note += "; 255 is ignored"
-        note += " (it never meets another class in one mask: are some masks 0/255 and others 0/1?)" if apart else ""
     note += (
         ". Name them in classes.txt."
         if not wide

@@ -178,7 +178,7 @@ def _list(source: str) -> Listing:
     if path.suffix.lower() == ".json":
         return list_coco([(path, None)], path.name, path.parent)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
-        return list_table([(path, None)], path.name, path.parent)
+        return list_table([(path, None)], path.name, path.parent, anywhere=True)
     raise DataError(
         f"{source} is a single {path.suffix or 'nameless'} file. Expected a folder, or a list: .json, .csv or .jsonl."
     )

@@ -5,6 +5,8 @@ With a class list (see classes.py for its forms):
 * numbers in the list are values in the masks; names alone are numbered from 0;
 * names alone of which none is a background, in masks that go up to exactly their count: numbered from 1, 0 is the
   background;
+* numbers up to exactly their count, without 0: numbered from 1 too;
+* one class beside the background, in masks of 16 bits that go beyond it, or that hold 1, 2, 3 ...: objects of that class;
 * masks of 0 and 255 with one class beside the background: 255 is that class;
 * as many grey values as classes, spread like 0, 127, 255: they follow in rising order;
 * value 0 (or black) without a class of its own is the background.
@@ -22,10 +24,11 @@ import numpy as np
 
 from seg_demo.types import LabelSet, distinct_colors
 from train.data.classes import ClassList, is_background, is_ignored
-from train.data.found import MOST_CLASSES, VOC_BORDER, name_objects, propose
-from train.data.histogram import MaskScan, clusters
+from train.data.found import FEWEST_OBJECTS, MOST_CLASSES, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
+from train.data.histogram import MaskScan
 from train.data.listing import Fault
 from train.data.masks import IGNORE, MaskRule, hex_color, map_dtype
+from train.data.tally import blurred
 
 BOTH = {0, 255}
 # Grey levels that were chosen so that an eye can tell them apart reach at least this far.
@@ -71,8 +74,25 @@ def understand(masks: Sequence[MaskScan], classes: ClassList | None, only_object
             return reading
         labels = LabelSet(found.names, found.colors, found.background)
         rule = _complete(map_dtype(len(labels)), dict(found.values), dict(found.color_table), found.by_palette)
-        return Reading(rule, labels, notes=[found.note] if found.note else [], faults=list(found.faults))
+        faults = [*found.faults, *_single_class(labels)]
+        return Reading(rule, labels, notes=[found.note] if found.note else [], faults=faults)
+    if _number_objects(sound, classes):
+        reading = _objects(classes)
+        reading.masks_hold_objects = True
+        name = reading.labels.names[1]
+        reading.notes.append(f"Masks hold more numbers than {classes.file} has classes: each was read as one object, {name!r}.")
+        return reading
     return _listed(sound, classes)
+
+
+def _number_objects(masks: Sequence[MaskScan], classes: ClassList) -> bool:
+    """Whether masks that come with the name of one thing hold a number per object of it."""
+    things = [name for name in classes.names if not is_background(name) and not is_ignored(name)]
+    if len(things) != 1 or (classes.values is not None and len(classes.values) > 2) or any(m.mode != "grey" for m in masks):
+        return False
+    wide = any(mask.bits == 16 for mask in masks)
+    beyond = {value for mask in masks for value in mask.counts if value < 65_535} - {0, 1, 255, *(classes.values or ())}
+    return (wide and bool(beyond)) or (bool(beyond) and counted(masks, FEWEST_OBJECTS))
 
 
 def _objects(classes: ClassList | None) -> Reading:
@@ -129,12 +149,25 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList) -> Reading:
         value_table.setdefault(0, 0)
     if background is not None:
         color_table.setdefault(0, background)
+    if mixed(masks) and 255 not in positions and len(things := [n for n in kept if not is_background(n)]) == 1:
+        faults.append(mixed_fault(classes.file, things[0]))
     if colors and not any(classes.colors):
         faults.append(_no_colors(colors, classes))
     given = dict(zip(classes.names, classes.colors, strict=True))
     labels = LabelSet(tuple(kept), _label_colors([given.get(name) for name in kept], background), background)
+    faults += _single_class(labels)
     rule = _complete(map_dtype(len(kept)), value_table, color_table, by_palette)
     return Reading(rule, labels, notes=notes, faults=faults)
+
+
+def _single_class(labels: LabelSet) -> list[Fault]:
+    """One class in all: whatever a network answered would be right."""
+    if len(labels) != 1:
+        return []
+    name = labels.names[0]
+    what = f"is the only class: every pixel is {name!r} or ignored, so there is nothing to tell apart"
+    remedy = 'if another value is a class, say so in labels.json, such as {"1": "background", "255": "cell"}'
+    return [Fault("only one class", name, what, remedy)]
 
 
 def _positions(values: set[int], classes: ClassList, notes: list[str], faults: list[Fault]) -> dict[int, int]:
@@ -158,7 +191,7 @@ def _positions(values: set[int], classes: ClassList, notes: list[str], faults: l
     if classes.values is not None:
         return plain
     used = values - {255}
-    if empty is None and used and max(used) == count:
+    if used and max(used) == count and (empty is None or 0 not in used):
         return {position + 1: position for position in range(count)}
     if len(values) == count and max(values) >= LEAST_SPREAD and not used <= set(range(count)):
         levels = sorted(values)
@@ -204,42 +237,3 @@ def _complete(dtype: type, values: dict[int, int], colors: dict[int, int], by_pa
         if value <= 255:
             colors.setdefault(value * 0x010101, label)
     return MaskRule(dtype, values, colors, by_palette)
-
-
-def blurred(mask: MaskScan, classes: ClassList | None) -> bool:
-    """Whether a lossless mask was resized or smoothed: a few strong values with a trickle of others between them, or more
-    colours than any list of classes has.
-
-    Args:
-        mask: what it holds.
-        classes: the class list, whose values are never a blur, or None.
-    """
-    allowed = set() if classes is None else set(classes.values or range(len(classes.names) + 1)) | {255}
-    if mask.mode == "color":
-        return len(mask.counts) > (MOST_CLASSES if classes is None else max(MOST_CLASSES, 2 * len(classes.names)))
-    if mask.mode != "grey" or mask.bits != 8 or len(mask.counts) < 6 or set(mask.counts) <= allowed:
-        return False
-    peaks = clusters(mask.counts, False)
-    strong = sorted(mask.counts[peak] for peak in peaks)
-    weak = [pixels for value, pixels in mask.counts.items() if value not in peaks]
-    if len(strong) < 2 or max(peaks) < 64:
-        return False
-    return sum(weak) <= 0.3 * sum(strong) and 10 * float(np.median(weak)) <= strong[-2]
-
-
-def tally(mask: MaskScan, rule: MaskRule) -> tuple[dict[int, int], dict[int, int]]:
-    """Pixels per label id of a mask, from what is already known of it.
-
-    Returns:
-        label id (or IGNORE) → pixels, and value or colour without a label → pixels.
-    """
-    as_color = mask.three_channels or (mask.mode == "palette" and rule.by_palette)
-    counts, table = (mask.by_color, rule.colors) if as_color else (mask.counts, rule.values)
-    known: Counter[int] = Counter()
-    unknown: dict[int, int] = {}
-    for key, pixels in counts.items():
-        if key in table:
-            known[table[key]] += pixels
-        else:
-            unknown[key] = pixels
-    return dict(known), unknown

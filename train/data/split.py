@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from train.data.index import Dataset
 from train.data.listing import Item
 from train.data.masks import IGNORE
-from train.data.rules import tally
+from train.data.tally import tally
 
 
 @dataclass

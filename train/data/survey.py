@@ -65,7 +65,7 @@ def survey(items: Sequence[Item], root: Path, *, workers: int, progress: bool) -
     pool = ThreadPoolExecutor(max(1, workers))
     try:
         found = pool.map(lambda item: scan(item, root), items)
-        bar = tqdm(found, total=len(items), desc="Reading the data", unit="image", disable=not progress, leave=False)
+        bar = tqdm(found, total=len(items), desc="Reading the data", unit="image", disable=None if progress else True, leave=False)
         return {item.name: result for item, result in zip(items, bar, strict=True)}
     finally:
         # Ctrl-C should not have to wait for the rest of the images.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from seg_demo.errors import DataError
 from train.data.classes import find_classes
@@ -19,8 +20,11 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 Row = tuple[int, dict[str, str]]
 
 
-def list_table(files: list[tuple[Path, str | None]], name: str, root: Path) -> Listing:
+def list_table(files: list[tuple[Path, str | None]], name: str, root: Path, anywhere: bool = False) -> Listing:
     """Indexes lists of pairs: one, or one per split. Paths are relative to the file that lists them.
+
+    A list that a person names by its own path may point anywhere; one that is found in a folder, which may have come from
+    somebody else, only below itself.
 
     Columns: an image (``image`` or ``file_name``), a mask (``mask`` or ``mask_file_name``) and/or an instance map
     (``instances``); optionally ``split`` (train, val, test).
@@ -28,7 +32,8 @@ def list_table(files: list[tuple[Path, str | None]], name: str, root: Path) -> L
     Args:
         files: (path, split) each; split None where the rows say it, or nothing does.
         name: of the dataset.
-        root: folder to which messages name files, and which no path may leave.
+        root: folder to which messages name files.
+        anywhere: paths may be absolute or begin with ``..``.
 
     Raises:
         DataError: a list is not UTF-8, cannot be parsed, lacks a column, or has no rows.
@@ -41,7 +46,7 @@ def list_table(files: list[tuple[Path, str | None]], name: str, root: Path) -> L
         if not rows:
             raise DataError(f"{path} lists no images: it has a header and no rows. Add a row per image.")
         for line, row in rows:
-            _add(path, line, row, columns, split, listing, seen)
+            _add(path, line, row, columns, split, listing, seen, anywhere)
     listing.settle_test_split()
     return listing
 
@@ -63,10 +68,13 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     if path.suffix == ".jsonl":
         rows = list(_json_rows(path, text))
         return sorted({key for _, row in rows for key in row}), rows
+    # Excel's own way of saying which separator it used.
+    stated = re.match(r"sep=(.)\r?\n", text)
+    text = text[stated.end() :] if stated else text
     lines = text.splitlines()
     if not lines:
         raise DataError(f"{path} is empty. Expected a header line image,mask and a row per image.")
-    separator = max(",;\t", key=lines[0].count)
+    separator = stated[1] if stated else max(",;\t", key=lines[0].count)
     reader = csv.DictReader(io.StringIO(text), delimiter=separator, strict=True)
     try:
         header = [name.strip().lower() for name in reader.fieldnames or []]
@@ -115,6 +123,7 @@ def _add(
     split: str | None,
     listing: Listing,
     seen: set[str],
+    anywhere: bool,
 ) -> None:
     """Adds the item of one row, or the fault that keeps it out."""
     where = f"{path.name}, line {line}"
@@ -123,12 +132,15 @@ def _add(
         listing.faults.append(Fault("missing image", where, "names no image", "fill in the image, or remove the row"))
         return
     name = listed["image"].replace("\\", "/")
+    if anywhere and inside(path.parent, name) is None:
+        # Names end up in reports and cards, where the folders of this machine are nobody's business.
+        name = f"{line}-{PurePosixPath(name).name}"
     name = name if split is None else f"{split}/{name}"
     files: dict[str, Path | None] = {"image": None, "mask": None, "instances": None}
     for what in files:
         if not listed[what]:
             continue
-        target = inside(path.parent, listed[what])
+        target = path.parent / listed[what].replace("\\", "/") if anywhere else inside(path.parent, listed[what])
         if target is None:
             listing.faults.append(climbing(listed[what], where, name))
             return
@@ -144,11 +156,11 @@ def _add(
         remedy = "fill in the mask, or remove the row"
         listing.faults.append(Fault("missing mask", where, f"names no mask for {listed['image']!r}", remedy, item=name))
         return
-    if name in seen:
+    if str(files["image"]) in seen:
         remedy = "list each image once"
         listing.faults.append(Fault("duplicate image", where, f"lists {listed['image']!r} again", remedy, item=name))
         return
-    seen.add(name)
+    seen.add(str(files["image"]))
     stated = listed["split"].lower()
     if stated and stated not in SPLITS:
         remedy = "use train, val or test, or leave it empty"
