@@ -10,7 +10,7 @@ import numpy as np
 from seg_demo.rle import Box
 
 if TYPE_CHECKING:
-    from seg_demo.types import Segment
+    from seg_demo.segments import Segment
 
 MAX_IDS = 65_535
 # numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.

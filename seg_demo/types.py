@@ -5,15 +5,15 @@ numpy only; each is validated where it is made, so what arrives anywhere else is
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from seg_demo.labels import LabelSet, distinct_colors
 from seg_demo.painting import MAX_IDS, count_ids, paint, paint_confidence, sum_by_id, tight_box
-from seg_demo.rle import Box, encode_crop
+from seg_demo.rle import encode_crop
+from seg_demo.segments import Segment, SoftMask
 
 __all__ = [
     "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
@@ -22,120 +22,6 @@ __all__ = [
 
 TASKS = ("semantic", "instance", "region")
 SOURCES = ("bundled", "hub", "torchvision", "folder", "builtin")
-
-
-def distinct_colors(count: int, background: int | None = None) -> np.ndarray:
-    """Colours that stay apart for any number of classes: hues in golden-ratio steps, lightness in three turns.
-
-    Args:
-        count: number of colours.
-        background: index that gets black, or None.
-
-    Returns:
-        uint8 (count, 3), RGB.
-    """
-    colors = np.zeros((count, 3), dtype=np.uint8)
-    for index in range(count):
-        hue = (0.58 + index * 0.618034) % 1.0
-        lightness = (0.55, 0.42, 0.68)[index % 3]
-        colors[index] = [round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.75)]
-    if background is not None:
-        colors[background] = 0
-    return colors
-
-
-@dataclass(frozen=True, eq=False)
-class LabelSet:
-    """Class names and their colours.
-
-    Attributes:
-        names: one name per class; the index is the label id.
-        colors: uint8 (K, 3), RGB.
-        background: the label id that means "nothing", or None if every class is a thing of its own.
-    """
-
-    names: tuple[str, ...]
-    colors: np.ndarray
-    background: int | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
-        count = len(self.names)
-        if not 1 <= count <= MAX_IDS:
-            raise ValueError(f"A label set has 1 to {MAX_IDS} names, but got {count}.")
-        if self.colors.dtype != np.uint8 or self.colors.shape != (count, 3):
-            raise ValueError(f"colors must be uint8 of shape ({count}, 3), but got {self.colors.dtype} {self.colors.shape}.")
-        if self.background is not None and not 0 <= self.background < count:
-            raise ValueError(f"background must be None or a label id from 0 to {count - 1}, but got {self.background}.")
-
-    @classmethod
-    def from_names(cls, names: Sequence[str], background: int | None = None) -> LabelSet:
-        """A label set with generated colours.
-
-        Args:
-            names: one name per class, in order of their ids.
-            background: label id of the background, or None.
-        """
-        return cls(tuple(names), distinct_colors(len(names), background), background)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LabelSet):
-            return NotImplemented
-        same = self.names == other.names and self.background == other.background
-        return same and np.array_equal(self.colors, other.colors)
-
-
-@dataclass(frozen=True, eq=False)
-class SoftMask:
-    """How likely the pixels around an object belong to it.
-
-    Attributes:
-        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image; outside, the probability is 0.
-        values: uint8 (y1 - y0, x1 - x0), 255 times the probability.
-    """
-
-    box: Box
-    values: np.ndarray
-
-    def __post_init__(self) -> None:
-        x0, y0, x1, y1 = self.box
-        if not (0 <= x0 < x1 and 0 <= y0 < y1):
-            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
-        if self.values.dtype != np.uint8 or self.values.shape != (y1 - y0, x1 - x0):
-            wanted = f"uint8 of shape {(y1 - y0, x1 - x0)}"
-            raise ValueError(f"values must be {wanted}, but got {self.values.dtype} {self.values.shape}.")
-
-
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """One class (semantic), object (instance) or region of an image.
-
-    Attributes:
-        label_id: index into the label set.
-        score: confidence in [0, 1], or None where the method gives none.
-        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image.
-        mask: bool (y1 - y0, x1 - x0), or None for semantic results, whose mask is cut from the id map.
-        soft: probabilities instead of the mask's yes and no, for objects whose confidence was asked for; else None.
-    """
-
-    label_id: int
-    score: float | None
-    box: Box
-    mask: np.ndarray | None
-    soft: SoftMask | None = None
-
-    def __post_init__(self) -> None:
-        x0, y0, x1, y1 = self.box
-        if not (0 <= x0 < x1 and 0 <= y0 < y1):
-            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
-        if self.score is not None and not 0.0 <= self.score <= 1.0:
-            raise ValueError(f"score must be None or in [0, 1], but got {self.score}.")
-        if self.mask is not None and (self.mask.dtype != bool or self.mask.shape != (y1 - y0, x1 - x0)):
-            shape = (y1 - y0, x1 - x0)
-            raise ValueError(f"mask must be bool of shape {shape}, but got {self.mask.dtype} {self.mask.shape}.")
 
 
 @dataclass(frozen=True)

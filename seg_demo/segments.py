@@ -1,0 +1,59 @@
+"""One class, object or region of an image: its box, and its mask within the box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_demo.rle import Box
+
+
+@dataclass(frozen=True, eq=False)
+class SoftMask:
+    """How likely the pixels around an object belong to it.
+
+    Attributes:
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image; outside, the probability is 0.
+        values: uint8 (y1 - y0, x1 - x0), 255 times the probability.
+    """
+
+    box: Box
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.values.dtype != np.uint8 or self.values.shape != (y1 - y0, x1 - x0):
+            wanted = f"uint8 of shape {(y1 - y0, x1 - x0)}"
+            raise ValueError(f"values must be {wanted}, but got {self.values.dtype} {self.values.shape}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One class (semantic), object (instance) or region of an image.
+
+    Attributes:
+        label_id: index into the label set.
+        score: confidence in [0, 1], or None where the method gives none.
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image.
+        mask: bool (y1 - y0, x1 - x0), or None for semantic results, whose mask is cut from the id map.
+        soft: probabilities instead of the mask's yes and no, for objects whose confidence was asked for; else None.
+    """
+
+    label_id: int
+    score: float | None
+    box: Box
+    mask: np.ndarray | None
+    soft: SoftMask | None = None
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"score must be None or in [0, 1], but got {self.score}.")
+        if self.mask is not None and (self.mask.dtype != bool or self.mask.shape != (y1 - y0, x1 - x0)):
+            shape = (y1 - y0, x1 - x0)
+            raise ValueError(f"mask must be bool of shape {shape}, but got {self.mask.dtype} {self.mask.shape}.")
