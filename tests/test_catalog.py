@@ -130,6 +130,11 @@ def test_the_owners_menu_replaces_the_networks(bundled, owner, offline):
     assert not catalog.on_menu(catalog.resolve("ann/other", local_folders=False))
 
 
+def test_the_owners_menu_may_order_the_methods(bundled, owner):
+    owner("slic, unet-cells, otsu")
+    assert [spec.id for spec in catalog.menu()] == ["slic", "unet-cells", "otsu", "watershed", "felzenszwalb"]
+
+
 @pytest.mark.parametrize("models", ["unet", "/etc", "ann/cells, ann/cells@v2", "ann/cells=region"])
 def test_a_wrong_owners_menu_is_refused(owner, models):
     owner(models)

@@ -1,8 +1,8 @@
 """The models on the menu, and what a typed id means.
 
 ``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
-region methods stay, and so do the models that were made here (``own.py``). Each entry is a key of the built-in menu, or
-``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
+region methods stay, named or not, and so do the models that were made here (``own.py``). Each entry is a key of the
+built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
 then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
 semantic, unless ``=instance`` follows the id.
 """
@@ -50,21 +50,22 @@ def _menu(owners: str) -> tuple[ModelSpec, ...]:
     made_here = [spec for spec in own.own_models() if spec.id not in built_in]
     if not owners.strip(" ,"):
         return (*built_in.values(), *made_here, *METHODS)
+    methods = {spec.id: spec for spec in METHODS}
     specs, wrong = {}, []
     for entry in filter(None, (part.strip() for part in owners.split(","))):
         match = _OWNERS.fullmatch(entry)
         parsed = parse_hub_id(match["id"]) if match else None
-        spec = built_in.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or "semantic")))
+        spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or "semantic")))
         if spec is None or spec.id in specs:
             wrong.append(entry)
         else:
             specs[spec.id] = spec
     if wrong:
         raise SettingsError(
-            f"SEG_DEMO_MODELS has {', '.join(map(repr, wrong))}. Each entry must be one of {', '.join(built_in)}, or a Hub "
+            f"SEG_DEMO_MODELS has {', '.join(map(repr, wrong))}. Each entry must be one of {', '.join((*built_in, *methods))}, or a Hub "
             "id such as user/repo, user/repo@revision or user/repo=instance, each repository once; separate them by commas."
         )
-    return (*specs.values(), *(spec for spec in made_here if spec.id not in specs), *METHODS)
+    return (*specs.values(), *(spec for spec in (*made_here, *METHODS) if spec.id not in specs))
 
 
 def _bundled() -> list[ModelSpec]:

@@ -99,6 +99,9 @@ def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path
             return known.folder
     elif COMMIT.fullmatch(key[1]) and (folder := cached(spec, token=token)):
         return _remember(key, folder)
+    # Whether there is something newer is not worth as long a wait as what is missing.
+    if (folder := cached(spec, token=token)) and not reachable():
+        return _remember(key, folder)
     try:
         return _remember(key, _from_hub(spec, token, report))
     except HubUnavailableError:

@@ -30,9 +30,10 @@ VARIANTS = (
     "deeplabv3_mobilenet_v3_large",
     "lraspp_mobilenet_v3_large",
 )
-TORCHVISION_SIDE = 520
 CELLS_LONGEST_SIDE = 640
 MULTIPLE = 32
+# torchvision's preset knows no cap; without one, a panorama 50 times as wide as high would take gigabytes.
+TORCHVISION = Preprocessing(shortest_side=520, longest_side=MAX_NETWORK_SIDE, multiple=MULTIPLE)
 
 
 def default_options() -> dict[str, Any]:
@@ -75,17 +76,17 @@ def create(labels: LabelSet, options: dict[str, Any]) -> Checkpoint:
 
 
 def load(folder: Path) -> Checkpoint:
-    """A checkpoint folder written by :func:`save`.
+    """A checkpoint folder written by :func:`save`, or by ``PyTorchModelHubMixin`` with the same config.
 
     Args:
-        folder: config.json, model.safetensors and preprocessor_config.json.
+        folder: config.json and model.safetensors; without preprocessor_config.json, torchvision's preset preprocesses.
 
     Raises:
         BadCheckpointError: a config that describes no FCN of sane size, or weights that do not fit it.
     """
     config = files.read_json(folder, files.CONFIG)
     options, count, labels = names.torchvision_config(config)
-    preprocessing = Preprocessing.from_dict(files.read_json(folder, files.PREPROCESSOR))
+    preprocessing = Preprocessing.from_dict(files.read_optional_json(folder, files.PREPROCESSOR) or TORCHVISION.to_dict())
     state = weights.read_weights(folder)
     module = weights.construct(lambda: build(count, options), state, str(options.get("variant")))
     return Checkpoint("fcn", module, labels, preprocessing, options)
@@ -188,9 +189,7 @@ def from_torchvision(variant: str, state: dict[str, Tensor], categories: list[st
     weights.check_finite(state.items())
     module = weights.construct(lambda: build(len(categories), options), state, variant)
     labels = LabelSet.from_names(("background", *categories[1:]), background=0)
-    # torchvision's preset knows no cap; without one, a panorama 50 times as wide as high would take gigabytes.
-    preprocessing = Preprocessing(shortest_side=TORCHVISION_SIDE, longest_side=MAX_NETWORK_SIDE, multiple=MULTIPLE)
-    return Checkpoint("fcn", module, labels, preprocessing, options)
+    return Checkpoint("fcn", module, labels, TORCHVISION, options)
 
 
 def card_snippet(checkpoint: Checkpoint, source: str) -> str:

@@ -103,12 +103,12 @@ def load(folder: Path) -> Checkpoint:
     """
     config = files.read_json(folder, files.CONFIG)
     options, count = options_from_config(config)
-    config_of(count, options)
+    described = config_of(count, options)
     processor_data = files.read_optional_json(folder, files.PREPROCESSOR)
     ours = processor_data.get(OUR_KEY)
     ours = ours if isinstance(ours, dict) else {}
     labels = label_set(config, ours, count)
-    processor = read_processor(folder, processor_data)
+    processor = read_processor(folder, processor_data, described)
     preprocessing = preprocessing_of(processor, ours)
     if not (Path(folder) / files.WEIGHTS).is_file():
         raise BadCheckpointError(f"The checkpoint has no {files.WEIGHTS}; weights of other kinds are not loaded.")

@@ -100,8 +100,15 @@ def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> Label
     return LabelSet.from_names(("background", name), background=0)
 
 
-def read_processor(folder: Path, data: dict[str, Any]) -> Any:
-    """transformers' image processor of the folder, its numbers checked first; None if there is none."""
+def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:
+    """transformers' image processor of the folder, its numbers checked first; None if there is none.
+
+    Args:
+        folder: the checkpoint.
+        data: content of its preprocessor_config.json.
+        config: of :func:`config_of`, whose type has an image processor that stands in for a feature extractor, as they were
+            called until transformers 5, which has none any more.
+    """
     if not data:
         return None
     for key in ("size", "crop_size", "pad_size"):
@@ -112,7 +119,8 @@ def read_processor(folder: Path, data: dict[str, Any]) -> Any:
                     f"{key} in preprocessor_config.json is {str(sides)[:80]}; 1 to {MAX_NETWORK_SIDE} pixels are expected."
                 )
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
         raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({error}).") from error
     if type(processor).__name__.startswith(QUERY_PROCESSORS):

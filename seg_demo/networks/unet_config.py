@@ -19,6 +19,10 @@ DECODERS = tuple(model.__name__ for model in smp.MODEL_ARCHITECTURES_MAPPING.val
 OLD_ARGUMENTS = ("decoder_use_batchnorm", "psp_use_batchnorm", "upscale_mode")
 # smp maps these names of earlier versions to timm's.
 FORMER_ENCODERS = ("timm-mobilenetv3_", "timm-regnet", "timm-res2", "timm-resnest", "timm-gernet")
+# What smp hands on to a timm encoder (``tu-...``), of which it depends what the network computes or which sizes it takes.
+ENCODER_ARGUMENTS = (
+    "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition", "window_size",
+)  # fmt: skip
 SET_BY_US = ("self", "kwargs", "encoder_name", "encoder_weights", "in_channels", "classes", "activation")
 
 
@@ -48,7 +52,7 @@ def check_encoder(name: object) -> None:
 
 def arguments_of(decoder: type[nn.Module]) -> set[str]:
     """Arguments of smp's class that a checkpoint may set."""
-    return {*inspect.signature(decoder.__init__).parameters, *OLD_ARGUMENTS} - set(SET_BY_US)
+    return {*inspect.signature(decoder.__init__).parameters, *OLD_ARGUMENTS, *ENCODER_ARGUMENTS} - set(SET_BY_US)
 
 
 def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -103,6 +107,17 @@ def plain_preprocessing(module: nn.Module, options: dict[str, Any], longest_side
         mean = std = (0.5, 0.5, 0.5)
     elif encoder.startswith("dpn"):
         mean, std = (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
-    # PAN pools the deepest features three times more.
-    multiple = 256 if options["decoder"] == "PAN" else int(module.encoder.output_stride)
+    size = fixed_size(module)
+    if size is not None:
+        return Preprocessing(tuple(mean), tuple(std), size=size)
+    stride = int(module.encoder.output_stride)
+    # PAN pools the deepest features three times more, DPT once.
+    multiple = {"PAN": 256, "DPT": 2 * stride}.get(options["decoder"], stride)
     return Preprocessing(tuple(mean), tuple(std), longest_side=longest_side, multiple=multiple)
+
+
+def fixed_size(module: nn.Module) -> tuple[int, int] | None:
+    """(height, width) in pixels of the only input that the encoder takes, as ViT and Swin of timm do by default; or None."""
+    patches = getattr(getattr(module.encoder, "model", None), "patch_embed", None)
+    only = getattr(patches, "strict_img_size", False) and not getattr(patches, "dynamic_img_pad", False)
+    return tuple(patches.img_size) if only and patches.img_size is not None else None

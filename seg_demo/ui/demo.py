@@ -25,7 +25,7 @@ from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
 from seg_demo.ui.networks_tab import network_tab
 from seg_demo.ui.regions_tab import FIRST, regions_tab
-from seg_demo.ui.theme import STATIC, stylesheet, theme
+from seg_demo.ui.theme import STATIC, head, stylesheet, theme
 from seg_demo.ui.visitor import key_or_new, visitor_state
 from seg_demo.ui.work import start_loading
 
@@ -113,6 +113,7 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": stylesheet(),
+        "head": head(),
         "i18n": I18N,
         "favicon_path": STATIC / "favicon.svg",
         "allowed_paths": [str(EXAMPLES)],

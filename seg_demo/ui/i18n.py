@@ -38,8 +38,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "drop": ("Drop an image here\nor click to choose one", "将图片拖到此处\n或点击选择"),
     "model": ("Model", "模型"),
     "model_info": (
-        "○ cannot be reached now. Or type a Hugging Face id: user/repo",
-        "○ 目前无法访问。也可输入 Hugging Face 模型 ID：user/repo",
+        "From the menu (○ cannot be reached now), or a Hugging Face id: user/repo",
+        "从菜单选择（○ 目前无法访问），或输入 Hugging Face 模型 ID：user/repo",
     ),
     "threshold": ("Score threshold", "得分阈值"),
     "threshold_info": ("Hides objects scored lower. Nothing is computed again.", "隐藏得分更低的对象，无需重新计算。"),

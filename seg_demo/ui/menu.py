@@ -6,6 +6,7 @@ import html
 
 from seg_demo.errors import ModelNotFoundError
 from seg_demo.models import catalog
+from seg_demo.networks import NETWORKS
 from seg_demo.settings import settings
 from seg_demo.types import ModelSpec
 from seg_demo.ui.i18n import ABOUT_ZH, words
@@ -94,7 +95,7 @@ def note(identity: object, language: str) -> str:
 def card(spec: ModelSpec, ready: bool, language: str) -> str:
     """One model as an HTML article. Everything is escaped."""
     rows = [
-        ("network", spec.architecture),
+        ("network", NETWORKS[spec.architecture].title if spec.architecture in NETWORKS else ""),
         ("classes", class_sample(spec, language)),
         ("licence", spec.licence or words("unstated", language)),
         ("source", words("source_" + spec.source, language)),

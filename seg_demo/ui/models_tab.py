@@ -7,6 +7,7 @@ import html
 import gradio as gr
 
 from seg_demo.ui import menu
+from seg_demo.ui.i18n import words
 
 # (English name, English advice), the same in Chinese: which family for which need.
 CHOOSE = (
@@ -34,6 +35,8 @@ CHOOSE = (
         ("区域分割", "不需要类别，只需知道一处到哪里为止。无权重，任何机器都很快。"),
     ),
 )
+# (task, key of its name), in the order of the tabs.
+FAMILIES = (("semantic", "semantic"), ("instance", "instance"), ("region", "regions"))
 
 
 def models_tab() -> gr.HTML:
@@ -42,7 +45,7 @@ def models_tab() -> gr.HTML:
 
 
 def cards(ready: dict[str, bool], language: str) -> str:
-    """The tab's HTML: advice, then a card per model. Everything is escaped.
+    """The tab's HTML: advice, then for each kind of segmentation a card per model. Everything is escaped.
 
     Args:
         ready: menu key -> whether it can be used now; a missing one counts as not.
@@ -52,5 +55,14 @@ def cards(ready: dict[str, bool], language: str) -> str:
     advice = "".join(
         f"<div><dt>{html.escape(row[column][0])}</dt><dd>{html.escape(row[column][1])}</dd></div>" for row in CHOOSE
     )
-    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs())
-    return f'<dl class="choose">{advice}</dl><div class="cards">{articles}</div>'
+    families = "".join(_family(task, heading, ready, language) for task, heading in FAMILIES)
+    return f'<dl class="choose">{advice}</dl>{families}'
+
+
+def _family(task: str, heading: str, ready: dict[str, bool], language: str) -> str:
+    """The models of one kind under a heading; nothing if the menu has none."""
+    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs(task))
+    if not articles:
+        return ""
+    name, lead = (html.escape(words(key, language)) for key in (heading, f"{heading}_lead"))
+    return f'<h2 class="family">{name}</h2><p>{lead}</p><div class="cards">{articles}</div>'

@@ -61,10 +61,14 @@ def theme() -> gr.themes.Base:
         block_label_background_fill_dark="transparent",
         block_label_border_width="0px",
         block_title_text_weight="600",
+        block_title_text_color="*neutral_900",
+        block_title_text_color_dark="*neutral_100",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
         input_background_fill="white",
         input_background_fill_dark="*neutral_900",
+        # The base theme's fields have no border: on a white block nobody sees where to type.
+        input_border_width="1px",
         input_border_color="*neutral_300",
         input_border_color_dark="*neutral_700",
         button_primary_background_fill="*primary_600",
@@ -83,6 +87,11 @@ def theme() -> gr.themes.Base:
         slider_color="*primary_600",
         slider_color_dark="*primary_400",
     )
+
+
+def head() -> str:
+    """What the page's own script needs in the document's head."""
+    return f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
 
 
 def stylesheet() -> str:

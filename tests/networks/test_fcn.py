@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import PyTorchModelHubMixin
 from PIL import Image
 from safetensors.torch import load_file
 from torchvision.models import segmentation
@@ -88,3 +89,21 @@ def test_fcn_resnet50_is_torchvisions() -> None:
     )
     with torch.inference_mode():
         assert fcn.forward(module, torch.zeros(1, 3, 17, 33)).shape == (1, 21, 17, 33)
+
+
+def test_a_folder_of_the_hubs_mixin_is_preprocessed_as_by_torchvision(tmp_path: Path) -> None:
+    class Mixed(torch.nn.Module, PyTorchModelHubMixin):
+        def __init__(self, architecture: str, num_classes: int, options: dict[str, Any]) -> None:
+            super().__init__()
+            made = getattr(segmentation, options["variant"])(weights=None, weights_backbone=None, num_classes=num_classes)
+            for name, child in randomise(made).named_children():
+                self.add_module(name, child)
+
+    torch.manual_seed(3)
+    Mixed("fcn", 4, {"variant": "lraspp_mobilenet_v3_large"}).save_pretrained(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    checkpoint = networks.load(tmp_path)
+    image = image_of(33, 47)
+    expected = SemanticSegmentation(resize_size=520)(Image.fromarray(image))[None]
+    assert torch.equal(fcn.preprocess(checkpoint, image), expected)
+    assert checkpoint.labels.names == ("background", "class 1", "class 2", "class 3")

@@ -95,10 +95,11 @@ def test_label_map_equals_transformers(tmp_path: Path, size: tuple[int, int], cl
     assert all(0 <= segment.score <= 1 for segment in result.segments)
 
 
-def test_processor_files_of_earlier_years_load(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["feature_extractor_type", "image_processor_type"])
+def test_processor_files_of_earlier_years_load(tmp_path: Path, kind: str) -> None:
     folder = plain_repo(tmp_path, {"height": 64, "width": 64})
     old = {
-        "do_normalize": True, "do_resize": True, "feature_extractor_type": "SegformerFeatureExtractor",
+        "do_normalize": True, "do_resize": True, kind: "SegformerFeatureExtractor",
         "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2], "reduce_labels": True, "resample": 2, "size": 48,
     }  # fmt: skip
     (folder / "preprocessor_config.json").write_text(json.dumps(old))

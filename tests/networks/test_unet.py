@@ -106,6 +106,24 @@ def test_large_upload_is_shrunk_and_comes_back(tmp_path: Path) -> None:
     assert np.array_equal(unet.postprocess(checkpoint, raw, 20, 2100).id_map, expected)
 
 
+@pytest.mark.parametrize("sizes", [{}, {"dynamic_img_size": True}, {"img_size": 64}])
+def test_a_transformer_encoder_gets_the_sizes_that_it_takes(tmp_path: Path, sizes: dict[str, Any]) -> None:
+    narrow = {"decoder_intermediate_channels": (8, 8, 8, 8), "decoder_fusion_channels": 8}
+    model = smp.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3, **narrow, **sizes)
+    checkpoint = plain_repo(tmp_path, model)
+    side = sizes.get("img_size", 224)
+    assert checkpoint.preprocessing.size == (None if "dynamic_img_size" in sizes else (side, side))
+    image = image_of(45, 70)
+    batch = unet.preprocess(checkpoint, image)
+    assert batch.shape[2:] == ((64, 96) if "dynamic_img_size" in sizes else (side, side))
+    with torch.inference_mode():
+        raw, logits = unet.forward(checkpoint.module, batch), model(batch)
+    if "dynamic_img_size" in sizes:
+        logits = logits[..., :45, :70]
+    expected = F.interpolate(logits, (45, 70), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
+    assert np.array_equal(unet.postprocess(checkpoint, raw, 45, 70).id_map, expected)
+
+
 def test_names_of_a_plain_config_are_used(tmp_path: Path) -> None:
     smp.Unet("resnet18", encoder_weights=None, classes=2).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

@@ -204,6 +204,7 @@ async function receive(value) {
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;
+  find("help").textContent = say("help") + (value.unsure ? say("helpDoubt") : "");
   await doubt.show(value);
   find("details").hidden = result.classes.length === 0;
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
