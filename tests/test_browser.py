@@ -258,6 +258,11 @@ def test_chinese_by_the_browsers_language(open_page):
     upload(page, "semantic", COINS)
     viewer = shown(page, "semantic")
     expect(viewer.locator(".sv-details summary")).to_have_text("按类别统计")
+    page.locator("#semantic-image input[type=file]").set_input_files(
+        {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
+    )
+    expect(page.locator(".toast-body").first).to_contain_text("这是文本，无法使用", timeout=RESULT_MS)
+    expect(page.locator("#semantic-image .image-frame")).to_have_attribute("data-unshown", "浏览器无法预览此文件")
 
 
 def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(open_page):

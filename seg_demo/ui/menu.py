@@ -71,9 +71,12 @@ def about(spec: ModelSpec, language: str) -> str:
 
 
 def class_sample(spec: ModelSpec, language: str) -> str:
-    """The classes in a few words: all of them, or how many and the first ones. Background is no class to look for."""
+    """The classes in a few words: all of them, or how many and the first ones. Background is no class to look for.
+
+    Of a class with synonyms (ADE20K: "building, edifice") the first is enough.
+    """
     names = [name for name in spec.labels if name.lower() not in ("background", "n/a", "__background__")]
-    listed = words("separator", language).join(names[:SAMPLE_CLASSES])
+    listed = words("separator", language).join(name.split(",")[0] for name in names[:SAMPLE_CLASSES])
     if len(names) <= SAMPLE_CLASSES:
         return listed
     return words("more_classes", language).format(count=len(names)) + listed + " …"
@@ -87,7 +90,8 @@ def note(identity: object, language: str) -> str:
     parts = [about(spec, language)]
     if spec.source != "builtin":
         if spec.labels:
-            parts.append(words("knows", language) + class_sample(spec, language) + words("stop", language))
+            sample = class_sample(spec, language)
+            parts.append(words("knows", language) + sample + ("" if sample.endswith("…") else words("stop", language)))
         parts.append(words("licence", language) + words("colon", language) + (spec.licence or words("unstated", language)))
     return f'<p class="note">{html.escape(" ".join(part for part in parts if part))}</p>'
 

@@ -11,6 +11,7 @@ from seg_demo.inputs.images import decode
 from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
+from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
@@ -127,7 +128,7 @@ def run_network(
     wanted, closely = score_threshold(threshold), detail_of(detail)
 
     def report(part: float | None, text: str) -> None:
-        progress(part, desc=text)
+        progress(part, desc=spoken(text))
 
     with predictor().work(model, report=report):
         image = decode(upload.path)

@@ -90,8 +90,9 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What the page's own script needs in the document's head."""
-    return f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
+    """What goes into the document's head: the page's own script, and styles that gradio's ``css`` cannot hold."""
+    script, frame = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.js", "frame.css"))
+    return f"<style>{frame}</style><script>{script}</script>"
 
 
 def stylesheet() -> str:

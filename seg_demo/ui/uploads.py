@@ -19,6 +19,7 @@ from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
 from seg_demo.settings import settings
+from seg_demo.ui.i18n_errors import spoken
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,5 @@ class Refused(gr.Error):
 
 
 def refused(sentence: str) -> Refused:
-    """An error that the visitor reads; gradio shows its text as HTML, so it is escaped."""
-    return Refused(html.escape(sentence, quote=False), title="", print_exception=False)
+    """An error that the visitor reads, in their language; gradio shows its text as HTML, so it is escaped."""
+    return Refused(html.escape(spoken(sentence), quote=False), title="", print_exception=False)

@@ -1,0 +1,168 @@
+"""What goes wrong, and what is going on, in Chinese for a browser that asks for Chinese.
+
+Errors are raised in English, far from any screen: libraries, the command line and the API have one language. A message is put
+together from sentences, so it is translated sentence by sentence; one with a sentence that is not in this table stays English.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gradio.context import LocalContext
+
+from seg_demo.ui.i18n import language_of
+
+# English sentence with its {parts}: Chinese. Of two that fit, the first counts.
+SENTENCES = {
+    # Images.
+    "This file is empty.": "文件是空的。",
+    "This file has {n} MB, more than is accepted.": "文件有 {n} MB，超过上限。",
+    "The file has at least {n} bytes, but at most {most} are accepted.": "文件至少有 {n} 字节，上限为 {most} 字节。",
+    "Send a smaller image, or a JPEG.": "请发送更小的图片或 JPEG。",
+    "This image has {size} pixels ({n} megapixels), more than is accepted.": "图片有 {size} 像素（{n} 百万像素），超过上限。",
+    "This is {kind}, which is not accepted.": "这是{kind}，无法使用。",
+    "This is {kind} that is damaged, or of a rare variant.": "这个 {kind} 文件已损坏，或格式罕见。",
+    "This is {kind} that is damaged or cut off: its pixels cannot be decoded.": "这个 {kind} 文件已损坏或不完整，无法解码。",
+    "This is {kind} that is damaged: {reason}.": "这个 {kind} 文件已损坏（{reason}）。",
+    "This is {kind} with far more pixels than are accepted.": "这个 {kind} 文件的像素远超上限。",
+    "Decoding {kind} like this one takes much memory: at most {most} megapixels of it are accepted, but it has {n}.":
+        "解码这种 {kind} 文件需要大量内存：最多 {most} 百万像素，而它有 {n}。",
+    "There is not enough memory to decode this image of {size} pixels.": "内存不足，无法解码 {size} 像素的图片。",
+    "There is not enough memory for this image.": "内存不足，无法处理这张图片。",
+    "There is not enough memory to segment an image of {size} pixels with {model}.": "内存不足，{model} 无法分割 {size} 像素的图片。",
+    "Send a smaller image, or choose a smaller model.": "请发送更小的图片，或选择更小的模型。",
+    "This image cannot be used: {reason}.": "无法使用这张图片：{reason}。",
+    "This image's pixels ({mode}) cannot be shown.": "无法显示这张图片的像素（{mode}）。",
+    "Accepted are {formats} up to {bytes} MB, {pixels} megapixels and {side} pixels a side.":
+        "可接受 {formats}，不超过 {bytes} MB、{pixels} 百万像素、边长 {side} 像素。",
+    "Save or download the image again and send that.": "请重新保存或下载后再发送。",
+    "Save or download it again and send that.": "请重新保存或下载后再发送。",
+    "Save it smaller or as JPEG and send that.": "请缩小或另存为 JPEG 后发送。",
+    "Scale it down or cut out a part and send that.": "请缩小或裁剪后发送。",
+    "Scale it down, or save it as plain JPEG or PNG and send that.": "请缩小，或另存为普通 JPEG 或 PNG 后发送。",
+    "Scale it down and send that.": "请缩小后发送。",
+    "Save it again as PNG or JPEG and send that.": "请另存为 PNG 或 JPEG 后发送。",
+    "Save it as PNG or JPEG and send that.": "请另存为 PNG 或 JPEG 后发送。",
+    "Save it as PNG, TIFF or JPEG with the program that made it and send that.": "请用生成它的程序另存为 PNG、TIFF 或 JPEG 后发送。",
+    "Save it as JPEG (on a phone: camera format \"most compatible\") and send that.": "请另存为 JPEG 后发送（手机：相机格式选“兼容性最佳”）。",
+    "Export the page or drawing as PNG and send that.": "请将页面或图形导出为 PNG 后发送。",
+    "Unpack it and send one of the images inside.": "请解压后发送其中的图片。",
+    "Save one frame as PNG or JPEG and send that.": "请将一帧保存为 PNG 或 JPEG 后发送。",
+    "Open it, save the image itself (not the page) and send that.": "请打开网页，保存图片本身（而非网页）后发送。",
+    "Send the image that it describes.": "请发送它所描述的图片。",
+    "Send an image, saved as PNG or JPEG.": "请发送 PNG 或 JPEG 图片。",
+    "Send an image.": "请发送图片。",
+    "Mend the pixels and send it again.": "请修正像素后重新发送。",
+    "An address was sent, and addresses are not fetched here.": "收到的是网址，这里不会下载网址。",
+    "Download the file and send that.": "请下载文件后发送。",
+    # Models.
+    "There is no model {id}.": "没有名为 {id} 的模型。",
+    "On the menu are {keys}; a Hub id is written user/repo.": "菜单中有 {keys}；Hub 模型 ID 写作 user/repo。",
+    "{id} is not the id of a model.": "{id} 不是模型 ID。",
+    "Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or user/repo@revision; addresses and paths "
+    "are not accepted.": "请从菜单选择（{keys}），或输入 Hugging Face 模型 ID，如 user/repo 或 user/repo@revision；不接受网址和路径。",
+    "There is no public model {id} on the Hub.": "Hub 上没有公开模型 {id}。",
+    "Check the spelling at {page}; a private model can be used from Python or the command line after `hf auth login`, or by "
+    "putting it on your own demo's menu.": "请在 {page} 核对拼写；私有模型可在 `hf auth login` 后从 Python 或命令行使用，或放入您自己的演示菜单。",
+    "The Hub shows no model {id} to this login.": "当前登录看不到 Hub 上的模型 {id}。",
+    "Check the spelling at {page}; for a private model, log in with `hf auth login` as someone who may see it.":
+        "请在 {page} 核对拼写；私有模型需用有权限的账号 `hf auth login`。",
+    "The model {id} is gated: its owner asks people to accept terms first.": "模型 {id} 需要先接受所有者的条款。",
+    "Accept them at {page}, log in with `hf auth login`, and load it from Python, the command line, or your own demo's menu.":
+        "请在 {page} 接受条款，`hf auth login` 后从 Python、命令行或您自己的演示菜单加载。",
+    "The model {id} has no revision {revision}.": "模型 {id} 没有版本 {revision}。",
+    "Use a branch, tag or commit of {page}.": "请使用 {page} 的分支、标签或提交。",
+    "The model {id} has been disabled on the Hub.": "模型 {id} 已在 Hub 上停用。",
+    "Choose another one.": "请选择另一个。",
+    "The Hub at {host} does not answer, and {id} is not in the local cache.": "Hub（{host}）没有响应，本地缓存中也没有 {id}。",
+    "The Hub at {host} answers with an error ({status}), and {id} is not in the local cache.":
+        "Hub（{host}）返回错误（{status}），本地缓存中也没有 {id}。",
+    "The Hub at {host} asks to slow down (429), and {id} is not in the local cache.":
+        "Hub（{host}）要求放慢请求（429），本地缓存中也没有 {id}。",
+    "HF_HUB_OFFLINE is set, and {id} is not in the local cache.": "已设置 HF_HUB_OFFLINE，本地缓存中也没有 {id}。",
+    "The weights of {id} are not in the local cache and cannot be downloaded from {host} now ({why}).":
+        "本地缓存中没有 {id} 的权重，目前也无法从 {host} 下载（{why}）。",
+    "The weights of {id} are not in the local cache, and HF_HUB_OFFLINE is set.": "本地缓存中没有 {id} 的权重，且已设置 HF_HUB_OFFLINE。",
+    "Try again later, or choose a model that is marked as available.": "请稍后再试，或选择标为可用的模型。",
+    "Choose another model.": "请选择另一个模型。",
+    "{id} has no {missing} (it has {found}).": "{id} 没有 {missing}（有 {found}）。",
+    "A model that can be loaded has config.json and all its weights in one model.safetensors; other kinds of weight files can "
+    "run code and are not loaded.": "可加载的模型须有 config.json，且全部权重在一个 model.safetensors 中；其他权重文件可能执行代码，不予加载。",
+    "{name} of {id} has {n} bytes, and at most {most} are fetched.": "{id} 的 {name} 有 {n} 字节，最多下载 {most} 字节。",
+    "Choose a smaller model (an owner can raise SEG_DEMO_MAX_MODEL_BYTES).": "请选择更小的模型（部署者可调高 SEG_DEMO_MAX_MODEL_BYTES）。",
+    "transformers models of type {kind} do not return logits per class and pixel.": "transformers 的 {kind} 类模型不输出逐像素的类别得分。",
+    "Supported types: {types}.": "支持的类型：{types}。",
+    "This model gave no numbers (NaN or infinity) for this image, so there is no result.": "模型对这张图片输出了无效数值（NaN 或无穷），没有结果。",
+    # Requests.
+    "The threshold must be a number from 0 to 1, but is {value}.": "阈值须为 0 到 1 之间的数，收到的是 {value}。",
+    "Leave it out for 0.5.": "省略则为 0.5。",
+    "There is no result to download, or it has expired.": "没有可下载的结果，或结果已过期。",
+    "There is no result to look at, or it has expired.": "没有可查看的结果，或结果已过期。",
+    "Segment the image again.": "请重新分割图片。",
+    "The uploaded image has been deleted meanwhile, as all uploads are after a while.": "上传的图片已被清除（所有上传都会在一段时间后清除）。",
+    "Upload it again.": "请重新上传。",
+    "No image was sent.": "没有收到图片。",
+    "Send a picture as a file.": "请以文件形式发送图片。",
+    "{n} requests are being worked on or waiting already.": "已有 {n} 个请求在处理或等待。",
+    "Several models are being fetched for other visitors.": "正在为其他访问者下载多个模型。",
+    "Try again in a minute, or choose another.": "请一分钟后再试，或选择另一个。",
+    "Try again in a minute.": "请一分钟后再试。",
+    "The model is still being fetched and loaded, and other people wait for their turn.": "模型仍在下载和加载，其他人在排队。",
+    "It goes on without you: ask for it again in a minute, or choose another model meanwhile.": "下载会继续：请一分钟后再试，或先选择其他模型。",
+    "This took longer than the {n} seconds that one request may take, so it was stopped.": "超过了单个请求允许的 {n} 秒，已停止。",
+    "Send a smaller image, choose a smaller model, or try again when fewer people are here.": "请发送更小的图片、选择更小的模型，或在人少时再试。",
+    "Something went wrong on the server's side, not on yours; it was written to its log.": "服务器出错，不是您的问题；已写入日志。",
+    "Please try again.": "请重试。",
+    # Progress.
+    "Tile {n} of {most}": "第 {n}/{most} 块",
+    "Downloading {name}": "正在下载 {name}",
+    "Loading {name}": "正在加载 {name}",
+    "Trying {name}": "正在试载 {name}",
+}  # fmt: skip
+# What stands in a sentence's parts.
+PARTS = {
+    "a PDF document": " PDF 文档", "a PostScript document": " PostScript 文档", "a ZIP archive or an office document": "压缩包或办公文档",
+    "a gzip archive": " gzip 压缩包", "a 7z archive": " 7z 压缩包", "a RAR archive": " RAR 压缩包", "a bzip2 archive": " bzip2 压缩包",
+    "a Photoshop document": " Photoshop 文档", "a JPEG 2000 image": " JPEG 2000 图片", "a JPEG XL image": " JPEG XL 图片",
+    "an icon file": "图标文件", "a DDS texture": " DDS 纹理", "a QOI image": " QOI 图片", "an OpenEXR image": " OpenEXR 图片",
+    "an HDF5 file": " HDF5 文件", "a NumPy array file": " NumPy 数组文件", "a FITS file": " FITS 文件", "a DICOM file": " DICOM 文件",
+    "a video": "视频", "a program": "程序", "a sound file": "音频", "a sound or video file": "音频或视频", "a HEIC photo": " HEIC 照片",
+    "an SVG drawing": " SVG 图形", "a web page": "网页", "a JSON text": " JSON 文本", "a text": "文本", "a file of an unknown kind": "未知类型的文件",
+    "a JPEG": "JPEG", "a PNG": "PNG", "a GIF": "GIF", "a TIFF": "TIFF", "a BMP": "BMP", "a WebP": "WebP", "an AVIF": "AVIF",
+    "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF": "JPEG、PNG、WebP、GIF、BMP、TIFF 和 AVIF",
+    "some of its pixels are NaN or infinite": "部分像素为 NaN 或无穷",
+    "a checksum inside it is wrong": "内部校验和错误",
+    "no weights at all": "没有任何权重",
+}  # fmt: skip
+
+
+def _pattern(sentence: str) -> re.Pattern[str]:
+    """A sentence with its parts as named groups, up to the next sentence."""
+    parts = re.split(r"\{(\w+)\}", sentence)
+    text = "".join(re.escape(part) if index % 2 == 0 else f"(?P<{part}>.+?)" for index, part in enumerate(parts))
+    return re.compile(text + r"(?:\s+|$)", re.DOTALL)
+
+
+_TABLE = [(_pattern(english), chinese) for english, chinese in SENTENCES.items()]
+
+
+def in_chinese(message: str) -> str:
+    """A message in Chinese, or as it is if one of its sentences is not known.
+
+    >>> in_chinese("This file is empty. Send an image."), in_chinese("This is new.")
+    ('文件是空的。请发送图片。', 'This is new.')
+    """
+    said, rest = [], message
+    while rest:
+        found = next(((match, chinese) for pattern, chinese in _TABLE if (match := pattern.match(rest))), None)
+        if found is None:
+            return message
+        match, chinese = found
+        said.append(chinese.format(**{name: PARTS.get(part, part) for name, part in match.groupdict().items()}))
+        rest = rest[match.end() :]
+    return "".join(said)
+
+
+def spoken(message: str) -> str:
+    """A message in the language of the browser whose request is being answered; English for all other clients."""
+    return in_chinese(message) if language_of(LocalContext.request.get(None)) == "zh" else message
