@@ -57,6 +57,7 @@ def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
         "instance-desktop": (DESKTOP, lambda page: result(page, "instance", "cells", 0, (0.36, 0.47))),
         "instance-dark": (DESKTOP | DARK, lambda page: result(page, "instance", "cells", 1, (0.5, 0.5))),
         "regions-desktop": (DESKTOP, lambda page: result(page, "regions", "examples", 1, (0.45, 0.5))),
+        "correct-desktop": (DESKTOP, editor),
         "models-desktop": (DESKTOP, models),
         "error-desktop": (DESKTOP, error),
         "start-phone": (PHONE, start),
@@ -97,7 +98,7 @@ def start(page: Page) -> None:
 
 def result(page: Page, tab: str, group: str, number: int, point: tuple[float, float] | None) -> None:
     """A result of one of the examples, with the pointer at a share of the stage's width and height."""
-    page.get_by_role("tab").nth(["semantic", "instance", "regions"].index(tab)).click()
+    open_tab(page, tab)
     page.locator(f"#{tab}-{group} .gallery-item").nth(number).click()
     page.locator(f"#{tab}-viewer .sv[data-state=shown]").wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(700)
@@ -106,9 +107,32 @@ def result(page: Page, tab: str, group: str, number: int, point: tuple[float, fl
         page.mouse.move(box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"])
 
 
+def open_tab(page: Page, tab: str) -> None:
+    """Choose one of the eight tabs; a phone has most of them in a menu."""
+    button = page.locator(f"button[data-tab-id={tab}]:visible")
+    if not button.count():
+        page.locator(".overflow-menu > button").click()
+        button = page.locator(f".overflow-dropdown button[data-tab-id={tab}]")
+    button.click()
+    page.wait_for_timeout(600)
+
+
 def models(page: Page) -> None:
     """What each model is."""
-    page.get_by_role("tab").nth(3).click()
+    open_tab(page, "models")
+
+
+def editor(page: Page) -> None:
+    """A model's mask opened in the editor of the Correct tab."""
+    open_tab(page, "correct")
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.get_by_label("Name of the dataset").fill("coins")
+    panel.get_by_role("textbox", name="Classes").fill("cell, border")
+    panel.locator("input[type=file]").first.set_input_files(ROOT / "seg_demo/ui/examples/coins.png")
+    page.wait_for_timeout(1500)
+    panel.get_by_role("button", name="Open in the editor").click()
+    page.locator(".se[data-state=shown]").wait_for(timeout=PATIENCE_MS)
+    page.wait_for_timeout(1500)
 
 
 def error(page: Page) -> None:

@@ -47,7 +47,9 @@ def build_demo() -> gr.Blocks:
             with gr.Column(min_width=200):
                 gr.Markdown(t("title"))
                 gr.Markdown(t("tagline"), elem_id="tagline")
-        with gr.Tabs(elem_id="tabs"):
+        # An owner's menu may have models of one kind only.
+        first = next((task for task in ("semantic", "instance") if menu.specs(task)), "regions")
+        with gr.Tabs(elem_id="tabs", selected=first):
             with gr.Tab(t("semantic"), id="semantic"):
                 semantic = network_tab("semantic")
             with gr.Tab(t("instance"), id="instance"):

@@ -94,6 +94,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "A typed id: its class names, colours and preprocessing come from its repository. Only safetensors are loaded.",
         "手动输入的模型 ID：类别名、颜色与预处理取自其仓库，仅加载 safetensors 权重。",
     ),
+    "no_model": (
+        "The menu has no model for this. Type the id of one from the Hugging Face Hub: user/repo.",
+        "菜单中没有这类模型。请输入 Hugging Face Hub 的模型 ID：user/repo。",
+    ),
     "knows": ("It knows: ", "可识别："),
     "licence": ("Licence", "许可"),
     "unstated": ("not stated", "未说明"),

@@ -94,6 +94,8 @@ SENTENCES = {
     "Supported types: {types}.": "支持的类型：{types}。",
     "This model gave no numbers (NaN or infinity) for this image, so there is no result.": "模型对这张图片输出了无效数值（NaN 或无穷），没有结果。",
     # Requests.
+    "No model is chosen.": "未选择模型。",
+    "Choose one from the menu, or type a Hugging Face id such as user/repo.": "请从菜单选择，或输入 Hugging Face 模型 ID，如 user/repo。",
     "The threshold must be a number from 0 to 1, but is {value}.": "阈值须为 0 到 1 之间的数，收到的是 {value}。",
     "Leave it out for 0.5.": "省略则为 0.5。",
     "There is no result to download, or it has expired.": "没有可下载的结果，或结果已过期。",

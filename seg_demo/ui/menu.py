@@ -86,7 +86,7 @@ def note(identity: object, language: str) -> str:
     """HTML below the picker: what the chosen model is good at, its classes and its licence. Everything is escaped."""
     spec = next((spec for spec in specs() if key(spec) == identity), None)
     if spec is None:
-        return f'<p class="note">{html.escape(words("typed", language))}</p>'
+        return f'<p class="note">{html.escape(words("typed" if identity else "no_model", language))}</p>'
     parts = [about(spec, language)]
     if spec.source != "builtin":
         if spec.labels:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
 from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome, examples, image_box, outcome
@@ -71,7 +72,7 @@ def network_tab(task: str) -> NetworkTab:
             )  # fmt: skip
             with gr.Column(visible=False, elem_classes="examples") as everyday:
                 examples(EVERYDAY_PICTURES, menu.everyday(task), photo, model, t("examples_everyday"), f"{task}-everyday")
-            with gr.Column(elem_classes="examples"):
+            with gr.Column(visible=bool(first), elem_classes="examples"):
                 examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{task}-cells")
             model.render()
             note = gr.HTML(menu.note(first, "en"), elem_id=f"{task}-note")
@@ -125,10 +126,13 @@ def run_network(
     """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later."""
     if upload is None:
         return None, None
+    if not model:
+        raise BadRequestError("No model is chosen. Choose one from the menu, or type a Hugging Face id such as user/repo.")
     wanted, closely = score_threshold(threshold), detail_of(detail)
 
     def report(part: float | None, text: str) -> None:
-        progress(part, desc=spoken(text))
+        # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
+        progress(1.0 if part is None else part, desc=spoken(text))
 
     with predictor().work(model, report=report):
         image = decode(upload.path)
