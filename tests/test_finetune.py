@@ -130,6 +130,20 @@ def test_epochs_0_republishes_what_it_is_given(data: Path, tmp_path: Path) -> No
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_what_a_base_knows_is_measured_first_and_kept_if_training_spoils_it(data: Path, tmp_path: Path, capsys) -> None:
+    assert finetune.main(arguments(data, tmp_path / "a", "--max-steps", "8", "--lr", "0.01")) == 0
+    base = tmp_path / "a" / "best"
+    again = ["--data", str(data), "--model", str(base), "--output", str(tmp_path / "b"), "--max-steps", "3", "--lr", "9"]
+    assert finetune.main([*again, "--batch-size", "2", "--image-size", "32", "--device", "cpu", "--threads", "1", "--ema", "0"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 3] and "loss" not in lines[0] and lines[1]["loss"] > 0
+    assert lines[0]["mean_iou"] > lines[1]["mean_iou"]
+    said = capsys.readouterr().err
+    assert "before the first step" in said and "Nothing was gained" in said
+    first, second = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "b" / "best"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_dry_run_starts_nothing(data: Path, tmp_path: Path, capsys) -> None:
     assert finetune.main([*arguments(data, tmp_path / "run"), "--dry-run", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

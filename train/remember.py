@@ -32,6 +32,7 @@ def remembered(start: Start) -> dict[str, Any]:
         "pretrained": start.pretrained,
         "base": None if start.base is None else asdict(start.base),
         "notes": list(start.notes),
+        "knows": start.knows,
     }
 
 
@@ -55,7 +56,8 @@ def rebuilt(data: dict[str, Any]) -> Start:
         _processor(data["processor"]),
     )
     base = data["base"] and ModelSpec(**{**data["base"], "labels": tuple(data["base"]["labels"])})
-    return Start(checkpoint, tuple(data["fresh"]), data["pretrained"], base, tuple(data["notes"]))
+    notes = tuple(data["notes"])
+    return Start(checkpoint, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))
 
 
 def _processor(data: dict[str, Any] | None) -> Any:

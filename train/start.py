@@ -42,6 +42,7 @@ class Start:
         pretrained: False if every layer is fresh.
         base: the model it comes from, or None.
         notes: what a person should know about the choice.
+        knows: it can segment the data's classes as it is, for better or worse, so that training has something to beat.
     """
 
     checkpoint: Checkpoint
@@ -49,6 +50,7 @@ class Start:
     pretrained: bool
     base: ModelSpec | None
     notes: tuple[str, ...]
+    knows: bool = False
 
     @property
     def crop_side(self) -> int:
@@ -144,12 +146,13 @@ def _load(id: str) -> Start:
 def _with_labels(base: Start, labels: LabelSet) -> Start:
     checkpoint = base.checkpoint
     if checkpoint.labels.names == labels.names:
-        return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels))
+        return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels), knows=True)
     verbs = networks.network(checkpoint.architecture)
     fresh, replaced = tuple(verbs.head_prefixes(checkpoint)), verbs.replace_head(checkpoint, labels)
     known = copy_known_classes(checkpoint, replaced, fresh)
     note = (f"In the new layers, what the base knows of these classes is kept: {', '.join(known)}.",) if known else ()
-    return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note))
+    knows = set(known) == set(labels.names)
+    return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
 
 
 def _scratch(architecture: str, labels: LabelSet, notes: tuple[str, ...]) -> Start:

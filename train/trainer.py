@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +102,7 @@ class Trainer:
             checkpoint=prepared.start.checkpoint,
             fresh=prepared.start.fresh,
             pretrained=prepared.start.pretrained,
+            knows=prepared.start.knows,
             task=self._task(crops),
             plan=prepared.plan,
             crops=crops,
@@ -245,15 +245,5 @@ class Trainer:
 
     def _record(self, history: History) -> None:
         runs.write_metrics(self.folder, history)
-        line = history.lines[-1]
-        log_line(self._tracker, line)
-        score = MAIN_METRIC[self.prepared.task]
-        log.info(
-            "step %d  loss %.4f  %s %.4f%s  %.0f s",
-            line["step"],
-            line["loss"],
-            score,
-            line.get(score, math.nan),
-            " (best)" if history.stale == 0 else "",
-            line["seconds"],
-        )
+        log_line(self._tracker, history.lines[-1])
+        log.info("%s", history.sentence(MAIN_METRIC[self.prepared.task]))

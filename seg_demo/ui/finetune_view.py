@@ -96,7 +96,7 @@ def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None)
     if not points:
         return ""
     most = top or max(value for _, value in points) * 1.05 or 1.0
-    last = max(step for step, _ in points)
+    last = max(1, *(step for step, _ in points))
     inner, high = _WIDTH - _LEFT - 10, _HEIGHT - _BOTTOM - 8
     placed = [(_LEFT + step / last * inner, 8 + (1 - min(1.0, value / most)) * high) for step, value in points]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)

@@ -22,7 +22,7 @@ from seg_demo.networks.base import Checkpoint
 from train.config import Config
 from train.loop.batches import Crop, CropDataset, Plan, loader
 from train.loop.history import Diverged, History
-from train.loop.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups
+from train.loop.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, set_train
 from train.loop.signals import Stopped, Stopper
 from train.loop.tasks import Batch, InstanceTask, SemanticTask
 
@@ -38,6 +38,7 @@ class Fit:
         checkpoint: its module is trained in place.
         fresh: prefixes of layers that start from random weights.
         pretrained: False if all layers are fresh.
+        knows: the weights are worth an evaluation before the first step; the best are kept, be it those.
         task: loss and collate.
         plan: order of the data.
         crops: varied samples.
@@ -59,6 +60,7 @@ class Fit:
     checkpoint: Checkpoint
     fresh: tuple[str, ...]
     pretrained: bool
+    knows: bool
     task: SemanticTask | InstanceTask
     plan: Plan
     crops: CropDataset
@@ -99,7 +101,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
     optimizer = torch.optim.AdamW(groups, foreach=True)
     peaks = [group["lr"] for group in optimizer.param_groups]
-    history = History()
+    history = History(evaluated=-1 if run.knows else 0)
     if state is not None:
         history = _restore(state, module, average, optimizer, accelerator.scaler)
     wrapped, optimizer = accelerator.prepare(module, optimizer, device_placement=[False, False])
@@ -142,7 +144,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
                 save()
                 continue
             step = history.step
-            _set_train(module, config.freeze_norm)
+            set_train(module, config.freeze_norm)
             # Random numbers of a step (dropout, sampled proposals) depend on the step alone: a resumed run draws the same.
             torch.manual_seed((config.seed * 1_000_003 + step) * 4_099 + accelerator.process_index)
             factor = lr_factor(step, run.total, config.warmup, config.schedule)
@@ -163,6 +165,8 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
                 raise Stopped(stopper.signal)
     if history.step < run.total:
         log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
+    if run.knows and history.stale == len(history.lines) - 1:
+        log.warning("Nothing was gained on the held-out images: best/ has the weights that the run began with.")
     accelerator.wait_for_everyone()
     stopper.check()  # a signal that came with the last save
     return history
@@ -213,15 +217,11 @@ def _evaluate(run: Fit, average: MovingAverage, history: History, seconds: float
     score = -math.inf if math.isnan(score) else score
     best = history.best is None or score > history.best
     history.best, history.stale = (score, 0) if best else (history.best, history.stale + 1)
-    line = {
-        "step": history.step,
-        "epoch": round(history.step * run.plan.per_step / run.plan.count, 2),
-        "loss": history.loss_sum / max(1, history.loss_steps),
-        "lr": run.lr * lr_factor(history.step - 1, run.total, run.config.warmup, run.config.schedule),
-        "seconds": round(seconds, 1),
-        **metrics,
-    }
-    history.lines.append(line)
+    line = {"step": history.step, "epoch": round(history.step * run.plan.per_step / run.plan.count, 2)}
+    if history.step:
+        line["loss"] = history.loss_sum / max(1, history.loss_steps)
+        line["lr"] = run.lr * lr_factor(history.step - 1, run.total, run.config.warmup, run.config.schedule)
+    history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
     return best
 
 
@@ -235,14 +235,6 @@ def _restore(
     if scaler is not None and state.get("scaler"):
         scaler.load_state_dict(state["scaler"])
     return History(**state["history"])
-
-
-def _set_train(module: torch.nn.Module, freeze_norm: bool) -> None:
-    module.train()
-    if freeze_norm:
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
-                layer.eval()
 
 
 def _agree(accelerator: Accelerator, mine: bool) -> bool:

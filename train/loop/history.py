@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,21 @@ class History:
     def __post_init__(self) -> None:
         if self.evaluated is None:
             self.evaluated = self.lines[-1]["step"] if self.lines else 0
+
+    def sentence(self, score: str) -> str:
+        """The last evaluation, for the log.
+
+        >>> History(lines=[{"step": 8, "loss": 0.25, "mean_iou": 0.5, "seconds": 61.2}]).sentence("mean_iou")
+        'step 8  loss 0.2500  mean_iou 0.5000 (best)  61 s'
+
+        Args:
+            score: name of the metric that decides.
+        """
+        line = self.lines[-1]
+        found = f"{score} {line.get(score, math.nan):.4f}"
+        if not line["step"]:
+            return f"before the first step: {found}"
+        return f"step {line['step']}  loss {line['loss']:.4f}  {found}{'' if self.stale else ' (best)'}  {line['seconds']:.0f} s"
 
     def due(self, every: int, total: int) -> bool:
         """Whether the present weights are to be evaluated before the next step.

@@ -25,6 +25,20 @@ def freeze_auxiliary(module: nn.Module) -> None:
             parameter.requires_grad_(False)
 
 
+def set_train(module: nn.Module, freeze_norm: bool) -> None:
+    """Training mode, with or without batch normalisation's.
+
+    Args:
+        module: the network.
+        freeze_norm: normalise by the running statistics, and leave them as they are.
+    """
+    module.train()
+    if freeze_norm:
+        for layer in module.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+
+
 def parameter_groups(
     module: nn.Module, fresh: Sequence[str], lr: float, backbone_lr: float, weight_decay: float, pretrained: bool
 ) -> list[dict]:

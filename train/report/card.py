@@ -210,7 +210,8 @@ def _training(facts: CardFacts, pictures: list[str]) -> str:
         seed = facts.config.get("seed")
         parts.append(f"{facts.steps} steps{took}{where}" + (f", seed {seed}." if seed is not None else "."))
         if facts.base and facts.fresh_layers:
-            parts.append("Layers that began with random weights: " + ", ".join(map(as_text, facts.fresh_layers)) + ".")
+            names = ", ".join(as_text(name.rstrip(".")) for name in facts.fresh_layers)
+            parts.append(f"Layers that were made new for these classes: {names}.")
     else:
         parts.append("Not trained here: evaluated and published as it was.")
     if CURVES_PNG in pictures:
