@@ -35,10 +35,10 @@ def rows(quick: bool) -> Iterator[Row]:
             yield maskrcnn_row(512, precision, repeats)
 
 
-def step(module: nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
+def step(module: nn.Module, loss: Callable[[], torch.Tensor], lr: float = 1e-4) -> Callable[[], float]:
     """A step with AdamW and clipping; called, it returns the loss before it."""
-    groups = parameter_groups(module, (), 1e-4, 1e-4, 0.01, False)
-    optimizer = torch.optim.AdamW(groups)
+    groups = parameter_groups(module, (), lr, 1.0, 0.01, False)
+    optimizer = torch.optim.AdamW(groups, fused=True)
 
     def run() -> float:
         value = loss()
@@ -51,16 +51,26 @@ def step(module: nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], fl
     return run
 
 
-def ours(checkpoint: Checkpoint, task: SemanticTask | InstanceTask, batch: Batch, precision: str) -> Callable[[], float]:
-    """The project's step in a precision, with the network laid out as training lays it out."""
+def ours(
+    checkpoint: Checkpoint, task: SemanticTask | InstanceTask, batch: Callable[[], Batch], precision: str, lr: float = 1e-4
+) -> Callable[[], float]:
+    """The project's step in a precision, with the network laid out as training lays it out.
+
+    Args:
+        checkpoint: changed in place.
+        task: its loss.
+        batch: gives the batch of a step.
+        precision: ``fp32`` or ``bf16``.
+        lr: learning rate of all layers.
+    """
     networks.optimise(checkpoint, CPU)
     module = checkpoint.module.train()
 
     def loss() -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-            return task.loss(module, batch, batch.valid, 1)
+            return task.loss(module, batch(), batch().valid, 1)
 
-    return step(module, loss)
+    return step(module, loss, lr)
 
 
 def near(mine: float, theirs: float) -> str:
@@ -85,7 +95,7 @@ def segformer_row(side: int, count: int, precision: str, repeats: int) -> Row:
     peer = second.module.train()
     return compare(
         f"training step, SegFormer-B0, {side}², batch {count}, {precision}", "transformers' loss in fp32",
-        ours(first, task, batch, precision), step(peer, lambda: peer(pixel_values=pixels, labels=batch.labels).loss), near,
+        ours(first, task, lambda: batch, precision), step(peer, lambda: peer(pixel_values=pixels, labels=batch.labels).loss), near,
         targets=(0.5, None), repeats=repeats,
     )  # fmt: skip
 
@@ -100,7 +110,7 @@ def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
     peer = second.module.train()
     return compare(
         f"training step, U-Net R34, {side}², batch {count}, {precision}", "smp in fp32",
-        ours(first, task, batch, precision),
+        ours(first, task, lambda: batch, precision),
         step(peer, lambda: nn.functional.cross_entropy(peer(pixels), batch.labels)), near,
         targets=(0.45, None), repeats=repeats,
     )  # fmt: skip
@@ -123,6 +133,6 @@ def maskrcnn_row(side: int, precision: str, repeats: int) -> Row:
 
     return compare(
         f"training step, Mask R-CNN, {side}², {precision}", "torchvision in fp32",
-        ours(found["ours"], InstanceTask(), batch, precision), step(peer, theirs), near,
+        ours(found["ours"], InstanceTask(), lambda: batch, precision), step(peer, theirs), near,
         targets=(0.6, None), repeats=repeats,
     )  # fmt: skip

@@ -70,6 +70,8 @@ def test_the_card_says_everything(tmp_path):
     ):  # fmt: skip
         assert expected in text, expected
     assert SOURCE not in text
+    text = written(tmp_path, base="unet-cells", before={"mean_iou": 0.5})
+    assert "| mean IoU | 0.8123 | 0.500 |" in text and "| mean Dice | 0.9000 | – |" in text
 
 
 def test_the_metadata_is_what_the_hub_reads(tmp_path):

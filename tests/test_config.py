@@ -59,6 +59,19 @@ def test_all_problems_are_reported_together(tmp_path) -> None:
         assert part in text, part
 
 
+def test_a_flag_that_does_not_exist_is_named_with_the_one_that_was_meant_and_the_other_problems() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(["--batchsize", "4", "--seed", "-1"])
+    assert str(caught.value).splitlines() == [
+        "--batchsize is not a flag. Did you mean --batch-size?",
+        "--seed is -1, but must be at least 0.",
+    ]
+    with pytest.raises(ConfigError, match="'photos' belongs to no flag"):
+        parse(["photos"])
+    with pytest.raises(ConfigError, match="--max-steps: expected one argument"):
+        parse(["--max-steps"])
+
+
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [", "\x00"])
 def test_a_file_that_is_not_settings(tmp_path, content: str) -> None:
     file = tmp_path / "a.yaml"

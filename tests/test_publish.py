@@ -111,6 +111,7 @@ def test_a_push_is_one_commit_that_holds_the_folder_and_twice_is_no_second(ann, 
 def test_passing_failures_are_retried(ann, best):
     ann.fail("POST .*/commit/", status=503, times=2)
     ann.fail("GET .*/resolve/.*", status=None, times=1)
+    ann.fail("GET /api/models/ann/m$", status=503, times=1)
     done = publish(best, "ann/m", run_dir=best.parent, **ASK)
     assert ann.files("ann/m", done.sha)["config.json"] == (best / "config.json").read_bytes()
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from seg_demo import networks
+from seg_demo import load_model, networks
 from seg_demo.models import hub
+from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint, copy_known_classes
 from seg_demo.types import LabelSet
 from train.config import Config
+from train.data.cells import render
 from train.start import PRETRAINED_UNET, start
 
 LABELS = LabelSet.from_names(("background", "leaf"), background=0)
@@ -34,6 +37,18 @@ def test_without_the_hub_and_without_a_cached_encoder_training_starts_from_scrat
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     begun = start(Config(model="unet"), lambda task: LABELS)
     assert not begun.pretrained and "Warning" in begun.notes[0]
+
+
+@pytest.mark.parametrize("trouble", ["missing", "broken", "refused"])
+def test_a_hub_without_sound_encoder_weights_is_no_reason_to_stop(hub, tmp_path, trouble):
+    """404, a file that is no checkpoint, and a refusal: a warning, and random weights."""
+    source = smp.encoders.encoders["resnet34"]["pretrained_settings"]["imagenet"]
+    if trouble == "broken":
+        hub.add_repo(source["repo_id"], {"config.json": b"{}", "model.safetensors": b"no weights"}, revision=source["revision"])
+    if trouble == "refused":
+        hub.fail(".*/resolve/.*", status=403, times=100)
+    begun = start(Config(model="unet"), lambda task: LABELS)
+    assert not begun.pretrained and begun.base is None and begun.notes[0].startswith("Warning: the ImageNet weights of resnet34")
 
 
 def test_a_cached_encoder_needs_no_hub(no_hub, tmp_path, monkeypatch):
@@ -83,6 +98,20 @@ def test_a_new_detector_keeps_the_rows_of_a_class():
     assert torch.equal(new.box_predictor.cls_score.weight[[0, 2]], old.box_predictor.cls_score.weight)
     assert torch.equal(new.box_predictor.bbox_pred.weight[8:], old.box_predictor.bbox_pred.weight[4:])
     assert torch.equal(new.mask_predictor.mask_fcn_logits.bias[2], old.mask_predictor.mask_fcn_logits.bias[1])
+
+
+@pytest.mark.parametrize(("name", "background"), [("unet-cells", "background"), ("maskrcnn-cells", "background"), ("segformer-cells", "_bg_")])
+def test_one_kind_of_thing_is_what_a_bundled_network_calls_a_cell(name, background):
+    labels = LabelSet.from_names((background, "pollen"), 0)
+    begun = start(Config(model=name), lambda task: labels)
+    assert begun.knows and begun.fresh and "pollen (there cell)" in begun.notes[0]
+    base = load_model(name, device="cpu")
+    image = render(5, 0, 96, kind="fluorescence").image
+    found = Model.from_checkpoint(begun.checkpoint, begun.base).predict(image)
+    assert found.labels.names == labels.names
+    assert np.mean((found.id_map > 0) == (base.predict(image).id_map > 0)) > 0.95
+    several = start(Config(model=name), lambda task: LabelSet.from_names(("background", "pollen", "dust"), 0))
+    assert not several.knows and "pollen" not in several.notes[0]
 
 
 def test_nothing_is_copied_between_strangers_or_from_a_binary_head():

@@ -24,13 +24,13 @@ def choose_device(config: Config, problems: list[str]) -> tuple[torch.device, st
     """
     name = best_device() if config.device == "auto" else config.device
     try:
+        if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("that is not one of cpu, cuda, cuda:N, mps")
         device = torch.device(name)
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("no CUDA device can be used here")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise RuntimeError(f"there are {torch.cuda.device_count()} CUDA devices")
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("that is not one of cpu, cuda, cuda:N, mps")
     except RuntimeError as error:
         problems.append(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}. Use --device cpu or auto.")
         device = torch.device("cpu")

@@ -156,6 +156,7 @@ def _prepared(config: Config, team, progress):
 
 def _accelerator(prepared, team):
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
 
     # Some of transformers' networks have layers that their logits do not depend on; SegFormer and all others use each.
@@ -164,6 +165,9 @@ def _accelerator(prepared, team):
     # and would overwrite what the backward pass of adversarial training still needs.
     handler = DistributedDataParallelKwargs(find_unused_parameters=other, broadcast_buffers=False)
     cpu, handlers = prepared.device.type == "cpu", [handler] if team else []
+    if team is None:
+        # A run earlier in this process may have had another precision or device, which accelerate would hold on to.
+        AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=cpu, mixed_precision=prepared.precision, kwargs_handlers=handlers)
 
 

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from train.config import Config, ConfigError, check
 
@@ -26,11 +26,13 @@ def parse(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
 
     Raises:
         ConfigError: with every problem of the file and of the flags together.
-        SystemExit: for ``--help`` and for flags that do not exist.
+        SystemExit: for ``--help``.
     """
-    parser = _parser()
-    given = vars(parser.parse_args(argv))
-    problems: list[str] = []
+    known, strange = _parser().parse_known_args(argv)
+    given = vars(known)
+    problems = [_strange(word) for word in strange if word.startswith("-")]
+    if strange and not problems:
+        problems = [f"{strange[0]!r} belongs to no flag. --help lists them all."]
     values: dict[str, Any] = {}
     path = given.pop("config", None)
     if path is not None:
@@ -44,8 +46,23 @@ def parse(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
     return config, frozenset(values)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without repeating every flag there is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}. --help lists every flag.")
+
+
+def _strange(word: str) -> str:
+    """The sentence for a flag that does not exist."""
+    name = word.lstrip("-").partition("=")[0].replace("-", "_")
+    near = difflib.get_close_matches(name, [*_FIELDS, "config"], 1)
+    hint = f"Did you mean --{near[0].replace('_', '-')}?" if near else "--help lists them all."
+    return f"{word} is not a flag. {hint}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python train/finetune.py",
         description="Fine-tune a segmentation network on your images, say how good it is, and push it to the Hub.",
         epilog="Exit codes: 0 done; 2 nothing was started; 3 diverged; 4 trained, but the push failed; 130 and 143 stopped "

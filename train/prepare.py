@@ -22,9 +22,7 @@ from train.memory import check_memory
 from train.prepared import Prepared
 from train.remember import rebuilt
 from train.runs import Progress
-from train.start import LEARNING_RATES, Start, architecture_of, name_of, start
-
-MIN_STEPS = 400
+from train.start import LEARNING_RATES, LEAST_STEPS, Start, architecture_of, name_of, start
 
 
 class NotPrepared(ConfigError):
@@ -80,7 +78,7 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
     if problems:
         raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)
     plan = Plan(len(train) + replay, config.batch_size, config.accumulate, processes, config.seed)
-    total = _steps(config, plan)
+    total = _steps(config, plan, begun.checkpoint.architecture)
     crop = config.image_size or begun.crop_side
     crop = -(-crop // 32) * 32
     trains = total > 0 and not (progress is not None and progress.finished)
@@ -146,14 +144,14 @@ def _opened(config: Config, quiet: bool) -> Dataset:
     )
 
 
-def _steps(config: Config, plan: Plan) -> int:
+def _steps(config: Config, plan: Plan, architecture: str) -> int:
     """Optimizer steps: ``--epochs``, at most ``--max-steps``; without either, enough that a small data set is learnt."""
     if config.epochs is not None:
         steps = config.epochs * plan.steps_per_epoch
     elif config.max_steps is not None:
         return config.max_steps
     else:
-        steps = max(MIN_STEPS, (4 if config.data == "cells" else 10) * plan.steps_per_epoch)
+        steps = max(LEAST_STEPS[architecture], (4 if config.data == "cells" else 10) * plan.steps_per_epoch)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 

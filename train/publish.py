@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.models import hub
 from seg_demo.models.hub_client import host
 from train.report.card import write_card
@@ -115,7 +115,7 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
     if facts is not None and facts.repo_id != repo_id:
         write_card(folder, replace(facts, repo_id=repo_id))
     try:
-        before = hub.head(repo_id)
+        before = _sha(repo_id)
         sha = hub.push(folder, repo_id, private=private, message=message)
         different = hub.verify(repo_id, sha, folder)
     except SegDemoError as error:
@@ -125,7 +125,16 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
             f"{', '.join(different)} in {repo_id} at {sha} differ from what was pushed.\n"
             f"{retry_hint(run_dir, repo_id, private)}"
         )
-    return Published(repo_id, f"{host()}/{repo_id}", sha, before is not None and before.sha == sha)
+    return Published(repo_id, f"{host()}/{repo_id}", sha, before == sha)
+
+
+def _sha(repo_id: str) -> str | None:
+    """The newest commit of a repository; None if it is not there, or if the Hub does not say, which is no reason to give up."""
+    try:
+        there = hub.head(repo_id)
+    except HubUnavailableError:
+        return None
+    return there and there.sha
 
 
 def retry_hint(run_dir: Path, repo_id: str, private: bool) -> str:

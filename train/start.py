@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
@@ -26,6 +27,8 @@ PRETRAINED = {
     "maskrcnn": "maskrcnn-v2-coco",
 }
 PRETRAINED_UNET = {"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]}
+# Optimizer steps after which twenty pictures are learnt; a step of Mask R-CNN takes several times as long as the others'.
+LEAST_STEPS = {"unet": 400, "fcn": 400, "segformer": 400, "maskrcnn": 250}
 # Peak learning rates of AdamW and crop sides that suit each network.
 LEARNING_RATES = {"unet": 3e-3, "fcn": 1e-3, "segformer": 1e-3, "maskrcnn": 1e-3}
 CROP_SIDES = {"unet": 160, "fcn": 256, "segformer": 160, "maskrcnn": 192}
@@ -149,10 +152,31 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
         return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels), knows=True)
     verbs = networks.network(checkpoint.architecture)
     fresh, replaced = tuple(verbs.head_prefixes(checkpoint)), verbs.replace_head(checkpoint, labels)
-    known = copy_known_classes(checkpoint, replaced, fresh)
-    note = (f"In the new layers, what the base knows of these classes is kept: {', '.join(known)}.",) if known else ()
+    renamed = _in_words_of(labels, checkpoint.labels, base.base is not None and base.base.source == "bundled")
+    known = copy_known_classes(dataclasses.replace(checkpoint, labels=renamed), replaced, fresh)
+    pairs = dict(zip(renamed.names, checkpoint.labels.names, strict=True))
+    said = ", ".join(name if pairs[name] == name else f"{name} (there {pairs[name]})" for name in known)
+    note = (f"In the new layers, what the base knows of these classes is kept: {said}.",) if known else ()
     knows = set(known) == set(labels.names)
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
+
+
+def _in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:
+    """A base's classes, by the names that the data has for the same.
+
+    Args:
+        labels: of the data.
+        known: of the base.
+        one_kind: the base was made for one kind of thing, ``cell``. Where the data has one kind of thing too, it is that,
+            whatever its name.
+    """
+    names = list(known.names)
+    if None not in (labels.background, known.background) and labels.names[labels.background] not in names:
+        names[known.background] = labels.names[labels.background]
+    things = [name for index, name in enumerate(labels.names) if index != labels.background]
+    if one_kind and len(things) == 1 and things[0] not in names and "cell" in names:
+        names[names.index("cell")] = things[0]
+    return dataclasses.replace(known, names=tuple(names))
 
 
 def _scratch(architecture: str, labels: LabelSet, notes: tuple[str, ...]) -> Start:
@@ -172,10 +196,9 @@ def _pretrained_unet(labels: LabelSet) -> Start:
     try:
         with hub.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
-    except (OSError, RuntimeError, ValueError, SegDemoError, hub.TRANSPORT_ERRORS) as error:
-        return _scratch(
-            "unet", labels, (_warning(what, str(error).splitlines()[0][:200] if str(error) else type(error).__name__),)
-        )
+    except (*hub.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        return _scratch("unet", labels, (_warning(what, reason),))
     checkpoint = networks.network("unet").create(labels, dict(PRETRAINED_UNET))
     checkpoint.module.encoder.load_state_dict(encoding.state_dict())
     parameters = smp.encoders.get_preprocessing_params(encoder, "imagenet")

@@ -211,12 +211,15 @@ def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError
     return unavailable(error, f"{name} is not in the local cache")
 
 
-def unavailable(error: BaseException, consequence: str) -> HubUnavailableError:
+def unavailable(
+    error: BaseException, consequence: str, advice: str = "Try again later, or choose a model that is marked as available."
+) -> HubUnavailableError:
     """The sentence for a Hub that could not be talked to.
 
     Args:
         error: what the client raised.
         consequence: what does not work because of it, as half a sentence.
+        advice: what to do, as a sentence.
     """
     if isinstance(error, HubUnavailableError):
         return error
@@ -231,4 +234,4 @@ def unavailable(error: BaseException, consequence: str) -> HubUnavailableError:
         why = f"The files could not be stored ({os.strerror(error.errno)})"
     else:
         why = f"The Hub at {constants.ENDPOINT} does not answer"
-    return HubUnavailableError(f"{why}, and {consequence}. Try again later, or choose a model that is marked as available.")
+    return HubUnavailableError(f"{why}, and {consequence}. {advice}")

@@ -24,6 +24,7 @@ ATTEMPTS = 5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 GIVE_UP_SECONDS = 300.0
+LATER = "Try again later."
 
 _log = logging.getLogger(__name__)
 
@@ -122,11 +123,11 @@ def push_files(
             raise BadRequestError(f"This login may not write to {repo_id}. Log in as someone who may.") from None
         if status is not None and not _passes(error):
             raise BadRequestError(f"The Hub refuses the upload to {repo_id} ({status}).") from error
-        raise hub_client.unavailable(error, f"{repo_id} was not pushed{kept}") from error
+        raise hub_client.unavailable(error, f"{repo_id} was not pushed{kept}", LATER) from error
 
 
-def _retried(call: Callable[[], T], say: Callable[[str], None]) -> T:
-    """The result of a call that is repeated while it fails in a way that may pass."""
+def _retried(call: Callable[[], T], say: Callable[[str], None], do: str = "take the upload") -> T:
+    """The result of a call that is repeated while it fails in a way that may pass; ``do`` is what the Hub did not do."""
     began = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -136,7 +137,7 @@ def _retried(call: Callable[[], T], say: Callable[[str], None]) -> T:
             if not _passes(error) or attempt == ATTEMPTS or time.monotonic() + pause - began > GIVE_UP_SECONDS:
                 raise
             what = hub_client.status_of(error) or type(error).__name__
-            say(f"The Hub did not take the upload ({what}); attempt {attempt + 1} of {ATTEMPTS} in {pause:.0f} s.")
+            say(f"The Hub did not {do} ({what}); attempt {attempt + 1} of {ATTEMPTS} in {pause:.0f} s.")
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 
@@ -177,9 +178,9 @@ def verify(repo_id: str, revision: str, folder: Path, token: str | None = None) 
 
         try:
             hub_client.connect()
-            _retried(fetch, _log.warning)
+            _retried(fetch, _log.warning, "give back what was pushed")
         except hub_client.TRANSPORT_ERRORS as error:
-            raise hub_client.unavailable(error, f"{repo_id} could not be compared with {folder}") from error
+            raise hub_client.unavailable(error, f"{repo_id} could not be compared with {folder}", LATER) from error
         return [path.name for path in files if not _same(path, Path(scratch) / path.name)]
 
 

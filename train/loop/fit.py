@@ -99,7 +99,9 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     freeze_auxiliary(module)
     average = MovingAverage(module, config.ema)
     groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
-    optimizer = torch.optim.AdamW(groups, foreach=True)
+    # One pass over the weights; on other devices than these, torch has no such kernel.
+    fused = run.device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(groups, fused=fused, foreach=not fused)
     peaks = [group["lr"] for group in optimizer.param_groups]
     history = History(evaluated=-1 if run.knows else 0)
     if state is not None:

@@ -158,7 +158,9 @@ def _number(value: float | None) -> str:
 
 
 def _metrics(facts: CardFacts, pictures: list[str]) -> str:
-    rows = [f"| {name} | {facts.metrics[key]:.4f} |" for key, name in CURVES.items() if key in facts.metrics]
+    present = [key for key in CURVES if key in facts.metrics]
+    before = {key: f" {_number(facts.before.get(key))} |" if facts.before else "" for key in present}
+    rows = [f"| {CURVES[key]} | {facts.metrics[key]:.4f} |{before[key]}" for key in present]
     if not facts.val_images:
         return "It was not measured here."
     if not rows:
@@ -172,7 +174,8 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     else:
         about += " COCO's average precision, at most 100 objects per image."
     shown = f"\n\nThe worst held-out images: image, truth, prediction.\n\n![worst samples]({SAMPLES_PNG})"
-    table = "| metric | value |\n| --- | --- |\n" + "\n".join(rows)
+    header = "| metric | value | before training |\n| --- | --- | --- |" if facts.before else "| metric | value |\n| --- | --- |"
+    table = "\n".join([header, *rows])
     return f"{about}\n\n{table}" + (shown if SAMPLES_PNG in pictures else "")
 
 

@@ -56,6 +56,7 @@ class CardFacts:
         config: every setting of the run, JSON-able.
         command: the command line that reproduces it.
         metrics: of the held-out images, in [0, 1]: what :func:`train.report.metrics.evaluate` returned.
+        before: metrics of what the run began with on the same images; empty where it knew nothing of these classes.
         licence: of the checkpoint: inherited from the base, or the data's own; None where nobody stated one.
         base: id of the checkpoint it started from; None from random weights.
         base_on_hub: whether ``base`` is a Hub id.
@@ -85,6 +86,7 @@ class CardFacts:
     config: dict[str, Any]
     command: str
     metrics: dict[str, float]
+    before: dict[str, float] = field(default_factory=dict)
     licence: str | None = None
     base: str | None = None
     base_on_hub: bool = False

@@ -20,7 +20,7 @@ from train.loop.storage import save_folder
 from train.prepared import Prepared
 from train.report.card import CURVES_PNG, SAMPLES_PNG, write_card
 from train.report.facts import SOURCE, CardFacts
-from train.report.figures import learning_curves, sample_grid
+from train.report.figures import CURVES, learning_curves, sample_grid
 from train.report.metrics import evaluate
 from train.start import name_of
 
@@ -76,9 +76,10 @@ def write_report(
         write_card(fresh, facts)
 
     save_folder(folder / runs.BEST, write)
-    for name, value in metrics.items():
-        if "/" not in name:
-            log.info("  %-28s %.4f", name, value)
+    log.info("On %d held-out image%s, at the original size:", len(results), "" if len(results) == 1 else "s")
+    for name, title in CURVES.items():
+        if name in metrics:
+            log.info("  %-16s %.4f", title, metrics[name])
     log.info("The checkpoint and its card: %s", folder / runs.BEST)
     return metrics
 
@@ -98,6 +99,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics
     given = any(item.split == "val" for item in dataset.items)
     by_hash = f"Held out: {config.val_fraction:.0%} of the images, by the hash of their content and seed {config.seed}."
     base, trained = start.base, history["step"] > 0
+    first = history["lines"][0] if history["lines"] and history["lines"][0]["step"] == 0 else {}
     knows_cells = dataset.source == "cells" and (trained or (base is not None and base.source == "bundled"))
     return CardFacts(
         name=name_of(start, dataset.name, trained),
@@ -115,6 +117,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics
         config=config.to_dict(),
         command=runs.command_of(config),
         metrics=metrics,
+        before={key: first[key] for key in CURVES if key in first},
         licence=(base.licence or None) if base else "apache-2.0" if dataset.source == "cells" else None,
         base=base.id if base else None,
         base_on_hub=base is not None and base.source == "hub",

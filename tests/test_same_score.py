@@ -1,0 +1,75 @@
+"""The fast step learns as much as the plain one: the same crops, the same number of steps, the same score within noise."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.training import CPU, ours, step
+from seg_demo import networks
+from seg_demo.models.model import Model
+from seg_demo.networks.base import Checkpoint
+from seg_demo.types import LabelSet, ModelSpec
+from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
+from train.data.sample import Sample
+from train.loop.batches import Crop, CropDataset
+from train.loop.tasks import SemanticTask
+from train.report.metrics import evaluate
+
+LABELS = LabelSet(CLASS_NAMES, np.array(CLASS_COLORS, np.uint8), 0)
+STEPS, BATCH, SIDE, TESTED = 150, 4, 96, 20
+# Two seeds of one and the same recipe differ by about this much after so few steps.
+NOISE = 0.04
+
+
+@functools.cache
+def pictures(seed: int, count: int) -> tuple[Sample, ...]:
+    return tuple(render(seed, index, 128, kind="fluorescence") for index in range(count))
+
+
+def score(checkpoint: Checkpoint) -> float:
+    checkpoint.module.eval()
+    spec = ModelSpec("x", None, "semantic", checkpoint.architecture, "x", "", "folder")
+    model = Model.from_checkpoint(checkpoint, spec)
+    return evaluate(model, pictures(3, TESTED), task="semantic", pictures=0)[0]["mean_iou"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("network", ["unet", "segformer"])
+def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> None:
+    torch.manual_seed(0)
+    verbs = networks.network(network)
+    options = verbs.default_options()
+    # What dropout leaves out would differ between the two.
+    fast = verbs.create(LABELS, options | ({"classifier_dropout_prob": 0.0} if network == "segformer" else {}))
+    plain = copy.deepcopy(fast)
+    rule = fast.preprocessing
+    task = SemanticTask(verbs.forward, rule.mean, rule.std, len(LABELS), "ce")
+    crops = CropDataset(lambda index: pictures(2, 40)[index], {}, "light", SIDE, 0)
+    peer = plain.module.train()
+    held: list[Crop] = []
+
+    def loss() -> torch.Tensor:
+        batch = task.collate(held, CPU)
+        logits = verbs.forward(peer, (batch.images - task.mean) / task.std)
+        logits = nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        return nn.functional.cross_entropy(logits, batch.labels, ignore_index=65_535)
+
+    their_step = step(peer, loss, lr=2e-3)
+    our_step = None
+    for number in range(STEPS):
+        held[:] = [crops[number, (number * BATCH + place) % 40] for place in range(BATCH)]
+        batch = task.collate(held, CPU)
+        our_step = our_step or ours(fast, task, lambda: batch, "bf16", lr=2e-3)
+        mine, theirs = our_step(), their_step()
+        if number == 0:
+            assert mine == pytest.approx(theirs, rel=0.02)
+    first, second = score(fast), score(plain)
+    print(f"{network}: mean IoU {first:.3f} (bf16, as trained here) and {second:.3f} (plain fp32) after {STEPS} steps")
+    assert min(first, second) > 0.4
+    assert abs(first - second) < NOISE
