@@ -9,12 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import accelerate  # noqa: F401  what a child would import first: it should be killed at its work, not while it imports
 import pytest
+import segmentation_models_pytorch  # noqa: F401
 
 from seg_demo import networks
 from tests.small_datasets import folder
-from train import finetune
+from train import finetune, prepare, trainer  # noqa: F401
 from train.loop.state import load_state
+from train.report import finish  # noqa: F401
 
 KILLS = 100
 

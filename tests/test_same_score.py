@@ -71,5 +71,5 @@ def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> 
             assert mine == pytest.approx(theirs, rel=0.02)
     first, second = score(fast), score(plain)
     print(f"{network}: mean IoU {first:.3f} (bf16, as trained here) and {second:.3f} (plain fp32) after {STEPS} steps")
-    assert min(first, second) > 0.4
+    assert min(first, second) > 0.3
     assert abs(first - second) < NOISE
