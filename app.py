@@ -7,7 +7,7 @@ from seg_demo.errors import SettingsError
 # Before the page, because on ZeroGPU it imports `spaces`, which must come before anything that touches CUDA.
 from seg_demo.models import zerogpu
 from seg_demo.ui import observe
-from seg_demo.ui.demo import build_demo, launch_arguments, load_ahead
+from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
     try:
         demo = build_demo()
         arguments = launch_arguments(demo)
+        check_machine()
         observe.configure()
     except SettingsError as error:
         sys.exit(str(error))

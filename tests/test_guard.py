@@ -279,7 +279,7 @@ def test_broken_off_uploads_do_not_stay(tmp_path):
 
 
 def test_a_full_disk_is_said(monkeypatch):
-    monkeypatch.setattr(guard, "FREE_BYTES", 2**63)
+    monkeypatch.setattr(guard.disk, "room", lambda path: -1)
     page = guard_seams.Page()
     answer = guard.Guard(None, page)._refusal(f"{API}/upload", {"method": "POST", "query_string": b""})
     assert answer.status_code == 507 and b"no room" in answer.body

@@ -6,13 +6,15 @@ Importing this module is cheap; scikit-image and scipy are imported when somethi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from seg_demo.types import MAX_IDS
+
+_STRIP_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def _grey(image: np.ndarray, sigma: float) -> np.ndarray:
     """float32 (H, W) in [0, 255]: luma (ITU-R 601), blurred by ``sigma`` pixels."""
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32), sigma)
+    # In place: both of its passes read a line before they write it.
+    grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)
+    return gaussian_filter(grey, sigma, output=grey)
 
 
 def _least(shape: tuple[int, ...], percent: float) -> int:
@@ -71,21 +75,47 @@ def _least(shape: tuple[int, ...], percent: float) -> int:
 
 
 def _large_pieces(mask: np.ndarray, least: int) -> np.ndarray:
-    """int32 (H, W): the 8-connected pieces of a mask that have at least so many pixels, numbered from 1; else 0.
+    """uint16 (H, W): the 8-connected pieces of a mask that have at least so many pixels, numbered from 1; else 0.
 
     An id map has room for 65535: if there are more, the largest stay.
     """
     from scipy.ndimage import label
 
     pieces, _ = label(mask, structure=np.ones((3, 3)))
-    areas = np.bincount(pieces.ravel())
+    areas = counts(pieces)
     areas[0] = 0
     kept = np.flatnonzero(areas >= least)
     if kept.size > MAX_IDS:
         kept = np.sort(kept[np.argsort(-areas[kept], kind="stable")[:MAX_IDS]])
-    numbers = np.zeros(areas.size, dtype=np.int32)
+    numbers = np.zeros(areas.size, dtype=np.uint16)
     numbers[kept] = np.arange(1, kept.size + 1)
-    return numbers[pieces]
+    return looked_up(numbers, pieces)
+
+
+def counts(regions: np.ndarray) -> np.ndarray:
+    """How often each value from 0 occurs in int (H, W), in strips: numpy counts in a copy of 8 bytes per value.
+
+    Returns:
+        int64 (largest value + 1,).
+    """
+    total = np.zeros(int(regions.max()) + 1, dtype=np.int64)
+    for rows in _strips(regions.shape):
+        total += np.bincount(regions[rows].ravel(), minlength=total.size)
+    return total
+
+
+def looked_up(table: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """``table[regions]`` in strips, for the same reason."""
+    found = np.empty(regions.shape, dtype=table.dtype)
+    for rows in _strips(regions.shape):
+        found[rows] = table[regions[rows]]
+    return found
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    step = max(1, _STRIP_PIXELS // max(1, shape[1]))
+    for top in range(0, shape[0], step):
+        yield slice(top, top + step)
 
 
 def _otsu(image: np.ndarray, values: dict[str, float]) -> np.ndarray:
@@ -97,6 +127,7 @@ def _otsu(image: np.ndarray, values: dict[str, float]) -> np.ndarray:
 
     grey = _grey(image, 1.0)
     bright = grey > threshold_otsu(grey)
+    del grey  # 200 MB for 50 megapixels
     if values["objects"] == 0:
         border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
         objects_are_bright = border.mean() <= 0.5
@@ -119,7 +150,7 @@ def _watershed(image: np.ndarray, values: dict[str, float]) -> np.ndarray:
         return np.zeros(edges.shape, dtype=np.int32)
     flat = edges < 0.5 * threshold_otsu(edges)
     seeds = _large_pieces(flat, _least(edges.shape, values["min_area"]))
-    return watershed(edges, seeds if seeds.any() else _large_pieces(flat, 1))
+    return watershed(edges, (seeds if seeds.any() else _large_pieces(flat, 1)).astype(np.int32))
 
 
 def _slic(image: np.ndarray, values: dict[str, float]) -> np.ndarray:

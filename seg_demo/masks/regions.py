@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.errors import BadRequestError
-from seg_demo.masks.region_methods import METHODS, Method, Parameter
+from seg_demo.masks.region_methods import METHODS, Method, Parameter, counts, looked_up
 from seg_demo.types import LabelSet, Segment, Segmentation
 
 __all__ = ["METHODS", "Method", "Parameter", "segment"]
@@ -60,7 +60,7 @@ def segment(image: np.ndarray, method: str, **parameters: float) -> Segmentation
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"image must be uint8 of shape (H, W, 3), but got {image.dtype} {image.shape}.")
     height, width = image.shape[:2]
-    if (image == image[0, 0]).all():
+    if all((row == image[0, 0]).all() for row in image):
         return _segmentation(np.zeros((height, width), dtype=np.uint8))
     limit = METHODS[method].pixels
     if limit is None or height * width <= limit:
@@ -68,18 +68,24 @@ def segment(image: np.ndarray, method: str, **parameters: float) -> Segmentation
     factor = math.sqrt(limit / (height * width))
     size = max(1, int(width * factor)), max(1, int(height * factor))
     reduced = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
-    return _segmentation(_scaled_up(METHODS[method].compute(reduced, values), height, width))
+    # Numbered while they are small: at full size, ids of 8 bytes would take more than the picture.
+    return _segmentation(_scaled_up(_numbered(METHODS[method].compute(reduced, values)), height, width))
+
+
+def _numbered(regions: np.ndarray) -> np.ndarray:
+    """Regions int (H, W), 0 for none, numbered from 1 without gaps: uint8, or uint16 for more than 255."""
+    present = np.flatnonzero(counts(regions))
+    present = present[present > 0]
+    numbers = np.zeros(int(regions.max()) + 1, dtype=np.uint8 if present.size <= 255 else np.uint16)
+    numbers[present] = np.arange(1, present.size + 1)
+    return looked_up(numbers, regions)
 
 
 def _segmentation(regions: np.ndarray) -> Segmentation:
     """The result for regions int (H, W), 0 for none, whatever their numbers."""
     from scipy.ndimage import find_objects
 
-    present = np.flatnonzero(np.bincount(regions.ravel()))
-    present = present[present > 0]
-    numbers = np.zeros(int(regions.max()) + 1, dtype=np.uint8 if present.size <= 255 else np.uint16)
-    numbers[present] = np.arange(1, present.size + 1)
-    id_map = numbers[regions]
+    id_map = _numbered(regions)
     segments = []
     for index, (rows, columns) in enumerate(find_objects(id_map)):
         box = (columns.start, rows.start, columns.stop, rows.stop)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.errors import HubUnavailableError, SegDemoError
-from seg_demo.models import hub_cache, hub_client
+from seg_demo.models import hub_cache, hub_client, hub_room
 from seg_demo.models.hub_cache import COMMIT
 from seg_demo.models.hub_client import TRANSPORT_ERRORS, bounded
 from seg_demo.models.hub_download import Listing, Report, download, look_up
+from seg_demo.models.hub_locks import held
 from seg_demo.models.hub_login import Head, Login, can_write, head, whoami
 from seg_demo.models.hub_push import push, verify
 from seg_demo.settings import settings
@@ -40,7 +42,9 @@ __all__ = [
     "fetch",
     "forget",
     "head",
+    "held",
     "push",
+    "recent",
     "reachable",
     "verify",
     "whoami",
@@ -77,33 +81,54 @@ def forget() -> None:
     hub_cache.forget()
 
 
-def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path:
+def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None, owners: Iterable[tuple[str, str]] = ()) -> Path:
     """The local folder of a Hub model, downloaded if needed; config.json and model.safetensors are in it.
 
     Args:
         spec: ``id`` is ``user/repo``; ``revision`` a branch, tag or commit, None for the default branch.
-        token: whether the login of this machine may be used; False for what a visitor typed.
+        token: whether the login of this machine may be used; False for what a visitor typed, which is bounded on the disk.
         report: called with the fraction that has been downloaded, or None, and a few words.
+        owners: repositories and revisions that do not have to make room for what a visitor typed.
 
     Raises:
         ModelNotFoundError: no such repository or revision can be seen by whose token is used.
         BadCheckpointError: the repository has no config.json, no safetensors weights, or too large ones.
         HubUnavailableError: the Hub does not answer within ``hub_timeout`` seconds, or fails, and nothing is cached.
+        BusyError: no room on the disk for what a visitor typed, because all of it is in use.
+        StorageError: the disk is full.
     """
-    key = (spec.id, spec.revision or "main", token)
+    folder = _fetch(spec, token, report, owners)
+    (hub_room.claim if token else hub_room.touch)(spec.id, folder.name)
+    return folder
+
+
+def recent(spec: ModelSpec, *, token: bool) -> Path | None:
+    """The local folder of a model that :func:`fetch` would return without asking the Hub; None if it would ask.
+
+    Args:
+        spec: as for :func:`fetch`.
+        token: as for :func:`fetch`.
+    """
+    revision = spec.revision or "main"
     with _lock:
-        known = _found.get(key)
-    if known and hub_cache.complete(known.folder):
-        pinned = COMMIT.fullmatch(key[1]) is not None
-        if pinned or time.monotonic() - known.when < REFRESH_SECONDS:
-            return known.folder
-    elif COMMIT.fullmatch(key[1]) and (folder := cached(spec, token=token)):
+        known = _found.get((spec.id, revision, token))
+    if known is None or not hub_cache.complete(known.folder) or not hub_cache.intact(known.folder):
+        return None
+    fresh = COMMIT.fullmatch(revision) is not None or time.monotonic() - known.when < REFRESH_SECONDS
+    return known.folder if fresh else None
+
+
+def _fetch(spec: ModelSpec, token: bool, report: Report | None, owners: Iterable[tuple[str, str]]) -> Path:
+    key = (spec.id, spec.revision or "main", token)
+    if (folder := recent(spec, token=token)) is not None:
+        return folder
+    if COMMIT.fullmatch(key[1]) and (folder := cached(spec, token=token)):
         return _remember(key, folder)
     # Whether there is something newer is not worth as long a wait as what is missing.
     if (folder := cached(spec, token=token)) and not reachable():
         return _remember(key, folder)
     try:
-        return _remember(key, _from_hub(spec, token, report))
+        return _remember(key, _from_hub(spec, token, report, owners))
     except HubUnavailableError:
         folder = cached(spec, token=token)
         if folder is None:
@@ -111,7 +136,7 @@ def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path
         return _remember(key, folder)
 
 
-def _from_hub(spec: ModelSpec, token: bool, report: Report | None) -> Path:
+def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Iterable[tuple[str, str]]) -> Path:
     """Look the model up, download what is missing, and note what the next one needs to know."""
     if constants.is_offline_mode():
         raise hub_client.unavailable(OfflineModeIsEnabled(), f"{spec.id} is not in the local cache")
@@ -122,7 +147,10 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None) -> Path:
         _note(constants.ENDPOINT, True)
         folder = hub_cache.snapshot(spec.id, listing.sha)
         if not _whole(folder, listing):
-            download(spec, listing, token=not anonymous, report=report)
+            if not token:
+                hub_room.reserve(spec.id, listing.sha, listing.files, settings().visitor_models_bytes, owners)
+            with held(spec.id):
+                download(spec, listing, token=not anonymous, report=report)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
         if hub_client.is_silence(error):
             _note(constants.ENDPOINT, False)

@@ -21,7 +21,7 @@ REQUIRED = ("config.json", "model.safetensors")
 _CHUNK = 1 << 20
 
 _lock = threading.Lock()
-_sound: set[Path] = set()
+_sound: dict[Path, tuple[object, ...]] = {}
 
 
 def forget() -> None:
@@ -48,10 +48,12 @@ def complete(folder: Path) -> bool:
 def intact(folder: Path) -> bool:
     """Whether every cached file has the hash that it is stored under; damaged ones are deleted, to be fetched again.
 
-    A folder is hashed once per process. Where links are not possible there is no stored hash; the file is taken as it is.
+    A folder is hashed once per process, and again once a file of it has another size or time. Where links are not possible
+    there is no stored hash; the file is taken as it is.
     """
+    before = _state(folder)
     with _lock:
-        if folder in _sound:
+        if before is not None and _sound.get(folder) == before:
             return True
     sound = True
     for path in folder.iterdir():
@@ -60,10 +62,19 @@ def intact(folder: Path) -> bool:
             blob.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             sound = False
-    if sound:
+    if sound and before is not None:
         with _lock:
-            _sound.add(folder)
+            _sound[folder] = before
     return sound
+
+
+def _state(folder: Path) -> tuple[object, ...] | None:
+    """What tells whether a file was written to since: name, number, size and time of each; None if one is not there."""
+    try:
+        stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+    except OSError:
+        return None
+    return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def _hashes_to(blob: Path, name: str) -> bool:
@@ -83,6 +94,16 @@ def _hashes_to(blob: Path, name: str) -> bool:
     return digest.hexdigest() == name
 
 
+def commit_of(id: str, revision: str) -> str | None:
+    """The commit that a branch, tag or commit named when it was last looked up; None if it never was."""
+    try:
+        path = repo_folder(id) / "refs" / revision
+        sha = revision if COMMIT.fullmatch(revision) else path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return sha if COMMIT.fullmatch(sha) else None
+
+
 def find(id: str, revision: str, public_only: bool) -> Path | None:
     """A cached model as it was last seen.
 
@@ -94,12 +115,8 @@ def find(id: str, revision: str, public_only: bool) -> Path | None:
     Returns:
         Its folder, complete and intact, or None.
     """
-    root = repo_folder(id)
-    try:
-        sha = revision if COMMIT.fullmatch(revision) else (root / "refs" / revision).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return None
-    if not COMMIT.fullmatch(sha) or (public_only and not (root / ".anonymous" / sha).is_file()):
+    sha = commit_of(id, revision)
+    if sha is None or (public_only and not (repo_folder(id) / ".anonymous" / sha).is_file()):
         return None
     folder = snapshot(id, sha)
     return folder if complete(folder) and intact(folder) else None

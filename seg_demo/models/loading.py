@@ -33,7 +33,8 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "folder":
         return own.folder_of(spec.id) or Path(spec.id)
     if spec.source == "hub":
-        return hub.fetch(spec, token=token, report=report)
+        owners = [(each.id, each.revision or "main") for each in catalog.menu() if each.source == "hub" and not token]
+        return hub.fetch(spec, token=token, report=report, owners=owners)
     if spec.source == "torchvision":
         return weights.fetch(weights.TORCHVISION[spec.id], report)
     raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")

@@ -11,21 +11,19 @@ from pathlib import Path
 import torch
 
 from seg_demo import networks
-from seg_demo.errors import BadRequestError, BusyError
+from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import catalog, devices, engine, hub, loading, quarantine, requests, zerogpu
+from seg_demo.models import catalog, devices, engine, loading, requests, zerogpu
 from seg_demo.models.admission import Admission
 from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.once import Once
+from seg_demo.models.strangers import Strangers, stays
 from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec, Segmentation
 
 __all__ = ["Model", "Predictor", "build", "load_model"]
-
-# Models of visitors' choice that are fetched and tried at the same time; as many again may wait for that.
-STRANGERS = 2
 
 
 def load_model(id: str, device: str | None = None) -> Model:
@@ -88,7 +86,7 @@ class Predictor:
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = Once(), Once(), threading.Lock()
         self._admission = Admission(self._settings.concurrency, self._settings.queue_size)
-        self._strangers = threading.BoundedSemaphore(STRANGERS)
+        self._strangers = Strangers(self._settings.quarantine)
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
         """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
@@ -107,7 +105,9 @@ class Predictor:
             return Model.classical(spec)
         path = self._locate(spec, visitor, report)
         key = _key(path)
-        model = self._kept(key) or self._building.run(key, lambda: self._build(key, spec, path, report))
+        if (model := self._kept(key)) is None:
+            with stays(spec, path):
+                model = self._building.run(key, lambda: self._build(key, spec, path, report))
         return model.named(spec)
 
     def _kept(self, key: str) -> Model | None:
@@ -222,25 +222,15 @@ class Predictor:
         who = (spec.id, spec.revision, spec.source, token)
         if spec.source != "hub" or token:
             return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))
-        new = hub.cached(spec, token=False) is None
-        if new and len(self._fetching) >= 2 * STRANGERS:
-            raise BusyError("Several models are being fetched for other visitors. Try again in a minute, or choose another.")
-        return self._fetching.run(who, lambda: self._stranger(spec, report))
-
-    def _stranger(self, spec: ModelSpec, report: Report | None) -> Path:
-        """A model of a visitor's choice, fetched by nobody's login and tried where it can do no harm."""
-        with self._strangers:
-            path = loading.locate(spec, token=False, report=report)
-            if self._settings.quarantine and not zerogpu.ACTIVE:
-                if report is not None:
-                    report(None, f"Trying {spec.title}")
-                quarantine.inspect(path)
-        return path
+        if (path := self._strangers.ready(spec)) is not None:
+            return path
+        self._strangers.check(spec, len(self._fetching))
+        return self._fetching.run(who, lambda: self._strangers.bring(spec, report))
 
     def _build(self, key: str, spec: ModelSpec, path: Path, report: Report | None) -> Model:
         if report is not None:
             report(None, f"Loading {spec.title}")
-        with self._one_build:
+        with self._one_build, stays(spec, path):
             if (model := self._kept(key)) is not None:
                 return model  # another request built it since we looked
             weights = path / "model.safetensors" if path.is_dir() else path

@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from seg_demo.errors import BadCheckpointError
+from seg_demo.errors import BadCheckpointError, BusyError
 from seg_demo.settings import settings
 
 IDLE_SECONDS = 600.0
@@ -37,6 +37,8 @@ class Quarantine:
 
     def __init__(self) -> None:
         self._one = threading.Lock()
+        # What is known already is told at once, also while the helper is busy with somebody else's model.
+        self._known = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._refused: dict[str, tuple[str, float]] = {}
         self._passed: set[str] = set()
@@ -51,20 +53,39 @@ class Quarantine:
             BadCheckpointError: it is refused, or it kills or overtaxes its loader.
         """
         name = identity(path)
-        with self._one:
+        if (reason := self._told(name)) is None:
+            with self._one:
+                if (reason := self._told(name)) is None:  # somebody else may have asked meanwhile
+                    reason = self._ask(path)
+                    self._note(name, reason)
+        if reason:
+            raise BadCheckpointError(reason)
+
+    def passed(self, path: Path) -> bool:
+        """Whether a checkpoint has been tried and found good.
+
+        Args:
+            path: checkpoint folder.
+        """
+        return self._told(identity(path)) == ""
+
+    def _told(self, name: str) -> str | None:
+        """Why a checkpoint was refused lately, empty if it passed, None if it has to be tried."""
+        with self._known:
             if name in self._passed:
-                return
-            reason, when = self._refused.get(name, ("", 0.0))
-            if not reason or time.monotonic() - when > REFUSED_SECONDS:
-                reason = self._ask(path)
+                return ""
+            reason, when = self._refused.get(name, (None, 0.0))
+            return reason if time.monotonic() - when <= REFUSED_SECONDS else None
+
+    def _note(self, name: str, reason: str) -> None:
+        with self._known:
             if len(self._passed) + len(self._refused) > REMEMBERED:
                 self._passed.clear()
                 self._refused.clear()
-            if not reason:
+            if reason:
+                self._refused[name] = (reason, time.monotonic())
+            else:
                 self._passed.add(name)
-                return
-            self._refused[name] = (reason, time.monotonic())
-        raise BadCheckpointError(reason)
 
     def close(self) -> None:
         """End the helper; the next checkpoint starts another one."""
@@ -75,7 +96,13 @@ class Quarantine:
         """Why a checkpoint is refused, or an empty text."""
         owner = settings()
         order = {"path": str(path), "bytes": owner.quarantine_bytes, "seconds": owner.quarantine_seconds}
-        process = self._running()
+        try:
+            process = self._running()
+        except OSError as error:
+            raise BusyError(
+                f"No process could be started to try this model in ({error.strerror}). Try again in some minutes, or choose a "
+                "model of the menu."
+            ) from error
         # The helper keeps the time of its children; this one is for a helper that hangs itself.
         alarm = threading.Timer(owner.quarantine_seconds + 60, process.kill)
         alarm.start()
@@ -124,6 +151,7 @@ class Quarantine:
 
 _quarantine = Quarantine()
 inspect = _quarantine.inspect
+passed = _quarantine.passed
 close = _quarantine.close
 
 

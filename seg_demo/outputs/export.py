@@ -215,7 +215,7 @@ def bundle(image: np.ndarray, segmentation: Segmentation, stem: str, file_name: 
     name = file_name or f"{prefix or 'image'}.png"
     files = {
         "mask.png": render.id_map_png(segmentation),
-        "overlay.png": png.encode(render.overlay(image, segmentation)),
+        "overlay.png": render.overlay_png(image, segmentation),
         "coco_rle.json": _json(coco(segmentation, name)),
         "coco_polygons.json": _json(coco(segmentation, name, shapes)),
         "segments.geojson": _json(geojson(segmentation, shapes)),

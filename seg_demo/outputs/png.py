@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,27 +18,52 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
-def _compressed(rows: np.ndarray) -> bytes:
-    """The zlib stream of rows of bytes, uint8 (H, R), each filtered by the difference to the row above.
+def _compressed(width: int, strips: Iterable[np.ndarray]) -> bytes:
+    """The zlib stream of rows of bytes, each filtered by the difference to the row above.
+
+    Args:
+        width: bytes per row.
+        strips: uint8 (any, width), from top to bottom.
 
     Label maps repeat their rows, so the differences are nearly all zero, and run lengths are all that is worth finding.
     At 12 megapixels on one slow core: label map 32 ms (Pillow at level 1: 42 to 520 ms), photograph 550 ms (Pillow
     1.3 to 2.7 s, for files that are 0 to 15 % smaller).
     """
     compressor = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    step = max(1, _STRIP_BYTES // max(1, rows.shape[1]))
-    above = np.zeros(rows.shape[1], dtype=np.uint8)
+    above = np.zeros(width, dtype=np.uint8)
     parts = []
-    for top in range(0, rows.shape[0], step):
-        strip = rows[top : top + step]
+    for strip in strips:
         filtered = np.empty((strip.shape[0], strip.shape[1] + 1), dtype=np.uint8)
         filtered[:, 0] = _UP
         np.subtract(strip[0], above, out=filtered[0, 1:])
         np.subtract(strip[1:], strip[:-1], out=filtered[1:, 1:])
-        above = strip[-1]
+        above = strip[-1].copy()
         parts.append(compressor.compress(filtered))
     parts.append(compressor.flush())
     return b"".join(parts)
+
+
+def _strips(rows: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _STRIP_BYTES // max(1, rows.shape[1]))
+    for top in range(0, rows.shape[0], step):
+        yield rows[top : top + step]
+
+
+def _file(width: int, height: int, bits: int, color_type: int, chunks: list[bytes], data: bytes) -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
+
+
+def encode_rgb(height: int, width: int, strips: Iterable[np.ndarray]) -> bytes:
+    """A PNG file of a picture that is made while it is written.
+
+    Args:
+        height: rows of all strips together, at least 1.
+        width: at least 1.
+        strips: uint8 (rows, width, 3), RGB, from top to bottom.
+    """
+    rows = (np.ascontiguousarray(strip).reshape(len(strip), -1) for strip in strips)
+    return _file(width, height, 8, 2, [], _compressed(width * 3, rows))
 
 
 def encode(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
@@ -68,6 +94,5 @@ def encode(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
     if bits == 16:
         pixels = pixels.astype(">u2").view(np.uint8)
     height, width = pixels.shape[:2] if bits == 8 else (pixels.shape[0], pixels.shape[1] // 2)
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
-    data = _chunk(b"IDAT", _compressed(np.ascontiguousarray(pixels).reshape(height, -1)))
-    return b"".join([b"\x89PNG\r\n\x1a\n", header, *chunks, data, _chunk(b"IEND", b"")])
+    rows = np.ascontiguousarray(pixels).reshape(height, -1)
+    return _file(width, height, bits, color_type, chunks, _compressed(rows.shape[1], _strips(rows)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from seg_demo.outputs.png import encode
+from seg_demo.outputs.png import encode, encode_rgb
 from seg_demo.types import Segmentation, distinct_colors
 
 _STRIP_PIXELS = 1 << 18
@@ -68,6 +70,26 @@ def overlay(image: np.ndarray, segmentation: Segmentation, opacity: float = 0.5,
     Raises:
         ValueError: an image of another size or type, or an opacity outside [0, 1].
     """
+    result = np.empty(image.shape, dtype=np.uint8)
+    top = 0
+    for strip in _overlay_strips(image, segmentation, opacity, outlines):
+        result[top : top + len(strip)] = strip
+        top += len(strip)
+    return result
+
+
+def overlay_png(image: np.ndarray, segmentation: Segmentation) -> bytes:
+    """The overlay as a PNG, written strip by strip: it never takes the memory of a second picture.
+
+    Args:
+        image: as for :func:`overlay`.
+        segmentation: as for :func:`overlay`.
+    """
+    return encode_rgb(segmentation.height, segmentation.width, _overlay_strips(image, segmentation, 0.5, True))
+
+
+def _overlay_strips(image: np.ndarray, segmentation: Segmentation, opacity: float, outlines: bool) -> Iterator[np.ndarray]:
+    """The overlay from top to bottom, uint8 (rows, W, 3) at a time; arguments and errors as for :func:`overlay`."""
     height, width = segmentation.height, segmentation.width
     if image.dtype != np.uint8 or image.shape != (height, width, 3):
         raise ValueError(f"image must be uint8 of shape ({height}, {width}, 3), but got {image.dtype} {image.shape}.")
@@ -78,7 +100,6 @@ def overlay(image: np.ndarray, segmentation: Segmentation, opacity: float = 0.5,
     keep = np.where(painted, 256 - alpha, 256).astype(np.uint16)
     # Half a step is added so that the shift rounds; an unpainted pixel keeps its value exactly.
     add = np.where(painted[:, None], colors * alpha + 128, 0).astype(np.uint16)
-    result = np.empty_like(image, order="C")
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -91,8 +112,7 @@ def overlay(image: np.ndarray, segmentation: Segmentation, opacity: float = 0.5,
             first = max(top - 1, 0)
             edge = _edges(segmentation.id_map[first : bottom + 1])[top - first :][: bottom - top] & painted[ids]
             strip[edge] = colors[ids[edge]]
-        result[top:bottom] = strip
-    return result
+        yield strip
 
 
 def id_map_png(segmentation: Segmentation) -> bytes:

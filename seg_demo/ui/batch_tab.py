@@ -20,7 +20,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.uploads import Files
-from seg_demo.ui.work import predictor, score_threshold, stream_in_words
+from seg_demo.ui.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
 
 TASKS = ("semantic", "instance", "region")
 SHOWN_ROWS = 60
@@ -66,7 +66,7 @@ def batch_tab() -> None:
             table = gr.HTML("", elem_id="batch-table")
     run.click(
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
-        api_visibility="undocumented", concurrency_limit=2, concurrency_id="batch", show_progress="hidden",
+        api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
 
@@ -103,7 +103,7 @@ def run_batch(
     yield (_status("batch_reading", language), *hidden)
     stopped = _stops[session] = threading.Event()
     try:
-        with tempfile.TemporaryDirectory(prefix="seg-demo-batch-") as folder:
+        with one_batch(), tempfile.TemporaryDirectory(prefix="seg-demo-batch-") as folder:
             work = Path(folder)
             picked, refused = gather([Path(each) for each in files], work / "in")
             (work / "out").mkdir()

@@ -172,14 +172,21 @@ def run_compare(
     chosen = list(dict.fromkeys(models)) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError(f"Two to {MOST} different models can be compared, but {len(chosen)} were chosen.")
-    wanted, image = score_threshold(threshold), decode(upload.path)
-    results, sizes = [], []
+    wanted, sizes = score_threshold(threshold), []
+    # Loaded before the place is taken, and before their time is.
     for index, each in enumerate(chosen):
         progress(index / len(chosen), desc=str(each))
-        # Loaded before its time is taken.
-        model = predictor().get(each)
-        sizes.append(model.nbytes)
-        results.append(predictor().segment(image, each, wanted))
+        sizes.append(predictor().get(each).nbytes)
+    with predictor().work():
+        return _compared(upload, chosen, sizes, wanted, truth, language_of(request))
+
+
+def _compared(
+    upload: Upload, chosen: list[Any], sizes: list[int], wanted: float, truth: Any, language: str
+) -> tuple[Any, ...]:
+    """What :func:`run_compare` answers; it holds the pictures of all models, so its caller has a place to work in."""
+    image = decode(upload.path)
+    results = [predictor().segment(image, each, wanted) for each in chosen]
     titles = tuple(_title(result, str(each)) for result, each in zip(results, chosen, strict=True))
     together = common(results)
     known = None if not truth else _truth(truth, results[0], together)
@@ -190,7 +197,7 @@ def run_compare(
         (f"{upload.stem}_agreement.png", compare.agreement_png(agreeing, len(results))),
     ]
     paths = [processing_utils.save_bytes_to_cache(data, name, utils.get_upload_folder()) for name, data in files]
-    rows = _table(titles, together, known, agreeing, language_of(request))
+    rows = _table(titles, together, known, agreeing, language)
     return shown, rows, *(gr.DownloadButton(value=path, visible=True) for path in paths)
 
 

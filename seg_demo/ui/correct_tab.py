@@ -15,6 +15,7 @@ from seg_demo.ui import correct_work, menu
 from seg_demo.ui.bench import image_box
 from seg_demo.ui.correct_export import NEW, dataset_choices, export_panel
 from seg_demo.ui.editor import Answer, Document, MaskEditor
+from seg_demo.ui.guard_seams import only_uploaded
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.samples import SampleList
 from seg_demo.ui.uploads import Photo, Upload
@@ -175,9 +176,11 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
 
 
 def _forget(path: object) -> None:
-    """Delete an uploaded mask: it has been stored, or will be sent again."""
+    """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything."""
     with contextlib.suppress(BadRequestError, OSError):
-        correct_work.uploaded(path).unlink()
+        mask = correct_work.uploaded(path)
+        if only_uploaded(str(mask)):
+            mask.unlink()
 
 
 @in_words

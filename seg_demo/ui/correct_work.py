@@ -15,7 +15,7 @@ from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.types import LabelSet
 from seg_demo.ui.editor import Document, uploaded
 from seg_demo.ui.uploads import Upload
-from seg_demo.ui.work import predictor
+from seg_demo.ui.work import aside, predictor
 
 STARTS = ("model", "mask", "blank")
 # The score that a predicted object must reach to be drawn.
@@ -80,17 +80,18 @@ def begin(
         raise BadRequestError("There is no image to correct. Drop one into the box first.")
     if start not in STARTS:
         raise BadRequestError(f"A mask starts from one of {', '.join(STARTS)}, but got {str(start)[:40]!r}.")
-    image = decode(upload.path)
+    if start == "mask" and mask is None:
+        raise BadRequestError("There is no mask file. Choose one, or start from something else.")
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
-    if start == "model":
-        result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
-        drawing = from_prediction(result, labels, task)
-        facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
-    elif start == "mask":
-        if mask is None:
-            raise BadRequestError("There is no mask file. Choose one, or start from something else.")
-        drawing = from_mask(decode_mask(mask.path)[0], image.shape[:2], labels, task)
+    with predictor().work(model if start == "model" else None, report=report):
+        image = decode(upload.path)
+        if start == "model":
+            result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
+            drawing = from_prediction(result, labels, task)
+            facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
+        elif start == "mask":
+            drawing = from_mask(decode_mask(mask.path)[0], image.shape[:2], labels, task)
     document = Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
     return document, drawing.missing if drawing is not None else ()
 
@@ -102,8 +103,9 @@ def again(dataset: Dataset, stem: str) -> Document:
         SegDemoError: it is gone or damaged.
     """
     sample = dataset.sample(stem)
-    image, mask, instances = dataset.read(stem)
-    drawing = from_sample(mask, instances, dataset.labels)
+    with aside():
+        image, mask, instances = dataset.read(stem)
+        drawing = from_sample(mask, instances, dataset.labels)
     return Document(dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, sample.facts)
 
 
@@ -125,17 +127,18 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
     dataset = store.open(sent.get("dataset"))
     classes = _pairs(sent.get("classes"), str, 255)
     objects = _pairs(sent.get("objects"), int, MOST_OBJECTS)
-    raw = decode_mask(uploaded(sent.get("mask")))[0]
-    labels = dataset.add_classes(list(classes.values()))
-    known = {name.casefold(): index for index, name in enumerate(labels.names)}
-    # Names pass through the same cleaning as they did when the dataset took them.
-    numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
-    mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
-    facts = _facts(sent)
-    if sent.get("stem") is not None:
-        return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
-    image = uploaded(sent.get("image"))
-    return dataset, dataset.add(image, mask, facts, instances=instances, name=str(sent.get("name") or "image")[:200])
+    with aside():
+        raw = decode_mask(uploaded(sent.get("mask")))[0]
+        labels = dataset.add_classes(list(classes.values()))
+        known = {name.casefold(): index for index, name in enumerate(labels.names)}
+        # Names pass through the same cleaning as they did when the dataset took them.
+        numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
+        mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
+        facts = _facts(sent)
+        if sent.get("stem") is not None:
+            return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
+        image = uploaded(sent.get("image"))
+        return dataset, dataset.add(image, mask, facts, instances=instances, name=str(sent.get("name") or "image")[:200])
 
 
 def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -97,6 +98,33 @@ def load_ahead() -> Thread:
     first = [spec for spec in (menu.best("semantic"), menu.best("instance")) if spec is not None]
     at_hand = [spec for spec in menu.specs() if spec.source == "bundled" or (zerogpu.ACTIVE and spec.source != "builtin")]
     return start_loading(list(dict.fromkeys(menu.key(spec) for spec in (*first, *at_hand))))
+
+
+def check_machine() -> None:
+    """Refuse settings that this machine cannot serve. Only a chosen device needs torch, which the page does not wait for.
+
+    Raises:
+        SettingsError: there is no such device, the engine is not installed, or a folder cannot be written to.
+    """
+    chosen = settings()
+    problems = []
+    if chosen.device not in ("auto", "cpu"):
+        from seg_demo.models.devices import choose_device
+
+        try:
+            choose_device(chosen.device)
+        except SettingsError as error:
+            problems.append(f"SEG_DEMO_DEVICE: {error}")
+    if chosen.engine == "openvino" and find_spec("openvino") is None:
+        problems.append("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
+    for name, folder in (("SEG_DEMO_DATA", chosen.data), ("SEG_DEMO_JOBS", chosen.jobs)):
+        there = Path(folder).absolute()
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            problems.append(f"{name} is {folder!r}, where no folder can be made or written to. Name another one.")
+    if problems:
+        raise SettingsError("\n".join(["These settings cannot be served by this machine; correct or unset them:", *problems]))
 
 
 def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:

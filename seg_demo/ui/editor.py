@@ -151,15 +151,16 @@ def _superpixels(request: Any) -> bytes:
     count = asked.get("count")
     if not isinstance(count, int) or isinstance(count, bool) or not PATCHES[0] <= count <= PATCHES[1]:
         raise BadRequestError(f"count must be a whole number from {PATCHES[0]} to {PATCHES[1]}, but is {str(count)[:40]!r}.")
-    image = decode(uploaded(asked.get("path")))
-    return render.viewer_id_png(predictor().segment_regions(image, "slic", {"regions": count}))
+    path = uploaded(asked.get("path"))
+    with predictor().work():
+        return render.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
 
 
 def uploaded(path: object) -> Path:
     """A file that a browser has uploaded and now names.
 
     Raises:
-        BadRequestError: no text, or a path that is not below the folder of uploads.
+        BadRequestError: no text, or no file in the folder of uploads.
     """
     folder = Path(utils.get_upload_folder()).resolve()
     place = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None

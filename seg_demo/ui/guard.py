@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
 DIRECT = re.compile(rf"{API}/(?:run|api)/")
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16
-# Disk that uploads leave free, and how long one that was broken off is kept.
-FREE_BYTES = 1_000_000_000
+# How long an upload that was broken off is kept.
 PARTIAL_SECONDS = 600.0
+NO_ROOM = "The server has no room for uploads at the moment. Try again in an hour."
 
 log = logging.getLogger("seg_demo.ui")
 
@@ -62,14 +61,16 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"
-            extra = self._headers | (FILE_HEADERS if path.startswith(FILE) else {})
-            await self._serve(path, scope, receive, _Answer(send, extra))
+            file = path.startswith(FILE)
+            extra = self._headers | (FILE_HEADERS if file else {})
+            await self._serve(path, scope, receive, _Answer(send, extra, file))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:
         answer = self._own(path, scope) or self._refusal(path, scope)
         if answer is not None:
+            send.ours = True
             await answer(scope, receive, send)
             return
         try:
@@ -91,6 +92,10 @@ class Guard:
         log.debug("the request", exc_info=True)
         if send.begun:
             await send.end()
+            return
+        if disk.full(error):
+            observe.count("disk", "full")
+            await _sentence(507, NO_ROOM)(scope, receive, send)
             return
         observe.count("malformed", type(error).__name__)
         text = "The request names an endpoint, a session or a component that is not there. See /gradio_api/info for what is."
@@ -122,8 +127,8 @@ class Guard:
             return _sentence(403, "Addresses are not fetched here. Download the file and upload it.")
         if path == f"{API}/upload":
             sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
-        if path == f"{API}/upload" and shutil.disk_usage(_disk(utils.get_upload_folder())).free < FREE_BYTES:
-            return _sentence(507, "The server has no room for uploads at the moment. Try again in an hour.")
+        if path == f"{API}/upload" and disk.room(utils.get_upload_folder()) < 0:
+            return _sentence(507, NO_ROOM)
         return None
 
     async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
@@ -152,30 +157,45 @@ _NOT_A_REQUEST = json.dumps(
 ).encode()
 
 
-class _Answer:
-    """Sends an answer with our headers in it, and remembers how far it has come."""
+_NO_FILE = json.dumps({"detail": "There is no such file here; uploads and results are deleted after a while."}).encode()
 
-    def __init__(self, send: Send, extra: dict[str, str]) -> None:
-        self._send, self._extra = send, extra
-        self.begun = self._ended = False
+
+class _Answer:
+    """Sends an answer with our headers in it, and remembers how far it has come.
+
+    Args:
+        send: of ASGI.
+        extra: our headers.
+        file: whether a file was asked for.
+    """
+
+    def __init__(self, send: Send, extra: dict[str, str], file: bool = False) -> None:
+        self._send, self._extra, self._file = send, extra, file
+        self.begun = self._ended = self.ours = False
 
     async def __call__(self, message: Message) -> None:
         if self._ended:
             return
         if message["type"] == "http.response.start":
             self.begun = True
-            if message["status"] == 422:
-                # FastAPI repeats there all that was sent.
-                message = {"type": message["type"], "status": 422, "headers": [(b"content-type", b"application/json")]}
+            if (body := self._instead(message["status"])) is not None:
+                headers = [(b"content-type", b"application/json")]
+                message = {"type": message["type"], "status": message["status"], "headers": headers}
                 MutableHeaders(scope=message).update(self._extra)
                 await self._send(message)
                 self._ended = True
-                await self._send({"type": "http.response.body", "body": _NOT_A_REQUEST, "more_body": False})
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
                 return
             MutableHeaders(scope=message).update(self._extra)
         elif message["type"] == "http.response.body":
             self._ended = not message.get("more_body", False)
         await self._send(message)
+
+    def _instead(self, status: int) -> bytes | None:
+        """What is answered in place of gradio's own words, which repeat what was sent; None keeps them."""
+        if self._file and not self.ours and status in (403, 404):
+            return _NO_FILE
+        return _NOT_A_REQUEST if status == 422 else None
 
     async def end(self) -> None:
         """End an answer that has begun."""
@@ -200,13 +220,6 @@ def sweep_partial(folder: str, age: float) -> None:
                 path.unlink()
         except OSError:
             continue  # another process was faster
-
-
-def _disk(folder: str) -> str:
-    """A folder that exists, on the disk where this one will be."""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder
 
 
 def middleware(blocks: gr.Blocks) -> dict[str, Any]:

@@ -6,6 +6,7 @@
   visitor's stream was closed.
 * ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
 * ``Blocks.process_api`` runs a handler with everything before and after it.
+* ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
 """
 
@@ -23,9 +24,10 @@ from gradio import route_utils
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
+from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe
-from seg_demo.ui.uploads import Refused, refused
+from seg_demo.ui.uploads import DISK_FULL, Refused, refused
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
@@ -57,6 +59,8 @@ class Page(gr.Blocks):
             # gradio's own repeat what was sent, and the page shows their text as HTML.
             raise error if isinstance(error, Refused) else refused(str(error.message)[:500]) from None
         except Exception as error:
+            if disk.full(error):
+                raise refused(DISK_FULL) from None
             # What a stranger can bring about at will is worth a line, not a traceback.
             log.warning("a request was not understood: %s", type(error).__name__)
             log.debug("the request", exc_info=True)
@@ -101,6 +105,19 @@ def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:
         return not event.alive or event_id not in queue.event_ids_to_events
 
     return left, lambda: len(queue) > 0
+
+
+def only_uploaded(path: str) -> bool:
+    """Whether a file was sent by a browser to the page whose handler this thread runs, and is none that the page shows itself
+    (an example that somebody uploaded again has the same path).
+
+    Args:
+        path: absolute.
+    """
+    blocks = LocalContext.blocks.get(None)
+    if blocks is None or path not in blocks.upload_file_set:
+        return False
+    return not any(path in getattr(each, "keep_in_cache", ()) for each in blocks.blocks.values())
 
 
 def waiting(blocks: gr.Blocks) -> int:

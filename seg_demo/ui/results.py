@@ -137,7 +137,7 @@ def overlay_png(image: np.ndarray, segmentation: Segmentation) -> bytes:
         image: uint8 (H, W, 3), RGB, the upright original.
         segmentation: of that image.
     """
-    return png.encode(render.overlay(image, segmentation))
+    return render.overlay_png(image, segmentation)
 
 
 def make_file(result: Result, kind: str) -> tuple[str, bytes]:

@@ -21,6 +21,10 @@ from gradio.data_classes import ImageData
 from seg_demo.settings import settings
 from seg_demo.ui.i18n_errors import spoken
 
+DISK_FULL = (
+    "The server's disk is full, so the result could not be stored. Nothing is wrong with what you sent: try again in an hour."
+)
+
 
 @dataclass(frozen=True)
 class Upload:

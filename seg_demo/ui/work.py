@@ -8,18 +8,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from seg_demo.errors import SegDemoError
+from seg_demo.errors import BusyError, SegDemoError
+from seg_demo.models import disk
 from seg_demo.models.requests import Request, check
 from seg_demo.settings import settings
 from seg_demo.ui import observe
 from seg_demo.ui.guard_seams import departure
-from seg_demo.ui.uploads import refused
+from seg_demo.ui.uploads import DISK_FULL, refused
 
 if TYPE_CHECKING:
     from seg_demo.models.predictor import Predictor
@@ -33,6 +34,9 @@ FETCHING = 3
 # Results that are filtered or written into files at a time; each may take the memory of a large picture.
 ASIDE = 2
 _aside = threading.BoundedSemaphore(ASIDE)
+# Batches that are worked on at a time: each holds a picture and its result while it waits for a place.
+BATCHES = 2
+_batches = threading.BoundedSemaphore(BATCHES)
 
 
 def work_limits() -> dict[str, Any]:
@@ -63,14 +67,33 @@ def state() -> dict[str, float] | None:
 
 
 @contextmanager
-def aside() -> Iterator[None]:
-    """For what takes memory but no network: few at a time, whoever asks and however."""
-    while not _aside.acquire(timeout=0.2):
+def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    while not places.acquire(timeout=0.2):
         check()
     try:
         yield
     finally:
-        _aside.release()
+        places.release()
+
+
+def aside() -> AbstractContextManager[None]:
+    """For what takes memory but no network: few at a time, whoever asks and however."""
+    return _one_of(_aside)
+
+
+@contextmanager
+def one_batch() -> Iterator[None]:
+    """For a batch: few at a time, whoever asks and however.
+
+    Raises:
+        BusyError: as many are being worked on.
+    """
+    if not _batches.acquire(timeout=1):
+        raise BusyError(f"{BATCHES} batches are being worked on, and no more can at the same time. Try again in some minutes.")
+    try:
+        yield
+    finally:
+        _batches.release()
 
 
 def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
@@ -92,7 +115,10 @@ def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[.
             raise
         except SegDemoError as error:
             raise refused(str(error)) from error
-        except Exception:
+        except Exception as error:
+            if disk.full(error):
+                log.error("%s: the disk is full", handler.__name__)
+                raise refused(DISK_FULL) from None
             log.exception("%s failed", handler.__name__)
             raise refused(
                 "Something went wrong on the server's side, not on yours; it was written to its log. Please try again."

@@ -1,0 +1,207 @@
+"""Room on the disk for the models that visitors typed: bounded, the least recently used ones go first, and nobody else's do.
+
+The cache of the Hub is shared with the owner and with other programs. A revision that a visitor's request brought into it
+gets a marker, ``.visitors/<commit>`` in its repository's folder: what has none is never removed. The marker's time is that
+of the last use, its content the bytes that were promised before the download, which count while it runs. Whoever reads a
+repository's files shares its lock (``hub_locks.held``); removing takes the lock alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from seg_demo.errors import BadCheckpointError, BusyError, StorageError
+from seg_demo.models import disk, hub_cache, hub_locks
+
+# Revisions that are kept at most, however small: each is looked at when room is made.
+MOST = 1000
+# Where the system has no locks, what was used so recently counts as in use.
+RECENT_SECONDS = 3600.0
+_MARKERS = ".visitors"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A revision that a visitor's request brought here."""
+
+    repo: Path
+    sha: str
+    used: float
+    promised: int
+
+
+def marker(id: str, sha: str) -> Path:
+    """The file that says that a revision of ``user/repo`` is here for visitors only."""
+    return hub_cache.repo_folder(id) / _MARKERS / sha
+
+
+def touch(id: str, sha: str) -> None:
+    """Note that a visitor uses a revision now."""
+    try:
+        os.utime(marker(id, sha))
+    except OSError:
+        pass  # the owner's, or a cache that cannot be written to
+
+
+def claim(id: str, sha: str) -> None:
+    """From now on a revision is the owner's, and never removed."""
+    try:
+        marker(id, sha).unlink(missing_ok=True)
+    except OSError:
+        pass  # a cache that cannot be written to, from which nothing is removed either
+
+
+def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iterable[tuple[str, str]]) -> None:
+    """Make room for a revision that is about to be downloaded for a visitor, and mark it as theirs.
+
+    Args:
+        id: ``user/repo``.
+        sha: commit.
+        files: size in bytes of each file that will be downloaded.
+        most: bytes that all such revisions may take.
+        owners: repositories and revisions of the owner's menu, whoever fetched them.
+
+    Raises:
+        BadCheckpointError: it takes more than all of them may.
+        BusyError: the room is taken by models that are in use now.
+        StorageError: the disk itself is too full.
+    """
+    wanted = sum(files.values())
+    if wanted > most:
+        raise BadCheckpointError(
+            f"{id} takes {wanted / 1e6:,.0f} MB on the disk, more than the {most / 1e6:,.0f} MB that models of visitors' choice "
+            "may take here. Choose a smaller one (an owner can raise SEG_DEMO_VISITOR_MODELS_BYTES)."
+        )
+    mine = marker(id, sha)
+    try:
+        with hub_locks.room():
+            if hub_cache.snapshot(id, sha).is_dir() and not mine.is_file():
+                return  # here already, brought by somebody else
+            for name, revision in owners:
+                claim(name, hub_cache.commit_of(name, revision) or revision)
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            mine.write_text(str(wanted), encoding="ascii")
+            new = _missing(id, sha, files)
+            if not _make_room(mine, new, most):
+                _unmark(mine)
+                raise BusyError(
+                    "The room for models of visitors' choice is full of ones that are in use now. Try again in a few minutes, "
+                    "or choose another model."
+                )
+            if disk.room(constants.HF_HUB_CACHE) < new:
+                _unmark(mine)
+                raise StorageError(
+                    f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model that is marked as "
+                    "available, or try again later."
+                )
+    except OSError as error:
+        raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
+
+
+def _unmark(mine: Path) -> None:
+    """Take a marker back, and the folders that were made for it alone."""
+    mine.unlink(missing_ok=True)
+    for folder in (mine.parent, mine.parent.parent):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _make_room(mine: Path, new: int, most: int) -> bool:
+    """Remove revisions, the least recently used first, until those that are left and the new one fit.
+
+    Args:
+        mine: marker of the new one.
+        new: bytes of it that will be written to the disk.
+        most: bytes that all may take.
+
+    Returns:
+        Whether they fit.
+    """
+    found = sorted(_all(), key=lambda each: each.used)
+    sizes = {repo: _size(repo, found) for repo in {each.repo for each in found}}
+    left = len(found)
+    for each in found:
+        if sum(sizes.values()) <= most and left <= MOST and disk.room(constants.HF_HUB_CACHE) >= new:
+            return True
+        if (each.repo, each.sha) == (mine.parent.parent, mine.name):
+            continue
+        with hub_locks.alone(each.repo.name) as alone:
+            if alone and (hub_locks.KNOWN or time.time() - each.used > RECENT_SECONDS):
+                _remove(each.repo, each.sha)
+                sizes[each.repo] = _size(each.repo, _of(each.repo))
+                left -= 1
+    return sum(sizes.values()) <= most
+
+
+def _missing(id: str, sha: str, files: Mapping[str, int]) -> int:
+    """Bytes that still have to be downloaded."""
+    return sum(size for name, size in files.items() if not (hub_cache.snapshot(id, sha) / name).is_file())
+
+
+def _all() -> list[_Kept]:
+    """Every marked revision in the cache."""
+    return [each for folder in Path(constants.HF_HUB_CACHE).glob(f"models--*/{_MARKERS}") for each in _of(folder.parent)]
+
+
+def _of(repo: Path) -> list[_Kept]:
+    """The marked revisions of one repository's folder."""
+    found = []
+    for path in (repo / _MARKERS).glob("*"):
+        try:
+            found.append(_Kept(repo, path.name, path.stat().st_mtime, int(path.read_text(encoding="ascii") or 0)))
+        except (OSError, ValueError):
+            continue  # removed, or half written, at this moment
+    return found
+
+
+def _blobs(repo: Path, marked: Collection[str] | None) -> set[Path]:
+    """The stored files that snapshots lead to: those that are not among ``marked``, or, with None, all of them."""
+    found = set()
+    for snapshot in (repo / "snapshots").glob("*"):
+        if marked is None or snapshot.name not in marked:
+            links = (path for path in snapshot.rglob("*") if path.is_symlink())
+            found |= {Path(os.path.normpath(path.parent / os.readlink(path))) for path in links}
+    return found
+
+
+def _size(repo: Path, found: Collection[_Kept]) -> int:
+    """Bytes that a repository's marked revisions take; while one may be arriving, at least what was promised for them."""
+    mine = [each for each in found if each.repo == repo]
+    marked = {each.sha for each in mine}
+    owners = _blobs(repo, marked)
+    stored = [path for path in (repo / "blobs").glob("*") if path not in owners]
+    stored += [path for sha in marked for path in (repo / "snapshots" / sha).rglob("*") if not path.is_symlink()]
+    total = 0
+    for path in stored:
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue  # a download that has just ended
+    arriving = [each.promised for each in mine if not (repo / "snapshots" / each.sha / hub_cache.REQUIRED[-1]).is_file()]
+    return total + sum(arriving)
+
+
+def _remove(repo: Path, sha: str) -> None:
+    """Remove one revision, and whatever no other revision needs. The caller has the repository for itself."""
+    shutil.rmtree(repo / "snapshots" / sha, ignore_errors=True)
+    for path in (repo / "refs").rglob("*"):
+        if path.is_file() and path.read_text(encoding="ascii", errors="replace").strip() == sha:
+            path.unlink(missing_ok=True)
+    needed = _blobs(repo, None)
+    for path in (repo / "blobs").glob("*"):
+        # Whoever downloads without our lock (the owner's other programs) loses nothing that may still be arriving.
+        arriving = path.suffix == ".incomplete" and time.time() - path.stat().st_mtime < RECENT_SECONDS
+        if path not in needed and not arriving:
+            path.unlink(missing_ok=True)
+    for folder in (_MARKERS, ".anonymous"):
+        (repo / folder / sha).unlink(missing_ok=True)
+    if not any((repo / "snapshots").glob("*")) and not any((repo / "blobs").glob("*")) and not _of(repo):
+        shutil.rmtree(repo, ignore_errors=True)
+        shutil.rmtree(hub_locks.folder().parent / repo.name, ignore_errors=True)

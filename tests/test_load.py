@@ -1,0 +1,197 @@
+"""Many at once, many in a row, and those who try to have more than their share: nobody gets another's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from seg_demo.settings import settings
+from tests import crowd
+from tests.served import served
+from tests.test_guard import API, quiet
+
+MEGABYTE = 1_000_000
+GROWTH = 50 * MEGABYTE
+
+
+def function(http: httpx.Client, name: str = "segment") -> int:
+    return next(each["id"] for each in http.get("/config").json()["dependencies"] if each["api_name"] == name)
+
+
+@pytest.fixture(scope="module")
+def http(demo_url):
+    with httpx.Client(base_url=demo_url, timeout=120) as client:
+        yield client
+
+
+def rush(http: httpx.Client, count: int) -> list[crowd.Visit]:
+    """A crowd whose every answer is its own, or the sentence that the queue is full; returns those who were served."""
+    single, visits = asyncio.run(crowd.crowd(str(http.base_url), function(http), count))
+    served_ones = [each for each in visits if each.result is not None]
+    for each in served_ones:
+        assert (each.result["width"], each.result["height"]) == crowd.size_of(each.number) == each.mask, each
+        assert each.result["model"]["id"] == crowd.model_of(each.number), each
+    for each in visits:
+        if each.result is None:
+            assert each.status == 503 and "requests" in each.sentence and len(each.sentence) > 40, each
+    p95 = float(np.percentile([each.seconds for each in served_ones], 95))
+    most = (settings().queue_size + 1) * single * 1.5
+    print(f"{count} at once: {len(served_ones)} served, single {single:.3f} s, p95 {p95:.2f} s, at most {most:.2f} s")
+    assert len(served_ones) >= min(count, settings().queue_size)
+    assert p95 <= most, (p95, most, single)
+    quiet(http)
+    return served_ones
+
+
+def test_a_crowd_gets_its_own_answers_or_is_told_that_the_queue_is_full(http):
+    rush(http, 50)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_two_hundred_at_once(http):
+    for _ in range(2):
+        assert len(rush(http, 200)) < 200, "some were told to come back"
+
+
+def memory(port: str) -> int:
+    """Bytes that the demo on a port holds."""
+    own = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    return sum(each.memory_info().rss for each in own if each.environ().get("GRADIO_SERVER_PORT") == port)
+
+
+async def in_a_row(address: str, number: int, count: int, tab: tuple[int, list[object]]) -> None:
+    """Requests one after another, of new visitors each, by the queue, past it, and by a tab; some are refused."""
+    async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE) as http:
+        for each in range(count):
+            path = await crowd.upload(http, crowd.picture_of(each % 150))
+            if each % 3 == 0:
+                visit = await crowd.visit(http, number, each % 150, path)
+                assert visit.result is not None, visit
+            elif each % 3 == 1:
+                body = {"data": [crowd.file_data(path), "otsu" if each % 2 else "user/none?", 0.5]}
+                answer = (await http.post(f"{API}/run/segment", json=body)).json()
+                assert ("data" if each % 2 else "error") in answer, answer
+            else:
+                session = uuid.uuid4().hex
+                event, values = tab
+                joined = await crowd.join(http, event, [crowd.file_data(path), "otsu", *values], session)
+                assert joined.status_code == 200, joined.text
+                assert "data" in await crowd.answered(http, session)
+
+
+def tab_of(http: httpx.Client) -> tuple[int, list[object]]:
+    """Number of the Regions tab's event, and the values of its controls."""
+    config = http.get("/config").json()
+    event = next(each for each in config["dependencies"] if each["api_name"] == "run_method" and len(each["inputs"]) > 5)
+    values = {each["id"]: each["props"].get("value") for each in config["components"]}
+    return event["id"], [values[each] for each in event["inputs"]][2:]
+
+
+def grown(address: str, warm: int, count: int) -> int:
+    """Bytes by which the demo grows during so many requests, after so many others."""
+    with httpx.Client(base_url=address, timeout=120) as http:
+        number, tab, port = function(http), tab_of(http), str(http.base_url.port)
+        asyncio.run(in_a_row(address, number, warm, tab))
+        before, most = memory(port), 0
+        for _ in range(4):
+            asyncio.run(in_a_row(address, number, count // 4, tab))
+            most = max(most, memory(port) - before)
+        quiet(http)
+        print(f"{count} in a row: {most / MEGABYTE:+.1f} MB at most, {(memory(port) - before) / MEGABYTE:+.1f} MB at the end")
+        return most
+
+
+def test_requests_in_a_row_leave_nothing_behind(demo_url):
+    assert grown(demo_url, 36, 36) <= GROWTH
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3000)
+def test_two_thousand_in_a_row(demo_url):
+    assert grown(demo_url, 250, 2000) <= GROWTH
+
+
+async def one_among_many(address: str, number: int, many: int) -> int:
+    """A visitor with many requests, then another with one; returns how many of the first are answered before it."""
+    limits = httpx.Limits(max_connections=3 * many)
+    async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE, limits=limits) as http:
+        paths = [await crowd.upload(http, crowd.picture_of(each)) for each in range(many + 1)]
+        greedy, order = uuid.uuid4().hex, []
+
+        async def all_of_them() -> None:
+            async with http.stream("GET", f"{API}/queue/data", params={"session_hash": greedy}) as stream:
+                async for line in stream.aiter_lines():
+                    if '"process_completed"' in line:
+                        order.append("greedy")
+
+        async def the_other() -> None:
+            visit = await crowd.visit(http, number, many, paths[many])
+            assert visit.result is not None, visit
+            order.append("other")
+
+        joined = [await crowd.join(http, number, [crowd.file_data(path), "slic", 0.5], greedy) for path in paths[:many]]
+        assert [each.status_code for each in joined] == [200] * many
+        await asyncio.gather(all_of_them(), the_other())
+        assert order.count("greedy") == many
+        return order.index("other")
+
+
+def test_one_request_goes_before_the_many_of_another(http):
+    from seg_demo.ui.work import FETCHING
+
+    before = asyncio.run(one_among_many(str(http.base_url), function(http), 20))
+    # Those that had left the queue already, and one whose turn it was.
+    assert before <= settings().concurrency + FETCHING + 2, before
+
+
+async def leave(address: str, number: int, count: int) -> None:
+    """Visitors who ask and close the page before they are answered."""
+    async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE) as http:
+        path = await crowd.upload(http, crowd.picture_of(0))
+        for _ in range(count):
+            session = uuid.uuid4().hex
+            asked = await crowd.join(http, number, [crowd.file_data(path), "slic", 0.5], session)
+            assert asked.status_code == 200, asked.text
+            async with http.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
+                async for _line in stream.aiter_lines():
+                    break
+
+
+def test_who_closes_the_page_leaves_the_queue(http):
+    asyncio.run(leave(str(http.base_url), function(http), 30))
+    began = time.monotonic()
+    quiet(http)
+    assert time.monotonic() - began < 20
+    _, visits = asyncio.run(crowd.crowd(str(http.base_url), function(http), 3))
+    assert all(each.result is not None for each in visits)
+
+
+def test_a_request_has_its_time(tmp_path):
+    with served(SEG_DEMO_REQUEST_SECONDS="1") as address, httpx.Client(base_url=address, timeout=120) as http:
+        asyncio.run(crowd.crowd(address, function(http), 1))
+        large = asyncio.run(_large(address))
+        body = {"data": [crowd.file_data(large), "unet-cells", 0.5, "full"]}
+        began = time.monotonic()
+        answer = http.post(f"{API}/run/segment", json=body).json()
+        assert "longer than the 1 seconds" in answer["error"] and time.monotonic() - began < 30
+        _, visits = asyncio.run(crowd.crowd(address, function(http), 3))
+        assert all(each.result is not None for each in visits)
+
+
+async def _large(address: str) -> str:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((6000, 4500)).save(file, "JPEG", quality=60)
+    async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE) as http:
+        return await crowd.upload(http, file.getvalue(), "large.jpg")
