@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import time
+import tracemalloc
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,11 +21,13 @@ import httpx
 import pytest
 from gradio import route_utils
 from gradio.queueing import Event, Queue
+from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from seg_demo.settings import settings
 from seg_demo.ui import guard, guard_rules, guard_seams, uploads
+from seg_demo.ui.demo import build_demo
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
@@ -326,6 +329,8 @@ def test_the_seams_into_gradio_are_where_they_were():
     process = inspect.getsource(Queue.process_events)
     assert "self.event_ids_to_events.pop(event._id, None)" in process and "if event.alive" in process
     assert "app.get_blocks().process_api(" in inspect.getsource(route_utils.call_process_api)
+    session = inspect.getsource(SessionState)
+    assert "self.blocks_config = copy(blocks.default_config)" in session and "config_for_block(" in session
     routes = set(re.findall(r"@router\.\w+\(\s*\"([^\"]+)\"", inspect.getsource(gr.routes)))
     for needed in ("/queue/join", "/queue/data", "/upload", "/run/{api_name}", "/call/{api_name}",
     "/file={path_or_url:path}"):
@@ -346,6 +351,17 @@ KNOWN = {
         "/run-history/buckets", "/run-history/records", "/profiling/traces", "/profiling/summary", "/profiling/clear",
     )
 }  # fmt: skip
+
+
+def test_a_session_is_small():
+    page = build_demo()
+    assert SessionState(page).config_values and not any(SessionState(page).components)
+    assert len(page.get_config_file()["components"]) > 100, "the page itself has them"
+    tracemalloc.start()
+    kept = [SessionState(page) for _ in range(20)]
+    each = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    assert each < 200_000, f"{each:,.0f} bytes for each session"
 
 
 def test_an_error_of_gradios_own_is_escaped():

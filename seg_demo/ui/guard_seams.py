@@ -5,6 +5,8 @@
 * ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its
   visitor's stream was closed.
 * ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
+* ``SessionState`` copies ``Blocks.default_config`` and keeps what the copy's ``config_for_block`` says of each component,
+  for deep links and components that handlers render (there are none here).
 * ``Blocks.process_api`` runs a handler with everything before and after it.
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
@@ -21,6 +23,7 @@ from typing import Any
 
 import gradio as gr
 from gradio import route_utils
+from gradio.blocks import BlocksConfig
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
@@ -42,8 +45,31 @@ NOT_UNDERSTOOD = (
 log = logging.getLogger("seg_demo.ui")
 
 
+class _SessionConfig(BlocksConfig):
+    """A session's components without their configurations, which gradio keeps for deep links alone: some megabytes for each
+    session, and every value that was ever answered."""
+
+    def config_for_block(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """Nothing, which gradio leaves out."""
+        return {}
+
+
+class _Config(BlocksConfig):
+    """The page's components; sessions copy them."""
+
+    def __copy__(self) -> BlocksConfig:
+        copied = super().__copy__()
+        copied.__class__ = _SessionConfig
+        return copied
+
+
 class Page(gr.Blocks):
-    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too."""
+    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too, and whose
+    sessions are small."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.default_config.__class__ = _Config
 
     async def process_api(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> dict[str, Any]:
         """As gradio's; arguments that plain HTTP left out at the end take their defaults, as gradio_client does it.
