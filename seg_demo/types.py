@@ -104,7 +104,7 @@ class Segmentation:
                 raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
             if segment.box[2] > self.width or segment.box[3] > self.height:
                 raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
-            if self.task != "semantic" and segment.mask is None:
+            if self.task == "instance" and segment.mask is None:
                 raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
 
     @property
@@ -120,6 +120,8 @@ class Segmentation:
         if self.task == "semantic":
             counts = count_ids(self.id_map, len(self.labels))
             return tuple(int(counts[segment.label_id]) for segment in self.segments)
+        if self.task == "region":
+            return tuple(count_ids(self.id_map, len(self.segments) + 1)[1 : len(self.segments) + 1].tolist())
         return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
 
     @cached_property
@@ -146,12 +148,12 @@ class Segmentation:
         """The same result with only the objects whose score reaches the threshold; no network runs.
 
         Args:
-            threshold: score in [0, 1]. Semantic results, and segments without a score, are kept as they are.
+            threshold: score in [0, 1]. Semantic results, regions, and objects without a score are kept as they are.
 
         Returns:
             A result whose confidence, if there is one, counts the objects left out as doubt about the pixels below them.
         """
-        if self.task == "semantic":
+        if self.task != "instance":
             return self
         kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
         id_map = paint(kept, self.height, self.width)

@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -281,6 +282,30 @@ def test_broken_off_uploads_do_not_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"tmpnew", "other"}
 
 
+def test_an_upload_that_is_broken_off_or_too_large_leaves_nothing(http):
+    folder = Path(uploaded(http, COINS.read_bytes())).parents[1]
+    head = b'--B\r\nContent-Disposition: form-data; name="files"; filename="x.png"\r\n\r\n'
+    for promised, sent in ((10_000_000, 2_000_000), (None, 3 * 2**20)):
+        with closing(HTTPConnection(http.base_url.host, http.base_url.port, timeout=30)) as line:
+            line.putrequest("POST", f"{API}/upload")
+            line.putheader("Content-Type", "multipart/form-data; boundary=B")
+            if promised:
+                line.putheader("Content-Length", str(promised))
+            else:
+                line.putheader("Transfer-Encoding", "chunked")
+            line.endheaders()
+            body = head + bytes(sent)
+            line.send(body if promised else b"%x\r\n%b\r\n" % (len(body), body))
+            until = time.monotonic() + 10
+            while not any(folder.glob("tmp*")) and time.monotonic() < until:
+                time.sleep(0.02)
+            assert any(folder.glob("tmp*")), "it has begun"
+        until = time.monotonic() + 10
+        while any(folder.glob("tmp*")):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
 def test_a_full_disk_is_said(monkeypatch):
     monkeypatch.setattr(guard.disk, "room", lambda path: -1)
     page = guard_seams.Page()
@@ -329,6 +354,8 @@ def test_the_seams_into_gradio_are_where_they_were():
     process = inspect.getsource(Queue.process_events)
     assert "self.event_ids_to_events.pop(event._id, None)" in process and "if event.alive" in process
     assert "app.get_blocks().process_api(" in inspect.getsource(route_utils.call_process_api)
+    parse = inspect.getsource(route_utils.GradioMultiPartParser)
+    assert "async for chunk in self.stream" in parse and "self._files_to_close_on_error.append(" in parse
     session = inspect.getsource(SessionState)
     assert "self.blocks_config = copy(blocks.default_config)" in session and "config_for_block(" in session
     routes = set(re.findall(r"@router\.\w+\(\s*\"([^\"]+)\"", inspect.getsource(gr.routes)))

@@ -64,9 +64,25 @@ def _grey(image: np.ndarray, sigma: float) -> np.ndarray:
     """float32 (H, W) in [0, 255]: luma (ITU-R 601), blurred by ``sigma`` pixels."""
     from scipy.ndimage import gaussian_filter
 
-    # In place: both of its passes read a line before they write it.
-    grey = np.asarray(Image.fromarray(image).convert("L"), dtype=np.float32)
+    grey = np.empty(image.shape[:2], dtype=np.float32)
+    for rows in _strips(grey.shape):
+        grey[rows] = Image.fromarray(image[rows]).convert("L")
+    # In place: each of its passes reads a line before it writes it.
     return gaussian_filter(grey, sigma, output=grey)
+
+
+def _otsus_threshold(values: np.ndarray) -> float:
+    """scikit-image's, whose own histogram makes a copy.
+
+    Args:
+        values: float32 (H, W).
+    """
+    from skimage.filters import threshold_otsu
+
+    if values.min() == values.max():
+        return float(values[0, 0])
+    found, edges = np.histogram(values.reshape(-1), 256, (values.min(), values.max()))
+    return float(threshold_otsu(hist=(found, (edges[:-1] + edges[1:]) / 2)))
 
 
 def _least(shape: tuple[int, ...], percent: float) -> int:
@@ -81,7 +97,10 @@ def _large_pieces(mask: np.ndarray, least: int) -> np.ndarray:
     """
     from scipy.ndimage import label
 
-    pieces, _ = label(mask, structure=np.ones((3, 3)))
+    try:
+        pieces, _ = label(mask, structure=np.ones((3, 3)), output=np.uint16)
+    except RuntimeError:  # too many to begin with
+        pieces, _ = label(mask, structure=np.ones((3, 3)))
     areas = counts(pieces)
     areas[0] = 0
     kept = np.flatnonzero(areas >= least)
@@ -89,7 +108,7 @@ def _large_pieces(mask: np.ndarray, least: int) -> np.ndarray:
         kept = np.sort(kept[np.argsort(-areas[kept], kind="stable")[:MAX_IDS]])
     numbers = np.zeros(areas.size, dtype=np.uint16)
     numbers[kept] = np.arange(1, kept.size + 1)
-    return looked_up(numbers, pieces)
+    return looked_up(numbers, pieces, pieces if pieces.dtype == numbers.dtype else None)
 
 
 def counts(regions: np.ndarray) -> np.ndarray:
@@ -104,9 +123,9 @@ def counts(regions: np.ndarray) -> np.ndarray:
     return total
 
 
-def looked_up(table: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """``table[regions]`` in strips, for the same reason."""
-    found = np.empty(regions.shape, dtype=table.dtype)
+def looked_up(table: np.ndarray, regions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """``table[regions]`` in strips, for the same reason; into ``out``, which may be the regions, or a new array."""
+    found = np.empty(regions.shape, dtype=table.dtype) if out is None else out
     for rows in _strips(regions.shape):
         found[rows] = table[regions[rows]]
     return found
@@ -123,10 +142,8 @@ def _otsu(image: np.ndarray, values: dict[str, float]) -> np.ndarray:
 
     If not told, the object is the side that has less of the picture's border: objects lie inside, the ground around them.
     """
-    from skimage.filters import threshold_otsu
-
     grey = _grey(image, 1.0)
-    bright = grey > threshold_otsu(grey)
+    bright = grey > _otsus_threshold(grey)
     del grey  # 200 MB for 50 megapixels
     if values["objects"] == 0:
         border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])

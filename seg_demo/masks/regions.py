@@ -9,10 +9,12 @@ from PIL import Image
 
 from seg_demo.errors import BadRequestError
 from seg_demo.masks.region_methods import METHODS, Method, Parameter, counts, looked_up
-from seg_demo.types import LabelSet, Segment, Segmentation
+from seg_demo.segments import Region
+from seg_demo.types import LabelSet, Segmentation
 
 __all__ = ["METHODS", "Method", "Parameter", "segment"]
 _LABELS = ("background", "region")
+_STRIP_PIXELS = 1 << 20
 
 
 def _values(method: str, parameters: dict[str, float]) -> dict[str, float]:
@@ -81,14 +83,30 @@ def _numbered(regions: np.ndarray) -> np.ndarray:
     return looked_up(numbers, regions)
 
 
-def _segmentation(regions: np.ndarray) -> Segmentation:
-    """The result for regions int (H, W), 0 for none, whatever their numbers."""
+def _boxes(id_map: np.ndarray) -> np.ndarray:
+    """int64 (n, 4): the smallest box (left, top, right, bottom) around each id from 1 to the largest, all of which occur.
+
+    In strips: scipy looks for them in a copy of 8 bytes per pixel.
+    """
     from scipy.ndimage import find_objects
 
+    count = int(id_map.max())
+    boxes = np.tile(np.array([id_map.shape[1], id_map.shape[0], 0, 0]), (count, 1))
+    step = max(1, _STRIP_PIXELS // id_map.shape[1])
+    for start in range(0, id_map.shape[0], step):
+        for box, found in zip(boxes, find_objects(id_map[start : start + step], count), strict=True):
+            if found is not None:
+                rows, columns = found
+                box[:2] = np.minimum(box[:2], (columns.start, start + rows.start))
+                box[2:] = np.maximum(box[2:], (columns.stop, start + rows.stop))
+    return boxes
+
+
+def _segmentation(regions: np.ndarray) -> Segmentation:
+    """The result for regions int (H, W), 0 for none, whatever their numbers."""
     id_map = _numbered(regions)
     segments = []
-    for index, (rows, columns) in enumerate(find_objects(id_map)):
-        box = (columns.start, rows.start, columns.stop, rows.stop)
-        segments.append(Segment(1, None, box, id_map[rows, columns] == index + 1))
+    for index, box in enumerate(_boxes(id_map).tolist()):
+        segments.append(Region(1, tuple(box), id_map, index + 1))
     labels = LabelSet.from_names(_LABELS, background=0)
     return Segmentation("region", *id_map.shape, labels, id_map, tuple(segments))

@@ -26,7 +26,7 @@ from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
 from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, READ, WRITE, headers
-from seg_demo.ui.guard_seams import GONE, visitor, waiting
+from seg_demo.ui.guard_seams import GONE, drop_partial, visitor, waiting
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,6 +81,7 @@ class Guard:
             else:
                 await self._app(scope, await self._bodies.bounded(path, scope, receive), send)
         except BodyError as error:
+            drop_partial(error)
             observe.count("body", str(error.status))
             await _sentence(error.status, str(error))(scope, receive, send)
         except Exception as error:
@@ -90,6 +91,7 @@ class Guard:
         """An error that gradio let through: a sentence, or, where the answer has begun, its end."""
         log.warning("%s %s", type(error).__name__, "before an answer" if not send.begun else "within an answer")
         log.debug("the request", exc_info=True)
+        drop_partial(error)
         if send.begun:
             await send.end()
             return

@@ -9,6 +9,7 @@
   for deep links and components that handlers render (there are none here).
 * ``Blocks.process_api`` runs a handler with everything before and after it.
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
+* ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
 """
 
@@ -19,6 +20,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -144,6 +147,23 @@ def only_uploaded(path: str) -> bool:
     if blocks is None or path not in blocks.upload_file_set:
         return False
     return not any(path in getattr(each, "keep_in_cache", ()) for each in blocks.blocks.values())
+
+
+def drop_partial(error: BaseException) -> None:
+    """Delete what an upload that ended in an error has written so far; gradio does so after errors of its own alone.
+
+    Args:
+        error: as it left gradio; the parser of the body is in its traceback.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        parser = trace.tb_frame.f_locals.get("self")
+        if isinstance(parser, route_utils.GradioMultiPartParser):
+            for file in parser._files_to_close_on_error:
+                with suppress(OSError):  # closing writes what is left, for which there may be no room
+                    file.close()
+                Path(file.name).unlink(missing_ok=True)
+        trace = trace.tb_next
 
 
 def waiting(blocks: gr.Blocks) -> int:
