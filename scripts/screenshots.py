@@ -131,7 +131,7 @@ def editor(page: Page) -> None:
     panel.locator("input[type=file]").first.set_input_files(ROOT / "seg_demo/ui/examples/coins.png")
     page.wait_for_timeout(1500)
     panel.get_by_role("button", name="Open in the editor").click()
-    page.locator(".se[data-state=shown]").wait_for(timeout=PATIENCE_MS)
+    page.locator(".se[data-state=open]").wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(1500)
 
 

@@ -161,3 +161,15 @@ def test_only_the_two_documented_endpoints_are_public(client):
     ]
     assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole"]
     assert parameters[0]["component"] == "Image"
+
+
+def test_the_page_use_via_api_says_what_each_value_is(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for endpoint in endpoints.values():
+        assert len(endpoint["description"].split()) > 8
+        for value in (*endpoint["parameters"], *endpoint["returns"]):
+            assert len(value["python_type"]["description"].split()) > 5, value["label"]
+    image, model = endpoints["/segment"]["parameters"][:2]
+    # Snippets with an address would be refused.
+    assert image["example_input"]["path"] == "image.png" and model["example_input"] == "unet-cells"
+    assert [value["python_type"]["type"] for value in endpoints["/segment"]["returns"]][1:] == ["filepath", "filepath"]

@@ -15,6 +15,14 @@ from seg_demo.ui.results import overlay_png
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
+RESULT = (
+    "The result as json: task, model, width, height, device, seconds, and per segment id, label_id, label, score, area, "
+    "area_fraction, bbox as [x, y, width, height], and segmentation as COCO compressed RLE."
+)
+MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
+OVERLAY = "A PNG of the image with the segments drawn over it."
+MODELS = "A json list, per model: id, title, task, architecture, source, licence, labels, and available."
+
 
 class AnyNumber(gr.Number):
     """gradio's number box whose handler sees what was really sent: NaN, True and texts get an answer in words."""
@@ -59,14 +67,14 @@ def segment(
     image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole"
 ) -> tuple[dict[str, object], str, str]:
     """
-    Segment an image with any model of the demo: semantic, instance, or region segmentation.
+    Segment an image with any model of the demo: semantic, instance, or region segmentation. Three values come back: the
+    result as JSON, the mask as a PNG of ids at the size of the image, and the image with the segments drawn over it.
 
     Args:
         image: The picture: a file in any common format, at most 20 MB and 50 megapixels by default. URLs are not fetched.
         model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
-        detail: "whole" shrinks a large image to what the network takes at once; "full" goes over its own pixels tile by tile,
-            which finds small things and takes longer.
+        detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, and per segment: id, label_id, label, score, area,
@@ -97,17 +105,30 @@ def models() -> list[dict[str, object]]:
     return catalog.describe()
 
 
+def documented(box: gr.components.Component, said: str) -> gr.components.Component:
+    """A box that says on the page "use via API" what its value is; gradio itself would only name the kind of box.
+
+    Args:
+        box: of an endpoint.
+        said: one or two sentences. gradio takes what is described as "json" for any JSON value.
+    """
+    schema = {**box.api_info(), "additional_description": said, "description": said}
+    box.api_info = lambda: schema
+    return box
+
+
 def add_endpoints() -> None:
     """Add both endpoints to the current Blocks. Hidden boxes carry their types, so that clients upload files."""
+    _, parts, _ = utils.get_function_description(segment)
     with gr.Column(visible=False):
-        image = Photo(label="image", type="filepath")
-        model = ModelId(label="model")
-        threshold = AnyNumber(0.5, label="threshold")
-        detail = Detail(["whole", "full"], value="whole", label="detail")
-        result = gr.JSON(label="result")
-        mask = gr.File(label="mask")
-        overlay = gr.File(label="overlay")
-        listed = gr.JSON(label="models")
+        image = documented(Photo(label="image", type="filepath"), parts["image"])
+        model = documented(ModelId(label="model"), parts["model"])
+        threshold = documented(AnyNumber(0.5, label="threshold"), parts["threshold"])
+        detail = documented(Detail(["whole", "full"], value="whole", label="detail"), parts["detail"])
+        result = documented(gr.JSON(label="result"), RESULT)
+        mask = documented(gr.File(label="mask"), MASK)
+        overlay = documented(gr.File(label="overlay"), OVERLAY)
+        listed = documented(gr.JSON(label="models"), MODELS)
         asked = [image, model, threshold, detail]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

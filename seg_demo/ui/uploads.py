@@ -12,6 +12,7 @@ import html
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio import processing_utils
@@ -57,6 +58,10 @@ class Photo(gr.Image):
 
     is_template = True
     async_move_resource_to_block_cache = _files_only
+
+    def example_payload(self) -> dict[str, Any]:
+        """The example of the page "use via API": a file, as clients send one; gradio's is an address, and none is fetched."""
+        return {"path": "image.png", "url": "image.png", "meta": {"_type": "gradio.FileData"}}
 
     def preprocess(self, payload: ImageData | None) -> Upload | None:
         """The visitor's file; a ``data:`` URL is stored as a file first.
