@@ -113,6 +113,10 @@ def test_a_black_and_white_truth_is_the_one_class():
     result = semantic(4, ["background", "cell"])
     together = common([result])
     assert np.array_equal(truth_ids(result.id_map * np.uint8(255), result, together.names), together.maps[0])
+    three = np.repeat((result.id_map * np.uint8(255))[..., None], 3, axis=2)
+    assert np.array_equal(truth_ids(three, result, together.names), together.maps[0])
+    drawn = result.labels.colors[result.id_map]
+    assert np.array_equal(truth_ids(drawn, result, together.names), together.maps[0])
     wide = truth_ids(result.id_map.astype(np.uint16), result, together.names)
     assert np.array_equal(wide, together.maps[0])
 
@@ -123,6 +127,12 @@ def test_a_truth_that_does_not_fit_is_said():
         truth_ids(RESULTS[0].id_map[:-1], RESULTS[0], together.names)
     with pytest.raises(ValueError, match="holds 9"):
         truth_ids(np.full((23, 37), 9, np.uint8), RESULTS[0], together.names)
+    with pytest.raises(ValueError, match="black and white, but there are"):
+        truth_ids(np.where(RESULTS[0].id_map == 1, 255, 0).astype(np.uint8), RESULTS[0], together.names)
+    with pytest.raises(ValueError, match="1 of its 2 colours"):
+        colors = RESULTS[0].labels.colors[np.zeros((23, 37), int)]
+        colors[3] = 1, 2, 3
+        truth_ids(colors, RESULTS[0], together.names)
     with pytest.raises(ValueError, match="one image"):
         common([semantic(0, NAMES), semantic(0, NAMES, 22)])
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from seg_demo.datasets import Dataset
 from seg_demo.masks import regions
 from tests.served import ROOT, free_port, served
-from tests.test_browser import COINS, RESULT_MS, browser  # noqa: F401
+from tests.test_browser import COINS, RESULT_MS, browser, open_tab  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins
 
@@ -50,7 +50,8 @@ def visit(browser: Browser):  # noqa: F811
 
 def to_tab(page: Page, address: str) -> None:
     page.goto(address)
-    page.locator("button[data-tab-id=correct]:visible").click()
+    chinese = page.evaluate("navigator.language").startswith("zh")
+    open_tab(page, "修正" if chinese else "Correct")
     # The key is there once the page's load event has been answered.
     page.wait_for_function("localStorage.getItem('seg-demo-visitor') !== null")
     expect(page.locator("#correct-editor .se")).to_be_visible()
@@ -78,9 +79,20 @@ class Canvas:
 
     def __init__(self, page: Page, size: tuple[int, int]) -> None:
         self.page, (self.height, self.width) = page, size
+        # Once it stands still: the page scrolls to an image that was opened.
         box = page.evaluate(
-            "() => { const s = document.querySelector('#correct-editor .se-stage'); const b = s.getBoundingClientRect();"
-            " return [b.left + s.clientLeft, b.top + s.clientTop, s.clientWidth, s.clientHeight]; }"
+            """async () => {
+              const stage = document.querySelector('#correct-editor .se-stage');
+              const place = () => { const b = stage.getBoundingClientRect(); return [b.left + stage.clientLeft, b.top + stage.clientTop, stage.clientWidth, stage.clientHeight]; };
+              let [before, still] = [place(), 0];
+              while (still < 10) {
+                await new Promise(requestAnimationFrame);
+                const now = place();
+                still = now.every((value, i) => value === before[i]) ? still + 1 : 0;
+                before = now;
+              }
+              return before;
+            }"""
         )
         self.left, self.top, wide, tall = box
         self.scale = min(wide / self.width, tall / self.height)

@@ -295,6 +295,17 @@ def test_stores_and_class_lists(tmp_path):
     assert [dataset.key for dataset in store.list()] == ["Same", "same-2"]
     store.delete("Same")
     assert [dataset.key for dataset in store.list()] == ["same-2"] and not list(tmp_path.glob(".*"))
+    (tmp_path / "same-2" / "dataset.json").rename(tmp_path / "kept.json")
+    assert store.list() == [], "what is no dataset is passed over"
+    (tmp_path / "same-2" / "dataset.json").write_text("{")
+    third = store.create("third", ["a"], "semantic")
+    assert [dataset.key for dataset in store.list()] == ["third"], "a damaged one does not hide the others"
+    with pytest.raises(StorageError, match="missing or damaged"):
+        store.open("same-2")
+    (tmp_path / "kept.json").rename(tmp_path / "same-2" / "dataset.json")
+    before = third.changed
+    third.add(picture(1), label_map(1, 24, 32, 2))
+    assert third.changed > before and [dataset.key for dataset in store.list()] == ["third", "same-2"]
     coco = store.create("coco", LabelSet.from_names(("__background__", "cat", "N/A", "N/A"), 0), "semantic")
     assert coco.labels.names == ("__background__", "cat", "N/A", "N/A 2")
     many = [str(number) for number in range(255)]

@@ -69,9 +69,13 @@ def test_uploaded_masks():
     assert np.array_equal(from_mask(binary, binary.shape, one, "semantic").ids, binary == 255)
     ids = from_mask(np.where(blobs() == 1, 255, 2).astype(np.uint8), (31, 45), LABELS, "semantic").ids
     assert set(np.unique(ids)) == {2, IGNORE_ID}
+    with pytest.raises(DataError, match="black and white, but there are 2 classes"):
+        from_mask(binary, binary.shape, LABELS, "semantic")
+    for way in (lambda ids: np.repeat(ids[..., None], 3, axis=2), lambda ids: LABELS.colors[ids]):
+        assert np.array_equal(from_mask(way(blobs()), (31, 45), LABELS, "semantic").ids, blobs())
     objects = from_mask(np.uint16([[0, 7, 300, 65_535]]), (1, 4), LABELS, "instance")
     assert objects.ids.tolist() == [[0, 7, 300, IGNORE_ID]] and objects.objects == {7: 1, 300: 1}
-    for raw, why in ((blobs() + 1, "holds 3"), (blobs()[1:], "45 x 30 pixels"), (np.zeros((31, 45, 3), np.uint8), "coloured")):
+    for raw, why in ((blobs() + 1, "holds 3"), (blobs()[1:], "45 x 30 pixels"), (np.full((31, 45, 3), (9, 0, 1), np.uint8), "coloured")):
         with pytest.raises(DataError, match=why):
             from_mask(raw, (31, 45), LABELS, "semantic")
 

@@ -26,7 +26,7 @@ ROOMS = {
     "outputs": {"masks", *LEAVES},
     "networks": {"masks", *LEAVES},
     "models": {"networks", "masks", "inputs", *LEAVES},
-    "datasets": {"models", "inputs", "outputs", *LEAVES},
+    "datasets": {"models", "masks", "inputs", "outputs", *LEAVES},
     "jobs": {"models", "inputs", *LEAVES},
     "ui": {"jobs", "datasets", "models", "networks", "masks", "inputs", "outputs", *LEAVES},
 }

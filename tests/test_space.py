@@ -31,6 +31,11 @@ def test_the_sdk_version_is_one_that_the_requirements_allow() -> None:
     assert requirements("requirements.txt")["gradio"].specifier.contains(Version(head["sdk_version"]))
 
 
+def test_visitors_log_in_with_the_right_to_make_repositories_and_no_more() -> None:
+    head = front_matter()
+    assert head["hf_oauth"] is True and head["hf_oauth_scopes"] == ["contribute-repos"]
+
+
 def test_python_is_one_that_transformers_accepts() -> None:
     assert Version(front_matter()["python_version"]) >= Version("3.11")
 

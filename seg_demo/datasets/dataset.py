@@ -46,6 +46,11 @@ class Dataset:
     def __len__(self) -> int:
         return sum(1 for _ in (self.path / "facts").glob("*.json"))
 
+    @property
+    def changed(self) -> float:
+        """When a sample was last saved or deleted, in seconds since 1970."""
+        return (self.path / "facts").stat().st_mtime
+
     def samples(self) -> list[Sample]:
         """All samples, the last changed first.
 
@@ -134,14 +139,7 @@ class Dataset:
             return self._store(stem, old.name, pixels, mask, instances, facts, new=False)
 
     def _store(
-        self,
-        stem: str,
-        name: str,
-        pixels: np.ndarray,
-        mask: np.ndarray,
-        instances: np.ndarray | None,
-        facts: Facts,
-        new: bool,
+        self, stem: str, name: str, pixels: np.ndarray, mask: np.ndarray, instances: np.ndarray | None, facts: Facts, new: bool
     ) -> Sample:
         if (instances is not None) != (self.task == "instance"):
             wanted = "an instance map beside the mask" if self.task == "instance" else "a mask alone"

@@ -12,6 +12,7 @@ import numpy as np
 
 from seg_demo.datasets.sample import IGNORE
 from seg_demo.errors import BadRequestError, DataError
+from seg_demo.masks.uploaded import label_ids
 from seg_demo.types import LabelSet, Segmentation
 
 # Of pixels to leave out; the browser keeps 65535 for what lies outside the image.
@@ -36,7 +37,8 @@ class Drawing:
     missing: tuple[str, ...] = ()
 
 
-def _plain(name: str) -> str:
+def same_name(name: str) -> str:
+    """A class name as names are compared: without regard to case, and to blanks and underscores around it."""
     return name.casefold().strip("_ ")
 
 
@@ -54,17 +56,17 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawin
         BadRequestError: more objects than a map can number.
     """
     things = [index for index in range(len(labels)) if index != labels.background]
-    by_name = {_plain(name): index for index, name in enumerate(labels.names)}
+    by_name = {same_name(name): index for index, name in enumerate(labels.names)}
     if result.task == "region" and things:
         by_name = {"region": things[0], "background": labels.background}
     elif result.labels.background is not None and labels.background is not None:
-        by_name[_plain(result.labels.names[result.labels.background])] = labels.background
+        by_name[same_name(result.labels.names[result.labels.background])] = labels.background
     found = sorted({segment.label_id for segment in result.segments})
-    missing = tuple(result.labels.names[label] for label in found if by_name.get(_plain(result.labels.names[label])) is None)
+    missing = tuple(result.labels.names[label] for label in found if by_name.get(same_name(result.labels.names[label])) is None)
     nothing = IGNORE_ID if labels.background is None else labels.background
     table = np.full(max(len(result.labels), 1), nothing, dtype=np.uint16)
     for label in found:
-        target = by_name.get(_plain(result.labels.names[label]))
+        target = by_name.get(same_name(result.labels.names[label]))
         table[label] = nothing if target is None else target
     confidence = None if result.confidence is None else float(result.confidence.mean(dtype=np.float64)) / 255
     if result.task == "semantic":
@@ -108,28 +110,28 @@ def from_mask(raw: np.ndarray, size: tuple[int, int], labels: LabelSet, task: st
         raw: as :func:`seg_demo.inputs.images.decode_mask` reads it.
         size: (height, width) of the image.
         labels: of the dataset.
-        task: ``semantic``: the numbers are classes, 255 is ignored; where there is one class beside the background, a mask
-            of 0 and 255 means that class. ``instance``: the numbers are objects, of the first class.
+        task: ``semantic``: the numbers are classes, in one of the ways that :func:`seg_demo.masks.uploaded.label_ids` reads;
+            255 is ignored. ``instance``: the numbers are objects, of the first class.
 
     Raises:
         DataError: coloured, of another size, or with a number that no class has.
     """
-    if raw.ndim != 2:
-        raise DataError("This mask is coloured. Save it as a grey or palette PNG whose numbers are the classes.")
-    if raw.shape != tuple(size):
+    if raw.shape[:2] != tuple(size):
         came, wanted = f"{raw.shape[1]} x {raw.shape[0]}", f"{size[1]} x {size[0]}"
         raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Make it again at the size of the image.")
     things = [index for index in range(len(labels)) if index != labels.background]
     if task == "instance":
-        ids = raw.astype(np.uint16)
+        if raw.ndim != 2 and np.ptp(raw, axis=2).any():
+            raise DataError("This mask is coloured. Save it as a grey or palette PNG whose numbers are the objects.")
+        ids = (raw if raw.ndim == 2 else raw[..., 0]).astype(np.uint16)
         # 65535 means ignore in 16-bit maps.
         ids[ids == 65_535] = IGNORE_ID
         numbers = [number for number in np.unique(ids).tolist() if 0 < number < IGNORE_ID]
         return Drawing(ids, dict.fromkeys(numbers, things[0]))
-    present = np.unique(raw)
-    if set(present.tolist()) <= {0, 255} and labels.background == 0 and len(things) == 1:
-        return Drawing((raw == 255).astype(np.uint16) * things[0], None)
-    return Drawing(_classes(raw, labels), None)
+    try:
+        return Drawing(_classes(label_ids(raw, labels), labels), None)
+    except ValueError as error:
+        raise DataError(f"This mask cannot be used: {error}.") from error
 
 
 def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:

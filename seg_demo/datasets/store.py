@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -14,13 +15,15 @@ from seg_demo.datasets import journal
 from seg_demo.datasets.classes import header_files, label_set
 from seg_demo.datasets.dataset import Dataset
 from seg_demo.datasets.names import is_stem, stem_of
-from seg_demo.errors import BadRequestError, DataError
+from seg_demo.errors import BadRequestError, DataError, StorageError
 from seg_demo.settings import settings
 from seg_demo.types import LabelSet
 
 TASKS = ("semantic", "instance")
 MAX_DATASETS = 100
 VISITOR_KEY = re.compile(r"[A-Za-z0-9_-]{32,64}")
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -95,13 +98,16 @@ class Store:
         return Dataset(self.root / key, self._room)
 
     def list(self) -> list[Dataset]:
-        """All datasets, the last changed first; damaged ones are left out."""
+        """All datasets, the last changed first; damaged ones are left out, and the log says so."""
         found = []
         for folder in self._folders():
-            if (folder / "dataset.json").is_file():
-                found.append(folder)
-        found.sort(key=lambda folder: (folder / "facts").stat().st_mtime_ns, reverse=True)
-        return [Dataset(folder, self._room) for folder in found]
+            if not (folder / "dataset.json").is_file():
+                continue
+            try:
+                found.append(Dataset(folder, self._room))
+            except StorageError as error:
+                _log.warning("%s", error)
+        return sorted(found, key=lambda dataset: dataset.changed, reverse=True)
 
     def delete(self, key: str) -> None:
         """Remove a dataset with everything in it.

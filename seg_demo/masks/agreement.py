@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seg_demo.masks.scores import confusion
+from seg_demo.masks.uploaded import label_ids
 from seg_demo.types import Segmentation
 
 BACKGROUND = "background"
@@ -131,8 +132,8 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
     """An uploaded label mask in the numbering of :func:`common`.
 
     Args:
-        mask: uint8 or uint16 (H, W), the label ids of one of the models; 255 (65535) is ignored. A mask of 0 and 255 alone, for
-            a model of which only one class is no background, is that class and background.
+        mask: of :func:`seg_demo.inputs.images.decode_mask`, with the label ids of one of the models in one of the ways that
+            :func:`seg_demo.masks.uploaded.label_ids` reads; 255 (65535 of 16 bits) is ignored.
         model: the result whose model's ids the mask has.
         names: of :func:`common`.
 
@@ -142,18 +143,14 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
     Raises:
         ValueError: the mask has another size, or an id that the model has not; the message says so.
     """
-    if mask.shape != (model.height, model.width):
-        size = f"{mask.shape[1]} x {mask.shape[0]}" if mask.ndim == 2 else "several channels instead of label ids"
-        raise ValueError(f"the mask has {size} pixels, the image {model.width} x {model.height}")
+    if mask.shape[:2] != (model.height, model.width):
+        came = f"{mask.shape[1]} x {mask.shape[0]}"
+        raise ValueError(f"the mask has {came} pixels, the image {model.width} x {model.height}")
+    mask = label_ids(mask, model.labels)
     ids = [names.index(key(name)) for name in model.labels.names]
     ignore = IGNORE[mask.dtype]
-    values = np.unique(mask)
-    things = [index for index, name in enumerate(ids) if names[name] != BACKGROUND]
-    table = np.full(ignore + 1, ignore if mask.dtype == np.uint16 else 65_535, dtype=np.uint16)
-    if set(values.tolist()) == {0, 255} and mask.dtype == np.uint8 and len(things) == 1:
-        table[0], table[255] = names.index(BACKGROUND) if BACKGROUND in names else 65_535, ids[things[0]]
-        return table[mask]
-    unknown = [int(value) for value in values if value != ignore and value >= len(ids)]
+    table = np.full(ignore + 1, 65_535, dtype=np.uint16)
+    unknown = [int(value) for value in np.unique(mask) if value != ignore and value >= len(ids)]
     if unknown:
         raise ValueError(f"the mask holds {unknown[0]}, but {len(ids)} classes are numbered from 0 to {len(ids) - 1}")
     table[: len(ids)] = ids

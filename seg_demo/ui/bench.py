@@ -30,10 +30,12 @@ class Outcome:
     Attributes:
         result: the session's :class:`~seg_demo.ui.results.Result` or None.
         viewer: shows it.
+        correct: the button that opens it in the editor; None where there is none.
     """
 
     result: gr.State
     viewer: SegmentationViewer
+    correct: gr.Button | None = None
 
     @property
     def outputs(self) -> list[Any]:
@@ -61,8 +63,13 @@ def image_box(tab: str) -> Photo:
     )
 
 
-def outcome(tab: str) -> Outcome:
-    """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network."""
+def outcome(tab: str, correctable: bool = False) -> Outcome:
+    """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network.
+
+    Args:
+        tab: its id.
+        correctable: whether there is a button that opens the result in the editor.
+    """
     result = gr.State(None, time_to_live=RESULT_SECONDS)
     viewer = SegmentationViewer(elem_id=f"{tab}-viewer")
     viewer.select(
@@ -70,6 +77,7 @@ def outcome(tab: str) -> Outcome:
         concurrency_limit=4, concurrency_id="files",
     )  # fmt: skip
     with gr.Row(elem_classes="downloads"):
+        correct = gr.Button(t("correct_this"), variant="primary", size="sm", elem_id=f"{tab}-correct") if correctable else None
         buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in KINDS}
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
@@ -85,7 +93,7 @@ def outcome(tab: str) -> Outcome:
             show_progress="minimal",
         )
         made.success(None, js=fetch, api_visibility="private")
-    return Outcome(result, viewer)
+    return Outcome(result, viewer, correct)
 
 
 @in_words

@@ -12,12 +12,11 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.datasets import Dataset, visitor_store
-from seg_demo.errors import BadRequestError
 from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.pushing import login_offered, token_for
 from seg_demo.ui.samples import SampleList
 from seg_demo.ui.visitor import key_or_new
 from seg_demo.ui.work import in_words
-
 
 NEW = "+"
 
@@ -37,6 +36,8 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id="correct-file", elem_classes="download-link")
     with gr.Accordion(t("correct_hub"), open=False, elem_id="correct-hub"):
+        if login_offered():
+            gr.LoginButton()
         with gr.Row():
             repo = gr.Textbox(label=t("correct_repo"), info=t("correct_repo_info"), max_length=200, elem_id="correct-repo")
             token = gr.Textbox(
@@ -94,13 +95,13 @@ def drop(visitor: object, chosen: object) -> tuple[Any, None]:
 
 
 @in_words
-def push_to_hub(visitor: object, chosen: object, repo: object, token: object, private: object, request: gr.Request) -> str:
-    """Push the dataset with the visitor's token; HTML that says where it is now."""
+def push_to_hub(
+    visitor: object, chosen: object, repo: object, token: object, private: object, request: gr.Request,
+    login: gr.OAuthToken | None,
+) -> str:  # fmt: skip
+    """Push the dataset with the visitor's token or login; HTML that says where it is now."""
     dataset = visitor_store(key_or_new(visitor)).open(chosen)
     repository = str(repo or "").strip()
-    if not isinstance(token, str) or not token.strip():
-        # Without one, the Hub's client would take the login of the server's owner.
-        raise BadRequestError("Paste an access token with the right to write, from huggingface.co/settings/tokens.")
-    sha = dataset.push(repository, token.strip(), private=private is not False)
+    sha = dataset.push(repository, token_for(token, login, request), private=private is not False)
     said = words("correct_pushed", language_of(request))
     return f'<p class="note">{html.escape(said)}: {html.escape(repository)} <code>{html.escape(sha[:12])}</code></p>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -25,14 +25,24 @@ from seg_demo.ui.work import in_words, work_limits
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
+@dataclass(frozen=True)
+class CorrectTab:
+    """What others fill in.
+
+    Attributes:
+        dataset: the picker of datasets.
+        editor: shows a :class:`~seg_demo.ui.editor.Document`.
+    """
+
+    dataset: gr.Dropdown
+    editor: MaskEditor
+
+
+def correct_tab(visitor: gr.BrowserState) -> CorrectTab:
     """Build the tab in the current Blocks.
 
     Args:
         visitor: the visitor's key, in their browser.
-
-    Returns:
-        The picker of datasets, and the function that fills it when the page opens: key → update.
     """
     collects = may_collect()
     gr.Markdown(t("correct_lead"), elem_classes="lead")
@@ -78,7 +88,7 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
         open_new, [visitor, dataset, name, task, classes, photo, start, model, mask], [editor, dataset, name],
         api_visibility="private", show_progress_on=editor, **work_limits(),
     )  # fmt: skip
-    opened.success(None, js=_into_view, **QUIET)
+    opened.success(None, js=INTO_VIEW, **QUIET)
     dataset.change(choose, [visitor, dataset], [fresh, samples], queue=False, **QUIET)
     start.change(
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
@@ -89,13 +99,15 @@ def correct_tab(visitor: gr.BrowserState) -> tuple[gr.Dropdown, Any]:
         edit, [visitor, dataset], editor, api_visibility="private", show_progress_on=editor, concurrency_limit=4,
         concurrency_id="datasets",
     )  # fmt: skip
-    edited.success(None, js=_into_view, **QUIET)
+    edited.success(None, js=INTO_VIEW, **QUIET)
     samples.remove(remove, [visitor, dataset], samples, concurrency_limit=4, concurrency_id="datasets", **QUIET)
-    return dataset, filled
+    return CorrectTab(dataset, editor)
 
 
 # On a phone the editor is below the controls.
-_into_view = "() => document.querySelector('#correct-editor').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
+INTO_VIEW = """() => document.querySelector('#correct-editor').scrollIntoView({
+  block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
+})"""
 
 
 def filled(key: str) -> Any:
@@ -139,24 +151,25 @@ def open_new(
             raise BadRequestError(f"The kind of masks is semantic or instance, but got {str(task)[:40]!r}.")
         labels = correct_work.labels_for(classes, guide, task)
         document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, report)
-        _mention(missing, language)
+        mention(missing, language)
         return document, gr.skip(), gr.skip()
     store = visitor_store(key_or_new(visitor))
     if chosen != NEW:
         dataset = store.open(chosen)
         document, missing = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, report)
-        _mention(missing, language)
+        mention(missing, language)
         return replace(document, dataset=dataset.key), gr.skip(), gr.skip()
     labels = correct_work.labels_for(classes, guide, task)
     # Only an image that could be opened makes a dataset.
     document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, report)
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
-    _mention(missing, language)
+    mention(missing, language)
     picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     return replace(document, dataset=dataset.key), picker, ""
 
 
-def _mention(missing: tuple[str, ...], language: str) -> None:
+def mention(missing: tuple[str, ...], language: str) -> None:
+    """Tell the visitor which predicted classes the dataset does not have."""
     if missing:
         names = words("separator", language).join(missing[:8]) + (" …" if len(missing) > 8 else "")
         gr.Info(html.escape(words("correct_missing", language).format(names=names)))

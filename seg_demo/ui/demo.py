@@ -21,7 +21,8 @@ from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.finetune_tab import finetune_tab
 from seg_demo.ui.guard import DIRECT_MOST, middleware
 from seg_demo.ui.guard_seams import Page, make_fair
-from seg_demo.ui.correct_tab import correct_tab
+from seg_demo.ui.correct_result import correct_results
+from seg_demo.ui.correct_tab import correct_tab, filled
 from seg_demo.ui.i18n import I18N, language_of, t
 from seg_demo.ui.models_tab import cards, models_tab
 from seg_demo.ui.networks_tab import network_tab
@@ -50,7 +51,7 @@ def build_demo() -> gr.Blocks:
                 gr.Markdown(t("tagline"), elem_id="tagline")
         # An owner's menu may have models of one kind only.
         first = next((task for task in ("semantic", "instance") if menu.specs(task)), "regions")
-        with gr.Tabs(elem_id="tabs", selected=first):
+        with gr.Tabs(elem_id="tabs", selected=first) as tabs:
             with gr.Tab(t("semantic"), id="semantic"):
                 semantic = network_tab("semantic")
             with gr.Tab(t("instance"), id="instance"):
@@ -58,7 +59,7 @@ def build_demo() -> gr.Blocks:
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
             with gr.Tab(t("correct"), id="correct"):
-                datasets, filled_in = correct_tab(visitor)
+                correcting = correct_tab(visitor)
             with gr.Tab(t("batch"), id="batch"):
                 batch_tab()
             with gr.Tab(t("compare"), id="compare"):
@@ -67,6 +68,8 @@ def build_demo() -> gr.Blocks:
                 finetune_tab(demo, finetune, visitor, {"semantic": semantic.model, "instance": instance.model})
             with gr.Tab(t("models"), id="models"):
                 overview = models_tab()
+        for network in (semantic, instance):
+            correct_results(network.shown, correcting, visitor, tabs)
         gr.Markdown(t("credits"), elem_classes="credits")
 
         def opened(request: gr.Request) -> list[Any]:
@@ -76,11 +79,11 @@ def build_demo() -> gr.Blocks:
 
         def greeted(key: object) -> tuple[str, Any]:
             known = key_or_new(key)
-            return known, filled_in(known)
+            return known, filled(known)
 
-        demo.load(greeted, visitor, [visitor, datasets], api_visibility="private", show_progress="hidden", queue=False)
-        filled = [*semantic.outputs, *instance.outputs, region_note, overview]
-        demo.load(opened, None, filled, api_visibility="private", show_progress="hidden", queue=False)
+        demo.load(greeted, visitor, [visitor, correcting.dataset], api_visibility="private", show_progress="hidden", queue=False)
+        openings = [*semantic.outputs, *instance.outputs, region_note, overview]
+        demo.load(opened, None, openings, api_visibility="private", show_progress="hidden", queue=False)
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

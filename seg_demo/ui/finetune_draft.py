@@ -99,6 +99,19 @@ def draft_of(
     return job
 
 
+def outdated(visitor: Any, job: Job, dataset: Any) -> bool:
+    """Whether a dataset has changed since a draft took its copy.
+
+    Args:
+        visitor: whose dataset it is.
+        job: the draft.
+        dataset: key of the dataset; None if the draft is not of one.
+    """
+    if not dataset:
+        return False
+    return visitor_store(visitor).open(dataset).changed > float(job.about.get("created", 0))
+
+
 def checked(job: Job, request: gr.Request) -> list[Any]:
     """The findings on a draft, its id, and the buttons that mend what can be mended."""
     answer, language = all_jobs().check(job), language_of(request)

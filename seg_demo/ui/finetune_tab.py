@@ -15,6 +15,7 @@ from seg_demo.ui import finetune_work as work
 from seg_demo.ui import menu
 from seg_demo.ui.finetune_view import note
 from seg_demo.ui.i18n import t
+from seg_demo.ui.pushing import login_offered
 from seg_demo.ui.uploads import Files
 
 REFRESH_SECONDS = 2.0
@@ -182,8 +183,7 @@ def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
     """The push: where what is said about it appears, and a function that connects it with the pickers of models."""
     on_space = bool(os.environ.get("SPACE_ID"))
     with job.hub:
-        if on_space:
-            # Off Spaces the button needs a login of this machine and breaks the launch without one.
+        if login_offered():
             gr.LoginButton()
         repo = gr.Textbox(label=t("push_repo"), info=t("push_repo_info"), max_lines=1, elem_id="push-repo")
         token = gr.Textbox(

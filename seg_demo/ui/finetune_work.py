@@ -16,9 +16,11 @@ from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.models import catalog
 from seg_demo.ui import finetune_view as view
 from seg_demo.ui import menu
-from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, owner_of, proposals
+from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, outdated, owner_of, proposals
 from seg_demo.ui.i18n import language_of, t
+from seg_demo.ui.pushing import token_for
 from seg_demo.ui.work import in_words, stream_in_words
+
 
 def datasets(visitor: Any, chosen: Any) -> Any:
     """The picker of datasets with what the visitor has now; what was chosen stays chosen if it is still there."""
@@ -83,11 +85,14 @@ def start(
     """
     if (other := all_jobs().running()) is not None:
         raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
-    if draft:
-        job = mine(visitor, draft)
+    if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
         shown = [view.findings(job.check(), language_of(request)), draft, gr.Button(), gr.Button()]
     else:
+        old = mine(visitor, draft) if draft else None
         job = draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
+        if old is not None:
+            # What the visitor said about the faults holds for the samples that have joined since.
+            all_jobs().configure(job, skip_bad=bool(all_jobs().config(old).get("skip_bad")))
         shown = checked(job, request)
     if job.check().get("problems") is not None:
         return [*shown, gr.Dropdown()]
@@ -164,12 +169,9 @@ def push(
     Yields:
         What is said about it, the emptied box of the token, and the pickers of models.
     """
-    job, language = mine(visitor, id), language_of(request)
-    given = (token.strip() if isinstance(token, str) else "") or (login.token if login is not None else "")
-    if not given and os.environ.get("SPACE_ID"):
-        raise BadRequestError("Nobody is logged in. Log in with the button above, or type a token that may write.")
+    job, language, given = mine(visitor, id), language_of(request), token_for(token, login, request)
     yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
-    pushed = publish.push(job, str(repo or "").strip(), given or None, bool(private))
+    pushed = publish.push(job, str(repo or "").strip(), given, bool(private))
     yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id)]
 
 

@@ -42,6 +42,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "This server stores no datasets: draw, then download the mask. On your own machine, masks are collected as a dataset.",
         "此服务器不保存数据集：绘制后请下载掩膜。在您自己的机器上可收集成数据集。",
     ),
+    "correct_this": ("Correct this mask", "修正此掩膜"),
     "correct_missing": (
         "The dataset has no class {names}; what the model found of them is left out.",
         "数据集中没有类别 {names}；模型找到的这些部分已略去。",

@@ -30,12 +30,14 @@ class NetworkTab:
         model: the picker.
         note: what the chosen model knows.
         everyday: the examples that only a model of everyday things understands.
+        shown: the right-hand side.
     """
 
     task: str
     model: gr.Dropdown
     note: gr.HTML
     everyday: gr.Column
+    shown: Outcome
 
     @property
     def outputs(self) -> list[Any]:
@@ -86,9 +88,9 @@ def network_tab(task: str) -> NetworkTab:
             )  # fmt: skip
             run = gr.Button(t("run"), variant="primary", elem_id=f"{task}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome(task)
+            shown = outcome(task, correctable=True)
     connect(photo, model, note, threshold, detail, run, shown)
-    return NetworkTab(task, model, note, everyday)
+    return NetworkTab(task, model, note, everyday, shown)
 
 
 def connect(

@@ -17,6 +17,7 @@ const editor = {
   regions() { return regions.of(this.work, Number(find("patches").value)); },
   active() { this.work.tick(); },
   tell(text) { notice(text); },
+  shown(id) { screen.setColor(id, objectColor(id)); },
 
   // A stroke has ended: it is kept in the browser before the next one begins.
   changed(change) {
@@ -43,10 +44,10 @@ const editor = {
   step(way) {
     this.tools.cancel();
     this.work.history[way]();
+    if (this.layer.objects) for (const id of this.layer.objects.keys()) this.shown(id);
     if (this.tools.object !== null && this.layer.objects && !this.layer.objects.has(this.tools.object)) this.tools.object = null;
     this.keep(null);
     this.refresh();
-    screen.draw("part");
   },
   use(tool) {
     if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
@@ -74,7 +75,7 @@ const editor = {
     screen.draw("top");
   },
 
-  // What depends on the mask: the list of objects and their colours, undo and redo, the facts.
+  // What depends on the mask: the list of objects, undo and redo, the facts, and the changed part of the window.
   refresh() {
     const { work } = this;
     find("undo").disabled = !work.history.canUndo;
@@ -83,8 +84,8 @@ const editor = {
       const shown = [...work.layer.objects].filter(([id]) => work.layer.counts[id]).sort((left, right) => left[0] - right[0]);
       panel.showObjects(shown.map(([id, label]) => ({ id, name: work.name(label) + " #" + id, color: objectColor(id) })), this.tools.object);
     }
-    colour();
     this.selected();
+    screen.draw("part");
     const minutes = Math.floor(work.seconds / 60) + ":" + String(Math.floor(work.seconds % 60)).padStart(2, "0");
     const facts = [work.value.name, number(work.layer.width) + " × " + number(work.layer.height), counted("strokesWord", work.strokes), minutes];
     if (work.dirty) facts.push(say("unsaved"));
@@ -94,7 +95,7 @@ const editor = {
   },
 };
 
-const view = new View(stage, () => screen.draw("all"));
+const view = new View(stage, () => (screen.draw("all"), showPercent()));
 const screen = new Screen(root, view, drawTools);
 editor.view = view;
 editor.screen = screen;
@@ -126,14 +127,13 @@ function addClass(name) {
   pickClass(id);
 }
 
+// All colours, and the whole window in them; what a stroke adds is coloured by `shown`.
 function colour() {
   const { work } = editor;
-  const grey = [128, 128, 128];
-  if (work.layer.objects) {
-    screen.setColors([...work.layer.objects.keys(), IGNORE], (id) => (id === IGNORE ? grey : objectColor(id)));
-  } else {
-    screen.setColors(work.classes.map((row) => row.id), (id) => (id === editor.background ? null : work.classes.find((row) => row.id === id).color));
-  }
+  screen.clearColors();
+  screen.setColor(IGNORE, [128, 128, 128]);
+  if (work.layer.objects) for (const id of work.layer.objects.keys()) screen.setColor(id, objectColor(id));
+  else for (const row of work.classes) if (row.id !== editor.background && row.id !== IGNORE) screen.setColor(row.id, row.color);
   screen.draw("mask");
 }
 

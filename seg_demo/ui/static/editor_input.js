@@ -10,9 +10,14 @@ class Input {
     this.keys();
   }
 
-  local(event) {
+  // Where the picture's stage begins on the screen.
+  corner() {
     const box = this.stage.getBoundingClientRect();
-    return [event.clientX - box.left - this.stage.clientLeft, event.clientY - box.top - this.stage.clientTop];
+    return [box.left + this.stage.clientLeft, box.top + this.stage.clientTop];
+  }
+
+  local(event, [left, top] = this.corner()) {
+    return [event.clientX - left, event.clientY - top];
   }
 
   image([x, y]) {
@@ -48,7 +53,10 @@ class Input {
       this.hover = event.pointerType === "touch" ? null : this.local(event);
       const before = this.down.get(event.pointerId);
       if (before && this.moving) this.moveView(event, before);
-      else if (before) for (const each of steps(event)) editor.tools.move(this.image(this.local(each)));
+      else if (before) {
+        const corner = this.corner();
+        for (const each of steps(event)) editor.tools.move(this.image(this.local(each, corner)));
+      }
       if (before) this.down.set(event.pointerId, this.local(event));
       editor.screen.draw("part");
     });

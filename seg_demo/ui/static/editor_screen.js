@@ -26,16 +26,15 @@ class Screen {
     Object.assign(this, { full, small });
   }
 
-  // `colorOf(id)` is [r, g, b], or null for what is not drawn.
-  setColors(ids, colorOf) {
+  clearColors() {
     this.colors.fill(0);
     this.edges.fill(0);
-    for (const id of ids) {
-      const color = colorOf(id);
-      if (!color) continue;
-      this.colors[id] = rgba(color, 255);
-      this.edges[id] = rgba(color.map((value) => Math.round(value * 0.6 + 102)), 255);
-    }
+  }
+
+  // `color` is [r, g, b]; an id without one is not drawn.
+  setColor(id, color) {
+    this.colors[id] = rgba(color, 255);
+    this.edges[id] = rgba(color.map((value) => Math.round(value * 0.6 + 102)), 255);
   }
 
   // `what`: "all" after the view moved, "mask" after colours changed, "part" for what the layer calls dirty, "top" for the tools.

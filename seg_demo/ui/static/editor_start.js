@@ -29,7 +29,12 @@ function drawTools(context, toStage) {
     const cross = new Path2D(`M${x - 12} ${y}h8m8 0h8M${x} ${y - 12}v8m0 8v8`);
     twice(cross);
   }
-  find("percent").textContent = Math.round((view.scale / view.fitScale) * 100) + " %";
+}
+
+// Written only when it changes: the page would be laid out anew with every frame of a stroke.
+function showPercent() {
+  const text = Math.round((view.scale / view.fitScale) * 100) + " %";
+  if (find("percent").textContent !== text) find("percent").textContent = text;
 }
 
 // The document on the screen; `restored` says that it was found in the browser.
@@ -48,6 +53,7 @@ async function show(work, restored) {
   panel.showClasses(work.classes, editor.tools.label);
   setSize(Math.max(3, Math.round(Math.max(work.layer.width, work.layer.height) / 40)));
   view.setImage(work.layer.width, work.layer.height);
+  colour();
   editor.refresh();
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
   else notice(writable ? "" : say("keptHere"));

@@ -6,7 +6,8 @@ const STROKING = ["brush", "eraser", "region", "cut"];
 const OBJECTS_ONLY = ["merge", "cut", "remove", "create"];
 
 class Tools {
-  // `host` (the editor): layer, task, background, regions(), changed(change), selected(), tell(text), near(a, b): few screen pixels apart.
+  // `host` (the editor): layer, task, background, regions(), changed(change), shown(object), selected(), tell(text), and
+  // near(a, b): few screen pixels apart.
   constructor(host) {
     Object.assign(this, { host, tool: "brush", size: 20, label: 1, object: null, stroke: null, corners: [] });
   }
@@ -29,8 +30,14 @@ class Tools {
   paintId() {
     if (!this.instance || this.label === IGNORE) return this.label;
     if (this.object === null) this.object = this.host.layer.freeId();
-    if (!this.host.layer.objects.has(this.object)) this.host.layer.setObject(this.object, this.label);
+    if (!this.host.layer.objects.has(this.object)) this.register(this.object, this.label);
     return this.object;
+  }
+
+  // A new object; it has its colour before its first pixel is drawn.
+  register(id, label) {
+    this.host.layer.setObject(id, label);
+    this.host.shown(id);
   }
 
   paint(shape, id) {
@@ -177,7 +184,7 @@ class Tools {
     for (const piece of pieces.slice(1)) {
       const id = layer.freeId();
       if (id === null) break;
-      layer.setObject(id, layer.objects.get(this.object));
+      this.register(id, layer.objects.get(this.object));
       for (const at of piece) layer.span(Math.floor(at / layer.width), at % layer.width, (at % layer.width) + 1, id);
     }
   }

@@ -1,0 +1,86 @@
+"""From a result on the Semantic or Instance tab straight into the editor, without another upload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from seg_demo.datasets import Dataset, Facts, Store, may_collect, visitor_store
+from seg_demo.datasets.classes import label_set
+from seg_demo.datasets.drawing import from_prediction, same_name
+from seg_demo.errors import BadRequestError
+from seg_demo.inputs.images import decode
+from seg_demo.types import LabelSet, Segmentation
+from seg_demo.ui.bench import Outcome
+from seg_demo.ui.correct_export import dataset_choices
+from seg_demo.ui.correct_tab import INTO_VIEW, QUIET, CorrectTab, mention
+from seg_demo.ui.editor import Document
+from seg_demo.ui.i18n import language_of
+from seg_demo.ui.results import Result
+from seg_demo.ui.visitor import key_or_new
+from seg_demo.ui.work import in_words, work_limits
+
+
+def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserState, tabs: gr.Tabs) -> None:
+    """Connect the button of a result with the editor.
+
+    Args:
+        shown: has the result and the button.
+        correcting: the tab with the editor.
+        visitor: the visitor's key, in their browser.
+        tabs: of the page.
+    """
+    opened = shown.correct.click(
+        open_result, [visitor, shown.result], [correcting.editor, correcting.dataset, tabs], api_visibility="private",
+        show_progress_on=shown.viewer, **work_limits(),
+    )  # fmt: skip
+    opened.success(None, js=INTO_VIEW, **QUIET)
+
+
+@in_words
+def open_result(visitor: object, result: Result | None, request: gr.Request) -> tuple[Document, Any, Any]:
+    """What a model found, as it is shown, to be corrected: for the visitor's last dataset that fits, else for a new one."""
+    if result is None:
+        raise BadRequestError("There is no result to correct, or it has expired. Segment the image again.")
+    if not result.upload.path.is_file():
+        raise BadRequestError(
+            "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
+        )
+    found, image = result.shown, decode(result.upload.path)
+    store = visitor_store(key_or_new(visitor)) if may_collect() else None
+    dataset = store and fitting(store, found)
+    labels = dataset.labels if dataset else labels_of(found)
+    drawing = from_prediction(found, labels, found.task)
+    if store and not dataset:
+        dataset = store.create(result.upload.stem, labels, found.task)
+    facts = Facts(confidence=drawing.confidence, source=str(found.model.id if found.model else "")[:120])
+    document = Document(
+        found.task, labels, image, drawing, result.upload.stem, result.upload.path, dataset.key if dataset else None,
+        facts=facts,
+    )  # fmt: skip
+    mention(drawing.missing, language_of(request))
+    picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key) if dataset else gr.skip()
+    return document, picker, gr.Tabs(selected="correct")
+
+
+def fitting(store: Store, found: Segmentation) -> Dataset | None:
+    """The dataset that was changed last among those of the same task that have every class that the model knows.
+
+    Args:
+        store: of the visitor.
+        found: a result.
+    """
+    wanted = {same_name(name) for index, name in enumerate(found.labels.names) if index != found.labels.background}
+    for dataset in store.list():
+        if dataset.task == found.task and wanted <= {same_name(name) for name in dataset.labels.names}:
+            return dataset
+    return None
+
+
+def labels_of(found: Segmentation) -> LabelSet:
+    """The classes of a new dataset for a result: its model's; objects need a background, which some models do not name."""
+    known = found.labels
+    if known.background is None and found.task == "instance":
+        return label_set(list(known.names))
+    return label_set(known)
