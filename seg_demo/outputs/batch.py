@@ -65,7 +65,7 @@ class Summary:
             self._write_annotation(number, segment)
         if result["task"] != "semantic":
             self._write_objects(name, result["segments"])
-        found = [f"{row['count']} {row['label']}" for label, row in rows.items() if not self._is_background(label)]
+        found = [f"{row['label']}: {row['count']}" for label, row in rows.items() if not self._is_background(label)]
         self._sheet.add(name, picture, ", ".join(found) or "nothing found")
 
     def fail(self, name: str, why: str) -> None:

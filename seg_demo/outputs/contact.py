@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from seg_demo.outputs import fonts
+
 TILE = 232
 CAPTION = 38
 GAP = 12
 COLUMNS = 6
 MOST_TILES = 300
+# Half the side of the cross that stands for an image that failed.
+_CROSS = 22
 _PAPER, _FRAME, _INK, _SOFT, _FAULT = (255, 255, 255), (236, 237, 235), (25, 28, 26), (99, 103, 98), (176, 36, 36)
 
 
@@ -30,7 +34,6 @@ class ContactSheet:
         height = rows * (TILE + CAPTION + GAP) + GAP + (CAPTION if images > self._shown else 0)
         self._sheet = Image.new("RGB", (self._columns * (TILE + GAP) + GAP, height), _PAPER)
         self._draw = ImageDraw.Draw(self._sheet)
-        self._font, self._small = ImageFont.load_default(14), ImageFont.load_default(12)
         self._count = 0
 
     def add(self, name: str, picture: np.ndarray | None, note: str) -> None:
@@ -48,26 +51,29 @@ class ContactSheet:
         left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
         self._draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), fill=_FRAME)
         if picture is None:
-            self._draw.line((left, top, left + TILE - 1, top + TILE - 1), fill=_FAULT, width=2)
-            self._draw.line((left, top + TILE - 1, left + TILE - 1, top), fill=_FAULT, width=2)
+            x, y = left + TILE // 2, top + TILE // 2
+            self._draw.line((x - _CROSS, y - _CROSS, x + _CROSS, y + _CROSS), fill=_FAULT, width=5)
+            self._draw.line((x - _CROSS, y + _CROSS, x + _CROSS, y - _CROSS), fill=_FAULT, width=5)
         else:
             small = thumbnail(picture, TILE)
             self._sheet.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
         ink = _INK if picture is not None else _FAULT
-        self._draw.text((left, top + TILE + 3), self._fitting(name, self._font, keep_end=True), fill=ink, font=self._font)
-        self._draw.text((left, top + TILE + 20), self._fitting(note, self._small), fill=_SOFT, font=self._small)
+        # By their baselines: fonts differ in what is above it.
+        for text, size, y, color, keep_end in ((name, 14, 16, ink, True), (note, 12, 32, _SOFT, False)):
+            drawn, font = fonts.drawable(text, size)
+            self._draw.text((left, top + TILE + y), self._fitting(drawn, font, keep_end), fill=color, font=font, anchor="ls")
         self._count += 1
 
     def save(self, path: Path) -> None:
         """Write the sheet as a PNG."""
         if self._total > self._shown:
             text = f"and {self._total - self._shown} more images, which the tables list"
-            self._draw.text((GAP, self._sheet.height - CAPTION), text, fill=_SOFT, font=self._font)
+            self._draw.text((GAP, self._sheet.height - CAPTION), text, fill=_SOFT, font=ImageFont.load_default(14))
         self._sheet.save(path, "PNG", compress_level=4)
 
-    def _fitting(self, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, keep_end: bool = False) -> str:
+    def _fitting(self, text: str, font: fonts.Font, keep_end: bool) -> str:
         """The text, cut with an ellipsis to the width of a tile; of file names the end says more than the beginning."""
-        text = "".join(each if each.isprintable() else " " for each in text)[-300 if keep_end else 0 :][:300]
+        text = text[-300 if keep_end else 0 :][:300]
         if self._draw.textlength(text, font=font) <= TILE:
             return text
         while text and self._draw.textlength("…" + text, font=font) > TILE:
