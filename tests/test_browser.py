@@ -83,6 +83,7 @@ def shown(page: Page, tab: str):
 
 def open_tab(page: Page, name: str) -> None:
     """Choose a tab; on a narrow screen gradio keeps those that do not fit in a menu."""
+    page.get_by_role("tab").first.wait_for()
     page.evaluate("scrollTo(0, 0)")
     tab = page.get_by_role("tab", name=name, exact=True)
     if not tab.count() or not tab.is_visible():

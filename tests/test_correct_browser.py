@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from seg_demo.datasets import Dataset
 from seg_demo.masks import regions
 from tests.served import ROOT, free_port, served
-from tests.test_browser import COINS, RESULT_MS, browser, open_tab  # noqa: F401
+from tests.test_browser import COINS, RESULT_MS, browser, drawn, open_tab, shown, upload  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins
 
@@ -254,6 +254,27 @@ def test_a_superpixel_is_painted_whole(visit, address):
     assert np.array_equal(mask_of(page), (found == found[row, column]).astype(np.uint8))
 
 
+def test_a_new_object_is_seen_while_it_is_drawn(visit, address):
+    page = visit(address)
+    begin(page, COINS, name="Seen", task="instance", classes="coin")
+    canvas = Canvas(page, SIZE)
+    first, last = canvas.screen(60, 80), canvas.screen(160, 80)
+    page.mouse.move(*first)
+    page.mouse.down()
+    page.mouse.move(*last)
+    drawn(page)
+    painted = page.evaluate(
+        """([x, y]) => {
+          const canvas = document.querySelector('#correct-editor .se-fillmap'), box = canvas.getBoundingClientRect();
+          const at = [(x - box.left) * canvas.width / box.width, (y - box.top) * canvas.height / box.height];
+          return canvas.getContext('2d').getImageData(...at.map(Math.floor), 1, 1).data[3];
+        }""",
+        list(last),
+    )
+    page.mouse.up()
+    assert painted == 255
+
+
 @pytest.mark.soak
 def test_objects_are_made_merged_split_and_deleted(visit, address, data):
     page = visit(address)
@@ -430,6 +451,35 @@ def test_visitors_do_not_see_each_other_and_a_phone_in_chinese(visit, address):
     canvas = Canvas(other, SIZE)
     other.touchscreen.tap(*canvas.screen(100, 100))
     expect(editor(other)).to_have_attribute("data-strokes", "1")
+
+
+def test_a_result_goes_into_the_editor_with_one_click(visit, address, data):
+    page = visit(address)
+    open_tab(page, "Semantic")
+    upload(page, "semantic", COINS)
+    shown(page, "semantic")
+    with page.expect_download() as waiting:
+        page.locator("#semantic-mask").click()
+    found = np.array(Image.open(waiting.value.path()))
+    page.locator("#semantic-correct").click()
+    expect(editor(page)).to_have_attribute("data-state", "open", timeout=RESULT_MS)
+    expect(page.locator("#correct-dataset input")).to_have_value("coins")
+    assert np.array_equal(mask_of(page), found) and (found == 1).mean() > 0.2
+    canvas = Canvas(page, SIZE)
+    page.locator(".se-stage").focus()
+    page.keyboard.press("e")
+    found[swept(SIZE, canvas.stroke((60, 60), (300, 60)), current(page))] = 0
+    save(page)
+    dataset = dataset_of(data, "coins")
+    facts = dataset.sample("coins").facts
+    assert np.array_equal(dataset.read("coins")[1], found) and dataset.labels.names == ("background", "cell", "border")
+    assert facts.source == "unet-cells" and 0.5 < facts.confidence < 1 and facts.strokes == 1
+    # The next result of this model joins the same dataset.
+    open_tab(page, "Semantic")
+    page.locator("#semantic-correct").click()
+    expect(editor(page)).to_have_attribute("data-strokes", "0", timeout=RESULT_MS)
+    save(page)
+    assert len(dataset) == 2
 
 
 @pytest.mark.soak

@@ -170,7 +170,10 @@ def result(pairs, **baseline):
         ([(0.5, 0.7), (0.4, 0.65), (0.6, 0.72)], "better", True),
         ([(0.5, 0.9), (0.6, 0.5), (0.5, 0.5)], "unclear", True),
         ([(0.5, 0.4), (0.6, 0.69), (0.5, 0.2)], "worse", False),
-        ([(0.5, 0.5)], "worse", False),
+        ([(0.5, 0.5)], "same", False),
+        ([(0.5, 0.5), (0.4, 0.4), (0.6, 0.6)], "same", False),
+        ([(0.5, 0.6), (0.4, 0.5), (0.6, 0.6)], "unclear", True),
+        ([(0.5, 0.5 + gain) for gain in (0.1, 0.12, 0.08, 0.1, 0.1, -0.01, 0.11)], "better", True),
         ([(0.5, 0.6)], "unclear", True),
         ([(None, 0.6)], "unknown", True),
     ],
@@ -180,6 +183,13 @@ def test_the_held_out_images_decide(pairs, kind, offered):
     assert (verdict.kind, verdict.offered) == (kind, offered)
     if verdict.difference is not None:
         assert verdict.difference == pytest.approx(np.mean([new - base for base, new in pairs]))
+
+
+def test_the_spread_of_few_images_is_their_range_and_of_more_an_interval():
+    few = judge(result([(0.5, 0.7), (0.4, 0.65), (0.6, 0.72)]))
+    assert few.few and (few.low, few.high) == pytest.approx((0.12, 0.25))
+    many = judge(result([(0.5, 0.5 + gain) for gain in np.linspace(0.1, 0.3, 9)]))
+    assert not many.few and 0.1 < many.low < 0.2 < many.high < 0.3
 
 
 def test_worse_over_all_pixels_is_worse_even_if_the_mean_of_the_images_is_not():

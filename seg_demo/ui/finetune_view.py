@@ -118,7 +118,8 @@ def verdict(found: Verdict | None, language: str) -> str:
     """Base and new side by side, their difference with its spread, and what that means in a sentence."""
     if found is None:
         return ""
-    sentence = html.escape(words(f"verdict_{found.kind}", language))
+    few = found.kind == "better" and found.few
+    sentence = html.escape(words("verdict_better_few" if few else f"verdict_{found.kind}", language).format(count=found.images))
     if found.kind == "unknown":
         sentence += " " + html.escape(found.why or "")
     rows = [("verdict_base", found.base), ("verdict_new", found.new)]
@@ -127,7 +128,8 @@ def verdict(found: Verdict | None, language: str) -> str:
     if found.difference is not None:
         spread = words("verdict_one", language)
         if found.low is not None:
-            spread = f"{found.low:+.3f} … {found.high:+.3f}, " + words("verdict_spread", language).format(count=found.images)
+            key = "verdict_range" if found.few else "verdict_spread"
+            spread = f"{found.low:+.3f} … {found.high:+.3f}, " + words(key, language).format(count=found.images)
         head = html.escape(words("verdict_difference", language))
         cells += f"<div><dt>{head}</dt><dd>{found.difference:+.3f}</dd><dd class=spread>{html.escape(spread)}</dd></div>"
     metric = html.escape(METRICS.get(found.metric, found.metric))

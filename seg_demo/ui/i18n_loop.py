@@ -111,6 +111,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "finetune_loss": ("loss", "损失"),
     "finetune_log": ("Log", "日志"),
     "verdict_better": ("It became better.", "变好了。"),
+    "verdict_better_few": (
+        "It became better on each of the {count} held-out images. So few say little about others: correct more images to be sure.",
+        "在全部 {count} 张留出图片上都变好了。图片太少，对其他图片说明有限：修正更多图片才能确定。",
+    ),
+    "verdict_same": (
+        "Nothing changed: the training found no weights that are better than its base's.",
+        "没有变化：训练未找到比起始模型更好的权重。",
+    ),
     "verdict_unclear": (
         "It looks better, but by less than the held-out images can tell.",
         "看似变好，但差异小于留出图片所能分辨的程度。",
@@ -124,6 +132,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_new": ("New", "新模型"),
     "verdict_difference": ("Difference per image", "逐图差异"),
     "verdict_spread": ("95 % interval over {count} held-out images", "{count} 张留出图片的 95% 区间"),
+    "verdict_range": ("the least and the most of {count} held-out images", "{count} 张留出图片中的最小与最大值"),
     "verdict_one": ("one held-out image: its spread is unknown", "仅一张留出图片：无法估计波动"),
     "push": ("Push to the Hub", "推送到 Hub"),
     "push_repo": ("Repository", "仓库"),
