@@ -11,7 +11,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.datasets import Dataset
+from seg_demo.datasets.names import stem_of
 from seg_demo.masks import regions
+from seg_demo.models import catalog
 from tests.served import ROOT, free_port, served
 from tests.test_browser import COINS, RESULT_MS, browser, drawn, open_tab, shown, upload  # noqa: F401
 
@@ -454,7 +456,7 @@ def test_visitors_do_not_see_each_other_and_a_phone_in_chinese(visit, address):
 
 
 def test_a_result_goes_into_the_editor_with_one_click(visit, address, data):
-    page = visit(address)
+    page, title = visit(address), catalog.resolve("unet-cells", local_folders=False).title
     open_tab(page, "Semantic")
     upload(page, "semantic", COINS)
     shown(page, "semantic")
@@ -463,14 +465,14 @@ def test_a_result_goes_into_the_editor_with_one_click(visit, address, data):
     found = np.array(Image.open(waiting.value.path()))
     page.locator("#semantic-correct").click()
     expect(editor(page)).to_have_attribute("data-state", "open", timeout=RESULT_MS)
-    expect(page.locator("#correct-dataset input")).to_have_value("coins")
+    expect(page.locator("#correct-dataset input")).to_have_value(title)
     assert np.array_equal(mask_of(page), found) and (found == 1).mean() > 0.2
     canvas = Canvas(page, SIZE)
     page.locator(".se-stage").focus()
     page.keyboard.press("e")
     found[swept(SIZE, canvas.stroke((60, 60), (300, 60)), current(page))] = 0
     save(page)
-    dataset = dataset_of(data, "coins")
+    dataset = dataset_of(data, stem_of(title))
     facts = dataset.sample("coins").facts
     assert np.array_equal(dataset.read("coins")[1], found) and dataset.labels.names == ("background", "cell", "border")
     assert facts.source == "unet-cells" and 0.5 < facts.confidence < 1 and facts.strokes == 1

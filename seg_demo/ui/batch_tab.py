@@ -29,8 +29,12 @@ ZIP = "segmentation.zip"
 _stops: dict[str, threading.Event] = {}
 
 
-def batch_tab() -> None:
-    """Build the tab in the current Blocks."""
+def batch_tab(tab: gr.Tab) -> None:
+    """Build the tab in the current Blocks.
+
+    Args:
+        tab: this one; opening it reads the menu anew.
+    """
     gr.Markdown(t("batch_lead"), elem_classes="lead")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
@@ -68,6 +72,7 @@ def batch_tab() -> None:
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
+    menu.follow(tab, model, *TASKS)
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
 
 

@@ -24,6 +24,7 @@ from seg_demo.ui.uploads import Files, Upload
 from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
 MOST = 4
+TASKS = ("semantic", "instance", "region")
 SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
 
 
@@ -117,10 +118,14 @@ def _agreement_ids(agreeing: np.ndarray) -> bytes:
     return png.encode(np.stack([thin, np.zeros_like(thin), np.zeros_like(thin)], axis=-1))
 
 
-def compare_tab() -> None:
-    """Build the tab in the current Blocks."""
+def compare_tab(tab: gr.Tab) -> None:
+    """Build the tab in the current Blocks.
+
+    Args:
+        tab: this one; opening it reads the menu anew.
+    """
     gr.Markdown(t("compare_lead"), elem_classes="lead")
-    choices = [choice for task in ("semantic", "instance", "region") for choice in menu.choices(task)]
+    choices = [choice for task in TASKS for choice in menu.choices(task)]
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             photo = image_box("compare")
@@ -140,6 +145,7 @@ def compare_tab() -> None:
             with gr.Row(elem_classes="files"):
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
+    menu.follow(tab, models, *TASKS)
     run.click(
         run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),

@@ -12,6 +12,7 @@ from seg_demo.datasets.drawing import from_prediction, same_name
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
 from seg_demo.types import LabelSet, Segmentation
+from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome
 from seg_demo.ui.correct_export import dataset_choices
 from seg_demo.ui.correct_tab import INTO_VIEW, QUIET, CorrectTab, mention
@@ -49,18 +50,19 @@ def open_result(visitor: object, result: Result | None, request: gr.Request) -> 
         )
     found, image = result.shown, decode(result.upload.path)
     store = visitor_store(key_or_new(visitor)) if may_collect() else None
-    dataset = store and fitting(store, found)
-    labels = dataset.labels if dataset else labels_of(found)
+    dataset = None if store is None else fitting(store, found)
+    labels = labels_of(found) if dataset is None else dataset.labels
     drawing = from_prediction(found, labels, found.task)
-    if store and not dataset:
-        dataset = store.create(result.upload.stem, labels, found.task)
-    facts = Facts(confidence=drawing.confidence, source=str(found.model.id if found.model else "")[:120])
+    if store is not None and dataset is None:
+        # More pictures will join it, so it is not called after this one.
+        dataset = store.create(found.model.title if found.model else result.upload.stem, labels, found.task)
+    facts = Facts(confidence=drawing.confidence, source=(menu.key(found.model) if found.model else "")[:120])
     document = Document(
-        found.task, labels, image, drawing, result.upload.stem, result.upload.path, dataset.key if dataset else None,
-        facts=facts,
+        found.task, labels, image, drawing, result.upload.stem, result.upload.path,
+        None if dataset is None else dataset.key, facts=facts,
     )  # fmt: skip
     mention(drawing.missing, language_of(request))
-    picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key) if dataset else gr.skip()
+    picker = gr.skip() if dataset is None else gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     return document, picker, gr.Tabs(selected="correct")
 
 

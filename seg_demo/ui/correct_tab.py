@@ -22,6 +22,7 @@ from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.visitor import key_or_new
 from seg_demo.ui.work import in_words, work_limits
 
+KINDS = ("semantic", "instance", "region")
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -38,10 +39,11 @@ class CorrectTab:
     editor: MaskEditor
 
 
-def correct_tab(visitor: gr.BrowserState) -> CorrectTab:
+def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     """Build the tab in the current Blocks.
 
     Args:
+        tab: this one; opening it reads the menu anew.
         visitor: the visitor's key, in their browser.
     """
     collects = may_collect()
@@ -69,7 +71,7 @@ def correct_tab(visitor: gr.BrowserState) -> CorrectTab:
                 [(t(f"correct_from_{key}"), key) for key in correct_work.STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",
             )  # fmt: skip
-            choices = [choice for kind in ("semantic", "instance", "region") for choice in menu.choices(kind)]
+            choices = [choice for kind in KINDS for choice in menu.choices(kind)]
             model = gr.Dropdown(
                 choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
                 filterable=True, label=t("model"), elem_id="correct-model",
@@ -84,6 +86,7 @@ def correct_tab(visitor: gr.BrowserState) -> CorrectTab:
             with gr.Column(visible=collects, elem_id="correct-collected"):
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
+    menu.follow(tab, model, *KINDS)
     opened = opener.click(
         open_new, [visitor, dataset, name, task, classes, photo, start, model, mask], [editor, dataset, name],
         api_visibility="private", show_progress_on=editor, **work_limits(),

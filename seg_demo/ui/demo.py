@@ -58,12 +58,12 @@ def build_demo() -> gr.Blocks:
                 instance = network_tab("instance")
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
-            with gr.Tab(t("correct"), id="correct"):
-                correcting = correct_tab(visitor)
-            with gr.Tab(t("batch"), id="batch"):
-                batch_tab()
-            with gr.Tab(t("compare"), id="compare"):
-                compare_tab()
+            with gr.Tab(t("correct"), id="correct") as correct:
+                correcting = correct_tab(correct, visitor)
+            with gr.Tab(t("batch"), id="batch") as batch:
+                batch_tab(batch)
+            with gr.Tab(t("compare"), id="compare") as compare:
+                compare_tab(compare)
             with gr.Tab(t("finetune"), id="finetune") as finetune:
                 finetune_tab(demo, finetune, visitor, {"semantic": semantic.model, "instance": instance.model})
             with gr.Tab(t("models"), id="models"):

@@ -120,7 +120,9 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         work.use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
     )
     models(list(pickers.values()))
-    dataset = inputs[1]
+    base, dataset = inputs[:2]
+    menu.follow(tab, base, "semantic", "instance")
+    dataset.change(work.suggest, [visitor, dataset], base, **quiet)
     tab.select(work.datasets, [visitor, dataset], dataset, **quiet)
     page.load(work.datasets, [visitor, dataset], dataset, **quiet)
     page.load(work.jobs_of, visitor, job.picker, **quiet).then(work.watch, [visitor, job.picker], job.shown, **quiet)

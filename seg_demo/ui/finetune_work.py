@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,19 @@ def datasets(visitor: Any, chosen: Any) -> Any:
     choices = [(f"{each.name} ({len(each)})", each.key) for each in found]
     keys = [key for _, key in choices]
     return gr.Dropdown(choices=choices, value=chosen if chosen in keys else next(iter(keys), None))
+
+
+def suggest(visitor: Any, dataset: Any) -> Any:
+    """The base that suits a dataset: whose predictions were corrected most, else a bundled network of its task."""
+    try:
+        chosen = visitor_store(visitor).open(dataset)
+        sources = Counter(sample.facts.source for sample in chosen.samples())
+    except SegDemoError:
+        return gr.skip()
+    known = {menu.key(spec): spec for spec in menu.specs(chosen.task)}
+    best = next((source for source, _ in sources.most_common() if source in known), None)
+    base = best or next((key for key, spec in known.items() if spec.source == "bundled"), None)
+    return gr.skip() if base is None else gr.Dropdown(value=base)
 
 
 def jobs_of(visitor: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 
+import gradio as gr
+
 from seg_demo.errors import ModelNotFoundError
 from seg_demo.models import catalog
 from seg_demo.networks import NETWORKS
@@ -41,6 +43,20 @@ def choices(task: str, ready: dict[str, bool] | None = None) -> list[tuple[str, 
     """(text, id) for the picker; ○ marks what cannot be reached, nothing is marked while that is not known."""
     known = ready or {}
     return [(spec.title if known.get(key(spec), True) else "○ " + spec.title, key(spec)) for spec in specs(task)]
+
+
+def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
+    """Keep a picker's choices in step with the menu, which models join while the page is open: read anew when its tab is opened.
+
+    Args:
+        tab: with the picker.
+        picker: whose value stays.
+        tasks: of the models that it offers, in their order.
+    """
+    tab.select(
+        lambda: gr.Dropdown(choices=[choice for task in tasks for choice in choices(task)]), None, picker,
+        api_visibility="private", show_progress="hidden",
+    )  # fmt: skip
 
 
 def at_first(task: str) -> str:
