@@ -26,10 +26,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(**environ: str) -> Iterator[str]:
+def served(keep: Path | None = None, **environ: str) -> Iterator[str]:
     """Run the demo and yield its address; its log is shown if it does not start.
 
     Args:
+        keep: file that gets what the demo wrote on its standard output and error, once it has ended.
         environ: further environment variables.
     """
     port = int(environ.get("GRADIO_SERVER_PORT") or free_port())
@@ -54,6 +55,9 @@ def served(**environ: str) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if keep is not None:
+                log.seek(0)
+                keep.write_text(log.read())
 
 
 def _answers(address: str) -> bool:

@@ -5,6 +5,7 @@ Segment → correct six images with strokes → fine-tune → better on the hold
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,9 @@ def test_the_loop_by_mouse(browser: Browser, hub, tmp_path):  # noqa: F811
         Image.fromarray(picture).save(tmp_path / f"worms-{seed}.png")
         pictures.append((tmp_path / f"worms-{seed}.png", lines, truth))
     new, _, truth = pictures.pop()
-    with served(**environ) as address:
+    environ |= {"GRADIO_TEMP_DIR": str(tmp_path / "gradio"), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    with served(keep=tmp_path / "log.txt", **environ) as address:
         page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
         page.set_default_timeout(RESULT_MS)
         problems: list[str] = []
@@ -144,5 +147,6 @@ def test_the_loop_by_mouse(browser: Browser, hub, tmp_path):  # noqa: F811
         scores = [iou(each, truth) for each in (before, after)]
         assert scores[1] > scores[0] + 0.1, scores
         assert not problems
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not any(TOKEN.encode() in path.read_bytes() for path in written)
+    assert '"push"' in (tmp_path / "log.txt").read_text(), "the log has a line of the push, and no more"
+    written = [path for place in (tmp_path, Path(os.environ["HF_HOME"])) for path in place.rglob("*") if path.is_file()]
+    assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
