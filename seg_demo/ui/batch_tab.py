@@ -18,21 +18,24 @@ from seg_demo.outputs.batch import SHEET
 from seg_demo.outputs.counting import PixelSize
 from seg_demo.ui import menu
 from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
+from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.uploads import Files
 from seg_demo.ui.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
 
 TASKS = ("semantic", "instance", "region")
 SHOWN_ROWS = 60
+FEW_FAULTS = 3
 ZIP = "segmentation.zip"
 
 _stops: dict[str, threading.Event] = {}
 
 
-def batch_tab(tab: gr.Tab) -> None:
+def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
     """Build the tab in the current Blocks.
 
     Args:
+        page: whose load event says in the visitor's language what is to be done.
         tab: this one; opening it reads the menu anew.
     """
     gr.Markdown(t("batch_lead"), elem_classes="lead")
@@ -59,21 +62,32 @@ def batch_tab(tab: gr.Tab) -> None:
                 )  # fmt: skip
             with gr.Row():
                 run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
-                stop = gr.Button(t("batch_stop"), elem_id="batch-stop")
+                stop = gr.Button(t("batch_stop"), visible=False, elem_id="batch-stop")
         with gr.Column(scale=9, min_width=300):
-            status = gr.HTML(_status("batch_idle", "en"), elem_id="batch-status")
+            status = gr.HTML(idle("batch_idle_title", "batch_idle", "en"), elem_id="batch-status")
             download = gr.DownloadButton(t("batch_download"), visible=False, variant="primary", elem_id="batch-download")
             sheet = gr.Image(
                 label=t("batch_sheet"), show_label=False, visible=False, format="png", buttons=["fullscreen"], interactive=False,
                 elem_id="batch-sheet",
             )  # fmt: skip
             table = gr.HTML("", elem_id="batch-table")
-    run.click(
+    ended = run.click(
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
+    for event, runs in ((run.click, True), (ended.then, False)):
+        event(
+            lambda runs=runs: (gr.Button(interactive=not runs), gr.Button(visible=runs)), None, [run, stop], queue=False,
+            api_visibility="private", show_progress="hidden",
+        )  # fmt: skip
     menu.follow(tab, model, *TASKS)
+    page.load(waiting, None, status, queue=False, api_visibility="private", show_progress="hidden")
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
+
+
+def waiting(request: gr.Request) -> str:
+    """What is said before the first batch."""
+    return idle("batch_idle_title", "batch_idle", language_of(request))
 
 
 def stop_batch(request: gr.Request) -> None:
@@ -155,7 +169,9 @@ def _final(report: Report, stopped: bool, language: str) -> str:
         f"<li><b>{html.escape(each.name)}</b> {html.escape(each.why)}</li>" for each in report.failed[:SHOWN_ROWS]
     )
     head = html.escape(words("batch_failed", language).format(count=len(report.failed)))
-    return f'{line}<div class="note"><p>{head}</p><ul>{faults}</ul></div>'
+    # Many of them would push the results off the screen.
+    opened = " open" if len(report.failed) <= FEW_FAULTS else ""
+    return f'{line}<details class="note"{opened}><summary>{head}</summary><ul>{faults}</ul></details>'
 
 
 def _table(report: Report, pixel: PixelSize | None, language: str) -> str:

@@ -138,6 +138,7 @@ def compare_tab(tab: gr.Tab) -> None:
             truth = Files(
                 label=t("compare_truth"), file_count="single", file_types=["image"], height=150, elem_id="compare-truth"
             )
+            gr.Markdown(t("compare_truth_info"), elem_classes="note")
             run = gr.Button(t("compare_run"), variant="primary", elem_id="compare-run")
         with gr.Column(scale=9, min_width=300):
             viewer = ComparisonViewer(elem_id="compare-viewer")
@@ -232,10 +233,10 @@ def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, 
     for first, second, found in compare.overlaps(titles, together, known):
         name = words("compare_with_truth", language) if first == compare.TRUTH else first
         per_class = sorted(found.iou.items(), key=lambda row: -row[1])[:8]
-        listed = words("separator", language).join(f"{each} {value:.3f}" for each, value in per_class)
+        listed = "".join(f"<span>{html.escape(each)} {value:.3f}</span>" for each, value in per_class)
         mean = "–" if found.mean is None else f"{found.mean:.3f}"
         lines.append(
-            f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td>{html.escape(listed or '–')}</td>"
+            f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td class=each>{listed or '–'}</td>"
             f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td></tr>"
         )
     share = float((agreeing == len(titles)).mean())

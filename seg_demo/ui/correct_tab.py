@@ -83,7 +83,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
         with gr.Column(scale=10, min_width=300):
             editor = MaskEditor(elem_id="correct-editor")
-            with gr.Column(visible=collects, elem_id="correct-collected"):
+            with gr.Column(visible=False, elem_id="correct-collected") as collected:
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
     menu.follow(tab, model, *KINDS)
@@ -92,7 +92,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         api_visibility="private", show_progress_on=editor, **work_limits(),
     )  # fmt: skip
     opened.success(None, js=INTO_VIEW, **QUIET)
-    dataset.change(choose, [visitor, dataset], [fresh, samples], queue=False, **QUIET)
+    dataset.change(choose, [visitor, dataset], [fresh, collected, samples], queue=False, **QUIET)
     start.change(
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
         queue=False, **QUIET,
@@ -122,11 +122,11 @@ def filled(key: str) -> Any:
 
 
 @in_words
-def choose(visitor: object, chosen: object) -> tuple[Any, Dataset | None]:
-    """The fields of a new dataset, or the samples of the one that was chosen."""
+def choose(visitor: object, chosen: object) -> tuple[Any, Any, Dataset | None]:
+    """The fields of a new dataset, or the samples of the one that was chosen and what can be done with them."""
     if chosen == NEW or not may_collect():
-        return gr.Column(visible=True), None
-    return gr.Column(visible=False), visitor_store(key_or_new(visitor)).open(chosen)
+        return gr.Column(visible=True), gr.Column(visible=False), None
+    return gr.Column(visible=False), gr.Column(visible=True), visitor_store(key_or_new(visitor)).open(chosen)
 
 
 @in_words

@@ -61,7 +61,7 @@ def build_demo() -> gr.Blocks:
             with gr.Tab(t("correct"), id="correct") as correct:
                 correcting = correct_tab(correct, visitor)
             with gr.Tab(t("batch"), id="batch") as batch:
-                batch_tab(batch)
+                batch_tab(demo, batch)
             with gr.Tab(t("compare"), id="compare") as compare:
                 compare_tab(compare)
             with gr.Tab(t("finetune"), id="finetune") as finetune:

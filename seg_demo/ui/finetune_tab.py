@@ -13,7 +13,7 @@ from seg_demo.jobs.store import TRAIN
 from seg_demo.settings import settings
 from seg_demo.ui import finetune_work as work
 from seg_demo.ui import menu
-from seg_demo.ui.finetune_view import note
+from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import t
 from seg_demo.ui.pushing import login_offered
 from seg_demo.ui.uploads import Files
@@ -163,7 +163,7 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
 def _job() -> _Job:
     """The job that is looked at."""
     picker = Choice(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
-    status = gr.HTML(note("finetune_idle", "en"), elem_id="finetune-status")
+    status = gr.HTML(idle("finetune_idle_title", "finetune_idle", "en"), elem_id="finetune-status")
     with gr.Row():
         stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")
         resume = gr.Button(t("finetune_resume"), visible=False, elem_id="finetune-resume")

@@ -21,6 +21,12 @@ def note(key: str, language: str, **values: object) -> str:
     return f'<p class="note" role="status">{html.escape(words(key, language).format(**values))}</p>'
 
 
+def idle(title: str, text: str, language: str) -> str:
+    """What a tab says where its result will be: what it is for, and what to do."""
+    lines = (html.escape(words(key, language)) for key in (title, text))
+    return '<div class="idle"><strong>{}</strong><span>{}</span></div>'.format(*lines)
+
+
 def findings(answer: Mapping[str, Any], language: str) -> str:
     """The doctor's findings and the plan.
 

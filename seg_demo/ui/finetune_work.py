@@ -120,8 +120,8 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     language = language_of(request)
     if not id:
         nothing = [gr.Button(visible=False)] * 4
-        idle = view.note("finetune_idle", language)
-        return [idle, "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False), gr.Timer(active=False)]
+        empty = view.idle("finetune_idle_title", "finetune_idle", language)
+        return [empty, "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False), gr.Timer(active=False)]
     job = mine(visitor, id)
     state = job.state()
     found = job.verdict() if state == DONE else None

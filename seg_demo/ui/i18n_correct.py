@@ -18,8 +18,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "correct_instance": ("separate objects", "逐个对象"),
     "correct_classes": ("Classes", "类别"),
     "correct_classes_info": (
-        "One per line, or with commas between. The background comes by itself.",
-        "每行一个，或用逗号分隔。背景自动加入。",
+        "With commas, or one per line; the background comes by itself. Empty: those of the model.",
+        "用逗号分隔或每行一个；背景自动加入。留空：使用模型的类别。",
     ),
     "correct_start": ("Start from", "起点"),
     "correct_from_model": ("a prediction", "模型预测"),
