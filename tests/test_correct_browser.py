@@ -381,6 +381,10 @@ def test_a_drawing_survives_a_reload_and_a_killed_server(visit, tmp_path):
         expected = expected.copy()
         expected[swept(SIZE, canvas.stroke((300, 40), (300, 200)), current(page))] = 1
         save(page)
+    # A server that is started again knows nothing of a page that stayed open; what was drawn meanwhile can be saved there.
+    expected[swept(SIZE, Canvas(page, SIZE).stroke((340, 40), (340, 200)), current(page))] = 1
+    with served(**environ):
+        save(page)
     dataset = dataset_of(tmp_path / "data", "Kept")
     image, mask, _ = dataset.read("coins")
     assert np.array_equal(mask, expected) and np.array_equal(image[..., 0], np.asarray(Image.open(COINS)))

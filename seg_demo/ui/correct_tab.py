@@ -13,6 +13,7 @@ from seg_demo.datasets import Dataset, may_collect, visitor_store
 from seg_demo.errors import BadRequestError
 from seg_demo.ui import correct_work, menu
 from seg_demo.ui.bench import image_box
+from seg_demo.ui.choice import Choice
 from seg_demo.ui.correct_export import NEW, dataset_choices, export_panel
 from seg_demo.ui.editor import Answer, Document, MaskEditor
 from seg_demo.ui.guard_seams import only_uploaded
@@ -52,8 +53,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         with gr.Column(scale=3, min_width=270, elem_classes="controls"):
             if not collects:
                 gr.Markdown(t("correct_off"), elem_classes="note")
-            dataset = gr.Dropdown(
-                [(t("correct_new"), NEW)], value=NEW, label=t("correct_dataset"), info=t("correct_dataset_info"),
+            dataset = Choice(
+                choices=[(t("correct_new"), NEW)], value=NEW, label=t("correct_dataset"), info=t("correct_dataset_info"),
                 visible=collects, elem_id="correct-dataset",
             )  # fmt: skip
             with gr.Column(elem_classes="controls", elem_id="correct-fresh") as fresh:

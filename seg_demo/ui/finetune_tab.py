@@ -13,6 +13,7 @@ from seg_demo.jobs.store import TRAIN
 from seg_demo.settings import settings
 from seg_demo.ui import finetune_work as work
 from seg_demo.ui import menu
+from seg_demo.ui.choice import Choice
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import t
 from seg_demo.ui.pushing import login_offered
@@ -22,16 +23,6 @@ REFRESH_SECONDS = 2.0
 
 # Of requirements-train.txt, which a Space that only serves does not install.
 NEEDED = ("accelerate", "datasets", "faster_coco_eval", "matplotlib", "tqdm", "yaml")
-
-
-class Choice(gr.Dropdown):
-    """gradio's dropdown whose handler checks the value: a restarted server no longer knows what it offered to a page."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """The payload as it came."""
-        return payload
 
 
 def offered() -> bool:
