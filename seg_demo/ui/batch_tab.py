@@ -158,7 +158,8 @@ def _progress(report: Report, language: str) -> str:
     line = _status(
         "batch_progress", language, done=done + 1, total=report.total, failed=len(report.failed), name=report.name[-60:]
     )
-    return f'{line}<progress class="bar" max="{report.total}" value="{done}"></progress>'
+    label = html.escape(words("batch", language))
+    return f'{line}<progress class="bar" aria-label="{label}" max="{report.total}" value="{done}"></progress>'
 
 
 def _final(report: Report, stopped: bool, language: str) -> str:
@@ -191,7 +192,8 @@ def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
     more = len(report.rows) - SHOWN_ROWS
     rest = _status("batch_more_rows", language, count=more) if more > 0 else ""
     body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    return f'<div class="scroll" tabindex="0">{body}</div>{rest}'
+    label = html.escape(words("batch_table", language))
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>{rest}'
 
 
 def _number(value: float | None) -> str:

@@ -242,4 +242,5 @@ def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, 
     share = float((agreeing == len(titles)).mean())
     line = html.escape(words("compare_all", language).format(share=share))
     body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0">{body}</div>'
+    label = html.escape(words("compare_iou", language))
+    return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'

@@ -79,7 +79,7 @@ def status(job: Job, language: str) -> str:
             minutes = math.ceil(seconds / step * (total - step) / 60)
             line += words("separator", language) + words("finetune_left", language).format(minutes=minutes)
         value = f' value="{step}"' if stage != "start" else ""
-        bar = f'<progress class="bar" max="{max(1, total)}"{value}></progress>'
+        bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
     return (
         f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '
         f"<span>{html.escape(str(job.about.get('base') or ''))}</span></p><p>{html.escape(line)}</p>{bar}</div>"

@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "batch_stopped": ("Stopped: {done} of {total} images segmented.", "已停止：已分割 {done} / {total} 张图片。"),
     "batch_failed": ("Left out ({count})", "未处理（{count}）"),
     "batch_more_rows": ("and {count} more rows in counts.csv", "其余 {count} 行见 counts.csv"),
+    "batch_table": ("Counts and areas", "计数与面积"),
     "batch_count": ("count", "数量"),
     "batch_area": ("area", "面积"),
     "batch_share": ("share", "占比"),
