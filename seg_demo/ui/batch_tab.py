@@ -71,15 +71,13 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 elem_id="batch-sheet",
             )  # fmt: skip
             table = gr.HTML("", elem_id="batch-table")
-    ended = run.click(
+    busy = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **busy)
+    ended = began.then(
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
-    for event, runs in ((run.click, True), (ended.then, False)):
-        event(
-            lambda runs=runs: (gr.Button(interactive=not runs), gr.Button(visible=runs)), None, [run, stop], queue=False,
-            api_visibility="private", show_progress="hidden",
-        )  # fmt: skip
+    ended.then(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **busy)
     menu.follow(tab, model, *TASKS)
     page.load(waiting, None, status, queue=False, api_visibility="private", show_progress="hidden")
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")

@@ -138,7 +138,7 @@ def verdict(found: Verdict | None, language: str) -> str:
             spread = f"{found.low:+.3f} … {found.high:+.3f}, " + words(key, language).format(count=found.images)
         head = html.escape(words("verdict_difference", language))
         cells += f"<div><dt>{head}</dt><dd>{found.difference:+.3f}</dd><dd class=spread>{html.escape(spread)}</dd></div>"
-    metric = html.escape(METRICS.get(found.metric, found.metric))
+    metric = html.escape(words("verdict_metric", language).format(metric=METRICS.get(found.metric, found.metric)))
     body = f"<p>{sentence}</p><dl>{cells}</dl><p>{metric}</p>"
     return f'<div class="verdict" data-kind="{found.kind}">{body}</div>'
 

@@ -24,9 +24,9 @@ from seg_demo.ui.work import in_words, stream_in_words
 
 
 def datasets(visitor: Any, chosen: Any) -> Any:
-    """The picker of datasets with what the visitor has now; what was chosen stays chosen if it is still there."""
+    """The picker of datasets that have samples now; what was chosen stays chosen if it is still there."""
     try:
-        found = visitor_store(visitor).list()
+        found = [each for each in visitor_store(visitor).list() if len(each)]
     except SegDemoError:
         found = []
     choices = [(f"{each.name} ({len(each)})", each.key) for each in found]

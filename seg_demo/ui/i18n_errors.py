@@ -10,6 +10,7 @@ import re
 
 from gradio.context import LocalContext
 
+from seg_demo.ui import i18n_loop_errors
 from seg_demo.ui.i18n import language_of
 
 # English sentence with its {parts}: Chinese. Of two that fit, the first counts.
@@ -120,6 +121,7 @@ SENTENCES = {
     "Downloading {name}": "正在下载 {name}",
     "Loading {name}": "正在加载 {name}",
     "Trying {name}": "正在试载 {name}",
+    **i18n_loop_errors.SENTENCES,
 }  # fmt: skip
 # What stands in a sentence's parts.
 PARTS = {

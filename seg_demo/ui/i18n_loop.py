@@ -135,6 +135,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "没有比起始模型更好。请保留原模型；更多图片或其他学习率可能有帮助。",
     ),
     "verdict_unknown": ("There is nothing to compare it with:", "无可比较对象："),
+    "verdict_metric": ("{metric} on the held-out images", "留出图片上的 {metric}"),
     "verdict_base": ("Base", "起始模型"),
     "verdict_new": ("New", "新模型"),
     "verdict_difference": ("Difference per image", "逐图差异"),

@@ -41,10 +41,9 @@ def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -
         return login.token
     if not os.environ.get("SPACE_ID") and at_this_machine(request):
         return None
-    how = "Log in with the button above, or type" if login_offered() else "Type"
-    raise BadRequestError(
-        f"Nobody is logged in. {how} an access token that may write, from huggingface.co/settings/tokens."
-    )
+    if login_offered():
+        raise BadRequestError("Nobody is logged in. Log in with the button above, or type an access token that may write.")
+    raise BadRequestError("Nobody is logged in. Type an access token that may write, from huggingface.co/settings/tokens.")
 
 
 def at_this_machine(request: gr.Request) -> bool:
