@@ -152,6 +152,7 @@ def dataset_of(data: Path, key: str) -> Dataset:
 
 def save(page: Page) -> None:
     page.locator(".se-save").click()
+    expect(page.locator(".se-save")).to_be_enabled(timeout=RESULT_MS)
     expect(editor(page)).to_have_attribute("data-dirty", "false", timeout=RESULT_MS)
     expect(page.locator(".se-notice")).to_contain_text("Saved.")
 
@@ -191,9 +192,17 @@ def test_painted_saved_edited_again(visit, address, data):
     image, mask, _ = dataset.read("coins")
     assert np.array_equal(mask, expected) and np.array_equal(image[..., 0], np.asarray(Image.open(COINS)))
     assert sample.facts.strokes == 5 and sample.facts.source == "blank" and 0 < sample.facts.seconds < 600
+    # Again, and once more without a change: each save is answered.
+    page.locator(".se-stage").focus()
+    page.keyboard.press("1")
+    page.keyboard.press("b")
+    expected[swept(SIZE, canvas.stroke((20, 150), (60, 150)), size)] = 1
+    save(page)
+    save(page)
+    assert np.array_equal(dataset.read("coins")[1], expected) and len(dataset) == 1
     # The list shows it; editing it again replaces its mask.
     row = page.locator("#correct-samples li[data-stem=coins]")
-    expect(row).to_contain_text("5 strokes")
+    expect(row).to_contain_text("6 strokes")
     row.locator(".sl-edit").click()
     expect(page.locator(".se-notice")).to_be_hidden(timeout=RESULT_MS)
     canvas = Canvas(page, SIZE)
@@ -201,7 +210,7 @@ def test_painted_saved_edited_again(visit, address, data):
     expected[swept(SIZE, pixels, current(page))] = 1
     save(page)
     assert np.array_equal(dataset.read("coins")[1], expected) and len(dataset) == 1
-    assert dataset.sample("coins").facts.strokes == 6
+    assert dataset.sample("coins").facts.strokes == 7
     with page.expect_download() as waiting:
         page.locator("#correct-zip").click()
     assert waiting.value.suggested_filename == "Painted.zip"

@@ -73,10 +73,12 @@ class Answer:
     Attributes:
         doc: id of the document.
         stem: of the sample; None if it was not saved.
+        id: tells answers apart: the page is told only of a value that differs from the one before.
     """
 
     doc: str
     stem: str | None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class MaskEditor(gr.HTML):
@@ -99,7 +101,7 @@ class MaskEditor(gr.HTML):
         if value is None:
             return None
         if isinstance(value, Answer):
-            return {"answer": {"doc": value.doc, "stem": value.stem, "failed": value.stem is None}}
+            return {"answer": {"id": value.id, "doc": value.doc, "stem": value.stem, "failed": value.stem is None}}
         height, width = value.image.shape[:2]
         labels, drawing, facts = value.labels, value.drawing, value.facts
         classes = [{"id": index, "name": name, "color": labels.colors[index].tolist()} for index, name in enumerate(labels.names)]

@@ -7,7 +7,7 @@ const stage = find("stage");
 const MOST_SIZE = 600; // of the brush, in image pixels
 
 const editor = {
-  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null,
+  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null, patience: null,
   get layer() { return this.work.layer; },
   get ready() { return this.work !== null; },
   get task() { return this.work.value.task; },

@@ -85,6 +85,8 @@ async function discard() {
   for (const part of ["bar", "side", "foot", "help", "notice"]) find(part).hidden = true;
 }
 
+const PATIENCE_MS = 90000; // a server that has not answered by then may have died
+
 async function save() {
   const { work } = editor;
   if (!work || !work.value.writable || find("save").disabled) return;
@@ -96,6 +98,7 @@ async function save() {
     const mask = await upload(new File([await work.png()], "mask.png", { type: "image/png" }));
     const image = work.stem === null ? await upload(await work.originalFile()) : null;
     editor.answer = position;
+    editor.patience = setTimeout(() => (busy(false), notice(say("noAnswer"))), PATIENCE_MS);
     trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path });
   } catch (error) {
     console.error(error);
@@ -105,6 +108,7 @@ async function save() {
 }
 
 function busy(on) {
+  clearTimeout(editor.patience);
   find("save").disabled = on;
   find("save").textContent = say(on ? "saving" : "save");
 }
