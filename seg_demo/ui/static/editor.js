@@ -15,7 +15,10 @@ const editor = {
   near: (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) * view.scale < 10,
   firstThing() { return (this.work.classes.find((row) => row.id !== this.background && row.id !== IGNORE) || this.work.classes[0]).id; },
   regions() { return regions.of(this.work, Number(find("patches").value)); },
-  active() { this.work.tick(); },
+  active() {
+    this.work.tick();
+    if (find("notice").dataset.passing) notice("");
+  },
   tell(text) { notice(text); },
   shown(id) { screen.setColor(id, objectColor(id)); },
 
@@ -145,9 +148,11 @@ function setSize(size) {
   screen.draw("top");
 }
 
-function notice(text, yes, no) {
+// `passing`: gone with the next stroke.
+function notice(text, yes, no, passing = false) {
   const bar = find("notice");
   bar.hidden = !text;
+  bar.dataset.passing = passing ? "yes" : "";
   bar.firstElementChild.textContent = text;
   for (const [name, action] of [["yes", yes], ["no", no]]) {
     const button = find(name);

@@ -123,7 +123,7 @@ function answered({ doc, stem, failed }) {
   work.saved = editor.answer;
   editor.keep(null);
   editor.refresh();
-  notice(work.dirty ? "" : say("saved"));
+  notice(work.dirty ? "" : say("saved"), null, null, true);
   find("live").textContent = say("saved");
 }
 
