@@ -196,6 +196,7 @@ def test_painted_saved_edited_again(visit, address, data):
     page.locator(".se-stage").focus()
     page.keyboard.press("1")
     page.keyboard.press("b")
+    canvas = Canvas(page, SIZE)
     expected[swept(SIZE, canvas.stroke((20, 150), (60, 150)), size)] = 1
     save(page)
     save(page)
