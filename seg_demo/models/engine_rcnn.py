@@ -1,18 +1,32 @@
-"""Mask R-CNN on the engine: its convolutions and dense layers compiled, torchvision's own code between them."""
+"""Mask R-CNN on the engine: its convolutions and dense layers compiled, torchvision's own code between them.
+
+Two steps of that code take one thread only and more than they need; their results stay the same to the last bit. Pooling a
+region does not depend on other regions, so they are shared out among threads. And whether a candidate survives suppression
+depends only on better ones, so with many candidates the best are looked at first.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from seg_demo.models.engine_part import Part, crop, described
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
+
+
+# Regions for which sharing the pooling out is worth it.
+SHARED = 32
+# Candidates that are looked at first: more than the thousand from which on torchvision suppresses class by class.
+FIRST = 4000
 
 
 class DetectorEngine:
@@ -38,6 +52,9 @@ class DetectorEngine:
             box_predictor=_same,
             mask_head=self._masks,
             mask_predictor=lambda found: found[0],
+            box_roi_pool=_Shared(heads.box_roi_pool),
+            mask_roi_pool=_Shared(heads.mask_roi_pool),
+            postprocess_detections=_Suppressed(heads),
         )
 
     def __call__(self, batch: Tensor) -> list[dict[str, Tensor]]:
@@ -104,6 +121,62 @@ class _Masks(nn.Module):
     def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
         """Args: pooled (N, channels, 14, 14)."""
         return (self.predictor(self.head(pooled)),)
+
+
+class _Shared:
+    """torchvision's pooling of regions, by as many threads as torch has."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        self._pool = pool
+
+    def __call__(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        """As ``MultiScaleRoIAlign`` takes them: levels, regions per image, sizes of the images."""
+        threads = torch.get_num_threads()
+        if len(boxes) != 1 or len(boxes[0]) < SHARED or threads == 1:
+            return self._pool(features, boxes, sizes)
+
+        def pooled(part: Tensor) -> Tensor:
+            # Inference mode is a thread's own; without it, gradients would be kept for.
+            with torch.no_grad():
+                return self._pool(features, [part], sizes)
+
+        return torch.cat(list(_threads(threads).map(pooled, boxes[0].tensor_split(threads))))
+
+
+@lru_cache(maxsize=1)
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="regions")
+
+
+class _Suppressed:
+    """torchvision's ``RoIHeads.postprocess_detections``, first with a score that only the best candidates exceed.
+
+    As many survivors as may be returned are all that matters. If there are so many among the best candidates, the others
+    cannot change them; if there are fewer, all candidates are looked at.
+    """
+
+    def __init__(self, heads: nn.Module) -> None:
+        self._whole, self._heads = type(heads).postprocess_detections, heads
+
+    def __call__(
+        self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Boxes, scores and labels per image, best first."""
+        heads = self._heads
+        if len(proposals) == 1:
+            scores = class_logits.softmax(-1)[:, 1:].flatten()
+            if int((scores > heads.score_thresh).sum()) > 2 * FIRST:
+                least = float(scores.kthvalue(scores.numel() - FIRST).values)
+                strict = SimpleNamespace(
+                    box_coder=heads.box_coder,
+                    score_thresh=least,
+                    nms_thresh=heads.nms_thresh,
+                    detections_per_img=heads.detections_per_img,
+                )
+                found = self._whole(strict, class_logits, box_regression, proposals, sizes)
+                if least >= heads.score_thresh and len(found[0][0]) == heads.detections_per_img:
+                    return found
+        return self._whole(heads, class_logits, box_regression, proposals, sizes)
 
 
 def _levels(module: nn.Module) -> list[str]:

@@ -11,9 +11,9 @@ from seg_demo.models.detail import Plan, plan
 from seg_demo.networks.base import Checkpoint
 
 # Bytes per pixel of the image beside the decoded image itself, measured and rounded up. Whole image, semantic: a copy in
-# the layout of tensors, the id map and what counting it takes. Whole image, instance: torchvision scales, normalises and
-# resizes all pixels as float32. Full detail: the id map, for objects with 16 bits, and their masks.
-WHOLE = {"semantic": 9, "instance": 40}
+# the layout of tensors, the id map and what counting it takes. Whole image, instance: the id map, and the largest mask as
+# float32 while it is pasted. Full detail: the id map, for objects with 16 bits, and their masks.
+WHOLE = {"semantic": 9, "instance": 12}
 FULL = {"semantic": 4, "instance": 9}
 CONFIDENCE = {"semantic": 1, "instance": 4}
 # What a forward pass takes per pixel of its batch, and whatever the size is.

@@ -1,26 +1,26 @@
 """Mask R-CNN of torchvision: v1, v2, and a small one on a ResNet-10 that learns from scratch.
 
-torchvision's own transform, backbone, proposals and heads run; only the pasting of the 28 x 28 masks is ours
-(``seg_demo.masks.instances``), with the same pixels as a result. State-dict keys are torchvision's own.
+torchvision's own backbone, proposals and heads run; the transform of the image (``maskrcnn_input``) and the pasting of the
+28 x 28 masks (``seg_demo.masks.instances``) are ours, with the same bits as a result. State-dict keys are torchvision's own.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import resize_boxes
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.instances import from_boxes
+from seg_demo.masks.label_map import all_finite
 from seg_demo.networks import files, names, weights
 from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Preprocessing, copy_matching
 from seg_demo.networks.maskrcnn_build import LIMITS, V1, build, default_options, snippet
+from seg_demo.networks.maskrcnn_input import network_input, network_size, padded_size
 from seg_demo.painting import paint, paint_confidence
 from seg_demo.types import LabelSet, Segmentation
 
@@ -72,22 +72,16 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
 
 
 def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
-    """An upload as the network sees it: only scaled to [0, 1]; the network itself normalises, resizes and pads.
-
-    torchvision would resize an image more than ``max_size`` times as long as high to nothing; such a one is padded first.
+    """An upload as the network sees it: normalised and resized as torchvision does it, see :func:`network_input`.
 
     Args:
         checkpoint: of this network.
         image: uint8 (H, W, 3), RGB.
 
     Returns:
-        float32 (1, 3, H, W) on the CPU.
+        float32 (1, 3, h, w) on the CPU.
     """
-    batch = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].contiguous().float().div_(255)
-    height, width = image.shape[:2]
-    least = math.ceil((max(height, width) + 1) / checkpoint.module.transform.max_size)
-    padding = (0, max(0, least - width), 0, max(0, least - height))
-    return F.pad(batch, padding, mode="replicate") if any(padding) else batch
+    return network_input(checkpoint.module.transform, image)
 
 
 def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
@@ -95,7 +89,7 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
 
     Args:
         module: of this network, in eval mode.
-        batch: (B, 3, H, W) in [0, 1].
+        batch: (B, 3, h, w) of :func:`preprocess`.
 
     Returns:
         Per image ``boxes`` (N, 4) x0 y0 x1 y1 in pixels of the batch, ``scores`` (N,), ``labels`` (N,) and
@@ -104,14 +98,13 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
     Raises:
         BadCheckpointError: the features are not finite.
     """
-    images, _ = module.transform(list(batch))
+    padded = module.transform.batch_images(list(batch), module.transform.size_divisible)
+    images = ImageList(padded, [(batch.shape[-2], batch.shape[-1])] * len(batch))
     features = module.backbone(images.tensors)
-    if not all(bool(torch.isfinite(feature).all()) for feature in features.values()):
+    if not all(map(all_finite, features.values())):
         raise BadCheckpointError("The network returned NaN or infinity for this image; its weights are damaged or diverged.")
     proposals, _ = module.rpn(images, features)
     detections, _ = module.roi_heads(features, proposals, images.image_sizes)
-    for detection, size in zip(detections, images.image_sizes, strict=True):
-        detection["boxes"] = resize_boxes(detection["boxes"], size, batch.shape[-2:])
     return detections
 
 
@@ -127,8 +120,10 @@ def postprocess(
         width: of the upload, in pixels.
         confidence: also how sure the network is of every pixel.
     """
-    found = raw[0]
-    segments = from_boxes(found["boxes"], found["masks"], found["scores"], found["labels"], height, width, confidence)
+    found, transform = raw[0], checkpoint.module.transform
+    padded = padded_size(transform, height, width)
+    boxes = resize_boxes(found["boxes"], network_size(transform, *padded), padded)
+    segments = from_boxes(boxes, found["masks"], found["scores"], found["labels"], height, width, confidence)
     id_map = paint(segments, height, width)
     sure = paint_confidence(id_map, segments, segments) if confidence else None
     return Segmentation(TASK, height, width, checkpoint.labels, id_map, segments, confidence=sure)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from seg_demo import networks
@@ -75,6 +76,34 @@ def checkpoint() -> Checkpoint:
     made = maskrcnn.create(LABELS, {**maskrcnn.default_options(), **SMALL})
     randomise(made.module)
     return made
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("limits", [((96,), 160), ((64, 130), 240), ((800,), 1333), ((20,), 40)])
+def test_the_input_has_the_bits_of_torchvisions_transform(limits: tuple[tuple[int, ...], int], threads: int) -> None:
+    transform = GeneralizedRCNNTransform(*limits, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).eval()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for size in ((1, 1), (3, 5), (33, 47), (96, 160), (301, 200), (700, 1000), (999, 37)):
+            image = image_of(*size)
+            expected, _ = transform([torch.from_numpy(image).permute(2, 0, 1).contiguous().float() / 255])
+            found = maskrcnn.network_input(transform.train(), image)
+            transform.eval()
+            assert tuple(found.shape[-2:]) == expected.image_sizes[0]
+            assert torch.equal(transform.batch_images(list(found)), expected.tensors), size
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_large_upload_is_not_made_into_floats(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, sizes = image_of(1200, 1600), []
+    normalize = checkpoint.module.transform.normalize
+    monkeypatch.setattr(
+        checkpoint.module.transform, "normalize", lambda pixels: sizes.append(pixels.numel()) or normalize(pixels)
+    )
+    maskrcnn.preprocess(checkpoint, image)
+    assert sizes and sum(sizes) < image.size / 10
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 47), (96, 160), (301, 200)])
