@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from seg_demo.labels import LabelSet, distinct_colors
-from seg_demo.painting import MAX_IDS, count_ids, paint, paint_confidence, sum_by_id, tight_box
+from seg_demo.painting import MAX_IDS, count_ids, extents, paint, paint_confidence, sum_by_id, tight_box
 from seg_demo.rle import encode_crop
 from seg_demo.segments import Segment, SoftMask
 
@@ -213,9 +213,9 @@ def semantic_segmentation(
         ValueError: a label id outside the classes.
     """
     height, width = id_map.shape
-    present = np.flatnonzero(count_ids(id_map, len(labels)))
+    pixels, boxes = extents(id_map)
     segments = []
-    for label_id in present.tolist():
+    for label_id in np.flatnonzero(pixels).tolist():
         score = None if scores is None else scores.get(label_id)
-        segments.append(Segment(label_id, score, tight_box(id_map == label_id), None))
+        segments.append(Segment(label_id, score, tuple(boxes[label_id].tolist()), None))
     return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -59,6 +60,19 @@ def test_png_round_trip(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch)
     assert image.mode == "P"
     np.testing.assert_array_equal(image, grey)
     np.testing.assert_array_equal(image.convert("RGB"), palette[grey])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_png_of_a_picture_in_many_strips_is_written_in_a_forked_process_too() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
+    expected = png.encode(image)
+    np.testing.assert_array_equal(opened(expected), image)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, b"same" if png.encode(image) == expected else b"else")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 4) == b"same"
 
 
 def test_png_refuses_what_it_cannot_write() -> None:

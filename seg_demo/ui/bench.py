@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def with_doubt(result: Result | None) -> Result:
         raise BadRequestError("There is no result to look at, or it has expired. Segment the image again.")
     if result.everything.confidence is None:
         raise BadRequestError("Regions are computed without a network, so nothing is known about how sure they are.")
-    return replace(result, doubt=True)
+    return result.with_doubt()
 
 
 def download_of(kind: str) -> Callable[[Result | None], str]:

@@ -53,9 +53,20 @@ class Result:
         """The segmentation at the threshold: what is seen, exported and counted."""
         return self.everything.above(self.threshold)
 
+    @cached_property
+    def ids(self) -> bytes:
+        """The id map as the viewer is sent it, see :func:`viewer_ids`."""
+        return viewer_ids(self.shown)
+
     def at(self, threshold: float) -> Result:
         """The same result at another score threshold; no network runs."""
         return replace(self, threshold=threshold)
+
+    def with_doubt(self) -> Result:
+        """The same view with the map of the confidence; what the view consists of is not made again."""
+        other = replace(self, doubt=True)
+        vars(other).update(shown=self.shown, ids=self.ids)
+        return other
 
 
 def preview_of(image: np.ndarray) -> bytes:

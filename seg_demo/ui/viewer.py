@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.ui.plain_files import plain_files, served_file
-from seg_demo.ui.results import Result, viewer_doubt, viewer_ids, viewer_value
+from seg_demo.ui.results import Result, viewer_doubt, viewer_value
 
 # One scope in the browser, in this order: each file may use the ones before it.
 SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer.js")
@@ -41,7 +41,7 @@ class SegmentationViewer(gr.HTML):
             return None
         return {
             "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
-            "ids": served_file(self, viewer_ids(value.shown), "ids.png"),
+            "ids": served_file(self, value.ids, "ids.png"),
             "doubt": served_file(self, viewer_doubt(value.shown), "doubt.png") if value.doubt else None,
             **viewer_value(value),
         }

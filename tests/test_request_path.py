@@ -1,0 +1,93 @@
+"""What one visitor's request costs: each step once, and nothing again for a threshold, a second view or a download."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seg_demo import networks
+from seg_demo.inputs import images
+from seg_demo.masks import label_map
+from seg_demo.ui import networks_tab, results
+from seg_demo.ui.bench import with_doubt
+from seg_demo.ui.results import make_file
+from seg_demo.ui.uploads import Upload
+from seg_demo.ui.viewer import SegmentationViewer
+from tests.served import ROOT
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each step was taken."""
+    seen: Counter[str] = Counter()
+
+    def count(place: object, attribute: str, name: str) -> None:
+        inner = getattr(place, attribute)
+
+        def counted(*arguments: object, **named: object) -> object:
+            seen[name] += 1
+            return inner(*arguments, **named)
+
+        monkeypatch.setattr(place, attribute, counted)
+
+    count(images, "_load", "decode")
+    count(results, "preview_of", "preview")
+    count(networks_tab, "preview_of", "preview")
+    for name in ("unet", "maskrcnn"):
+        verbs = networks.network(name)
+        for verb in ("preprocess", "forward", "postprocess"):
+            count(verbs, verb, verb)
+    for place, attribute in ((label_map, "argmax_resized"), (label_map, "winner_probability")):
+        count(place, attribute, attribute)
+    count(results.render, "encode", "encode")
+    count(results.png, "encode", "encode")
+    return seen
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Upload:
+    path = tmp_path / "coins.jpg"
+    with Image.open(ROOT / "seg_demo/ui/examples/coins.png") as coins:
+        coins.convert("RGB").save(path, quality=90)
+    return Upload(path, "coins")
+
+
+@pytest.mark.parametrize("model", ["unet-cells", "maskrcnn-cells"])
+def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: str) -> None:
+    viewer = SegmentationViewer()
+    result, shown = networks_tab.run_network(upload, model, 0.5, "whole")
+    viewer.postprocess(shown)
+    once = {"decode", "preview", "preprocess", "forward", "postprocess", "encode"}
+    if model == "unet-cells":
+        once |= {"argmax_resized", "winner_probability"}
+    assert steps == dict.fromkeys(once, 1)
+    steps.clear()
+
+    viewer.postprocess(with_doubt(result))
+    assert steps == {"encode": 1}, "the map of the doubt; picture and id map are those that were sent"
+    steps.clear()
+
+    other, shown = networks_tab.refilter(result, 0.9)
+    viewer.postprocess(shown)
+    assert steps == {"encode": 1}, "another id map"
+    steps.clear()
+
+    for kind in ("mask", "coco_rle", "csv"):
+        make_file(result, kind)
+    assert steps == {"encode": 1}
+    steps.clear()
+
+    make_file(result, "overlay")
+    assert steps == {"decode": 1, "encode": 1}, "sessions keep no decoded picture"
+    assert other.everything is result.everything and other.preview is result.preview
+
+
+def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:
+    result, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
+    assert not any(isinstance(value, torch.Tensor) for value in vars(result.everything).values())
+    assert isinstance(result.everything.id_map, np.ndarray) and result.everything.confidence.dtype == np.uint8
