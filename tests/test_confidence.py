@@ -19,7 +19,7 @@ from seg_demo.masks.label_map import semantic_from_logits
 from seg_demo.models.model import Model
 from seg_demo.models.predictor import load_model
 from seg_demo.outputs import export
-from seg_demo.painting import count_ids, paint, paint_confidence, sum_by_id
+from seg_demo.painting import count_ids, extents, paint, paint_confidence, sum_by_id, tight_box
 from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, SoftMask
 from tests.checkpoints import IMAGE
 
@@ -67,6 +67,18 @@ def test_it_is_a_dense_softmax_within_one_of_255(
     assert found.dtype == np.uint8 and found.shape == (height, width)
     assert np.abs(found - expected).max() <= allowed
     assert found.min() >= int(255 / max(2, classes))
+
+
+@pytest.mark.parametrize(("classes", "height", "width"), [(2, 33, 70), (5, 90, 41), (40, 61, 64)])
+@pytest.mark.parametrize("budget", [1, 20_000, 10**9])
+def test_devices_without_blocks_get_the_same(
+    monkeypatch: pytest.MonkeyPatch, classes: int, height: int, width: int, budget: int
+) -> None:
+    monkeypatch.setattr(module, "BUDGET", budget)
+    logits = field(classes, 13, 9, 30.0, classes) + 500
+    kept = logits.clone()
+    found = module._by_classes(logits, height, width).numpy()
+    assert np.abs(found - dense(logits, height, width)).max() <= 1 and torch.equal(logits, kept)
 
 
 def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(monkeypatch) -> None:
@@ -166,6 +178,11 @@ def test_counts_and_sums_are_numpys(height: int, width: int, ids: int, seed: int
         assert np.array_equal(count_ids(id_map, least), np.bincount(id_map.ravel(), minlength=least))
     sums = np.bincount(id_map.ravel(), weights=values.ravel())
     assert np.array_equal(sum_by_id(id_map, values)[: len(sums)], sums)
+    for shown in (id_map, np.asfortranarray(id_map), np.repeat(id_map, 3, axis=1)[:, ::2]):
+        pixels, boxes = extents(shown)
+        assert np.array_equal(pixels, np.bincount(shown.ravel(), minlength=len(pixels)))
+        for identity in np.flatnonzero(pixels):
+            assert tuple(boxes[identity]) == tight_box(shown == identity)
 
 
 def test_counting_needs_no_copy_of_the_map() -> None:

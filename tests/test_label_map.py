@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks import corners, label_map
 from seg_demo.masks.interpolation import axis, evaluate, find_rule, is_channels_last
-from seg_demo.masks.label_map import argmax_resized, mean_scores, semantic_from_logits
+from seg_demo.masks.label_map import MeanScores, argmax_resized, semantic_from_logits
 from seg_demo.types import LabelSet
 
 
@@ -127,9 +127,22 @@ def test_shrinking(never_dense: None) -> None:
     assert np.array_equal(argmax_resized(logits, 70, 90), resized(logits, 70, 90).argmax(0).numpy())
 
 
-def test_one_channel_is_a_binary_decision() -> None:
-    logits = noise("noise", (1, 7, 9), 3, False)
-    assert np.array_equal(argmax_resized(logits, 50, 31), (resized(logits, 50, 31)[0] > 0).numpy())
+@pytest.mark.parametrize("kind", ["noise", "smooth", "ties", "huge"])
+def test_one_channel_is_a_binary_decision(never_dense: None, kind: str) -> None:
+    for size in ((50, 31), (300, 211), (5, 4)):
+        logits = noise(kind, (1, 7, 9), 3, False)
+        assert np.array_equal(argmax_resized(logits, *size), (resized(logits, *size)[0] > 0).numpy())
+    logits[0, 2, 3], logits[0, 5, 5] = torch.nan, torch.inf
+    assert np.array_equal(argmax_resized(logits, 300, 211), (resized(logits, 300, 211)[0] > 0).numpy())
+
+
+def test_a_large_binary_map_needs_no_floats_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = noise("smooth", (1, 100, 100), 4, False)
+    expected = (resized(logits, 3000, 3000)[0] > 0).numpy()
+    sizes, resize = [], F.interpolate
+    monkeypatch.setattr(label_map.F, "interpolate", lambda values, size, **how: sizes.append(size) or resize(values, size, **how))
+    assert np.array_equal(argmax_resized(logits, 3000, 3000), expected)
+    assert all(height * width < 1_000_000 for height, width in sizes), "only probes of the arithmetic"
 
 
 def test_half_precision_is_resized_as_float() -> None:
@@ -142,16 +155,23 @@ def test_the_last_rows_have_both_corners_in_one() -> None:
     assert last.first[-1] == last.second[-1] == 3 and 0 < last.far[-1] < 1
 
 
+def mean_scores(*pieces: torch.Tensor) -> dict[int, float]:
+    scores = MeanScores()
+    for logits in pieces:
+        scores.add(logits)
+    return scores.of(range(max(2, len(pieces[0]))))
+
+
 def test_mean_scores() -> None:
     logits = torch.zeros(3, 2, 2)
     logits[1, 0] = 2.0
     logits[2, 1] = 4.0
     probability = logits.softmax(0)
-    scores = mean_scores(logits, np.array([[1, 1], [2, 2]], np.uint8))
-    assert scores == pytest.approx({1: float(probability[1, 0, 0]), 2: float(probability[2, 1, 0])})
     # Class 0 is the largest nowhere on the grid, but may be between its points.
-    assert mean_scores(logits, np.array([[0]], np.uint8)) == pytest.approx({0: float(probability[0].max())})
-    binary = mean_scores(torch.tensor([[[2.0, -1.0]]]), np.array([[1, 0]], np.uint8))
+    expected = {0: probability[0].max(), 1: probability[1, 0, 0], 2: probability[2, 1, 0]}
+    for pieces in ((logits,), (logits[:, :1], logits[:, 1:]), (logits[:, :, :1], logits[:, :, 1:], logits[:, :0])):
+        assert mean_scores(*pieces) == pytest.approx({label: float(value) for label, value in expected.items()})
+    binary = mean_scores(torch.tensor([[[2.0, -1.0]]]))
     assert binary == pytest.approx({1: torch.sigmoid(torch.tensor(2.0)).item(), 0: torch.sigmoid(torch.tensor(1.0)).item()})
 
 

@@ -16,8 +16,7 @@ from PIL import Image
 import seg_demo
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError, SettingsError
-from seg_demo.models import catalog, devices, weights, zerogpu
-from seg_demo.models import model as model_module
+from seg_demo.models import admission, catalog, devices, runs, weights, zerogpu
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.predictor import Predictor, load_model
 from seg_demo.settings import Settings
@@ -120,19 +119,19 @@ def test_region_methods_are_models(method):
 def test_a_gpu_that_runs_out_of_memory_is_replaced_by_the_cpu(folders, monkeypatch):
     checkpoint = networks.load(folders / "tiny")
     expected = Model.from_checkpoint(checkpoint, SPEC).predict(IMAGE)
-    copied = model_module._on_cpu(checkpoint.module)
+    copied = runs._on_cpu(checkpoint.module)
     assert all(mine is not theirs for mine, theirs in zip(copied.parameters(), checkpoint.module.parameters(), strict=True))
     # The meta device stands in for a GPU: whatever is computed on it is refused.
     elsewhere = replace(checkpoint, module=networks.load(folders / "tiny").module.to("meta"))
-    monkeypatch.setattr(model_module, "_on_cpu", lambda module: copied)
-    run = model_module._NetworkRun._pass
+    monkeypatch.setattr(runs, "_on_cpu", lambda module: copied)
+    run = runs.NetworkRun._pass
 
     def full(self, module, batch, device):
         if device.type == "meta":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return run(self, module, batch, device)
 
-    monkeypatch.setattr(model_module._NetworkRun, "_pass", full)
+    monkeypatch.setattr(runs.NetworkRun, "_pass", full)
     result = Model.from_checkpoint(elsewhere, SPEC).predict(IMAGE)
     np.testing.assert_array_equal(result.id_map, expected.id_map)
     assert result.device == "cpu"

@@ -14,7 +14,7 @@ def test_an_empty_environment_gives_the_documented_defaults():
     settings = load_settings({"PATH": "/bin", "SEG_DEMO_DEVICE": "", "SEG_DEMO_MCP": "  "})
     assert settings == Settings()
     assert (settings.max_pixels, settings.max_bytes, settings.max_side) == (50_000_000, 20_000_000, 20_000)
-    assert (settings.hub_timeout, settings.concurrency, settings.queue_size) == (8.0, 1, 32)
+    assert (settings.hub_timeout, settings.concurrency, settings.queue_size) == (8.0, 0, 32)
 
 
 def test_values_are_read_in_their_type():
@@ -46,7 +46,7 @@ def test_values_are_read_in_their_type():
         ("DEVICE", "cuda:x"),
         ("PRECISION", "bf16"),
         ("MCP", "maybe"),
-        ("CONCURRENCY", "0"),
+        ("CONCURRENCY", "-1"),
         ("MAX_SIDE", "70000"),
     ],
 )

@@ -192,13 +192,15 @@ class Blender:
         )
         self._left = self._above = torch.empty(0)
         self._next = (0, 0)
+        self._device: torch.device | None = None
 
     def add(self, window: Window, logits: Tensor) -> Block:
         """The next tile of the grid, in the grid's order.
 
         Args:
             window: the tile.
-            logits: floating (C, h, w) on the CPU, of the tile's pixels divided by the factor.
+            logits: floating (C, h, w) of the tile's pixels divided by the factor; what is blended stays on the device of the
+                first tile's.
 
         Returns:
             What leaves; its rows or columns may be empty.
@@ -206,22 +208,23 @@ class Blender:
         assert (window.row, window.column) == self._next, "tiles come in the order of the grid"
         row, column = self._next
         last = column == len(self._columns.fade)
+        self._device = device = self._device or logits.device
         self._next = (row + 1, 0) if last else (row, column + 1)
         rows, columns = self._rows, self._columns
         top, left = rows.kept(row - 1), columns.kept(column - 1)
         (above, bottom), (before, right) = rows.used(row), columns.used(column)
-        sums = torch.zeros((logits.shape[0], bottom - top, right - left))
+        sums = torch.zeros((logits.shape[0], bottom - top, right - left), device=device)
         seen = columns.used(column - 1)[1] if column else 0
         if column:
             sums[:, :, : seen - left] = self._left
         if row:
             sums[:, : self._above.shape[1], seen - left :] = self._above[:, :, seen:right]
         elif rows.fade and not column:
-            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(0), columns.length))
+            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(0), columns.length), device=device)
         down, across = rows.start[row], columns.start[column]
         part = logits[:, above - down : bottom - down, before - across : right - across]
         weights = rows.weights(row)[:, None] * columns.weights(column)
-        sums[:, above - top :, before - left :].addcmul_(part.float(), weights)
+        sums[:, above - top :, before - left :].addcmul_(part.to(device, torch.float32), weights.to(device))
         if row < len(rows.fade):
             # In place: the columns written were read above, and every strip is as high as the one before.
             ready = columns.complete(column)

@@ -7,12 +7,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from seg_demo.errors import BusyError
 from seg_demo.models import requests
+from seg_demo.settings import Settings
 
+# Images worked on at a time where the owner has not said it: on a GPU as many as are computed together.
+PLACES, GPU_PLACES = 1, 8
+# Made by the drivers of NVIDIA on Linux, and on Windows below WSL.
+GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 # How often a request that waits looks whether somebody still waits for it.
 LOOK_SECONDS = 0.2
+
+
+def places(chosen: Settings, gpu: bool) -> int:
+    """How many images are worked on at a time.
+
+    Args:
+        chosen: the settings.
+        gpu: whether a CUDA device computes.
+    """
+    return chosen.concurrency or (GPU_PLACES if gpu else PLACES)
+
+
+def gpu_expected(chosen: Settings) -> bool:
+    """Whether a CUDA device will compute, as far as can be told before torch is imported."""
+    return chosen.device.startswith("cuda") or (chosen.device == "auto" and any(path.exists() for path in GPU_FILES))
 
 
 class Admission:

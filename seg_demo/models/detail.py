@@ -24,7 +24,7 @@ from seg_demo.masks.merging import merge
 from seg_demo.masks.tiles import Blender, Block, Grid, Window, grid_of
 from seg_demo.models.hub_download import Report
 from seg_demo.networks.base import Checkpoint
-from seg_demo.painting import count_ids, paint, paint_confidence
+from seg_demo.painting import paint, paint_confidence
 from seg_demo.types import Segment, Segmentation, SoftMask, semantic_segmentation
 
 DETAILS = ("whole", "full")
@@ -35,7 +35,7 @@ LARGEST = 1024
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4
 
-# A batch → what the network says, as fp32 on the CPU, and where it was computed.
+# A batch → what the network says, floating, on the CPU or where it was computed, and where that was.
 Forward = Callable[[torch.Tensor], tuple[Any, torch.device]]
 
 
@@ -182,8 +182,8 @@ def _semantic(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool
         if sure is not None:
             _write(sure, winner_probability, block, factor)
         scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
-    means = scores.of(np.flatnonzero(count_ids(label_map)).tolist())
-    return replace(semantic_segmentation(label_map, labels, means, sure), device=tiles.device)
+    result = semantic_segmentation(label_map, labels, scores.of(range(len(labels))), sure)
+    return replace(result, device=tiles.device)
 
 
 def _gridded(logits: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, int]:

@@ -3,31 +3,26 @@ all predict through here."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError, BadImageError, BadRequestError
+from seg_demo.errors import BadImageError, BadRequestError
 from seg_demo.inputs.images import Source, decode
 from seg_demo.models import detail as tiling
-from seg_demo.models import devices, memory, requests
+from seg_demo.models import devices, requests
 from seg_demo.models.hub_download import Report
+from seg_demo.models.runs import NetworkRun, RegionRun, Run
 from seg_demo.networks.base import Checkpoint
 from seg_demo.settings import settings
 from seg_demo.types import LabelSet, ModelSpec, Segmentation
 
 if TYPE_CHECKING:
     from seg_demo.models.engine import Engine
-
-# uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
-_Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
 
 
 class Model:
@@ -38,7 +33,7 @@ class Model:
         labels: its classes.
     """
 
-    def __init__(self, spec: ModelSpec, labels: LabelSet, run: _Run, nbytes: int) -> None:
+    def __init__(self, spec: ModelSpec, labels: LabelSet, run: Run, nbytes: int) -> None:
         self.spec, self.labels = spec, labels
         self._run, self._nbytes = run, nbytes
 
@@ -50,7 +45,12 @@ class Model:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, spec: ModelSpec, precision: str | None = None, engine: Engine | None = None
+        cls,
+        checkpoint: Checkpoint,
+        spec: ModelSpec,
+        precision: str | None = None,
+        engine: Engine | None = None,
+        window: float | None = None,
     ) -> Model:
         """A model around a checkpoint in memory, on the device that its weights are on. The module is left as it is.
 
@@ -59,10 +59,11 @@ class Model:
             spec: what to call it; architecture, task and classes are taken from the checkpoint.
             precision: ``auto``, ``fp32`` or ``fp16``; None takes the setting.
             engine: of :func:`seg_demo.models.engine.choose`, for a module that is not trained any more; None is eager torch.
+            window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
         row = networks.NETWORKS[checkpoint.architecture]
         known = replace(spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names)
-        run = _NetworkRun(checkpoint, precision or settings().precision, engine)
+        run = NetworkRun(checkpoint, precision or settings().precision, engine, window)
         return cls(known, checkpoint.labels, run, checkpoint.nbytes)
 
     @classmethod
@@ -73,7 +74,7 @@ class Model:
             spec: whose id is the method.
             parameters: values by name, as ``regions.METHODS`` lists them; those left out take their defaults.
         """
-        return cls(spec, LabelSet.from_names(spec.labels, background=0), _RegionRun(spec.id, parameters or {}), 0)
+        return cls(spec, LabelSet.from_names(spec.labels, background=0), RegionRun(spec.id, parameters or {}), 0)
 
     def named(self, spec: ModelSpec) -> Model:
         """The same model, weights shared, under the id and revision that it was asked for by."""
@@ -154,119 +155,3 @@ def check_threshold(value: object) -> float:
     if number and math.isfinite(value) and 0 <= value <= 1:
         return float(value)
     raise BadRequestError(f"The threshold must be a number from 0 to 1, but is {str(value)[:40]!r}. Leave it out for 0.5.")
-
-
-class _RegionRun:
-    """A region method behind the same call as a network."""
-
-    def __init__(self, method: str, parameters: dict[str, float]) -> None:
-        self._method, self._parameters = method, parameters
-
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
-        # scikit-image is only needed here, and takes a second to import.
-        from seg_demo.masks import regions
-
-        began = time.perf_counter()
-        result = regions.segment(image, self._method, **self._parameters)
-        return replace(result, device="cpu", seconds={"segment": time.perf_counter() - began})
-
-
-class _NetworkRun:
-    """A network's stages: preprocess, forward, postprocess."""
-
-    def __init__(self, checkpoint: Checkpoint, precision: str, engine: Engine | None = None) -> None:
-        self._checkpoint, self._precision, self.engine = checkpoint, precision, engine
-        self._verbs = networks.network(checkpoint.architecture)
-
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
-        memory.check(self._checkpoint, *image.shape[:2], detail, confidence)
-        plan = tiling.plan(self._checkpoint, *image.shape[:2]) if detail == "full" else None
-        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
-        # that is still being trained gets no_grad.
-        trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
-        with torch.no_grad() if trained else torch.inference_mode():
-            if plan is not None:
-                began = time.perf_counter()
-                result = tiling.run(plan, self._answer, image, confidence, report)
-                return replace(result, seconds={"tiles": time.perf_counter() - began})
-            return self._stages(image, confidence)
-
-    def _stages(self, image: np.ndarray, confidence: bool) -> Segmentation:
-        times = [time.perf_counter()]
-        batch = self._verbs.preprocess(self._checkpoint, image)
-        times.append(time.perf_counter())
-        raw, device = self._answer(batch)
-        times.append(time.perf_counter())
-        result = self._verbs.postprocess(self._checkpoint, raw, *image.shape[:2], confidence)
-        times.append(time.perf_counter())
-        stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
-        return replace(result, device=str(device), seconds=dict(stages))
-
-    def _answer(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
-        """The network's answer, or a sentence if it is none; a visitor who has left gets none either."""
-        requests.check()
-        raw, device = self._forward(batch)
-        if not _finite(raw):
-            raise BadCheckpointError(
-                "This model gave no numbers (NaN or infinity) for this image, so there is no result. Choose another model."
-            )
-        requests.check()
-        return raw, device
-
-    def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
-        """The network's answer as fp32 on the CPU, and where it was computed: the CPU, if the GPU cannot."""
-        module = self._checkpoint.module
-        device = next(module.parameters()).device
-        if self.engine is not None:
-            return self.engine(_laid_out(batch, module)), device
-        try:
-            return self._pass(module, batch, device), device
-        except (RuntimeError, NotImplementedError) as error:
-            # NotImplementedError: an operator that MPS lacks.
-            if device.type == "cpu" or not (devices.out_of_memory(error) or isinstance(error, NotImplementedError)):
-                raise
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        cpu = torch.device("cpu")
-        return self._pass(_on_cpu(module), batch, cpu), cpu
-
-    def _pass(self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device) -> Any:
-        training = module.training
-        if training:
-            module.eval()
-        try:
-            with devices.arithmetic(device, self._precision):
-                return _fetched(self._verbs.forward(module, _laid_out(batch, module).to(device)))
-        finally:
-            if training:
-                module.train()
-
-
-def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
-    """The batch in the memory layout that the module's weights were put into."""
-    weight = next((each for each in module.parameters() if each.dim() == 4 and each.shape[1] > 1), None)
-    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
-    return batch.contiguous(memory_format=torch.channels_last) if last else batch
-
-
-def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
-    memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
-    memo.update({id(each): each.detach().cpu() for each in module.buffers()})
-    return copy.deepcopy(module, memo)
-
-
-def _finite(raw: Any) -> bool:
-    """Whether every number in what a network said is one."""
-    if isinstance(raw, torch.Tensor):
-        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
-    return all(map(_finite, raw.values() if isinstance(raw, dict) else raw))
-
-
-def _fetched(raw: Any) -> Any:
-    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
-    if isinstance(raw, torch.Tensor):
-        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
-    if isinstance(raw, dict):
-        return {key: _fetched(value) for key, value in raw.items()}
-    return [_fetched(each) for each in raw]

@@ -13,8 +13,8 @@ import torch
 from seg_demo import networks
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import catalog, devices, engine, loading, requests, zerogpu
-from seg_demo.models.admission import Admission
+from seg_demo.models import batching, catalog, devices, engine, loading, requests, zerogpu
+from seg_demo.models.admission import Admission, places
 from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
@@ -60,8 +60,10 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     checkpoint.module.to(target)
     networks.optimise(checkpoint, target)
     verbs, chosen = networks.network(checkpoint.architecture), settings()
-    served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency)
-    return Model.from_checkpoint(checkpoint, spec, engine=served)
+    served = engine.choose(checkpoint, verbs, target, chosen.engine, places(chosen, gpu=False))
+    together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
+    window = batching.WINDOW if together else None
+    return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)
 
 
 class Predictor:
@@ -69,7 +71,7 @@ class Predictor:
 
     Least recently used models are dropped once all together exceed the budget; one that alone exceeds it serves its request
     and is not kept. A model that is being loaded is waited for, not loaded twice, and one is loaded at a time. At most
-    ``concurrency`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
+    ``places`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
     loading a model takes no one else's place. A model of a visitor's choice is tried in a process of its own first.
 
     Args:
@@ -85,7 +87,8 @@ class Predictor:
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = Once(), Once(), threading.Lock()
-        self._admission = Admission(self._settings.concurrency, self._settings.queue_size)
+        gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
+        self._admission = Admission(places(self._settings, gpu), self._settings.queue_size)
         self._strangers = Strangers(self._settings.quarantine)
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:

@@ -29,7 +29,7 @@ from seg_demo.ui.networks_tab import network_tab
 from seg_demo.ui.regions_tab import FIRST, regions_tab
 from seg_demo.ui.theme import STATIC, head, stylesheet, theme
 from seg_demo.ui.visitor import key_or_new, visitor_state
-from seg_demo.ui.work import start_loading
+from seg_demo.ui.work import start_loading, working
 
 TITLE = "Image segmentation"
 # Files of visitors and downloads: looked through every ten minutes, deleted after two hours.
@@ -154,7 +154,7 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         "show_error": False,
         "enable_monitoring": False,
         # Requests past the queue wait in threads; the page's own events must find one all the same.
-        "max_threads": DIRECT_MOST + settings().concurrency + 40,
+        "max_threads": DIRECT_MOST + working() + 40,
         # An archive may be larger than an image; each box checks what it takes.
         "max_file_size": max(settings().max_bytes, settings().max_batch_bytes),
         "state_session_capacity": SESSIONS,

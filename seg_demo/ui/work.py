@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from seg_demo.errors import BusyError, SegDemoError
-from seg_demo.models import disk
+from seg_demo.models import disk, zerogpu
+from seg_demo.models.admission import gpu_expected, places
 from seg_demo.models.requests import Request, check
 from seg_demo.settings import settings
 from seg_demo.ui import observe
@@ -41,7 +42,13 @@ _batches = threading.BoundedSemaphore(BATCHES)
 
 def work_limits() -> dict[str, Any]:
     """Event arguments of everything that runs a network: one queue."""
-    return {"concurrency_limit": settings().concurrency + FETCHING, "concurrency_id": "work"}
+    return {"concurrency_limit": working() + FETCHING, "concurrency_id": "work"}
+
+
+def working() -> int:
+    """Images that are worked on at a time, as far as can be told before torch is imported."""
+    chosen = settings()
+    return places(chosen, gpu_expected(chosen) and not zerogpu.ACTIVE)
 
 
 _one = threading.Lock()

@@ -1,0 +1,172 @@
+"""What runs behind a model: a network's stages on its device, or a region method."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seg_demo import networks
+from seg_demo.errors import BadCheckpointError
+from seg_demo.masks.transfers import to_device
+from seg_demo.models import detail as tiling
+from seg_demo.models import devices, memory, requests
+from seg_demo.models.batching import Batcher
+from seg_demo.models.hub_download import Report
+from seg_demo.networks.base import Checkpoint
+from seg_demo.types import Segmentation
+
+if TYPE_CHECKING:
+    from seg_demo.models.engine import Engine
+
+# uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
+Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
+
+
+class RegionRun:
+    """A region method behind the same call as a network."""
+
+    def __init__(self, method: str, parameters: dict[str, float]) -> None:
+        self._method, self._parameters = method, parameters
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+        # scikit-image is only needed here, and takes a second to import.
+        from seg_demo.masks import regions
+
+        began = time.perf_counter()
+        result = regions.segment(image, self._method, **self._parameters)
+        return replace(result, device="cpu", seconds={"segment": time.perf_counter() - began})
+
+
+class NetworkRun:
+    """A network's stages: preprocess, forward, postprocess.
+
+    Args:
+        checkpoint: on the device that computes.
+        precision: ``auto``, ``fp32`` or ``fp16``.
+        engine: answers in place of the module, or None.
+        window: seconds for which a request waits for others to be computed with, or None.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, precision: str, engine: Engine | None = None, window: float | None = None
+    ) -> None:
+        self._checkpoint, self._precision, self.engine = checkpoint, precision, engine
+        self._verbs = networks.network(checkpoint.architecture)
+        self._batcher = None if window is None else Batcher(self._here, window)
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+        memory.check(self._checkpoint, *image.shape[:2], detail, confidence)
+        plan = tiling.plan(self._checkpoint, *image.shape[:2]) if detail == "full" else None
+        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
+        # that is still being trained gets no_grad.
+        trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
+        joined = nullcontext() if self._batcher is None else self._batcher.underway()
+        with joined, torch.no_grad() if trained else torch.inference_mode():
+            if plan is not None:
+                began = time.perf_counter()
+                result = tiling.run(plan, self._answer, image, confidence, report)
+                return replace(result, seconds={"tiles": time.perf_counter() - began})
+            return self._stages(image, confidence)
+
+    def _stages(self, image: np.ndarray, confidence: bool) -> Segmentation:
+        times = [time.perf_counter()]
+        batch = self._verbs.preprocess(self._checkpoint, image)
+        times.append(time.perf_counter())
+        raw, device = self._answer(batch)
+        times.append(time.perf_counter())
+        result = self._postprocess(raw, *image.shape[:2], confidence)
+        times.append(time.perf_counter())
+        stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
+        return replace(result, device=str(device), seconds=dict(stages))
+
+    def _postprocess(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
+        """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""
+        try:
+            return self._verbs.postprocess(self._checkpoint, raw, height, width, confidence)
+        except (RuntimeError, MemoryError) as error:
+            if not (devices.out_of_memory(error) and isinstance(raw, torch.Tensor) and raw.device.type == "cuda"):
+                raise
+        torch.cuda.empty_cache()
+        return self._verbs.postprocess(self._checkpoint, _fetched(raw), height, width, confidence)
+
+    def _answer(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+        """The network's answer, or a sentence if it is none; a visitor who has left gets none either."""
+        requests.check()
+        raw, device = self._forward(batch)
+        if not _finite(raw):
+            raise BadCheckpointError(
+                "This model gave no numbers (NaN or infinity) for this image, so there is no result. Choose another model."
+            )
+        requests.check()
+        return raw, device
+
+    def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+        """The network's answer, as :meth:`_pass` gives it, and where it was computed: the CPU, if the GPU cannot."""
+        module = self._checkpoint.module
+        device = next(module.parameters()).device
+        if self.engine is not None:
+            return self.engine(_laid_out(batch, module)), device
+        try:
+            return (self._batcher or self._here)(batch), device
+        except (RuntimeError, NotImplementedError) as error:
+            # NotImplementedError: an operator that MPS lacks.
+            if device.type == "cpu" or not (devices.out_of_memory(error) or isinstance(error, NotImplementedError)):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        cpu = torch.device("cpu")
+        return self._pass(_on_cpu(module), batch, cpu), cpu
+
+    def _here(self, batch: torch.Tensor) -> Any:
+        module = self._checkpoint.module
+        return self._pass(module, batch, next(module.parameters()).device)
+
+    def _pass(self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device) -> Any:
+        """The network's answer, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made of them leaves."""
+        training = module.training
+        if training:
+            module.eval()
+        try:
+            with devices.arithmetic(device, self._precision):
+                raw = self._verbs.forward(module, to_device(_laid_out(batch, module), device))
+                return raw if device.type == "cuda" and self._verbs.TASK == "semantic" else _fetched(raw)
+        finally:
+            if training:
+                module.train()
+
+
+def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
+    """The batch in the memory layout that the module's weights were put into."""
+    weight = next((each for each in module.parameters() if each.dim() == 4 and each.shape[1] > 1), None)
+    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return batch.contiguous(memory_format=torch.channels_last) if last else batch
+
+
+def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
+    memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
+    memo.update({id(each): each.detach().cpu() for each in module.buffers()})
+    return copy.deepcopy(module, memo)
+
+
+def _finite(raw: Any) -> bool:
+    """Whether every number in what a network said is one."""
+    if isinstance(raw, torch.Tensor):
+        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
+    return all(map(_finite, raw.values() if isinstance(raw, dict) else raw))
+
+
+def _fetched(raw: Any) -> Any:
+    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
+    if isinstance(raw, torch.Tensor):
+        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
+    if isinstance(raw, dict):
+        return {key: _fetched(value) for key, value in raw.items()}
+    return [_fetched(each) for each in raw]
