@@ -45,6 +45,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for place, attribute in ((label_map, "argmax_resized"), (label_map, "winner_probability")):
         count(place, attribute, attribute)
     count(results.render, "encode", "encode")
+    count(results.render, "encode_rgb", "encode")
     count(results.png, "encode", "encode")
     return seen
 
