@@ -54,7 +54,7 @@ def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
     pictures = {
         "start-desktop": (DESKTOP, start),
         "semantic-desktop": (DESKTOP, lambda page: result(page, "semantic", "cells", 1, (0.52, 0.47))),
-        "instance-desktop": (DESKTOP, lambda page: result(page, "instance", "cells", 0, (0.36, 0.47))),
+        "instance-desktop": (DESKTOP, lambda page: result(page, "instance", "cells", 0, (0.115, 0.41))),
         "instance-dark": (DESKTOP | DARK, lambda page: result(page, "instance", "cells", 1, (0.5, 0.5))),
         "regions-desktop": (DESKTOP, lambda page: result(page, "regions", "examples", 1, (0.45, 0.5))),
         "correct-desktop": (DESKTOP, editor),
@@ -74,7 +74,7 @@ def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
             page.wait_for_load_state("load")
             walk(page)
             page.wait_for_timeout(500)
-            write(page.screenshot(full_page="phone" in name or "models" in name), out / f"{name}.png")
+            write(page.screenshot(full_page="models" in name), out / f"{name}.png")
 
 
 def write(shot: bytes, path: Path) -> None:
@@ -105,6 +105,8 @@ def result(page: Page, tab: str, group: str, number: int, point: tuple[float, fl
     if point:
         box = page.locator(f"#{tab}-viewer .sv-stage").bounding_box()
         page.mouse.move(box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"])
+    else:
+        page.locator(f"#{tab}-viewer").evaluate("node => scrollTo(0, node.getBoundingClientRect().top + scrollY - 90)")
 
 
 def open_tab(page: Page, tab: str) -> None:
@@ -133,6 +135,7 @@ def editor(page: Page) -> None:
     panel.get_by_role("button", name="Open in the editor").click()
     page.locator(".se[data-state=open]").wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(1500)
+    page.evaluate("scrollTo(0, 0)")
 
 
 def error(page: Page) -> None:
