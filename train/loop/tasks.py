@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from train.data.augment import IGNORE
+from train.loop.banded import banded_loss
 from train.loop.batches import Crop
 
 MIN_OBJECT_PIXELS = 12
@@ -38,7 +39,7 @@ class Batch:
 
 
 class SemanticTask:
-    """Per-pixel classification with the losses of segmentation_models_pytorch.
+    """Per-pixel classification with torch's cross-entropy and the losses of segmentation_models_pytorch.
 
     Cross-entropy is normalised by the number of labelled pixels of the whole step, over all micro-batches and processes, so
     that splitting a batch changes nothing.
@@ -69,13 +70,12 @@ class SemanticTask:
         self.std = torch.tensor(std).view(1, 3, 1, 1)
         self.classes = classes
         self.class_weights = class_weights
-        self.with_ce = "ce" in loss.split("+")
+        self.names = loss.split("+")
         made: dict[str, Callable[[], nn.Module]] = {
-            "dice": lambda: smp.losses.DiceLoss(mode="multiclass", ignore_index=IGNORE),
             "focal": lambda: smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORE),
             "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE),
         }
-        self.others = [made[name]() for name in loss.split("+") if name != "ce"]
+        self.others = [made[name]() for name in self.names if name in made]
 
     def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
         """Crops as one batch on the device."""
@@ -96,16 +96,15 @@ class SemanticTask:
         if logits.shape[1] == 1:
             # A binary network has one logit, for the foreground; two equal columns make it a case of the general loss.
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        known = batch.labels != IGNORE
         total = logits.new_zeros(())
-        if self.with_ce:
+        if {"ce", "dice"} & set(self.names):
             weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-            total = total + nn.functional.cross_entropy(
-                logits, batch.labels, weight=weights, ignore_index=IGNORE, reduction="sum"
-            ) / max(1, valid)
-        if known.any():
+            shares = ("ce" in self.names) / max(1, valid), ("dice" in self.names) / parts
+            total = total + banded_loss(logits, batch.labels, IGNORE, *shares, weights)
+        if self.others and (batch.labels != IGNORE).any():
+            whole = nn.functional.interpolate(logits, batch.labels.shape[-2:], mode="bilinear", align_corners=False)
             for other in self.others:
-                total = total + other(logits, batch.labels) / parts
+                total = total + other(whole, batch.labels) / parts
         return total
 
     def adversarial(self, module: nn.Module, batch: Batch, epsilon: float) -> Batch:
@@ -117,10 +116,7 @@ class SemanticTask:
 
     def _logits(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
         normalised = (images - self.mean.to(images.device)) / self.std.to(images.device)
-        logits = self.forward(module, normalised).float()
-        if logits.shape[-2:] != images.shape[-2:]:
-            logits = nn.functional.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=False)
-        return logits
+        return self.forward(module, normalised).float()
 
 
 class InstanceTask:
