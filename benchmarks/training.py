@@ -13,6 +13,7 @@ from benchmarks.overlays import discs
 from seg_demo import networks
 from seg_demo.networks import maskrcnn, segformer
 from seg_demo.networks.base import Checkpoint
+from train.device import lay_out
 from train.loop.batches import Crop
 from train.loop.optim import parameter_groups
 from train.loop.tasks import Batch, InstanceTask, SemanticTask
@@ -63,7 +64,7 @@ def ours(
         precision: ``fp32`` or ``bf16``.
         lr: learning rate of all layers.
     """
-    networks.optimise(checkpoint, CPU)
+    lay_out(checkpoint, CPU, precision)
     module = checkpoint.module.train()
 
     def loss() -> torch.Tensor:

@@ -39,6 +39,7 @@ def score(model: str, domain: str, task: str) -> float:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("domain", sorted(DOMAINS))
 @pytest.mark.parametrize("model", ["unet-cells", "segformer-cells", "maskrcnn-cells"])
 def test_twenty_pictures_make_a_bundled_network_better(model: str, domain: str, tmp_path: Path) -> None:

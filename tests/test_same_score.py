@@ -40,6 +40,7 @@ def score(checkpoint: Checkpoint) -> float:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("network", ["unet", "segformer"])
 def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> None:
     torch.manual_seed(0)

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import torch
 
+from seg_demo import networks
+from seg_demo.networks.base import Checkpoint
 from train.config import Config
 
 
 def best_device() -> str:
     """What ``--device auto`` means here: ``cuda``, ``mps`` or ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def lay_out(checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+    """Let a network compute in the order and memory layout in which it is trained fastest; its state dict stays as it is.
+
+    As for prediction (:func:`seg_demo.networks.optimise`), and Mask R-CNN in bf16 on a CPU with channels last: measured 0.78
+    of the time. In fp32 the layout changes nothing there.
+
+    Args:
+        checkpoint: its module is changed in place, but not moved.
+        device: where it is trained.
+        precision: as accelerate names it.
+    """
+    networks.optimise(checkpoint, device)
+    if checkpoint.architecture == "maskrcnn" and device.type == "cpu" and precision == "bf16":
+        checkpoint.module.to(memory_format=torch.channels_last)
 
 
 def choose_device(config: Config, problems: list[str]) -> tuple[torch.device, str]:

@@ -16,10 +16,10 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from seg_demo import networks
 from seg_demo.errors import BadCheckpointError
 from seg_demo.networks.base import Checkpoint
 from train.config import Config
+from train.device import lay_out
 from train.loop.batches import Crop, CropDataset, Plan, loader
 from train.loop.history import Diverged, History
 from train.loop.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, set_train
@@ -95,7 +95,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     """
     config, accelerator = run.config, run.accelerator
     module = run.checkpoint.module.to(run.device)
-    networks.optimise(run.checkpoint, run.device)
+    lay_out(run.checkpoint, run.device, accelerator.mixed_precision)
     freeze_auxiliary(module)
     average = MovingAverage(module, config.ema)
     groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
