@@ -60,7 +60,10 @@ class Config:
     from_scratch: bool = option(False, "random weights, even where pretrained ones can be had", bool)
     seed: int = option(0, "seed of the split, the order, the augmentation and fresh weights", int)
     val_fraction: float = option(0.15, "share of the images that are held out", float)
-    augment: str = option("strong", "how much images are varied", str, choices=("none", "light", "strong"))
+    augment: str | None = option(
+        None, "how much images are varied (default: strong; light for the built-in data, which varies by itself)", str,
+        choices=("none", "light", "strong"),
+    )  # fmt: skip
     adversarial: float = option(0.0, "FGSM training: largest change of a pixel, of a range of 0 to 1", float, metavar="EPS")
     replay: float = option(0.0, "share of built-in images among the crops, so that a bundled base does not forget", float)
     samples: int = option(1200, "training images of the built-in data", int)

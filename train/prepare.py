@@ -12,7 +12,7 @@ from seg_demo.errors import BadCheckpointError, SegDemoError
 from train.config import NETWORKS, Config, ConfigError
 from train.data.diagnosis import Diagnosis
 from train.data.doctor import examine, without_bad
-from train.data.index import Dataset, Item, open_dataset
+from train.data.index import CELLS, Dataset, Item, open_dataset
 from train.data.objects import labels_for
 from train.data.split import split
 from train.device import choose_device
@@ -151,7 +151,7 @@ def _steps(config: Config, plan: Plan, architecture: str) -> int:
     elif config.max_steps is not None:
         return config.max_steps
     else:
-        steps = max(LEAST_STEPS[architecture], (4 if config.data == "cells" else 10) * plan.steps_per_epoch)
+        steps = max(LEAST_STEPS[architecture], (8 if config.data == CELLS else 10) * plan.steps_per_epoch)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 

@@ -10,7 +10,7 @@ import torch
 from seg_demo import networks
 from train.config import Config
 from train.data.diagnosis import Diagnosis
-from train.data.index import Dataset
+from train.data.index import CELLS, Dataset
 from train.data.listing import Item
 from train.loop.batches import Plan
 from train.start import Start
@@ -69,6 +69,11 @@ class Prepared:
         return networks.NETWORKS[self.start.checkpoint.architecture].task
 
     @property
+    def augment(self) -> str:
+        """How much images are varied: rendered ones differ enough by themselves, and more would only slow learning down."""
+        return self.config.augment or ("light" if self.dataset.source == CELLS else "strong")
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed about the data, a sentence each."""
         if self.task == "instance" and self.dataset.kind == "semantic":
@@ -104,6 +109,7 @@ class Prepared:
                 "steps_between_evaluations": self.eval_steps,
                 "crop": self.crop,
                 "lr": self.lr,
+                "augment": self.augment,
             },
             "device": str(self.device),
             "precision": self.precision,

@@ -97,7 +97,7 @@ def crops_of(prepared: Prepared, read: Callable[[int], Sample], cached: dict[int
         read: index → sample of its training images, for those that are not in ``cached``.
         cached: samples that are already decoded.
     """
-    common = (read, cached, prepared.config.augment, prepared.crop, prepared.config.seed)
+    common = (read, cached, prepared.augment, prepared.crop, prepared.config.seed)
     if not prepared.replay:
         return CropDataset(*common)
     own, extra = len(prepared.train), prepared.replay

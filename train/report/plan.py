@@ -25,7 +25,8 @@ def describe(prepared: Prepared) -> str:
         f"{network['base'] or 'random weights'}",
         f"  fresh     {_some(network['fresh_layers']) or 'no layer; all weights are kept'}",
         f"  schedule  {schedule['steps']} steps of {prepared.plan.per_step} crops of {schedule['crop']} x {schedule['crop']} pixels "
-        f"({schedule['steps_per_epoch']} steps see every image once), peak learning rate {schedule['lr']:g}",
+        f"({schedule['steps_per_epoch']} steps see every image once), peak learning rate {schedule['lr']:g}, "
+        f"augmentation {schedule['augment']}",
         f"  evaluate  every {schedule['steps_between_evaluations']} steps on the held-out images, at their original size",
         f"  device    {facts['device']}, {'fp32' if facts['precision'] == 'no' else facts['precision']}; "
         f"about {facts['memory_bytes'] / 2**20:.0f} MiB for a step",
