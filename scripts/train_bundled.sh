@@ -1,12 +1,13 @@
 #!/bin/sh
-# Train the three bundled checkpoints again: rendered data, fixed seeds. On two CPU cores this takes hours; the figures of
-# each are in the card of its folder under seg_demo/bundled/.
+# Train the three bundled checkpoints again: rendered data, fixed seeds, one stage after the other. On two CPU cores this takes
+# hours; the figures of each are in the card of its folder under seg_demo/bundled/.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
-for name in unet-cells segformer-cells maskrcnn-cells-first maskrcnn-cells; do
+for name in unet-cells segformer-cells-first segformer-cells maskrcnn-cells-first maskrcnn-cells-second maskrcnn-cells; do
   $python train/finetune.py --config "scripts/bundled/$name.yaml" --output "runs/$name"
 done
-for name in unet-cells segformer-cells maskrcnn-cells; do
-  $python scripts/bundle.py "runs/$name" "$name"
-done
+# Larger uploads are seen at 448 pixels: large cells are whole again, and small ones are still seen.
+$python scripts/bundle.py runs/unet-cells unet-cells --longest-side 448
+$python scripts/bundle.py runs/segformer-cells segformer-cells --longest-side 448
+$python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells

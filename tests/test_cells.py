@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from train.data.cells import CELL_SCENES, CLASS_COLORS, CLASS_NAMES, PHOTOGRAPHS, SCENES, render
+from train.data.cells import CELL_SCENES, CLASS_COLORS, CLASS_NAMES, MIN_SIZE, SCENES, TRAINING_SCENES, render
 from train.data.cells_labels import BACKGROUND, BORDER, CELL, MIN_AREA, finish_labels
 from train.data.sample import Sample
 
@@ -20,8 +20,8 @@ def discs(size: int, *centres: tuple[int, int, int]) -> tuple[np.ndarray, dict[i
     return instances, areas
 
 
-@pytest.mark.parametrize("kind", SCENES)
-@pytest.mark.parametrize("size", [97, 160])
+@pytest.mark.parametrize("kind", TRAINING_SCENES)
+@pytest.mark.parametrize("size", [MIN_SIZE, 97, 160])
 def test_every_scene_holds_the_contract(kind: str, size: int) -> None:
     sample = render(3, 1, size, kind=kind)
     assert sample.image.shape == (size, size, 3) and sample.image.dtype == np.uint8
@@ -31,7 +31,7 @@ def test_every_scene_holds_the_contract(kind: str, size: int) -> None:
     assert labels.max() < len(CLASS_NAMES)
     assert ((labels == CELL) <= (instances > 0)).all(), "a cell pixel belongs to an object"
     assert (labels[instances > 0] != BACKGROUND).all(), "an object's pixel is cell or border"
-    if kind in PHOTOGRAPHS:
+    if kind not in CELL_SCENES:
         assert not labels.any() and not instances.any()
     for number in range(1, int(instances.max()) + 1):
         mask = instances == number
@@ -64,10 +64,23 @@ def test_same_arguments_same_picture_and_other_arguments_another() -> None:
         assert not np.array_equal(first.image, other.image)
 
 
-def test_the_mixture_has_about_a_third_negatives_and_a_colour_per_class() -> None:
-    weights = {kind: weight for kind, (weight, _) in SCENES.items()}
-    share = sum(weights[kind] for kind in PHOTOGRAPHS) / sum(weights.values())
-    assert 0.25 < share < 0.45
+def test_a_third_of_the_mixture_and_more_of_the_training_is_negatives() -> None:
+    def share(scenes: dict) -> float:
+        weights = {kind: weight for kind, (weight, _) in scenes.items()}
+        return sum(weights[kind] for kind in scenes if kind not in CELL_SCENES) / sum(weights.values())
+
+    assert 0.25 < share(SCENES) < share(TRAINING_SCENES) < 0.45
+
+
+def test_a_picture_to_learn_from_may_be_of_a_kind_that_is_not_held_out() -> None:
+    def kinds(training: bool) -> set[str]:
+        return {render(2, index, 32, training=training).name.rsplit("-", 1)[1] for index in range(150)}
+
+    assert kinds(False) <= set(SCENES)
+    assert kinds(True) - set(SCENES)
+
+
+def test_every_class_has_a_colour() -> None:
     assert len(CLASS_COLORS) == len(CLASS_NAMES)
 
 

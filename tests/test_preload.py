@@ -35,7 +35,7 @@ def test_processes_read_what_the_renderer_draws_until_the_budget_is_used_up():
     samples = preload(read, dataset, 200, one.image.nbytes * 3, 2, quiet=True)
     assert list(samples) == list(range(64))
     for index in (0, 1, 63):
-        drawn = render(2 * 3, index, 64)  # training seeds are even
+        drawn = render(2 * 3, index, 64, training=True)  # training seeds are even
         assert np.array_equal(samples[index].image, drawn.image)
         assert np.array_equal(samples[index].label_map, drawn.label_map)
 

@@ -2,7 +2,8 @@
 
 Everything is procedural: no file, no download, no pixel of a real picture. About two thirds of the pictures hold cells
 (fluorescence, bright field, phase contrast, stained tissue, coins, pills, galaxies ...); the others imitate everyday
-photographs and empty fields, so that a network learns what not to paint. `SCENES` is the mixture.
+photographs and empty fields, so that a network learns what not to paint. `SCENES` is the mixture of the held-out
+pictures; `TRAINING_SCENES`, with more of the latter, is that of the pictures to learn from.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from train.data import cells_built as built
+from train.data import cells_faces as faces
+from train.data import cells_natural as natural
 from train.data import cells_negatives as negatives
 from train.data import cells_scenes as scenes
 from train.data import cells_things as things
@@ -43,8 +46,8 @@ PHOTOGRAPHS: dict[str, tuple[float, Callable]] = {
     "dead_leaves": (4, negatives.dead_leaves),
     "surfaces": (2.5, negatives.surfaces),
     "rubble": (1.5, negatives.rubble),
-    "animal": (2.5, negatives.animal),
-    "portrait": (5, negatives.portrait),
+    "animal": (2.5, faces.animal),
+    "portrait": (5, faces.portrait),
     "gloom": (3, negatives.gloom),
     "empty_field": (3, negatives.empty_field),
     "print_page": (2.5, negatives.print_page),
@@ -57,13 +60,26 @@ PHOTOGRAPHS: dict[str, tuple[float, Callable]] = {
     "collage": (3, built.collage),
 }
 SCENES = CELL_SCENES | PHOTOGRAPHS
+# Networks learn from more of what they must not paint. The held-out pictures keep the mixture above, so that the figures of
+# checkpoints trained at different times can be compared.
+MORE_NEGATIVES: dict[str, tuple[float, Callable]] = {
+    "animal": (3, faces.animal),
+    "portrait": (6, faces.portrait),
+    "terrain": (2, natural.terrain),
+    "foliage": (2, natural.foliage),
+    "blossom": (2, natural.blossom),
+    "solids": (2, natural.solids),
+    "montage": (6, natural.montage),
+}
+TRAINING_SCENES = SCENES | MORE_NEGATIVES
 
 
-def render(seed: int, index: int, size: int = 256, *, kind: str | None = None) -> Sample:
+def render(seed: int, index: int, size: int = 256, *, kind: str | None = None, training: bool = False) -> Sample:
     """Draws picture number `index` of the data set `seed`, always the same for the same arguments.
 
     size: side in pixels, at least MIN_SIZE; objects have radii from 4 to about 75 pixels, never above 0.3 of the side.
-    kind: a name in SCENES; None draws one by its weight.
+    kind: a name in TRAINING_SCENES; None draws one by its weight.
+    training: draw from TRAINING_SCENES instead of SCENES.
 
     Returns a Sample with image uint8 (size, size, 3), label map uint8 (size, size) with the ids of CLASS_NAMES and an
     instance map uint16 (size, size). Cells are class 1 up to their edge; class 2 is a line about two pixels wide only
@@ -71,18 +87,19 @@ def render(seed: int, index: int, size: int = 256, *, kind: str | None = None) -
     """
     if size < MIN_SIZE:
         raise ValueError(f"size is {size}, expected at least {MIN_SIZE}")
-    if kind is not None and kind not in SCENES:
-        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(SCENES)}")
+    if kind is not None and kind not in TRAINING_SCENES:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(TRAINING_SCENES)}")
     rng = np.random.default_rng([seed, index])
     if kind is None:
-        weights = np.array([weight for weight, _ in SCENES.values()])
-        kind = list(SCENES)[rng.choice(len(weights), p=weights / weights.sum())]
+        scenes_drawn = TRAINING_SCENES if training else SCENES
+        weights = np.array([weight for weight, _ in scenes_drawn.values()])
+        kind = list(scenes_drawn)[rng.choice(len(weights), p=weights / weights.sum())]
     name = f"cells-{seed}-{index}-{kind}"
     if kind in CELL_SCENES:
         pixels, stage = CELL_SCENES[kind][1](rng, size)
         labels, instances = finish_labels(stage.instances, stage.areas)
         return Sample(pixels, labels, instances, name)
-    image = PHOTOGRAPHS[kind][1](rng, size)
+    image = TRAINING_SCENES[kind][1](rng, size)
     if rng.random() < 0.3:
         # Grey photographs too, or colour alone would tell photographs from coins and phase contrast.
         image = np.repeat(image @ np.float32([[0.3], [0.59], [0.11]]), 3, axis=2)

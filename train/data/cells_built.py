@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from train.data import cells_faces as faces
 from train.data import cells_negatives as negatives
 from train.data.cells_optics import font, words
 from train.data.cells_regions import areas, palette, regions
@@ -186,8 +187,8 @@ PARTS = (
     negatives.dead_leaves,
     negatives.surfaces,
     negatives.rubble,
-    negatives.animal,
-    negatives.portrait,
+    faces.animal,
+    faces.portrait,
     negatives.gloom,
     negatives.print_page,
     masonry,

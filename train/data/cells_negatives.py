@@ -1,8 +1,9 @@
 """Pictures without cells, which are half of the lesson: without them a network paints blotches over photographs.
 
 Each function takes (rng, size) and returns RGB float32 (S, S, 3) in about [0, 1], before the camera. They imitate
-what everyday photographs consist of: occluding regions, surfaces, hair, faces, print. The round details in them (eyes,
-cups, badges, wheels) are not cells, because they lie in the clutter of a photograph.
+what everyday photographs consist of: occluding regions, surfaces, darkness, print. More are in cells_faces.py,
+cells_built.py and cells_natural.py. The round details in them (eyes, cups, badges, wheels) are not cells, because they lie
+in the clutter of a photograph.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from scipy import ndimage
 
 from train.data.cells_optics import dirt, font, glows, tint, words
 from train.data.cells_regions import areas, palette, regions
-from train.data.cells_shapes import Outline, log_uniform
+from train.data.cells_shapes import log_uniform
 from train.data.cells_textures import (
     SURFACES,
     Rng,
     blur,
     folds,
     fractal,
-    hair,
     illumination,
-    smooth_noise,
     surface,
 )
 
@@ -93,98 +92,6 @@ def rubble(rng: Rng, size: int) -> np.ndarray:
     shades = base * np.exp(rng.uniform(0.2, 0.6) * rng.standard_normal((ids.max() + 1, 1)))
     image = regions(rng, ids, 0.4, shades.astype(np.float32))
     return image * (1 + np.float32(rng.uniform(0, 0.5)) * fractal(rng, size, pitch * 2, 4, 0.8))[..., None]
-
-
-def animal(rng: Rng, size: int) -> np.ndarray:
-    """A furry head, close or far: fur with stripes, eyes, nose and whiskers before a blurred ground."""
-    dark, light = np.sort(palette(rng, 2), axis=0)
-    coat = (
-        0.5
-        + 0.2 * hair(rng, size)
-        + rng.uniform(0, 0.4) * np.sin(rng.uniform(1, 5) * smooth_noise(rng, size, size / 4, 2))
-    )
-    image = dark + (light - dark + 0.2) * np.clip(coat, 0, 1).astype(np.float32)[..., None]
-    middle, scale = rng.uniform(0.3, 0.7, 2) * size, rng.uniform(0.25, 1.0) * size
-    picture = Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
-    iris = tuple(int(c) for c in 255 * np.clip(palette(rng, 1)[0] + 0.2, 0, 1))
-    for side in (-1, 1):
-        x, y = middle + scale * np.array([side * 0.28, -0.1])
-        r = 0.12 * scale * rng.uniform(0.8, 1.2)
-        draw.ellipse([x - 1.3 * r, y - r, x + 1.3 * r, y + r], fill=(20, 15, 10))
-        draw.ellipse([x - r, y - 0.9 * r, x + r, y + 0.9 * r], fill=iris)
-        draw.ellipse([x - 0.4 * r, y - 0.6 * r, x + 0.4 * r, y + 0.6 * r], fill=(5, 5, 5))
-        draw.ellipse([x - 0.3 * r, y - 0.4 * r, x - 0.1 * r, y - 0.2 * r], fill=(250, 250, 250))
-        for _ in range(6):
-            start = middle + scale * np.array([side * 0.1, 0.3])
-            draw.line(
-                [*start, *(start + scale * np.array([side * rng.uniform(0.3, 0.7), rng.uniform(-0.2, 0.3)]))],
-                fill=(235, 230, 220),
-            )
-    nose = [(-0.1, 0.2), (0.1, 0.2), (0.03, 0.3), (-0.03, 0.3)]
-    draw.polygon([tuple(middle + scale * np.array(p)) for p in nose], fill=(150, 70, 60))
-    image = blur(np.asarray(picture, np.float32) / 255, 0.6)
-    head = Outline(*map(float, middle), 0.75 * scale, waves=((3, 0.08, rng.uniform(0, 6)),)).patch(size)
-    away = blur(regions(rng, areas(rng, size)), 3)
-    if head is not None:
-        cover = np.clip(head.depth / 4 + 0.5, 0, 1)[..., None]
-        away[head.box] += cover * (image[head.box] - away[head.box])
-    return away
-
-
-def portrait(rng: Rng, size: int) -> np.ndarray:
-    """A person from the front, the side or behind: head, hair, soft features, textured clothes, before some ground."""
-    image = blur(regions(rng, areas(rng, size)), rng.uniform(0, 4))
-    scale = rng.uniform(0.15, 0.7) * size
-    x, y = rng.uniform(0.25, 0.75) * size, rng.uniform(0.2, 0.6) * size
-    skin = np.array([0.95, 0.72, 0.58]) * rng.uniform(0.35, 1.05) + rng.normal(0, 0.03, 3)
-    natural = np.array([[0.1, 0.08, 0.06], [0.35, 0.2, 0.1], [0.7, 0.55, 0.3], [0.6, 0.6, 0.6]])[rng.integers(4)]
-    crop = palette(rng, 1)[0] * 0.5 if rng.random() < 0.3 else natural * rng.uniform(0.6, 1.3)
-    weave = surface(rng, size)
-    curls = tuple((int(rng.integers(3, 14)), rng.uniform(0.01, 0.06), rng.uniform(0, 6)) for _ in range(3))
-
-    def part(
-        dx: float, dy: float, radius: float, aspect: float, colour: np.ndarray, pattern: float = 0.0, soft: float = 1.5,
-        waves: tuple = (), strength: float = 1.0,
-    ) -> None:  # fmt: skip
-        """Lays an upright (aspect < 1) or wide ellipse over the image, shaded towards its edge."""
-        tall = aspect < 1
-        outline = Outline(
-            x + dx * scale,
-            y + dy * scale,
-            radius * scale,
-            1 / aspect if tall else aspect,
-            np.pi / 2 if tall else 0.0,
-            waves=waves,
-        )
-        patch = outline.patch(size, soft)
-        if patch is None:
-            return
-        cover = strength * np.clip(patch.depth / soft + 0.5, 0, 1)[..., None]
-        shade = 1.1 - 0.3 * patch.rho**2 + 0.15 * patch.u + pattern * weave[patch.box]
-        image[patch.box] += cover * (shade[..., None] * np.asarray(colour, np.float32) - image[patch.box])
-
-    texture = rng.uniform(0.1, 0.8)
-    part(0, 2.2, 1.5, 1.5, palette(rng, 1)[0] + 0.05, rng.uniform(0.05, 0.4))
-    part(0, -0.15, 0.95 * rng.uniform(0.95, 1.25), 0.85, crop, texture, 4, curls)
-    part(0, 0.8, 0.45, 0.7, skin * 0.8)
-    view = rng.choice(3, p=(0.65, 0.2, 0.15))
-    if view == 2:  # from behind
-        part(0, 0, 0.85, 0.8, crop, texture, 4, curls)
-        return image.astype(np.float32)
-    turn = 0.35 * view * rng.choice((-1, 1))
-    part(turn, 0.05, 0.8 - 0.1 * view, 0.72, skin, 0.02, 3)
-    part(-turn / 2, -0.75, 0.6 + 0.15 * view, 1.9, crop, texture, 4, curls)
-    clear = rng.uniform(0.15, 1)
-    for side in (-0.3, 0.3):
-        part(side + turn, -0.3, 0.1, 3.0, crop * 0.8, strength=clear)
-        part(side + turn, -0.14, 0.1, 2.0, np.array([0.9, 0.88, 0.85]), strength=clear)
-        part(side + turn, -0.14, 0.055, 1.0, np.array([0.15, 0.1, 0.08]), strength=clear)
-    part(turn, 0.15, 0.12, 0.6, skin * 0.88, 0, 0.15 * scale)
-    part(turn, 0.45, 0.17, 3.2, np.array([0.7, 0.3, 0.28]), strength=clear)
-    if rng.random() < 0.4:
-        part(turn, 0.42, 0.1, 4.0, np.array([0.95, 0.93, 0.9]), strength=clear)
-    return image.astype(np.float32)
 
 
 def gloom(rng: Rng, size: int) -> np.ndarray:

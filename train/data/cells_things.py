@@ -20,7 +20,7 @@ def coins(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
         ground = ground + np.float32(rng.uniform(0.01, 0.08)) * surface(rng, size)[..., None]
     base = float(ground.mean())
     stage = Stage.on(rng, ground)
-    typical = log_uniform(rng, 9, min(50, 0.25 * size))
+    typical = log_uniform(rng, min(9, 0.2 * size), min(50, 0.25 * size))
     if rng.random() < 0.5:
         places = grid(rng, size, typical, rng.uniform(2.3, 3.6), rng.uniform(0, 0.25))
     else:
@@ -62,7 +62,7 @@ def pills(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
 
 
 def lone_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
-    """One to three cells, often large, on an otherwise empty smooth ground."""
+    """One to three cells, often large, on a smooth ground that is otherwise empty but for dust."""
     base = rng.uniform(0.15, 0.75)
     stage = Stage.on(rng, flat(rng, size, base, 0.05))
     # Towards whichever end of the range has more room, so that the cell shows.
@@ -77,12 +77,21 @@ def lone_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
         gloss=maybe(rng, 0.3, 0.1, 0.5), relief=maybe(rng, 0.15, 0.1, 0.4), soft=rng.uniform(1.5, 6),
     )  # fmt: skip
     style = random_style(rng)
-    biggest = log_uniform(rng, 14, 0.3 * size + 1)
+    biggest = log_uniform(rng, min(14, 0.29 * size), 0.3 * size + 1)
     count = rng.choice([1, 2, 3], p=[0.75, 0.15, 0.1])
     for x, y, radius in scatter(rng, size, radii(rng, count, biggest, 0.15 if count > 1 else 0.0), gap=1.2):
         if count == 1 and rng.random() < 0.8:
             x, y = rng.uniform(radius, size - radius, 2)
         stage.add(rng, style.draw(rng, float(x), float(y), radius), look)
+    if rng.random() < 0.5:
+        # Dust on the glass is round too, but tiny beside the cell.
+        for x, y in rng.uniform(0, size, (rng.integers(1, 12), 2)):
+            spot = Look(
+                level=rng.uniform(-1, 1) * strength, rim=rng.uniform(-1, 1) * strength, rim_width=0.3,
+                halo=rng.uniform(-0.5, 0.5) * strength, halo_width=0.5, soft=rng.uniform(1, 2.5),
+            )  # fmt: skip
+            speck = Outline(float(x), float(y), rng.uniform(0.6, max(1.2, 0.09 * biggest)))
+            stage.add(rng, speck, spot, mark=False)
     return develop(rng, stage, 0.05, colourful=0.25, light=0.35), stage
 
 

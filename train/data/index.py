@@ -88,7 +88,7 @@ class Dataset:
             BadImageError: a file cannot be read.
         """
         if item.rendered is not None:
-            return render(*item.rendered, self.size)
+            return render(*item.rendered, self.size, training=item.split == "train")
         image = decode(item.image)
         if item.annotations is not None:
             return self._read_objects(item, image)
