@@ -496,6 +496,12 @@ def test_a_result_goes_into_the_editor_with_one_click(visit, address, data):
     expect(editor(page)).to_have_attribute("data-strokes", "0", timeout=RESULT_MS)
     save(page)
     assert len(dataset) == 2
+    # A push that fails leaves no token in the page.
+    page.locator("#correct-hub > button").click()
+    page.locator("#correct-token input").fill("hf_typed")
+    page.locator("#correct-push").click()
+    expect(page.locator(".toast-body")).to_contain_text("repository is missing")
+    expect(page.locator("#correct-token input")).to_have_value("")
 
 
 @pytest.mark.soak

@@ -77,7 +77,9 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
-    ended.then(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **busy)
+    # gradio's ``then`` does not follow a failure.
+    for after in (ended.success, ended.failure):
+        after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **busy)
     menu.follow(tab, model, *TASKS)
     page.load(waiting, None, status, queue=False, api_visibility="private", show_progress="hidden")
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")

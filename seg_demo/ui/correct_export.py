@@ -56,14 +56,16 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
     made.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **quiet)
     delete.click(lambda: (gr.Button(visible=False), gr.Button(visible=True)), None, [delete, sure], queue=False, **quiet)
     gone = sure.click(drop, [visitor, dataset], [dataset, samples], queue=False, **quiet)
-    for event in (gone.then, dataset.change):
+    # gradio's ``then`` does not follow a failure.
+    for event in (gone.success, gone.failure, dataset.change):
         event(lambda: (gr.Button(visible=True), gr.Button(visible=False)), None, [delete, sure], queue=False, **quiet)
     # The token leaves the page with the request: the box is emptied whether the push succeeds or not.
     pushed = push.click(
         push_to_hub, [visitor, dataset, repo, token, private], said, api_visibility="private", concurrency_limit=2,
         concurrency_id="pushes", show_progress="minimal",
     )  # fmt: skip
-    pushed.then(lambda: "", None, token, queue=False, **quiet)
+    for after in (pushed.success, pushed.failure):
+        after(lambda: "", None, token, queue=False, **quiet)
 
 
 def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:
