@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -42,7 +43,7 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
             repo = gr.Textbox(label=t("correct_repo"), info=t("correct_repo_info"), max_length=200, elem_id="correct-repo")
             token = gr.Textbox(
                 label=t("correct_token"), info=t("correct_token_info"), type="password", max_length=400,
-                elem_id="correct-token",
+                elem_id="correct-token", placeholder=None if os.environ.get("SPACE_ID") else t("push_token_local"),
             )  # fmt: skip
         with gr.Row():
             private = gr.Checkbox(True, label=t("correct_private"), elem_id="correct-private")

@@ -150,7 +150,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "With the right to write, from huggingface.co/settings/tokens. It is neither stored nor logged.",
         "需有写权限，取自 huggingface.co/settings/tokens。不会保存，也不写入日志。",
     ),
-    "push_token_local": ("Empty: the login of this machine.", "留空：使用本机登录。"),
+    "push_token_local": ("Empty: this machine's login, if you sit at it", "留空：使用本机登录（须在本机浏览）"),
     "push_private": ("Private", "私有"),
     "push_run": ("Push", "推送"),
     "push_doing": ("Pushing …", "正在推送 …"),
