@@ -25,14 +25,14 @@ def write(root: Path, split: str, count: int, seed: int) -> None:
     photo = subjects.photo(SIDE, SIDE)
     for index in range(count):
         classes = rng.integers(0, subjects.CLASSES, (SIDE // 32, SIDE // 32), dtype=np.uint8)
-        save(np.roll(photo, 7 * index + seed, axis=1), root / split / "images" / f"{index}.jpg", quality=90)
+        save(np.roll(photo, 7 * index + 1, axis=seed % 2), root / split / "images" / f"{index}.jpg", quality=90)
         save(classes.repeat(32, 0).repeat(32, 1), root / split / "masks" / f"{index}.png")
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(2400)
 def test_a_validation_of_500_images_and_150_classes_keeps_under_300_mib(tmp_path: Path) -> None:
-    write(tmp_path / "data", "train", 4, 1)
+    write(tmp_path / "data", "train", 8, 1)
     write(tmp_path / "data", "val", IMAGES, 2)
     names = networks.load(subjects.folder("segformer-b0")).labels.names
     (tmp_path / "data" / "classes.txt").write_text("\n".join(names) + "\n")
