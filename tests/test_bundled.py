@@ -13,7 +13,6 @@ from seg_demo.models.entries import BUNDLED
 
 NAMES = [spec.id for spec in BUNDLED]
 DUSTY = pytest.mark.xfail(strict=True, reason="segformer-cells takes dust beside the cell for small cells")
-PEBBLY = pytest.mark.xfail(strict=True, reason="segformer-cells takes an eighth of the gravel for cells")
 SCORE = 0.5
 
 
@@ -59,9 +58,7 @@ def test_a_lone_cell_is_one_cell_and_whole(name: str) -> None:
 
 @pytest.mark.parametrize("picture", ["coffee", "astronaut", "chelsea", "camera", "rocket", "brick", "grass", "gravel"])
 @pytest.mark.parametrize("name", NAMES)
-def test_everyday_photographs_are_left_alone(name: str, picture: str, request: pytest.FixtureRequest) -> None:
-    if (name, picture) == ("segformer-cells", "gravel"):
-        request.applymarker(PEBBLY)
+def test_everyday_photographs_are_left_alone(name: str, picture: str) -> None:
     image = getattr(data, picture)()
     found = cells(name, image)
     share = np.any(found, axis=0).mean() if found else 0.0
