@@ -150,8 +150,9 @@ def editor(page: Page) -> None:
     page.wait_for_timeout(1500)
     panel.get_by_role("button", name="Open in the editor").click()
     page.locator(".se[data-state=open]").wait_for(timeout=PATIENCE_MS)
-    page.wait_for_timeout(1500)
+    page.mouse.click(600, 780)
     page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(2500)
 
 
 def error(page: Page) -> None:
