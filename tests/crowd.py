@@ -41,7 +41,7 @@ class Visit:
 
 def size_of(number: int) -> tuple[int, int]:
     """Width and height of a visitor's picture: no two visitors have the same."""
-    return 96 + number, 300 - number // 2
+    return 400 + number, 560 - number // 2
 
 
 def picture_of(number: int) -> bytes:
@@ -122,7 +122,7 @@ async def crowd(address: str, function: int, count: int) -> tuple[float, list[Vi
             paths.append(await upload(http, picture_of(number)))
         alone = []
         for turn in range(2):  # the first loads models
-            alone = [(await visit(http, function, number, paths[number])).seconds for number in range(len(MODELS))]
+            alone = [(await visit(http, function, each, path)).seconds for each, path in enumerate(paths[: len(MODELS)])]
         start = asyncio.Event()
         waiting = [asyncio.create_task(visit(http, function, number, path, start)) for number, path in enumerate(paths)]
         start.set()

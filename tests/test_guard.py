@@ -21,13 +21,13 @@ import gradio as gr
 import httpx
 import pytest
 from gradio import route_utils
-from gradio.queueing import Event, Queue
+from gradio.queueing import Event, EventQueue, Queue
 from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from seg_demo.settings import settings
-from seg_demo.ui import guard, guard_rules, guard_seams, uploads
+from seg_demo.ui import guard, guard_rules, guard_seams, uploads, work
 from seg_demo.ui.demo import build_demo
 from tests.served import ROOT
 
@@ -228,7 +228,7 @@ def test_direct_posts_and_cancelled_jobs_do_not_get_round_the_bound(http, functi
         answers = list(answers)
     end.set()
     watcher.join()
-    assert max(seen) <= settings().concurrency
+    assert max(seen) <= work.working()
     assert all(answer.status_code == 200 or len(answer.json()["error"]) > 20 for answer in answers)
     assert sum(answer.status_code == 200 for answer in answers) >= 15
     quiet(http)
@@ -330,8 +330,8 @@ def test_visitors_take_turns():
 
 
 def test_nobody_fills_the_queue_alone():
-    queue = SimpleNamespace(event_queue_per_concurrency_id={"work": SimpleNamespace(queue=[])})
-    line = queue.event_queue_per_concurrency_id["work"].queue
+    place = SimpleNamespace(queue=[], concurrency_id="work", concurrency_limit=4, current_concurrency=1)
+    queue, line = SimpleNamespace(event_queue_per_concurrency_id={"work": place}), place.queue
     while guard_seams.refusal(queue, "8.8.8.8") is None:
         line.append(event("8.8.8.8", "a"))
     assert len(line) == settings().queue_size * 3 // 4
@@ -340,7 +340,10 @@ def test_nobody_fills_the_queue_alone():
         assert guard_seams.refusal(queue, f"9.9.9.{number}") is None
         line.append(event(f"9.9.9.{number}", "b"))
     assert "The server is busy: 32 requests" in guard_seams.refusal(queue, "1.1.1.1")
-    del line[8:24]
+    place.current_concurrency = 4
+    del line[8:10]
+    assert "The server is busy: 33 requests" in guard_seams.refusal(queue, "1.1.1.1"), "three wait for a place"
+    del line[8:22]
     assert "You have 8" in guard_seams.refusal(queue, "8.8.8.8"), "while others wait, the bound of one visitor holds"
 
 
@@ -351,6 +354,7 @@ def test_the_seams_into_gradio_are_where_they_were():
     assert "first_event = event_queue.queue[0]" in events and list(inspect.signature(Queue.push).parameters)[1:] == [
         "body", "request", "username",
     ]  # fmt: skip
+    assert {"queue", "concurrency_id", "concurrency_limit", "current_concurrency"} <= set(vars(EventQueue("work", 4)))
     process = inspect.getsource(Queue.process_events)
     assert "self.event_ids_to_events.pop(event._id, None)" in process and "if event.alive" in process
     assert "app.get_blocks().process_api(" in inspect.getsource(route_utils.call_process_api)

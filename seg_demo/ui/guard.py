@@ -26,7 +26,8 @@ from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
 from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, READ, WRITE, headers
-from seg_demo.ui.guard_seams import GONE, drop_partial, visitor, waiting
+from seg_demo.ui.guard_seams import GONE, drop_partial, waiting
+from seg_demo.ui.visitor import address_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -135,7 +136,7 @@ class Guard:
 
     async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
         """A request past the queue: bounded in number, and known to have left when its connection is closed."""
-        who = visitor(scope)
+        who = address_of(scope)
         own = self._direct.get(who, 0) if who else 0
         if sum(self._direct.values()) >= DIRECT_MOST or own >= DIRECT_OWN:
             observe.count("direct", "full")

@@ -2,6 +2,7 @@
 
 * ``Queue.push(body, request, username)`` returns (accepted, text, state); ``queue_full`` becomes HTTP 503 with the text.
 * ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.
+* ``current_concurrency`` beside it counts the events of the line that have begun.
 * ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its
   visitor's stream was closed.
 * ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
@@ -15,7 +16,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections import Counter
@@ -34,11 +34,15 @@ from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe
 from seg_demo.ui.uploads import DISK_FULL, Refused, refused
+from seg_demo.ui.visitor import whose
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
 # What a visitor has not fetched for so long is thrown away; looked at with a request, at most once a minute.
 UNREAD_SECONDS = 900.0
+# The line of everything that runs a network. Beside the requests that are worked on, so many may leave it: one that waits for
+# its model to be fetched holds up nobody whose model is there.
+WORK, FETCHING = "work", 3
 SWEEP_SECONDS = 60.0
 NOT_UNDERSTOOD = (
     "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
@@ -100,22 +104,6 @@ class Page(gr.Blocks):
     def get_block_name(cls) -> str:
         """What the front end knows this as."""
         return "blocks"
-
-
-def visitor(scope: dict[str, Any]) -> str | None:
-    """Who sent a request, as far as it can be known: a public address. Inside a network it is a proxy's, and tells nothing.
-
-    uvicorn has put the address from X-Forwarded-For into the scope already, where the proxy is one that
-    ``FORWARDED_ALLOW_IPS`` trusts.
-
-    Args:
-        scope: of ASGI.
-    """
-    host = (scope.get("client") or ("",))[0]
-    try:
-        return host if ipaddress.ip_address(host).is_global else None
-    except ValueError:
-        return None
 
 
 def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:
@@ -188,11 +176,6 @@ class FairList(list):
         super().append(event)
 
 
-def whose(request: Any, session: str | None) -> str:
-    """Whose turn an event takes: that of an address, or of a browser's session where the address tells nothing."""
-    return visitor(request.scope) or f"session {session}"
-
-
 def make_fair(blocks: gr.Blocks) -> None:
     """Let visitors take turns in a page's queue, and say in words why one is not let in.
 
@@ -232,11 +215,13 @@ def refusal(queue: Queue, who: str) -> str | None:
         for line in queue.event_queue_per_concurrency_id.values()
         for event in line.queue
     )
-    total = owners.total()
+    # Those that gradio has begun beyond the places there are wait as well, only further in.
+    lines = [line for line in queue.event_queue_per_concurrency_id.values() if line.concurrency_id == WORK]
+    total = owners.total() + sum(max(0, line.current_concurrency - line.concurrency_limit + FETCHING) for line in lines)
     if total >= size:
         return f"The server is busy: {total} requests are waiting already, and no more can. Try again in a minute."
     # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
-    most = min(own, size) if total > owners[who] else max(min(own, size), size * 3 // 4, 1)
+    most = min(own, size) if owners.total() > owners[who] else max(min(own, size), size * 3 // 4, 1)
     if owners[who] >= most:
         return f"You have {owners[who]} requests waiting already, and no more can. Wait for one to be answered."
     return None

@@ -1,8 +1,10 @@
-"""Who a visitor is: the holder of a random key, kept in their browser alone, that opens their datasets."""
+"""Who a visitor is: for their datasets, the holder of a random key that is kept in their browser alone; for turns, an address."""
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
+from typing import Any
 
 import gradio as gr
 
@@ -23,3 +25,24 @@ def key_or_new(value: object) -> str:
     if isinstance(value, str) and VISITOR_KEY.fullmatch(value):
         return value
     return secrets.token_urlsafe(32)
+
+
+def address_of(scope: dict[str, Any]) -> str | None:
+    """Who sent a request, as far as it can be known: a public address. Inside a network it is a proxy's, and tells nothing.
+
+    uvicorn has put the address from X-Forwarded-For into the scope already, where the proxy is one that
+    ``FORWARDED_ALLOW_IPS`` trusts.
+
+    Args:
+        scope: of ASGI.
+    """
+    host = (scope.get("client") or ("",))[0]
+    try:
+        return host if ipaddress.ip_address(host).is_global else None
+    except ValueError:
+        return None
+
+
+def whose(request: Any, session: str | None) -> str:
+    """Whose turn an event takes: that of an address, or of a browser's session where the address tells nothing."""
+    return address_of(request.scope) or f"session {session}"

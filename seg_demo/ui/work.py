@@ -20,7 +20,7 @@ from seg_demo.models.admission import gpu_expected, places
 from seg_demo.models.requests import Request, check
 from seg_demo.settings import settings
 from seg_demo.ui import observe
-from seg_demo.ui.guard_seams import departure
+from seg_demo.ui.guard_seams import FETCHING, WORK, departure
 from seg_demo.ui.uploads import DISK_FULL, refused
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("seg_demo.ui")
 
 
-# Beside the requests that are worked on, so many may leave the queue: one that waits for its model to be fetched holds up
-# nobody whose model is there. How many work at a time is the predictor's own bound.
-FETCHING = 3
 # Results that are filtered or written into files at a time; each may take the memory of a large picture.
 ASIDE = 2
 _aside = threading.BoundedSemaphore(ASIDE)
@@ -42,7 +39,7 @@ _batches = threading.BoundedSemaphore(BATCHES)
 
 def work_limits() -> dict[str, Any]:
     """Event arguments of everything that runs a network: one queue."""
-    return {"concurrency_limit": working() + FETCHING, "concurrency_id": "work"}
+    return {"concurrency_limit": working() + FETCHING, "concurrency_id": WORK}
 
 
 def working() -> int:
