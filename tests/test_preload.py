@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.served import ROOT
+from tests.small_datasets import folder
 from train.data.cells import render
 from train.data.index import open_dataset
 from train.data.preload import preload, read_item
@@ -32,12 +33,26 @@ def test_processes_read_what_the_renderer_draws_until_the_budget_is_used_up():
     dataset = open_dataset("cells", seed=3, size=64, workers=1, samples=200)
     read = functools.partial(read_item, dataset, dataset.items, "semantic")
     one = read(0)
-    samples = preload(read, dataset, 200, one.image.nbytes * 3, 2, quiet=True)
-    assert list(samples) == list(range(64))
-    for index in (0, 1, 63):
+    each = one.image.nbytes + one.label_map.nbytes + one.instance_map.nbytes
+    samples = preload(read, dataset, 200, 70 * each + 1, 2, quiet=True)
+    assert list(samples) == list(range(70))
+    for index in (0, 1, 69):
         drawn = render(2 * 3, index, 64, training=True)  # training seeds are even
         assert np.array_equal(samples[index].image, drawn.image)
         assert np.array_equal(samples[index].label_map, drawn.label_map)
+
+
+def test_files_are_read_a_few_at_a_time_once_the_budget_is_used_up(tmp_path):
+    dataset = open_dataset(str(folder(tmp_path, 40)), seed=0, size=None, workers=1, progress=False)
+    seen = []
+
+    def read(index):
+        seen.append(index)
+        return read_item(dataset, dataset.items, "semantic", index)
+
+    one = read(0)
+    samples = preload(read, dataset, 40, 5 * (one.image.nbytes + one.label_map.nbytes), 2, quiet=True)
+    assert list(samples) == list(range(5)) and max(seen) < 8
 
 
 def children(parent: int) -> list[int]:

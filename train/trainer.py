@@ -40,7 +40,7 @@ log = logging.getLogger("train")
 
 
 # Held-out samples that are kept decoded between evaluations; further ones are read again.
-MOST_VAL_BYTES = 128 * 2**20
+MOST_VAL_BYTES = 96 * 2**20
 
 
 class Trainer:

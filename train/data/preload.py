@@ -49,15 +49,18 @@ def preload(
     """
     cached: dict[int, Sample] = {}
     used = 0
+    # A chunk is in memory whole, kept or not: photographs come a few at a time, small rendered pictures many.
+    chunk = CHUNK if dataset.source == "cells" else 2 * max(1, workers)
     with _executor(read, dataset, workers) as executor:
         task = _read_in_worker if isinstance(executor, ProcessPoolExecutor) else read
         with tqdm(total=count, desc="reading images", unit="image", disable=quiet or None, leave=False) as bar:
-            for first in range(0, count, CHUNK):
-                indices = range(first, min(count, first + CHUNK))
+            for first in range(0, count, chunk):
+                indices = range(first, min(count, first + chunk))
                 for index, sample in zip(indices, executor.map(task, indices), strict=True):
                     used += sample.image.nbytes + sample.label_map.nbytes
                     used += 0 if sample.instance_map is None else sample.instance_map.nbytes
-                    cached[index] = sample
+                    if used <= budget:
+                        cached[index] = sample
                     bar.update()
                 if used > budget:
                     break
