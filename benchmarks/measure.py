@@ -129,7 +129,7 @@ def compare(
     settle: Callable[[], Any] | None = None,
     processor: bool = True,
 ) -> Row:
-    """Run both, in turn, and take medians. The first runs warm up; they give the results to compare and the memory.
+    """Run both, in turn, and take medians. The first runs warm up, the second give the results to compare and the memory.
 
     Args:
         work: name of the row.
@@ -140,21 +140,25 @@ def compare(
         targets: ratios of time and memory that are aimed at.
         repeats: timed pairs.
         memory: also measure the peaks.
-        settle: called after the first run of ours, and ours once more after it: an engine has then been compiled, which the
-            peak includes and the times do not.
+        settle: called after the first run of ours: an engine has then been compiled. What that takes once is told beside the
+            result, for the peaks are those of a request above the loaded model.
         processor: whether the work is this process's own, so that its processor time says something.
     """
 
-    def warmed() -> Any:
-        result = ours()
+    def first() -> None:
+        ours()
         if settle is not None:
             settle()
-            result = ours()
-        return result
 
-    our_peak, mine = peak_of(warmed)
-    their_peak, other = peak_of(theirs) if theirs is not None else (None, None)
+    once, _ = peak_of(first)
+    our_peak, mine = peak_of(ours)
+    their_peak, other = None, None
+    if theirs is not None:
+        theirs()
+        their_peak, other = peak_of(theirs)
     result = check(mine, other)
+    if memory and settle is not None:
+        result += f"; compiling took {once / 2**20:.0f} MiB once"
     del mine, other
     calls = [ours] if theirs is None else [ours, theirs]
     wall: list[list[float]] = [[] for _ in calls]

@@ -72,9 +72,10 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
         *[f"- {each}" for each in sorted({each["machine"] for each in rows})],
         "",
         "Project and peer run in turn in one process; times are medians. Memory is the largest growth of the process above",
-        "what it has with the model loaded, an engine's compiling included. The ratio of processor time counts all threads",
-        "and hardly changes when other programs use the machine. A peer that would not fit into the memory that was free is",
-        "`not run`. Networks have the real architectures and random weights.",
+        "what it has with the model loaded; what compiling an engine takes once, after the first answer, is told beside the",
+        "result. The ratio of processor time counts all threads and hardly changes when other programs use the machine. A peer",
+        "that would not fit into the memory that was free is `not run`. Networks have the real architectures and random",
+        "weights.",
         "",
     ]
     if max(loads) > 1.5 * (os.cpu_count() or 1):

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import SegformerImageProcessor
+from transformers.image_processing_backends import TorchvisionBackend
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.label_map import semantic_from_logits
@@ -156,6 +158,10 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     """
     if _by_itself(checkpoint):
         return to_batch(image, checkpoint.preprocessing)
+    if isinstance(checkpoint.processor, TorchvisionBackend):
+        # The same result as from a PIL image, which would be two more copies of all pixels.
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
+        return checkpoint.processor(images=pixels, input_data_format="channels_first", return_tensors="pt")["pixel_values"]
     # A PIL image, because an array of 3 x W x 3 could be channels first or last.
     return checkpoint.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
 

@@ -24,11 +24,16 @@ _MAX_SIDE = 2**31 - 1
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     """One PNG chunk: length, kind, data, checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    return b"".join(_framed(kind, data))
 
 
-def _compressed(width: int, strips: Iterable[np.ndarray]) -> bytes:
-    """The zlib stream of rows of bytes, each filtered by the difference to the row above.
+def _framed(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes]:
+    """What :func:`_chunk` joins."""
+    return struct.pack(">I", len(data)) + kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def _compressed(width: int, strips: Iterable[np.ndarray]) -> list[bytes]:
+    """The zlib stream, in pieces, of rows of bytes, each filtered by the difference to the row above.
 
     Args:
         width: bytes per row.
@@ -54,7 +59,7 @@ def _compressed(width: int, strips: Iterable[np.ndarray]) -> bytes:
         if len(waiting) > 2 * _THREADS:
             parts.append(waiting.popleft().result())
     parts.extend(each.result() for each in waiting)
-    return b"".join([*parts, _EMPTY_LAST, struct.pack(">I", check)])
+    return [*parts, _EMPTY_LAST + struct.pack(">I", check)]
 
 
 def _deflated(filtered: np.ndarray) -> bytes:
@@ -79,9 +84,11 @@ def _strips(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[top : top + step]
 
 
-def _file(width: int, height: int, bits: int, color_type: int, chunks: list[bytes], data: bytes) -> bytes:
+def _file(width: int, height: int, bits: int, color_type: int, chunks: list[bytes], data: list[bytes]) -> bytes:
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
-    return b"".join([b"\x89PNG\r\n\x1a\n", header, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
+    # A chunk per piece, none of which is copied before all are joined.
+    pieces = [piece for part in data for piece in _framed(b"IDAT", part)]
+    return b"".join([b"\x89PNG\r\n\x1a\n", header, *chunks, *pieces, _chunk(b"IEND", b"")])
 
 
 def encode_rgb(height: int, width: int, strips: Iterable[np.ndarray]) -> bytes:
