@@ -158,12 +158,15 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     """
     if _by_itself(checkpoint):
         return to_batch(image, checkpoint.preprocessing)
-    if isinstance(checkpoint.processor, TorchvisionBackend):
-        # The same result as from a PIL image, which would be two more copies of all pixels.
-        pixels = torch.from_numpy(image).permute(2, 0, 1)
-        return checkpoint.processor(images=pixels, input_data_format="channels_first", return_tensors="pt")["pixel_values"]
+    processor = checkpoint.processor
+    if isinstance(processor, TorchvisionBackend) and processor.do_resize and checkpoint.preprocessing.size is not None:
+        # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
+        how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
+        return processor(images=resized, **how)["pixel_values"]
     # A PIL image, because an array of 3 x W x 3 could be channels first or last.
-    return checkpoint.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
+    return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
 
 
 def forward(module: nn.Module, batch: Tensor) -> Tensor:

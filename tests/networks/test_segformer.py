@@ -95,6 +95,16 @@ def test_label_map_equals_transformers(tmp_path: Path, size: tuple[int, int], cl
     assert all(0 <= segment.score <= 1 for segment in result.segments)
 
 
+@pytest.mark.parametrize("resample", [0, 2, 3])
+def test_the_input_is_the_processors_to_the_last_bit(tmp_path: Path, resample: int) -> None:
+    checkpoint = segformer.load(plain_repo(tmp_path, {"height": 64, "width": 96}, 3))
+    checkpoint.processor.resample = resample
+    for size in ((1, 1), (3, 5), (3, 900), (70, 50), (301, 200)):
+        image = image_of(*size)
+        expected = checkpoint.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
+        assert torch.equal(segformer.preprocess(checkpoint, image), expected), size
+
+
 @pytest.mark.parametrize("kind", ["feature_extractor_type", "image_processor_type"])
 def test_processor_files_of_earlier_years_load(tmp_path: Path, kind: str) -> None:
     folder = plain_repo(tmp_path, {"height": 64, "width": 64})
