@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ctypes
 import io
 import os
 import stat
@@ -22,6 +23,8 @@ from seg_demo.settings import settings
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
+# Bytes of a decoded image from which on it is worth a millisecond to give memory back.
+_LARGE = 20_000_000
 Source = bytes | str | os.PathLike | Image.Image | np.ndarray
 
 
@@ -209,7 +212,10 @@ def decode(
     limits = _limits(max_pixels, max_bytes, max_side)
     if isinstance(data, np.ndarray):
         return _array(data, limits)
-    return _convert(_image(data, limits), limits, pixels.to_rgb)
+    array = _convert(_image(data, limits), limits, pixels.to_rgb)
+    if array.size >= _LARGE:
+        _give_back()
+    return array
 
 
 def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
@@ -232,6 +238,14 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
         return labels, None
     palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), dtype=np.uint8).reshape(-1, 3)
     return labels, palette.copy()
+
+
+def _give_back() -> None:
+    """Give memory that was freed back to the system: glibc keeps Pillow's copy of the pixels, 4 bytes each, to itself."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        pass  # another C library
 
 
 def _convert(image: Image.Image, limits: Limits, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
