@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from seg_demo.errors import BadCheckpointError
 from seg_demo.masks import corners, label_map
 from seg_demo.masks.interpolation import axis, evaluate, find_rule, is_channels_last
 from seg_demo.masks.label_map import MeanScores, argmax_resized, semantic_from_logits
+from seg_demo.masks.threads import alone
 from seg_demo.types import LabelSet
 
 
@@ -186,3 +189,15 @@ def test_padding_is_cut_off_after_the_resize() -> None:
 def test_nan_logits_are_a_sentence() -> None:
     with pytest.raises(BadCheckpointError, match="NaN"):
         semantic_from_logits(torch.full((2, 3, 3), torch.nan), LabelSet.from_names(("a", "b")), 5, 5)
+
+
+def test_the_many_small_steps_are_one_threads_and_other_threads_keep_theirs() -> None:
+    def threads(*_: object) -> int:
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    assert alone(threads) == 1 and torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(threads).result() == before
+    with pytest.raises(ZeroDivisionError):
+        alone(lambda: 1 / 0)

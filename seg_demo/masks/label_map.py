@@ -14,6 +14,7 @@ from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.confidence import winner_probability
 from seg_demo.masks.corners import labels_by_corners
 from seg_demo.masks.interpolation import SMALL_OUTPUT, find_rule, is_channels_last
+from seg_demo.masks.threads import alone
 from seg_demo.masks.transfers import to_host
 from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
 
@@ -45,7 +46,8 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
         rule = find_rule((source[0], source[1]), (height, width), classes, is_channels_last(logits))
         if rule is not None:
             # Zeros stay zeros in a resize, and the first of equals wins.
-            labels = labels_by_corners(torch.cat([torch.zeros_like(logits), logits]) if classes == 1 else logits, rule)
+            compared = torch.cat([torch.zeros_like(logits), logits]) if classes == 1 else logits
+            labels = alone(labels_by_corners, compared, rule)
     if labels is None and classes == 1:
         labels = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0, 0] > 0
     elif labels is None:
