@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
+from seg_demo.masks.threads import alone
 from seg_demo.types import Segment, SoftMask, tight_box
 
 THRESHOLD = 0.5
@@ -36,9 +37,16 @@ def from_boxes(
     # The same padding and rounding as torchvision, by its own functions: one pixel of border on each side of the mask.
     padded, scale = expand_masks(masks.float(), padding=1)
     corners = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
-    padded = padded.cpu()
+    found = corners, padded.cpu(), scores.tolist(), label_ids.tolist()
+    return alone(_segments, found, height, width, confidence)
+
+
+def _segments(
+    found: tuple[list[list[int]], Tensor, list[float], list[int]], height: int, width: int, confidence: bool
+) -> tuple[Segment, ...]:
+    """Segments of boxes, padded masks, scores and label ids."""
     segments = []
-    for box, mask, score, label_id in zip(corners, padded, scores.tolist(), label_ids.tolist(), strict=True):
+    for box, mask, score, label_id in zip(*found, strict=True):
         placed = _paste(mask, box, height, width)
         if placed is None:
             continue
