@@ -79,13 +79,14 @@ class Jobs:
         self._tidy()
         id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = self.root / id
+        began = time.time()  # what is saved while the data is copied may not be in the copy
         try:
             folder.mkdir(parents=True)
             if shutil.disk_usage(folder).free < LEAST_FREE:
                 raise StorageError(f"Less than {LEAST_FREE / 1e6:.0f} MB are free on the disk. Delete old jobs or other files.")
             data = take(source, folder / files.DATA, name)
             self._write_config(folder, {**config, "data": str(data)})
-            about = {"name": name, "base": config.get("model"), "owner": owner, "created": time.time()}
+            about = {"name": name, "base": config.get("model"), "owner": owner, "created": began}
             files.write_json(folder / files.ABOUT, about)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)

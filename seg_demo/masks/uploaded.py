@@ -15,7 +15,7 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
     Args:
         raw: as :func:`seg_demo.inputs.images.decode_mask` reads it: uint8 or uint16 (H, W), or uint8 (H, W, 3). Grey that was
             saved in three channels is grey. Of colours, each must be that of a class (the mask of this demo, saved by another
-            program). Black and white alone is the one class that is not the background.
+            program). Black and white, or one of them, is the one class that is not the background.
         labels: the classes.
 
     Returns:
@@ -28,10 +28,12 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
         if not (np.array_equal(raw[..., 0], raw[..., 1]) and np.array_equal(raw[..., 0], raw[..., 2])):
             return _of_colors(raw, labels)
         raw = np.ascontiguousarray(raw[..., 0])
-    if raw.dtype == np.uint8 and _is_black_and_white(raw):
+    if raw.dtype == np.uint8 and bool(((raw == 0) | (raw == 255)).all()):
         background = _background(labels)
         things = [index for index in range(len(labels)) if index != background]
         if len(things) > 1:
+            if not ((raw == 255).any() and (raw == 0).any()):
+                return raw
             names = ", ".join(labels.names[index] for index in things[:6]) + (" ..." if len(things) > 6 else "")
             raise ValueError(
                 f"the mask is black and white, but there are {len(things)} classes ({names}). Give each pixel its class's "
@@ -40,10 +42,6 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
         black = IGNORE if background is None else background
         return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
     return raw
-
-
-def _is_black_and_white(raw: np.ndarray) -> bool:
-    return bool(((raw == 0) | (raw == 255)).all() and (raw == 255).any() and (raw == 0).any())
 
 
 def _background(labels: LabelSet) -> int | None:

@@ -18,7 +18,7 @@ def room(path: str | os.PathLike[str]) -> int:
         path: a folder on the disk; it need not exist yet.
     """
     folder = os.path.abspath(path)
-    while not os.path.isdir(folder):
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
     usage = shutil.disk_usage(folder)
     return usage.free - min(FREE_BYTES, usage.total // FREE_SHARE)

@@ -140,7 +140,7 @@ class _Shared:
             with torch.no_grad():
                 return self._pool(features, [part], sizes)
 
-        return torch.cat(list(_threads(threads).map(pooled, boxes[0].tensor_split(threads))))
+        return torch.cat(list(_threads(threads).map(pooled, boxes[0].tensor_split(min(threads, len(boxes[0]))))))
 
 
 @lru_cache(maxsize=1)

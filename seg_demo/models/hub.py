@@ -149,8 +149,12 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
         if not _whole(folder, listing):
             if not token:
                 hub_room.reserve(spec.id, listing.sha, listing.files, settings().visitor_models_bytes, owners)
-            with held(spec.id):
-                download(spec, listing, token=not anonymous, report=report)
+            try:
+                with held(spec.id):
+                    download(spec, listing, token=not anonymous, report=report)
+            finally:
+                if not token:
+                    hub_room.settle(spec.id, listing.sha)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
         if hub_client.is_silence(error):
             _note(constants.ENDPOINT, False)

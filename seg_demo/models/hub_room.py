@@ -2,7 +2,7 @@
 
 The cache of the Hub is shared with the owner and with other programs. A revision that a visitor's request brought into it
 gets a marker, ``.visitors/<commit>`` in its repository's folder: what has none is never removed. The marker's time is that
-of the last use, its content the bytes that were promised before the download, which count while it runs. Whoever reads a
+of the last use, its content the bytes that were promised before the download, which count until it has ended. Whoever reads a
 repository's files shares its lock (``hub_locks.held``); removing takes the lock alone.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from seg_demo.errors import BadCheckpointError, BusyError, StorageError
+from seg_demo.errors import BadCheckpointError, BusyError, SegDemoError, StorageError
 from seg_demo.models import disk, hub_cache, hub_locks
 
 # Revisions that are kept at most, however small: each is looked at when room is made.
@@ -82,27 +82,55 @@ def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iter
     mine = marker(id, sha)
     try:
         with hub_locks.room():
-            if hub_cache.snapshot(id, sha).is_dir() and not mine.is_file():
-                return  # here already, brought by somebody else
+            new, had = _missing(id, sha, files), mine.is_file()
+            if hub_cache.snapshot(id, sha).is_dir() and not had:
+                # Brought by somebody else, whose it stays, if only in part: no marker, but no full disk either.
+                _refuse_if_full(id, wanted, new)
+                return
             for name, revision in owners:
                 claim(name, hub_cache.commit_of(name, revision) or revision)
             mine.parent.mkdir(parents=True, exist_ok=True)
             mine.write_text(str(wanted), encoding="ascii")
-            new = _missing(id, sha, files)
-            if not _make_room(mine, new, most):
-                _unmark(mine)
-                raise BusyError(
-                    "The room for models of visitors' choice is full of ones that are in use now. Try again in a few minutes, "
-                    "or choose another model."
-                )
-            if disk.room(constants.HF_HUB_CACHE) < new:
-                _unmark(mine)
-                raise StorageError(
-                    f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model that is marked as "
-                    "available, or try again later."
-                )
+            try:
+                if not _make_room(mine, new, most):
+                    raise BusyError(
+                        "The room for models of visitors' choice is full of ones that are in use now. Try again in a few "
+                        "minutes, or choose another model."
+                    )
+                _refuse_if_full(id, wanted, new)
+            except SegDemoError:
+                if not had:
+                    _unmark(mine)
+                raise
     except OSError as error:
         raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
+
+
+def settle(id: str, sha: str) -> None:
+    """A visitor's download has ended, well or not: from now on only what is on the disk counts."""
+    mine = marker(id, sha)
+    try:
+        if mine.is_file():
+            mine.write_text("0", encoding="ascii")
+    except OSError:
+        pass  # a full disk: what was promised goes on counting
+
+
+def _refuse_if_full(id: str, wanted: int, new: int) -> None:
+    """
+    Args:
+        id: ``user/repo``.
+        wanted: bytes of the whole model.
+        new: bytes of it that will be written to the disk.
+
+    Raises:
+        StorageError: the disk has no room for them.
+    """
+    if new and disk.room(constants.HF_HUB_CACHE) < new:
+        raise StorageError(
+            f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model that is marked as available, or "
+            "try again later."
+        )
 
 
 def _unmark(mine: Path) -> None:
@@ -161,13 +189,12 @@ def _of(repo: Path) -> list[_Kept]:
     return found
 
 
-def _blobs(repo: Path, marked: Collection[str] | None) -> set[Path]:
-    """The stored files that snapshots lead to: those that are not among ``marked``, or, with None, all of them."""
+def _blobs(repo: Path, marked: Collection[str] | None) -> set[str]:
+    """Names of the stored files that snapshots lead to: those that are not among ``marked``, or, with None, all of them."""
     found = set()
     for snapshot in (repo / "snapshots").glob("*"):
         if marked is None or snapshot.name not in marked:
-            links = (path for path in snapshot.rglob("*") if path.is_symlink())
-            found |= {Path(os.path.normpath(path.parent / os.readlink(path))) for path in links}
+            found |= {os.path.basename(os.readlink(path)) for path in snapshot.rglob("*") if path.is_symlink()}
     return found
 
 
@@ -176,7 +203,7 @@ def _size(repo: Path, found: Collection[_Kept]) -> int:
     mine = [each for each in found if each.repo == repo]
     marked = {each.sha for each in mine}
     owners = _blobs(repo, marked)
-    stored = [path for path in (repo / "blobs").glob("*") if path not in owners]
+    stored = [path for path in (repo / "blobs").glob("*") if path.name not in owners]
     stored += [path for sha in marked for path in (repo / "snapshots" / sha).rglob("*") if not path.is_symlink()]
     total = 0
     for path in stored:
@@ -198,8 +225,10 @@ def _remove(repo: Path, sha: str) -> None:
     for path in (repo / "blobs").glob("*"):
         # Whoever downloads without our lock (the owner's other programs) loses nothing that may still be arriving.
         arriving = path.suffix == ".incomplete" and time.time() - path.stat().st_mtime < RECENT_SECONDS
-        if path not in needed and not arriving:
+        if path.name not in needed and not arriving:
             path.unlink(missing_ok=True)
+    if (repo / "snapshots" / sha).exists():
+        return  # not ours to delete, or open on Windows: it goes on counting
     for folder in (_MARKERS, ".anonymous"):
         (repo / folder / sha).unlink(missing_ok=True)
     if not any((repo / "snapshots").glob("*")) and not any((repo / "blobs").glob("*")) and not _of(repo):

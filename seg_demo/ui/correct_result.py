@@ -20,7 +20,7 @@ from seg_demo.ui.editor import Document
 from seg_demo.ui.i18n import language_of
 from seg_demo.ui.results import Result
 from seg_demo.ui.visitor import key_or_new
-from seg_demo.ui.work import in_words, work_limits
+from seg_demo.ui.work import aside, in_words, work_limits
 
 
 def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserState, tabs: gr.Tabs) -> None:
@@ -48,11 +48,13 @@ def open_result(visitor: object, result: Result | None, request: gr.Request) -> 
         raise BadRequestError(
             "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
         )
-    found, image = result.shown, decode(result.upload.path)
+    found = result.shown
     store = visitor_store(key_or_new(visitor)) if may_collect() else None
     dataset = None if store is None else fitting(store, found)
     labels = labels_of(found) if dataset is None else dataset.labels
-    drawing = from_prediction(found, labels, found.task)
+    with aside():
+        image = decode(result.upload.path)
+        drawing = from_prediction(found, labels, found.task)
     if store is not None and dataset is None:
         # More pictures will join it, so it is not called after this one.
         dataset = store.create(found.model.title if found.model else result.upload.stem, labels, found.task)

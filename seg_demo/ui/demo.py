@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from seg_demo.datasets import may_collect
 from seg_demo.errors import SettingsError
 from seg_demo.models import zerogpu
 from seg_demo.settings import settings
@@ -18,7 +19,7 @@ from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.bench import EXAMPLES
 from seg_demo.ui.compare_tab import compare_tab
-from seg_demo.ui.finetune_tab import finetune_tab
+from seg_demo.ui.finetune_tab import finetune_tab, offered
 from seg_demo.ui.guard import DIRECT_MOST, middleware
 from seg_demo.ui.guard_seams import Page, make_fair
 from seg_demo.ui.correct_result import correct_results
@@ -120,9 +121,10 @@ def check_machine() -> None:
             problems.append(f"SEG_DEMO_DEVICE: {error}")
     if chosen.engine == "openvino" and find_spec("openvino") is None:
         problems.append("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
-    for name, folder in (("SEG_DEMO_DATA", chosen.data), ("SEG_DEMO_JOBS", chosen.jobs)):
+    written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
+    for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()
-        while not there.exists():
+        while not there.exists() and there != there.parent:
             there = there.parent
         if not there.is_dir() or not os.access(there, os.W_OK):
             problems.append(f"{name} is {folder!r}, where no folder can be made or written to. Name another one.")
