@@ -58,7 +58,8 @@ def _strange(word: str) -> str:
     name = word.lstrip("-").partition("=")[0].replace("-", "_")
     near = difflib.get_close_matches(name, [*_FIELDS, "config"], 1)
     hint = f"Did you mean --{near[0].replace('_', '-')}?" if near else "--help lists them all."
-    return f"{word} is not a flag. {hint}"
+    # What follows "=" may be a token that was meant for another program.
+    return f"{word.partition('=')[0]} is not a flag. {hint}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -66,7 +66,7 @@ class Trainer:
         self.stage = "begin"
         self.tell = ProgressFile(prepared.config.progress_file if accelerator.is_main_process else None)
         self.tell("prepare", total=prepared.total)
-        self._val: dict[int, Sample] = {}
+        self._val: dict[int, Sample] | None = None
         self._tracker: Any = None
 
     def begin(self) -> None:
@@ -217,7 +217,7 @@ class Trainer:
     def _val_samples(self) -> Iterator[Sample]:
         prepared = self.prepared
         read = functools.partial(read_item, prepared.dataset, prepared.val, prepared.task)
-        if not self._val:
+        if self._val is None:
             budget = min(memory_budget(0.1), MOST_VAL_BYTES)
             self._val = preload(read, prepared.dataset, len(prepared.val), budget, local_cores(), prepared.config.json)
         for index in range(len(prepared.val)):

@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+# Two threads that begin at once would take each other's number for the one to leave behind.
+_beginning = threading.Lock()
 
 
 def alone(function: Callable[..., T], *arguments: object) -> T:
@@ -35,11 +37,12 @@ def _run(function: Callable[..., T], arguments: tuple[object, ...]) -> T:
 
 def _begin() -> None:
     """Set this thread's own number of threads, and leave the number that new threads begin with as it was."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    other = threading.Thread(target=torch.set_num_threads, args=(before,))
-    other.start()
-    other.join()
+    with _beginning:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        other = threading.Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ depends only on better ones, so with many candidates the best are looked at firs
 from __future__ import annotations
 
 import copy
+import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -146,6 +147,11 @@ class _Shared:
 @lru_cache(maxsize=1)
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="regions")
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads do not live on in a forked process.
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 class _Suppressed:

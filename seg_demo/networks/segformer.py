@@ -159,7 +159,8 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     if _by_itself(checkpoint):
         return to_batch(image, checkpoint.preprocessing)
     processor = checkpoint.processor
-    if isinstance(processor, TorchvisionBackend) and processor.do_resize and checkpoint.preprocessing.size is not None:
+    plain = isinstance(processor, TorchvisionBackend) and type(processor).resize is TorchvisionBackend.resize
+    if plain and processor.do_resize and checkpoint.preprocessing.size is not None:
         # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)

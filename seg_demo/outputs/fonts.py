@@ -51,7 +51,11 @@ def drawable(text: str, size: int) -> tuple[str, Font]:
 def _candidates(size: int) -> Iterator[Font]:
     yield ImageFont.load_default(size)
     for path in _of_system():
-        yield ImageFont.truetype(path, size)
+        try:
+            font = ImageFont.truetype(path, size)
+        except OSError:
+            continue  # damaged, or not a font that Pillow reads
+        yield font
 
 
 def _has(font: Font, sign: str) -> bool:

@@ -120,10 +120,16 @@ def _from_lines(text: str) -> Rows:
     if lines and all(cvat):
         return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
     numbered = [re.fullmatch(r"(\d{1,5})(?:\s*[:=,;]\s*|\s+)(.*\S)", line) for line in lines]
-    if len(lines) > 1 and all(numbered) and len({int(m[1]) for m in numbered}) == len(lines):
+    # "5 cent", "10 cent" are names.
+    if len(lines) > 1 and all(numbered) and _are_ids([int(m[1]) for m in numbered], [m[2] for m in numbered]):
         pairs = sorted((int(m[1]), m[2]) for m in numbered)
         return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
     return lines, None, [None] * len(lines)
+
+
+def _are_ids(values: list[int], names: list[str]) -> bool:
+    """Whether the numbers before names are their ids: each once, a 0 or a 1 among them, and no name twice."""
+    return len(set(values)) == len(set(names)) == len(values) and min(values) in (0, 1)
 
 
 def _from_json(data: object) -> Rows:

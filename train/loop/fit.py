@@ -234,6 +234,11 @@ def _restore(
     average.module.load_state_dict(state["average"])
     average.updates = state["updates"]
     optimizer.load_state_dict(state["optimizer"])
+    # The fused kernel goes through memory as it lies; a run from another device or precision has another layout.
+    for weight, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                kept[key] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
     if scaler is not None and state.get("scaler"):
         scaler.load_state_dict(state["scaler"])
     return History(**state["history"])
