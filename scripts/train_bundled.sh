@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
-for name in unet-cells segformer-cells maskrcnn-cells-first maskrcnn-cells-second maskrcnn-cells; do
+for name in unet-cells segformer-cells-first segformer-cells maskrcnn-cells-first maskrcnn-cells-second maskrcnn-cells; do
   $python train/finetune.py --config "scripts/bundled/$name.yaml" --output "runs/$name"
 done
 # Larger uploads are seen at 448 pixels: large cells are whole again, and small ones are still seen.

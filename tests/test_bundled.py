@@ -12,7 +12,6 @@ from seg_demo import load_model
 from seg_demo.models.entries import BUNDLED
 
 NAMES = [spec.id for spec in BUNDLED]
-DUSTY = pytest.mark.xfail(strict=True, reason="segformer-cells takes dust beside the cell for small cells")
 SCORE = 0.5
 
 
@@ -45,7 +44,7 @@ def test_every_coin_is_found_once(name: str) -> None:
     assert sizes[0] > 600 and sizes[-1] < 4500, "no coin is a fragment, and no two are one"
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=DUSTY if name == "segformer-cells" else ()) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_lone_cell_is_one_cell_and_whole(name: str) -> None:
     image = data.cell()
     found = cells(name, image)

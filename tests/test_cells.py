@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from train.data.cells import CELL_SCENES, CLASS_COLORS, CLASS_NAMES, MIN_SIZE, SCENES, TRAINING_SCENES, render
+from train.data.cells import CLASS_COLORS, CLASS_NAMES, MIN_SIZE, SCENES, TRAINING_SCENES, WITH_CELLS, render
 from train.data.cells_labels import BACKGROUND, BORDER, CELL, MIN_AREA, finish_labels
 from train.data.sample import Sample
 
@@ -31,7 +31,7 @@ def test_every_scene_holds_the_contract(kind: str, size: int) -> None:
     assert labels.max() < len(CLASS_NAMES)
     assert ((labels == CELL) <= (instances > 0)).all(), "a cell pixel belongs to an object"
     assert (labels[instances > 0] != BACKGROUND).all(), "an object's pixel is cell or border"
-    if kind not in CELL_SCENES:
+    if kind not in WITH_CELLS:
         assert not labels.any() and not instances.any()
     for number in range(1, int(instances.max()) + 1):
         mask = instances == number
@@ -40,7 +40,7 @@ def test_every_scene_holds_the_contract(kind: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("connectivity", [1, 2])
-@pytest.mark.parametrize("kind", CELL_SCENES)
+@pytest.mark.parametrize("kind", WITH_CELLS)
 def test_components_of_the_cell_class_are_the_objects(kind: str, connectivity: int) -> None:
     sample = render(8, 2, 128, kind=kind)
     structure = ndimage.generate_binary_structure(2, connectivity)
@@ -51,7 +51,7 @@ def test_components_of_the_cell_class_are_the_objects(kind: str, connectivity: i
 
 
 def test_every_cell_scene_shows_cells() -> None:
-    for kind in CELL_SCENES:
+    for kind in WITH_CELLS:
         assert any(render(1, index, 128, kind=kind).instance_map.any() for index in range(2)), kind
 
 
@@ -67,7 +67,7 @@ def test_same_arguments_same_picture_and_other_arguments_another() -> None:
 def test_a_third_of_the_mixture_and_more_of_the_training_is_negatives() -> None:
     def share(scenes: dict) -> float:
         weights = {kind: weight for kind, (weight, _) in scenes.items()}
-        return sum(weights[kind] for kind in scenes if kind not in CELL_SCENES) / sum(weights.values())
+        return sum(weights[kind] for kind in scenes if kind not in WITH_CELLS) / sum(weights.values())
 
     assert 0.25 < share(SCENES) < share(TRAINING_SCENES) < 0.45
 

@@ -60,7 +60,7 @@ PHOTOGRAPHS: dict[str, tuple[float, Callable]] = {
     "collage": (3, built.collage),
 }
 SCENES = CELL_SCENES | PHOTOGRAPHS
-# Networks learn from more of what they must not paint. The held-out pictures keep the mixture above, so that the figures of
+# Networks learn from more of what they must not paint, dust too. The held-out pictures keep the mixture above, so that the figures of
 # checkpoints trained at different times can be compared.
 MORE_NEGATIVES: dict[str, tuple[float, Callable]] = {
     "animal": (3, faces.animal),
@@ -71,7 +71,9 @@ MORE_NEGATIVES: dict[str, tuple[float, Callable]] = {
     "solids": (2, natural.solids),
     "montage": (6, natural.montage),
 }
-TRAINING_SCENES = SCENES | MORE_NEGATIVES
+MORE_CELLS: dict[str, tuple[float, Callable]] = {"dusty_cell": (10, things.dusty_cell)}
+WITH_CELLS = CELL_SCENES | MORE_CELLS
+TRAINING_SCENES = SCENES | MORE_NEGATIVES | MORE_CELLS
 
 
 def render(seed: int, index: int, size: int = 256, *, kind: str | None = None, training: bool = False) -> Sample:
@@ -95,8 +97,8 @@ def render(seed: int, index: int, size: int = 256, *, kind: str | None = None, t
         weights = np.array([weight for weight, _ in scenes_drawn.values()])
         kind = list(scenes_drawn)[rng.choice(len(weights), p=weights / weights.sum())]
     name = f"cells-{seed}-{index}-{kind}"
-    if kind in CELL_SCENES:
-        pixels, stage = CELL_SCENES[kind][1](rng, size)
+    if kind in WITH_CELLS:
+        pixels, stage = WITH_CELLS[kind][1](rng, size)
         labels, instances = finish_labels(stage.instances, stage.areas)
         return Sample(pixels, labels, instances, name)
     image = TRAINING_SCENES[kind][1](rng, size)

@@ -61,8 +61,11 @@ def pills(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
     return camera(rng, stage.image, noise=0.04, light=0.5, plain=True), stage
 
 
-def lone_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
-    """One to three cells, often large, on a smooth ground that is otherwise empty but for dust."""
+def lone_cell(rng: Rng, size: int, dusty: float = 0.5) -> tuple[np.ndarray, Stage]:
+    """One to three cells, often large, on a smooth ground that is otherwise empty but for dust.
+
+    dusty: chance of dust.
+    """
     base = rng.uniform(0.15, 0.75)
     stage = Stage.on(rng, flat(rng, size, base, 0.05))
     # Towards whichever end of the range has more room, so that the cell shows.
@@ -83,7 +86,7 @@ def lone_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
         if count == 1 and rng.random() < 0.8:
             x, y = rng.uniform(radius, size - radius, 2)
         stage.add(rng, style.draw(rng, float(x), float(y), radius), look)
-    if rng.random() < 0.5:
+    if rng.random() < dusty:
         # Dust on the glass is round too, but tiny beside the cell.
         for x, y in rng.uniform(0, size, (rng.integers(1, 12), 2)):
             spot = Look(
@@ -93,6 +96,11 @@ def lone_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
             speck = Outline(float(x), float(y), rng.uniform(0.6, max(1.2, 0.09 * biggest)))
             stage.add(rng, speck, spot, mark=False)
     return develop(rng, stage, 0.05, colourful=0.25, light=0.35), stage
+
+
+def dusty_cell(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
+    """As lone_cell, and always with dust: a network that has seen few such pictures takes specks for small cells."""
+    return lone_cell(rng, size, dusty=1.0)
 
 
 def night_sky(rng: Rng, size: int) -> tuple[np.ndarray, Stage]:
