@@ -17,22 +17,6 @@ OVERHEAD = 1.5
 MEASURED_SIDE = 512
 
 
-def step_memory(checkpoint: Checkpoint, batch_size: int, side: int) -> int:
-    """Estimate of the memory of one optimizer step in bytes.
-
-    Args:
-        checkpoint: the network, any device.
-        batch_size: images per micro-batch.
-        side: of the crops in pixels.
-
-    Raises:
-        ValueError: the network cannot be trained with such batches, as torch says it.
-        RuntimeError: likewise.
-    """
-    fixed, per_image = _costs(checkpoint, batch_size, side)
-    return int(fixed + per_image * batch_size)
-
-
 def check_memory(config: Config, checkpoint: Checkpoint, crop: int, device: torch.device) -> int:
     """Refuse a batch that cannot fit, with the size that does, and one that the network cannot be trained with.
 

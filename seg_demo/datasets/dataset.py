@@ -20,6 +20,7 @@ from seg_demo.datasets.sample import IGNORE, Facts, Sample, check_truth, thumbna
 from seg_demo.errors import BadRequestError, DataError, StorageError
 from seg_demo.inputs.images import Source, decode, decode_mask
 from seg_demo.outputs import png
+from seg_demo.types import LabelSet
 
 MAX_SAMPLES = 10_000
 

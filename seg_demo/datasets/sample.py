@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 
@@ -74,14 +74,9 @@ class Sample:
     saved: str
     facts: Facts
 
-    def to_json(self) -> dict[str, object]:
-        """What is stored of it beside its pictures."""
-        record = {key: getattr(self, key) for key in ("name", "width", "height", "objects", "saved")}
-        return {**record, "pixels": {str(key): count for key, count in self.pixels.items()}, "facts": asdict(self.facts)}
-
     @classmethod
     def from_json(cls, stem: str, record: dict[str, object], root: Path) -> Sample:
-        """A sample from what :meth:`to_json` stored.
+        """A sample from its record in the journal.
 
         Args:
             stem: of its files.

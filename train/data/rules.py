@@ -24,7 +24,7 @@ import numpy as np
 
 from seg_demo.types import LabelSet, distinct_colors
 from train.data.classes import ClassList, is_background, is_ignored
-from train.data.found import FEWEST_OBJECTS, MOST_CLASSES, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
+from train.data.found import FEWEST_OBJECTS, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
 from train.data.histogram import MaskScan
 from train.data.listing import Fault
 from train.data.masks import IGNORE, MaskRule, hex_color, map_dtype
