@@ -75,6 +75,8 @@ class Segmentation:
         confidence: uint8 (height, width), 255 times the probability that the id map is right at a pixel: semantic, the softmax of
             the class; instance, see :func:`seg_demo.painting.paint_confidence`. None unless it was asked for, and for
             regions, which have none.
+        margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
+            runner-up. None for other tasks, whose decisions are between two, and without confidence.
     """
 
     task: str
@@ -87,6 +89,7 @@ class Segmentation:
     device: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     confidence: np.ndarray | None = None
+    margin: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -95,10 +98,10 @@ class Segmentation:
         if self.id_map.dtype not in (np.uint8, np.uint16) or self.id_map.shape != (self.height, self.width):
             wanted = f"uint8 or uint16 of shape ({self.height}, {self.width})"
             raise ValueError(f"id_map must be {wanted}, but got {self.id_map.dtype} {self.id_map.shape}.")
-        sure = self.confidence
-        if sure is not None and (sure.dtype != np.uint8 or sure.shape != (self.height, self.width)):
-            wanted = f"uint8 of shape ({self.height}, {self.width})"
-            raise ValueError(f"confidence must be {wanted}, but got {sure.dtype} {sure.shape}.")
+        for name, sure in (("confidence", self.confidence), ("margin", self.margin)):
+            if sure is not None and (sure.dtype != np.uint8 or sure.shape != (self.height, self.width)):
+                wanted = f"uint8 of shape ({self.height}, {self.width})"
+                raise ValueError(f"{name} must be {wanted}, but got {sure.dtype} {sure.shape}.")
         for segment in self.segments:
             if not 0 <= segment.label_id < len(self.labels):
                 raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
@@ -128,6 +131,19 @@ class Segmentation:
     def confidence_sums(self) -> np.ndarray | None:
         """Sum of the confidence over the pixels of every id of the id map, float64 (N,) in steps of 1/255; None without one."""
         return None if self.confidence is None else sum_by_id(self.id_map, self.confidence) / 255
+
+    @property
+    def margins(self) -> np.ndarray | None:
+        """How clearly each pixel was decided, what the viewer's doubt is the opposite of: uint8 (height, width), 255 times
+        ``margin``, or for objects, where a pixel belongs to one or not, twice its confidence less 1; None without confidence."""
+        if self.margin is not None or self.confidence is None:
+            return self.margin
+        return np.maximum(2 * np.arange(256) - 255, 0).astype(np.uint8)[self.confidence]
+
+    @cached_property
+    def margin_sums(self) -> np.ndarray | None:
+        """Sum of the margins over the pixels of every id of the id map, as ``confidence_sums``."""
+        return None if self.confidence is None else sum_by_id(self.id_map, self.margins) / 255
 
     def mask_of(self, index: int) -> np.ndarray:
         """The mask of one segment within its box.
@@ -199,7 +215,11 @@ class Segmentation:
 
 
 def semantic_segmentation(
-    id_map: np.ndarray, labels: LabelSet, scores: dict[int, float] | None = None, confidence: np.ndarray | None = None
+    id_map: np.ndarray,
+    labels: LabelSet,
+    scores: dict[int, float] | None = None,
+    confidence: np.ndarray | None = None,
+    margin: np.ndarray | None = None,
 ) -> Segmentation:
     """A semantic result from its label map: one segment per class present, background included.
 
@@ -208,6 +228,7 @@ def semantic_segmentation(
         labels: the classes.
         scores: mean confidence per label id in [0, 1], where known.
         confidence: uint8 (H, W), 255 times the probability of each pixel's class, or None.
+        margin: uint8 (H, W), 255 times how far that lies above the probability of the runner-up, or None.
 
     Raises:
         ValueError: a label id outside the classes.
@@ -218,4 +239,4 @@ def semantic_segmentation(
     for label_id in np.flatnonzero(pixels).tolist():
         score = None if scores is None else scores.get(label_id)
         segments.append(Segment(label_id, score, tuple(boxes[label_id].tolist()), None))
-    return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence)
+    return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence, margin=margin)

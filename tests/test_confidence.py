@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from seg_demo.masks import confidence as module
-from seg_demo.masks.confidence import winner_probability
+from seg_demo.masks.confidence import probability_and_margin
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.label_map import semantic_from_logits
 from seg_demo.models.model import Model
@@ -25,11 +26,12 @@ from tests.checkpoints import IMAGE
 
 
 def dense(logits: torch.Tensor, height: int, width: int) -> np.ndarray:
-    """255 times the winner's probability, in float64 from F.interpolate's logits."""
+    """255 times the winner's probability and its margin, in float64 from F.interpolate's logits: (2, H, W)."""
     resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0].double()
     if len(resized) == 1:
         resized = torch.cat([torch.zeros_like(resized), resized])
-    return (resized.softmax(0).amax(0) * 255).numpy()
+    best, second = (resized.softmax(0) * 255).topk(2, dim=0).values
+    return torch.stack([best, best - second]).numpy()
 
 
 def field(classes: int, height: int, width: int, scale: float, seed: int) -> torch.Tensor:
@@ -61,12 +63,12 @@ def test_it_is_a_dense_softmax_within_one_of_255(
     expected = dense(logits.double(), height, width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", side)
-        found = winner_probability(logits + (offset if classes > 1 else 0.0), height, width)
+        found = probability_and_margin(logits + (offset if classes > 1 else 0.0), height, width)
     # float32 holds 30000 + x to 0.001 only, which the reference here does not have to bear.
     allowed = 1.0 + 255 * 0.004 * (offset > 1e3)
-    assert found.dtype == np.uint8 and found.shape == (height, width)
+    assert found.dtype == np.uint8 and found.shape == (2, height, width)
     assert np.abs(found - expected).max() <= allowed
-    assert found.min() >= int(255 / max(2, classes))
+    assert found[0].min() >= int(255 / max(2, classes))
 
 
 @pytest.mark.parametrize(("classes", "height", "width"), [(2, 33, 70), (5, 90, 41), (40, 61, 64)])
@@ -81,6 +83,46 @@ def test_devices_without_blocks_get_the_same(
     assert np.abs(found - dense(logits, height, width)).max() <= 1 and torch.equal(logits, kept)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 5, 40])
+@pytest.mark.parametrize("way", [probability_and_margin, lambda *given: module._by_classes(*given).numpy()])
+@pytest.mark.parametrize("magnitude", [1e4, 1e8, 1e30, 3.4e38])
+def test_logits_of_any_finite_size_have_a_probability(classes: int, magnitude: float, way, monkeypatch) -> None:
+    if classes == 1 and way is not probability_and_margin:
+        pytest.skip("one class becomes two before")
+    monkeypatch.setattr(module, "BUDGET", 20_000)
+    unit = torch.empty((classes, 6, 5)).uniform_(-1, 1, generator=torch.Generator().manual_seed(classes)).mul_(1.5).clamp_(-1, 1)
+    logits = unit * magnitude
+    found = way(logits, 61, 47).astype(float)
+    assert found.min() >= 0 and (found[0] >= found[1]).all() and found[0].min() >= int(255 / max(2, classes))
+    # Where decisions cross, float32 cannot hold the difference by a few that the probabilities there are of.
+    resized = F.interpolate(logits.double()[None], (61, 47), mode="bilinear", align_corners=False)[0]
+    if classes == 1:
+        resized = torch.cat([torch.zeros_like(resized), resized])
+    first, second = resized.topk(2, dim=0).values
+    clear = (first - second > 30 + magnitude * 1e-5).numpy()
+    # The largest float less its opposite is no float: there, crossings are moved, but all numbers stay numbers.
+    assert magnitude > 1e38 or (clear.mean() > 0.75 and found[:, clear].min() >= 254)
+    level = way(torch.full((classes, 6, 5), -magnitude), 61, 47)
+    assert set(np.unique(level[1])) == {255 if classes == 1 else 0}
+
+
+def test_two_equal_classes_have_no_margin() -> None:
+    logits = torch.stack([torch.full((4, 4), 2.0), torch.full((4, 4), 2.0), torch.full((4, 4), -9.0)])
+    found = probability_and_margin(logits, 30, 30)
+    assert (found[0] == 127).all() | (found[0] == 128).all() and not found[1].any()
+
+
+def test_the_maps_are_computed_by_one_thread_at_a_time_and_the_same_from_many() -> None:
+    logits = field(12, 20, 20, 4.0, 3)
+    expected, before = probability_and_margin(logits, 300, 310), torch.get_num_threads()
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: probability_and_margin(logits, 300, 310), range(24)):
+            assert np.array_equal(found, expected)
+    assert torch.get_num_threads() == before
+    with torch.inference_mode():
+        assert np.array_equal(probability_and_margin(logits.clone(), 300, 310), expected)
+
+
 def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(monkeypatch) -> None:
     evaluated = []
     kept = module._mattering
@@ -88,7 +130,7 @@ def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(
     logits = torch.full((40, 25, 25), -30.0)
     logits[4, :, :12] = 30.0
     logits[7, :, 12:] = 30.0
-    found = winner_probability(logits, 700, 700)
+    found = probability_and_margin(logits, 700, 700)
     assert np.abs(found - dense(logits, 700, 700)).max() <= 1
     assert {shape[0] for shape in evaluated} == {2}, "only two of 40 classes can win"
     assert len(evaluated) == 4, "of 16 blocks, only those of the border are computed"
@@ -97,7 +139,7 @@ def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(
 def test_memory_does_not_grow_with_classes_times_pixels(monkeypatch) -> None:
     sizes, product = [], torch.matmul
     monkeypatch.setattr(torch, "matmul", lambda a, b: sizes.append((out := product(a, b)).numel()) or out)
-    winner_probability(field(150, 8, 8, 1.0, 2), 400, 300)
+    probability_and_margin(field(150, 8, 8, 1.0, 2), 400, 300)
     assert 0 < max(sizes) <= module.BUDGET < 150 * 400 * 300 / 4, "the largest tensors are those of a block"
 
 
@@ -105,22 +147,26 @@ def test_a_semantic_result_carries_it_only_on_request(folders) -> None:
     for name in ("unet", "binary", "segformer"):
         model = load_model(str(folders / name), device="cpu")
         plain, sure = model.predict(IMAGE), model.predict(IMAGE, confidence=True)
-        assert plain.confidence is None and np.array_equal(plain.id_map, sure.id_map)
-        assert sure.confidence.shape == IMAGE.shape[:2] and sure.confidence.flags.c_contiguous
+        assert plain.confidence is None and plain.margins is None and np.array_equal(plain.id_map, sure.id_map)
+        for each in (sure.confidence, sure.margin):
+            assert each.shape == IMAGE.shape[:2] and each.flags.c_contiguous
+        assert sure.margins is sure.margin and (sure.margin <= sure.confidence).all()
         assert sure.above(0.9).confidence is sure.confidence
         rows = export.table(sure)
         for row in rows:
             mean = sure.confidence[sure.id_map == row["label_id"]].mean() / 255
             assert row["mean_confidence"] == pytest.approx(mean)
+            assert row["mean_margin"] == pytest.approx(sure.margin[sure.id_map == row["label_id"]].mean() / 255)
         assert "mean_confidence" not in export.table(plain)[0]
         header = export.class_csv(sure).splitlines()[0]
-        assert header == export.class_csv(plain).splitlines()[0] + ",mean_confidence"
+        assert header == export.class_csv(plain).splitlines()[0] + ",mean_confidence,mean_margin"
 
 
 def test_padding_is_cut_off() -> None:
     logits = field(3, 16, 16, 3.0, 6)
     result = semantic_from_logits(logits, LabelSet.from_names("abc"), 45, 50, padded=(64, 64), confidence=True)
-    assert np.abs(result.confidence - dense(logits, 64, 64)[:45, :50]).max() <= 1
+    found = np.stack([result.confidence, result.margin])
+    assert np.abs(found - dense(logits, 64, 64)[:, :45, :50]).max() <= 1
 
 
 def detections(seed: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -154,6 +200,9 @@ def test_an_object_is_as_sure_as_its_score_and_its_masks_edge(height: int, width
     # One step for the mask's 8 bits, one for the product's.
     assert np.abs(result.confidence - expected * 255).max() <= 1.01
     assert np.abs(result.confidence_sums.sum() - result.confidence.sum() / 255) < 1e-6
+    # An object is there or not: the margin is p - (1 - p), and nothing is less than undecided.
+    assert np.abs(result.margins - np.maximum(2 * result.confidence.astype(int) - 255, 0)).max() == 0
+    assert np.abs(result.margin_sums.sum() - result.margins.sum() / 255) < 1e-6
 
 
 def test_an_instance_result_carries_it_only_on_request(folders) -> None:
@@ -200,6 +249,8 @@ def test_wrong_maps_are_refused() -> None:
     for wrong in (np.zeros((5, 4), np.uint8), np.zeros((4, 5))):
         with pytest.raises(ValueError, match="confidence must be uint8 of shape \\(4, 5\\)"):
             Segmentation("semantic", 4, 5, labels, nothing, (), confidence=wrong)
+        with pytest.raises(ValueError, match="margin must be uint8 of shape \\(4, 5\\)"):
+            Segmentation("semantic", 4, 5, labels, nothing, (), margin=wrong)
         with pytest.raises(ValueError, match="values must be uint8"):
             SoftMask((0, 0, 5, 4), wrong)
     with pytest.raises(ValueError, match="box must be"):

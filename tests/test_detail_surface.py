@@ -80,14 +80,14 @@ def test_the_viewer_gets_the_doubt_without_loss_and_only_when_asked(monkeypatch)
     assert viewer.postprocess(plain)["doubt"] is None and viewer.postprocess(plain)["unsure"]
     sent = viewer.postprocess(with_doubt(plain))
     with Image.open(sent["doubt"]["path"]) as picture:
-        assert picture.mode == "L" and np.array_equal(np.asarray(picture), result.confidence)
+        assert picture.mode == "L" and np.array_equal(np.asarray(picture), result.margin)
     assert sent["ids"] == viewer.postprocess(plain)["ids"], "the id map is the same file, not sent again"
     for row in sent["classes"]:
-        assert row["confidence"] == pytest.approx(result.confidence[result.id_map == row["id"]].mean() / 255)
+        assert row["margin"] == pytest.approx(result.margin[result.id_map == row["id"]].mean() / 255)
     monkeypatch.setattr(results, "MAX_DOUBT_PIXELS", result.confidence.size // 7)
     thin = np.asarray(Image.open(io.BytesIO(results.viewer_doubt(result))))
-    assert thin.shape == (-(-700 // 3), 720 // 3) and thin[5, 7] == result.confidence[15:18, 21:24].min()
-    assert thin[-1, 0] == result.confidence[699:, :3].min()
+    assert thin.shape == (-(-700 // 3), 720 // 3) and thin[5, 7] == result.margin[15:18, 21:24].min()
+    assert thin[-1, 0] == result.margin[699:, :3].min()
 
 
 def test_doubt_of_what_has_none_is_a_sentence():

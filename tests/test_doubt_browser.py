@@ -17,9 +17,9 @@ def sure():
     return load_model("unet-cells", device="cpu").predict(COINS, confidence=True)
 
 
-def said_confidence(text: str) -> float:
-    assert "confidence" in text, text
-    return float(text.split("confidence")[1].split()[0])
+def said_margin(text: str) -> float:
+    assert "margin" in text, text
+    return float(text.split("margin")[1].split()[0])
 
 
 def test_doubt_toggles_at_once_and_says_what_the_model_says(open_page, sure):  # noqa: F811
@@ -37,13 +37,13 @@ def test_doubt_toggles_at_once_and_says_what_the_model_says(open_page, sure):  #
     assert [url for url in requests if url.endswith("doubt.png")], "the map travels when it is first wanted"
     assert not [url for url in requests if url.endswith("ids.png")], "and nothing else does"
     warm = pixels(page, "semantic", "heat")
-    assert 0 < warm < (sure.confidence < 255).sum() * 4
+    assert 0 < warm < (sure.margin < 255).sum() * 4
 
     # Edges of coins are in doubt, the middle of the ground is not: what is said is what code says.
-    doubtful = np.argwhere(sure.confidence < 160)
-    for row, column in (doubtful[len(doubtful) // 2], np.argwhere(sure.confidence == 255)[1000]):
-        said = said_confidence(hover(page, "semantic", column, row, (sure.width, sure.height)))
-        around = sure.confidence[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] / 255
+    doubtful = np.argwhere(sure.margin < 160)
+    for row, column in (doubtful[len(doubtful) // 2], np.argwhere(sure.margin == 255)[1000]):
+        said = said_margin(hover(page, "semantic", column, row, (sure.width, sure.height)))
+        around = sure.margin[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] / 255
         assert around.min() - 0.011 <= said <= around.max() + 0.011
 
     # From here on nothing is asked of the server, by mouse or by key.
@@ -58,11 +58,11 @@ def test_doubt_toggles_at_once_and_says_what_the_model_says(open_page, sure):  #
     assert pixels(page, "semantic", "heat") == warm and not requests
 
     # The table has the mean of each class, as its last column.
-    assert viewer.locator("thead th").last.inner_text() == "Mean confidence"
+    assert viewer.locator("thead th").last.inner_text() == "Mean margin"
     for line in viewer.locator("tbody tr").all():
         cells = line.locator("td").all_inner_texts()
         label = sure.labels.names.index(cells[0])
-        assert float(cells[-1]) == pytest.approx(sure.confidence[sure.id_map == label].mean() / 255, abs=0.001)
+        assert float(cells[-1]) == pytest.approx(sure.margin[sure.id_map == label].mean() / 255, abs=0.001)
 
 
 def test_doubt_follows_the_threshold_and_fits_a_phone_in_chinese(open_page):  # noqa: F811

@@ -42,7 +42,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         verbs = networks.network(name)
         for verb in ("preprocess", "forward", "postprocess"):
             count(verbs, verb, verb)
-    for place, attribute in ((label_map, "argmax_resized"), (label_map, "winner_probability")):
+    for place, attribute in ((label_map, "argmax_resized"), (label_map, "probability_and_margin")):
         count(place, attribute, attribute)
     count(results.render, "encode", "encode")
     count(results.render, "encode_rgb", "encode")
@@ -65,7 +65,7 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
     viewer.postprocess(shown)
     once = {"decode", "preview", "preprocess", "forward", "postprocess", "encode"}
     if model == "unet-cells":
-        once |= {"argmax_resized", "winner_probability"}
+        once |= {"argmax_resized", "probability_and_margin"}
     assert steps == dict.fromkeys(once, 1)
     steps.clear()
 

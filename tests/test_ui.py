@@ -110,7 +110,7 @@ def test_many_ids_reach_the_viewer_exactly():
 def test_a_huge_id_map_is_thinned_for_the_viewer_only(monkeypatch):
     monkeypatch.setattr(results, "MAX_VIEWER_PIXELS", 50)
     ids = np.repeat(np.repeat(np.arange(6, dtype=np.uint8).reshape(2, 3), 5, 0), 5, 1)
-    segmentation = semantic_segmentation(ids, LabelSet.from_names(list("abcdef")))
+    segmentation = semantic_segmentation(ids, LabelSet.from_names(list("abcdef")), None, ids, ids)
     thin = decoded(results.viewer_ids(segmentation))
     assert thin.size <= 50 and set(np.unique(thin)) == set(range(6))
 

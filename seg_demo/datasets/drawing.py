@@ -27,7 +27,7 @@ class Drawing:
     Attributes:
         ids: uint16 (H, W): class ids, or object numbers and 0 for none; ``IGNORE_ID`` where nothing is to be learnt.
         objects: class id by object number; None for a map of classes.
-        confidence: mean confidence of the prediction in [0, 1], or None.
+        confidence: mean margin of the prediction in [0, 1], or None.
         missing: names of predicted classes that the dataset does not have; their pixels are left empty.
     """
 
@@ -68,7 +68,7 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawin
     for label in found:
         target = by_name.get(same_name(result.labels.names[label]))
         table[label] = nothing if target is None else target
-    confidence = None if result.confidence is None else float(result.confidence.mean(dtype=np.float64)) / 255
+    confidence = None if result.confidence is None else float(result.margin_sums.sum()) / result.id_map.size
     if result.task == "semantic":
         known = np.full(int(np.iinfo(result.id_map.dtype).max) + 1, nothing, dtype=np.uint16)
         known[: len(table)] = table

@@ -81,7 +81,8 @@ tags:
 
 The masks were made by hand in the browser, in {minutes:.0f} minutes altogether.{began}
 What each of them took (seconds, strokes) stands in `metadata.jsonl`;
-`confidence` is the mean confidence of the prediction that it began with.
+`confidence` is the mean margin of the prediction that it began with: how far, in probability, the class of a pixel was ahead
+of the runner-up.
 
 ```python
 from datasets import load_dataset

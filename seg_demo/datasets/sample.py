@@ -26,7 +26,7 @@ class Facts:
     Attributes:
         seconds: time spent on it in the editor.
         strokes: changes made by hand.
-        confidence: mean confidence of the prediction that it began with, in [0, 1], or None; low means doubtful.
+        confidence: mean margin of the prediction that it began with, in [0, 1], or None; low means doubtful.
         source: ``blank``, ``mask`` (an uploaded one), or the id of the model whose prediction was corrected.
     """
 

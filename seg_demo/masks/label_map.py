@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.masks.confidence import winner_probability
+from seg_demo.masks.confidence import probability_and_margin
 from seg_demo.masks.corners import labels_by_corners
 from seg_demo.masks.interpolation import SMALL_OUTPUT, find_rule, is_channels_last
 from seg_demo.masks.threads import alone
@@ -156,7 +156,7 @@ def semantic_from_logits(
         height: of the upload, in pixels.
         width: of the upload, in pixels.
         padded: (height, width) of what the logits show, if that is the upload and padding at its bottom and right.
-        confidence: also the probability of every pixel's class.
+        confidence: also the probability of every pixel's class and its margin.
 
     Raises:
         BadCheckpointError: NaN or infinite logits.
@@ -168,5 +168,5 @@ def semantic_from_logits(
     shown = logits[:, : ceil(logits.shape[1] * height / padded[0]), : ceil(logits.shape[2] * width / padded[1])]
     scores = MeanScores()
     scores.add(shown)
-    sure = np.ascontiguousarray(winner_probability(logits, *padded)[:height, :width]) if confidence else None
-    return semantic_segmentation(label_map, labels, scores.of(range(len(labels))), sure)
+    sure = np.ascontiguousarray(probability_and_margin(logits, *padded)[:, :height, :width]) if confidence else (None, None)
+    return semantic_segmentation(label_map, labels, scores.of(range(len(labels))), *sure)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from seg_demo import networks
 from seg_demo.errors import BadRequestError
-from seg_demo.masks.confidence import winner_probability
+from seg_demo.masks.confidence import probability_and_margin
 from seg_demo.masks.label_map import MeanScores, argmax_resized
 from seg_demo.masks.merging import merge
 from seg_demo.masks.tiles import Blender, Block, Grid, Window, grid_of
@@ -168,7 +168,7 @@ def _semantic(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool
     height, width = size
     labels = plan.checkpoint.labels
     label_map = np.zeros(size, dtype=np.uint8 if len(labels) <= 255 else np.uint16)
-    sure = np.zeros(size, dtype=np.uint8) if confidence else None
+    sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
     scores, blender, factor = MeanScores(), None, 1
     for window, raw in tiles:
         logits, factor = _gridded(raw[0], plan)
@@ -180,9 +180,9 @@ def _semantic(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool
             continue
         _write(label_map, argmax_resized, block, factor)
         if sure is not None:
-            _write(sure, winner_probability, block, factor)
+            _write(sure, probability_and_margin, block, factor)
         scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
-    result = semantic_segmentation(label_map, labels, scores.of(range(len(labels))), sure)
+    result = semantic_segmentation(label_map, labels, scores.of(range(len(labels))), *(sure if confidence else (None, None)))
     return replace(result, device=tiles.device)
 
 
@@ -196,13 +196,13 @@ def _gridded(logits: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, int]:
 
 
 def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.ndarray], block: Block, factor: int) -> None:
-    """Write the pixels of a block, resized with the points around it, so that blocks meet as in a resize of everything."""
+    """Write the pixels (..., H, W) of a block, resized with the points around it, so that blocks meet as in a resize of everything."""
     _, tall, wide = block.logits.shape
     pixels = resize(block.logits, tall * factor, wide * factor)
     above, left = (points * factor for points in block.context)
     (top, bottom), (first, last) = ((a * factor, b * factor) for a, b in (block.rows, block.columns))
-    window = target[top:bottom, first:last]
-    window[:] = pixels[above : above + window.shape[0], left : left + window.shape[1]]
+    window = target[..., top:bottom, first:last]
+    window[:] = pixels[..., above : above + window.shape[-2], left : left + window.shape[-1]]
 
 
 def _instance(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:

@@ -22,7 +22,7 @@ Json = dict[str, object]
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
 _CLASS_COLUMNS = ("label_id", "label", "pixels", "share", "count", "mean_score")
-_CONFIDENCE = "mean_confidence"
+_CONFIDENCE, _MARGIN = "mean_confidence", "mean_margin"
 # Zip entries carry a date; a fixed one makes equal results equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -120,9 +120,12 @@ def table(segmentation: Segmentation) -> list[Json]:
     Returns:
         Rows of ``label_id``, ``label``, ``pixels`` (of the id map, so that objects that overlap count once), ``share`` of
         the image in [0, 1], ``count`` of segments, and ``mean_score`` of them in [0, 1] or None; for a result that has
-        confidence also ``mean_confidence`` of the class's pixels in [0, 1], or None if it has none.
+        confidence also ``mean_confidence`` and ``mean_margin`` of the class's pixels in [0, 1], or None if it has none.
     """
-    of_id, sure = count_ids(segmentation.id_map), segmentation.confidence_sums
+    of_id = count_ids(segmentation.id_map)
+    sums = {} if segmentation.confidence is None else {
+        _CONFIDENCE: segmentation.confidence_sums, _MARGIN: segmentation.margin_sums
+    }
     rows: dict[int, Json] = {}
     scores: dict[int, list[float]] = {}
     for identity, segment in zip(segmentation.ids, segmentation.segments, strict=True):
@@ -131,8 +134,8 @@ def table(segmentation: Segmentation) -> list[Json]:
         row = rows.setdefault(label_id, {"label_id": label_id, "label": name, "pixels": 0, "count": 0})
         row["pixels"] += int(of_id[identity]) if identity < of_id.size else 0
         row["count"] += 1
-        if sure is not None:
-            row["sure"] = row.get("sure", 0.0) + float(sure[identity])
+        for column, of_each in sums.items():
+            row[column] = row.get(column, 0.0) + float(of_each[identity])
         if segment.score is not None:
             scores.setdefault(label_id, []).append(segment.score)
     total = segmentation.height * segmentation.width
@@ -140,14 +143,15 @@ def table(segmentation: Segmentation) -> list[Json]:
         known = scores.get(label_id)
         row["share"] = row["pixels"] / total
         row["mean_score"] = sum(known) / len(known) if known else None
-        row[_CONFIDENCE] = row["sure"] / row["pixels"] if sure is not None and row["pixels"] else None
+        for column in sums:
+            row[column] = row[column] / row["pixels"] if row["pixels"] else None
     ordered = sorted(rows.values(), key=lambda row: -row["pixels"])
     return [{column: row[column] for column in _class_columns(segmentation)} for row in ordered]
 
 
 def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:
-    """Columns of :func:`table`; the one that is not always there comes last, so that the others keep their places."""
-    return _CLASS_COLUMNS if segmentation.confidence is None else (*_CLASS_COLUMNS, _CONFIDENCE)
+    """Columns of :func:`table`; those that are not always there come last, so that the others keep their places."""
+    return _CLASS_COLUMNS if segmentation.confidence is None else (*_CLASS_COLUMNS, _CONFIDENCE, _MARGIN)
 
 
 def cell(value: object) -> object:

@@ -39,7 +39,7 @@ class Result:
         everything: the segmentation with every candidate, whatever its score.
         threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
         preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
-        doubt: whether the viewer is also sent the map of the confidence.
+        doubt: whether the viewer is also sent the map of the margins.
     """
 
     upload: Upload
@@ -63,7 +63,7 @@ class Result:
         return replace(self, threshold=threshold)
 
     def with_doubt(self) -> Result:
-        """The same view with the map of the confidence; what the view consists of is not made again."""
+        """The same view with the map of the margins; what the view consists of is not made again."""
         other = replace(self, doubt=True)
         vars(other).update(shown=self.shown, ids=self.ids)
         return other
@@ -90,22 +90,23 @@ def viewer_ids(segmentation: Segmentation) -> bytes:
     step = int(np.ceil(np.sqrt(pixels / MAX_VIEWER_PIXELS)))
     thin = np.ascontiguousarray(segmentation.id_map[step // 2 :: step, step // 2 :: step])
     height, width = thin.shape
-    return render.viewer_id_png(replace(segmentation, height=height, width=width, id_map=thin, segments=()))
+    smaller = replace(segmentation, height=height, width=width, id_map=thin, segments=(), confidence=None, margin=None)
+    return render.viewer_id_png(smaller)
 
 
 def viewer_doubt(segmentation: Segmentation) -> bytes:
-    """The confidence for the viewer: an 8-bit grey PNG, 255 is certain; above the limit the least of every n x n pixels, so
+    """The margins for the viewer: an 8-bit grey PNG, 255 is certain; above the limit the least of every n x n pixels, so
     that no doubtful line disappears.
 
     Args:
         segmentation: has confidence.
     """
-    confidence = segmentation.confidence
-    step = int(np.ceil(np.sqrt(confidence.size / MAX_DOUBT_PIXELS)))
+    margins = segmentation.margins
+    step = int(np.ceil(np.sqrt(margins.size / MAX_DOUBT_PIXELS)))
     if step > 1:
         for axis in (0, 1):
-            confidence = np.minimum.reduceat(confidence, np.arange(0, confidence.shape[axis], step), axis=axis)
-    return png.encode(confidence)
+            margins = np.minimum.reduceat(margins, np.arange(0, margins.shape[axis], step), axis=axis)
+    return png.encode(margins)
 
 
 def viewer_value(result: Result) -> dict[str, object]:
@@ -113,7 +114,8 @@ def viewer_value(result: Result) -> dict[str, object]:
 
     Returns:
         JSON-able: ``task``, ``width``, ``height``, ``background`` (label id or None), ``unsure`` (whether there is
-        confidence), ``classes`` (id, name, pixels, share, count, score, mean confidence in [0, 1] or None) and ``segments`` (id in the id map, label id, color [R, G, B], score, area in pixels).
+        confidence), ``classes`` (id, name, pixels, share, count, score, mean margin in [0, 1] or None) and ``segments`` (id in
+        the id map, label id, color [R, G, B], score, area in pixels).
     """
     shown = result.shown
     colors = render.colors_of(shown)
@@ -132,7 +134,7 @@ def viewer_value(result: Result) -> dict[str, object]:
                 "id": row["label_id"],
                 "name": row["label"],
                 "score": row["mean_score"],
-                "confidence": row.get("mean_confidence"),
+                "margin": row.get("mean_margin"),
                 **{key: row[key] for key in ("pixels", "share", "count")},
             }
             for row in export.table(shown)

@@ -3,12 +3,12 @@
 
 Object.assign(WORDS.en, {
   noSamples: "No samples yet. Save a mask, and it appears here.", sortBy: "Sort by", newest: "last changed", doubtful: "most doubtful first", byName: "name",
-  edit: "Edit", remove: "Delete", sure: "Really delete?", samples: ["sample", "samples"], strokesWord: ["stroke", "strokes"], confidence: "confidence",
+  edit: "Edit", remove: "Delete", sure: "Really delete?", samples: ["sample", "samples"], strokesWord: ["stroke", "strokes"], margin: "margin",
   moreSamples: "more; sort to see others",
 });
 Object.assign(WORDS.zh, {
   noSamples: "还没有样本。保存一个掩膜后会显示在这里。", sortBy: "排序", newest: "最近修改", doubtful: "最不确定的在前", byName: "名称",
-  edit: "编辑", remove: "删除", sure: "确认删除？", samples: ["个样本", "个样本"], strokesWord: ["笔", "笔"], confidence: "置信度",
+  edit: "编辑", remove: "删除", sure: "确认删除？", samples: ["个样本", "个样本"], strokesWord: ["笔", "笔"], margin: "置信差",
   moreSamples: "个未显示，可换排序查看",
 });
 
@@ -37,7 +37,7 @@ function card(row) {
   const facts = [row.width + " × " + row.height];
   if (row.objects !== null) facts.push(counted("objects", row.objects));
   facts.push(counted("strokesWord", row.strokes), Math.floor(row.seconds / 60) + ":" + String(Math.floor(row.seconds % 60)).padStart(2, "0"));
-  if (row.confidence !== null) facts.push(say("confidence") + " " + row.confidence.toFixed(2));
+  if (row.confidence !== null) facts.push(say("margin") + " " + row.confidence.toFixed(2));
   const acts = make("div", "sl-acts");
   const edit = make("button", "sl-edit", say("edit"));
   const remove = make("button", "sl-remove", say("remove"));

@@ -101,7 +101,7 @@ function point(x, y) {
 
 function name(segment, x, y, sure = null) {
   const [title, ...facts] = segment ? segmentWords(result, segment) : [say("background")];
-  if (sure !== null) facts.push(say("confidence") + " " + (sure / 255).toFixed(2));
+  if (sure !== null) facts.push(say("margin") + " " + (sure / 255).toFixed(2));
   tip.firstChild.textContent = title;
   tip.lastChild.textContent = facts.join(" · ");
   tip.hidden = false;

@@ -4,9 +4,9 @@
 // Magma (Smith and van der Walt, matplotlib): dark where doubt begins, bright where the decision could go either way.
 const HEAT = [[0, [81, 18, 124], 0], [0.12, [81, 18, 124], 0.35], [0.4, [183, 55, 121], 0.7], [0.7, [252, 137, 97], 0.85], [1, [252, 253, 191], 0.95]];
 
-// Doubt is 1 where no class has more than half of the probability, 0 where one has all of it: for two classes 1 - margin.
-function heatOf(confidence) {
-  const doubt = Math.min(1, (2 * (255 - confidence)) / 255);
+// Doubt is 1 - margin: 1 where the two best classes are equally probable, 0 where one has all of the probability.
+function heatOf(margin) {
+  const doubt = 1 - margin / 255;
   const at = Math.max(1, HEAT.findIndex(([stop]) => stop >= doubt));
   const [[from, low, thin], [to, high, thick]] = [HEAT[at - 1], HEAT[at]];
   const part = (doubt - from) / (to - from);

@@ -128,7 +128,7 @@ function fillTable(body, result) {
     const line = make("tr");
     const score = row.score === null ? "–" : row.score.toFixed(3);
     const cells = [row.name, number(row.pixels), percent(row.share), number(row.count), score];
-    if (result.unsure) cells.push(row.confidence === null ? "–" : row.confidence.toFixed(3));
+    if (result.unsure) cells.push(row.margin === null ? "–" : row.margin.toFixed(3));
     for (const text of cells) line.append(make("td", "", text));
     return line;
   });

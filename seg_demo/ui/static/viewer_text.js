@@ -2,7 +2,7 @@
 
 const WORDS = {
   en: {
-    doubt: "Doubt", sure: "sure", unsure: "in doubt", meanConfidence: "Mean confidence", confidence: "confidence",
+    doubt: "Doubt", sure: "sure", unsure: "in doubt", meanMargin: "Mean margin", margin: "margin", marginIs: "How far, in probability, the class is ahead of the runner-up; 1 is certain.",
     opacity: "Opacity", outlines: "Outlines", compare: "Before / after", original: "Hold for original",
     zoomIn: "Zoom in", zoomOut: "Zoom out", fit: "Fit to view", full: "Full screen",
     stage: "Segmented image. Arrow keys pan, plus and minus zoom, 0 fits, N and P step through the segments, B shows the original, D the doubt.",
@@ -19,7 +19,7 @@ const WORDS = {
     more: "more, reachable by hovering the image", eachInstance: "Each object", eachRegion: "Each region", failed: "The picture could not be shown. Please run it again.",
   },
   zh: {
-    doubt: "存疑", sure: "确信", unsure: "存疑", meanConfidence: "平均置信度", confidence: "置信度",
+    doubt: "存疑", sure: "确信", unsure: "存疑", meanMargin: "平均置信差", margin: "置信差", marginIs: "该类别的概率领先第二名多少；1 表示确定。",
     opacity: "不透明度", outlines: "轮廓", compare: "前后对比", original: "按住看原图",
     zoomIn: "放大", zoomOut: "缩小", fit: "适合窗口", full: "全屏",
     stage: "分割结果。方向键平移，加减号缩放，0 适合窗口，N 和 P 逐个查看分割块，B 显示原图，D 显示存疑处。",
@@ -47,6 +47,7 @@ const percent = (share) => (share * 100).toFixed(share > 0 && share < 0.001 ? 3 
 
 function translate(root) {
   for (const node of root.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
+  for (const node of root.querySelectorAll("[data-title]")) node.title = say(node.dataset.title);
   for (const node of root.querySelectorAll("[data-label]")) {
     node.setAttribute("aria-label", say(node.dataset.label));
     if (node.tagName === "BUTTON") node.title = say(node.dataset.label);
