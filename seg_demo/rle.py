@@ -26,14 +26,12 @@ def crop_to_counts(mask: np.ndarray, box: Box, height: int, width: int) -> np.nd
     """
     x0, y0, _, _ = box
     rows, columns = mask.shape
-    # A false row above and below each column makes every run of ones start and end inside the padded column.
-    padded = np.zeros((columns, rows + 2), dtype=np.int8)
-    padded[:, 1:-1] = mask.T
-    steps = np.diff(padded, axis=1)
-    column, row = np.nonzero(steps == 1)
-    starts = (x0 + column).astype(np.int64) * height + y0 + row
-    column, row = np.nonzero(steps == -1)
-    ends = (x0 + column).astype(np.int64) * height + y0 + row
+    # A zero before each column, and one at the end, makes every run of ones begin and end inside its column's stretch.
+    padded = np.zeros(columns * (rows + 1) + 1, dtype=bool)
+    padded[:-1].reshape(columns, rows + 1)[:, 1:] = mask.T
+    # Where the value changes, in turn from zero to one and from one to zero.
+    column, row = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), rows + 1)
+    starts, ends = ((x0 + column) * height + y0 + row).reshape(-1, 2).T
     # A run that reaches the bottom of the image goes on at the top of the next column.
     joined = starts[1:] == ends[:-1]
     starts = np.concatenate([starts[:1], starts[1:][~joined]])
