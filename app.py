@@ -1,13 +1,17 @@
 """The demo's entry, on a laptop and as a Space: ``python app.py``. Host and port: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT."""
 
+import gc
 import sys
 
-from seg_demo.errors import SettingsError
+# The imports and the page make a million objects that stay; looking through them for garbage is a sixth of the start.
+gc.disable()
+
+from seg_demo.errors import SettingsError  # noqa: E402
 
 # Before the page, because on ZeroGPU it imports `spaces`, which must come before anything that touches CUDA.
-from seg_demo.models import zerogpu
-from seg_demo.ui import observe
-from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead
+from seg_demo.models import zerogpu  # noqa: E402
+from seg_demo.ui import observe  # noqa: E402
+from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead  # noqa: E402
 
 
 def main() -> None:
@@ -22,6 +26,9 @@ def main() -> None:
     if zerogpu.ACTIVE:
         load_ahead().join()
     demo.launch(**arguments, prevent_thread_lock=True)
+    # From here on garbage is collected, but never again looked for among what stays.
+    gc.freeze()
+    gc.enable()
     if not zerogpu.ACTIVE:
         load_ahead()
     demo.block_thread()
