@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,9 @@ def rows(quick: bool) -> Iterator[Row]:
         yield segformer_row(512, 2, precision, repeats)
         yield unet_row(256, 8, precision, repeats)
         if not quick:
-            yield maskrcnn_row(512, precision, repeats)
+            # The network of torchvision's reference script, and the small one that is trained here where nothing is named.
+            yield maskrcnn_row(", R50-FPN", {"variant": "maskrcnn_resnet50_fpn"}, 512, precision, repeats)
+            yield maskrcnn_row(", small", maskrcnn.default_options(), 512, precision, repeats)
 
 
 def step(module: nn.Module, loss: Callable[[], torch.Tensor], lr: float = 1e-4) -> Callable[[], float]:
@@ -122,8 +125,8 @@ def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
     )  # fmt: skip
 
 
-def maskrcnn_row(side: int, precision: str, repeats: int) -> Row:
-    """The Mask R-CNN that is trained here by default against torchvision's fp32; twenty discs."""
+def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, repeats: int) -> Row:
+    """A Mask R-CNN against torchvision's fp32; twenty discs."""
     names, found = subjects.labels(2), {}
     segmentation = discs(side, side, 20)
     image = torch.from_numpy(subjects.photo(side, side)).permute(2, 0, 1).float() / 255
@@ -131,14 +134,14 @@ def maskrcnn_row(side: int, precision: str, repeats: int) -> Row:
     batch = InstanceTask().collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], CPU)
     for name in ("ours", "theirs"):
         torch.manual_seed(0)
-        found[name] = maskrcnn.create(names, maskrcnn.default_options())
+        found[name] = maskrcnn.create(names, options)
     peer = found["theirs"].module.train()
 
     def theirs() -> torch.Tensor:
         return sum(peer(list(batch.images), batch.targets).values())
 
     return compare(
-        f"training step, Mask R-CNN, {side}², {precision}", "torchvision in fp32",
+        f"training step, Mask R-CNN{kind}, {side}², {precision}", "torchvision in fp32",
         ours(found["ours"], InstanceTask(), lambda: batch, precision), step(peer, theirs), near,
         targets=(aimed(0.6, precision), None), repeats=repeats,
     )  # fmt: skip
