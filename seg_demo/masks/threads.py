@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
 
-T = TypeVar("T")
+from seg_demo.threads import pool
+
+S, T = TypeVar("S"), TypeVar("T")
 # Two threads that begin at once would take each other's number for the one to leave behind.
 _beginning = threading.Lock()
 
@@ -28,6 +28,18 @@ def alone(function: Callable[..., T], *arguments: object) -> T:
         arguments: tensors may come from inference mode; they are not written to.
     """
     return _workers().submit(_run, function, arguments).result()
+
+
+def each(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """``function`` of every item without gradients, each by one thread and several at the same time; in the items' order.
+
+    Not for calls from within :func:`alone` or itself, which would wait for threads that wait for them.
+
+    Args:
+        function: of torch; it lets go of Python's lock where it computes.
+        items: as many as there are processors keep all of them busy.
+    """
+    return [future.result() for future in [_workers().submit(_run, function, (item,)) for item in items]]
 
 
 def _run(function: Callable[..., T], arguments: tuple[object, ...]) -> T:
@@ -45,11 +57,4 @@ def _begin() -> None:
         other.join()
 
 
-@lru_cache(maxsize=1)
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="masks", initializer=_begin)
-
-
-if hasattr(os, "register_at_fork"):
-    # Threads do not live on in a forked process.
-    os.register_at_fork(after_in_child=_workers.cache_clear)
+_workers = pool("masks", os.cpu_count() or 1, _begin)

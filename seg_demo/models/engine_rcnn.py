@@ -8,16 +8,14 @@ depends only on better ones, so with many candidates the best are looked at firs
 from __future__ import annotations
 
 import copy
-import os
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from seg_demo.masks.threads import each
 from seg_demo.models.engine_part import Part, crop, described
 
 if TYPE_CHECKING:
@@ -136,22 +134,8 @@ class _Shared:
         if len(boxes) != 1 or len(boxes[0]) < SHARED or threads == 1:
             return self._pool(features, boxes, sizes)
 
-        def pooled(part: Tensor) -> Tensor:
-            # Inference mode is a thread's own; without it, gradients would be kept for.
-            with torch.no_grad():
-                return self._pool(features, [part], sizes)
-
-        return torch.cat(list(_threads(threads).map(pooled, boxes[0].tensor_split(min(threads, len(boxes[0]))))))
-
-
-@lru_cache(maxsize=1)
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="regions")
-
-
-if hasattr(os, "register_at_fork"):
-    # Threads do not live on in a forked process.
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+        parts = boxes[0].tensor_split(min(threads, len(boxes[0])))
+        return torch.cat(each(lambda part: self._pool(features, [part], sizes), parts))
 
 
 class _Suppressed:

@@ -7,13 +7,15 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import Future
 
 import numpy as np
 
+from seg_demo.threads import pool
+
 _STRIP_BYTES = 1 << 20
 _THREADS = min(4, os.cpu_count() or 1)
+_threads = pool("png", _THREADS)
 # A zlib stream, compressed fast.
 _HEADER = b"\x78\x01"
 # The last block of a deflate stream, with nothing in it.
@@ -66,16 +68,6 @@ def _deflated(filtered: np.ndarray) -> bytes:
     """Filtered rows as a part of a deflate stream that ends at a byte."""
     compressor = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
     return compressor.compress(filtered) + compressor.flush(zlib.Z_SYNC_FLUSH)
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="png")
-
-
-if hasattr(os, "register_at_fork"):
-    # Threads do not live on in a forked process.
-    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _strips(rows: np.ndarray) -> Iterator[np.ndarray]:
