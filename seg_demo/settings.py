@@ -34,7 +34,9 @@ class Settings:
         max_bytes: largest upload in bytes of its file.
         max_side: longest side of an upload in pixels.
         device: ``auto`` (CUDA, then Apple MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``auto`` (fp16 on CUDA, else fp32), ``fp32`` or ``fp16`` (on CUDA only; a CPU always computes in fp32).
+        precision: ``auto`` (fp16 on CUDA, else fp32), ``fp32``, ``fp16`` (on CUDA; other devices compute in fp32) or ``bf16``
+            (on a CPU with OpenVINO: faster where the processor has it. The Models tab and the log say how many labels were
+            those of fp32 on the first image).
         engine: what computes on a CPU: ``auto`` (OpenVINO where it is installed and agrees with torch), ``eager`` (torch
             alone) or ``openvino`` (refused where it cannot serve).
         models: the owner's own menu in its order, ids separated by commas; empty for the built-in menu.
@@ -70,7 +72,7 @@ class Settings:
     max_bytes: int = _setting(20_000_000, "largest upload in bytes", 1, 2**40)
     max_side: int = _setting(20_000, "longest side of an upload in pixels", 1, 65_535)
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", pattern=r"auto|cpu|mps|cuda(:\d+)?")
-    precision: str = _setting("auto", "auto, fp32 or fp16", pattern=r"auto|fp32|fp16")
+    precision: str = _setting("auto", "auto, fp32, fp16 (CUDA) or bf16 (CPU)", pattern=r"auto|fp32|fp16|bf16")
     engine: str = _setting("auto", "auto, eager or openvino", pattern=r"auto|eager|openvino")
     models: str = _setting("", "the owner's own menu: model ids, separated by commas")
     cache_bytes: int = _setting(0, "memory for loaded models in bytes, 0 for a quarter of the machine's", 0, 2**60)

@@ -47,7 +47,7 @@ def test_a_missed_comparison_would_be_told():
 
 def test_the_losses_of_a_training_step_are_the_plain_librarys(monkeypatch):
     torch.manual_seed(0)
-    row = training.maskrcnn_row(96, "fp32", 1)
+    row = training.maskrcnn_row("", maskrcnn.default_options(), 96, "fp32", 1)
     assert row.result.startswith("first losses")
     step = training.step(module := torch.nn.Linear(2, 1), lambda: module(torch.ones(1, 2)).square().sum())
     assert step() > step()

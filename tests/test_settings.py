@@ -44,7 +44,7 @@ def test_values_are_read_in_their_type():
         ("HUB_TIMEOUT", "-1"),
         ("DEVICE", "gpu"),
         ("DEVICE", "cuda:x"),
-        ("PRECISION", "bf16"),
+        ("PRECISION", "int8"),
         ("MCP", "maybe"),
         ("CONCURRENCY", "-1"),
         ("MAX_SIDE", "70000"),

@@ -48,7 +48,7 @@ def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[o
 
     Args:
         device: where the pass runs.
-        precision: ``auto``, ``fp32`` or ``fp16``; only CUDA has fp16.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; only CUDA has fp16, and torch never gets bf16.
     """
     if device.type == "cuda" and precision in ("auto", "fp16"):
         return torch.autocast("cuda", dtype=torch.float16)

@@ -78,21 +78,22 @@ def read(path: Path) -> Any:
     return _core().read_model(path)
 
 
-def compile(model: Any, shape: list[int], streams: int, cache: Path | None) -> Compiled:
-    """A graph compiled for this processor, in fp32.
+def compile(model: Any, shape: list[int], streams: int, cache: Path | None, precision: str = "fp32") -> Compiled:
+    """A graph compiled for this processor.
 
     Args:
         model: of :func:`convert` or :func:`read`.
         shape: of its input, -1 for what may vary from call to call.
         streams: calls that may run at the same time; they share torch's number of threads.
         cache: folder where OpenVINO keeps what it compiled, or None.
+        precision: ``fp32``, or ``bf16`` where the processor has it.
     """
     model.reshape(shape)
     threads = torch.get_num_threads()
     config: dict[str, Any] = {
-        # Where the processor has bf16, OpenVINO takes it unasked, and one label in fifty changes.
-        "INFERENCE_PRECISION_HINT": "f32",
-        "EXECUTION_MODE_HINT": "ACCURACY",
+        # Where the processor has bf16, OpenVINO takes it unasked, and with random weights one label in fifty changes.
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "EXECUTION_MODE_HINT": "ACCURACY" if precision == "fp32" else "PERFORMANCE",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": min(streams, threads),
         # The processor is shared with torch and with other processes; pinned threads would queue behind them.

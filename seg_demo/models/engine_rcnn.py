@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo.masks.threads import each
-from seg_demo.models.engine_part import Part, crop, described
+from seg_demo.models.engine_part import Part, crop, described, same_signs, same_winners
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
@@ -35,16 +35,19 @@ class DetectorEngine:
         checkpoint: on the CPU, in eval mode, not to be trained any more.
         verbs: the network's module.
         streams: images that are segmented at the same time.
+        precision: ``fp32`` or ``bf16``.
     """
 
-    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, streams: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, streams: int, precision: str = "fp32") -> None:
         module, about = checkpoint.module, described(checkpoint)
         self._module, self._forward = module, verbs.forward
         self._levels = _levels(module)
         heads = module.roi_heads
-        self._pyramid = Part("maskrcnn pyramid", _Pyramid(module), streams, (0, 2, 3), crop(checkpoint), f"{about} pyramid")
-        self._boxes = Part("maskrcnn box head", _Boxes(heads), streams, (0,), _half, f"{about} boxes")
-        self._masks = Part("maskrcnn mask head", _Masks(heads), streams, (0,), _half, f"{about} masks")
+        smaller = crop(checkpoint)
+        self._pyramid = Part("maskrcnn pyramid", _Pyramid(module), streams, (0, 2, 3), smaller, f"{about} pyramid", precision)
+        boxes, masks = (_Boxes(heads), f"{about} boxes"), (_Masks(heads), f"{about} masks")
+        self._boxes = Part("maskrcnn box head", boxes[0], streams, (0,), _half, boxes[1], precision, same_winners)
+        self._masks = Part("maskrcnn mask head", masks[0], streams, (0,), _half, masks[1], precision, same_signs)
         self._heads = _with(
             heads,
             box_head=self._boxes,
@@ -82,6 +85,12 @@ class DetectorEngine:
     def nbytes(self) -> int:
         """Memory of the compiled weights in bytes, beside the eager ones."""
         return self._pyramid.nbytes + self._boxes.nbytes + self._masks.nbytes
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of candidates' classes and of masks' cells on the first image, the smaller of both, that are eager's in
+        fp32 for the same features; None before it is known."""
+        return min((part.agreement for part in (self._boxes, self._masks) if part.agreement is not None), default=None)
 
 
 class _Pyramid(nn.Module):

@@ -43,6 +43,11 @@ class Model:
         engine = getattr(self._run, "engine", None)
         return self._nbytes + (0 if engine is None else engine.nbytes)
 
+    @property
+    def agreement(self) -> float | None:
+        """The share of decisions, on the first image, that a compiled network shares with eager torch in fp32; else None."""
+        return getattr(getattr(self._run, "engine", None), "agreement", None)
+
     @classmethod
     def from_checkpoint(
         cls,
@@ -57,7 +62,7 @@ class Model:
         Args:
             checkpoint: may be in training; it is put into eval mode while it predicts.
             spec: what to call it; architecture, task and classes are taken from the checkpoint.
-            precision: ``auto``, ``fp32`` or ``fp16``; None takes the setting.
+            precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; None takes the setting.
             engine: of :func:`seg_demo.models.engine.choose`, for a module that is not trained any more; None is eager torch.
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """

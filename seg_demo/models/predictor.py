@@ -60,7 +60,7 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     checkpoint.module.to(target)
     networks.optimise(checkpoint, target)
     verbs, chosen = networks.network(checkpoint.architecture), settings()
-    served = engine.choose(checkpoint, verbs, target, chosen.engine, places(chosen, gpu=False))
+    served = engine.choose(checkpoint, verbs, target, chosen.engine, places(chosen, gpu=False), chosen.precision)
     together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
     window = batching.WINDOW if together else None
     return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)
@@ -219,6 +219,13 @@ class Predictor:
         which the ``longest`` running one has been worked on."""
         now = self._admission
         return {"models": len(self._models), "running": now.running, "admitted": now.admitted, "longest": now.longest}
+
+    def agreement(self, spec: ModelSpec) -> float | None:
+        """``Model.agreement`` of a model that is loaded; None if it is not, or nothing is known yet."""
+        with self._lock:
+            models = list(self._models.values())
+        shares = (model.agreement for model in models if (model.spec.id, model.spec.revision) == (spec.id, spec.revision))
+        return next((share for share in shares if share is not None), None)
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
         token = not visitor or catalog.on_menu(spec)

@@ -49,7 +49,7 @@ class NetworkRun:
 
     Args:
         checkpoint: on the device that computes.
-        precision: ``auto``, ``fp32`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, which is the engine's affair.
         engine: answers in place of the module, or None.
         window: seconds for which a request waits for others to be computed with, or None.
     """

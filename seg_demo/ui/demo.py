@@ -121,6 +121,11 @@ def check_machine() -> None:
             problems.append(f"SEG_DEMO_DEVICE: {error}")
     if chosen.engine == "openvino" and find_spec("openvino") is None:
         problems.append("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
+    if chosen.precision == "bf16" and (chosen.engine == "eager" or find_spec("openvino") is None or not _on_cpu(chosen.device)):
+        problems.append(
+            "SEG_DEMO_PRECISION is bf16, which is for CPUs and needs OpenVINO. Install openvino, set SEG_DEMO_ENGINE to auto and "
+            "SEG_DEMO_DEVICE to cpu, or set SEG_DEMO_PRECISION to auto."
+        )
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
     for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()
@@ -130,6 +135,15 @@ def check_machine() -> None:
             problems.append(f"{name} is {folder!r}, where no folder can be made or written to. Name another one.")
     if problems:
         raise SettingsError("\n".join(["These settings cannot be served by this machine; correct or unset them:", *problems]))
+
+
+def _on_cpu(device: str) -> bool:
+    """Whether that is where a device setting leads to."""
+    if device != "auto":
+        return device == "cpu"
+    from seg_demo.models.devices import choose_device
+
+    return choose_device(device).type == "cpu"
 
 
 def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:

@@ -105,6 +105,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "network": ("Network", "网络"),
     "classes": ("Classes", "类别"),
     "size": ("Size", "大小"),
+    "precision": ("Precision", "精度"),
+    "bf16_unknown": ("bf16 once an image has been segmented; fp32 until then", "首张图像分割后使用 bf16，此前为 fp32"),
+    "bf16_agreement": (
+        "bf16: {share} % of what was decided on the first image is as in fp32",
+        "bf16：首张图像上 {share}% 的判定与 fp32 一致",
+    ),
     "more_classes": ("{count} classes, such as ", "{count} 个类别，例如 "),
     "separator": (", ", "、"),
     "stop": (".", "。"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 
 import gradio as gr
 
@@ -12,6 +13,7 @@ from seg_demo.networks import NETWORKS
 from seg_demo.settings import settings
 from seg_demo.types import ModelSpec
 from seg_demo.ui.i18n import ABOUT_ZH, words
+from seg_demo.ui.work import agreement
 
 SAMPLE_CLASSES = 6
 # Of the weight files that are not here: nvidia's repositories and torchvision's own table (``_file_size``).
@@ -120,6 +122,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
         ("licence", spec.licence or words("unstated", language)),
         ("source", words("source_" + spec.source, language)),
         ("size", size_of(spec)),
+        ("precision", precision_of(spec, language)),
     ]
     facts = "".join(
         f"<dt>{html.escape(words(key, language))}</dt><dd>{html.escape(value)}</dd>" for key, value in rows if value
@@ -129,6 +132,16 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
         f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(spec.title)}</h3>'
         f"<code>{html.escape(key(spec))}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
     )
+
+
+def precision_of(spec: ModelSpec, language: str) -> str:
+    """What computing in bf16 changed on the first image; empty where bf16 was not asked for."""
+    if settings().precision != "bf16" or spec.source == "builtin":
+        return ""
+    share = agreement(spec)
+    if share is None:
+        return words("bf16_unknown", language)
+    return words("bf16_agreement", language).format(share=f"{math.floor(share * 1e5) / 1e3:g}")
 
 
 def size_of(spec: ModelSpec) -> str:

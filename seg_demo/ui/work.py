@@ -19,6 +19,7 @@ from seg_demo.models import disk, zerogpu
 from seg_demo.models.admission import gpu_expected, places
 from seg_demo.models.requests import Request, check
 from seg_demo.settings import settings
+from seg_demo.types import ModelSpec
 from seg_demo.ui import observe
 from seg_demo.ui.guard_seams import FETCHING, WORK, departure
 from seg_demo.ui.uploads import DISK_FULL, refused
@@ -68,6 +69,11 @@ def _predictor() -> Predictor:
 def state() -> dict[str, float] | None:
     """What the predictor is doing (``Predictor.state``); None as long as there is none, which is not waited for."""
     return _predictor().state if _predictor.cache_info().currsize else None
+
+
+def agreement(spec: ModelSpec) -> float | None:
+    """``Predictor.agreement``; None as long as there is no predictor, which is not waited for."""
+    return _predictor().agreement(spec) if _predictor.cache_info().currsize else None
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""bf16 on a CPU: only on request, with the share of decisions that stay as they are in fp32 measured and shown."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from seg_demo import networks
+from seg_demo.errors import SettingsError
+from seg_demo.models import engine, engine_openvino, engine_worker, predictor
+from seg_demo.models.catalog import resolve
+from seg_demo.models.engine_part import same_signs, same_winners
+from seg_demo.models.predictor import Predictor
+from seg_demo.settings import Settings, load_settings, settings
+from seg_demo.ui import demo, menu
+
+pytestmark = pytest.mark.skipif(not engine_openvino.installed(), reason="openvino is not installed")
+CPU = torch.device("cpu")
+IMAGE = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16."""
+    return "BF16" in engine_openvino._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """An empty cache folder, no pause before compiling, and settings that ask for bf16."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("SEG_DEMO_PRECISION", "bf16")
+    monkeypatch.setenv("SEG_DEMO_DEVICE", "cpu")
+    monkeypatch.setenv("SEG_DEMO_ENGINE", "auto")
+    monkeypatch.setattr(engine_worker, "PAUSE", 0.0)
+    settings.cache_clear()
+    yield
+    assert engine_worker.drain(60)
+    settings.cache_clear()
+
+
+def logits(model, image):
+    """What the model's forward pass says now."""
+    run = model._run
+    return run._forward(run._verbs.preprocess(run._checkpoint, image))[0]
+
+
+@pytest.mark.parametrize("kind", ["unet", "binary", "tiny"])
+def test_the_agreement_is_that_of_a_dense_comparison(kind, folders, caplog):
+    """It is computed on the logits of the first image; where the processor has bf16, they are not eager's."""
+    checkpoint = networks.load(folders / kind)
+    checkpoint.module.eval().requires_grad_(False)
+    verbs = networks.network(checkpoint.architecture)
+    batch = verbs.preprocess(checkpoint, IMAGE)
+    chosen = engine.choose(checkpoint, verbs, CPU, "auto", 1, "bf16")
+    assert chosen.agreement is None
+    with torch.no_grad(), caplog.at_level(logging.INFO):
+        eager = chosen(batch)
+        assert engine_worker.drain(60)
+        found = chosen(batch)
+    several = eager.shape[1] > 1
+    labels = [each.argmax(1) if several else (each > 0)[:, 0] for each in (eager, found)]
+    assert chosen.agreement == pytest.approx(float((labels[0] == labels[1]).double().mean()), abs=1e-12)
+    assert 0.8 < chosen.agreement <= 1 and f"{chosen.agreement:.4%}" in caplog.text and "bf16" in caplog.text
+    apart = float((eager - found).abs().max() / eager.abs().max())
+    assert apart < 0.1 and (not has_bf16() or apart > 1e-4)
+
+
+def test_an_owner_sees_it_on_the_models_tab_once_it_is_known(monkeypatch):
+    """Through the predictor that serves the page, for a semantic and an instance model."""
+    served = Predictor(settings())
+    monkeypatch.setattr(menu, "agreement", served.agreement)
+    for key in ("unet-cells", "maskrcnn-cells"):
+        spec = resolve(key, local_folders=False)
+        assert "bf16 once an image has been segmented" in menu.card(spec, True, "en")
+        photo = np.zeros((200, 220, 3), np.uint8)
+        photo[60:120, 50:130] = 200
+        served.segment(photo, key)
+        assert engine_worker.drain(120)
+        share = served.agreement(spec)
+        assert 0.9 < share <= 1
+        assert f"bf16: {np.floor(share * 1e5) / 1e3:g} % of what was decided" in menu.card(spec, True, "en")
+        assert "与 fp32 一致" in menu.card(spec, True, "zh")
+
+
+def test_shares_are_counted_as_their_names_say():
+    """By hand: winners along the channels, signs of one channel, signs of masks."""
+    first = (torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[0.0, 2.0], [5.0, 1.0]]])[None],)
+    second = (torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[2.0, 2.0], [5.0, 1.0]]])[None],)
+    assert same_winners(first, second) == 0.75
+    one, other = (torch.tensor([[[[-1.0, 2.0, 0.5]]]]),), (torch.tensor([[[[-1.0, -2.0, 0.5]]]]),)
+    assert same_winners(one, other) == same_signs(one, other) == pytest.approx(2 / 3)
+
+
+def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
+    """fp32 is what every processor gets unasked."""
+    monkeypatch.delenv("SEG_DEMO_PRECISION")
+    settings.cache_clear()
+    assert "bf16" not in menu.card(resolve("unet-cells", local_folders=False), True, "en")
+    asked = []
+    compiled = engine_openvino.compile
+    monkeypatch.setattr(engine_openvino, "compile", lambda *a: asked.append(a[-1]) or compiled(*a))
+    predictor.load_model("unet-cells").predict(IMAGE)
+    assert engine_worker.drain(120) and asked == ["fp32"]
+
+
+@pytest.mark.parametrize("changed", [{"engine": "eager"}, {"engine": "auto", "device": "cuda"}])
+def test_what_cannot_serve_it_is_refused(changed, folders, monkeypatch):
+    """When the server starts, and when a model is built."""
+    for name, value in changed.items():
+        monkeypatch.setenv(f"SEG_DEMO_{name.upper()}", value)
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match="SEG_DEMO_PRECISION is bf16"):
+        demo.check_machine()
+    checkpoint = networks.load(folders / "unet")
+    device = torch.device(changed.get("device", "cpu"))
+    with pytest.raises(SettingsError, match="SEG_DEMO_PRECISION is bf16"):
+        engine.choose(checkpoint, networks.network("unet"), device, changed["engine"], 1, "bf16")
+
+
+def test_the_setting_takes_it():
+    """And refuses what is no precision."""
+    assert load_settings({"SEG_DEMO_PRECISION": "bf16"}) == Settings(precision="bf16")
+    with pytest.raises(SettingsError, match="bf16"):
+        load_settings({"SEG_DEMO_PRECISION": "int8"})
