@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import growth, masks, metrics, overlays, report, subjects, training
 from benchmarks.measure import Row, compare, peak_of
+from seg_demo.networks import maskrcnn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
