@@ -76,7 +76,7 @@ class Config:
     half: bool = option(False, "store the checkpoint in 16 bits (half the size)", bool)
     report_to: str = option("none", "also log every evaluation to", str, choices=("none", "tensorboard", "trackio"))
     baseline: bool = option(False, "measure the base on the held-out images too, to say what was gained", bool)
-    progress_file: str | None = option(None, "say in this JSON file how far the run is", str, metavar="FILE")
+    progress_file: str | None = option(None, "say in this JSON file how far the run is, and draw samples", str, metavar="FILE")
     skip_bad: bool = option(False, "leave out samples with faults instead of stopping", bool)
     push: str | None = option(None, "push to the Hub; without a value to <you>/<network>-<data>", str, metavar="USER/REPO")
     private: bool = option(False, "push to a private repository", bool)

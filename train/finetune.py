@@ -183,6 +183,7 @@ def _say(prepared) -> None:
 
 def _work(trainer, stopper: Stopper) -> int:
     """Fit, evaluate and publish in a folder that is locked; see :func:`main` for what is returned."""
+    from seg_demo.models.devices import out_of_memory
     from train import runs
     from train.loop.history import Diverged
 
@@ -212,6 +213,14 @@ def _work(trainer, stopper: Stopper) -> int:
             log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
             return PUSH_FAILED
         log.error("%s\nWhat was done before is kept in %s. Once that is put right: %s", error, folder, resume)
+        return BUG
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        log.error(
+            "The memory ran out. Free some and go on, or begin again with a smaller --batch-size or --image-size.\n"
+            "What was done before is kept in %s. Go on with: %s", folder, resume,
+        )  # fmt: skip
         return BUG
     if config.json:
         print(

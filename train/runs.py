@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LAST = Path("last") / "state.pt"
 BEST = Path("best")
+# Of a run that is watched: the worst samples of its latest evaluation.
+SAMPLES = "samples.png"
 # What a run leaves that was killed before it had written what it is; a new run may begin there.
 UNBORN = {".lock", "log.txt", ".config.json.new"}
 # What may differ between a run and its resumption without changing the result.

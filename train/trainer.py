@@ -31,7 +31,8 @@ from train.loop.tasks import InstanceTask, SemanticTask
 from train.prepared import Prepared
 from train.reading import balanced_weights, count_pixels
 from train.remember import remembered
-from train.report.metrics import MAIN_METRIC, evaluate
+from train.report.live import measure
+from train.report.metrics import MAIN_METRIC
 from train.report.shared import only_shared, shared_labels
 from train.report.trackers import log_line, start_tracker
 from train.start import name_of
@@ -236,8 +237,8 @@ class Trainer:
         return self._model(checkpoint)
 
     def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
-        metrics, _ = evaluate(self._model(checkpoint), self._val_samples(), task=self.prepared.task, pictures=0)
-        return metrics
+        path = self.folder / runs.SAMPLES if self.prepared.config.progress_file else None
+        return measure(self._model(checkpoint), self._val_samples(), self.prepared.task, path)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         half = self.prepared.config.half

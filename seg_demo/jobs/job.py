@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ DRAFT, RUNNING, DONE, STOPPED, DIVERGED, REFUSED, FAILED, INTERRUPTED = (
 )  # fmt: skip
 # The exit codes of train/finetune.py; a signal's number is negative where it came before the command could catch it.
 _ENDS = {0: DONE, 2: REFUSED, 3: DIVERGED, 130: STOPPED, 143: STOPPED, -2: STOPPED, -15: STOPPED}
+# A line of the log that begins a record, and all of a trace but its last line.
+_RECORD = re.compile(r"\S+Z (\w+) ")
+_TRACE = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 RESUMABLE = (STOPPED, INTERRUPTED, FAILED, DIVERGED)
 
 
@@ -49,6 +54,12 @@ class Job:
         """The best weights so far, a checkpoint folder."""
         return self.run / "best"
 
+    @property
+    def samples(self) -> Path | None:
+        """A picture of the worst held-out images: of the finished run, else of its latest evaluation; None before."""
+        places = [self.checkpoint] * (self.state() == DONE) + [self.run]
+        return next((found for place in places if (found := place / "samples.png").is_file()), None)
+
     def state(self) -> str:
         """One of the states above, from what lies on the disk and which processes run."""
         ended = files.read_json(self.folder / files.EXIT)
@@ -79,10 +90,33 @@ class Job:
         return [{key: value for key, value in row.items() if _is_number(value)} for row in rows]
 
     def log(self, lines: int = 30) -> str:
-        """The last lines of the run's log, or of the terminal where there is no log: why a run could not begin."""
-        console = files.tail(self.folder / files.CONSOLE, lines)
+        """The last lines of the run's log, or of the terminal where there is no log: why a run could not begin.
+
+        Paths and traces of this machine are left out; the files have them.
+        """
         log = files.tail(self.run / "log.txt", lines)
-        return log if log and self.exit_code() in (None, 0, 143, 130) else f"{log}\n{console}".strip()
+        if not log or self.exit_code() not in (None, 0, 143, 130):
+            console = files.tail(self.folder / files.CONSOLE, lines)
+            # What the log says is also written to the terminal.
+            log = "\n".join([log, *(line for line in console.splitlines() if not line or line not in log)])
+        return self._in_public(log).strip()
+
+    def reason(self) -> str:
+        """Why it ended before it was done, in a sentence or two; empty if it said nothing, as what is killed does."""
+        if (state := self.state()) == REFUSED:
+            return self._in_public(files.tail(self.folder / files.CONSOLE).rpartition("Nothing was started:")[2]).strip()
+        if state not in (FAILED, DIVERGED):
+            return ""
+        last = files.tail(self.run / "log.txt").splitlines()[::-1]
+        for line in last:
+            if (found := _RECORD.match(line)) is not None:
+                return self._in_public(line[found.end() :]).strip() if found[1] == "ERROR" else ""
+        return ""
+
+    def _in_public(self, text: str) -> str:
+        """What the command said, without where the job lies on this machine, and of a trace its last line alone."""
+        text = _TRACE.sub("", text.replace(f"{self.folder}{os.sep}", ""))
+        return text.replace(str(self.folder), self.id)
 
     def result(self) -> dict[str, Any] | None:
         """What the command answered when it was done: ``metrics``, ``baseline``, ``pushed``; None before."""

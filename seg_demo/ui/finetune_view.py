@@ -66,7 +66,7 @@ def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
 
 
 def status(job: Job, language: str) -> str:
-    """Name, state and progress bar of a job."""
+    """Name, state and progress bar of a job, and why it ended before its time."""
     state, progress = job.state(), job.progress()
     line = words(f"state_{state}", language)
     bar = ""
@@ -80,9 +80,10 @@ def status(job: Job, language: str) -> str:
             line += words("separator", language) + words("finetune_left", language).format(minutes=minutes)
         value = f' value="{step}"' if stage != "start" else ""
         bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
+    reason = f'<p class="note fault" role="alert">{html.escape(said)}</p>' if (said := job.reason()) else ""
     return (
         f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '
-        f"<span>{html.escape(str(job.about.get('base') or ''))}</span></p><p>{html.escape(line)}</p>{bar}</div>"
+        f"<span>{html.escape(str(job.about.get('base') or ''))}</span></p><p>{html.escape(line)}</p>{reason}{bar}</div>"
     )
 
 

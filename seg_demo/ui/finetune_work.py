@@ -125,9 +125,8 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     job = mine(visitor, id)
     state = job.state()
     found = job.verdict() if state == DONE else None
-    picture = job.checkpoint / "samples.png"
     samples = gr.Image(visible=False)
-    if state == DONE and picture.is_file():
+    if (picture := job.samples) is not None:
         samples = gr.Image(processing_utils.save_file_to_cache(picture, utils.get_upload_folder()), visible=True)
     worse = found is not None and not found.offered
     return [
