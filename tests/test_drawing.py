@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,26 @@ def test_what_a_browser_sends_is_stored_in_the_datasets_numbers(tmp_path, upload
     assert np.array_equal(dataset.read("a")[1], np.array([0, 2, 3])[blobs(0, (24, 32))])
     keep(store, message(uploads, stem="a", seconds=float("nan"), strokes=-1, confidence="high"))
     assert len(dataset) == 1 and dataset.sample("a").facts == Facts(0, 0, None, "blank")
+
+
+def test_a_save_whose_answer_was_lost_is_no_second_sample(tmp_path, uploads):
+    store = Store(tmp_path / "data")
+    store.create("d", LABELS, "semantic")
+    dataset, first = keep(store, message(uploads, doc="one"))
+    sent = message(uploads, doc="one", strokes=9)
+    (uploads / "mask.png").write_bytes(png.encode(np.zeros((24, 32), np.uint8)))
+    _, again = keep(store, sent)
+    assert again.stem == first.stem and len(dataset) == 1 and dataset.sample("a").facts.strokes == 9
+    assert not dataset.read("a")[1].any(), "what was sent last counts"
+    # Another document of the same picture is another sample, also with what no browser sends; so is one after a deletion.
+    for doc, count in (("two", 2), (None, 3), (7, 4), ("", 5), ("x" * 10_000, 6)):
+        keep(store, message(uploads, doc=doc))
+        assert len(dataset) == count
+    dataset.delete("a")
+    assert keep(store, message(uploads, doc="one"))[1].stem == "a"
+    sent = message(uploads, doc="at once")
+    with ThreadPoolExecutor(4) as pool:
+        assert len({stored.stem for _, stored in pool.map(lambda _: keep(store, sent), range(4))}) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -200,3 +201,32 @@ def test_a_cache_without_locks_keeps_what_was_used_within_the_hour(hub, room, mo
         fetch(hub, "ann/b", 2)
     age("ann/a", hub_room.RECENT_SECONDS + 1)
     assert client.fetch(spec("ann/b"), token=False).is_dir() and here("ann/a") == [False]
+
+
+def test_a_model_that_is_removed_while_it_is_checked_is_fetched_again(hub, folders, monkeypatch):
+    """Another process that makes room does so between any two looks at a file."""
+    hub.add_repo("ann/fleeting", folders / "tiny")
+    predictor = Predictor(replace(Settings(), quarantine=False))
+    expected = predictor.segment(IMAGE, "ann/fleeting").id_map
+    real, gone = os.readlink, []
+
+    def removed(path, *more):
+        if not gone and "fleeting" in str(path):
+            gone.append(path)
+            shutil.rmtree(hub_cache.repo_folder("ann/fleeting"))
+        return real(path, *more)
+
+    for place in ("find", "identity"):
+        gone.clear()
+        hub_cache.forget()
+        (folder,) = (hub_cache.repo_folder("ann/fleeting") / "snapshots").iterdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "readlink", removed)
+            if place == "find":
+                assert not hub_cache.intact(folder)
+            else:
+                patch.setattr(hub_cache, "intact", lambda folder: True)
+                fresh = Predictor(Settings())
+                assert (fresh.segment(IMAGE, "ann/fleeting").id_map == expected).all()
+        assert gone
+        Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/fleeting")

@@ -16,7 +16,7 @@ from PIL import Image
 import seg_demo
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError, SettingsError
-from seg_demo.models import admission, catalog, devices, runs, weights, zerogpu
+from seg_demo.models import admission, catalog, devices, hub_cache, hub_locks, runs, weights, zerogpu
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.predictor import Predictor, load_model
 from seg_demo.settings import Settings
@@ -149,9 +149,12 @@ def test_devices_and_memory():
 
 def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, monkeypatch):
     hub.add_repo("ann/model", folders / "tiny")
-    work = zerogpu.segment_all
+    work, free = zerogpu.segment_all, []
 
     def worker(*arguments):
+        # What removes models to make room for others asks for this lock first.
+        with hub_locks.alone(hub_cache.repo_folder("ann/model").name) as alone:
+            free.append(alone)
         return pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(arguments)))))
 
     monkeypatch.setattr(zerogpu, "ACTIVE", True)
@@ -160,6 +163,7 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
     predictor = Predictor(Settings())
     first = predictor.segment(IMAGE, "ann/model")
     assert first.model.architecture == "segformer" and len(loads) == 1 and not predictor._models
+    assert free == [False], "the model stays on the disk while it is read"
     predictor.segment(IMAGE, "ann/model")
     assert len(loads) == 1, "the worker keeps what it loaded"
     zerogpu._loaded.clear()

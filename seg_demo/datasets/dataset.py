@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from seg_demo.datasets import classes, exports, journal
-from seg_demo.datasets.names import is_stem, stem_of
+from seg_demo.datasets.names import free_stem, is_stem, stem_of
 from seg_demo.datasets.sample import IGNORE, Facts, Sample, check_truth, thumbnail
 from seg_demo.errors import BadRequestError, DataError, StorageError
 from seg_demo.inputs.images import Source, decode, decode_mask
@@ -104,6 +104,7 @@ class Dataset:
         *,
         instances: np.ndarray | None = None,
         name: str = "image",
+        draft: str | None = None,
     ) -> Sample:
         """Add an image with its mask.
 
@@ -113,6 +114,8 @@ class Dataset:
             facts: how the mask came about.
             instances: integer (H, W), an object number per pixel, 0 for none; needed in, and only in, instance datasets.
             name: of the file, without suffix; a number is added where it is taken.
+            draft: what tells this save from others; a second one of the same, of an answer that was lost, gives the sample that
+                the first made another mask. None is always a new sample.
 
         Returns:
             The sample as it is stored.
@@ -124,10 +127,13 @@ class Dataset:
         """
         pixels = decode(image)
         with self._door:
+            if again := [sample.stem for sample in self.samples() if sample.draft == draft] if draft else []:
+                return self.replace(again[0], mask, facts, instances=instances)
             if len(self) >= MAX_SAMPLES:
                 raise DataError(f"A dataset has at most {MAX_SAMPLES} samples. Delete some, or begin another dataset.")
-            stem = self._free(stem_of(name))
-            return self._store(stem, unicodedata.normalize("NFC", name)[:120], pixels, mask, instances, facts, new=True)
+            stem = free_stem(stem_of(name), [path.stem for path in (self.path / "facts").glob("*.json")])
+            name = unicodedata.normalize("NFC", name)[:120]
+            return self._store(stem, name, pixels, mask, instances, facts, draft, new=True)
 
     def replace(self, stem: str, mask: np.ndarray, facts: Facts, *, instances: np.ndarray | None = None) -> Sample:
         """Give a sample another mask; its image stays.
@@ -137,11 +143,12 @@ class Dataset:
         with self._door:
             old = self.sample(stem)
             pixels = decode(old.image.read_bytes(), max_bytes=2**40)
-            return self._store(stem, old.name, pixels, mask, instances, facts, new=False)
+            return self._store(stem, old.name, pixels, mask, instances, facts, old.draft, new=False)
 
     def _store(
-        self, stem: str, name: str, pixels: np.ndarray, mask: np.ndarray, instances: np.ndarray | None, facts: Facts, new: bool
-    ) -> Sample:
+        self, stem: str, name: str, pixels: np.ndarray, mask: np.ndarray, instances: np.ndarray | None, facts: Facts,
+        draft: str | None, *, new: bool,
+    ) -> Sample:  # fmt: skip
         if (instances is not None) != (self.task == "instance"):
             wanted = "an instance map beside the mask" if self.task == "instance" else "a mask alone"
             raise DataError(f"{self.name} is a dataset of task {self.task}, which takes {wanted}.")
@@ -155,6 +162,7 @@ class Dataset:
             "pixels": {int(label): int(counts[label]) for label in np.flatnonzero(counts) if label != IGNORE},
             "saved": datetime.now(UTC).isoformat(timespec="microseconds"),
             "facts": vars(facts),
+            "draft": draft,
         }
         files = {f"masks/{stem}.png": png.encode(checked)}
         if instances is not None:
@@ -228,15 +236,6 @@ class Dataset:
                 self._commit(classes.header_files(self.name, self.task, longer))
                 self.labels = longer
             return self.labels
-
-    def _free(self, stem: str) -> str:
-        """The stem, or with the first number after it that no sample has; file systems may ignore case."""
-        taken = {path.stem.casefold() for path in (self.path / "facts").glob("*.json")}
-        number, found = 1, stem
-        while found.casefold() in taken:
-            number += 1
-            found = f"{stem}-{number}"
-        return found
 
     def _commit(self, files: dict[str, bytes], removed: Sequence[str] = ()) -> None:
         if files and self._room is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -31,3 +32,17 @@ def is_stem(name: object) -> bool:
     (True, False, False, False, False)
     """
     return isinstance(name, str) and len(name) <= 80 and ".." not in name and re.fullmatch(r"\w[\w.-]*", name) is not None
+
+
+def free_stem(stem: str, taken: Iterable[str]) -> str:
+    """The stem, or with the first number after it that is not taken; file systems may ignore case.
+
+    >>> free_stem("photo", ["Photo", "photo-2"])
+    'photo-3'
+    """
+    others = {each.casefold() for each in taken}
+    number, found = 1, stem
+    while found.casefold() in others:
+        number += 1
+        found = f"{stem}-{number}"
+    return found

@@ -59,6 +59,7 @@ class Sample:
         pixels: by class id, how many; those to ignore are not counted.
         saved: ISO 8601 time of the last change, UTC.
         facts: how the mask came about.
+        draft: what told the save that made it from others, or None.
     """
 
     stem: str
@@ -73,6 +74,7 @@ class Sample:
     pixels: dict[int, int]
     saved: str
     facts: Facts
+    draft: str | None = None
 
     @classmethod
     def from_json(cls, stem: str, record: dict[str, object], root: Path) -> Sample:
@@ -93,6 +95,7 @@ class Sample:
             thumbnail=root / "thumbnails" / f"{stem}.jpg",
             pixels={int(key): count for key, count in record["pixels"].items()},
             facts=Facts(**{key: value for key, value in record["facts"].items() if key in known}),
+            draft=record.get("draft"),
         )
 
 

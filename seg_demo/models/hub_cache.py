@@ -56,12 +56,16 @@ def intact(folder: Path) -> bool:
         if before is not None and _sound.get(folder) == before:
             return True
     sound = True
-    for path in folder.iterdir():
-        blob = Path(os.path.normpath(folder / os.readlink(path))) if path.is_symlink() else None
-        if blob is not None and not _hashes_to(blob, blob.name):
-            blob.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            sound = False
+    try:
+        for path in list(folder.iterdir()):
+            blob = Path(os.path.normpath(folder / os.readlink(path))) if path.is_symlink() else None
+            if blob is not None and not _hashes_to(blob, blob.name):
+                blob.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                sound = False
+    except OSError:
+        # Another process removes the model at this moment, or its files: what is left is fetched again.
+        return False
     if sound and before is not None:
         with _lock:
             _sound[folder] = before
@@ -82,7 +86,11 @@ def _hashes_to(blob: Path, name: str) -> bool:
     if re.fullmatch(r"[0-9a-f]{64}", name):
         digest = hashlib.sha256()
     elif COMMIT.fullmatch(name):
-        digest = hashlib.sha1(b"blob %d\0" % (blob.stat().st_size if blob.is_file() else 0), usedforsecurity=False)
+        try:
+            size = blob.stat().st_size
+        except OSError:
+            return False
+        digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     else:
         return True
     try:

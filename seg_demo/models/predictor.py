@@ -165,7 +165,7 @@ class Predictor:
             spec = catalog.resolve(id, local_folders=not visitor)
             if zerogpu.ACTIVE and spec.source != "builtin":
                 path = self._locate(spec, visitor, report)
-                with self._admission.place():
+                with self._admission.place(), stays(spec, path):
                     result = zerogpu.segment_all(_key(path), spec, path, decode(image), detail, confidence)
                 requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
                 return result

@@ -34,8 +34,11 @@ class Strangers:
             spec: of source ``hub``.
         """
         path = hub.recent(spec, token=False)
-        if path is None or (self._tries() and not quarantine.passed(path)):
-            return None
+        try:
+            if path is None or (self._tries() and not quarantine.passed(path)):
+                return None
+        except OSError:
+            return None  # removed meanwhile to make room for others: it is fetched again
         return loading.locate(spec, token=False)
 
     def check(self, spec: ModelSpec, under_way: int) -> None:

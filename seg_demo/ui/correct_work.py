@@ -116,7 +116,8 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         store: of the visitor.
         sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
             (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
-            ``source``, ``confidence``, ``seconds``, ``strokes``.
+            ``source``, ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
+            no answer came in time, from two.
 
     Returns:
         The dataset and the sample.
@@ -138,7 +139,9 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         if sent.get("stem") is not None:
             return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
         image = uploaded(sent.get("image"))
-        return dataset, dataset.add(image, mask, facts, instances=instances, name=str(sent.get("name") or "image")[:200])
+        name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
+        known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
+        return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
 
 
 def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:
