@@ -64,7 +64,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
                 stop = gr.Button(t("batch_stop"), visible=False, elem_id="batch-stop")
         with gr.Column(scale=9, min_width=300):
-            status = gr.HTML(idle("batch_idle_title", "batch_idle", "en"), elem_id="batch-status")
+            status = gr.HTML(idle("batch", "en"), elem_id="batch-status")
             download = gr.DownloadButton(t("batch_download"), visible=False, variant="primary", elem_id="batch-download")
             sheet = gr.Image(
                 label=t("batch_sheet"), show_label=False, visible=False, format="png", buttons=["fullscreen"], interactive=False,
@@ -87,7 +87,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
 
 def waiting(request: gr.Request) -> str:
     """What is said before the first batch."""
-    return idle("batch_idle_title", "batch_idle", language_of(request))
+    return idle("batch", language_of(request))
 
 
 def stop_batch(request: gr.Request) -> None:

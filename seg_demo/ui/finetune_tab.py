@@ -154,7 +154,7 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
 def _job() -> _Job:
     """The job that is looked at."""
     picker = Choice(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
-    status = gr.HTML(idle("finetune_idle_title", "finetune_idle", "en"), elem_id="finetune-status")
+    status = gr.HTML(idle("finetune", "en"), elem_id="finetune-status")
     with gr.Row():
         stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")
         resume = gr.Button(t("finetune_resume"), visible=False, elem_id="finetune-resume")

@@ -13,6 +13,11 @@ from seg_demo.ui.i18n import words
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
+# Line drawings: a learning curve, and a contact sheet.
+IDLE = {
+    "finetune": '<path d="M4 3v42h58"/><path d="M9 12c7 21 17 26 50 27"/><path d="M9 38c12-3 15-24 49-27" stroke-dasharray="3 3"/>',
+    "batch": "".join(f'<rect x="{x}" y="{y}" width="17" height="19" rx="3"/>' for y in (3, 26) for x in (3, 24, 45)),
+}
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 190, 44, 24
 
 
@@ -21,10 +26,16 @@ def note(key: str, language: str, **values: object) -> str:
     return f'<p class="note" role="status">{html.escape(words(key, language).format(**values))}</p>'
 
 
-def idle(title: str, text: str, language: str) -> str:
-    """What a tab says where its result will be: what it is for, and what to do."""
-    lines = (html.escape(words(key, language)) for key in (title, text))
-    return '<div class="idle"><strong>{}</strong><span>{}</span></div>'.format(*lines)
+def idle(tab: str, language: str) -> str:
+    """What a tab says where its result will be: what it is for, and what to do.
+
+    Args:
+        tab: a key of ``IDLE``; the words are ``<tab>_idle_title`` and ``<tab>_idle``.
+        language: ``en`` or ``zh``.
+    """
+    drawing = f'<svg viewBox="0 0 64 48" aria-hidden="true">{IDLE[tab]}</svg>'
+    lines = (html.escape(words(key, language)) for key in (f"{tab}_idle_title", f"{tab}_idle"))
+    return '<div class="idle">{}<strong>{}</strong><span>{}</span></div>'.format(drawing, *lines)
 
 
 def findings(answer: Mapping[str, Any], language: str) -> str:

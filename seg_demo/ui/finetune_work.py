@@ -120,7 +120,7 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     language = language_of(request)
     if not id:
         nothing = [gr.Button(visible=False)] * 4
-        empty = view.idle("finetune_idle_title", "finetune_idle", language)
+        empty = view.idle("finetune", language)
         return [empty, "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False), gr.Timer(active=False)]
     job = mine(visitor, id)
     state = job.state()

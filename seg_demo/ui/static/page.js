@@ -9,3 +9,18 @@
   };
   for (const type of ["error", "load"]) document.addEventListener(type, note, true);
 }
+// Pictures to click and links that scripts click have no words of their own.
+{
+  const said = (url) => decodeURIComponent(url.split(/[/\\]/).pop().split(/[?#]/)[0]).replace(/\.\w+$/, "").replace(/[-_]+/g, " ");
+  const name = () => {
+    for (const button of document.querySelectorAll(".gallery-item:not([aria-label])")) {
+      const picture = button.querySelector("img");
+      if (picture && picture.src) button.setAttribute("aria-label", said(picture.src));
+    }
+    for (const link of document.querySelectorAll(".download-link:not([aria-hidden])")) {
+      link.setAttribute("aria-hidden", "true");
+      link.tabIndex = -1;
+    }
+  };
+  new MutationObserver(name).observe(document.documentElement, { childList: true, subtree: true });
+}
