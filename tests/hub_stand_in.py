@@ -8,6 +8,7 @@
         hub.count("resolve")                                    # requests whose "METHOD /path" matches; hub.reset_counts()
         hub.fail("POST .*/commit/", status=503, times=2)        # also status=None: drop the connection without an answer
         hub.fail("GET .*/resolve/.*safetensors", status=None, after=1000)  # drop it after so many bytes
+        hub.fail("PUT /lfs/", status=None, after=1000)              # large files are put under their sha256, not their name
         hub.hanging = True                                      # accept every connection and never answer
 
 huggingface_hub reads HF_ENDPOINT when it is imported, so the port is fixed per process and inherited by its children. Tests
@@ -40,6 +41,7 @@ class HubStandIn:
         hanging: while true, every request is accepted and never answered.
         requests: (method, path, user name or None) of every request since the start or ``reset_counts``.
         lfs: uploaded large files, bytes by sha256.
+        dropped: (method, path, bytes received, bytes of the whole body) of requests whose connection was dropped on demand.
     """
 
     def __init__(self, port: int | None = None) -> None:
@@ -52,6 +54,7 @@ class HubStandIn:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.users: dict[str, User] = {}
         self.lfs: dict[str, bytes] = {}
+        self.dropped: list[tuple[str, str, int, int]] = []
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self._failures: list[Failure] = []

@@ -76,7 +76,10 @@ class Handler(BaseHTTPRequestHandler):
         failure = hub.next_failure(self.command, path)
         if failure and failure.status is None:
             if failure.after is None or self.command in ("PUT", "POST"):
-                self.rfile.read(failure.after or 0)
+                # Never more than there is: a read beyond the body would wait for the client, which waits for the answer.
+                whole = int(self.headers.get("content-length") or 0)
+                received = len(self.rfile.read(min(failure.after or 0, whole)))
+                hub.dropped.append((self.command, path, received, whole))
                 self._drop()
                 return
             self.failure = failure

@@ -206,51 +206,6 @@ def test_a_folder_that_is_in_use_or_taken_is_refused(data: Path, tmp_path: Path,
     assert finetune.main(["--resume", str(tmp_path / "nothing")]) == 2
 
 
-@pytest.fixture
-def ann(hub, monkeypatch):
-    """The Hub, with ann logged in."""
-    hub.add_user("ann", TOKEN)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(hub_push, "FIRST_PAUSE", 0.01)
-    return hub
-
-
-def test_push_ends_in_a_repository_that_plain_libraries_and_the_demo_load(ann, data: Path, tmp_path: Path) -> None:
-    import segmentation_models_pytorch as smp
-
-    run = tmp_path / "run"
-    assert finetune.main(arguments(data, run, "--max-steps", "2", "--push")) == 0
-    repo = f"ann/unet-{data.name.rstrip('0123456789')}".rstrip("-")
-    (pushed,) = [name for kind, name in ann.repos if kind == "model" and name.startswith("ann/unet-")]
-    assert pushed.startswith(repo)
-    files = ann.files(pushed)
-    assert CHECKPOINT <= set(files) and files["model.safetensors"] == (run / "best" / "model.safetensors").read_bytes()
-    assert not any(TOKEN.encode() in content for content in files.values())
-    assert not any(TOKEN.encode() in path.read_bytes() for path in run.rglob("*") if path.is_file())
-    image = np.asarray(Image.open(data / "images" / "01.png"))
-    demo = load_model(pushed, device="cpu")
-    plain = smp.from_pretrained(pushed).eval()
-    checkpoint = networks.load(run / "best")
-    batch = networks.network("unet").preprocess(checkpoint, image)
-    with torch.no_grad():
-        logits = plain(batch)
-        assert torch.equal(logits, checkpoint.module(batch))
-    assert np.array_equal(demo.predict(image).id_map, logits[0, :, :48, :64].argmax(0).numpy())
-
-
-def test_a_failed_push_keeps_everything_and_one_command_finishes_it(ann, data: Path, tmp_path: Path, capsys) -> None:
-    run = tmp_path / "run"
-    ann.fail("POST .*/commit/", status=503, times=100)
-    assert finetune.main(arguments(data, run, "--max-steps", "2", "--push", "ann/mine")) == 4
-    said = capsys.readouterr().err
-    assert f"--resume {run} --push ann/mine" in said and TOKEN not in said
-    weights = (run / "best" / "model.safetensors").read_bytes()
-    ann._failures.clear()
-    assert finetune.main(["--resume", str(run), "--push", "ann/mine"]) == 0
-    assert ann.files("ann/mine")["model.safetensors"] == weights
-    assert len(json.loads((run / "best" / "training.json").read_text())["metrics"]) > 0
-
-
 def test_the_command_as_it_is_typed(data: Path, tmp_path: Path) -> None:
     """In a process of its own, from another folder, interrupted with Ctrl-C once it trains."""
     run, script = tmp_path / "run", Path(finetune.__file__)

@@ -81,6 +81,7 @@ def run(config: Config, given: frozenset[str]) -> int:
     from accelerate.utils import set_seed
 
     from train import prepare as preparing
+    from train.again import reported_in
     from train.loop.lock import RunLock
     from train.trainer import Trainer
 
@@ -93,6 +94,11 @@ def run(config: Config, given: frozenset[str]) -> int:
                 if main_process and not config.dry_run:
                     held.enter_context(RunLock(folder))
                 progress = runs.progress_of(folder)
+                if progress.finished and not config.dry_run and (config.push is not None or not config.baseline):
+                    if not main_process:
+                        return DONE
+                    if reported_in(folder) is not None:
+                        return _again(config, folder)
             try:
                 prepared = _prepared(config, team, progress)
             except preparing.NotPrepared as error:
@@ -179,6 +185,23 @@ def _say(prepared) -> None:
         print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
     else:
         print(describe(prepared))
+
+
+def _again(config: Config, folder: Path) -> int:
+    """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
+    from train import runs
+    from train.again import publish_again
+    from train.publish import PublishError
+
+    log = runs.log_to(folder, quiet=config.json)
+    try:
+        done = publish_again(config, folder)
+    except PublishError as error:
+        log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
+        return PUSH_FAILED
+    if config.json:
+        print(json.dumps(done))
+    return DONE
 
 
 def _work(trainer, stopper: Stopper) -> int:

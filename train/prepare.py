@@ -68,6 +68,9 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
             )
         if progress is not None:
             problems += _changes(config, progress, dataset, processes)
+    elif progress is not None:
+        when = "before its evaluation, which needs the held-out images" if progress.finished else "before its last step"
+        problems.append(f"The run in {config.resume} was stopped {when}. Put the data back where it was, and resume again.")
     begun = None
     if dataset is not None:
         begun = _attempt(problems, lambda: _start(config, dataset, progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from seg_demo.models import hub
 from seg_demo.models.hub_client import host
 from train.report.card import write_card
 from train.report.facts import read_facts
+
+log = logging.getLogger("train")
 
 LONGEST_NAME = 60
 
@@ -116,7 +119,7 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         write_card(folder, replace(facts, repo_id=repo_id))
     try:
         before = _sha(repo_id)
-        sha = hub.push(folder, repo_id, private=private, message=message)
+        sha = hub.push(folder, repo_id, private=private, message=message, say=log.warning)
         different = hub.verify(repo_id, sha, folder)
     except SegDemoError as error:
         raise PublishError(f"{error}\n{retry_hint(run_dir, repo_id, private)}") from error
