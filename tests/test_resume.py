@@ -87,7 +87,9 @@ def test_changed_data_is_another_run(tmp_path: Path, capsys) -> None:
     assert finetune.main(arguments(root, run, "--max-steps", "1")) == 0
     for kind in ("images", "masks"):
         min((root / kind).iterdir()).unlink()
-    assert finetune.main(["--resume", str(run)]) == 2
+    assert finetune.main(["--resume", str(run)]) == 0, "nothing is left to do that would read the data"
+    (run / "best" / "training.json").unlink()
+    assert finetune.main(["--resume", str(run)]) == 2, "its evaluation is"
     assert "is not what the run" in capsys.readouterr().err
 
 
