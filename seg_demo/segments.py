@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,20 @@ class Segment:
         if self.mask is not None and (self.mask.dtype != bool or self.mask.shape != (y1 - y0, x1 - x0)):
             shape = (y1 - y0, x1 - x0)
             raise ValueError(f"mask must be bool of shape {shape}, but got {self.mask.dtype} {self.mask.shape}.")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether ``mask`` is one; the mask is not made for that."""
+        return self.mask is not None
+
+    def moved(self, right: int, down: int) -> Segment:
+        """The same segment, so many pixels further right and down, as a part of a larger image."""
+
+        def moved(box: Box) -> Box:
+            return box[0] + right, box[1] + down, box[2] + right, box[3] + down
+
+        soft = self.soft and SoftMask(moved(self.soft.box), self.soft.values)
+        return replace(self, box=moved(self.box), soft=soft)
 
 
 class Region(Segment):

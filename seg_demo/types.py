@@ -107,7 +107,7 @@ class Segmentation:
                 raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
             if segment.box[2] > self.width or segment.box[3] > self.height:
                 raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
-            if self.task == "instance" and segment.mask is None:
+            if self.task == "instance" and not segment.has_mask:
                 raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
 
     @property
@@ -155,8 +155,9 @@ class Segmentation:
             bool (y1 - y0, x1 - x0).
         """
         segment = self.segments[index]
-        if segment.mask is not None:
-            return segment.mask
+        mask = segment.mask
+        if mask is not None:
+            return mask
         x0, y0, x1, y1 = segment.box
         return self.id_map[y0:y1, x0:x1] == segment.label_id
 

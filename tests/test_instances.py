@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from benchmarks.measure import peak_of
+from seg_demo.masks import instances
 from seg_demo.masks.instances import from_boxes
-from seg_demo.types import tight_box
+from seg_demo.models.memory import FLOOR, WHOLE
+from seg_demo.painting import paint
+from seg_demo.types import LabelSet, Segment, Segmentation, tight_box
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,3 +47,60 @@ def test_masks_equal_torchvisions(height: int, width: int, side: int, smooth: bo
 def test_no_detections() -> None:
     nothing = torch.zeros(0)
     assert from_boxes(torch.zeros(0, 4), torch.zeros(0, 1, 28, 28), nothing, nothing.long(), 10, 12) == ()
+
+
+def detections(height: int, width: int, count: int) -> tuple[torch.Tensor, ...]:
+    """Boxes, many as large as the image and over its edge; noise as masks; scores; labels."""
+    generator = torch.Generator().manual_seed(height * width)
+    corners = (torch.rand((count, 2, 2), generator=generator) * 1.4 - 0.2) * torch.tensor([width, height])
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], dim=1)
+    masks = torch.nn.functional.avg_pool2d(torch.rand((count, 1, 28, 28), generator=generator), 3, 1, 1)
+    return boxes, masks, torch.linspace(0.9, 0.1, count), torch.arange(count)
+
+
+def same(one: Segment, other: Segment) -> None:
+    """Assert that two segments are alike in all they tell."""
+    assert (one.label_id, one.score, one.box) == (other.label_id, other.score, other.box)
+    assert np.array_equal(one.mask, other.mask) and one.has_mask and other.has_mask
+    assert (one.soft is None) == (other.soft is None)
+    if one.soft is not None:
+        assert one.soft.box == other.soft.box and np.array_equal(one.soft.values, other.soft.values)
+
+
+@pytest.mark.parametrize("confidence", [False, True])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_masks_that_are_resized_anew_are_those_that_are_kept(kept: int, confidence: bool, monkeypatch) -> None:
+    """Also moved, twice, as a tile's objects are; and what a result makes of them."""
+    height, width, found = 61, 83, detections(61, 83, 30)
+    monkeypatch.setattr(instances, "KEPT", 1000)
+    everything = from_boxes(*found, height, width, confidence)
+    monkeypatch.setattr(instances, "KEPT", kept)
+    some = from_boxes(*found, height, width, confidence)
+    anew = [type(segment) is not Segment for segment in some]
+    assert all(anew) if kept == 0 else any(anew) and not all(anew)
+    assert all(type(segment) is Segment for segment in everything)
+    for one, other in zip(some, everything, strict=True):
+        same(one, other)
+        same(one.moved(5, 0).moved(100, 7), other.moved(105, 7))
+    names = LabelSet.from_names([f"class {index}" for index in range(30)], None)
+    results = [
+        Segmentation("instance", height, width, names, paint(each, height, width), each) for each in (some, everything)
+    ]
+    assert np.array_equal(results[0].id_map, results[1].id_map) and results[0].areas == results[1].areas
+    assert results[0].above(0.5).to_dict() == results[1].above(0.5).to_dict()
+
+
+def test_memory_does_not_grow_with_the_number_of_large_objects() -> None:
+    """A hundred objects, each as large as the image: their masks would take 100 bytes per pixel."""
+    height, width = 2000, 2400
+    masks = torch.full((100, 1, 28, 28), 0.9)
+    boxes = torch.tensor([[0.0, 0.0, width, height]]).repeat(100, 1)
+    found = boxes, masks, torch.linspace(1, 0.5, 100), torch.zeros(100, dtype=torch.int64)
+
+    def result() -> int:
+        segments = from_boxes(*found, height, width)
+        return int(paint(segments, height, width)[height // 2, width // 2]) + len(segments)
+
+    peak, topmost = peak_of(result)
+    assert topmost == 101
+    assert peak < FLOOR + WHOLE["instance"] * height * width < 100 * height * width

@@ -1,6 +1,8 @@
 """Object masks at the size of the upload, resized inside their own boxes only.
 
 Equal to ``torchvision.models.detection.roi_heads.paste_masks_in_image(...) > 0.5``, which fills N x H x W floats instead.
+Objects as large as the image could still fill the memory with their masks: from a total on, a mask is resized anew whenever it
+is asked for.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
 from seg_demo.masks.threads import alone
+from seg_demo.rle import Box
 from seg_demo.types import Segment, SoftMask, tight_box
 
 THRESHOLD = 0.5
+# Bytes of masks that are kept, per pixel of the image.
+KEPT = 4
 
 
 def from_boxes(
@@ -45,41 +50,114 @@ def _segments(
     found: tuple[list[list[int]], Tensor, list[float], list[int]], height: int, width: int, confidence: bool
 ) -> tuple[Segment, ...]:
     """Segments of boxes, padded masks, scores and label ids."""
-    segments = []
-    for box, mask, score, label_id in zip(*found, strict=True):
-        placed = _paste(mask, box, height, width)
-        if placed is None:
+    segments, left = [], KEPT * height * width
+    for corners, mask, score, label_id in zip(*found, strict=True):
+        segment = _segment(_Placed(mask, corners, height, width), min(1.0, score), label_id, confidence, left)
+        if segment is None:
             continue
-        likely, left, top = placed
-        pixels = likely > THRESHOLD
-        tight = tight_box(pixels)
-        if tight is None:
-            continue
-        x0, y0, x1, y1 = tight
-        crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
-        soft = _soft(likely, left, top) if confidence else None
-        segments.append(Segment(label_id, min(1.0, score), (left + x0, top + y0, left + x1, top + y1), crop, soft))
+        segments.append(segment)
+        if not isinstance(segment, _Pasted):
+            left -= segment.mask.size + (segment.soft.values.size if confidence else 0)
     return tuple(segments)
 
 
-def _paste(mask: Tensor, box: list[int], height: int, width: int) -> tuple[np.ndarray, int, int] | None:
-    """Probabilities of one mask inside the image: float32 (h, w), its left and top, or None if it lies outside.
+def _segment(placed: _Placed, score: float, label_id: int, confidence: bool, left: int) -> Segment | None:
+    """One segment, its masks kept if they take no more than the bytes that are left; None if it has no pixel."""
+    likely = placed.likely()
+    shape = None if likely is None else placed.mask(likely)
+    if shape is None:
+        return None
+    box, crop = shape
+    if crop.size + likely.size * confidence > left:
+        return _Pasted(label_id, score, box, placed, confidence)
+    return Segment(label_id, score, box, crop, placed.soft(likely) if confidence else None)
+
+
+class _Placed:
+    """A mask within its box, as the network gives it, and where it lies in the image.
 
     Args:
-        mask: float (1, M + 2, M + 2).
+        mask: float (1, M + 2, M + 2), probabilities.
         box: of the padded mask, x0 y0 x1 y1 inclusive, as torchvision's ``paste_mask_in_image`` takes it.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
     """
-    x0, y0, x1, y1 = box
-    size = max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1)
-    left, right, top, bottom = max(x0, 0), min(x1 + 1, width), max(y0, 0), min(y1 + 1, height)
-    if left >= right or top >= bottom:
-        return None
-    resized = F.interpolate(mask[None], size, mode="bilinear", align_corners=False)[0, 0]
-    return resized[top - y0 : bottom - y0, left - x0 : right - x0].numpy(), left, top
+
+    def __init__(self, mask: Tensor, box: list[int], height: int, width: int) -> None:
+        x0, y0, x1, y1 = box
+        self._mask, self._size = mask, (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
+        self.left, self.top = max(x0, 0), max(y0, 0)
+        # The part of the resized mask that lies in the image.
+        self._rows = slice(self.top - y0, min(y1 + 1, height) - y0)
+        self._columns = slice(self.left - x0, min(x1 + 1, width) - x0)
+
+    def likely(self) -> np.ndarray | None:
+        """Probabilities inside the image: float32 (h, w), or None if the box lies outside."""
+        if self._rows.start >= self._rows.stop or self._columns.start >= self._columns.stop:
+            return None
+        resized = F.interpolate(self._mask[None], self._size, mode="bilinear", align_corners=False)[0, 0]
+        return resized[self._rows, self._columns].numpy()
+
+    def mask(self, likely: np.ndarray) -> tuple[Box, np.ndarray] | None:
+        """The tight box in pixels of the image, and bool (y1 - y0, x1 - x0) within it; None if nothing is likely."""
+        pixels = likely > THRESHOLD
+        tight = tight_box(pixels)
+        if tight is None:
+            return None
+        x0, y0, x1, y1 = tight
+        box = self.left + x0, self.top + y0, self.left + x1, self.top + y1
+        return box, np.ascontiguousarray(pixels[y0:y1, x0:x1])
+
+    def soft(self, likely: np.ndarray) -> SoftMask:
+        """Probabilities in [0, 1] as 8 bits."""
+        height, width = likely.shape
+        values = np.rint(likely.clip(0, 1) * 255).astype(np.uint8)
+        return SoftMask((self.left, self.top, self.left + width, self.top + height), values)
 
 
-def _soft(likely: np.ndarray, left: int, top: int) -> SoftMask:
-    """Probabilities in [0, 1] as 8 bits."""
-    height, width = likely.shape
-    values = np.rint(likely.clip(0, 1) * 255).astype(np.uint8)
-    return SoftMask((left, top, left + width, top + height), values)
+class _Pasted(Segment):
+    """An object whose mask, and soft mask, are resized whenever they are asked for.
+
+    Args:
+        label_id: index into the label set.
+        score: confidence in [0, 1].
+        box: tight around the mask, in the pixels that ``placed`` has.
+        placed: its mask.
+        confidence: whether it has a soft mask.
+        shift: pixels to the right and down from there to the image it belongs to.
+    """
+
+    def __init__(
+        self, label_id: int, score: float, box: Box, placed: _Placed, confidence: bool, shift: tuple[int, int] = (0, 0)
+    ) -> None:
+        right, down = shift
+        there = box[0] + right, box[1] + down, box[2] + right, box[3] + down
+        for name, value in {"label_id": label_id, "score": score, "box": there}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_source", (box, placed, confidence, shift))
+
+    @property
+    def has_mask(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (y1 - y0, x1 - x0)."""
+        placed = self._source[1]
+        return alone(lambda: placed.mask(placed.likely())[1])
+
+    @property
+    def soft(self) -> SoftMask | None:
+        """Probabilities, if confidence was asked for."""
+        _, placed, confidence, (right, down) = self._source
+        if not confidence:
+            return None
+        found = alone(lambda: placed.soft(placed.likely()))
+        x0, y0, x1, y1 = found.box
+        return SoftMask((x0 + right, y0 + down, x1 + right, y1 + down), found.values)
+
+    def moved(self, right: int, down: int) -> Segment:
+        """The same object, so many pixels further right and down."""
+        box, placed, confidence, shift = self._source
+        return _Pasted(self.label_id, self.score, box, placed, confidence, (shift[0] + right, shift[1] + down))

@@ -212,7 +212,7 @@ def _instance(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool
     for window, raw in tiles:
         inside = min(window.bottom, height) - window.top, min(window.right, width) - window.left
         result = verbs.postprocess(plan.checkpoint, raw, *inside, confidence)
-        found.append((window, [_moved(segment, window.left, window.top) for segment in result.segments]))
+        found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
     segments = merge(found, height, width)
     id_map = paint(segments, height, width)
     sure = paint_confidence(id_map, segments, segments) if confidence else None
@@ -220,13 +220,3 @@ def _instance(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool
     return Segmentation(
         task, height, width, plan.checkpoint.labels, id_map, segments, device=tiles.device, confidence=sure
     )
-
-
-def _moved(segment: Segment, right: int, down: int) -> Segment:
-    """A segment of a tile in pixels of the image."""
-
-    def moved(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        return box[0] + right, box[1] + down, box[2] + right, box[3] + down
-
-    soft = segment.soft and SoftMask(moved(segment.soft.box), segment.soft.values)
-    return replace(segment, box=moved(segment.box), soft=soft)

@@ -11,8 +11,8 @@ from seg_demo.models.detail import Plan, plan
 from seg_demo.networks.base import Checkpoint
 
 # Bytes per pixel of the image beside the decoded image itself, measured and rounded up. Whole image, semantic: a copy in
-# the layout of tensors, the id map and what counting it takes. Whole image, instance: the id map, and the largest mask as
-# float32 while it is pasted. Full detail: the id map, for objects with 16 bits, and their masks.
+# the layout of tensors, the id map and what counting it takes. Whole image, instance: the id map, the masks
+# that are kept, and the largest as float32 while it is pasted. Full detail: the id map, for objects with 16 bits, and their masks.
 WHOLE = {"semantic": 9, "instance": 12}
 FULL = {"semantic": 4, "instance": 9}
 CONFIDENCE = {"semantic": 1, "instance": 4}
