@@ -49,17 +49,24 @@ def test_tensorboard_gets_every_number_at_its_step(tmp_path, monkeypatch) -> Non
     assert seen == [("loss", 0.5, 50), ("mean_iou", 0.7, 50), ("iou/cell", 0.6, 50), "closed"]
 
 
-def test_trackio_continues_the_run_of_the_folder(tmp_path, monkeypatch) -> None:
+def test_trackio_continues_the_run_of_the_folder_and_leaves_stdout_alone(tmp_path, monkeypatch, capsys) -> None:
     seen = []
-    run = SimpleNamespace(log=lambda values, step: seen.append((values, step)), finish=lambda: seen.append("closed"))
+    run = SimpleNamespace(log=lambda values, step: seen.append((values, step)))
 
     def init(project: str, name: str, config: dict, resume: str):
         seen.append((project, name, config["seed"], resume))
+        print("* Trackio project initialized")
         return run
 
-    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init))
+    def finish() -> None:
+        seen.append("closed")
+        print("* Run finished")
+
+    monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init, finish=finish))
     tracker = start_tracker(Config(report_to="trackio", seed=3), tmp_path / "unet-cells-1", 0)
     log_line(tracker, LINE)
     tracker.finish()
     values = {name: value for name, value in LINE.items() if name != "step"}
     assert seen == [("seg-demo", "unet-cells-1", 3, "allow"), (values, 50), "closed"]
+    said = capsys.readouterr()
+    assert said.out == "" and "initialized" in said.err and "finished" in said.err

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker
 
 from train.config import Config
+
+
+class Trackio(TrackioTracker):
+    """Accelerate's, whose library greets on stdout: that belongs to ``--json``, so it is sent to stderr."""
+
+    def start(self) -> None:
+        """Open the run."""
+        with redirect_stdout(sys.stderr):
+            super().start()
+
+    def finish(self) -> None:
+        """Close the run. By the library's own function, or it would close it, and say so, once more at the exit."""
+        import trackio
+
+        with redirect_stdout(sys.stderr):
+            trackio.finish()
 
 
 def start_tracker(config: Config, folder: Path, step: int) -> GeneralTracker | None:
@@ -27,7 +45,7 @@ def start_tracker(config: Config, folder: Path, step: int) -> GeneralTracker | N
     if config.report_to == "tensorboard":
         tracker = TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=step + 1)
     else:
-        tracker = TrackioTracker("seg-demo", name=folder.resolve().name, config=config.to_dict(), resume="allow")
+        tracker = Trackio("seg-demo", name=folder.resolve().name, config=config.to_dict(), resume="allow")
     tracker.start()
     return tracker
 
