@@ -161,6 +161,32 @@ def test_cvat_export(tmp_path):
     assert len(dataset) == 4 and not dataset.faults and {item.split for item in dataset.items} == {None}
 
 
+@pytest.mark.parametrize("parts", [("tray 1", "tray 2"), ("train", "train2"), ("train", "val"), ("left", "val")])
+def test_subsets_with_equal_file_names_are_all_read(tmp_path, parts):
+    """CVAT keeps each subset's images in a folder of its own, and frames are called the same in each."""
+    for number, part in enumerate(parts):
+        data = coco(tmp_path / "all", 6)
+        for index, image in enumerate(data["images"]):
+            save(picture(10 * number + index), tmp_path / "images" / part / image["file_name"])
+        write_json(data, tmp_path / "annotations" / f"instances_{part}.json")
+    shutil.rmtree(tmp_path / "all")
+    dataset = look(tmp_path)
+    assert not dataset.faults and len({item.name for item in dataset.items}) == len({item.image for item in dataset.items}) == 12
+    for item in dataset.items:
+        part, name = item.name.split("/")
+        assert item.image == tmp_path / "images" / part / name
+        assert len(item.annotations) == 2
+
+
+def test_an_image_that_two_subsets_list_is_named(tmp_path):
+    data = coco(tmp_path, 4)
+    for part in ("left", "right"):
+        write_json(data, tmp_path / "annotations" / f"instances_{part}.json")
+    dataset = look(tmp_path)
+    assert len(dataset) == 4 and {fault.kind for fault in dataset.faults} == {"duplicate image"} and len(dataset.faults) == 4
+    assert any("right/0.png" in str(fault) and "left/0.png" in str(fault) for fault in dataset.faults)
+
+
 def test_the_message_for_an_unknown_layout_says_what_is_expected(tmp_path):
     save(picture(0), tmp_path / "photos" / "a.png")
     with pytest.raises(DataError, match=r"holds photos/\. Expected images/ and masks/"):

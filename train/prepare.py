@@ -76,7 +76,9 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
         begun = _attempt(problems, lambda: _start(config, dataset, progress))
     elif progress is None:
         _attempt(problems, lambda: architecture_of(config))
-    replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset)) if dataset is not None else 0
+    replay = 0
+    if begun is not None:
+        replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
     repo_id, user = _rights(config, begun, dataset, problems)
     if problems:
         raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)

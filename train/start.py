@@ -152,7 +152,7 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
         return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels), knows=True)
     verbs = networks.network(checkpoint.architecture)
     fresh, replaced = tuple(verbs.head_prefixes(checkpoint)), verbs.replace_head(checkpoint, labels)
-    renamed = _in_words_of(labels, checkpoint.labels, base.base is not None and base.base.source == "bundled")
+    renamed = in_words_of(labels, checkpoint.labels, base.base is not None and base.base.source == "bundled")
     known = copy_known_classes(dataclasses.replace(checkpoint, labels=renamed), replaced, fresh)
     pairs = dict(zip(renamed.names, checkpoint.labels.names, strict=True))
     said = ", ".join(name if pairs[name] == name else f"{name} (there {pairs[name]})" for name in known)
@@ -161,7 +161,7 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
 
 
-def _in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:
+def in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:
     """A base's classes, by the names that the data has for the same.
 
     Args:

@@ -117,7 +117,8 @@ def checked(job: Job, request: gr.Request) -> list[Any]:
     answer, language = all_jobs().check(job), language_of(request)
     said = view.findings(answer, language)
     classes = [name.strip().casefold() for name in (answer.get("data") or {}).get("classes", ())]
-    if job.about.get("replay") and "cell" in classes:
+    # The only thing that data shows is, to a bundled base, its cell, whatever its name.
+    if job.about.get("replay") and ("cell" in classes or (len(classes) == 2 and "background" in classes)):
         all_jobs().configure(job, replay=job.about["replay"])
         said += f'<p class="note">{words("finetune_replays_share", language).format(share=job.about["replay"])}</p>'
     faults = (answer.get("diagnosis") or {}).get("faults") or ()

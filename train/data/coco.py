@@ -30,7 +30,7 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
     listing = Listing(short_name(name), root)
     ids = _categories(read, listing)
     for path, split, data in read:
-        _add_items(path, split, data, ids, listing, many=len(read) > 1)
+        _add_items(path, split, data, ids, listing, _prefix(path, split, files))
     listing.settle_test_split()
     return listing
 
@@ -96,12 +96,12 @@ def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> 
     return ids | {identity: label for label, identity in enumerate(kept, start=1)}
 
 
-def _add_items(path: Path, split: str | None, data: dict, ids: dict[int, int], listing: Listing, many: bool) -> None:
-    file = path.name if not many else f"{path.parent.name}/{path.name}"
+def _add_items(path: Path, split: str | None, data: dict, ids: dict[int, int], listing: Listing, prefix: str) -> None:
+    file = f"{path.parent.name}/{path.name}" if prefix else path.name
     blame: dict[object, str] = {}
     objects: dict[object, list[CocoObject]] = defaultdict(list)
     counts = Counter(image["id"] for image in data["images"])
-    names = {image["id"]: _item_name(str(image["file_name"]), split if many else None) for image in data["images"]}
+    names = {image["id"]: prefix + str(image["file_name"]).replace("\\", "/") for image in data["images"]}
     seen: set[object] = set()
     for annotation in data["annotations"]:
         label = f"{file}, annotation {annotation['id']}"
@@ -175,21 +175,34 @@ def _roots(path: Path) -> list[Path]:
     return places
 
 
-def _item_name(file_name: str, split: str | None) -> str:
-    name = file_name.replace("\\", "/")
-    return f"{split}/{name}" if split else name
+def _prefix(path: Path, split: str | None, files: list[tuple[Path, str | None]]) -> str:
+    """What sets the images of one of several files apart from equal names in the others: its split, or its subset's name."""
+    if len(files) == 1:
+        return ""
+    if split is not None and [each for _, each in files].count(split) == 1:
+        return f"{split}/"
+    subset = path.stem.removeprefix("instances_")
+    return f"{subset if subset != path.stem else path.parent.name}/"
 
 
 def _drop_twins(listing: Listing, file: str) -> None:
-    """Keeps the first of several entries for one image file, and names the trouble."""
-    counts = Counter(item.name for item in listing.items)
-    for name in [name for name, count in counts.items() if count > 1]:
-        what = f"lists {name!r} {counts[name]} times with different ids"
-        listing.faults.append(
-            Fault("duplicate image", file, what, "list each image once, with all of its annotations", item=name)
+    """Keeps the first of several entries for one image of one split, and names the trouble."""
+    first: dict[tuple[Path, str | None], Item] = {}
+    counts = Counter((item.image, item.split) for item in listing.items)
+    for item in listing.items:
+        key = item.image, item.split
+        if first.setdefault(key, item) is item:
+            continue
+        other = first[key].name
+        what = (
+            f"lists {item.name!r} {counts[key]} times with different ids"
+            if other == item.name
+            else f"lists {item.name!r}, an image that is listed as {other!r} already"
         )
-        first = next(item for item in listing.items if item.name == name)
-        listing.items = [item for item in listing.items if item.name != name or item is first]
+        fault = Fault("duplicate image", file, what, "list each image once, with all of its annotations", item=other)
+        if fault not in listing.faults:
+            listing.faults.append(fault)
+    listing.items = [item for item in listing.items if first[item.image, item.split] is item]
 
 
 def _few(names: list[str], most: int = 8) -> str:
