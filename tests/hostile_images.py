@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # which also lets Pillow save it
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 PER_FAMILY = 12
 
 

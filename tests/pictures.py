@@ -9,12 +9,14 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from seg_demo.errors import BadImageError
 from seg_demo.inputs.images import decode
 
 RNG = np.random.default_rng(0)
 CORNERS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]], dtype=np.uint8)
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # which also lets Pillow save it
 
 
 def saved(image: Image.Image, format: str, **options: object) -> bytes:

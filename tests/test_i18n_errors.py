@@ -28,7 +28,7 @@ from tests.served import ROOT
 
 SPEC = catalog.hub_spec("ann/cells", "v2")
 # Names that are the same in every language.
-NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|MB|PDF|ZIP|SVG|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'"
+NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'"
 
 
 def raised(call: Callable[[], object]) -> str:

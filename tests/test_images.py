@@ -23,7 +23,7 @@ def test_lossless_formats_keep_every_pixel(format: str) -> None:
     np.testing.assert_array_equal(got, image)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF", "GIF", "MPO"])
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF", "GIF", "MPO", "HEIF"])
 def test_lossy_formats_equal_pillow(format: str) -> None:
     data = saved(Image.fromarray(picture()), format)
     np.testing.assert_array_equal(decode(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))

@@ -27,7 +27,7 @@ from tests.pictures import RNG, picture, png, refused, saved
         (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"PK\x03\x04aaaaaaaaaaaa", "ZIP"),
         (b"\x1f\x8b\x08aaaaaaaa", "gzip"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "a HEIC photo that is damaged"),
         (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2", "video"),
         (b"RIFF\x00\x00\x00\x00WAVEfmt ", "sound"),
         (b"8BPS\x00\x01" + bytes(30), "Photoshop"),
@@ -116,7 +116,7 @@ def test_lying_headers_and_endless_structures_are_refused_at_once() -> None:
 def test_damaged_files_are_sentences_or_pictures() -> None:
     """Seeded bit flips, cuts and splices of every format: a picture of a legal size or a sentence, nothing else."""
     image = Image.fromarray(picture(24, 32))
-    files = [saved(image, format) for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")]
+    files = [saved(image, format) for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF")]
     files += [saved(image, "JPEG", progressive=True), saved(image.convert("P"), "PNG"), saved(image.convert("CMYK"), "JPEG")]
     files += [saved(image, "TIFF", compression=compression) for compression in ("tiff_lzw", "jpeg")]
     files += [saved(image, "WEBP", lossless=True)]
@@ -145,6 +145,6 @@ def test_damaged_files_are_sentences_or_pictures() -> None:
 
 def test_truncated_files_are_refused() -> None:
     image = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF"):
+    for format in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF"):
         data = saved(image, format)
         assert "cut off" in refused(data[: len(data) // 2]) or "damaged" in refused(data[: len(data) // 2])

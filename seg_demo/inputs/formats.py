@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
-ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
+ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
 _HEAD = 1024
 
 
@@ -71,6 +72,21 @@ _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _UNKNOWN = Kind("a file of an unknown kind", None, "Send an image, saved as PNG or JPEG.")
 
 
+@cache
+def _reads_heic() -> bool:
+    """Let Pillow read HEIC where pillow-heif is installed, and the picture alone: neither thumbnails nor depth maps beside it.
+
+    libheif turns and mirrors the picture itself, and pillow-heif removes the orientation from its EXIF; it decodes no more
+    pixels than the header promises.
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    return True
+
+
 def _boxed(head: bytes) -> Kind:
     """The kind of a file that begins with an ISO ``ftyp`` box: AVIF, HEIC or a video."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
@@ -78,7 +94,8 @@ def _boxed(head: bytes) -> Kind:
     if brands.intersection(_AVIF):
         return Kind("an AVIF", "AVIF")
     if brands.intersection(_HEIC):
-        return Kind("a HEIC photo", None, "Save it as JPEG (on a phone: camera format \"most compatible\") and send that.")
+        advice = "Save it as JPEG (on a phone: camera format \"most compatible\") and send that."
+        return Kind("a HEIC photo", "HEIF" if _reads_heic() else None, advice)
     return Kind("a video", None, _FRAME)
 
 

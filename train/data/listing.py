@@ -25,6 +25,8 @@ IMAGE_SUFFIXES = frozenset(
         ".pbm",
         ".pnm",
         ".avif",
+        ".heic",
+        ".heif",
         ".jp2",
         ".tga",
     ]
