@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ctypes
 import io
 import os
-import stat
-import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from seg_demo.errors import BadImageError
 from seg_demo.inputs import pixels
-from seg_demo.inputs.formats import ACCEPTED, identify
+from seg_demo.inputs.formats import identify
+from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
 from seg_demo.inputs.structure import decoding_cost, fault
-from seg_demo.settings import settings
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -28,120 +23,29 @@ _LARGE = 20_000_000
 Source = bytes | str | os.PathLike | Image.Image | np.ndarray
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What is accepted at most.
-
-    Attributes:
-        pixels: height times width.
-        bytes: size of the file.
-        side: longest side in pixels.
-    """
-
-    pixels: int
-    bytes: int
-    side: int
-
-    def __str__(self) -> str:
-        megabytes, megapixels = self.bytes / 1e6, self.pixels / 1e6
-        return f"{ACCEPTED} up to {megabytes:.4g} MB, {megapixels:.4g} megapixels and {self.side:,} pixels a side"
-
-
-def _limits(max_pixels: int | None, max_bytes: int | None, max_side: int | None) -> Limits:
-    """The limits of one call: what is None comes from the settings. Pillow refuses what exceeds twice its own limit."""
-    owner = settings()
-    most = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else 2**31
-    return Limits(
-        min(owner.max_pixels if max_pixels is None else max_pixels, most),
-        owner.max_bytes if max_bytes is None else max_bytes,
-        owner.max_side if max_side is None else max_side,
-    )
-
-
-def _refuse(what: str, limits: Limits, advice: str) -> BadImageError:
-    """What came, what is accepted, what to do."""
-    return BadImageError(f"{what} Accepted are {limits}. {advice}")
-
-
-def _check_bytes(size: int, limits: Limits) -> None:
-    """BadImageError if a file is empty or too large."""
-    if size == 0:
-        raise _refuse("This file is empty.", limits, "Save or download the image again and send that.")
-    if size > limits.bytes:
-        advice = "Save it smaller or as JPEG and send that."
-        raise _refuse(f"This file has {size / 1e6:,.1f} MB, more than is accepted.", limits, advice)
-
-
-def _check_size(width: int, height: int, limits: Limits) -> None:
-    """BadImageError if an image has no pixels or too many."""
-    if width < 1 or height < 1:
-        raise _refuse(f"This image has {width} x {height} pixels, which is nothing to see.", limits, "Send another one.")
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        size = f"{width:,} x {height:,} pixels ({width * height / 1e6:,.1f} megapixels)"
-        advice = "Scale it down or cut out a part and send that."
-        raise _refuse(f"This image has {size}, more than is accepted.", limits, advice)
-
-
-def _read_file(path: str | os.PathLike, limits: Limits) -> bytes:
-    """The bytes of an ordinary file; its size is checked before it is read."""
-    name = os.path.basename(os.fspath(path))[:80]
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise _refuse(f"{name!r} is {what}.", limits, "Name one image file.")
-        _check_bytes(status.st_size, limits)
-        with open(path, "rb") as file:
-            return file.read(limits.bytes + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "that is no name of a file"
-        raise _refuse(f"The file {name!r} cannot be read ({reason}).", limits, "Check its name and its rights.") from error
-
-
-def _read_text(text: str, limits: Limits) -> bytes:
-    """The bytes behind a ``data:`` URL or a path. Nothing is ever downloaded."""
-    scheme = text[:32].partition(":")[0].strip().lower()
-    if scheme == "data":
-        head, comma, body = text.partition(",")
-        coded = head.lower().endswith(";base64")
-        # Base64 makes 4 characters of 3 bytes, percent signs at most 3 of one: too long is too large, before decoding.
-        _check_bytes(len(body) * 3 // 4 if coded else len(body) // 3 + 1, limits)
-        try:
-            if not comma:
-                raise ValueError("no comma")
-            raw = urllib.parse.unquote_to_bytes(body)
-            return base64.b64decode(b"".join(raw.split()), validate=True) if coded else raw
-        except (ValueError, binascii.Error) as error:
-            advice = "It must look like data:image/png;base64, followed by the file in base64."
-            raise _refuse("This data: URL cannot be read.", limits, advice) from error
-    if scheme in ("http", "https", "ftp", "ftps", "file", "blob") and ":" in text[:32]:
-        raise _refuse("This is a URL, and URLs are not downloaded.", limits, "Download the image and send the file.")
-    return _read_file(text, limits)
-
-
 def _open(data: bytes, limits: Limits) -> Image.Image:
     """A loaded Pillow image; the limits are checked before anything is decoded, and no decoder's exception leaves."""
-    _check_bytes(len(data), limits)
+    check_bytes(len(data), limits)
     kind = identify(data)
     if kind.format is None:
-        raise _refuse(f"This is {kind.name}, which is not accepted.", limits, kind.advice)
+        raise refuse(f"This is {kind.name}, which is not accepted.", limits, kind.advice)
     if reason := fault(data, kind.format):
-        raise _refuse(f"This is {kind.name} that is damaged: {reason}.", limits, "Save or download it again and send that.")
+        raise refuse(f"This is {kind.name} that is damaged: {reason}.", limits, "Save or download it again and send that.")
     try:
         image = Image.open(io.BytesIO(data), formats=[kind.format])
         cost = decoding_cost(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"This is {kind.name} with far more pixels than are accepted."
-        raise _refuse(what, limits, "Scale it down or cut out a part and send that.") from error
+        raise refuse(what, limits, "Scale it down or cut out a part and send that.") from error
     except Exception as error:  # decoders of untrusted bytes raise anything: SyntaxError, struct.error, TypeError, ...
         what = f"This is {kind.name} that is damaged, or of a rare variant."
-        raise _refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
-    _check_size(image.width, image.height, limits)
+        raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
+    check_size(image.width, image.height, limits)
     if image.width * image.height * cost > limits.pixels * _BYTES_PER_PIXEL:
         accepted = limits.pixels / 1e6 * _BYTES_PER_PIXEL / cost
         what = f"Decoding {kind.name} like this one takes much memory: at most {accepted:.4g} megapixels of it are accepted,"
         what += f" but it has {image.width * image.height / 1e6:,.1f}."
-        raise _refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
+        raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
     pixels.remember_bits(image)
     return _load(image, kind.name, limits)
 
@@ -152,25 +56,25 @@ def _load(image: Image.Image, name: str, limits: Limits) -> Image.Image:
         image.load()
     except MemoryError as error:
         what = f"There is not enough memory to decode this image of {image.width:,} x {image.height:,} pixels."
-        raise _refuse(what, limits, "Scale it down and send that.") from error
+        raise refuse(what, limits, "Scale it down and send that.") from error
     except Exception as error:  # see above
         what = f"This is {name} that is damaged or cut off: its pixels cannot be decoded."
-        raise _refuse(what, limits, "Save or download it again and send that.") from error
+        raise refuse(what, limits, "Save or download it again and send that.") from error
     return image
 
 
 def _image(data: Source, limits: Limits) -> Image.Image:
     """A loaded Pillow image from anything but an array."""
     if isinstance(data, Image.Image):
-        _check_size(data.width, data.height, limits)
+        check_size(data.width, data.height, limits)
         return _load(data, "an image", limits)
     if isinstance(data, str):
-        data = _read_text(data, limits)
+        data = read_text(data, limits)
     elif isinstance(data, os.PathLike):
-        data = _read_file(data, limits)
+        data = read_file(data, limits)
     if not isinstance(data, bytes | bytearray | memoryview):
         what = f"An image was expected, but {type(data).__name__} came."
-        raise _refuse(what, limits, "Send a file, its bytes, a PIL image or a uint8 array.")
+        raise refuse(what, limits, "Send a file, its bytes, a PIL image or a uint8 array.")
     return _open(bytes(data), limits)
 
 
@@ -180,8 +84,8 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
         wanted = "uint8 of shape (H, W), (H, W, 3) or (H, W, 4) was expected"
         what = f"This array is {array.dtype} of shape {array.shape}, but {wanted}."
-        raise _refuse(what, limits, "Scale the values to 0..255, put channels last and convert with astype(numpy.uint8).")
-    _check_size(array.shape[1], array.shape[0], limits)
+        raise refuse(what, limits, "Scale the values to 0..255, put channels last and convert with astype(numpy.uint8).")
+    check_size(array.shape[1], array.shape[0], limits)
     if channels == 4:
         return pixels.to_rgb(Image.fromarray(array))
     if channels == 3:
@@ -209,7 +113,7 @@ def decode(
     Raises:
         BadImageError: anything else than an accepted image within the limits.
     """
-    limits = _limits(max_pixels, max_bytes, max_side)
+    limits = limits_of(max_pixels, max_bytes, max_side)
     if isinstance(data, np.ndarray):
         return _array(data, limits)
     array = _convert(_image(data, limits), limits, pixels.to_rgb)
@@ -231,7 +135,7 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         BadImageError: anything else than an accepted image within the limits, or values that are no label ids.
     """
-    limits = _limits(None, None, None)
+    limits = limits_of(None, None, None)
     image = _image(data, limits)
     labels = _convert(image, limits, pixels.to_labels)
     if image.mode != "P":
@@ -253,9 +157,9 @@ def _convert(image: Image.Image, limits: Limits, convert: Callable[[Image.Image]
     try:
         return convert(image)
     except pixels.PixelError as error:
-        raise _refuse(f"This image cannot be used: {error}.", limits, "Mend the pixels and send it again.") from error
+        raise refuse(f"This image cannot be used: {error}.", limits, "Mend the pixels and send it again.") from error
     except MemoryError as error:
-        raise _refuse("There is not enough memory for this image.", limits, "Scale it down and send that.") from error
+        raise refuse("There is not enough memory for this image.", limits, "Scale it down and send that.") from error
     except (ValueError, OSError, TypeError, KeyError, IndexError) as error:
         what = f"This image's pixels ({image.mode}) cannot be shown."
-        raise _refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
+        raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
