@@ -17,6 +17,8 @@ from train.data.masks import IGNORE, hex_color
 MOST_CLASSES = 64
 MOST_IDS = 16
 FEWEST_OBJECTS = 4
+# Share of the numbers that may lie in several pieces and still be objects, some of which others cut in two.
+MOST_APART = 0.2
 VOC_BORDER = 0xE0E0C0
 
 
@@ -66,7 +68,7 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
 
     * Only 0 and 255: background and foreground.
     * Small numbers: one class each, 0 the background, 255 ignored.
-    * 16 bits with many numbers, or 1, 2, 3 ... up to another number in each mask: objects, not classes.
+    * Numbers of objects instead of classes, see :func:`numbering`.
     * Grey levels spread to 255 (0, 127, 255): one class each.
     * At most 64 colours: one class each, black the background, the others by falling area.
 
@@ -92,7 +94,10 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
         return _by_color(colors, by_palette_colors)
     wide = any(mask.bits == 16 for mask in masks)
     ids = set(values) - {65_535 if wide else 255}
-    if (wide and (max(ids, default=0) > 255 or len(ids) > MOST_IDS)) or counted(masks, FEWEST_OBJECTS if wide else MOST_IDS):
+    kind = numbering(masks)
+    if kind == "unclear":
+        return _nothing(_unclear_fault(max(ids)))
+    if kind == "objects":
         note = (
             f"No class list names the numbers in the masks, which go up to {max(ids)}: each was read as one object. If they "
             "are classes, name them in classes.txt."
@@ -102,6 +107,41 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
         return _nothing(mixed_fault("masks", "class"))
     palettes = [mask.palette for mask in masks if mask.mode == "palette"]
     return _by_value(values, {k: v for palette in palettes for k, v in palette.items()}, wide)
+
+
+def numbering(masks: Sequence[MaskScan]) -> str:
+    """What the numbers in grey masks without a class list are.
+
+    * Classes where they lie in several separate pieces: an object is one piece.
+    * Objects where 16 bits hold many numbers, or where masks count (:func:`counted`) to more than there are classes
+      as a rule, or, in 16 bits, further than three and in the order in which programs number objects, row by row.
+    * Unclear where 16-bit masks count less far, or in another order: both happens.
+    * Else classes, such as with the same few numbers in every mask.
+
+    Returns:
+        ``objects``, ``classes`` or ``unclear``.
+    """
+    numbers = [set(mask.counts) - {0, 65_535 if mask.bits == 16 else 255} for mask in masks if mask.mode == "grey"]
+    ids = set().union(*numbers)
+    several = sum(len(each) for each in numbers if len(each) > 1)
+    if len(ids) <= MOST_CLASSES and sum(mask.apart for mask in masks) > MOST_APART * several:
+        return "classes"
+    wide = any(mask.bits == 16 for mask in masks)
+    if (wide and (max(ids, default=0) > 255 or len(ids) > MOST_IDS)) or counted(masks, MOST_IDS):
+        return "objects"
+    if not wide or not counted(masks, 2):
+        return "classes"
+    rising = all(mask.rising for mask, each in zip(masks, numbers, strict=True) if len(each) > 1)
+    return "objects" if rising and counted(masks, FEWEST_OBJECTS) else "unclear"
+
+
+def _unclear_fault(most: int) -> Fault:
+    what = f"16-bit masks hold the numbers 1 to {most} and there is no class list: they may be classes, or number the objects"
+    remedy = (
+        "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename "
+        "masks/ to instances/, or in a list the column mask to instances"
+    )
+    return Fault("classes or objects", "masks", what, remedy)
 
 
 def counted(masks: Sequence[MaskScan], least: int) -> bool:

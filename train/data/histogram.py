@@ -6,10 +6,13 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+from skimage.measure import label
 
 from train.data.masks import pack
 
 MAX_COLORS = 4096
+# Pieces of an object below this share of it are slivers, which something in front of it left, or dust of the drawing.
+SLIVER = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class MaskScan:
         palette: palette index → 0xRRGGBB for the indices that occur; empty for other modes.
         lossy: it is a JPEG or a lossy WebP, so its values are blurred.
         three_channels: the file has three channels, all equal where ``mode`` is ``grey``.
+        apart: how many values lie in several separate pieces, of those that might number objects (see :func:`histogram`).
+        rising: each of those values begins below or right of the next smaller one, as programs number objects.
     """
 
     digest: str
@@ -33,6 +38,8 @@ class MaskScan:
     palette: dict[int, int]
     lossy: bool
     three_channels: bool
+    apart: int = 0
+    rising: bool = False
 
     @property
     def by_color(self) -> dict[int, int]:
@@ -47,6 +54,8 @@ class MaskScan:
 def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskScan:
     """What a decoded mask holds.
 
+    Whether values could number objects is looked into where a grey mask has several, in 16 bits or 1, 2, 3 ... without gaps.
+
     Args:
         raw: uint8 or uint16 (H, W), or uint8 (H, W, 3).
         palette: uint8 (P, 3) or None.
@@ -59,14 +68,31 @@ def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskS
     # Masks are long runs of one value: counting run by run is many times faster than sorting pixels.
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
     lengths = np.diff(np.concatenate([starts, [flat.size]]))
-    values, inverse = np.unique(flat[starts], return_inverse=True)
+    values, begins, inverse = np.unique(flat[starts], return_index=True, return_inverse=True)
     pixels = np.bincount(inverse, weights=lengths).astype(np.int64)
     if mode == "color" and len(values) > MAX_COLORS:
         kept = np.sort(np.argsort(-pixels, kind="stable")[:MAX_COLORS])
         values, pixels = values[kept], pixels[kept]
     counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
     used = {} if palette is None else {i: int(pack(palette[i])) for i in counts if i < len(palette)}
-    return MaskScan(digest_of_pixels(raw), mode, 16 if raw.dtype == np.uint16 else 8, counts, used, lossy, three)
+    wide = raw.dtype == np.uint16
+    numbers = (values > 0) & (values < (65_535 if wide else 256))
+    apart, rising = 0, False
+    if mode == "grey" and numbers.sum() > 1 and (wide or np.array_equal(values[numbers], 1 + np.arange(numbers.sum()))):
+        apart = _apart(raw[..., 0] if three else raw)
+        rising = bool((np.diff(begins[numbers]) > 0).all())
+    return MaskScan(digest_of_pixels(raw), mode, 16 if wide else 8, counts, used, lossy, three, apart, rising)
+
+
+def _apart(numbers: np.ndarray) -> int:
+    """How many values of an integer (H, W) array, 0 and 65535 aside, lie in several pieces that are more than slivers."""
+    pieces = label(numbers, background=0, connectivity=2)
+    sizes = np.bincount(pieces.ravel())
+    value_of = np.zeros(len(sizes), dtype=np.int64)
+    value_of[pieces.ravel()] = numbers.ravel()
+    whole = np.bincount(value_of[1:], weights=sizes[1:], minlength=2)
+    large = value_of[1:][sizes[1:] >= SLIVER * whole[value_of[1:]]]
+    return int((np.bincount(large[large < 65_535]) > 1).sum())
 
 
 def clusters(counts: dict[int, int], coloured: bool, reach: int = 40) -> list[int]:
