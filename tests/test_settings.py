@@ -7,14 +7,15 @@ import dataclasses
 import pytest
 
 from seg_demo.errors import SettingsError
-from seg_demo.settings import Settings, load_settings
+from seg_demo.settings import Settings, load_settings, settings
+from seg_demo.ui import demo
 
 
 def test_an_empty_environment_gives_the_documented_defaults():
-    settings = load_settings({"PATH": "/bin", "SEG_DEMO_DEVICE": "", "SEG_DEMO_MCP": "  "})
-    assert settings == Settings()
-    assert (settings.max_pixels, settings.max_bytes, settings.max_side) == (50_000_000, 20_000_000, 20_000)
-    assert (settings.hub_timeout, settings.concurrency, settings.queue_size) == (8.0, 0, 32)
+    found = load_settings({"PATH": "/bin", "SEG_DEMO_DEVICE": "", "SEG_DEMO_MCP": "  "})
+    assert found == Settings()
+    assert (found.max_pixels, found.max_bytes, found.max_side) == (50_000_000, 20_000_000, 20_000)
+    assert (found.hub_timeout, found.concurrency, found.queue_size) == (8.0, 0, 32)
 
 
 def test_values_are_read_in_their_type():
@@ -27,10 +28,10 @@ def test_values_are_read_in_their_type():
         "SEG_DEMO_MCP": "True",
         "SEG_DEMO_CACHE_BYTES": "0",
     }
-    settings = load_settings(environ)
-    assert settings.max_pixels == 1_000_000 and isinstance(settings.max_pixels, int)
-    assert settings.hub_timeout == 2.5 and settings.device == "cuda:1" and settings.precision == "fp32"
-    assert settings.models == "unet-cells, user/repo@v1" and settings.mcp is True and settings.cache_bytes == 0
+    found = load_settings(environ)
+    assert found.max_pixels == 1_000_000 and isinstance(found.max_pixels, int)
+    assert found.hub_timeout == 2.5 and found.device == "cuda:1" and found.precision == "fp32"
+    assert found.models == "unet-cells, user/repo@v1" and found.mcp is True and found.cache_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,35 @@ def test_every_setting_is_documented():
     for row in dataclasses.fields(Settings):
         assert row.metadata["help"]
         assert f"        {row.name}: " in Settings.__doc__
+
+
+@pytest.mark.parametrize("place", ["file", "file/x"])
+def test_what_this_machine_cannot_serve_is_refused_at_start_all_together(place, tmp_path, monkeypatch):
+    """As one list, before anything is loaded; what was not asked for does not count."""
+    (tmp_path / "file").write_text("")
+    wanted = {"DEVICE": "cuda:99", "ENGINE": "openvino", "DATA": str(tmp_path / place), "JOBS": str(tmp_path / place)}
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"SEG_DEMO_{name}", value)
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    monkeypatch.setattr(demo, "offered", lambda: True)
+    settings.cache_clear()
+    try:
+        with pytest.raises(SettingsError) as caught:
+            demo.check_machine()
+        said = str(caught.value)
+        assert "SEG_DEMO_DEVICE" in said and "cuda:99" in said and "pip install openvino" in said
+        assert said.count("where no folder can be made or written to") == 2
+        monkeypatch.setenv("SEG_DEMO_COLLECT", "off")
+        monkeypatch.setattr(demo, "offered", lambda: False)
+        settings.cache_clear()
+        with pytest.raises(SettingsError) as caught:
+            demo.check_machine()
+        assert "folder" not in str(caught.value), "a folder that nothing is written to may lie anywhere"
+        fine = {"DEVICE": "cpu", "ENGINE": "auto", "DATA": str(tmp_path / "new" / "data"), "JOBS": str(tmp_path), "COLLECT": "on"}
+        for name, value in fine.items():
+            monkeypatch.setenv(f"SEG_DEMO_{name}", value)
+        settings.cache_clear()
+        demo.check_machine()
+        assert not (tmp_path / "new").exists(), "nothing is made before it is needed"
+    finally:
+        settings.cache_clear()
