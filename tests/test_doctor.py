@@ -128,3 +128,12 @@ def test_built_in_data_is_trusted():
     diagnosis = examine(dataset, *split(dataset, 0.2, seed=0))
     assert diagnosis.ok and (diagnosis.n_train, diagnosis.n_val) == (2400, 200)
     assert "border" in diagnosis.report()
+
+
+def test_where_no_truth_could_be_read_nothing_else_is_blamed(tmp_path):
+    """Blurred masks hold no class for certain: that their classes never occur would only lead astray."""
+    for index in range(6):
+        save(picture(index), tmp_path / "images" / f"{index}.png")
+        save(blob_mask(index, 255), tmp_path / "masks" / f"{index}.jpg", quality=60)
+    _, diagnosis = look(tmp_path)
+    assert {fault.kind for fault in diagnosis.faults} == {"JPEG mask"} and len(diagnosis.faults) == 6

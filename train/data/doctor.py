@@ -168,6 +168,8 @@ def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> lis
 def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[Fault]:
     """Classes that cannot be learnt because training never shows them, or not be measured because validation does not."""
     found = []
+    if not any(images["train"].values()) and not any(images["val"].values()):
+        return found  # no truth could be read at all, and that is said already
     for label, name in enumerate(dataset.labels.names):
         if label == dataset.labels.background:
             continue
