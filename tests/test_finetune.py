@@ -17,7 +17,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from seg_demo import load_model, networks
-from seg_demo.models import hub_push
 from tests.small_datasets import save
 from train import finetune
 from train.loop import fit as fitting
