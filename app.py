@@ -12,6 +12,7 @@ from seg_demo.errors import SettingsError  # noqa: E402
 from seg_demo.models import zerogpu  # noqa: E402
 from seg_demo.ui import observe  # noqa: E402
 from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead  # noqa: E402
+from seg_demo.ui.guard_connections import bound_heads  # noqa: E402
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     if zerogpu.ACTIVE:
         load_ahead().join()
     demo.launch(**arguments, prevent_thread_lock=True)
+    bound_heads(demo.server)
     # From here on garbage is collected, but never again looked for among what stays.
     gc.freeze()
     gc.enable()
