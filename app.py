@@ -26,6 +26,8 @@ def main() -> None:
         sys.exit(str(error))
     if zerogpu.ACTIVE:
         load_ahead().join()
+        # What was garbage once loaded would be kept for good below: weights, too.
+        gc.collect()
     demo.launch(**arguments, prevent_thread_lock=True)
     bound_heads(demo.server)
     # From here on garbage is collected, but never again looked for among what stays.

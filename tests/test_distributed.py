@@ -61,3 +61,18 @@ def test_two_processes_train_mask_rcnn_with_everything_that_calls_the_network_tw
     subprocess.run([*LAUNCH, str(Path(finetune.__file__)), *words, *twice], check=True, timeout=900)
     assert (tmp_path / "run" / "best" / "README.md").exists()
     assert finetune.main(["--resume", str(tmp_path / "run")]) == 0, "what is finished needs no second process"
+
+
+@pytest.mark.soak
+def test_two_processes_evaluate_what_was_trained_only(tmp_path: Path) -> None:
+    """Both must know whether the card is there already, or one waits for another that has left."""
+    folder(tmp_path / "data", count=10)
+    run = tmp_path / "run"
+    assert finetune.main(arguments(tmp_path / "data", run, 2)) == 0
+    facts = run / "best" / "training.json"
+    wanted = json.loads(facts.read_text())["metrics"]
+    facts.unlink()
+    again = [*LAUNCH, str(Path(finetune.__file__)), "--device", "cpu", "--resume", str(run)]
+    subprocess.run(again, check=True, timeout=300)
+    assert json.loads(facts.read_text())["metrics"] == wanted
+    subprocess.run(again, check=True, timeout=300)

@@ -94,6 +94,20 @@ def test_shares_are_counted_as_their_names_say():
     assert same_winners(one, other) == same_signs(one, other) == pytest.approx(2 / 3)
 
 
+def test_a_form_that_fails_later_takes_its_share_with_it(monkeypatch):
+    """Eager torch goes on in fp32, so the page must not say bf16."""
+    model = predictor.load_model("unet-cells")
+    model.predict(IMAGE)
+    assert engine_worker.drain(120) and model.agreement is not None
+
+    def failed(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(engine_openvino.Compiled, "__call__", failed)
+    model.predict(IMAGE)
+    assert model.agreement is None
+
+
 def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
     """fp32 is what every processor gets unasked."""
     monkeypatch.delenv("SEG_DEMO_PRECISION")

@@ -106,5 +106,18 @@ def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     assert "This is a HEIC photo, which is not accepted" in said and "most compatible" in said
 
 
-def test_its_cost_is_known() -> None:
-    assert structure.decoding_cost(Image.open(io.BytesIO(heic(Image.new("RGB", (8, 8)))), formats=["HEIF"])) == 12
+@pytest.mark.parametrize(("mode", "cost"), [("RGB", 12), ("RGBA", 12), ("RGB;16", 16), ("RGBA;16", 22)])
+def test_its_cost_is_known(mode: str, cost: int) -> None:
+    """More bits are decoded as such and then made eight."""
+    channels, deep = len(mode.partition(";")[0]), mode.endswith("16")
+    data = heic(pillow_heif.from_bytes(mode, (8, 8), bytes(64 * channels * (1 + deep))))
+    assert structure.decoding_cost(Image.open(io.BytesIO(data), formats=["HEIF"])) == cost
+
+
+def test_the_door_itself_makes_pillow_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests do so too, to write files; without that it must go as well."""
+    data = heic(Image.new("RGB", (8, 8)))
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    formats._reads_heic.cache_clear()
+    assert decode(data).shape == (8, 8, 3)

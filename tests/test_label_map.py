@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.masks import corners, label_map
+from seg_demo.masks import corners, label_map, threads as workers
 from seg_demo.masks.interpolation import axis, evaluate, find_rule, is_channels_last
 from seg_demo.masks.label_map import MeanScores, argmax_resized, semantic_from_logits
 from seg_demo.masks.threads import alone
@@ -201,3 +202,14 @@ def test_the_many_small_steps_are_one_threads_and_other_threads_keep_theirs() ->
         assert pool.submit(threads).result() == before
     with pytest.raises(ZeroDivisionError):
         alone(lambda: 1 / 0)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
+def test_a_process_forked_while_a_thread_begins_begins_its_own() -> None:
+    with workers._beginning:
+        child = multiprocessing.get_context("fork").Process(target=alone, args=(len, "abc"))
+        child.start()
+    child.join(20)
+    stuck = child.exitcode is None
+    child.kill()
+    assert not stuck and child.exitcode == 0

@@ -95,10 +95,12 @@ def run(config: Config, given: frozenset[str]) -> int:
                     held.enter_context(RunLock(folder))
                 progress = runs.progress_of(folder)
                 if progress.finished and not config.dry_run and (config.push is not None or not config.baseline):
-                    if not main_process:
-                        return DONE
-                    if reported_in(folder) is not None:
-                        return _again(config, folder)
+                    with team.main_process_first() if team else nullcontext():
+                        reported = reported_in(folder) is not None
+                    if team:
+                        team.wait_for_everyone()  # the push rewrites what the others look for
+                    if reported:
+                        return _again(config, folder) if main_process else DONE
             try:
                 prepared = _prepared(config, team, progress)
             except preparing.NotPrepared as error:

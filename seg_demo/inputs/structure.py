@@ -145,13 +145,14 @@ def decoding_cost(image: Image.Image) -> float:
 
     Returns:
         8 for what needs little more than Pillow's own 4 bytes and the result's 3; more for WebP (two canvases and a copy,
-        measured 15), AVIF (planes of up to 16 bits and a copy), HEIC (planes and a copy, measured 10), progressive JPEG (all
-        its coefficients) and TIFF (a strip).
+        measured 15), AVIF (planes of up to 16 bits and a copy), HEIC (planes and a copy, measured 10; of more than 8 bits 15,
+        with alpha 20), progressive JPEG (all its coefficients) and TIFF (a strip).
     """
     if image.format in ("WEBP", "AVIF"):
         return 16.0
     if image.format == "HEIF":
-        return 12.0
+        deep, alpha = image.info.get("bit_depth", 8) > 8, "A" in image.getbands()
+        return 12.0 if not deep else 22.0 if alpha else 16.0
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
         factors = [(horizontal, vertical) for _, horizontal, vertical, _ in image.layer]
         widest, tallest = max(h for h, _ in factors), max(v for _, v in factors)

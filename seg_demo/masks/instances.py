@@ -42,7 +42,7 @@ def from_boxes(
     # The same padding and rounding as torchvision, by its own functions: one pixel of border on each side of the mask.
     padded, scale = expand_masks(masks.float(), padding=1)
     corners = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
-    found = corners, padded.cpu(), scores.tolist(), label_ids.tolist()
+    found = corners, padded.detach().cpu(), scores.tolist(), label_ids.tolist()
     return alone(_segments, found, height, width, confidence)
 
 
@@ -76,8 +76,10 @@ def _segment(placed: _Placed, score: float, label_id: int, confidence: bool, lef
 class _Placed:
     """A mask within its box, as the network gives it, and where it lies in the image.
 
+    Kept as numpy: such objects leave ZeroGPU's worker, and a tensor would only hand over its shared memory, which ends with it.
+
     Args:
-        mask: float (1, M + 2, M + 2), probabilities.
+        mask: float32 (1, M + 2, M + 2), probabilities, on the CPU.
         box: of the padded mask, x0 y0 x1 y1 inclusive, as torchvision's ``paste_mask_in_image`` takes it.
         height: of the image, in pixels.
         width: of the image, in pixels.
@@ -85,7 +87,7 @@ class _Placed:
 
     def __init__(self, mask: Tensor, box: list[int], height: int, width: int) -> None:
         x0, y0, x1, y1 = box
-        self._mask, self._size = mask, (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
+        self._mask, self._size = mask.numpy(), (max(y1 - y0 + 1, 1), max(x1 - x0 + 1, 1))
         self.left, self.top = max(x0, 0), max(y0, 0)
         # The part of the resized mask that lies in the image.
         self._rows = slice(self.top - y0, min(y1 + 1, height) - y0)
@@ -95,7 +97,7 @@ class _Placed:
         """Probabilities inside the image: float32 (h, w), or None if the box lies outside."""
         if self._rows.start >= self._rows.stop or self._columns.start >= self._columns.stop:
             return None
-        resized = F.interpolate(self._mask[None], self._size, mode="bilinear", align_corners=False)[0, 0]
+        resized = F.interpolate(torch.from_numpy(self._mask)[None], self._size, mode="bilinear", align_corners=False)[0, 0]
         return resized[self._rows, self._columns].numpy()
 
     def mask(self, likely: np.ndarray) -> tuple[Box, np.ndarray] | None:

@@ -58,3 +58,6 @@ def _begin() -> None:
 
 
 _workers = pool("masks", os.cpu_count() or 1, _begin)
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold it at that moment, and would hold it for ever in the forked process, where it does not run.
+    os.register_at_fork(after_in_child=_beginning._at_fork_reinit)

@@ -187,6 +187,7 @@ class Part:
         with self._lock:
             first, self._eager_for_good = not self._eager_for_good, True
             self._forms.clear()
+            self.agreement = None
         if first:
             _log.warning("%s: the form compiled with OpenVINO %s; eager torch goes on.", self.name, why)
 

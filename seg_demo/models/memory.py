@@ -15,7 +15,7 @@ from seg_demo.networks.base import Checkpoint
 # that are kept, and the largest as float32 while it is pasted. Full detail: the id map, for objects with 16 bits, and their masks.
 WHOLE = {"semantic": 9, "instance": 12}
 FULL = {"semantic": 4, "instance": 9}
-CONFIDENCE = {"semantic": 1, "instance": 4}
+CONFIDENCE = {"semantic": 2, "instance": 4}
 # What a forward pass takes per pixel of its batch, and whatever the size is.
 FORWARD, FLOOR = 800, 64 << 20
 
