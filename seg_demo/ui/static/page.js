@@ -24,3 +24,13 @@
   };
   new MutationObserver(name).observe(document.documentElement, { childList: true, subtree: true });
 }
+// Browsers that cannot show HEIC do not know what it is either, and gradio's boxes refuse what has no type.
+{
+  const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type").get;
+  Object.defineProperty(File.prototype, "type", {
+    configurable: true,
+    get() {
+      return known.call(this) || (/\.hei[cf]$/i.test(this.name) ? "image/heic" : "");
+    },
+  });
+}
