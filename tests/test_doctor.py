@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seg_demo.errors import DataError
 from tests import broken_lists, broken_masks
 from tests.broken_datasets import BROKEN
+from tests.pictures import saved
 from tests.small_datasets import blob_mask, coco, folder, picture, save, square, write_json
 from train.data.diagnosis import Diagnosis
 from train.data.doctor import examine, without_bad
@@ -130,10 +132,13 @@ def test_built_in_data_is_trusted():
     assert "border" in diagnosis.report()
 
 
-def test_where_no_truth_could_be_read_nothing_else_is_blamed(tmp_path):
+@pytest.mark.parametrize(("suffix", "format"), [("jpg", "JPEG"), ("heic", "HEIF")])
+def test_where_no_truth_could_be_read_nothing_else_is_blamed(suffix, format, tmp_path):
     """Blurred masks hold no class for certain: that their classes never occur would only lead astray."""
     for index in range(6):
         save(picture(index), tmp_path / "images" / f"{index}.png")
-        save(blob_mask(index, 255), tmp_path / "masks" / f"{index}.jpg", quality=60)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        file = saved(Image.fromarray(blob_mask(index, 255)), format, quality=60)
+        (tmp_path / "masks" / f"{index}.{suffix}").write_bytes(file)
     _, diagnosis = look(tmp_path)
     assert {fault.kind for fault in diagnosis.faults} == {"JPEG mask"} and len(diagnosis.faults) == 6

@@ -25,7 +25,7 @@ class MaskScan:
         bits: 8 or 16.
         counts: value, palette index or 0xRRGGBB → pixels. Colours stop at the ``MAX_COLORS`` most frequent ones.
         palette: palette index → 0xRRGGBB for the indices that occur; empty for other modes.
-        lossy: it is a JPEG or a lossy WebP, so its values are blurred.
+        lossy: it is a JPEG, a HEIC or a lossy WebP, so its values are blurred.
         three_channels: the file has three channels, all equal where ``mode`` is ``grey``.
         apart: how many values lie in several separate pieces, of those that might number objects (see :func:`histogram`).
         rising: each of those values begins below or right of the next smaller one, as programs number objects.
@@ -59,7 +59,7 @@ def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskS
     Args:
         raw: uint8 or uint16 (H, W), or uint8 (H, W, 3).
         palette: uint8 (P, 3) or None.
-        lossy: whether it came from a JPEG.
+        lossy: whether it came from a JPEG or the like.
     """
     three = raw.ndim == 3
     grey = not three or bool((raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all())

@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg_demo.errors import SegDemoError
+from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import decode, decode_mask
 from train.data.coco_masks import BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
@@ -133,10 +134,10 @@ def _scan_mask(path: Path, item: Item, size: tuple[int, int], root: Path, faults
 
 
 def _is_lossy(path: Path) -> bool:
-    """Whether a file is a JPEG or a lossy WebP, by its first bytes."""
+    """Whether a file is a JPEG, a HEIC or a lossy WebP, by its first bytes."""
     with path.open("rb") as file:
         head = file.read(64)
-    return head.startswith(b"\xff\xd8\xff") or (head[8:12] == b"WEBP" and b"VP8 " in head)
+    return identify(head).format in ("JPEG", "HEIF") or (head[8:12] == b"WEBP" and b"VP8 " in head)
 
 
 def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: Item) -> Fault:
@@ -157,7 +158,7 @@ def _jpeg_fault(file: str, found: MaskScan, item: Item) -> Fault:
     levels = clusters(found.by_color if found.mode == "color" else found.counts, found.mode == "color")
     named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
     values = f"{len(found.counts)} different values, most of them near {named}"
-    what = f"is compressed with loss (JPEG), which blurs labels: {values}"
+    what = f"is compressed with loss (as JPEG or HEIC), which blurs labels: {values}"
     remedy = f"save the mask as PNG from its source; else round each pixel to the nearest of {named} and save that as PNG"
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
