@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from seg_demo.inputs import formats, structure
 from seg_demo.inputs.images import decode
+from seg_demo.ui.i18n_errors import in_chinese
 from tests.pictures import picture, refused, saved
 
 
@@ -104,6 +105,7 @@ def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(formats, "_reads_heic", lambda: False)
     said = refused(heic(Image.new("RGB", (8, 8))))
     assert "This is a HEIC photo, which is not accepted" in said and "most compatible" in said
+    assert "TIFF and AVIF up to" in said and in_chinese(said).count("HEIC") == 1 and "和 AVIF，" in in_chinese(said)
 
 
 @pytest.mark.parametrize(("mode", "cost"), [("RGB", 12), ("RGBA", 12), ("RGB;16", 16), ("RGBA;16", 22)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC"
 _HEAD = 1024
 
 
@@ -85,6 +84,11 @@ def _reads_heic() -> bool:
         return False
     register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
     return True
+
+
+def accepted() -> str:
+    """The formats that are read, for a sentence."""
+    return "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC" if _reads_heic() else "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
 
 
 def _boxed(head: bytes) -> Kind:

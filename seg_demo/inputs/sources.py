@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from seg_demo.errors import BadImageError
-from seg_demo.inputs.formats import ACCEPTED
+from seg_demo.inputs.formats import accepted
 from seg_demo.settings import settings
 
 
@@ -32,7 +32,7 @@ class Limits:
 
     def __str__(self) -> str:
         megabytes, megapixels = self.bytes / 1e6, self.pixels / 1e6
-        return f"{ACCEPTED} up to {megabytes:.4g} MB, {megapixels:.4g} megapixels and {self.side:,} pixels a side"
+        return f"{accepted()} up to {megabytes:.4g} MB, {megapixels:.4g} megapixels and {self.side:,} pixels a side"
 
 
 def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | None) -> Limits:

@@ -133,6 +133,7 @@ PARTS = {
     "a video": "视频", "a program": "程序", "a sound file": "音频", "a sound or video file": "音频或视频", "a HEIC photo": " HEIC 照片",
     "an SVG drawing": " SVG 图形", "a web page": "网页", "a JSON text": " JSON 文本", "a text": "文本", "a file of an unknown kind": "未知类型的文件",
     "a JPEG": "JPEG", "a PNG": "PNG", "a GIF": "GIF", "a TIFF": "TIFF", "a BMP": "BMP", "a WebP": "WebP", "an AVIF": "AVIF",
+    "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF": "JPEG、PNG、WebP、GIF、BMP、TIFF 和 AVIF",
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC": "JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF 和 HEIC",
     "some of its pixels are NaN or infinite": "部分像素为 NaN 或无穷",
     "a checksum inside it is wrong": "内部校验和错误",
