@@ -61,6 +61,22 @@ def test_the_menu_has_what_is_bundled_what_can_be_fetched_and_the_methods(bundle
     assert all(spec.title and spec.about for spec in menu.values())
 
 
+def test_a_checkpoint_that_is_written_anew_has_its_new_names(bundled, tmp_path):
+    def names() -> tuple[str, ...]:
+        return {spec.id: spec for spec in catalog.menu(Settings())}["maskrcnn-cells"].labels
+
+    assert names() == names() == ("background", "cell")
+    file = tmp_path / "maskrcnn-cells" / "config.json"
+    new = tmp_path / "new.json"
+    new.write_text(file.read_text().replace("cell", "coin"))
+    new.replace(file)
+    assert names() == ("background", "coin")
+    (tmp_path / "maskrcnn-cells" / "preprocessor_config.json").write_text(json.dumps({"id2label": {"0": "b"}}))
+    file.write_text(json.dumps({"architecture": "maskrcnn"}))
+    assert names() == ("b",)
+
+
+
 @pytest.mark.parametrize(
     ("text", "id", "revision"),
     [
@@ -177,7 +193,7 @@ def test_a_weight_file_is_known_by_its_hash(tmp_path, monkeypatch, hub):
     data = os.urandom(100_000)
     name = f"net-{hashlib.sha256(data).hexdigest()[:8]}.pth"
     row = weights.Weights("fcn", "fcn_resnet50", f"{hub.url}/ann/files/resolve/main/{name}", "voc")
-    hub.add_repo("ann/files", {name: data[:-1] + b"x"})
+    hub.add_repo("ann/files", {name: data[:-1] + bytes([data[-1] ^ 1])})
     with pytest.raises(SegDemoError, match="arrived damaged"):
         weights.fetch(row)
     assert weights.local(row) is None

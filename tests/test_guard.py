@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import io
 import json
@@ -25,6 +26,7 @@ from gradio.queueing import Event, EventQueue, Queue
 from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from PIL import Image
+from starlette.responses import PlainTextResponse
 
 from seg_demo.settings import settings
 from seg_demo.ui import guard, guard_rules, guard_seams, uploads, work
@@ -346,6 +348,34 @@ def test_nobody_fills_the_queue_alone():
     assert "The server is busy: 33 requests" in guard_seams.refusal(queue, "1.1.1.1"), "three wait for a place"
     del line[8:22]
     assert "You have 8" in guard_seams.refusal(queue, "8.8.8.8"), "while others wait, the bound of one visitor holds"
+
+
+def test_a_full_queue_is_said_before_gradio_is_asked():
+    asked = []
+
+    async def app(scope, receive, send):
+        asked.append(scope["path"])
+        await PlainTextResponse("let in")(scope, receive, send)
+
+    place = SimpleNamespace(queue=[], concurrency_id="work", concurrency_limit=4, current_concurrency=0)
+    page = SimpleNamespace(_queue=SimpleNamespace(event_queue_per_concurrency_id={"work": place}), blocks={})
+
+    async def joined() -> httpx.Response:
+        transport = httpx.ASGITransport(guard.Guard(app, page))
+        async with httpx.AsyncClient(transport=transport, base_url="http://demo") as http:
+            return await http.post(f"{API}/queue/join", json={"data": []})
+
+    place.queue = [event("8.8.8.8", "a")] * (settings().queue_size - 1)
+    assert asyncio.run(joined()).text == "let in" and len(asked) == 1
+    place.queue.append(event("9.9.9.9", "b"))
+    answer = asyncio.run(joined())
+    assert (answer.status_code, len(asked)) == (503, 1) and "32 requests are waiting already" in answer.json()["detail"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_who_waits_is_told_their_place_now_and_then_and_not_with_every_answer():
+    queue = build_demo()._queue
+    assert not queue.live_updates and queue.update_intervals == 1.0
 
 
 def test_the_seams_into_gradio_are_where_they_were():

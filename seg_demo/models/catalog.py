@@ -9,17 +9,16 @@ semantic, unless ``=instance`` follows the id.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, ModelNotFoundError, SettingsError
 from seg_demo.models import hub, own, weights
+from seg_demo.models.class_names import architecture_of, known_labels, labels_in
 from seg_demo.models.entries import BUNDLED, HUB, MADE_HERE, METHODS, TORCH, TYPED
-from seg_demo.networks import NETWORKS, identify
-from seg_demo.networks.files import CONFIG, PREPROCESSOR, read_json, read_optional_json
+from seg_demo.networks import NETWORKS
+from seg_demo.networks.files import CONFIG
 from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec
 
@@ -71,7 +70,7 @@ def _menu(owners: str) -> tuple[ModelSpec, ...]:
 def _bundled() -> list[ModelSpec]:
     """The small checkpoints that come with this package, with the labels in their own files."""
     return [
-        replace(spec, labels=_labels_in(BUNDLED_FOLDER / spec.id))
+        replace(spec, labels=labels_in(BUNDLED_FOLDER / spec.id))
         for spec in BUNDLED
         if (BUNDLED_FOLDER / spec.id / CONFIG).is_file()
     ]
@@ -84,31 +83,12 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
     folder = hub.cached(spec, token=True)
     if folder is not None:
         try:
-            architecture = identify(folder)
+            architecture = architecture_of(folder)
             task = NETWORKS[architecture].task
-            return replace(spec, architecture=architecture, task=task, labels=_labels_in(folder) or spec.labels)
+            return replace(spec, architecture=architecture, task=task, labels=labels_in(folder) or spec.labels)
         except BadCheckpointError:
             return spec
     return replace(spec, labels=known_labels("cityscapes")) if "cityscapes" in spec.id and not spec.labels else spec
-
-
-@lru_cache(maxsize=1)
-def _all_labels() -> dict[str, list[str]]:
-    return json.loads((Path(__file__).parent / "labels.json").read_text(encoding="utf-8"))
-
-
-def known_labels(key: str) -> tuple[str, ...]:
-    """Class names of a well-known data set: ``voc``, ``coco`` or ``cityscapes``."""
-    return tuple(_all_labels()[key])
-
-
-def _labels_in(folder: Path) -> tuple[str, ...]:
-    """The class names that a checkpoint folder states, in the order of their ids; empty if it states none."""
-    for data in (read_json(folder, CONFIG), read_optional_json(folder, PREPROCESSOR)):
-        stated = data.get("id2label")
-        if isinstance(stated, dict) and all(str(key).isdigit() for key in stated):
-            return tuple(str(stated[key])[:200] for key in sorted(stated, key=int))
-    return ()
 
 
 def parse_hub_id(text: str) -> tuple[str, str | None] | None:
@@ -172,9 +152,9 @@ def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
     Raises:
         BadCheckpointError: the folder holds no network that is known.
     """
-    architecture = identify(folder)
+    architecture = architecture_of(folder)
     row = NETWORKS[architecture]
-    return ModelSpec(id, None, row.task, architecture, row.title, "", source, _labels_in(folder), about=MADE_HERE)
+    return ModelSpec(id, None, row.task, architecture, row.title, "", source, labels_in(folder), about=MADE_HERE)
 
 
 def _exists(folder: str, name: str = "") -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from seg_demo.errors import BadRequestError
 from seg_demo.models import catalog, hub, own, weights
+from seg_demo.models.class_names import known_labels
 from seg_demo.models.hub_download import Report
 from seg_demo.types import ModelSpec
 
@@ -55,7 +56,7 @@ def load(spec: ModelSpec, path: Path) -> Checkpoint:
 
     if spec.source == "torchvision":
         row = weights.TORCHVISION[spec.id]
-        return weights.load(row, path, list(catalog.known_labels(row.labels)))
+        return weights.load(row, path, list(known_labels(row.labels)))
     return networks.load(path)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from seg_demo.threads import pool
 
 _STRIP_BYTES = 1 << 20
+# Compressed in less time than another thread takes to wake up.
+_SMALL_BYTES = 1 << 16
 _THREADS = min(4, os.cpu_count() or 1)
 _threads = pool("png", _THREADS)
 # A zlib stream, compressed fast.
@@ -55,7 +57,10 @@ def _compressed(width: int, strips: Iterable[np.ndarray]) -> list[bytes]:
         np.subtract(strip[0], above, out=filtered[0, 1:])
         np.subtract(strip[1:], strip[:-1], out=filtered[1:, 1:])
         above = strip[-1].copy()
-        waiting.append(_threads().submit(_deflated, filtered))
+        if not waiting and filtered.nbytes <= _SMALL_BYTES:
+            parts.append(_deflated(filtered))
+        else:
+            waiting.append(_threads().submit(_deflated, filtered))
         check = zlib.adler32(filtered, check)
         # A few at a time, because each holds its filtered rows.
         if len(waiting) > 2 * _THREADS:

@@ -37,6 +37,8 @@ TITLE = "Image segmentation"
 CACHE_SECONDS = (600, 7200)
 # Sessions whose results are kept at once; a new visitor beyond it drops the oldest.
 SESSIONS = 64
+# How often those who wait are told their place.
+STATUS_SECONDS = 1.0
 
 
 def build_demo() -> gr.Blocks:
@@ -88,7 +90,8 @@ def build_demo() -> gr.Blocks:
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-    demo.queue(max_size=settings().queue_size, default_concurrency_limit=4)
+    # By default everyone who waits is told their place whenever one is served: work that grows with the queue, for each request.
+    demo.queue(max_size=settings().queue_size, default_concurrency_limit=4, status_update_rate=STATUS_SECONDS)
     make_fair(demo)
     return demo
 

@@ -26,13 +26,14 @@ from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
 from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, READ, WRITE, headers
-from seg_demo.ui.guard_seams import GONE, drop_partial, waiting
+from seg_demo.ui.guard_seams import GONE, crowded, drop_partial, queue_of
 from seg_demo.ui.visitor import address_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DIRECT = re.compile(rf"{API}/(?:run|api)/")
+JOIN = f"{API}/queue/join"
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16
 # How long an upload that was broken off is kept.
@@ -80,7 +81,14 @@ class Guard:
             elif DIRECT.match(path):
                 await self._directly(scope, receive, send)
             else:
-                await self._app(scope, await self._bodies.bounded(path, scope, receive), send)
+                read = await self._bodies.bounded(path, scope, receive)
+                if path == JOIN and (reason := crowded(queue_of(self._blocks))) is not None:
+                    # Before gradio finds its route, parses and builds the request: those who are told to come back take
+                    # less time from those who wait.
+                    observe.count("queue", "full")
+                    await _sentence(503, reason)(scope, receive, send)
+                    return
+                await self._app(scope, read, send)
         except BodyError as error:
             drop_partial(error)
             observe.count("body", str(error.status))
@@ -108,7 +116,7 @@ class Guard:
         """The answer to what the guard itself serves."""
         if path not in ("/health", "/metrics") or scope["method"] not in ("GET", "HEAD"):
             return None
-        state, queued = work.state(), waiting(self._blocks)
+        state, queued = work.state(), len(queue_of(self._blocks))
         if path == "/metrics":
             return PlainTextResponse(observe.metrics(state, queued), media_type="text/plain; version=0.0.4")
         status, content = observe.health(state, queued)

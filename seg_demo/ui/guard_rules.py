@@ -15,6 +15,10 @@ READ = re.compile(
 WRITE = re.compile(rf"{API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
 COMPONENT = f"{API}/component_server"
 FILE = f"{API}/file="
+NOT_UNDERSTOOD = (
+    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
+    "here. The endpoints are described at the foot of the page, under API."
+)
 
 
 def headers(frame_ancestors: str) -> dict[str, str]:

@@ -33,21 +33,17 @@ from gradio.queueing import Event, Queue
 from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe
+from seg_demo.ui.guard_rules import NOT_UNDERSTOOD
 from seg_demo.ui.uploads import DISK_FULL, Refused, refused
 from seg_demo.ui.visitor import whose
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
 # What a visitor has not fetched for so long is thrown away; looked at with a request, at most once a minute.
-UNREAD_SECONDS = 900.0
+UNREAD_SECONDS, SWEEP_SECONDS = 900.0, 60.0
 # The line of everything that runs a network. Beside the requests that are worked on, so many may leave it: one that waits for
 # its model to be fetched holds up nobody whose model is there.
 WORK, FETCHING = "work", 3
-SWEEP_SECONDS = 60.0
-NOT_UNDERSTOOD = (
-    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
-    "here. The endpoints are described at the foot of the page, under API."
-)
 
 log = logging.getLogger("seg_demo.ui")
 
@@ -154,9 +150,9 @@ def drop_partial(error: BaseException) -> None:
         trace = trace.tb_next
 
 
-def waiting(blocks: gr.Blocks) -> int:
-    """Requests in a page's queue that have not begun."""
-    return len(blocks._queue)
+def queue_of(blocks: gr.Blocks) -> Queue:
+    """A page's queue; its length is the number of requests in it that have not begun."""
+    return blocks._queue
 
 
 class FairList(list):
@@ -182,14 +178,12 @@ def make_fair(blocks: gr.Blocks) -> None:
     Args:
         blocks: whose queue has been set.
     """
-    queue: Queue = blocks._queue
-    push = queue.push
-    swept = _Sweep(queue)
+    queue = queue_of(blocks)
+    push, swept = queue.push, _Sweep(queue)
 
     async def fairly(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
         swept()
-        reason = refusal(queue, whose(request, body.session_hash))
-        if reason:
+        if reason := refusal(queue, whose(request, body.session_hash)):
             observe.count("queue", "full")
             return False, reason, "queue_full"
         fn = route_utils.get_fn(blocks, None, body)
@@ -202,6 +196,21 @@ def make_fair(blocks: gr.Blocks) -> None:
     queue.push = fairly
 
 
+def crowded(queue: Queue) -> str | None:
+    """Why nobody's request can wait now, or None if one more can.
+
+    Args:
+        queue: gradio's.
+    """
+    # Those that gradio has begun beyond the places there are wait as well, only further in.
+    lines = list(queue.event_queue_per_concurrency_id.values())
+    begun = (max(0, each.current_concurrency - each.concurrency_limit + FETCHING) for each in lines if each.concurrency_id == WORK)
+    total = sum(len(each.queue) for each in lines) + sum(begun)
+    if total < settings().queue_size:
+        return None
+    return f"The server is busy: {total} requests are waiting already, and no more can. Try again in a minute."
+
+
 def refusal(queue: Queue, who: str) -> str | None:
     """Why one more request of somebody cannot wait, or None if it can.
 
@@ -209,17 +218,11 @@ def refusal(queue: Queue, who: str) -> str | None:
         queue: gradio's.
         who: of :func:`whose`.
     """
+    if (reason := crowded(queue)) is not None:
+        return reason
     size, own = settings().queue_size, settings().visitor_queue
-    owners = Counter(
-        whose(event.request, event.session_hash)
-        for line in queue.event_queue_per_concurrency_id.values()
-        for event in line.queue
-    )
-    # Those that gradio has begun beyond the places there are wait as well, only further in.
-    lines = [line for line in queue.event_queue_per_concurrency_id.values() if line.concurrency_id == WORK]
-    total = owners.total() + sum(max(0, line.current_concurrency - line.concurrency_limit + FETCHING) for line in lines)
-    if total >= size:
-        return f"The server is busy: {total} requests are waiting already, and no more can. Try again in a minute."
+    waiting = (event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue)
+    owners = Counter(whose(event.request, event.session_hash) for event in waiting)
     # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
     most = min(own, size) if owners.total() > owners[who] else max(min(own, size), size * 3 // 4, 1)
     if owners[who] >= most:
@@ -231,9 +234,8 @@ class _Sweep:
     """Throws away answers that nobody fetches, and the sessions that they belong to."""
 
     def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+        self._queue, self._last = queue, time.monotonic()
         self._idle: dict[str, float] = {}
-        self._last = time.monotonic()
 
     def __call__(self) -> None:
         now = time.monotonic()
@@ -244,6 +246,5 @@ class _Sweep:
         there = {*self._queue.pending_messages_per_session, *self._queue.pending_event_ids_session} - busy
         self._idle = {session: self._idle.get(session, now) for session in there}
         for session in [each for each, since in self._idle.items() if now - since > UNREAD_SECONDS]:
-            self._queue.pending_messages_per_session.pop(session, None)
-            self._queue.pending_event_ids_session.pop(session, None)
-            del self._idle[session]
+            for kept in (self._queue.pending_messages_per_session, self._queue.pending_event_ids_session, self._idle):
+                kept.pop(session, None)

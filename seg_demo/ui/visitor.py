@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -36,7 +37,11 @@ def address_of(scope: dict[str, Any]) -> str | None:
     Args:
         scope: of ASGI.
     """
-    host = (scope.get("client") or ("",))[0]
+    return _public((scope.get("client") or ("",))[0])
+
+
+@lru_cache(maxsize=4096)  # asked again for everyone who waits, with each request
+def _public(host: str) -> str | None:
     try:
         return host if ipaddress.ip_address(host).is_global else None
     except ValueError:
