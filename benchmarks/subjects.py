@@ -15,7 +15,7 @@ from skimage import data
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.models import engine_worker, predictor
+from seg_demo.models import building, engine_worker
 from seg_demo.models.model import Model
 from seg_demo.networks import maskrcnn, segformer, unet
 from seg_demo.networks.base import Checkpoint
@@ -63,7 +63,7 @@ def model(kind: str) -> Model:
     """The project's model, as the demo serves it."""
     path = folder(kind)
     spec = ModelSpec(kind, None, "semantic", "", kind, "", "folder")
-    return predictor.build(spec, path, "cpu")
+    return building.build(spec, path, "cpu")
 
 
 def compiled() -> None:

@@ -102,7 +102,7 @@ def _segment(options: argparse.Namespace) -> int:
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
     from seg_demo.models.model import check_threshold
-    from seg_demo.models.predictor import load_model
+    from seg_demo.models.building import load_model
 
     threshold = check_threshold(options.threshold)
     model = load_model(options.model, device=options.device)

@@ -14,7 +14,7 @@ import torch
 
 from seg_demo import networks
 from seg_demo.masks.transfers import to_device, to_host
-from seg_demo.models import admission, batching, predictor
+from seg_demo.models import admission, batching, building
 from seg_demo.models.batching import Batcher
 from seg_demo.models.model import Model
 from seg_demo.settings import Settings
@@ -125,7 +125,7 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     assert admission.places(Settings(), gpu=False) == 1 and admission.places(Settings(), gpu=True) == batching.MOST
     assert admission.places(replace(Settings(), concurrency=3), gpu=True) == 3
-    assert predictor.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
+    assert building.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
     monkeypatch.setattr(admission, "GPU_FILES", ())
     assert not admission.gpu_expected(Settings()) and admission.gpu_expected(replace(Settings(), device="cuda:1"))
     monkeypatch.setattr(admission, "GPU_FILES", (Path(__file__),))

@@ -18,7 +18,7 @@ from seg_demo.masks.confidence import probability_and_margin
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.label_map import semantic_from_logits
 from seg_demo.models.model import Model
-from seg_demo.models.predictor import load_model
+from seg_demo.models.building import load_model
 from seg_demo.outputs import export
 from seg_demo.painting import count_ids, extents, paint, paint_confidence, sum_by_id, tight_box
 from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, SoftMask

@@ -14,7 +14,8 @@ from PIL import Image
 
 from seg_demo.__main__ import main
 from seg_demo.errors import BadRequestError
-from seg_demo.models.predictor import Predictor, load_model
+from seg_demo.models.building import load_model
+from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings
 from seg_demo.ui import results
 from seg_demo.ui.bench import with_doubt

@@ -17,7 +17,7 @@ from torch import nn
 
 from seg_demo import networks
 from seg_demo.errors import SettingsError
-from seg_demo.models import devices, engine, engine_cache, engine_openvino, engine_part, engine_worker, loading, predictor
+from seg_demo.models import building, devices, engine, engine_cache, engine_openvino, engine_part, engine_worker, loading
 from seg_demo.models.engine_part import TOLERANCE, DisagreementError, Part, agree
 from seg_demo.models.model import Model
 from seg_demo.models.predictor import Predictor
@@ -347,7 +347,7 @@ def test_where_it_serves(folders, monkeypatch):
 
 
 def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
-    monkeypatch.setattr(predictor, "settings", lambda: replace(Settings(), engine="auto"))
+    monkeypatch.setattr(building, "settings", lambda: replace(Settings(), engine="auto"))
     serving = Predictor(replace(Settings(), engine="auto", device="cpu"))
     model = serving.get(str(folders / "tiny"), visitor=False)
     before, after = settled(model.predict, IMAGE)

@@ -10,7 +10,7 @@ import torch
 
 from seg_demo import networks
 from seg_demo.errors import SettingsError
-from seg_demo.models import engine, engine_openvino, engine_worker, predictor
+from seg_demo.models import building, engine, engine_openvino, engine_worker
 from seg_demo.models.catalog import resolve
 from seg_demo.models.engine_part import same_signs, same_winners
 from seg_demo.models.predictor import Predictor
@@ -116,7 +116,7 @@ def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
     asked = []
     compiled = engine_openvino.compile
     monkeypatch.setattr(engine_openvino, "compile", lambda *a: asked.append(a[-1]) or compiled(*a))
-    predictor.load_model("unet-cells").predict(IMAGE)
+    building.load_model("unet-cells").predict(IMAGE)
     assert engine_worker.drain(120) and asked == ["fp32"]
 
 

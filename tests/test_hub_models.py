@@ -11,7 +11,8 @@ import pytest
 from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError
 from seg_demo.models import hub as client
 from seg_demo.models import hub_cache
-from seg_demo.models.predictor import Predictor, load_model
+from seg_demo.models.building import load_model
+from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec
 from tests.checkpoints import IMAGE

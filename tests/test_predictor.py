@@ -18,7 +18,8 @@ from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError, SettingsError
 from seg_demo.models import admission, catalog, devices, hub_cache, hub_locks, runs, weights, zerogpu
 from seg_demo.models.model import Model, check_threshold
-from seg_demo.models.predictor import Predictor, load_model
+from seg_demo.models.building import load_model
+from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings
 from seg_demo.types import ModelSpec, Segmentation
 from tests.checkpoints import CELLS, IMAGE, TWO, write_tiny

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from seg_demo import networks
-from seg_demo.models.predictor import Model
+from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint
 from seg_demo.types import ModelSpec
 from train import runs

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from seg_demo import networks
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import Source, decode
-from seg_demo.models import batching, catalog, devices, engine, loading, requests, zerogpu
+from seg_demo.models import catalog, devices, loading, requests, zerogpu
 from seg_demo.models.admission import Admission, places
+from seg_demo.models.building import build
 from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold
@@ -22,48 +22,6 @@ from seg_demo.models.once import Once
 from seg_demo.models.strangers import Strangers, stays
 from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec, Segmentation
-
-__all__ = ["Model", "Predictor", "build", "load_model"]
-
-
-def load_model(id: str, device: str | None = None) -> Model:
-    """A model for Python and the command line: folders are allowed, and the login of this machine is used.
-
-    Args:
-        id: menu key, ``user/repo``, ``user/repo@revision``, or a checkpoint folder.
-        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes the setting.
-
-    Raises:
-        SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
-    """
-    spec = catalog.resolve(id, local_folders=True)
-    if spec.source == "builtin":
-        return Model.classical(spec)
-    return build(spec, loading.locate(spec, token=True), device or settings().device)
-
-
-def build(spec: ModelSpec, path: Path, device: str) -> Model:
-    """Load a model's files onto a device.
-
-    Args:
-        spec: the model.
-        path: of :func:`seg_demo.models.loading.locate`.
-        device: as for :func:`seg_demo.models.devices.choose_device`.
-
-    Raises:
-        BadCheckpointError: the files are refused.
-        SettingsError: there is no such device.
-    """
-    target = devices.choose_device(device)
-    checkpoint = loading.load(spec, path)
-    checkpoint.module.eval().requires_grad_(False)
-    checkpoint.module.to(target)
-    networks.optimise(checkpoint, target)
-    verbs, chosen = networks.network(checkpoint.architecture), settings()
-    served = engine.choose(checkpoint, verbs, target, chosen.engine, places(chosen, gpu=False), chosen.precision)
-    together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
-    window = batching.WINDOW if together else None
-    return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)
 
 
 class Predictor:
@@ -162,8 +120,7 @@ class Predictor:
         Args and Raises: as for :meth:`segment`.
         """
         with self._admission.admission():
-            spec = catalog.resolve(id, local_folders=not visitor)
-            if zerogpu.ACTIVE and spec.source != "builtin":
+            if zerogpu.ACTIVE and (spec := catalog.resolve(id, local_folders=not visitor)).source != "builtin":
                 path = self._locate(spec, visitor, report)
                 with self._admission.place(), stays(spec, path):
                     result = zerogpu.segment_all(_key(path), spec, path, decode(image), detail, confidence)
@@ -228,6 +185,8 @@ class Predictor:
         return next((share for share in shares if share is not None), None)
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
+        if spec.source in ("bundled", "folder"):
+            return loading.locate(spec, token=False)  # it is here
         token = not visitor or catalog.on_menu(spec)
         who = (spec.id, spec.revision, spec.source, token)
         if spec.source != "hub" or token:

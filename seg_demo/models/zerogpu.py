@@ -63,11 +63,11 @@ def segment_all(
         detail: as for :meth:`seg_demo.models.model.Model.predict`.
         confidence: likewise.
     """
-    from seg_demo.models import predictor
+    from seg_demo.models import building
 
     model = _held.get(key) or _loaded.get(key)
     if model is None:
-        model = _loaded[key] = predictor.build(spec, path, DEVICE)
+        model = _loaded[key] = building.build(spec, path, DEVICE)
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)
     return model.named(spec).predict_all(image, detail=detail, confidence=confidence)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from seg_demo import networks
-from seg_demo.models.predictor import Model
+from seg_demo.models.model import Model
 from train import runs
 from train.data.sample import Sample
 from train.loop.state import load_state

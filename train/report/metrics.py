@@ -21,7 +21,7 @@ MAIN_METRIC = {"semantic": "mean_iou", "instance": "mask_ap"}
 
 
 class Predicts(Protocol):
-    """What is evaluated: ``seg_demo.models.predictor.Model`` and whatever behaves like it."""
+    """What is evaluated: ``seg_demo.models.model.Model`` and whatever behaves like it."""
 
     labels: LabelSet
 
