@@ -105,12 +105,15 @@ def curves(rows: Sequence[Mapping[str, float]], language: str) -> str:
     metric = next((name for name in METRICS if any(name in row for row in rows)), None)
     charts = [_chart(words("finetune_loss", language), [(row["step"], row["loss"]) for row in rows if "loss" in row], None)]
     if metric:
-        charts.append(_chart(METRICS[metric], [(row["step"], row[metric]) for row in rows if metric in row], 1.0))
+        points = [(row["step"], row[metric]) for row in rows if metric in row]
+        # The checkpoint is that of the best evaluation, which need not be the last.
+        best = words("finetune_best", language).format(value=f"{max(value for _, value in points):.3f}")
+        charts.append(_chart(METRICS[metric], points, 1.0, best))
     return f'<div class="curves">{"".join(charts)}</div>'
 
 
-def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None) -> str:
-    """One curve over the steps, from 0 to ``top`` (None: to its largest value)."""
+def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None, more: str = "") -> str:
+    """One curve over the steps, from 0 to ``top`` (None: to its largest value); its last value, and more, in words."""
     if not points:
         return ""
     most = top or max(value for _, value in points) * 1.05 or 1.0
@@ -124,7 +127,7 @@ def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None)
         f'<text x="{_LEFT - 6}" y="{12 + share * high:.1f}" text-anchor="end">{most * (1 - share):.2g}</text>'
         for share in (0, 0.5, 1)
     )
-    label = f"{title}: {points[-1][1]:.3f}"
+    label = f"{title}: {points[-1][1]:.3f}{more}"
     ends = f'<text x="{_WIDTH - 10}" y="{_HEIGHT - 6}" text-anchor="end">{last:.0f}</text>'
     return (
         f'<figure><figcaption>{html.escape(label)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '

@@ -116,6 +116,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "stage_publish": ("pushing", "推送中"),
     "finetune_left": ("about {minutes} min left", "约剩 {minutes} 分钟"),
     "finetune_loss": ("loss", "损失"),
+    "finetune_best": (" (best {value})", "（最佳 {value}）"),
     "finetune_log": ("Log", "日志"),
     "verdict_better": ("It became better.", "变好了。"),
     "verdict_better_few": (
