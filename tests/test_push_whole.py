@@ -56,7 +56,11 @@ def test_trained_pushed_and_loaded(hub: HubStandIn, flags: list[str], repo: str,
     }
     written = [*files.values(), *(path.read_bytes() for path in run.rglob("*") if path.is_file())]
     assert not any(TOKEN.encode() in content for content in written)
-    assert json.loads(files["training.json"])["metrics"]
+    metrics = json.loads(files["training.json"])["metrics"]
+    assert metrics
+    if not flags:
+        # 0.54 was measured; nothing but background is 0.
+        assert metrics["iou/cell"] > 0.4
 
     # The code that the card prints, in the plain library, from the Hub.
     code = files["README.md"].decode().split("```python\n")[1].split("\n```")[0]

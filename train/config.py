@@ -38,7 +38,7 @@ class Config:
         None, "passes over the training images (default: enough for a small run); 0 keeps the weights as they are", int
     )
     max_steps: int | None = option(None, "stop after this many optimizer steps", int)
-    batch_size: int = option(8, "images per step and process", int)
+    batch_size: int | None = option(None, "images per step and process (default: 8; more where every layer is fresh)", int)
     accumulate: int = option(1, "micro-batches whose gradients are summed into one step", int)
     image_size: int | None = option(None, "side of the training crops in pixels (default: by network)", int)
     lr: float | None = option(None, "peak learning rate of fresh layers (default: by network)", float)

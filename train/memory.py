@@ -6,7 +6,7 @@ import torch
 
 from seg_demo import networks
 from seg_demo.networks.base import Checkpoint
-from train.config import Config, ConfigError
+from train.config import ConfigError
 from train.loop.batches import local_processes
 
 # Weights, gradients, two AdamW moments and the moving average, in fp32.
@@ -17,11 +17,11 @@ OVERHEAD = 1.5
 MEASURED_SIDE = 512
 
 
-def check_memory(config: Config, checkpoint: Checkpoint, crop: int, device: torch.device) -> int:
+def check_memory(batch: int, checkpoint: Checkpoint, crop: int, device: torch.device) -> int:
     """Refuse a batch that cannot fit, with the size that does, and one that the network cannot be trained with.
 
     Args:
-        config: ``batch_size`` counts.
+        batch: images per step and process.
         checkpoint: the network.
         crop: side of the crops in pixels.
         device: where it would be trained.
@@ -32,7 +32,6 @@ def check_memory(config: Config, checkpoint: Checkpoint, crop: int, device: torc
     Raises:
         ConfigError: names the batch size that fits.
     """
-    batch = config.batch_size
     try:
         fixed, per_image = _costs(checkpoint, batch, crop)
     except (ValueError, RuntimeError) as error:

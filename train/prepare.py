@@ -22,7 +22,7 @@ from train.memory import check_memory
 from train.prepared import Prepared
 from train.remember import rebuilt
 from train.runs import Progress
-from train.start import LEARNING_RATES, LEAST_STEPS, Start, architecture_of, name_of, start
+from train.start import LEAST_STEPS, PASSES, Start, architecture_of, name_of, start
 
 
 class NotPrepared(ConfigError):
@@ -82,7 +82,8 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
     repo_id, user = _rights(config, begun, dataset, problems)
     if problems:
         raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)
-    plan = Plan(len(train) + replay, config.batch_size, config.accumulate, processes, config.seed)
+    batch = config.batch_size or begun.batch_size
+    plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = _steps(config, plan, begun.checkpoint.architecture)
     crop = config.image_size or begun.crop_side
     crop = -(-crop // 32) * 32
@@ -98,10 +99,10 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
         total=total,
         eval_steps=max(config.eval_every * plan.steps_per_epoch, min(total, 50)) if total else 1,
         crop=crop,
-        lr=config.lr or LEARNING_RATES[begun.checkpoint.architecture],
+        lr=config.lr or begun.lr,
         device=device,
         precision=precision,
-        step_bytes=check_memory(config, begun.checkpoint, crop, device) if trains else 0,
+        step_bytes=check_memory(batch, begun.checkpoint, crop, device) if trains else 0,
         replay=replay,
         repo_id=repo_id,
         user=user,
@@ -156,8 +157,7 @@ def _steps(config: Config, plan: Plan, architecture: str) -> int:
     elif config.max_steps is not None:
         return config.max_steps
     else:
-        # Of the built-in pictures there are many; a step of Mask R-CNN takes several times as long as one of the others.
-        passes = 10 if config.data != CELLS else 4 if architecture == "maskrcnn" else 8
+        passes = PASSES.get(architecture, 8) if config.data == CELLS else 10
         steps = max(LEAST_STEPS[architecture], passes * plan.steps_per_epoch)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 

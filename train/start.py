@@ -29,9 +29,17 @@ PRETRAINED = {
 PRETRAINED_UNET = {"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]}
 # Optimizer steps after which twenty pictures are learnt; a step of Mask R-CNN takes several times as long as the others'.
 LEAST_STEPS = {"unet": 400, "fcn": 400, "segformer": 400, "maskrcnn": 250}
+# Passes over the built-in pictures, of which there are many, beside 8: what a step takes differs as much.
+PASSES = {"unet": 12, "maskrcnn": 4}
 # Peak learning rates of AdamW and crop sides that suit each network.
 LEARNING_RATES = {"unet": 3e-3, "fcn": 1e-3, "segformer": 1e-3, "maskrcnn": 1e-3}
 CROP_SIDES = {"unet": 160, "fcn": 256, "segformer": 160, "maskrcnn": 192}
+BATCH_SIZE = 8
+# Where every layer is fresh, more and smaller crops: after 1200 steps of equal cost on the built-in data, an IoU of the cells
+# of 0.54 instead of 0.28. Batches of 8 such crops stay below 0.35 even after 1800 steps.
+SCRATCH_LEARNING_RATES = LEARNING_RATES | {"unet": 2e-3}
+SCRATCH_CROP_SIDES = CROP_SIDES | {"unet": 128}
+SCRATCH_BATCH_SIZES = {"unet": 12}
 PRETRAINED_CROP_SIDES = {"unet": 256, "fcn": 384, "segformer": 384, "maskrcnn": 448}
 
 
@@ -58,8 +66,19 @@ class Start:
     @property
     def crop_side(self) -> int:
         """Side of the training crops in pixels that suits the network."""
-        small = not self.pretrained or (self.base is not None and self.base.source == "bundled")
-        return (CROP_SIDES if small else PRETRAINED_CROP_SIDES)[self.checkpoint.architecture]
+        small = self.base is not None and self.base.source == "bundled"
+        sides = CROP_SIDES if small else PRETRAINED_CROP_SIDES if self.pretrained else SCRATCH_CROP_SIDES
+        return sides[self.checkpoint.architecture]
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step and process that suit the network."""
+        return BATCH_SIZE if self.pretrained else SCRATCH_BATCH_SIZES.get(self.checkpoint.architecture, BATCH_SIZE)
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate of fresh layers that suits the network."""
+        return (LEARNING_RATES if self.pretrained else SCRATCH_LEARNING_RATES)[self.checkpoint.architecture]
 
 
 def architecture_of(config: Config) -> str | None:
