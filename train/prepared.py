@@ -107,6 +107,7 @@ class Prepared:
                 "steps": self.total,
                 "steps_per_epoch": self.plan.steps_per_epoch,
                 "steps_between_evaluations": self.eval_steps,
+                "batch_size": self.plan.batch_size,
                 "crop": self.crop,
                 "lr": self.lr,
                 "augment": self.augment,
