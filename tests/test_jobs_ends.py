@@ -45,6 +45,7 @@ def test_a_job_that_diverges_says_so_and_keeps_its_last_good_state(jobs, tmp_pat
     shown = ended(jobs, job)
     assert (job.state(), job.exit_code()) == (DIVERGED, 3)
     assert 'role="alert"' in shown and "is not a number" in shown and "smaller --lr" in shown
+    assert "训练发散。第 " in finetune_view.status(job, "zh") and "not a number" not in finetune_view.status(job, "zh")
     state = load_state(job.run / "last" / "state.pt")
     assert all(bool(torch.isfinite(each).all()) for each in state["module"].values())
     assert len(list((job.folder / "data").rglob("*.png"))) == 8, "the data is kept"
@@ -64,6 +65,8 @@ def test_a_job_that_runs_out_of_disk_or_memory_says_so_and_goes_on_afterwards(jo
     shown = ended(jobs, job, (limit, size))
     assert (job.state(), job.exit_code()) == (FAILED, 1)
     assert 'role="alert"' in shown and said in shown and job.verdict() is None
+    chinese = finetune_view.status(job, "zh")
+    assert ("无法写入" in chinese or "内存不足" in chinese) and said not in chinese
     jobs.resume(job)
     until(lambda: job.state() != RUNNING)
     assert job.state() == DONE and job.progress()["step"] == steps and job.reason() == ""

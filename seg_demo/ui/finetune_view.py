@@ -10,6 +10,7 @@ from typing import Any
 from seg_demo.jobs.job import DRAFT, RUNNING, Job
 from seg_demo.jobs.verdict import Verdict
 from seg_demo.ui.i18n import words
+from seg_demo.ui.i18n_errors import in_chinese
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
@@ -91,7 +92,8 @@ def status(job: Job, language: str) -> str:
             line += words("separator", language) + words("finetune_left", language).format(minutes=minutes)
         value = f' value="{step}"' if stage != "start" else ""
         bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
-    reason = f'<p class="note fault" role="alert">{html.escape(said)}</p>' if (said := job.reason()) else ""
+    said = in_chinese(job.reason()) if language == "zh" else job.reason()
+    reason = f'<p class="note fault" role="alert">{html.escape(said)}</p>' if said else ""
     return (
         f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '
         f"<span>{html.escape(str(job.about.get('base') or ''))}</span></p><p>{html.escape(line)}</p>{reason}{bar}</div>"

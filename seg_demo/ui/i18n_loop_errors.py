@@ -79,4 +79,21 @@ SENTENCES = {
     "Make one that may write, and log in with it.": "请创建具有写权限的令牌并用它登录。",
     "{name} is not a member of {space} and may not push to {repo}.": "{name} 不是 {space} 的成员，不能推送到 {repo}。",
     "Push to {repo}... instead.": "请推送到 {repo}…。",
+    # Why a fine-tuning job ended before it was done.
+    "Diverged.": "训练发散。",
+    "Step {step}: the loss is not a number.": "第 {step} 步：损失不是有效数值。",
+    "Step {step}: the gradient is not a number.": "第 {step} 步：梯度不是有效数值。",
+    "Step {step}: This model gave no numbers (NaN or infinity) for this image, so there is no result.":
+        "第 {step} 步：模型对一张图片输出了无效数值（NaN 或无穷）。",
+    "Samples of this step: {names}.": "该步的样本：{names}。",
+    "The last good state is kept; try a smaller --lr, or look at these samples.": "已保留最后的正常状态；请减小学习率（--lr），或检查这些样本。",
+    "Try a smaller --lr.": "请减小学习率（--lr）。",
+    "The memory ran out.": "内存不足。",
+    "Free some and go on, or begin again with a smaller --batch-size or --image-size.":
+        "请释放内存后继续，或减小批大小（--batch-size）或图片尺寸（--image-size）后重新开始。",
+    "{path} could not be written: the disk is full ({free} MiB free).": "无法写入 {path}：磁盘已满（剩余 {free} MiB）。",
+    "{path} could not be written or read: {why}.": "无法写入或读取 {path}：{why}。",
+    "What was saved before is untouched.": "之前保存的内容不受影响。",
+    "Free some space, then run the same command with --resume.": "请释放空间后继续（命令行：加上 --resume）。",
+    "Check that the folder exists, that you may write to it and that its disk is sound.": "请检查文件夹是否存在、是否可写以及磁盘是否正常。",
 }  # fmt: skip
