@@ -43,7 +43,7 @@ os.environ.update(
     HF_HUB_DISABLE_UPDATE_CHECK="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
     GRADIO_ANALYTICS_ENABLED="False",
-    # Nothing compiles in the background of a test that is not about it (tests/test_engine.py).
+    # Nothing compiles in the background of a test that is not about it (tests/engines.py).
     SEG_DEMO_ENGINE="eager",
 )
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.datasets import Dataset
 from tests.served import served
-from tests.test_browser import RESULT_MS, browser, open_tab  # noqa: F401
+from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins
 

@@ -6,7 +6,7 @@ import zipfile
 
 from playwright.sync_api import expect
 
-from tests.test_browser import COINS, RESULT_MS, browser, open_page, open_tab  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab  # noqa: F401
 
 
 def test_an_error_frees_the_button_and_faults_are_folded_away(open_page, tmp_path):  # noqa: F811

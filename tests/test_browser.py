@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import numpy as np
-import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.served import ROOT
-
-COINS = ROOT / "seg_demo/ui/examples/coins.png"
-CHROMIUM = (
-    os.environ.get("CHROMIUM")
-    or shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
-)
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-RESULT_MS = 120_000
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing. Install it (apt-get install chromium), or set CHROMIUM to a Chrome or Chromium.")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, demo_url: str):
-    """A function that opens the page in a context of its own and fails the test on script errors and foreign requests."""
-    problems, contexts = [], []
-
-    def opened(**context: object) -> Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(RESULT_MS)
-        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-        page.on("request", lambda request: foreign(request.url) and problems.append(f"request: {request.url}"))
-        # What the page's load event answers sets the picker: a person would have seen it before acting.
-        with page.expect_response("**/run/predict"):
-            page.goto(demo_url)
-        expect(page.locator("#semantic-viewer .sv")).to_be_visible(timeout=RESULT_MS)
-        return page
-
-    def foreign(url: str) -> bool:
-        return not url.startswith((demo_url, "data:", "blob:"))
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not problems
-
-
-def upload(page: Page, tab: str, path: object) -> None:
-    page.locator(f"#{tab}-image input[type=file]").set_input_files(str(path))
+from tests.pages import COINS, RESULT_MS, browser, hover, open_page, open_tab, pixels, shown, upload  # noqa: F401  (fixtures)
 
 
 def api(address: str, model: str) -> tuple[dict, str, str]:
@@ -75,52 +15,7 @@ def api(address: str, model: str) -> tuple[dict, str, str]:
     return client.predict(image=handle_file(str(COINS)), model=model, api_name="/segment")
 
 
-def shown(page: Page, tab: str):
-    viewer = page.locator(f"#{tab}-viewer .sv")
-    expect(viewer).to_have_attribute("data-state", "shown", timeout=RESULT_MS)
-    return viewer
-
-
-def open_tab(page: Page, name: str) -> None:
-    """Choose a tab; on a narrow screen gradio keeps those that do not fit in a menu."""
-    page.get_by_role("tab").first.wait_for()
-    page.evaluate("scrollTo(0, 0)")
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if not tab.count() or not tab.is_visible():
-        page.locator(".overflow-menu > button").click()
-        tab = page.locator(".overflow-dropdown button", has_text=name)
-    tab.click()
-
-
-def drawn(page: Page) -> None:
-    """Wait until what the last event asked for is on the screen: the viewer draws in the next animation frame."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def hover(page: Page, tab: str, x: float, y: float, size: tuple[int, int]) -> str:
-    """Point at a pixel of the image and return what the viewer calls it."""
-    stage = page.locator(f"#{tab}-viewer .sv-stage")
-    stage.scroll_into_view_if_needed()
-    box = stage.bounding_box()
-    scale = min(box["width"] / size[0], box["height"] / size[1])
-    left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
-    page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
-    drawn(page)
-    tip = stage.locator(".sv-tip")
-    return tip.inner_text() if tip.is_visible() else ""
-
-
-def pixels(page: Page, tab: str, canvas: str) -> int:
-    """How many pixels of a canvas of the viewer are painted."""
-    script = (
-        "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let n = 0;"
-        " for (let i = 3; i < d.length; i += 4) if (d[i]) n++; return n; }"
-    )
-    drawn(page)
-    return page.locator(f"#{tab}-viewer .sv-{canvas}").evaluate(script)
-
-
-def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):
+def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):  # noqa: F811
     page = open_page()
     upload(page, "semantic", COINS)
     viewer = shown(page, "semantic")
@@ -186,7 +81,7 @@ def middle_of(mask: np.ndarray) -> tuple[int, int]:
         mask = peeled
 
 
-def test_the_threshold_filters_without_the_network(open_page):
+def test_the_threshold_filters_without_the_network(open_page):  # noqa: F811
     page = open_page()
     page.get_by_role("tab").nth(1).click()
     upload(page, "instance", COINS)
@@ -201,7 +96,7 @@ def test_the_threshold_filters_without_the_network(open_page):
     expect(viewer.locator(".sv-count")).to_have_text(before, timeout=RESULT_MS)
 
 
-def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):
+def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):  # noqa: F811
     page = open_page()
     page.locator("#semantic-cells .gallery-item").first.click()
     viewer = shown(page, "semantic")
@@ -209,7 +104,7 @@ def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):
     expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)
 
 
-def test_regions_and_models(open_page):
+def test_regions_and_models(open_page):  # noqa: F811
     page = open_page()
     page.get_by_role("tab").nth(2).click()
     upload(page, "regions", COINS)
@@ -220,7 +115,7 @@ def test_regions_and_models(open_page):
     expect(page.locator("#models-cards")).to_contain_text("cannot be reached now")
 
 
-def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path):
+def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path):  # noqa: F811
     page = open_page()
     bad = tmp_path / "broken.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 64)
@@ -235,7 +130,7 @@ def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path)
     shown(page, "semantic")
 
 
-def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):
+def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):  # noqa: F811
     page = open_page(viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True)
     upload(page, "semantic", COINS)
     shown(page, "semantic")
@@ -250,7 +145,7 @@ def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):
     expect(stage.locator(".sv-tip")).to_contain_text("px")
 
 
-def test_chinese_by_the_browsers_language(open_page):
+def test_chinese_by_the_browsers_language(open_page):  # noqa: F811
     page = open_page(locale="zh-CN")
     expect(page.get_by_role("tab").first).to_have_text("语义分割")
     expect(page.locator("#semantic-run")).to_have_text("分割")
@@ -266,7 +161,7 @@ def test_chinese_by_the_browsers_language(open_page):
     expect(page.locator("#semantic-image .image-frame")).to_have_attribute("data-unshown", "浏览器无法预览此文件")
 
 
-def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(open_page):
+def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(open_page):  # noqa: F811
     page = open_page()
     page.locator("#semantic-cells .gallery-item").first.click()
     shown(page, "semantic")
@@ -276,7 +171,7 @@ def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(
     assert "○" not in options.filter(has_text="U-Net").first.inner_text()
 
 
-def test_two_visitors_do_not_see_each_other(open_page):
+def test_two_visitors_do_not_see_each_other(open_page):  # noqa: F811
     mine, other = open_page(), open_page()
     upload(mine, "semantic", COINS)
     shown(mine, "semantic")

@@ -12,7 +12,7 @@ from tests.editing import (  # noqa: F401
     SIZE, Canvas, address, begin, current, data,
     dataset_of, editor, mask_of, save, swept, visit,
 )  # fmt: skip
-from tests.test_browser import COINS, RESULT_MS, browser, drawn  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, drawn  # noqa: F401
 
 
 @pytest.mark.soak

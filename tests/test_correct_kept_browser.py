@@ -16,7 +16,7 @@ from tests.editing import (  # noqa: F401
     editor, mask_of, save, swept, to_tab, visit,
 )  # fmt: skip
 from tests.served import ROOT, free_port, served
-from tests.test_browser import COINS, RESULT_MS, browser, open_tab, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, open_tab, shown, upload  # noqa: F401
 
 
 @pytest.mark.soak

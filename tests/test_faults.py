@@ -26,7 +26,7 @@ from seg_demo.settings import Settings
 from tests.checkpoints import IMAGE
 from tests.crowd import file_data
 from tests.served import served
-from tests.test_guard import API, SECRETS
+from tests.surface import API, SECRETS
 from tests.test_hub import FILES, impatient, spec  # noqa: F401  (a fixture)
 
 

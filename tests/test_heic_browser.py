@@ -7,7 +7,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.pictures import saved
-from tests.test_browser import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from seg_demo.errors import BadImageError
 from seg_demo.inputs.images import decode
 from tests.hostile_images import FORMATS, families, mutations, picture, saved, sound
 from tests.served import ROOT
-from tests.test_guard import API, SECRETS, file_data, functions, http, uploaded  # noqa: F401  (fixtures)
+from tests.surface import API, SECRETS, file_data, functions, http, uploaded  # noqa: F401  (fixtures)
 
 MEMORY = 400_000_000
 SECONDS = 10.0

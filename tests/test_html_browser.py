@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.served import served
-from tests.test_browser import COINS, RESULT_MS, browser, drawn, open_tab, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, drawn, open_tab, shown, upload  # noqa: F401
 
 # A name of a file cannot have a slash; gradio's own code takes out what some systems do not allow.
 EVIL = '<img src=x onerror="window.fired=1"><b class=evil>'

@@ -16,7 +16,7 @@ from PIL import Image
 from seg_demo.settings import settings
 from tests import crowd
 from tests.served import served
-from tests.test_guard import API, quiet
+from tests.surface import API, quiet
 
 MEGABYTE = 1_000_000
 GROWTH = 50 * MEGABYTE

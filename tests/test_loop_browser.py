@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.masks.scores import iou
 from tests.served import served
-from tests.test_browser import RESULT_MS, browser, open_tab, upload  # noqa: F401
+from tests.pages import RESULT_MS, browser, open_tab, upload  # noqa: F401
 from tests.editing import Canvas, editor, mask_of, save, swept, to_tab
 
 TOKEN = "hf_bea_secret_0815"

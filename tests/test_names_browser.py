@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.test_browser import browser, open_page  # noqa: F401
+from tests.pages import browser, open_page  # noqa: F401
 
 TABS = ("semantic", "instance", "regions", "correct", "batch", "compare", "finetune", "models")
 # The accessible name as browsers compute it, as far as this page needs it (W3C accname 1.2).

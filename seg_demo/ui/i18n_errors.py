@@ -137,7 +137,7 @@ PARTS = {
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC": "JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF 和 HEIC",
     "some of its pixels are NaN or infinite": "部分像素为 NaN 或无穷",
     "a checksum inside it is wrong": "内部校验和错误",
-    "no weights at all": "没有任何权重",
+    "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
 }  # fmt: skip
 
 

@@ -81,9 +81,8 @@ SENTENCES = {
     "Push to {repo}... instead.": "请推送到 {repo}…。",
     # Why a fine-tuning job ended before it was done.
     "Diverged.": "训练发散。",
-    "Step {step}: the loss is not a number.": "第 {step} 步：损失不是有效数值。",
-    "Step {step}: the gradient is not a number.": "第 {step} 步：梯度不是有效数值。",
-    "Step {step}: This model gave no numbers (NaN or infinity) for this image, so there is no result.":
+    "Step {step}: the {what} is not a number.": "第 {step} 步：{what}不是有效数值。",
+    "Step {step}: {what} gave no numbers (NaN or infinity) for this image, so there is no result.":
         "第 {step} 步：模型对一张图片输出了无效数值（NaN 或无穷）。",
     "Samples of this step: {names}.": "该步的样本：{names}。",
     "The last good state is kept; try a smaller --lr, or look at these samples.": "已保留最后的正常状态；请减小学习率（--lr），或检查这些样本。",

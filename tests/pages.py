@@ -1,0 +1,112 @@
+"""The page in headless Chromium, and what a person does with it: for every test that looks at a screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.served import ROOT
+
+COINS = ROOT / "seg_demo/ui/examples/coins.png"
+CHROMIUM = (
+    os.environ.get("CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+RESULT_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing. Install it (apt-get install chromium), or set CHROMIUM to a Chrome or Chromium.")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, demo_url: str):
+    """A function that opens the page in a context of its own and fails the test on script errors and foreign requests."""
+    problems, contexts = [], []
+
+    def opened(**context: object) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(RESULT_MS)
+        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+        page.on("request", lambda request: foreign(request.url) and problems.append(f"request: {request.url}"))
+        # What the page's load event answers sets the picker: a person would have seen it before acting.
+        with page.expect_response("**/run/predict"):
+            page.goto(demo_url)
+        expect(page.locator("#semantic-viewer .sv")).to_be_visible(timeout=RESULT_MS)
+        return page
+
+    def foreign(url: str) -> bool:
+        return not url.startswith((demo_url, "data:", "blob:"))
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def upload(page: Page, tab: str, path: object) -> None:
+    page.locator(f"#{tab}-image input[type=file]").set_input_files(str(path))
+
+
+def shown(page: Page, tab: str):
+    viewer = page.locator(f"#{tab}-viewer .sv")
+    expect(viewer).to_have_attribute("data-state", "shown", timeout=RESULT_MS)
+    return viewer
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Choose a tab; on a narrow screen gradio keeps those that do not fit in a menu."""
+    page.get_by_role("tab").first.wait_for()
+    page.evaluate("scrollTo(0, 0)")
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.count() or not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def drawn(page: Page) -> None:
+    """Wait until what the last event asked for is on the screen: the viewer draws in the next animation frame."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def hover(page: Page, tab: str, x: float, y: float, size: tuple[int, int]) -> str:
+    """Point at a pixel of the image and return what the viewer calls it."""
+    stage = page.locator(f"#{tab}-viewer .sv-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    scale = min(box["width"] / size[0], box["height"] / size[1])
+    left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
+    page.mouse.move(box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale)
+    drawn(page)
+    tip = stage.locator(".sv-tip")
+    return tip.inner_text() if tip.is_visible() else ""
+
+
+def pixels(page: Page, tab: str, canvas: str) -> int:
+    """How many pixels of a canvas of the viewer are painted."""
+    script = (
+        "node => { const d = node.getContext('2d').getImageData(0, 0, node.width, node.height).data; let n = 0;"
+        " for (let i = 3; i < d.length; i += 4) if (d[i]) n++; return n; }"
+    )
+    drawn(page)
+    return page.locator(f"#{tab}-viewer .sv-{canvas}").evaluate(script)

@@ -1,0 +1,67 @@
+"""The seams into gradio are where they were, and what we put there does what it is for."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tracemalloc
+
+import gradio as gr
+from gradio import route_utils
+from gradio.queueing import EventQueue, Queue
+from gradio.state_holder import SessionState
+
+from seg_demo.ui import uploads
+from seg_demo.ui.demo import build_demo
+
+
+def test_the_seams_into_gradio_are_where_they_were():
+    assert gr.__version__ == "6.31.0", "read guard_seams.py again with the new version's source, then change this line"
+    push, events = inspect.getsource(Queue.push), inspect.getsource(Queue.get_events)
+    assert "event_queue.queue.append(event)" in push and "self.event_ids_to_events[event._id] = event" in push
+    assert "first_event = event_queue.queue[0]" in events and list(inspect.signature(Queue.push).parameters)[1:] == [
+        "body", "request", "username",
+    ]  # fmt: skip
+    assert {"queue", "concurrency_id", "concurrency_limit", "current_concurrency"} <= set(vars(EventQueue("work", 4)))
+    process = inspect.getsource(Queue.process_events)
+    assert "self.event_ids_to_events.pop(event._id, None)" in process and "if event.alive" in process
+    assert "app.get_blocks().process_api(" in inspect.getsource(route_utils.call_process_api)
+    parse = inspect.getsource(route_utils.GradioMultiPartParser)
+    assert "async for chunk in self.stream" in parse and "self._files_to_close_on_error.append(" in parse
+    session = inspect.getsource(SessionState)
+    assert "self.blocks_config = copy(blocks.default_config)" in session and "config_for_block(" in session
+    routes = set(re.findall(r"@router\.\w+\(\s*\"([^\"]+)\"", inspect.getsource(gr.routes)))
+    for needed in ("/queue/join", "/queue/data", "/upload", "/run/{api_name}", "/call/{api_name}",
+    "/file={path_or_url:path}"):
+        assert needed in routes, needed
+    unknown = {path for path in routes if "{" not in path} - KNOWN
+    assert not unknown, f"new in gradio: {unknown}. Decide whether the guard serves them, then list them here"
+
+
+KNOWN = {
+    path
+    for path in (
+        "/user", "/user/", "/login_check", "/login_check/", "/token", "/token/", "/app_id", "/app_id/", "/dev/reload",
+        "/runs",
+        "/runs/", "/info", "/info/", "/openapi.json", "/reset", "/reset/", "/queue/join", "/cancel", "/queue/data",
+        "/component_server", "/component_server/", "/queue/status", "/upload_progress", "/upload", "/startup-events",
+        "/theme.css", "/process_recording", "/vibe-edit", "/vibe-edit/", "/undo-vibe-edit", "/undo-vibe-edit/", "/vibe-code",
+        "/vibe-code/", "/vibe-starter-queries", "/vibe-starter-queries/", "/deep_link", "/run-history/connect",
+        "/run-history/buckets", "/run-history/records", "/profiling/traces", "/profiling/summary", "/profiling/clear",
+    )
+}  # fmt: skip
+
+
+def test_a_session_is_small():
+    page = build_demo()
+    assert SessionState(page).config_values and not any(SessionState(page).components)
+    assert len(page.get_config_file()["components"]) > 100, "the page itself has them"
+    tracemalloc.start()
+    kept = [SessionState(page) for _ in range(20)]
+    each = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    assert each < 200_000, f"{each:,.0f} bytes for each session"
+
+
+def test_an_error_of_gradios_own_is_escaped():
+    assert isinstance(uploads.refused("<b>"), uploads.Refused) and uploads.refused("<b>").message == "&lt;b&gt;"
