@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from seg_demo import networks
+from seg_demo import load_model, networks
 from seg_demo.errors import SettingsError
 from seg_demo.models import building, engine, engine_openvino, engine_worker
 from seg_demo.models.catalog import resolve
@@ -96,7 +96,7 @@ def test_shares_are_counted_as_their_names_say():
 
 def test_a_form_that_fails_later_takes_its_share_with_it(monkeypatch):
     """Eager torch goes on in fp32, so the page must not say bf16."""
-    model = predictor.load_model("unet-cells")
+    model = load_model("unet-cells")
     model.predict(IMAGE)
     assert engine_worker.drain(120) and model.agreement is not None
 

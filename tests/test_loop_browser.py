@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from seg_demo.masks.scores import iou
 from tests.served import served
 from tests.pages import RESULT_MS, browser, open_tab, upload  # noqa: F401
-from tests.editing import Canvas, editor, mask_of, save, swept, to_tab
+from tests.editing import Canvas, mask_of, save, swept, to_tab
 
 TOKEN = "hf_bea_secret_0815"
 SIZE = (192, 256)

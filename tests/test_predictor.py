@@ -16,7 +16,7 @@ from PIL import Image
 import seg_demo
 from seg_demo import networks
 from seg_demo.errors import BadRequestError, BusyError, SettingsError
-from seg_demo.models import admission, catalog, devices, hub_cache, hub_locks, runs, weights, zerogpu
+from seg_demo.models import catalog, devices, hub_cache, hub_locks, runs, weights, zerogpu
 from seg_demo.models.model import Model, check_threshold
 from seg_demo.models.building import load_model
 from seg_demo.models.predictor import Predictor

@@ -8,13 +8,11 @@ python train/finetune.py --data my_folder --dry-run
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import traceback
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 # `python train/finetune.py` puts train/ on the path, not the folder above it, where both packages are.
@@ -27,8 +25,6 @@ from train.flags import parse  # noqa: E402
 from train.loop.signals import Stopped, Stopper  # noqa: E402
 
 DONE, BUG, NOT_STARTED, DIVERGED, PUSH_FAILED = 0, 1, 2, 3, 4
-# How long processes wait for each other, in hours: the main one evaluates while the others wait.
-PATIENCE = 24
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,10 +79,11 @@ def run(config: Config, given: frozenset[str]) -> int:
     from train import prepare as preparing
     from train.again import reported_in
     from train.loop.lock import RunLock
+    from train.team import accelerator_of, launched
     from train.trainer import Trainer
 
     try:
-        team = _team(config)
+        team = launched(config)
         main_process = team is None or team.is_main_process
         with ExitStack() as held:
             progress = None
@@ -113,7 +110,7 @@ def run(config: Config, given: frozenset[str]) -> int:
                     _say(prepared)
                 return DONE
             set_seed(config.seed)
-            accelerator = _accelerator(prepared, team)
+            accelerator = accelerator_of(prepared, team)
             if main_process and not config.resume:
                 folder = runs.new_folder(config, prepared.dataset.name)
                 held.enter_context(RunLock(folder))
@@ -124,29 +121,6 @@ def run(config: Config, given: frozenset[str]) -> int:
         raise
     except SegDemoError as error:
         raise ConfigError(str(error)) from error
-
-
-def _team(config: Config):
-    """The processes that ``accelerate launch`` or ``torchrun`` started together, as accelerate's state; None for one.
-
-    Raises:
-        ConfigError: they cannot work together.
-    """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
-        return None
-    from accelerate import PartialState
-
-    from train.device import best_device
-
-    cpu = config.device == "cpu" or (config.device == "auto" and best_device() == "cpu")
-    team = PartialState(cpu=cpu, timeout=timedelta(hours=PATIENCE))
-    if team.num_processes != count or team.distributed_type.value not in ("MULTI_CPU", "MULTI_GPU"):
-        raise ConfigError(
-            f"{count} processes were launched as {team.distributed_type.value}, but only CPUs and NVIDIA GPUs can work "
-            "together here, without DeepSpeed or FSDP. Launch with --multi_gpu, or give --device cpu."
-        )
-    return team
 
 
 def _prepared(config: Config, team, progress):
@@ -160,23 +134,6 @@ def _prepared(config: Config, team, progress):
         preparing.check_network(config)
     with team.local_main_process_first() if team else nullcontext():
         return preparing.prepare(config, team.num_processes if team else 1, config.json or not main_process, progress)
-
-
-def _accelerator(prepared, team):
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedDataParallelKwargs
-
-    # Some of transformers' networks have layers that their logits do not depend on; SegFormer and all others use each.
-    other = prepared.start.checkpoint.options.get("model_type", "segformer") != "segformer"
-    # Running statistics are saved from the main process, so copying them to the others at each pass would change nothing,
-    # and would overwrite what the backward pass of adversarial training still needs.
-    handler = DistributedDataParallelKwargs(find_unused_parameters=other, broadcast_buffers=False)
-    cpu, handlers = prepared.device.type == "cpu", [handler] if team else []
-    if team is None:
-        # A run earlier in this process may have had another precision or device, which accelerate would hold on to.
-        AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=cpu, mixed_precision=prepared.precision, kwargs_handlers=handlers)
 
 
 def _say(prepared) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from seg_demo.errors import BadImageError
 from seg_demo.inputs import pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse

@@ -25,7 +25,7 @@ from seg_demo.masks.tiles import Blender, Block, Grid, Window, grid_of
 from seg_demo.models.hub_download import Report
 from seg_demo.networks.base import Checkpoint
 from seg_demo.painting import paint, paint_confidence
-from seg_demo.types import Segment, Segmentation, SoftMask, semantic_segmentation
+from seg_demo.types import Segmentation, semantic_segmentation
 
 DETAILS = ("whole", "full")
 # Where a preprocessing does not say the stride that images are padded to: the coarsest grid of any usual encoder.
