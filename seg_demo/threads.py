@@ -1,11 +1,14 @@
-"""Pools of threads that are made when they are first used, and anew in a forked process, in which threads do not live on."""
+"""Threads: pools that are made when they are first used, and anew in a forked process, in which threads do not live on."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+
+from seg_demo.errors import BusyError
 
 
 def pool(name: str, count: int, begin: Callable[[], None] | None = None) -> Callable[[], ThreadPoolExecutor]:
@@ -24,3 +27,15 @@ def pool(name: str, count: int, begin: Callable[[], None] | None = None) -> Call
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=made.cache_clear)
     return made
+
+
+def begin(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        BusyError: the system gives no more threads.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise BusyError("The server has no more threads for this now. Try again in some minutes.") from error

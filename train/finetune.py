@@ -79,9 +79,11 @@ def run(config: Config, given: frozenset[str]) -> int:
     from train import prepare as preparing
     from train.again import reported_in
     from train.loop.lock import RunLock
+    from train.loop.progress import ProgressFile
     from train.team import accelerator_of, launched
     from train.trainer import Trainer
 
+    ProgressFile(config.progress_file)("prepare")  # whoever watches knows that it has begun
     try:
         team = launched(config)
         main_process = team is None or team.is_main_process

@@ -107,6 +107,8 @@ class Job:
             return self._in_public(files.tail(self.folder / files.CONSOLE).rpartition("Nothing was started:")[2]).strip()
         if state not in (FAILED, DIVERGED):
             return ""
+        if (ended := files.read_json(self.folder / files.EXIT)) and ended.get("why"):
+            return self._in_public(str(ended["why"]))
         last = files.tail(self.run / "log.txt").splitlines()[::-1]
         for line in last:
             if (found := _RECORD.match(line)) is not None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from seg_demo.errors import BadRequestError
 from seg_demo.jobs import files
 from seg_demo.jobs.job import DONE, Job
-from seg_demo.jobs.store import ROOT, TRAIN
+from seg_demo.jobs.launch import ROOT, no_process
+from seg_demo.jobs.store import TRAIN
 from seg_demo.models import catalog, own
 
 PUSH_SECONDS = 3600
@@ -68,6 +69,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
 
     Raises:
         BadRequestError: the job is not done, or the Hub did not take it; nothing is lost, and the message says why.
+        BusyError: no process can be started.
         StorageError: the list of own models cannot be written.
     """
     _check_done(job)
@@ -78,9 +80,11 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     environ = dict(os.environ)
     if token:
         environ["HF_TOKEN"] = token
-    child = subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    try:
+        child = subprocess.Popen(command, cwd=ROOT, env=environ, text=True, **pipes)
+    except OSError as error:
+        raise no_process(error.strerror) from error
     try:
         answer, said = child.communicate(timeout=PUSH_SECONDS)
     except subprocess.TimeoutExpired:

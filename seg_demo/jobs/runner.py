@@ -1,7 +1,8 @@
-"""``python -m seg_demo.jobs.runner FOLDER``: runs a job's command and writes down how it ended, whoever is there to see it.
+"""``python -m seg_demo.jobs.runner FOLDER START STILL``: runs a job's command to an end and writes down how it ended.
 
 The server starts it in a session of its own, so that it outlives the server. SIGTERM is handed on to the command, which saves
-and exits. Imports nothing heavy: it only waits.
+and exits. A command that does not begin, or that stands still, is ended, so that every job has an outcome. Imports nothing
+heavy: it only watches.
 """
 
 from __future__ import annotations
@@ -12,36 +13,145 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from seg_demo.jobs.files import CHILD, COMMAND, CONSOLE, EXIT, RESULT, write_json
-from seg_demo.jobs.processes import identity
+from seg_demo.jobs.files import CHILD, COMMAND, CONSOLE, EXIT, PROGRESS, RESULT, RUN, write_json
+from seg_demo.jobs.processes import identity, processor_seconds
+
+# How often the command is looked at, and how long it may take to save and end when it is told to.
+LOOK_SECONDS = 1.0
+END_SECONDS = 60.0
+# Processor time within the patience that tells a command at work from one whose threads only tick.
+LEAST_WORK = 1.0
+FAILED = 1
+_ASKED = (-signal.SIGTERM, -signal.SIGINT)
 
 
-def main(folder: Path) -> int:
+class Watch:
+    """Whether a command still does anything: it writes, or it computes.
+
+    Args:
+        folder: of the job.
+        group: process group of the command.
+        start: seconds within which it must have written how far it is for the first time.
+        still: seconds for which it may do nothing.
+    """
+
+    def __init__(self, folder: Path, group: int, start: float, still: float) -> None:
+        self._folder, self._group, self._start, self._still = folder, group, start, still
+        self._began = self._moved = time.monotonic()
+        self._written, self._worked = self._writings(), 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has said how far it is."""
+        return (self._folder / PROGRESS).exists()
+
+    def fault(self) -> str:
+        """Why it has to be ended; empty while it may go on."""
+        now, written, worked = time.monotonic(), self._writings(), processor_seconds(self._group)
+        # Less than before: a process of the group has ended.
+        if written != self._written or not 0 <= worked - self._worked < LEAST_WORK:
+            self._moved, self._written, self._worked = now, written, worked
+        if not self.begun and now - self._began > self._start:
+            return f"It did not begin within {self._start:g} s, so it was ended. Close other programs, then go on with it."
+        if now - self._moved > self._still:
+            return f"It stood still for {self._still:g} s, so it was ended. What was saved is kept; go on with it."
+        return ""
+
+    def _writings(self) -> list[tuple[int, int] | None]:
+        """Size and time of what it writes to."""
+        found: list[tuple[int, int] | None] = []
+        for name in (PROGRESS, CONSOLE, f"{RUN}/log.txt", f"{RUN}/last/state.pt"):
+            try:
+                stat = (self._folder / name).stat()
+                found.append((stat.st_size, stat.st_mtime_ns))
+            except OSError:
+                found.append(None)
+        return found
+
+
+def main(folder: Path, start: float, still: float) -> int:
     """Run the command of a job's folder to its end.
 
     Args:
         folder: with ``command.json``, a list of words.
+        start: as for :class:`Watch`.
+        still: as for :class:`Watch`.
 
     Returns:
-        The command's exit code; what a signal ended has minus its number.
+        The command's exit code; what a signal ended has minus its number. 1 where it could not be started or had to be ended.
     """
-    command = json.loads((folder / COMMAND).read_text(encoding="utf-8"))
-    part = folder / f"{RESULT}.part"
-    with (folder / CONSOLE).open("ab") as console, part.open("wb") as result:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=result, stderr=console)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: child.poll() is None and child.terminate())
-        write_json(folder / CHILD, identity(child.pid))
-        code = child.wait()
-    if code == 0:
-        os.replace(part, folder / RESULT)
-    else:
-        part.unlink(missing_ok=True)
-    write_json(folder / EXIT, {"code": code, "when": time.time()})
+    try:
+        code, why = _run(folder, start, still)
+    except Exception as error:  # whatever it is, somebody waits to be told how the job ended
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        code, why = FAILED, f"It could not be run ({reason}). Close other programs or free some space, then go on with it."
+    write_json(folder / EXIT, {"code": code, "when": time.time(), "why": why})
     return code
 
 
+def _run(folder: Path, start: float, still: float) -> tuple[int, str]:
+    """How the command ended, and why if it cannot say so itself."""
+    command = json.loads((folder / COMMAND).read_text(encoding="utf-8"))
+    part = folder / f"{RESULT}.part"
+    child: subprocess.Popen[bytes] | None = None
+    asked = False
+
+    def hand_on(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        if child is not None and child.poll() is None:
+            child.terminate()
+
+    # Before there is a command: a signal that comes meanwhile must not leave one behind that nobody watches.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    with (folder / CONSOLE).open("ab") as console, part.open("wb") as result:
+        # A group of its own, which can be ended with all that it started.
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=result, stderr=console, process_group=0)
+        try:
+            if asked:
+                child.terminate()
+            write_json(folder / CHILD, identity(child.pid))
+            watch = Watch(folder, child.pid, start, still)
+            fault = _wait(child, watch)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            code = child.wait()
+    if code == 0:
+        os.replace(part, folder / RESULT)
+        return code, ""
+    part.unlink(missing_ok=True)
+    return (FAILED, fault) if fault else (code, _last_words(code, watch.begun))
+
+
+def _wait(child: subprocess.Popen[bytes], watch: Watch) -> str:
+    """Wait until the command has ended; why it had to be ended, or an empty text."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(LOOK_SECONDS)
+            return ""
+        if fault := watch.fault():
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(END_SECONDS)
+            return fault
+
+
+def _last_words(code: int, begun: bool) -> str:
+    """Why a command ended that could not say so itself; empty for one that could."""
+    if code < 0 and code not in _ASKED:
+        return (
+            f"The system ended it ({signal.Signals(-code).name}), as it does when memory runs out. Close other programs, then go "
+            "on with it."
+        )
+    if code == FAILED and not begun:
+        return "It ended before it could begin; its log says where. Most often memory or threads ran out: close other programs."
+    return ""
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))

@@ -21,9 +21,9 @@ from seg_demo.errors import BadRequestError, StorageError
 from seg_demo.jobs import files, processes
 from seg_demo.jobs.data import take
 from seg_demo.jobs.job import DRAFT, RESUMABLE, RUNNING, Job
+from seg_demo.jobs.launch import PATIENCE, ROOT, launch, no_process
 from seg_demo.models import own
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "train" / "finetune.py"
 CHECK_SECONDS = 900
 LEAST_FREE = 500_000_000
@@ -36,10 +36,11 @@ class Jobs:
 
     Args:
         root: the folder; made when the first job is.
+        patience: as :data:`seg_demo.jobs.launch.PATIENCE`.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).expanduser().resolve()
+    def __init__(self, root: Path | str, patience: tuple[float, float] = PATIENCE) -> None:
+        self.root, self._patience = Path(root).expanduser().resolve(), patience
 
     def list(self) -> list[Job]:
         """All jobs but drafts, the newest first."""
@@ -126,6 +127,7 @@ class Jobs:
 
         Raises:
             BadRequestError: the command gave no answer.
+            BusyError: no process can be started.
         """
         command = [*self._command(), "--config", str(job.folder / files.CONFIG), "--dry-run", "--json"]
         try:
@@ -133,6 +135,8 @@ class Jobs:
                 command, capture_output=True, text=True, timeout=CHECK_SECONDS, stdin=subprocess.DEVNULL, cwd=ROOT,
                 env={**os.environ, "SEG_DEMO_JOBS": str(self.root)},
             )  # fmt: skip
+        except OSError as error:
+            raise no_process(error.strerror) from error
         except subprocess.TimeoutExpired:
             raise BadRequestError(f"Checking the data took more than {CHECK_SECONDS // 60} minutes. Send less data.") from None
         try:
@@ -164,6 +168,7 @@ class Jobs:
 
         Raises:
             BadRequestError: another job runs, or it is no draft.
+            BusyError: no process can be started.
             StorageError: the disk is full or fails.
         """
         if job.state() != DRAFT:
@@ -175,6 +180,7 @@ class Jobs:
 
         Raises:
             BadRequestError: another job runs, or this one runs or is done.
+            BusyError: no process can be started.
             StorageError: the disk is full or fails.
         """
         if job.state() not in RESUMABLE:
@@ -207,15 +213,21 @@ class Jobs:
         with self._starting():
             if (other := self.running()) is not None:
                 raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
-            for name in (files.EXIT, files.CHILD, files.RESULT, files.PROGRESS):
+            # A start that fails leaves the job in the state that it was in.
+            before = {name: files.read_json(job.folder / name) for name in (files.RUNNER, files.EXIT)}
+            for name in (files.RUNNER, files.EXIT, files.CHILD, files.RESULT, files.PROGRESS):
                 (job.folder / name).unlink(missing_ok=True)
             told = ["--progress-file", str(job.folder / files.PROGRESS), "--json"]
-            files.write_json(job.folder / files.COMMAND, [*self._command(), *arguments, *told])
-            nowhere = {stream: subprocess.DEVNULL for stream in ("stdin", "stdout", "stderr")}
-            words = [sys.executable, "-m", "seg_demo.jobs.runner", str(job.folder)]
-            environ = {**os.environ, "SEG_DEMO_JOBS": str(self.root)}
-            runner = subprocess.Popen(words, cwd=ROOT, env=environ, start_new_session=True, **nowhere)
-            files.write_json(job.folder / files.RUNNER, processes.identity(runner.pid))
+            try:
+                files.write_json(job.folder / files.COMMAND, [*self._command(), *arguments, *told])
+                launch(job.folder, self.root, self._patience)
+            except BaseException:
+                for name, content in before.items():
+                    if content is not None:
+                        files.write_json(job.folder / name, content)
+                    else:
+                        (job.folder / name).unlink(missing_ok=True)
+                raise
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

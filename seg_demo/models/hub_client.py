@@ -30,6 +30,7 @@ from huggingface_hub.utils._http import hf_request_event_hook
 
 from seg_demo.errors import HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.settings import settings
+from seg_demo.threads import begin
 from seg_demo.types import ModelSpec
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ def within(seconds: float, call: Callable[[], T], progress: Progress | None = No
 
     Raises:
         TimeoutError: nothing came in time.
+        BusyError: the system gives no more threads.
     """
     connect()
     moved = progress or Progress()
@@ -134,7 +136,7 @@ def within(seconds: float, call: Callable[[], T], progress: Progress | None = No
             outcome.append((False, error))
         done.set()
 
-    threading.Thread(target=contextvars.copy_context().run, args=(work,), name="hub", daemon=True).start()
+    begin(threading.Thread(target=contextvars.copy_context().run, args=(work,), name="hub", daemon=True))
     while not done.wait(max(0.01, moved.last + seconds - time.monotonic())):
         if time.monotonic() - moved.last >= seconds:
             moved.abandoned = True

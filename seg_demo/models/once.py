@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from seg_demo.models import requests
+from seg_demo.threads import begin
 
 T = TypeVar("T")
 # How often one who waits looks whether somebody still waits for them.
@@ -38,15 +39,16 @@ class Once:
         Raises:
             LeftError: the request that waits was withdrawn.
             TooLongError: it has used up its time.
-            BusyError: it has waited a while, and others wait behind it.
+            BusyError: it has waited a while, and others wait behind it; or the system gives no more threads.
             BaseException: whatever the call raises, to everyone who waits for it.
         """
         with self._lock:
             running = self._running.get(key)
             if running is None:
-                running = self._running[key] = Future()
+                running = Future()
                 context = contextvars.copy_context()
-                threading.Thread(target=context.run, args=(self._make, key, call, running), name="once", daemon=True).start()
+                begin(threading.Thread(target=context.run, args=(self._make, key, call, running), name="once", daemon=True))
+                self._running[key] = running
         while True:
             try:
                 return running.result(LOOK_SECONDS)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BusyError
 from seg_demo.settings import settings
+from seg_demo.threads import begin
 
 IDLE_SECONDS = 600.0
 # A checkpoint that was refused is not tried again for so long; the answer is the same.
@@ -51,6 +52,7 @@ class Quarantine:
 
         Raises:
             BadCheckpointError: it is refused, or it kills or overtaxes its loader.
+            BusyError: no process can be started to try it in, which says nothing about it.
         """
         name = identity(path)
         if (reason := self._told(name)) is None:
@@ -99,17 +101,16 @@ class Quarantine:
         try:
             process = self._running()
         except OSError as error:
-            raise BusyError(
-                f"No process could be started to try this model in ({error.strerror}). Try again in some minutes, or choose a "
-                "model of the menu."
-            ) from error
+            raise _no_process(error.strerror) from error
         # The helper keeps the time of its children; this one is for a helper that hangs itself.
         alarm = threading.Timer(owner.quarantine_seconds + 60, process.kill)
-        alarm.start()
+        begin(alarm)
         try:
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
             answer = json.loads(process.stdout.readline())
+            if answer.get("busy"):
+                raise _no_process(str(answer["busy"]))
             return str(answer["refused"])
         except (OSError, ValueError, KeyError, TypeError):
             self._end()
@@ -147,6 +148,12 @@ class Quarantine:
                 pipe.close()
             except OSError:
                 pass  # what was written to it can no longer be flushed
+
+
+def _no_process(why: str | None) -> BusyError:
+    return BusyError(
+        f"No process could be started to try this model in ({why}). Try again in some minutes, or choose a model of the menu."
+    )
 
 
 _quarantine = Quarantine()

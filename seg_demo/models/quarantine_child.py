@@ -1,4 +1,5 @@
-"""The helper process of :mod:`seg_demo.models.quarantine`: a line of JSON in (path, bytes, seconds), a line out (refused).
+"""The helper process of :mod:`seg_demo.models.quarantine`: a line of JSON in (path, bytes, seconds), a line out (refused,
+or busy where the system gives no process to try it in).
 
 ``python -m seg_demo.models.quarantine_child IDLE_SECONDS`` ends when its input ends or nothing has come for so long.
 """
@@ -85,9 +86,18 @@ def _size() -> int:
 
 
 def in_child(path: Path, most: int, seconds: float) -> str:
-    """:func:`attempt` in a forked child that is killed when its time is up."""
+    """:func:`attempt` in a forked child that is killed when its time is up.
+
+    Raises:
+        OSError: the system gives no more processes.
+    """
     receiver, sender = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(receiver)
+        os.close(sender)
+        raise
     if child == 0:
         try:
             os.close(receiver)
@@ -132,8 +142,11 @@ def serve(idle: float) -> None:
         if not line:
             return
         order = json.loads(line)
-        refused = run(Path(order["path"]), int(order["bytes"]), float(order["seconds"]))
-        print(json.dumps({"refused": refused}), file=answers, flush=True)
+        try:
+            answer = {"refused": run(Path(order["path"]), int(order["bytes"]), float(order["seconds"]))}
+        except OSError as error:
+            answer = {"busy": error.strerror or type(error).__name__}
+        print(json.dumps(answer), file=answers, flush=True)
         if run is attempt:
             return  # its limits stay with the process
 
