@@ -18,6 +18,8 @@ from train.data.index import open_dataset
 from train.data.split import split
 
 datasets = pytest.importorskip("datasets")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 
 def png(array: np.ndarray) -> bytes:
@@ -111,6 +113,35 @@ def test_faults_name_the_split_and_the_row(hub):
         "train/000001",
         "train/000002",
     }
+
+
+def test_a_row_cannot_name_a_file_of_this_machine(hub, tmp_path):
+    """``{"bytes": None, "path": ...}`` is how the library refers to files, and the author of a dataset writes what they like."""
+    (tmp_path / "private.png").write_bytes(png(picture(9)))
+    paths = [str(tmp_path / "private.png"), "/etc/passwd", "tests/none.png", "../../../../../etc/hosts"]
+    cells = [{"bytes": None, "path": path} for path in paths] + [{"bytes": png(picture(0)), "path": "/etc/passwd"}]
+    masks = [{"bytes": png(blob_mask(index)), "path": None} for index in range(5)]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()}).to_dict()
+    table = pa.table({"image": pa.array(cells, type=kind), "label": pa.array(masks, type=kind)})
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), file)
+    hub.add_repo("eve/cells", {"data/train.parquet": file.getvalue()}, kind="dataset")
+    dataset = look("hub:eve/cells")
+    assert [fault.kind for fault in dataset.faults] == ["path outside the dataset"] * 4
+    assert str(tmp_path) not in str(dataset.faults)
+    (item,) = dataset.items
+    assert np.array_equal(dataset.read(item).image, picture(0)), "what it brings itself is read, whatever path stands beside it"
+
+
+def test_images_that_are_files_of_the_repository(hub):
+    files = {f"train/{index}.png": png(picture(index)) for index in range(3)}
+    files |= {f"train/m{index}.png": png(blob_mask(index)) for index in range(3)}
+    rows = [json.dumps({"image_file_name": f"{index}.png", "mask_file_name": f"m{index}.png"}) for index in range(3)]
+    hub.add_repo("ann/files", {**files, "train/metadata.jsonl": "\n".join(rows).encode()}, kind="dataset")
+    dataset = look("hub:ann/files")
+    assert not dataset.faults and len(dataset) == 3
+    assert np.array_equal(dataset.read(dataset.items[1]).label_map, blob_mask(1))
 
 
 @pytest.mark.parametrize("name", ["cells", "../cells", "a/b/c", "ann/..", "ann/x@", "/etc/passwd"])

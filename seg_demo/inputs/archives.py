@@ -7,6 +7,7 @@ believed but counted while unpacking; every other trick is refused for its own f
 
 from __future__ import annotations
 
+import errno
 import lzma
 import re
 import stat
@@ -17,14 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from seg_demo.errors import BadRequestError, StorageError
+from seg_demo.inputs.archive_names import Names, hidden, safe
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100
+# The list of files at an archive's end, each of which takes zipfile half a kilobyte: 20,000 files with long names.
+MAX_LIST_BYTES = 4_000_000
 _PATH_BYTES = 200
+# The end of an archive: a comment of at most 65,535 bytes, and the records before it.
+_TAIL_BYTES = 65_535 + 22 + 20 + 56
 _CHUNK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ")
-_RESERVED = re.compile(r'[\x00-\x1f<>:"|?*]')
+
 
 
 @dataclass(frozen=True)
@@ -76,19 +82,47 @@ def unpack(
         StorageError: the disk is full or fails.
     """
     try:
+        _check_list(path)
         with zipfile.ZipFile(path) as archive:
-            wanted = [entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)]
+            wanted = [entry for entry in archive.infolist() if not entry.is_dir() and not hidden(entry.filename)]
             _check_totals(wanted, max_files, max_bytes)
             return _unpack(archive, wanted, folder, max_bytes, suffixes)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, UnicodeDecodeError, ValueError, NotImplementedError) as error:
-        raise BadRequestError(
-            f"{path.name[:80]!r} is no zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
-            "images again as an ordinary .zip, or send them one by one."
-        ) from error
+        raise _unreadable(path, error) from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # a place before the file's beginning
+            raise _unreadable(path, error) from error
         raise StorageError(
             f"The archive could not be unpacked: {error.strerror or error}. Free some space and send it again."
         ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BadRequestError:
+    return BadRequestError(
+        f"{path.name[:80]!r} is no zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
+        "images again as an ordinary .zip, or send them one by one."
+    )
+
+
+def _check_list(path: Path) -> None:
+    """BadRequestError if the list of files is too long to be read; zipfile believes its size, and reads all of it at once."""
+    with path.open("rb") as file:
+        file.seek(0, 2)
+        size = file.tell()
+        file.seek(max(0, size - _TAIL_BYTES))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 16 > len(tail):
+        return  # no archive, as zipfile will say
+    listed = int.from_bytes(tail[at + 12 : at + 16], "little")
+    # The form for large archives says it in a record of its own, right before.
+    if tail[at - 20 : at - 16] == b"PK\x06\x07" and tail[at - 76 : at - 72] == b"PK\x06\x06":
+        listed = int.from_bytes(tail[at - 36 : at - 28], "little")
+    if listed > MAX_LIST_BYTES:
+        raise BadRequestError(
+            f"The archive's list of files takes {listed / 1e6:,.1f} MB, but at most {MAX_LIST_BYTES / 1e6:.3g} MB are read. "
+            "Split it into several."
+        )
 
 
 def _check_totals(entries: list[zipfile.ZipInfo], max_files: int, max_bytes: int) -> None:
@@ -114,12 +148,12 @@ def _unpack(
 ) -> Unpacked:
     files: list[Path] = []
     refused: list[Refused] = []
-    names = _Names()
+    names = Names()
     left = max_bytes
     for entry in entries:
         why = _refusal(entry, suffixes)
         if why is None:
-            target = names.free(_safe(entry.filename))
+            target = names.free(safe(entry.filename))
             path = folder / target
             path.parent.mkdir(parents=True, exist_ok=True)
             why, used = _write(archive, entry, path, left, lambda: _too_large(max_bytes))
@@ -174,43 +208,8 @@ def _write(
                     raise too_large()
                 target.write(chunk)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk; bz2 says OSError without a number for damaged data
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk; bz2 says OSError without a number for damaged data, and a place before the beginning is invalid
         path.unlink(missing_ok=True)
         return f"It is damaged within the archive ({str(error)[:80] or type(error).__name__}); pack it again.", used
     return None, used
-
-
-def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
-
-
-def _safe(name: str) -> PurePosixPath:
-    """A name that every file system takes; :func:`_refusal` has seen to it that it does not climb."""
-    parts = [_RESERVED.sub("_", part) for part in PurePosixPath(name.replace("\\", "/")).parts]
-    return PurePosixPath(*parts)
-
-
-class _Names:
-    """The names that are given out already, so that no file takes another's place, also where case is ignored."""
-
-    def __init__(self) -> None:
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
-
-    def free(self, path: PurePosixPath) -> PurePosixPath:
-        """The path, with a number where a file or folder of that name is there, or its folder is the name of a file."""
-        number, free = 1, path
-        while self._clashes(free):
-            number += 1
-            inside = any(str(parent).lower() in self._files for parent in path.parents)
-            base = PurePosixPath("_".join(path.parts)) if inside else path
-            free = base.with_name(f"{base.stem}-{number}{base.suffix}")
-        self._files.add(str(free).lower())
-        self._folders.update(str(parent).lower() for parent in free.parents)
-        return free
-
-    def _clashes(self, path: PurePosixPath) -> bool:
-        name = str(path).lower()
-        return name in self._files or name in self._folders or any(str(parent).lower() in self._files for parent in path.parents)

@@ -116,9 +116,13 @@ def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Li
             listing.notes.append(f"The split {key!r} was left alone; train, validation and test are used.")
             continue
         columns = _columns(rows, name)
-        for index, files in enumerate(_files(rows, columns, listing.root / key)):
+        for index, files in enumerate(_files(rows, columns, listing.root / key, _own_folders(name))):
             item = f"{key}/{index:06d}"
-            if "image" in files and ("mask" in files or "instances" in files):
+            if (outside := next((what for what, path in files.items() if path is None), None)) is not None:
+                what = f"names a file for its {outside} that is not the dataset's own; only what the dataset brings is read"
+                remedy = "tell the dataset's owner: such a row leads to a file of whoever loads it. Put the images themselves into it"
+                listing.faults.append(Fault("path outside the dataset", item, what, remedy, item=item))
+            elif "image" in files and ("mask" in files or "instances" in files):
                 truth = files.get("mask"), files.get("instances")
                 listing.items.append(Item(item, files["image"], *truth, split=split if len(loaded) > 1 else None))
             else:
@@ -155,8 +159,20 @@ def _cache_folder(loaded: DatasetDict) -> Path:
     return Path(config.HF_DATASETS_CACHE) / "seg-demo" / hashlib.sha256(version.encode()).hexdigest()[:24]
 
 
-def _files(rows: Dataset, columns: dict[str, str], folder: Path) -> Iterator[dict[str, Path]]:
-    """The files of each row, by what they are."""
+def _own_folders(name: str) -> tuple[Path, ...]:
+    """Where the ``datasets`` library puts the files of a dataset that it downloads."""
+    from datasets import config
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    repo = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
+    return repo.resolve(), Path(config.DOWNLOADED_DATASETS_PATH).resolve()
+
+
+def _files(
+    rows: Dataset, columns: dict[str, str], folder: Path, own: tuple[Path, ...]
+) -> Iterator[dict[str, Path | None]]:
+    """The files of each row, by what they are; None for one that the dataset names and that is not in its ``own`` folders."""
     from datasets import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,16 +181,20 @@ def _files(rows: Dataset, columns: dict[str, str], folder: Path) -> Iterator[dic
         encoded = encoded.cast_column(column, Image(decode=False))
     for index, row in enumerate(encoded):
         yield {
-            what: _file(row[column], folder / f"{index:06d}-{what}")
+            what: _file(row[column], folder / f"{index:06d}-{what}", own)
             for what, column in columns.items()
             if row[column] is not None
         }
 
 
-def _file(cell: dict, target: Path) -> Path:
-    """The path of one encoded image: where the library has it as a file already, or written once."""
+def _file(cell: dict, target: Path, own: tuple[Path, ...]) -> Path | None:
+    """The path of one encoded image: where the library has it as a file already, or written once.
+
+    The path of a cell is whatever the dataset's author wrote there: any file of this machine.
+    """
     if cell["bytes"] is None:
-        return Path(cell["path"])
+        path = Path(cell["path"] or "").resolve()
+        return path if any(path.is_relative_to(folder) for folder in own) else None
     # The name carries the hash, so that a file of the right name is whole and the right one.
     path = target.with_name(f"{target.name}-{hashlib.sha256(cell['bytes']).hexdigest()[:16]}")
     if not path.exists():

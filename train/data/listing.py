@@ -171,6 +171,18 @@ def inside(root: Path, name: str) -> Path | None:
     return root / path
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a path that lies in the dataset's folder by its name is, or goes through, a link to somewhere else.
+
+    A person's own dataset may hold such links; what came from somebody else could show them a file of this machine.
+
+    Args:
+        path: of a file.
+        root: the dataset's folder.
+    """
+    return path.is_relative_to(root) and not path.resolve().is_relative_to(root.resolve())
+
+
 def is_file(path: Path) -> bool:
     """Whether a listed path is a file; a name that no file can have is none."""
     try:

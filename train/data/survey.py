@@ -18,7 +18,7 @@ from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import decode, decode_mask
 from train.data.coco_masks import BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
-from train.data.listing import NOTE, Fault, Item, relative
+from train.data.listing import NOTE, Fault, Item, leads_out, relative
 from train.data.masks import hex_color
 from train.data.orientation import sideways, unconfirmed
 
@@ -97,6 +97,7 @@ def scan(item: Item, root: Path) -> Scan:
         what = f"is turned by its EXIF orientation ({value}), and its size does not tell whether its truth was drawn upright"
         remedy = "look at one with its mask; if they differ, save photo and mask upright"
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
+    faults += [_linked(path, root) for path in (item.image, item.mask, item.instances) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
     return Scan(digest, height, width, files.get("mask"), files.get("instances"), drawn, joined, tuple(faults))
 
@@ -138,6 +139,12 @@ def _is_lossy(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(64)
     return identify(head).format in ("JPEG", "HEIF") or (head[8:12] == b"WEBP" and b"VP8 " in head)
+
+
+def _linked(path: Path, root: Path) -> Fault:
+    what = f"is a link to {path.resolve()}, outside of the dataset"
+    remedy = "nothing, if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them"
+    return Fault("links out of the dataset", relative(path, root), what, remedy, NOTE)
 
 
 def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: Item) -> Fault:
