@@ -139,6 +139,7 @@ def test_runs_of_one_process_may_differ_in_precision(data: Path, tmp_path: Path)
 
 def test_what_a_base_knows_is_measured_first_and_kept_if_training_spoils_it(data: Path, tmp_path: Path, capsys) -> None:
     assert finetune.main(arguments(data, tmp_path / "a", "--max-steps", "8", "--lr", "0.01")) == 0
+    assert capsys.readouterr().err.count("On this machine less than a minute for 8 steps, evaluations not counted yet.") == 1
     base = tmp_path / "a" / "best"
     again = ["--data", str(data), "--model", str(base), "--output", str(tmp_path / "b"), "--max-steps", "3", "--lr", "9"]
     assert finetune.main([*again, "--batch-size", "2", "--image-size", "32", "--device", "cpu", "--threads", "1", "--ema", "0"]) == 0

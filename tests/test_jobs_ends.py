@@ -80,6 +80,8 @@ def test_samples_are_shown_while_a_job_runs(jobs, tmp_path):  # noqa: F811
     assert job.samples == job.run / "samples.png"
     with Image.open(job.samples) as picture:
         assert picture.format == "PNG" and picture.width > 3 * 100
+    until(lambda: (job.progress().get("left") or 0) > 0)
+    assert " min left" in finetune_view.status(job, "en") or "than a minute left" in finetune_view.status(job, "en")
     first = job.samples.read_bytes()
     until(lambda: job.samples.read_bytes() != first)
     assert job.state() == RUNNING

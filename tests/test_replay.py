@@ -114,9 +114,9 @@ def test_progress_is_written_whole_and_not_too_often(tmp_path):
     path.unlink()
     tell("fit", 1, 1000, 0.5)
     assert not path.exists(), "less than a second after the last"
-    tell("fit", 1000, 1000, 0.25)
+    tell("fit", 1000, 1000, 0.25, 12.34)
     assert json.loads(path.read_text()) | {"seconds": 0} == {
-        "stage": "fit", "step": 1000, "total": 1000, "loss": 0.25, "seconds": 0,
+        "stage": "fit", "step": 1000, "total": 1000, "loss": 0.25, "seconds": 0, "left": 12.3,
     }  # fmt: skip
     ProgressFile(None)("fit", 1, 2)
     ProgressFile(str(tmp_path / "missing" / "x.json"))("prepare")

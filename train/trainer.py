@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from seg_demo import networks
@@ -19,9 +18,10 @@ from train import runs
 from train.data.objects import labels_for
 from train.data.preload import preload, read_item
 from train.data.sample import Sample
-from train.loop.batches import CropDataset, local_cores, memory_budget
+from train.loop.batches import CropDataset, local_cores, memory_budget, workers_for
 from train.loop.fit import Fit, fit
 from train.loop.history import History
+from train.loop.pace import Pace
 from train.loop.progress import ProgressFile
 from train.loop.replay import crops_of
 from train.loop.signals import Stopper
@@ -67,6 +67,7 @@ class Trainer:
         self.stage = "begin"
         self.tell = ProgressFile(prepared.config.progress_file if accelerator.is_main_process else None)
         self.tell("prepare", total=prepared.total)
+        self.pace = Pace(prepared.total, prepared.eval_steps, closing=1 + prepared.config.baseline)
         self._val: dict[int, Sample] | None = None
         self._tracker: Any = None
 
@@ -110,7 +111,7 @@ class Trainer:
             total=prepared.total,
             eval_steps=prepared.eval_steps,
             lr=prepared.lr,
-            workers=self._workers(),
+            workers=workers_for(prepared.config.workers, prepared.device),
             accelerator=self.accelerator,
             device=prepared.device if self.accelerator.num_processes == 1 else self.accelerator.device,
             evaluate=self._metrics,
@@ -118,7 +119,7 @@ class Trainer:
             save=functools.partial(save_state, self.folder / runs.LAST),
             keep=self._keep,
             record=self._record,
-            tell=functools.partial(self.tell, "fit"),
+            tell=self._stepped,
         )
         log.info(
             "%s on %s: %d steps in %s", prepared.start.checkpoint.architecture, prepared.device, prepared.total, self.folder
@@ -209,12 +210,6 @@ class Trainer:
         cached = preload(read, prepared.dataset, len(prepared.train), memory_budget(), local_cores(), quiet)
         return crops_of(prepared, read, cached)
 
-    def _workers(self) -> int:
-        if self.prepared.config.workers is not None:
-            return self.prepared.config.workers
-        # On a CPU the network itself needs every core; loading beside it only adds copies.
-        return 0 if self.prepared.device.type == "cpu" else min(8, max(2, (torch.get_num_threads() * 3) // 4))
-
     def _val_samples(self) -> Iterator[Sample]:
         prepared = self.prepared
         read = functools.partial(read_item, prepared.dataset, prepared.val, prepared.task)
@@ -238,7 +233,13 @@ class Trainer:
 
     def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
         path = self.folder / runs.SAMPLES if self.prepared.config.progress_file else None
-        return measure(self._model(checkpoint), self._val_samples(), self.prepared.task, path)
+        with self.pace.evaluating():
+            return measure(self._model(checkpoint), self._val_samples(), self.prepared.task, path)
+
+    def _stepped(self, step: int, total: int, loss: float) -> None:
+        if self.pace.stepped() and self.accelerator.is_main_process:
+            log.info(self.pace.sentence(step))
+        self.tell("fit", step, total, loss, self.pace.left(step))
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         half = self.prepared.config.half
@@ -247,4 +248,4 @@ class Trainer:
     def _record(self, history: History) -> None:
         runs.write_metrics(self.folder, history)
         log_line(self._tracker, history.lines[-1])
-        log.info("%s", history.sentence(MAIN_METRIC[self.prepared.task]))
+        log.info("%s%s", history.sentence(MAIN_METRIC[self.prepared.task]), self.pace.rest(history.step))

@@ -86,10 +86,10 @@ def status(job: Job, language: str) -> str:
         stage = progress.get("stage", "start")
         step, total = int(progress.get("step", 0)), int(progress.get("total", 0))
         line += words("colon", language) + words(f"stage_{stage}", language).format(step=step, total=total)
-        seconds = float(progress.get("seconds", 0))
-        if stage == "fit" and step > 4 and seconds > 20:
-            minutes = math.ceil(seconds / step * (total - step) / 60)
-            line += words("separator", language) + words("finetune_left", language).format(minutes=minutes)
+        left = progress.get("left")
+        if stage == "fit":
+            key = "finetune_timing" if left is None else "finetune_left" if left >= 60 else "finetune_left_little"
+            line += words("separator", language) + words(key, language).format(minutes=math.ceil((left or 0) / 60))
         value = f' value="{step}"' if stage != "start" else ""
         bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
     said = in_chinese(job.reason()) if language == "zh" else job.reason()

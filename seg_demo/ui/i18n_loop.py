@@ -114,6 +114,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "stage_fit": ("step {step} of {total}", "第 {step} 步，共 {total} 步"),
     "stage_evaluate": ("measuring on the held-out images", "在留出图片上评测"),
     "stage_publish": ("pushing", "推送中"),
+    "finetune_timing": ("timing the first steps", "正在测量最初几步的用时"),
+    "finetune_left_little": ("less than a minute left", "剩余不到 1 分钟"),
     "finetune_left": ("about {minutes} min left", "约剩 {minutes} 分钟"),
     "finetune_loss": ("loss", "损失"),
     "finetune_best": (" (best {value})", "（最佳 {value}）"),

@@ -138,6 +138,19 @@ def local_cores() -> int:
     return max(1, (os.cpu_count() or 1) // local_processes())
 
 
+def workers_for(wanted: int | None, device: torch.device) -> int:
+    """Processes that load data.
+
+    Args:
+        wanted: as set; None chooses.
+        device: where the network is trained.
+    """
+    if wanted is not None:
+        return wanted
+    # On a CPU the network itself needs every core; loading beside it only adds copies.
+    return 0 if device.type == "cpu" else min(8, max(2, (torch.get_num_threads() * 3) // 4))
+
+
 def loader(dataset: CropDataset, batches: Iterable[list[Key]], workers: int) -> Iterator[list[Crop]]:
     """Batches of crops, in the order of ``batches`` whatever the number of workers.
 

@@ -12,7 +12,7 @@ PAUSE = 1.0
 
 
 class ProgressFile:
-    """``{"stage", "step", "total", "loss", "seconds"}`` in a file; a failing disk never stops a run.
+    """``{"stage", "step", "total", "loss", "seconds", "left"}`` in a file; a failing disk never stops a run.
 
     Args:
         path: the file; None writes nothing.
@@ -23,7 +23,7 @@ class ProgressFile:
         self._last = -PAUSE
         self._began = time.monotonic()
 
-    def __call__(self, stage: str, step: int = 0, total: int = 0, loss: float | None = None) -> None:
+    def __call__(self, stage: str, step: int = 0, total: int = 0, loss: float | None = None, left: float | None = None) -> None:
         """Say how far the run is.
 
         Args:
@@ -31,12 +31,14 @@ class ProgressFile:
             step: optimizer steps done.
             total: of how many.
             loss: of the last step.
+            left: seconds that the run will still take, as far as its own pace tells; None before it does.
         """
         now = time.monotonic()
         if self._path is None or (stage == "fit" and 0 < step < total and now - self._last < PAUSE):
             return
         self._last = now
-        content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": round(now - self._began, 1)}
+        seconds, rest = round(now - self._began, 1), None if left is None else round(left, 1)
+        content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": seconds, "left": rest}
         part = self._path.with_name(self._path.name + ".part")
         with suppress(OSError):
             part.write_text(json.dumps(content), encoding="utf-8")
