@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 
 from seg_demo import networks
 from seg_demo.errors import SettingsError
-from seg_demo.models import building, devices, engine, engine_cache, engine_openvino, engine_part, engine_worker, loading
+from seg_demo.models import (
+    building, devices, engine, engine_cache, engine_openvino, engine_part, engine_worker, loading, requests,
+)  # fmt: skip
 from seg_demo.models.engine_part import Part
 from seg_demo.models.model import Model
 from seg_demo.models.predictor import Predictor
@@ -39,6 +42,24 @@ def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(m
     settled(small, sizes[2])
     assert list(small._forms) == [(1, 3, 8, 8), (1, 3, 16, 16)], "the least recently used one went"
     assert small.nbytes == 2 * sum(each.numel() * 4 for each in small.module.parameters())
+
+
+def test_compiling_waits_while_others_wait_but_not_for_ever(monkeypatch):
+    waiting = threading.Event()
+    waiting.set()
+    monkeypatch.setattr(engine_worker, "LOOK_SECONDS", 0.01)
+    busy = part()
+    with requests.opened(requests.Request("test", crowded=waiting.is_set)):
+        busy(torch.randn(1, 3, 16, 16))
+    assert not engine_worker.drain(0.5) and not busy._forms, "the crowd goes first"
+    waiting.clear()
+    assert engine_worker.drain(60) and busy._forms
+    waiting.set()
+    monkeypatch.setattr(engine_worker, "CROWDED_SECONDS", 0.1)
+    never = part()
+    with requests.opened(requests.Request("test", crowded=waiting.is_set)):
+        never(torch.randn(1, 3, 16, 16))
+    assert engine_worker.drain(60) and never._forms, "a crowd that never ends is no reason to stay slow"
 
 
 def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # noqa: F811

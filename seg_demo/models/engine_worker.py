@@ -1,4 +1,4 @@
-"""One background thread that compiles networks, one at a time, and is never killed in the middle of native code."""
+"""One background thread that compiles networks, one at a time and not in a crowd, and is never killed in native code."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import threading
 import time
 from collections.abc import Callable
 
+from seg_demo.models import requests
+
 # A command that segments one image and ends should not pay for compiling; seconds after an answer.
 PAUSE = 0.5
+# Compiling takes the processor from those who wait for an answer, and makes later answers faster: in a crowd it waits, but no
+# longer than this, for some crowds never end.
+CROWDED_SECONDS = 20.0
+# How often it looks whether the crowd has gone.
+LOOK_SECONDS = 0.2
 
-_jobs: queue.Queue[Callable[[], None]] = queue.Queue()
+_jobs: queue.Queue[tuple[Callable[[], None], Callable[[], bool], float]] = queue.Queue()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _ending = threading.Event()
@@ -22,13 +29,13 @@ class EndingError(Exception):
 
 
 def submit(job: Callable[[], None]) -> None:
-    """Run a job later in the background thread.
+    """Run a job later in the background thread; while others wait for the request that this thread works on, later still.
 
     Args:
         job: raises nothing but :class:`EndingError`.
     """
     global _thread
-    _jobs.put(job)
+    _jobs.put((job, requests.crowded(), time.monotonic() + CROWDED_SECONDS))
     with _lock:
         if _thread is None or not _thread.is_alive():
             _thread = threading.Thread(target=_work, name="engine", daemon=True)
@@ -63,15 +70,18 @@ def drain(timeout: float) -> bool:
 
 def _work() -> None:
     while True:
-        job = _jobs.get()
+        job, crowded, until = _jobs.get()
         try:
-            if not _ending.wait(PAUSE):
+            _ending.wait(PAUSE)
+            while crowded() and time.monotonic() < until and not _ending.is_set():
+                _ending.wait(LOOK_SECONDS)
+            if not _ending.is_set():
                 job()
         except EndingError:
             pass
         finally:
             # Before the next wait: what the job holds is large.
-            del job
+            del job, crowded
             _jobs.task_done()
 
 

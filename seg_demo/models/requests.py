@@ -94,6 +94,12 @@ def check(fetching: bool = False) -> None:
         request.check(fetching)
 
 
+def crowded() -> Callable[[], bool]:
+    """Says, now and later, whether others wait like the request that this thread works on; outside any request nobody does."""
+    request = _current.get()
+    return request.crowded if request is not None else lambda: False
+
+
 def note(**facts: object) -> None:
     """Tell the log about the request that this thread works on: numbers and names of ours, no content of images.
 
