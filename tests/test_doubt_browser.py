@@ -110,6 +110,7 @@ def test_full_detail_is_chosen_on_the_page(open_page, tmp_path):  # noqa: F811
     viewer = shown(page, "semantic")
     whole = viewer.locator("tbody").inner_text()
     page.locator("#semantic-detail label").nth(1).click()
+    page.locator("#semantic-run").click()  # which has begun by itself
     expect(viewer.locator("tbody")).not_to_have_text(whole, use_inner_text=True, timeout=RESULT_MS)
     full = load_model("unet-cells", device="cpu").predict(large, detail="full")
     area = max(full.areas)

@@ -88,6 +88,22 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
     assert other.everything is result.everything and other.preview is result.preview
 
 
+def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
+    steps: Counter[str], upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
+    steps.clear()
+    again, shown = networks_tab.run_network(upload, "unet-cells", 0.7, "whole", first)
+    assert again is shown and again.everything is first.everything and again.threshold == 0.7 and not steps
+    for model, detail in (("maskrcnn-cells", "whole"), ("unet-cells", "full")):
+        networks_tab.run_network(upload, model, 0.5, detail, first)
+        assert steps["forward"] == 1, (model, detail)
+        steps.clear()
+    monkeypatch.setattr(results, "AGAIN_SECONDS", 0.0)
+    later, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
+    assert steps["forward"] == 1 and later.everything is not first.everything, "by then a model may have been taught more"
+
+
 def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:
     result, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
     assert not any(isinstance(value, torch.Tensor) for value in vars(result.everything).values())

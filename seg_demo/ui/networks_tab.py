@@ -103,13 +103,12 @@ def connect(
     shown: Outcome,
 ) -> None:
     """A new picture, another model or detail, or the button runs the network; the slider only filters."""
-    inputs = [photo, model, threshold, detail]
-    for event in (photo.change, model.input, detail.input, run.click):
-        done = event(
-            run_network, inputs, shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last",
-            **work_limits(),
-        )  # fmt: skip
-        shown.clear_after_failure(done)
+    # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
+    done = gr.on(
+        [photo.change, model.input, detail.input, run.click], run_network, [photo, model, threshold, detail, shown.result],
+        shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
+    )  # fmt: skip
+    shown.clear_after_failure(done)
     model.change(describe, model, note, api_visibility="private", show_progress="hidden", queue=False)
     threshold.input(
         refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
@@ -123,14 +122,22 @@ def run_network(
     model: object,
     threshold: object,
     detail: object,
+    before: Result | None = None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:
-    """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later."""
+    """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later.
+
+    What was answered a moment ago is not computed again: choosing a model or full detail runs the network by itself, and
+    whoever then clicks on the button too has asked twice.
+    """
     if upload is None:
         return None, None
     if not model:
         raise BadRequestError("No model is chosen. Choose one from the menu, or type a Hugging Face id such as user/repo.")
     wanted, closely = score_threshold(threshold), detail_of(detail)
+    if before is not None and before.answers(upload, model, closely):
+        again = before.at(wanted)
+        return again, again
 
     def report(part: float | None, text: str) -> None:
         # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
@@ -139,7 +146,7 @@ def run_network(
     with predictor().work(model, report=report):
         image = decode(upload.path)
         everything = predictor().segment_all(image, model, report=report, detail=closely, confidence=True)
-        result = Result(upload, everything, wanted, preview_of(image))
+        result = Result(upload, everything, wanted, preview_of(image), asked=(model, closely))
     return result, result
 
 

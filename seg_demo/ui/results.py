@@ -7,7 +7,8 @@ would otherwise hold 3 GB.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
 
@@ -27,6 +28,9 @@ PREVIEW_SIDE = 2560
 # Doubt is a smooth field: a screen shows no more of it, and it compresses far worse than ids.
 MAX_DOUBT_PIXELS = 4_000_000
 
+# How long an answer also serves whoever asks for the same once more.
+AGAIN_SECONDS = 10.0
+
 KINDS = ("zip", "mask", "overlay", "coco_rle", "coco_polygons", "geojson", "csv")
 
 
@@ -40,6 +44,8 @@ class Result:
         threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
         preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
         doubt: whether the viewer is also sent the map of the margins.
+        asked: what the network was asked for beside the upload; empty where there was none.
+        made: ``time.monotonic()`` when it was.
     """
 
     upload: Upload
@@ -47,6 +53,17 @@ class Result:
     threshold: float
     preview: bytes
     doubt: bool = False
+    asked: tuple[object, ...] = ()
+    made: float = field(default_factory=time.monotonic)
+
+    def answers(self, upload: Upload, *asked: object) -> bool:
+        """Whether this is the answer to a question that is asked again at once; later the model may be another one.
+
+        Args:
+            upload: the visitor's file; the server names it after what it contains.
+            asked: as for ``asked``.
+        """
+        return (upload.path, asked) == (self.upload.path, self.asked) and time.monotonic() - self.made < AGAIN_SECONDS
 
     @cached_property
     def shown(self) -> Segmentation:
