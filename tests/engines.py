@@ -11,6 +11,7 @@ from torch import nn
 
 from seg_demo import networks
 from seg_demo.models import engine, engine_openvino, engine_worker
+from seg_demo.models.engine_openvino import OpenVino
 from seg_demo.models.engine_part import Part
 from seg_demo.models.model import Model
 from seg_demo.types import ModelSpec
@@ -55,7 +56,7 @@ class Small(nn.Module):
 
 
 def part(module=None, free=(0, 2, 3)) -> Part:
-    return Part("small", module or Small(), 1, free, lambda batch: batch[..., :8, :8], "")
+    return Part("small", module or Small(), OpenVino(1), free, lambda batch: batch[..., :8, :8], "")
 
 
 def settled(call, *arguments):

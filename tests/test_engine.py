@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.models import engine_openvino, engine_worker
-from seg_demo.models.engine_part import TOLERANCE, DisagreementError, agree
+from seg_demo.models import engine_openvino, engine_rules, engine_worker
+from seg_demo.models.engine_agree import TOLERANCE, DisagreementError, agree
 from seg_demo.models.model import Model
 from seg_demo.networks import fcn
 from tests.checkpoints import CELLS, IMAGE
 from tests.engines import LARGER, Small, own_cache, part, served, settled  # noqa: F401  (fixtures)
 
-pytestmark = pytest.mark.skipif(not engine_openvino.installed(), reason="openvino is not installed")
+pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
 
 
 def margins(model: Model, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,14 +10,14 @@ import torch
 
 from seg_demo import load_model, networks
 from seg_demo.errors import SettingsError
-from seg_demo.models import building, engine, engine_openvino, engine_worker
+from seg_demo.models import building, engine, engine_openvino, engine_rules, engine_worker
 from seg_demo.models.catalog import resolve
-from seg_demo.models.engine_part import same_signs, same_winners
+from seg_demo.models.engine_agree import same_signs, same_winners
 from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings, load_settings, settings
 from seg_demo.ui import demo, menu
 
-pytestmark = pytest.mark.skipif(not engine_openvino.installed(), reason="openvino is not installed")
+pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
 CPU = torch.device("cpu")
 IMAGE = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
 
@@ -115,7 +115,7 @@ def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
     assert "bf16" not in menu.card(resolve("unet-cells", local_folders=False), True, "en")
     asked = []
     compiled = engine_openvino.compile
-    monkeypatch.setattr(engine_openvino, "compile", lambda *a: asked.append(a[-1]) or compiled(*a))
+    monkeypatch.setattr(engine_openvino, "compile", lambda *a: asked.append(a[4]) or compiled(*a))
     building.load_model("unet-cells").predict(IMAGE)
     assert engine_worker.drain(120) and asked == ["fp32"]
 

@@ -15,7 +15,7 @@ import torch
 from seg_demo import networks
 from seg_demo.errors import SettingsError
 from seg_demo.models import (
-    building, devices, engine, engine_cache, engine_openvino, engine_part, engine_worker, loading, requests,
+    building, devices, engine, engine_cache, engine_openvino, engine_part, engine_rules, engine_worker, loading, requests,
 )  # fmt: skip
 from seg_demo.models.engine_part import Part
 from seg_demo.models.model import Model
@@ -24,7 +24,7 @@ from seg_demo.settings import Settings
 from tests.checkpoints import IMAGE
 from tests.engines import CPU, Small, conversions, own_cache, part, settled  # noqa: F401  (fixtures)
 
-pytestmark = pytest.mark.skipif(not engine_openvino.installed(), reason="openvino is not installed")
+pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
 
 
 def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(monkeypatch):
@@ -70,7 +70,7 @@ def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # no
     assert again._forms and conversions == ["Small"]
     settled(part(Small(seed=1)), batch)
     assert len(conversions) == 2, "other weights are another network"
-    settled(Part("small", Small(), 1, (0, 2, 3), lambda batch: batch, "other options"), batch)
+    settled(Part("small", Small(), engine_openvino.OpenVino(1), (0, 2, 3), lambda batch: batch, "other options"), batch)
     assert len(conversions) == 3
     graphs = sorted(engine_cache.root().glob("*/graph.xml"))
     assert len(graphs) == 3 and not list(engine_cache.root().glob(".*"))
@@ -138,7 +138,7 @@ def test_where_it_serves(folders, monkeypatch):
     assert isinstance(engine.choose(checkpoint, verbs, CPU, "auto", 1), engine.SemanticEngine)
     with pytest.raises(SettingsError, match="for CPUs, but the device is cuda"):
         engine.choose(checkpoint, verbs, torch.device("cuda"), "openvino", 1)
-    monkeypatch.setattr(engine_openvino, "installed", lambda: False)
+    monkeypatch.setattr(engine_rules, "has_openvino", lambda: False)
     assert engine.choose(checkpoint, verbs, CPU, "auto", 1) is None
     with pytest.raises(SettingsError, match="not installed. Run pip install openvino"):
         engine.choose(checkpoint, verbs, CPU, "openvino", 1)
@@ -167,6 +167,7 @@ def test_a_process_may_end_while_it_compiles(tmp_path):
 import torch
 from torch import nn
 from seg_demo.models import engine_worker
+from seg_demo.models.engine_openvino import OpenVino
 from seg_demo.models.engine_part import Part
 engine_worker.PAUSE = 0.0
 class Net(nn.Module):
@@ -175,7 +176,7 @@ class Net(nn.Module):
         self.layers = nn.Sequential(*[nn.Conv2d(3 if i == 0 else 32, 32, 3) for i in range(30)])
     def forward(self, batch):
         return (self.layers(batch),)
-part = Part("net", Net().eval().requires_grad_(False), 1, (0, 2, 3), lambda batch: batch[..., :64, :64], "")
+part = Part("net", Net().eval().requires_grad_(False), OpenVino(1), (0, 2, 3), lambda batch: batch[..., :64, :64], "")
 part(torch.randn(1, 3, 96, 96))
 """
     root = Path(__file__).parents[1]

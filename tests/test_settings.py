@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from seg_demo.errors import SettingsError
+from seg_demo.models import engine_rules
 from seg_demo.settings import Settings, load_settings, settings
 from seg_demo.ui import demo
 
@@ -77,7 +78,7 @@ def test_what_this_machine_cannot_serve_is_refused_at_start_all_together(place, 
     wanted = {"DEVICE": "cuda:99", "ENGINE": "openvino", "DATA": str(tmp_path / place), "JOBS": str(tmp_path / place)}
     for name, value in wanted.items():
         monkeypatch.setenv(f"SEG_DEMO_{name}", value)
-    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    monkeypatch.setattr(engine_rules, "has_openvino", lambda: False)
     monkeypatch.setattr(demo, "offered", lambda: True)
     settings.cache_clear()
     try:

@@ -1,8 +1,9 @@
-"""An inference engine for CPUs: the same answers as eager torch, sooner, and never later than eager would give them.
+"""An inference engine: the same answers as eager torch, sooner, and never later than eager would give them.
 
 A network begins in eager torch. Its first answer is also the example by which a background thread compiles it and checks
 the result; from then on the compiled one answers. Whatever fails to compile, to run, or to agree stays eager, and the log
-says so once.
+says so once. Two compilers stand behind one interface: OpenVINO for CPUs, and on request TorchInductor, whose kernels run as a
+CUDA graph on a GPU.
 
 What is compiled are *parts*: tensor in, tuple of tensors out. A semantic network is one part. Mask R-CNN is three: the
 pyramid of features with the proposals' scores, the box head, and the mask head; what lies between them (anchors,
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo.errors import SettingsError
-from seg_demo.models import engine_openvino
-from seg_demo.models.engine_part import Part, crop, described, same_winners
+from seg_demo.models import engine_rules, zerogpu
+from seg_demo.models.engine_agree import same_winners
+from seg_demo.models.engine_part import Compiler, Part, crop, described
 from seg_demo.models.engine_rcnn import DetectorEngine
 
 if TYPE_CHECKING:
@@ -30,24 +32,24 @@ class SemanticEngine:
     """A semantic network's forward pass, eager at first and compiled once that has proved to agree.
 
     Args:
-        checkpoint: on the CPU, in eval mode, not to be trained any more.
+        checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
-        streams: images that are segmented at the same time.
-        precision: ``fp32`` or ``bf16``.
+        compiler: for the device that it is on.
     """
 
-    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, streams: int, precision: str = "fp32") -> None:
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
         network = _Forward(checkpoint.module, verbs)
         # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
-        free = () if checkpoint.architecture == "segformer" else (0, 2, 3)
-        smaller, about = crop(checkpoint), described(checkpoint)
-        self._part = Part(checkpoint.architecture, network, streams, free, smaller, about, precision, same_winners)
+        free = () if compiler.most is not None or checkpoint.architecture == "segformer" else (0, 2, 3)
+        self._part = Part(
+            checkpoint.architecture, network, compiler, free, crop(checkpoint), described(checkpoint), same_winners
+        )
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Logits of a batch, as the network's ``forward`` gives them.
 
         Args:
-            batch: float32 (B, 3, h, w) on the CPU.
+            batch: float32 (B, 3, h, w) where the network is.
         """
         return self._part(batch)[0]
 
@@ -58,7 +60,7 @@ class SemanticEngine:
 
     @property
     def agreement(self) -> float | None:
-        """The share of the first image's labels, at the logits' size, that are eager's in fp32; None before it is known."""
+        """The share of the first image's labels, at the logits' size, that are eager's; None before it is known."""
         return self._part.agreement
 
 
@@ -74,34 +76,31 @@ def choose(
         checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
         device: where its weights are.
-        wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager`` or ``openvino``.
+        wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager``, ``openvino`` or ``inductor``.
         streams: images that are segmented at the same time.
-        precision: ``bf16`` lets the compiled form compute in it; others do in fp32.
+        precision: ``bf16`` lets OpenVINO compute in it; on CUDA, as for eager torch; else fp32.
 
     Returns:
         A callable in place of the network's ``forward`` with ``nbytes`` and ``agreement``, or None for eager torch.
 
     Raises:
-        SettingsError: OpenVINO is asked for, by its name or by bf16, where it cannot serve.
+        SettingsError: what is asked for cannot serve there.
     """
-    usable = device.type == "cpu" and engine_openvino.installed()
-    if precision == "bf16" and (wanted == "eager" or not usable):
-        raise SettingsError(
-            f"SEG_DEMO_PRECISION is bf16, which needs a CPU and OpenVINO, but the device is {device}, SEG_DEMO_ENGINE is "
-            f"{wanted}, and openvino is {'' if engine_openvino.installed() else 'not '}installed. Set it to auto."
-        )
-    if wanted == "eager":
+    wish = engine_rules.Wish(wanted, precision, device.type, engine_rules.has_openvino(), zerogpu.ACTIVE)
+    if found := engine_rules.refusals(wish):
+        raise SettingsError(" ".join(found))
+    semantic = checkpoint.architecture != "maskrcnn"
+    if wanted == "inductor":
+        from seg_demo.models.engine_inductor import Inductor
+
+        compiler: Compiler = Inductor(device, precision)
+    elif wanted == "eager" or device.type != "cpu" or not wish.openvino:
         return None
-    if wanted == "openvino" and device.type != "cpu":
-        raise SettingsError(f"SEG_DEMO_ENGINE is openvino, which is for CPUs, but the device is {device}. Set it to auto.")
-    if wanted == "openvino" and not usable:
-        raise SettingsError(
-            "SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto."
-        )
-    if not usable:
-        return None
-    kind = DetectorEngine if checkpoint.architecture == "maskrcnn" else SemanticEngine
-    return kind(checkpoint, verbs, streams, "bf16" if precision == "bf16" else "fp32")
+    else:
+        from seg_demo.models.engine_openvino import OpenVino
+
+        compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=semantic)
+    return (SemanticEngine if semantic else DetectorEngine)(checkpoint, verbs, compiler)
 
 
 class _Forward(nn.Module):

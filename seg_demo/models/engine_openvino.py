@@ -1,8 +1,7 @@
-"""OpenVINO: a traced module in, a compiled one out. The only module that imports openvino."""
+"""OpenVINO: a module in, a compiled one out. The only module that imports openvino."""
 
 from __future__ import annotations
 
-import importlib.util
 import queue
 import sys
 import warnings
@@ -14,13 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seg_demo.models import engine_cache, engine_worker
+
 # The tracer's advice about values it takes for constants; what is compiled is compared with eager instead.
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-
-
-def installed() -> bool:
-    """Whether openvino can be imported; it is not imported for that."""
-    return importlib.util.find_spec("openvino") is not None
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +74,9 @@ def read(path: Path) -> Any:
     return _core().read_model(path)
 
 
-def compile(model: Any, shape: list[int], streams: int, cache: Path | None, precision: str = "fp32") -> Compiled:
+def compile(
+    model: Any, shape: list[int], streams: int, cache: Path | None, precision: str = "fp32", channels_last: bool = False
+) -> Compiled:
     """A graph compiled for this processor.
 
     Args:
@@ -87,7 +85,10 @@ def compile(model: Any, shape: list[int], streams: int, cache: Path | None, prec
         streams: calls that may run at the same time; they share torch's number of threads.
         cache: folder where OpenVINO keeps what it compiled, or None.
         precision: ``fp32``, or ``bf16`` where the processor has it.
+        channels_last: leave outputs (B, C, h, w) in that memory layout, which is the one that kernels compute in.
     """
+    if channels_last:
+        model = _channels_last(model)
     model.reshape(shape)
     threads = torch.get_num_threads()
     config: dict[str, Any] = {
@@ -101,17 +102,36 @@ def compile(model: Any, shape: list[int], streams: int, cache: Path | None, prec
     }
     if cache is not None:
         config["CACHE_DIR"] = str(cache)
-    return Compiled(_core().compile_model(model, "CPU", config))
+    return Compiled(_core().compile_model(model, "CPU", config), channels_last)
+
+
+def _channels_last(model: Any) -> Any:
+    """A graph whose outputs (B, C, h, w) are (B, h, w, C)."""
+    openvino = library()
+    steps = openvino.preprocess.PrePostProcessor(model)
+    for index in range(len(model.outputs)):
+        steps.output(index).model().set_layout(openvino.Layout("NCHW"))
+        steps.output(index).tensor().set_layout(openvino.Layout("NHWC"))
+    return steps.build()
 
 
 class Compiled:
     """A compiled graph that any number of threads may call.
 
     Each running call has an inference request with its own working memory; requests are used again.
+
+    Args:
+        model: of OpenVINO.
+        channels_last: whether its outputs are (B, h, w, C).
+
+    Attributes:
+        nbytes: memory of its weights in bytes, which are laid out for the processor.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    nbytes = 0
+
+    def __init__(self, model: Any, channels_last: bool) -> None:
+        self._model, self._last = model, channels_last
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
@@ -131,4 +151,57 @@ class Compiled:
         found = tuple(torch.from_numpy(outputs[index]) for index in range(len(self._model.outputs)))
         # A request that failed is not used again.
         self._idle.put(request)
-        return found
+        return tuple(each.permute(0, 3, 1, 2) for each in found) if self._last else found
+
+
+class OpenVino:
+    """Compiles modules for the CPU and keeps what it made on the disk; see :class:`seg_demo.models.engine_part.Compiler`.
+
+    Args:
+        streams: calls at the same time.
+        precision: ``fp32`` or ``bf16``.
+        channels_last: as for :func:`compile`.
+    """
+
+    name, most = "OpenVINO", None
+
+    def __init__(self, streams: int, precision: str = "fp32", channels_last: bool = False) -> None:
+        self.precision = precision
+        self._streams, self._last = streams, channels_last
+
+    def compile(self, module: nn.Module, example: Tensor, place: tuple[int, ...], about: str) -> Compiled:
+        """The compiled form of a module.
+
+        Args:
+            module: of one tensor, returns a tuple of tensors; in eval mode.
+            example: float32, an input.
+            place: the input's sizes, -1 on axes that are left open.
+            about: what distinguishes the module from others that look and weigh the same.
+        """
+        graph, cache = _graph(module, example, about)
+        engine_worker.check()
+        form = compile(graph, list(place), self._streams, cache, self.precision, self._last)
+        form.nbytes = sum(each.numel() * each.element_size() for each in module.parameters())
+        return form
+
+
+def _graph(module: nn.Module, example: Tensor, about: str) -> tuple[Any, Path | None]:
+    """A module's graph and the folder to compile in: from the disk, or traced and written there."""
+    fresh: list[Any] = []
+
+    def fill(folder: Path) -> None:
+        fresh.append(convert(module, example))
+        engine_worker.check()
+        save(fresh[0], folder / "graph.xml")
+
+    name = engine_cache.key(module, about)
+    for _ in range(2):
+        engine_worker.check()
+        folder = engine_cache.entry(name, fill)
+        if folder is None:
+            return (fresh[0] if fresh else convert(module, example)), None
+        try:
+            return read(folder / "graph.xml"), folder
+        except RuntimeError:
+            engine_cache.drop(folder)
+    raise OSError(f"what was just written to {folder} cannot be read")

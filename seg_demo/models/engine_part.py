@@ -8,31 +8,54 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from seg_demo.models import engine_cache, engine_openvino, engine_worker
+from seg_demo.models import engine_worker
+from seg_demo.models.engine_agree import TOLERANCE, agree
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
 
 _log = logging.getLogger(__name__)
 
-# Largest difference from eager, relative to the largest value of the same output. A label can then only differ where the two
-# best logits are closer than twice that. fp32 in another order of sums gives 1e-6 to 2e-5 (measured); bf16 gives 1e-2, of
-# which the share of equal labels tells more.
-TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}
 # Forms compiled for sizes of their own that are kept.
 KEPT = 4
 # Sizes that are remembered as seen once.
 REMEMBERED = 64
 
 
-class DisagreementError(Exception):
-    """The compiled form computes something else."""
+class Form(Protocol):
+    """A module compiled for inputs of some size; any number of threads may call it.
+
+    Attributes:
+        nbytes: memory that it takes beside the module's, in bytes.
+    """
+
+    nbytes: int
+
+    def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """The module's outputs, memory of the caller's own. RuntimeError or MemoryError: it failed."""
+
+
+class Compiler(Protocol):
+    """Makes forms, in the background thread.
+
+    Attributes:
+        name: for the log.
+        precision: row of ``engine_agree.TOLERANCE`` that its forms compute in.
+        most: forms that one part may ever have compiled; None for any number, of which the last :data:`KEPT` are kept.
+    """
+
+    name: str
+    precision: str
+    most: int | None
+
+    def compile(self, module: nn.Module, example: Tensor, place: tuple[int, ...], about: str) -> Form:
+        """The form of a module for inputs like ``example``, -1 in ``place`` being axes that it leaves open; ``about`` is
+        what distinguishes the module from others that look and weigh the same. It may raise what it likes."""
 
 
 class Part:
@@ -40,14 +63,14 @@ class Part:
 
     Args:
         name: for the log.
-        module: on the CPU, in eval mode; its weights never change.
-        streams: calls at the same time.
+        module: in eval mode; its weights never change.
+        compiler: makes its forms.
         free: axes of the input that one compiled form leaves open; every other size has a form of its own. Of such forms the
-            first is compiled at once and further ones when their size comes again, and the last :data:`KEPT` are kept.
+            first is compiled at once and further ones when their size comes again.
         smaller: an input of another size on the open axes, made from one that came; without open axes it is not called.
-        about: what distinguishes the module from others that look and weigh the same.
-        precision: ``fp32`` or ``bf16``; the eager answers are always in fp32.
+        about: as for :meth:`Compiler.compile`.
         alike: the share in [0, 1] of an output's decisions that another output has too; None where there are none.
+        slack: factor to the tolerance, for outputs of which each is scaled by itself.
 
     Attributes:
         agreement: ``alike`` of eager's outputs and the compiled form's, on the example of the last one; None before.
@@ -57,29 +80,29 @@ class Part:
         self,
         name: str,
         module: nn.Module,
-        streams: int,
+        compiler: Compiler,
         free: tuple[int, ...],
         smaller: Callable[[Tensor], Tensor],
         about: str,
-        precision: str = "fp32",
         alike: Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], float] | None = None,
+        slack: float = 1.0,
     ) -> None:
         self.name, self.module = name, module
-        self._streams, self._free, self._smaller, self._about = streams, free, smaller, about
-        self._precision, self._alike = precision, alike
+        self._compiler, self._free, self._smaller, self._about, self._alike = compiler, free, smaller, about, alike
+        self._tolerance = slack * TOLERANCE[compiler.precision]
         self.agreement: float | None = None
         self._lock = threading.Lock()
-        self._forms: OrderedDict[tuple[int, ...], engine_openvino.Compiled] = OrderedDict()
+        self._forms: OrderedDict[tuple[int, ...], Form] = OrderedDict()
         self._seen: OrderedDict[tuple[int, ...], bool] = OrderedDict()
         self._pending: set[tuple[int, ...]] = set()
+        self._left = compiler.most
         self._eager_for_good = False
-        self._weight = sum(each.numel() * each.element_size() for each in module.parameters())
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
         """The module's answer.
 
         Args:
-            batch: float32 on the CPU.
+            batch: float32, where the module is.
         """
         place = self._place(batch)
         form = self.form(place)
@@ -94,10 +117,11 @@ class Part:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the compiled weights in bytes: a form has its own, laid out for the processor."""
-        return self._weight * len(self._forms)
+        """Memory of all forms in bytes, beside the module's."""
+        with self._lock:
+            return sum(form.nbytes for form in self._forms.values())
 
-    def form(self, place: tuple[int, ...]) -> engine_openvino.Compiled | None:
+    def form(self, place: tuple[int, ...]) -> Form | None:
         """The compiled form for a size (-1 on open axes), if there is one already."""
         with self._lock:
             if place in self._forms:
@@ -114,9 +138,11 @@ class Part:
             self._seen[place] = True
             while len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-            if self._eager_for_good or place in self._pending or not worth or not batch.numel():
+            if self._eager_for_good or place in self._pending or not worth or not batch.numel() or self._left == 0:
                 return
             self._pending.add(place)
+            if self._left is not None:
+                self._left -= 1
         # Whoever called may write into what they got; and what inference mode made cannot be traced.
         with torch.inference_mode(False):
             example, expected = batch.detach().clone(), tuple(each.detach().clone() for each in found)
@@ -127,12 +153,10 @@ class Part:
         try:
             if not all(bool(torch.isfinite(each).all()) for each in expected):
                 return  # broken weights, of which postprocessing tells
-            graph, cache = self._graph(example)
-            engine_worker.check()
-            form = engine_openvino.compile(graph, list(place), self._streams, cache, self._precision)
+            form = self._compiler.compile(self.module, example, place, self._about)
             engine_worker.check()
             answer = form(example)
-            agree(answer, expected, TOLERANCE[self._precision])
+            agree(answer, expected, self._tolerance)
             if -1 in place:
                 self._check_smaller(form, example)
         except engine_worker.EndingError:
@@ -141,47 +165,29 @@ class Part:
             self._give_up(f"was not taken ({type(error).__name__}: {error})")
         else:
             with self._lock:
+                if self._eager_for_good:
+                    return  # another form failed meanwhile
                 self._forms[place] = form
-                while len(self._forms) > KEPT:
+                while len(self._forms) > (self._compiler.most or KEPT):
                     self._forms.popitem(last=False)
             told = ""
             if self._alike is not None:
                 self.agreement = self._alike(expected, answer)
-                told = f"; {self.agreement:.4%} of its decisions on the first input are eager's in fp32"
-            _log.info("%s: compiled with OpenVINO in %s for inputs of %s%s.", self.name, self._precision, place, told)
+                told = f"; {self.agreement:.4%} of its decisions on the first input are eager torch's"
+            how = self._compiler
+            _log.info("%s: compiled with %s in %s for inputs of %s%s.", self.name, how.name, how.precision, place, told)
         finally:
             with self._lock:
                 self._pending.discard(place)
 
-    def _check_smaller(self, form: engine_openvino.Compiled, example: Tensor) -> None:
+    def _check_smaller(self, form: Form, example: Tensor) -> None:
         """That no size of the example has become a constant of the graph."""
         other = self._smaller(example).contiguous()
         if other.shape != example.shape:
             engine_worker.check()
             with torch.no_grad():
                 expected = self.module(other)
-            agree(form(other), expected, TOLERANCE[self._precision])
-
-    def _graph(self, example: Tensor) -> tuple[Any, Path | None]:
-        """The module's graph and the folder to compile in: from the disk, or traced and written there."""
-        fresh: list[Any] = []
-
-        def fill(folder: Path) -> None:
-            fresh.append(engine_openvino.convert(self.module, example))
-            engine_worker.check()
-            engine_openvino.save(fresh[0], folder / "graph.xml")
-
-        name = engine_cache.key(self.module, self._about)
-        for _ in range(2):
-            engine_worker.check()
-            folder = engine_cache.entry(name, fill)
-            if folder is None:
-                return (fresh[0] if fresh else engine_openvino.convert(self.module, example)), None
-            try:
-                return engine_openvino.read(folder / "graph.xml"), folder
-            except RuntimeError:
-                engine_cache.drop(folder)
-        raise OSError(f"what was just written to {folder} cannot be read")
+            agree(form(other), expected, self._tolerance)
 
     def _give_up(self, why: str) -> None:
         with self._lock:
@@ -189,45 +195,7 @@ class Part:
             self._forms.clear()
             self.agreement = None
         if first:
-            _log.warning("%s: the form compiled with OpenVINO %s; eager torch goes on.", self.name, why)
-
-
-def agree(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float) -> None:
-    """Compare a compiled form's outputs with eager's.
-
-    Args:
-        found: of the form.
-        expected: of eager, finite.
-        tolerance: of each output, relative to its largest value.
-
-    Raises:
-        DisagreementError: other shapes, or a larger difference; the message has both.
-    """
-    shapes = [tuple(each.shape) for each in found], [tuple(each.shape) for each in expected]
-    if shapes[0] != shapes[1]:
-        raise DisagreementError(f"outputs of {shapes[0]} instead of {shapes[1]}")
-    for mine, theirs in zip(found, expected, strict=True):
-        scale = float(theirs.abs().max())
-        apart = float((mine - theirs).abs().max())
-        # Written so that NaN disagrees.
-        if not apart <= tolerance * scale:
-            raise DisagreementError(f"outputs differ by {apart:.3g} where the largest is {scale:.3g}")
-
-
-def same_winners(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
-    """The share of places where the first outputs have the same largest channel; with one channel, the same sign.
-
-    Args:
-        expected: the first is (B, C, ...) logits.
-        found: as ``expected``.
-    """
-    mine, theirs = (each[0] > 0 if each[0].shape[1] == 1 else each[0].argmax(1) for each in (found, expected))
-    return float((mine == theirs).double().mean())
-
-
-def same_signs(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
-    """The share of places where the first outputs have the same sign, which decides a mask whose logits they are."""
-    return float(((found[0] > 0) == (expected[0] > 0)).double().mean())
+            _log.warning("%s: the form compiled with %s %s; eager torch goes on.", self.name, self._compiler.name, why)
 
 
 def described(checkpoint: Checkpoint) -> str:

@@ -1,8 +1,10 @@
 """Mask R-CNN on the engine: its convolutions and dense layers compiled, torchvision's own code between them.
 
-Two steps of that code take one thread only and more than they need; their results stay the same to the last bit. Pooling a
-region does not depend on other regions, so they are shared out among threads. And whether a candidate survives suppression
-depends only on better ones, so with many candidates the best are looked at first.
+Where every size of an input is compiled for itself, only the pyramid is: how many regions the heads get is never the same.
+
+On a CPU, two steps of torchvision's code take one thread only and more than they need; their results stay the same to the
+last bit. Pooling a region does not depend on other regions, so they are shared out among threads. And whether a candidate
+survives suppression depends only on better ones, so with many candidates the best are looked at first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo.masks.threads import each
-from seg_demo.models.engine_part import Part, crop, described, same_signs, same_winners
+from seg_demo.models.engine_agree import same_signs, same_winners
+from seg_demo.models.engine_part import Compiler, Part, crop, described
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
@@ -26,44 +29,54 @@ if TYPE_CHECKING:
 SHARED = 32
 # Candidates that are looked at first: more than the thousand from which on torchvision suppresses class by class.
 FIRST = 4000
+# The pyramid has fifteen outputs, each compared by its own scale, sixty layers down. With random weights, the coarsest differ
+# from eager's by up to 1e-4 of their largest value; measured against float64, eager's own error is as large.
+SLACK = 4.0
 
 
 class DetectorEngine:
     """A Mask R-CNN's forward pass in three parts, each eager at first and compiled once it has proved to agree.
 
     Args:
-        checkpoint: on the CPU, in eval mode, not to be trained any more.
+        checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
-        streams: images that are segmented at the same time.
-        precision: ``fp32`` or ``bf16``.
+        compiler: for the device that it is on.
     """
 
-    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, streams: int, precision: str = "fp32") -> None:
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
         module, about = checkpoint.module, described(checkpoint)
         self._module, self._forward = module, verbs.forward
         self._levels = _levels(module)
-        heads = module.roi_heads
-        smaller = crop(checkpoint)
-        self._pyramid = Part("maskrcnn pyramid", _Pyramid(module), streams, (0, 2, 3), smaller, f"{about} pyramid", precision)
-        boxes, masks = (_Boxes(heads), f"{about} boxes"), (_Masks(heads), f"{about} masks")
-        self._boxes = Part("maskrcnn box head", boxes[0], streams, (0,), _half, boxes[1], precision, same_winners)
-        self._masks = Part("maskrcnn mask head", masks[0], streams, (0,), _half, masks[1], precision, same_signs)
-        self._heads = _with(
-            heads,
-            box_head=self._boxes,
-            box_predictor=_same,
-            mask_head=self._masks,
-            mask_predictor=lambda found: found[0],
-            box_roi_pool=_Shared(heads.box_roi_pool),
-            mask_roi_pool=_Shared(heads.mask_roi_pool),
-            postprocess_detections=_Suppressed(heads),
+        heads, open_sizes = module.roi_heads, compiler.most is None
+        free = (0, 2, 3) if open_sizes else ()
+        self._pyramid = Part(
+            "maskrcnn pyramid", _Pyramid(module), compiler, free, crop(checkpoint), f"{about} pyramid", slack=SLACK
         )
+        self._parts, replaced = [self._pyramid], {}
+        if open_sizes:
+            boxes, masks = (_Boxes(heads), f"{about} boxes"), (_Masks(heads), f"{about} masks")
+            self._boxes = Part("maskrcnn box head", boxes[0], compiler, (0,), _half, boxes[1], same_winners)
+            self._masks = Part("maskrcnn mask head", masks[0], compiler, (0,), _half, masks[1], same_signs)
+            self._parts += [self._boxes, self._masks]
+            replaced |= {
+                "box_head": self._boxes,
+                "box_predictor": _same,
+                "mask_head": self._masks,
+                "mask_predictor": lambda found: found[0],
+            }
+        if next(module.parameters()).device.type == "cpu":
+            replaced |= {
+                "box_roi_pool": _Shared(heads.box_roi_pool),
+                "mask_roi_pool": _Shared(heads.mask_roi_pool),
+                "postprocess_detections": _Suppressed(heads),
+            }
+        self._heads = _with(heads, **replaced)
 
     def __call__(self, batch: Tensor) -> list[dict[str, Tensor]]:
         """Detections of a batch, as the network's ``forward`` gives them.
 
         Args:
-            batch: float32 (1, 3, H, W) in [0, 1], on the CPU.
+            batch: float32 (B, 3, H, W), normalised, where the network is.
         """
         scores: list[tuple[list[Tensor], list[Tensor]]] = []
 
@@ -84,13 +97,13 @@ class DetectorEngine:
     @property
     def nbytes(self) -> int:
         """Memory of the compiled weights in bytes, beside the eager ones."""
-        return self._pyramid.nbytes + self._boxes.nbytes + self._masks.nbytes
+        return sum(part.nbytes for part in self._parts)
 
     @property
     def agreement(self) -> float | None:
-        """The share of candidates' classes and of masks' cells on the first image, the smaller of both, that are eager's in
-        fp32 for the same features; None before it is known."""
-        return min((part.agreement for part in (self._boxes, self._masks) if part.agreement is not None), default=None)
+        """The share of candidates' classes and of masks' cells on the first image, the smaller of both, that are eager's
+        for the same features; None before it is known."""
+        return min((part.agreement for part in self._parts if part.agreement is not None), default=None)
 
 
 class _Pyramid(nn.Module):

@@ -111,8 +111,6 @@ class NetworkRun:
         """The network's answer, as :meth:`_pass` gives it, and where it was computed: the CPU, if the GPU cannot."""
         module = self._checkpoint.module
         device = next(module.parameters()).device
-        if self.engine is not None:
-            return self.engine(_laid_out(batch, module)), device
         try:
             return (self._batcher or self._here)(batch), device
         except (RuntimeError, NotImplementedError) as error:
@@ -126,16 +124,20 @@ class NetworkRun:
 
     def _here(self, batch: torch.Tensor) -> Any:
         module = self._checkpoint.module
-        return self._pass(module, batch, next(module.parameters()).device)
+        return self._pass(module, batch, next(module.parameters()).device, self.engine)
 
-    def _pass(self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device) -> Any:
-        """The network's answer, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made of them leaves."""
+    def _pass(
+        self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
+    ) -> Any:
+        """The network's answer, or its engine's, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made
+        of them leaves."""
         training = module.training
         if training:
             module.eval()
         try:
             with devices.arithmetic(device, self._precision):
-                raw = self._verbs.forward(module, to_device(_laid_out(batch, module), device))
+                given = to_device(_laid_out(batch, module), device)
+                raw = self._verbs.forward(module, given) if engine is None else engine(given)
                 return raw if device.type == "cuda" and self._verbs.TASK == "semantic" else _fetched(raw)
         finally:
             if training:

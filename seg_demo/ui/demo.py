@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ import gradio as gr
 
 from seg_demo.datasets import may_collect
 from seg_demo.errors import SettingsError
-from seg_demo.models import zerogpu
+from seg_demo.models import engine_rules, zerogpu
 from seg_demo.settings import settings
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
@@ -108,10 +109,11 @@ def load_ahead() -> Thread:
 
 
 def check_machine() -> None:
-    """Refuse settings that this machine cannot serve. Only a chosen device needs torch, which the page does not wait for.
+    """Refuse settings that this machine cannot serve. Only a chosen device, engine or bf16 needs torch, for which no page waits
+    otherwise.
 
     Raises:
-        SettingsError: there is no such device, the engine is not installed, or a folder cannot be written to.
+        SettingsError: there is no such device, it has no such engine, or a folder cannot be written to.
     """
     chosen = settings()
     problems = []
@@ -122,13 +124,9 @@ def check_machine() -> None:
             choose_device(chosen.device)
         except SettingsError as error:
             problems.append(f"SEG_DEMO_DEVICE: {error}")
-    if chosen.engine == "openvino" and find_spec("openvino") is None:
-        problems.append("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
-    if chosen.precision == "bf16" and (chosen.engine == "eager" or find_spec("openvino") is None or not _on_cpu(chosen.device)):
-        problems.append(
-            "SEG_DEMO_PRECISION is bf16, which is for CPUs and needs OpenVINO. Install openvino, set SEG_DEMO_ENGINE to auto and "
-            "SEG_DEMO_DEVICE to cpu, or set SEG_DEMO_PRECISION to auto."
-        )
+    wish = engine_rules.Wish(chosen.engine, chosen.precision, "cpu", engine_rules.has_openvino(), zerogpu.ACTIVE)
+    if wish.named:
+        problems += engine_rules.refusals(replace(wish, device=_kind(chosen.device)))
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
     for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()
@@ -140,13 +138,13 @@ def check_machine() -> None:
         raise SettingsError("\n".join(["These settings cannot be served by this machine; correct or unset them:", *problems]))
 
 
-def _on_cpu(device: str) -> bool:
-    """Whether that is where a device setting leads to."""
+def _kind(device: str) -> str:
+    """Where a device setting leads to: ``cpu``, ``cuda`` or ``mps``."""
     if device != "auto":
-        return device == "cpu"
+        return device.split(":")[0]
     from seg_demo.models.devices import choose_device
 
-    return choose_device(device).type == "cpu"
+    return choose_device(device).type
 
 
 def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
