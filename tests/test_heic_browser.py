@@ -36,6 +36,6 @@ def test_it_is_segmented_corrected_and_part_of_a_batch(open_page, photo):  # noq
 
 
 def test_what_has_a_type_or_is_no_heic_keeps_it(open_page):  # noqa: F811
-    types = "[['a.HEIC', ''], ['b.heif', ''], ['c.heic', 'image/jpeg'], ['d.xyz', '']]"
+    types = "[['a.HEIC', ''], ['b.heif', ''], ['c.heic', 'image/jpeg'], ['d.xyz', ''], ['e.HIF', '']]"
     found = open_page().evaluate(f"{types}.map(([name, type]) => new File([], name, {{ type }}).type)")
-    assert found == ["image/heic", "image/heic", "image/jpeg", ""]
+    assert found == ["image/heic", "image/heic", "image/jpeg", "", "image/heic"]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from seg_demo.inputs import pixels
+from seg_demo.inputs import images, pixels, structure
 from seg_demo.inputs.images import decode
+from seg_demo.inputs.sources import limits_of
 from tests.pictures import CORNERS, RNG, picture, png, refused, saved
 
 
@@ -203,3 +204,22 @@ def test_sources(tmp_path) -> None:
     np.testing.assert_array_equal(decode(image[..., 0]), np.repeat(image[..., :1], 3, axis=2))
     np.testing.assert_array_equal(decode(image[::2, ::-1]), image[::2, ::-1])
     assert (decode(np.zeros((4, 5, 4), np.uint8)) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "subsampling", "cost"),
+    [("RGB", "4:2:0", 8.3), ("RGB", "4:4:4", 10.5), ("RGB", "4:2:2", 10.5), ("RGBA", "4:2:0", 12), ("RGBA", "4:4:4", 14), ("L", "4:0:0", 8)],
+)
+def test_the_cost_of_an_avif_is_known(mode: str, subsampling: str, cost: float) -> None:
+    data = saved(Image.new(mode, (40, 30)), "AVIF", subsampling=subsampling)
+    assert structure.decoding_cost(Image.open(io.BytesIO(data))) == cost
+    deep = bytearray(data)
+    deep[data.index(b"av1C") + 6] |= 0x40
+    assert "damaged" in refused(bytes(deep)), "libavif itself finds out a file that lies about its bits"
+
+
+def test_the_decoder_of_an_avif_is_let_go_before_its_pixels_are_copied() -> None:
+    """Pillow's own attribute; where it is called otherwise, the memory of AVIFs has to be measured again."""
+    image = images._open(saved(Image.fromarray(picture()), "AVIF"), limits_of(None, None, None))
+    assert isinstance(image._decoder, images._DroppedDecoder) and image._decoder._decoder is None
+    assert image.size == (53, 37)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -13,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from seg_demo.inputs import formats, structure
 from seg_demo.inputs.images import decode
 from seg_demo.ui.i18n_errors import in_chinese
+from tests.heic_tiles import tiled
 from tests.pictures import picture, refused, saved
 
 
@@ -79,7 +83,7 @@ def test_the_first_picture_counts_and_not_its_thumbnail() -> None:
 
 
 def test_limits_count_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = heic(Image.new("RGB", (640, 480)))
+    data = heic(Image.new("RGB", (640, 480)), chroma=444)
     monkeypatch.setattr(pillow_heif.HeifImage, "data", property(lambda self: pytest.fail("it was decoded")))
     assert "more than is accepted" in refused(data, max_pixels=100_000)
     assert "more than is accepted" in refused(data, max_side=600)
@@ -108,12 +112,49 @@ def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     assert "TIFF and AVIF up to" in said and in_chinese(said).count("HEIC") == 1 and "和 AVIF，" in in_chinese(said)
 
 
-@pytest.mark.parametrize(("mode", "cost"), [("RGB", 12), ("RGBA", 12), ("RGB;16", 16), ("RGBA;16", 22)])
-def test_its_cost_is_known(mode: str, cost: int) -> None:
-    """More bits are decoded as such and then made eight."""
+@pytest.mark.parametrize(
+    ("mode", "chroma", "cost"),
+    [
+        ("RGB", 420, 8), ("RGB", 422, 9), ("RGB", 444, 10), ("RGBA", 420, 9), ("RGBA", 444, 12.5),
+        ("RGB;16", 420, 8), ("RGB;16", 422, 13.5), ("RGB;16", 444, 16), ("RGBA;16", 420, 12), ("RGBA;16", 444, 21), ("L", 420, 8),
+    ],
+)  # fmt: skip
+def test_its_cost_is_known(mode: str, chroma: int, cost: float) -> None:
+    """More bits and more colour are decoded as such and then made eight bits."""
     channels, deep = len(mode.partition(";")[0]), mode.endswith("16")
-    data = heic(pillow_heif.from_bytes(mode, (8, 8), bytes(64 * channels * (1 + deep))))
+    made = pillow_heif.from_bytes(mode, (8, 8), bytes(64 * channels * (1 + deep)))
+    data = heic(made) if mode == "L" else heic(made, chroma=chroma)
     assert structure.decoding_cost(Image.open(io.BytesIO(data), formats=["HEIF"])) == cost
+
+
+def test_a_picture_of_tiles_as_phones_save_it() -> None:
+    """Whole, turned and cut at the edge; more cells than tiles are damage."""
+    tile = picture(64, 64)
+    data = heic(Image.fromarray(tile))
+    wanted = np.tile(decode(data), (3, 4, 1))[:170, :250]
+    got = decode(tiled(data, 64, 3, 4, 250, 170))
+    assert got.shape == wanted.shape and apart(got, wanted) < 2
+    turned = decode(tiled(data, 64, 3, 4, 250, 170, turn=1))
+    assert turned.shape == (250, 170, 3) and apart(turned, np.rot90(wanted)) < 2
+    assert "damaged" in refused(tiled(data, 64, 3, 4, 250, 170, given=7))
+    assert "damaged" in refused(tiled(data, 64, 3, 4, 2500, 1700))
+
+
+def test_a_photo_of_48_megapixels_is_accepted_and_takes_what_is_promised(tmp_path: Path) -> None:
+    """In a process of its own, whose peak is measured: what the newest phones save by default."""
+    data = heic(Image.fromarray(picture(512, 512)))
+    (tmp_path / "large.heic").write_bytes(tiled(data, 512, 12, 16, 8064, 6048))
+    code = (
+        "import sys; from pathlib import Path; from seg_demo.inputs.images import decode\n"
+        "def kilobytes(name): return int(next(l for l in open('/proc/self/status') if l.startswith(name)).split()[1])\n"
+        "small = decode(Path(sys.argv[1])); idle = kilobytes('VmRSS'); image = decode(Path(sys.argv[2]))\n"
+        "print(image.shape, (kilobytes('VmHWM') - idle) / 1000)"
+    )
+    (tmp_path / "small.heic").write_bytes(data)
+    words = [sys.executable, "-c", code, str(tmp_path / "small.heic"), str(tmp_path / "large.heic")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    shape, megabytes = done.stdout.rsplit(maxsplit=1)
+    assert shape == "(6048, 8064, 3)" and float(megabytes) < 400
 
 
 def test_the_door_itself_makes_pillow_read_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """A dataset on disk: ``images/`` and ``masks/`` (and ``instances/``) with the same stems, as training reads them.
 
-Beside them lie ``labels.json`` (the class of each number), ``facts/`` (a JSON file per sample), ``thumbnails/`` and
-``dataset.json`` (name, task, colours). Every change is journalled, so that a killed server leaves the old state or the new.
+Beside them lie ``labels.json`` (the class of each number), ``facts/`` (a JSON file per sample), ``thumbnails/``, ``drafts/``
+(which sample a save has made) and ``dataset.json`` (name, task, colours). Every change is journalled, so that a killed server leaves the old state or the new.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seg_demo.datasets import classes, exports, journal
+from seg_demo.datasets import classes, exports, journal, records
 from seg_demo.datasets.names import free_stem, is_stem, stem_of
 from seg_demo.datasets.sample import IGNORE, Facts, Sample, check_truth, thumbnail
 from seg_demo.errors import BadRequestError, DataError, StorageError
@@ -53,31 +53,23 @@ class Dataset:
         return (self.path / "facts").stat().st_mtime
 
     def samples(self) -> list[Sample]:
-        """All samples, the last changed first.
+        """All samples that can be read, the last changed first."""
+        return self.look()[0]
 
-        Raises:
-            StorageError: what is stored about one of them cannot be read.
-        """
-        found = [self._sample(path.stem) for path in (self.path / "facts").glob("*.json")]
-        return sorted(found, key=lambda sample: (sample.saved, sample.stem), reverse=True)
+    def look(self) -> tuple[list[Sample], dict[str, str]]:
+        """As :func:`seg_demo.datasets.records.look`: the samples, and a sentence for each that cannot be read."""
+        return records.look(self.path, self.name)
 
     def sample(self, stem: str) -> Sample:
         """One sample.
 
         Raises:
             BadRequestError: there is none of that stem.
+            StorageError: what is stored about it cannot be read.
         """
         if not is_stem(stem) or not (self.path / "facts" / f"{stem}.json").is_file():
             raise BadRequestError(f"The dataset {self.name} has no sample {str(stem)[:80]!r}. It may have been deleted.")
-        return self._sample(stem)
-
-    def _sample(self, stem: str) -> Sample:
-        path = self.path / "facts" / f"{stem}.json"
-        try:
-            return Sample.from_json(stem, json.loads(path.read_text(encoding="utf-8")), self.path)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            what = f"{path.name} of the dataset {self.name} is damaged ({error})"
-            raise StorageError(f"{what}. Put it back from a copy.") from error
+        return records.read(self.path, self.name, stem)
 
     def read(self, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """A sample's pixels.
@@ -127,8 +119,8 @@ class Dataset:
         """
         pixels = decode(image)
         with self._door:
-            if again := [sample.stem for sample in self.samples() if sample.draft == draft] if draft else []:
-                return self.replace(again[0], mask, facts, instances=instances)
+            if draft and (again := records.made_by(self.path, self.name, draft)) is not None:
+                return self.replace(again, mask, facts, instances=instances)
             if len(self) >= MAX_SAMPLES:
                 raise DataError(f"A dataset has at most {MAX_SAMPLES} samples. Delete some, or begin another dataset.")
             stem = free_stem(stem_of(name), [path.stem for path in (self.path / "facts").glob("*.json")])
@@ -169,10 +161,12 @@ class Dataset:
             files[f"instances/{stem}.png"] = png.encode(instances.astype(np.uint16))
         if new:
             files[f"images/{stem}.png"] = png.encode(pixels)
+            if draft:
+                files[records.draft_file(draft)] = stem.encode()
         files[f"thumbnails/{stem}.jpg"] = thumbnail(pixels, checked, self.labels, instances)
         files[f"facts/{stem}.json"] = json.dumps(record, ensure_ascii=False).encode()
         self._commit(files)
-        return self._sample(stem)
+        return records.read(self.path, self.name, stem)
 
     def delete(self, stem: str) -> None:
         """Remove a sample with all its files.
@@ -183,7 +177,8 @@ class Dataset:
         with self._door:
             sample = self.sample(stem)
             gone = [sample.image, sample.mask, sample.instances, sample.thumbnail, self.path / "facts" / f"{stem}.json"]
-            self._commit({}, [path.relative_to(self.path).as_posix() for path in gone if path is not None])
+            names = [path.relative_to(self.path).as_posix() for path in gone if path is not None]
+            self._commit({}, [*names, *([records.draft_file(sample.draft)] if sample.draft else [])])
 
     def zip(self, target: Path | None = None) -> Path:
         """All of the dataset in one archive: what training reads, and a ``metadata.jsonl`` as imagefolder reads it.

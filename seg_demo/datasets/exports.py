@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,9 @@ def files(dataset: Dataset) -> Iterator[tuple[str, Path | bytes]]:
     ``load_dataset("imagefolder", ...)`` of the ``datasets`` library reads ``metadata.jsonl`` and yields the columns image,
     mask (and instances); training here reads it too.
     """
-    samples = sorted(dataset.samples(), key=lambda sample: sample.stem)
-    yield "README.md", card(dataset, samples).encode()
+    found, unreadable = dataset.look()
+    samples = sorted(found, key=lambda sample: sample.stem)
+    yield "README.md", card(dataset, samples, tuple(unreadable.values())).encode()
     yield "labels.json", dataset.path / "labels.json"
     yield "metadata.jsonl", "".join(json.dumps(_row(sample), ensure_ascii=False) + "\n" for sample in samples).encode()
     for sample in samples:
@@ -43,13 +44,15 @@ def _row(sample: Sample) -> dict[str, object]:
     return {**row, "width": sample.width, "height": sample.height, "saved": sample.saved, **asdict(sample.facts)}
 
 
-def card(dataset: Dataset, samples: list[Sample]) -> str:
+def card(dataset: Dataset, samples: list[Sample], unreadable: Sequence[str] = ()) -> str:
     """The dataset card: front matter that the Hub reads, what the numbers in the masks mean, and how it was made.
 
     Args:
         dataset: what it is about.
         samples: of it.
+        unreadable: sentences about those that are left out.
     """
+    left_out = "".join(f"\n- {_cell(each)}" for each in unreadable)
     total = sum(sample.width * sample.height for sample in samples) or 1
     rows = "\n".join(
         f"| {index} | {_cell(name)} | {sum(sample.pixels.get(index, 0) for sample in samples) / total:.2%} |"
@@ -91,7 +94,7 @@ data = load_dataset("imagefolder", data_dir="this folder")
 ```
 
 Images are stored upright and without the metadata of their cameras.
-"""
+{f"{chr(10)}Left out:{chr(10)}{left_out}{chr(10)}" if left_out else ""}"""
 
 
 def _cell(text: str) -> str:

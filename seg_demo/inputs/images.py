@@ -6,6 +6,7 @@ import ctypes
 import io
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -46,7 +47,26 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         what += f" but it has {image.width * image.height / 1e6:,.1f}."
         raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
     pixels.remember_bits(image)
+    if kind.format == "AVIF":
+        image._decoder = _DroppedDecoder(image._decoder)
     return _load(image, kind.name, limits)
+
+
+class _DroppedDecoder:
+    """Pillow's decoder of an AVIF, let go as soon as it has given the picture: Pillow keeps it, and with it the picture's
+    planes, while it makes its own copy.
+
+    Args:
+        decoder: of ``PIL.AvifImagePlugin.AvifImageFile``.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+
+    def get_frame(self, number: int) -> tuple[bytes, int, int, int]:
+        """The pixels and times of a frame; once."""
+        decoder, self._decoder = self._decoder, None
+        return decoder.get_frame(number)
 
 
 def _load(image: Image.Image, name: str, limits: Limits) -> Image.Image:

@@ -24,6 +24,18 @@ MAX_RUN_LENGTH_BYTES = 5_000_000
 # interoperability directories.
 _BYTES = (1, 2, 6, 7)
 _BITS_PER_SAMPLE = 258
+# Measured with libheif 1.23 and pictures of 12 to 48 megapixels: bytes per pixel by chroma subsampling, alpha and more than 8 bits.
+# libheif makes 8 bits of the common form directly, of others by way of 16 bits per channel.
+_HEIF_COST = {
+    (420, False, False): 8.0, (422, False, False): 9.0, (444, False, False): 10.0,
+    (420, True, False): 9.0, (422, True, False): 12.5, (444, True, False): 12.5,
+    (420, False, True): 8.0, (422, False, True): 13.5, (444, False, True): 16.0,
+    (420, True, True): 12.0, (422, True, True): 21.0, (444, True, True): 21.0,
+}  # fmt: skip
+# The same for libavif 1.4 without the decoder's planes (see images.py), by subsampling and alpha, for 8 bits.
+_AVIF_COST = {(True, False): 8.3, (True, True): 12.0, (False, False): 10.5, (False, True): 14.0}
+# AVIF's configuration box: its third byte has the bits high_bitdepth (0x40), subsampling_x and _y (0x0c).
+_AVIF_CONFIGURATION = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 # BMP's compression field: RLE8 and RLE4.
 _RUN_LENGTHS = (1, 2)
 _DIRECTORIES = (0x8769, 0x8825, 0xA005)
@@ -145,14 +157,17 @@ def decoding_cost(image: Image.Image) -> float:
 
     Returns:
         8 for what needs little more than Pillow's own 4 bytes and the result's 3; more for WebP (two canvases and a copy,
-        measured 15), AVIF (planes of up to 16 bits and a copy), HEIC (planes and a copy, measured 10; of more than 8 bits 15,
-        with alpha 20), progressive JPEG (all its coefficients) and TIFF (a strip).
+        measured 15), AVIF and HEIC (planes and a copy, see above), progressive JPEG (all its coefficients) and TIFF (a strip).
     """
-    if image.format in ("WEBP", "AVIF"):
+    if image.format == "WEBP":
         return 16.0
+    if image.format == "AVIF":
+        return _avif_cost(image)
     if image.format == "HEIF":
         deep, alpha = image.info.get("bit_depth", 8) > 8, "A" in image.getbands()
-        return 12.0 if not deep else 22.0 if alpha else 16.0
+        # Grey has no chroma; of what is not known the dearest is assumed.
+        chroma = image.info.get("chroma", 420 if len(image.getbands()) <= 2 else None)
+        return _HEIF_COST.get((chroma, alpha, deep), max(_HEIF_COST.values()))
     if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
         factors = [(horizontal, vertical) for _, horizontal, vertical, _ in image.layer]
         widest, tallest = max(h for h, _ in factors), max(v for _, v in factors)
@@ -161,3 +176,15 @@ def decoding_cost(image: Image.Image) -> float:
         bits = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))
         return max(8.0, 4 + sum(bits) / 8)
     return 8.0
+
+
+def _avif_cost(image: Image.Image) -> float:
+    """:func:`decoding_cost` of an AVIF: of all pictures inside, alpha planes and tiles too, the dearest counts."""
+    image.fp.seek(0)
+    found = [match[1][0] for match in _AVIF_CONFIGURATION.finditer(image.fp.read())]
+    if not found or any(bits & 0x40 for bits in found):
+        return 16.0
+    if image.mode == "L":
+        return 8.0
+    # An alpha plane is of one colour, which counts as subsampled too.
+    return _AVIF_COST[all(bits & 0x0C == 0x0C for bits in found), "A" in image.getbands()]

@@ -11,7 +11,7 @@ from seg_demo.inputs.archives import unpack
 from seg_demo.settings import settings
 
 # What a dataset of the store keeps for itself; training needs none of it, and hidden files are its journal.
-_LEFT_OUT = ("facts", "thumbnails", "dataset.json", ".*")
+_LEFT_OUT = ("facts", "thumbnails", "drafts", "dataset.json", ".*")
 
 
 def take(source: Path, target: Path, name: str) -> Path:

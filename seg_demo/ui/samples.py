@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from seg_demo.datasets import Dataset
+from seg_demo.datasets import Dataset, Sample
+from seg_demo.datasets.sample import THUMBNAIL_SIDE
 from seg_demo.ui.plain_files import plain_files, served_file
 
 SCRIPTS = ("viewer_text.js", "samples.js")
@@ -32,7 +35,7 @@ class SampleList(gr.HTML):
         """
         if value is None:
             return None
-        samples = value.samples()
+        samples, unreadable = value.look()
         known = [sample for sample in samples if sample.facts.confidence is not None]
         doubtful = sorted(known, key=lambda sample: sample.facts.confidence)[:LISTED]
         shown = {sample.stem: sample for sample in (*samples[:LISTED], *doubtful)}
@@ -47,12 +50,22 @@ class SampleList(gr.HTML):
                 "seconds": sample.facts.seconds,
                 "strokes": sample.facts.strokes,
                 "confidence": sample.facts.confidence,
-                "thumbnail": served_file(self, sample.thumbnail.read_bytes(), sample.stem + ".jpg"),
+                "thumbnail": served_file(self, _thumbnail(sample), sample.stem + ".jpg"),
             }
             for sample in shown.values()
         ]
-        return {"rows": rows, "total": len(samples), "dataset": value.key}
+        return {"rows": rows, "total": len(samples), "dataset": value.key, "unreadable": [f"facts/{stem}.json" for stem in unreadable][:LISTED]}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""
         return {"type": "object", "description": "samples of a dataset"}
+
+
+def _thumbnail(sample: Sample) -> bytes:
+    """A sample's small picture; an empty one if that is gone, which costs nothing else."""
+    try:
+        return sample.thumbnail.read_bytes()
+    except OSError:
+        file = io.BytesIO()
+        Image.new("L", (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "grey").save(file, "JPEG")
+        return file.getvalue()

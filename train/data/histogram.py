@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from skimage.measure import label
-
 from train.data.masks import pack
+from train.data.pieces import several_pieces
 
 MAX_COLORS = 4096
-# Pieces of an object below this share of it are slivers, which something in front of it left, or dust of the drawing.
-SLIVER = 0.05
+# Pixels that are counted at a time.
+BAND_PIXELS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MaskScan:
         bits: 8 or 16.
         counts: value, palette index or 0xRRGGBB → pixels. Colours stop at the ``MAX_COLORS`` most frequent ones.
         palette: palette index → 0xRRGGBB for the indices that occur; empty for other modes.
-        lossy: it is a JPEG, a HEIC or a lossy WebP, so its values are blurred.
+        lossy: it was compressed with loss, so its values are blurred.
         three_channels: the file has three channels, all equal where ``mode`` is ``grey``.
         apart: how many values lie in several separate pieces, of those that might number objects (see :func:`histogram`).
         rising: each of those values begins below or right of the next smaller one, as programs number objects.
@@ -59,40 +59,56 @@ def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskS
     Args:
         raw: uint8 or uint16 (H, W), or uint8 (H, W, 3).
         palette: uint8 (P, 3) or None.
-        lossy: whether it came from a JPEG or the like.
+        lossy: whether it was compressed with loss.
     """
     three = raw.ndim == 3
     grey = not three or bool((raw[..., 0] == raw[..., 1]).all() and (raw[..., 1] == raw[..., 2]).all())
     mode = "color" if not grey else "palette" if palette is not None else "grey"
-    flat = (pack(raw) if not grey else raw[..., 0] if three else raw).ravel()
-    # Masks are long runs of one value: counting run by run is many times faster than sorting pixels.
-    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-    lengths = np.diff(np.concatenate([starts, [flat.size]]))
-    values, begins, inverse = np.unique(flat[starts], return_index=True, return_inverse=True)
-    pixels = np.bincount(inverse, weights=lengths).astype(np.int64)
-    if mode == "color" and len(values) > MAX_COLORS:
-        kept = np.sort(np.argsort(-pixels, kind="stable")[:MAX_COLORS])
-        values, pixels = values[kept], pixels[kept]
-    counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+    numbered = raw[..., 0] if grey and three else raw
+    counts, first = _counts(numbered, coloured=mode == "color")
     used = {} if palette is None else {i: int(pack(palette[i])) for i in counts if i < len(palette)}
     wide = raw.dtype == np.uint16
-    numbers = (values > 0) & (values < (65_535 if wide else 256))
+    numbers = [value for value in counts if 0 < value < (65_535 if wide else 256)]
     apart, rising = 0, False
-    if mode == "grey" and numbers.sum() > 1 and (wide or np.array_equal(values[numbers], 1 + np.arange(numbers.sum()))):
-        apart = _apart(raw[..., 0] if three else raw)
-        rising = bool((np.diff(begins[numbers]) > 0).all())
+    if mode == "grey" and len(numbers) > 1 and (wide or numbers == list(range(1, 1 + len(numbers)))):
+        apart = several_pieces(numbered)
+        rising = all(first[one] < first[next_one] for one, next_one in pairwise(numbers))
     return MaskScan(digest_of_pixels(raw), mode, 16 if wide else 8, counts, used, lossy, three, apart, rising)
 
 
-def _apart(numbers: np.ndarray) -> int:
-    """How many values of an integer (H, W) array, 0 and 65535 aside, lie in several pieces that are more than slivers."""
-    pieces = label(numbers, background=0, connectivity=2)
-    sizes = np.bincount(pieces.ravel())
-    value_of = np.zeros(len(sizes), dtype=np.int64)
-    value_of[pieces.ravel()] = numbers.ravel()
-    whole = np.bincount(value_of[1:], weights=sizes[1:], minlength=2)
-    large = value_of[1:][sizes[1:] >= SLIVER * whole[value_of[1:]]]
-    return int((np.bincount(large[large < 65_535]) > 1).sum())
+def _counts(array: np.ndarray, coloured: bool) -> tuple[dict[int, int], dict[int, int]]:
+    """How often each value occurs, in rising order, and where it occurs first (as if the rows were one); band by band.
+
+    Args:
+        array: uint8 or uint16 (H, W), or uint8 (H, W, 3) if ``coloured``.
+        coloured: the values are 0xRRGGBB, and only the most frequent of very many are kept.
+    """
+    values, pixels, first = (np.zeros(0, dtype=np.int64) for _ in range(3))
+    rows = max(1, BAND_PIXELS // array.shape[1])
+    for top in range(0, array.shape[0], rows):
+        band = array[top : top + rows]
+        flat = (pack(band) if coloured else band).ravel()
+        # Masks are long runs of one value: counting run by run is many times faster than sorting pixels.
+        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+        lengths = np.diff(np.concatenate([starts, [flat.size]]))
+        found, begins, inverse = np.unique(flat[starts], return_index=True, return_inverse=True)
+        number = np.concatenate([pixels, np.bincount(inverse, weights=lengths).astype(np.int64)])
+        begin = np.concatenate([first, top * array.shape[1] + starts[begins]])
+        # What is known already comes first, so that it is what np.unique points to.
+        values, places, inverse = np.unique(np.concatenate([values, found]), return_index=True, return_inverse=True)
+        pixels, first = np.bincount(inverse, weights=number).astype(np.int64), begin[places]
+        if coloured and len(values) > 16 * MAX_COLORS:
+            values, pixels, first = _most(4 * MAX_COLORS, values, pixels, first)
+    if coloured and len(values) > MAX_COLORS:
+        values, pixels, first = _most(MAX_COLORS, values, pixels, first)
+    keys = values.tolist()
+    return dict(zip(keys, pixels.tolist(), strict=True)), dict(zip(keys, first.tolist(), strict=True))
+
+
+def _most(count: int, values: np.ndarray, pixels: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The most frequent values, in rising order, with what belongs to them."""
+    kept = np.sort(np.argsort(-pixels, kind="stable")[:count])
+    return values[kept], pixels[kept], first[kept]
 
 
 def clusters(counts: dict[int, int], coloured: bool, reach: int = 40) -> list[int]:

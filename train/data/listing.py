@@ -27,6 +27,7 @@ IMAGE_SUFFIXES = frozenset(
         ".avif",
         ".heic",
         ".heif",
+        ".hif",
         ".jp2",
         ".tga",
     ]

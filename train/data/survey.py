@@ -14,11 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg_demo.errors import SegDemoError
-from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import decode, decode_mask
 from train.data.coco_masks import BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
 from train.data.listing import NOTE, Fault, Item, leads_out, relative
+from train.data.lossy import lossy_form
 from train.data.masks import hex_color
 from train.data.orientation import sideways, unconfirmed
 
@@ -120,7 +120,7 @@ def _scan_mask(path: Path, item: Item, size: tuple[int, int], root: Path, faults
     file = relative(path, root)
     try:
         raw, palette = decode_mask(path)
-        lossy = _is_lossy(path)
+        lossy = lossy_form(path)
     except (SegDemoError, OSError) as error:
         faults.append(_unreadable("mask", path, error, item, root))
         return None
@@ -128,17 +128,10 @@ def _scan_mask(path: Path, item: Item, size: tuple[int, int], root: Path, faults
     if size[0] and shape != size:
         turned = sideways(item.image, size, shape)
         faults.append(_size_fault(file, shape, size, item) if turned is None else _turned_fault(file, item, size, turned))
-    scanned = histogram(raw, palette, lossy)
-    if lossy:
-        faults.append(_jpeg_fault(file, scanned, item))
+    scanned = histogram(raw, palette, lossy is not None)
+    if lossy is not None:
+        faults.append(_lossy_fault(file, lossy, scanned, item))
     return scanned
-
-
-def _is_lossy(path: Path) -> bool:
-    """Whether a file is a JPEG, a HEIC or a lossy WebP, by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    return identify(head).format in ("JPEG", "HEIF") or (head[8:12] == b"WEBP" and b"VP8 " in head)
 
 
 def _linked(path: Path, root: Path) -> Fault:
@@ -161,11 +154,11 @@ def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int
     return Fault("photo turned by EXIF", file, what, "look whether that fits; else save photo and mask upright", NOTE)
 
 
-def _jpeg_fault(file: str, found: MaskScan, item: Item) -> Fault:
+def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
     levels = clusters(found.by_color if found.mode == "color" else found.counts, found.mode == "color")
     named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
     values = f"{len(found.counts)} different values, most of them near {named}"
-    what = f"is compressed with loss (as JPEG or HEIC), which blurs labels: {values}"
+    what = f"is {form}, compressed with loss, which blurs labels: {values}"
     remedy = f"save the mask as PNG from its source; else round each pixel to the nearest of {named} and save that as PNG"
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 

@@ -30,7 +30,7 @@
   Object.defineProperty(File.prototype, "type", {
     configurable: true,
     get() {
-      return known.call(this) || (/\.hei[cf]$/i.test(this.name) ? "image/heic" : "");
+      return known.call(this) || (/\.(hei[cf]|hif)$/i.test(this.name) ? "image/heic" : "");
     },
   });
 }

@@ -4,12 +4,12 @@
 Object.assign(WORDS.en, {
   noSamples: "No samples yet. Save a mask, and it appears here.", sortBy: "Sort by", newest: "last changed", doubtful: "most doubtful first", byName: "name",
   edit: "Edit", remove: "Delete", sure: "Really delete?", samples: ["sample", "samples"], strokesWord: ["stroke", "strokes"], margin: "margin",
-  moreSamples: "more; sort to see others",
+  moreSamples: "more; sort to see others", unread: "Left out, because it cannot be read (image and mask are untouched; put it back from a copy):",
 });
 Object.assign(WORDS.zh, {
   noSamples: "还没有样本。保存一个掩膜后会显示在这里。", sortBy: "排序", newest: "最近修改", doubtful: "最不确定的在前", byName: "名称",
   edit: "编辑", remove: "删除", sure: "确认删除？", samples: ["个样本", "个样本"], strokesWord: ["笔", "笔"], margin: "置信差",
-  moreSamples: "个未显示，可换排序查看",
+  moreSamples: "个未显示，可换排序查看", unread: "无法读取，已略过（图片与掩膜未受影响，请从备份恢复）：",
 });
 
 const root = element.querySelector(".sl");
@@ -68,6 +68,9 @@ function update() {
   find("head").hidden = rows.length === 0;
   const more = props.value && props.value.total > rows.length ? " (" + number(props.value.total - rows.length) + " " + say("moreSamples") + ")" : "";
   find("count").textContent = counted("samples", props.value ? props.value.total : 0) + more;
+  const unread = (props.value && props.value.unreadable) || [];
+  find("unread").hidden = unread.length === 0;
+  find("unread").textContent = say("unread") + " " + unread.join(", ");
   find("live").textContent = find("count").textContent;
   find("list").replaceChildren(...[...rows].sort(ORDERS[find("sort").value]).map(card));
 }
