@@ -36,8 +36,8 @@ DIRECT = re.compile(rf"{API}/(?:run|api)/")
 JOIN = f"{API}/queue/join"
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16
-# How long an upload that was broken off is kept.
-PARTIAL_SECONDS = 600.0
+# How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
+PARTIAL_SECONDS, SWEEP_SECONDS = 600.0, 60.0
 NO_ROOM = "The server has no room for uploads at the moment. Try again in an hour."
 
 log = logging.getLogger("seg_demo.ui")
@@ -56,6 +56,7 @@ class Guard:
         self._headers = headers(settings().frame_ancestors)
         self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
         self._direct: dict[str | None, int] = {}
+        self._swept = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -136,7 +137,8 @@ class Guard:
             return _sentence(404, "There is nothing at this address.")
         if path.startswith(FILE) and re.match(r"[\w+.-]{2,}:", path.removeprefix(FILE)):
             return _sentence(403, "Addresses are not fetched here. Download the file and upload it.")
-        if path == f"{API}/upload":
+        if path == f"{API}/upload" and time.monotonic() - self._swept > SWEEP_SECONDS:
+            self._swept = time.monotonic()
             sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
         if path == f"{API}/upload" and disk.room(utils.get_upload_folder()) < 0:
             return _sentence(507, NO_ROOM)
