@@ -36,7 +36,8 @@ def served(keep: Path | None = None, **environ: str) -> Iterator[str]:
     port = int(environ.get("GRADIO_SERVER_PORT") or free_port())
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="seg-demo-served-") as folder, open(Path(folder, "log.txt"), "w+") as log:
-        own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder, **environ}
+        own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
+        own |= {"SEG_DEMO_DATA": f"{folder}/datasets", "SEG_DEMO_JOBS": f"{folder}/jobs", **environ}
         process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
         )

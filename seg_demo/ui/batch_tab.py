@@ -20,6 +20,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.uploads import Files
 from seg_demo.ui.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
 
@@ -167,7 +168,7 @@ def _final(report: Report, stopped: bool, language: str) -> str:
     if not report.failed:
         return line
     faults = "".join(
-        f"<li><b>{html.escape(each.name)}</b> {html.escape(each.why)}</li>" for each in report.failed[:SHOWN_ROWS]
+        f"<li><b>{html.escape(each.name)}</b> {html.escape(told(each.why, language))}</li>" for each in report.failed[:SHOWN_ROWS]
     )
     head = html.escape(words("batch_failed", language).format(count=len(report.failed)))
     # Many of them would push the results off the screen.

@@ -3,119 +3,30 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import numpy as np
 from gradio import processing_utils, utils
 
-from seg_demo.errors import BadRequestError
+from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.inputs.images import decode, decode_mask
-from seg_demo.masks.agreement import BACKGROUND, Common, agreement, common, key, truth_ids
-from seg_demo.outputs import compare, png
-from seg_demo.types import Segmentation, distinct_colors
+from seg_demo.masks.agreement import Common, agreement, common, truth_ids
+from seg_demo.outputs import compare
+from seg_demo.types import Segmentation
 from seg_demo.ui import menu
 from seg_demo.ui.bench import image_box
+from seg_demo.ui.compare_viewer import Comparison, ComparisonViewer
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.plain_files import plain_files, served_file
-from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
+from seg_demo.ui.i18n_errors import told
+from seg_demo.ui.results import preview_of
 from seg_demo.ui.uploads import Files, Upload
 from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
 MOST = 4
 TASKS = ("semantic", "instance", "region")
-SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What the viewer shows.
-
-    Attributes:
-        preview: the picture, a JPEG.
-        results: one per model, at the threshold.
-        titles: of the models.
-        memory: of their weights, in bytes.
-        together: the results in one numbering of classes.
-        agreeing: uint8 (H, W), how many models say what most say.
-    """
-
-    preview: bytes
-    results: tuple[Segmentation, ...]
-    titles: tuple[str, ...]
-    memory: tuple[int, ...]
-    together: Common
-    agreeing: np.ndarray
-
-
-class ComparisonViewer(gr.HTML):
-    """Shows a :class:`Comparison`, or an invitation if there is none."""
-
-    def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None) -> None:
-        super().__init__(
-            value=value,
-            **plain_files("compare", SCRIPTS),
-            elem_id=elem_id,
-        )
-
-    def postprocess(self, value: Comparison | None) -> dict[str, Any] | None:
-        """What the browser receives: pictures as files, colours as data; one colour per class name over all models."""
-        if value is None:
-            return None
-        names = value.together.names
-        background = names.index(BACKGROUND) if BACKGROUND in names else None
-        palette = distinct_colors(len(names), background)
-        count = len(value.results)
-        return {
-            "image": served_file(self, value.preview, "image.jpg"),
-            "width": value.results[0].width,
-            "height": value.results[0].height,
-            "models": [
-                {"title": title, "facts": facts(result, size), "ids": served_file(self, viewer_ids(result), f"{index}.png"),
-                 "colors": _colors(result, names, palette)}
-                for index, (result, title, size) in enumerate(zip(value.results, value.titles, value.memory, strict=True))
-            ],
-            "agreement": {
-                "ids": served_file(self, _agreement_ids(value.agreeing), "agreement.png"),
-                "colors": [[index, compare.agreement_colors(count)[index].tolist()] for index in range(1, count)],
-            },
-            "classes": [
-                {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
-            ],
-        }  # fmt: skip
-
-    def api_info(self) -> dict[str, Any]:
-        """The JSON schema of the value."""
-        return {"type": "object", "description": "picture, id map of every model, agreement map, classes"}
-
-
-def facts(result: Segmentation, size: int) -> str:
-    """Time and memory of one result in a few words: ``0.42 s · 5.1 MB``."""
-    memory = f" · {size / 1e6:.1f} MB" if size else ""
-    return f"{result.seconds.get('total', 0):.2f} s{memory}"
-
-
-def _colors(result: Segmentation, names: tuple[str, ...], palette: np.ndarray) -> list[list[Any]]:
-    """[id in the id map, colour of its class] of everything but background."""
-    pairs = []
-    for identity, segment in zip(result.ids, result.segments, strict=True):
-        name = key(result.labels.names[segment.label_id])
-        if name != BACKGROUND:
-            pairs.append([identity, palette[names.index(name)].tolist()])
-    return pairs
-
-
-def _present(value: Comparison) -> list[int]:
-    """The classes that any result shows, by rising id."""
-    found = sum(np.bincount(each.ravel(), minlength=len(value.together.names)) for each in value.together.maps)
-    return np.flatnonzero(found).tolist()
-
-
-def _agreement_ids(agreeing: np.ndarray) -> bytes:
-    step = max(1, int(np.ceil(np.sqrt(agreeing.size / MAX_VIEWER_PIXELS))))
-    thin = agreeing[step // 2 :: step, step // 2 :: step]
-    return png.encode(np.stack([thin, np.zeros_like(thin), np.zeros_like(thin)], axis=-1))
+# What is wrong with one model, and not with the image or the server.
+UNUSABLE = (BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError)
 
 
 def compare_tab(tab: gr.Tab) -> None:
@@ -147,9 +58,14 @@ def compare_tab(tab: gr.Tab) -> None:
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
     menu.follow(tab, models, *TASKS)
-    run.click(
+    done = run.click(
         run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
+    )  # fmt: skip
+    # No older comparison stays beside models or an image that could not be used.
+    done.failure(
+        lambda: (None, "", *2 * (gr.DownloadButton(visible=False),)), None, [viewer, table, listed, drawn],
+        api_visibility="private", show_progress="hidden", queue=False,
     )  # fmt: skip
 
 
@@ -163,7 +79,8 @@ def run_compare(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Any, ...]:
     """
-    Segment one image with several models and compare what they say.
+    Segment one image with several models and compare what they say. A model that cannot be had is told and left out, as long as two
+    are left.
 
     Args:
         upload: the image.
@@ -179,13 +96,22 @@ def run_compare(
     chosen = list(dict.fromkeys(models)) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError(f"Two to {MOST} different models can be compared, but {len(chosen)} were chosen.")
-    wanted, sizes = score_threshold(threshold), []
+    wanted, sizes, failed = score_threshold(threshold), {}, {}
     # Loaded before the place is taken, and before their time is.
     for index, each in enumerate(chosen):
         progress(index / len(chosen), desc=str(each))
-        sizes.append(predictor().get(each).nbytes)
+        try:
+            sizes[each] = predictor().get(each).nbytes
+        except UNUSABLE as error:
+            if truth and not index:
+                raise  # the truth has its class numbers
+            failed[str(each)] = error
+    if len(sizes) < 2:
+        raise next(iter(failed.values()))
+    language = language_of(request)
     with predictor().work():
-        return _compared(upload, chosen, sizes, wanted, truth, language_of(request))
+        shown, rows, *files = _compared(upload, list(sizes), list(sizes.values()), wanted, truth, language)
+    return shown, _left_out(failed, language) + rows, *files
 
 
 def _compared(
@@ -194,7 +120,7 @@ def _compared(
     """What :func:`run_compare` answers; it holds the pictures of all models, so its caller has a place to work in."""
     image = decode(upload.path)
     results = [predictor().segment(image, each, wanted) for each in chosen]
-    titles = tuple(_title(result, str(each)) for result, each in zip(results, chosen, strict=True))
+    titles = tuple(_title(result, str(each), language) for result, each in zip(results, chosen, strict=True))
     together = common(results)
     known = None if not truth else _truth(truth, results[0], together)
     agreeing = agreement(together.maps)
@@ -208,8 +134,16 @@ def _compared(
     return shown, rows, *(gr.DownloadButton(value=path, visible=True) for path in paths)
 
 
-def _title(result: Segmentation, id: str) -> str:
-    return result.model.title if result.model is not None and result.model.source != "hub" else id
+def _left_out(failed: dict[str, SegDemoError], language: str) -> str:
+    """Which models could not be had, and why, as HTML; everything is escaped."""
+    return "".join(
+        f'<p class="note fault" role="alert"><b>{html.escape(id)}</b> {html.escape(told(str(error), language))}</p>'
+        for id, error in failed.items()
+    )
+
+
+def _title(result: Segmentation, id: str, language: str) -> str:
+    return menu.title(result.model, language) if result.model is not None and result.model.source != "hub" else id
 
 
 def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:

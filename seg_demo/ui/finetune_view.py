@@ -9,8 +9,9 @@ from typing import Any
 
 from seg_demo.jobs.job import DRAFT, RUNNING, Job
 from seg_demo.jobs.verdict import Verdict
+from seg_demo.ui import i18n_doctor
 from seg_demo.ui.i18n import words
-from seg_demo.ui.i18n_errors import in_chinese
+from seg_demo.ui.i18n_errors import told
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
@@ -58,17 +59,19 @@ def findings(answer: Mapping[str, Any], language: str) -> str:
     if faults:
         parts.append(_listed("finetune_faults", faults, language))
     elif answer.get("problems"):
-        parts.append(f'<p class="note fault" role="alert">{html.escape(answer["problems"])}</p>')
+        parts.append(f'<p class="note fault" role="alert">{html.escape(told(answer["problems"], language))}</p>')
     if diagnosis.get("notes"):
         parts.append(_listed("finetune_notes", diagnosis["notes"], language))
     assumed = [*(diagnosis.get("assumed") or ()), *(answer.get("network") or {}).get("notes", ())]
-    parts += [f'<p class="note">{html.escape(each)}</p>' for each in assumed]
+    parts += [f'<p class="note">{html.escape(told(each, language))}</p>' for each in assumed]
     return f'<div class="findings">{"".join(parts)}</div>'
 
 
 def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
     rows = "".join(
-        f"<li><b>{html.escape(each['file'])}</b> {html.escape(each['what'])}. <i>{html.escape(each['remedy'])}</i></li>"
+        f"<li><b>{html.escape(i18n_doctor.about(each['file'], language))}</b> "
+        f"{html.escape(i18n_doctor.finding(each['what'], language) + words('stop', language))} "
+        f"<i>{html.escape(i18n_doctor.finding(each['remedy'], language))}</i></li>"
         for each in found[:SHOWN_FAULTS]
     )
     more = len(found) - SHOWN_FAULTS
@@ -92,7 +95,7 @@ def status(job: Job, language: str) -> str:
             line += words("separator", language) + words(key, language).format(minutes=math.ceil((left or 0) / 60))
         value = f' value="{step}"' if stage != "start" else ""
         bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
-    said = in_chinese(job.reason()) if language == "zh" else job.reason()
+    said = told(job.reason(), language)
     reason = f'<p class="note fault" role="alert">{html.escape(said)}</p>' if said else ""
     return (
         f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '

@@ -170,7 +170,7 @@ def delete(visitor: Any, id: Any) -> Any:
 def use(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     """Put a job's network on the menu; it is chosen in its tab only if it is no worse than its base."""
     job = mine(visitor, id)
-    return [view.note("used", language_of(request), id=(made := publish.use_here(job))), *_pickers(job, made)]
+    return [view.note("used", language_of(request), id=(made := publish.use_here(job))), *_pickers(job, made, language_of(request))]
 
 
 @stream_in_words
@@ -185,14 +185,15 @@ def push(
     job, language, given = mine(visitor, id), language_of(request), token_for(token, login, request)
     yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
     pushed = publish.push(job, str(repo or "").strip(), given, bool(private))
-    yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id)]
+    yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
 
 
-def _pickers(job: Job, id: str) -> list[Any]:
+def _pickers(job: Job, id: str, language: str) -> list[Any]:
     """The pickers of the semantic and the instance tab with a new model, chosen where it may be."""
     ready, task = menu.availability(), catalog.resolve(id, local_folders=False).task
     found = job.verdict()
     chosen = {"value": id} if found is None or found.offered else {}
     return [
-        gr.Dropdown(choices=menu.choices(each, ready), **(chosen if each == task else {})) for each in ("semantic", "instance")
+        gr.Dropdown(choices=menu.choices(each, ready, language), **(chosen if each == task else {}))
+        for each in ("semantic", "instance")
     ]

@@ -76,6 +76,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "In percent of the picture; smaller ones are merged.",
         "占全图百分比；更小的合并到邻域。",
     ),
+    "otsu": ("Otsu threshold", "Otsu 阈值"),
+    "watershed": ("Edges + watershed", "边缘 + 分水岭"),
+    "slic": ("SLIC superpixels", "SLIC 超像素"),
+    "felzenszwalb": ("Felzenszwalb", "Felzenszwalb 图分割"),
     "run": ("Segment", "分割"),
     "examples_everyday": ("Try a photograph", "试试照片"),
     "examples_cells": ("Try cells and coins", "试试细胞与硬币"),
@@ -146,6 +150,19 @@ ABOUT_ZH: dict[str, str] = {
     "watershed": "从边缘之间淹没图像。适合相互接触、轮廓可见的目标。",
     "slic": "大小相近、贴合颜色的小块。可作为手工标注的第一步。",
     "felzenszwalb": "合并差异相对较小的相邻区域。大片均匀处成为一个区域。",
+}
+
+# The menu's names in Chinese; in English it is ModelSpec.title.
+TITLES_ZH: dict[str, str] = {
+    "unet-cells": "U-Net 细胞",
+    "segformer-cells": "SegFormer 细胞",
+    "maskrcnn-cells": "Mask R-CNN 细胞",
+    "nvidia/segformer-b0-finetuned-ade-512-512": "SegFormer B0 场景（ADE20K）",
+    "nvidia/segformer-b2-finetuned-ade-512-512": "SegFormer B2 场景（ADE20K）",
+    "nvidia/segformer-b0-finetuned-cityscapes-1024-1024": "SegFormer B0 街景（Cityscapes）",
+    "fcn-resnet50-voc": "FCN ResNet-50 物体（VOC）",
+    "maskrcnn-v2-coco": "Mask R-CNN v2 物体（COCO）",
+    **{method: WORDS[method][1] for method in ("otsu", "watershed", "slic", "felzenszwalb")},
 }
 
 # Gradio keeps its own words in the same table, so ours carry a prefix.

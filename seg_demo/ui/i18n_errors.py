@@ -136,6 +136,8 @@ PARTS = {
     "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF": "JPEG、PNG、WebP、GIF、BMP、TIFF 和 AVIF",
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC": "JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF 和 HEIC",
     "some of its pixels are NaN or infinite": "部分像素为 NaN 或无穷",
+    "some of its values are fractions, but label ids are whole numbers": "部分值为小数，而标签编号应为整数",
+    "the name": "名称", "the number": "编号", "the colour": "颜色",
     "a checksum inside it is wrong": "内部校验和错误",
     "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
 }  # fmt: skip
@@ -168,6 +170,11 @@ def in_chinese(message: str) -> str:
     return "".join(said)
 
 
+def told(message: str, language: str) -> str:
+    """A message of one or more lines in ``en`` or ``zh``."""
+    return "\n".join(map(in_chinese, message.splitlines())) if language == "zh" else message
+
+
 def spoken(message: str) -> str:
     """A message in the language of the browser whose request is being answered; English for all other clients."""
-    return in_chinese(message) if language_of(LocalContext.request.get(None)) == "zh" else message
+    return told(message, language_of(LocalContext.request.get(None)))

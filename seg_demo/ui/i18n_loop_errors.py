@@ -81,6 +81,56 @@ SENTENCES = {
     "Make one that may write, and log in with it.": "请创建具有写权限的令牌并用它登录。",
     "{name} is not a member of {space} and may not push to {repo}.": "{name} 不是 {space} 的成员，不能推送到 {repo}。",
     "Push to {repo}... instead.": "请推送到 {repo}…。",
+    # How data was read where it did not say, and what a base brings along.
+    "No class list: masks hold {values}, each read as a class of its own; 255 is ignored.": "没有类别列表：掩膜含有 {values}，各视为一个类别；255 忽略。",
+    "No class list: masks hold {values}, each read as a class of its own.": "没有类别列表：掩膜含有 {values}，各视为一个类别。",
+    "Name them in classes.txt.": "请在 classes.txt 中命名。",
+    "Name them in classes.txt, or use instances/ if they number objects.": "请在 classes.txt 中命名；若是对象编号，请改用 instances/。",
+    "Masks hold 0 and 255: 255 was read as class 1, 'foreground'.": "掩膜只有 0 和 255：255 视为类别 1“foreground”。",
+    "Masks hold 0 and 255: 255 was read as {name}.": "掩膜只有 0 和 255：255 视为 {name}。",
+    "Masks are coloured and there is no colour table: read as {pairs}.": "掩膜是彩色的且没有颜色表：视为 {pairs}。",
+    "Name the classes in labels.json.": "请在 labels.json 中命名类别。",
+    "No class list names the numbers in the masks, which go up to {most}: each was read as one object.":
+        "没有类别列表，掩膜中的数值最大为 {most}：每个数值视为一个对象。",
+    "If they are classes, name them in classes.txt.": "若是类别，请在 classes.txt 中命名。",
+    "Masks hold more numbers than {file} has classes: each was read as one object, {name}.":
+        "掩膜中的数值多于 {file} 的类别：每个数值视为一个对象 {name}。",
+    "Masks hold as many grey values as there are classes; they were read in rising order: {pairs}.":
+        "掩膜的灰度值与类别一样多，按升序对应：{pairs}。",
+    "{file} lists no background: value 0 (black) was read as one.": "{file} 没有列出背景：0（黑色）视为背景。",
+    "{file} lists no background: value 0 was read as {name}, its first class.": "{file} 没有列出背景：0 视为第一个类别 {name}。",
+    "Pixels of {names} are ignored, in training and in the metrics.": "{names} 的像素在训练和指标中忽略。",
+    "{n} of {total} images were left out because of their faults.": "{total} 张图片中有 {n} 张因有问题而略去。",
+    "The test split ({n} images) was left alone; validation is measured on val.": "测试集（{n} 张）未使用；验证用 val。",
+    "No validation split is given: the test split ({n} images) serves as one.": "没有给出验证集：以测试集（{n} 张）代替。",
+    "In the new layers, what the base knows of these classes is kept: {names}.": "新建的层保留了起始模型对这些类别的知识：{names}。",
+    # Why the training command would not begin.
+    "{path} is not UTF-8 text ({why}).": "{path} 不是 UTF-8 文本（{why}）。",
+    "Save it as UTF-8.": "请另存为 UTF-8。",
+    "{path} is not JSON: {why}.": "{path} 不是 JSON：{why}。",
+    "{path} is nested too deeply to be a list of classes.": "{path} 嵌套过深，不是类别列表。",
+    "Correct it or remove it.": "请修正或删除它。",
+    "{path} lists no class.": "{path} 没有列出任何类别。",
+    "{path} gives {what} {name} twice.": "{path} 重复给出{what} {name}。",
+    "{path} has numbers from {least} to {most}, but masks hold 0 to 65535.": "{path} 的编号为 {least} 到 {most}，而掩膜的数值为 0 到 65535。",
+    "{path} has {what} where a colour [r, g, b] of 0 to 255 or #rrggbb is expected.": "{path} 中的 {what} 应为颜色 [r, g, b]（0 到 255）或 #rrggbb。",
+    "{path} has {what} where a class name is expected.": "{path} 中的 {what} 应为类别名。",
+    'Expected one name per line (classes.txt), or {"0": "background", "1": "cell"}, ["background", "cell"] or {"background": [0, 0, 0], "cell": [255, 0, 0]} (labels.json).':
+        '应为每行一个名称（classes.txt），或 {{"0": "background", "1": "cell"}}、["background", "cell"] 或 '
+        '{{"background": [0, 0, 0], "cell": [255, 0, 0]}}（labels.json）。',
+    "{path} holds nothing.": "{path} 是空的。",
+    "{path} holds {names}.": "{path} 中是 {names}。",
+    "{path} holds no images, but {names}.": "{path} 中没有图片，而是 {names}。",
+    "Expected images/ and masks/ (same file names; optionally inside train/ and val/), a metadata.jsonl with file_name and mask_file_name, or _annotations.coco.json; a COCO file or a CSV of pairs is given by its own path.":
+        "应有 images/ 与 masks/（文件名相同；可放在 train/ 与 val/ 内）、含 file_name 与 mask_file_name 的 metadata.jsonl，或 _annotations.coco.json。",
+    "--batch-size {n} with crops of {side} pixels needs about {needed} GiB, but {device} has {have} GiB free: --batch-size {fits} fits (with --accumulate, the same effective batch).":
+        "每步 {n} 张（--batch-size）、裁剪边长 {side} 像素约需 {needed} GiB 内存，而 {device} 仅剩 {have} GiB：可改为每步 {fits} 张。",
+    "--batch-size {n} with crops of {side} pixels needs about {needed} GiB, but {device} has {have} GiB free: even one image does not fit; use a smaller --image-size (with --accumulate, the same effective batch).":
+        "每步 {n} 张（--batch-size）、裁剪边长 {side} 像素约需 {needed} GiB 内存，而 {device} 仅剩 {have} GiB，连一张也放不下：请减小裁剪边长（--image-size）。",
+    "--replay {share} mixes in built-in images of the class 'cell', but the data has {names}.":
+        "内置图片比例 {share} 会混入类别为 'cell' 的内置图片，而数据的类别是 {names}。",
+    "Name its class 'cell' if that is what it shows, or leave --replay out.": "若数据确为细胞，请将其类别命名为 'cell'；否则请将内置图片比例设为 0。",
+    "{folder} is in use by {who}: two runs in one folder would overwrite each other.": "{folder} 正被另一次训练使用：同一文件夹中的两次训练会互相覆盖。",
     # Why a fine-tuning job ended before it was done.
     "Diverged.": "训练发散。",
     "Step {step}: the {what} is not a number.": "第 {step} 步：{what}不是有效数值。",

@@ -12,7 +12,7 @@ from seg_demo.models import catalog
 from seg_demo.networks import NETWORKS
 from seg_demo.settings import settings
 from seg_demo.types import ModelSpec
-from seg_demo.ui.i18n import ABOUT_ZH, words
+from seg_demo.ui.i18n import ABOUT_ZH, TITLES_ZH, language_of, words
 from seg_demo.ui.work import agreement
 
 SAMPLE_CLASSES = 6
@@ -41,10 +41,16 @@ def availability() -> dict[str, bool]:
     return {row["id"]: row["available"] for row in catalog.describe()}
 
 
-def choices(task: str, ready: dict[str, bool] | None = None) -> list[tuple[str, str]]:
+def title(spec: ModelSpec, language: str) -> str:
+    """What a model is called on the page."""
+    return TITLES_ZH.get(spec.id, spec.title) if language == "zh" else spec.title
+
+
+def choices(task: str, ready: dict[str, bool] | None = None, language: str = "en") -> list[tuple[str, str]]:
     """(text, id) for the picker; ○ marks what cannot be reached, nothing is marked while that is not known."""
     known = ready or {}
-    return [(spec.title if known.get(key(spec), True) else "○ " + spec.title, key(spec)) for spec in specs(task)]
+    marks = {spec: "" if known.get(key(spec), True) else "○ " for spec in specs(task)}
+    return [(mark + title(spec, language), key(spec)) for spec, mark in marks.items()]
 
 
 def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
@@ -55,10 +61,11 @@ def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
         picker: whose value stays.
         tasks: of the models that it offers, in their order.
     """
-    tab.select(
-        lambda: gr.Dropdown(choices=[choice for task in tasks for choice in choices(task)]), None, picker,
-        api_visibility="private", show_progress="hidden",
-    )  # fmt: skip
+
+    def anew(request: gr.Request) -> gr.Dropdown:
+        return gr.Dropdown(choices=[choice for task in tasks for choice in choices(task, language=language_of(request))])
+
+    tab.select(anew, None, picker, api_visibility="private", show_progress="hidden")
 
 
 def at_first(task: str) -> str:
@@ -118,7 +125,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
     """One model as an HTML article. Everything is escaped."""
     rows = [
         ("network", NETWORKS[spec.architecture].title if spec.architecture in NETWORKS else ""),
-        ("classes", class_sample(spec, language)),
+        ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
         ("licence", spec.licence or words("unstated", language)),
         ("source", words("source_" + spec.source, language)),
         ("size", size_of(spec)),
@@ -129,7 +136,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
     )
     state = words("ready" if ready else "unreachable", language)
     return (
-        f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(spec.title)}</h3>'
+        f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(title(spec, language))}</h3>'
         f"<code>{html.escape(key(spec))}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
     )
 

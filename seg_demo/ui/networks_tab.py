@@ -53,7 +53,7 @@ class NetworkTab:
         """
         spec = menu.best(self.task)
         chosen = menu.key(spec) if spec else None
-        picker = gr.Dropdown(choices=menu.choices(self.task, ready), value=chosen)
+        picker = gr.Dropdown(choices=menu.choices(self.task, ready, language), value=chosen)
         return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task), False))]
 
 

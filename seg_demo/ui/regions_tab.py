@@ -33,7 +33,7 @@ def regions_tab() -> gr.HTML:
             with gr.Column(elem_classes="examples"):
                 examples(PICTURES, None, photo, None, t("examples_regions"), "regions-examples")
             method = gr.Radio(
-                [(row.title, name) for name, row in METHODS.items()],
+                [(t(name), name) for name in METHODS],
                 value=FIRST,
                 label=t("method"),
                 elem_id="regions-method",

@@ -24,6 +24,30 @@
   };
   new MutationObserver(name).observe(document.documentElement, { childList: true, subtree: true });
 }
+// What gradio itself says in English only, whatever the browser's language.
+if ((navigator.language || "").toLowerCase().startsWith("zh")) {
+  const shown = { Error: "出错了", Warning: "注意", Info: "提示", processing: "处理中", queue: "排队" };
+  const labels = {
+    "Upload file": "上传文件", "File upload": "上传文件", "Click to upload or drop files": "点击或拖放文件上传", "Capture from camera": "用摄像头拍摄",
+    "Paste from clipboard": "从剪贴板粘贴", "Reset to default value": "恢复默认值", "More tabs": "更多标签页", "Gradio footer navigation": "页脚导航",
+    "Close": "关闭", "Remove this file": "移除此文件", "Clear": "清除", "Remove Image": "移除图片", "Fullscreen": "全屏", "number input for": "数值：", "range slider for": "滑块：",
+  };
+  const first = new RegExp(`^(\\s*)(${Object.keys(shown).join("|")})\\b`);
+  const label = new RegExp(`^(${Object.keys(labels).join("|")})(?: (.*))?$`);
+  const translate = () => {
+    for (const node of document.querySelectorAll(".toast-title, .meta-text, .meta-text-center")) {
+      for (const text of node.childNodes) {
+        if (text.nodeType === Node.TEXT_NODE && first.test(text.data)) text.data = text.data.replace(first, (_, blank, word) => blank + shown[word]);
+      }
+    }
+    for (const node of document.querySelectorAll("[aria-label]")) {
+      const found = label.exec(node.getAttribute("aria-label"));
+      if (found) node.setAttribute("aria-label", labels[found[1]] + (found[2] || ""));
+    }
+  };
+  const changes = { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["aria-label"] };
+  new MutationObserver(translate).observe(document.documentElement, changes);
+}
 // Browsers that cannot show HEIC do not know what it is either, and gradio's boxes refuse what has no type.
 {
   const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type").get;

@@ -178,6 +178,7 @@ async function receive(value) {
     leave();
     root.dataset.state = "empty";
     for (const part of ["bar", "side", "details", "help", "nothing"]) find(part).hidden = true;
+    doubt.hide();
     return;
   }
   const same = result && result.image.url === value.image.url;
@@ -195,8 +196,10 @@ async function receive(value) {
   stepped = -1;
   ids = nextIds;
   base = nextBase;
-  result = { ...value, objects: value.task !== "semantic" };
-  result.names = new Map(value.classes.map((row) => [row.id, row.name]));
+  result = { ...value, objects: value.task !== "semantic", scored: value.task !== "region" };
+  // Regions have no class: what they are called is the page's own word.
+  if (value.task === "region") result.classes = value.classes.map((row) => ({ ...row, name: say("region") }));
+  result.names = new Map(result.classes.map((row) => [row.id, row.name]));
   result.byId = new Map(value.segments.map((segment) => [segment.id, segment]));
   for (const part of ["bar", "side", "details", "help"]) find(part).hidden = false;
   stage.style.setProperty("--ratio", String(value.width / value.height));
@@ -204,12 +207,14 @@ async function receive(value) {
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;
+  find("scored").hidden = !result.scored;
   find("help").textContent = say("help") + (value.unsure ? say("helpDoubt") : "");
   await doubt.show(value);
   find("details").hidden = result.classes.length === 0;
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
-  find("nothing").hidden = Boolean(found);
-  find("nothing").textContent = say({ semantic: "nothingSemantic", instance: "nothingInstance", region: "nothingRegion" }[value.task]);
+  const whole = value.task === "region" && value.segments.length === 1 && value.segments[0].area === value.width * value.height;
+  find("nothing").hidden = Boolean(found) && !whole;
+  find("nothing").textContent = say(whole ? "oneRegion" : { semantic: "nothingSemantic", instance: "nothingInstance", region: "nothingRegion" }[value.task]);
   find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
   if (!same) view.setImage(value.width, value.height);
   redraw(true);

@@ -57,6 +57,13 @@ class Doubt {
     this.refresh();
   }
 
+  // There is no result any more; whether doubt is wanted is kept for the next one.
+  hide() {
+    this.map = this.url = this.ids = null;
+    this.key.hidden = true;
+    this.root.classList.remove("sv-doubtful");
+  }
+
   refresh() {
     const wanted = this.wanted && !this.button.hidden;
     // Asked for once per result; another result asks again.

@@ -127,7 +127,8 @@ function fillTable(body, result) {
   const rows = result.classes.map((row) => {
     const line = make("tr");
     const score = row.score === null ? "–" : row.score.toFixed(3);
-    const cells = [row.name, number(row.pixels), percent(row.share), number(row.count), score];
+    const cells = [row.name, number(row.pixels), percent(row.share), number(row.count)];
+    if (result.scored) cells.push(score);
     if (result.unsure) cells.push(row.margin === null ? "–" : row.margin.toFixed(3));
     for (const text of cells) line.append(make("td", "", text));
     return line;

@@ -14,8 +14,9 @@ const WORDS = {
     hideAll: "Hide all", showAll: "Show all", hidden: "hidden", shown: "shown", score: "score", background: "background",
     classes: ["class", "classes"], objects: ["object", "objects"], regions: ["region", "regions"],
     nothingSemantic: "Nothing found: this model sees only background here.",
-    nothingInstance: "Nothing found: no object reaches this score. A lower threshold may show some.",
+    nothingInstance: "Nothing found: no object reaches this score. A lower threshold may show some; so may full detail, where things are small in a large image.",
     nothingRegion: "Nothing found: the image has no region that stands out.",
+    oneRegion: "All of it is one region. Other values on the left, or another method, may part it.", region: "region",
     more: "more, reachable by hovering the image", eachInstance: "Each object", eachRegion: "Each region", failed: "The picture could not be shown. Please run it again.",
   },
   zh: {
@@ -31,8 +32,9 @@ const WORDS = {
     hideAll: "全部隐藏", showAll: "全部显示", hidden: "已隐藏", shown: "已显示", score: "得分", background: "背景",
     classes: ["个类别", "个类别"], objects: ["个对象", "个对象"], regions: ["个区域", "个区域"],
     nothingSemantic: "未发现目标：模型认为这里只有背景。",
-    nothingInstance: "未发现目标：没有对象达到该得分，可尝试降低阈值。",
+    nothingInstance: "未发现目标：没有对象达到该得分。可尝试降低阈值；若大图中目标很小，可选“完整细节”。",
     nothingRegion: "未发现目标：图中没有明显的区域。",
+    oneRegion: "整张图是一个区域。可调整左侧参数或换一种方法再试。", region: "区域",
     more: "个未列出，可在图上悬停查看", eachInstance: "各个对象", eachRegion: "各个区域", failed: "图像无法显示，请重新运行。",
   },
 };

@@ -1,0 +1,97 @@
+"""The page in Chinese: no English sentence is left on any tab, with results and after failures."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from seg_demo.ui.i18n import WORDS
+from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
+
+# Names are the same in every language: of people, of a licence, of the Hub.
+NAMES = re.compile(r"Stéfan van der Walt|NVIDIA Source Code License|Hugging Face Hub|nobody/nothing-there")
+# Three words or more in a row.
+SENTENCE = re.compile(r"[A-Za-z][A-Za-z']+(?:[ ,]+[A-Za-z'][A-Za-z']+){2,}")
+# What gradio calls its own buttons and boxes.
+LABELS = "[...document.querySelectorAll('[aria-label]')].map(node => node.getAttribute('aria-label')).join('\\n')"
+
+
+def english(page: Page) -> set[str]:
+    """The English sentences that a person sees, or hears from a screen reader."""
+    seen = page.locator("body").inner_text() + "\n" + page.evaluate(LABELS)
+    return set(SENTENCE.findall(NAMES.sub("", seen)))
+
+
+@pytest.fixture
+def page(open_page) -> Iterator[Page]:  # noqa: F811
+    yield open_page(locale="zh-CN")
+
+
+def name(key: str) -> str:
+    return WORDS[key][1]
+
+
+def test_no_tab_says_a_sentence_in_english(page):
+    for key in ("semantic", "instance", "regions", "correct", "batch", "compare", "finetune", "models"):
+        open_tab(page, name(key))
+        expect(page.get_by_role("tabpanel").filter(visible=True)).to_be_visible()
+        assert not english(page), key
+    assert "Otsu 阈值" in page.locator("#models-cards").inner_text()
+
+
+def test_results_and_failures_of_one_image(page, tmp_path: Path):
+    open_tab(page, name("regions"))
+    upload(page, "regions", COINS)
+    viewer = shown(page, "regions")
+    expect(viewer.locator("tbody td").first).to_have_text("区域")
+    assert "SLIC 超像素" in page.locator("#regions-method").inner_text()
+    open_tab(page, name("instance"))
+    upload(page, "instance", COINS)
+    shown(page, "instance")
+    assert not english(page)
+    (tmp_path / "notes.png").write_text("no picture")
+    open_tab(page, name("semantic"))
+    upload(page, "semantic", tmp_path / "notes.png")
+    expect(page.locator(".toast-body")).to_contain_text("这是文本")
+    expect(page.locator(".toast-title")).to_contain_text("出错了")
+    assert not english(page)
+
+
+def test_a_batch_with_a_broken_file_and_a_model_that_cannot_be_had(page, tmp_path: Path):
+    (tmp_path / "notes.png").write_text("no picture")
+    open_tab(page, name("batch"))
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.locator("input[type=file]").first.set_input_files([COINS, tmp_path / "notes.png"])
+    page.get_by_role("button", name=name("batch_run")).click()
+    expect(panel.locator("table.counts")).to_be_visible(timeout=RESULT_MS)
+    assert "这是文本" in panel.inner_text() and not english(page)
+    open_tab(page, name("compare"))
+    upload(page, "compare", COINS)
+    box = page.locator("#compare-models input")
+    box.fill("nobody/nothing-there")
+    box.press("Enter")
+    page.locator("#compare-run").click()
+    # The other two are compared all the same.
+    expect(page.locator("#compare-table table")).to_be_visible(timeout=RESULT_MS)
+    alert = page.locator("#compare-table [role=alert]")
+    expect(alert).to_contain_text("nobody/nothing-there")
+    assert re.search("[\u4e00-\u9fff]{4}", alert.inner_text()) and not english(page)
+
+
+def test_what_is_wrong_with_data_to_learn_from(page, tmp_path: Path):
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for index in range(3):
+            file.write(COINS, f"images/{index}.png")
+        file.writestr("masks/0.png", "no picture")
+    open_tab(page, name("finetune"))
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.locator("input[type=file]").first.set_input_files(archive)
+    page.locator("#finetune-check").click()
+    expect(panel.locator("#finetune-findings li")).to_have_count(4, timeout=RESULT_MS)
+    assert "没有掩膜" in panel.inner_text() and not english(page)
