@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import threading
 import pytest
 
 from seg_demo.errors import BusyError
-from seg_demo.models import hub_client, quarantine
+from seg_demo.models import catalog, hub_client, loading, quarantine, weights
+from seg_demo.models import once as once_module
 from seg_demo.models.once import Once
+from seg_demo.models.predictor import Predictor
+from seg_demo.settings import Settings
 
 
 @pytest.fixture
@@ -57,3 +61,36 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
         assert mine.passed(folders / "tiny")
     finally:
         mine.close()
+
+
+def test_what_is_here_is_used_without_a_thread(hub, folders, monkeypatch):
+    """The owner's Hub models, visitors' and torchvision's weights: threads for the first request, none for those that follow."""
+    started: list[str] = []
+    real = once_module.begin
+    monkeypatch.setattr(once_module, "begin", lambda thread: started.append(thread.name) or real(thread))
+    hub.add_repo("ann/model", folders / "tiny")
+    predictor = Predictor(Settings())
+    for visitor in (False, True):
+        predictor.get("ann/model", visitor=visitor)
+        first = len(started)
+        for _ in range(5):
+            predictor.get("ann/model", visitor=visitor)
+        assert len(started) == first > 0
+        assert hub.count() > 0
+
+
+def test_torchvisions_weights_are_here_once_they_were_found_sound(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    data = b"weights"
+    name = f"net-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+    row = weights.Weights("fcn", "fcn_resnet50", f"https://nowhere.example/models/{name}", "voc")
+    monkeypatch.setitem(weights.TORCHVISION, "fcn-resnet50-voc", row)
+    spec = catalog.resolve("fcn-resnet50-voc", local_folders=False)
+    assert not loading.is_here(spec, token=True)
+    path = tmp_path / "hub/checkpoints" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    assert not loading.is_here(spec, token=True), "not looked into yet"
+    assert loading.locate(spec, token=True) == path and loading.is_here(spec, token=True)
+    path.unlink()
+    assert not loading.is_here(spec, token=True)

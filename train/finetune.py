@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 from seg_demo.errors import SegDemoError  # noqa: E402
+from seg_demo.models.redact import redacted  # noqa: E402
 from train.config import Config, ConfigError  # noqa: E402
 from train.flags import parse  # noqa: E402
 from train.loop.signals import Stopped, Stopper  # noqa: E402
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return stopped.exit_code
     except Exception:
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), file=sys.stderr)
         print("This is a bug in the training command, not in your data or settings; please report it.", file=sys.stderr)
         return BUG
 

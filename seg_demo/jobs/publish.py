@@ -15,6 +15,7 @@ from seg_demo.jobs.job import DONE, Job
 from seg_demo.jobs.launch import ROOT, no_process
 from seg_demo.jobs.store import TRAIN
 from seg_demo.models import catalog, own
+from seg_demo.models.redact import redacted
 
 PUSH_SECONDS = 3600
 
@@ -115,10 +116,10 @@ def _licence(job: Job) -> str:
 
 
 def _reason(said: str, token: str | None) -> str:
-    """The last thing that the command said, without the token, should it ever be in it."""
+    """The last thing that the command said, without what is signed, and the token, should it ever be in it."""
     text = said.replace("Nothing was started:", "")
     lines = [line.strip() for line in text.splitlines() if line.strip() and "Warning" not in line]
     lines = [line for line in lines if not line.startswith(("Nothing is lost", "image = "))]
     found = " ".join(lines[-3:])[-600:] or "The training command gave no reason."
-    found = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "hf_***", found)
+    found = redacted(found)
     return found.replace(token, "***") if token else found

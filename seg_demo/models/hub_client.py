@@ -29,6 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from seg_demo.errors import HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.models import redact
 from seg_demo.settings import settings
 from seg_demo.threads import begin
 from seg_demo.types import ModelSpec
@@ -45,11 +46,15 @@ _silent_since: contextvars.ContextVar[list[float | None] | None] = contextvars.C
 
 
 def connect() -> None:
-    """Give every request that this process makes through huggingface_hub a time limit. Idempotent."""
+    """Give every request that this process makes through huggingface_hub a time limit, and keep what is signed out of the logs.
+
+    Idempotent.
+    """
     global _is_installed
     with _installed:
         if not _is_installed:
             set_client_factory(_client)
+            redact.install()
             _is_installed = True
 
 

@@ -18,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from seg_demo.errors import BadRequestError
 from seg_demo.models import hub_client
+from seg_demo.models.redact import redacted
 
 T = TypeVar("T")
 ATTEMPTS = 5
@@ -116,7 +117,7 @@ def push_files(
     except LocalTokenNotFoundError:
         raise BadRequestError("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
     except ValueError as error:
-        raise BadRequestError(f"The Hub refuses the upload to {repo_id}: {error}") from error
+        raise BadRequestError(f"The Hub refuses the upload to {repo_id}: {redacted(str(error))}") from error
     except (*hub_client.TRANSPORT_ERRORS, RuntimeError) as error:
         status = hub_client.status_of(error)
         if status in (401, 403):

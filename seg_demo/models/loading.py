@@ -41,6 +41,18 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")
 
 
+def is_here(spec: ModelSpec, *, token: bool) -> bool:
+    """Whether :func:`locate` answers at once, without asking anybody or reading a large file.
+
+    Args:
+        spec: of any source but ``builtin``.
+        token: as for :func:`locate`.
+    """
+    if spec.source == "hub":
+        return hub.recent(spec, token=token) is not None
+    return spec.source != "torchvision" or weights.checked(weights.TORCHVISION[spec.id])
+
+
 def load(spec: ModelSpec, path: Path) -> Checkpoint:
     """A checkpoint in memory, in eval mode, fp32 on the CPU.
 

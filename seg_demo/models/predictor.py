@@ -185,9 +185,9 @@ class Predictor:
         return next((share for share in shares if share is not None), None)
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
-        if spec.source in ("bundled", "folder"):
-            return loading.locate(spec, token=False)  # it is here
         token = not visitor or catalog.on_menu(spec)
+        if (spec.source != "hub" or token) and loading.is_here(spec, token=token):
+            return loading.locate(spec, token=token)
         who = (spec.id, spec.revision, spec.source, token)
         if spec.source != "hub" or token:
             return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))

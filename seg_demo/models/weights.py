@@ -60,6 +60,14 @@ def local(weights: Weights) -> Path | None:
     return path if path.is_file() and _sound(path) else None
 
 
+def checked(weights: Weights) -> bool:
+    """Whether the file is there and this process has found it sound."""
+    path = _cache() / weights.url.rsplit("/", 1)[1]
+    with _lock:
+        known = path in _checked
+    return known and path.is_file()
+
+
 def fetch(weights: Weights, report: Report | None = None) -> Path:
     """The weight file, downloaded if needed.
 

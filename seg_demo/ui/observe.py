@@ -44,7 +44,7 @@ class _Lines(logging.Formatter):
         told = getattr(record, "told", None)
         line |= told if told is not None else {"logger": record.name, "message": record.getMessage()}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = record.exc_text or self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
