@@ -44,7 +44,7 @@ class Settings:
         models: the owner's own menu in its order, ids separated by commas; empty for the built-in menu.
         cache_bytes: memory for loaded models in bytes; 0 takes a quarter of the machine's memory.
         hub_timeout: seconds in which the Hub must answer.
-        concurrency: how many images are segmented at the same time; 0 is 1 on a CPU and 8 on a GPU, where requests for one
+        concurrency: how many images are segmented at the same time; 0 is 2 on a CPU and 8 on a GPU, where requests for one
             model that come within 5 ms, with inputs of one size, are computed as one batch.
         queue_size: how many requests may wait; the next one is told that the server is busy.
         mcp: also serve the API as MCP tools.
@@ -79,7 +79,7 @@ class Settings:
     models: str = _setting("", "the owner's own menu: model ids, separated by commas")
     cache_bytes: int = _setting(0, "memory for loaded models in bytes, 0 for a quarter of the machine's", 0, 2**60)
     hub_timeout: float = _setting(8.0, "seconds in which the Hub must answer", 0.1, 600)
-    concurrency: int = _setting(0, "images segmented at the same time, 0 for 1 on a CPU and 8 on a GPU", 0, 256)
+    concurrency: int = _setting(0, "images segmented at the same time, 0 for 2 on a CPU and 8 on a GPU", 0, 256)
     queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
     mcp: bool = _setting(False, "also serve MCP tools: true or false")
     max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)

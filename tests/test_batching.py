@@ -123,7 +123,7 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 
 
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert admission.places(Settings(), gpu=False) == 1 and admission.places(Settings(), gpu=True) == batching.MOST
+    assert admission.places(Settings(), gpu=False) == 2 and admission.places(Settings(), gpu=True) == batching.MOST
     assert admission.places(replace(Settings(), concurrency=3), gpu=True) == 3
     assert building.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
     monkeypatch.setattr(admission, "GPU_FILES", ())

@@ -220,6 +220,7 @@ def test_the_cost_of_an_avif_is_known(mode: str, subsampling: str, cost: float) 
 
 def test_the_decoder_of_an_avif_is_let_go_before_its_pixels_are_copied() -> None:
     """Pillow's own attribute; where it is called otherwise, the memory of AVIFs has to be measured again."""
-    image = images._open(saved(Image.fromarray(picture()), "AVIF"), limits_of(None, None, None))
+    limits = limits_of(None, None, None)
+    image = images._load(*images._open(saved(Image.fromarray(picture()), "AVIF"), limits), limits)
     assert isinstance(image._decoder, images._DroppedDecoder) and image._decoder._decoder is None
     assert image.size == (53, 37)

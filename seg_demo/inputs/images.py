@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from seg_demo.errors import BadImageError
 from seg_demo.inputs import pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
@@ -23,8 +24,8 @@ _LARGE = 20_000_000
 Source = bytes | str | os.PathLike | Image.Image | np.ndarray
 
 
-def _open(data: bytes, limits: Limits) -> Image.Image:
-    """A loaded Pillow image; the limits are checked before anything is decoded, and no decoder's exception leaves."""
+def _open(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
+    """A Pillow image that is within the limits and not decoded yet, and what it is; no decoder's exception leaves."""
     check_bytes(len(data), limits)
     kind = identify(data)
     if kind.format is None:
@@ -49,7 +50,7 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     pixels.remember_bits(image)
     if kind.format == "AVIF":
         image._decoder = _DroppedDecoder(image._decoder)
-    return _load(image, kind.name, limits)
+    return image, kind.name
 
 
 class _DroppedDecoder:
@@ -82,11 +83,8 @@ def _load(image: Image.Image, name: str, limits: Limits) -> Image.Image:
     return image
 
 
-def _image(data: Source, limits: Limits) -> Image.Image:
-    """A loaded Pillow image from anything but an array."""
-    if isinstance(data, Image.Image):
-        check_size(data.width, data.height, limits)
-        return _load(data, "an image", limits)
+def _read(data: Source, limits: Limits) -> bytes:
+    """The bytes of a file, by whatever it is named."""
     if isinstance(data, str):
         data = read_text(data, limits)
     elif isinstance(data, os.PathLike):
@@ -94,7 +92,15 @@ def _image(data: Source, limits: Limits) -> Image.Image:
     if not isinstance(data, bytes | bytearray | memoryview):
         what = f"An image was expected, but {type(data).__name__} came."
         raise refuse(what, limits, "Send a file, its bytes, a PIL image or a uint8 array.")
-    return _open(bytes(data), limits)
+    return bytes(data)
+
+
+def _image(data: Source, limits: Limits) -> Image.Image:
+    """A loaded Pillow image from anything but an array."""
+    if isinstance(data, Image.Image):
+        check_size(data.width, data.height, limits)
+        return _load(data, "an image", limits)
+    return _load(*_open(_read(data, limits), limits), limits)
 
 
 def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
@@ -139,6 +145,25 @@ def decode(
     if array.size >= _LARGE:
         _give_back()
     return array
+
+
+def pixels_of(data: Source) -> int:
+    """Pixels, height times width, that an image says it has; nothing is decoded.
+
+    Args:
+        data: as for :func:`decode`.
+
+    Returns:
+        0 for what :func:`decode` refuses unseen.
+    """
+    limits = limits_of(None, None, None)
+    try:
+        if isinstance(data, np.ndarray):
+            return data.shape[0] * data.shape[1] if data.ndim in (2, 3) else 0
+        image = data if isinstance(data, Image.Image) else _open(_read(data, limits), limits)[0]
+    except BadImageError:
+        return 0
+    return image.width * image.height
 
 
 def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:

@@ -6,15 +6,19 @@ import contextvars
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from seg_demo.errors import BusyError
+from seg_demo.inputs.images import Source, pixels_of
 from seg_demo.models import requests
 from seg_demo.settings import Settings
 
-# Images worked on at a time where the owner has not said it: on a GPU as many as are computed together.
-PLACES, GPU_PLACES = 1, 8
+# Images worked on at a time where the owner has not said it: on a GPU as many as are computed together; on a CPU two, so that
+# one is decoded or drawn while the network runs for another, and a short request need not wait for a long one.
+PLACES, GPU_PLACES = 2, 8
+# From so many pixels on a picture fills memory and takes its time; of such, and of full detail, half as many run at a time.
+LARGE_PIXELS = 8_000_000
 # Made by the drivers of NVIDIA on Linux, and on Windows below WSL.
 GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 # How often a request that waits looks whether somebody still waits for it.
@@ -36,8 +40,19 @@ def gpu_expected(chosen: Settings) -> bool:
     return chosen.device.startswith("cuda") or (chosen.device == "auto" and any(path.exists() for path in GPU_FILES))
 
 
+def is_large(image: Source, detail: str = "whole") -> bool:
+    """Whether working on an image takes much memory or long.
+
+    Args:
+        image: as for :func:`seg_demo.inputs.images.decode`.
+        detail: ``whole`` or ``full``.
+    """
+    return detail == "full" or pixels_of(image) >= LARGE_PIXELS
+
+
 class Admission:
-    """A bounded number of places to work, and a bounded number of requests that wait for one.
+    """A bounded number of places to work, half of them (one at least) also for large requests, and a bounded number of
+    requests that wait for one.
 
     Args:
         places: how many work at a time.
@@ -47,6 +62,7 @@ class Admission:
     def __init__(self, places: int, waiting: int) -> None:
         self.most = places + waiting
         self._free = threading.BoundedSemaphore(places)
+        self._large = threading.BoundedSemaphore(max(1, places // 2))
         self._lock = threading.Lock()
         self._admitted = 0
         self._began: dict[object, float] = {}
@@ -92,8 +108,11 @@ class Admission:
                 self._admitted -= 1
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, large: bool = False) -> Iterator[None]:
         """Wait for a place and work in it; whoever has one already keeps it.
+
+        Args:
+            large: see :func:`is_large`.
 
         Raises:
             LeftError: whoever asked has gone meanwhile.
@@ -103,17 +122,27 @@ class Admission:
             yield
             return
         began = time.monotonic()
+        # In this order: a large request that waits for another one holds no place that a small one could take.
+        with _of(self._large) if large else nullcontext(), _of(self._free):
+            key = object()
+            token = self._working.set(True)
+            self._began[key] = time.monotonic()
+            try:
+                requests.note(waited=round(time.monotonic() - began, 3))
+                requests.check()
+                yield
+            finally:
+                del self._began[key]
+                self._working.reset(token)
+
+
+@contextmanager
+def _of(places: threading.BoundedSemaphore) -> Iterator[None]:
+    """One of so many places, as long as somebody waits for the answer."""
+    requests.check()
+    while not places.acquire(timeout=LOOK_SECONDS):
         requests.check()
-        while not self._free.acquire(timeout=LOOK_SECONDS):
-            requests.check()
-        key = object()
-        token = self._working.set(True)
-        self._began[key] = time.monotonic()
-        try:
-            requests.note(waited=round(time.monotonic() - began, 3))
-            requests.check()
-            yield
-        finally:
-            del self._began[key]
-            self._working.reset(token)
-            self._free.release()
+    try:
+        yield
+    finally:
+        places.release()

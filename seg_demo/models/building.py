@@ -46,7 +46,7 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     checkpoint.module.to(target)
     networks.optimise(checkpoint, target)
     verbs, chosen = networks.network(checkpoint.architecture), settings()
-    served = engine.choose(checkpoint, verbs, target, chosen.engine, places(chosen, gpu=False), chosen.precision)
+    served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency or 1, chosen.precision)
     together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
     window = batching.WINDOW if together else None
     return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)

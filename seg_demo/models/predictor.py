@@ -13,7 +13,7 @@ import torch
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import Source, decode
 from seg_demo.models import catalog, devices, loading, requests, zerogpu
-from seg_demo.models.admission import Admission, places
+from seg_demo.models.admission import Admission, is_large, places
 from seg_demo.models.building import build
 from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
@@ -122,12 +122,12 @@ class Predictor:
         with self._admission.admission():
             if zerogpu.ACTIVE and (spec := catalog.resolve(id, local_folders=not visitor)).source != "builtin":
                 path = self._locate(spec, visitor, report)
-                with self._admission.place(), stays(spec, path):
+                with self._admission.place(is_large(image, detail)), stays(spec, path):
                     result = zerogpu.segment_all(_key(path), spec, path, decode(image), detail, confidence)
                 requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
                 return result
             model = self.get(id, visitor=visitor, report=report)
-            with self._admission.place():
+            with self._admission.place(is_large(image, detail)):
                 return model.predict_all(image, detail=detail, confidence=confidence, report=report)
 
     def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
@@ -145,15 +145,18 @@ class Predictor:
         if spec.source != "builtin":
             raise BadRequestError(f"{method[:40]!r} is no region method. Choose one on the Regions tab.")
         requests.note(model=spec.id)
-        with self.work():
+        with self.work(large=is_large(image)):
             return Model.classical(spec, parameters).predict_all(image)
 
     @contextmanager
-    def work(self, id: str | None = None, *, visitor: bool = True, report: Report | None = None) -> Iterator[None]:
+    def work(
+        self, id: str | None = None, *, large: bool = False, visitor: bool = True, report: Report | None = None
+    ) -> Iterator[None]:
         """A place to work in, for a handler that also decodes and draws: within it no call waits for another place.
 
         Args:
             id: as for :meth:`get`; the model is fetched and loaded before the place is taken. None where there is none.
+            large: of ``admission.is_large``.
             visitor: as for :meth:`get`.
             report: as for :meth:`get`.
 
@@ -167,7 +170,7 @@ class Predictor:
                     self._locate(spec, visitor, report)
             elif id is not None:
                 self.get(id, visitor=visitor, report=report)
-            with self._admission.place():
+            with self._admission.place(large):
                 yield
 
     @property

@@ -10,6 +10,7 @@ from gradio import processing_utils, utils
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
 from seg_demo.models import catalog
+from seg_demo.models.admission import is_large
 from seg_demo.outputs import render
 from seg_demo.ui.results import overlay_png
 from seg_demo.ui.uploads import Photo, Upload
@@ -84,7 +85,7 @@ def segment(
     if image is None:
         raise BadRequestError("No image was sent. Send a picture as a file.")
     wanted, closely = score_threshold(threshold), detail_of(detail)
-    with predictor().work(model):
+    with predictor().work(model, large=is_large(image.path, closely)):
         pixels = decode(image.path)
         result = predictor().segment(pixels, model, wanted, detail=closely)
         cache = utils.get_upload_folder()

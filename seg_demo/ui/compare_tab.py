@@ -12,6 +12,7 @@ from gradio import processing_utils, utils
 from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.masks.agreement import Common, agreement, common, truth_ids
+from seg_demo.models.admission import is_large
 from seg_demo.outputs import compare
 from seg_demo.types import Segmentation
 from seg_demo.ui import menu
@@ -109,7 +110,7 @@ def run_compare(
     if len(sizes) < 2:
         raise next(iter(failed.values()))
     language = language_of(request)
-    with predictor().work():
+    with predictor().work(large=is_large(upload.path)):
         shown, rows, *files = _compared(upload, list(sizes), list(sizes.values()), wanted, truth, language)
     return shown, _left_out(failed, language) + rows, *files
 

@@ -12,6 +12,7 @@ from seg_demo.datasets.classes import clean_names, label_set
 from seg_demo.datasets.drawing import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.errors import BadRequestError, DataError
 from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.models.admission import is_large
 from seg_demo.types import LabelSet
 from seg_demo.ui.editor import Document, uploaded
 from seg_demo.ui.uploads import Upload
@@ -84,7 +85,7 @@ def begin(
         raise BadRequestError("There is no mask file. Choose one, or start from something else.")
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
-    with predictor().work(model if start == "model" else None, report=report):
+    with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
         image = decode(upload.path)
         if start == "model":
             result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)

@@ -22,6 +22,7 @@ from seg_demo.datasets.drawing import IGNORE_ID, Drawing
 from seg_demo.datasets.sample import Facts
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
+from seg_demo.models.admission import is_large
 from seg_demo.outputs import png, render
 from seg_demo.types import LabelSet
 from seg_demo.ui.plain_files import plain_files, served_file
@@ -154,7 +155,7 @@ def _superpixels(request: Any) -> bytes:
     if not isinstance(count, int) or isinstance(count, bool) or not PATCHES[0] <= count <= PATCHES[1]:
         raise BadRequestError(f"count must be a whole number from {PATCHES[0]} to {PATCHES[1]}, but is {str(count)[:40]!r}.")
     path = uploaded(asked.get("path"))
-    with predictor().work():
+    with predictor().work(large=is_large(path)):
         return render.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
+from seg_demo.models.admission import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
@@ -143,7 +144,7 @@ def run_network(
         # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
         progress(1.0 if part is None else part, desc=spoken(text))
 
-    with predictor().work(model, report=report):
+    with predictor().work(model, large=is_large(upload.path, closely), report=report):
         image = decode(upload.path)
         everything = predictor().segment_all(image, model, report=report, detail=closely, confidence=True)
         result = Result(upload, everything, wanted, preview_of(image), asked=(model, closely))

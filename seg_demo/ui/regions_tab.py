@@ -9,6 +9,7 @@ import gradio as gr
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
 from seg_demo.masks.region_methods import METHODS, Parameter
+from seg_demo.models.admission import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.bench import examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
@@ -88,7 +89,7 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
         raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
     keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
     parameters = {parameter: value for (name, parameter), value in zip(keys, values, strict=True) if name == method}
-    with predictor().work():
+    with predictor().work(large=is_large(upload.path)):
         image = decode(upload.path)
         result = Result(upload, predictor().segment_regions(image, method, parameters), 0.0, preview_of(image))
     return result, result

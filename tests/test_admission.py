@@ -1,0 +1,119 @@
+"""Places to work in: how many work at a time, and that the large do not keep the small waiting."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo.inputs.images import decode, pixels_of
+from seg_demo.models import requests
+from seg_demo.models.admission import LARGE_PIXELS, Admission, is_large
+from tests.pictures import picture
+
+
+def until(reached) -> None:
+    end = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def working(admission: Admission, large: list[bool], work) -> list[threading.Thread]:
+    """Threads that call ``work`` with their number in a place each."""
+
+    def run(number: int, is_large: bool) -> None:
+        with admission.admission(), admission.place(is_large):
+            work(number)
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(large)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+@pytest.mark.parametrize(("places", "most"), [(1, 1), (2, 1), (3, 1), (8, 4)])
+def test_of_the_large_half_as_many_work_at_a_time_and_the_small_pass_them(places, most):
+    admission, inside, go = Admission(places, 40), [], threading.Event()
+
+    def work(number: int) -> None:
+        inside.append(number)
+        go.wait(10)
+
+    large = working(admission, [True] * 10, work)
+    until(lambda: len(inside) == most)
+    small = working(admission, [False] * (places - most), inside.append)
+    for thread in small:
+        thread.join(10)
+    assert len(inside) == places and admission.running == most
+    time.sleep(0.05)
+    assert len(inside) == places, "no large one took the places of the small ones"
+    go.set()
+    for thread in large:
+        thread.join(10)
+    assert len(inside) == places - most + 10 and admission.running == admission.admitted == 0
+
+
+def test_never_more_than_there_are_places_and_all_are_given_back():
+    admission, lock, now, seen = Admission(3, 100), threading.Lock(), [0], []
+
+    def one(number: int) -> None:
+        with suppress(ValueError), admission.admission(), admission.place(number % 3 == 0):
+            with lock:
+                now[0] += 1
+                seen.append(now[0])
+            time.sleep(0.002)
+            with lock:
+                now[0] -= 1
+            if number % 5 == 0:
+                raise ValueError
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(one, range(60)))
+    assert max(seen) == 3
+    with admission.place(True), admission.place(False):
+        assert admission.running == 1, "who has a place keeps it"
+    assert admission.running == 0
+
+
+def test_who_leaves_while_a_large_one_is_worked_on_leaves_at_once():
+    admission, go, gone = Admission(2, 4), threading.Event(), threading.Event()
+    threads = working(admission, [True], lambda _: go.wait(10))
+    until(lambda: admission.running == 1)
+    threading.Timer(0.1, gone.set).start()
+    with pytest.raises(requests.LeftError), requests.opened(requests.Request("test", left=gone.is_set)), admission.place(True):
+        pass
+    with admission.place(False):
+        assert admission.running == 2
+    go.set()
+    threads[0].join(10)
+    with admission.place(True):
+        assert admission.running == 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"])
+def test_how_many_pixels_an_image_says_it_has(format, tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, format)
+    path = Path(tmp_path, "image.bin")
+    path.write_bytes(file.getvalue())
+    expected = decode(path)
+    for source in (path, str(path), file.getvalue(), expected, Image.fromarray(expected)):
+        assert pixels_of(source) == expected.shape[0] * expected.shape[1]
+        assert not is_large(source) and is_large(source, "full")
+
+
+def test_what_is_large(tmp_path):
+    side = int(np.ceil(LARGE_PIXELS**0.5))
+    path = tmp_path / "flat.png"
+    Image.new("L", (side, side)).save(path)
+    assert is_large(path) and not is_large(np.zeros((side - 1, side - 1), np.uint8))
+    for refused in (b"", b"no image", tmp_path, tmp_path / "missing", path.read_bytes()[:20], 7, None):
+        assert pixels_of(refused) == 0
