@@ -58,11 +58,11 @@ def test_files_are_read_a_few_at_a_time_once_the_budget_is_used_up(tmp_path):
 def children(parent: int) -> list[int]:
     """Worker processes of a process."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            above = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if above == parent and b"spawn_main" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+            above = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if above == parent and b"spawn_main" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
         except OSError:
             continue  # it ended meanwhile
     return found

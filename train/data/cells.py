@@ -60,8 +60,8 @@ PHOTOGRAPHS: dict[str, tuple[float, Callable]] = {
     "collage": (3, built.collage),
 }
 SCENES = CELL_SCENES | PHOTOGRAPHS
-# Networks learn from more of what they must not paint, dust too. The held-out pictures keep the mixture above, so that the figures of
-# checkpoints trained at different times can be compared.
+# Networks learn from more of what they must not paint, dust too. The held-out pictures keep the mixture above, so that the
+# figures of checkpoints trained at different times can be compared.
 MORE_NEGATIVES: dict[str, tuple[float, Callable]] = {
     "animal": (3, faces.animal),
     "portrait": (6, faces.portrait),

@@ -1,0 +1,59 @@
+"""What the READMEs tell a newcomer to type runs as it is written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from seg_demo.__main__ import main
+from tests.served import ROOT
+
+NAMES = ("README.md", "README.zh.md")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The code blocks of a README in one language; commands have none."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return [code for said, code in re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL) if said == language]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_python_of_a_fresh_clone(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = next(each for each in blocks(name, "python") if "load_model" in each)
+    known: dict[str, object] = {}
+    exec(compile(code, name, "exec"), known)
+    assert known["result"].id_map.shape == known["image"].size[::-1] and known["result"].to_dict()["segments"]
+
+
+def test_the_call_of_a_running_demo(demo_url, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = next(each for each in blocks("README.md", "python") if "gradio_client" in each)
+    assert "http://127.0.0.1:7860" in code
+    known: dict[str, object] = {}
+    exec(compile(code.replace("http://127.0.0.1:7860", demo_url), "README.md", "exec"), known)
+    assert len(known["result"]["segments"]) == pytest.approx(24, abs=1) and known["models"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_commands_that_segment(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    lines = [line for block in blocks(name, "") for line in block.splitlines() if line.startswith("python -m seg_demo ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[3:]
+        if "--out" in words:
+            words[words.index("--out") + 1] = str(tmp_path / "out")
+        assert main(words) == 0, line
+    assert (tmp_path / "out" / "counts.csv").is_file()
+    capsys.readouterr()
+
+
+def test_a_reader_that_leaves_early_costs_no_traceback():
+    command = f"{shlex.quote(sys.executable)} -m seg_demo models | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ""
