@@ -122,6 +122,15 @@ def test_many_threads_get_their_own_answers():
             torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_logits_may_stay_as_kernels_leave_them():
+    """Channels last saves a copy of all logits; the numbers are the same."""
+    plain, last = part(), Part("small", Small(), engine_openvino.OpenVino(1, channels_last=True), (0, 2, 3), lambda each: each, "")
+    batch = torch.randn(2, 3, 16, 20)
+    expected, found = settled(plain, batch)[1][0], settled(last, batch)[1][0]
+    assert plain._forms and last._forms and torch.equal(found, expected)
+    assert expected.is_contiguous() and found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_answers_outlive_the_next_call():
     small, batch = part(), torch.randn(1, 3, 16, 16)
     _, first = settled(small, batch)

@@ -179,6 +179,36 @@ def test_mean_scores() -> None:
     assert binary == pytest.approx({1: torch.sigmoid(torch.tensor(2.0)).item(), 0: torch.sigmoid(torch.tensor(1.0)).item()})
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("classes", [2, 5, 37])
+def test_mean_scores_are_a_softmaxs_in_any_layout(classes: int, channels_last: bool) -> None:
+    """With classes that win nowhere, whose score is their largest probability."""
+    logits = noise("noise", (classes, 23, 17), classes, channels_last) * 4
+    logits[1] -= 30
+    probability, label = logits.softmax(0), logits.argmax(0)
+    found = mean_scores(logits)
+    for each in range(classes):
+        won = label == each
+        expected = probability[each][won].mean() if won.any() else probability[each].max()
+        assert found[each] == pytest.approx(float(expected), rel=1e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("kind", ["noise", "ties", "equal", "huge", "nan", "inf"])
+@pytest.mark.parametrize("classes", [1, 2, 21, 300])
+def test_at_the_logits_own_size_labels_are_a_dense_resizes(classes: int, kind: str, channels_last: bool, monkeypatch) -> None:
+    """Without a resize, in strips of rows; but next to a number that is none, a resize gives more of them."""
+    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", classes * 9 * 5)
+    logits = noise(kind, (classes, 23, 9), 0, channels_last)
+    if kind in ("nan", "inf"):
+        logits[-1, 11, 4] = float(kind)
+    dense = resized(logits, 23, 9)
+    expected = dense[0] > 0 if classes == 1 else dense.argmax(0)
+    found = argmax_resized(logits, 23, 9)
+    assert found.dtype == (np.uint8 if classes <= 255 else np.uint16)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_padding_is_cut_off_after_the_resize() -> None:
     logits = noise("smooth", (3, 16, 16), 6, False)
     labels = LabelSet.from_names(("a", "b", "c"))

@@ -40,6 +40,8 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
     """
     logits = logits.detach().float()
     classes, *source = logits.shape
+    if (height, width) == tuple(source) and all_finite(logits):
+        return _largest(logits)  # a resize to the same size changes no finite number
     labels = None
     small = classes * height * width <= DENSE_ELEMENTS or height + width <= SMALL_OUTPUT
     if not small and logits.device.type == "cpu" and all_finite(logits):
@@ -52,7 +54,22 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
         labels = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0, 0] > 0
     elif labels is None:
         labels = _labels_by_classes(logits, height, width)
-    return to_host(labels.to(torch.uint8 if classes <= 255 else torch.uint16))
+    return to_host(labels.to(_dtype(classes)))
+
+
+def _dtype(classes: int) -> torch.dtype:
+    return torch.uint8 if classes <= 255 else torch.uint16
+
+
+def _largest(logits: Tensor) -> np.ndarray:
+    """The label map of finite float32 logits (C, h, w) at their own size."""
+    classes, height, width = logits.shape
+    labels = torch.empty((height, width), dtype=_dtype(classes), device=logits.device)
+    rows = max(1, DENSE_ELEMENTS // (classes * width))
+    for part, target in zip(logits.split(rows, 1), labels.split(rows), strict=True):
+        # max over a dimension is several times as fast as argmax.
+        target.copy_(part[0] > 0 if classes == 1 else part.max(0).indices)
+    return to_host(labels)
 
 
 def all_finite(logits: Tensor) -> bool:
@@ -127,17 +144,30 @@ class MeanScores:
             self._count = self._total = self._largest = torch.zeros(len(logits), dtype=torch.float64)
         if not logits.numel():
             return
-        probabilities = logits.softmax(0).flatten(1)
-        best, label = (each.cpu() for each in probabilities.max(0))
-        self._count = self._count + torch.bincount(label, minlength=len(probabilities))
-        self._total = self._total + torch.bincount(label, best.double(), minlength=len(probabilities))
-        self._largest = torch.maximum(self._largest, probabilities.max(1).values.double().cpu())
+        # A softmax, by steps that are fast in any memory layout.
+        best, label = logits.max(0)
+        parts = (logits - best).exp_()
+        sure = parts.sum(0).reciprocal_()
+        label, chances = label.flatten().cpu(), sure.flatten().double().cpu()
+        count = torch.bincount(label, minlength=len(logits))
+        self._count = self._count + count
+        self._total = self._total + torch.bincount(label, chances, minlength=len(logits))
+        if not bool(count.all()):
+            self._largest = torch.maximum(self._largest, _peaks(parts.mul_(sure)).double().cpu())
 
     def of(self, labels: Iterable[int]) -> dict[int, float]:
         """Softmax probability in [0, 1] per label id: the mean over the grid points where the class is the largest, or,
         where it is so only between grid points, its largest value."""
         means = torch.where(self._count > 0, self._total / self._count.clamp(min=1), self._largest).clamp(0, 1).tolist()
         return {int(label): means[label] for label in labels}
+
+
+def _peaks(values: Tensor) -> Tensor:
+    """The largest of values (C, h, w) per channel."""
+    if values.stride(0) != 1:
+        return values.flatten(1).amax(1)
+    # Over rows first, whose pixels and channels lie side by side.
+    return values.permute(1, 2, 0).flatten(1).amax(0).view(-1, len(values)).amax(0)
 
 
 def semantic_from_logits(

@@ -30,6 +30,7 @@ from seg_demo.networks.segformer_config import (
     OUR_KEY,
     config_of,
     from_config,
+    initialise,
     label_set,
     options_from_config,
     preprocessing_of,
@@ -77,7 +78,7 @@ def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """
     module = from_config(num_classes, options)
     if options["model_type"] == "segformer":
-        _initialise(module)
+        initialise(module)
     return module
 
 
@@ -239,19 +240,6 @@ segment = pipeline("image-segmentation", model="{source}")
 # segment("image.png") → [{{"label": ..., "mask": PIL image}}, ...]
 model, processor = segment.model, segment.image_processor
 """
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier for linear layers and the classifier, Kaiming for convolutions."""
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and name.endswith("classifier")):
-            nn.init.xavier_uniform_(layer.weight)
-        elif isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
-        else:
-            continue
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
 
 
 def _by_itself(checkpoint: Checkpoint) -> bool:

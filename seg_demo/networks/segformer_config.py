@@ -186,3 +186,20 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
+
+
+def initialise(module: nn.Module) -> None:
+    """Random weights that learn: Xavier for linear layers and the classifier, Kaiming for convolutions.
+
+    Args:
+        module: a SegFormer of transformers, changed in place.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and name.endswith("classifier")):
+            nn.init.xavier_uniform_(layer.weight)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -22,7 +22,7 @@ from train.config import Config
 from train.device import lay_out
 from train.loop.batches import Crop, CropDataset, Plan, loader
 from train.loop.history import Diverged, History
-from train.loop.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, set_train
+from train.loop.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, restore, set_train
 from train.loop.signals import Stopped, Stopper
 from train.loop.tasks import Batch, InstanceTask, SemanticTask
 
@@ -105,7 +105,8 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     peaks = [group["lr"] for group in optimizer.param_groups]
     history = History(evaluated=-1 if run.knows else 0)
     if state is not None:
-        history = _restore(state, module, average, optimizer, accelerator.scaler)
+        restore(state, module, average, optimizer, accelerator.scaler)
+        history = History(**state["history"])
     wrapped, optimizer = accelerator.prepare(module, optimizer, device_placement=[False, False])
     main = accelerator.is_main_process
     began = time.monotonic() - history.seconds
@@ -225,23 +226,6 @@ def _evaluate(run: Fit, average: MovingAverage, history: History, seconds: float
         line["lr"] = run.lr * lr_factor(history.step - 1, run.total, run.config.warmup, run.config.schedule)
     history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
     return best
-
-
-def _restore(
-    state: dict[str, Any], module: torch.nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer, scaler: Any
-) -> History:
-    module.load_state_dict(state["module"])
-    average.module.load_state_dict(state["average"])
-    average.updates = state["updates"]
-    optimizer.load_state_dict(state["optimizer"])
-    # The fused kernel goes through memory as it lies; a run from another device or precision has another layout.
-    for weight, kept in optimizer.state.items():
-        for key, value in kept.items():
-            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
-                kept[key] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
-    if scaler is not None and state.get("scaler"):
-        scaler.load_state_dict(state["scaler"])
-    return History(**state["history"])
 
 
 def _agree(accelerator: Accelerator, mine: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -116,3 +117,28 @@ class MovingAverage:
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in zip(self.module.buffers(), module.buffers(), strict=True):
             own.copy_(other)
+
+
+def restore(
+    state: dict[str, Any], module: nn.Module, average: MovingAverage, optimizer: torch.optim.Optimizer, scaler: Any
+) -> None:
+    """Give the modules, the optimizer and the scaler of a run what was saved of them.
+
+    Args:
+        state: as the loop saves it.
+        module: the network.
+        average: of its weights.
+        optimizer: of its parameters.
+        scaler: of the gradients in fp16, or None.
+    """
+    module.load_state_dict(state["module"])
+    average.module.load_state_dict(state["average"])
+    average.updates = state["updates"]
+    optimizer.load_state_dict(state["optimizer"])
+    # The fused kernel goes through memory as it lies; a run from another device or precision has another layout.
+    for weight, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                kept[key] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+    if scaler is not None and state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
