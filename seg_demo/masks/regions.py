@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from PIL import Image
 
 from seg_demo.errors import BadRequestError
 from seg_demo.masks.region_methods import METHODS, Method, Parameter, counts, looked_up
+from seg_demo.masks.shrunk import shrunk
 from seg_demo.segments import Region
 from seg_demo.types import LabelSet, Segmentation
 
@@ -69,7 +69,7 @@ def segment(image: np.ndarray, method: str, **parameters: float) -> Segmentation
         return _segmentation(METHODS[method].compute(image, values))
     factor = math.sqrt(limit / (height * width))
     size = max(1, int(width * factor)), max(1, int(height * factor))
-    reduced = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    reduced = np.asarray(shrunk(image, size))
     # Numbered while they are small: at full size, ids of 8 bytes would take more than the picture.
     return _segmentation(_scaled_up(_numbered(METHODS[method].compute(reduced, values)), height, width))
 

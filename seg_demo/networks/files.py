@@ -15,6 +15,8 @@ MAX_JSON_BYTES = 8_000_000
 # No published network has a wider layer or more of them; a config that asks for more is a mistake or an attack.
 MAX_OPTION = 8192
 MAX_OPTION_LENGTH = 64
+# Letters of a library's message that are handed on.
+SAID = 300
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -51,6 +53,19 @@ def read_optional_json(folder: Path, name: str) -> dict[str, Any]:
 def write_json(folder: Path, name: str, data: dict[str, Any]) -> None:
     """Write one JSON object, keys sorted so that the same checkpoint is the same file."""
     (Path(folder) / name).write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def said(error: Exception, folder: Path | None = None) -> str:
+    """What a library says is wrong with a checkpoint, for whoever chose it: its first lines, without where that lies.
+
+    Args:
+        error: of the library; its text may name files, and hold what the checkpoint's author wrote.
+        folder: the checkpoint; None where it cannot be named.
+    """
+    text = str(error) or type(error).__name__
+    for path in () if folder is None else (str(folder), str(Path(folder).resolve())):
+        text = text.replace(path, "of this checkpoint")
+    return " ".join(text.split())[:SAID]
 
 
 def check_options(options: object, path: str = CONFIG) -> None:

@@ -54,7 +54,7 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
     try:
         return AutoConfig.for_model(model_type, num_labels=1 if options.get("binary") else num_classes, **arguments)
     except Exception as error:  # transformers validates with its own classes of errors, which change with its version
-        raise BadCheckpointError(f"config.json is not one of a {model_type} model ({error}).") from error
+        raise BadCheckpointError(f"config.json is not one of a {model_type} model ({files.said(error)}).") from error
 
 
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -122,7 +122,7 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
         former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
-        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({error}).") from error
+        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({files.said(error, folder)}).") from error
     if type(processor).__name__.startswith(QUERY_PROCESSORS):
         raise BadCheckpointError(
             f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
@@ -165,7 +165,7 @@ def read_module(folder: Path, options: dict[str, Any], count: int) -> nn.Module:
                 output_loading_info=True,
             )
     except Exception as error:  # transformers, safetensors and torch all have their own
-        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({error}).") from error
+        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({files.said(error, folder)}).") from error
     for fault in ("missing", "unexpected", "mismatched"):
         keys = sorted(key if isinstance(key, str) else str(key[0]) for key in report[f"{fault}_keys"])
         if keys:

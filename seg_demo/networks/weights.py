@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.networks.files import CONFIG, WEIGHTS
+from seg_demo.networks.files import CONFIG, WEIGHTS, said
 
 MAX_PARAMETERS = 1_000_000_000
 
@@ -45,7 +45,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise BadCheckpointError(f"{WEIGHTS} of the checkpoint cannot be read ({error}); download it again.") from error
+        raise BadCheckpointError(f"{WEIGHTS} of the checkpoint cannot be read ({said(error, folder)}); download it again.") from error
     # Checked before the cast: a finite fp32 value never comes from a damaged half, but a damaged half may.
     check_finite(state.items())
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

@@ -13,10 +13,10 @@ from functools import cached_property
 from io import BytesIO
 
 import numpy as np
-from PIL import Image
 
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
+from seg_demo.masks.shrunk import fitting, shrunk
 from seg_demo.outputs import export, png, render
 from seg_demo.outputs.polygons import polygons_of
 from seg_demo.types import Segmentation
@@ -92,10 +92,9 @@ def preview_of(image: np.ndarray) -> bytes:
     Args:
         image: uint8 (H, W, 3), RGB.
     """
-    picture = Image.fromarray(image)
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    size = fitting(image.shape[1], image.shape[0], PREVIEW_SIDE)
     file = BytesIO()
-    picture.save(file, "JPEG", quality=90, subsampling=0)
+    shrunk(image, size).save(file, "JPEG", quality=90, subsampling=0)
     return file.getvalue()
 
 
