@@ -58,8 +58,15 @@ PHRASES = {
     "holds {n} different {what}, most of them near {near}: it was smoothed": "含有 {n} 种不同的{what}，多数接近 {near}：它被平滑过",
     "resize masks with nearest neighbour only; else round each pixel to the nearest of {near}":
         "缩放掩膜时只用最近邻插值；否则将每个像素取为 {near} 中最近的值",
-    "is compressed with loss (as JPEG or HEIC), which blurs labels: {n} different values, most of them near {near}":
-        "经过有损压缩（JPEG 或 HEIC），标签变得模糊：{n} 种不同的值，多数接近 {near}",
+    "is {form}, compressed with loss, which blurs labels: {n} different values, most of them near {near}":
+        "是 {form}，经过有损压缩，标签变得模糊：{n} 种不同的值，多数接近 {near}",
+    "is a link to {to}, outside of the dataset": "是指向数据集之外 {to} 的链接",
+    "nothing, if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them":
+        "若链接是您自己建的，则无需处理；若数据集来自他人，请查看它们指向何处，或将其删除",
+    "names a file for its {what} that is not the dataset's own; only what the dataset brings is read":
+        "其 {what} 指向不属于数据集的文件；只读取数据集自带的内容",
+    "tell the dataset's owner: such a row leads to a file of whoever loads it. Put the images themselves into it":
+        "请告知数据集作者：这样的行会指向加载者机器上的文件，应放入图片本身",
     "save the mask as PNG from its source; else round each pixel to the nearest of {near} and save that as PNG":
         "请从来源重新保存为 PNG；否则将每个像素取为 {near} 中最近的值后存为 PNG",
     "labels no pixel at all, only ignore": "没有标注任何像素，全部为忽略",
