@@ -143,7 +143,7 @@ def decode(
         return _array(data, limits)
     array = _convert(_image(data, limits), limits, pixels.to_rgb)
     if array.size >= _LARGE:
-        _give_back()
+        give_back()
     return array
 
 
@@ -188,8 +188,9 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
     return labels, palette.copy()
 
 
-def _give_back() -> None:
-    """Give memory that was freed back to the system: glibc keeps Pillow's copy of the pixels, 4 bytes each, to itself."""
+def give_back() -> None:
+    """Give memory that was freed back to the system: glibc keeps what smaller blocks took, as Pillow's copy of the pixels,
+    4 bytes each, to itself."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from seg_demo.errors import BusyError
-from seg_demo.inputs.images import Source, pixels_of
+from seg_demo.inputs.images import Source, give_back, pixels_of
 from seg_demo.models import requests
 from seg_demo.settings import Settings
 
@@ -18,7 +18,7 @@ from seg_demo.settings import Settings
 # one is decoded or drawn while the network runs for another, and a short request need not wait for a long one.
 PLACES, GPU_PLACES = 2, 8
 # From so many pixels on a picture fills memory and takes its time; of such, and of full detail, half as many run at a time.
-LARGE_PIXELS = 8_000_000
+LARGE_PIXELS = 4_000_000
 # Made by the drivers of NVIDIA on Linux, and on Windows below WSL.
 GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 # How often a request that waits looks whether somebody still waits for it.
@@ -132,6 +132,8 @@ class Admission:
                 requests.check()
                 yield
             finally:
+                if large:
+                    give_back()  # before anybody else's large picture is decoded
                 del self._began[key]
                 self._working.reset(token)
 
