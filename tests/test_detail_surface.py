@@ -19,6 +19,7 @@ from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings
 from seg_demo.ui import results
 from seg_demo.ui.bench import with_doubt
+from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result
 from seg_demo.ui.viewer import SegmentationViewer
 from tests.checkpoints import IMAGE
@@ -76,7 +77,7 @@ def test_the_command_looks_closely_on_request(photo, tmp_path, capsys):
 
 def test_the_viewer_gets_the_doubt_without_loss_and_only_when_asked(monkeypatch):
     result = load_model("unet-cells", device="cpu").predict(LARGE, confidence=True)
-    plain = Result(instance_result(0.5).upload, result, 0.5, b"jpeg")
+    plain = Result(instance_result(0.5).upload, Kept(result), 0.5, b"jpeg")
     viewer = SegmentationViewer()
     assert viewer.postprocess(plain)["doubt"] is None and viewer.postprocess(plain)["unsure"]
     sent = viewer.postprocess(with_doubt(plain))

@@ -85,7 +85,7 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
 
     make_file(result, "overlay")
     assert steps == {"decode": 1, "encode": 1}, "sessions keep no decoded picture"
-    assert other.everything is result.everything and other.preview is result.preview
+    assert other.kept.everything is result.kept.everything and other.preview is result.preview
 
 
 def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
@@ -94,17 +94,17 @@ def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
     first, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
     steps.clear()
     again, shown = networks_tab.run_network(upload, "unet-cells", 0.7, "whole", first)
-    assert again is shown and again.everything is first.everything and again.threshold == 0.7 and not steps
+    assert again is shown and again.kept.everything is first.kept.everything and again.threshold == 0.7 and not steps
     for model, detail in (("maskrcnn-cells", "whole"), ("unet-cells", "full")):
         networks_tab.run_network(upload, model, 0.5, detail, first)
         assert steps["forward"] == 1, (model, detail)
         steps.clear()
     monkeypatch.setattr(results, "AGAIN_SECONDS", 0.0)
     later, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
-    assert steps["forward"] == 1 and later.everything is not first.everything, "by then a model may have been taught more"
+    assert steps["forward"] == 1 and later.kept.everything is not first.kept.everything, "by then a model may have been taught more"
 
 
 def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:
     result, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
-    assert not any(isinstance(value, torch.Tensor) for value in vars(result.everything).values())
-    assert isinstance(result.everything.id_map, np.ndarray) and result.everything.confidence.dtype == np.uint8
+    assert not any(isinstance(value, torch.Tensor) for value in vars(result.kept.everything).values())
+    assert isinstance(result.kept.everything.id_map, np.ndarray) and result.kept.everything.confidence.dtype == np.uint8

@@ -19,6 +19,7 @@ from PIL import Image
 from seg_demo.errors import BadImageError
 from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.ui import i18n, menu, models_tab, results, uploads, viewer, work
+from seg_demo.ui.kept import Kept
 from tests.served import ROOT
 
 STATIC = ROOT / "seg_demo/ui/static"
@@ -29,7 +30,7 @@ def instance_result(threshold: float = 0.5) -> results.Result:
     disc = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4
     segments = (Segment(1, 0.9, (2, 3, 11, 12), disc), Segment(1, 0.3, (8, 3, 17, 12), disc))
     everything = Segmentation("instance", 20, 30, LABELS, paint(segments, 20, 30), segments)
-    return results.Result(uploads.Upload(Path("missing.png"), "cells"), everything, threshold, b"jpeg")
+    return results.Result(uploads.Upload(Path("missing.png"), "cells"), Kept(everything), threshold, b"jpeg")
 
 
 def decoded(png: bytes) -> np.ndarray:

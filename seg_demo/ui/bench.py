@@ -101,7 +101,7 @@ def with_doubt(result: Result | None) -> Result:
     """The session's result, with the map of its confidence for the viewer."""
     if result is None:
         raise BadRequestError("There is no result to look at, or it has expired. Segment the image again.")
-    if result.everything.confidence is None:
+    if result.shown.confidence is None:
         raise BadRequestError("Regions are computed without a network, so nothing is known about how sure they are.")
     return result.with_doubt()
 

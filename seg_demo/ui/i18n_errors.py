@@ -99,6 +99,7 @@ SENTENCES = {
     "Choose one from the menu, or type a Hugging Face id such as user/repo.": "请从菜单选择，或输入 Hugging Face 模型 ID，如 user/repo。",
     "The threshold must be a number from 0 to 1, but is {value}.": "阈值须为 0 到 1 之间的数，收到的是 {value}。",
     "Leave it out for 0.5.": "省略则为 0.5。",
+    "This result was let go to make room for others.": "为给其他结果腾出空间，此结果已被清除。",
     "There is no result to download, or it has expired.": "没有可下载的结果，或结果已过期。",
     "There is no result to look at, or it has expired.": "没有可查看的结果，或结果已过期。",
     "Segment the image again.": "请重新分割图片。",

@@ -14,6 +14,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
@@ -147,7 +148,7 @@ def run_network(
     with predictor().work(model, large=is_large(upload.path, closely), report=report):
         image = decode(upload.path)
         everything = predictor().segment_all(image, model, report=report, detail=closely, confidence=True)
-        result = Result(upload, everything, wanted, preview_of(image), asked=(model, closely))
+        result = Result(upload, Kept(everything), wanted, preview_of(image), asked=(model, closely))
     return result, result
 
 
@@ -155,8 +156,10 @@ def run_network(
 def refilter(result: Result | None, threshold: object) -> tuple[Result | None, Result | None]:
     """The session's result at another threshold."""
     wanted = score_threshold(threshold)
-    with aside():
-        filtered = result and result.at(wanted)
+    filtered = result and result.at(wanted)
+    if filtered is not None:
+        with aside():
+            _ = filtered.ids  # painted here, and not by the viewer, where nothing bounds how many are at the same time
     return filtered, filtered
 
 

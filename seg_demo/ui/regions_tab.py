@@ -13,6 +13,7 @@ from seg_demo.models.admission import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.bench import examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
+from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.uploads import Upload
 from seg_demo.ui.work import in_words, predictor, work_limits
@@ -91,7 +92,7 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     parameters = {parameter: value for (name, parameter), value in zip(keys, values, strict=True) if name == method}
     with predictor().work(large=is_large(upload.path)):
         image = decode(upload.path)
-        result = Result(upload, predictor().segment_regions(image, method, parameters), 0.0, preview_of(image))
+        result = Result(upload, Kept(predictor().segment_regions(image, method, parameters)), 0.0, preview_of(image))
     return result, result
 
 

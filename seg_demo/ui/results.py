@@ -20,6 +20,7 @@ from seg_demo.masks.shrunk import fitting, shrunk
 from seg_demo.outputs import export, png, render
 from seg_demo.outputs.polygons import polygons_of
 from seg_demo.types import Segmentation
+from seg_demo.ui.kept import Kept
 from seg_demo.ui.uploads import Upload
 
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
@@ -40,7 +41,7 @@ class Result:
 
     Attributes:
         upload: the visitor's file.
-        everything: the segmentation with every candidate, whatever its score.
+        kept: the segmentation with every candidate, whatever its score.
         threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
         preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
         doubt: whether the viewer is also sent the map of the margins.
@@ -49,7 +50,7 @@ class Result:
     """
 
     upload: Upload
-    everything: Segmentation
+    kept: Kept
     threshold: float
     preview: bytes
     doubt: bool = False
@@ -65,10 +66,14 @@ class Result:
         """
         return (upload.path, asked) == (self.upload.path, self.asked) and time.monotonic() - self.made < AGAIN_SECONDS
 
-    @cached_property
+    @property
     def shown(self) -> Segmentation:
-        """The segmentation at the threshold: what is seen, exported and counted."""
-        return self.everything.above(self.threshold)
+        """The segmentation at the threshold: what is seen, exported and counted. Hold it while several things are made of it.
+
+        Raises:
+            BadRequestError: it had to make room for others'.
+        """
+        return self.kept.above(self.threshold)
 
     @cached_property
     def ids(self) -> bytes:
@@ -82,7 +87,7 @@ class Result:
     def with_doubt(self) -> Result:
         """The same view with the map of the margins; what the view consists of is not made again."""
         other = replace(self, doubt=True)
-        vars(other).update(shown=self.shown, ids=self.ids)
+        vars(other).update(ids=self.ids)
         return other
 
 

@@ -39,12 +39,15 @@ class SegmentationViewer(gr.HTML):
         """
         if value is None:
             return None
-        return {
+        shown = value.shown
+        made = {
             "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
             "ids": served_file(self, value.ids, "ids.png"),
-            "doubt": served_file(self, viewer_doubt(value.shown), "doubt.png") if value.doubt else None,
+            "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
             **viewer_value(value),
         }
+        value.kept.shown()
+        return made
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""

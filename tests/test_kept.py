@@ -1,0 +1,147 @@
+"""What sessions keep of results: all of it, within a bound, and a sentence where it had to go."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seg_demo.errors import BadRequestError
+from seg_demo.models.building import load_model
+from seg_demo.types import Segmentation
+from seg_demo.ui import bench, kept, networks_tab
+from seg_demo.ui.kept import Kept
+from seg_demo.ui.results import KINDS, Result, make_file
+from seg_demo.ui.uploads import Upload
+from seg_demo.ui.viewer import SegmentationViewer
+from tests.served import ROOT
+
+COINS = ROOT / "seg_demo/ui/examples/coins.png"
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Segmentation]:
+    return {
+        id: load_model(id, device="cpu").predict_all(COINS, confidence=id != "slic") for id in ("unet-cells", "maskrcnn-cells", "slic")
+    }
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch):
+    gc.collect()
+    monkeypatch.setattr(kept, "_shelf", weakref.WeakSet())
+
+
+def same(mine: Segmentation, expected: Segmentation) -> None:
+    for name in ("id_map", "confidence", "margin"):
+        one, other = getattr(mine, name), getattr(expected, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert one.dtype == other.dtype and np.array_equal(one, other) and one.flags.writeable
+    assert mine.to_dict() == expected.to_dict()
+    for one, other in zip(mine.segments, expected.segments, strict=True):
+        assert one.box == other.box and one.has_mask == other.has_mask
+        if other.has_mask:
+            assert np.array_equal(one.mask, other.mask)
+        if other.soft is not None:
+            assert one.soft.box == other.soft.box and np.array_equal(one.soft.values, other.soft.values)
+
+
+@pytest.mark.parametrize("id", ["unet-cells", "maskrcnn-cells", "slic"])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.9, 1.0])
+def test_what_was_packed_is_the_same(found, id, threshold):
+    plain, other = Kept(found[id]), Kept(replace(found[id]))
+    before = other.nbytes
+    assert before >= found[id].id_map.nbytes
+    other.pack()
+    assert other.nbytes < before / 3
+    same(other.everything, found[id])
+    same(other.above(threshold), found[id].above(threshold))
+    assert plain.above(threshold) is plain.above(threshold), "made once"
+    held = other.above(threshold)
+    assert other.above(threshold) is held, "unpacked once as long as somebody has it"
+    other.pack()
+    same(other.above(0.3), found[id].above(0.3))
+
+
+def test_every_download_of_a_packed_result(found, monkeypatch):
+    for id, everything in found.items():
+        upload = Upload(COINS, "coins")
+        results = [Result(upload, Kept(replace(everything)), 0.5, b"jpeg") for _ in range(2)]
+        results[1].kept.pack()
+        for kind in KINDS:
+            (name, plain), (_, packed) = (make_file(each, kind) for each in results)
+            assert plain == packed or (kind == "zip" and len(plain) == len(packed)), (id, name)
+        assert results[0].ids == results[1].ids
+
+
+def test_the_latest_are_kept_as_they_are_others_packed_and_the_oldest_let_go(found, monkeypatch):
+    one = found["unet-cells"]
+    size = Kept(one).nbytes
+    monkeypatch.setattr(kept, "KEPT_BYTES", int(3.5 * size))
+    there = [Kept(replace(one)) for _ in range(4)]
+    assert [each.nbytes == size for each in there] == [False, True, True, True]
+    _ = there[1].everything  # looked at again
+    there.append(Kept(replace(one)))
+    assert [each.nbytes == size for each in there] == [False, True, False, True, True]
+    for each in there:
+        same(each.everything, one)
+    packed = there[0].nbytes
+    monkeypatch.setattr(kept, "KEPT_BYTES", size + int(2.5 * packed))
+    there.append(Kept(replace(one)))
+    assert sum(each.nbytes for each in there) <= kept.KEPT_BYTES and there[-1].nbytes == size
+    gone = [each for each in there if not each.nbytes]
+    assert len(gone) == 3
+    for ask in (lambda: gone[0].everything, lambda: gone[0].above(0.5)):
+        with pytest.raises(BadRequestError, match="let go to make room.*Segment the image again"):
+            ask()
+    count = len(kept._shelf)
+    del each, gone, there
+    gc.collect()
+    assert len(kept._shelf) == count - 6, "what nobody holds takes no room"
+
+
+def test_what_had_to_go_is_said_in_words(found):
+    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
+    result.kept.let_go()
+    for ask in (
+        lambda: networks_tab.refilter(result, 0.4), lambda: bench.with_doubt(result), lambda: bench.download_of("mask")(result),
+        lambda: SegmentationViewer().postprocess(result),
+    ):  # fmt: skip
+        with pytest.raises(Exception, match="let go to make room"):
+            ask()
+
+
+def test_a_large_one_is_packed_once_it_has_been_shown(found, monkeypatch):
+    large = Kept(replace(found["maskrcnn-cells"]))
+    before = large.nbytes
+    large.shown()
+    kept._threads().submit(int).result()
+    assert large.nbytes == before, "small ones are kept as they are"
+    monkeypatch.setattr(kept, "PLAIN_BYTES", before - 1)
+    result = Result(Upload(Path("coins.png"), "coins"), large, 0.5, b"jpeg")
+    SegmentationViewer().postprocess(result)
+    kept._threads().submit(int).result()
+    assert large.nbytes < before
+    same(result.shown, found["maskrcnn-cells"].above(0.5))
+
+
+def test_many_threads(found, monkeypatch):
+    monkeypatch.setattr(kept, "KEPT_BYTES", 1_000_000)
+
+    def work(number: int) -> None:
+        id = ("unet-cells", "maskrcnn-cells", "slic")[number % 3]
+        mine = Kept(replace(found[id]))
+        for threshold in (0.2, 0.6, 0.2):
+            try:
+                assert np.array_equal(mine.above(threshold).id_map, found[id].above(threshold).id_map)
+            except BadRequestError:
+                return
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(48)))
