@@ -7,7 +7,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from seg_demo.ui.i18n import WORDS
@@ -95,3 +97,25 @@ def test_what_is_wrong_with_data_to_learn_from(page, tmp_path: Path):
     page.locator("#finetune-check").click()
     expect(panel.locator("#finetune-findings li")).to_have_count(4, timeout=RESULT_MS)
     assert "没有掩膜" in panel.inner_text() and not english(page)
+
+
+def test_a_phone_shows_the_whole_table_and_the_doubts_key_goes_with_its_result(open_page, tmp_path: Path):  # noqa: F811
+    page = open_page(locale="zh-CN", viewport={"width": 380, "height": 800})
+    upload(page, "semantic", COINS)
+    viewer = shown(page, "semantic")
+    viewer.locator(".sv-doubt").click()
+    expect(viewer.locator(".sv-key")).to_be_visible(timeout=RESULT_MS)
+    assert viewer.locator(".sv-scroll").evaluate("node => node.scrollWidth <= node.clientWidth + 1")
+    (tmp_path / "notes.png").write_text("no picture")
+    upload(page, "semantic", tmp_path / "notes.png")
+    expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)
+    expect(viewer.locator(".sv-key")).to_be_hidden()
+
+
+def test_a_single_region_says_what_may_part_it(page, tmp_path: Path):
+    # Dots too small and close for watershed as it is set at first.
+    rows, columns = np.mgrid[:300, :400] % 12 - 6
+    Image.fromarray(np.where(rows**2 + columns**2 < 9, 200, 20).astype(np.uint8)).save(tmp_path / "dots.png")
+    open_tab(page, name("regions"))
+    upload(page, "regions", tmp_path / "dots.png")
+    expect(shown(page, "regions").locator(".sv-nothing")).to_contain_text("整张图是一个区域")

@@ -16,7 +16,7 @@ const WORDS = {
     nothingSemantic: "Nothing found: this model sees only background here.",
     nothingInstance: "Nothing found: no object reaches this score. A lower threshold may show some; so may full detail, where things are small in a large image.",
     nothingRegion: "Nothing found: the image has no region that stands out.",
-    oneRegion: "All of it is one region. Other values on the left, or another method, may part it.", region: "region",
+    oneRegion: "All of it is one region. Other values, or another method, may part it.", region: "region",
     more: "more, reachable by hovering the image", eachInstance: "Each object", eachRegion: "Each region", failed: "The picture could not be shown. Please run it again.",
   },
   zh: {
@@ -34,7 +34,7 @@ const WORDS = {
     nothingSemantic: "未发现目标：模型认为这里只有背景。",
     nothingInstance: "未发现目标：没有对象达到该得分。可尝试降低阈值；若大图中目标很小，可选“完整细节”。",
     nothingRegion: "未发现目标：图中没有明显的区域。",
-    oneRegion: "整张图是一个区域。可调整左侧参数或换一种方法再试。", region: "区域",
+    oneRegion: "整张图是一个区域。可调整参数或换一种方法再试。", region: "区域",
     more: "个未列出，可在图上悬停查看", eachInstance: "各个对象", eachRegion: "各个区域", failed: "图像无法显示，请重新运行。",
   },
 };
