@@ -5,7 +5,7 @@ numpy only; each is validated where it is made, so what arrives anywhere else is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -109,6 +109,10 @@ class Segmentation:
                 raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
             if self.task == "instance" and not segment.has_mask:
                 raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields, for pickle; what is counted of them when asked for is counted anew, and may be so meanwhile by another thread."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -72,7 +72,9 @@ def test_a_list_without_end_is_not_read(tmp_path, out):  # noqa: F811
     end64 = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, 0) + struct.pack("<4sLQL", b"PK\x06\x07", 0, size, 1)
     end32 = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65_535, 65_535, 0xFFFFFFFF, 0xFFFFFFFF, 0)
     plain = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count % 65_536, count % 65_536, size, 0, 0)
-    for end in (end64 + end32, plain, plain[:-2] + struct.pack("<H", 9) + b"a comment"):
+    # The place of the list is spelled as the mark by which a record is looked for from behind.
+    twice = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count % 65_536, count % 65_536, size, 0x06054B50, 0)
+    for end in (end64 + end32, plain, plain[:-2] + struct.pack("<H", 9) + b"a comment", twice):
         path = tmp_path / "z.zip"
         path.write_bytes(record * count + end)
         tracemalloc.start()

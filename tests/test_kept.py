@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -15,6 +19,7 @@ from seg_demo.errors import BadRequestError
 from seg_demo.models.building import load_model
 from seg_demo.types import Segmentation
 from seg_demo.ui import bench, kept, networks_tab
+from seg_demo.ui.guard_seams import Page
 from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import KINDS, Result, make_file
 from seg_demo.ui.uploads import Upload
@@ -150,3 +155,69 @@ def test_many_threads(found, monkeypatch):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(48)))
+
+
+def test_the_page_says_it_too_when_only_the_picture_is_missing(found):
+    """The handler has answered already, as it does for a question that is asked again at once."""
+    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
+    with Page() as page:
+        viewer = SegmentationViewer()
+        gr.Button().click(lambda: result, None, viewer)
+    result.kept.let_go()
+    with pytest.raises(gr.Error, match="let go to make room.*Segment the image again"):
+        asyncio.run(page.process_api(page.fns[0], []))
+
+
+class Counts:
+    """Part of a result; another thread counts the result's pixels while this is packed."""
+
+    def __init__(self) -> None:
+        self.result: list[Segmentation] = []
+
+    def __reduce__(self):
+        for each in self.result:
+            _ = each.areas
+        return Counts, ()
+
+
+def test_what_is_counted_while_it_is_packed_does_no_harm(found):
+    counts = Counts()
+    mine = Kept(replace(found["unet-cells"], seconds={"total": counts}))
+    counts.result.append(mine.everything)
+    before = mine.nbytes
+    mine.pack()
+    assert mine.nbytes < before / 3 and mine.everything.areas == found["unet-cells"].areas
+
+
+def test_results_that_come_and_go_at_the_same_time_keep_the_bound(found, monkeypatch):
+    one = found["unet-cells"]
+    monkeypatch.setattr(kept, "KEPT_BYTES", int(3.5 * Kept(one).nbytes))
+    monkeypatch.setattr(Kept, "pack", lambda self: None)
+    switching, together = sys.getswitchinterval(), threading.Barrier(4)
+    there: list[list[Kept]] = [[] for _ in range(4)]
+
+    def bring(mine: list[Kept]) -> None:
+        together.wait(10)
+        for _ in range(300):
+            mine[:-20] = []
+            mine.append(Kept(one))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(bring, there))
+    finally:
+        sys.setswitchinterval(switching)
+    assert sum(each.nbytes > 0 for each in kept._shelf) == 3, "no more, and no fewer"
+
+
+def test_where_no_thread_is_left_to_pack_it_the_answer_comes_all_the_same(found, monkeypatch):
+    monkeypatch.setattr(kept, "PLAIN_BYTES", 1)
+
+    class Full:
+        def submit(self, *_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(kept, "_threads", Full)
+    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
+    assert SegmentationViewer().postprocess(result)["width"] == found["unet-cells"].width

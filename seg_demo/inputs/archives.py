@@ -111,8 +111,10 @@ def _check_list(path: Path) -> None:
         size = file.tell()
         file.seek(max(0, size - _TAIL_BYTES))
         tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or at + 16 > len(tail):
+    # As zipfile looks for it, or an archive could show each of us another list: first where no comment follows.
+    plain = len(tail) - 22
+    at = plain if tail[plain : plain + 4] == b"PK\x05\x06" and tail[-2:] == b"\0\0" else tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 22 > len(tail):
         return  # no archive, as zipfile will say
     listed = int.from_bytes(tail[at + 12 : at + 16], "little")
     # The form for large archives says it in a record of its own, right before.

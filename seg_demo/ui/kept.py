@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 import zlib
+from contextlib import suppress
 
 from seg_demo.errors import BadRequestError
 from seg_demo.threads import pool
@@ -23,6 +24,8 @@ KEPT_BYTES, PLAIN_BYTES = 64_000_000, 16_000_000
 
 _threads = pool("kept", 1)
 _shelf: weakref.WeakSet[Kept] = weakref.WeakSet()
+# Held by whoever brings a new one: two at a time would let go of twice as much, and a set must not grow while it is gone through.
+_bringing = threading.Lock()
 
 
 class Kept:
@@ -44,8 +47,9 @@ class Kept:
         self._view: tuple[float, Segmentation] | None = None
         self.nbytes = sum(each.raw().nbytes for each in _buffers(everything)[1])
         self.used = time.monotonic()
-        _make_room(self)
-        _shelf.add(self)
+        with _bringing:
+            _make_room(self)
+            _shelf.add(self)
 
     @property
     def everything(self) -> Segmentation:
@@ -94,7 +98,8 @@ class Kept:
     def shown(self) -> None:
         """Whoever asked has been answered: what is large is packed in the background."""
         if self._plain is not None and self.nbytes > PLAIN_BYTES:
-            _threads().submit(_packed, weakref.ref(self))
+            with suppress(RuntimeError):  # no thread is left for it: the next one that needs room packs it
+                _threads().submit(_packed, weakref.ref(self))
 
     def pack(self) -> None:
         """Keep it packed from now on; who has it in hand keeps that."""

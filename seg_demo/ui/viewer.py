@@ -10,8 +10,10 @@ from typing import Any
 
 import gradio as gr
 
+from seg_demo.errors import SegDemoError
 from seg_demo.ui.plain_files import plain_files, served_file
 from seg_demo.ui.results import Result, viewer_doubt, viewer_value
+from seg_demo.ui.uploads import refused
 
 # One scope in the browser, in this order: each file may use the ones before it.
 SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer.js")
@@ -36,16 +38,22 @@ class SegmentationViewer(gr.HTML):
 
         Args:
             value: a result, or None for the invitation.
+
+        Raises:
+            gr.Error: it had to make room for others' since its handler answered; gradio would hide our own errors here.
         """
         if value is None:
             return None
-        shown = value.shown
-        made = {
-            "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
-            "ids": served_file(self, value.ids, "ids.png"),
-            "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
-            **viewer_value(value),
-        }
+        try:
+            shown = value.shown
+            made = {
+                "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
+                "ids": served_file(self, value.ids, "ids.png"),
+                "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
+                **viewer_value(value),
+            }
+        except SegDemoError as error:
+            raise refused(str(error)) from error
         value.kept.shown()
         return made
 
