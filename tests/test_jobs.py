@@ -16,7 +16,8 @@ import pytest
 from seg_demo.errors import BadRequestError
 from seg_demo.jobs import files, processes
 from seg_demo.jobs.data import take
-from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED
+from seg_demo.jobs.dry_run import dry_run
+from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job
 from seg_demo.jobs.publish import push, use_here
 from seg_demo.jobs.store import Jobs
 from seg_demo.jobs.verdict import interval, judge
@@ -48,6 +49,25 @@ def until(true, seconds: float = WAIT) -> None:
     while not true():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.1)
+
+
+def test_what_a_check_answers_names_no_place_of_this_machine(jobs, tmp_path):
+    data = folder(tmp_path / "cells", 3)
+    (data / "labels.json").write_text('["cell"', encoding="utf-8")
+    answer = jobs.check(jobs.draft("cells", data, QUICK))
+    assert "labels.json" in answer["problems"] and str(tmp_path) not in json.dumps(answer), answer
+
+
+@pytest.mark.parametrize(("code", "raises"), [(2, None), (1, BadRequestError)])
+def test_what_a_broken_command_says_of_itself_is_its_last_line(tmp_path, code, raises):
+    job = Job(tmp_path / "20260101-000000-abcdef", "20260101-000000-abcdef", {})
+    trace = f'Traceback (most recent call last):\n  File "{job.folder}/x.py", line 1\n    secret()\nValueError: {job.folder}/data is odd\n'
+    command = [sys.executable, "-c", f"import sys; sys.stderr.write({trace!r}); sys.exit({code})"]
+    if raises:
+        with pytest.raises(raises, match=r"could not be checked: ValueError: data is odd$"):
+            dry_run(command, os.environ, job.in_public)
+    else:
+        assert dry_run(command, os.environ, job.in_public) == {"problems": "ValueError: data is odd", "diagnosis": None}
 
 
 def test_a_job_from_draft_to_menu(jobs, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_demo.jobs import files, processes
+from seg_demo.jobs.launch import ROOT
 from seg_demo.jobs.verdict import Verdict, judge
 
 # States of a job. A draft has been checked, not started; an interrupted one lost its process to a crash or a power cut.
@@ -99,26 +100,27 @@ class Job:
             console = files.tail(self.folder / files.CONSOLE, lines)
             # What the log says is also written to the terminal.
             log = "\n".join([log, *(line for line in console.splitlines() if not line or line not in log)])
-        return self._in_public(log).strip()
+        return self.in_public(log).strip()
 
     def reason(self) -> str:
         """Why it ended before it was done, in a sentence or two; empty if it said nothing, as what is killed does."""
         if (state := self.state()) == REFUSED:
-            return self._in_public(files.tail(self.folder / files.CONSOLE).rpartition("Nothing was started:")[2]).strip()
+            return self.in_public(files.tail(self.folder / files.CONSOLE).rpartition("Nothing was started:")[2]).strip()
         if state not in (FAILED, DIVERGED):
             return ""
         if (ended := files.read_json(self.folder / files.EXIT)) and ended.get("why"):
-            return self._in_public(str(ended["why"]))
+            return self.in_public(str(ended["why"]))
         last = files.tail(self.run / "log.txt").splitlines()[::-1]
         for line in last:
             if (found := _RECORD.match(line)) is not None:
-                return self._in_public(line[found.end() :]).strip() if found[1] == "ERROR" else ""
+                return self.in_public(line[found.end() :]).strip() if found[1] == "ERROR" else ""
         return ""
 
-    def _in_public(self, text: str) -> str:
-        """What the command said, without where the job lies on this machine, and of a trace its last line alone."""
-        text = _TRACE.sub("", text.replace(f"{self.folder}{os.sep}", ""))
-        return text.replace(str(self.folder), self.id)
+    def in_public(self, text: str) -> str:
+        """What the command said, without where the job and this program lie, and of a trace its last line alone."""
+        for place in (self.folder, ROOT):
+            text = text.replace(f"{place}{os.sep}", "")
+        return _TRACE.sub("", text).replace(str(self.folder), self.id)
 
     def result(self) -> dict[str, Any] | None:
         """What the command answered when it was done: ``metrics``, ``baseline``, ``pushed``; None before."""

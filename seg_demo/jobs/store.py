@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,12 +18,12 @@ from typing import Any
 from seg_demo.errors import BadRequestError, StorageError
 from seg_demo.jobs import files, processes
 from seg_demo.jobs.data import take
+from seg_demo.jobs.dry_run import dry_run
 from seg_demo.jobs.job import DRAFT, RESUMABLE, RUNNING, Job
-from seg_demo.jobs.launch import PATIENCE, ROOT, launch, no_process
+from seg_demo.jobs.launch import PATIENCE, ROOT, launch
 from seg_demo.models import own
 
 TRAIN = ROOT / "train" / "finetune.py"
-CHECK_SECONDS = 900
 LEAST_FREE = 500_000_000
 DRAFT_SECONDS = 24 * 3600
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
@@ -129,22 +127,8 @@ class Jobs:
             BadRequestError: the command gave no answer.
             BusyError: no process can be started.
         """
-        command = [*self._command(), "--config", str(job.folder / files.CONFIG), "--dry-run", "--json"]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=CHECK_SECONDS, stdin=subprocess.DEVNULL, cwd=ROOT,
-                env={**os.environ, "SEG_DEMO_JOBS": str(self.root)},
-            )  # fmt: skip
-        except OSError as error:
-            raise no_process(error.strerror) from error
-        except subprocess.TimeoutExpired:
-            raise BadRequestError(f"Checking the data took more than {CHECK_SECONDS // 60} minutes. Send less data.") from None
-        try:
-            answer = json.loads(done.stdout)
-        except ValueError:
-            answer = {"problems": done.stderr.strip().removeprefix("Nothing was started:").strip()[-4000:], "diagnosis": None}
-        if done.returncode not in (0, 2):
-            raise BadRequestError(f"The data could not be checked: {done.stderr.strip()[-600:]}")
+        command = [*self._command(), "--config", str(job.folder / files.CONFIG)]
+        answer = dry_run(command, {**os.environ, "SEG_DEMO_JOBS": str(self.root)}, job.in_public)
         files.write_json(job.folder / files.CHECK, answer)
         return answer
 
