@@ -39,7 +39,6 @@ from train.start import name_of
 
 log = logging.getLogger("train")
 
-
 # Held-out samples that are kept decoded between evaluations; further ones are read again.
 MOST_VAL_BYTES = 96 * 2**20
 
