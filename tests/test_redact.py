@@ -31,7 +31,17 @@ SECRETS = [TOKEN, "Signature=5166", "AKIAEXAMPLE", SIGNED]
         ("-H 'X-Xet-Access-Token: abc.def'", "-H 'X-Xet-Access-Token: ***'"),
         ("token eyJhbGciOiJI.eyJzdWIiOiIx.SflKxw", "token ***"),
         ("POST https://hub.example/api/models#x&access_token=abc done", "POST https://hub.example/api/models?*** done"),
+        ("[(b'set-cookie', b'a=1; session=23'), (b'x', b'y')]", "[(b'set-cookie', b'***'), (b'x', b'y')]"),
+        ("Cookie: a=1; session=23\nHost: x", "Cookie: ***\nHost: x"),
+        ("authorization: Basic YW5uOnB3", "authorization: Basic ***"),
+        ("'Authorization': 'Token abcdefgh'", "'Authorization': 'Token ***'"),
+        ("login hf_oauth_eyJhbGciOiJ", "login hf_***"),
         ("loss: 0.25, key: 5, https://hub.example/ann/cells is there", None),
+        # What people need to find out what went wrong.
+        ("in hf_hub_download, hf_raise_for_status; import hf_transfer, hf_xet", None),
+        ("see https://hub.example/docs/hub#offline-mode", None),
+        ("an unexpected signature: (B, 3, H, W); basic segmentation, Basic configuration, bearer of news", None),
+        ("def of(signature, authorization): cookie = jar.get(name)", None),
     ],
 )
 def test_what_is_taken_out_and_what_stays(text, kept):

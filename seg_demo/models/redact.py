@@ -14,23 +14,31 @@ import traceback
 from typing import Any
 
 # Loggers whose records are looked at; of the others only traces are.
-_LOGGERS = ("huggingface_hub", "hf_xet", "httpx2", "httpx", "httpcore2", "httpcore", "urllib3", "fsspec", "datasets", "transformers", "seg_demo", "train")
+_LOGGERS = (
+    "huggingface_hub", "hf_xet", "httpx2", "httpx", "httpcore2", "httpcore", "urllib3", "fsspec", "datasets", "transformers",
+    "seg_demo", "train",
+)  # fmt: skip
 _RULES = (
-    # Who logs in by an address, and what signs it.
+    # Who logs in by an address, and what signs it; what follows a # names a chapter, unless it is a list of values.
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@'\"<>]+@"), r"\1***@"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)[?#][^\s'\"<>]*"), r"\1?***"),
-    (re.compile(r"\bhf_[A-Za-z0-9_-]{8,}"), "hf_***"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)(?:\?|#[^\s'\"<>]*=)[^\s'\"<>]*"), r"\1?***"),
+    # Names of functions and packages (hf_hub_download, hf_transfer) are words in small letters.
+    (re.compile(r"\bhf_(?!(?:[a-z]+_)+[a-z]+\b|transfer\b)[A-Za-z0-9_-]{8,}"), "hf_***"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"), "***"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), r"\1 ***"),
+    # Words in a sentence have no digits.
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?:(?=[\w.~+/-]*[\d=])[\w.~+/=-]{8,}|[\w.~+/=-]{24,})"), r"\1 ***"),
+    # Of cookies there may be several.
+    (re.compile(r"(?i)(\b(?:set-)?cookie(?:['\"]?\s*:\s*(?:b?['\"])?|['\"]\s*,\s*b?['\"]))(?!\*\*\*)[^'\"\n]+"), r"\1***"),
     # The names of headers and parameters that carry a right, however they are written down.
     (
         re.compile(
-            r"(?i)((?:authorization|cookie|x-xet-access-token|access_?token|x-amz-\w+(?:-\w+)*|signature|key-pair-id|casurl_?token)"
-            r"['\"]?\s*[:=,]\s*(?:b?['\"])?)(?!\*\*\*|bearer|basic|b?['\"])[^\s'\",;&)]+"
+            r"(?i)((?:authorization|x-xet-access-token|access_?token|x-amz-\w+(?:-\w+)*|signature|key-pair-id|casurl_?token)"
+            r"(?:['\"]?\s*[:=]\s*(?:b?['\"])?|['\"]\s*,\s*b?['\"])(?:(?:bearer|basic|token)\s+)?)"
+            r"(?!\*\*\*|hf_\*\*\*|(?:bearer|basic|token)\s)[^\s'\",;&()]+"
         ),
         r"\1***",
     ),
-)  # fmt: skip
+)
 
 _lock = threading.Lock()
 
