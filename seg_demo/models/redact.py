@@ -28,7 +28,7 @@ _RULES = (
     # Words in a sentence have no digits.
     (re.compile(r"(?i)\b(bearer|basic)\s+(?:(?=[\w.~+/-]*[\d=])[\w.~+/=-]{8,}|[\w.~+/=-]{24,})"), r"\1 ***"),
     # Of cookies there may be several.
-    (re.compile(r"(?i)(\b(?:set-)?cookie(?:['\"]?\s*:\s*(?:b?['\"])?|['\"]\s*,\s*b?['\"]))(?!\*\*\*)[^'\"\n]+"), r"\1***"),
+    (re.compile(r"(?i)(\b(?:set-)?cookie(?:['\"]?\s*:\s*(?:b?['\"])?|['\"]\s*,\s*b?['\"]))(?!\s*\*\*\*)[^'\"\n]+"), r"\1***"),
     # The names of headers and parameters that carry a right, however they are written down.
     (
         re.compile(
