@@ -21,6 +21,8 @@ from seg_demo.jobs.processes import identity, processor_seconds
 
 # How often the command is looked at, and how long it may take to save and end when it is told to.
 LOOK_SECONDS = 1.0
+# What counts as passed between two looks at most: a machine or a container that was paused meanwhile has not stood still.
+MOST_PASSED = 5.0
 END_SECONDS = 60.0
 # Processor time within the patience that tells a command at work from one whose threads only tick.
 LEAST_WORK = 1.0
@@ -40,7 +42,7 @@ class Watch:
 
     def __init__(self, folder: Path, group: int, start: float, still: float) -> None:
         self._folder, self._group, self._start, self._still = folder, group, start, still
-        self._began = self._moved = time.monotonic()
+        self._looked, self._passed, self._stood = time.monotonic(), 0.0, 0.0
         self._written, self._worked = self._writings(), 0.0
 
     @property
@@ -51,12 +53,14 @@ class Watch:
     def fault(self) -> str:
         """Why it has to be ended; empty while it may go on."""
         now, written, worked = time.monotonic(), self._writings(), processor_seconds(self._group)
+        passed, self._looked = min(now - self._looked, MOST_PASSED), now
+        self._passed, self._stood = self._passed + passed, self._stood + passed
         # Less than before: a process of the group has ended.
         if written != self._written or not 0 <= worked - self._worked < LEAST_WORK:
-            self._moved, self._written, self._worked = now, written, worked
-        if not self.begun and now - self._began > self._start:
+            self._stood, self._written, self._worked = 0.0, written, worked
+        if not self.begun and self._passed > self._start:
             return f"It did not begin within {self._start:g} s, so it was ended. Close other programs, then go on with it."
-        if now - self._moved > self._still:
+        if self._stood > self._still:
             return f"It stood still for {self._still:g} s, so it was ended. What was saved is kept; go on with it."
         return ""
 

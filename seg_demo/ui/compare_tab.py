@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -80,8 +81,8 @@ def run_compare(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Any, ...]:
     """
-    Segment one image with several models and compare what they say. A model that cannot be had is told and left out, as long as two
-    are left.
+    Segment one image with several models and compare what they say. A model that cannot be had, or has no answer to this image, is
+    told and left out, as long as two are left.
 
     Args:
         upload: the image.
@@ -94,34 +95,41 @@ def run_compare(
     """
     if upload is None:
         raise BadRequestError("No image was sent. Choose one to compare the models on.")
-    chosen = list(dict.fromkeys(models)) if isinstance(models, list) else []
+    chosen = list(dict.fromkeys(each for each in models if isinstance(each, str))) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError(f"Two to {MOST} different models can be compared, but {len(chosen)} were chosen.")
-    wanted, sizes, failed = score_threshold(threshold), {}, {}
+    wanted, failed = score_threshold(threshold), {}
+
+    def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
+        """What those models say that do not fail; the others are written down."""
+        said = {}
+        for index, each in enumerate(ids):
+            progress(index / len(ids), desc=each)
+            try:
+                said[each] = ask(each)
+            except failures as error:
+                failed[each] = error
+                # The truth has the class numbers of the first.
+                if (truth and each == chosen[0]) or len(chosen) - len(failed) < 2:
+                    raise
+        return said
+
     # Loaded before the place is taken, and before their time is.
-    for index, each in enumerate(chosen):
-        progress(index / len(chosen), desc=str(each))
-        try:
-            sizes[each] = predictor().get(each).nbytes
-        except UNUSABLE as error:
-            if truth and not index:
-                raise  # the truth has its class numbers
-            failed[str(each)] = error
-    if len(sizes) < 2:
-        raise next(iter(failed.values()))
+    sizes = of_each(lambda each: predictor().get(each).nbytes, chosen, UNUSABLE)
     language = language_of(request)
     with predictor().work(large=is_large(upload.path)):
-        shown, rows, *files = _compared(upload, list(sizes), list(sizes.values()), wanted, truth, language)
+        image = decode(upload.path)
+        results = of_each(lambda each: predictor().segment(image, each, wanted), list(sizes), (BadCheckpointError,))
+        shown, rows, *files = _compared(upload, image, results, [sizes[each] for each in results], truth, language)
     return shown, _left_out(failed, language) + rows, *files
 
 
 def _compared(
-    upload: Upload, chosen: list[Any], sizes: list[int], wanted: float, truth: Any, language: str
+    upload: Upload, image: np.ndarray, found: dict[str, Segmentation], sizes: list[int], truth: Any, language: str
 ) -> tuple[Any, ...]:
-    """What :func:`run_compare` answers; it holds the pictures of all models, so its caller has a place to work in."""
-    image = decode(upload.path)
-    results = [predictor().segment(image, each, wanted) for each in chosen]
-    titles = tuple(_title(result, str(each), language) for result, each in zip(results, chosen, strict=True))
+    """What :func:`run_compare` answers; it makes the pictures of all models, so its caller has a place to work in."""
+    results = list(found.values())
+    titles = tuple(_title(result, id, language) for id, result in found.items())
     together = common(results)
     known = None if not truth else _truth(truth, results[0], together)
     agreeing = agreement(together.maps)

@@ -1,0 +1,71 @@
+"""The comparison of several models on one image: whoever fails is told and left out, and the others are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo.errors import BadCheckpointError, BusyError
+from seg_demo.models.predictor import Predictor
+from seg_demo.ui import compare_tab
+from seg_demo.ui.uploads import Upload
+from tests.served import ROOT
+
+COINS = Upload(ROOT / "seg_demo/ui/examples/coins.png", "coins")
+
+
+def compared(models, truth=None):
+    return compare_tab.run_compare(COINS, models, 0.5, truth, None, lambda *_, **__: None)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A model that can be loaded, and gives no numbers for this image."""
+    real = Predictor.segment
+
+    def segment(self, image, id, *arguments, **named):
+        if id == "unet-cells":
+            raise BadCheckpointError("This model gave <b>no numbers</b>.")
+        return real(self, image, id, *arguments, **named)
+
+    monkeypatch.setattr(Predictor, "segment", segment)
+
+
+def test_a_model_that_is_not_there_is_told_and_left_out():
+    shown, told, *_ = compared(["otsu", "no-such-model", "slic"])
+    assert len(shown.results) == 2 and "<b>no-such-model</b>" in told and told.count('role="alert"') == 1
+    with pytest.raises(Exception, match="no-such-model"):
+        compared(["otsu", "no-such-model"])
+
+
+def test_a_model_without_an_answer_is_told_and_left_out(broken):
+    shown, told, *_ = compared(["unet-cells", "otsu", "slic"])
+    assert len(shown.results) == len(shown.titles) == len(shown.memory) == 2
+    assert "<b>unet-cells</b> This model gave &lt;b&gt;no numbers" in told
+    with pytest.raises(Exception, match="gave .*no numbers"):
+        compared(["otsu", "unet-cells"])
+
+
+def test_the_truth_needs_its_own_model(broken, tmp_path):
+    truth = tmp_path / "truth.png"
+    with Image.open(COINS.path) as image:
+        Image.fromarray(np.zeros(image.size[::-1], np.uint8)).save(truth)
+    with pytest.raises(Exception, match="gave .*no numbers"):
+        compared(["unet-cells", "otsu", "slic"], str(truth))
+    assert len(compared(["otsu", "unet-cells", "slic"], str(truth))[0].results) == 2
+
+
+def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
+    def full(*_, **__):
+        raise BusyError("As many are there as are accepted.")
+
+    monkeypatch.setattr(Predictor, "segment", full)
+    with pytest.raises(Exception, match="As many are there"):
+        compared(["otsu", "slic", "felzenszwalb"])
+
+
+@pytest.mark.parametrize("models", [None, "otsu", [], ["otsu"], ["otsu", "otsu"], [{"a": 1}, ["otsu"]], ["otsu", 7, None]])
+def test_what_is_no_list_of_models(models):
+    with pytest.raises(Exception, match="Two to 4 different models can be compared"):
+        compared(models)
