@@ -90,10 +90,11 @@ class Pace:
         return "" if left is None else f"  ({in_words(left)} left)"
 
     def _evaluations(self, step: int) -> int:
-        """Evaluations after a step: at every multiple, and at the end."""
-        if step >= self.total:
-            return 0
-        return self.total // self.every - step // self.every + (self.total % self.every > 0)
+        """Evaluations that are still to come after a step: at every multiple, and at the end; its own too, if it has one that has
+        not been made yet."""
+        last = step >= self.total
+        after = 0 if last else self.total // self.every - step // self.every + (self.total % self.every > 0)
+        return after + (step > 0 and not self._paused and (last or step % self.every == 0))
 
 
 def in_words(seconds: float) -> str:
