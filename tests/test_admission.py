@@ -83,6 +83,35 @@ def test_never_more_than_there_are_places_and_all_are_given_back():
     assert admission.running == 0
 
 
+def test_places_are_taken_in_the_order_of_coming():
+    admission, go, order = Admission(1, 40), threading.Event(), []
+    first = working(admission, [False], lambda _: go.wait(10))
+    until(lambda: admission.running == 1)
+    gone, others = threading.Event(), []
+
+    def impatient() -> None:
+        with requests.opened(requests.Request("test", left=gone.is_set)), suppress(requests.LeftError), admission.place():
+            order.append("impatient")
+
+    for number in range(6):
+        ahead = len(admission._free._waiting)
+        target = impatient if number == 2 else None
+        if target is None:
+            others += working(admission, [False], lambda _, number=number: order.append(number))
+        else:
+            others.append(threading.Thread(target=target, daemon=True))
+            others[-1].start()
+        until(lambda ahead=ahead: len(admission._free._waiting) == ahead + 1)
+    gone.set()
+    until(lambda: len(admission._free._waiting) == 5)
+    go.set()
+    for thread in (*first, *others):
+        thread.join(10)
+    assert order == [0, 1, 3, 4, 5] and admission.running == 0
+    with admission.place():
+        assert admission.running == 1
+
+
 def test_who_leaves_while_a_large_one_is_worked_on_leaves_at_once():
     admission, go, gone = Admission(2, 4), threading.Event(), threading.Event()
     threads = working(admission, [True], lambda _: go.wait(10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -50,6 +51,51 @@ def is_large(image: Source, detail: str = "whole") -> bool:
     return detail == "full" or pixels_of(image) >= LARGE_PIXELS
 
 
+class _Places:
+    """So many places, taken in the order of coming; a semaphore would let whoever comes just now pass those who wait.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock, self._free = threading.Lock(), count
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place, as long as somebody waits for the answer.
+
+        Raises:
+            LeftError: whoever asked has gone meanwhile.
+            TooLongError: the request's time was used up by waiting.
+        """
+        requests.check()
+        mine = threading.Event()
+        with self._lock:
+            if self._free and not self._waiting:
+                self._free -= 1
+                mine.set()
+            else:
+                self._waiting.append(mine)
+        try:
+            while not mine.wait(LOOK_SECONDS):
+                requests.check()
+            yield
+        finally:
+            self._leave(mine)
+
+    def _leave(self, mine: threading.Event) -> None:
+        with self._lock:
+            if mine.is_set():  # perhaps only while its owner was leaving
+                if self._waiting:
+                    self._waiting.popleft().set()
+                else:
+                    self._free += 1
+            else:
+                self._waiting.remove(mine)
+
+
 class Admission:
     """A bounded number of places to work, half of them (one at least) also for large requests, and a bounded number of
     requests that wait for one.
@@ -61,8 +107,8 @@ class Admission:
 
     def __init__(self, places: int, waiting: int) -> None:
         self.most = places + waiting
-        self._free = threading.BoundedSemaphore(places)
-        self._large = threading.BoundedSemaphore(max(1, places // 2))
+        self._free = _Places(places)
+        self._large = _Places(max(1, places // 2))
         self._lock = threading.Lock()
         self._admitted = 0
         self._began: dict[object, float] = {}
@@ -123,7 +169,7 @@ class Admission:
             return
         began = time.monotonic()
         # In this order: a large request that waits for another one holds no place that a small one could take.
-        with _of(self._large) if large else nullcontext(), _of(self._free):
+        with self._large.one() if large else nullcontext(), self._free.one():
             key = object()
             token = self._working.set(True)
             self._began[key] = time.monotonic()
@@ -136,15 +182,3 @@ class Admission:
                     give_back()  # before anybody else's large picture is decoded
                 del self._began[key]
                 self._working.reset(token)
-
-
-@contextmanager
-def _of(places: threading.BoundedSemaphore) -> Iterator[None]:
-    """One of so many places, as long as somebody waits for the answer."""
-    requests.check()
-    while not places.acquire(timeout=LOOK_SECONDS):
-        requests.check()
-    try:
-        yield
-    finally:
-        places.release()
