@@ -168,6 +168,19 @@ def test_the_page_says_it_too_when_only_the_picture_is_missing(found):
         asyncio.run(page.process_api(page.fns[0], []))
 
 
+def test_a_view_counts_as_long_as_it_is_kept(found):
+    mine, other = Kept(replace(found["maskrcnn-cells"])), Kept(replace(found["unet-cells"]))
+    own, whole = mine.nbytes, other.nbytes
+    for threshold in (0.5, 0.9):
+        view = mine.above(threshold)
+        assert mine.nbytes == own + view.id_map.nbytes + view.confidence.nbytes
+    other.above(0.5)
+    assert other.nbytes == whole, "it is all of it"
+    mine.pack()
+    packed = mine.nbytes
+    assert packed < own and mine.above(0.4) is not view and mine.nbytes == packed
+
+
 class Counts:
     """Part of a result; another thread counts the result's pixels while this is packed."""
 

@@ -1,7 +1,8 @@
 """A dataset on disk: ``images/`` and ``masks/`` (and ``instances/``) with the same stems, as training reads them.
 
 Beside them lie ``labels.json`` (the class of each number), ``facts/`` (a JSON file per sample), ``thumbnails/``, ``drafts/``
-(which sample a save has made) and ``dataset.json`` (name, task, colours). Every change is journalled, so that a killed server leaves the old state or the new.
+(which sample a save has made) and ``dataset.json`` (name, task, colours). Every change is journalled, so that a killed server
+leaves the old state or the new.
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
         former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
-        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({files.said(error, folder)}).") from error
+        why = files.said(error, folder)
+        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({why}).") from error
     if type(processor).__name__.startswith(QUERY_PROCESSORS):
         raise BadCheckpointError(
             f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."

@@ -35,7 +35,7 @@ class Kept:
         everything: the segmentation.
 
     Attributes:
-        nbytes: what its arrays take, packed or not.
+        nbytes: what its arrays take, packed or not, and those of the view that was asked for last.
         used: ``time.monotonic()`` when it was last asked for.
     """
 
@@ -45,7 +45,7 @@ class Kept:
         self._packed: list[bytes] | None = None
         self._seen: dict[float | None, weakref.ref[Segmentation]] = {}
         self._view: tuple[float, Segmentation] | None = None
-        self.nbytes = sum(each.raw().nbytes for each in _buffers(everything)[1])
+        self.nbytes = self._own = sum(each.raw().nbytes for each in _buffers(everything)[1])
         self.used = time.monotonic()
         with _bringing:
             _make_room(self)
@@ -88,11 +88,15 @@ class Kept:
             there = self._seen[threshold]() if threshold in self._seen else None
         if there is not None:
             return there
-        found = self.everything.above(threshold)
+        everything = self.everything
+        found = everything.above(threshold)
+        # Its objects are those of everything.
+        more = 0 if found is everything else sum(each.nbytes for each in (found.id_map, found.confidence) if each is not None)
         with self._lock:
             self._seen = {None: self._seen[None]} if None in self._seen else {}
             self._seen[threshold] = weakref.ref(found)
-            self._view = (threshold, found) if self._plain is not None else None
+            if self._plain is not None:
+                self._view, self.nbytes = (threshold, found), self._own + more
         return found
 
     def shown(self) -> None:

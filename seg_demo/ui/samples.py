@@ -54,7 +54,8 @@ class SampleList(gr.HTML):
             }
             for sample in shown.values()
         ]
-        return {"rows": rows, "total": len(samples), "dataset": value.key, "unreadable": [f"facts/{stem}.json" for stem in unreadable][:LISTED]}
+        named = [f"facts/{stem}.json" for stem in unreadable][:LISTED]
+        return {"rows": rows, "total": len(samples), "dataset": value.key, "unreadable": named}
 
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""

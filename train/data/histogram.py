@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+
 from train.data.masks import pack
 from train.data.pieces import several_pieces
 
