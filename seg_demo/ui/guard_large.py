@@ -17,7 +17,7 @@ from gradio.queueing import Event
 from seg_demo.errors import BadRequestError
 from seg_demo.models.admission import is_large
 from seg_demo.ui.editor import uploaded
-from seg_demo.ui.guard_seams import WORK, queue_of
+from seg_demo.ui.guard_seams import WORK, crowded, queue_of
 from seg_demo.ui.work import working
 
 # Beside the large requests that are worked on, so many may have left the queue: the next one, whose model is fetched meanwhile.
@@ -37,7 +37,8 @@ def hold_back(blocks: gr.Blocks) -> None:
     large: set[str] = set()
 
     async def marked(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
-        much = await anyio.to_thread.run_sync(asks_much, body.data, limiter=looks)
+        # What is about to be refused is not looked into.
+        much = crowded(queue) is None and await anyio.to_thread.run_sync(asks_much, body.data, limiter=looks)
         accepted, told, state = await push(body=body, request=request, username=username)
         event = queue.event_ids_to_events.get(told) if accepted and much else None
         if event is not None and event.concurrency_id == WORK:
