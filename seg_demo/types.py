@@ -77,6 +77,8 @@ class Segmentation:
             regions, which have none.
         margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
             runner-up. None for other tasks, whose decisions are between two, and without confidence.
+        seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
+            detail and without a network.
     """
 
     task: str
@@ -90,6 +92,7 @@ class Segmentation:
     seconds: dict[str, float] = field(default_factory=dict)
     confidence: np.ndarray | None = None
     margin: np.ndarray | None = None
+    seen: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))

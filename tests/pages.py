@@ -64,7 +64,7 @@ def open_page(browser: Browser, demo_url: str):
 
 
 def upload(page: Page, tab: str, path: object) -> None:
-    page.locator(f"#{tab}-image input[type=file]").set_input_files(str(path))
+    page.locator(f"#{tab}-image input[type=file]").set_input_files(path if isinstance(path, dict) else str(path))
 
 
 def shown(page: Page, tab: str):

@@ -78,13 +78,16 @@ class NetworkRun:
     def _stages(self, image: np.ndarray, confidence: bool) -> Segmentation:
         times = [time.perf_counter()]
         batch = self._verbs.preprocess(self._checkpoint, image)
+        # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
+        fitted = self._checkpoint.preprocessing.fitted(*image.shape[:2])
+        seen = min(fitted[0], batch.shape[-2]), min(fitted[1], batch.shape[-1])
         times.append(time.perf_counter())
         raw, device = self._answer(batch)
         times.append(time.perf_counter())
         result = self._postprocess(raw, *image.shape[:2], confidence)
         times.append(time.perf_counter())
         stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
-        return replace(result, device=str(device), seconds=dict(stages))
+        return replace(result, device=str(device), seconds=dict(stages), seen=seen)
 
     def _postprocess(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
         """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""

@@ -42,11 +42,23 @@ class Outcome:
         """Where a handler's (result, result) goes."""
         return [self.result, self.viewer]
 
+    @property
+    def begins(self) -> str:
+        """For the ``js`` of an event that runs something: what an earlier failure said goes, here and in its toast."""
+        return f"(...inputs) => {{ {self._node}?.begins?.(); return inputs; }}"
+
+    @property
+    def _node(self) -> str:
+        return f"document.querySelector('#{self.viewer.elem_id} .sv')"
+
     def clear_after_failure(self, event: gr.events.Dependency) -> None:
-        """Show no older result beside an image or a model that could not be used."""
-        event.failure(
-            lambda: (None, None), None, self.outputs, api_visibility="private", show_progress="hidden", queue=False
-        )
+        """Show no older result beside an image or a model that could not be used, but the reason in its place.
+
+        gradio tells the reason only in its toast, whether it is a sentence of ours, its own or that of a queue that is full; so
+        the browser takes it from there.
+        """
+        event.failure(lambda: None, None, self.result, api_visibility="private", show_progress="hidden", queue=False)
+        event.failure(None, None, self.viewer, js=f"() => {self._node}.failure()", api_visibility="private")
 
 
 def image_box(tab: str) -> Photo:

@@ -108,7 +108,8 @@ def connect(
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
         [photo.change, model.input, detail.input, run.click], run_network, [photo, model, threshold, detail, shown.result],
-        shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
+        shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
+        **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
     model.change(describe, model, note, api_visibility="private", show_progress="hidden", queue=False)

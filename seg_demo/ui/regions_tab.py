@@ -57,7 +57,7 @@ def regions_tab() -> gr.HTML:
     ):
         done = event(
             run_method, [photo, method, *knobs], shown.outputs, api_visibility="private", show_progress_on=shown.viewer,
-            trigger_mode="always_last", **work_limits(),
+            trigger_mode="always_last", js=shown.begins, **work_limits(),
         )  # fmt: skip
         shown.clear_after_failure(done)
     method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)

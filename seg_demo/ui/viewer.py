@@ -16,12 +16,15 @@ from seg_demo.ui.results import Result, viewer_doubt, viewer_value
 from seg_demo.ui.uploads import refused
 
 # One scope in the browser, in this order: each file may use the ones before it.
-SCRIPTS = ("viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer.js")
+SCRIPTS = (
+    "viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer_notes.js", "viewer.js",
+)  # fmt: skip
 
 
 class SegmentationViewer(gr.HTML):
     """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none.
 
+    In the browser its value may also be ``{"failed": text}``: why the last run failed, see ``static/viewer_notes.js``.
     Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted.
     """
 

@@ -17,6 +17,7 @@ let stepped = -1; // position of the segment that N and P reached
 let queued = false;
 
 const view = new View(stage, () => redraw(true));
+const notes = new Notes(root);
 const doubt = new Doubt(root, () => trigger("select"), () => redraw(false));
 const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
 
@@ -172,15 +173,19 @@ function connect() {
   new ResizeObserver(() => result && (view.fitted ? view.fit() : view.settle())).observe(stage);
 }
 
+// Nothing to show: an invitation, or why there is nothing.
+function clear(reason) {
+  result = null;
+  leave();
+  root.dataset.state = "empty";
+  stage.style.removeProperty("--ratio");
+  for (const part of ["bar", "side", "details", "help", "nothing", "small"]) find(part).hidden = true;
+  doubt.hide();
+  reason === undefined ? notes.forget() : notes.failed(reason);
+}
+
 async function receive(value) {
-  if (!value) {
-    result = null;
-    leave();
-    root.dataset.state = "empty";
-    for (const part of ["bar", "side", "details", "help", "nothing"]) find(part).hidden = true;
-    doubt.hide();
-    return;
-  }
+  if (!value || "failed" in value) return clear(value ? value.failed : undefined);
   const same = result && result.image.url === value.image.url;
   if (same && value.doubt && result.ids.url === value.ids.url) {
     // The same result, now with its doubt: nothing else moves.
@@ -191,7 +196,8 @@ async function receive(value) {
     loadIds(value.ids.url),
     same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
   ]);
-  if (props.value !== value && props.value && props.value.ids.url !== value.ids.url) return; // a newer result overtook this one
+  // Something newer overtook this one: another result, a failure, or nothing.
+  if (!props.value || !props.value.ids || props.value.ids.url !== value.ids.url) return;
   leave();
   stepped = -1;
   ids = nextIds;
@@ -204,6 +210,8 @@ async function receive(value) {
   for (const part of ["bar", "side", "details", "help"]) find(part).hidden = false;
   stage.style.setProperty("--ratio", String(value.width / value.height));
   root.dataset.state = "shown";
+  notes.forget();
+  notes.shrunk(value);
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;
@@ -223,8 +231,7 @@ async function receive(value) {
 function update() {
   receive(props.value).catch((error) => {
     console.error(error);
-    root.dataset.state = "empty";
-    find("live").textContent = say("failed");
+    clear(say("failed"));
   });
 }
 

@@ -84,7 +84,7 @@ function connectPointers(stage, view, point, leave) {
   }, { passive: false });
   stage.addEventListener("dblclick", (event) => view.zoomBy(2, ...local(event)));
   stage.addEventListener("pointerdown", (event) => {
-    if (event.target.closest(".sv-split")) return;
+    if (event.target.closest(".sv-split, .sv-failed")) return;
     down.set(event.pointerId, local(event));
     moved = false;
     pinch = down.size === 2 ? spread() : 0;
