@@ -8,6 +8,7 @@ import json
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -23,6 +24,7 @@ from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result
 from seg_demo.ui.viewer import SegmentationViewer
 from tests.checkpoints import IMAGE
+from tests.networks.test_segformer import plain_repo
 from tests.served import ROOT
 from tests.test_ui import instance_result
 
@@ -96,3 +98,22 @@ def test_doubt_of_what_has_none_is_a_sentence():
     for result in (None, instance_result(0.5)):
         with pytest.raises(gr.Error, match="expired|without a network"):
             with_doubt(result)
+
+
+def test_the_viewer_learns_the_size_that_the_network_saw(tmp_path):
+    """By hand where the rule is a longest or a fixed side; torchvision's own transform where it is both a shortest and a longest."""
+    strip = np.ascontiguousarray(np.tile(LARGE, (1, 3, 1))[:301, :2003])
+    detector = load_model("maskrcnn-cells", device="cpu")
+    transform = detector._run._checkpoint.module.transform
+    (resized,) = transform([torch.from_numpy(strip).permute(2, 0, 1).float() / 255])[0].image_sizes
+    expected = {"unet-cells": (67, 448), "segformer-cells": (67, 448), "maskrcnn-cells": tuple(resized)}
+    for model, size in expected.items():
+        whole = load_model(model, device="cpu").predict_all(strip)
+        assert whole.seen == size and whole.above(0.5).seen == size, model
+        assert load_model(model, device="cpu").predict_all(strip, detail="full").seen is None
+        upload = instance_result(0.5).upload
+        assert results.viewer_value(Result(upload, Kept(whole), 0.5, b"jpeg"))["seen"] == [size[1], size[0]]
+    stretched = load_model(str(plain_repo(tmp_path, {"height": 64, "width": 96})), device="cpu")
+    assert stretched.predict_all(strip).seen == (64, 96)
+    assert Predictor(Settings()).segment(strip, "otsu").seen is None
+    assert results.viewer_value(instance_result(0.5))["seen"] is None

@@ -55,6 +55,7 @@ def test_a_reason_stays_until_the_next_run_and_a_toast_goes_with_it(open_page, b
     expect(said).to_contain_text("This is a PNG that is damaged")
     expect(viewer).to_have_attribute("data-state", "empty")
     expect(viewer.locator(".sv-empty")).to_be_hidden()
+    expect(page.locator(f"#{tab}-viewer [data-testid=status-tracker] .error")).to_be_hidden()  # it would lie over the reason
     # Heard once: the viewer's is the only live text that is not hidden from a screen reader, and the stage is described by it.
     assert said.get_attribute("role") == "status"
     expect(page.locator(".toast-message-item:not([aria-hidden=true])")).to_have_count(0)
@@ -70,6 +71,7 @@ def test_a_reason_stays_until_the_next_run_and_a_toast_goes_with_it(open_page, b
     expect(said).to_be_visible()
     page.locator(f"#{tab}-run").click()
     expect(toast.last).to_contain_text("This is a text", timeout=RESULT_MS)
+    expect(said).to_contain_text("This is a text")  # the same once more
     upload(page, tab, COINS)
     shown(page, tab)
     expect(page.locator(".toast-body")).to_have_count(0)
@@ -104,7 +106,11 @@ def test_a_reason_in_chinese_fits_a_phone_and_one_that_is_not_known_is_said_so(o
     assert stage["y"] <= text["y"] and text["y"] + text["height"] <= stage["y"] + stage["height"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
     # What its toast said belongs to that failure alone.
-    assert page.locator("#semantic-viewer .sv").evaluate("node => node.failure()") == {"failed": ""}
+    page.locator("#semantic-viewer .sv").evaluate("node => node.fails()")
+    expect(said).to_have_text("未能完成原因不明，请重新运行。")
+    # A failure that is told late does not disturb a newer run.
+    page.locator("#semantic-viewer .sv").evaluate("node => { const told = node.fails(); node.begins(); return told; }")
+    expect(said).to_be_empty()
 
 
 def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page, long):  # noqa: F811

@@ -57,8 +57,10 @@ class Outcome:
         gradio tells the reason only in its toast, whether it is a sentence of ours, its own or that of a queue that is full; so
         the browser takes it from there.
         """
-        event.failure(lambda: None, None, self.result, api_visibility="private", show_progress="hidden", queue=False)
-        event.failure(None, None, self.viewer, js=f"() => {self._node}.failure()", api_visibility="private")
+        event.failure(
+            lambda: (None, None), None, self.outputs, api_visibility="private", show_progress="hidden", queue=False
+        )
+        event.failure(None, js=f"() => {{ {self._node}?.fails?.(); }}", api_visibility="private")
 
 
 def image_box(tab: str) -> Photo:

@@ -24,7 +24,7 @@ SCRIPTS = (
 class SegmentationViewer(gr.HTML):
     """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none.
 
-    In the browser its value may also be ``{"failed": text}``: why the last run failed, see ``static/viewer_notes.js``.
+    In the browser it also says why the last run failed, see ``static/viewer_notes.js``.
     Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted.
     """
 

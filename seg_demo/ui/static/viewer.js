@@ -17,7 +17,7 @@ let stepped = -1; // position of the segment that N and P reached
 let queued = false;
 
 const view = new View(stage, () => redraw(true));
-const notes = new Notes(root);
+const notes = new Notes(root, () => clear());
 const doubt = new Doubt(root, () => trigger("select"), () => redraw(false));
 const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
 
@@ -173,19 +173,18 @@ function connect() {
   new ResizeObserver(() => result && (view.fitted ? view.fit() : view.settle())).observe(stage);
 }
 
-// Nothing to show: an invitation, or why there is nothing.
-function clear(reason) {
+// Nothing to show: an invitation, or what the notes say.
+function clear() {
   result = null;
   leave();
   root.dataset.state = "empty";
   stage.style.removeProperty("--ratio");
   for (const part of ["bar", "side", "details", "help", "nothing", "small"]) find(part).hidden = true;
   doubt.hide();
-  reason === undefined ? notes.forget() : notes.failed(reason);
 }
 
 async function receive(value) {
-  if (!value || "failed" in value) return clear(value ? value.failed : undefined);
+  if (!value) return clear();
   const same = result && result.image.url === value.image.url;
   if (same && value.doubt && result.ids.url === value.ids.url) {
     // The same result, now with its doubt: nothing else moves.
@@ -196,8 +195,7 @@ async function receive(value) {
     loadIds(value.ids.url),
     same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
   ]);
-  // Something newer overtook this one: another result, a failure, or nothing.
-  if (!props.value || !props.value.ids || props.value.ids.url !== value.ids.url) return;
+  if (!props.value || props.value.ids.url !== value.ids.url) return; // a newer result overtook this one, or nothing did
   leave();
   stepped = -1;
   ids = nextIds;
@@ -231,7 +229,7 @@ async function receive(value) {
 function update() {
   receive(props.value).catch((error) => {
     console.error(error);
-    clear(say("failed"));
+    notes.failed(say("failed"));
   });
 }
 

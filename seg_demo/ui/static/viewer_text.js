@@ -19,7 +19,7 @@ const WORDS = {
     oneRegion: "All of it is one region. Other values, or another method, may part it.", region: "region",
     more: "more, reachable by hovering the image", eachInstance: "Each object", eachRegion: "Each region", failed: "The picture could not be shown. Please run it again.",
     failedTitle: "That did not work", failedUnknown: "The reason is not known. Please run it again.",
-    shrunk: (from, to) => `Shrunk from ${from} to ${to} for the network; small things may be lost. Full detail looks at its own pixels.`,
+    shrunk: "Shrunk from {from} to {to} for the network; small things may be lost. Full detail looks at its own pixels.",
   },
   zh: {
     doubt: "存疑", sure: "确信", unsure: "存疑", meanMargin: "平均置信差", margin: "置信差", marginIs: "该类别的概率领先第二名多少；1 表示确定。",
@@ -39,7 +39,7 @@ const WORDS = {
     oneRegion: "整张图是一个区域。可调整参数或换一种方法再试。", region: "区域",
     more: "个未列出，可在图上悬停查看", eachInstance: "各个对象", eachRegion: "各个区域", failed: "图像无法显示，请重新运行。",
     failedTitle: "未能完成", failedUnknown: "原因不明，请重新运行。",
-    shrunk: (from, to) => `已从 ${from} 缩小到 ${to} 供网络处理，细小目标可能丢失。“完整细节”按原始像素处理。`,
+    shrunk: "已从 {from} 缩小到 {to} 供网络处理，细小目标可能丢失。“完整细节”按原始像素处理。",
   },
 };
 
