@@ -13,7 +13,8 @@ from PIL import Image
 from seg_demo import networks
 from seg_demo.inputs import images
 from seg_demo.masks import label_map
-from seg_demo.ui import networks_tab, results
+from seg_demo.masks.region_methods import METHODS
+from seg_demo.ui import networks_tab, regions_tab, results
 from seg_demo.ui.bench import with_doubt
 from seg_demo.ui.results import make_file
 from seg_demo.ui.uploads import Upload
@@ -102,6 +103,15 @@ def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
     monkeypatch.setattr(results, "AGAIN_SECONDS", 0.0)
     later, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
     assert steps["forward"] == 1 and later.kept.everything is not first.kept.everything, "by then a model may have been taught more"
+
+
+def test_regions_that_are_asked_for_again_at_once_are_not_computed_again(upload: Upload) -> None:
+    values = [parameter.default for row in METHODS.values() for parameter in row.parameters]
+    first, _ = regions_tab.run_method(upload, "otsu", *values, None)
+    assert regions_tab.run_method(upload, "otsu", *values, first) == (first, first)
+    for method, changed in (("watershed", values), ("otsu", [values[0] + 1, *values[1:]])):
+        other, _ = regions_tab.run_method(upload, method, *changed, first)
+        assert other is not first and other.asked != first.asked
 
 
 def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:

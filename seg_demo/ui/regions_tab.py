@@ -49,17 +49,13 @@ def regions_tab() -> gr.HTML:
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             shown = outcome("regions")
-    for event in (
-        photo.change,
-        method.input,
-        run.click,
-        *(each.release if isinstance(each, gr.Slider) else each.input for each in knobs),
-    ):
-        done = event(
-            run_method, [photo, method, *knobs], shown.outputs, api_visibility="private", show_progress_on=shown.viewer,
-            trigger_mode="always_last", js=shown.begins, **work_limits(),
-        )  # fmt: skip
-        shown.clear_after_failure(done)
+    moved = [each.release if isinstance(each, gr.Slider) else each.input for each in knobs]
+    # One event: what is asked while it runs is one more run at most, with what is chosen by then.
+    done = gr.on(
+        [photo.change, method.input, run.click, *moved], run_method, [photo, method, *knobs, shown.result], shown.outputs,
+        api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
+    )  # fmt: skip
+    shown.clear_after_failure(done)
     method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)
     return note
 
@@ -83,16 +79,26 @@ def knob(method: str, parameter: Parameter) -> gr.Slider | gr.Radio:
 
 @in_words
 def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Result | None, Result | None]:
-    """A visitor's picture through one method with the values of its controls."""
+    """A visitor's picture through one method with the values of its controls; what was answered a moment ago is that again.
+
+    Args:
+        upload: the picture.
+        method: key of ``METHODS``.
+        values: of the controls of all methods in their order, and the session's result.
+    """
     if upload is None:
         return None, None
     if method not in METHODS:
         raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
+    *chosen, before = values
     keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
-    parameters = {parameter: value for (name, parameter), value in zip(keys, values, strict=True) if name == method}
+    parameters = {parameter: value for (name, parameter), value in zip(keys, chosen, strict=True) if name == method}
+    if before is not None and before.answers(upload, method, *parameters.values()):
+        return before, before
     with predictor().work(large=is_large(upload.path)):
         image = decode(upload.path)
-        result = Result(upload, Kept(predictor().segment_regions(image, method, parameters)), 0.0, preview_of(image))
+        found = Kept(predictor().segment_regions(image, method, parameters))
+        result = Result(upload, found, 0.0, preview_of(image), asked=(method, *parameters.values()))
     return result, result
 
 
