@@ -107,6 +107,7 @@ def test_a_cache_entry_that_is_damaged_while_the_server_runs_is_fetched_again(hu
         assert blob.read_bytes() == whole
 
 
+@pytest.mark.soak
 def test_a_helper_that_dies_at_work_is_a_sentence(folders, monkeypatch):
     mine = quarantine.Quarantine()
     mine.inspect(folders / "other")

@@ -118,6 +118,7 @@ def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it
     until(lambda: processes.began(int(pid.read_text())) is None, 10)
 
 
+@pytest.mark.soak
 def test_what_computes_or_writes_is_left_alone(ended):
     # Longer than it may stand still: computing without a word, then writing without computing.
     busy = "end = time.monotonic() + 8\nwhile time.monotonic() < end: sum(range(10**5))\n"

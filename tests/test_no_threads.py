@@ -41,6 +41,7 @@ def test_a_look_up_that_gets_no_thread(no_threads):
         hub_client.within(5, lambda: 1)
 
 
+@pytest.mark.soak
 def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, monkeypatch):
     """The helper cannot fork (its fork always fails); afterwards another helper tries the same model, and it passes."""
     mine, real = quarantine.Quarantine(), subprocess.Popen
