@@ -51,7 +51,7 @@ def is_large(image: Source, detail: str = "whole") -> bool:
     return detail == "full" or pixels_of(image) >= LARGE_PIXELS
 
 
-class _Places:
+class Places:
     """So many places, taken in the order of coming; a semaphore would let whoever comes just now pass those who wait.
 
     Args:
@@ -107,8 +107,8 @@ class Admission:
 
     def __init__(self, places: int, waiting: int) -> None:
         self.most = places + waiting
-        self._free = _Places(places)
-        self._large = _Places(max(1, places // 2))
+        self._free = Places(places)
+        self._large = Places(max(1, places // 2))
         self._lock = threading.Lock()
         self._admitted = 0
         self._began: dict[object, float] = {}

@@ -16,8 +16,8 @@ import gradio as gr
 
 from seg_demo.errors import BusyError, SegDemoError
 from seg_demo.models import disk, zerogpu
-from seg_demo.models.admission import gpu_expected, places
-from seg_demo.models.requests import Request, check
+from seg_demo.models.admission import Places, gpu_expected, places
+from seg_demo.models.requests import Request
 from seg_demo.settings import settings
 from seg_demo.types import ModelSpec
 from seg_demo.ui import observe
@@ -32,7 +32,7 @@ log = logging.getLogger("seg_demo.ui")
 
 # Results that are filtered or written into files at a time; each may take the memory of a large picture.
 ASIDE = 2
-_aside = threading.BoundedSemaphore(ASIDE)
+_aside = Places(ASIDE)
 # Batches that are worked on at a time: each holds a picture and its result while it waits for a place.
 BATCHES = 2
 _batches = threading.BoundedSemaphore(BATCHES)
@@ -76,19 +76,9 @@ def agreement(spec: ModelSpec) -> float | None:
     return _predictor().agreement(spec) if _predictor.cache_info().currsize else None
 
 
-@contextmanager
-def _one_of(places: threading.BoundedSemaphore) -> Iterator[None]:
-    while not places.acquire(timeout=0.2):
-        check()
-    try:
-        yield
-    finally:
-        places.release()
-
-
 def aside() -> AbstractContextManager[None]:
     """For what takes memory but no network: few at a time, whoever asks and however."""
-    return _one_of(_aside)
+    return _aside.one()
 
 
 @contextmanager
