@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from seg_demo.errors import SettingsError
@@ -19,10 +20,16 @@ _FALSE = ("0", "false", "no", "off")
 
 
 def _setting(
-    default: Any, help: str, low: float | None = None, high: float | None = None, pattern: str | None = None
+    default: Any,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    pattern: str | None = None,
+    secret: bool = False,
 ) -> Any:
-    """A row of the table: default value, what it does, and the values that are accepted."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "pattern": pattern})
+    """A row of the table: default value, what it does, the values that are accepted, and whether they may be shown."""
+    metadata = {"help": help, "low": low, "high": high, "pattern": pattern, "secret": secret}
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class Settings:
         finetune: the Fine-tune tab: ``on``, ``off``, or ``auto`` (on, but for Spaces, where visitors would use the owner's
             machine).
         jobs: folder of the fine-tuning jobs and what came of them, relative to where the demo was started or absolute.
+        auth: who may use the demo: ``name:password``, several separated by spaces or lines; or ``@`` and the path of a file
+            with one per line. Empty lets everyone in. Keep it out of files that others read: on a Space it is a *secret*.
     """
 
     max_pixels: int = _setting(50_000_000, "largest upload in pixels", 1, 2**31)
@@ -102,6 +111,17 @@ class Settings:
     max_batch_bytes: int = _setting(500_000_000, "most bytes of one batch or archive, unpacked", 1, 2**45)
     finetune: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
     jobs: str = _setting("jobs", "folder of the fine-tuning jobs")
+    auth: str = _setting("", "name:password pairs separated by spaces, or @ and the path of a file with one per line", secret=True)
+
+
+def public_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment for a process that does not serve visitors: without the settings that only the server may know.
+
+    Args:
+        environ: variables.
+    """
+    secrets = {PREFIX + row.name.upper() for row in fields(Settings) if row.metadata["secret"]}
+    return {key: value for key, value in environ.items() if key not in secrets}
 
 
 def _read(text: str, row: Any) -> Any:
@@ -153,6 +173,40 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     if problems:
         raise SettingsError("\n".join(["These settings cannot be used; correct or unset them:", *problems]))
     return Settings(**values)
+
+
+def accounts(auth: str) -> list[tuple[str, str]]:
+    """Names and passwords of those who may use the demo; an empty list lets everyone in.
+
+    Args:
+        auth: as :attr:`Settings.auth`. A password begins after the first colon and may hold further ones.
+
+    Raises:
+        SettingsError: the file cannot be read, an entry has no name or no password, or a name comes twice. No message
+            repeats a password.
+    """
+    name = PREFIX + "AUTH"
+    if auth.startswith("@"):
+        try:
+            entries = [line.strip() for line in Path(auth[1:]).read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is not text in UTF-8"
+            raise SettingsError(f"{name} names the file {auth[1:]!r}, which cannot be read ({why}).") from error
+        entries = [line for line in entries if line and not line.startswith("#")]
+        if not entries:
+            raise SettingsError(f"{name} names the file {auth[1:]!r}, which has no name:password in it. Add a line.")
+    else:
+        entries = auth.split()
+    pairs: dict[str, str] = {}
+    for position, entry in enumerate(entries, 1):
+        user, colon, password = entry.partition(":")
+        if not (user and colon and password):
+            lacks = "name" if colon and not user else "password"
+            raise SettingsError(f"Entry {position} of {name} must be name:password, but has no {lacks}.")
+        if user in pairs:
+            raise SettingsError(f"{name} has the name {user!r} twice. Keep one.")
+        pairs[user] = password
+    return list(pairs.items())
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from seg_demo.errors import BusyError
 from seg_demo.jobs import files, processes
+from seg_demo.settings import public_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds in which a command must have said how far it is for the first time, and for which it may stand still.
@@ -32,7 +32,7 @@ def launch(folder: Path, root: Path, patience: tuple[float, float]) -> None:
     """
     nowhere = {stream: subprocess.DEVNULL for stream in ("stdin", "stdout", "stderr")}
     words = [sys.executable, "-m", "seg_demo.jobs.runner", str(folder), *map(str, patience)]
-    environ = {**os.environ, "SEG_DEMO_JOBS": str(root)}
+    environ = public_environment() | {"SEG_DEMO_JOBS": str(root)}
     try:
         runner = subprocess.Popen(words, cwd=ROOT, env=environ, start_new_session=True, **nowhere)
     except OSError as error:

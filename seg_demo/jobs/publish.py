@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from seg_demo.jobs.launch import ROOT, no_process
 from seg_demo.jobs.store import TRAIN
 from seg_demo.models import catalog, own
 from seg_demo.models.redact import redacted
+from seg_demo.settings import public_environment
 
 PUSH_SECONDS = 3600
 
@@ -78,7 +78,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
         came = f"{repo[:80]!r} is no name of a repository." if repo else "The name of the repository is missing."
         raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
-    environ = dict(os.environ)
+    environ = public_environment()
     if token:
         environ["HF_TOKEN"] = token
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

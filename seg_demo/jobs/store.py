@@ -22,6 +22,7 @@ from seg_demo.jobs.dry_run import dry_run
 from seg_demo.jobs.job import DRAFT, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.launch import PATIENCE, ROOT, launch
 from seg_demo.models import own
+from seg_demo.settings import public_environment
 
 TRAIN = ROOT / "train" / "finetune.py"
 LEAST_FREE = 500_000_000
@@ -128,7 +129,7 @@ class Jobs:
             BusyError: no process can be started.
         """
         command = [*self._command(), "--config", str(job.folder / files.CONFIG)]
-        answer = dry_run(command, {**os.environ, "SEG_DEMO_JOBS": str(self.root)}, job.in_public)
+        answer = dry_run(command, public_environment() | {"SEG_DEMO_JOBS": str(self.root)}, job.in_public)
         files.write_json(job.folder / files.CHECK, answer)
         return answer
 

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BusyError
-from seg_demo.settings import settings
+from seg_demo.settings import public_environment, settings
 from seg_demo.threads import begin
 
 IDLE_SECONDS = 600.0
@@ -122,7 +122,7 @@ class Quarantine:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
-        kept = {key: value for key, value in os.environ.items() if key in _PASSED or key.startswith("SEG_DEMO_")}
+        kept = {key: value for key, value in public_environment().items() if key in _PASSED or key.startswith("SEG_DEMO_")}
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         mine = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
         self._process = subprocess.Popen(

@@ -14,7 +14,7 @@ import gradio as gr
 from seg_demo.datasets import may_collect
 from seg_demo.errors import SettingsError
 from seg_demo.models import engine_rules, zerogpu
-from seg_demo.settings import settings
+from seg_demo.settings import accounts, settings
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
@@ -156,11 +156,16 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         demo: of :func:`build_demo`, to be guarded; None leaves the guard out, for a page that only its owner opens.
 
     Raises:
-        SettingsError: MCP is switched on, but what it needs is not installed.
+        SettingsError: MCP is switched on, but what it needs is not installed, or there are passwords, which it would pass; or
+            the passwords cannot be read.
     """
     if settings().mcp and find_spec("mcp") is None:
         raise SettingsError(
             "SEG_DEMO_MCP is on, but the mcp package is not installed. Run pip install 'gradio[mcp]', or unset it."
+        )
+    if settings().mcp and settings().auth:
+        raise SettingsError(
+            "SEG_DEMO_AUTH and SEG_DEMO_MCP cannot both be set: MCP tools have no login and would let everyone in. Unset one."
         )
     return {
         "theme": theme(),
@@ -179,5 +184,6 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         "state_session_capacity": SESSIONS,
         "run_history": False,
         "mcp_server": settings().mcp,
+        "auth": accounts(settings().auth) or None,
         "app_kwargs": middleware(demo) if demo is not None else None,
     }

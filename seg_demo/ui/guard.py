@@ -7,6 +7,7 @@ lists what is served, and everything else is answered with 404. The guard is ASG
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -25,7 +26,7 @@ from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
-from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, READ, WRITE, headers
+from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, LOGIN, READ, WRITE, headers
 from seg_demo.ui.guard_seams import GONE, crowded, drop_partial, queue_of
 from seg_demo.ui.visitor import address_of
 
@@ -39,6 +40,9 @@ DIRECT_MOST, DIRECT_OWN = 64, 16
 # How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
 PARTIAL_SECONDS, SWEEP_SECONDS = 600.0, 60.0
 NO_ROOM = "The server has no room for uploads at the moment. Try again in an hour."
+
+# A wrong password is answered after so long, and so many of one address may be looked at together.
+WRONG_SECONDS, LOGINS_OWN = 1.0, 4
 
 log = logging.getLogger("seg_demo.ui")
 
@@ -56,6 +60,8 @@ class Guard:
         self._headers = headers(settings().frame_ancestors)
         self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
         self._direct: dict[str | None, int] = {}
+        self._passwords = bool(settings().auth)
+        self._logins: dict[str, int] = {}
         self._swept = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,6 +87,8 @@ class Guard:
                 await self._app(scope, receive, send)
             elif DIRECT.match(path):
                 await self._directly(scope, receive, send)
+            elif LOGIN.fullmatch(path):
+                await self._login(path, scope, receive, send)
             else:
                 read = await self._bodies.bounded(path, scope, receive)
                 if path == JOIN and (reason := crowded(queue_of(self._blocks))) is not None:
@@ -130,6 +138,8 @@ class Guard:
             return None  # gradio's own answer to what browsers ask about other sites
         known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
         served = known is not None and known.fullmatch(path) is not None
+        if method == "POST" and self._passwords and LOGIN.fullmatch(path):
+            served = True
         if path.rstrip("/") == COMPONENT and method == "POST":
             served = any(getattr(block, "server_fns", None) for block in self._blocks.blocks.values())
         query = scope.get("query_string", b"")
@@ -143,6 +153,33 @@ class Guard:
         if path == f"{API}/upload" and disk.room(utils.get_upload_folder()) < 0:
             return _sentence(507, NO_ROOM)
         return None
+
+    async def _login(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:
+        """A name and a password: guessing is made slow, which who types theirs does not notice."""
+        # Not :func:`address_of`: colleagues behind one address wait for a guesser among them, nobody else does.
+        who = (scope.get("client") or ("",))[0]
+        if self._logins.get(who, 0) >= LOGINS_OWN or sum(self._logins.values()) >= DIRECT_MOST:
+            observe.count("login", "full")
+            await _sentence(429, "Too many passwords are being tried. Wait a few seconds.")(scope, receive, send)
+            return
+        self._logins[who] = self._logins.get(who, 0) + 1
+        try:
+            held: list[Message] = []
+
+            async def keep(message: Message) -> None:
+                held.append(message)
+
+            await self._app(scope, await self._bodies.bounded(path, scope, receive), keep)
+            right = held[0].get("status", 500) < 400
+            observe.count("login", "right" if right else "wrong")
+            if not right:
+                await asyncio.sleep(WRONG_SECONDS)
+        finally:
+            self._logins[who] -= 1
+            if not self._logins[who]:
+                del self._logins[who]
+        for message in held:
+            await send(message)
 
     async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
         """A request past the queue: bounded in number, and known to have left when its connection is closed."""

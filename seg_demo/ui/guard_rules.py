@@ -13,6 +13,8 @@ READ = re.compile(
     rf"|/login/huggingface|/login/callback|/logout"
 )
 WRITE = re.compile(rf"{API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
+# Only where the demo has passwords.
+LOGIN = re.compile(r"/login/?")
 COMPONENT = f"{API}/component_server"
 FILE = f"{API}/file="
 NOT_UNDERSTOOD = (
