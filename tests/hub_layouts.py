@@ -1,0 +1,337 @@
+"""Repositories as people have them: what their files are called, what their configs say, what is left out and what is too much.
+
+``LAYOUTS`` is a table; ``tests/test_hub_layouts.py`` serves each row over the Hub stand-in and compares what the demo makes of it
+with the plain library. A row is added by ``layout(name, files)``: bytes by path, made from a small network with real keys
+(``transformers_files(family)``, ``smp_files(decoder, encoder)``) by functions that change them. ``like`` is what the plain library
+loads where it cannot load the row itself, ``refused`` a pattern of the sentence where nothing can be loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+Files = dict[str, bytes]
+Tensors = dict[str, Tensor]
+# Sides that every encoder takes without padding; not square, so that rows and columns cannot be mixed up.
+IMAGE = np.random.default_rng(3).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+IMAGE[16:40, 24:60] //= 3
+NAMES = ("wall", "road", "tree", "sky", "lamp")
+ID2LABEL = {str(index): name for index, name in enumerate(NAMES)}
+LABEL2ID = {name: index for index, name in enumerate(NAMES)}
+WEIGHTS, CONFIG, PROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One repository and what is expected of it.
+
+    Attributes:
+        name: in words; the test's name.
+        files: makes the files of the main branch.
+        like: makes the files that the plain library loads for comparison; None takes the files themselves.
+        typed: what is asked for, ``{id}`` stands for the repository's id.
+        branches: makes the files of other revisions, by revision.
+        pulls: makes the files of pull requests: number, author, state (``open``, ``closed``) and files of each.
+        discussions: whether the repository has discussions.
+        kind: ``model``, ``dataset`` or ``space``.
+        labels: class names expected; None does not look.
+        says: pattern that the notes about the loaded model match; None expects that nothing is said.
+        refused: pattern of the sentence where nothing is loaded.
+        soak: too slow for every run.
+    """
+
+    name: str
+    files: Callable[[], Files]
+    like: Callable[[], Files] | None = None
+    typed: str = "{id}"
+    branches: Mapping[str, Callable[[], Files]] = field(default_factory=dict)
+    pulls: tuple[tuple[int, str, str, Callable[[], Files]], ...] = ()
+    discussions: bool = True
+    kind: str = "model"
+    labels: tuple[str, ...] | None = NAMES
+    says: str | None = None
+    refused: str | None = None
+    soak: bool = False
+
+
+LAYOUTS: dict[str, Layout] = {}
+
+
+def layout(name: str, files: Callable[[], Files] | Files, **what: Any) -> None:
+    """Add a row to the table."""
+    assert name not in LAYOUTS, name
+    LAYOUTS[name] = Layout(name, files if callable(files) else lambda: files, **what)
+
+
+# Small networks with real keys.
+
+
+def _backbone(name: str) -> Any:
+    from transformers import ConvNextConfig, SwinConfig
+
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    if name == "convnext":
+        return ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, out_features=stages)
+    return SwinConfig(image_size=64, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=4, out_features=stages)
+
+
+def _config(family: str) -> Any:
+    import transformers as t
+
+    vit = {"image_size": 64, "patch_size": 16, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+    pyramid = {"pool_scales": [1, 2], "auxiliary_channels": 8}
+    if family == "segformer":
+        return t.SegformerConfig(depths=[1] * 4, hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1] * 4, decoder_hidden_size=16)
+    if family == "beit":
+        return t.BeitConfig(**vit, **pyramid, out_indices=[1, 2, 3, 4], use_relative_position_bias=True)
+    if family == "data2vec-vision":
+        return t.Data2VecVisionConfig(**vit, **pyramid, out_indices=[0, 1, 2, 3], use_relative_position_bias=True)
+    if family == "dpt":
+        neck = {"neck_hidden_sizes": [8, 8, 16, 16], "reassemble_factors": [4, 2, 1, 0.5], "fusion_hidden_size": 16}
+        return t.DPTConfig(**vit, **neck, backbone_out_indices=[0, 1, 2, 3], is_hybrid=False)
+    if family == "mobilevit":
+        sizes = {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 32, 64]}
+        return t.MobileViTConfig(image_size=64, **sizes, num_attention_heads=2, aspp_out_channels=16)
+    if family == "mobilevitv2":
+        return t.MobileViTV2Config(image_size=64, width_multiplier=0.25, aspp_out_channels=16, n_attn_blocks=[1, 1, 1])
+    if family == "mobilenet_v2":
+        return t.MobileNetV2Config(image_size=64, depth_multiplier=0.25)
+    backbone = _backbone(family.removeprefix("upernet-"))
+    return t.UperNetConfig(backbone_config=backbone, hidden_size=16, **pyramid)
+
+
+PROCESSORS = {
+    "segformer": ("SegformerImageProcessor", {"size": {"height": 64, "width": 96}}),
+    "beit": ("BeitImageProcessor", {"size": {"height": 64, "width": 64}, "do_center_crop": False}),
+    "data2vec-vision": ("BeitImageProcessor", {"size": {"height": 64, "width": 64}, "do_center_crop": False}),
+    "dpt": ("DPTImageProcessor", {"size": {"height": 64, "width": 64}, "keep_aspect_ratio": False}),
+    "mobilevit": ("MobileViTImageProcessor", {"size": {"shortest_edge": 64}, "do_center_crop": False}),
+    "mobilevitv2": ("MobileViTImageProcessor", {"size": {"shortest_edge": 64}, "do_center_crop": False}),
+    "mobilenet_v2": ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 64}, "do_center_crop": False}),
+    "upernet-convnext": ("SegformerImageProcessor", {"size": {"height": 64, "width": 96}}),
+    "upernet-swin": ("SegformerImageProcessor", {"size": {"height": 64, "width": 64}}),
+}
+
+
+def _balanced(module: torch.nn.Module, run: Callable[[torch.nn.Module], Tensor], classes: int) -> None:
+    """Random weights that say something: spread wide enough, and each class on average as likely as the others."""
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if name.endswith("running_var") or not tensor.is_floating_point():
+                continue
+            if tensor.ndim > 1:
+                tensor.copy_(torch.randn_like(tensor) * (2.0 / tensor[0].numel()) ** 0.5)
+            elif name.endswith("bias"):
+                tensor.normal_(0, 0.1)
+        mean = run(module).mean((0, 2, 3))
+        last = [tensor for name, tensor in module.named_parameters() if name.endswith("bias") and tensor.shape == (classes,)]
+        last[0].sub_(mean)
+
+
+def _saved(save: Callable[[Path], None]) -> Files:
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder))
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+@lru_cache(maxsize=32)
+def _transformers(family: str, classes: int) -> Files:
+    import transformers
+
+    config = _config(family)
+    config.id2label = dict(enumerate(NAMES[:classes]))
+    config.label2id = {name: index for index, name in config.id2label.items()}
+    torch.manual_seed(0)
+    module = transformers.AutoModelForSemanticSegmentation.from_config(config).eval()
+    _balanced(module, lambda network: network(pixel_values=torch.rand(2, 3, 64, 64) * 4 - 2).logits, classes)
+    kind, settings = PROCESSORS[family]
+
+    def write(folder: Path) -> None:
+        module.save_pretrained(folder)
+        getattr(transformers, kind)(**settings).save_pretrained(folder)
+
+    files = _saved(write)
+    # transformers 5 may call the processor's file otherwise; most repositories are older.
+    data = json.loads(files.pop("processor_config.json", b"{}")).get("image_processor")
+    return files if data is None else {**files, PROCESSOR: json.dumps(data).encode()}
+
+
+def transformers_files(family: str = "segformer", classes: int = len(NAMES)) -> Files:
+    """config.json, model.safetensors and preprocessor_config.json as transformers' ``save_pretrained`` writes them."""
+    return dict(_transformers(family, classes))
+
+
+@lru_cache(maxsize=32)
+def _smp(decoder: str, encoder: str, classes: int, arguments: str) -> Files:
+    import segmentation_models_pytorch as smp
+
+    torch.manual_seed(0)
+    module = getattr(smp, decoder)(encoder, encoder_weights=None, classes=classes, **json.loads(arguments)).eval()
+    _balanced(module, lambda network: network(torch.rand(2, 3, 64, 64) * 4 - 2), classes)
+    files = _saved(lambda folder: module.save_pretrained(folder))
+    return {name: data for name, data in files.items() if name != "README.md"}
+
+
+def smp_files(decoder: str = "Unet", encoder: str = "tu-test_resnet", classes: int = len(NAMES), **arguments: Any) -> Files:
+    """config.json and model.safetensors as smp's ``save_pretrained`` writes them."""
+    return dict(_smp(decoder, encoder, classes, json.dumps(arguments)))
+
+
+# Changes.
+
+
+def with_json(files: Files, name: str, drop: tuple[str, ...] = (), **changes: Any) -> Files:
+    """Other keys in one of the JSON files."""
+    data = {key: value for key, value in json.loads(files[name]).items() if key not in drop}
+    return {**files, name: json.dumps({**data, **changes}).encode()}
+
+
+def with_config(files: Files, *drop: str, **changes: Any) -> Files:
+    """Other keys in config.json."""
+    return with_json(files, CONFIG, drop, **changes)
+
+
+def without(files: Files, *names: str) -> Files:
+    """Some files less."""
+    return {name: data for name, data in files.items() if name not in names}
+
+
+def renamed(files: Files, **names: str) -> Files:
+    """The weights under another name: ``weights="other.safetensors"``, or any file by its stem."""
+    stems = {name.rsplit(".", 1)[0]: name for name in files}
+    changed = dict(files)
+    for stem, name in names.items():
+        changed[name] = changed.pop(WEIGHTS if stem == "weights" else stems[stem])
+    return changed
+
+
+def with_tensors(files: Files, change: Callable[[Tensors], Tensors]) -> Files:
+    """Other tensors in model.safetensors."""
+    state = change(load(files[WEIGHTS]))
+    return {**files, WEIGHTS: save({name: tensor.contiguous().clone() for name, tensor in state.items()}, {"format": "pt"})}
+
+
+def prefixed(files: Files, prefix: str) -> Files:
+    """Every tensor's name begins with a wrapper's."""
+    return with_tensors(files, lambda state: {prefix + name: tensor for name, tensor in state.items()})
+
+
+def with_extra(files: Files, **extra: Tensor) -> Files:
+    """Tensors that the network does not have; ``__`` in a name stands for a dot."""
+    return with_tensors(files, lambda state: state | {name.replace("__", "."): tensor for name, tensor in extra.items()})
+
+
+def without_tensors(files: Files, part: str) -> Files:
+    """Tensors whose name holds a text are missing."""
+    assert any(part in name for name in load(files[WEIGHTS])), part
+    return with_tensors(files, lambda state: {name: tensor for name, tensor in state.items() if part not in name})
+
+
+def sharded(files: Files, count: int = 3, stem: str = "model") -> Files:
+    """The weights in several files with an index, as transformers splits large ones."""
+    state = load(files[WEIGHTS])
+    parts: list[Tensors] = [{} for _ in range(count)]
+    for number, (name, tensor) in enumerate(state.items()):
+        parts[number % count][name] = tensor
+    names = [f"{stem}-{number + 1:05d}-of-{count:05d}.safetensors" for number in range(count)]
+    where = {name: file for file, part in zip(names, parts, strict=True) for name in part}
+    index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in state.values())}, "weight_map": where}
+    made = {file: save(part, {"format": "pt"}) for file, part in zip(names, parts, strict=True)}
+    return {**without(files, WEIGHTS), **made, f"{stem}.safetensors.index.json": json.dumps(index).encode()}
+
+
+def below(folder: str, files: Files) -> Files:
+    """The files in a folder."""
+    return {f"{folder}/{name}": data for name, data in files.items()}
+
+
+def others(files: Files) -> Files:
+    """The same network with other weights, whose labels differ."""
+    return with_tensors(files, lambda state: {name: tensor.flip(0) if tensor.ndim > 1 else tensor for name, tensor in state.items()})
+
+
+# What the plain libraries make of it.
+
+
+def expected(files: Files) -> np.ndarray:
+    """(H, W) labels of :data:`IMAGE` by the plain library, at the picture's size.
+
+    transformers: Auto classes and the processor's own ``post_process_semantic_segmentation``, whose crop of the centre is left
+    out. smp: ``from_pretrained``, the picture normalised as its encoder was pretrained.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            if "/" not in name:
+                (Path(folder) / name).write_bytes(data)
+        config = json.loads(files[CONFIG])
+        return (_by_smp if "_model_class" in config else _by_transformers)(Path(folder))
+
+
+def _by_transformers(folder: Path) -> np.ndarray:
+    from PIL import Image
+    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+
+    module = AutoModelForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = AutoImageProcessor.from_pretrained(folder)
+    if getattr(processor, "do_center_crop", None):
+        processor.do_center_crop = False
+    inputs = processor(images=Image.fromarray(IMAGE), return_tensors="pt")
+    with torch.no_grad():
+        outputs = module(**inputs)
+    (labels,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[IMAGE.shape[:2]])
+    return labels.numpy()
+
+
+def _by_smp(folder: Path) -> np.ndarray:
+    import segmentation_models_pytorch as smp
+
+    import timm
+
+    encoder = json.loads((folder / CONFIG).read_text())["encoder_name"]
+    module = smp.from_pretrained(str(folder), encoder_weights=None).eval()
+    # For encoders of its own smp would ask the Hub; those of this table were trained with ImageNet's mean and deviation.
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    if encoder.startswith("tu-") and timm.is_model_pretrained(encoder.removeprefix("tu-")):
+        known = smp.encoders.get_preprocessing_params(encoder)
+        mean, std = known["mean"], known["std"]
+    pixels = torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 255
+    with torch.no_grad():
+        logits = module((pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1))
+    return (logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long())[0].numpy()
+
+
+# The table.
+
+FAMILIES = tuple(PROCESSORS)
+SMP = (
+    ("Unet", "tu-test_resnet"), ("UnetPlusPlus", "tu-test_resnet"), ("MAnet", "tu-test_resnet"), ("Linknet", "tu-test_resnet"),
+    ("FPN", "tu-test_resnet"), ("DeepLabV3", "tu-test_resnet"), ("DeepLabV3Plus", "tu-test_resnet"),
+    ("PSPNet", "tu-test_resnet"), ("UPerNet", "tu-test_resnet"), ("Unet", "timm-mobilenetv3_small_minimal_100"), ("FPN", "mobileone_s0"),
+    ("Unet", "mobilenet_v2"), ("Segformer", "mit_b0"), ("UPerNet", "tu-test_convnext"),
+)  # fmt: skip
+
+for _family in FAMILIES:
+    layout(f"{_family} as transformers saves it", lambda family=_family: transformers_files(family))
+for _decoder, _encoder in SMP:
+    _generated = tuple(f"class {index}" for index in range(len(NAMES)))
+    layout(f"smp {_decoder} with {_encoder}", lambda decoder=_decoder, encoder=_encoder: smp_files(decoder, encoder), labels=_generated)
+layout(
+    "a card, code, logs and a pickle beside the weights",
+    lambda: {
+        **transformers_files(), "README.md": b"---\nlicense: mit\n---\n", "pytorch_model.bin": b"x", "training_args.bin": b"x", "train.py": b"raise",
+        "runs/events.out.tfevents.1": b"x", ".gitattributes": b"", "trainer_state.json": b"{}",
+    },
+)  # fmt: skip
+layout("nothing but a card", {"README.md": b"# soon"}, refused="has no config.json")

@@ -1,0 +1,59 @@
+"""Every row of ``tests/hub_layouts.py`` over the Hub stand-in: the plain library's labels, or one sentence."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from seg_demo.errors import SegDemoError
+from seg_demo.models import hub as client
+from seg_demo.models.building import load_model
+from tests.hub_layouts import IMAGE, LAYOUTS, Layout, expected
+
+ROWS = [pytest.param(row, id=name, marks=[pytest.mark.soak] if row.soak else []) for name, row in LAYOUTS.items()]
+
+
+@pytest.fixture(scope="module")
+def served():
+    """One Hub for all rows; each has a repository of its own."""
+    from huggingface_hub import constants
+
+    from tests.hub_stand_in import HubStandIn
+
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+    client.forget()
+    with HubStandIn() as hub:
+        yield hub
+    client.forget()
+
+
+def publish(hub, row: Layout) -> str:
+    """The repository of a row; what is typed to ask for it."""
+    id = "ann/" + re.sub(r"\W+", "-", row.name)[:80].strip("-")
+    hub.add_repo(id, row.files(), kind=row.kind)
+    for revision, files in row.branches.items():
+        hub.add_repo(id, files(), revision=revision)
+    return row.typed.format(id=id)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_layout(served, row):
+    typed = publish(served, row)
+    if row.refused is not None:
+        with pytest.raises(SegDemoError, match=row.refused) as caught:
+            load_model(typed)
+        assert 30 < len(str(caught.value)) < 700 and "Traceback" not in str(caught.value)
+        return
+    result = load_model(typed).predict(IMAGE)
+    if row.labels is not None:
+        assert result.labels.names == row.labels
+    wanted = expected((row.like or row.files)())
+    assert len(np.unique(wanted)) > 1, "a picture of one class proves nothing"
+    np.testing.assert_array_equal(result.id_map, wanted)
+
+
+def test_the_table_is_large_enough():
+    assert len(LAYOUTS) >= 20
