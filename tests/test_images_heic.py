@@ -108,7 +108,7 @@ def test_a_header_that_lies_is_found_out(promised: tuple[int, int]) -> None:
 def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_reads_heic", lambda: False)
     said = refused(heic(Image.new("RGB", (8, 8))))
-    assert "This is a HEIC photo, which is not accepted" in said and "most compatible" in said
+    assert "This is a HEIC photo, which cannot be opened as a picture" in said and "most compatible" in said
     assert "TIFF and AVIF up to" in said and in_chinese(said).count("HEIC") == 1 and "和 AVIF，" in in_chinese(said)
 
 

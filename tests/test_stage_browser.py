@@ -63,7 +63,7 @@ def test_a_reason_stays_until_the_next_run_and_a_toast_goes_with_it(open_page, b
 
     # Each failure has its own reason, and takes the toast of the one before away; a picture that is good takes both away.
     upload(page, tab, {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."})
-    expect(said).to_contain_text("This is a text, which is not accepted", timeout=RESULT_MS)
+    expect(said).to_contain_text("This is a text file, which cannot be opened as a picture", timeout=RESULT_MS)
     expect(toast.last).to_contain_text("This is a text")
     expect(toast.filter(has_text="damaged")).to_have_count(0)
     page.locator(".toast-close").click()

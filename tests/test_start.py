@@ -104,7 +104,7 @@ def test_a_new_detector_keeps_the_rows_of_a_class():
 def test_one_kind_of_thing_is_what_a_bundled_network_calls_a_cell(name, background):
     labels = LabelSet.from_names((background, "pollen"), 0)
     begun = start(Config(model=name), lambda task: labels)
-    assert begun.knows and begun.fresh and "pollen (there cell)" in begun.notes[0]
+    assert begun.knows and begun.fresh and "pollen (the base calls it cell)" in begun.notes[0]
     base = load_model(name, device="cpu")
     image = render(5, 0, 96, kind="fluorescence").image
     found = Model.from_checkpoint(begun.checkpoint, begun.base).predict(image)

@@ -68,7 +68,7 @@ _REFUSED = (
 )
 _AVIF = (b"avif", b"avis")
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_UNKNOWN = Kind("a file of an unknown kind", None, "Send an image, saved as PNG or JPEG.")
+_UNKNOWN = Kind("a file of a kind that is not known here", None, "Send an image, saved as PNG or JPEG.")
 
 
 @cache
@@ -120,8 +120,8 @@ def _text(head: bytes) -> Kind | None:
     if start.startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in start:
         return Kind("a web page", None, "Open it, save the image itself (not the page) and send that.")
     if start.startswith(("{", "[")):
-        return Kind("a JSON text", None, "Send the image that it describes.")
-    return Kind("a text", None, "Send an image, saved as PNG or JPEG.")
+        return Kind("a JSON file", None, "Send the image that it describes.")
+    return Kind("a text file", None, "Send an image, saved as PNG or JPEG.")
 
 
 def identify(data: bytes) -> Kind:

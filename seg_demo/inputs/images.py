@@ -29,7 +29,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
     check_bytes(len(data), limits)
     kind = identify(data)
     if kind.format is None:
-        raise refuse(f"This is {kind.name}, which is not accepted.", limits, kind.advice)
+        raise refuse(f"This is {kind.name}, which cannot be opened as a picture.", limits, kind.advice)
     if reason := fault(data, kind.format):
         raise refuse(f"This is {kind.name} that is damaged: {reason}.", limits, "Save or download it again and send that.")
     try:

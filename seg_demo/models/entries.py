@@ -7,7 +7,7 @@ from seg_demo.types import ModelSpec
 NVIDIA = "NVIDIA Source Code License (non-commercial)"
 CELLS = "Cells, coins, pollen and other separate round things on a plain ground; knows no everyday objects."
 TYPED = "A model from the Hugging Face Hub, as its owner published it."
-MADE_HERE = "Fine-tuned in this demo; how good it is stands in its card."
+MADE_HERE = "Fine-tuned in this demo; its model card says how good it is."
 # As the methods of seg_demo.masks.regions label their results.
 REGIONS = ("background", "region")
 

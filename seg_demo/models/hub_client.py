@@ -219,7 +219,7 @@ def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError
 
 
 def unavailable(
-    error: BaseException, consequence: str, advice: str = "Try again later, or choose a model that is marked as available."
+    error: BaseException, consequence: str, advice: str = "Try again later, or choose a model without ○ in the menu."
 ) -> HubUnavailableError:
     """The sentence for a Hub that could not be talked to.
 

@@ -128,7 +128,7 @@ def _refuse_if_full(id: str, wanted: int, new: int) -> None:
     """
     if new and disk.room(constants.HF_HUB_CACHE) < new:
         raise StorageError(
-            f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model that is marked as available, or "
+            f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model without ○ in the menu, or "
             "try again later."
         )
 

@@ -90,7 +90,7 @@ def fetch(weights: Weights, report: Report | None = None) -> Path:
     except (httpx2.HTTPError, OSError) as error:
         raise HubUnavailableError(
             f"{name} are not in the local cache and cannot be downloaded from {weights.url.split('/models')[0]} now "
-            f"({type(error).__name__}). Try again later, or choose a model that is marked as available."
+            f"({type(error).__name__}). Try again later, or choose a model without ○ in the menu."
         ) from error
     if not _sound(path):
         path.unlink(missing_ok=True)

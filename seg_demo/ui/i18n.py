@@ -54,7 +54,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # The parameters of the region methods; their English is the table in masks/region_methods.py.
     "otsu_objects": ("Objects are", "目标是"),
     "objects_dark": ("dark", "暗的"),
-    "objects_auto": ("whichever", "自动判断"),
+    "objects_auto": ("dark or bright: decided from the picture", "自动判断"),
     "objects_bright": ("bright", "亮的"),
     "otsu_min_area": ("Smallest piece (%)", "最小块（%）"),
     "otsu_min_area_help": ("In percent of the picture; smaller ones are left out.", "占全图百分比；更小的舍去。"),

@@ -73,7 +73,8 @@ PHRASES = {
     "label it, or remove it with its image": "请标注它，或连同图片一起删除",
     "shows nothing but background": "只有背景",
     "has no annotated object": "没有标注任何对象",
-    "nothing, if nothing is there: it teaches what not to find": "若图中确实没有目标，可不处理：它教会网络不误检",
+    "nothing to do if the picture really shows none of the classes: such pictures teach the model what to leave alone":
+        "若图中确实没有目标，可不处理：它教会网络不误检",
     # Pictures that are there more than once.
     "is the same picture as {file}, one to train on, one to validate on": "与 {file} 是同一张图片，一张用于训练，一张用于验证",
     "remove one of them: measured on pictures it has learnt, a network looks better than it is":

@@ -21,7 +21,7 @@ SENTENCES = {
     "The file has at least {n} bytes, but at most {most} are accepted.": "文件至少有 {n} 字节，上限为 {most} 字节。",
     "Send a smaller image, or a JPEG.": "请发送更小的图片或 JPEG。",
     "This image has {size} pixels ({n} megapixels), more than is accepted.": "图片有 {size} 像素（{n} 百万像素），超过上限。",
-    "This is {kind}, which is not accepted.": "这是{kind}，无法使用。",
+    "This is {kind}, which cannot be opened as a picture.": "这是{kind}，无法使用。",
     "This is {kind} that is damaged, or of a rare variant.": "这个 {kind} 文件已损坏，或格式罕见。",
     "This is {kind} that is damaged or cut off: its pixels cannot be decoded.": "这个 {kind} 文件已损坏或不完整，无法解码。",
     "This is {kind} that is damaged: {reason}.": "这个 {kind} 文件已损坏（{reason}）。",
@@ -84,7 +84,7 @@ SENTENCES = {
     "The weights of {id} are not in the local cache and cannot be downloaded from {host} now ({why}).":
         "本地缓存中没有 {id} 的权重，目前也无法从 {host} 下载（{why}）。",
     "The weights of {id} are not in the local cache, and HF_HUB_OFFLINE is set.": "本地缓存中没有 {id} 的权重，且已设置 HF_HUB_OFFLINE。",
-    "Try again later, or choose a model that is marked as available.": "请稍后再试，或选择标为可用的模型。",
+    "Try again later, or choose a model without ○ in the menu.": "请稍后再试，或选择菜单中没有 ○ 标记的模型。",
     "Choose another model.": "请选择另一个模型。",
     "{id} has no {missing} (it has {found}).": "{id} 没有 {missing}（有 {found}）。",
     "A model that can be loaded has config.json and all its weights in one model.safetensors; other kinds of weight files can "
@@ -132,7 +132,7 @@ PARTS = {
     "an icon file": "图标文件", "a DDS texture": " DDS 纹理", "a QOI image": " QOI 图片", "an OpenEXR image": " OpenEXR 图片",
     "an HDF5 file": " HDF5 文件", "a NumPy array file": " NumPy 数组文件", "a FITS file": " FITS 文件", "a DICOM file": " DICOM 文件",
     "a video": "视频", "a program": "程序", "a sound file": "音频", "a sound or video file": "音频或视频", "a HEIC photo": " HEIC 照片",
-    "an SVG drawing": " SVG 图形", "a web page": "网页", "a JSON text": " JSON 文本", "a text": "文本", "a file of an unknown kind": "未知类型的文件",
+    "an SVG drawing": " SVG 图形", "a web page": "网页", "a JSON file": " JSON 文本", "a text file": "文本", "a file of a kind that is not known here": "未知类型的文件",
     "a JPEG": "JPEG", "a PNG": "PNG", "a GIF": "GIF", "a TIFF": "TIFF", "a BMP": "BMP", "a WebP": "WebP", "an AVIF": "AVIF",
     "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF": "JPEG、PNG、WebP、GIF、BMP、TIFF 和 AVIF",
     "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC": "JPEG、PNG、WebP、GIF、BMP、TIFF、AVIF 和 HEIC",

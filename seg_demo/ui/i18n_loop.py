@@ -148,7 +148,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "push": ("Push to the Hub", "推送到 Hub"),
     "push_repo": ("Repository", "仓库"),
     "push_repo_info": ("Your Hub name, a slash, and a name: ann/my-cells", "你的 Hub 名、斜杠和名称：ann/my-cells"),
-    "push_token": ("Token, for this once", "令牌（仅此一次）"),
+    "push_token": ("Token (for this push only)", "令牌（仅此一次）"),
     "push_token_info": (
         "With the right to write, from huggingface.co/settings/tokens. It is neither stored nor logged.",
         "需有写权限，取自 huggingface.co/settings/tokens。不会保存，也不写入日志。",

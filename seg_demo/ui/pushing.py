@@ -1,4 +1,4 @@
-"""With whose right something is pushed to the Hub: a token typed for this once, the visitor's login, or that of this machine."""
+"""With whose right something is pushed to the Hub: a token typed for one push, the visitor's login, or that of this machine."""
 
 from __future__ import annotations
 

@@ -135,7 +135,10 @@ def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault
     background = dataset.labels.background
     if background is not None and not set(held) - {background}:
         what = "shows nothing but background" if item.annotations is None else "has no annotated object"
-        return [Fault("empty mask", file, what, "nothing, if nothing is there: it teaches what not to find", NOTE)]
+        remedy = (
+            "nothing to do if the picture really shows none of the classes: such pictures teach the model what to leave alone"
+        )
+        return [Fault("empty mask", file, what, remedy, NOTE)]
     return []
 
 
