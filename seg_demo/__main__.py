@@ -16,6 +16,7 @@ from seg_demo.errors import BadRequestError, SegDemoError
 from seg_demo.inputs.files import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
 from seg_demo.outputs.counting import PixelSize
+from seg_demo.storage import write_atomically
 from seg_demo.types import LabelSet
 
 RUN = "run.json"
@@ -139,7 +140,7 @@ def _segment_one(model: object, job: Job, out: Path, threshold: float, detail: s
         folder.mkdir(parents=True, exist_ok=True)
         # The result is written last: its presence says that the image is done.
         for name in sorted(files, key=lambda name: name == RESULT):
-            _replace(folder / name, files[name])
+            write_atomically(folder / name, files[name])
     except (SegDemoError, OSError) as error:
         return str(error)
     return None
@@ -185,13 +186,6 @@ def _labels_before(out: Path) -> LabelSet | None:
     return LabelSet.from_names(names, next((i for i, name in enumerate(names) if name == "background"), None)) if names else None
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file at once: an interrupted run leaves no half file that looks whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def _done(folder: Path) -> bool:
     return (folder / RESULT).is_file()
 
@@ -217,7 +211,7 @@ def _prepare(out: Path, run: dict[str, object]) -> None:
     """Make the output folder and note in it what the results are of; an unwritable one is known before the work."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _replace(out / RUN, json.dumps(run).encode())
+        write_atomically(out / RUN, json.dumps(run).encode())
     except OSError as error:
         raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
 

@@ -27,6 +27,7 @@ class Visit:
         seconds: from the request, the picture already uploaded, to the answer.
         result: the JSON of /segment, or None.
         mask: size (width, height) of the mask file, or None.
+        files: the content of both files of the answer, mask and overlay; empty if there is none.
         sentence: why there is no result.
         status: HTTP status of the request for a place in the queue.
     """
@@ -37,6 +38,7 @@ class Visit:
     mask: tuple[int, int] | None
     sentence: str
     status: int
+    files: tuple[bytes, ...] = ()
 
 
 def size_of(number: int) -> tuple[int, int]:
@@ -87,21 +89,41 @@ async def answered(http: httpx.AsyncClient, session: str) -> dict[str, object]:
     raise AssertionError("the stream ended without an answer")
 
 
-async def visit(http: httpx.AsyncClient, function: int, number: int, path: str, start: asyncio.Event | None = None) -> Visit:
-    """One visitor: ask, wait, look at the files."""
+async def visit(
+    http: httpx.AsyncClient, function: int, number: int, path: str, start: asyncio.Event | None = None, model: str | None = None
+) -> Visit:
+    """One visitor: ask, wait, fetch the files."""
     if start is not None:
         await start.wait()
     session, began = uuid.uuid4().hex, time.monotonic()
-    asked = await join(http, function, [file_data(path), model_of(number), 0.5], session)
+    asked = await join(http, function, [file_data(path), model or model_of(number), 0.5], session)
     if asked.status_code != 200:
         return Visit(number, time.monotonic() - began, None, None, str(asked.json()["detail"]), asked.status_code)
     output = await answered(http, session)
     seconds = time.monotonic() - began
     if "data" not in output:
         return Visit(number, seconds, None, None, str(output["error"]), asked.status_code)
-    result, mask, _ = output["data"]
-    file = await http.get(f"{API}/file={mask['path']}")
-    return Visit(number, seconds, result, Image.open(io.BytesIO(file.content)).size, "", asked.status_code)
+    result, *files = output["data"]
+    content = tuple([await fetch(http, each["path"]) for each in files])
+    return Visit(number, seconds, result, whole(content[0]).size, "", asked.status_code, content)
+
+
+async def fetch(http: httpx.AsyncClient, path: str) -> bytes:
+    """A file of an answer.
+
+    Raises:
+        httpx.HTTPError: it is not there, or did not come whole.
+    """
+    answer = await http.get(f"{API}/file={path}")
+    answer.raise_for_status()
+    return answer.content
+
+
+def whole(data: bytes) -> Image.Image:
+    """A picture, decoded to its last row."""
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
 
 
 async def crowd(address: str, function: int, count: int) -> tuple[float, list[Visit]]:

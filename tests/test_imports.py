@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seg_demo"
-# What each room may import of the others, besides itself. Leaves (types, rle, errors, settings) are open to all.
-LEAVES = {"types", "labels", "segments", "painting", "rle", "errors", "settings"}
+# What each room may import of the others, besides itself. Leaves (types, rle, errors, settings, storage) are open to all.
+LEAVES = {"types", "labels", "segments", "painting", "rle", "errors", "settings", "storage"}
 ROOMS = {
     "types": {"labels", "segments", "painting", "rle", "errors"},
     "labels": {"painting"},
@@ -21,6 +21,7 @@ ROOMS = {
     "rle": {"errors"},
     "errors": set(),
     "settings": {"errors"},
+    "storage": set(),
     "inputs": LEAVES,
     "masks": LEAVES,
     "outputs": {"masks", *LEAVES},

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from seg_demo import rle
 from seg_demo.settings import settings
 from tests import crowd
 from tests.served import served
@@ -39,6 +40,8 @@ def rush(http: httpx.Client, count: int) -> list[crowd.Visit]:
     for each in served_ones:
         assert (each.result["width"], each.result["height"]) == crowd.size_of(each.number) == each.mask, each
         assert each.result["model"]["id"] == crowd.model_of(each.number), each
+        assert np.array_equal(np.asarray(crowd.whole(each.files[0])), _ids(each.result)), each.number
+        assert crowd.whole(each.files[1]).size == crowd.size_of(each.number), each.number
     for each in visits:
         if each.result is None:
             assert each.status == 503 and "requests" in each.sentence and len(each.sentence) > 40, each
@@ -49,6 +52,14 @@ def rush(http: httpx.Client, count: int) -> list[crowd.Visit]:
     assert p95 <= most, (p95, most, single)
     quiet(http)
     return served_ones
+
+
+def _ids(result: dict[str, object]) -> np.ndarray:
+    """The mask that goes with a result, from its JSON: ids, (height, width)."""
+    found = np.zeros((result["height"], result["width"]), int)
+    for segment in result["segments"]:
+        found[rle.decode(segment["segmentation"])] = segment["id"]
+    return found
 
 
 def test_a_crowd_gets_its_own_answers_or_is_told_that_the_queue_is_full(http):
@@ -80,6 +91,8 @@ async def in_a_row(address: str, number: int, count: int, tab: tuple[int, list[o
                 body = {"data": [crowd.file_data(path), "otsu" if each % 2 else "user/none?", 0.5]}
                 answer = (await http.post(f"{API}/run/segment", json=body)).json()
                 assert ("data" if each % 2 else "error") in answer, answer
+                for file in answer.get("data", [])[1:]:
+                    crowd.whole(await crowd.fetch(http, file["path"]))
             else:
                 session = uuid.uuid4().hex
                 event, values = tab

@@ -10,11 +10,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from seg_demo.datasets import journal
 from seg_demo.datasets.sample import Sample
 from seg_demo.errors import BadRequestError
+from seg_demo.storage import write_atomically
 
 if TYPE_CHECKING:
     from seg_demo.datasets.dataset import Dataset
@@ -135,18 +136,23 @@ def write_zip(dataset: Dataset, target: Path | None) -> Path:
         StorageError: the disk is full or fails.
     """
     with journal.storage_errors(dataset.path):
-        if target is None:
-            handle, name = tempfile.mkstemp(prefix=f"{dataset.key}-", suffix=".zip")
-            os.close(handle)
-            target = Path(name)
+        if target is not None:
+            write_atomically(target, lambda file: _zip_into(file, dataset))
+            return target
+        handle, name = tempfile.mkstemp(prefix=f"{dataset.key}-", suffix=".zip")
         try:
-            with zipfile.ZipFile(target, "w") as archive:
-                for name, content in files(dataset):
-                    # PNG does not get smaller; texts do.
-                    kind = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-                    data = content if isinstance(content, bytes) else content.read_bytes()
-                    archive.writestr(name, data, compress_type=kind)
+            with os.fdopen(handle, "wb") as file:
+                _zip_into(file, dataset)
         except BaseException:
-            target.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
             raise
-    return target
+        return Path(name)
+
+
+def _zip_into(file: BinaryIO, dataset: Dataset) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files(dataset):
+            # PNG does not get smaller; texts do.
+            kind = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            archive.writestr(name, data, compress_type=kind)

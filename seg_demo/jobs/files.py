@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from seg_demo.errors import StorageError
+from seg_demo.storage import write_atomically
 
 # About the job, the training command's own configuration, and the command as a list of words.
 ABOUT, CONFIG, COMMAND = "job.json", "job.yaml", "command.json"
@@ -36,12 +36,7 @@ def write_text(path: Path, text: str) -> None:
         StorageError: the disk is full or fails.
     """
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_atomically(path, text, durable=True)
     except OSError as error:
         raise StorageError(f"{path.name} could not be written ({error.strerror}). Free some space and try again.") from error
 

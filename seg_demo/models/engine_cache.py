@@ -90,8 +90,16 @@ def entry(name: str, fill: Callable[[Path], None]) -> Path | None:
 
 
 def drop(folder: Path) -> None:
-    """Remove a folder whose content turned out to be damaged."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder whose content turned out to be damaged, or that takes too much.
+
+    Under another name first: whoever looks meanwhile finds the whole folder or none.
+    """
+    gone = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        os.replace(folder, gone)
+    except OSError:
+        return  # another was faster, or nothing can be written here
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def prune(limit: int, keep: Path) -> None:

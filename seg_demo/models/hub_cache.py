@@ -10,11 +10,12 @@ import hashlib
 import os
 import re
 import threading
-import uuid
 from pathlib import Path
 
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
+
+from seg_demo.storage import write_atomically
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUIRED = ("config.json", "model.safetensors")
@@ -150,6 +151,4 @@ def _write(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="ascii") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    fresh.write_text(text, encoding="ascii")
-    os.replace(fresh, path)
+    write_atomically(path, text)

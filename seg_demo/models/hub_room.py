@@ -19,6 +19,7 @@ from huggingface_hub import constants
 
 from seg_demo.errors import BadCheckpointError, BusyError, SegDemoError, StorageError
 from seg_demo.models import disk, hub_cache, hub_locks
+from seg_demo.storage import write_atomically
 
 # Revisions that are kept at most, however small: each is looked at when room is made.
 MOST = 1000
@@ -90,7 +91,7 @@ def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iter
             for name, revision in owners:
                 claim(name, hub_cache.commit_of(name, revision) or revision)
             mine.parent.mkdir(parents=True, exist_ok=True)
-            mine.write_text(str(wanted), encoding="ascii")
+            write_atomically(mine, str(wanted))
             try:
                 if not _make_room(mine, new, most):
                     raise BusyError(
@@ -111,7 +112,7 @@ def settle(id: str, sha: str) -> None:
     mine = marker(id, sha)
     try:
         if mine.is_file():
-            mine.write_text("0", encoding="ascii")
+            write_atomically(mine, "0")
     except OSError:
         pass  # a full disk: what was promised goes on counting
 

@@ -6,14 +6,13 @@ They are on the menu at once and after a restart: one JSON file beside the jobs 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from seg_demo.errors import StorageError
 from seg_demo.settings import settings
+from seg_demo.storage import write_atomically
 from seg_demo.types import ModelSpec
 
 FILE = "models.json"
@@ -89,9 +88,6 @@ def _write(rows: list[tuple[ModelSpec, str | None]]) -> None:
     content = [{"model": asdict(replace(spec, labels=tuple(spec.labels))), "folder": folder} for spec, folder in rows]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-        os.replace(part, path)
+        write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False))
     except OSError as error:
         raise StorageError(f"The list of own models could not be written ({error.strerror}). Free some space.") from error

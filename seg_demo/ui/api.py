@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils, utils
+from gradio import utils
 
 from seg_demo.errors import BadRequestError
 from seg_demo.inputs.images import decode
@@ -13,6 +13,7 @@ from seg_demo.models import catalog
 from seg_demo.models.admission import is_large
 from seg_demo.outputs import render
 from seg_demo.ui.results import overlay_png
+from seg_demo.ui.served import store_bytes
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
@@ -88,9 +89,8 @@ def segment(
     with predictor().work(model, large=is_large(image.path, closely)):
         pixels = decode(image.path)
         result = predictor().segment(pixels, model, wanted, detail=closely)
-        cache = utils.get_upload_folder()
-        mask = processing_utils.save_bytes_to_cache(render.id_map_png(result), image.stem + "_mask.png", cache)
-        overlay = processing_utils.save_bytes_to_cache(overlay_png(pixels, result), image.stem + "_overlay.png", cache)
+        mask = store_bytes(render.id_map_png(result), image.stem + "_mask.png")
+        overlay = store_bytes(overlay_png(pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils, utils
 
 from seg_demo.errors import BadRequestError
 from seg_demo.outputs.batch import SHEET
@@ -21,6 +20,7 @@ from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
+from seg_demo.ui.served import store_file
 from seg_demo.ui.uploads import Files
 from seg_demo.ui.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
 
@@ -136,9 +136,8 @@ def run_batch(
             for report in work_on:
                 if not report.finished:
                     yield (_progress(report, language), *hidden)
-            place = utils.get_upload_folder()
-            shown = processing_utils.save_file_to_cache(work / "out" / SHEET, place)
-            packed = processing_utils.save_file_to_cache(pack(work / "out", work / ZIP), place)
+            shown = store_file(work / "out" / SHEET)
+            packed = store_file(pack(work / "out", work / ZIP))
             yield (
                 _final(report, stopped.is_set(), language),
                 gr.DownloadButton(value=packed, visible=True),

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils, utils
 from gradio.i18n import I18nData
 
 from seg_demo.errors import BadRequestError
 from seg_demo.ui.i18n import t
 from seg_demo.ui.results import KINDS, Result, make_file
+from seg_demo.ui.served import store_bytes
 from seg_demo.ui.uploads import Photo
 from seg_demo.ui.viewer import SegmentationViewer
 from seg_demo.ui.work import aside, in_words
@@ -129,7 +129,7 @@ def download_of(kind: str) -> Callable[[Result | None], str]:
             raise BadRequestError("There is no result to download, or it has expired. Segment the image again.")
         with aside():
             name, content = make_file(result, kind)
-        return processing_utils.save_bytes_to_cache(content, name, utils.get_upload_folder())
+        return store_bytes(content, name)
 
     return download
 

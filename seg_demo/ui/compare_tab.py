@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio import processing_utils, utils
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.inputs.images import decode, decode_mask
@@ -22,6 +21,7 @@ from seg_demo.ui.compare_viewer import Comparison, ComparisonViewer
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import preview_of
+from seg_demo.ui.served import store_bytes
 from seg_demo.ui.uploads import Files, Upload
 from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
@@ -138,7 +138,7 @@ def _compared(
         (f"{upload.stem}_comparison.csv", compare.table(titles, together, known).encode("utf-8", "replace")),
         (f"{upload.stem}_agreement.png", compare.agreement_png(agreeing, len(results))),
     ]
-    paths = [processing_utils.save_bytes_to_cache(data, name, utils.get_upload_folder()) for name, data in files]
+    paths = [store_bytes(data, name) for name, data in files]
     rows = _table(titles, together, known, agreeing, language)
     return shown, rows, *(gr.DownloadButton(value=path, visible=True) for path in paths)
 

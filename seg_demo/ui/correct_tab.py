@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,6 +109,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     return CorrectTab(dataset, editor)
 
 
+# As static/editor_start.js names what it uploads.
+OWN_MASK = re.compile(r"mask(?:-\d+){4}\.png")
 # On a phone the editor is below the controls.
 INTO_VIEW = """() => document.querySelector('#correct-editor').scrollIntoView({
   block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
@@ -193,10 +196,11 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
 
 
 def _forget(path: object) -> None:
-    """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything."""
+    """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything; what has not the
+    editor's own kind of name may be another visitor's too, whose file has the same content."""
     with contextlib.suppress(BadRequestError, OSError):
         mask = correct_work.uploaded(path)
-        if only_uploaded(str(mask)):
+        if OWN_MASK.fullmatch(mask.name) and only_uploaded(str(mask)):
             mask.unlink()
 
 

@@ -23,7 +23,7 @@ from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.finetune_tab import finetune_tab, offered
 from seg_demo.ui.guard import DIRECT_MOST, middleware
 from seg_demo.ui.guard_large import hold_back
-from seg_demo.ui.guard_seams import Page, make_fair
+from seg_demo.ui.guard_seams import Page, keep_deleting, make_fair
 from seg_demo.ui.correct_result import correct_results
 from seg_demo.ui.correct_tab import correct_tab, filled
 from seg_demo.ui.i18n import I18N, language_of, t
@@ -94,6 +94,7 @@ def build_demo() -> gr.Blocks:
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     # By default everyone who waits is told their place whenever one is served: work that grows with the queue, for each request.
     demo.queue(max_size=settings().queue_size, default_concurrency_limit=4, status_update_rate=STATUS_SECONDS)
+    keep_deleting(demo)
     make_fair(demo)
     hold_back(demo)
     return demo

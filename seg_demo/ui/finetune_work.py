@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils, utils
 
 from seg_demo.datasets.store import visitor_store
 from seg_demo.errors import BadRequestError, SegDemoError
@@ -20,6 +19,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, outdated, owner_of, proposals
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.pushing import token_for
+from seg_demo.ui.served import store_file
 from seg_demo.ui.work import in_words, stream_in_words
 
 
@@ -127,7 +127,7 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     found = job.verdict() if state == DONE else None
     samples = gr.Image(visible=False)
     if (picture := job.samples) is not None:
-        samples = gr.Image(processing_utils.save_file_to_cache(picture, utils.get_upload_folder()), visible=True)
+        samples = gr.Image(store_file(picture), visible=True)
     worse = found is not None and not found.offered
     return [
         view.status(job, language),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio import utils
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -72,7 +73,7 @@ class Guard:
             path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"
             file = path.startswith(FILE)
             extra = self._headers | (FILE_HEADERS if file else {})
-            await self._serve(path, scope, receive, _Answer(send, extra, file))
+            await self._serve(path, scope, receive, _Answer(send, extra, file, scope["method"] == "HEAD"))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -99,6 +100,9 @@ class Guard:
                     return
                 await self._app(scope, read, send)
         except BodyError as error:
+            if send.begun:
+                await self._failed(error, scope, receive, send)
+                return
             drop_partial(error)
             observe.count("body", str(error.status))
             await _sentence(error.status, str(error))(scope, receive, send)
@@ -106,13 +110,21 @@ class Guard:
             await self._failed(error, scope, receive, send)
 
     async def _failed(self, error: Exception, scope: Scope, receive: Receive, send: _Answer) -> None:
-        """An error that gradio let through: a sentence, or, where the answer has begun, its end."""
+        """An error that gradio let through: a sentence, or, where the answer has begun, the end of the connection.
+
+        Raises:
+            Exception: the error itself, within an answer: what has been sent cannot be taken back, and whoever gets a part of a
+                file must not take it for the whole. The server closes the connection then.
+        """
         log.warning("%s %s", type(error).__name__, "before an answer" if not send.begun else "within an answer")
         log.debug("the request", exc_info=True)
         drop_partial(error)
-        if send.begun:
-            await send.end()
+        if send.told(error):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        if send.begun:
+            observe.count("cut", type(error).__name__)
+            raise error
         if disk.full(error):
             observe.count("disk", "full")
             await _sentence(507, NO_ROOM)(scope, receive, send)
@@ -210,18 +222,28 @@ _NOT_A_REQUEST = json.dumps(
 _NO_FILE = json.dumps({"detail": "There is no such file here; uploads and results are deleted after a while."}).encode()
 
 
+class CutOffError(Exception):
+    """An answer ends before, or goes on after, what its head promised: a file was shortened while it was sent."""
+
+
 class _Answer:
-    """Sends an answer with our headers in it, and remembers how far it has come.
+    """Sends an answer with our headers in it, and sees to it that it has the length that its head promises.
+
+    Not every server does: some would send the end of a short body, or wait for the rest for ever.
 
     Args:
         send: of ASGI.
         extra: our headers.
         file: whether a file was asked for.
+        bodiless: whether the head alone was asked for.
     """
 
-    def __init__(self, send: Send, extra: dict[str, str], file: bool = False) -> None:
-        self._send, self._extra, self._file = send, extra, file
+    def __init__(self, send: Send, extra: dict[str, str], file: bool = False, bodiless: bool = False) -> None:
+        self._send, self._extra, self._file, self._bodiless = send, extra, file, bodiless
         self.begun = self._ended = self.ours = False
+        # Bytes of the body that have not come yet; None where the head does not say.
+        self._left: int | None = None
+        self._events = False
 
     async def __call__(self, message: Message) -> None:
         if self._ended:
@@ -236,21 +258,30 @@ class _Answer:
                 self._ended = True
                 await self._send({"type": "http.response.body", "body": body, "more_body": False})
                 return
-            MutableHeaders(scope=message).update(self._extra)
+            head = MutableHeaders(scope=message)
+            head.update(self._extra)
+            self._events = head.get("content-type", "").startswith("text/event-stream")
+            promised = head.get("content-length", "")
+            if promised.isdigit() and not self._bodiless and message["status"] not in (204, 304):
+                self._left = int(promised)
         elif message["type"] == "http.response.body":
+            if self._left is not None:
+                self._left -= len(message.get("body", b""))
+                if self._left < 0 or (self._left and not message.get("more_body", False)):
+                    raise CutOffError("the body is not as long as promised")
             self._ended = not message.get("more_body", False)
         await self._send(message)
+
+    def told(self, error: Exception) -> bool:
+        """Whether an answer that has begun ends in an event that says what is wrong: gradio says so of sessions that it does not
+        know, and raises it then (starlette wraps it)."""
+        return self.begun and self._events and isinstance(error.__cause__ or error, HTTPException)
 
     def _instead(self, status: int) -> bytes | None:
         """What is answered in place of gradio's own words, which repeat what was sent; None keeps them."""
         if self._file and not self.ours and status in (403, 404):
             return _NO_FILE
         return _NOT_A_REQUEST if status == 422 else None
-
-    async def end(self) -> None:
-        """End an answer that has begun."""
-        if not self._ended:
-            await self({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _sentence(status: int, text: str) -> JSONResponse:

@@ -10,6 +10,7 @@
   for deep links and components that handlers render (there are none here).
 * ``Blocks.process_api`` runs a handler with everything before and after it.
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
+* ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
 * ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,28 @@ class Page(gr.Blocks):
     def get_block_name(cls) -> str:
         """What the front end knows this as."""
         return "blocks"
+
+
+class _Files(set[str]):
+    """Paths that one thread goes through while others add to them."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+
+def keep_deleting(blocks: gr.Blocks) -> None:
+    """Let old files go for as long as the server runs: gradio's task that deletes them ends for good once a file is added to a
+    set that it is going through.
+
+    Args:
+        blocks: whose components are all there.
+    """
+    kept = {id(each): _Files(each) for each in blocks.temp_file_sets}
+    blocks.temp_file_sets = list(kept.values())
+    blocks.upload_file_set = kept[id(blocks.upload_file_set)]
+    for block in blocks.blocks.values():
+        if id(block.temp_files) in kept:
+            block.temp_files = kept[id(block.temp_files)]
 
 
 def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradio import processing_utils
 from gradio.blocks import Block
 
+from seg_demo.ui.served import store_bytes
 from seg_demo.ui.theme import STATIC
 
 
@@ -37,7 +37,7 @@ def served_file(component: Block, data: bytes, name: str) -> dict[str, Any]:
         data: its content.
         name: its name in the browser.
     """
-    path = processing_utils.save_bytes_to_cache(data, name, component.GRADIO_CACHE)
+    path = store_bytes(data, name, component.GRADIO_CACHE)
     return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
 from seg_demo.settings import settings
 from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.served import store_bytes
 
 DISK_FULL = (
     "The server's disk is full, so the result could not be stored. Nothing is wrong with what you sent: try again in an hour."
@@ -74,7 +74,7 @@ class Photo(gr.Image):
         if payload.path is not None:
             return Upload(Path(payload.path), stem_of(payload.orig_name or payload.path))
         data = bytes_of_data_url(payload.url or "")
-        path = processing_utils.save_bytes_to_cache(data, "image.bin", self.GRADIO_CACHE)
+        path = store_bytes(data, "image.bin", self.GRADIO_CACHE)
         self.temp_files.add(path)  # so that it is deleted after a while, as uploads are
         return Upload(Path(path), "image")
 

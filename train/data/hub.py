@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from seg_demo.errors import DataError, HubUnavailableError
 from seg_demo.models.hub import TRANSPORT_ERRORS, bounded
 from seg_demo.models.hub_client import status_of
+from seg_demo.storage import write_atomically
 from train.data.classes import ClassList, read_classes
 from train.data.listing import SPLITS, Fault, Item, Listing, short_name
 
@@ -198,7 +198,5 @@ def _file(cell: dict, target: Path, own: tuple[Path, ...]) -> Path | None:
     # The name carries the hash, so that a file of the right name is whole and the right one.
     path = target.with_name(f"{target.name}-{hashlib.sha256(cell['bytes']).hexdigest()[:16]}")
     if not path.exists():
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        partial.write_bytes(cell["bytes"])
-        os.replace(partial, path)
+        write_atomically(path, cell["bytes"])
     return path

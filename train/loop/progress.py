@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from seg_demo.storage import write_atomically
 
 PAUSE = 1.0
 
@@ -39,7 +40,5 @@ class ProgressFile:
         self._last = now
         seconds, rest = round(now - self._began, 1), None if left is None else round(left, 1)
         content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": seconds, "left": rest}
-        part = self._path.with_name(self._path.name + ".part")
         with suppress(OSError):
-            part.write_text(json.dumps(content), encoding="utf-8")
-            os.replace(part, self._path)
+            write_atomically(self._path, json.dumps(content))

@@ -95,7 +95,9 @@ async function save() {
   busy(true);
   try {
     const position = work.position;
-    const mask = await upload(new File([await work.png()], "mask.png", { type: "image/png" }));
+    // A name that no other visitor's has: the server stores equal files of equal names once, and deletes this one when it is done.
+    const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
+    const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
     const image = work.stem === null ? await upload(await work.originalFile()) : null;
     editor.answer = position;
     editor.patience = setTimeout(() => (busy(false), notice(say("noAnswer"))), PATIENCE_MS);
