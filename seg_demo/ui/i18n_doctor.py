@@ -113,6 +113,18 @@ PHRASES = {
         "若是对象编号，请将文件夹改名为 instances/；否则请写 classes.txt，每行一个名称",
     "the masks hold {n} colours and there is no colour table": "掩膜含有 {n} 种颜色，且没有颜色表",
     "write labels.json with the colour of each class, {example}": "请在 labels.json 中写明每个类别的颜色，{example}",
+    # Names that differ in their spelling alone.
+    "goes with {n} files whose names are spelled differently, such as {one} and {other}; each was found, since one file alone fits":
+        "与 {n} 个文件的名称写法不同，例如 {one} 与 {other}；因各只有一个文件相符，均已找到",
+    "look whether they belong together; else make the names equal": "请检查它们是否对应；否则请统一名称",
+    "names {name}, and both {one} and {other} fit: which one is meant?": "给出 {name}，而 {one} 与 {other} 都相符：指的是哪一个？",
+    "name the file as it is called, or remove one of them": "请写出文件的确切名称，或删除其一",
+    "holds {n} parts of objects that are no polygons of three or more points, such as in {where}; they were left out, and the other parts of these objects were kept":
+        "含有 {n} 个不足三点或无效的多边形部分，例如 {where}；这些部分已略去，所属对象的其余部分保留",
+    "nothing, if the objects look right; else draw them again": "若对象看起来正确则无需处理；否则请重新绘制",
+    "has {n} pixels where more than {most} objects lie on each other; the lowest were left out there":
+        "有 {n} 个像素处重叠的对象超过 {most} 个；最下层的在该处已略去",
+    "look whether objects are annotated more than once": "请检查是否有对象被重复标注",
     # Lists: COCO and tables.
     "annotation id {id} is there more than once": "标注编号 {id} 出现多次",
     "number the annotations without repeats": "请为标注编号且不重复",

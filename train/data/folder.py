@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from seg_demo.errors import DataError
 from train.data.classes import find_classes
 from train.data.coco import list_coco
+from train.data.file_names import pair_names, respelled
 from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, Item, Listing, relative, short_name
 from train.data.table import METADATA, list_table
 
@@ -107,12 +109,16 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
         listing.faults.append(_strangers(images, others, listing.root))
     maps = {kind: _by_stem(folder)[0] for kind, folder in truths.items()}
     used: dict[str, set[str]] = {kind: set() for kind in maps}
+    otherwise = {kind: _paired(pictures, by_stem) for kind, by_stem in maps.items()}
+    for kind, pairs in otherwise.items():
+        named = [(relative(pictures[one][0], listing.root), maps[kind][other][0]) for one, other in pairs.items()]
+        listing.faults += respelled(named, relative(images, listing.root) + "/")
     for stem, paths in pictures.items():
         item = relative(images / stem, listing.root)
         found: dict[str, Path] = {}
         clash = paths if len(paths) > 1 else None
         for kind, by_stem in maps.items():
-            key = next((stem + ending for ending in ("", *MASK_ENDINGS) if stem + ending in by_stem), None)
+            key = _key(stem, by_stem) or otherwise[kind].get(stem)
             if key is not None:
                 used[kind].add(key)
                 clash = clash or (by_stem[key] if len(by_stem[key]) > 1 else None)
@@ -133,6 +139,18 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
             what = f"has no image of its name in {relative(images, listing.root)}/"
             listing.faults.append(Fault("mask without image", file, what, "add the image, or remove the mask"))
     listing.faults.sort(key=lambda fault: (fault.kind, fault.file))
+
+
+def _key(stem: str, by_stem: Mapping[str, object]) -> str | None:
+    """What a mask is called that belongs to an image, spelled the same."""
+    return next((stem + ending for ending in ("", *MASK_ENDINGS) if stem + ending in by_stem), None)
+
+
+def _paired(pictures: Mapping[str, object], by_stem: Mapping[str, object]) -> dict[str, str]:
+    """Images and masks that only a spelling keeps apart: a folder that went through a Mac, a web tool, or Windows."""
+    alone = [stem for stem in pictures if _key(stem, by_stem) is None]
+    taken = {_key(stem, by_stem) for stem in pictures}
+    return pair_names(alone, [stem for stem in by_stem if stem not in taken], ("", *MASK_ENDINGS)) if alone else {}
 
 
 def _strangers(images: Path, others: list[Path], root: Path) -> Fault:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from seg_demo.errors import DataError
 from train.data.classes import find_classes
+from train.data.file_names import FileFinder, SeveralFit, several_fit
 from train.data.listing import SPLITS, Fault, Item, Listing, climbing, inside, is_file, short_name
 
 IMAGE_COLUMNS = ("image", "file_name", "image_file_name", "image_path")
@@ -45,8 +46,10 @@ def list_table(files: list[tuple[Path, str | None]], name: str, root: Path, anyw
         columns = _columns(path, header)
         if not rows:
             raise DataError(f"{path} lists no images: it has a header and no rows. Add a row per image.")
+        finder = FileFinder([path.parent])
         for line, row in rows:
-            _add(path, line, row, columns, split, listing, seen, anywhere)
+            _add(path, line, row, columns, split, listing, seen, finder if not anywhere else _Anywhere(path.parent, finder))
+        listing.faults += finder.note(path.name)
     listing.settle_test_split()
     return listing
 
@@ -123,7 +126,7 @@ def _add(
     split: str | None,
     listing: Listing,
     seen: set[str],
-    anywhere: bool,
+    finder: FileFinder | _Anywhere,
 ) -> None:
     """Adds the item of one row, or the fault that keeps it out."""
     where = f"{path.name}, line {line}"
@@ -132,19 +135,23 @@ def _add(
         listing.faults.append(Fault("missing image", where, "names no image", "fill in the image, or remove the row"))
         return
     name = listed["image"].replace("\\", "/")
-    if anywhere and inside(path.parent, name) is None:
-        # Names end up in reports and cards, where the folders of this machine are nobody's business.
+    if inside(path.parent, name) is None:
+        # Names end up in reports and cards, where the folders of anybody's machine are nobody's business.
         name = f"{line}-{PurePosixPath(name).name}"
     name = name if split is None else f"{split}/{name}"
     files: dict[str, Path | None] = {"image": None, "mask": None, "instances": None}
     for what in files:
         if not listed[what]:
             continue
-        target = path.parent / listed[what].replace("\\", "/") if anywhere else inside(path.parent, listed[what])
-        if target is None:
+        try:
+            target = finder.find(listed[what])
+        except SeveralFit as several:
+            listing.faults.append(several_fit(listed[what], several.files, where, name))
+            return
+        if target is None and isinstance(finder, FileFinder) and inside(path.parent, listed[what]) is None:
             listing.faults.append(climbing(listed[what], where, name))
             return
-        if not is_file(target):
+        if target is None:
             fault = f"names {listed[what][:200]!r}, which does not exist"
             remedy = f"put the file there (names are relative to {path.name}), or remove the row"
             listing.faults.append(
@@ -167,3 +174,20 @@ def _add(
         listing.faults.append(Fault("unknown split", where, f"has split {stated!r}", remedy, item=name))
         return
     listing.items.append(Item(name, files["image"], files["mask"], files["instances"], split=split or SPLITS.get(stated)))
+
+
+class _Anywhere:
+    """Files of a list that a person named by its own path: as written wherever that leads, else beside the list.
+
+    Args:
+        root: folder to which paths are relative.
+        finder: of that folder.
+    """
+
+    def __init__(self, root: Path, finder: FileFinder) -> None:
+        self._root, self._finder = root, finder
+
+    def find(self, listed: str) -> Path | None:
+        """As :meth:`FileFinder.find`."""
+        direct = self._root / listed.replace("\\", "/")
+        return direct if is_file(direct) else self._finder.find(listed)

@@ -1,0 +1,208 @@
+"""Files as lists name them, found although another tool, system or machine wrote the name otherwise.
+
+What happens to names on their way: web tools write ``%20`` or ``+`` for a blank, a Mac takes letters and their accents apart
+(NFD), Windows writes ``\\`` and does not tell upper from lower case, Label Studio puts eight hexadecimal digits before every
+upload, and an absolute path names folders of somebody else's machine. A name as it is written always comes first; another
+spelling counts only where one file alone fits it, and no path ever leaves the folders that are searched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, unquote_plus
+
+from train.data.listing import NOTE, Fault, inside, is_file
+
+UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _small_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(_composed(unquote_plus(name)))
+    return stem + suffix.lower()
+
+
+# Spellings that are taken for one, from those that differ least: a name → what it has in common with its other spellings.
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    lambda name: name,
+    _composed,
+    lambda name: _composed(unquote(name)),
+    lambda name: _composed(unquote_plus(name)),
+    _small_suffix,
+    lambda name: _composed(unquote_plus(name)).casefold(),
+    lambda name: UPLOAD.sub("", _composed(unquote_plus(name)).casefold()),
+)
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names that became equal may mean one file: two uploads of equal names are two files."""
+    first, second = UPLOAD.match(one.lower()), UPLOAD.match(other.lower())
+    return not (first and second and first[0] != second[0])
+
+
+class SeveralFit(Exception):
+    """More than one file fits a name that none has as it is written; ``files`` are two of them."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = tuple(files[:2])
+        super().__init__(", ".join(path.name for path in self.files))
+
+
+def several_fit(listed: str, files: Sequence[Path], file: str, item: str | None) -> Fault:
+    """The fault of a listed name that several files fit.
+
+    Args:
+        listed: the name.
+        files: two that fit.
+        file: the list, as a message names it.
+        item: what has to go if the fault is to be skipped.
+    """
+    what = f"names {listed[:200]!r}, and both {files[0].name!r} and {files[1].name!r} fit: which one is meant?"
+    return Fault("two files for one name", file, what, "name the file as it is called, or remove one of them", item=item)
+
+
+def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
+    """What a person should know about files that were found under a name that is spelled differently; nothing if there are none.
+
+    Args:
+        found: the name that was looked for, and the file.
+        file: what names them, as a message says it.
+    """
+    if not found:
+        return []
+    listed, path = found[0]
+    what = (
+        f"goes with {len(found)} files whose names are spelled differently, such as {ascii(listed[:200])} and {ascii(path.name)}; "
+        "each was found, since one file alone fits"
+    )
+    return [Fault("names spelled differently", file, what, "look whether they belong together; else make the names equal", NOTE)]
+
+
+class FileFinder:
+    """Finds the files that a list names, below some folders, and counts those that are spelled otherwise there.
+
+    Args:
+        roots: folders below which the files may lie, those first that are meant first.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = list(dict.fromkeys(roots))
+        self._entries: dict[tuple[Path, int], dict[str, list[str]]] = {}
+        self.respelled: list[tuple[str, Path]] = []
+
+    def find(self, listed: str) -> Path | None:
+        """The file that a name means, or None.
+
+        First the name as it is written, then in other spellings, then without its first folders, one after the other: those
+        may be of the machine where the list was written.
+
+        Args:
+            listed: path with ``/`` or ``\\``, relative, absolute or with ``..``; also an address.
+
+        Raises:
+            SeveralFit: two files fit equally well.
+        """
+        for root in self._roots:
+            direct = inside(root, listed)
+            if direct is not None and is_file(direct):
+                return direct
+        for parts in _parts(listed):
+            for skipped in range(len(parts)):
+                for spelling in range(len(SPELLINGS)):
+                    for root in self._roots:
+                        found = self._below(root, parts[skipped:], spelling)
+                        if len(found) > 1:
+                            raise SeveralFit(found)
+                        if found:
+                            self.respelled.append((listed, found[0]))
+                            return found[0]
+        return None
+
+    def note(self, file: str) -> list[Fault]:
+        """What a person should know about names that were found in another spelling; nothing where there were none.
+
+        Args:
+            file: the list, as a message names it.
+        """
+        return respelled(self.respelled, file)
+
+    def _below(self, root: Path, parts: Sequence[str], spelling: int) -> list[Path]:
+        folders = [root]
+        for part in parts[:-1]:
+            folders = [folder / name for folder in folders for name in self._named(folder, part, spelling)]
+        names = ((folder, name) for folder in folders for name in self._named(folder, parts[-1], spelling))
+        return [folder / name for folder, name in names if same_file(parts[-1], name) and is_file(folder / name)]
+
+    def _named(self, folder: Path, part: str, spelling: int) -> list[str]:
+        key = folder, spelling
+        if key not in self._entries:
+            index: dict[str, list[str]] = defaultdict(list)
+            for name in self._names(folder):
+                index[SPELLINGS[spelling](name)].append(name)
+            self._entries[key] = dict(index)
+        return self._entries[key].get(SPELLINGS[spelling](part), [])
+
+    def _names(self, folder: Path) -> list[str]:
+        try:
+            return sorted(os.listdir(folder))
+        except OSError:
+            return []
+
+
+def _parts(listed: str) -> list[list[str]]:
+    """The folders and the name of a listed path, without what leads out of a folder; a second reading where ``%2F`` hides some."""
+    # Label Studio serves local files as /data/local-files/?d=folder/name.png.
+    text = listed.split("?d=", 1)[-1] if "?d=" in listed else listed
+    texts = list(dict.fromkeys((text, unquote(text))))
+    split = [re.sub(r"^[A-Za-z]:", "", each).replace("\\", "/").split("/") for each in texts]
+    cleaned = [[part for part in parts if part not in ("", ".", "..") and "\0" not in part] for parts in split]
+    return [parts for index, parts in enumerate(cleaned) if parts and parts not in cleaned[:index]]
+
+
+def pair_names(one: Iterable[str], other: Iterable[str], endings: Sequence[str] = ("",)) -> dict[str, str]:
+    """Pairs names of two folders whose spellings differ, where one alone fits one.
+
+    Args:
+        one: names without a partner that is spelled the same.
+        other: likewise, of the other folder.
+        endings: what a name of the other folder may add.
+
+    Returns:
+        Name of the one → name of the other.
+
+    >>> pair_names(["my cell"], ["my%20cell_mask", "other"], ("", "_mask"))
+    {'my cell': 'my%20cell_mask'}
+    """
+    left, right = list(one), list(other)
+    pairs: dict[str, str] = {}
+    taken: set[str] = set()
+    for spelling in SPELLINGS:
+        firsts: dict[str, list[str]] = defaultdict(list)
+        seconds: dict[str, list[str]] = defaultdict(list)
+        for name in left:
+            firsts[_spelled(name, spelling)].append(name)
+        for name in right:
+            for ending in endings:
+                if name.endswith(ending):
+                    seconds[_spelled(name[: len(name) - len(ending)], spelling)].append(name)
+        for key, names in firsts.items():
+            fitting = [name for name in seconds.get(key, ()) if same_file(names[0].rpartition("/")[2], name.rpartition("/")[2])]
+            if len(names) == len(fitting) == 1 and fitting[0] not in taken:
+                pairs[names[0]] = fitting[0]
+                taken.add(fitting[0])
+        left = [name for name in left if name not in pairs]
+        right = [name for name in right if name not in taken]
+    return pairs
+
+
+def _spelled(path: str, spelling: Callable[[str], str]) -> str:
+    """A path of folders and a name, each part in one spelling."""
+    return "/".join(map(spelling, path.split("/")))
