@@ -42,6 +42,7 @@ class Summary:
         self._rows: list[dict[int, dict[str, Any]]] = []
         self._failed: list[tuple[str, str]] = []
         self._annotations = 0
+        self._tasks: set[str] = set()
         self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
         self._objects: Any = None
         self._sheet = ContactSheet(images)
@@ -58,6 +59,7 @@ class Summary:
         width, height = result["width"], result["height"]
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
+        self._tasks.add(result["task"])
         rows = count(result, id_map)
         self._rows.append(rows)
         for segment in result["segments"]:
@@ -161,7 +163,9 @@ class Summary:
         self._parts.close()
         parts = Path(self._parts.name)
         categories = [{"id": label, "name": name, "supercategory": ""} for label, name in sorted(self._names.items())]
-        head = {"info": {"description": "segmentation"}, "images": self._images, "categories": categories}
+        # What an annotation is, an object or all pixels of a class, decides how the file is read back for training.
+        info = {"description": "segmentation"} | ({"task": next(iter(self._tasks))} if len(self._tasks) == 1 else {})
+        head = {"info": info, "images": self._images, "categories": categories}
         with path.open("w", encoding="ascii") as file, parts.open(encoding="ascii") as lines:
             file.write(json.dumps(head)[:-1] + ',"annotations":[')
             for index, line in enumerate(lines):

@@ -37,7 +37,7 @@ def coco(segmentation: Segmentation, file_name: str, polygons: Sequence[list[Pol
             exactly the same masks in pycocotools. COCO's polygons know no holes: a ring reaches each along a slit.
 
     Returns:
-        JSON-able ``images`` (one), ``categories`` (id = label id) and ``annotations`` (``id`` from 1, ``area`` in pixels,
+        JSON-able ``info`` (its ``task`` says whether annotations are objects or all pixels of a class), ``images`` (one), ``categories`` (id = label id) and ``annotations`` (``id`` from 1, ``area`` in pixels,
         ``bbox`` [x, y, width, height] in pixels, ``iscrowd`` 0, ``score`` where there is one).
     """
     annotations = []
@@ -61,7 +61,7 @@ def coco(segmentation: Segmentation, file_name: str, polygons: Sequence[list[Pol
             annotation["segmentation"] = [[side for point in keyhole(shape) for side in point] for shape in polygons[index]]
         annotations.append(annotation)
     return {
-        "info": {"description": "segmentation"},
+        "info": {"description": "segmentation", "task": segmentation.task},
         "images": [{"id": 1, "file_name": file_name, "width": segmentation.width, "height": segmentation.height}],
         "categories": [{"id": index, "name": name, "supercategory": ""} for index, name in enumerate(names)],
         "annotations": annotations,

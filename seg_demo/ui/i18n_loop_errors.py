@@ -4,6 +4,16 @@ from __future__ import annotations
 
 # English sentence with its {parts}: Chinese.
 SENTENCES = {
+    # How COCO files were read.
+    "{file} has one annotation per class and picture, which together cover it: a class per pixel, no separate objects.":
+        "{file} 中每张图片每个类别只有一个标注，合起来覆盖全图：按逐像素类别读取，没有单独的对象。",
+    "The {n} COCO files number their categories differently, such as {name}: they were matched by their names.":
+        "{n} 个 COCO 文件的类别编号不同，例如 {name}：已按名称对应。",
+    "Categories without any annotation are left out: {names}.": "没有任何标注的类别已略去：{names}。",
+    "Annotations of {name} are no objects: the pixels of these {n} were read as background.":
+        "{name} 的标注不是对象：其 {n} 个标注的像素按背景读取。",
+    "Annotations of {name} are no objects: the pixels of these {n} were read as ignored.":
+        "{name} 的标注不是对象：其 {n} 个标注的像素被忽略。",
     # Correct.
     "There is no image to correct.": "没有要修正的图片。",
     "Drop one into the box first.": "请先放入一张图片。",

@@ -22,7 +22,7 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
     """One training crop of a sample. The same arguments give the same crop.
 
     Args:
-        sample: image uint8 (H, W, 3), label map (H, W), instance map (H, W) or None.
+        sample: image uint8 (H, W, 3), label map (H, W), instance map (H, W) or None, with the objects below others.
         level: ``none`` (a random crop), ``light`` (flips, mild scale and colour) or ``strong`` (also rotation, wide scale,
             grey, inversion, blur and noise).
         size: side of the crop in pixels.
@@ -30,13 +30,13 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
 
     Returns:
         image float32 (3, size, size) in [0, 1]; label map int64 (size, size), 65535 where nothing is known; instance map
-        int64 (size, size) or None.
+        int64 (size, size), or (1 + L, size, size) with L layers of objects that lie below others, or None.
     """
     image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
     labels = sample.label_map.astype(np.int32)
     if sample.label_map.dtype == np.uint8:
         labels[sample.label_map == 255] = IGNORE
-    planes = [labels] if sample.instance_map is None else [labels, sample.instance_map.astype(np.int32)]
+    planes = [labels, *(layer.astype(np.int32) for layer in sample.layers)]
     masks = tv_tensors.Mask(torch.from_numpy(np.stack(planes)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -44,12 +44,9 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
         image = F.to_dtype(image, torch.float32, scale=True)
         if level != "none":
             image = _appearance(image, strong=level == "strong")
-    masks = masks.long()
-    return (
-        image.as_subclass(torch.Tensor),
-        masks[0].as_subclass(torch.Tensor),
-        (None if sample.instance_map is None else masks[1].as_subclass(torch.Tensor)),
-    )
+    masks = masks.long().as_subclass(torch.Tensor)
+    objects = None if sample.instance_map is None else masks[1] if sample.hidden is None else masks[1:]
+    return image.as_subclass(torch.Tensor), masks[0], objects
 
 
 def _uniform(low: float, high: float) -> float:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import unicodedata
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from seg_demo.errors import DataError
-from train.data.classes import ClassList, is_background
-from train.data.listing import CocoObject, Fault, Item, Listing, climbing, inside, is_file, short_name
+from train.data.classes import ClassList, is_background, is_ignored
+from train.data.coco_masks import polygon_problem
+from train.data.file_names import FileFinder, SeveralFit, several_fit
+from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name
 
 KEYS = ("images", "annotations", "categories")
+# Names of what nobody labelled. In COCO a pixel that no annotation covers is just that, and it is background.
+UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated", "nolabel"})
+# What annotations of categories that are no classes are: label 0, or a region that counts for nothing.
+BACKGROUND, IGNORED = 0, -1
 
 
 def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Listing:
     """Indexes COCO files: one, or one per split.
 
-    Label 0 is the background; categories follow in the order of their ids, those without any annotation are left out.
+    Label 0 is the background; categories follow in the order of their ids, those without any annotation are left out. Files are
+    matched by the names of their categories, whatever ids they give them. A category that is called background (or
+    unlabelled: in COCO, that is a pixel without an annotation) is no class of objects, and one called ignore or void is a
+    region that counts for nothing.
 
     Args:
         files: (path, split) each; split None where one file holds everything.
@@ -24,12 +37,15 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
         root: folder to which messages name files.
 
     Raises:
-        DataError: a file is no COCO JSON, lists no images, or the files disagree about a category.
+        DataError: a file is no COCO JSON, lists no images, or gives one id or one name to two categories.
     """
     read = [(path, split, _read(path)) for path, split in files]
-    listing = Listing(short_name(name), root)
-    ids = _categories(read, listing)
-    for path, split, data in read:
+    listing = Listing(short_name(name), root, per_pixel=all(_is_label_map(data) for _, _, data in read))
+    if listing.per_pixel:
+        listing.notes.append(
+            f"{files[0][0].name} has one annotation per class and picture, which together cover it: a class per pixel, no separate objects."
+        )
+    for (path, split, data), ids in zip(read, _categories(read, listing), strict=True):
         _add_items(path, split, data, ids, listing, _prefix(path, split, files))
     listing.settle_test_split()
     return listing
@@ -55,8 +71,8 @@ def _read(path: Path) -> dict:
         ]
         for position, entry in enumerate(data[key]):
             for field in wanted[: 1 if key == "categories" else None] if isinstance(entry, dict) else ():
-                if isinstance(entry.get(field), float) and entry[field].is_integer():
-                    entry[field] = int(entry[field])  # tables make 7.0 of 7
+                if field != "file_name":
+                    entry[field] = _identity(entry.get(field))
             lacking = [
                 field for field in wanted if not (isinstance(entry, dict) and isinstance(entry.get(field), int | str))
             ]
@@ -67,41 +83,112 @@ def _read(path: Path) -> dict:
     return data
 
 
-def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> dict[int, int]:
-    """Category id → label id; sets the class list of the listing."""
-    names: dict[int, str] = {}
-    used: set[int] = set()
-    for path, _, data in read:
-        own = Counter(category["id"] for category in data["categories"])
-        for category in data["categories"]:
-            identity, name = category["id"], str(category["name"])
-            if own[identity] > 1 or names.setdefault(identity, name) != name:
-                raise DataError(
-                    f"{path} gives category id {identity!r} to {names.get(identity, name)!r} and {name!r}. Number each once."
-                )
-        used |= {annotation["category_id"] for annotation in data["annotations"]}
-    twice = [name for name, count in Counter(names.values()).items() if count > 1]
-    if twice:
-        raise DataError(f"{read[0][0]} has more than one category named {twice[0]!r}. Merge or rename them.")
-    empty = [names[identity] for identity in names if identity not in used]
+def _identity(value: object) -> object:
+    """An id as it is compared: tables make 7.0 of 7, and some tools write "7" in one list and 7 in the other."""
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9]\d{0,17})(\.0+)?", value.strip()):
+        return int(float(value)) if "." in value else int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_label_map(data: dict) -> bool:
+    """Whether a file holds a class per pixel: it says so, or each class has one annotation per picture and they fill it."""
+    info = data.get("info")
+    if isinstance(info, dict) and info.get("task") == "semantic":
+        return True
+    empty = {category["id"] for category in data["categories"] if is_background(str(category["name"]))}
+    kinds = Counter((annotation["image_id"], annotation["category_id"]) for annotation in data["annotations"])
+    if not empty & {category for _, category in kinds} or max(kinds.values()) > 1:
+        return False
+    covered: Counter[object] = Counter()
+    for annotation in data["annotations"]:
+        area = annotation.get("area")
+        covered[annotation["image_id"]] += area if isinstance(area, int | float) else 0
+    sizes = {image["id"]: (image.get("height"), image.get("width")) for image in data["images"]}
+    return all(
+        identity in sizes and all(type(side) is int for side in sizes[identity]) and pixels == math.prod(sizes[identity])
+        for identity, pixels in covered.items()
+    )
+
+
+def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> list[dict[object, int]]:
+    """Per file category id → label id, 0 for the background, ``IGNORED`` for what counts for nothing; sets the class list of the listing."""
+    tables = [_names(path, data, listing) for path, _, data in read]
+    first = sorted(range(len(read)), key=lambda index: read[index][1] != "train")
+    numbers: dict[str, set[object]] = defaultdict(set)
+    for table in tables:
+        for identity, name in table.items():
+            numbers[name].add(identity)
+    names = {identity: name for index in reversed(first) for identity, name in tables[index].items()}
+    agreed = len(names) == len(numbers) == sum(map(len, numbers.values()))
+    if not agreed:
+        moved = min((name for name in numbers if len(numbers[name]) > 1), default=min(numbers), key=str)
+        listing.notes.append(
+            f"The {len(read)} COCO files number their categories differently, such as {moved!r}: they were matched by their names."
+        )
+    tables_in_order = [names] if agreed else [tables[index] for index in first]
+    ordered = dict.fromkeys(
+        table[identity] for table in tables_in_order for identity in sorted(table, key=lambda i: (isinstance(i, str), i))
+    )
+    used = {table[a["category_id"]] for (_, _, data), table in zip(read, tables, strict=True) for a in data["annotations"] if a["category_id"] in table}
+    empty = [name for name in ordered if name not in used]
     if empty:
         listing.notes.append(f"Categories without any annotation are left out: {_few(empty)}.")
-    kept = [identity for identity in names if identity in used and not is_background(names[identity])]
-    kept.sort(key=lambda identity: (isinstance(identity, str), identity))
+    kept = [name for name in ordered if name in used and not is_no_class(name)]
     if not kept:
         raise DataError(f"{read[0][0]} annotates no object of any of its categories. Export it again with annotations.")
-    classes = ("background", *(names[identity] for identity in kept))
+    _tell_of_no_classes([name for name in ordered if name in used and is_no_class(name)], read, tables, listing)
+    classes = ("background", *kept)
     listing.classes = ClassList(classes, tuple(range(len(classes))), (None,) * len(classes), read[0][0].name)
-    ids = {identity: 0 for identity in names if is_background(names[identity])}
-    return ids | {identity: label for label, identity in enumerate(kept, start=1)}
+    labels = {name: label for label, name in enumerate(kept, start=1)}
+    labels |= {name: IGNORED if is_ignored(name) else BACKGROUND for name in ordered if is_no_class(name)}
+    return [{identity: labels[name] for identity, name in table.items() if name in labels} for table in tables]
 
 
-def _add_items(path: Path, split: str | None, data: dict, ids: dict[int, int], listing: Listing, prefix: str) -> None:
+def _names(path: Path, data: dict, listing: Listing) -> dict[object, str]:
+    """Category id → name of one file."""
+    own = Counter(category["id"] for category in data["categories"])
+    names: dict[object, str] = {}
+    for category in data["categories"]:
+        identity, name = category["id"], unicodedata.normalize("NFC", str(category["name"]).strip())
+        if own[identity] > 1:
+            other = names.setdefault(identity, name)
+            raise DataError(f"{path} gives category id {identity!r} to {other!r} and {name!r}. Number each once.")
+        names[identity] = name
+    used = {annotation["category_id"] for annotation in data["annotations"]}
+    # Some exports begin with the project's name, which may be that of a class; nothing is annotated as that.
+    named = Counter(name for identity, name in names.items() if identity in used)
+    twice = [name for name, count in named.items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has more than one category named {twice[0]!r}. Merge or rename them.")
+    return {identity: name for identity, name in names.items() if identity in used or name not in named}
+
+
+def is_no_class(name: str) -> bool:
+    """Whether a category is no class of objects: the background, what nobody labelled, or what is to be ignored."""
+    return is_background(name) or is_ignored(name) or re.sub(r"[\W_]+", "", name.lower()) in UNLABELLED
+
+
+def _tell_of_no_classes(names: list[str], read: list, tables: list[dict[object, str]], listing: Listing) -> None:
+    for name in names:
+        count = sum(
+            table.get(annotation["category_id"]) == name
+            for (_, _, data), table in zip(read, tables, strict=True)
+            for annotation in data["annotations"]
+        )
+        read_as = "ignored" if is_ignored(name) else "background"
+        listing.notes.append(f"Annotations of {name!r} are no objects: the pixels of these {count} were read as {read_as}.")
+
+
+def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str) -> None:
     file = f"{path.parent.name}/{path.name}" if prefix else path.name
+    finder = FileFinder(_roots(path))
+    places = {image["id"]: _place(image, finder, path) for image in data["images"]}
     blame: dict[object, str] = {}
     objects: dict[object, list[CocoObject]] = defaultdict(list)
     counts = Counter(image["id"] for image in data["images"])
-    names = {image["id"]: prefix + str(image["file_name"]).replace("\\", "/") for image in data["images"]}
+    names = {image["id"]: prefix + places[image["id"]].name for image in data["images"]}
+    known = {category["id"] for category in data["categories"]}
+    parts: list[str] = []
     seen: set[object] = set()
     for annotation in data["annotations"]:
         label = f"{file}, annotation {annotation['id']}"
@@ -117,12 +204,13 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[int, int], l
             listing.faults.append(
                 Fault("unknown image id", label, what, "add the image to the list, or remove the annotation")
             )
-        elif annotation["category_id"] not in ids:
+        elif annotation["category_id"] not in known:
             what = f"has category id {annotation['category_id']}, which is not among the categories"
             remedy = "add the category, or remove the annotation"
             listing.faults.append(Fault("unknown category id", label, what, remedy, item=item))
         else:
-            objects[image_id].append(_object(annotation, ids[annotation["category_id"]], f"{label} ({names[image_id]})"))
+            label_id = ids[annotation["category_id"]]
+            objects[image_id].append(_object(annotation, label_id, f"{label} ({names[image_id]})", parts))
     for image in data["images"]:
         name, image_id = names[image["id"]], image["id"]
         if counts[image_id] > 1:
@@ -131,34 +219,75 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[int, int], l
                 listing.faults.append(Fault("duplicate COCO id", file, what, "number the images without repeats", item=name))
             blame[image_id] = name
             continue
-        item = _item(path, image, name, tuple(objects[image_id]), split, file, listing)
+        item = _item(image, places[image_id], name, tuple(objects[image_id]), split, file, listing)
         if item is not None:
             listing.items.append(item)
+    listing.faults += [*finder.note(file), *_parts_fault(parts, file)]
     _drop_twins(listing, file)
 
 
-def _object(annotation: dict, label_id: int, file: str) -> CocoObject:
+@dataclass(frozen=True)
+class _Place:
+    """Where the image of an entry is: a file, or why there is none; ``name`` is what it is called in the dataset."""
+
+    name: str
+    found: Path | None
+    several: tuple[Path, ...] = ()
+
+
+def _place(image: dict, finder: FileFinder, path: Path) -> _Place:
+    listed = str(image["file_name"])
+    try:
+        found = finder.find(listed)
+    except SeveralFit as several:
+        return _Place(listed.replace("\\", "/"), None, several.files)
+    if found is not None and inside(path.parent, listed) is None:
+        # Names end up in reports and cards, where the folders of somebody's machine are nobody's business.
+        return _Place(relative(found, path.parent), found)
+    return _Place(listed.replace("\\", "/"), found)
+
+
+def _parts_fault(parts: list[str], file: str) -> list[Fault]:
+    """What a person should know about parts of objects that are no polygons; their objects have other parts."""
+    if not parts:
+        return []
+    what = (
+        f"holds {len(parts)} parts of objects that are no polygons of three or more points, such as in {parts[0]}; they were left "
+        "out, and the other parts of these objects were kept"
+    )
+    return [Fault("broken parts", file, what, "nothing, if the objects look right; else draw them again", NOTE)]
+
+
+def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> CocoObject:
     segmentation = annotation.get("segmentation")
     if not isinstance(segmentation, list | dict):
         segmentation = []
     if isinstance(segmentation, list) and segmentation and all(isinstance(number, int | float) for number in segmentation):
         # One polygon that was not put into a list of polygons is a common slip, and means nothing else.
         segmentation = [segmentation]
-    return CocoObject(label_id, segmentation, bool(annotation.get("iscrowd")), file)
+    if isinstance(segmentation, list):
+        sound = [polygon for polygon in segmentation if polygon_problem(polygon) is None]
+        if sound and len(sound) < len(segmentation):
+            parts += [file] * (len(segmentation) - len(sound))
+            segmentation = sound
+    crowd = bool(annotation.get("iscrowd")) or label_id == IGNORED
+    return CocoObject(max(label_id, 0), segmentation, crowd, file)
 
 
 def _item(
-    path: Path, image: dict, name: str, objects: tuple[CocoObject, ...], split: str | None, file: str, listing: Listing
+    image: dict, place: _Place, name: str, objects: tuple[CocoObject, ...], split: str | None, file: str, listing: Listing
 ) -> Item | None:
     listed = str(image["file_name"])
-    if inside(path.parent, listed) is None:
-        listing.faults.append(climbing(listed, file, name))
-        return None
-    found = next((inside(root, listed) for root in _roots(path) if is_file(inside(root, listed))), None)
+    found = place.found
     if found is None:
-        what = f"lists {listed!r}, which is neither beside it nor in images/"
-        remedy = "put the image there, or remove it from the list"
-        listing.faults.append(Fault("missing image", file, what, remedy, item=name))
+        if place.several:
+            listing.faults.append(several_fit(listed, place.several, file, name))
+        elif inside(Path(), listed) is None:
+            listing.faults.append(climbing(listed, file, name))
+        else:
+            what = f"lists {listed!r}, which is neither beside it nor in images/"
+            remedy = "put the image there, or remove it from the list"
+            listing.faults.append(Fault("missing image", file, what, remedy, item=name))
         return None
     stated = (image.get("height"), image.get("width"))
     declared = stated if all(type(side) is int for side in stated) else None

@@ -15,6 +15,8 @@ from train.data.listing import CocoObject, Item
 from train.data.orientation import sideways, turn
 
 IGNORE = 65_535
+# Objects that may lie below the topmost one at a pixel: each layer takes two bytes per pixel.
+MOST_LAYERS = 16
 
 
 class BadAnnotation(Exception):
@@ -33,13 +35,17 @@ class Drawn:
         label_map: uint16 (H, W), label ids, 0 where there is no object, 65535 under a crowd.
         instance_map: uint16 (H, W), number of the topmost object, 0 none. Smaller objects lie on top of larger ones.
         instance_labels: uint16 (N + 1,), label id by object number; entry 0 is 0.
+        hidden: uint16 (L, H, W), numbers of the objects below the topmost one, layer by layer; None where nothing overlaps.
         problems: what is wrong with single annotations.
+        buried: pixels of objects that lie below more than ``MOST_LAYERS`` others and were lost.
     """
 
     label_map: np.ndarray
     instance_map: np.ndarray
     instance_labels: np.ndarray
+    hidden: np.ndarray | None
     problems: tuple[BadAnnotation, ...]
+    buried: int = 0
 
 
 def draw_item(item: Item, height: int, width: int) -> tuple[Drawn, int | None]:
@@ -66,12 +72,14 @@ def draw_item(item: Item, height: int, width: int) -> tuple[Drawn, int | None]:
             "size mismatch", item.name, what, "annotate the image as it is now, or put back the one that was annotated"
         )
     drawn = draw(item.annotations, *stated)
-    maps = replace(drawn, label_map=turn(drawn.label_map, turned), instance_map=turn(drawn.instance_map, turned))
-    return maps, turned
+    maps = {"label_map": turn(drawn.label_map, turned), "instance_map": turn(drawn.instance_map, turned)}
+    if drawn.hidden is not None:
+        maps["hidden"] = np.stack([turn(layer, turned) for layer in drawn.hidden])
+    return replace(drawn, **maps), turned
 
 
 def draw(objects: Sequence[CocoObject], height: int, width: int) -> Drawn:
-    """Draws the objects of one image.
+    """Draws the objects of one image. What is annotated as background is no object: it only says what the pixels are.
 
     Args:
         objects: the image's annotations.
@@ -98,12 +106,35 @@ def draw(objects: Sequence[CocoObject], height: int, width: int) -> Drawn:
     # A bolt on a plate must not vanish under the plate, whatever the order of the file.
     crops.sort(key=lambda crop: -int(np.count_nonzero(crop[2])))
     label_map = np.where(crowd, np.uint16(IGNORE), np.uint16(0))
-    instance_map = np.zeros((height, width), dtype=np.uint16)
-    for number, (label_id, (x0, y0, x1, y1), mask) in enumerate(crops[: IGNORE - 1], start=1):
+    layers = [np.zeros((height, width), dtype=np.uint16)]
+    labels, buried = [0], 0
+    for label_id, (x0, y0, x1, y1), mask in crops:
         label_map[y0:y1, x0:x1][mask] = label_id
-        instance_map[y0:y1, x0:x1][mask] = number
-    labels = np.array([0, *(label_id for label_id, _, _ in crops[: IGNORE - 1])], dtype=np.uint16)
-    return Drawn(label_map, instance_map, labels, tuple(problems))
+        if label_id == 0 or len(labels) == IGNORE:
+            continue
+        buried += _push(layers, (slice(y0, y1), slice(x0, x1)), mask, len(labels))
+        labels.append(label_id)
+    hidden = np.stack(layers[1:]) if len(layers) > 1 else None
+    return Drawn(label_map, layers[0], np.array(labels, dtype=np.uint16), hidden, tuple(problems), buried)
+
+
+def _push(layers: list[np.ndarray], window: tuple[slice, slice], mask: np.ndarray, number: int) -> int:
+    """Lays an object on top: what is there already moves down by a layer, pixel by pixel.
+
+    Returns:
+        Pixels that were moved off the lowest layer.
+    """
+    coming = np.where(mask, np.uint16(number), np.uint16(0))
+    for depth in range(MOST_LAYERS + 1):
+        if depth == len(layers):
+            layers.append(np.zeros_like(layers[0]))
+        there = layers[depth][window]
+        moved = np.where(coming > 0, there, 0)
+        np.copyto(there, coming, where=coming > 0)
+        if not moved.any():
+            return 0
+        coming = moved
+    return int(np.count_nonzero(coming))
 
 
 def draw_one(thing: CocoObject, height: int, width: int) -> np.ndarray:
@@ -142,14 +173,26 @@ def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
         ) from error
 
 
-def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
+def polygon_problem(polygon: object) -> str | None:
+    """Why a part of an object is no polygon, as the end of a sentence, or None if it is one.
+
+    pycocotools takes a polygon of four numbers for a box, and draws nothing for two points.
+
+    Args:
+        polygon: as it stands in the file.
+    """
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         count = len(polygon) if isinstance(polygon, list) else type(polygon).__name__
-        what = f"has a polygon of {count} numbers, but three or more points x, y are needed"
-        raise BadAnnotation("broken polygon", thing.file, what, "draw the object again, or remove the annotation")
+        return f"has a polygon of {count} numbers, but three or more points x, y are needed"
     # Far outside an image of at most 20000 pixels a side is no coordinate, and the drawing routine counts in 32 bits.
     if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 100_000 for v in polygon):
-        what = "has a polygon with a coordinate that is no finite number of pixels"
+        return "has a polygon with a coordinate that is no finite number of pixels"
+    return None
+
+
+def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
+    what = polygon_problem(polygon)
+    if what is not None:
         raise BadAnnotation("broken polygon", thing.file, what, "draw the object again, or remove the annotation")
     return polygon
 

@@ -119,7 +119,9 @@ class Dataset:
             raise DataError(f"{drawn.problems[0]}.")
         # Casting wraps 65535, which means ignore, to 255, which means the same in 8 bits.
         label_map = drawn.label_map.astype(self.rule.dtype)
-        return Sample(image, label_map, drawn.instance_map, item.name, drawn.instance_labels)
+        if self.kind == "semantic":
+            return Sample(image, label_map, name=item.name)
+        return Sample(image, label_map, drawn.instance_map, item.name, drawn.instance_labels, drawn.hidden)
 
 
 def _fitting(item: Item, path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -198,7 +200,7 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan]) -> Datase
     if reading.masks_hold_objects:
         items = [replace(item, mask=None, instances=item.mask) for item in items]
         scans = {name: replace(scan, mask=None, instances=scan.mask) for name, scan in scans.items()}
-    has_objects = coco or any(item.instances is not None for item in items)
+    has_objects = (coco and not listing.per_pixel) or any(item.instances is not None for item in items)
     return Dataset(
         name=listing.name,
         source=source,

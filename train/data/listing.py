@@ -120,6 +120,7 @@ class Listing:
         classes: class names as listed, or None if only the masks can tell.
         faults: what is wrong with the listing itself.
         notes: what was assumed.
+        per_pixel: annotations give a class per pixel, not separate objects.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Listing:
     classes: ClassList | None = None
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    per_pixel: bool = False
 
     def settle_test_split(self) -> None:
         """Uses a given ``test`` split for validation where no other is given, and leaves it out where one is."""

@@ -40,7 +40,7 @@ def as_objects(sample: Sample, dataset: Dataset) -> Sample:
         The sample with ``instance_labels``; an object whose class was not stated has the one that most of its pixels have.
     """
     sample = with_objects(sample, dataset.labels)
-    count = int(sample.instance_map.max()) + 1
+    count = int(max(layer.max() for layer in sample.layers)) + 1
     lut = np.zeros(max(dataset.things) + 1, dtype=np.uint16)
     lut[list(dataset.things)] = np.arange(1, len(dataset.things) + 1)
     if sample.instance_labels is not None:

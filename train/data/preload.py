@@ -58,7 +58,7 @@ def preload(
                 indices = range(first, min(count, first + chunk))
                 for index, sample in zip(indices, executor.map(task, indices), strict=True):
                     used += sample.image.nbytes + sample.label_map.nbytes
-                    used += 0 if sample.instance_map is None else sample.instance_map.nbytes
+                    used += sum(layer.nbytes for layer in sample.layers)
                     if used <= budget:
                         cached[index] = sample
                     bar.update()

@@ -18,6 +18,8 @@ class Sample:
     name: where the sample comes from, for messages.
     instance_labels: uint16 (N + 1,), the class id of each object by its number (entry 0 is unused); None where the label
         map under an object tells its class.
+    hidden: uint16 (L, H, W), where objects overlap the numbers of those below the topmost one, layer by layer, 0 for none; the
+        whole mask of object k is where the instance map or a layer is k. None where nothing overlaps.
     """
 
     image: np.ndarray
@@ -25,6 +27,7 @@ class Sample:
     instance_map: np.ndarray | None = None
     name: str = ""
     instance_labels: np.ndarray | None = None
+    hidden: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self.image, "image", (np.uint8,), "(H, W, 3)", self.name)
@@ -40,14 +43,24 @@ class Sample:
                 raise ValueError(
                     f"{self.name or 'sample'}: {what} has shape {array.shape}, the image is {self.image.shape[:2]}"
                 )
+        if self.hidden is not None:
+            _check(self.hidden, "hidden", (np.uint16,), "(L, H, W)", self.name)
+            if self.instance_map is None or self.hidden.ndim != 3 or self.hidden.shape[1:] != self.instance_map.shape:
+                raise ValueError(f"{self.name or 'sample'}: hidden has shape {self.hidden.shape}, expected layers of an instance map")
         if self.instance_labels is not None:
             _check(self.instance_labels, "instance_labels", (np.uint16,), "(N + 1,)", self.name)
-            highest = -1 if self.instance_map is None else int(self.instance_map.max())
+            highest = -1 if self.instance_map is None else int(max(layer.max() for layer in self.layers))
             if self.instance_labels.ndim != 1 or not 0 <= highest < len(self.instance_labels):
                 raise ValueError(
                     f"{self.name or 'sample'}: instance_labels has shape {self.instance_labels.shape}, "
                     f"the instance map goes up to {highest}"
                 )
+
+    @property
+    def layers(self) -> tuple[np.ndarray, ...]:
+        """The instance map and what lies below it: uint16 (H, W) each; empty where the data has no objects."""
+        below = () if self.hidden is None else tuple(self.hidden)
+        return () if self.instance_map is None else (self.instance_map, *below)
 
 
 def _check(array: object, what: str, dtypes: tuple[type, ...], shape: str, name: str) -> None:

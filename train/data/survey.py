@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from seg_demo.errors import SegDemoError
 from seg_demo.inputs.images import decode, decode_mask
-from train.data.coco_masks import BadAnnotation, draw_item
+from train.data.coco_masks import MOST_LAYERS, BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
 from train.data.listing import NOTE, Fault, Item, leads_out, relative
 from train.data.lossy import lossy_form
@@ -110,6 +110,9 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
     except BadAnnotation as problem:
         drawn, turned, problems = None, None, (problem,)
     faults += [Fault(p.kind, p.file, p.what, p.remedy, item=item.name) for p in problems]
+    if drawn is not None and drawn.buried:
+        what = f"has {drawn.buried} pixels where more than {MOST_LAYERS} objects lie on each other; the lowest were left out there"
+        faults.append(Fault("objects on each other", item.name, what, "look whether objects are annotated more than once", NOTE))
     if turned is not None:
         faults.append(_turned_fault(item.name, item, size, turned))
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts

@@ -143,5 +143,5 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
     if (cell := cell_of(dataset.labels, base)) is not None:
         ids["cell"] = cell
     table = np.array([ids.get(name, ignore) for name in CLASS_NAMES], dtype=dataset.rule.dtype)
-    fitted = Sample(sample.image, table[sample.label_map], sample.instance_map, sample.name)
+    fitted = Sample(sample.image, table[sample.label_map], sample.instance_map, sample.name, hidden=sample.hidden)
     return as_objects(fitted, dataset) if task == "instance" else fitted

@@ -147,7 +147,7 @@ def target(crop: Crop) -> dict[str, torch.Tensor]:
     Objects of fewer than 12 pixels, cut off by the crop's edge, are left out: nobody could name them.
 
     Args:
-        crop: with an instance map.
+        crop: with an instance map; an object has its whole mask and box, also where others lie on it.
 
     Returns:
         ``boxes`` float32 (N, 4) x0 y0 x1 y1, half-open; ``labels`` int64 (N,); ``masks`` uint8 (N, S, S). N may be 0.
@@ -157,12 +157,12 @@ def target(crop: Crop) -> dict[str, torch.Tensor]:
     """
     if crop.instances is None:
         raise ValueError(f"{crop.name}: instance training needs an instance map, but this sample has none.")
-    instances = crop.instances
+    instances = crop.instances.reshape(-1, *crop.instances.shape[-2:])
     identities, counts = torch.unique(instances, return_counts=True)
     identities = identities[(identities > 0) & (counts >= MIN_OBJECT_PIXELS)]
     boxes, labels, masks = [], [], []
     for identity in identities.tolist():
-        mask = instances == identity
+        mask = (instances == identity).any(dim=0)
         rows = torch.nonzero(mask.any(dim=1)).flatten()
         columns = torch.nonzero(mask.any(dim=0)).flatten()
         boxes.append([float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)])

@@ -171,17 +171,29 @@ def true_objects(sample: Sample, labels: LabelSet) -> Segmentation:
         raise ValueError(f"{sample.name or 'sample'}: objects can be evaluated only with an instance map, but it has none.")
     height, width = sample.instance_map.shape
     segments = []
-    for number, window in enumerate(ndimage.find_objects(sample.instance_map), start=1):
-        if window is None:
-            continue
+    for number, window in sorted(_windows(sample).items()):
         rows, columns = window
-        mask = sample.instance_map[window] == number
+        mask = np.logical_or.reduce([layer[window] == number for layer in sample.layers])
         if sample.instance_labels is not None:
             label_id = int(sample.instance_labels[number])
         else:
             label_id = _class_under(sample.label_map[window][mask], labels)
         segments.append(Segment(label_id, None, (columns.start, rows.start, columns.stop, rows.stop), mask))
     return Segmentation("instance", height, width, labels, paint(segments, height, width), tuple(segments))
+
+
+def _windows(sample: Sample) -> dict[int, tuple[slice, slice]]:
+    """Rows and columns around each object by its number, what lies below others included."""
+    found: dict[int, tuple[slice, slice]] = {}
+    for layer in sample.layers:
+        for number, window in enumerate(ndimage.find_objects(layer), start=1):
+            if window is None:
+                continue
+            known = found.get(number, window)
+            found[number] = tuple(
+                slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(known, window, strict=True)
+            )
+    return found
 
 
 def _class_under(values: np.ndarray, labels: LabelSet) -> int:

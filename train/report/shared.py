@@ -69,5 +69,6 @@ def _with_objects(sample: Sample, ids: np.ndarray) -> Sample:
     return dataclasses.replace(
         sample,
         instance_map=numbers[sample.instance_map],
+        hidden=None if sample.hidden is None else numbers[sample.hidden],
         instance_labels=np.concatenate([[0], classes[kept]]).astype(np.uint16),
     )
