@@ -24,12 +24,13 @@ class Preprocessing:
     """How an upload becomes a batch. At most one of ``size`` and ``shortest_side`` is set; with neither, the native size.
 
     Attributes:
-        mean: per RGB channel, of values in [0, 1]; subtracted.
-        std: per RGB channel, of values in [0, 1]; divides.
+        mean: per channel of the network, of values in [0, 1]; subtracted.
+        std: per channel of the network, of values in [0, 1]; divides.
         shortest_side: pixels that the shorter side is resized to (up or down), keeping the aspect, or None.
         longest_side: pixels that the longer side never exceeds, keeping the aspect, or None for no cap.
         size: (height, width) that every image is resized to, whatever its aspect, or None.
         multiple: the batch is padded at the bottom and the right to a multiple of this many pixels.
+        bgr: the network's channels are blue, green, red, as OpenCV has them, instead of red, green, blue.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -38,6 +39,7 @@ class Preprocessing:
     longest_side: int | None = None
     size: tuple[int, int] | None = None
     multiple: int = 1
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -83,6 +85,7 @@ class Preprocessing:
             "longest_side": self.longest_side,
             "size": None if self.size is None else {"height": self.size[0], "width": self.size[1]},
             "multiple": self.multiple,
+            "do_flip_channel_order": self.bgr,
         }
 
     @classmethod
@@ -104,6 +107,7 @@ class Preprocessing:
                 longest_side=_side(data.get("longest_side")),
                 size=None if size is None else (int(size["height"]), int(size["width"])),
                 multiple=int(data.get("multiple", 1)),
+                bgr=bool(data.get("do_flip_channel_order", False)),
             )
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise BadCheckpointError(f"preprocessor_config.json has a value of the wrong kind ({error}).") from error
@@ -123,7 +127,9 @@ class Checkpoint:
         labels: the classes; the index is the label id.
         preprocessing: how an upload becomes a batch.
         options: JSON-able arguments: ``build(len(labels), options)`` makes the same module with fresh weights.
-        processor: transformers' own image processor where the checkpoint brings one, else None.
+        processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.albumentations.Pipeline`) where
+            that preprocesses, else None.
+        notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
     """
 
     architecture: str
@@ -132,6 +138,7 @@ class Checkpoint:
     preprocessing: Preprocessing
     options: dict[str, Any] = field(default_factory=dict)
     processor: Any = None
+    notes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -152,18 +159,59 @@ def to_batch(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     Returns:
         float32 (1, 3, h, w) on the CPU, h and w multiples of ``preprocessing.multiple``.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    height, width = preprocessing.fitted(*image.shape[:2])
-    if (height, width) != image.shape[:2]:
-        pixels = F.interpolate(pixels, (height, width), mode="bilinear", align_corners=False, antialias=True)
-    mean = torch.tensor(preprocessing.mean, dtype=torch.float32).view(1, 3, 1, 1)
-    std = torch.tensor(preprocessing.std, dtype=torch.float32).view(1, 3, 1, 1)
-    batch = (pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255 - mean) / std
+    pixels = resized(image, preprocessing)
+    height, width = pixels.shape[-2:]
+    batch = normalised(pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255, preprocessing)
     bottom, right = -height % preprocessing.multiple, -width % preprocessing.multiple
     if bottom or right:
         mode = "reflect" if bottom < height and right < width else "replicate"
         batch = F.pad(batch, (0, right, 0, bottom), mode=mode)
     return batch
+
+
+def resized(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
+    """An upload's pixels at the size that the network sees, antialiased where that is smaller.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        preprocessing: sizes.
+
+    Returns:
+        uint8 (1, 3, h, w) on the CPU, RGB.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    size = preprocessing.fitted(*image.shape[:2])
+    if size == image.shape[:2]:
+        return pixels
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """:func:`resized`, as the networks whose preprocessing is :func:`to_batch` see an upload: what training varies.
+
+    Args:
+        checkpoint: its preprocessing.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    return resized(image, checkpoint.preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pixels as a network takes them: the one place where training and prediction get their colours from.
+
+    Args:
+        images: float32 (B, 3, h, w) in [0, 1], RGB.
+        preprocessing: order of the channels, mean and deviation.
+
+    Returns:
+        float32 (B, 3, h, w) on the same device; differentiable.
+    """
+    mean, std = (torch.tensor(each, dtype=torch.float32, device=images.device) for each in (preprocessing.mean, preprocessing.std))
+    ordered = images.flip(1) if preprocessing.bgr else images
+    return (ordered - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 
 
 def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[str, ...]) -> None:

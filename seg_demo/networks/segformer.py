@@ -1,12 +1,8 @@
 """SegFormer, and every other transformers model for semantic segmentation whose logits are resized and compared.
 
-The folder is transformers' own. Its image processor preprocesses, so that the label map equals the processor's
-``post_process_semantic_segmentation(outputs, target_sizes=[(H, W)])`` to the pixel. Two exceptions, both on purpose:
-
-- A processor that crops the centre would give a mask that does not line up with the upload: the crop is left out.
-- Processors resize to one fixed size, which squeezes an image and changes the scale of what it shows. Checkpoints that
-  this project trains from scratch have a ``seg_demo`` entry in preprocessor_config.json, which transformers ignores:
-  with it, an image keeps its size up to a longest side. The fixed size beside it serves plain pipelines.
+The folder is transformers' own. Its image processor preprocesses (:mod:`seg_demo.networks.image_processor`), so that the label map
+equals the processor's ``post_process_semantic_segmentation(outputs, target_sizes=[(H, W)])`` to the pixel, but for checkpoints
+that see an image at its own size up to a longest side.
 """
 
 from __future__ import annotations
@@ -19,25 +15,24 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import SegformerImageProcessor
-from transformers.image_processing_backends import TorchvisionBackend
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import files, names
+from seg_demo.networks import base, files, image_processor, names
 from seg_demo.networks.base import Checkpoint, Preprocessing, copy_matching, to_batch
+from seg_demo.networks.image_processor import MULTIPLE, OUR_KEY
 from seg_demo.networks.segformer_config import (
-    MULTIPLE,
-    OUR_KEY,
+    ANY_SIZE,
     config_of,
     from_config,
     initialise,
     label_set,
     options_from_config,
-    preprocessing_of,
+    own_size,
     quiet,
     read_module,
-    read_processor,
 )
+from seg_demo.networks.sizes import Takes
 from seg_demo.networks.weights import class_dependent, shapes_of
 from seg_demo.types import LabelSet, Segmentation
 
@@ -107,17 +102,27 @@ def load(folder: Path) -> Checkpoint:
     config = files.read_json(folder, files.CONFIG)
     options, count = options_from_config(config)
     described = config_of(count, options)
-    processor_data = files.read_optional_json(folder, files.PREPROCESSOR)
+    processor_data = image_processor.processor_data(folder)
     ours = processor_data.get(OUR_KEY)
     ours = ours if isinstance(ours, dict) else {}
     labels = label_set(config, ours, count)
-    processor = read_processor(folder, processor_data, described)
-    preprocessing = preprocessing_of(processor, ours)
+    processor = image_processor.read_processor(folder, processor_data, described)
+    colours = image_processor.colours_of(processor)
+    notes = []
+    if ours.get("longest_side") is None:
+        processor, note = image_processor.without_cropping(processor, colours)
+        notes.append(note)
+        if options["model_type"] not in ANY_SIZE:
+            takes = Takes(lambda: from_config(count, options), forward)
+            processor, note = image_processor.fitting(processor, takes, own_size(described))
+            notes.append(note)
+    preprocessing = image_processor.preprocessing_of(processor, colours, ours)
     if not (Path(folder) / files.WEIGHTS).is_file():
         raise BadCheckpointError(f"The checkpoint has no {files.WEIGHTS}; weights of other kinds are not loaded.")
     shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
     module = read_module(folder, options, count)
-    return Checkpoint("segformer", module.eval(), labels, preprocessing, options, processor)
+    said = tuple(note for note in notes if note is not None)
+    return Checkpoint("segformer", module.eval(), labels, preprocessing, options, processor, said)
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
@@ -140,7 +145,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
     # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
     files.write_json(folder, files.CONFIG, {**files.read_json(folder, files.CONFIG), "dtype": "float32"})
-    data = {} if checkpoint.processor is None else checkpoint.processor.to_dict()
+    data = {} if checkpoint.processor is None else image_processor.to_json(checkpoint.processor)
     ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
     if _by_itself(checkpoint):
         ours |= {"longest_side": checkpoint.preprocessing.longest_side, "multiple": checkpoint.preprocessing.multiple}
@@ -160,8 +165,7 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     if _by_itself(checkpoint):
         return to_batch(image, checkpoint.preprocessing)
     processor = checkpoint.processor
-    plain = isinstance(processor, TorchvisionBackend) and type(processor).resize is TorchvisionBackend.resize
-    if plain and processor.do_resize and checkpoint.preprocessing.size is not None:
+    if image_processor.is_plain(processor) and processor.do_resize and checkpoint.preprocessing.size is not None:
         # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
@@ -169,6 +173,21 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
         return processor(images=resized, **how)["pixel_values"]
     # A PIL image, because an array of 3 x W x 3 could be channels first or last.
     return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
+
+
+def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
+
+    Args:
+        checkpoint: of this network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    if _by_itself(checkpoint):
+        return base.pixels_as_seen(checkpoint, image)
+    return image_processor.pixels_as_seen(checkpoint.processor, image)
 
 
 def forward(module: nn.Module, batch: Tensor) -> Tensor:

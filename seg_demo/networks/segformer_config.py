@@ -1,4 +1,4 @@
-"""What a transformers folder says about its model and its image processor, checked before anything is built from it."""
+"""What a transformers folder says about its model, checked before anything is built from it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForSemanticSegmentation, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForSemanticSegmentation, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import logging
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.networks import files, names
-from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
 from seg_demo.networks.weights import check_finite
 from seg_demo.types import LabelSet
 
 # tipsv2_dpt names its logits otherwise.
 MODEL_TYPES = tuple(name for name in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES if name != "tipsv2_dpt")
-OUR_KEY = "seg_demo"
-PLAIN_LONGEST_SIDE = 1024
-MULTIPLE = 32
-# These processors assemble masks from class queries instead of comparing logits.
-QUERY_PROCESSORS = ("MaskFormer", "Mask2Former", "OneFormer", "Eomt", "Detr")
+# These take pictures of any size.
+ANY_SIZE = ("segformer", "mobilevit", "mobilevitv2", "mobilenet_v2")
 # Set by us, or without meaning for the network. An attention implementation may be a name on the Hub, whose code would run.
 NOT_OPTIONS = (
     "architectures", "auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "dtype",
@@ -90,6 +86,17 @@ def _refuse_fetching(config: object) -> None:
             _refuse_fetching(value)
 
 
+def own_size(config: PreTrainedConfig) -> tuple[int, int] | None:
+    """(height, width) in pixels that a network was made for, by its config; None if that says none."""
+    for each in (config, getattr(config, "backbone_config", None)):
+        size = getattr(each, "image_size", None)
+        if isinstance(size, int):
+            return size, size
+        if isinstance(size, (list, tuple)) and len(size) == 2:
+            return int(size[0]), int(size[1])
+    return None
+
+
 def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> LabelSet:
     """Class names from config.json; one channel means background and the class that it names."""
     described = {"id2label": config.get("id2label"), **{key: ours[key] for key in ("colors", "background") if key in ours}}
@@ -98,57 +105,6 @@ def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> Label
         return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count)))
     name = str(next(iter((config.get("id2label") or {0: "foreground"}).values())))[:200]
     return LabelSet.from_names(("background", name), background=0)
-
-
-def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:
-    """transformers' image processor of the folder, its numbers checked first; None if there is none.
-
-    Args:
-        folder: the checkpoint.
-        data: content of its preprocessor_config.json.
-        config: of :func:`config_of`, whose type has an image processor that stands in for a feature extractor, as they were
-            called until transformers 5, which has none any more.
-    """
-    if not data:
-        return None
-    for key in ("size", "crop_size", "pad_size"):
-        sides = data.get(key)
-        for side in sides.values() if isinstance(sides, dict) else [sides]:
-            if side is not None and not (isinstance(side, int) and 1 <= side <= MAX_NETWORK_SIDE):
-                raise BadCheckpointError(
-                    f"{key} in preprocessor_config.json is {str(sides)[:80]}; 1 to {MAX_NETWORK_SIDE} pixels are expected."
-                )
-    try:
-        former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
-    except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
-        why = files.said(error, folder)
-        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({why}).") from error
-    if type(processor).__name__.startswith(QUERY_PROCESSORS):
-        raise BadCheckpointError(
-            f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
-        )
-    processor.do_center_crop = False
-    return processor
-
-
-def preprocessing_of(processor: Any, ours: dict[str, Any]) -> Preprocessing:
-    """What the processor does, as far as training needs to know it, or our own rule where the checkpoint has one."""
-    if processor is None:
-        return Preprocessing(longest_side=PLAIN_LONGEST_SIDE, multiple=MULTIPLE)
-    normal = getattr(processor, "do_normalize", True) and processor.image_mean is not None
-    data: dict[str, Any] = {
-        "image_mean": processor.image_mean if normal else (0.0,) * 3,
-        "image_std": processor.image_std if normal else (1.0,) * 3,
-    }
-    size = processor.size if getattr(processor, "do_resize", True) else None
-    if ours.get("longest_side") is not None:
-        data |= {"longest_side": ours["longest_side"], "multiple": ours.get("multiple", MULTIPLE)}
-    elif size is not None and size.get("height"):
-        data["size"] = {"height": size["height"], "width": size["width"]}
-    elif size is not None:
-        data |= {"shortest_side": size.get("shortest_edge"), "longest_side": size.get("longest_edge")}
-    return Preprocessing.from_dict(data)
 
 
 def read_module(folder: Path, options: dict[str, Any], count: int) -> nn.Module:

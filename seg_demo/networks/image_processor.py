@@ -1,0 +1,323 @@
+"""transformers' image processor of a checkpoint: where it is written down, what it is where it is not, and what it does.
+
+Three files say it. ``processor_config.json`` with an ``image_processor`` inside is what transformers 5 saves, and comes first, as
+in ``AutoImageProcessor``; ``preprocessor_config.json`` is what all others have. A repository with neither gets what the library has
+for that class of model. What a processor does to colours and to the frame is measured on two small pictures, beside what its
+attributes say: processors differ in which of them they heed.
+
+Three things are not the library's, on purpose:
+
+- What crops or pads (MobileViT's and MobileNetV2's centre crop, a letterbox) would give a mask of another frame than the upload's,
+  and the library stretches that over the upload: the crop and the padding are left out, so that the mask lies on its pixels.
+- A size that the network cannot take (the library's prediction ends in an error) is replaced by the network's own.
+- Checkpoints that this project trains from scratch have a ``seg_demo`` entry in preprocessor_config.json, which transformers
+  ignores: with it, an image keeps its size up to a longest side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    BeitImageProcessor,
+    DPTImageProcessor,
+    MobileNetV2ImageProcessor,
+    MobileViTImageProcessor,
+    PreTrainedConfig,
+    Sapiens2ImageProcessor,
+    SegformerImageProcessor,
+    ViTImageProcessor,
+)
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+
+from seg_demo.errors import BadCheckpointError
+from seg_demo.networks import files
+from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
+
+PROCESSOR = "processor_config.json"
+NESTED = "image_processor"
+OUR_KEY = "seg_demo"
+MULTIPLE = 32
+# These processors assemble masks from class queries instead of comparing logits.
+QUERY_PROCESSORS = ("MaskFormer", "Mask2Former", "OneFormer", "Eomt", "Detr")
+# They crop and pad only where their attributes say so; others are looked at.
+FAITHFUL = (
+    BeitImageProcessor, DPTImageProcessor, MobileNetV2ImageProcessor, MobileViTImageProcessor, SegformerImageProcessor,
+    Sapiens2ImageProcessor, ViTImageProcessor,
+)  # fmt: skip
+# Without these, what a processor gives are the resized pixels as they were.
+AS_THEY_WERE = {"do_rescale": False, "do_normalize": False}
+# How far a measured mean or deviation may be from the one that is written down: rounding, and half a grey level.
+NEAR = 2e-3
+
+
+def processor_data(folder: Path) -> dict[str, Any]:
+    """What the folder says about its image processor, as ``AutoImageProcessor`` would read it; empty if nothing.
+
+    Args:
+        folder: the checkpoint.
+
+    Raises:
+        BadCheckpointError: a file that is not JSON.
+    """
+    nested = files.read_optional_json(folder, PROCESSOR).get(NESTED)
+    own = files.read_optional_json(folder, files.PREPROCESSOR)
+    if isinstance(nested, dict):
+        return {**({OUR_KEY: own[OUR_KEY]} if OUR_KEY in own else {}), **nested}
+    return own
+
+
+def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:
+    """transformers' image processor of a checkpoint, its numbers checked first.
+
+    Args:
+        folder: the checkpoint.
+        data: of :func:`processor_data`.
+        config: of the model, whose type has an image processor: the default where the folder has none, and the one that stands in
+            for a feature extractor, as they were called until transformers 5, which has none any more.
+
+    Raises:
+        BadCheckpointError: sizes that are none, or a processor that is no image processor of transformers or works otherwise.
+    """
+    plain = {key: value for key, value in data.items() if key != OUR_KEY}
+    if not plain:
+        return default_processor(config)
+    for key in ("size", "crop_size", "pad_size"):
+        sides = data.get(key)
+        for side in sides.values() if isinstance(sides, dict) else sides if isinstance(sides, list) else [sides]:
+            if side is not None and not (isinstance(side, int) and 1 <= side <= MAX_NETWORK_SIDE):
+                raise BadCheckpointError(
+                    f"{key} in preprocessor_config.json is {str(sides)[:80]}; 1 to {MAX_NETWORK_SIDE} pixels are expected."
+                )
+    try:
+        former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
+    except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
+        why = files.said(error, folder)
+        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({why}).") from error
+    if type(processor).__name__.startswith(QUERY_PROCESSORS):
+        raise BadCheckpointError(
+            f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
+        )
+    return processor
+
+
+def default_processor(config: PreTrainedConfig) -> Any:
+    """The image processor that transformers has for a class of model, with its default values.
+
+    Args:
+        config: of the model.
+    """
+    classes = IMAGE_PROCESSOR_MAPPING[type(config)]
+    return (classes.get("torchvision") if isinstance(classes, dict) else classes[-1])()
+
+
+def to_json(processor: Any) -> dict[str, Any]:
+    """A processor's own values, as its ``save_pretrained`` writes them."""
+    return json.loads(processor.to_json_string())
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a processor does to a pixel: ``(value / 255 - mean) / std`` per channel of the network.
+
+    Attributes:
+        mean: per channel of the network.
+        std: likewise.
+        bgr: the network's channels are blue, green, red.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool
+
+
+def colours_of(processor: Any) -> Colours:
+    """What a processor does to colours: its attributes' values where they are what it does, else what was measured.
+
+    Args:
+        processor: of transformers.
+
+    Raises:
+        BadCheckpointError: means or deviations that are none, or colours that are mixed with each other.
+    """
+    named = _named_colours(processor)
+    measured = _measured_colours(processor)
+    numbers = [(*each.mean, *each.std) for each in (named, measured)]
+    if named.bgr == measured.bgr and np.allclose(*numbers, rtol=NEAR, atol=NEAR):
+        return named
+    return measured
+
+
+def _named_colours(processor: Any) -> Colours:
+    """By the names that most processors heed."""
+    normal = getattr(processor, "do_normalize", True) and processor.image_mean is not None
+    scale = 255 * float(processor.rescale_factor if getattr(processor, "do_rescale", True) else 1)
+    if not 1e-6 < scale < 1e6:
+        raise BadCheckpointError(
+            f"rescale_factor in preprocessor_config.json is {processor.rescale_factor!r}; 1/255 (0.00392) is usual, and a number "
+            "above 0 is expected."
+        )
+    mean = processor.image_mean if normal else (0.0,) * 3
+    std = processor.image_std if normal else (1.0,) * 3
+    checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std})
+    if scale != 1:
+        checked = Preprocessing(tuple(each / scale for each in checked.mean), tuple(each / scale for each in checked.std))
+    return Colours(checked.mean, checked.std, bool(getattr(processor, "do_flip_channel_order", False)))
+
+
+def _measured_colours(processor: Any) -> Colours:
+    """From black, red, green and blue, each a broad stripe of one picture."""
+    picture = np.zeros((32, 128, 3), np.uint8)
+    for stripe in range(3):
+        picture[:, 32 * (stripe + 1) : 32 * (stripe + 2), stripe] = 255
+    try:
+        whole = {"do_resize": False, "do_center_crop": False, "do_pad": False}
+        seen = processor(images=Image.fromarray(picture), return_tensors="pt", **whole)["pixel_values"][0].double()
+    except Exception as error:  # the values of a strange file, as it is first used
+        raise BadCheckpointError(f"The checkpoint's image processor cannot be used ({files.said(error)}).") from error
+    middle, width = seen.shape[1] // 2, seen.shape[2]
+    black, *lit = (seen[:, middle, round((stripe + 0.5) * width / 4)] for stripe in range(4))
+    gain = torch.stack([each - black for each in lit])  # by the picture's channel, then the network's
+    straight, mirrored = gain.diagonal(), gain.flip(0).diagonal()
+    bgr = bool(mirrored.abs().sum() > straight.abs().sum())
+    used = mirrored if bgr else straight
+    if not bool((used > 0).all()) or float(gain.abs().sum() - used.abs().sum()) > 0.01 * float(used.abs().sum()):
+        raise BadCheckpointError(
+            "The checkpoint's image processor mixes the colours of a picture, which is not done here; processors that scale, "
+            "normalise and reorder channels are supported."
+        )
+    std = 1 / used
+    found = Preprocessing(tuple((-black * std).tolist()), tuple(std.tolist()))
+    return Colours(found.mean, found.std, bgr)
+
+
+def pixels_as_seen(processor: Any, image: np.ndarray) -> np.ndarray:
+    """An upload's pixels at the size that a processor gives them, colours as they were.
+
+    Args:
+        processor: of transformers.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    off = dict(AS_THEY_WERE)
+    if "do_flip_channel_order" in getattr(processor.valid_kwargs, "__annotations__", {}):
+        off["do_flip_channel_order"] = False
+    seen = processor(images=Image.fromarray(image), return_tensors="pt", **off)["pixel_values"][0]
+    return seen.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]:
+    """The processor with a frame that is the upload's, and what was changed for that, in words.
+
+    Args:
+        processor: of transformers; changed in place where an attribute says it.
+        colours: of :func:`colours_of`.
+    """
+    crops, pads = (bool(getattr(processor, each, False)) for each in ("do_center_crop", "do_pad"))
+    if (crops or pads) and _covers(processor):
+        crops = pads = False
+    if crops:
+        processor.do_center_crop = False
+        size, middle = processor.size, processor.crop_size
+        if size and size.get("height") and middle and middle.get("height"):
+            # The network was trained at the size of what is cut out.
+            processor.size = middle
+    if pads:
+        processor.do_pad = False
+    if type(processor) not in FAITHFUL and not _covers(processor):
+        # Some crop whatever that attribute says (ConvNeXt's). What remains of them is their size and their colours.
+        if colours.bgr:
+            raise BadCheckpointError(
+                f"{type(processor).__name__} cuts off a part of every picture and reorders its channels; that is not supported."
+            )
+        side = pixels_as_seen(processor, np.zeros((96, 96, 3), np.uint8)).shape
+        arguments = {"size": {"height": side[0], "width": side[1]}, "resample": processor.resample}
+        processor = SegformerImageProcessor(
+            image_mean=list(colours.mean), image_std=list(colours.std), rescale_factor=1 / 255, **arguments
+        )
+        crops = True
+    if not crops and not pads:
+        return processor, None
+    return processor, (
+        f"Its image processor {'cuts out the middle of' if crops else 'pads'} every picture, and the plain library lays the mask of "
+        "that over the whole picture, where it does not fit. Here the network sees the whole picture, so labels differ from the "
+        "library's."
+    )
+
+
+def _covers(processor: Any) -> bool:
+    """Whether a processor's result shows the whole picture from edge to edge: a ramp keeps its ends."""
+    ramp = np.repeat(np.linspace(40, 215, 96).round().astype(np.uint8)[:, None], 128, axis=1)
+    picture = np.stack([ramp, np.repeat(np.linspace(40, 215, 128).round().astype(np.uint8)[None], 96, axis=0), ramp], axis=2)
+    seen = pixels_as_seen(processor, picture).astype(int)
+    ends = seen[0, :, 0].mean(), seen[-1, :, 0].mean(), seen[:, 0, 1].mean(), seen[:, -1, 1].mean()
+    # The outermost pixel of a small result is the mean of what it stands for: half a step away from the edge.
+    steps = (175 / seen.shape[0], 175 / seen.shape[0], 175 / seen.shape[1], 175 / seen.shape[1])
+    return all(abs(end - wanted) <= step + 3 for end, wanted, step in zip(ends, (40, 215, 40, 215), steps, strict=True))
+
+
+def fitting(processor: Any, takes: Callable[[int, int], bool], own: tuple[int, int] | None) -> tuple[Any, str | None]:
+    """The processor with a size that the network takes, and what was changed for that, in words.
+
+    Args:
+        processor: of transformers; its size is changed in place if it must be.
+        takes: whether the network takes a height and a width in pixels.
+        own: the (height, width) that the network was made for, if its config says one.
+
+    Raises:
+        BadCheckpointError: neither fits.
+    """
+    wide, high = (pixels_as_seen(processor, np.zeros((*size, 3), np.uint8)).shape[:2] for size in ((96, 144), (144, 96)))
+    if takes(*wide) and takes(*high):
+        return processor, None
+    asked = f"{wide[0]} x {wide[1]}" if wide == high else f"{wide[0]} x {wide[1]} for a picture of 2 : 3"
+    if own is None or not takes(*own):
+        raise BadCheckpointError(
+            f"The checkpoint's image processor makes pictures of {asked} pixels, which its network does not take, "
+            "and config.json names no size that it does."
+        )
+    processor.do_resize = True
+    for key, value in (("ensure_multiple_of", 1), ("keep_aspect_ratio", False), ("do_pad", False)):
+        if hasattr(processor, key):
+            setattr(processor, key, value)
+    processor.size = type(processor)(size={"height": own[0], "width": own[1]}).size
+    return processor, (
+        f"Its image processor makes pictures of {asked} pixels, which the network does not take: they are resized to its own "
+        f"{own[0]} x {own[1]}."
+    )
+
+
+def preprocessing_of(processor: Any, colours: Colours, ours: dict[str, Any]) -> Preprocessing:
+    """What the processor does, as training and full detail need to know it, or our own rule where the checkpoint has one.
+
+    Args:
+        processor: of transformers.
+        colours: of :func:`colours_of`.
+        ours: the ``seg_demo`` entry.
+    """
+    data: dict[str, Any] = {"image_mean": colours.mean, "image_std": colours.std, "do_flip_channel_order": colours.bgr}
+    size = processor.size if getattr(processor, "do_resize", True) else None
+    if ours.get("longest_side") is not None:
+        data |= {"longest_side": ours["longest_side"], "multiple": ours.get("multiple", MULTIPLE)}
+    elif size is not None and size.get("height"):
+        data["size"] = {"height": size["height"], "width": size["width"]}
+    elif size is not None:
+        data |= {"shortest_side": size.get("shortest_edge"), "longest_side": size.get("longest_edge")}
+    return Preprocessing.from_dict(data)
+
+
+def is_plain(processor: Any) -> bool:
+    """Whether its resize is transformers' own, so that it can be given pixels as they lie in memory."""
+    return isinstance(processor, TorchvisionBackend) and type(processor).resize is TorchvisionBackend.resize
