@@ -166,3 +166,12 @@ def test_the_printed_code_loads_the_same_weights_with_the_plain_library(tmp_path
     exec(compile(code, "README.md", "exec"), names)
     loaded, saved = names["model"].state_dict(), checkpoint.module.state_dict()
     assert loaded.keys() == saved.keys() and all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+def test_the_card_says_which_objects_count(tmp_path):
+    instance = dict(task="instance", architecture="maskrcnn", labels=LabelSet.from_names(["background", "cell"], background=0))
+    few = written(tmp_path, **instance, metrics={"mask_ap": 0.81, "mask_ap50": 1.0})
+    assert "at most 100 objects per image." in few
+    many = written(tmp_path, **instance, metrics={"mask_ap": 0.81, "mask_ap50": 1.0, "mask_ap@100": 0.32, "mask_ap50@100": 0.396})
+    assert "here all count. With COCO's cap: mask AP 0.3200, mask AP50 0.3960." in many
+    assert "@100" not in many.partition("<details>")[0], "the table has the figure that counts"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
 from train.data.sample import Sample
+from train.report.finish import beside_standard
 from train.report.instances_ap import InstanceMeter, true_objects
 
 OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)
@@ -49,8 +51,8 @@ def full_mask(segment, height, width):
     return full
 
 
-def by_pycocotools(scenes) -> dict[str, float]:
-    """COCO's own evaluation of full masks."""
+def by_pycocotools(scenes, cap: int = 100) -> dict[str, float]:
+    """COCO's own evaluation of full masks, with at most so many candidates of a class in an image."""
     images, truth, found = [], [], []
     for image_id, (sample, prediction) in enumerate(scenes, 1):
         height, width = sample.label_map.shape
@@ -77,12 +79,14 @@ def by_pycocotools(scenes) -> dict[str, float]:
         stats = {}
         for kind in ("segm", "bbox"):
             evaluation = COCOeval(coco, results, kind)
+            evaluation.params.maxDets = [1, 10, cap]
             evaluation.evaluate()
             evaluation.accumulate()
-            evaluation.summarize()
-            stats[kind] = evaluation.stats
+            # summarize() looks for a cap of 100 by its number, and says -1 where there is none.
+            precision = evaluation.eval["precision"][:, :, :, 0, 2]
+            stats[kind] = [each[each > -1].mean() for each in (precision, precision[0], precision[5])]
     values = {"mask_ap": stats["segm"][0], "mask_ap50": stats["segm"][1], "mask_ap75": stats["segm"][2]}
-    return values | {"box_ap": stats["bbox"][0]}
+    return {name: float(value) for name, value in values.items()} | {"box_ap": float(stats["bbox"][0])}
 
 
 def test_average_precision_equals_pycocotools():
@@ -138,3 +142,56 @@ def test_the_class_of_an_object_is_the_known_one_under_it():
     assert only.label_id == 2 and only.box == (1, 1, 5, 5) and only.mask.all()
     with pytest.raises(ValueError, match="instance map"):
         true_objects(Sample(sample.image, label_map), OBJECTS)
+
+
+def crowded(rng, count, classes=1):
+    """A sample of so many squares, and a prediction that finds most, some of them twice, and some that are none."""
+    side = 8 * math.ceil(math.sqrt(count)) + int(rng.integers(0, 8))
+    instance_map = np.zeros((side + 5, side), np.uint16)
+    labels, made = [0], []
+    for number in range(1, count + 1):
+        row, column = divmod(number - 1, side // 8)
+        label_id = 1 + number % classes
+        labels.append(label_id)
+        top, left = 8 * row + 1, 8 * column + 1
+        instance_map[top : top + 6, left : left + 6] = number
+        for _ in range(int(rng.choice([0, 1, 1, 1, 1, 2]))):
+            shift = int(rng.integers(0, 3))
+            box = (left, top, left + 6 - shift, top + 6)
+            made.append(Segment(label_id, float(np.round(rng.random(), 3)), box, np.ones((6, 6 - shift), bool)))
+    made += [Segment(1, float(rng.random()), (0, 0, 4, 4), np.ones((4, 4), bool)) for _ in range(int(rng.integers(0, 60)))]
+    made.sort(key=lambda each: -each.score)
+    known = np.array(labels, np.uint16)
+    sample = Sample(np.zeros((*instance_map.shape, 3), np.uint8), known[instance_map].astype(np.uint8), instance_map, "s", known)
+    return sample, Segmentation("instance", *instance_map.shape, OBJECTS, paint(made, *instance_map.shape), tuple(made))
+
+
+@pytest.mark.parametrize(("count", "classes"), [(100, 1), (101, 1), (180, 2), (250, 2), (256, 1)])
+def test_the_cap_is_lifted_where_the_data_holds_more(count, classes):
+    rng = np.random.default_rng(count)
+    scenes = [crowded(rng, count, classes), crowded(rng, 30, 2)]
+    meter = InstanceMeter(OBJECTS)
+    for scene in scenes:
+        meter.add(*scene)
+    result = meter.result()
+    lifted = count / classes > 100
+    for name, value in by_pycocotools(scenes, 100_000 if lifted else 100).items():
+        assert result[name] == pytest.approx(value, abs=1e-9), name
+    standard = by_pycocotools(scenes, 100)
+    for name, value in standard.items():
+        assert result.get(f"{name}@100", result[name]) == pytest.approx(value, abs=1e-9), name
+    # Of 101 objects, the last candidates may change nothing.
+    assert count == 101 or ("mask_ap@100" in result) == lifted
+    assert count != 256 or result["mask_ap50"] > 1.1 * result["mask_ap50@100"]
+
+
+def test_a_perfect_detector_of_a_crowd_is_perfect():
+    sample, _ = crowded(np.random.default_rng(0), 256)
+    found = true_objects(sample, OBJECTS)
+    meter = InstanceMeter(OBJECTS)
+    meter.add(sample, Segmentation("instance", found.height, found.width, OBJECTS, found.id_map, found.segments))
+    result = meter.result()
+    assert result["mask_ap"] == result["mask_ap50"] == result["box_ap"] == 1.0
+    assert result["mask_ap50@100"] == pytest.approx(0.396, abs=1e-3)
+    said = beside_standard("mask_ap", result)
+    assert "0.3960" in said and "100" in said and beside_standard("mean_iou", result) == ""

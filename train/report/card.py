@@ -13,6 +13,7 @@ from seg_demo import networks
 from train.loop.storage import write_atomically
 from train.report.facts import SOURCE, CardFacts, write_facts
 from train.report.figures import CURVES
+from train.report.instances_ap import STANDARD_CAP
 
 SAMPLES_PNG = "samples.png"
 CURVES_PNG = "curves.png"
@@ -172,7 +173,13 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     if facts.task == "semantic":
         about += " Pixels are summed over all images. Boundary IoU after Cheng et al. 2021, within 2 % of the diagonal."
     else:
-        about += " COCO's average precision, at most 100 objects per image."
+        lifted = {key: value for key, value in facts.metrics.items() if key.endswith(f"@{STANDARD_CAP}")}
+        about += " COCO's average precision"
+        capped = ", ".join(f"{CURVES[key.partition('@')[0]]} {value:.4f}" for key, value in lifted.items())
+        about += ", at most 100 objects per image." if not lifted else (
+            f"; but COCO counts at most {STANDARD_CAP} objects of a class per image, and some of these images hold more: here all "
+            f"count. With COCO's cap: {capped}."
+        )
     shown = f"\n\nThe worst held-out images: image, truth, prediction.\n\n![worst samples]({SAMPLES_PNG})"
     header = "| metric | value | before training |\n| --- | --- | --- |" if facts.before else "| metric | value |\n| --- | --- |"
     table = "\n".join([header, *rows])

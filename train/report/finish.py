@@ -21,6 +21,7 @@ from train.prepared import Prepared
 from train.report.card import CURVES_PNG, SAMPLES_PNG, write_card
 from train.report.facts import SOURCE, CardFacts
 from train.report.figures import CURVES, learning_curves, sample_grid
+from train.report.instances_ap import STANDARD_CAP
 from train.report.metrics import evaluate
 from train.start import name_of
 
@@ -79,9 +80,22 @@ def write_report(
     log.info("On %d held-out image%s, at the original size:", len(results), "" if len(results) == 1 else "s")
     for name, title in CURVES.items():
         if name in metrics:
-            log.info("  %-16s %.4f", title, metrics[name])
+            log.info("  %-16s %.4f%s", title, metrics[name], beside_standard(name, metrics))
     log.info("The checkpoint and its card: %s", folder / runs.BEST)
     return metrics
+
+
+def beside_standard(name: str, metrics: dict[str, float]) -> str:
+    """COCO's figure beside one whose cap on the objects of an image was lifted, as the end of a line; else nothing.
+
+    Args:
+        name: of the figure.
+        metrics: of the held-out images.
+    """
+    standard = metrics.get(f"{name}@{STANDARD_CAP}")
+    if standard is None:
+        return ""
+    return f" (images hold more than {STANDARD_CAP} objects, and all count; with COCO's cap of {STANDARD_CAP}: {standard:.4f})"
 
 
 def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics: dict[str, float]) -> CardFacts:

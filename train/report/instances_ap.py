@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from train.report.semantic import ignore_id, same_names
 # The per-image score asks what a person at the default threshold sees.
 SHOWN_SCORE = 0.5
 MATCH_IOU = 0.5
+# COCO looks at so many candidates of a class in an image. A perfect detector of 256 objects has an AP50 of 0.39 then.
+STANDARD_CAP = 100
 
 
 class InstanceMeter:
     """Collects objects as compressed run lengths and computes COCO's average precision over all of them.
 
-    As COCO does, at most the 100 best candidates of an image count, and pixels that are not labelled forgive what is
-    painted there. Objects whose class the network does not know are missed; candidates of classes that the data does not
+    As COCO does, pixels that are not labelled forgive what is painted there, and at most the 100 best candidates of a class
+    in an image count; but where an image holds more objects of a class than that, all candidates do, and the standard
+    figures stand beside. Objects whose class the network does not know are missed; candidates of classes that the data does not
     know are left out.
 
     Args:
@@ -78,38 +82,56 @@ class InstanceMeter:
             crowd = _annotation(identity, region, label_id, whole)
             self._truth.append(crowd | {"id": len(self._truth) + 1, "iscrowd": 1})
 
+    def _caps(self) -> tuple[int, int]:
+        """COCO's cap on the candidates of a class in an image, and the one that counts here: all where the data holds more."""
+        objects = Counter((each["image_id"], each["category_id"]) for each in self._truth if not each["iscrowd"])
+        if max(objects.values()) <= STANDARD_CAP:
+            return STANDARD_CAP, STANDARD_CAP
+        candidates = Counter((each["image_id"], each["category_id"]) for each in self._found)
+        return STANDARD_CAP, max((STANDARD_CAP, *candidates.values()))
+
     def result(self) -> dict[str, float]:
         """The metrics so far, all in [0, 1].
 
         Returns:
             ``mask_ap`` (mean over IoU 0.50 to 0.95 and over classes), ``mask_ap50``, ``mask_ap75``, ``box_ap``, and
-            ``mask_ap/NAME`` for each class that occurs. Empty if the data has no object at all: AP has no value then.
+            ``mask_ap/NAME`` for each class that occurs. Where an image holds more than 100 objects of a class, also
+            ``mask_ap@100`` and so on for those figures that COCO's cap of 100 candidates changes. Empty if the data has no
+            object at all: AP has no value then.
         """
         if not any(not each["iscrowd"] for each in self._truth):
             return {}
         categories = [{"id": index, "name": name} for index, name in enumerate(self.labels.names)]
         truth = COCO({"info": {}, "images": self._images, "annotations": self._truth, "categories": categories})
         found = truth.loadRes([dict(each) for each in self._found])
-        masks, boxes = _precision(truth, found, "segm"), _precision(truth, found, "bbox")
-        values = {
-            "mask_ap": _average(masks),
-            "mask_ap50": _average(masks[0]),
-            "mask_ap75": _average(masks[5]),
-            "box_ap": _average(boxes),
-        }
+        caps = self._caps()
+        (capped, masks), (capped_boxes, boxes) = (_precision(truth, found, kind, caps) for kind in ("segm", "bbox"))
+        values, standard = _figures(masks, boxes), _figures(capped, capped_boxes)
+        values |= {f"{name}@{STANDARD_CAP}": value for name, value in standard.items() if value != values[name]}
         for index, name in enumerate(self.labels.names):
             if (masks[:, :, index] > -1).any():
                 values[f"mask_ap/{name}"] = _average(masks[:, :, index])
         return values
 
 
-def _precision(truth: COCO, found: COCO, kind: str) -> np.ndarray:
-    """Interpolated precision, float64 (10 IoU thresholds, 101 recalls, K classes), -1 for classes without objects."""
+def _precision(truth: COCO, found: COCO, kind: str, caps: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolated precision under each cap, float64 (10 IoU thresholds, 101 recalls, K classes), -1 for classes without objects."""
     evaluation = COCOeval_faster(truth, found, iouType=kind, print_function=_say_nothing)
+    evaluation.params.maxDets = [1, *caps]
     evaluation.evaluate()
     evaluation.accumulate()
-    # Areas of all sizes, at most 100 candidates: the first and the last entry.
-    return evaluation.eval["precision"][:, :, :, 0, -1]
+    # Areas of all sizes are the first.
+    precision = evaluation.eval["precision"][:, :, :, 0]
+    return precision[..., 1], precision[..., 2]
+
+
+def _figures(masks: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
+    return {
+        "mask_ap": _average(masks),
+        "mask_ap50": _average(masks[0]),
+        "mask_ap75": _average(masks[5]),
+        "box_ap": _average(boxes),
+    }
 
 
 def _say_nothing(*_: object) -> None:
