@@ -18,6 +18,7 @@ from PIL import Image
 from seg_demo.datasets.store import Store, visitor_store
 from seg_demo.masks.scores import iou
 from seg_demo.settings import settings
+from seg_demo.ui.visitor import KEY_HEADER
 from tests.served import served
 
 TOKEN = "hf_ann_secret_4711"
@@ -38,8 +39,8 @@ def tiles(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return image.clip(0, 255).astype(np.uint8), mask
 
 
-def connect(address: str) -> Client:
-    return Client(address, verbose=False, httpx_kwargs={"timeout": 600})
+def connect(address: str, visitor: str) -> Client:
+    return Client(address, verbose=False, headers={KEY_HEADER: visitor}, httpx_kwargs={"timeout": 600})
 
 
 def segment(client: Client, picture: Path, model: str) -> tuple[dict, np.ndarray]:
@@ -66,7 +67,7 @@ def test_the_loop(hub, tmp_path, monkeypatch):
     Image.fromarray(image).save(picture)
 
     with served(**environ) as address:
-        client = connect(address)
+        client = connect(address, visitor)
         result, before = segment(client, picture, "unet-cells")
         labels = ["background", "cell", "border"]
         assert {each["label"] for each in result["segments"]} <= set(labels)
@@ -89,7 +90,7 @@ def test_the_loop(hub, tmp_path, monkeypatch):
         assert status(client, visitor, job)[0] == "running"
 
     with served(**environ) as address:
-        client = connect(address)
+        client = connect(address, visitor)
         while (found := status(client, visitor, job))[0] == "running":
             assert time.monotonic() < until
             time.sleep(1)
@@ -109,7 +110,7 @@ def test_the_loop(hub, tmp_path, monkeypatch):
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in path.read_bytes() for path in written)
     with served(**environ) as address:
-        client = connect(address)
+        client = connect(address, visitor)
         (row,) = [row for row in client.predict(api_name="/models") if row["id"] == id]
         assert (row["task"], row["labels"], row["source"]) == ("semantic", labels, "hub")
         result, after = segment(client, picture, id)

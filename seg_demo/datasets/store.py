@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -16,12 +14,12 @@ from seg_demo.datasets.classes import header_files, label_set
 from seg_demo.datasets.dataset import Dataset
 from seg_demo.datasets.names import is_stem, stem_of
 from seg_demo.errors import BadRequestError, DataError, StorageError
+from seg_demo.ownership import owner_of
 from seg_demo.settings import settings
 from seg_demo.types import LabelSet
 
 TASKS = ("semantic", "instance")
 MAX_DATASETS = 100
-VISITOR_KEY = re.compile(r"[A-Za-z0-9_-]{32,64}")
 
 _log = logging.getLogger(__name__)
 
@@ -155,9 +153,8 @@ def visitor_store(key: str) -> Store:
             "On this server nothing can be stored. Download the mask, run the demo on your own machine, or ask its owner to "
             "set SEG_DEMO_COLLECT=on."
         )
-    if not isinstance(key, str) or VISITOR_KEY.fullmatch(key) is None:
+    if not (folder := owner_of(key)):
         raise BadRequestError("This browser has not been given a place for datasets yet. Reload the page.")
-    folder = hashlib.sha256(key.encode("ascii")).hexdigest()[:32]
     return Store(Path(settings().data) / folder, settings().data_bytes)
 
 

@@ -46,6 +46,11 @@ class Job:
         return str(self.about.get("name", self.id))
 
     @property
+    def owner(self) -> str:
+        """Whose it is, as in :mod:`seg_demo.ownership`; empty for the jobs of earlier versions, which had none."""
+        return str(self.about.get("owner") or "")
+
+    @property
     def run(self) -> Path:
         """The run folder of the training command."""
         return self.folder / files.RUN
@@ -130,7 +135,7 @@ class Job:
     def verdict(self) -> Verdict | None:
         """Whether it became better; None before it is done."""
         result = self.result()
-        return None if result is None else judge(result)
+        return None if result is None else judge(result, self.curves())
 
     def check(self) -> dict[str, Any]:
         """What the dry run found: the plan, the ``diagnosis`` and the ``problems`` (None if it may start)."""

@@ -1,4 +1,4 @@
-"""A finished job's network → the menu of this demo, and the Hub."""
+"""A finished job's network → the menu of its owner, a zip, and the Hub."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from seg_demo.errors import BadRequestError
+from seg_demo.errors import BadRequestError, StorageError
 from seg_demo.jobs import files
 from seg_demo.jobs.job import DONE, Job
 from seg_demo.jobs.launch import ROOT, no_process
 from seg_demo.jobs.store import TRAIN
-from seg_demo.models import catalog, own
+from seg_demo.models import catalog, disk, own
 from seg_demo.models.redact import redacted
 from seg_demo.settings import public_environment
 
@@ -34,7 +36,7 @@ class Pushed:
 
 
 def use_here(job: Job) -> str:
-    """Put a finished job's checkpoint on the menu of this demo, without the Hub.
+    """Put a finished job's checkpoint on the menu of its owner, without the Hub.
 
     Args:
         job: that is done.
@@ -47,15 +49,55 @@ def use_here(job: Job) -> str:
         StorageError: the list cannot be written.
     """
     _check_done(job)
-    taken = {spec.id: own.folder_of(spec.id) for spec in catalog.menu()}
-    known = next((id for id, folder in taken.items() if folder == job.checkpoint.resolve()), None)
-    if known is not None:
-        return known
-    slug = re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-")[:40] or "data"
+    if (known := own.of_folder(job.checkpoint)) is not None:
+        return known.spec.id
+    slug = short_name(job)
     spec = catalog.of_folder(job.checkpoint, f"tuned-{slug}", "folder")
-    id = own.free_id(f"{spec.architecture}-{slug}", set(taken))
-    own.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint)
+    # Also those that this visitor does not see: an id means one model.
+    id = own.free_id(f"{spec.architecture}-{slug}", {each.id for each in catalog.menu(every=True)})
+    own.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
     return id
+
+
+def pack(job: Job, file: Path) -> Path:
+    """A finished job's checkpoint folder as a zip, written bit by bit: it takes no memory to speak of.
+
+    Args:
+        job: that is done.
+        file: to write, in a folder that is there; it appears whole or not at all.
+
+    Returns:
+        The file.
+
+    Raises:
+        BadRequestError: the job is not done.
+        StorageError: the disk has no room, or fails.
+    """
+    _check_done(job)
+    parts = sorted(path for path in job.checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
+    part = file.with_name(f".{file.name}.part")
+    try:
+        if sum(path.stat().st_size for path in parts) > disk.room(file.parent):
+            raise StorageError("The disk has no room for the zip. Try again in two hours, when other downloads have been deleted.")
+        # Weights are noise to deflate: stored, they take no time.
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for path in parts:
+                archive.write(path, f"{file.stem}/{path.name}")
+        os.replace(part, file)
+    except OSError as error:
+        raise StorageError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return file
+
+
+def short_name(job: Job) -> str:
+    """A job's name as part of an id or a file's name.
+
+    >>> short_name(Job(Path("x"), "x", {"name": "My cells!"}))
+    'my-cells'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-")[:40] or "data"
 
 
 def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
@@ -101,7 +143,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
     title = f"{pushed['repo']} ({spec.title})"
-    own.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)))
+    own.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)), owner=job.owner)
     return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
 
 

@@ -60,6 +60,21 @@ class Jobs:
         """The job that runs now, or None."""
         return next((job for job in self._all() if job.state() == RUNNING), None)
 
+    def check_free(self, owner: str) -> None:
+        """One job runs at a time.
+
+        Args:
+            owner: who wants to start one.
+
+        Raises:
+            BadRequestError: one runs; somebody else's is not named.
+        """
+        if (other := self.running()) is None:
+            return
+        if other.owner == owner:
+            raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
+        raise BadRequestError("Another visitor's job is running, and one runs at a time. Try again when it is done.")
+
     def draft(self, name: str, source: Path, config: Mapping[str, Any], owner: str = "") -> Job:
         """A new job that is not started: a copy of the data and the training command's configuration.
 
@@ -70,7 +85,7 @@ class Jobs:
             name: of the data, as the page and later the pushed repository call it.
             source: folder with ``images/`` and ``masks/`` (and ``instances/``, class lists), or a zip archive of one.
             config: fields of :class:`train.config.Config` beside ``data``.
-            owner: whose job it is; empty for everyone's.
+            owner: whose job it is, as in :mod:`seg_demo.ownership`; empty for this machine's own.
 
         Raises:
             BadRequestError: an archive that cannot be used.
@@ -196,8 +211,7 @@ class Jobs:
 
     def _launch(self, job: Job, arguments: list[str]) -> None:
         with self._starting():
-            if (other := self.running()) is not None:
-                raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
+            self.check_free(job.owner)
             # A start that fails leaves the job in the state that it was in.
             before = {name: files.read_json(job.folder / name) for name in (files.RUNNER, files.EXIT)}
             for name in (files.RUNNER, files.EXIT, files.CHILD, files.RESULT, files.PROGRESS):

@@ -1,7 +1,7 @@
 """The models on the menu, and what a typed id means.
 
 ``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
-region methods stay, named or not, and so do the models that were made here (``own.py``). Each entry is a key of the
+region methods stay, named or not, and so do the models that were made here (``own.py``), each on its owner's menu. Each entry is a key of the
 built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
 then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
 semantic, unless ``=instance`` follows the id.
@@ -32,21 +32,23 @@ _HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>\w(?:[\w./-]{{0,
 _OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>semantic|instance))?")
 
 
-def menu(chosen: Settings | None = None) -> list[ModelSpec]:
-    """The models on the menu, in its order. A bundled one is on it only if its folder is there.
+def menu(chosen: Settings | None = None, *, every: bool = False) -> list[ModelSpec]:
+    """The models on the menu of whoever is being answered (``ownership.viewer``), in its order. A bundled one is on it only if
+    its folder is there.
 
     Args:
         chosen: the settings; None takes those of this process.
+        every: also what other visitors made and did not share.
 
     Raises:
         SettingsError: ``SEG_DEMO_MODELS`` has entries that are neither menu keys nor Hub ids; the message lists them.
     """
-    return list(_menu((chosen or settings()).models))
+    return list(_menu((chosen or settings()).models, every))
 
 
-def _menu(owners: str) -> tuple[ModelSpec, ...]:
+def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     built_in = {spec.id: spec for spec in (*_bundled(), *map(_with_known_labels, HUB), *map(_with_known_labels, TORCH))}
-    made_here = [spec for spec in own.own_models() if spec.id not in built_in]
+    made_here = [spec for spec in own.own_models(every=every) if spec.id not in built_in]
     if not owners.strip(" ,"):
         return (*built_in.values(), *made_here, *METHODS)
     methods = {spec.id: spec for spec in METHODS}
@@ -121,7 +123,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         ModelNotFoundError: no menu entry of that name, or no checkpoint in that folder.
     """
     text = id.strip() if isinstance(id, str) else ""
-    for spec in menu():
+    for spec in menu(every=local_folders):
         if text in (spec.id, f"{spec.id}@{spec.revision}"):
             return spec
     if local_folders and _exists(text, CONFIG):

@@ -34,7 +34,7 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "folder":
         return own.folder_of(spec.id) or Path(spec.id)
     if spec.source == "hub":
-        owners = [(each.id, each.revision or "main") for each in catalog.menu() if each.source == "hub" and not token]
+        owners = [(each.id, each.revision or "main") for each in catalog.menu(every=True) if each.source == "hub" and not token]
         return hub.fetch(spec, token=token, report=report, owners=owners)
     if spec.source == "torchvision":
         return weights.fetch(weights.TORCHVISION[spec.id], report)

@@ -11,9 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from seg_demo import ownership
 from seg_demo.datasets import may_collect
 from seg_demo.errors import SettingsError
 from seg_demo.models import engine_rules, zerogpu
+from seg_demo.ownership import Viewer
 from seg_demo.settings import accounts, settings
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
@@ -45,6 +47,15 @@ STATUS_SECONDS = 1.0
 
 def build_demo() -> gr.Blocks:
     """The page as Blocks with its queue set; no torch is imported, and no model loaded."""
+    # Everybody is sent the page as it is built: it has nothing of any visitor's.
+    before = ownership.viewer.set(Viewer())
+    try:
+        return _build()
+    finally:
+        ownership.viewer.reset(before)
+
+
+def _build() -> gr.Blocks:
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
         # First, so that no event of the page takes an endpoint's name.
         add_endpoints()
@@ -57,10 +68,12 @@ def build_demo() -> gr.Blocks:
         # An owner's menu may have models of one kind only.
         first = next((task for task in ("semantic", "instance") if menu.specs(task)), "regions")
         with gr.Tabs(elem_id="tabs", selected=first) as tabs:
-            with gr.Tab(t("semantic"), id="semantic"):
+            with gr.Tab(t("semantic"), id="semantic") as tab:
                 semantic = network_tab("semantic")
-            with gr.Tab(t("instance"), id="instance"):
+                menu.follow(tab, semantic.model, "semantic")
+            with gr.Tab(t("instance"), id="instance") as tab:
                 instance = network_tab("instance")
+                menu.follow(tab, instance.model, "instance")
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
             with gr.Tab(t("correct"), id="correct") as correct:
@@ -71,13 +84,14 @@ def build_demo() -> gr.Blocks:
                 compare_tab(compare)
             with gr.Tab(t("finetune"), id="finetune") as finetune:
                 finetune_tab(demo, finetune, visitor, {"semantic": semantic.model, "instance": instance.model})
-            with gr.Tab(t("models"), id="models"):
-                overview = models_tab()
+            with gr.Tab(t("models"), id="models") as tab:
+                overview = models_tab(tab)
         for network in (semantic, instance):
             correct_results(network.shown, correcting, visitor, tabs)
         gr.Markdown(t("credits"), elem_classes="credits")
 
-        def opened(request: gr.Request) -> list[Any]:
+        # Whose menu it is comes with the key; no handler needs it.
+        def opened(_: object, request: gr.Request) -> list[Any]:
             ready, language = menu.availability(), language_of(request)
             regions = menu.note(FIRST, language)
             return [*semantic.opened(ready, language), *instance.opened(ready, language), regions, cards(ready, language)]
@@ -88,7 +102,7 @@ def build_demo() -> gr.Blocks:
 
         demo.load(greeted, visitor, [visitor, correcting.dataset], api_visibility="private", show_progress="hidden", queue=False)
         openings = [*semantic.outputs, *instance.outputs, region_note, overview]
-        demo.load(opened, None, openings, api_visibility="private", show_progress="hidden", queue=False)
+        demo.load(opened, visitor, openings, api_visibility="private", show_progress="hidden", queue=False)
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.datasets.store import visitor_store
-from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.errors import BadRequestError
 from seg_demo.jobs.job import Job
 from seg_demo.jobs.store import Jobs
 from seg_demo.models import catalog
+from seg_demo.ownership import of_key, owner_of
 from seg_demo.settings import settings
 from seg_demo.ui import finetune_view as view
 from seg_demo.ui import menu
@@ -29,24 +30,20 @@ def all_jobs() -> Jobs:
     return Jobs(settings().jobs)
 
 
-def owner_of(visitor: Any) -> str:
-    """Whose jobs are shown: on a Space each visitor's own; elsewhere all belong to everyone."""
-    if not os.environ.get("SPACE_ID"):
-        return ""
-    try:
-        return visitor_store(visitor).root.name
-    except SegDemoError:
-        return ""
+def jobs_of(visitor: Any) -> list[Job]:
+    """The jobs of whoever holds a key, the newest first."""
+    who = of_key(visitor)
+    return [job for job in all_jobs().list() if who.owns(job.owner)]
 
 
 def mine(visitor: Any, id: Any) -> Job:
     """A job that this visitor may see.
 
     Raises:
-        BadRequestError: there is none.
+        BadRequestError: there is none, or it is somebody else's, which is not told apart.
     """
     job = all_jobs().open(id)
-    if os.environ.get("SPACE_ID") and job.about.get("owner") != owner_of(visitor):
+    if not of_key(visitor).owns(job.owner):
         raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
     return job
 
@@ -93,7 +90,9 @@ def draft_of(
         raise BadRequestError(
             "There is nothing to learn from yet. Save samples on the Correct tab, or send a zip of images/ and masks/."
         )
-    job = all_jobs().draft(name, source, config, owner_of(visitor))
+    if not (owner := owner_of(visitor)):
+        raise BadRequestError("This browser has not been given a key yet, by which it finds its jobs again. Reload the page.")
+    job = all_jobs().draft(name, source, config, owner)
     if spec.source == "bundled" and replay:
         all_jobs().remember(job, replay=float(replay))
     return job

@@ -20,6 +20,8 @@ from seg_demo.ui.pushing import login_offered
 from seg_demo.ui.uploads import Files
 
 REFRESH_SECONDS = 2.0
+# What the note has that says that a push is on its way.
+PUSHING = "data-pushing"
 
 # Of requirements-train.txt, which a Space that only serves does not install.
 NEEDED = ("accelerate", "datasets", "faster_coco_eval", "matplotlib", "tqdm", "yaml")
@@ -47,13 +49,20 @@ class _Job:
     delete: gr.Button
     hub: gr.Accordion
     timer: gr.Timer
+    download: gr.Button
+    share: gr.Checkbox
+    link: gr.DownloadButton
+    lost: gr.HTML
+    asked: gr.Column
+    sure: gr.Button
+    keep: gr.Button
 
     @property
     def shown(self) -> list[Any]:
         """Where :func:`finetune_work.watch` writes."""
         return [
             self.status, self.curves, self.verdict, self.samples, self.log, self.stop, self.resume, self.use, self.delete,
-            self.hub, self.timer,
+            self.hub, self.timer, self.download, self.share,
         ]  # fmt: skip
 
 
@@ -105,11 +114,21 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         button.click(handler, [visitor, job.picker], None, **quiet).success(
             work.watch, [visitor, job.picker], job.shown, **quiet
         )
-    job.delete.click(work.delete, [visitor, job.picker], job.picker, **quiet)
     told, models = _hub(job, visitor)
+    _deleting(job, visitor, quiet)
+    packed = job.download.click(
+        work.download, [visitor, job.picker], job.link, api_name="finetune_download", show_progress="minimal",
+        concurrency_limit=2, concurrency_id="zips", **hidden,
+    )  # fmt: skip
+    packed.success(None, js="() => setTimeout(() => document.querySelector('#finetune-file').click(), 60)", **quiet)
+    job.share.input(
+        work.share, [visitor, job.picker, job.share], told, api_name="finetune_share", show_progress="hidden", **hidden
+    )
+    # What is said about one job is not left beside another.
+    job.picker.change(lambda: "", None, told, queue=False, **quiet)
     job.use.click(
         work.use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
-    )
+    ).success(work.watch, [visitor, job.picker], job.shown, **quiet)
     models(list(pickers.values()))
     base, dataset = inputs[:2]
     menu.follow(tab, base, "semantic", "instance")
@@ -153,13 +172,26 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
 
 def _job() -> _Job:
     """The job that is looked at."""
-    picker = Choice(choices=[], value=None, label=t("finetune_job"), visible=False, elem_id="finetune-job")
+    picker = Choice(
+        choices=[], value=None, label=t("finetune_job"), info=t("finetune_job_info"), visible=False, elem_id="finetune-job"
+    )
     status = gr.HTML(idle("finetune", "en"), elem_id="finetune-status")
     with gr.Row():
         stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")
         resume = gr.Button(t("finetune_resume"), visible=False, elem_id="finetune-resume")
         use = gr.Button(t("finetune_use"), visible=False, variant="primary", elem_id="finetune-use")
+        download = gr.Button(t("finetune_download"), visible=False, elem_id="finetune-download")
         delete = gr.Button(t("finetune_delete"), visible=False, elem_id="finetune-delete")
+    with gr.Column(visible=False, elem_id="finetune-asked") as asked:
+        lost = gr.HTML("", elem_id="finetune-lost")
+        with gr.Row():
+            sure = gr.Button(t("finetune_delete_sure"), variant="stop", elem_id="finetune-delete-sure")
+            keep = gr.Button(t("finetune_keep"), elem_id="finetune-keep")
+    share = gr.Checkbox(
+        False, label=t("finetune_share"), info=t("finetune_share_info"), visible=False, elem_id="finetune-share"
+    )
+    # Clicked by script as soon as the file is there: the visitor clicks once.
+    link = gr.DownloadButton("", elem_id="finetune-file", elem_classes="download-link")
     verdict = gr.HTML("", elem_id="finetune-verdict")
     curves = gr.HTML("", elem_id="finetune-curves")
     samples = gr.Image(
@@ -169,7 +201,23 @@ def _job() -> _Job:
     hub = gr.Accordion(t("push"), open=False, visible=False, elem_id="finetune-hub")
     log = gr.HTML("", elem_id="finetune-log")
     timer = gr.Timer(REFRESH_SECONDS, active=False)
-    return _Job(picker, status, curves, verdict, samples, log, stop, resume, use, delete, hub, timer)
+    return _Job(
+        picker, status, curves, verdict, samples, log, stop, resume, use, delete, hub, timer, download, share, link, lost, asked,
+        sure, keep,
+    )  # fmt: skip
+
+
+def _deleting(job: _Job, visitor: gr.BrowserState, quiet: dict[str, Any]) -> None:
+    """Deleting asks first, and says what is lost."""
+    row = [job.asked, job.delete]
+    job.delete.click(work.ask, [visitor, job.picker], [job.lost, *row], **quiet)
+    job.keep.click(lambda: work.asking(False), None, row, queue=False, **quiet)
+    gone = job.sure.click(work.delete, [visitor, job.picker], job.picker, api_name="finetune_delete", show_progress="hidden",
+        api_visibility="undocumented")  # fmt: skip
+    # gradio's ``then`` does not follow a failure.
+    for event in (gone.success, gone.failure):
+        event(lambda: gr.Column(visible=False), None, job.asked, queue=False, **quiet)
+    job.picker.change(lambda: gr.Column(visible=False), None, job.asked, queue=False, **quiet)
 
 
 def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
@@ -188,9 +236,11 @@ def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
     told = gr.HTML("", elem_id="finetune-told")
 
     def connect(pickers: list[gr.Dropdown]) -> None:
-        button.click(
+        pushed = button.click(
             work.push, [visitor, job.picker, repo, token, private], [told, token, *pickers], api_name="finetune_push",
-            api_visibility="undocumented", show_progress_on=told, concurrency_limit=2, concurrency_id="push",
+            api_visibility="undocumented", show_progress="hidden", concurrency_limit=2, concurrency_id="push",
         )  # fmt: skip
+        # A server that died, or a queue that was full, has said nothing: "Pushing …" does not stay.
+        pushed.failure(None, told, told, js=f"(now) => String(now || '').includes({PUSHING!r}) ? '' : now", api_visibility="private")
 
     return told, connect

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seg_demo.jobs.job import DRAFT, RUNNING, Job
-from seg_demo.jobs.verdict import Verdict
+from seg_demo.jobs.verdict import MARGIN, ClassScore, Verdict
 from seg_demo.ui import i18n_doctor
 from seg_demo.ui.i18n import words
 from seg_demo.ui.i18n_errors import told
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
+# The same of one class.
+CLASS_METRICS = {"mean_iou": "IoU", "mask_ap": "mask AP"}
 # Line drawings: a learning curve, and a contact sheet.
 IDLE = {
     "finetune": '<path d="M4 3v42h58"/><path d="M9 12c7 21 17 26 50 27"/><path d="M9 38c12-3 15-24 49-27" stroke-dasharray="3 3"/>',
@@ -25,7 +27,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 640, 190, 44, 24
 
 def note(key: str, language: str, **values: object) -> str:
     """One line, read aloud by screen readers when it changes."""
-    return f'<p class="note" role="status">{html.escape(words(key, language).format(**values))}</p>'
+    return f'<p class="note" role="status"{" data-pushing" * (key == "push_doing")}>{html.escape(words(key, language).format(**values))}</p>'
 
 
 def idle(tab: str, language: str) -> str:
@@ -78,6 +80,30 @@ def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
     rest = f"<li>{html.escape(words('finetune_and_more', language).format(count=more))}</li>" if more > 0 else ""
     head = html.escape(words(key, language).format(count=len(found)))
     return f'<div class="note"><p>{head}</p><ul>{rows}{rest}</ul></div>'
+
+
+def fault(said: str) -> str:
+    """Why something that was asked for was not done."""
+    return f'<p class="note fault" role="alert">{html.escape(said)}</p>'
+
+
+def lost(job: Job, shared: bool | None, language: str) -> str:
+    """What is gone when a job is deleted.
+
+    Args:
+        job: to be deleted.
+        shared: whether its model is on everybody's menu; None if it is on none.
+        language: ``en`` or ``zh``.
+    """
+    data = job.check().get("data") or {}
+    images = int(data.get("train_images") or 0) + int(data.get("val_images") or 0)
+    weights = job.checkpoint / "model.safetensors"
+    size = f"{weights.stat().st_size / 1e6:.1f}" if weights.is_file() else None
+    parts = [words("finetune_lost" if size else "finetune_lost_early", language).format(name=job.name, size=size, images=images)]
+    if shared is not None:
+        parts.append(words("finetune_lost_shared" if shared else "finetune_lost_menu", language))
+    parts.append(words("finetune_lost_not", language))
+    return f'<div class="note" role="alert"><p>{html.escape(words("space", language).join(parts))}</p></div>'
 
 
 def status(job: Job, language: str) -> str:
@@ -141,26 +167,58 @@ def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None,
 
 
 def verdict(found: Verdict | None, language: str) -> str:
-    """Base and new side by side, their difference with its spread, and what that means in a sentence."""
+    """What the difference means in a sentence, base and new side by side with its spread, and each class apart."""
     if found is None:
         return ""
-    few = found.kind == "better" and found.few
-    sentence = html.escape(words("verdict_better_few" if few else f"verdict_{found.kind}", language).format(count=found.images))
+    key = f"verdict_{found.kind}"
+    if found.kind == "better" and found.few:
+        key = "verdict_better_few"
+    elif found.kind == "unclear" and found.logged:
+        key = "verdict_logged"
+    elif found.kind == "same" and found.difference:
+        key = "verdict_margin"
+    sentence = html.escape(words(key, language).format(count=found.images, margin=f"{MARGIN:g}"))
     if found.kind == "unknown":
-        sentence += " " + html.escape(found.why or "")
+        sentence += " " + html.escape(told(found.why or "", language))
     rows = [("verdict_base", found.base), ("verdict_new", found.new)]
     known = [(html.escape(words(key, language)), value) for key, value in rows if value is not None]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value:.3f}</dd></div>" for name, value in known)
     if found.difference is not None:
-        spread = words("verdict_one", language)
+        spread = words("verdict_all" if found.logged else "verdict_one", language)
         if found.low is not None:
             key = "verdict_range" if found.few else "verdict_spread"
             spread = f"{found.low:+.3f} … {found.high:+.3f}, " + words(key, language).format(count=found.images)
-        head = html.escape(words("verdict_difference", language))
+        head = html.escape(words("verdict_gain" if found.logged else "verdict_difference", language))
         cells += f"<div><dt>{head}</dt><dd>{found.difference:+.3f}</dd><dd class=spread>{html.escape(spread)}</dd></div>"
-    metric = html.escape(words("verdict_metric", language).format(metric=METRICS.get(found.metric, found.metric)))
-    body = f"<p>{sentence}</p><dl>{cells}</dl><p>{metric}</p>"
-    return f'<div class="verdict" data-kind="{found.kind}">{body}</div>'
+    metric = words("verdict_metric", language).format(metric=METRICS.get(found.metric, found.metric))
+    if any(row.background for row in found.classes):
+        metric += words("verdict_without", language)
+    return (
+        f'<div class="verdict" data-kind="{found.kind}"><p>{sentence}</p><dl>{cells}</dl><p>{html.escape(metric)}</p>'
+        f"{_classes(found, language)}</div>"
+    )
+
+
+def _classes(found: Verdict, language: str) -> str:
+    """Each class in a table, the background apart at its foot; empty where single classes are not known."""
+    if not found.classes:
+        return ""
+    names = ("classes", "verdict_base", "verdict_new", "verdict_gain")
+    head = "".join(f"<th scope=col>{html.escape(words(name, language))}</th>" for name in names)
+    body = "".join(_class_row(row) for row in found.classes if not row.background)
+    ground = "".join(_class_row(row) for row in found.classes if row.background)
+    label = html.escape(words("verdict_per_class", language).format(metric=CLASS_METRICS.get(found.metric, found.metric)))
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="counts"><caption>{label}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{f'<tfoot>{ground}</tfoot>' if ground else ''}</table></div>"
+    )
+
+
+def _class_row(row: ClassScore) -> str:
+    values = [None if each is None else f"{each:.3f}" for each in (row.base, row.new)]
+    values.append(None if None in (row.base, row.new) else f"{row.new - row.base:+.3f}")
+    cells = "".join(f"<td class=num>{value or '–'}</td>" for value in values)
+    return f"<tr><th scope=row>{html.escape(row.name)}</th>{cells}</tr>"
 
 
 def log(job: Job, language: str) -> str:

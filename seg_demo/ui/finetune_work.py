@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import secrets
+import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,14 +16,20 @@ from seg_demo.datasets.store import visitor_store
 from seg_demo.errors import BadRequestError, SegDemoError
 from seg_demo.jobs import publish
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
-from seg_demo.models import catalog
+from seg_demo.models import catalog, own
+from seg_demo.ownership import of_key, owner_of
 from seg_demo.ui import finetune_view as view
-from seg_demo.ui import menu
-from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, outdated, owner_of, proposals
+from seg_demo.ui import finetune_draft, menu
+from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, outdated, proposals
 from seg_demo.ui.i18n import language_of, t
+from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.pushing import token_for
 from seg_demo.ui.served import store_file
 from seg_demo.ui.work import in_words, stream_in_words
+
+# The zip of a job that was made last, as long as it is there: who asks again gets the same one.
+_packed: dict[str, Path] = {}
+_packing = threading.Lock()
 
 
 def datasets(visitor: Any, chosen: Any) -> Any:
@@ -49,9 +58,7 @@ def suggest(visitor: Any, dataset: Any) -> Any:
 
 def jobs_of(visitor: Any) -> Any:
     """The picker of jobs, with the newest chosen."""
-    everyone = not os.environ.get("SPACE_ID")
-    shown = [job for job in all_jobs().list() if everyone or job.about.get("owner") == owner_of(visitor)]
-    choices = [(f"{job.name}, {job.id[:13]}", job.id) for job in shown]
+    choices = [(f"{job.name}, {job.id[:13]}", job.id) for job in finetune_draft.jobs_of(visitor)]
     return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, visible=bool(choices))
 
 
@@ -97,8 +104,7 @@ def start(
     Returns:
         The findings, the draft's id (empty once it runs), the buttons that mend, and the picker of jobs.
     """
-    if (other := all_jobs().running()) is not None:
-        raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
+    all_jobs().check_free(owner_of(visitor))
     if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
         shown = [view.findings(job.check(), language_of(request)), draft, gr.Button(), gr.Button()]
     else:
@@ -118,10 +124,13 @@ def start(
 def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     """One job as it is now: status, curves, verdict, samples, log, which buttons there are, and whether to look again."""
     language = language_of(request)
+    hidden = gr.Button(visible=False)
     if not id:
-        nothing = [gr.Button(visible=False)] * 4
         empty = view.idle("finetune", language)
-        return [empty, "", "", gr.Image(visible=False), "", *nothing, gr.Accordion(visible=False), gr.Timer(active=False)]
+        return [
+            empty, "", "", gr.Image(visible=False), "", *[hidden] * 4, gr.Accordion(visible=False), gr.Timer(active=False),
+            hidden, gr.Checkbox(visible=False),
+        ]  # fmt: skip
     job = mine(visitor, id)
     state = job.state()
     found = job.verdict() if state == DONE else None
@@ -129,6 +138,7 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     if (picture := job.samples) is not None:
         samples = gr.Image(store_file(picture), visible=True)
     worse = found is not None and not found.offered
+    known = own.of_folder(job.checkpoint) if state == DONE else None
     return [
         view.status(job, language),
         view.curves(job.curves(), language),
@@ -144,7 +154,9 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
         gr.Button(visible=state != RUNNING),
         gr.Accordion(visible=state == DONE),
         gr.Timer(active=state == RUNNING),
-    ]
+        gr.Button(visible=state == DONE),
+        gr.Checkbox(value=known is not None and known.shared, visible=known is not None and of_key(visitor).host),
+    ]  # fmt: skip
 
 
 @in_words
@@ -156,7 +168,21 @@ def stop(visitor: Any, id: Any) -> None:
 @in_words
 def resume(visitor: Any, id: Any) -> None:
     """Go on with a job."""
-    all_jobs().resume(mine(visitor, id))
+    job = mine(visitor, id)
+    all_jobs().resume(job)
+
+
+@in_words
+def ask(visitor: Any, id: Any, request: gr.Request) -> tuple[Any, Any]:
+    """What would be lost with a job, and the buttons that delete and keep it in the place of the one that asked."""
+    job = mine(visitor, id)
+    known = own.of_folder(job.checkpoint)
+    return view.lost(job, known and known.shared, language_of(request)), *asking(True)
+
+
+def asking(on: bool) -> tuple[Any, Any]:
+    """The row that asks whether a job is to be deleted, and the button that makes it ask."""
+    return gr.Column(visible=on), gr.Button(visible=not on)
 
 
 @in_words
@@ -167,10 +193,42 @@ def delete(visitor: Any, id: Any) -> Any:
 
 
 @in_words
+def download(visitor: Any, id: Any) -> str:
+    """A job's checkpoint as a zip, where gradio may serve it from: in a folder of its own that nobody can guess."""
+    job = mine(visitor, id)
+    with _packing:
+        if (known := _packed.get(job.id)) is not None and known.is_file():
+            known.touch()
+            return str(known)
+        folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        try:
+            _packed[job.id] = publish.pack(job, folder / f"{publish.short_name(job)}.zip")
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return str(_packed[job.id])
+
+
+@in_words
 def use(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
-    """Put a job's network on the menu; it is chosen in its tab only if it is no worse than its base."""
+    """Put a job's network on its owner's menu; it is chosen in its tab only if it is no worse than its base."""
     job = mine(visitor, id)
     return [view.note("used", language_of(request), id=(made := publish.use_here(job))), *_pickers(job, made, language_of(request))]
+
+
+@in_words
+def share(visitor: Any, id: Any, shared: Any, request: gr.Request) -> str:
+    """Put a job's network on everybody's menu, or take it back. Only the server's owner may, and only with their own.
+
+    Raises:
+        BadRequestError: somebody else's server.
+    """
+    job = mine(visitor, id)
+    if not of_key(visitor).host:
+        raise BadRequestError("Only the owner of this server may share a model with everybody.")
+    own.share(job.checkpoint, shared is True)
+    return view.note("finetune_shared" if shared is True else "finetune_unshared", language_of(request))
 
 
 @stream_in_words
@@ -180,11 +238,16 @@ def push(
     """Push a job's network to the Hub with a typed token, the visitor's login, or (off Spaces) that of this machine.
 
     Yields:
-        What is said about it, the emptied box of the token, and the pickers of models.
+        What is said about it (why it failed, too, and then the error), the emptied box of the token, and the pickers of models.
     """
-    job, language, given = mine(visitor, id), language_of(request), token_for(token, login, request)
-    yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
-    pushed = publish.push(job, str(repo or "").strip(), given, bool(private))
+    language = language_of(request)
+    try:
+        job, given = mine(visitor, id), token_for(token, login, request)
+        yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
+        pushed = publish.push(job, str(repo or "").strip(), given, bool(private))
+    except SegDemoError as error:
+        yield [view.fault(told(str(error), language)), "", gr.Dropdown(), gr.Dropdown()]
+        raise
     yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
 
 

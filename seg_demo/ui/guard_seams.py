@@ -8,7 +8,7 @@
 * ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
 * ``SessionState`` copies ``Blocks.default_config`` and keeps what the copy's ``config_for_block`` says of each component,
   for deep links and components that handlers render (there are none here).
-* ``Blocks.process_api`` runs a handler with everything before and after it.
+* ``Blocks.process_api`` runs a handler with everything before and after it, in a context that the handler's thread gets.
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
 * ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
 * ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
@@ -31,12 +31,13 @@ from gradio.blocks import BlocksConfig
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
+from seg_demo import ownership
 from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe
 from seg_demo.ui.guard_rules import NOT_UNDERSTOOD
 from seg_demo.ui.uploads import DISK_FULL, Refused, refused
-from seg_demo.ui.visitor import whose
+from seg_demo.ui.visitor import viewer_of, whose
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
@@ -68,8 +69,8 @@ class _Config(BlocksConfig):
 
 
 class Page(gr.Blocks):
-    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too, and whose
-    sessions are small."""
+    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too, whose sessions
+    are small, and whose handlers see what is their visitor's and no other's."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -83,6 +84,10 @@ class Page(gr.Blocks):
         """
         wanted = getattr(block_fn, "inputs", ())
         inputs = [*inputs, *(getattr(each, "value", None) for each in wanted[len(inputs) :])]
+        kept = {each.storage_key: value for each, value in zip(wanted, inputs, strict=False) if isinstance(each, gr.BrowserState)}
+        request = named.get("request")
+        who = viewer_of(kept, request[0] if isinstance(request, list) else request, named.get("session_hash"))
+        before = ownership.viewer.set(who)
         try:
             return await super().process_api(block_fn, inputs, *arguments, **named)
         except gr.Error as error:
@@ -96,6 +101,8 @@ class Page(gr.Blocks):
             log.debug("the request", exc_info=True)
             observe.count("malformed", type(error).__name__)
             raise refused(NOT_UNDERSTOOD) from None
+        finally:
+            ownership.viewer.reset(before)
 
     @classmethod
     def get_block_name(cls) -> str:

@@ -81,7 +81,38 @@ WORDS: dict[str, tuple[str, str]] = {
     "finetune_use": ("Use it in this demo", "在本演示中使用"),
     "finetune_use_worse": ("Use it all the same", "仍然使用"),
     "finetune_delete": ("Delete this job", "删除此任务"),
+    "finetune_delete_sure": ("Delete it for good", "确认永久删除"),
+    "finetune_keep": ("Keep it", "保留"),
+    "finetune_lost": (
+        "This deletes {name} for good: its trained weights ({size} MB), curves and log, and its copy of {images} images.",
+        "这将永久删除 {name}：训练好的权重（{size} MB）、曲线、日志以及 {images} 张图片的副本。",
+    ),
+    "finetune_lost_early": (
+        "This deletes {name} for good: what it has learnt so far, its log, and its copy of {images} images.",
+        "这将永久删除 {name}：目前所学、日志以及 {images} 张图片的副本。",
+    ),
+    "finetune_lost_menu": ("The model leaves your menu; download it first to keep it.", "模型将从您的菜单中消失；如需保留请先下载。"),
+    "finetune_lost_shared": (
+        "The model leaves everybody's menu, for it is shared; download it first to keep it.",
+        "该模型已共享，将从所有人的菜单中消失；如需保留请先下载。",
+    ),
+    "finetune_lost_not": (
+        "The dataset on the Correct tab stays, and so does what was pushed to the Hub.",
+        "“修正”页中的数据集和已推送到 Hub 的内容不受影响。",
+    ),
+    "finetune_download": ("Download the model (.zip)", "下载模型 (.zip)"),
+    "finetune_share": ("Share it with everybody on this server", "与此服务器上的所有人共享"),
+    "finetune_share_info": (
+        "Offered to you because the server is yours. Without it the model is on your own menu alone.",
+        "仅服务器所有者可见此选项。不勾选时，模型只在您自己的菜单中。",
+    ),
+    "finetune_shared": ("Everybody on this server has it on their menu now.", "此服务器上的所有人现在都能在菜单中看到它。"),
+    "finetune_unshared": ("It is on your own menu alone now.", "它现在只在您自己的菜单中。"),
     "finetune_job": ("Job", "任务"),
+    "finetune_job_info": (
+        "Yours alone, with its pictures and its model: the key to it lies in this browser.",
+        "任务及其图片和模型只属于您：钥匙保存在此浏览器中。",
+    ),
     "finetune_samples": ("The worst held-out images: image, truth, prediction", "最差的留出图片：原图、真值、预测"),
     "finetune_idle_title": ("No job yet", "还没有任务"),
     "finetune_idle": (
@@ -133,6 +164,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "It looks better, but by less than the held-out images can tell.",
         "看似变好，但差异小于留出图片所能分辨的程度。",
     ),
+    "verdict_margin": (
+        "As good as before: differences below {margin} come by chance alone. More images or more steps may help.",
+        "与之前相当：小于 {margin} 的差异只是偶然波动。增加图片或步数可能有帮助。",
+    ),
+    "verdict_logged": (
+        "It became better on the held-out images taken together. How much single images differ was not measured.",
+        "在全部留出图片上总体变好。未测量逐图差异。",
+    ),
     "verdict_worse": (
         "It did not become better than its base. Keep the base; more images or another learning rate may help.",
         "没有比起始模型更好。请保留原模型；更多图片或其他学习率可能有帮助。",
@@ -141,6 +180,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_metric": ("{metric} on the held-out images", "留出图片上的 {metric}"),
     "verdict_base": ("Base", "起始模型"),
     "verdict_new": ("New", "新模型"),
+    "verdict_without": (", the background not counted", "（不计背景）"),
+    "verdict_per_class": ("{metric} of each class", "各类别的 {metric}"),
+    "verdict_gain": ("Difference", "差异"),
+    "verdict_all": ("all held-out images together, before the first step and now", "全部留出图片合计：训练前与现在"),
     "verdict_difference": ("Difference per image", "逐图差异"),
     "verdict_spread": ("95 % interval over {count} held-out images", "{count} 张留出图片的 95% 区间"),
     "verdict_range": ("the least and the most of {count} held-out images", "{count} 张留出图片中的最小与最大值"),

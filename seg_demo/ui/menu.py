@@ -54,7 +54,8 @@ def choices(task: str, ready: dict[str, bool] | None = None, language: str = "en
 
 
 def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
-    """Keep a picker's choices in step with the menu, which models join while the page is open: read anew when its tab is opened.
+    """Keep a picker's choices in step with the menu: read anew when its tab is opened, with what can be reached by then, and
+    with the models that have joined while the page is open.
 
     Args:
         tab: with the picker.
@@ -63,9 +64,10 @@ def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
     """
 
     def anew(request: gr.Request) -> gr.Dropdown:
-        return gr.Dropdown(choices=[choice for task in tasks for choice in choices(task, language=language_of(request))])
+        ready, language = availability(), language_of(request)
+        return gr.Dropdown(choices=[choice for task in tasks for choice in choices(task, ready, language)])
 
-    tab.select(anew, None, picker, api_visibility="private", show_progress="hidden")
+    tab.select(anew, None, picker, queue=False, api_visibility="private", show_progress="hidden")
 
 
 def at_first(task: str) -> str:

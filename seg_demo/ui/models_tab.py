@@ -7,7 +7,7 @@ import html
 import gradio as gr
 
 from seg_demo.ui import menu
-from seg_demo.ui.i18n import words
+from seg_demo.ui.i18n import language_of, words
 
 # (English name, English advice), the same in Chinese: which family for which need.
 CHOOSE = (
@@ -39,9 +39,20 @@ CHOOSE = (
 FAMILIES = (("semantic", "semantic"), ("instance", "instance"), ("region", "regions"))
 
 
-def models_tab() -> gr.HTML:
-    """Build the tab in the current Blocks; its content is written when the page opens."""
-    return gr.HTML(cards({}, "en"), elem_id="models-cards")
+def models_tab(tab: gr.Tab) -> gr.HTML:
+    """Build the tab in the current Blocks; its content is written when the page opens, and anew when the tab is.
+
+    Args:
+        tab: this one.
+    """
+    shown = gr.HTML(cards({}, "en"), elem_id="models-cards")
+    tab.select(now, None, shown, queue=False, api_visibility="private", show_progress="hidden")
+    return shown
+
+
+def now(request: gr.Request) -> str:
+    """The cards of the visitor's menu, with what can be reached."""
+    return cards(menu.availability(), language_of(request))
 
 
 def cards(ready: dict[str, bool], language: str) -> str:

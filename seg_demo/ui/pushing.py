@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from importlib.util import find_spec
-from urllib.parse import urlsplit
 
 import gradio as gr
 
 from seg_demo.errors import BadRequestError
+from seg_demo.ui.visitor import at_this_machine
 
-# Headers by which a proxy tells whom it speaks for; a request that has one does not come from this machine.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 # What gradio's login routes import; a Space installs them with gradio[oauth].
 _NEEDED = ("authlib", "itsdangerous")
 
@@ -45,26 +42,3 @@ def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -
     if login_offered():
         raise BadRequestError("Nobody is logged in. Log in with the button above, or type an access token that may write.")
     raise BadRequestError("Nobody is logged in. Type an access token that may write, from huggingface.co/settings/tokens.")
-
-
-def at_this_machine(request: gr.Request) -> bool:
-    """Whether a request comes from a browser on the machine that serves it, and through no proxy.
-
-    The browser's own words count too: a proxy that adds no header, and a foreign page whose name was made to lead here (DNS
-    rebinding), are addressed by another name.
-    """
-    if any(request.headers.get(name) for name in _FORWARDED):
-        return False
-    named = [request.headers.get("host"), request.headers.get("origin")]
-    client = getattr(request.client, "host", None)
-    return all(_is_here(urlsplit(each if "//" in each else f"//{each}").hostname) for each in named if each) and _is_here(client)
-
-
-def _is_here(host: str | None) -> bool:
-    """Whether a host name or address is the loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -39,11 +39,13 @@ class ImageResult:
         score: in [0, 1]. Semantic: mean IoU over the classes in the image. Instance: F1 of objects matched at an IoU of
             0.5 among candidates with a score of at least 0.5. NaN if nothing in the image is labelled.
         picture: image, truth and prediction, for the worst images only.
+        things: as ``score``, without the background, which is large and easy: of a mean over two classes it is the half.
     """
 
     name: str
     score: float
     picture: Picture | None = None
+    things: float = math.nan
 
 
 def evaluate(
@@ -84,7 +86,8 @@ def evaluate(
             score = meter.add(sample.label_map, prediction.id_map)
         else:
             score = meter.add(sample, prediction)
-        results.append(ImageResult(sample.name, score))
+        things = meter.things if isinstance(meter, SemanticMeter) else score
+        results.append(ImageResult(sample.name, score, things=things))
         if pictures and not math.isnan(score) and (len(worst) < pictures or -score > worst[0][0]):
             # Only now is it worth a drawing; what it pushes out of the heap is the best of the worst.
             heapq.heappush(worst, (-score, index, picture_of(sample, prediction, truth, task, score)))
@@ -93,5 +96,5 @@ def evaluate(
         if progress is not None:
             progress(index + 1)
     for _, index, picture in worst:
-        results[index] = ImageResult(results[index].name, results[index].score, picture)
+        results[index] = replace(results[index], picture=picture)
     return meter.result(), sorted(results, key=lambda each: (math.isnan(each.score), each.score))

@@ -22,6 +22,10 @@ class SemanticMeter:
     Args:
         truth: classes of the data; their ids are those in the label maps.
         predicted: classes of the network; their ids are those in its id maps. None if they are the same.
+
+    Attributes:
+        things: mean IoU of the image that was added last without the background, in [0, 1]; 1 if it has nothing but
+            background and nothing else is painted, NaN if all of it is ignored.
     """
 
     def __init__(self, truth: LabelSet, predicted: LabelSet | None = None) -> None:
@@ -30,6 +34,7 @@ class SemanticMeter:
         count = len(truth)
         self._confusion = np.zeros((count + 1, count + 1), dtype=np.int64)
         self._boundary = np.zeros((2, count), dtype=np.int64)
+        self.things = math.nan
 
     def add(self, truth: np.ndarray, prediction: np.ndarray) -> float:
         """Count one image.
@@ -50,6 +55,8 @@ class SemanticMeter:
         self._confusion += added
         self._boundary += boundary_counts(target, guess, count)
         ious = _ious(added)
+        things = ious if self.labels.background is None else np.delete(ious, self.labels.background)
+        self.things = math.nan if np.isnan(ious).all() else 1.0 if np.isnan(things).all() else float(np.nanmean(things))
         return float(np.nanmean(ious)) if not np.isnan(ious).all() else math.nan
 
     def result(self) -> dict[str, float]:
