@@ -23,7 +23,9 @@ from seg_demo.jobs.store import Jobs
 from seg_demo.jobs.verdict import interval, judge
 from seg_demo.models import catalog, own
 from seg_demo.settings import settings
+from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder
+from train import finetune
 
 QUICK = {
     "model": "unet", "from_scratch": True, "batch_size": 2, "image_size": 32, "device": "cpu", "threads": 1, "baseline": True,
@@ -223,6 +225,58 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
         covered += low <= 0.1 <= high
     assert 88 <= covered <= 100
     assert interval(np.array([0.3])) == (None, None) and interval(np.array([0.2, 0.2])) == pytest.approx((0.2, 0.2))
+
+
+CLASSES = {"mean_iou": 0.503, "iou/background": 0.686, "iou/coin": 0.32}
+FIRST = {"step": 0, "seconds": 0.0, "mean_iou": 0.364, "iou/background": 0.6, "iou/coin": 0.128}
+
+
+@pytest.mark.parametrize("why", ["The base knows none of these classes.", None])
+def test_what_the_log_has_from_before_the_first_step_is_compared_where_images_are_not(why):
+    answer = {"metrics": CLASSES, "baseline": {"metric": "mean_iou", "why": why, "base": {}, "new": {}, "images": []}}
+    verdict = judge(answer, [FIRST, {"step": 40, "loss": 0.4, **CLASSES}])
+    assert (verdict.kind, verdict.logged, verdict.offered) == ("unclear", True, True)
+    assert (verdict.base, verdict.new) == (0.128, 0.32), "of the coin alone"
+    assert [(row.name, row.base, row.new, row.background) for row in verdict.classes] == [
+        ("coin", 0.128, 0.32, False), ("background", 0.6, 0.686, True),
+    ]  # fmt: skip
+    assert judge(answer, [{"step": 40, "loss": 0.4, **CLASSES}]).kind == "unknown"
+    assert judge(answer, [{**FIRST, **CLASSES, "step": 0}]).kind == "same"
+    assert judge(answer, [{**FIRST, "iou/coin": 0.4}]).kind == "worse"
+
+
+@pytest.mark.parametrize(
+    ("gain", "kind"), [(0.0002, "same"), (-0.0002, "same"), (0.0049, "same"), (0.0051, "better"), (-0.0051, "worse")]
+)
+def test_a_difference_of_a_thousandth_is_none(gain, kind):
+    assert judge(result([(0.5, 0.5 + gain + wave) for wave in (0, 1e-5, -1e-5, 2e-5, 0, 1e-5, 0, 1e-5)])).kind == kind
+
+
+def test_the_background_does_not_judge():
+    """Both networks find all of the background, which is most of each image; of the things the new one finds less."""
+    images = [{"name": str(i), "base": 0.6, "new": 0.62, "base_things": 0.4, "new_things": 0.3} for i in range(8)]
+    sides = {"base": {"mean_iou": 0.6, "iou/nothing": 0.8, "iou/cell": 0.4}, "new": {"mean_iou": 0.62, "iou/nothing": 0.94, "iou/cell": 0.3}}
+    verdict = judge({"metrics": {}, "baseline": {"metric": "mean_iou", "images": images, "background": "nothing", **sides}})
+    assert verdict.kind == "worse" and verdict.difference == pytest.approx(-0.1) and (verdict.base, verdict.new) == (0.4, 0.3)
+    assert [row.background for row in verdict.classes] == [False, True]
+
+
+@pytest.mark.parametrize("model", ["unet-cells", "maskrcnn-cells"])
+def test_a_bases_cell_is_compared_with_the_datas_only_thing(tmp_path, capsys, model):
+    """Training takes the cell for the coin; so does the comparison with what it started from."""
+    data = write_folder(tmp_path / "data", sorted(DOMAINS)[0], 1, 4, objects=model.startswith("mask"))
+    (data / "classes.txt").write_text("background\ncoin\n")
+    for name in ("labels.json", "instances.json"):
+        (data / name).unlink(missing_ok=True)
+    small = ["--max-steps", "1", "--batch-size", "1", "--image-size", "64", "--device", "cpu", "--threads", "1", "--val-fraction", "0.5"]
+    command = ["--model", model, "--data", str(data), "--output", str(tmp_path / "run"), *small, "--baseline", "--json", "--replay", "0"]
+    assert finetune.main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    found = answer["baseline"]
+    assert found["why"] is None and found["background"] == "background" and "coin" in found["classes"] and found["images"]
+    verdict = judge(answer)
+    assert verdict.kind != "unknown" and verdict.base is not None and not verdict.logged
+    assert any(row.name == "coin" and not row.background for row in verdict.classes)
 
 
 @pytest.mark.parametrize("repo", ["", "cells", "../x/y", "a/b@c", "a/b c", "https://huggingface.co/a/b"])

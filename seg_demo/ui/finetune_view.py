@@ -103,7 +103,7 @@ def lost(job: Job, shared: bool | None, language: str) -> str:
     if shared is not None:
         parts.append(words("finetune_lost_shared" if shared else "finetune_lost_menu", language))
     parts.append(words("finetune_lost_not", language))
-    return f'<div class="note" role="alert"><p>{html.escape(words("space", language).join(parts))}</p></div>'
+    return f'<div class="note" role="alert"><p>{html.escape(("" if language == "zh" else " ").join(parts))}</p></div>'
 
 
 def status(job: Job, language: str) -> str:

@@ -117,7 +117,6 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "more_classes": ("{count} classes, such as ", "{count} 个类别，例如 "),
     "separator": (", ", "、"),
-    "space": (" ", ""),
     "stop": (".", "。"),
     "colon": (": ", "："),
     "source_bundled": ("comes with the demo", "随演示附带"),
