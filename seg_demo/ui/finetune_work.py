@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import utils
 
 from seg_demo.datasets.store import visitor_store
 from seg_demo.errors import BadRequestError, SegDemoError
