@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
-        "JSON, GeoJSON and CSV. DIR itself gets what is about all of them: coco.json, counts.csv, objects.csv, failed.csv and "
+        "JSON, GeoJSON and CSV. DIR itself gets what is about all of them: coco.json, counts.csv, objects.csv, failed.csv, notes.csv and "
         "contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
@@ -129,18 +129,20 @@ def _segment(options: argparse.Namespace) -> int:
 
 def _segment_one(model: object, job: Job, out: Path, threshold: float, detail: str, bar: object) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None."""
-    from seg_demo.inputs.images import decode
+    from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
 
     try:
-        image = decode(job.source)
-        result = model.predict(image, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile))
-        files = bundle(image, result, "", file_name=job.source.name)
+        picture = read(job.source)
+        result = model.predict(picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile))
+        files = bundle(picture.pixels, result, "", file_name=job.source.name)
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)
         # The result is written last: its presence says that the image is done.
         for name in sorted(files, key=lambda name: name == RESULT):
             write_atomically(folder / name, files[name])
+        for note in result.notes:
+            bar.write(f"note: {job.source}: {note}", file=sys.stderr)
     except (SegDemoError, OSError) as error:
         return str(error)
     return None

@@ -79,6 +79,8 @@ class Segmentation:
             runner-up. None for other tasks, whose decisions are between two, and without confidence.
         seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
             detail and without a network.
+        notes: what to know of how the picture was read, in English sentences: which page or channels were taken, where it holds
+            no data. Empty for an ordinary photo.
     """
 
     task: str
@@ -93,6 +95,7 @@ class Segmentation:
     confidence: np.ndarray | None = None
     margin: np.ndarray | None = None
     seen: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -190,7 +193,7 @@ class Segmentation:
         """The result as JSON-able data, with one COCO compressed RLE per segment.
 
         Returns:
-            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds`` and ``segments``; a segment's ``id`` is its
+            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``notes`` and ``segments``; a segment's ``id`` is its
             value in the id map, ``bbox`` is COCO's [x, y, width, height] in pixels, ``area`` is in pixels.
         """
         model = self.model
@@ -218,6 +221,7 @@ class Segmentation:
             "height": self.height,
             "device": self.device,
             "seconds": dict(self.seconds),
+            "notes": list(self.notes),
             "segments": segments,
         }
 

@@ -16,7 +16,7 @@ from seg_demo.datasets import Store, exports
 from seg_demo.datasets.classes import clean_names
 from seg_demo.datasets.drawing import from_mask
 from seg_demo.errors import SegDemoError
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
 from seg_demo.models import catalog, hub_client
 from seg_demo.models.model import check_threshold
@@ -26,10 +26,11 @@ from seg_demo.ui.i18n_doctor import PHRASES
 from seg_demo.ui.i18n_errors import SENTENCES, in_chinese
 from seg_demo.ui.pushing import token_for
 from tests.served import ROOT
+from tests.stranger_tiffs import tiff as made
 
 SPEC = catalog.hub_spec("ann/cells", "v2")
 # Names that are the same in every language.
-NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'"
+NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|RGB|NaN|inf|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'"
 
 
 def raised(call: Callable[[], object]) -> str:
@@ -42,7 +43,32 @@ FILES = {
     "empty": b"", "text": b"some text", "pdf": b"%PDF-1.7", "svg": b"<svg/>", "zip": b"PK\x03\x04", "page": b"<html>",
     "unknown": bytes(99), "broken": b"\x89PNG\r\n\x1a\n" + bytes(64), "cut": (ROOT / "seg_demo/ui/examples/coins.png").read_bytes()[:5000],
 }  # fmt: skip
+NOTES = (
+    "This file has 3 pages; the first is shown.",
+    "This animation has more than 200 frames; the first is shown.",
+    "This file holds 2 pictures; the one that it names as its main one is shown.",
+    "This file has 5 channels; channels 1, 2 and 3 are shown as red, green and blue.",
+    "This file has 2 channels; channel 1 is shown as grey.",
+    "This file has 4 channels; channel 4 is taken for transparency.",
+    "This file has 6 channels; the first 4 are shown.",
+    "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.",
+)
+
+
+def tiff(**tags: list[int]) -> bytes:
+    """A grey TIFF of 16 bits with other tags."""
+    known = {"t256": [6], "t257": [5], "t258": [16], "t259": [1], "t262": [1], "t273": [0], "t277": [1], "t279": [60]} | tags
+    return made({int(name[1:]): (4 if name in ("t273", "t279") else 3, values) for name, values in known.items()}, bytes(60))
+
+
 MESSAGES = {
+    "complex": raised(lambda: decode(tiff(t258=[64], t339=[6]))),
+    "24 bits": raised(lambda: decode(tiff(t258=[24]))),
+    "sensor": raised(lambda: decode(tiff(t262=[32803]))),
+    "lerc": raised(lambda: decode(tiff(t259=[34887]))),
+    "mixed": raised(lambda: decode(tiff(t258=[8, 16, 8], t277=[3], t262=[2]))),
+    "short": raised(lambda: decode(tiff(t279=[60], t256=[60]))),
+    **{f"note {number}": note for number, note in enumerate(NOTES)},
     **{name: raised(lambda data=data: decode(data)) for name, data in FILES.items()},
     "wide": raised(lambda: decode((ROOT / "seg_demo/ui/examples/cat.jpg").read_bytes(), max_pixels=100)),
     "heavy": raised(lambda: decode((ROOT / "seg_demo/ui/examples/cat.jpg").read_bytes(), max_bytes=100)),
@@ -59,6 +85,12 @@ MESSAGES = {
     "dataset": raised(lambda: Store("nowhere").open("x")),
     "bytes": uploads.too_large(30_000_000),
 }
+
+
+def test_every_note_on_how_a_picture_was_read_is_here():
+    """A note that is reworded where it is made would silently be English again; these are made."""
+    data = made({256: (3, [4]), 257: (3, [2]), 258: (3, [16] * 5), 259: (3, [1]), 262: (3, [1]), 273: (4, [0]), 277: (3, [5])}, bytes(80))
+    assert read(data).notes == (NOTES[3],)
 
 
 @pytest.mark.parametrize("name", MESSAGES)

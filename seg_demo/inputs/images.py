@@ -6,35 +6,60 @@ import ctypes
 import io
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from seg_demo.errors import BadImageError
-from seg_demo.inputs import pixels
+from seg_demo.inputs import bmp, pixels, png_depth
 from seg_demo.inputs.formats import identify
+from seg_demo.inputs.frames import note_of_frames
+from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
 from seg_demo.inputs.structure import decoding_cost, fault
+from seg_demo.inputs.tiff import Damaged, Tiff, TiffError
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
 # Bytes of a decoded image from which on it is worth a millisecond to give memory back.
 _LARGE = 20_000_000
-Source = bytes | str | os.PathLike | Image.Image | np.ndarray
 
 
-def _open(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
-    """A Pillow image that is within the limits and not decoded yet, and what it is; no decoder's exception leaves."""
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What a person sees of a file.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), upright RGB.
+        notes: what is not seen of the file, or seen otherwise than it was meant, as whole sentences: which page, frame or channels
+            are shown, and where there are no data. Empty for an ordinary photo.
+    """
+
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+Source = bytes | str | os.PathLike | Image.Image | np.ndarray | Picture
+_AGAIN = "Save or download it again and send that."
+
+
+def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
+    """A picture that is within the limits and not decoded yet, and what it is; no decoder's exception leaves."""
     check_bytes(len(data), limits)
     kind = identify(data)
     if kind.format is None:
         raise refuse(f"This is {kind.name}, which cannot be opened as a picture.", limits, kind.advice)
     if reason := fault(data, kind.format):
-        raise refuse(f"This is {kind.name} that is damaged: {reason}.", limits, "Save or download it again and send that.")
+        raise refuse(f"This is {kind.name} that is damaged: {reason}.", limits, _AGAIN)
+    if kind.format == "TIFF" and (file := _tiff(data, limits)) is not None:
+        return file, kind.name
     try:
         image = Image.open(io.BytesIO(data), formats=[kind.format])
         cost = decoding_cost(image)
+        if kind.format == "BMP":
+            bmp.keep_palette(image, data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"This is {kind.name} with far more pixels than are accepted."
         raise refuse(what, limits, "Scale it down or cut out a part and send that.") from error
@@ -42,15 +67,40 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image, str]:
         what = f"This is {kind.name} that is damaged, or of a rare variant."
         raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
     check_size(image.width, image.height, limits)
-    if image.width * image.height * cost > limits.pixels * _BYTES_PER_PIXEL:
-        accepted = limits.pixels / 1e6 * _BYTES_PER_PIXEL / cost
-        what = f"Decoding {kind.name} like this one takes much memory: at most {accepted:.4g} megapixels of it are accepted,"
-        what += f" but it has {image.width * image.height / 1e6:,.1f}."
-        raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
+    _check_cost(image.width * image.height, cost, kind.name, limits)
     pixels.remember_bits(image)
     if kind.format == "AVIF":
         image._decoder = _DroppedDecoder(image._decoder)
     return image, kind.name
+
+
+def _check_cost(size: int, cost: float, name: str, limits: Limits) -> None:
+    """BadImageError if decoding so many pixels takes too much memory."""
+    if size * cost > limits.pixels * _BYTES_PER_PIXEL:
+        accepted = limits.pixels / 1e6 * _BYTES_PER_PIXEL / cost
+        what = f"Decoding {name} like this one takes much memory: at most {accepted:.4g} megapixels of it are accepted,"
+        what += f" but it has {size / 1e6:,.1f}."
+        raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
+
+
+def _tiff(data: bytes, limits: Limits) -> Tiff | None:
+    """A TIFF that Pillow reads wrong or not at all, within the limits; None for one that is Pillow's."""
+    try:
+        file = Tiff(data)
+        if file.pillow_reads_it():
+            return None
+        check_size(file.width, file.height, limits)
+        _check_cost(file.width * file.height, file.cost, "a TIFF", limits)
+    except (TiffError, Damaged) as error:
+        raise _unread(error, limits) from error
+    return file
+
+
+def _unread(error: Exception, limits: Limits) -> BadImageError:
+    """Why a TIFF is not read."""
+    if isinstance(error, Damaged):
+        return refuse(f"This is a TIFF that is damaged: {error}.", limits, _AGAIN)
+    return refuse(f"This is a TIFF of a kind that is not read: {error}.", limits, "Save it as plain RGB or grey and send that.")
 
 
 class _DroppedDecoder:
@@ -72,15 +122,22 @@ class _DroppedDecoder:
 
 def _load(image: Image.Image, name: str, limits: Limits) -> Image.Image:
     """The image with its pixels decoded."""
+    _decoded(image.load, image.width, image.height, name, limits)
+    return image
+
+
+def _decoded(decoder: Callable[[], Any], width: int, height: int, name: str, limits: Limits) -> Any:
+    """What a decoder makes; whatever it raises becomes a sentence."""
     try:
-        image.load()
+        return decoder()
     except MemoryError as error:
-        what = f"There is not enough memory to decode this image of {image.width:,} x {image.height:,} pixels."
+        what = f"There is not enough memory to decode this image of {width:,} x {height:,} pixels."
         raise refuse(what, limits, "Scale it down and send that.") from error
+    except (TiffError, Damaged) as error:
+        raise _unread(error, limits) from error
     except Exception as error:  # see above
         what = f"This is {name} that is damaged or cut off: its pixels cannot be decoded."
-        raise refuse(what, limits, "Save or download it again and send that.") from error
-    return image
+        raise refuse(what, limits, _AGAIN) from error
 
 
 def _read(data: Source, limits: Limits) -> bytes:
@@ -95,12 +152,34 @@ def _read(data: Source, limits: Limits) -> bytes:
     return bytes(data)
 
 
-def _image(data: Source, limits: Limits) -> Image.Image:
-    """A loaded Pillow image from anything but an array."""
+def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Image | Samples, tuple[str, ...]]:
+    """A loaded Pillow image, or samples where those hold more, from anything but an array; and the notes on it.
+
+    Args:
+        data: as for :func:`decode`.
+        limits: of this call.
+        exact: all bits that are stored, also where the upper 8 are all that is seen.
+    """
     if isinstance(data, Image.Image):
         check_size(data.width, data.height, limits)
-        return _load(data, "an image", limits)
-    return _load(*_open(_read(data, limits), limits), limits)
+        return _load(data, "an image", limits), ()
+    data = _read(data, limits)
+    image, name = _open(data, limits)
+    size = image.width, image.height
+    if isinstance(image, Tiff):
+        found = _decoded(image.load, *size, name, limits)
+        return found, note_of_frames(image, data) + found.notes
+    notes = note_of_frames(Tiff(data) if image.format == "TIFF" else image, data)
+    if image.format == "BMP" and image.tile and image.tile[0].codec_name == "bmp_rle":
+        return _decoded(lambda: bmp.run_lengths(image, data), *size, name, limits), notes
+    deep = png_depth.is_deep(image)
+    if not (deep and exact):
+        _load(image, name, limits)
+    if deep and (exact or png_depth.uses_few_bits(image)):
+        image = None
+        _check_cost(size[0] * size[1], png_depth.COST, "a PNG", limits)
+        return _decoded(lambda: png_depth.samples(data), *size, name, limits), notes
+    return image, notes
 
 
 def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
@@ -118,33 +197,54 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
     return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
 
 
-def decode(
+def read(
     data: Source, *, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
-) -> np.ndarray:
+) -> Picture:
     """An image as a person sees it: see :func:`seg_demo.inputs.pixels.to_rgb` for colours, depth, alpha and rotation.
 
-    Only the first frame of animations and the first page of TIFFs is read. Nothing is ever downloaded, but text that
-    is no ``data:`` URL names a file: never hand on a stranger's text without having checked that.
+    Of animations the first frame is read, of TIFFs the first page, and the notes say so. Nothing is ever downloaded, but text
+    that is no ``data:`` URL names a file: never hand on a stranger's text without having checked that.
 
     Args:
-        data: a file's bytes, its path, a ``data:`` URL, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4).
+        data: a file's bytes, its path, a ``data:`` URL, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). What
+            was read before is returned as it is.
         max_pixels: most pixels, height times width; None takes the setting.
         max_bytes: most bytes of a file; None takes the setting.
         max_side: longest side in pixels; None takes the setting.
 
     Returns:
-        uint8 (H, W, 3), C-contiguous, upright RGB. An array that is one already is returned as it is.
+        Its ``pixels`` are C-contiguous. An array that is upright RGB already is taken as it is.
 
     Raises:
         BadImageError: anything else than an accepted image within the limits.
     """
+    if isinstance(data, Picture):
+        return data
     limits = limits_of(max_pixels, max_bytes, max_side)
     if isinstance(data, np.ndarray):
-        return _array(data, limits)
-    array = _convert(_image(data, limits), limits, pixels.to_rgb)
+        return Picture(_array(data, limits))
+    image, notes = _image(data, limits)
+    before = len(image.notes) if isinstance(image, Samples) else 0
+    array = _convert(image, limits, pixels.to_rgb)
+    if isinstance(image, Samples):
+        notes += image.notes[before:]
     if array.size >= _LARGE:
         give_back()
-    return array
+    return Picture(array, notes)
+
+
+def decode(
+    data: Source, *, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
+) -> np.ndarray:
+    """The ``pixels`` of :func:`read`.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous, upright RGB.
+
+    Raises:
+        BadImageError: as :func:`read`.
+    """
+    return read(data, max_pixels=max_pixels, max_bytes=max_bytes, max_side=max_side).pixels
 
 
 def pixels_of(data: Source) -> int:
@@ -157,6 +257,8 @@ def pixels_of(data: Source) -> int:
         0 for what :func:`decode` refuses unseen.
     """
     limits = limits_of(None, None, None)
+    if isinstance(data, Picture):
+        data = data.pixels
     try:
         if isinstance(data, np.ndarray):
             return data.shape[0] * data.shape[1] if data.ndim in (2, 3) else 0
@@ -173,15 +275,17 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
         data: a file's bytes, its path, a ``data:`` URL or a PIL image.
 
     Returns:
-        The mask, upright: uint8 or uint16 (H, W), or uint8 (H, W, 3) if it is coloured; and, for palette images, the
-        palette, uint8 (K, 3) RGB.
+        The mask, upright: uint8 or uint16 (H, W), or (H, W, 3) if it is coloured, uint8, or uint16 where 16 bits do not only
+        repeat 8; and, for palette images, the palette, uint8 (K, 3) RGB.
 
     Raises:
         BadImageError: anything else than an accepted image within the limits, or values that are no label ids.
     """
     limits = limits_of(None, None, None)
-    image = _image(data, limits)
+    image, _ = _image(data, limits, exact=True)
     labels = _convert(image, limits, pixels.to_labels)
+    if isinstance(image, Samples):
+        return labels, None if image.palette is None else (image.palette >> 8).astype(np.uint8)
     if image.mode != "P":
         return labels, None
     palette = np.frombuffer(bytes(image.getpalette("RGB") or ()), dtype=np.uint8).reshape(-1, 3)
@@ -197,14 +301,15 @@ def give_back() -> None:
         pass  # another C library
 
 
-def _convert(image: Image.Image, limits: Limits, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+def _convert(image: Image.Image | Samples, limits: Limits, convert: Callable[[Any], np.ndarray]) -> np.ndarray:
     """The pixels of a loaded image; what goes wrong becomes a sentence."""
+    mode = image.kind if isinstance(image, Samples) else image.mode
     try:
         return convert(image)
-    except pixels.PixelError as error:
+    except PixelError as error:
         raise refuse(f"This image cannot be used: {error}.", limits, "Mend the pixels and send it again.") from error
     except MemoryError as error:
         raise refuse("There is not enough memory for this image.", limits, "Scale it down and send that.") from error
     except (ValueError, OSError, TypeError, KeyError, IndexError) as error:
-        what = f"This image's pixels ({image.mode}) cannot be shown."
+        what = f"This image's pixels ({mode}) cannot be shown."
         raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error

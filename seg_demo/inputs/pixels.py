@@ -1,4 +1,4 @@
-"""A loaded Pillow image → the upright RGB that a person sees, strip by strip so that memory stays near one copy."""
+"""A loaded Pillow image, or samples of any depth → the upright RGB that a person sees, strip by strip so that memory stays near one copy."""
 
 from __future__ import annotations
 
@@ -8,21 +8,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageCms
 
+from seg_demo.inputs.samples import GREY, ORIENTATION, Samples, label_values, picture
+
 _STRIP_PIXELS = 1 << 20
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _MIN_IS_WHITE = 262
-_ORIENTATION = 0x0112
-# 16-bit data below this leaves its two upper bits empty: a camera of 10 to 14 bits, nearly black if shown as it is.
-_FULL_RANGE = 1 << 14
-_TAIL = 0.001
 # Pillow's raw modes of 2- and 4-bit grey, and what it multiplies them by.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 _STRETCH = "grey stretched by"
 Strips = Callable[[Image.Image], np.ndarray]
-
-
-class PixelError(ValueError):
-    """Pixel values that no picture can be made of; the text is half a sentence that says which."""
 
 
 def remember_bits(image: Image.Image) -> None:
@@ -44,7 +38,7 @@ def orientation(image: Image.Image) -> int:
         image: loaded image. Pillow itself turns TIFF images while loading and removes the tag.
     """
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(ORIENTATION, 1)
     except Exception:  # Pillow's EXIF parser raises anything on bytes that are no EXIF; the pixels are good all the same
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -124,91 +118,54 @@ def _eight_bit(image: Image.Image) -> Strips:
     return convert
 
 
-def _histogram(image: Image.Image) -> np.ndarray:
-    """int64 (65536,): how often each value of a 16-bit image occurs."""
-    counts = np.zeros(1 << 16, dtype=np.int64)
-    for _, strip in _strips(image):
-        counts += np.bincount(np.asarray(strip).astype(np.uint16).ravel(), minlength=1 << 16)
-    return counts
+def _deep(image: Image.Image) -> Samples:
+    """A grey image of 16 or 32 bits, integer or float."""
+    values = np.asarray(image)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)[..., None]
+    inverted = getattr(image, "tag_v2", {}).get(_MIN_IS_WHITE) == 0
+    return Samples(values, GREY, values.dtype.itemsize * 8, inverted=inverted, turn=orientation(image))
 
 
-def _range16(image: Image.Image) -> tuple[float, float]:
-    """What becomes black and white of a 16-bit image: the full range, or the used one if the two upper bits are empty."""
-    counts = _histogram(image)
-    used = np.flatnonzero(counts)
-    if used[-1] >= _FULL_RANGE or used.size == 1:
-        return 0.0, 65_535.0
-    # A few hot or dead pixels must not decide: a thousandth of the pixels may fall outside on either side.
-    shares = np.cumsum(counts) / counts.sum()
-    low, high = np.searchsorted(shares, _TAIL), np.searchsorted(shares, 1 - _TAIL)
-    return (float(low), float(high)) if low < high else (float(used[0]), float(used[-1]))
-
-
-def _range(image: Image.Image) -> tuple[float, float]:
-    """Smallest and largest value of a 32-bit integer or float image; PixelError if one is not finite."""
-    low, high = np.inf, -np.inf
-    for _, strip in _strips(image):
-        values = np.asarray(strip)
-        if not np.isfinite(values).all():
-            raise PixelError("some of its pixels are NaN or infinite")
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return low, high
-
-
-def _deep(image: Image.Image) -> Strips:
-    """How a strip of 16 or 32 bits, integer or float, becomes grey of 8 bits."""
-    low, high = _range16(image) if image.mode.startswith("I;16") else _range(image)
-    tags = getattr(image, "tag_v2", {})
-    inverted = tags.get(_MIN_IS_WHITE) == 0
-    whole = (low, high) == (0.0, 65_535.0) and image.mode.startswith("I;16")
-
-    def convert(strip: Image.Image) -> np.ndarray:
-        values = np.asarray(strip)
-        if whole:
-            grey = (values >> 8).astype(np.uint8)
-        elif low == high:
-            grey = np.zeros(values.shape, dtype=np.uint8)
-        else:
-            scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-            grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-        return (255 - grey if inverted else grey)[..., None]
-
-    return convert
-
-
-def to_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image | Samples) -> np.ndarray:
     """What a person sees of an image.
 
-    EXIF orientation is applied; colours with an ICC profile become sRGB; transparent parts lie on white. 16-bit grey
-    keeps its upper 8 bits; if no value reaches 2**14 (microscopes and other cameras of 10 to 14 bits), the used range is
-    stretched, a thousandth of the pixels clipped at either end. 32-bit integers and floats are stretched from their
-    smallest to their largest value; a constant one is black.
+    EXIF orientation is applied; colours with an ICC profile become sRGB; transparent parts lie on white. What has more than 8
+    bits is stretched or cut to 8, see :func:`seg_demo.inputs.samples.picture`.
 
     Args:
-        image: loaded Pillow image of any mode.
+        image: loaded Pillow image of any mode, or samples, whose ``values`` are let go.
 
     Returns:
         uint8 (H, W, 3), C-contiguous.
 
     Raises:
-        PixelError: NaN or infinite pixels.
+        PixelError: no pixel has data.
     """
-    return _fill(image, _deep(image) if image.mode in _DEEP else _eight_bit(image), 3, np.uint8)
+    if not isinstance(image, Samples):
+        if image.mode not in _DEEP:
+            return _fill(image, _eight_bit(image), 3, np.uint8)
+        image = _deep(image)
+    shown = picture(image)
+    return _fill(shown, _eight_bit(shown), 3, np.uint8)
 
 
-def to_labels(image: Image.Image) -> np.ndarray:
+def to_labels(image: Image.Image | Samples) -> np.ndarray:
     """The stored numbers of a mask: never scaled, never colour-converted, alpha left out, EXIF orientation applied.
 
     Args:
-        image: loaded Pillow image.
+        image: loaded Pillow image, or samples.
 
     Returns:
         uint8 (H, W) for 1-bit (0 and 1), grey (2 and 4 bits as stored) and palette images; uint16 (H, W) for 16-bit
-        ones and for 32-bit integers or floats that hold labels; uint8 (H, W, 3) for coloured ones.
+        ones, also in three channels that are alike, and for 32-bit integers or floats that hold labels; (H, W, 3) for coloured
+        ones, uint8, or uint16 where 16 bits do not only repeat 8.
 
     Raises:
-        PixelError: values that are no label ids (negative, fractional or above 65535).
+        PixelError: values that are no label ids (negative, fractional or above 65535), or neither one number nor one colour
+            per pixel.
     """
+    if isinstance(image, Samples):
+        return label_values(image)
     if image.mode in ("1", "L", "P"):
         stretch = image.info.get(_STRETCH, 1)
         return _fill(image, lambda strip: np.asarray(strip).astype(np.uint8) // stretch, None, np.uint8)
@@ -216,16 +173,4 @@ def to_labels(image: Image.Image) -> np.ndarray:
         return _fill(image, lambda strip: np.asarray(strip)[..., 0], None, np.uint8)
     if image.mode not in _DEEP:
         return _fill(image, lambda strip: np.asarray(strip.convert("RGB")), 3, np.uint8)
-    if not image.mode.startswith("I;16"):
-        low, high = _range(image)
-        if low < 0 or high > 65_535:
-            raise PixelError(f"its values reach from {low:g} to {high:g}, but label ids reach from 0 to 65535")
-
-    def convert(strip: Image.Image) -> np.ndarray:
-        values = np.asarray(strip)
-        labels = values.astype(np.uint16)
-        if (labels != values).any():
-            raise PixelError("some of its values are fractions, but label ids are whole numbers")
-        return labels
-
-    return _fill(image, convert, None, np.uint16)
+    return label_values(_deep(image))

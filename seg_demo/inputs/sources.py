@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import stat
+import threading
 import urllib.parse
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from PIL import Image
 from seg_demo.errors import BadImageError
 from seg_demo.inputs.formats import accepted
 from seg_demo.settings import settings
+
+
+_raising = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,23 @@ class Limits:
         return f"{accepted()} up to {megabytes:.4g} MB, {megapixels:.4g} megapixels and {self.side:,} pixels a side"
 
 
+def _let_pillow(pixels: int) -> None:
+    """Raise Pillow's own limit, which warns of more than 89 megapixels and refuses the double, to what an owner accepts.
+
+    It holds for the whole process and is asked by every thread: it is only ever raised, and sizes are checked here.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+        with _raising:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
+
+
 def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | None) -> Limits:
-    """The limits of one call: what is None comes from the settings. Pillow refuses what exceeds twice its own limit."""
+    """The limits of one call: what is None comes from the settings."""
     owner = settings()
-    most = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else 2**31
+    pixels = owner.max_pixels if max_pixels is None else max_pixels
+    _let_pillow(pixels)
     return Limits(
-        min(owner.max_pixels if max_pixels is None else max_pixels, most),
+        pixels,
         owner.max_bytes if max_bytes is None else max_bytes,
         owner.max_side if max_side is None else max_side,
     )

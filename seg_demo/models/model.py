@@ -12,7 +12,7 @@ import numpy as np
 
 from seg_demo import networks
 from seg_demo.errors import BadImageError, BadRequestError
-from seg_demo.inputs.images import Source, decode
+from seg_demo.inputs.images import Source, read
 from seg_demo.models import detail as tiling
 from seg_demo.models import devices, requests
 from seg_demo.models.hub_download import Report
@@ -131,7 +131,8 @@ class Model:
         """
         tiling.check_detail(detail)
         began = time.perf_counter()
-        pixels = decode(image)
+        picture = read(image)
+        pixels = picture.pixels
         decoded = time.perf_counter()
         try:
             result = self._run(pixels, detail, confidence, report)
@@ -147,7 +148,7 @@ class Model:
         seconds = {stage: round(value, 6) for stage, value in seconds.items()}
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
-        return replace(result, model=self.spec, seconds=seconds)
+        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
 
 
 def check_threshold(value: object) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from seg_demo.errors import BadRequestError
-from seg_demo.inputs.images import Source, decode
+from seg_demo.inputs.images import Source, read
 from seg_demo.models import catalog, devices, loading, requests, zerogpu
 from seg_demo.models.admission import Admission, is_large, places
 from seg_demo.models.building import build
@@ -123,7 +123,7 @@ class Predictor:
             if zerogpu.ACTIVE and (spec := catalog.resolve(id, local_folders=not visitor)).source != "builtin":
                 path = self._locate(spec, visitor, report)
                 with self._admission.place(is_large(image, detail)), stays(spec, path):
-                    result = zerogpu.segment_all(_key(path), spec, path, decode(image), detail, confidence)
+                    result = zerogpu.segment_all(_key(path), spec, path, read(image), detail, confidence)
                 requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
                 return result
             model = self.get(id, visitor=visitor, report=report)

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from seg_demo.inputs.images import Picture
 from seg_demo.types import ModelSpec, Segmentation
 
 if TYPE_CHECKING:
@@ -51,15 +50,15 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_gpu
 def segment_all(
-    key: str, spec: ModelSpec, path: Path, image: np.ndarray, detail: str = "whole", confidence: bool = False
+    key: str, spec: ModelSpec, path: Path, image: Picture, detail: str = "whole", confidence: bool = False
 ) -> Segmentation:
-    """Every candidate in one image, computed in the worker; only numpy goes in and out.
+    """Every candidate in one image, computed in the worker; only plain data goes in and out.
 
     Args:
         key: of :func:`hold`.
         spec: the model.
         path: where its files are.
-        image: uint8 (H, W, 3), RGB.
+        image: as it was read.
         detail: as for :meth:`seg_demo.models.model.Model.predict`.
         confidence: likewise.
     """

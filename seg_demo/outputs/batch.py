@@ -19,7 +19,9 @@ from seg_demo.outputs.counting import PixelSize, count
 from seg_demo.outputs.export import cell, geojson
 from seg_demo.types import LabelSet, Segmentation
 
-COCO, COUNTS, OBJECTS, FAILED, SHEET = "coco.json", "counts.csv", "objects.csv", "failed.csv", "contact_sheet.png"
+COCO, COUNTS, OBJECTS, FAILED, NOTES, SHEET = (
+    "coco.json", "counts.csv", "objects.csv", "failed.csv", "notes.csv", "contact_sheet.png",
+)  # fmt: skip
 _OBJECT_COLUMNS = ("image", "id", "label_id", "label", "score", "area_pixels", "x", "y", "width", "height")
 _COUNT_COLUMNS = ("image", "width", "height", "label_id", "label", "count", "area_pixels", "share", "mean_area_pixels")
 
@@ -29,7 +31,7 @@ class Summary:
 
     Args:
         folder: exists; gets :data:`COCO`, :data:`COUNTS`, :data:`OBJECTS` (results with separate segments only),
-            :data:`FAILED` (if any did) and :data:`SHEET`.
+            :data:`FAILED` (if any did), :data:`NOTES` (if there is something to know about how one was read) and :data:`SHEET`.
         images: how many there will be.
         labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
         pixel: size of a pixel; None leaves areas in pixels.
@@ -41,6 +43,7 @@ class Summary:
         self._images: list[dict[str, Any]] = []
         self._rows: list[dict[int, dict[str, Any]]] = []
         self._failed: list[tuple[str, str]] = []
+        self._notes: list[tuple[str, str]] = []
         self._annotations = 0
         self._tasks: set[str] = set()
         self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
@@ -60,6 +63,7 @@ class Summary:
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
         self._tasks.add(result["task"])
+        self._notes += [(name, note) for note in result.get("notes", ())]
         rows = count(result, id_map)
         self._rows.append(rows)
         for segment in result["segments"]:
@@ -120,6 +124,9 @@ class Summary:
         if self._failed:
             files.append(self._folder / FAILED)
             _write_csv(files[-1], ["file", "why"], self._failed)
+        if self._notes:
+            files.append(self._folder / NOTES)
+            _write_csv(files[-1], ["image", "note"], self._notes)
         return files
 
     def abandon(self) -> None:

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.errors import BadRequestError
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import read
 from seg_demo.models import catalog
 from seg_demo.models.admission import is_large
 from seg_demo.outputs import render
@@ -18,7 +18,7 @@ from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
 RESULT = (
-    "The result as json: task, model, width, height, device, seconds, and per segment id, label_id, label, score, area, "
+    "The result as json: task, model, width, height, device, seconds, notes (sentences on how the file was read), and per segment id, label_id, label, score, area, "
     "area_fraction, bbox as [x, y, width, height], and segmentation as COCO compressed RLE."
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
@@ -79,7 +79,7 @@ def segment(
         detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).
 
     Returns:
-        The result as JSON (task, model, width, height, device, seconds, and per segment: id, label_id, label, score, area,
+        The result as JSON (task, model, width, height, device, seconds, notes, and per segment: id, label_id, label, score, area,
         area_fraction, bbox as [x, y, width, height], and the mask as COCO compressed RLE); the mask as a lossless PNG at
         the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
     """
@@ -87,10 +87,10 @@ def segment(
         raise BadRequestError("No image was sent. Send a picture as a file.")
     wanted, closely = score_threshold(threshold), detail_of(detail)
     with predictor().work(model, large=is_large(image.path, closely)):
-        pixels = decode(image.path)
-        result = predictor().segment(pixels, model, wanted, detail=closely)
+        picture = read(image.path)
+        result = predictor().segment(picture, model, wanted, detail=closely)
         mask = store_bytes(render.id_map_png(result), image.stem + "_mask.png")
-        overlay = store_bytes(overlay_png(pixels, result), image.stem + "_overlay.png")
+        overlay = store_bytes(overlay_png(picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from seg_demo.errors import BadRequestError, BusyError, SegDemoError
 from seg_demo.inputs.archives import Refused, unpack
 from seg_demo.inputs.files import SUFFIXES, apart
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import Summary, picture_of, write_image
 from seg_demo.outputs.counting import PixelSize
 from seg_demo.settings import settings
@@ -102,7 +102,7 @@ def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refu
 def segment_all(
     picked: Sequence[Picked],
     refused: Sequence[Refused],
-    segment: Callable[[np.ndarray], Segmentation],
+    segment: Callable[[Picture], Segmentation],
     folder: Path,
     pixel: PixelSize | None,
     stopped: threading.Event,
@@ -112,7 +112,7 @@ def segment_all(
     Args:
         picked: the images.
         refused: what was left out before.
-        segment: uint8 (H, W, 3) → its result.
+        segment: a picture → its result.
         folder: exists; gets ``masks/``, ``geojson/`` and what :class:`~seg_demo.outputs.batch.Summary` writes.
         pixel: size of a pixel, or None.
         stopped: once set, the batch ends after the present image, and what was done is summarised.
@@ -136,8 +136,8 @@ def segment_all(
             report.name = each.name
             yield report
             try:
-                image = decode(each.path)
-                result = segment(image)
+                picture = read(each.path)
+                result = segment(picture)
                 write_image(folder, stem.as_posix(), result, pixel)
             except SegDemoError as error:
                 last = error
@@ -150,7 +150,7 @@ def segment_all(
                 summary = Summary(folder, report.total, result.labels, pixel)
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
-            summary.add(each.name, result.to_dict(), result.id_map, picture_of(image, result))
+            summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result))
             report.done += 1
         if summary is None:
             raise last or BadRequestError("The batch was stopped before its first image was done.")

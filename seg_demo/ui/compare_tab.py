@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.images import decode_mask, read
 from seg_demo.masks.agreement import Common, agreement, common, truth_ids
 from seg_demo.models.admission import is_large
 from seg_demo.outputs import compare
@@ -118,9 +118,9 @@ def run_compare(
     sizes = of_each(lambda each: predictor().get(each).nbytes, chosen, UNUSABLE)
     language = language_of(request)
     with predictor().work(large=is_large(upload.path)):
-        image = decode(upload.path)
-        results = of_each(lambda each: predictor().segment(image, each, wanted), list(sizes), (BadCheckpointError,))
-        shown, rows, *files = _compared(upload, image, results, [sizes[each] for each in results], truth, language)
+        picture = read(upload.path)
+        results = of_each(lambda each: predictor().segment(picture, each, wanted), list(sizes), (BadCheckpointError,))
+        shown, rows, *files = _compared(upload, picture.pixels, results, [sizes[each] for each in results], truth, language)
     return shown, _left_out(failed, language) + rows, *files
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.errors import BadRequestError
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import read
 from seg_demo.models.admission import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.bench import Outcome, examples, image_box, outcome
@@ -147,9 +147,9 @@ def run_network(
         progress(1.0 if part is None else part, desc=spoken(text))
 
     with predictor().work(model, large=is_large(upload.path, closely), report=report):
-        image = decode(upload.path)
-        everything = predictor().segment_all(image, model, report=report, detail=closely, confidence=True)
-        result = Result(upload, Kept(everything), wanted, preview_of(image), asked=(model, closely))
+        picture = read(upload.path)
+        everything = predictor().segment_all(picture, model, report=report, detail=closely, confidence=True)
+        result = Result(upload, Kept(everything), wanted, preview_of(picture.pixels), asked=(model, closely))
     return result, result
 
 

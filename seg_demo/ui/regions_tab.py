@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.errors import BadRequestError
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import read
 from seg_demo.masks.region_methods import METHODS, Parameter
 from seg_demo.models.admission import is_large
 from seg_demo.ui import menu
@@ -96,9 +96,9 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     if before is not None and before.answers(upload, method, *parameters.values()):
         return before, before
     with predictor().work(large=is_large(upload.path)):
-        image = decode(upload.path)
-        found = Kept(predictor().segment_regions(image, method, parameters))
-        result = Result(upload, found, 0.0, preview_of(image), asked=(method, *parameters.values()))
+        picture = read(upload.path)
+        found = Kept(predictor().segment_regions(picture, method, parameters))
+        result = Result(upload, found, 0.0, preview_of(picture.pixels), asked=(method, *parameters.values()))
     return result, result
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.errors import SegDemoError
+from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.plain_files import plain_files, served_file
 from seg_demo.ui.results import Result, viewer_doubt, viewer_value
 from seg_demo.ui.uploads import refused
@@ -54,6 +55,7 @@ class SegmentationViewer(gr.HTML):
                 "ids": served_file(self, value.ids, "ids.png"),
                 "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
                 **viewer_value(value),
+                "notes": [spoken(note) for note in shown.notes],
             }
         except SegDemoError as error:
             raise refused(str(error)) from error

@@ -209,6 +209,7 @@ async function receive(value) {
   stage.style.setProperty("--ratio", String(value.width / value.height));
   root.dataset.state = "shown";
   notes.forget();
+  notes.told(value);
   notes.shrunk(value);
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);

@@ -1,4 +1,4 @@
-// Two things that a visitor should know beside the picture: why the last run failed, and how small the network saw the image.
+// What a visitor should know beside the picture: why the last run failed, how the file was read, how small the network saw it.
 
 // How many times a side must have been shrunk before it is worth a word.
 const STRONG_SHRINK = 2;
@@ -13,6 +13,7 @@ class Notes {
     this.stage = root.querySelector(".sv-stage");
     this.reason = root.querySelector(".sv-reason");
     this.small = root.querySelector(".sv-small");
+    this.read = root.querySelector(".sv-notes");
     this.reason.id = root.closest("[id]").id + "-reason";
     this.runs = 0;
     // For the scripts of the page's events, see bench.py.
@@ -52,6 +53,13 @@ class Notes {
     delete this.root.dataset.failed;
     this.reason.replaceChildren();
     this.stage.removeAttribute("aria-describedby");
+  }
+
+  // How the file was read: which page, which channels; sentences of the server.
+  told(value) {
+    const notes = value.notes || [];
+    this.read.hidden = notes.length === 0;
+    this.read.replaceChildren(...notes.map((note) => make("li", "", note)));
   }
 
   shrunk(value) {

@@ -1,0 +1,68 @@
+"""How many pictures a file holds, of which the first is shown, counted without decoding any."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from seg_demo.inputs.tiff import Tiff
+
+# Sub-blocks of a GIF that are skipped before counting ends: 50 MB of a usual one.
+_MOST_BLOCKS = 200_000
+_PAGES = "This file has {count} pages; the first is shown."
+_FRAMES = "This animation has {count} frames; the first is shown."
+_PICTURES = "This file holds {count} pictures; the one that it names as its main one is shown."
+
+
+def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
+    """A sentence on which page, frame or picture is shown, if the file has several.
+
+    The second picture of a JPEG (of phones: brightness, depth, a preview) belongs to the first, and is not worth a word.
+
+    Args:
+        image: opened.
+        data: the whole file.
+    """
+    if isinstance(image, Tiff):
+        return _said(_PAGES, *image.pages())
+    if image.format == "GIF":
+        return _said(_FRAMES, *gif_frames(data))
+    if image.format in ("PNG", "WEBP", "AVIF"):
+        return _said(_FRAMES, getattr(image, "n_frames", 1), True)
+    if image.format == "HEIF":
+        return _said(_PICTURES, getattr(image, "n_frames", 1), True)
+    return ()
+
+
+def _said(sentence: str, count: int, exact: bool) -> tuple[str, ...]:
+    number = f"{count:,}" if exact else f"more than {count:,}"
+    return (sentence.format(count=number),) if count > 1 or not exact else ()
+
+
+def gif_frames(data: bytes) -> tuple[int, bool]:
+    """Frames of a GIF, and whether all were counted. Source: GIF89a specification.
+
+    Args:
+        data: the whole file.
+    """
+
+    def table(at: int) -> int:
+        return 3 * 2 ** ((data[at] & 7) + 1) if data[at] & 0x80 else 0
+
+    frames = blocks = 0
+    try:
+        at = 13 + table(10)
+        while data[at] in (0x21, 0x2C):
+            if data[at] == 0x2C:
+                frames += 1
+                at += 11 + table(at + 9)
+            else:
+                at += 2
+            while data[at]:
+                at += 1 + data[at]
+                blocks += 1
+                if blocks > _MOST_BLOCKS:
+                    return frames, False
+            at += 1
+    except IndexError:
+        pass  # cut off; whether the first frame is whole, its decoder says
+    return frames, True

@@ -1,0 +1,297 @@
+"""Pixels with the numbers that their file stores, of any depth and number of channels → 8 bits that a person can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+# 16-bit data below this leaves its two upper bits empty: a camera of 10 to 14 bits, nearly black if shown as it is.
+FULL_RANGE = 1 << 14
+# Of such data, the share of samples that may fall outside of what is stretched, on either side: hot and dead pixels.
+TAIL = 0.001
+# What programs write where nothing was measured, beside the ends of the type: GDAL, ESRI grids, netCDF, CF conventions.
+FILLERS = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0, 9.969209968386869e36, 1e20, -3.4e38, -1.7e308,
+           -3.4028234663852886e38, 3.4028234663852886e38)  # fmt: skip
+_STRIP_SAMPLES = 1 << 20
+ORIENTATION = 0x0112
+# Photometric interpretations of samples, and the Pillow mode of their 8 bits by number of channels.
+GREY, RGB, PALETTE, CMYK, LAB = "grey", "rgb", "palette", "cmyk", "lab"
+
+
+class PixelError(ValueError):
+    """Pixel values that no picture can be made of; the text is half a sentence that says which."""
+
+
+@dataclass(eq=False)
+class Samples:
+    """What a decoder that keeps depth has read.
+
+    Attributes:
+        values: (H, W, C) of the file's dtype, rows as stored: 1 channel grey, 3 RGB or LAB, 4 CMYK.
+        kind: ``grey``, ``rgb``, ``palette``, ``cmyk`` or ``lab``.
+        alpha: (H, W) of the file's dtype, or None.
+        premultiplied: whether the values are multiplied with the alpha.
+        palette: uint16 (K, 3) RGB of ``palette``.
+        inverted: whether the smallest value is white.
+        bits: of a sample.
+        turn: EXIF orientation, 1 to 8.
+        nodata: the value of samples without data that the file names, or None.
+        profile: ICC profile, or None.
+        channels: that the file has; more than are here if some are not shown.
+        notes: what a person should know of how the file was read, whole sentences.
+    """
+
+    values: np.ndarray
+    kind: str
+    bits: int
+    alpha: np.ndarray | None = None
+    premultiplied: bool = False
+    palette: np.ndarray | None = None
+    inverted: bool = False
+    turn: int = 1
+    nodata: float | None = None
+    profile: bytes | None = None
+    channels: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Pixels of a stored row."""
+        return self.values.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Stored rows."""
+        return self.values.shape[0]
+
+
+def strips(array: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """An array in strips of whole rows with about a million samples: (rows, strip)."""
+    rows = max(1, _STRIP_SAMPLES // max(1, array[0].size))
+    for top in range(0, len(array), rows):
+        yield slice(top, top + rows), array[top : top + rows]
+
+
+def picture(samples: Samples) -> Image.Image:
+    """Samples as a Pillow image of 8 bits per channel with its profile, orientation and alpha; the samples are let go.
+
+    16 bits keep their upper 8; if no value reaches 2**14 (microscopes, satellites and other cameras of 10 to 14 bits), the used
+    range is stretched, the same for all channels, so that colours stay, and a thousandth of the samples is clipped at either
+    end. Signed and 32- or 64-bit integers and floats are stretched from their smallest to their largest value. Samples without
+    data (NaN, infinity, what the file names as nodata, and a filler far off everything else) count for neither and are black.
+
+    Args:
+        samples: whose ``values`` are None afterwards; ``notes`` get a sentence about samples without data.
+
+    Raises:
+        PixelError: no sample has data.
+    """
+    if samples.kind == PALETTE:
+        eight, mode = _lookup(samples), "RGB"
+    elif samples.kind == CMYK:
+        eight, mode = _upper(samples), "CMYK"
+    elif samples.kind == LAB:
+        eight, mode = _upper(samples), "LAB"
+    else:
+        eight, mode = _stretched(samples), "L" if samples.kind == GREY else "RGB"
+    samples.values = None
+    if samples.alpha is not None and mode in ("L", "RGB"):
+        opacity = _opacity(samples.alpha, samples.bits)
+        eight = np.concatenate([eight.repeat(3, axis=2) if mode == "L" else eight, opacity[..., None]], axis=2)
+        mode = "RGBa" if samples.premultiplied else "RGBA"
+    image = Image.fromarray(eight[..., 0] if mode == "L" else eight) if mode in ("L", "RGB", "RGBA") else _raw(mode, eight)
+    image.getexif()[ORIENTATION] = samples.turn
+    if samples.profile is not None and mode != "L":
+        image.info["icc_profile"] = samples.profile
+    return image
+
+
+def _raw(mode: str, eight: np.ndarray) -> Image.Image:
+    """An image of a mode that numpy arrays are not taken for: CMYK, RGBa and LAB, whose a and b have a sign as in TIFF."""
+    height, width = eight.shape[:2]
+    return Image.frombytes(mode, (width, height), eight.tobytes())
+
+
+def _lookup(samples: Samples) -> np.ndarray:
+    colors = (samples.palette >> 8).astype(np.uint8)
+    return colors[np.minimum(samples.values[..., 0], len(colors) - 1)]
+
+
+def _upper(samples: Samples) -> np.ndarray:
+    """The upper 8 bits, of unsigned integers or of two's complement."""
+    values = samples.values
+    if values.dtype.kind == "f":
+        raise PixelError("its colours are stored as fractions, which is not read")
+    return (values >> max(0, samples.bits - 8)).astype(np.uint8) if samples.bits >= 8 else _narrow(values, samples.bits)
+
+
+def _narrow(values: np.ndarray, bits: int) -> np.ndarray:
+    """Less than 8 bits, stretched to 8."""
+    return (values.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+
+
+def _opacity(alpha: np.ndarray, bits: int) -> np.ndarray:
+    """Alpha of any depth as uint8. Where the largest value is small for the depth, it is what means opaque."""
+    if alpha.dtype == np.uint8 and bits == 8:
+        return alpha
+    most = float(np.nanmax(alpha))
+    whole = 1.0 if alpha.dtype.kind == "f" else float(2**bits - 1)
+    if alpha.dtype == np.uint16 and bits == 16 and most >= FULL_RANGE:
+        return (alpha >> 8).astype(np.uint8)
+    if 0 < most < whole / 4 or most > whole:
+        whole = most
+    return np.clip(np.nan_to_num(np.rint(alpha.astype(np.float32) * (255 / whole))), 0, 255).astype(np.uint8)
+
+
+def _stretched(samples: Samples) -> np.ndarray:
+    values, bits = samples.values, samples.bits
+    if values.dtype == np.uint8 and bits <= 8:
+        eight = values if bits == 8 else _narrow(values, bits)
+        return 255 - eight if samples.inverted else eight
+    if values.dtype == np.uint16:
+        low, high, gone = _range16(values, samples.nodata)
+    else:
+        low, high, gone = _range(values, samples.nodata)
+    if samples.premultiplied:
+        low = min(low, 0.0)
+    return _scaled(samples, low, high, gone)
+
+
+def _scaled(samples: Samples, low: float, high: float, gone: tuple[float, ...]) -> np.ndarray:
+    """The values as uint8, ``low`` black and ``high`` white; those without data are black, and counted in the notes."""
+    values = samples.values
+    eight = np.empty(values.shape, dtype=np.uint8)
+    whole = values.dtype == np.uint16 and (low, high) == (0.0, 65_535.0)
+    # Half of the range of float64 is still a number.
+    factor = 0.25 if not np.isfinite(high - low) else 1.0
+    missing = 0
+    for rows, strip in strips(values):
+        if whole:
+            grey = (strip >> 8).astype(np.uint8)
+        elif low == high:
+            grey = np.zeros(strip.shape, dtype=np.uint8)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):
+                scaled = (strip.astype(np.float64) * factor - low * factor) * (255 / (high * factor - low * factor))
+                grey = np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
+        if samples.inverted:
+            grey = 255 - grey
+        absent = _absent(strip, gone)
+        if absent is not None:
+            grey[absent] = 0
+            missing += int(absent.any(axis=2).sum())
+        eight[rows] = grey
+    if missing:
+        share = missing / (samples.width * samples.height)
+        named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
+        samples.notes += (f"{max(share, 0.0001):.2%} of the pixels hold no data ({named}); they are shown black.",)
+    return eight
+
+
+def _absent(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
+    """bool, where samples hold no data; None if there are no such values."""
+    if not gone:
+        return None
+    absent = np.zeros(strip.shape, dtype=bool)
+    for value in gone:
+        absent |= ~np.isfinite(strip) if np.isnan(value) else strip == strip.dtype.type(value)
+    return absent
+
+
+def _range16(values: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...]]:
+    """What becomes black and white of 16 bits: the full range, or the used one if the two upper bits are empty."""
+    counts = np.zeros(1 << 16, dtype=np.int64)
+    for _, strip in strips(values):
+        counts += np.bincount(strip.ravel(), minlength=1 << 16)
+    gone: tuple[float, ...] = ()
+    if nodata is not None and float(nodata).is_integer() and 0 <= nodata < 1 << 16 and 0 < counts[int(nodata)] < counts.sum():
+        counts[int(nodata)], gone = 0, (float(nodata),)
+    used = np.flatnonzero(counts)
+    if used[-1] >= FULL_RANGE or used.size == 1:
+        return 0.0, 65_535.0, gone
+    # A few hot or dead pixels must not decide: a thousandth of the samples may fall outside on either side.
+    shares = np.cumsum(counts) / counts.sum()
+    low, high = np.searchsorted(shares, TAIL), np.searchsorted(shares, 1 - TAIL)
+    return (*((float(low), float(high)) if low < high else (float(used[0]), float(used[-1]))), gone)
+
+
+def _range(values: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...]]:
+    """Smallest and largest value of those with data, and the values of those without.
+
+    A filler that the file does not name is one if it lies further off the rest than the rest reaches, and the rest is more than
+    one value: where everything else is alike, it may as well be the only thing to see.
+    """
+    kind = values.dtype
+    ends = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
+    least, most = float(ends.min), float(ends.max)
+    fillers = [most] if kind.kind == "u" else [least, most, *(value for value in FILLERS if least <= value <= most)]
+    fillers = list(dict.fromkeys(float(kind.type(value)) if kind.kind == "f" else value for value in fillers))
+    named = None
+    if nodata is not None and least <= nodata <= most:
+        named = float(kind.type(nodata)) if kind.kind == "f" else nodata
+    low, high, found, infinite = np.inf, -np.inf, set(), False
+    for _, strip in strips(values):
+        with np.errstate(invalid="ignore"):
+            known = np.isfinite(strip)
+        infinite |= not known.all()
+        for value in [*fillers, *([] if named is None else [named])]:
+            same = strip == kind.type(value) if kind.kind == "f" else strip.astype(np.float64) == value
+            if same.any():
+                found.add(value)
+                known &= ~same
+        rest = strip[known]
+        if rest.size:
+            low, high = min(low, float(rest.min())), max(high, float(rest.max()))
+    gone = [value for value in found if value == named]
+    if low < high:
+        gone += [value for value in found if value != named and max(low - value, value - high) > high - low]
+    for value in found - set(gone):
+        low, high = min(low, value), max(high, value)
+    if low > high:
+        if not gone and infinite:
+            raise PixelError("all of its pixels are NaN or infinite")
+        low = high = 0.0
+        gone = gone if infinite else []
+    return low, high, (*sorted(gone), *([float("nan")] if infinite else []))
+
+
+def upright(array: np.ndarray, turn: int) -> np.ndarray:
+    """A stored array (H, W, ...) as a person sees it, for EXIF orientation ``turn``."""
+    if turn in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    if turn in (3, 4, 6, 7):
+        array = array[::-1]
+    return np.ascontiguousarray(array.swapaxes(0, 1) if turn >= 5 else array)
+
+
+def label_values(samples: Samples) -> np.ndarray:
+    """The stored numbers of a mask, upright: uint8 or uint16 (H, W), or (H, W, 3) if it is coloured.
+
+    Three channels that are alike are one. Alpha is left out. Colours of 16 bits that only repeat 8 are those.
+
+    Raises:
+        PixelError: numbers that are no label ids, or channels that are neither one number nor one colour.
+    """
+    values = samples.values
+    if samples.kind in (CMYK, LAB) or (samples.kind == GREY and samples.channels > 1):
+        what = f"it has {samples.channels} channels" if samples.kind == GREY else "it is stored as CMYK or Lab"
+        raise PixelError(f"{what}, but a mask has one number or one RGB colour per pixel")
+    if values.dtype != np.uint8:
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise PixelError("some of its pixels are NaN or infinite")
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 65_535:
+            raise PixelError(f"its values reach from {low:g} to {high:g}, but label ids reach from 0 to 65535")
+        labels = values.astype(np.uint16)
+        if (labels != values).any():
+            raise PixelError("some of its values are fractions, but label ids are whole numbers")
+        values = labels
+    if values.shape[2] == 3:
+        if (values == values[..., :1]).all() and values.dtype == np.uint16:
+            values = values[..., :1]
+        elif values.dtype == np.uint16 and (values % 257 == 0).all():
+            values = (values // 257).astype(np.uint8)
+    return upright(values[..., 0] if values.shape[2] == 1 else values, samples.turn)
