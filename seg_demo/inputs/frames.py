@@ -8,9 +8,11 @@ from seg_demo.inputs.tiff import Tiff
 
 # Sub-blocks of a GIF that are skipped before counting ends: 50 MB of a usual one.
 _MOST_BLOCKS = 200_000
-_PAGES = "This file has {count} pages; the first is shown."
-_FRAMES = "This animation has {count} frames; the first is shown."
-_PICTURES = "This file holds {count} pictures; the one that it names as its main one is shown."
+_PAGES = "This file has {count:,} pages; the first is shown.", "This file has more than {count:,} pages; the first is shown."
+_FRAMES = (
+    "This animation has {count:,} frames; the first is shown.", "This animation has more than {count:,} frames; the first is shown.",
+)  # fmt: skip
+_PICTURES = ("This file holds {count:,} pictures; the one that it names as its main one is shown.",)
 
 
 def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
@@ -33,9 +35,8 @@ def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
     return ()
 
 
-def _said(sentence: str, count: int, exact: bool) -> tuple[str, ...]:
-    number = f"{count:,}" if exact else f"more than {count:,}"
-    return (sentence.format(count=number),) if count > 1 or not exact else ()
+def _said(sentences: tuple[str, ...], count: int, exact: bool) -> tuple[str, ...]:
+    return (sentences[not exact].format(count=count),) if count > 1 or not exact else ()
 
 
 def gif_frames(data: bytes) -> tuple[int, bool]:
