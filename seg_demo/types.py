@@ -39,6 +39,7 @@ class ModelSpec:
         source: one of ``bundled``, ``hub``, ``torchvision``, ``folder``, ``builtin``.
         labels: class names as far as they are known before loading.
         about: one or two sentences: what it is good at.
+        notes: what was understood or left out when it was loaded, a sentence each.
     """
 
     id: str
@@ -50,6 +51,7 @@ class ModelSpec:
     source: str
     labels: tuple[str, ...] = ()
     about: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -194,10 +196,13 @@ class Segmentation:
 
         Returns:
             ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``notes`` and ``segments``; a segment's ``id`` is its
-            value in the id map, ``bbox`` is COCO's [x, y, width, height] in pixels, ``area`` is in pixels.
+            value in the id map, ``bbox`` is COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes``
+            where something of it was understood or left out.
         """
         model = self.model
         named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
+        if model and model.notes:
+            named["notes"] = list(model.notes)
         pixels = self.height * self.width
         segments = []
         for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):

@@ -101,7 +101,6 @@ def refused(canary: Path) -> dict[str, Callable[[Files], Files]]:
         "truncated": lambda files: {**files, "model.safetensors": files["model.safetensors"][:-50]},
         "a tensor is missing": _weights(lambda tensors: tensors.pop(sorted(tensors)[0])),
         "most tensors are missing": _weights(lambda tensors: [tensors.pop(name) for name in sorted(tensors)[3:]]),
-        "a tensor too many": _weights(lambda tensors: tensors.update(evil=np.zeros(3, np.float32))),
         "a tensor of another shape": _weights(
             lambda tensors: tensors.update({sorted(tensors)[0]: np.zeros((1, 2), np.float32)})
         ),
@@ -123,9 +122,6 @@ def refused(canary: Path) -> dict[str, Callable[[Files], Files]]:
         "negative depth": _config(depths=[-1] * 4),
         "no heads": _config(num_attention_heads=[0] * 4),
         "texts for numbers": _config(hidden_sizes=["a"] * 4),
-        "100,000 classes": _config(id2label={str(index): "x" for index in range(100_000)}),
-        "a class id like 10^12": _config(id2label={"0": "a", str(10**12): "b"}),
-        "labels are a number": _config(id2label=3),
         "endless channels": _config(num_channels=10**7),
         "picture of 100,000 pixels a side": _processor(size={"height": 100_000, "width": 100_000}),
         "a deviation of zero": _processor(image_std=[0, 0, 0]),
@@ -149,5 +145,9 @@ def served(canary: Path) -> dict[str, Callable[[Files], Files]]:
     return {
         "a pickle beside": _raw("pytorch_model.bin", evil),
         "code beside": lambda files: {**files, "modeling.py": code, "__init__.py": code, "setup.py": code},
+        "a tensor too many": _weights(lambda tensors: tensors.update(evil=np.zeros(3, np.float32))),
+        "100,000 classes": _config(id2label={str(index): "x" for index in range(100_000)}),
+        "a class id like 10^12": _config(id2label={"0": "a", str(10**12): "b"}),
+        "labels are a number": _config(id2label=3),
         "HTML as labels": _config(id2label=html, label2id={label: int(key) for key, label in html.items()}),
     }

@@ -9,6 +9,7 @@ loads where it cannot load the row itself, ``refused`` a pattern of the sentence
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -335,3 +336,96 @@ layout(
     },
 )  # fmt: skip
 layout("nothing but a card", {"README.md": b"# soon"}, refused="has no config.json")
+
+# Names of weights.
+
+_LOSS = {"loss_fct__weight": torch.ones(5)}
+layout("a trainer's loss among the weights", lambda: with_extra(transformers_files(), **_LOSS), like=transformers_files, says="1 weights .*loss_fct.weight")
+layout(
+    "an auxiliary head that the config does not have",
+    lambda: with_config(transformers_files("beit"), use_auxiliary_head=False), like=lambda: transformers_files("beit"), says="auxiliary_head",
+)  # fmt: skip
+layout(
+    "an auxiliary head of mmsegmentation among the weights",
+    lambda: with_extra(transformers_files(), auxiliary_head__conv_seg__weight=torch.ones(5, 3), auxiliary_head__convs__0__conv__weight=torch.ones(3, 3)),
+    like=transformers_files, says="2 weights .*auxiliary_head.conv_seg.weight",
+)  # fmt: skip
+layout("position_ids among the weights", lambda: with_extra(transformers_files(), embeddings__position_ids=torch.arange(9)), like=transformers_files)
+layout("smp with a loss among the weights", lambda: with_extra(smp_files(), **_LOSS), like=smp_files, labels=None, says="loss_fct")
+layout("a truth ratio of a trainer among smp's weights, and its head for whole pictures",
+    lambda: with_extra(smp_files(), classification_head__3__weight=torch.ones(4, 2)), like=smp_files, labels=None, says="classification_head",
+)  # fmt: skip
+for _prefix in ("model.", "module.", "module.model.", "net.", "segmentation_model."):
+    layout(f"SegFormer saved within {_prefix}", lambda prefix=_prefix: prefixed(transformers_files(), prefix), like=transformers_files, says=re.escape(_prefix))
+layout("SegFormer saved within model. beside a loss", lambda: with_extra(prefixed(transformers_files(), "model."), **_LOSS), like=transformers_files, says="loss_fct")
+layout("DPT saved within model.", lambda: prefixed(transformers_files("dpt"), "model."), like=lambda: transformers_files("dpt"), says="'model.'")
+layout("UPerNet saved within network.", lambda: prefixed(transformers_files("upernet-swin"), "network."), like=lambda: transformers_files("upernet-swin"), says="'network.'")
+layout("smp saved within model.", lambda: prefixed(smp_files(), "model."), like=smp_files, labels=None, says="'model.'")
+layout("smp saved within segmentation_model.", lambda: prefixed(smp_files("FPN"), "segmentation_model."), like=lambda: smp_files("FPN"), labels=None, says="segmentation_model")
+layout(
+    "an average beside the network itself",
+    lambda: with_tensors(transformers_files(), lambda state: state | {f"ema.{name}": tensor * 0 for name, tensor in state.items()}),
+    like=transformers_files, says="ema",
+)  # fmt: skip
+layout(
+    "a teacher and a student",
+    lambda: with_tensors(transformers_files(), lambda state: {f"{who}.{name}": tensor for who in ("teacher", "student") for name, tensor in state.items()}),
+    refused="2 times, under 'student.' and 'teacher.'",
+)  # fmt: skip
+layout("counters are missing", lambda: without_tensors(transformers_files("upernet-swin"), "num_batches_tracked"), like=lambda: transformers_files("upernet-swin"))
+layout("smp without counters", lambda: without_tensors(smp_files(), "num_batches_tracked"), like=smp_files, labels=None)
+layout(
+    "DPT without the residual unit that it does not use",
+    lambda: without_tensors(transformers_files("dpt"), "fusion_stage.layers.0.residual_layer1"), like=lambda: transformers_files("dpt"),
+)  # fmt: skip
+layout("BEiT without the head that only training uses", lambda: without_tensors(transformers_files("beit"), "auxiliary_head"), like=lambda: transformers_files("beit"))
+layout("DPT without a residual unit that it uses", lambda: without_tensors(transformers_files("dpt"), "fusion_stage.layers.1.residual_layer1"), refused="lacks .*residual_layer1")
+layout("a classifier is missing", lambda: without_tensors(transformers_files(), "classifier"), refused="lacks 2 weights .*decode_head.classifier")
+layout("a statistic is missing", lambda: without_tensors(smp_files(), "running_mean"), refused="lacks .*running_mean")
+layout(
+    "weights of a larger network than the config describes",
+    lambda: with_tensors(transformers_files(), lambda state: state | {name.replace("block.0.0.", "block.0.1."): tensor for name, tensor in state.items()}),
+    refused="larger network",
+)  # fmt: skip
+layout("weights in half precision", lambda: with_tensors(transformers_files(), lambda state: {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}))
+
+# Tables of classes.
+
+
+def _table(id2label: object, **more: object) -> Callable[[], Files]:
+    return lambda: with_config(transformers_files(), "label2id", id2label=id2label, **more)
+
+
+_CLASSES = tuple(f"class {index}" for index in range(5))
+layout("class ids begin at 1", _table(dict(enumerate(NAMES, 1))), like=transformers_files, labels=("class 0", *NAMES[:4]), says="1 of the 5 .*'lamp' for 5")
+layout("class ids skip one", _table({0: "a", 1: "b", 3: "d", 4: "e", 6: "g"}), like=transformers_files, labels=("a", "b", "class 2", "d", "e"), says="'g' for 6")
+layout("class ids hold 255", _table({0: "a", 1: "b", 2: "c", 3: "d", 255: "ignore"}), like=transformers_files, labels=("a", "b", "c", "d", "class 4"), says="'ignore' for 255")
+layout("three classes, one of them 255", lambda: with_config(transformers_files(classes=3), "label2id", id2label={"0": "ground", "1": "cell", "255": "void"}),
+    like=lambda: transformers_files(classes=3), labels=("ground", "cell", "class 2"), says="'void' for 255",
+)  # fmt: skip
+layout("class names are missing", lambda: with_config(transformers_files(), "label2id", "id2label"), like=transformers_files, labels=_CLASSES)
+layout("only the number of classes", lambda: with_config(transformers_files(), "label2id", "id2label", num_labels=5), like=transformers_files, labels=_CLASSES)
+layout("only label2id", lambda: with_config(transformers_files(), "id2label", label2id=LABEL2ID), like=transformers_files)
+layout("too few class names", _table({"0": "a", "1": "b"}), like=transformers_files, labels=("a", "b", *_CLASSES[2:]), says="3 of the 5")
+layout("too many class names", _table(dict(enumerate("abcdefgh"))), like=transformers_files, labels=tuple("abcde"), says="3 names")
+layout("class names twice", _table(dict(enumerate("aabba"))), like=transformers_files, labels=tuple("aabba"))
+layout("class names the wrong way round", _table(LABEL2ID), like=transformers_files)
+layout("class names in a list", _table(list(NAMES)), like=transformers_files)
+layout("class names are null", _table(None), like=transformers_files, labels=_CLASSES)
+layout("class names of thousands that are none of its", _table({str(index): f"thing {index}" for index in range(70_000)}), like=transformers_files, labels=tuple(f"thing {index}" for index in range(5)), says="69995")
+layout("smp with names that begin at 1", lambda: {**smp_files(), PROCESSOR: json.dumps({"id2label": dict(enumerate(NAMES, 1))}).encode()}, like=smp_files, labels=("class 0", *NAMES[:4]), says="1 of the 5")
+layout("smp of one channel with a name", lambda: with_config(smp_files(classes=1), id2label={"0": "cell"}), like=lambda: smp_files(classes=1), labels=("background", "cell"))
+
+# Numbers that build nothing, and such as do.
+
+layout("label ids of thousands in a backbone", lambda: with_json(
+    transformers_files("upernet-swin"), CONFIG, backbone_config={**json.loads(transformers_files("upernet-swin")[CONFIG])["backbone_config"], "id2label": {str(index): f"LABEL_{index}" for index in range(21842)}, "label2id": {f"LABEL_{index}": index for index in range(21842)}},
+), like=lambda: transformers_files("upernet-swin"))  # fmt: skip
+layout(
+    "a vocabulary, training points, a seed and a date", lambda: with_config(transformers_files(), vocab_size=49408, train_num_points=12544, seed=20240131, eos_token_id=151645),
+    like=transformers_files,
+)  # fmt: skip
+layout("weights of 150 classes for the loss", lambda: with_config(transformers_files(), class_weights=[0.5] * 150), like=transformers_files)
+layout("smp with keys of a trainer", lambda: with_config(smp_files(), max_steps=160_000, seen=[0] * 100, seed=20240131), like=smp_files, labels=None)
+layout("a width of a million", lambda: with_config(transformers_files(), decoder_hidden_size=10**6), refused="decoder_hidden_size is 1000000")
+layout("a billion layers", lambda: with_config(transformers_files("beit"), num_hidden_layers=10**9), refused="num_hidden_layers is 1000000000")

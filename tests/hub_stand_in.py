@@ -15,7 +15,8 @@ huggingface_hub reads HF_ENDPOINT when it is imported, so the port is fixed per 
 enter and leave stand-ins at the same address; while none is entered, connections to it are refused, as when offline (the
 ``hub`` fixture of conftest.py also empties the local cache). Datasets work the same with ``kind="dataset"``. Branches, tags
 and full shas resolve as on the Hub; private and gated repositories answer as it does to nobody, to a stranger and to an
-owner; a revision named ``refs/pr/1`` is the pull request of the Hub's safetensors conversion bot.
+owner; a revision named ``refs/pr/N`` is a pull request of the Hub's safetensors conversion bot, unless ``add_pull`` says
+otherwise.
 ``python -m tests.hub_stand_in --port 8080`` serves one by hand, with user ``ann`` and token ``hf_ann``.
 """
 
@@ -115,6 +116,23 @@ class HubStandIn:
             sha = repo.commit(dict(content), revision, f"add {revision}")
             repo.refs.setdefault("main", sha)
             return sha
+
+    def add_pull(self, id: str, number: int, content: Path | Mapping[str, bytes], author: str, status: str = "open") -> str:
+        """Publish files as a pull request; a larger number is a newer one.
+
+        Args:
+            id: ``user/name`` of a repository that is there.
+            number: of the pull request.
+            content: as for :meth:`add_repo`.
+            author: who made it.
+            status: ``open``, ``closed`` or ``merged``.
+
+        Returns:
+            The commit's sha.
+        """
+        sha = self.add_repo(id, content, revision=f"refs/pr/{number}")
+        self.repos["model", id].pulls[number] = (author, status)
+        return sha
 
     def files(self, id: str, revision: str = "main", kind: str = "model") -> dict[str, bytes]:
         """The files of a repository at a revision, bytes by path."""

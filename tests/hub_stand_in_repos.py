@@ -26,6 +26,8 @@ class Repo:
         commits: files by path, per commit sha.
         messages: one line per commit, oldest first.
         refs: commit sha by branch or tag.
+        pulls: author and status of pull requests by number, where they are not the conversion bot's open ones.
+        discussions: whether people may discuss here; the Hub answers 403 where they may not.
     """
 
     id: str
@@ -35,6 +37,8 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     refs: dict[str, str] = field(default_factory=dict)
+    pulls: dict[int, tuple[str, str]] = field(default_factory=dict)
+    discussions: bool = True
 
     def commit(self, files: dict[str, bytes], revision: str, message: str) -> str:
         """Put a new commit with exactly these files on a branch; returns its sha."""

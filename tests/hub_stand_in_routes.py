@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.hub_stand_in import HubStandIn
 
 _API = re.compile(
-    r"/api/(?P<kind>model|dataset)s/(?P<id>[^/]+/[^/]+)(?:/(?P<verb>[\w-]+)(?:/(?P<revision>[^/]+))?(?:/(?P<path>.*))?)?"
+    r"/api/(?P<kind>model|dataset|space)s/(?P<id>[^/]+/[^/]+)(?:/(?P<verb>[\w-]+)(?:/(?P<revision>[^/]+))?(?:/(?P<path>.*))?)?"
 )
 _RESOLVE = re.compile(r"/(?P<prefix>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 # What the real Hub puts behind the address of an upload: whoever knows it may write there.
@@ -72,12 +72,7 @@ class Routes:
                 self._open_gate(repo)
             return {}
         if verb == "discussions":
-            author = {"name": "SFconvertbot"}
-            pull = {"title": "Adding `safetensors` variant of this model", "num": 1, "author": author}
-            pull.update(isPullRequest=True, repo={"name": repo.id, "type": "model"}, status="open")
-            pull.update(createdAt="2024-01-01T00:00:00.000Z")
-            pulls = [pull] if "refs/pr/1" in repo.refs else []
-            return {"discussions": pulls, "count": len(pulls), "start": 0, "numClosedDiscussions": 0}
+            return self._discussions(repo, query)
         if verb == "preupload":
             self._may_write(repo.id)
             present = {name: entry(name, data) for name, data in repo.commits[repo.sha(revision)].items()}
@@ -111,6 +106,21 @@ class Routes:
                     sibling["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": lfs["pointerSize"]}
         gated = "manual" if repo.gated else False
         return {"id": repo.id, "sha": sha, "private": repo.private, "gated": gated, "siblings": siblings}
+
+    def _discussions(self, repo: Repo, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Its pull requests, the newest first."""
+        if not repo.discussions:
+            raise Answer(403, "Discussions are disabled for this repo")
+        numbers = sorted((int(name.split("/")[2]) for name in repo.refs if name.startswith("refs/pr/")), reverse=True)
+        pulls = []
+        for number in numbers:
+            author, status = repo.pulls.get(number, ("SFconvertbot", "open"))
+            pull = {"title": "Adding `safetensors` variant of this model", "num": number, "author": {"name": author}, "status": status}
+            pulls.append({**pull, "isPullRequest": True, "repo": {"name": repo.id, "type": "model"}, "createdAt": "2024-01-01T00:00:00.000Z"})
+        for key, wanted in (("author", lambda pull: pull["author"]["name"]), ("status", lambda pull: pull["status"])):
+            if key in query and query[key][0] != "all":
+                pulls = [pull for pull in pulls if wanted(pull) == query[key][0]]
+        return {"discussions": pulls, "count": len(pulls), "start": 0, "numClosedDiscussions": 0}
 
     def _repo(self, kind: str, id: str) -> Repo:
         """The repository, or what the Hub answers to who may not see it."""

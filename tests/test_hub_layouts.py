@@ -36,6 +36,9 @@ def publish(hub, row: Layout) -> str:
     hub.add_repo(id, row.files(), kind=row.kind)
     for revision, files in row.branches.items():
         hub.add_repo(id, files(), revision=revision)
+    for number, author, status, files in row.pulls:
+        hub.add_pull(id, number, files(), author, status)
+    hub.repos[row.kind, id].discussions = row.discussions
     return row.typed.format(id=id)
 
 
@@ -47,7 +50,9 @@ def test_layout(served, row):
             load_model(typed)
         assert 30 < len(str(caught.value)) < 700 and "Traceback" not in str(caught.value)
         return
-    result = load_model(typed).predict(IMAGE)
+    model = load_model(typed)
+    result, notes = model.predict(IMAGE), " ".join(model.spec.notes)
+    assert re.search(row.says, notes) if row.says else not notes, notes
     if row.labels is not None:
         assert result.labels.names == row.labels
     wanted = expected((row.like or row.files)())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seg_demo.networks import identify
 from seg_demo.networks.files import CONFIG, PREPROCESSOR, read_json, read_optional_json
+from seg_demo.networks.names import class_table, labels_from_dict
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +62,9 @@ def _identified(folder: Path, state: object) -> str:
 @lru_cache(maxsize=256)
 def _labels(folder: Path, state: object) -> tuple[str, ...]:
     for data in (read_json(folder, CONFIG), read_optional_json(folder, PREPROCESSOR)):
-        stated = data.get("id2label")
-        if isinstance(stated, dict) and all(str(key).isdigit() for key in stated):
-            return tuple(str(stated[key])[:200] for key in sorted(stated, key=int))
+        table = class_table(data)
+        # How many classes the network has is known once it is loaded; a table of so many names is mostly of so many.
+        found = labels_from_dict({"id2label": table}, len(table)) if table else None
+        if found is not None:
+            return found.names
     return ()

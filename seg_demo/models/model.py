@@ -67,7 +67,9 @@ class Model:
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
         row = networks.NETWORKS[checkpoint.architecture]
-        known = replace(spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names)
+        known = replace(
+            spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names, notes=checkpoint.notes
+        )
         run = NetworkRun(checkpoint, precision or settings().precision, engine, window)
         return cls(known, checkpoint.labels, run, checkpoint.nbytes)
 

@@ -54,13 +54,17 @@ def _read() -> list[Own]:
         rows = json.loads(_file().read_text(encoding="utf-8"))
         return [
             Own(
-                ModelSpec(**{**row["model"], "labels": tuple(row["model"]["labels"])}), row["folder"], _owner(row),
+                _spec(row["model"]), row["folder"], _owner(row),
                 row.get("shared") is True,
             )
             for row in rows
         ]  # fmt: skip
     except (OSError, ValueError, TypeError, KeyError):
         return []
+
+
+def _spec(row: dict[str, object]) -> ModelSpec:
+    return ModelSpec(**{**row, "labels": tuple(row["labels"]), "notes": tuple(row.get("notes", ()))})
 
 
 def _owner(row: dict[str, object]) -> str:

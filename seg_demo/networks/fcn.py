@@ -88,8 +88,8 @@ def load(folder: Path) -> Checkpoint:
     options, count, labels = names.torchvision_config(config)
     preprocessing = Preprocessing.from_dict(files.read_optional_json(folder, files.PREPROCESSOR) or TORCHVISION.to_dict())
     state = weights.read_weights(folder)
-    module = weights.construct(lambda: build(count, options), state, str(options.get("variant")))
-    return Checkpoint("fcn", module, labels, preprocessing, options)
+    module, notes = weights.construct(lambda: build(count, options), state, str(options.get("variant")))
+    return Checkpoint("fcn", module, labels, preprocessing, options, notes=(*names.table_notes(config, count), *notes))
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
@@ -187,7 +187,7 @@ def from_torchvision(variant: str, state: dict[str, Tensor], categories: list[st
     """
     options = {"variant": variant, "aux": any(name.startswith("aux_classifier.") for name in state)}
     weights.check_finite(state.items())
-    module = weights.construct(lambda: build(len(categories), options), state, variant)
+    module, _ = weights.construct(lambda: build(len(categories), options), state, variant)
     labels = LabelSet.from_names(("background", *categories[1:]), background=0)
     return Checkpoint("fcn", module, labels, TORCHVISION, options)
 

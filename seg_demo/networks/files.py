@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from seg_demo.errors import BadCheckpointError
 
@@ -72,19 +73,56 @@ def check_options(options: object, path: str = CONFIG) -> None:
     """Refuse numbers in a config that no real network has, before anything is built from them.
 
     Args:
-        options: JSON data.
+        options: JSON data of which every part is built from.
         path: where it stands, for the message.
 
     Raises:
         BadCheckpointError: names the key.
     """
+    for where, value in oversized(options):
+        refuse_option(where, value, path)
+
+
+def refuse_option(where: tuple[str | int, ...], value: object, path: str = CONFIG) -> NoReturn:
+    """
+    Raises:
+        BadCheckpointError: says what is wrong with a part of a config that :func:`oversized` found.
+    """
+    path = ": ".join((path, *(str(key) for key in where if isinstance(key, str))))
+    if isinstance(value, list):
+        raise BadCheckpointError(f"{path} has {len(value)} entries; at most {MAX_OPTION_LENGTH} are accepted.")
+    shown = str(value) if isinstance(value, float) or abs(value) < 10**20 else "a number of more than 20 digits"
+    raise BadCheckpointError(f"{path} is {shown}; a number from -{MAX_OPTION} to {MAX_OPTION} is expected.")
+
+
+def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], object]]:
+    """The numbers and lists in a config that are larger than those of any real network's layers: (path of keys, value).
+
+    Args:
+        options: JSON data.
+        where: its own path.
+    """
     if isinstance(options, dict):
-        for key, value in options.items():
-            check_options(value, f"{path}: {key}")
-    elif isinstance(options, list):
+        return [found for key, value in options.items() for found in oversized(value, (*where, key))]
+    if isinstance(options, list):
         if len(options) > MAX_OPTION_LENGTH:
-            raise BadCheckpointError(f"{path} has {len(options)} entries; at most {MAX_OPTION_LENGTH} are accepted.")
-        for value in options:
-            check_options(value, path)
-    elif isinstance(options, (int, float)) and not abs(options) <= MAX_OPTION:
-        raise BadCheckpointError(f"{path} is {options}; a number from -{MAX_OPTION} to {MAX_OPTION} is expected.")
+            return [(where, options)]
+        return [found for index, value in enumerate(options) for found in oversized(value, (*where, index))]
+    large = isinstance(options, (int, float)) and not abs(options) <= MAX_OPTION
+    return [(where, options)] if large else []
+
+
+def with_options(options: Any, changes: Mapping[tuple[str | int, ...], object]) -> Any:
+    """A copy of JSON data with other values at some paths.
+
+    Args:
+        options: JSON data.
+        changes: value by path of keys, as :func:`oversized` names them.
+    """
+    copy = json.loads(json.dumps(options))
+    for where, value in changes.items():
+        part = copy
+        for key in where[:-1]:
+            part = part[key]
+        part[where[-1]] = value
+    return copy

@@ -54,8 +54,8 @@ def load(folder: Path) -> Checkpoint:
     config = files.read_json(folder, files.CONFIG)
     options, count, labels = names.torchvision_config(config)
     preprocessing = _preprocessing(options)
-    module = weights.construct(lambda: build(count, options), weights.read_weights(folder), "Mask R-CNN")
-    return Checkpoint("maskrcnn", module, labels, preprocessing, options)
+    module, notes = weights.construct(lambda: build(count, options), weights.read_weights(folder), "Mask R-CNN")
+    return Checkpoint("maskrcnn", module, labels, preprocessing, options, notes=(*names.table_notes(config, count), *notes))
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
@@ -161,7 +161,7 @@ def from_torchvision(variant: str, state: dict[str, Tensor], categories: list[st
     weights.check_finite(state.items())
     if variant == V1:
         state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-    module = weights.construct(lambda: build(len(categories), options), state, variant)
+    module, _ = weights.construct(lambda: build(len(categories), options), state, variant)
     labels = LabelSet.from_names(("background", *categories[1:]), background=0)
     return Checkpoint("maskrcnn", module, labels, _preprocessing(options), options)
 

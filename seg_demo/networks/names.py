@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,34 +25,82 @@ def labels_to_dict(labels: LabelSet) -> dict[str, Any]:
     }
 
 
+def class_table(data: dict[str, Any]) -> dict[int, str]:
+    """The class names that a config states, by id, in whatever form it has them; what is no name or no id is left out.
+
+    ``id2label`` with ids as numbers or as text, or the wrong way round, or as a list; else ``label2id``.
+
+    >>> class_table({"id2label": {"1": "cell", "255": "ignore"}}), class_table({"label2id": {"cell": 1}})
+    ({1: 'cell', 255: 'ignore'}, {1: 'cell'})
+    """
+    for key in ("id2label", "label2id"):
+        table = data.get(key)
+        if isinstance(table, list):
+            table = dict(enumerate(table))
+        if not isinstance(table, dict):
+            continue
+        forward = {_id(id): name for id, name in reversed(table.items())}
+        backward = {_id(id): name for name, id in reversed(table.items())}
+        found = max((forward, backward), key=lambda each: len(each) - (None in each))
+        names = {id: str(name)[:200] for id, name in found.items() if id is not None and name is not None and str(name).strip()}
+        if names:
+            return dict(sorted(names.items()))
+    return {}
+
+
+def _id(value: object) -> int | None:
+    """A label id as a config writes it, or None."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(?:LABEL_)?([0-9]{1,9})\s*", value)
+        return int(match[1]) if match else None
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**9 and int(value) == value
+    return int(value) if whole else None
+
+
 def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
-    """The label set that a config describes.
+    """The label set that a config describes. An id is the number of an output channel, as in transformers' own pipelines.
 
     Args:
-        data: has ``id2label`` (id → name) and perhaps ``colors`` and ``background``.
+        data: has ``id2label`` (id → name) or ``label2id``, and perhaps ``colors`` and ``background``.
         count: number of classes that the network has.
 
     Returns:
-        None if there is no ``id2label``. Without ``background``, class 0 is it where its name says so.
+        None if no name belongs to a class. A class without a name is called ``class`` and its number. Without ``background``,
+        class 0 is it where its name says so.
 
     Raises:
-        BadCheckpointError: not exactly the ids 0 .. count - 1, or colours that are none.
+        BadCheckpointError: absurdly many classes, or colours or a background that are none.
     """
     check_count(count)
-    id2label = data.get("id2label")
-    if id2label is None:
+    table = class_table(data)
+    if not any(index < count for index in table):
         return None
-    try:
-        names = {int(key): str(name)[:200] for key, name in id2label.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BadCheckpointError(f"id2label must map ids to names, but cannot be read ({error}).") from error
-    if sorted(names) != list(range(count)):
-        raise BadCheckpointError(f"id2label names {len(names)} classes, but the network has {count} (ids 0 to {count - 1}).")
-    ordered = tuple(names[index] for index in range(count))
+    ordered = tuple(table.get(index, f"class {index}") for index in range(count))
     background = data.get("background", background_of(ordered))
     if background is not None and (not isinstance(background, int) or not 0 <= background < count):
         raise BadCheckpointError(f"background must be a label id from 0 to {count - 1} or null, but is {background!r}.")
     return LabelSet(ordered, _colors(data.get("colors"), count, background), background)
+
+
+def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:
+    """What a person should know about a class table that is not exactly the network's: a sentence each.
+
+    Args:
+        data: as for :func:`labels_from_dict`.
+        count: number of classes that the network has.
+    """
+    table, notes = class_table(data), []
+    nameless = [index for index in range(count) if index not in table]
+    homeless = [index for index in table if index >= count]
+    if table and nameless:
+        notes.append(f"The class table has no name for {len(nameless)} of the {count} classes; they are called by their number.")
+    if homeless:
+        first = homeless[0]
+        notes.append(
+            f"The network has {count} classes, 0 to {count - 1}: {len(homeless)} names of the class table belong to none of them, "
+            f"such as {table[first][:40]!r} for {first}."
+        )
+    return tuple(notes)
 
 
 def background_of(names: tuple[str, ...]) -> int | None:

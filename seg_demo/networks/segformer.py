@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import SegformerImageProcessor
 
-from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.label_map import semantic_from_logits
 from seg_demo.networks import base, files, image_processor, names
 from seg_demo.networks.base import Checkpoint, Preprocessing, copy_matching, to_batch
@@ -31,9 +30,10 @@ from seg_demo.networks.segformer_config import (
     own_size,
     quiet,
     read_module,
+    settled,
 )
 from seg_demo.networks.sizes import Takes
-from seg_demo.networks.weights import class_dependent, shapes_of
+from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 from seg_demo.types import LabelSet, Segmentation
 
 TASK = "semantic"
@@ -105,10 +105,9 @@ def load(folder: Path) -> Checkpoint:
     processor_data = image_processor.processor_data(folder)
     ours = processor_data.get(OUR_KEY)
     ours = ours if isinstance(ours, dict) else {}
-    labels = label_set(config, ours, count)
     processor = image_processor.read_processor(folder, processor_data, described)
     colours = image_processor.colours_of(processor)
-    notes = []
+    notes: list[str | None] = []
     if ours.get("longest_side") is None:
         processor, note = image_processor.without_cropping(processor, colours)
         notes.append(note)
@@ -117,11 +116,12 @@ def load(folder: Path) -> Checkpoint:
             processor, note = image_processor.fitting(processor, takes, own_size(described))
             notes.append(note)
     preprocessing = image_processor.preprocessing_of(processor, colours, ours)
-    if not (Path(folder) / files.WEIGHTS).is_file():
-        raise BadCheckpointError(f"The checkpoint has no {files.WEIGHTS}; weights of other kinds are not loaded.")
-    shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
-    module = read_module(folder, options, count)
-    said = tuple(note for note in notes if note is not None)
+    wanted = shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
+    state, inside = own_names(read_weights(folder), wanted)
+    options, count = settled(options, count, state, wanted)
+    labels, named = label_set(config, ours, count)
+    module, left = read_module(options, count, state)
+    said = (*(note for note in notes if note is not None), *named, *inside, *left)
     return Checkpoint("segformer", module.eval(), labels, preprocessing, options, processor, said)
 
 

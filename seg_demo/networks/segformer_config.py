@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSemanticSegmentation, PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
+    MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
+)
 from transformers.utils import logging
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.networks import files, names
-from seg_demo.networks.weights import check_finite
-from seg_demo.types import LabelSet
+from seg_demo.networks.weights import left_out, refuse_larger, refuse_missing, shapes_of, without_effect
+from seg_demo.types import MAX_IDS, LabelSet
 
 # tipsv2_dpt names its logits otherwise.
 MODEL_TYPES = tuple(name for name in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES if name != "tipsv2_dpt")
@@ -59,17 +63,75 @@ def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
 
 
 def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Options and number of output channels from a config.json, before anything is built."""
+    """Options and number of output channels from a config.json, before anything is built; see :func:`settled` for the number."""
     _refuse_fetching(config)
-    options = {key: value for key, value in config.items() if key not in NOT_OPTIONS}
-    files.check_options(options)
-    id2label = config.get("id2label")
-    count = len(id2label) if isinstance(id2label, dict) else config.get("num_labels", 2)
-    names.check_count(count)
+    options = {key: _unlabelled(value) for key, value in config.items() if key not in NOT_OPTIONS}
     if config.get("num_channels", 3) != 3:
         raise BadCheckpointError(f"The network takes {config['num_channels']} channels; only RGB images can be served.")
+    _check_what_is_built(options)
+    table, stated = names.class_table(config), config.get("num_labels", 2)
+    count = len(table) or stated
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_IDS:
+        count = 2
     if count == 1:
         options["binary"] = True
+    return options, count
+
+
+def _unlabelled(value: Any) -> Any:
+    """A part of a config without tables of labels: a backbone's are of the thousands of classes that it was pretrained with."""
+    if not isinstance(value, dict):
+        return value
+    return {key: _unlabelled(part) for key, part in value.items() if key not in ("id2label", "label2id")}
+
+
+def _check_what_is_built(options: dict[str, Any]) -> None:
+    """Refuse numbers that no real network has, if the network is built from them.
+
+    A vocabulary, a seed or a number of training points may be as large as it likes. Whether anything is built from a number is
+    seen from two networks that have a small one in its place: they have the same weights.
+    """
+    large = files.oversized(options)
+    if not large:
+        return
+    for where, value in large:
+        if isinstance(value, float) and not math.isfinite(value):
+            files.refuse_option(where, value)
+
+    def built(few: int) -> dict[str, torch.Size] | None:
+        small = {where: value[:few] if isinstance(value, list) else type(value)(few) for where, value in large}
+        try:
+            return shapes_of(lambda: from_config(2, files.with_options(options, small)), "network")
+        except BadCheckpointError:
+            return None
+
+    first = built(1)
+    if first is None or first != built(2):
+        files.refuse_option(*large[0])
+
+
+def settled(
+    options: dict[str, Any], count: int, state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size]
+) -> tuple[dict[str, Any], int]:
+    """Options and number of output channels as the weights have them: class tables are of other lengths now and then.
+
+    Args:
+        options: of :func:`options_from_config`.
+        count: of the same.
+        state: weights by the network's own names.
+        wanted: shapes of the network that options and count describe.
+
+    Raises:
+        BadCheckpointError: the network cannot be built.
+    """
+    plain = {key: value for key, value in options.items() if key != "binary"}
+    if all(state[name].shape == shape for name, shape in wanted.items() if name in state):
+        return options, count
+    others = shapes_of(lambda: from_config(count + 1, plain), "network")
+    # The head has one row per class, and an auxiliary head as many.
+    rows = {state[name].shape[0] for name, shape in wanted.items() if others[name] != shape and name in state and state[name].ndim}
+    if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:
+        return {**plain, **({"binary": True} if found == 1 else {})}, found
     return options, count
 
 
@@ -97,38 +159,57 @@ def own_size(config: PreTrainedConfig) -> tuple[int, int] | None:
     return None
 
 
-def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> LabelSet:
-    """Class names from config.json; one channel means background and the class that it names."""
-    described = {"id2label": config.get("id2label"), **{key: ours[key] for key in ("colors", "background") if key in ours}}
+def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> tuple[LabelSet, tuple[str, ...]]:
+    """Class names from config.json, and what is to be said about them; one channel means background and the class it names."""
+    table = names.class_table(config)
     if count > 1:
-        found = names.labels_from_dict(described, count)
-        return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count)))
-    name = str(next(iter((config.get("id2label") or {0: "foreground"}).values())))[:200]
-    return LabelSet.from_names(("background", name), background=0)
+        found = names.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background") if key in ours}}, count)
+        return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), names.table_notes(config, count)
+    return LabelSet.from_names(("background", table.get(0, next(iter(table.values()), "foreground"))), background=0), ()
 
 
-def read_module(folder: Path, options: dict[str, Any], count: int) -> nn.Module:
-    """The module with exactly the weights of the folder; transformers itself would fill what is missing with noise."""
+def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module with the weights of a folder; transformers itself would fill what is missing with noise.
+
+    Args:
+        options: of :func:`settled`.
+        count: of the same.
+        state: finite fp32 weights by the network's own names, or by those of earlier versions of transformers.
+
+    Returns:
+        The module, and what was left out, a sentence or none.
+
+    Raises:
+        BadCheckpointError: weights are missing, of other shapes, or of a larger network.
+    """
+    described = config_of(count, options)
+    what = f"{options.get('model_type')} model"
     try:
         with quiet():
-            module, report = AutoModelForSemanticSegmentation.from_pretrained(
-                folder,
-                config=config_of(count, options),
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
+            module, report = MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING[type(described)].from_pretrained(
+                None,
+                config=described,
+                state_dict=state,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # so that they are reported by name, and refused below
                 output_loading_info=True,
             )
-    except Exception as error:  # transformers, safetensors and torch all have their own
-        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({files.said(error, folder)}).") from error
-    for fault in ("missing", "unexpected", "mismatched"):
-        keys = sorted(key if isinstance(key, str) else str(key[0]) for key in report[f"{fault}_keys"])
-        if keys:
-            raise BadCheckpointError(f"{len(keys)} weights in {files.WEIGHTS} are {fault}, the first is {keys[0]!r}.")
-    check_finite(module.state_dict().items())
-    return module
+    except Exception as error:  # transformers and torch have their own
+        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({files.said(error)}).") from error
+    for name, have, want in sorted(report["mismatched_keys"], key=str):
+        raise BadCheckpointError(
+            f"Weight {name!r} has shape {tuple(have)} in {files.WEIGHTS}, but {files.CONFIG} describes {tuple(want)}."
+        )
+    refuse_missing(sorted(report["missing_keys"]), what, lambda: without_effect(lambda: from_config(count, options), _result))
+    refuse_larger(report["unexpected_keys"], module.state_dict(), what)
+    return module, left_out(report["unexpected_keys"])
+
+
+def _result(module: nn.Module) -> Tensor:
+    """Logits for some input, by which it is known what they depend on."""
+    side = getattr(module.config, "image_size", None)
+    height, width = side if isinstance(side, (list, tuple)) else (side or 512,) * 2
+    return module(pixel_values=torch.zeros(1, 3, height, width)).logits
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
@@ -22,6 +23,7 @@ from seg_demo.networks.unet_config import (
     arguments_of,
     check_encoder,
     decoder_class,
+    fixed_size,
     label_set,
     options_from_config,
     plain_preprocessing,
@@ -98,15 +100,25 @@ def load(folder: Path) -> Checkpoint:
     config = files.read_json(folder, files.CONFIG)
     extra = files.read_optional_json(folder, files.PREPROCESSOR)
     options, channels = options_from_config(config)
-    labels = label_set(config, extra, channels)
-    module = weights.construct(
-        lambda: build(len(labels), options), renamed(weights.read_weights(folder), options), f"smp.{options['decoder']}"
+    labels, notes = label_set(config, extra, channels)
+    module, more = weights.construct(
+        lambda: build(len(labels), options),
+        weights.read_weights(folder),
+        f"smp.{options['decoder']}",
+        _result,
+        lambda state: renamed(state, options),
     )
     if extra.get("image_mean") is None:
         preprocessing = plain_preprocessing(module, options, PLAIN_LONGEST_SIDE)
     else:
         preprocessing = Preprocessing.from_dict(extra)
-    return Checkpoint("unet", module, labels, preprocessing, options)
+    return Checkpoint("unet", module, labels, preprocessing, options, notes=(*notes, *more))
+
+
+def _result(module: nn.Module) -> Tensor:
+    """Logits for some input, by which it is known what they depend on."""
+    height, width = fixed_size(module) or (256, 256)
+    return forward(module, torch.zeros(1, 3, height, width))
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:

@@ -59,28 +59,31 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Options and output channels from smp's config.json; the activation is dropped, for what leaves here is logits."""
     decoder = decoder_class(config.get("_model_class"))
     check_encoder(config.get("encoder_name", "resnet34"))
-    files.check_options({key: value for key, value in config.items() if key != "classes"})
     channels = config.get("classes", 1)
     names.check_count(channels)
     if config.get("in_channels", 3) != 3:
         raise BadCheckpointError(f"The network takes {config['in_channels']} channels; only RGB images can be served.")
     options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
     options |= {key: config[key] for key in sorted(arguments_of(decoder)) if key in config}
+    files.check_options(options)
     if channels == 1:
         options["binary"] = True
     return options, channels
 
 
-def label_set(config: dict[str, Any], extra: dict[str, Any], channels: int) -> LabelSet:
-    """Class names from preprocessor_config.json, else config.json, else generated."""
+def label_set(config: dict[str, Any], extra: dict[str, Any], channels: int) -> tuple[LabelSet, tuple[str, ...]]:
+    """Class names from preprocessor_config.json, else config.json, else generated; and what is to be said about them."""
     count = max(2, channels)
     for data in (extra, config):
+        table = names.class_table(data)
+        if channels == 1 and len(table) == 1:
+            return LabelSet.from_names(("background", *table.values()), background=0), ()
         found = names.labels_from_dict(data, count)
         if found is not None:
-            return found
+            return found, names.table_notes(data, count)
     if channels == 1:
-        return LabelSet.from_names(("background", "foreground"), background=0)
-    return LabelSet.from_names(tuple(f"class {index}" for index in range(channels)))
+        return LabelSet.from_names(("background", "foreground"), background=0), ()
+    return LabelSet.from_names(tuple(f"class {index}" for index in range(channels))), ()
 
 
 def renamed(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,8 +1,16 @@
-"""Weights of a checkpoint folder: strict, finite, and compared with the network before any memory is taken."""
+"""Weights of a checkpoint folder: finite, and compared with the network by name and shape before any memory is taken.
+
+Files of real repositories hold more than the network has (a trainer's loss, an auxiliary head, counters) or name it as a part of
+something (``model.``, ``module.``). What is left out and taken off is said; what is missing is refused, unless the result
+cannot depend on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,9 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.networks.files import CONFIG, WEIGHTS, said
+from seg_demo.networks.files import CONFIG, WEIGHTS, read_json, said
 
 MAX_PARAMETERS = 1_000_000_000
+INDEX = f"{WEIGHTS}.index.json"
+MAX_SHARDS = 1000
 
 
 def check_finite(state: Iterable[tuple[str, Tensor]]) -> None:
@@ -31,24 +41,54 @@ def check_finite(state: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of model.safetensors, floating ones as fp32, on the CPU.
+    """All tensors of model.safetensors, or of the shards that its index names; floating ones as fp32, on the CPU.
 
     Args:
         folder: the checkpoint.
 
     Raises:
-        BadCheckpointError: the file is missing, malformed, or holds a NaN.
+        BadCheckpointError: a file is missing, malformed, or holds a NaN.
     """
-    path = Path(folder) / WEIGHTS
-    if not path.is_file():
+    folder = Path(folder)
+    state: dict[str, Tensor] = {}
+    for name in _weight_files(folder):
+        try:
+            part = load_file(folder / name, device="cpu")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise BadCheckpointError(f"{name} of the checkpoint cannot be read ({said(error, folder)}); download it again.") from error
+        # Checked before the cast: a finite fp32 value never comes from a damaged half, but a damaged half may.
+        check_finite(part.items())
+        state |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in part.items()}
+    return state
+
+
+def _weight_files(folder: Path) -> list[str]:
+    """Names of the files that hold a checkpoint's weights."""
+    if (folder / WEIGHTS).is_file():
+        return [WEIGHTS]
+    if not (folder / INDEX).is_file():
         raise BadCheckpointError(f"The checkpoint has no {WEIGHTS}; weights of other kinds are not loaded.")
-    try:
-        state = load_file(path, device="cpu")
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise BadCheckpointError(f"{WEIGHTS} of the checkpoint cannot be read ({said(error, folder)}); download it again.") from error
-    # Checked before the cast: a finite fp32 value never comes from a damaged half, but a damaged half may.
-    check_finite(state.items())
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    shards = shards_of(read_json(folder, INDEX))
+    missing = [name for name in shards if not (folder / name).is_file()]
+    if missing:
+        raise BadCheckpointError(f"{INDEX} of the checkpoint names {len(shards)} files, but {missing[0]} is not there. Download it again.")
+    return shards
+
+
+def shards_of(index: Mapping[str, object]) -> list[str]:
+    """The files beside an index of sharded weights that it names, in order.
+
+    Args:
+        index: content of ``model.safetensors.index.json`` as transformers writes it.
+
+    Raises:
+        BadCheckpointError: it names none, or something else than safetensors files beside it.
+    """
+    where = index.get("weight_map")
+    names = sorted(set(where.values())) if isinstance(where, dict) and all(isinstance(name, str) for name in where.values()) else []
+    if not 1 <= len(names) <= MAX_SHARDS or not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
+        raise BadCheckpointError(f"{INDEX} of the checkpoint must name 1 to {MAX_SHARDS} safetensors files beside it, but does not.")
+    return names
 
 
 def write_weights(module: nn.Module, folder: Path, half: bool) -> None:
@@ -66,25 +106,193 @@ def write_weights(module: nn.Module, folder: Path, half: bool) -> None:
     save_file(state, Path(folder) / WEIGHTS, metadata={"format": "pt"})
 
 
-def construct(make: Callable[[], nn.Module], state: dict[str, Tensor], what: str) -> nn.Module:
+def construct(
+    make: Callable[[], nn.Module],
+    state: dict[str, Tensor],
+    what: str,
+    run: Callable[[nn.Module], Tensor] | None = None,
+    renamed: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> tuple[nn.Module, tuple[str, ...]]:
     """Build a network and give it weights, both compared by name and shape before any memory is taken.
 
     Args:
         make: builds the module.
         state: weights by name.
         what: the network in words, for the message.
+        run: computes the result of a module for some input, on the module's device; None where every weight is needed.
+        renamed: gives weights that an earlier version of the library wrote their names of today.
 
     Returns:
-        The module in eval mode.
+        The module in eval mode, and what was left out, a sentence each.
 
     Raises:
-        BadCheckpointError: names the first tensor that is missing, unexpected or of another shape.
+        BadCheckpointError: names the first tensor that is missing or of another shape.
     """
     wanted = shapes_of(make, what)
-    compare_shapes(wanted, {name: tensor.shape for name, tensor in state.items()}, what)
+    state, notes = own_names(state, wanted)
+    state, more = fitting(renamed(state), wanted, what, lambda: without_effect(make, run))
     module = make()
-    module.load_state_dict(state, strict=True)
-    return module.eval()
+    module.load_state_dict(state, strict=False)
+    return module.eval(), (*notes, *more)
+
+
+def own_names(state: Mapping[str, Tensor], wanted: Collection[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Weights under the network's own names, where a program saved them as a part of something: ``model.``, ``module.model.``.
+
+    Args:
+        state: weights by the name in the file.
+        wanted: the network's names.
+
+    Returns:
+        The weights, and what was taken off, a sentence or none.
+
+    Raises:
+        BadCheckpointError: the file holds several copies of the network, and nothing says which one is meant.
+    """
+    direct = sum(name in wanted for name in state)
+    counts: Counter[str] = Counter()
+    for name in state:
+        for dot in re.finditer(r"\.", name):
+            if name[dot.end() :] in wanted:
+                counts[name[: dot.end()]] += 1
+    prefix, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if most <= direct:
+        return dict(state), ()
+    copies = sorted(other for other, count in counts.items() if count == most)
+    if len(copies) > 1:
+        raise BadCheckpointError(
+            f"{WEIGHTS} holds the network {len(copies)} times, under {' and '.join(map(repr, copies[:4]))}, and nothing says which "
+            "one is meant. Save the one that is meant by itself, with save_pretrained."
+        )
+    inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    outside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in inside}
+    return inside | outside, (f"The weights are saved as a part of something: {prefix!r} was taken off their names.",)
+
+
+def fitting(
+    state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], what: str, unused: Callable[[], Collection[str]]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The weights that a network has; the others are left out.
+
+    Args:
+        state: weights by the network's own names.
+        wanted: shapes of the network's tensors.
+        what: the network in words, for the message.
+        unused: finds the names of the weights that the result cannot depend on; asked only if some are missing.
+
+    Returns:
+        The weights, and what was left out, a sentence or none.
+
+    Raises:
+        BadCheckpointError: names the first tensor that is missing or of another shape, or extra ones that belong to a larger network.
+    """
+    refuse_missing([name for name in wanted if name not in state], what, unused)
+    extra = [name for name in state if name not in wanted]
+    refuse_larger(extra, wanted, what)
+    for name, shape in wanted.items():
+        if name in state and state[name].shape != shape:
+            have, want = tuple(state[name].shape), tuple(shape)
+            raise BadCheckpointError(f"Weight {name!r} has shape {have} in {WEIGHTS}, but {CONFIG} describes {want}.")
+    return {name: tensor for name, tensor in state.items() if name in wanted}, left_out(extra)
+
+
+def refuse_missing(missing: Collection[str], what: str, unused: Callable[[], Collection[str]]) -> None:
+    """Refuse weights that lack some, unless they are counters, or the result cannot depend on them.
+
+    Args:
+        missing: names of the network's tensors that the file has not.
+        what: the network in words.
+        unused: as for :func:`fitting`.
+
+    Raises:
+        BadCheckpointError: names the first one.
+    """
+    needed = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if needed:
+        known = unused()
+        needed = [name for name in needed if name not in known]
+    if needed:
+        raise BadCheckpointError(f"{WEIGHTS} lacks {len(needed)} weights of the {what}, the first is {needed[0]!r}.")
+
+
+def refuse_larger(extra: Iterable[str], wanted: Collection[str], what: str) -> None:
+    """Refuse weights of a network with more layers than the config describes: left out, they would give another result.
+
+    Args:
+        extra: names in the file that the network does not have.
+        wanted: the network's names.
+        what: the network in words.
+
+    Raises:
+        BadCheckpointError: one continues a numbered list of the network's layers.
+    """
+    numbered: dict[str, set[str]] = {}
+    for name in wanted:
+        parts = name.split(".")
+        for index, part in enumerate(parts):
+            if part.isdigit():
+                numbered.setdefault(".".join(parts[:index]), set()).add(part)
+    for name in extra:
+        parts = name.split(".")
+        for index, part in enumerate(parts):
+            known = numbered.get(".".join(parts[:index])) if part.isdigit() else None
+            if known and part not in known:
+                raise BadCheckpointError(
+                    f"{WEIGHTS} is of a larger network than the {what} that {CONFIG} describes: {name!r} has no place in it. "
+                    f"Correct {CONFIG}, or save the model again with save_pretrained."
+                )
+
+
+def left_out(extra: Collection[str]) -> tuple[str, ...]:
+    """What a person should know about weights that the network does not have: a sentence or none; counters are not worth one."""
+    worth = sorted(name for name in extra if not name.endswith(("num_batches_tracked", "position_ids")))
+    if not worth:
+        return ()
+    return (f"{len(worth)} weights that the network does not have were left out, such as {worth[0][:80]!r}.",)
+
+
+def without_effect(make: Callable[[], nn.Module], run: Callable[[nn.Module], Tensor] | None) -> set[str]:
+    """Names of a network's tensors that its result cannot depend on, found without computing it.
+
+    Parameters that the graph of the result does not reach; and whole numbers (tables of positions), which are made by the network
+    itself and not learnt. On the meta device the graph is made without any arithmetic.
+
+    Args:
+        make: builds the module.
+        run: computes its result for some input on the meta device; None finds no parameters.
+    """
+    try:
+        with torch.device("meta"):
+            module = make().eval().requires_grad_(True)
+            names = {name for name, tensor in module.named_buffers() if not tensor.is_floating_point()}
+            if run is None:
+                return names
+            with torch.enable_grad():
+                reached = _leaves(run(module))
+    except Exception:  # a network that cannot run without numbers: nothing is known, so every weight counts
+        return set()
+    for path, part in module.named_modules():
+        own = dict(part.named_parameters(recurse=False))
+        unreached = {name for name, tensor in own.items() if id(tensor) not in reached}
+        # A buffer is in no graph: a statistic goes with the weights of its layer.
+        if own and len(unreached) == len(own):
+            unreached |= {name for name, _ in part.named_buffers(recurse=False)}
+        names |= {f"{path}.{name}" if path else name for name in unreached}
+    return names
+
+
+def _leaves(result: Tensor) -> set[int]:
+    """Identities of the parameters that a result was computed from."""
+    found, seen, waiting = set(), set(), [result.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting += [following for following, _ in node.next_functions]
+    return found
 
 
 def shapes_of(make: Callable[[], nn.Module], what: str) -> dict[str, torch.Size]:
@@ -114,31 +322,6 @@ def shapes_of(make: Callable[[], nn.Module], what: str) -> dict[str, torch.Size]
     if sum(shape.numel() for shape in shapes.values()) > MAX_PARAMETERS:
         raise BadCheckpointError(f"{CONFIG} asks for a {what} of more than {MAX_PARAMETERS} parameters; that is refused.")
     return shapes
-
-
-def compare_shapes(wanted: dict[str, torch.Size], found: dict[str, torch.Size], what: str) -> None:
-    """Refuse weights that are not exactly the network's.
-
-    Args:
-        wanted: shapes of the network's tensors.
-        found: shapes in the file. A missing ``num_batches_tracked`` is allowed: it is a counter, not a weight.
-        what: the network in words, for the message.
-
-    Raises:
-        BadCheckpointError: names the first tensor that is missing, unexpected or of another shape.
-    """
-    missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in wanted]
-    if missing:
-        raise BadCheckpointError(f"{WEIGHTS} lacks {len(missing)} weights of the {what}, the first is {missing[0]!r}.")
-    if unexpected:
-        raise BadCheckpointError(
-            f"{WEIGHTS} has {len(unexpected)} weights too many for the {what}, the first is {unexpected[0]!r}."
-        )
-    for name, shape in wanted.items():
-        if found[name] != shape:
-            have, want = tuple(found[name]), tuple(shape)
-            raise BadCheckpointError(f"Weight {name!r} has shape {have} in {WEIGHTS}, but {CONFIG} describes {want}.")
 
 
 def class_dependent(make: Callable[[int], nn.Module], count: int) -> tuple[str, ...]:

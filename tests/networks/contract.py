@@ -128,15 +128,12 @@ class NetworkContract:
         assert not replaced.module.training
         self.raw(replaced, image_of(40, 40))
 
-    @pytest.mark.parametrize("damage", ["missing", "unexpected", "shape", "nan", "infinite half"])
+    @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "infinite half"])
     def test_damaged_weights_are_refused_by_name(self, folder: Path, tmp_path: Path, damage: str) -> None:
         state = load_file(folder / "model.safetensors")
         key = next(key for key in sorted(state) if state[key].ndim == 4)
         if damage == "missing":
             del state[key]
-        elif damage == "unexpected":
-            key = "stranger.weight"
-            state[key] = torch.zeros(2)
         elif damage == "shape":
             state[key] = state[key][:-1].contiguous()
         elif damage == "nan":
@@ -149,6 +146,29 @@ class NetworkContract:
         save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(BadCheckpointError, match=key.split(".")[-1]):
             networks.load(tmp_path)
+
+    def test_what_the_network_does_not_have_is_left_out_and_said(self, checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        for name in ("config.json", "preprocessor_config.json"):
+            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        save_file({**state, "stranger.weight": torch.zeros(2)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        loaded = networks.load(tmp_path)
+        assert len(loaded.notes) == 1 and "1 weights" in loaded.notes[0] and "'stranger.weight'" in loaded.notes[0]
+        assert networks.load(folder).notes == ()
+        for key, tensor in checkpoint.module.state_dict().items():
+            assert torch.equal(loaded.module.state_dict()[key], tensor), key
+
+    def test_class_names_that_are_not_exactly_the_networks_are_placed_where_they_can_be(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        count = len(networks.load(folder).labels)
+        for name in ("config.json", "preprocessor_config.json"):
+            data = json.loads((folder / name).read_text())
+            if "id2label" in data:
+                (tmp_path / name).write_text(json.dumps({**data, "id2label": {"1": "first", "255": "void"}, "label2id": {}}))
+        loaded = networks.load(tmp_path)
+        assert loaded.labels.names[1] == "first" and loaded.labels.names[0] == "class 0" and len(loaded.labels) == count
+        assert any("'void' for 255" in note for note in loaded.notes)
 
     @pytest.mark.parametrize("content", [None, b"", b"no weights at all", b"\xff" * 64])
     def test_unreadable_weights_are_refused(self, folder: Path, tmp_path: Path, content: bytes | None) -> None:

@@ -40,7 +40,6 @@ class TestFcn(NetworkContract):
             {**config, "num_classes": "3"},
             {**config, "options": {"variant": "resnet50"}},
             {**config, "options": None},
-            {**config, "id2label": {"0": "a"}},
             {**config, "colors": [[0, 0, 999]] * 3},
             {**config, "background": 7},
         ]
