@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from seg_demo.errors import DataError
+from seg_demo.inputs.mask_files import MaskFile
+from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from seg_demo.types import LabelSet
 from tests.small_datasets import picture, two_values
 from train.data.histogram import histogram
-from train.data.masks import MaskRule, UnknownValue, consecutive, pack, with_objects
+from train.data.masks import MaskRule, UnknownValue, pack, with_objects
 from train.data.sample import Sample
 
 
@@ -56,5 +58,5 @@ def test_too_many_pieces_are_no_objects():
 
 
 def test_consecutive_numbers_keep_the_objects_apart():
-    raw = np.array([[0, 500, 500], [7, 65_535, 7]], np.uint16)
-    assert consecutive(raw).tolist() == [[0, 2, 2], [1, 0, 1]]
+    found = objects_of(MaskFile(np.array([[0, 500, 500], [7, 65_535, 7]], np.uint16)), ObjectRule())
+    assert found.numbers.tolist() == [[0, 2, 2], [1, 0, 1]] and found.ignored.tolist() == [[0, 0, 0], [0, 1, 0]]

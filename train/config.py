@@ -60,6 +60,10 @@ class Config:
     from_scratch: bool = option(False, "random weights, even where pretrained ones can be had", bool)
     seed: int = option(0, "seed of the split, the order, the augmentation and fresh weights", int)
     val_fraction: float = option(0.15, "share of the images that are held out", float)
+    mask_reading: str | None = option(
+        None, "which of two readings is meant, where masks can be read in two ways (the data's masks.json may say it too)", str,
+        choices=("classes", "objects", "pieces", "opaque", "transparent", "void-0", "void-255"),
+    )  # fmt: skip
     augment: str | None = option(
         None, "how much images are varied (default: strong; light for the built-in data, which varies by itself)", str,
         choices=("none", "light", "strong"),

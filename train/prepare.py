@@ -146,8 +146,9 @@ def _attempt(problems: list[str], work: Any) -> Any:
 def _opened(config: Config, quiet: bool) -> Dataset:
     workers = os.cpu_count() or 1
     return open_dataset(
-        config.data, seed=config.seed, size=None, workers=workers, progress=not quiet, samples=config.samples
-    )
+        config.data, seed=config.seed, size=None, workers=workers, progress=not quiet, samples=config.samples,
+        reading=config.mask_reading,
+    )  # fmt: skip
 
 
 def _steps(config: Config, plan: Plan, architecture: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from seg_demo.ui import i18n_masks
 from seg_demo.ui.i18n_errors import in_chinese
 
 # What a finding is about, where it is no file.
@@ -103,8 +104,6 @@ PHRASES = {
     "write labels.json with the colours, or save all in one way": "请在 labels.json 中写明颜色，或统一保存方式",
     "16-bit masks hold the numbers 1 to {most} and there is no class list: they may be classes, or number the objects":
         "16 位掩膜含有 1 到 {most} 的数值且没有类别列表：它们可能是类别，也可能是对象编号",
-    "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename masks/ to instances/, or in a list the column mask to instances":
-        "若是类别，请写 classes.txt，每行一个名称，背景在最前；若各为一个对象，请将 masks/ 改名为 instances/，或把列表中的 mask 列改为 instances",
     "some masks hold 0 and 255 and others 0 and 1": "有些掩膜为 0 和 255，另一些为 0 和 1",
     "if 255 is the class too, save all masks in one way; if it means ignore, say so in labels.json: {example}":
         "若 255 也是该类别，请统一保存方式；若表示忽略，请写入 labels.json：{example}",
@@ -125,6 +124,7 @@ PHRASES = {
     "has {n} pixels where more than {most} objects lie on each other; the lowest were left out there":
         "有 {n} 个像素处重叠的对象超过 {most} 个；最下层的在该处已略去",
     "look whether objects are annotated more than once": "请检查是否有对象被重复标注",
+    **i18n_masks.PHRASES,
     # Lists: COCO and tables.
     "annotation id {id} is there more than once": "标注编号 {id} 出现多次",
     "number the annotations without repeats": "请为标注编号且不重复",

@@ -10,7 +10,7 @@ import re
 
 from gradio.context import LocalContext
 
-from seg_demo.ui import i18n_loop_errors
+from seg_demo.ui import i18n_loop_errors, i18n_masks
 from seg_demo.ui.i18n import language_of
 
 # English sentence with its {parts}: Chinese. Of two that fit, the first counts.
@@ -144,6 +144,7 @@ SENTENCES = {
     "Loading {name}": "正在加载 {name}",
     "Trying {name}": "正在试载 {name}",
     **i18n_loop_errors.SENTENCES,
+    **i18n_masks.SENTENCES,
 }  # fmt: skip
 # What stands in a sentence's parts.
 PARTS = {
@@ -169,6 +170,7 @@ PARTS = {
     "some of its values are fractions, but label ids are whole numbers": "部分值为小数，而标签编号应为整数",
     "the name": "名称", "the number": "编号", "the colour": "颜色",
     "a checksum inside it is wrong": "内部校验和错误",
+    **i18n_masks.PARTS,
     "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
 }  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Class names as people list them: classes.txt, labels.json in its many forms, and CVAT's labelmap.txt.
+"""Class names as people list them: classes.txt, labels.json in its many forms, and the lists of other tools: labelme's
+``labels.txt`` and ``class_names.txt``, CVAT's ``labelmap.txt``, CamVid's ``label_colors.txt`` and ``class_dict.csv``, Roboflow's ``_classes.csv``.
 
 What a list means for the values in masks:
 
@@ -7,7 +8,8 @@ What a list means for the values in masks:
 * Names alone are numbered from 0 in their order. If none of them is a background and the masks use one number more than
   there are names, they are numbered from 1, and 0 is the background (see rules.py).
 * Lines of classes.txt that all begin with a number of their own (``0 background``, ``1: cell``) give values as JSON does.
-* ``ignore`` and ``void`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are.
+* ``ignore`` and ``void`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are. A list of
+  names that begins with one of them may number it 0, or, as labelme's ``__ignore__``, not at all (see rules.py).
 """
 
 from __future__ import annotations
@@ -19,9 +21,14 @@ from pathlib import Path
 
 from seg_demo.errors import DataError
 
-FILES = ("labels.json", "classes.json", "id2label.json", "classes.txt", "labels.txt", "labelmap.txt")
+FILES = (
+    "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",
+    "labelmap.txt", "label_colors.txt", "label_names.txt", "_classes.csv", "class_dict.csv", "classes.csv", "labels.csv",
+)  # fmt: skip
 BACKGROUND = frozenset({"background", "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
-IGNORED = frozenset({"ignore", "ignored", "void", "dontcare"})
+IGNORED = frozenset({"ignore", "ignored", "void", "dontcare", "ignoreregion"})
+# Not labelled is not the same as left out where there is but one other class: then it is what is not that class.
+UNLABELED = frozenset({"unlabeled", "unlabelled", "unannotated", "notlabeled", "notlabelled"})
 Color = tuple[int, int, int]
 
 
@@ -57,8 +64,18 @@ def is_background(name: str) -> bool:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a class name means pixels that count for nothing: ``ignore``, ``void``, ``don't care``."""
-    return _plain(name) in IGNORED
+    """Whether a class name means pixels that count for nothing: ``ignore``, ``void``, ``don't care``, ``unlabeled``."""
+    return _plain(name) in IGNORED or _plain(name) in UNLABELED
+
+
+def is_unlabeled(name: str) -> bool:
+    """Whether a class name means pixels that nobody has labelled."""
+    return _plain(name) in UNLABELED
+
+
+def is_unnumbered(name: str) -> bool:
+    """Whether a class name is labelme's for pixels that have no number of their own: ``__ignore__``."""
+    return name == "__ignore__"
 
 
 def _plain(name: str) -> str:
@@ -83,15 +100,19 @@ def read_classes(path: Path) -> ClassList:
 
     Args:
         path: ``*.json`` (numbers to names, names to numbers or colours, a list, or ``{"id2label": ..., "colors": ...}``) or
-            ``*.txt`` (a name per line, or CVAT's ``name:r,g,b:parts:actions``).
+            ``*.txt`` (a name per line, a number or a colour before or after it, or CVAT's ``name:r,g,b:parts:actions``), or
+            ``*.csv`` (a header, then a name with its number or colour).
 
     Raises:
         DataError: not UTF-8, not JSON, no names, a name or number twice, a colour that is none.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         if path.suffix == ".json":
             return _checked(*_from_json(json.loads(text)), path.name)
+        if path.suffix == ".csv":
+            return _checked(*_from_table(text), path.name)
         return _checked(*_from_lines(text), path.name)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
@@ -115,21 +136,59 @@ Rows = tuple[list[str], list[int] | None, list[Color | None]]
 
 def _from_lines(text: str) -> Rows:
     lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    cvat = [re.fullmatch(r"([^:]+):(\d+),(\d+),(\d+):.*", line) for line in lines]
+    lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    cvat = [re.fullmatch(r"(.+?)\s*:\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(?::.*)?", line) for line in lines]
     if lines and all(cvat):
         return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]
-    numbered = [re.fullmatch(r"(\d{1,5})(?:\s*[:=,;]\s*|\s+)(.*\S)", line) for line in lines]
+    before = [re.fullmatch(r"(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(.*\S)", line) for line in lines]
+    if lines and all(before):
+        return [m[4] for m in before], None, [_color([int(m[1]), int(m[2]), int(m[3])]) for m in before]
+    after = [re.fullmatch(r"(.*?\S)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})", line) for line in lines]
+    if lines and all(after):
+        return [m[1] for m in after], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in after]
+    numbered = [re.fullmatch(r"(-1|\d{1,5})(?:\s*[:=,;]\s*|\s+)(.*\S)", line) for line in lines]
     # "5 cent", "10 cent" are names.
     if len(lines) > 1 and all(numbered) and _are_ids([int(m[1]) for m in numbered], [m[2] for m in numbered]):
-        pairs = sorted((int(m[1]), m[2]) for m in numbered)
-        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+        return _by_number([(int(m[1]), m[2]) for m in numbered])
+    # "stage 1", "stage 2" are names, so a number after the name needs more than a blank before it.
+    named = [re.fullmatch(r"(.*?\S)\s*[:=,;\t]\s*(-1|\d{1,5})", line) for line in lines]
+    if len(lines) > 1 and all(named) and _are_ids([int(m[2]) for m in named], [m[1] for m in named]):
+        return _by_number([(int(m[2]), m[1]) for m in named])
     return lines, None, [None] * len(lines)
+
+
+def _by_number(pairs: list[tuple[int, str]]) -> Rows:
+    """Names by their values; -1 is how some tools number what is ignored, which masks hold as 255."""
+    pairs = sorted((255 if value == -1 else value, name) for value, name in pairs)
+    return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+
+
+def _from_table(text: str) -> Rows:
+    """A table with a header: a column of names, and one of numbers or three of colours."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    separator = max(",;\t", key=lines[0].count) if lines else ","
+    rows = [[cell.strip().strip('"') for cell in line.split(separator)] for line in lines]
+    header = [re.sub(r"[\W_]+", "", cell.lower()) for cell in rows[0]] if rows else []
+
+    def column(*names: str) -> int | None:
+        return next((header.index(name) for name in names if name in header), None)
+
+    name = column("name", "class", "classname", "label", "labelname", "category")
+    number = column("pixelvalue", "value", "id", "classid", "labelid", "index", "pixel")
+    colors = [column("r", "red"), column("g", "green"), column("b", "blue")]
+    if name is None or len(rows) < 2 or any(len(row) != len(header) for row in rows):
+        raise _BadList("is a table without a column of class names (name, r, g, b, or Pixel Value, Class)")
+    names = [_name(row[name]) for row in rows[1:]]
+    if number is not None and all(re.fullmatch(r"-1|\d{1,5}", row[number]) for row in rows[1:]):
+        return _by_number([(int(row[number]), each) for row, each in zip(rows[1:], names, strict=True)])
+    if None not in colors and all(row[each].isdigit() for row in rows[1:] for each in colors):
+        return names, None, [_color([int(row[each]) for each in colors]) for row in rows[1:]]
+    return names, None, [None] * len(names)
 
 
 def _are_ids(values: list[int], names: list[str]) -> bool:
     """Whether the numbers before names are their ids: each once, a 0 or a 1 among them, and no name twice."""
-    return len(set(values)) == len(set(names)) == len(values) and min(values) in (0, 1)
+    return len(set(values)) == len(set(names)) == len(values) and min(values) in (-1, 0, 1)
 
 
 def _from_json(data: object) -> Rows:
@@ -145,11 +204,9 @@ def _from_json(data: object) -> Rows:
     if not isinstance(data, dict):
         raise _BadList(f"holds {type(data).__name__}, not a list of classes")
     if all(_is_number(key) for key in data):
-        pairs = sorted((int(key), _name(value)) for key, value in data.items())
-        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+        return _by_number([(int(key), _name(value)) for key, value in data.items()])
     if all(isinstance(value, int) and not isinstance(value, bool) for value in data.values()):
-        pairs = sorted((value, _name(key)) for key, value in data.items())
-        return [name for _, name in pairs], [value for value, _ in pairs], [None] * len(pairs)
+        return _by_number([(value, _name(key)) for key, value in data.items()])
     return [_name(key) for key in data], None, [_color(value) for value in data.values()]
 
 
@@ -192,7 +249,7 @@ def _name(value: object) -> str:
 
 
 def _is_number(key: str) -> bool:
-    return re.fullmatch(r"\d{1,5}", key) is not None
+    return re.fullmatch(r"-1|\d{1,5}", key) is not None
 
 
 def _checked(names: list[str], values: list[int] | None, colors: list[Color | None], file: str) -> ClassList:

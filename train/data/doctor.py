@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +12,12 @@ from train.data.histogram import MaskScan, clusters
 from train.data.index import Dataset, digest_of
 from train.data.listing import FAULT, NOTE, Fault, Item, relative
 from train.data.masks import hex_color
+from train.data.object_maps import doubtful_maps
 from train.data.split import classes_of
 from train.data.tally import blurred, tally
+
+# Share of an image that objects hardly ever have in all images of a dataset.
+MOST_FOREGROUND = 0.9
 
 
 def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Diagnosis:
@@ -49,6 +54,8 @@ def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Dia
         found += _copies(dataset, train, val)
         if not dataset.unclear:
             found += _absent_classes(dataset, images)
+            found += _doubtful_masks(dataset, [item for side in sides.values() for item in side])
+            found += _doubtful_maps(dataset, [item for side in sides.values() for item in side])
     found += _too_few(len(train), len(val), bool(dataset.faults))
     sizes = sorted((scan.width, scan.height) for _, scan in scanned if scan.digest) or [(dataset.size, dataset.size)]
     known = range(len(dataset.labels)) if scanned and not dataset.unclear else ()
@@ -166,6 +173,59 @@ def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> lis
             remedy = "keep one, with the right mask" if differ else "keep one; copies only weigh more"
             found.append(Fault("duplicate image", relative(learnt[0].image, dataset.root), what, remedy, NOTE))
     return found
+
+
+def _doubtful_masks(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
+    """Masks that say hardly what was meant: one value in each picture, or nearly nothing but foreground in all of them."""
+    truth = {item.name: item for item in items if item.rendered is None and item.mask is not None}
+    held = {name: pixels for name, item in truth.items() if (pixels := classes_of(dataset, item))}
+    background = dataset.labels.background
+    first = next((name for name, pixels in held.items() if set(pixels) - {background}), None)
+    if len(held) < 2 or first is None:
+        return []
+    file = relative(truth[first].mask, dataset.root)
+    if all(len(pixels) == 1 for pixels in held.values()):
+        label = next(iter(held[first]))
+        what = f"is {dataset.labels.names[label]!r} on every pixel, and each of {len(held)} masks is one class from edge to edge"
+        remedy = "look at one: the shapes are not in what was saved, so export the masks again as a number or colour per class"
+        return [Fault("one value everywhere", file, what, remedy)]
+    if background is None:
+        return []
+    shares = [1 - pixels.get(background, 0) / sum(pixels.values()) for pixels in held.values()]
+    if min(shares) <= MOST_FOREGROUND:
+        return []
+    what = f"has {100 * shares[list(held).index(first)]:.0f} % of foreground, and each of {len(held)} images has more than {100 * MOST_FOREGROUND:.0f} %"
+    remedy = "look at one: if background and object are exchanged, " + _exchanged(dataset) + "; if it is right so, nothing"
+    return [Fault("nearly all foreground", file, what, remedy, NOTE)]
+
+
+def _exchanged(dataset: Dataset) -> str:
+    """How to say that two values mean the opposite."""
+    labels, background = dataset.labels, dataset.labels.background
+    shown = {label: value for value, label in sorted(dataset.rule.values.items(), reverse=True) if label >= 0 and _occurs(dataset, value)}
+    if len(labels) != 2 or set(shown) != {0, 1} or background is None:
+        return "say in labels.json which value is the background"
+    return "write labels.json with " + json.dumps(
+        {str(shown[background]): labels.names[1 - background], str(shown[1 - background]): labels.names[background]}
+    )
+
+
+def _occurs(dataset: Dataset, value: int) -> bool:
+    return any(scan.mask is not None and value in scan.mask.counts for scan in dataset.scans.values())
+
+
+def _doubtful_maps(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
+    """What about the instance maps is hardly meant so."""
+    counts, shares, files = {}, {}, {}
+    for item in items:
+        scan = dataset.scans[item.name].instances if item.name in dataset.scans else None
+        if scan is None or scan.lossy or dataset.objects.pieces:
+            continue
+        objects = dataset.objects.objects_in(scan.counts)
+        counts[item.name] = len(objects)
+        shares[item.name] = max(objects.values(), default=0) / max(1, sum(scan.counts.values()))
+        files[item.name] = relative(item.instances, dataset.root)
+    return doubtful_maps(counts, shares, files, dataset.decided is not None)
 
 
 def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[Fault]:

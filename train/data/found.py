@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.types import distinct_colors
 from train.data.classes import ClassList, is_background, is_ignored
 from train.data.histogram import MaskScan
-from train.data.listing import Fault
+from train.data.listing import Choice, Fault
 from train.data.masks import IGNORE, hex_color
 
 MOST_CLASSES = 64
@@ -19,7 +20,7 @@ MOST_IDS = 16
 FEWEST_OBJECTS = 4
 # Share of the numbers that may lie in several pieces and still be objects, some of which others cut in two.
 MOST_APART = 0.2
-VOC_BORDER = 0xE0E0C0
+CLASSES, OBJECTS = "classes", "objects"
 
 
 @dataclass
@@ -63,7 +64,7 @@ def name_objects(classes: ClassList | None) -> tuple[tuple[str, str], Fault | No
     return ("background", "object"), Fault("classes without masks", classes.file, what, remedy)
 
 
-def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
+def propose(masks: Sequence[MaskScan], by_palette_colors: bool, decided: str | None = None) -> Found:
     """Proposes classes for masks that come without a list.
 
     * Only 0 and 255: background and foreground.
@@ -75,6 +76,7 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
     Args:
         masks: those that are not blurred.
         by_palette_colors: palette masks disagree about their indices, so that their colours must count.
+        decided: ``classes`` or ``objects``, where a person has said so.
     """
     values: Counter[int] = Counter()
     colors: Counter[int] = Counter()
@@ -94,7 +96,7 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool) -> Found:
         return _by_color(colors, by_palette_colors)
     wide = any(mask.bits == 16 for mask in masks)
     ids = set(values) - {65_535 if wide else 255}
-    kind = numbering(masks)
+    kind = decided if decided in (CLASSES, OBJECTS) else numbering(masks)
     if kind == "unclear":
         return _nothing(_unclear_fault(max(ids)))
     if kind == "objects":
@@ -139,9 +141,10 @@ def _unclear_fault(most: int) -> Fault:
     what = f"16-bit masks hold the numbers 1 to {most} and there is no class list: they may be classes, or number the objects"
     remedy = (
         "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename "
-        "masks/ to instances/, or in a list the column mask to instances"
+        "masks/ to instances/, or in a list the column mask to instances; or say which with --mask-reading classes or objects"
     )
-    return Fault("classes or objects", "masks", what, remedy)
+    choices = (Choice(CLASSES, "each number is a class"), Choice(OBJECTS, "each number is one object"))
+    return Fault("classes or objects", "masks", what, remedy, choices=choices)
 
 
 def counted(masks: Sequence[MaskScan], least: int) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
+from seg_demo.inputs.mask_files import MaskFile
+from seg_demo.inputs.object_maps import values_of
 from train.data.masks import pack
 from train.data.pieces import several_pieces
 
@@ -28,6 +30,10 @@ class MaskScan:
         palette: palette index → 0xRRGGBB for the indices that occur; empty for other modes.
         lossy: it was compressed with loss, so its values are blurred.
         three_channels: the file has three channels, all equal where ``mode`` is ``grey``.
+        levels: number → the grey that it shows, for the numbers that occur, where the file lists greys; empty else.
+        understood: what reading the file had to find out, see :class:`seg_demo.inputs.mask_files.MaskFile`.
+        pages: pictures of its size in the file.
+        others: those after the first, which alone was read, hold something else.
         apart: how many values lie in several separate pieces, of those that might number objects (see :func:`histogram`).
         rising: each of those values begins below or right of the next smaller one, as programs number objects.
     """
@@ -41,6 +47,25 @@ class MaskScan:
     three_channels: bool
     apart: int = 0
     rising: bool = False
+    levels: dict[int, int] = field(default_factory=dict)
+    understood: tuple[str, ...] = ()
+    pages: int = 1
+    others: bool = False
+
+    def as_greys(self, grey_palettes: bool) -> MaskScan:
+        """The same mask by the greys that it shows; one with a palette only if ``grey_palettes``."""
+        if not self.levels or (self.mode == "palette" and not grey_palettes):
+            return self
+        counts: dict[int, int] = {}
+        for number, pixels in self.counts.items():
+            grey = self.levels.get(number, number)
+            counts[grey] = counts.get(grey, 0) + pixels
+        return replace(self, mode="grey", counts=dict(sorted(counts.items())), palette={}, levels={}, bits=8)
+
+    def as_objects(self) -> MaskScan:
+        """The same mask as an instance map."""
+        counts = {(-1 if value == 65_535 else value): pixels for value, pixels in self.counts.items()}
+        return replace(self, counts=dict(sorted(counts.items())))
 
     @property
     def by_color(self) -> dict[int, int]:
@@ -52,13 +77,53 @@ class MaskScan:
         return counts
 
 
+def scan_of(mask: MaskFile, lossy: bool) -> MaskScan:
+    """What a mask file holds, see :func:`histogram`.
+
+    Args:
+        mask: as read.
+        lossy: whether it was compressed with loss.
+    """
+    found = histogram(mask.numbers, mask.palette, lossy)
+    levels = {}
+    if mask.levels is not None and mask.numbers.ndim == 2:
+        levels = {number: int(mask.levels[number]) for number in found.counts if 0 <= number < len(mask.levels)}
+    return replace(found, levels=levels, understood=mask.understood, pages=mask.pages, others=mask.others)
+
+
+def objects_in(mask: MaskFile, lossy: bool) -> MaskScan:
+    """What an instance map holds: its counts are of :func:`seg_demo.inputs.object_maps.values_of`, -1 for pixels to ignore, and
+    ``apart`` is how many of its values lie in several separate pieces.
+
+    Args:
+        mask: as read.
+        lossy: whether it was compressed with loss.
+    """
+    values, coloured = values_of(mask)
+    counts, _ = _counts(values, coloured=False)
+    small = np.where(values == 65_535, 65_534, values) if values.max() <= 65_535 else values
+    return MaskScan(
+        digest=digest_of_pixels(mask.numbers),
+        mode="color" if coloured else "grey",
+        bits=8 if mask.numbers.dtype == np.uint8 else 16,
+        counts=counts,
+        palette={},
+        lossy=lossy,
+        three_channels=mask.numbers.ndim == 3,
+        apart=several_pieces(_small(small)),
+        understood=mask.understood,
+        pages=mask.pages,
+        others=mask.others,
+    )
+
+
 def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskScan:
     """What a decoded mask holds.
 
     Whether values could number objects is looked into where a grey mask has several, in 16 bits or 1, 2, 3 ... without gaps.
 
     Args:
-        raw: uint8 or uint16 (H, W), or uint8 (H, W, 3).
+        raw: uint8, uint16 or int64 (H, W), or uint8 or uint16 (H, W, 3).
         palette: uint8 (P, 3) or None.
         lossy: whether it was compressed with loss.
     """
@@ -68,13 +133,21 @@ def histogram(raw: np.ndarray, palette: np.ndarray | None, lossy: bool) -> MaskS
     numbered = raw[..., 0] if grey and three else raw
     counts, first = _counts(numbered, coloured=mode == "color")
     used = {} if palette is None else {i: int(pack(palette[i])) for i in counts if i < len(palette)}
-    wide = raw.dtype == np.uint16
+    wide = raw.dtype != np.uint8
     numbers = [value for value in counts if 0 < value < (65_535 if wide else 256)]
     apart, rising = 0, False
     if mode == "grey" and len(numbers) > 1 and (wide or numbers == list(range(1, 1 + len(numbers)))):
-        apart = several_pieces(numbered)
+        apart = several_pieces(_small(numbered))
         rising = all(first[one] < first[next_one] for one, next_one in pairwise(numbers))
     return MaskScan(digest_of_pixels(raw), mode, 16 if wide else 8, counts, used, lossy, three, apart, rising)
+
+
+def _small(numbers: np.ndarray) -> np.ndarray:
+    """The same areas with numbers that fit 16 bits; 0 stays 0, and what is ignored becomes 0."""
+    if numbers.dtype in (np.uint8, np.uint16):
+        return numbers
+    found, inverse = np.unique(np.where(numbers < 0, 0, numbers), return_inverse=True)
+    return np.minimum(inverse.reshape(numbers.shape) + int(found[0] > 0), 65_534).astype(np.uint16)
 
 
 def _counts(array: np.ndarray, coloured: bool) -> tuple[dict[int, int], dict[int, int]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from seg_demo.errors import DataError
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.images import decode
+from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
+from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from seg_demo.types import LabelSet
 from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import list_coco
@@ -19,14 +21,18 @@ from train.data.coco_masks import BadAnnotation, draw_item
 from train.data.folder import list_folder
 from train.data.hub import list_hub
 from train.data.listing import Fault, Item, Listing
-from train.data.masks import MaskRule, UnknownValue, consecutive, ignore_value, map_dtype
+from train.data.masks import MaskRule, UnknownValue, ignore_value, map_dtype
+from train.data.object_maps import PIECES, understand_maps, understood_in
 from train.data.orientation import sideways, turn
-from train.data.rules import Reading, understand
+from train.data.found import CLASSES, OBJECTS
+from train.data.rules import OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, Reading, understand
 from train.data.sample import Sample
 from train.data.survey import Scan, survey
 from train.data.table import list_table
 
 CELLS = "cells"
+DECISION = "masks.json"
+READINGS = (CLASSES, OBJECTS, PIECES, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST)
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
 # The validation images are the same whatever the training seed is, so that runs can be compared.
 CELLS_VAL_SEED = 1
@@ -50,8 +56,10 @@ class Dataset:
         unclear: why the masks cannot be understood; leaving items out does not help.
         scans: what reading each item found, by its name; empty for built-in data.
         rule: how masks are read.
+        objects: how instance maps are read.
         size: side of built-in images in pixels.
         lenient: bad items were left out, and what cannot be helped by that is only noted.
+        decided: which reading of the masks a person has chosen, or None.
     """
 
     name: str
@@ -67,8 +75,10 @@ class Dataset:
     unclear: tuple[Fault, ...] = ()
     scans: Mapping[str, Scan] = field(default_factory=dict)
     rule: MaskRule = field(default_factory=lambda: MaskRule(np.uint8))
+    objects: ObjectRule = field(default_factory=ObjectRule)
     size: int = CELLS_SIZE
     lenient: bool = False
+    decided: str | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -93,20 +103,25 @@ class Dataset:
         if item.annotations is not None:
             return self._read_objects(item, image)
         size = image.shape[:2]
-        instance_map = None
+        objects = None
         if item.instances is not None:
-            raw = _fitting(item, item.instances, size)[0]
-            instance_map = consecutive(raw[..., 0] if raw.ndim == 3 else raw)
-        if item.mask is None:
-            label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
-            if raw.dtype == np.uint16:
-                label_map[raw == ignore_value(np.uint16)] = ignore_value(self.rule.dtype)
-            return Sample(image, label_map, instance_map, item.name)
+            try:
+                found = settled(_fitting(item, item.instances, size, read_object_map), self.decided)
+                objects = objects_of(found, self.objects)
+            except ValueError as problem:
+                raise DataError(f"{item.instances} cannot be read: {problem}. Correct the instance map.") from problem
+        instance_map = None if objects is None else objects.numbers
         try:
-            label_map = self.rule.label_map(*_fitting(item, item.mask, size))
+            if item.mask is not None:
+                label_map = self.rule.read(settled(_fitting(item, item.mask, size, read_mask), self.decided))
+            elif self.rule.thousands:
+                label_map = self.rule.read(found)
+            else:
+                label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
+                label_map[objects.ignored] = ignore_value(self.rule.dtype)
         except UnknownValue as unknown:
             raise DataError(
-                f"{item.mask} holds {unknown}, which no class has. Add the class, or correct the mask."
+                f"{item.mask or item.instances} holds {unknown}, which no class has. Add the class, or correct the mask."
             ) from unknown
         return Sample(image, label_map, instance_map, item.name)
 
@@ -124,21 +139,28 @@ class Dataset:
         return Sample(image, label_map, drawn.instance_map, item.name, drawn.instance_labels, drawn.hidden)
 
 
-def _fitting(item: Item, path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+def _fitting(item: Item, path: Path, size: tuple[int, int], read: Callable[[Path], MaskFile]) -> MaskFile:
     """A mask at the size of its image, turned with the photo where it was drawn sideways."""
-    raw, palette = decode_mask(path)
-    shape = raw.shape[:2]
+    mask = read(path)
+    shape = mask.size
     if shape != size:
         turned = sideways(item.image, size, shape)
         if turned is None:
             what = f"{path} has {shape[1]} x {shape[0]} pixels, but {item.image.name} has {size[1]} x {size[0]}"
             raise DataError(f"{what}. Make the mask again at the size of the image.")
-        raw = turn(raw, turned)
-    return raw, palette
+        mask = replace(mask, numbers=turn(mask.numbers, turned))
+    return mask
 
 
 def open_dataset(
-    source: str, *, seed: int, size: int | None, workers: int, progress: bool = True, samples: int | None = None
+    source: str,
+    *,
+    seed: int,
+    size: int | None,
+    workers: int,
+    progress: bool = True,
+    samples: int | None = None,
+    reading: str | None = None,
 ) -> Dataset:
     """Opens training data and reads every file of it once, in parallel, to learn what the masks mean.
 
@@ -150,6 +172,8 @@ def open_dataset(
         workers: threads that read; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
         samples: training images of built-in data, None for 2400; other data has its own number.
+        reading: which of two readings of the masks is meant, one of ``READINGS``; None takes what ``masks.json`` in the
+            dataset's folder says, ``{"reading": "pieces"}``, if it is there.
 
     Raises:
         DataError: there is nothing at the source, or a list of it cannot be read. What is wrong with single files is no
@@ -162,8 +186,28 @@ def open_dataset(
     except OSError as error:
         raise DataError(f"{source} cannot be read ({error.strerror or error}). Check its rights and its disk.") from error
     listing.items.sort(key=lambda item: item.name)
-    scans = survey(listing.items, listing.root, workers=workers, progress=progress)
-    return _understood(source, listing, scans)
+    decided = reading or decided_in(listing.root)
+    scans = survey(listing.items, listing.root, workers=workers, progress=progress, decided=decided)
+    return _understood(source, listing, scans, decided)
+
+
+def decided_in(root: Path) -> str | None:
+    """The reading that ``masks.json`` in a dataset's folder decides for, or None.
+
+    Raises:
+        DataError: the file is there and says nothing of the kind.
+    """
+    path = root / DECISION
+    if not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = said.get("reading") if isinstance(said, dict) else None
+    except (ValueError, OSError, RecursionError):
+        found = None
+    if found not in READINGS:
+        raise DataError(f'{path} says nothing that is understood. Expected {{"reading": ...}} with one of {", ".join(READINGS)}.')
+    return found
 
 
 def _list(source: str) -> Listing:
@@ -186,7 +230,7 @@ def _list(source: str) -> Listing:
     )
 
 
-def _understood(source: str, listing: Listing, scans: dict[str, Scan]) -> Dataset:
+def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: str | None) -> Dataset:
     """The dataset of a listing whose files have been read."""
     items = listing.items
     coco = any(item.annotations is not None for item in items)
@@ -196,10 +240,16 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan]) -> Datase
     else:
         masks = [scan.mask for scan in scans.values() if scan.mask is not None]
         only_objects = bool(items) and all(item.mask is None for item in items)
-        reading = understand(masks, listing.classes, only_objects)
+        maps = [scan.instances for scan in scans.values() if scan.instances is not None]
+        reading = understand(masks, listing.classes, only_objects, maps, decided)
     if reading.masks_hold_objects:
         items = [replace(item, mask=None, instances=item.mask) for item in items]
-        scans = {name: replace(scan, mask=None, instances=scan.mask) for name, scan in scans.items()}
+        scans = {name: replace(scan, mask=None, instances=scan.mask and scan.mask.as_objects()) for name, scan in scans.items()}
+    elif reading.rule.by_grey:
+        grey_palettes = reading.rule.grey_palettes
+        scans = {name: replace(scan, mask=scan.mask and scan.mask.as_greys(grey_palettes)) for name, scan in scans.items()}
+    maps = {item.name: scans[item.name].instances for item in items if not coco and scans[item.name].instances is not None}
+    objects = understand_maps(maps, items, listing.root, decided)
     has_objects = (coco and not listing.per_pixel) or any(item.instances is not None for item in items)
     return Dataset(
         name=listing.name,
@@ -210,11 +260,13 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan]) -> Datase
         kind="instance" if has_objects else "semantic",
         things=tuple(index for index in range(len(reading.labels)) if index != reading.labels.background),
         digest=digest_of(items, scans, reading.labels),
-        notes=(*listing.notes, *reading.notes),
+        notes=(*listing.notes, *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
         faults=tuple(listing.faults),
-        unclear=tuple(reading.faults),
+        unclear=(*reading.faults, *objects.faults),
         scans=scans,
         rule=reading.rule,
+        objects=objects.rule,
+        decided=decided,
     )
 
 

@@ -45,6 +45,19 @@ FAULT, NOTE = "fault", "note"
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One of several equally likely readings of a dataset.
+
+    Attributes:
+        reading: what ``--mask-reading``, or ``{"reading": ...}`` in a ``masks.json`` beside the images, says to choose it.
+        means: what it would be, in a few words.
+    """
+
+    reading: str
+    means: str
+
+
+@dataclass(frozen=True)
 class Fault:
     """Something about the data that a person should know.
 
@@ -56,6 +69,8 @@ class Fault:
         severity: ``fault`` stops a run, ``note`` does not.
         item: name of the item that has to go if the fault is to be skipped; None where none would help.
         proposal: content of a ``labels.json`` in the dataset's folder that would settle it, to be confirmed by a person.
+        choices: readings of which a person has to choose one; none is more likely than the others.
+        picture: PNG file that shows one sample in each of them, once it was drawn.
     """
 
     kind: str
@@ -65,6 +80,8 @@ class Fault:
     severity: str = FAULT
     item: str | None = None
     proposal: str | None = None
+    choices: tuple[Choice, ...] = ()
+    picture: str | None = None
 
 
 @dataclass(frozen=True)

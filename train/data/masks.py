@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from seg_demo.errors import DataError
+from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.types import LabelSet
 from train.data.sample import Sample
 
@@ -29,11 +30,14 @@ def pack(rgb: np.ndarray) -> np.ndarray:
     """Colours as numbers, 0xRRGGBB.
 
     Args:
-        rgb: uint8 (..., 3).
+        rgb: uint8 (..., 3), or uint16 for colours that 8 bits cannot hold: 0xRRRRGGGGBBBB.
 
     Returns:
-        int32 (...).
+        int32 (...), or int64.
     """
+    if rgb.dtype == np.uint16:
+        wide = rgb.astype(np.int64)
+        return (wide[..., 0] << 32) | (wide[..., 1] << 16) | wide[..., 2]
     wide = rgb.astype(np.int32)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
 
@@ -60,6 +64,10 @@ class MaskRule:
         values: value (or palette index) → label id, or IGNORE.
         colors: colour 0xRRGGBB → label id, or IGNORE, for masks of three channels.
         by_palette: palette masks are read by their colours instead of their indices.
+        by_grey: masks that list greys (see :class:`seg_demo.inputs.mask_files.MaskFile`) are read by the grey that is seen;
+            those with a palette only if ``grey_palettes``.
+        grey_palettes: no palette has a colour.
+        thousands: label maps come from instance maps of 1000 times the class plus a number.
         object_label: label id of every object, where only instance maps are there, else None.
     """
 
@@ -68,6 +76,20 @@ class MaskRule:
     colors: Mapping[int, int] = field(default_factory=dict)
     by_palette: bool = False
     object_label: int | None = None
+    by_grey: bool = False
+    grey_palettes: bool = False
+    thousands: bool = False
+
+    def read(self, mask: MaskFile) -> np.ndarray:
+        """The label ids of a mask file; see :meth:`label_map`."""
+        numbers, palette = mask.numbers, mask.palette
+        if self.by_grey and mask.levels is not None and (palette is None or self.grey_palettes):
+            table = np.concatenate([mask.levels, np.zeros(256 - len(mask.levels), np.uint8)])
+            return self.label_map(table[numbers])
+        if self.thousands:
+            wide = numbers.astype(np.int64)
+            numbers = np.where(wide < 1000, wide, wide // 1000)
+        return self.label_map(numbers, palette)
 
     def label_map(self, raw: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
         """The label ids of a mask.
@@ -88,6 +110,8 @@ class MaskRule:
             return self._look_up(raw, lut, packed)
         if raw.ndim == 3:
             return self._by_color(pack(raw))
+        if raw.dtype not in (np.uint8, np.uint16):
+            return self._by_search(raw)
         lut = np.full(int(np.iinfo(raw.dtype).max) + 1, -2, dtype=np.int32)
         for value, label in self.values.items():
             if value < len(lut):
@@ -107,34 +131,22 @@ class MaskRule:
         return labels.astype(self.dtype)
 
     def _by_color(self, packed: np.ndarray) -> np.ndarray:
-        keys = np.array(sorted(self.colors), dtype=np.int32)
+        return self._searched(packed, self.colors, coloured=True)
+
+    def _by_search(self, raw: np.ndarray) -> np.ndarray:
+        """Numbers too large for a table; -1 is ignored."""
+        return self._searched(raw, {-1: IGNORE, **self.values}, coloured=False)
+
+    def _searched(self, raw: np.ndarray, table: Mapping[int, int], coloured: bool) -> np.ndarray:
+        keys = np.array(sorted(table), dtype=np.int64)
         if keys.size == 0:
-            raise UnknownValue(np.unique(packed)[:5].tolist(), coloured=True)
-        ids = np.array([self._label(self.colors[key]) for key in keys.tolist()], dtype=np.int32)
-        position = np.searchsorted(keys, packed).clip(max=len(keys) - 1)
-        known = keys[position] == packed
+            raise UnknownValue(np.unique(raw)[:5].tolist(), coloured=coloured)
+        ids = np.array([self._label(table[key]) for key in keys.tolist()], dtype=np.int32)
+        position = np.searchsorted(keys, raw).clip(max=len(keys) - 1)
+        known = keys[position] == raw
         if not known.all():
-            raise UnknownValue(np.unique(packed[~known])[:5].tolist(), coloured=True)
+            raise UnknownValue(np.unique(raw[~known])[:5].tolist(), coloured=coloured)
         return ids[position].astype(self.dtype)
-
-
-def consecutive(objects: np.ndarray) -> np.ndarray:
-    """An instance map whose objects are numbered 1, 2, ... without gaps.
-
-    Args:
-        objects: uint8 or uint16 (H, W), 0 where there is none; in 16 bits 65535 means ignore and is none either.
-
-    Returns:
-        uint16 (H, W).
-    """
-    counts = np.bincount(objects.ravel())
-    counts[0] = 0
-    if objects.dtype == np.uint16 and len(counts) == 65_536:
-        counts[65_535] = 0
-    lut = np.zeros(len(counts), dtype=np.uint16)
-    present = np.flatnonzero(counts)
-    lut[present] = np.arange(1, len(present) + 1)
-    return lut[objects]
 
 
 def with_objects(sample: Sample, labels: LabelSet) -> Sample:

@@ -8,6 +8,8 @@ With a class list (see classes.py for its forms):
 * numbers up to exactly their count, without 0: numbered from 1 too;
 * one class beside the background, in masks of 16 bits that go beyond it, or that hold 1, 2, 3 ...: objects of that class;
 * masks of 0 and 255 with one class beside the background: 255 is that class;
+* names alone of which the first is ``void``, ``ignore`` or the like: it is 0 where the masks go up to the last name's number;
+  where they hold 255 and do not, or where labelme calls it ``__ignore__``, it is 255 and the next name is 0;
 * as many grey values as classes, spread like 0, 127, 255: they follow in rising order;
 * value 0 (or black) without a class of its own is the background.
 
@@ -18,19 +20,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from seg_demo.inputs.mask_files import BLACK_ALPHA
+from seg_demo.inputs.grey_levels import greys_count
 from seg_demo.types import LabelSet, distinct_colors
-from train.data.classes import ClassList, is_background, is_ignored
-from train.data.found import FEWEST_OBJECTS, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
+from train.data.classes import ClassList, is_background, is_ignored, is_unlabeled, is_unnumbered
+from train.data.found import CLASSES, FEWEST_OBJECTS, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
 from train.data.histogram import MaskScan
-from train.data.listing import Fault
+from train.data.listing import Choice, Fault
 from train.data.masks import IGNORE, MaskRule, hex_color, map_dtype
+from train.data.object_maps import by_class, by_thousands
 from train.data.tally import blurred
 
 BOTH = {0, 255}
+OPAQUE, TRANSPARENT = "opaque", "transparent"
+VOID_FIRST, VOID_LAST = "void-0", "void-255"
 # Grey levels that were chosen so that an eye can tell them apart reach at least this far.
 LEAST_SPREAD = 64
 
@@ -54,19 +61,84 @@ class Reading:
     faults: list[Fault] = field(default_factory=list)
 
 
-def understand(masks: Sequence[MaskScan], classes: ClassList | None, only_objects: bool) -> Reading:
+def understand(
+    masks: Sequence[MaskScan],
+    classes: ClassList | None,
+    only_objects: bool,
+    maps: Sequence[MaskScan] = (),
+    decided: str | None = None,
+) -> Reading:
     """Decides how the masks of a dataset are read.
 
     Args:
         masks: of all items; JPEGs and blurred ones are left aside.
         classes: the class list, or None.
         only_objects: the dataset has instance maps and no masks.
+        maps: the instance maps of all items.
+        decided: the reading that a person has chosen (see :class:`train.data.listing.Choice`), or None.
     """
+    if only_objects and by_thousands(maps):
+        # Such maps hold classes and objects at once.
+        reading = understand([by_class(scan) for scan in maps if not scan.lossy], classes, False)
+        return replace(reading, rule=replace(reading.rule, thousands=True), masks_hold_objects=False)
     if only_objects:
         return _objects(classes)
+    masks, by_grey, grey_palettes = _by_what_is_meant(masks, classes)
     sound = [mask for mask in masks if not mask.lossy and not blurred(mask, classes)]
+    black_and_white = _sixteen_bits_of_black_and_white(sound)
+    if black_and_white:
+        sound = [_eight_bits(mask) for mask in sound]
+    reading = _understood(sound, classes, decided)
+    if by_grey:
+        reading.rule = replace(reading.rule, by_grey=True, grey_palettes=grey_palettes)
+        reading.notes.append("Masks that list greys (palettes of grey, or a few bits) were read by the grey that is seen, not by its number.")
+    if black_and_white:
+        reading.rule = replace(reading.rule, values={**reading.rule.values, 65_535: reading.rule.values[255]})
+    reading.faults += _drawn_in_black(masks, decided)
+    return reading
+
+
+def _by_what_is_meant(masks: Sequence[MaskScan], classes: ClassList | None) -> tuple[list[MaskScan], bool, bool]:
+    """Masks that list greys by their numbers or by what they show, whether it is the latter, and whether no palette has a colour."""
+    used: dict[int, set[int]] = {}
+    coloured = any(color >> 16 != color & 255 or color >> 8 & 255 != color & 255 for mask in masks for color in mask.palette.values())
+    listing = [mask for mask in masks if mask.levels and not (mask.mode == "palette" and coloured)]
+    for mask in listing:
+        for number, grey in mask.levels.items():
+            used.setdefault(number, set()).add(grey)
+    plain = {value for mask in masks if mask.mode == "grey" and not mask.levels and mask.bits == 8 for value in mask.counts}
+    listed = None if classes is None or classes.values is None else set(classes.values)
+    if not greys_count(used, plain, listed, None if classes is None else len(classes.names) + 1):
+        # Numbers with a grey palette are numbers, as if they had none.
+        return [mask if coloured or mask.mode != "palette" else replace(mask, mode="grey") for mask in masks], False, not coloured
+    return [mask.as_greys(not coloured) for mask in masks], True, not coloured
+
+
+def _sixteen_bits_of_black_and_white(masks: Sequence[MaskScan]) -> bool:
+    """Whether 16-bit masks hold nothing but 0 and 65535, which then is no value to ignore."""
+    values = {value for mask in masks if mask.bits == 16 and mask.mode == "grey" for value in mask.counts}
+    return values == {0, 65_535}
+
+
+def _eight_bits(mask: MaskScan) -> MaskScan:
+    if mask.bits == 8 or mask.mode != "grey":
+        return mask
+    return replace(mask, bits=8, counts={value // 257: pixels for value, pixels in mask.counts.items()}, apart=0)
+
+
+def _drawn_in_black(masks: Sequence[MaskScan], decided: str | None) -> list[Fault]:
+    """The fault of shapes that are black with transparency round them, or transparent with black round them."""
+    if decided in (OPAQUE, TRANSPARENT) or not any(BLACK_ALPHA in mask.understood for mask in masks):
+        return []
+    what = "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object"
+    remedy = f"say which with --mask-reading {OPAQUE} or --mask-reading {TRANSPARENT}"
+    choices = (Choice(OPAQUE, "the opaque part is the object"), Choice(TRANSPARENT, "the transparent part is the object"))
+    return [Fault("opaque or transparent", "masks", what, remedy, choices=choices)]
+
+
+def _understood(sound: Sequence[MaskScan], classes: ClassList | None, decided: str | None) -> Reading:
     if classes is None:
-        found = propose(sound, by_palette_colors=_palettes_differ(sound))
+        found = propose(sound, by_palette_colors=_palettes_differ(sound), decided=decided)
         if found.objects:
             reading = _objects(None)
             reading.masks_hold_objects = True
@@ -76,13 +148,13 @@ def understand(masks: Sequence[MaskScan], classes: ClassList | None, only_object
         rule = _complete(map_dtype(len(labels)), dict(found.values), dict(found.color_table), found.by_palette)
         faults = [*found.faults, *_single_class(labels)]
         return Reading(rule, labels, notes=[found.note] if found.note else [], faults=faults)
-    if _number_objects(sound, classes):
+    if decided != CLASSES and _number_objects(sound, classes):
         reading = _objects(classes)
         reading.masks_hold_objects = True
         name = reading.labels.names[1]
         reading.notes.append(f"Masks hold more numbers than {classes.file} has classes: each was read as one object, {name!r}.")
         return reading
-    return _listed(sound, classes)
+    return _listed(sound, classes, decided)
 
 
 def _number_objects(masks: Sequence[MaskScan], classes: ClassList) -> bool:
@@ -110,7 +182,7 @@ def _palettes_differ(masks: Sequence[MaskScan]) -> bool:
     )
 
 
-def _listed(masks: Sequence[MaskScan], classes: ClassList) -> Reading:
+def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) -> Reading:
     """Reads the masks by a class list."""
     coloured = classes.coloured and classes.values is None
     table = {red << 16 | green << 8 | blue for red, green, blue in (c for c in classes.colors if c)} | {0, VOC_BORDER}
@@ -125,18 +197,26 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList) -> Reading:
         (colors if as_color else values).update(mask.by_color if as_color else mask.counts)
     notes: list[str] = []
     faults: list[Fault] = []
-    positions = _positions(set(values), classes, notes, faults)
+    positions = _positions(set(values), classes, notes, faults, decided)
     names = list(classes.names)
     add_background = _lacks_background(classes, positions, values, colors)
     if add_background:
         names.insert(0, "background")
         notes.append(f"{classes.file} lists no background: value 0 (black) was read as one.")
     elif 0 in positions and not is_background(names[positions[0]]) and not any(map(is_background, names)) and values:
-        notes.append(f"{classes.file} lists no background: value 0 was read as {names[positions[0]]!r}, its first class.")
+        notes.append(
+            f"{classes.file} lists no background: value 0 was read as {names[positions[0]]!r}, its first class. "
+            f"If 0 is the background, write background as the first name of {classes.file}."
+        )
     ignored = [name for name in names if is_ignored(name)]
+    alone = len(names) - len(ignored) < 2 and not any(map(is_background, names))
+    empty = next((name for name in ignored if is_unlabeled(name)), None) if alone else None
+    if empty is not None:
+        ignored.remove(empty)
+        notes.append(f"{empty!r} is all that is not the one class, so it was read as the background.")
     if ignored:
         notes.append(f"Pixels of {', '.join(ignored)} are ignored, in training and in the metrics.")
-    kept = [name for name in names if not is_ignored(name)]
+    kept = [name for name in names if name not in ignored]
     ids = {name: kept.index(name) if name in kept else IGNORE for name in names}
     value_table = {value: ids[classes.names[position]] for value, position in positions.items()}
     color_table = {
@@ -144,7 +224,7 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList) -> Reading:
         for name, color in zip(classes.names, classes.colors, strict=True)
         if color
     }
-    background = next((index for index, name in enumerate(kept) if is_background(name)), None)
+    background = next((index for index, name in enumerate(kept) if is_background(name) or name == empty), None)
     if add_background:
         value_table.setdefault(0, 0)
     if background is not None:
@@ -170,7 +250,9 @@ def _single_class(labels: LabelSet) -> list[Fault]:
     return [Fault("only one class", name, what, remedy)]
 
 
-def _positions(values: set[int], classes: ClassList, notes: list[str], faults: list[Fault]) -> dict[int, int]:
+def _positions(
+    values: set[int], classes: ClassList, notes: list[str], faults: list[Fault], decided: str | None
+) -> dict[int, int]:
     """Value in the masks → position in the class list."""
     count = len(classes.names)
     things = [i for i, name in enumerate(classes.names) if not is_background(name) and not is_ignored(name)]
@@ -191,6 +273,18 @@ def _positions(values: set[int], classes: ClassList, notes: list[str], faults: l
     if classes.values is not None:
         return plain
     used = values - {255}
+    if count > 2 and is_ignored(classes.names[0]) and (used or decided):
+        shifted = {255: 0, **{position - 1: position for position in range(1, count)}}
+        beyond = bool(used) and max(used) > count - 2
+        if decided == VOID_LAST or is_unnumbered(classes.names[0]) or (decided != VOID_FIRST and not beyond and 255 in values):
+            notes.append(
+                f"{classes.names[0]!r}, the first name in {classes.file}, has no number of its own (its pixels are 255): value 0 was "
+                f"read as {classes.names[1]!r}, 1 as {classes.names[2]!r}."
+            )
+            return shifted
+        if decided != VOID_FIRST and not beyond:
+            faults.append(_void_first(classes))
+        return plain
     if used and max(used) == count and (empty is None or 0 not in used):
         return {position + 1: position for position in range(count)}
     if len(values) == count and max(values) >= LEAST_SPREAD and not used <= set(range(count)):
@@ -199,6 +293,19 @@ def _positions(values: set[int], classes: ClassList, notes: list[str], faults: l
         notes.append(f"Masks hold as many grey values as there are classes; they were read in rising order: {pairs}.")
         return dict(zip(levels, range(count), strict=True))
     return plain
+
+
+def _void_first(classes: ClassList) -> Fault:
+    """The fault of a list that begins with what is ignored, for masks that fit it either way."""
+    void, first, second = classes.names[:3]
+    last = classes.names[-1]
+    what = (
+        f"begins with {void!r}, and no mask holds 255 or the number of its last name: 0 may be {void!r} (then {last!r} never occurs), or "
+        f"{first!r} (then {void!r} has no number)"
+    )
+    remedy = f"say which with --mask-reading {VOID_FIRST} (0 is {void!r}) or --mask-reading {VOID_LAST} (0 is {first!r}, 1 is {second!r})"
+    choices = (Choice(VOID_FIRST, f"0 is {void!r}, 1 is {first!r}"), Choice(VOID_LAST, f"0 is {first!r}, 1 is {second!r}"))
+    return Fault("where numbers begin", classes.file, what, remedy, choices=choices)
 
 
 def _lacks_background(classes: ClassList, positions: dict[int, int], values: Counter[int], colors: Counter[int]) -> bool:

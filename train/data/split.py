@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from train.data.index import Dataset
 from train.data.listing import Item
 from train.data.masks import IGNORE
+from train.data.object_maps import by_class
 from train.data.tally import tally
 
 
@@ -77,9 +78,10 @@ def classes_of(dataset: Dataset, item: Item) -> dict[int, int]:
         return {label: pixels for label, pixels in tally(scan.mask, dataset.rule)[0].items() if label != IGNORE}
     if scan.instances is None:
         return {}
-    empty = scan.instances.counts.get(0, 0)
-    ignored = scan.instances.counts.get(65_535, 0) if scan.instances.bits == 16 else 0
-    objects = sum(scan.instances.counts.values()) - empty - ignored
+    if dataset.rule.thousands:
+        return {label: pixels for label, pixels in tally(by_class(scan.instances), dataset.rule)[0].items() if label != IGNORE}
+    objects = sum(dataset.objects.objects_in(scan.instances.counts).values())
+    empty = sum(pixels for value, pixels in scan.instances.counts.items() if value not in dataset.objects.ignored) - objects
     return {label: pixels for label, pixels in ((0, empty), (dataset.rule.object_label or 1, objects)) if pixels}
 
 

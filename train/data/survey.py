@@ -14,9 +14,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg_demo.errors import SegDemoError
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.images import decode
+from seg_demo.inputs.mask_files import read_mask, read_object_map, settled
 from train.data.coco_masks import MOST_LAYERS, BadAnnotation, draw_item
-from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram
+from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram, objects_in, scan_of
 from train.data.listing import NOTE, Fault, Item, leads_out, relative
 from train.data.lossy import lossy_form
 from train.data.masks import hex_color
@@ -48,7 +49,9 @@ class Scan:
     faults: tuple[Fault, ...]
 
 
-def survey(items: Sequence[Item], root: Path, *, workers: int, progress: bool) -> dict[str, Scan]:
+def survey(
+    items: Sequence[Item], root: Path, *, workers: int, progress: bool, decided: str | None = None
+) -> dict[str, Scan]:
     """Reads all the items.
 
     Threads, because decoding and hashing release the interpreter's lock and a process that already runs torch is not safe
@@ -59,13 +62,14 @@ def survey(items: Sequence[Item], root: Path, *, workers: int, progress: bool) -
         root: folder to which messages name files.
         workers: threads; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
+        decided: which reading of the masks a person has chosen, or None.
 
     Returns:
         The scan of each item by its name.
     """
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        found = pool.map(lambda item: scan(item, root), items)
+        found = pool.map(lambda item: scan(item, root, decided), items)
         bar = tqdm(found, total=len(items), desc="Reading the data", unit="image", disable=None if progress else True, leave=False)
         return {item.name: result for item, result in zip(items, bar, strict=True)}
     finally:
@@ -73,7 +77,7 @@ def survey(items: Sequence[Item], root: Path, *, workers: int, progress: bool) -
         pool.shutdown(cancel_futures=True)
 
 
-def scan(item: Item, root: Path) -> Scan:
+def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
     """Reads one item: never raises for bad data, but returns it as faults."""
     faults: list[Fault] = []
     digest, height, width = "", 0, 0
@@ -86,7 +90,7 @@ def scan(item: Item, root: Path) -> Scan:
     files = {}
     for which, path in (("mask", item.mask), ("instances", item.instances)):
         if path is not None:
-            files[which] = _scan_mask(path, item, (height, width), root, faults)
+            files[which] = _scan_mask(path, item, (height, width), root, faults, which == "instances", decided)
     drawn = None
     truth = [found.digest for found in files.values() if found]
     if item.annotations is not None:
@@ -118,22 +122,26 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts
 
 
-def _scan_mask(path: Path, item: Item, size: tuple[int, int], root: Path, faults: list[Fault]) -> MaskScan | None:
-    """Numbers of one mask, its faults appended to ``faults``."""
+def _scan_mask(
+    path: Path, item: Item, size: tuple[int, int], root: Path, faults: list[Fault], objects: bool, decided: str | None
+) -> MaskScan | None:
+    """Numbers of one mask or instance map, its faults appended to ``faults``."""
     file = relative(path, root)
     try:
-        raw, palette = decode_mask(path)
+        mask = settled(read_object_map(path) if objects else read_mask(path), decided)
         lossy = lossy_form(path)
     except (SegDemoError, OSError) as error:
         faults.append(_unreadable("mask", path, error, item, root))
         return None
-    shape = raw.shape[:2]
+    shape = mask.size
     if size[0] and shape != size:
         turned = sideways(item.image, size, shape)
         faults.append(_size_fault(file, shape, size, item) if turned is None else _turned_fault(file, item, size, turned))
-    scanned = histogram(raw, palette, lossy is not None)
+    scanned = (objects_in if objects else scan_of)(mask, lossy is not None)
     if lossy is not None:
-        faults.append(_lossy_fault(file, lossy, scanned, item))
+        faults.append(_lossy_objects(file, lossy, scanned, item) if objects else _lossy_fault(file, lossy, scanned, item))
+    elif mask.others:
+        faults.append(_several_pages(file, mask.pages, objects, item))
     return scanned
 
 
@@ -164,6 +172,20 @@ def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
     what = f"is {form}, compressed with loss, which blurs labels: {values}"
     remedy = f"save the mask as PNG from its source; else round each pixel to the nearest of {named} and save that as PNG"
     return Fault("JPEG mask", file, what, remedy, item=item.name)
+
+
+def _lossy_objects(file: str, form: str, found: MaskScan, item: Item) -> Fault:
+    what = f"is {form}, compressed with loss, which invents objects at the edges: {len(found.counts)} different values"
+    remedy = "save the instance map as PNG or TIFF from its source; rounding cannot bring the numbers back"
+    return Fault("JPEG mask", file, what, remedy, item=item.name)
+
+
+def _several_pages(file: str, pages: int, objects: bool, item: Item) -> Fault:
+    what = f"holds {pages} pages that differ, but one page is one mask; only the first would be read"
+    remedy = "save the page that belongs to the image in a file of its own"
+    if not objects:
+        remedy += "; if each page shows one object, rename the folder to instances/, where pages are read so"
+    return Fault("several pages", file, what, remedy, item=item.name)
 
 
 def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path) -> Fault:
