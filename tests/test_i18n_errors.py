@@ -112,7 +112,7 @@ def test_every_sentence_is_one_that_is_raised():
     """A sentence that is reworded where it is raised would silently be English again."""
     texts = []
     for path in (*(ROOT / "seg_demo").rglob("*.py"), *(ROOT / "train").rglob("*.py")):
-        if path.name not in ("i18n_errors.py", "i18n_loop_errors.py", "i18n_doctor.py"):
+        if path.name not in ("i18n_errors.py", "i18n_loop_errors.py", "i18n_doctor.py", "i18n_masks.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     texts.append(node.value)

@@ -20,7 +20,7 @@ SENTENCES = {
     "Numbers in {where} go up to {most}: the objects of each map were renumbered from 1.": "{where} 中的数值高达 {most}：每张图的对象已从 1 重新编号。",
     "{apart} of {n} values in {where} lie in several separate pieces; each value was read as one object.":
         "{where} 中 {n} 个数值有 {apart} 个分成几个不相连的块；每个数值视为一个对象。",
-    "If each connected piece is one, say --mask-reading pieces.": "若每个连通块为一个对象，请用 --mask-reading pieces 说明。",
+    "If each connected piece is one, say --mask-reading {reading}.": "若每个连通块为一个对象，请用 --mask-reading {reading} 说明。",
     "Each connected piece of a value in {where} was read as one object.": "{where} 中每个数值的每个连通块视为一个对象。",
     "Masks that list greys (palettes of grey, or a few bits) were read by the grey that is seen, not by its number.":
         "列出灰度的掩膜（灰度调色板或低位深）按看到的灰度读取，而不是按其编号。",
@@ -35,7 +35,6 @@ SENTENCES = {
     "This is {kind} that is damaged or cut off: page {n} cannot be decoded.": "这个 {kind} 文件已损坏或不完整：第 {n} 页无法解码。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
-    "The two readings are shown in {path}.": "两种读法见 {path}。",
 }  # fmt: skip
 PHRASES = {
     "is {form}, compressed with loss, which invents objects at the edges: {n} different values": "是 {form}，经过有损压缩，会在边缘产生不存在的对象：{n} 种不同的值",
@@ -51,11 +50,11 @@ PHRASES = {
         "请用 --mask-reading objects（每个数值为一个对象）或 --mask-reading pieces（每个连通块为一个对象）说明",
     "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object":
         "掩膜的不透明处为黑色，只有透明度显示形状：两部分都可能是对象",
-    "say which with --mask-reading opaque or --mask-reading transparent": "请用 --mask-reading opaque（不透明处）或 --mask-reading transparent（透明处）说明",
     "begins with {void}, and no mask holds 255 or the number of its last name: 0 may be {one} (then {last} never occurs), or {first} (then {other} has no number)":
         "以 {void} 开头，而没有掩膜含有 255 或最后一个名称的数值：0 可能是 {one}（则 {last} 没有出现），也可能是 {first}（则 {other} 没有数值）",
-    "say which with --mask-reading void-0 (0 is {void}) or --mask-reading void-255 (0 is {first}, 1 is {second})":
-        "请用 --mask-reading void-0（0 为 {void}）或 --mask-reading void-255（0 为 {first}，1 为 {second}）说明",
+    "say which with --mask-reading {one} (0 is {void}) or --mask-reading {other} (0 is {first}, 1 is {second})":
+        "请用 --mask-reading {one}（0 为 {void}）或 --mask-reading {other}（0 为 {first}，1 为 {second}）说明",
+    "say which with --mask-reading {one} or --mask-reading {other}": "请用 --mask-reading {one} 或 --mask-reading {other} 说明是哪一个",
     "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename masks/ to instances/, or in a list the column mask to instances; or say which with --mask-reading classes or objects":
         "若是类别，请写 classes.txt，每行一个名称，背景在最前；若各为一个对象，请将 masks/ 改名为 instances/，或把列表中的 mask 列改为 instances；也可用 --mask-reading classes 或 objects 说明",
     "holds no object, like {n} of {all} instance maps": "没有对象，{all} 张实例图中有 {n} 张如此",

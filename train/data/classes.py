@@ -64,8 +64,13 @@ def is_background(name: str) -> bool:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a class name means pixels that count for nothing: ``ignore``, ``void``, ``don't care``, ``unlabeled``."""
-    return _plain(name) in IGNORED or _plain(name) in UNLABELED
+    """Whether a class name means pixels that count for nothing: ``ignore``, ``void``, ``don't care``."""
+    return _plain(name) in IGNORED
+
+
+def is_left_out(name: str) -> bool:
+    """Whether pixels of a class of masks count for nothing: they are ignored, or nobody has labelled them."""
+    return is_ignored(name) or is_unlabeled(name)
 
 
 def is_unlabeled(name: str) -> bool:

@@ -175,8 +175,8 @@ def _tell_of_no_classes(names: list[str], read: list, tables: list[dict[object, 
             for (_, _, data), table in zip(read, tables, strict=True)
             for annotation in data["annotations"]
         )
-        read_as = "ignored" if is_ignored(name) else "background"
-        listing.notes.append(f"Annotations of {name!r} are no objects: the pixels of these {count} were read as {read_as}.")
+        read_as = "were read as ignored" if is_ignored(name) else "were read as background"
+        listing.notes.append(f"Annotations of {name!r} are no objects: the pixels of these {count} {read_as}.")
 
 
 def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.types import distinct_colors
-from train.data.classes import ClassList, is_background, is_ignored
+from train.data.classes import ClassList, is_background, is_left_out
 from train.data.histogram import MaskScan
 from train.data.listing import Choice, Fault
 from train.data.masks import IGNORE, hex_color
@@ -56,7 +56,7 @@ def name_objects(classes: ClassList | None) -> tuple[tuple[str, str], Fault | No
     Returns:
         ("background", the object's class), and a fault if the list names several classes.
     """
-    named = [name for name in (classes.names if classes else ()) if not is_background(name) and not is_ignored(name)]
+    named = [name for name in (classes.names if classes else ()) if not is_background(name) and not is_left_out(name)]
     if len(named) <= 1:
         return ("background", named[0] if named else "object"), None
     what = f"names {len(named)} classes, but instance maps do not say which object is which"

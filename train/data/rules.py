@@ -27,7 +27,7 @@ import numpy as np
 from seg_demo.inputs.mask_files import BLACK_ALPHA
 from seg_demo.inputs.grey_levels import greys_count
 from seg_demo.types import LabelSet, distinct_colors
-from train.data.classes import ClassList, is_background, is_ignored, is_unlabeled, is_unnumbered
+from train.data.classes import ClassList, is_background, is_left_out, is_unlabeled, is_unnumbered
 from train.data.found import CLASSES, FEWEST_OBJECTS, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
 from train.data.histogram import MaskScan
 from train.data.listing import Choice, Fault
@@ -159,7 +159,7 @@ def _understood(sound: Sequence[MaskScan], classes: ClassList | None, decided: s
 
 def _number_objects(masks: Sequence[MaskScan], classes: ClassList) -> bool:
     """Whether masks that come with the name of one thing hold a number per object of it."""
-    things = [name for name in classes.names if not is_background(name) and not is_ignored(name)]
+    things = [name for name in classes.names if not is_background(name) and not is_left_out(name)]
     if len(things) != 1 or (classes.values is not None and len(classes.values) > 2) or any(m.mode != "grey" for m in masks):
         return False
     wide = any(mask.bits == 16 for mask in masks)
@@ -208,7 +208,7 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
             f"{classes.file} lists no background: value 0 was read as {names[positions[0]]!r}, its first class. "
             f"If 0 is the background, write background as the first name of {classes.file}."
         )
-    ignored = [name for name in names if is_ignored(name)]
+    ignored = [name for name in names if is_left_out(name)]
     alone = len(names) - len(ignored) < 2 and not any(map(is_background, names))
     empty = next((name for name in ignored if is_unlabeled(name)), None) if alone else None
     if empty is not None:
@@ -255,7 +255,7 @@ def _positions(
 ) -> dict[int, int]:
     """Value in the masks → position in the class list."""
     count = len(classes.names)
-    things = [i for i, name in enumerate(classes.names) if not is_background(name) and not is_ignored(name)]
+    things = [i for i, name in enumerate(classes.names) if not is_background(name) and not is_left_out(name)]
     empty = next((i for i, name in enumerate(classes.names) if is_background(name)), None)
     plain = dict(zip(classes.values or range(count), range(count), strict=True))
     if 255 in values and values <= BOTH and 255 not in plain:
@@ -273,7 +273,7 @@ def _positions(
     if classes.values is not None:
         return plain
     used = values - {255}
-    if count > 2 and is_ignored(classes.names[0]) and (used or decided):
+    if count > 2 and is_left_out(classes.names[0]) and (used or decided):
         shifted = {255: 0, **{position - 1: position for position in range(1, count)}}
         beyond = bool(used) and max(used) > count - 2
         if decided == VOID_LAST or is_unnumbered(classes.names[0]) or (decided != VOID_FIRST and not beyond and 255 in values):
