@@ -87,6 +87,15 @@ def test_transparency_of_sixteen_bits_lies_on_white() -> None:
     assert got[2, 4].tolist() == [255, 255, 255] and got[2, 3].tolist() == [3, 7, 11]
 
 
+def test_a_transparent_grey_of_sixteen_bits_lies_on_white() -> None:
+    rows = b"\0" + np.array([20_000, 20_001, 60_000], ">u2").tobytes()
+    data = png(struct.pack(">IIBBBBB", 3, 1, 16, 0, 0, 0, 0), rows)
+    key = b"tRNS" + struct.pack(">H", 20_000)
+    data = data[:33] + struct.pack(">I", 2) + key + struct.pack(">I", zlib.crc32(key)) + data[33:]
+    assert decode(data)[0, :, 0].tolist() == [255, 20_001 >> 8, 60_000 >> 8]
+    assert decode_mask(data)[0].tolist() == [[20_000, 20_001, 60_000]]
+
+
 def test_a_damaged_deep_png_is_a_sentence() -> None:
     data = png16(RNG.integers(0, 900, (30, 40, 3), dtype=np.uint16))
     assert "damaged" in refused(data[: len(data) // 2])

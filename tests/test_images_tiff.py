@@ -265,6 +265,20 @@ def test_colours_that_are_not_red_green_blue() -> None:
     np.testing.assert_array_equal(palette, colors.T >> 8)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_ycbcr_with_and_without_compression(compressed: bool, subsampling: int) -> None:
+    rgb = np.zeros((8, 8, 3), np.uint8)
+    rgb[:4], rgb[4:] = (200, 40, 60), (30, 180, 90)
+    stored = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
+    if subsampling == 2:  # four of Y, then the Cb and Cr of the four
+        luma = stored[..., 0].reshape(4, 2, 4, 2).transpose(0, 2, 1, 3).reshape(4, 4, 4)
+        stored = np.concatenate([luma, stored[::2, ::2, 1:]], axis=2)
+    data = zlib.compress(stored.tobytes()) if compressed else stored.tobytes()
+    tags = plain(8, 8, 3, 6, t530=(3, [subsampling] * 2), t259=(3, [8 if compressed else 1]), t279=(4, [len(data)]))
+    assert np.abs(decode(made(tags, data)).astype(int) - rgb).max() <= 1
+
+
 def test_what_cannot_be_read_says_what_it_is() -> None:
     assert "complex" in refused(written(noise("f4", 5, 6).astype(np.complex64)))
     bits = plain(6, 5, 3, t258=(3, [8, 16, 8]))

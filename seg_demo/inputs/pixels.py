@@ -123,7 +123,11 @@ def _deep(image: Image.Image) -> Samples:
     values = np.asarray(image)
     values = values.astype(values.dtype.newbyteorder("="), copy=False)[..., None]
     inverted = getattr(image, "tag_v2", {}).get(_MIN_IS_WHITE) == 0
-    return Samples(values, GREY, values.dtype.itemsize * 8, inverted=inverted, turn=orientation(image))
+    key = image.info.get("transparency")
+    alpha = None
+    if isinstance(key, int) and values.dtype == np.uint16:  # PNG; Pillow cuts the key to 8 bits, and finds it everywhere
+        alpha = np.where(values[..., 0] == key, np.uint16(0), np.uint16(65_535))
+    return Samples(values, GREY, values.dtype.itemsize * 8, alpha, inverted=inverted, turn=orientation(image))
 
 
 def to_rgb(image: Image.Image | Samples) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples
 from seg_demo.inputs.structure import MAX_TAG_VALUES
@@ -385,6 +385,18 @@ class Tiff:
             bare = np.dtype(f"u{dtype.itemsize}")
             return np.cumsum(values.astype(dtype).view(bare), axis=1, dtype=bare).view(dtype)
         return values
+
+
+def let_libtiff_read(image: Image.Image) -> None:
+    """Have libtiff read an uncompressed YCbCr TIFF as it reads compressed ones; Pillow takes its bytes for RGB with a pad.
+
+    Args:
+        image: of ``PIL.TiffImagePlugin``, opened, not loaded.
+    """
+    if image.tag_v2.get(PHOTOMETRIC) == 6 and not image.use_load_libtiff:
+        width, height = image.tag_v2[WIDTH], image.tag_v2[HEIGHT]
+        image.use_load_libtiff = True
+        image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, ("RGBX", "raw", False, image.tag_v2.offset))]
 
 
 def _channel_note(kind: str, shown: list[int], alpha: int | None, file: Tiff) -> tuple[str, ...]:
