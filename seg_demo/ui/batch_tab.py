@@ -16,11 +16,13 @@ from seg_demo.errors import BadRequestError
 from seg_demo.outputs.batch import SHEET
 from seg_demo.outputs.counting import PixelSize
 from seg_demo.ui import menu
+from seg_demo.ui.bench import run_dock
 from seg_demo.ui.batch_work import Report, gather, pack, patiently, segment_all
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.served import store_file
+from seg_demo.ui.slider import Slider
 from seg_demo.ui.uploads import Files
 from seg_demo.ui.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
 
@@ -51,7 +53,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 choices=choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
                 filterable=True, label=t("model"), info=t("batch_model_info"), elem_id="batch-model",
             )  # fmt: skip
-            threshold = gr.Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="batch-threshold")
+            threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="batch-threshold")
             with gr.Row():
                 pixel = gr.Number(
                     None, label=t("batch_pixel"), info=t("batch_pixel_info"), minimum=0, scale=2, min_width=140,
@@ -61,10 +63,9 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                     [(t("unit_um"), "um"), (t("unit_m"), "m")], value="um", label=t("batch_unit"), scale=1, min_width=120,
                     elem_id="batch-unit",
                 )  # fmt: skip
-            with gr.Row():
-                run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
-                stop = gr.Button(t("batch_stop"), visible=False, elem_id="batch-stop")
+            run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
         with gr.Column(scale=9, min_width=300):
+            cancel = run_dock("batch", stop := gr.Button(t("batch_stop"), visible=False, size="sm", elem_id="batch-stop", render=False))
             status = gr.HTML(idle("batch", "en"), elem_id="batch-status")
             download = gr.DownloadButton(t("batch_download"), visible=False, variant="primary", elem_id="batch-download")
             sheet = gr.Image(
@@ -81,6 +82,8 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
     # gradio's ``then`` does not follow a failure.
     for after in (ended.success, ended.failure):
         after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **busy)
+    ended.failure(left_off, status, status, **busy)
+    cancel.click(None, None, None, cancels=[ended], **busy)
     menu.follow(tab, model, *TASKS)
     page.load(waiting, None, status, queue=False, api_visibility="private", show_progress="hidden")
     stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
@@ -89,6 +92,11 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
 def waiting(request: gr.Request) -> str:
     """What is said before the first batch."""
     return idle("batch", language_of(request))
+
+
+def left_off(status: object, request: gr.Request) -> Any:
+    """What is said of a batch that failed or was cancelled on its way; of one that had not begun, its toast says enough."""
+    return _status("batch_left_off", language_of(request)) if "<progress" in str(status) else gr.skip()
 
 
 def stop_batch(request: gr.Request) -> None:
@@ -120,7 +128,7 @@ def run_batch(
     if not files:
         raise BadRequestError("No file was sent. Choose images, or a zip archive of them.")
     hidden = (gr.DownloadButton(visible=False), gr.Image(visible=False), "")
-    yield (_status("batch_reading", language), *hidden)
+    yield (_status("batch_reading", language) + '<progress class="bar"></progress>', *hidden)
     stopped = _stops[session] = threading.Event()
     try:
         with one_batch(), tempfile.TemporaryDirectory(prefix="seg-demo-batch-") as folder:

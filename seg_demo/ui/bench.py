@@ -30,11 +30,13 @@ class Outcome:
     Attributes:
         result: the session's :class:`~seg_demo.ui.results.Result` or None.
         viewer: shows it.
+        cancel: the button that stops a run under way.
         correct: the button that opens it in the editor; None where there is none.
     """
 
     result: gr.State
     viewer: SegmentationViewer
+    cancel: gr.Button
     correct: gr.Button | None = None
 
     @property
@@ -44,12 +46,17 @@ class Outcome:
 
     @property
     def begins(self) -> str:
-        """For the ``js`` of an event that runs something: what an earlier failure said goes, here and in its toast."""
-        return f"(...inputs) => {{ {self._node}?.begins?.(); return inputs; }}"
+        """For the ``js`` of an event that runs something, whose first input is the picture: what an earlier failure said goes,
+        here and in its toast; what is asked twice runs once, see ``static/viewer_notes.js``."""
+        return f"(...inputs) => {self._node}?.begins?.(inputs) ?? inputs"
 
     @property
     def _node(self) -> str:
         return f"document.querySelector('#{self.viewer.elem_id} .sv')"
+
+    def cancellable(self, event: gr.events.Dependency) -> None:
+        """Let the button stop a run: the request leaves the queue, and what works for it ends at its next stage or tile."""
+        self.cancel.click(None, None, None, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")
 
     def clear_after_failure(self, event: gr.events.Dependency) -> None:
         """Show no older result beside an image or a model that could not be used, but the reason in its place.
@@ -77,6 +84,24 @@ def image_box(tab: str) -> Photo:
     )
 
 
+def run_dock(tab: str, *others: gr.Button) -> gr.Button:
+    """A strip at the foot of the window while something runs in the current column, wherever the visitor has scrolled to: how far
+    it is, copied there by ``static/page.js``, and a button.
+
+    Args:
+        tab: its id.
+        others: not rendered yet; they stand before the button.
+
+    Returns:
+        The button, which the caller connects.
+    """
+    with gr.Row(elem_classes="run-dock", elem_id=f"{tab}-dock"):
+        gr.HTML('<p></p><progress class="bar" max="100"></progress>', elem_classes="dock-state")
+        for each in others:
+            each.render()
+        return gr.Button(t("cancel"), size="sm", elem_id=f"{tab}-cancel")
+
+
 def outcome(tab: str, correctable: bool = False) -> Outcome:
     """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network.
 
@@ -84,6 +109,7 @@ def outcome(tab: str, correctable: bool = False) -> Outcome:
         tab: its id.
         correctable: whether there is a button that opens the result in the editor.
     """
+    cancel = run_dock(tab)
     result = gr.State(None, time_to_live=RESULT_SECONDS)
     viewer = SegmentationViewer(elem_id=f"{tab}-viewer")
     viewer.select(
@@ -107,7 +133,7 @@ def outcome(tab: str, correctable: bool = False) -> Outcome:
             show_progress="minimal",
         )
         made.success(None, js=fetch, api_visibility="private")
-    return Outcome(result, viewer, correct)
+    return Outcome(result, viewer, cancel, correct)
 
 
 @in_words

@@ -16,12 +16,13 @@ from seg_demo.models.admission import is_large
 from seg_demo.outputs import compare
 from seg_demo.types import Segmentation
 from seg_demo.ui import menu
-from seg_demo.ui.bench import image_box
+from seg_demo.ui.bench import image_box, run_dock
 from seg_demo.ui.compare_viewer import Comparison, ComparisonViewer
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import preview_of
 from seg_demo.ui.served import store_bytes
+from seg_demo.ui.slider import Slider
 from seg_demo.ui.uploads import Files, Upload
 from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
 
@@ -47,13 +48,14 @@ def compare_tab(tab: gr.Tab) -> None:
                 multiselect=True, max_choices=MOST, allow_custom_value=True, label=t("compare_models"),
                 info=t("compare_models_info"), elem_id="compare-models",
             )  # fmt: skip
-            threshold = gr.Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
+            threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
             truth = Files(
                 label=t("compare_truth"), file_count="single", file_types=["image"], height=150, elem_id="compare-truth"
             )
             gr.Markdown(t("compare_truth_info"), elem_classes="note")
             run = gr.Button(t("compare_run"), variant="primary", elem_id="compare-run")
         with gr.Column(scale=9, min_width=300):
+            cancel = run_dock("compare")
             viewer = ComparisonViewer(elem_id="compare-viewer")
             table = gr.HTML("", elem_id="compare-table")
             with gr.Row(elem_classes="files"):
@@ -64,6 +66,7 @@ def compare_tab(tab: gr.Tab) -> None:
         run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
     )  # fmt: skip
+    cancel.click(None, None, None, cancels=[done], queue=False, api_visibility="private", show_progress="hidden")
     # No older comparison stays beside models or an image that could not be used.
     done.failure(
         lambda: (None, "", *2 * (gr.DownloadButton(visible=False),)), None, [viewer, table, listed, drawn],

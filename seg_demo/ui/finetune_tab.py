@@ -17,6 +17,7 @@ from seg_demo.ui.choice import Choice
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import t
 from seg_demo.ui.pushing import login_offered
+from seg_demo.ui.slider import Slider
 from seg_demo.ui.uploads import Files
 
 REFRESH_SECONDS = 2.0
@@ -151,7 +152,7 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
     archive = Files(
         label=t("finetune_zip"), file_count="single", file_types=[".zip"], height=150, elem_id="finetune-zip"
     )
-    steps = gr.Slider(
+    steps = Slider(
         10, 3000, 300, step=10, label=t("finetune_steps"), info=t("finetune_steps_info"), elem_id="finetune-steps"
     )
     with gr.Accordion(t("finetune_more"), open=False, elem_id="finetune-more"):
@@ -161,9 +162,9 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
         )  # fmt: skip
         lr = gr.Number(0, label=t("finetune_lr"), minimum=0, maximum=1, elem_id="finetune-lr")
         size = gr.Number(0, label=t("finetune_size"), minimum=0, maximum=1024, precision=0, elem_id="finetune-size")
-        batch = gr.Slider(1, 32, 4, step=1, label=t("finetune_batch"), elem_id="finetune-batch")
-        share = gr.Slider(0.05, 0.5, 0.25, step=0.05, label=t("finetune_share"), elem_id="finetune-share")
-        replay = gr.Slider(
+        batch = Slider(1, 32, 4, step=1, label=t("finetune_batch"), elem_id="finetune-batch")
+        share = Slider(0.05, 0.5, 0.25, step=0.05, label=t("finetune_share"), elem_id="finetune-share")
+        replay = Slider(
             0, 0.75, 0.25, step=0.05, label=t("finetune_replay"), info=t("finetune_replay_info"), elem_id="finetune-replay"
         )
     draft = gr.Textbox("", visible=False)

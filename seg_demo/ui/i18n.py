@@ -81,6 +81,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "slic": ("SLIC superpixels", "SLIC 超像素"),
     "felzenszwalb": ("Felzenszwalb", "Felzenszwalb 图分割"),
     "run": ("Segment", "分割"),
+    "cancel": ("Cancel", "取消"),
     "examples_everyday": ("Try a photograph", "试试照片"),
     "examples_cells": ("Try cells and coins", "试试细胞与硬币"),
     "examples_regions": ("Try an example", "试试示例"),
@@ -165,12 +166,19 @@ TITLES_ZH: dict[str, str] = {
     **{method: WORDS[method][1] for method in ("otsu", "watershed", "slic", "felzenszwalb")},
 }
 
+# What gradio tells screen readers without having words for it (6.31): they would hear the key.
+SPOKEN: dict[str, tuple[str, str]] = {
+    "common.complete": ("Done", "已完成"),
+    "status.queue_position": ("In line: {position} of {size}", "排队中：第 {position} 位，共 {size} 位"),
+}
+
 # Gradio keeps its own words in the same table, so ours carry a prefix.
 PREFIX = "seg_"
+_LOCALES = (("en", 0), ("zh", 1), ("zh-CN", 1), ("zh-TW", 1))
 I18N = gr.I18n(
     **{
-        "en": {PREFIX + key: english for key, (english, _) in WORDS.items()},
-        **{locale: {PREFIX + key: chinese for key, (_, chinese) in WORDS.items()} for locale in ("zh", "zh-CN", "zh-TW")},
+        locale: {key: both[which] for key, both in [*((PREFIX + key, both) for key, both in WORDS.items()), *SPOKEN.items()]}
+        for locale, which in _LOCALES
     }
 )
 

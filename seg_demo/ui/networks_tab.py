@@ -16,6 +16,7 @@ from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result, preview_of
+from seg_demo.ui.slider import Slider
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
 
@@ -80,7 +81,7 @@ def network_tab(task: str) -> NetworkTab:
                 examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{task}-cells")
             model.render()
             note = gr.HTML(menu.note(first, "en"), elem_id=f"{task}-note")
-            threshold = gr.Slider(
+            threshold = Slider(
                 0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info"),
                 visible=task == "instance", elem_id=f"{task}-threshold",
             )  # fmt: skip
@@ -99,7 +100,7 @@ def connect(
     photo: Photo,
     model: gr.Dropdown,
     note: gr.HTML,
-    threshold: gr.Slider,
+    threshold: Slider,
     detail: gr.Radio,
     run: gr.Button,
     shown: Outcome,
@@ -112,6 +113,7 @@ def connect(
         **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
+    shown.cancellable(done)
     model.change(describe, model, note, api_visibility="private", show_progress="hidden", queue=False)
     threshold.input(
         refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",

@@ -15,6 +15,7 @@ from seg_demo.ui.bench import examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.kept import Kept
 from seg_demo.ui.results import Result, preview_of
+from seg_demo.ui.slider import Slider
 from seg_demo.ui.uploads import Upload
 from seg_demo.ui.work import in_words, predictor, work_limits
 
@@ -49,24 +50,25 @@ def regions_tab() -> gr.HTML:
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             shown = outcome("regions")
-    moved = [each.release if isinstance(each, gr.Slider) else each.input for each in knobs]
+    moved = [each.release if isinstance(each, Slider) else each.input for each in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
         [photo.change, method.input, run.click, *moved], run_method, [photo, method, *knobs, shown.result], shown.outputs,
         api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
+    shown.cancellable(done)
     method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)
     return note
 
 
-def knob(method: str, parameter: Parameter) -> gr.Slider | gr.Radio:
+def knob(method: str, parameter: Parameter) -> Slider | gr.Radio:
     """The control of one parameter: a slider, or three choices where there are only three values."""
     key = f"{method}_{parameter.name}"
     if (parameter.max - parameter.min) / parameter.step == 2:
         names = [(t("objects_dark"), -1), (t("objects_auto"), 0), (t("objects_bright"), 1)]
         return gr.Radio(names, value=parameter.default, label=t(key), elem_id=f"regions-{key}")
-    return gr.Slider(
+    return Slider(
         parameter.min,
         parameter.max,
         parameter.default,

@@ -58,3 +58,41 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
     },
   });
 }
+// How far a run is, at the foot of the window: gradio says so over the viewer alone, which may be off the screen.
+{
+  const zh = (navigator.language || "").toLowerCase().startsWith("zh");
+  const WORDS = zh ? { working: "处理中", line: "排队中", seconds: "秒" } : { working: "Working", line: "Waiting in line", seconds: "s" };
+  const PATIENCE_MS = 700; // what is over sooner needs no strip
+  const began = new WeakMap();
+  const percentOf = (bar) => (bar ? Number(bar.getAttribute("aria-valuenow")) : null);
+  // What runs in a column: words and a part in percent (null if it is not known), or null.
+  const stateOf = (column, run) => {
+    for (const tracker of column.querySelectorAll("[data-testid=status-tracker]")) {
+      if (tracker.classList.contains("hide") || tracker.querySelector(".error") || !tracker.querySelector(".progress-text")) continue;
+      const bar = tracker.querySelector("[role=progressbar]");
+      const said = bar && bar.getAttribute("aria-label");
+      const line = /(?:queue|排队)\D*(\d+\s*\/\s*\d+)?/.exec(tracker.querySelector(".progress-text").textContent);
+      return { words: said || (line ? [WORDS.line, line[1]].filter(Boolean).join(" ") : WORDS.working), part: percentOf(bar) };
+    }
+    if (!run || !run.disabled) return null;
+    const bar = column.querySelector("progress.bar:not(.run-dock *)");
+    return { words: bar?.previousElementSibling?.textContent || WORDS.working, part: bar?.hasAttribute("value") ? (100 * bar.value) / bar.max : null };
+  };
+  const show = () => {
+    for (const dock of document.querySelectorAll(".run-dock")) {
+      const column = dock.parentElement.closest(".column");
+      const state = column && column.offsetParent ? stateOf(column, document.getElementById(dock.id.replace("dock", "run"))) : null;
+      if (!state) began.delete(dock);
+      else if (!began.has(dock)) began.set(dock, performance.now());
+      const passed = state ? performance.now() - began.get(dock) : 0;
+      const on = Boolean(state) && passed > PATIENCE_MS;
+      if (dock.classList.contains("on") !== on) dock.classList.toggle("on", on);
+      if (!on) continue;
+      const [text, bar] = [dock.querySelector("p"), dock.querySelector("progress")];
+      text.textContent = `${state.words} · ${Math.round(passed / 1000)} ${WORDS.seconds}`;
+      if (state.part === null) bar.removeAttribute("value");
+      else bar.value = state.part;
+    }
+  };
+  setInterval(show, 250);
+}

@@ -4,6 +4,9 @@
 const STRONG_SHRINK = 2;
 // gradio puts its toast on the page in the moment of a failure; milliseconds that one is waited for all the same.
 const TOAST_MS = 1000;
+// A menu tells twice of one choice within this time, and a click is followed by its run within that, in milliseconds.
+const TWICE_MS = 100;
+const CLICK_MS = 1500;
 
 class Notes {
   // `clear()` empties the viewer: no older result stays beside what failed.
@@ -16,22 +19,55 @@ class Notes {
     this.read = root.querySelector(".sv-notes");
     this.reason.id = root.closest("[id]").id + "-reason";
     this.runs = 0;
+    this.key = null;
+    this.began = this.clicked = this.cancelled = this.touched = -Infinity;
+    const tab = root.closest("[id$=-viewer]").id.replace(/viewer$/, "");
+    for (const type of ["click", "change", "input", "drop", "paste", "pointerup"]) {
+      document.addEventListener(type, (event) => {
+        this.touched = performance.now();
+        if (type !== "click" || !(event.target instanceof Element)) return;
+        if (event.target.closest(`#${tab}run`)) this.clicked = this.touched;
+        if (event.target.closest(`#${tab}cancel`)) this.cancelled = this.touched;
+      }, true);
+    }
     // For the scripts of the page's events, see bench.py.
-    root.begins = () => this.begins();
+    root.begins = (inputs) => this.begins(inputs);
     root.fails = () => this.fails();
   }
 
-  // What an earlier failure said stays neither here nor in a toast beside what comes next.
-  begins() {
+  // A run is asked for with these inputs, the picture first. Returns them, or nothing that would ever come for a choice that gradio
+  // tells twice; throws, which is a failure to gradio, where nothing new is asked: the same as what has just failed, and not by the
+  // button, or what only waited for a run that was cancelled. What an earlier failure said stays neither here nor in a toast beside what comes next.
+  begins(inputs = []) {
+    const now = performance.now(), key = JSON.stringify(inputs), same = key === this.key;
+    const clicked = now - this.clicked < CLICK_MS;
+    if (same && now - this.began < TWICE_MS) return new Promise(() => {});
+    const waited = this.cancelled > this.began && this.touched <= this.cancelled;
+    if (!clicked && (waited || (same && "failed" in this.root.dataset))) throw this.again();
+    [this.key, this.began, this.clicked] = [key, now, -Infinity];
     this.runs++;
     this.forget();
     for (const button of document.querySelectorAll(".toast-body.error .toast-close")) button.click();
+    if (clicked && inputs.length && !inputs[0]) {
+      this.failed(say("noPictureText"), say("noPicture"));
+      this.root.scrollIntoView({ block: "nearest" });
+      throw this.again();
+    }
+    return inputs;
+  }
+
+  // What is said stays.
+  again() {
+    this.told = true;
+    return new Error("nothing to run");
   }
 
   // What the latest toast says, a screen reader hears from the viewer from then on. A run that has begun meanwhile counts more.
   async fails() {
     const run = this.runs;
     let said = null;
+    if (this.told) return void (this.told = false);
+    if (this.cancelled > this.began) return this.failed(say("cancelledText"), say("cancelled"));
     for (const began = Date.now(); !said && Date.now() - began < TOAST_MS; ) {
       said = [...document.querySelectorAll(".toast-body.error .toast-message-item:not([aria-hidden])")].pop();
       if (!said) await new Promise((done) => setTimeout(done, 20));
@@ -41,11 +77,11 @@ class Notes {
     this.failed(said ? said.textContent.trim() : "");
   }
 
-  // `text` is shown as text, whatever is in it; empty where no reason is known.
-  failed(text) {
+  // Both are shown as text, whatever is in them; `text` is empty where no reason is known.
+  failed(text, title = say("failedTitle")) {
     this.clear();
     this.root.dataset.failed = "";
-    this.reason.replaceChildren(make("strong", "", say("failedTitle")), make("span", "", text || say("failedUnknown")));
+    this.reason.replaceChildren(make("strong", "", title), make("span", "", text || say("failedUnknown")));
     this.stage.setAttribute("aria-describedby", this.reason.id);
   }
 
