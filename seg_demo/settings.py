@@ -56,6 +56,9 @@ class Settings:
         queue_size: how many requests may wait; the next one is told that the server is busy.
         mcp: also serve the API as MCP tools.
         max_model_bytes: largest weight file that is fetched from the Hub, in bytes.
+        pickles: what happens with Hub models and checkpoint folders whose weights are pickles (``pytorch_model.bin``):
+            ``convert`` reads them in a process of its own that has no network and can write nothing but safetensors, which are
+            loaded and kept; it needs torch 2.10 or newer. ``refuse`` does not.
         visitor_models_bytes: what Hub models that visitors typed may take on the disk together, in bytes; the least recently
             used ones are removed. The owner's menu, what else is in the cache, and what is in use stay.
         request_seconds: how long one request may take once its turn has come, the fetching of its model included. A stage
@@ -92,6 +95,7 @@ class Settings:
     queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
     mcp: bool = _setting(False, "also serve MCP tools: true or false")
     max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
+    pickles: str = _setting("convert", "convert or refuse: weights that are pickles", pattern=r"convert|refuse")
     visitor_models_bytes: int = _setting(20_000_000_000, "bytes on the disk for all models that visitors typed", 1, 2**50)
     request_seconds: float = _setting(300.0, "seconds that one request may take once its turn has come", 1, 86_400)
     visitor_queue: int = _setting(8, "requests of one visitor that may wait while others wait too", 1, 100_000)

@@ -148,13 +148,14 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
         folder = hub_cache.snapshot(spec.id, listing.sha)
         if not _whole(folder, listing):
             if not token:
-                hub_room.reserve(spec.id, listing.sha, listing.files, settings().visitor_models_bytes, owners)
+                most = settings().visitor_models_bytes
+                hub_room.reserve(spec.id, listing.sha, listing.files, most, owners, listing.pickled)
             try:
                 with held(spec.id):
                     download(spec, listing, token=not anonymous, report=report)
             finally:
                 if not token:
-                    hub_room.settle(spec.id, listing.sha)
+                    hub_room.settle(spec.id, listing.sha, listing.pickled if hub_cache.complete(folder) else 0)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
         if hub_client.is_silence(error):
             _note(constants.ENDPOINT, False)

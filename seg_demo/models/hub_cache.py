@@ -15,6 +15,8 @@ from pathlib import Path
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
+from seg_demo.errors import BadCheckpointError
+from seg_demo.models import pickles
 from seg_demo.storage import write_atomically
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -42,8 +44,13 @@ def snapshot(id: str, sha: str) -> Path:
 
 
 def complete(folder: Path) -> bool:
-    """Whether the files that every checkpoint has are there."""
-    return all((folder / name).is_file() for name in REQUIRED)
+    """Whether the files that every checkpoint has are there; the weights may be pickles, all of them."""
+    if all((folder / name).is_file() for name in REQUIRED):
+        return True
+    try:
+        return (folder / REQUIRED[0]).is_file() and bool(pickles.sources(folder))
+    except BadCheckpointError:
+        return False
 
 
 def intact(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.models import hub_client
+from seg_demo.models import hub_client, pickles
 from seg_demo.models.hub_cache import COMMIT, REQUIRED
 from seg_demo.settings import settings
 from seg_demo.types import ModelSpec
@@ -35,10 +35,12 @@ class Listing:
     Attributes:
         sha: the commit.
         files: size in bytes of each file that we want.
+        pickled: bytes of those among them that hold the weights as pickles, from which safetensors will be made.
     """
 
     sha: str
     files: dict[str, int]
+    pickled: int = 0
 
 
 def look_up(spec: ModelSpec, *, token: bool) -> Listing:
@@ -72,7 +74,13 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
         if converted is not None:
             info = api.model_info(spec.id, revision=converted, files_metadata=True)
             sizes = _sizes(info)
-    missing = [name for name in REQUIRED if name not in sizes]
+    pickled = () if "model.safetensors" in sizes else pickles.offered(sizes)
+    weights_of = pickled or REQUIRED[-1:]
+    missing = [name for name in (REQUIRED[0], *weights_of) if name not in sizes]
+    if pickled and not missing and (why := pickles.refusal()) is not None:
+        raise BadCheckpointError(
+            f"{spec.id} has its weights only as a pickle ({pickled[0]}). {why} Choose a model that has model.safetensors."
+        )
     if missing:
         weights = [name for name in sizes if re.search(r"\.(bin|pth?|ckpt|h5|onnx|safetensors(\.index\.json)?)$", name)]
         found = ", ".join(sorted(weights)[:5]) or "no weights at all"
@@ -83,8 +91,9 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
     if not COMMIT.fullmatch(info.sha or ""):
         raise BadCheckpointError(f"The Hub names no commit for {spec.id}; the address {hub_client.host()} may not be a Hub.")
     small = [name for name, size in sizes.items() if re.fullmatch(r"[\w.-]+\.json", name) and size <= MAX_JSON_BYTES]
-    wanted = [*REQUIRED, *sorted(set(small) - set(REQUIRED))[:MAX_JSON_FILES]]
-    return Listing(info.sha, {name: sizes[name] for name in wanted})
+    first = (REQUIRED[0], *weights_of)
+    wanted = [*first, *sorted(set(small) - set(first))[:MAX_JSON_FILES]]
+    return Listing(info.sha, {name: sizes[name] for name in wanted}, sum(sizes[name] for name in pickled))
 
 
 def _sizes(info: ModelInfo) -> dict[str, int]:

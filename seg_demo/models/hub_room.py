@@ -18,7 +18,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from seg_demo.errors import BadCheckpointError, BusyError, SegDemoError, StorageError
-from seg_demo.models import disk, hub_cache, hub_locks
+from seg_demo.models import disk, hub_cache, hub_locks, pickles
 from seg_demo.storage import write_atomically
 
 # Revisions that are kept at most, however small: each is looked at when room is made.
@@ -59,7 +59,9 @@ def claim(id: str, sha: str) -> None:
         pass  # a cache that cannot be written to, from which nothing is removed either
 
 
-def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iterable[tuple[str, str]]) -> None:
+def reserve(
+    id: str, sha: str, files: Mapping[str, int], most: int, owners: Iterable[tuple[str, str]], made: int = 0
+) -> None:
     """Make room for a revision that is about to be downloaded for a visitor, and mark it as theirs.
 
     Args:
@@ -68,13 +70,14 @@ def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iter
         files: size in bytes of each file that will be downloaded.
         most: bytes that all such revisions may take.
         owners: repositories and revisions of the owner's menu, whoever fetched them.
+        made: bytes of what will be made of them: safetensors of pickles.
 
     Raises:
         BadCheckpointError: it takes more than all of them may.
         BusyError: the room is taken by models that are in use now.
         StorageError: the disk itself is too full.
     """
-    wanted = sum(files.values())
+    wanted = sum(files.values()) + made
     if wanted > most:
         raise BadCheckpointError(
             f"{id} takes {wanted / 1e6:,.0f} MB on the disk, more than the {most / 1e6:,.0f} MB that models of visitors' choice "
@@ -83,7 +86,7 @@ def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iter
     mine = marker(id, sha)
     try:
         with hub_locks.room():
-            new, had = _missing(id, sha, files), mine.is_file()
+            new, had = _missing(id, sha, files) + made, mine.is_file()
             if hub_cache.snapshot(id, sha).is_dir() and not had:
                 # Brought by somebody else, whose it stays, if only in part: no marker, but no full disk either.
                 _refuse_if_full(id, wanted, new)
@@ -107,12 +110,18 @@ def reserve(id: str, sha: str, files: Mapping[str, int], most: int, owners: Iter
         raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
 
 
-def settle(id: str, sha: str) -> None:
-    """A visitor's download has ended, well or not: from now on only what is on the disk counts."""
+def settle(id: str, sha: str, made: int = 0) -> None:
+    """A visitor's download has ended, well or not: from now on only what is on the disk counts.
+
+    Args:
+        id: ``user/repo``.
+        sha: commit.
+        made: bytes of what is still to be made of it, which count until that is there.
+    """
     mine = marker(id, sha)
     try:
         if mine.is_file():
-            write_atomically(mine, "0")
+            write_atomically(mine, str(made))
     except OSError:
         pass  # a full disk: what was promised goes on counting
 
@@ -205,20 +214,26 @@ def _size(repo: Path, found: Collection[_Kept]) -> int:
     marked = {each.sha for each in mine}
     owners = _blobs(repo, marked)
     stored = [path for path in (repo / "blobs").glob("*") if path.name not in owners]
-    stored += [path for sha in marked for path in (repo / "snapshots" / sha).rglob("*") if not path.is_symlink()]
+    for part in ("snapshots", pickles.FOLDER):
+        stored += [path for sha in marked for path in (repo / part / sha).rglob("*") if not path.is_symlink()]
     total = 0
     for path in stored:
         try:
             total += path.stat().st_size if path.is_file() else 0
         except OSError:
             continue  # a download that has just ended
-    arriving = [each.promised for each in mine if not (repo / "snapshots" / each.sha / hub_cache.REQUIRED[-1]).is_file()]
-    return total + sum(arriving)
+    return total + sum(each.promised for each in mine if not _arrived(repo / "snapshots" / each.sha))
+
+
+def _arrived(snapshot: Path) -> bool:
+    """Whether nothing more is to be downloaded, nor made of it."""
+    return hub_cache.complete(snapshot) and pickles.ready(snapshot) is not None
 
 
 def _remove(repo: Path, sha: str) -> None:
     """Remove one revision, and whatever no other revision needs. The caller has the repository for itself."""
     shutil.rmtree(repo / "snapshots" / sha, ignore_errors=True)
+    pickles.forget(repo, sha)
     for path in (repo / "refs").rglob("*"):
         if path.is_file() and path.read_text(encoding="ascii", errors="replace").strip() == sha:
             path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_demo.errors import BadRequestError
-from seg_demo.models import catalog, hub, own, weights
+from seg_demo.models import catalog, hub, own, pickles, weights
 from seg_demo.models.class_names import known_labels
 from seg_demo.models.hub_download import Report
 from seg_demo.types import ModelSpec
@@ -24,18 +24,23 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
         report: called with a fraction, or None, and a few words while something is downloaded.
 
     Returns:
-        A checkpoint folder, or torchvision's weight file.
+        A checkpoint folder with safetensors, which are made of pickles where there is nothing else; or torchvision's file.
 
     Raises:
-        SegDemoError: what :func:`seg_demo.models.hub.fetch` and :func:`seg_demo.models.weights.fetch` raise.
+        SegDemoError: what :func:`seg_demo.models.hub.fetch`, :func:`seg_demo.models.pickles.converted` and
+            :func:`seg_demo.models.weights.fetch` raise.
     """
     if spec.source == "bundled":
         return catalog.BUNDLED_FOLDER / spec.id
     if spec.source == "folder":
-        return own.folder_of(spec.id) or Path(spec.id)
+        return pickles.converted(own.folder_of(spec.id) or Path(spec.id))
     if spec.source == "hub":
         owners = [(each.id, each.revision or "main") for each in catalog.menu(every=True) if each.source == "hub" and not token]
-        return hub.fetch(spec, token=token, report=report, owners=owners)
+        folder = hub.fetch(spec, token=token, report=report, owners=owners)
+        if report is not None and pickles.ready(folder) is None:
+            report(None, f"Converting {spec.title}")
+        with hub.held(spec.id):
+            return pickles.converted(folder, visitor=not token)
     if spec.source == "torchvision":
         return weights.fetch(weights.TORCHVISION[spec.id], report)
     raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")
@@ -49,7 +54,8 @@ def is_here(spec: ModelSpec, *, token: bool) -> bool:
         token: as for :func:`locate`.
     """
     if spec.source == "hub":
-        return hub.recent(spec, token=token) is not None
+        folder = hub.recent(spec, token=token)
+        return folder is not None and pickles.ready(folder) is not None
     return spec.source != "torchvision" or weights.checked(weights.TORCHVISION[spec.id])
 
 

@@ -2,9 +2,9 @@
 
 What kills a loader (a crash in native code, memory without end, a file that keeps it busy for ever) then kills that process,
 and the visitor reads a sentence. A helper process imports torch once, forks a child for each checkpoint, and ends when it
-has had nothing to do for a while; it has no login and does not talk to the Hub. Where processes cannot fork (Windows), the
-helper tries one checkpoint itself and dies with it. The memory limit is the system's RLIMIT_AS: Linux holds it, macOS does
-not.
+has had nothing to do for a while; it has no login and does not talk to the Hub, and its children lock themselves in
+(:mod:`seg_demo.models.sandbox`). They also read the weights that are pickles (:mod:`seg_demo.models.pickles`), which no other
+process does, whoever's they are. Where processes cannot fork (Windows), the helper does one thing itself and ends with it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BusyError
@@ -40,6 +41,8 @@ class Quarantine:
         self._one = threading.Lock()
         # What is known already is told at once, also while the helper is busy with somebody else's model.
         self._known = threading.Lock()
+        # The helper is started, and written to, by one thread at a time.
+        self._pipe, self._why = threading.Lock(), None
         self._process: subprocess.Popen[str] | None = None
         self._refused: dict[str, tuple[str, float]] = {}
         self._passed: set[str] = set()
@@ -89,6 +92,32 @@ class Quarantine:
             else:
                 self._passed.add(name)
 
+    def warm(self) -> None:
+        """Have the helper ready: it takes seconds to start, and waits in little memory for a while."""
+        self._write(None)
+
+    def prepare(self) -> None:
+        """Have it import what networks need, which goes on while a checkpoint is looked up and downloaded."""
+        self._write({"do": "prepare"})
+
+    def convert(self, files: Sequence[Path], output: Path, most: int) -> None:
+        """Have pickled weights written as ``output/model.safetensors``, by a process that can do nothing else.
+
+        Args:
+            files: the pickles, all together the weights.
+            output: an empty folder.
+            most: bytes that may be written.
+
+        Raises:
+            BadCheckpointError: they hold more than tensors, or kill or overtax the process that reads them.
+            BusyError: no process can be started for it.
+        """
+        order = {"do": "convert", "files": [str(each) for each in files], "output": str(output), "most": most}
+        with self._one:
+            reason = self._answer_to(order)
+        if reason:
+            raise BadCheckpointError(reason)
+
     def close(self) -> None:
         """End the helper; the next checkpoint starts another one."""
         with self._one:
@@ -96,27 +125,52 @@ class Quarantine:
 
     def _ask(self, path: Path) -> str:
         """Why a checkpoint is refused, or an empty text."""
+        return self._answer_to({"do": "try", "path": str(path)})
+
+    def _answer_to(self, order: dict[str, object]) -> str:
+        """Why an order was refused, or an empty text. One at a time: the caller holds ``_one``."""
         owner = settings()
-        order = {"path": str(path), "bytes": owner.quarantine_bytes, "seconds": owner.quarantine_seconds}
-        try:
-            process = self._running()
-        except OSError as error:
-            raise _no_process(error.strerror) from error
+        order |= {"bytes": owner.quarantine_bytes, "seconds": owner.quarantine_seconds}
+        process = self._write(order)
+        if process is None:
+            raise _no_process(self._why)
         # The helper keeps the time of its children; this one is for a helper that hangs itself.
         alarm = threading.Timer(owner.quarantine_seconds + 60, process.kill)
         begin(alarm)
         try:
-            process.stdin.write(json.dumps(order) + "\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            if not line and process.wait(60) == 0 and (process := self._write(order)) is not None:
+                line = process.stdout.readline()  # it had been idle for too long at that moment, and left
+            answer = json.loads(line)
             if answer.get("busy"):
                 raise _no_process(str(answer["busy"]))
             return str(answer["refused"])
-        except (OSError, ValueError, KeyError, TypeError):
-            self._end()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, subprocess.TimeoutExpired):
+            with self._pipe:
+                if self._process is process:
+                    self._end()
             return "This model ended the process that tried to load it, so it is not loaded here. Choose another model."
         finally:
             alarm.cancel()
+
+    def _write(self, order: dict[str, object] | None) -> subprocess.Popen[str] | None:
+        """Start the helper if there is none, and give it an order; None if the system gives no process."""
+        with self._pipe:
+            for _ in range(2):  # one that has been idle for too long may end at this moment
+                try:
+                    process = self._running()
+                except OSError as error:
+                    self._why = error.strerror
+                    return None
+                try:
+                    if order is not None:
+                        process.stdin.write(json.dumps(order) + "\n")
+                        process.stdin.flush()
+                    return process
+                except (OSError, ValueError):
+                    self._end()
+            self._why = "the one that was started has ended"
+            return None
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
@@ -125,6 +179,8 @@ class Quarantine:
         kept = {key: value for key, value in public_environment().items() if key in _PASSED or key.startswith("SEG_DEMO_")}
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         mine = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
+        # The folder it starts in is everybody's: no module is looked for there.
+        mine["PYTHONSAFEPATH"] = "1"
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(IDLE_SECONDS)],
             stdin=subprocess.PIPE,
@@ -158,6 +214,9 @@ def _no_process(why: str | None) -> BusyError:
 
 _quarantine = Quarantine()
 inspect = _quarantine.inspect
+warm = _quarantine.warm
+prepare = _quarantine.prepare
+convert = _quarantine.convert
 passed = _quarantine.passed
 close = _quarantine.close
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from seg_demo.errors import BusyError
-from seg_demo.models import hub, loading, quarantine, zerogpu
+from seg_demo.models import hub, loading, pickles, quarantine, zerogpu
 from seg_demo.models.hub_download import Report
 from seg_demo.types import ModelSpec
 
@@ -33,8 +33,9 @@ class Strangers:
         Args:
             spec: of source ``hub``.
         """
-        path = hub.recent(spec, token=False)
+        folder = hub.recent(spec, token=False)
         try:
+            path = None if folder is None else pickles.ready(folder)
             if path is None or (self._tries() and not quarantine.passed(path)):
                 return None
         except OSError:
@@ -65,6 +66,9 @@ class Strangers:
             SegDemoError: it cannot be had, or is refused.
         """
         with self._places:
+            if self._tries():
+                # Meanwhile: the file that is largest takes longer to come than the libraries to be imported.
+                quarantine.prepare()
             path = loading.locate(spec, token=False, report=report)
             if self._tries():
                 if report is not None:

@@ -15,7 +15,7 @@ import httpx2
 from huggingface_hub import constants
 
 from seg_demo.errors import HubUnavailableError
-from seg_demo.models import hub_client
+from seg_demo.models import hub_client, pickles
 from seg_demo.models.hub_download import Report
 from seg_demo.settings import settings
 
@@ -99,18 +99,18 @@ def fetch(weights: Weights, report: Report | None = None) -> Path:
 
 
 def load(weights: Weights, path: Path, names: list[str]) -> Checkpoint:
-    """A checkpoint from a weight file; only tensors are unpickled.
+    """A checkpoint from a weight file, whose pickle another process reads (:mod:`seg_demo.models.pickles`).
 
     Args:
         weights: row of :data:`TORCHVISION`.
         path: of :func:`fetch`.
         names: one per class.
     """
-    import torch
+    from safetensors.torch import load_file
 
     from seg_demo import networks
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = load_file(pickles.converted_file(path))
     return networks.network(weights.network).from_torchvision(weights.variant, state, names)
 
 

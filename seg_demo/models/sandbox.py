@@ -1,0 +1,201 @@
+"""What a process may still do once it has locked itself in: no network, no other program, no file but those it is given.
+
+Used by the child processes that open files of strangers (:mod:`seg_demo.models.quarantine_child`). Everything here narrows the
+calling process for good, and all it starts; each measure is taken as far as the system has it, without asking for rights:
+
+==============================  ==========================================================================================
+limits (POSIX)                  memory, processor time, size and number of files, no core dumps: ``setrlimit``
+seccomp (Linux, x86-64, arm64)  no socket is made or used, no program started, no process looked into or signalled
+Landlock (Linux 5.13)           no file outside the folders named is opened for writing, or read where secrets may lie
+network namespace (Linux)       no interface at all, where the system lets ordinary users make namespaces
+==============================  ==========================================================================================
+
+Where a system has none of the last three (macOS, Windows), what is left are the limits, an environment without logins, and a
+loader that knows tensors alone. Sources: landlock(7), seccomp(2), linux/seccomp.h, linux/audit.h, asm/unistd.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+OPEN_FILES = 256
+_LINUX = sys.platform == "linux"
+# linux/prctl.h, linux/sched.h
+_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
+_NEW_USER, _NEW_NET = 0x10000000, 0x40000000
+# Since they came after the tables were made one, these numbers are the same on every processor.
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+# linux/landlock.h: rights on files, by the version that brought them.
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
+_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
+_READ = _READ_FILE | _READ_DIR
+_SCOPES = 0b11  # abstract sockets, signals; since version 6
+# linux/audit.h: what seccomp calls a processor; and its own numbers of the calls that are refused.
+_PROCESSORS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_CALLS = {
+    "x86_64": {
+        "socket": 41, "connect": 42, "accept": 43, "sendto": 44, "sendmsg": 46, "bind": 49, "listen": 50, "accept4": 288,
+        "sendmmsg": 307, "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+        "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "unshare": 272, "setns": 308, "mount": 165,
+        "umount2": 166, "pivot_root": 155, "chroot": 161, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321,
+    },
+    "aarch64": {
+        "socket": 198, "connect": 203, "accept": 202, "sendto": 206, "sendmsg": 211, "bind": 200, "listen": 201, "accept4": 242,
+        "sendmmsg": 269, "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+        "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "unshare": 97, "setns": 268, "mount": 40,
+        "umount2": 39, "pivot_root": 41, "chroot": 51, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280,
+    },
+}  # fmt: skip
+# pidfd_send_signal, io_uring_*, pidfd_open, pidfd_getfd, and the mount calls of Linux 5.2: the same everywhere.
+_NEW_CALLS = (424, 425, 426, 427, 428, 429, 430, 431, 432, 434, 438, 442)
+
+
+class _Instruction(ctypes.Structure):
+    """``struct sock_filter`` of linux/filter.h."""
+
+    _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    """``struct sock_fprog`` of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction)))
+
+
+def limit(memory: int, seconds: float, file_bytes: int) -> None:
+    """Bound what this process may take, from now on and for good.
+
+    Args:
+        memory: bytes of address space beyond what it has now. Linux holds it, macOS does not.
+        seconds: of processor time beyond what it has used.
+        file_bytes: largest file that it may write.
+    """
+    if resource is None:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime + seconds) + 1,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+    }
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + memory
+    except OSError:
+        pass  # no /proc, as on macOS, where that limit is not held either
+    for which, value in limits.items():
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(which, (value, value))
+        except (ValueError, OSError):
+            pass  # a system that does not know it
+
+
+def confine(readable: Iterable[Path], writable: Iterable[Path] = ()) -> tuple[str, ...]:
+    """Take from this process the network, other programs, and all files but those named; for good, as far as can be had.
+
+    Threads that run already keep what they have, so it is called while there is one. Called again, it narrows further.
+
+    Args:
+        readable: files and folders that may be read. Those that do not exist are left out.
+        writable: folders below which files may be written, replaced and removed.
+
+    Returns:
+        What the system has taken: some of ``seccomp``, ``landlock`` and ``namespace``.
+    """
+    if not _LINUX:
+        return ()
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Asked for first: neither of the other two is given to a process that could still become a more powerful one.
+    if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
+        return ()
+    measures = {
+        "namespace": lambda: _no_interfaces(libc),
+        "landlock": lambda: _only_files(libc, readable, writable),
+        "seccomp": lambda: _no_calls(libc),
+    }
+    return tuple(name for name, take in measures.items() if take())
+
+
+def libraries() -> tuple[Path, ...]:
+    """Where Python, its packages and the system's own files lie: what code that is imported later must be able to read."""
+    # Of /proc this process alone: the others' environment may hold a login.
+    own = ("/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/filesystems", "/proc/sys")
+    system = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/nix", "/sys", "/dev", *own)
+    # Beside this package may lie what visitors have stored.
+    here = Path(__file__).resolve().parents[1]
+    beside = [path for path in sys.path if path and Path(path).resolve() != here.parent]
+    python = (sys.prefix, sys.base_prefix, sys.exec_prefix, here, *beside)
+    found = {Path(path).resolve() for path in (*system, *python)}
+    return tuple(sorted(path for path in found if path.exists() and path != Path("/") and path != Path.home().resolve()))
+
+
+def _no_interfaces(libc: ctypes.CDLL) -> bool:
+    """A network namespace of its own, which has no interface that is up."""
+    return libc.unshare(_NEW_NET) == 0 or libc.unshare(_NEW_USER | _NEW_NET) == 0
+
+
+def _only_files(libc: ctypes.CDLL, readable: Iterable[Path], writable: Iterable[Path]) -> bool:
+    version = libc.syscall(_CREATE_RULESET, None, 0, 1)
+    if version < 1:
+        return False
+    rights = sum(right for since, right in _RIGHTS.items() if since <= version) & ~_EXECUTE
+    fields = [rights] + ([0b11] if version >= 4 else []) + ([_SCOPES] if version >= 6 else [])
+    asked = struct.pack(f"={len(fields)}Q", *fields)
+    rules = libc.syscall(_CREATE_RULESET, asked, len(asked), 0)
+    if rules < 0:
+        return False
+    try:
+        given = [(path, _READ) for path in readable] + [(path, rights) for path in writable]
+        # What programs throw away they write there.
+        given += [(Path(os.devnull), _READ_FILE | _WRITE_FILE)]
+        for path, right in given:
+            try:
+                handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EACCES, errno.ENOTDIR):
+                    continue
+                raise
+            try:
+                allowed = right & rights if os.path.isdir(path) else right & rights & _OF_FILES
+                rule = struct.pack("=Qi", allowed, handle)
+                if libc.syscall(_ADD_RULE, rules, 1, rule, 0):
+                    return False
+            finally:
+                os.close(handle)
+        return libc.syscall(_RESTRICT_SELF, rules, 0) == 0
+    finally:
+        os.close(rules)
+
+
+def _no_calls(libc: ctypes.CDLL) -> bool:
+    """A filter of system calls: those listed end with EPERM."""
+    processor = platform.machine()
+    if processor not in _PROCESSORS or struct.calcsize("P") != 8:
+        return False
+    numbers = (*_CALLS[processor].values(), *_NEW_CALLS)
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EPERM
+    count = len(numbers)
+    # Where it jumps to is counted from the next instruction; the last two are allow and refuse.
+    lines = [(load, 0, 0, 4), (equal, 0, count + 3, _PROCESSORS[processor]), (load, 0, 0, 0)]
+    lines += [(at_least, count + 1, 0, 0x40000000)]
+    lines += [(equal, count - index, 0, number) for index, number in enumerate(numbers)]
+    lines += [(give, 0, 0, allow), (give, 0, 0, refuse)]
+    program = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
+    return libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(_Program(len(lines), program)), 0, 0) == 0
