@@ -106,8 +106,8 @@ def test_a_stale_login_does_not_lock_out_of_public_models(hub, monkeypatch):
 
 
 def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch):
-    hub.add_repo("ann/pickle", {"config.json": b"{}", "pytorch_model.bin": b"x"})
-    with pytest.raises(BadCheckpointError, match=r"no model.safetensors \(it has pytorch_model.bin\)"):
+    hub.add_repo("ann/pickle", {"config.json": b"{}", "model.pth": b"x"})
+    with pytest.raises(BadCheckpointError, match=r"no model.safetensors \(it has model.pth\)"):
         client.fetch(spec("ann/pickle"), token=False)
     hub.add_repo("ann/bare", {"model.safetensors": b"x"})
     with pytest.raises(BadCheckpointError, match="no config.json"):

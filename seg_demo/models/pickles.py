@@ -341,7 +341,9 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
         if not isinstance(found, dict):
             raise _more_than_tensors(file.name, f"it is a {type(found).__name__}")
         for name, tensor in found.items():
-            if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            if not isinstance(name, str):
+                raise _more_than_tensors(file.name, f"a name in it is a {type(name).__name__}")
+            if not isinstance(tensor, Tensor):
                 raise _more_than_tensors(file.name, f"{str(name)[:80]!r} is a {type(tensor).__name__}")
             if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
                 raise _more_than_tensors(file.name, f"{name[:80]!r} is a tensor of a special kind")

@@ -181,6 +181,8 @@ class Quarantine:
         mine = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
         # The folder it starts in is everybody's: no module is looked for there.
         mine["PYTHONSAFEPATH"] = "1"
+        # Threads that wait for each other wait asleep: spinning, they take twice the time where others compute too.
+        mine["OMP_WAIT_POLICY"] = "PASSIVE"
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE, str(IDLE_SECONDS)],
             stdin=subprocess.PIPE,

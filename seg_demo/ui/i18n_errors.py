@@ -108,6 +108,17 @@ SENTENCES = {
     "Try again later, or choose a model without ○ in the menu.": "请稍后再试，或选择菜单中没有 ○ 标记的模型。",
     "Choose another model.": "请选择另一个模型。",
     "{id} has no {missing} (it has {found}).": "{id} 没有 {missing}（有 {found}）。",
+    "The weights of this model are in a pickle ({name}).": "此模型的权重在 pickle 文件中（{name}）。",
+    "{model} has its weights only as a pickle ({name}).": "{model} 的权重只有 pickle 文件（{name}）。",
+    "The owner of this demo does not have pickles read (SEG_DEMO_PICKLES is refuse).": "本演示的所有者不允许读取 pickle（SEG_DEMO_PICKLES 为 refuse）。",
+    "Reading pickles safely needs torch {least} or newer, and here is torch {found}.": "安全读取 pickle 需要 torch {least} 或更新版本，此处为 torch {found}。",
+    "Choose a model that has model.safetensors.": "请选择带有 model.safetensors 的模型。",
+    "{name} of this model is a pickle with more than weights in it ({what}); only tensors under their names are read from pickles.":
+        "此模型的 {name} 是 pickle，除权重外还有其他内容（{what}）；只从 pickle 中读取按名称保存的张量。",
+    "Ask its owner for model.safetensors, or choose another model.": "请向其所有者索取 model.safetensors，或选择另一个模型。",
+    "{name} of this model cannot be read as pickled weights ({reason}); it is damaged, or a file of another kind.":
+        "此模型的 {name} 无法作为 pickle 权重读取（{reason}）；文件已损坏，或属于其他类型。",
+    "Tell its owner, or choose another model.": "请告知其所有者，或选择另一个模型。",
     "A model that can be loaded has config.json and all its weights in one model.safetensors; other kinds of weight files can "
     "run code and are not loaded.": "可加载的模型须有 config.json，且全部权重在一个 model.safetensors 中；其他权重文件可能执行代码，不予加载。",
     "{name} of {id} has {n} bytes, and at most {most} are fetched.": "{id} 的 {name} 有 {n} 字节，最多下载 {most} 字节。",
@@ -143,6 +154,7 @@ SENTENCES = {
     "Downloading {name}": "正在下载 {name}",
     "Loading {name}": "正在加载 {name}",
     "Trying {name}": "正在试载 {name}",
+    "Converting {name}": "正在转换 {name} 的权重",
     **i18n_loop_errors.SENTENCES,
     **i18n_masks.SENTENCES,
 }  # fmt: skip
