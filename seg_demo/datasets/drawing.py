@@ -12,6 +12,8 @@ import numpy as np
 
 from seg_demo.datasets.sample import IGNORE
 from seg_demo.errors import BadRequestError, DataError
+from seg_demo.inputs.mask_files import MaskFile, numbers_meant
+from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.uploaded import label_ids
 from seg_demo.types import LabelSet, Segmentation
 
@@ -103,35 +105,46 @@ def _pieces(classes: np.ndarray, things: list[int]) -> tuple[np.ndarray, dict[in
     return ids, objects
 
 
-def from_mask(raw: np.ndarray, size: tuple[int, int], labels: LabelSet, task: str) -> Drawing:
+def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelSet, task: str) -> Drawing:
     """A mask that a person uploaded.
 
     Args:
-        raw: as :func:`seg_demo.inputs.images.decode_mask` reads it.
+        mask: as :func:`seg_demo.inputs.mask_files.read_mask` reads it, or ``read_object_map`` for ``instance``; or its numbers
+            alone, (H, W) or (H, W, 3).
         size: (height, width) of the image.
         labels: of the dataset.
         task: ``semantic``: the numbers are classes, in one of the ways that :func:`seg_demo.masks.uploaded.label_ids` reads;
-            255 is ignored. ``instance``: the numbers are objects, of the first class.
+            255 is ignored. ``instance``: numbers or colours are objects, of the first class.
 
     Raises:
-        DataError: coloured, of another size, or with a number that no class has.
+        DataError: of another size, with a number or colour that no class has, or one that can be read in several ways.
     """
-    if raw.shape[:2] != tuple(size):
-        came, wanted = f"{raw.shape[1]} x {raw.shape[0]}", f"{size[1]} x {size[0]}"
+    mask = mask if isinstance(mask, MaskFile) else MaskFile(mask)
+    if mask.size != tuple(size):
+        came, wanted = f"{mask.size[1]} x {mask.size[0]}", f"{size[1]} x {size[0]}"
         raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Make it again at the size of the image.")
-    things = [index for index in range(len(labels)) if index != labels.background]
-    if task == "instance":
-        if raw.ndim != 2 and np.ptp(raw, axis=2).any():
-            raise DataError("This mask is coloured. Save it as a grey or palette PNG whose numbers are the objects.")
-        ids = (raw if raw.ndim == 2 else raw[..., 0]).astype(np.uint16)
-        # 65535 means ignore in 16-bit maps.
-        ids[ids == 65_535] = IGNORE_ID
-        numbers = [number for number in np.unique(ids).tolist() if 0 < number < IGNORE_ID]
-        return Drawing(ids, dict.fromkeys(numbers, things[0]))
     try:
-        return Drawing(_classes(label_ids(raw, labels), labels), None)
+        if task == "instance":
+            return _objects(mask, labels)
+        return Drawing(_classes(label_ids(numbers_meant(mask, len(labels)), labels), labels), None)
     except ValueError as error:
         raise DataError(f"This mask cannot be used: {error}.") from error
+
+
+def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
+    """An instance map: its own numbers where the editor can count so far, else 1, 2, ..."""
+    things = [index for index in range(len(labels)) if index != labels.background]
+    if mask.others:
+        raise ValueError(f"the mask has {mask.pages} pages that differ. Save the one that is meant in a file of its own")
+    values, coloured = values_of(mask)
+    rule = understand_objects([counts_of(values)], [coloured], 8 if mask.numbers.dtype == np.uint8 else 16, "this mask").rule
+    found = objects_of(mask, rule)
+    ids = found.numbers.copy()
+    numbers = range(1, len(found.values) + 1)
+    if not coloured and max(found.values, default=0) < IGNORE_ID:
+        ids, numbers = np.array([0, *found.values], dtype=np.uint16)[found.numbers], found.values
+    ids[found.ignored] = IGNORE_ID
+    return Drawing(ids, dict.fromkeys(numbers, things[0]))
 
 
 def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:

@@ -132,7 +132,7 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
     """An uploaded label mask in the numbering of :func:`common`.
 
     Args:
-        mask: of :func:`seg_demo.inputs.images.decode_mask`, with the label ids of one of the models in one of the ways that
+        mask: of :func:`seg_demo.inputs.mask_files.numbers_meant`, with the label ids of one of the models in one of the ways that
             :func:`seg_demo.masks.uploaded.label_ids` reads; 255 (65535 of 16 bits) is ignored.
         model: the result whose model's ids the mask has.
         names: of :func:`common`.

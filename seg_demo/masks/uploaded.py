@@ -7,15 +7,18 @@ import numpy as np
 from seg_demo.types import LabelSet
 
 IGNORE = 255
+# Grey levels that were chosen so that an eye can tell them apart reach at least this far.
+LEAST_SPREAD = 64
 
 
 def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
     """The label ids that a mask means.
 
     Args:
-        raw: as :func:`seg_demo.inputs.images.decode_mask` reads it: uint8 or uint16 (H, W), or uint8 (H, W, 3). Grey that was
+        raw: as :func:`seg_demo.inputs.mask_files.numbers_meant` gives it: uint8 or uint16 (H, W), or (H, W, 3). Grey that was
             saved in three channels is grey. Of colours, each must be that of a class (the mask of this demo, saved by another
-            program). Black and white, or one of them, is the one class that is not the background.
+            program). Black and white, or one of them, is the one class that is not the background. As many greys as classes, spread like
+            0, 127, 255, are the classes in rising order.
         labels: the classes.
 
     Returns:
@@ -41,6 +44,10 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
             )
         black = IGNORE if background is None else background
         return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
+    if raw.dtype == np.uint8:
+        levels = np.unique(raw)
+        if len(levels) == len(labels) and levels[-1] >= LEAST_SPREAD and not set(levels.tolist()) - {IGNORE} <= set(range(len(labels))):
+            return np.searchsorted(levels, raw).astype(np.uint8)
     return raw
 
 

@@ -159,9 +159,9 @@ def _title(result: Segmentation, id: str, language: str) -> str:
 
 
 def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:
-    mask, _ = decode_mask(path)
+    mask = read_mask(path)
     try:
-        return truth_ids(mask, first, together.names)
+        return truth_ids(numbers_meant(mask, len(first.labels)), first, together.names)
     except ValueError as error:
         raise BadRequestError(
             f"The truth cannot be used: {error}. Send a mask at the size of the image with the label ids of the first model "

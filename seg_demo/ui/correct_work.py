@@ -12,6 +12,7 @@ from seg_demo.datasets.classes import clean_names, label_set
 from seg_demo.datasets.drawing import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.errors import BadRequestError, DataError
 from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.models.admission import is_large
 from seg_demo.types import LabelSet
 from seg_demo.ui.editor import Document, uploaded
@@ -92,7 +93,8 @@ def begin(
             drawing = from_prediction(result, labels, task)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
         elif start == "mask":
-            drawing = from_mask(decode_mask(mask.path)[0], image.shape[:2], labels, task)
+            read = read_object_map if task == "instance" else read_mask
+            drawing = from_mask(read(mask.path), image.shape[:2], labels, task)
     document = Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
     return document, drawing.missing if drawing is not None else ()
 

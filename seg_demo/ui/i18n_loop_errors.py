@@ -40,8 +40,6 @@ SENTENCES = {
     "Save one before it is pushed.": "请先保存样本再推送。",
     "This mask has {came} pixels, but its image has {wanted}.": "掩膜为 {came} 像素，而图片为 {wanted}。",
     "Make it again at the size of the image.": "请按图片尺寸重新制作。",
-    "This mask is coloured.": "掩膜是彩色的。",
-    "Save it as a grey or palette PNG whose numbers are the objects.": "请另存为灰度或调色板 PNG，数值为对象编号。",
     "This mask holds {value}, but the dataset's classes are numbered 0 to {most} (255 is ignored).":
         "掩膜含有 {value}，而数据集的类别编号为 0 到 {most}（255 表示忽略）。",
     "Add the classes to the dataset first, or choose another mask.": "请先为数据集添加类别，或选择其他掩膜。",

@@ -30,9 +30,15 @@ SENTENCES = {
     "If 0 is the background, write background as the first name of {file}.": "若 0 是背景，请在 {file} 的第一行写 background。",
     "{path} says nothing that is understood.": "{path} 的内容无法理解。",
     "Expected {example} with one of {names}.": "应为 {example}，取值为 {names} 之一。",
-    "This TIFF takes too much memory to decode.": "解码这个 TIFF 需要太多内存。",
-    "Save it again without compression, or as a 16-bit PNG, and send that.": "请不压缩地重新保存，或另存为 16 位 PNG 后发送。",
-    "This is {kind} that is damaged or cut off: page {n} cannot be decoded.": "这个 {kind} 文件已损坏或不完整：第 {n} 页无法解码。",
+    "This mask cannot be used: the mask has {n} pages that differ.": "无法使用这张掩膜：它有 {n} 页不同的内容。",
+    "The truth cannot be used: the mask has {n} pages that differ.": "无法使用该标注：它有 {n} 页不同的内容。",
+    "Save the one that is meant in a file of its own.": "请将所需的那一页另存为单独的文件。",
+    "This mask cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
+        "无法使用这张掩膜：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
+    "The truth cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
+        "无法使用该标注：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
+    "Save it as white on black, without transparency.": "请另存为黑底白色且不透明的图片。",
+    "This is a file of several pages that is damaged or cut off: one of them cannot be decoded.": "这个多页文件已损坏或不完整，其中一页无法解码。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
 }  # fmt: skip
@@ -86,5 +92,5 @@ PARTS = {
     "some of its values are fractions, but label ids are whole numbers; if they are probabilities, save the class or object number of each pixel":
         "部分值为小数，而标签编号应为整数；若是概率，请保存每个像素的类别或对象编号",
     "some of its pixels are infinite": "部分像素为无穷", "its values are too large to be labels": "数值过大，不可能是标签",
-    "what it unpacks to is larger than the picture": "解压后比图片还大", "White": "白色",
+    "White": "白色",
 }  # fmt: skip

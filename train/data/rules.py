@@ -26,6 +26,7 @@ import numpy as np
 
 from seg_demo.inputs.mask_files import BLACK_ALPHA
 from seg_demo.inputs.grey_levels import greys_count
+from seg_demo.masks.uploaded import LEAST_SPREAD
 from seg_demo.types import LabelSet, distinct_colors
 from train.data.classes import ClassList, is_background, is_left_out, is_unlabeled, is_unnumbered
 from train.data.found import CLASSES, FEWEST_OBJECTS, VOC_BORDER, counted, mixed, mixed_fault, name_objects, propose
@@ -38,8 +39,6 @@ from train.data.tally import blurred
 BOTH = {0, 255}
 OPAQUE, TRANSPARENT = "opaque", "transparent"
 VOID_FIRST, VOID_LAST = "void-0", "void-255"
-# Grey levels that were chosen so that an eye can tell them apart reach at least this far.
-LEAST_SPREAD = 64
 
 
 @dataclass
