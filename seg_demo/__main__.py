@@ -143,9 +143,23 @@ def _segment_one(model: object, job: Job, out: Path, threshold: float, detail: s
             write_atomically(folder / name, files[name])
         for note in result.notes:
             bar.write(f"note: {job.source}: {note}", file=sys.stderr)
+        if result.limit is not None:
+            bar.write(f"note: {job.source}: {_limit_sentence(result.limit.objects, detail)}", file=sys.stderr)
     except (SegDemoError, OSError) as error:
         return str(error)
     return None
+
+
+def _limit_sentence(objects: int, detail: str) -> str:
+    """What to know about a result that stopped at a number of objects.
+
+    Args:
+        objects: that were kept.
+        detail: ``whole`` or ``full``.
+    """
+    if detail == "full":
+        return f"at most {objects} objects are kept of a tile (the limit), and there may be more."
+    return f"at most {objects} objects are kept of a picture (the limit), and there may be more; --detail full finds them tile by tile."
 
 
 def _summarise(

@@ -16,7 +16,7 @@ from seg_demo.rle import encode_crop
 from seg_demo.segments import Segment, SoftMask
 
 __all__ = [
-    "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
+    "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
     "semantic_segmentation", "tight_box",
 ]  # fmt: skip
 
@@ -60,6 +60,19 @@ class ModelSpec:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, but got {self.source!r}.")
 
 
+@dataclass(frozen=True)
+class Limit:
+    """That a detector stopped at a number of objects, and what it may have left out.
+
+    Attributes:
+        objects: so many were kept, of a picture or of a tile of it.
+        score: in [0, 1]; what was cut off scores no higher.
+    """
+
+    objects: int
+    score: float
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """One segmented image, at the size of the upload whatever the network saw. No segments at all is legal.
@@ -83,6 +96,7 @@ class Segmentation:
             detail and without a network.
         notes: what to know of how the picture was read, in English sentences: which page or channels were taken, where it holds
             no data. Empty for an ordinary photo.
+        limit: where a detector stopped at a number of objects although there may be more; else None.
     """
 
     task: str
@@ -98,6 +112,7 @@ class Segmentation:
     margin: np.ndarray | None = None
     seen: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -189,15 +204,18 @@ class Segmentation:
         confidence = self.confidence
         if confidence is not None:
             confidence = paint_confidence(id_map, kept, self.segments)
-        return replace(self, segments=kept, id_map=id_map, confidence=confidence)
+        # What a limit cut off would be left out here too, if it scores lower than what is asked for.
+        limit = self.limit if self.limit is not None and threshold <= self.limit.score else None
+        return replace(self, segments=kept, id_map=id_map, confidence=confidence, limit=limit)
 
     def to_dict(self) -> dict[str, object]:
         """The result as JSON-able data, with one COCO compressed RLE per segment.
 
         Returns:
-            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``notes`` and ``segments``; a segment's ``id`` is its
-            value in the id map, ``bbox`` is COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes``
-            where something of it was understood or left out.
+            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``notes``, ``limit`` (so many objects at most were
+            kept and there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
+            COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes`` where something of it was
+            understood or left out.
         """
         model = self.model
         named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
@@ -227,6 +245,7 @@ class Segmentation:
             "device": self.device,
             "seconds": dict(self.seconds),
             "notes": list(self.notes),
+            "limit": None if self.limit is None else self.limit.objects,
             "segments": segments,
         }
 

@@ -208,15 +208,18 @@ def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.nda
 def _instance(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     height, width = size
     verbs = networks.network(plan.checkpoint.architecture)
-    found = []
+    found, limits = [], []
     for window, raw in tiles:
         inside = min(window.bottom, height) - window.top, min(window.right, width) - window.left
         result = verbs.postprocess(plan.checkpoint, raw, *inside, confidence)
         found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
+        limits += [result.limit] if result.limit is not None else []
     segments = merge(found, height, width)
     id_map = paint(segments, height, width)
     sure = paint_confidence(id_map, segments, segments) if confidence else None
     task = networks.NETWORKS[plan.checkpoint.architecture].task
     return Segmentation(
-        task, height, width, plan.checkpoint.labels, id_map, segments, device=tiles.device, confidence=sure
-    )
+        task, height, width, plan.checkpoint.labels, id_map, segments, device=tiles.device, confidence=sure,
+        # The tile that may lack the surest object speaks for all.
+        limit=max(limits, key=lambda limit: limit.score, default=None),
+    )  # fmt: skip

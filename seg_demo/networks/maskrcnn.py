@@ -2,16 +2,24 @@
 
 torchvision's own backbone, proposals and heads run; the transform of the image (``maskrcnn_input``) and the pasting of the
 28 x 28 masks (``seg_demo.masks.instances``) are ours, with the same bits as a result. State-dict keys are torchvision's own.
+
+A checkpoint states how many proposals and detections it keeps of an image, which is how it was tested, not how many objects
+there are. Where a limit would cut what is likely an object, it is lifted, as far as the memory of one image's objects allows;
+in all other images the result is torchvision's to the last bit.
 """
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.transform import resize_boxes
 
 from seg_demo.errors import BadCheckpointError
@@ -22,7 +30,7 @@ from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Prep
 from seg_demo.networks.maskrcnn_build import LIMITS, V1, build, default_options, snippet
 from seg_demo.networks.maskrcnn_input import network_input, network_size, padded_size
 from seg_demo.painting import paint, paint_confidence
-from seg_demo.types import LabelSet, Segmentation
+from seg_demo.types import LabelSet, Limit, Segmentation
 
 __all__ = [
     "TASK", "build", "card_snippet", "create", "default_options", "forward", "from_torchvision", "head_prefixes", "load",
@@ -30,6 +38,14 @@ __all__ = [
 ]  # fmt: skip
 
 TASK = "instance"
+# Detections and proposals that are cut off although they score so are missed by somebody. Proposals of an untrained network have
+# 0.5 all over the image.
+LIKELY_OBJECT, LIKELY_PROPOSAL = 0.25, 0.7
+# As far as the limits are lifted: 5000 masks of 28 x 28 take 35 MB beside what they are computed from, and suppression takes
+# seconds for more candidates.
+MOST_OBJECTS, MOST_PROPOSALS = 5000, 10_000
+# Regions that go through the heads at a time where there are more than a network keeps by its own limits.
+BOXES_AT_ONCE, MASKS_AT_ONCE = 2000, 512
 
 
 def create(labels: LabelSet, options: dict[str, Any]) -> Checkpoint:
@@ -93,7 +109,7 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
 
     Returns:
         Per image ``boxes`` (N, 4) x0 y0 x1 y1 in pixels of the batch, ``scores`` (N,), ``labels`` (N,) and
-        ``masks`` (N, 1, 28, 28) in [0, 1], best first.
+        ``masks`` (N, 1, 28, 28) in [0, 1], best first; and ``limit`` (), N where a limit cut the list there, else 0.
 
     Raises:
         BadCheckpointError: the features are not finite.
@@ -103,9 +119,117 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
     features = module.backbone(images.tensors)
     if not all(map(all_finite, features.values())):
         raise BadCheckpointError("The network returned NaN or infinity for this image; its weights are damaged or diverged.")
-    proposals, _ = module.rpn(images, features)
-    detections, _ = module.roi_heads(features, proposals, images.image_sizes)
-    return detections
+    proposals, _ = _unlimited(module.rpn)(images, features)
+    return _detections(module.roi_heads, features, proposals, images.image_sizes)
+
+
+def _unlimited(rpn: nn.Module) -> nn.Module:
+    """Region proposals that keep all that are likely objects, however many."""
+    other = copy.copy(rpn)
+    other.filter_proposals = lambda *given: _filtered(rpn, *given)
+    return other
+
+
+def _filtered(
+    rpn: nn.Module, proposals: Tensor, objectness: Tensor, sizes: list[tuple[int, int]], counts: list[int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """torchvision's ``filter_proposals`` with limits that no likely object exceeds."""
+    likely = objectness.detach().reshape(len(proposals), -1).sigmoid() >= LIKELY_PROPOSAL
+    most = max(int(level.sum(1).max()) for level in likely.split(counts, 1))
+    before, after = rpn.pre_nms_top_n(), rpn.post_nms_top_n()
+    lifted = copy.copy(rpn)
+    lifted._pre_nms_top_n = {"training": before, "testing": max(before, min(most, MOST_PROPOSALS))}
+    lifted._post_nms_top_n = {"training": after, "testing": max(after, MOST_PROPOSALS)}
+    boxes, scores = type(rpn).filter_proposals(lifted, proposals, objectness, sizes, counts)
+    kept = [max(after, int((each >= LIKELY_PROPOSAL).sum())) for each in scores]
+    return [each[:n] for each, n in zip(boxes, kept, strict=True)], [each[:n] for each, n in zip(scores, kept, strict=True)]
+
+
+def _detections(
+    heads: nn.Module, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+) -> list[dict[str, Tensor]]:
+    """torchvision's ``RoIHeads`` in evaluation, with a limit that no likely object exceeds.
+
+    Args:
+        heads: its pooling, heads and predictors, or what stands in for them.
+        features: of every level, (B, channels, h, w).
+        proposals: per image (N, 4).
+        sizes: (height, width) per image.
+    """
+    logits, deltas = _classified(heads, features, proposals, sizes)
+    kept = list(zip(*heads.postprocess_detections(logits, deltas, proposals, sizes), strict=True))
+    cut, first = [(0, 0.0)] * len(kept), 0
+    for image, own in enumerate(proposals):
+        rows = slice(first, first + len(own))
+        first = rows.stop
+        scores = kept[image][1]
+        if 0 < len(scores) == heads.detections_per_img:
+            cut[image] = len(scores), float(scores[-1])
+            if cut[image][1] >= LIKELY_OBJECT:
+                kept[image], cut[image] = _lifted(heads, logits[rows], deltas[rows], [own], sizes[image : image + 1])
+    boxes, scores, labels = (list(each) for each in zip(*kept, strict=True))
+    masks = _masks(heads, features, boxes, labels, sizes)
+    names = "boxes", "scores", "labels", "masks", "limit", "cut"
+    limits = [(torch.tensor(limit), torch.tensor(score)) for limit, score in cut]
+    return [
+        dict(zip(names, (*each, *limit), strict=True)) for each, limit in zip(zip(boxes, scores, labels, masks), limits, strict=True)
+    ]
+
+
+def _lifted(heads: nn.Module, *given: Any) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[int, float]]:
+    """Boxes, scores and labels of one image without the limit, those that are no likely objects left out beyond it; and the number
+    kept and the best score that was cut, or zeros if nothing was."""
+    other = copy.copy(heads)
+    other.detections_per_img = most = max(heads.detections_per_img, MOST_OBJECTS)
+    boxes, scores, labels = (each[0] for each in type(heads).postprocess_detections(other, *given))
+    count = max(heads.detections_per_img, int((scores >= LIKELY_OBJECT).sum()))
+    cut = (count, float(scores[count])) if count < len(scores) else (count, float(scores[-1])) if count == most else (0, 0.0)
+    return (boxes[:count], scores[:count], labels[:count]), cut
+
+
+def _classified(
+    heads: nn.Module, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+) -> tuple[Tensor, Tensor]:
+    """Class logits and box deltas of all proposals, so many at a time that memory stays bounded."""
+
+    def of(own: dict[str, Tensor], part: list[Tensor], its: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        return heads.box_predictor(heads.box_head(heads.box_roi_pool(own, part, its)))
+
+    if sum(map(len, proposals)) <= BOXES_AT_ONCE:
+        return of(features, proposals, sizes)
+    answers = [
+        of(_image(features, image), [part], sizes[image : image + 1])
+        for image, own in enumerate(proposals)
+        for part in own.split(BOXES_AT_ONCE)
+    ]
+    logits, deltas = map(torch.cat, zip(*answers, strict=True))
+    return logits, deltas
+
+
+def _masks(
+    heads: nn.Module, features: dict[str, Tensor], boxes: list[Tensor], labels: list[Tensor], sizes: list[tuple[int, int]]
+) -> list[Tensor]:
+    """Per image the masks of its detections, float (N, 1, 28, 28) in [0, 1], so many at a time that memory stays bounded."""
+
+    def of(own: dict[str, Tensor], part: list[Tensor], its: list[tuple[int, int]], classes: list[Tensor]) -> tuple[Tensor, ...]:
+        return maskrcnn_inference(heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(own, part, its))), classes)
+
+    if sum(map(len, boxes)) <= MASKS_AT_ONCE:
+        return list(of(features, boxes, sizes, labels))
+    return [
+        torch.cat(
+            [
+                of(_image(features, image), [part], sizes[image : image + 1], [classes])[0]
+                for part, classes in zip(boxes[image].split(MASKS_AT_ONCE), labels[image].split(MASKS_AT_ONCE), strict=True)
+            ]
+        )
+        for image in range(len(boxes))
+    ]
+
+
+def _image(features: dict[str, Tensor], image: int) -> dict[str, Tensor]:
+    """The features of one image of a batch."""
+    return OrderedDict((name, each[image : image + 1]) for name, each in features.items())
 
 
 def postprocess(
@@ -126,7 +250,8 @@ def postprocess(
     segments = from_boxes(boxes, found["masks"], found["scores"], found["labels"], height, width, confidence)
     id_map = paint(segments, height, width)
     sure = paint_confidence(id_map, segments, segments) if confidence else None
-    return Segmentation(TASK, height, width, checkpoint.labels, id_map, segments, confidence=sure)
+    limit = Limit(int(found["limit"]), min(1.0, float(found["cut"]))) if int(found["limit"]) else None
+    return Segmentation(TASK, height, width, checkpoint.labels, id_map, segments, confidence=sure, limit=limit)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ class Summary:
         self._notes: list[tuple[str, str]] = []
         self._annotations = 0
         self._tasks: set[str] = set()
+        self._limits: list[int | None] = []
         self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
         self._objects: Any = None
         self._sheet = ContactSheet(images)
@@ -64,6 +65,7 @@ class Summary:
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
         self._tasks.add(result["task"])
         self._notes += [(name, note) for note in result.get("notes", ())]
+        self._limits.append(result.get("limit"))
         rows = count(result, id_map)
         self._rows.append(rows)
         for segment in result["segments"]:
@@ -84,17 +86,26 @@ class Summary:
         self._failed.append((name, why))
         self._sheet.add(name, None, why)
 
+    def limited(self) -> list[tuple[str, int]]:
+        """Images in which a detector stopped at a number of objects although there may be more, and that number."""
+        return [(image["file_name"], limit) for image, limit in zip(self._images, self._limits, strict=True) if limit is not None]
+
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """The counts so far: header, and one row per image and class; a class that an image lacks has a row of zeros."""
+        """The counts so far: header, and one row per image and class; a class that an image lacks has a row of zeros.
+
+        The last column, ``limit``, is there if a detector stopped at a number of objects in any image.
+        """
         header = [*_COUNT_COLUMNS, "mean_score"]
         if self._pixel is not None:
             header += [f"area_{self._pixel.unit}2", f"mean_area_{self._pixel.unit}2"]
+        limited = bool(self.limited())
+        header += ["limit"] if limited else []
         seen = sorted({label for rows in self._rows for label in rows})
         if all(map(self._is_background, seen)):
             # Nothing was found anywhere: that, too, is a count of every class that was looked for.
             seen = sorted({*seen, *(label for label in self._names if not self._is_background(label))})
         table = []
-        for image, rows in zip(self._images, self._rows, strict=True):
+        for image, rows, limit in zip(self._images, self._rows, self._limits, strict=True):
             for label in seen:
                 row = rows.get(label) or {"label": self._names[label], "count": 0, "pixels": 0, "mean_score": None}
                 pixels, number = row["pixels"], row["count"]
@@ -104,6 +115,7 @@ class Summary:
                 line.append(row["mean_score"])
                 if self._pixel is not None:
                     line += [self._pixel.area(pixels), None if mean is None else self._pixel.area(mean)]
+                line += [limit] if limited else []
                 table.append(line)
         return header, table
 

@@ -23,6 +23,7 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
 _CLASS_COLUMNS = ("label_id", "label", "pixels", "share", "count", "mean_score")
 _CONFIDENCE, _MARGIN = "mean_confidence", "mean_margin"
+_LIMIT = "limit"
 # Zip entries carry a date; a fixed one makes equal results equal files.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -120,7 +121,8 @@ def table(segmentation: Segmentation) -> list[Json]:
     Returns:
         Rows of ``label_id``, ``label``, ``pixels`` (of the id map, so that objects that overlap count once), ``share`` of
         the image in [0, 1], ``count`` of segments, and ``mean_score`` of them in [0, 1] or None; for a result that has
-        confidence also ``mean_confidence`` and ``mean_margin`` of the class's pixels in [0, 1], or None if it has none.
+        confidence also ``mean_confidence`` and ``mean_margin`` of the class's pixels in [0, 1], or None if it has none; and
+        ``limit`` where a detector stopped at so many objects although there may be more.
     """
     of_id = count_ids(segmentation.id_map)
     sums = {} if segmentation.confidence is None else {
@@ -145,13 +147,15 @@ def table(segmentation: Segmentation) -> list[Json]:
         row["mean_score"] = sum(known) / len(known) if known else None
         for column in sums:
             row[column] = row[column] / row["pixels"] if row["pixels"] else None
+        row[_LIMIT] = None if segmentation.limit is None else segmentation.limit.objects
     ordered = sorted(rows.values(), key=lambda row: -row["pixels"])
     return [{column: row[column] for column in _class_columns(segmentation)} for row in ordered]
 
 
 def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:
     """Columns of :func:`table`; those that are not always there come last, so that the others keep their places."""
-    return _CLASS_COLUMNS if segmentation.confidence is None else (*_CLASS_COLUMNS, _CONFIDENCE, _MARGIN)
+    sure = () if segmentation.confidence is None else (_CONFIDENCE, _MARGIN)
+    return (*_CLASS_COLUMNS, *sure, *(() if segmentation.limit is None else (_LIMIT,)))
 
 
 def cell(value: object) -> object:

@@ -172,6 +172,9 @@ def _progress(report: Report, language: str) -> str:
 
 def _final(report: Report, stopped: bool, language: str) -> str:
     line = _status("batch_stopped" if stopped else "batch_done", language, done=report.done, total=report.total)
+    if report.limited:
+        name, most = report.limited[0]
+        line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:])
     if not report.failed:
         return line
     faults = "".join(

@@ -50,6 +50,7 @@ class Report:
         finished: the files about all images are written.
         header: of the table of counts, once finished.
         rows: of that table.
+        limited: images in which a detector stopped at a number of objects although there may be more, and that number.
     """
 
     total: int
@@ -59,6 +60,7 @@ class Report:
     finished: bool = False
     header: list[str] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
+    limited: list[tuple[str, int]] = field(default_factory=list)
 
 
 def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refused]]:
@@ -156,6 +158,7 @@ def segment_all(
             raise last or BadRequestError("The batch was stopped before its first image was done.")
         summary.close()
         report.header, report.rows = summary.table()
+        report.limited = summary.limited()
         report.finished = True
         yield report
     except OSError as error:

@@ -30,6 +30,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "batch_progress": ("{done} of {total} images, {failed} failed: {name}", "第 {done} 张，共 {total} 张，失败 {failed} 张：{name}"),
     "batch_done": ("{done} of {total} images segmented.", "已分割 {done} / {total} 张图片。"),
     "batch_stopped": ("Stopped: {done} of {total} images segmented.", "已停止：已分割 {done} / {total} 张图片。"),
+    "batch_limit": (
+        "In {count} of them, such as {name}, the model stopped at {most} objects and there may be more; the last column of counts.csv "
+        "says where. Full detail on the tab Instance finds them tile by tile.",
+        "其中 {count} 张（例如 {name}）达到了最多 {most} 个对象的上限，可能还有更多；counts.csv 的最后一列标明是哪些。“实例分割”页的“完整细节”逐块处理，可找到它们。",
+    ),
     "batch_failed": ("Left out ({count})", "未处理（{count}）"),
     "batch_more_rows": ("and {count} more rows in counts.csv", "其余 {count} 行见 counts.csv"),
     "batch_table": ("Counts and areas", "计数与面积"),

@@ -134,7 +134,7 @@ def viewer_value(result: Result) -> dict[str, object]:
     """What the viewer is told beside its two pictures: classes and segments, both largest first.
 
     Returns:
-        JSON-able: ``task``, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None),
+        JSON-able: ``task``, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
         ``background`` (label id or None), ``unsure`` (whether there is confidence), ``classes`` (id, name, pixels, share, count, score, mean margin in [0, 1] or None) and ``segments`` (id in
         the id map, label id, color [R, G, B], score, area in pixels).
     """
@@ -149,6 +149,7 @@ def viewer_value(result: Result) -> dict[str, object]:
         "width": shown.width,
         "height": shown.height,
         "seen": None if shown.seen is None else [shown.seen[1], shown.seen[0]],
+        "limit": None if shown.limit is None else shown.limit.objects,
         "background": shown.labels.background,
         "unsure": shown.confidence is not None,
         "classes": [

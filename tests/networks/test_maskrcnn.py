@@ -55,10 +55,19 @@ def predict(checkpoint: Checkpoint, image: np.ndarray) -> Segmentation:
 
 
 def assert_equals_torchvision(result: Segmentation, model: torch.nn.Module, image: np.ndarray) -> int:
-    """Masks, scores, classes and boxes of the model's own output; returns the number of objects."""
+    """Masks, scores, classes and boxes of the model's own output; returns the number of objects.
+
+    Where the model's limit cuts what is likely an object, of its output with a higher limit."""
+    limit = model.roi_heads.detections_per_img
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
     with torch.inference_mode():
-        (found,) = model([torch.from_numpy(image).permute(2, 0, 1).float() / 255])
-    masks = (found["masks"][:, 0] > 0.5).numpy()
+        (found,) = model([pixels])
+        if len(found["scores"]) == limit and found["scores"][-1] >= maskrcnn.LIKELY_OBJECT:
+            model.roi_heads.detections_per_img = maskrcnn.MOST_OBJECTS
+            (found,) = model([pixels])
+            model.roi_heads.detections_per_img = limit
+            limit = max(limit, int((found["scores"] >= maskrcnn.LIKELY_OBJECT).sum()))
+    masks = (found["masks"][:limit, 0] > 0.5).numpy()
     seen = [index for index, mask in enumerate(masks) if mask.any()]
     assert len(result.segments) == len(seen)
     for segment, index in zip(result.segments, seen, strict=True):

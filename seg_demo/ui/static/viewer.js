@@ -210,7 +210,7 @@ async function receive(value) {
   root.dataset.state = "shown";
   notes.forget();
   notes.told(value);
-  notes.shrunk(value);
+  notes.limits(value);
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;

@@ -1,4 +1,5 @@
-// What a visitor should know beside the picture: why the last run failed, how the file was read, how small the network saw it.
+// What a visitor should know beside the picture: why the last run failed, how the file was read, how small the network saw it, and
+// whether it stopped at a number of objects.
 
 // How many times a side must have been shrunk before it is worth a word.
 const STRONG_SHRINK = 2;
@@ -98,10 +99,15 @@ class Notes {
     this.read.replaceChildren(...notes.map((note) => make("li", "", note)));
   }
 
-  shrunk(value) {
+  // `value.seen` is the size that the network saw; there is none where it went over the picture's own pixels.
+  limits(value) {
     const [width, height] = value.seen || [value.width, value.height];
-    this.small.hidden = Math.max(value.width / width, value.height / height) <= STRONG_SHRINK;
-    const words = say("shrunk").replace("{from}", value.width + " × " + value.height).replace("{to}", width + " × " + height);
-    this.small.textContent = this.small.hidden ? "" : words;
+    const words = [];
+    if (value.limit) words.push(say(value.seen ? "limit" : "limitTile").replace("{n}", number(value.limit)));
+    if (Math.max(value.width / width, value.height / height) > STRONG_SHRINK) {
+      words.push(say("shrunk").replace("{from}", value.width + " × " + value.height).replace("{to}", width + " × " + height));
+    }
+    this.small.hidden = !words.length;
+    this.small.textContent = words.join(" ");
   }
 }

@@ -22,6 +22,8 @@ const WORDS = {
     cancelled: "Cancelled", cancelledText: "Nothing was kept. Click Segment to run it again.",
     failedTitle: "That did not work", failedUnknown: "The reason is not known. Please run it again.",
     shrunk: "Shrunk from {from} to {to} for the network; small things may be lost. Full detail looks at its own pixels.",
+    limit: "At most {n} objects are kept of a picture, and there may be more. Full detail goes over it tile by tile and finds them.",
+    limitTile: "At most {n} objects are kept of a tile, and there may be more.",
   },
   zh: {
     doubt: "存疑", sure: "确信", unsure: "存疑", meanMargin: "平均置信差", margin: "置信差", marginIs: "该类别的概率领先第二名多少；1 表示确定。",
@@ -44,6 +46,8 @@ const WORDS = {
     cancelled: "已取消", cancelledText: "未保留任何结果。点击“分割”可重新运行。",
     failedTitle: "未能完成", failedUnknown: "原因不明，请重新运行。",
     shrunk: "已从 {from} 缩小到 {to} 供网络处理，细小目标可能丢失。“完整细节”按原始像素处理。",
+    limit: "每张图片最多保留 {n} 个对象，可能还有更多。“完整细节”逐块处理，可找到它们。",
+    limitTile: "每个图块最多保留 {n} 个对象，可能还有更多。",
   },
 };
 
