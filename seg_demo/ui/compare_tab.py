@@ -10,7 +10,8 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.inputs.images import decode_mask, read
+from seg_demo.inputs.images import read
+from seg_demo.inputs.mask_files import numbers_meant, read_mask
 from seg_demo.masks.agreement import Common, agreement, common, truth_ids
 from seg_demo.models.admission import is_large
 from seg_demo.outputs import compare
