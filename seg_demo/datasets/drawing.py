@@ -6,6 +6,7 @@ class ids, and object numbers beside them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +45,8 @@ def same_name(name: str) -> str:
     return name.casefold().strip("_ ")
 
 
-def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawing:
-    """What a model found, in the classes of a dataset; classes are matched by their names.
+def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: Mapping[str, str] | None = None) -> Drawing:
+    """What a model found, in the classes of a dataset; classes are matched by their names, or as a person said.
 
     Regions without a class become the dataset's first class. A map of classes becomes objects by its connected pieces.
 
@@ -53,6 +54,7 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawin
         result: of any task.
         labels: of the dataset.
         task: of the dataset, ``semantic`` or ``instance``.
+        mapping: class of the model → class of the dataset, for those whose names differ.
 
     Raises:
         BadRequestError: more objects than a map can number.
@@ -63,6 +65,9 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str) -> Drawin
         by_name = {"region": things[0], "background": labels.background}
     elif result.labels.background is not None and labels.background is not None:
         by_name[same_name(result.labels.names[result.labels.background])] = labels.background
+    for source, target in (mapping or {}).items():
+        if (index := by_name.get(same_name(target))) is not None:
+            by_name.setdefault(same_name(source), index)
     found = sorted({segment.label_id for segment in result.segments})
     missing = tuple(result.labels.names[label] for label in found if by_name.get(same_name(result.labels.names[label])) is None)
     nothing = IGNORE_ID if labels.background is None else labels.background

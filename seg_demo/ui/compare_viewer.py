@@ -41,11 +41,12 @@ class Comparison:
 class ComparisonViewer(gr.HTML):
     """Shows a :class:`Comparison`, or an invitation if there is none."""
 
-    def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None) -> None:
+    def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
             **plain_files("compare", SCRIPTS),
             elem_id=elem_id,
+            render=render,
         )
 
     def postprocess(self, value: Comparison | None) -> dict[str, Any] | None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import html
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any
 
 import gradio as gr
 
-from seg_demo.datasets import Dataset, may_collect, visitor_store
-from seg_demo.errors import BadRequestError
-from seg_demo.ui import correct_work, menu
+from seg_demo.datasets import Dataset, Store, may_collect, visitor_store
+from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.ui import class_mapping, correct_work, menu
 from seg_demo.ui.bench import image_box
 from seg_demo.ui.choice import Choice
 from seg_demo.ui.correct_export import NEW, dataset_choices, export_panel
-from seg_demo.ui.editor import Answer, Document, MaskEditor
+from seg_demo.ui.editor import Answer, Document, MaskEditor, Place, Refusal
 from seg_demo.ui.guard_seams import only_uploaded
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.samples import SampleList
@@ -35,10 +37,12 @@ class CorrectTab:
     Attributes:
         dataset: the picker of datasets.
         editor: shows a :class:`~seg_demo.ui.editor.Document`.
+        mappings: what was chosen for classes whose names differ, in the browser.
     """
 
     dataset: gr.Dropdown
     editor: MaskEditor
+    mappings: gr.BrowserState
 
 
 def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
@@ -48,7 +52,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         tab: this one; opening it reads the menu anew.
         visitor: the visitor's key, in their browser.
     """
-    collects = may_collect()
+    collects, mappings = may_collect(), class_mapping.mapping_state()
     gr.Markdown(t("correct_lead"), elem_classes="lead")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=3, min_width=270, elem_classes="controls"):
@@ -78,6 +82,10 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
                 filterable=True, label=t("model"), elem_id="correct-model",
             )  # fmt: skip
+            pairs = Choice(
+                choices=[], value=[], multiselect=True, visible=False, label=t("correct_pairs"), info=t("correct_pairs_info"),
+                elem_id="correct-pairs",
+            )  # fmt: skip
             mask = Photo(
                 label=t("correct_mask"), sources=["upload"], type="filepath", buttons=[], height=160, visible=False,
                 elem_id="correct-mask",
@@ -90,7 +98,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 export_panel(visitor, dataset, samples)
     menu.follow(tab, model, *KINDS)
     opened = opener.click(
-        open_new, [visitor, dataset, name, task, classes, photo, start, model, mask], [editor, dataset, name],
+        open_new, [visitor, dataset, name, task, classes, photo, start, model, mask, pairs, mappings],
+        [editor, dataset, name, mappings, pairs],
         api_visibility="private", show_progress_on=editor, **work_limits(),
     )  # fmt: skip
     opened.success(None, js=INTO_VIEW, **QUIET)
@@ -99,14 +108,19 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
         queue=False, **QUIET,
     )  # fmt: skip
-    editor.save(save, [visitor, dataset], [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
+    asked = [visitor, dataset, classes, model, start, mappings]
+    for event in (dataset.change, classes.blur, model.change, start.change, mappings.change):
+        event(pairs_box, asked, pairs, queue=False, trigger_mode="always_last", **QUIET)
+    saved = editor.save(save, [visitor, dataset], [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
+    # Whatever went wrong, be it the queue or the connection: the button does not stay at "Saving …".
+    saved.failure(None, js="() => { document.querySelector('#correct-editor .se')?.saveFailed?.(); }", api_visibility="private")
     edited = samples.edit(
         edit, [visitor, dataset], editor, api_visibility="private", show_progress_on=editor, concurrency_limit=4,
         concurrency_id="datasets",
     )  # fmt: skip
     edited.success(None, js=INTO_VIEW, **QUIET)
     samples.remove(remove, [visitor, dataset], samples, concurrency_limit=4, concurrency_id="datasets", **QUIET)
-    return CorrectTab(dataset, editor)
+    return CorrectTab(dataset, editor, mappings)
 
 
 # As static/editor_start.js names what it uploads.
@@ -133,7 +147,42 @@ def choose(visitor: object, chosen: object) -> tuple[Any, Any, Dataset | None]:
     return gr.Column(visible=False), gr.Column(visible=True), visitor_store(key_or_new(visitor)).open(chosen)
 
 
-@in_words
+def sentence_of(error: gr.Error) -> str:
+    """What an error says, as text: gradio shows errors as HTML, so that ours are escaped."""
+    return html.unescape(str(error.message))
+
+
+def or_say_why(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose failures the editor says itself: gradio would write "Error" over it, and the sentence would pass by.
+
+    Args:
+        handler: answers a value for the editor, or a tuple that begins with one.
+    """
+
+    @wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> Any:
+        try:
+            return in_words(handler)(*arguments, **named)
+        except gr.Error as error:
+            refusal = Refusal(sentence_of(error))
+            return refusal if handler is edit_sample else (refusal, *[gr.skip()] * 4)
+
+    return answer
+
+
+def pairs_box(visitor: object, chosen: object, classes: object, model: object, start: object, kept: object) -> Any:
+    """The box of pairs for what is chosen now."""
+    if start != "model":
+        return gr.Dropdown(visible=False)
+    store = visitor_store(key_or_new(visitor)) if may_collect() else None
+    try:
+        typed = correct_work.class_names(classes)
+    except SegDemoError:
+        typed = []
+    return class_mapping.box(kept, store, chosen, typed, model)
+
+
+@or_say_why
 def open_new(
     visitor: object,
     chosen: object,
@@ -144,11 +193,18 @@ def open_new(
     start: object,
     model: object,
     mask: Upload | None,
+    pairs: object,
+    kept: object,
     request: gr.Request,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
-) -> tuple[Document, Any, Any]:
-    """An image into the editor; a new dataset is made for it if none is chosen."""
+) -> tuple[Document, Any, Any, Any, Any]:
+    """An image into the editor; a new dataset is made for it if none is chosen.
+
+    Returns:
+        The document, the picker of datasets, the emptied name, what is kept of class mappings, and their box.
+    """
     language, guide = language_of(request), model if start == "model" else None
+    mapping = class_mapping.pairs_of(pairs) if guide else {}
 
     def report(part: float | None, text: str) -> None:
         progress(part, desc=text)
@@ -157,22 +213,35 @@ def open_new(
         if task not in ("semantic", "instance"):
             raise BadRequestError(f"The kind of masks is semantic or instance, but got {str(task)[:40]!r}.")
         labels = correct_work.labels_for(classes, guide, task)
-        document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, report)
+        document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
         mention(missing, language)
-        return document, gr.skip(), gr.skip()
+        return document, gr.skip(), gr.skip(), gr.skip(), gr.skip()
     store = visitor_store(key_or_new(visitor))
     if chosen != NEW:
         dataset = store.open(chosen)
-        document, missing = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, report)
+        document, missing = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
         mention(missing, language)
-        return replace(document, dataset=dataset.key), gr.skip(), gr.skip()
+        kept, box = _remembered(store, dataset.key, guide, mapping, kept)
+        return replace(document, dataset=dataset.key, dataset_name=dataset.name), gr.skip(), gr.skip(), kept, box
     labels = correct_work.labels_for(classes, guide, task)
     # Only an image that could be opened makes a dataset.
-    document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, report)
+    document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
     mention(missing, language)
     picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
-    return replace(document, dataset=dataset.key), picker, ""
+    kept, box = _remembered(store, dataset.key, guide, mapping, kept)
+    return replace(document, dataset=dataset.key, dataset_name=dataset.name), picker, "", kept, box
+
+
+def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, str], kept: object) -> tuple[Any, Any]:
+    """What the browser keeps of a mapping, and the box anew: by now the model is loaded, and its classes are known."""
+    if not model:
+        return gr.skip(), gr.skip()
+    before = class_mapping.box(kept, store, dataset, [], model)
+    if mapping or before.value:
+        # Also that a suggestion was not wanted.
+        kept = class_mapping.with_chosen(kept, dataset, class_mapping.menu_key(model), mapping)
+    return kept, class_mapping.box(kept, store, dataset, [], model)
 
 
 def mention(missing: tuple[str, ...], language: str) -> None:
@@ -183,16 +252,38 @@ def mention(missing: tuple[str, ...], language: str) -> None:
 
 
 def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, Any]:
-    """What the editor sent becomes a sample; a failure is said, and the editor keeps what was drawn."""
+    """What the editor sent becomes a sample; a failure is said, and the editor keeps what was drawn.
+
+    Where another dataset has been chosen since the image was opened, nothing is saved until the person has said which it is.
+    """
     sent = event._data if isinstance(event._data, dict) else {}
+    doc = str(sent.get("doc"))
     try:
-        dataset, sample = in_words(correct_work.keep)(in_words(visitor_store)(key_or_new(visitor)), sent)
+        store = in_words(visitor_store)(key_or_new(visitor))
+        if sent.get("into") is None and chosen != sent.get("dataset"):
+            return in_words(which)(store, sent, chosen), gr.skip()
+        dataset, sample = in_words(correct_work.keep)(store, sent)
     except gr.Error as error:
-        gr.Warning(str(error.message), duration=15)
-        return Answer(str(sent.get("doc")), None), gr.skip()
+        return Answer(doc, None, why=sentence_of(error)), gr.skip()
     finally:
         _forget(sent.get("mask"))
-    return Answer(str(sent.get("doc")), sample.stem), dataset if dataset.key == chosen else gr.skip()
+    return Answer(doc, sample.stem, Place(dataset.key, dataset.name)), dataset if dataset.key == chosen else gr.skip()
+
+
+def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
+    """The question into which dataset a mask is to be saved: that which it was opened for, or that which is chosen now.
+
+    Raises:
+        BadRequestError: neither can take it; the message says why.
+    """
+    known = {dataset.key: dataset for dataset in store.list()}
+    opened, now = known.get(str(sent.get("dataset"))), known.get(str(chosen))
+    reason = correct_work.unfit(now, sent) if now is not None else ""
+    other = Place(now.key, now.name) if now is not None and not reason else None
+    if opened is None and other is None:
+        raise BadRequestError(reason or "The dataset that this image was opened for has been deleted. Choose another one, then save again.")
+    place = None if opened is None else Place(opened.key, opened.name)
+    return Answer(str(sent.get("doc")), None, place, other, None if now is None else now.name, asks=True)
 
 
 def _forget(path: object) -> None:
@@ -204,10 +295,12 @@ def _forget(path: object) -> None:
             mask.unlink()
 
 
-@in_words
-def edit(visitor: object, chosen: object, event: gr.EventData) -> Document:
+def edit_sample(visitor: object, chosen: object, event: gr.EventData) -> Document:
     """A stored sample into the editor."""
     return correct_work.again(visitor_store(key_or_new(visitor)).open(chosen), _stem(event))
+
+
+edit = or_say_why(edit_sample)
 
 
 @in_words

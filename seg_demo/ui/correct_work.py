@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from seg_demo.datasets import Dataset, Facts, Sample, Store
 from seg_demo.datasets.classes import clean_names, label_set
 from seg_demo.datasets.drawing import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
@@ -59,8 +61,9 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
 
 
 def begin(
-    upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, report: Report
-) -> tuple[Document, tuple[str, ...]]:
+    upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, mapping: dict[str, str],
+    report: Report,
+) -> tuple[Document, tuple[str, ...]]:  # fmt: skip
     """A document for a new sample.
 
     Args:
@@ -70,6 +73,7 @@ def begin(
         start: one of ``STARTS``.
         model: id of the model, for ``model``.
         mask: the file, for ``mask``.
+        mapping: class of the model → class of the dataset, for ``model``.
         report: told about downloads.
 
     Returns:
@@ -90,7 +94,7 @@ def begin(
         image = decode(upload.path)
         if start == "model":
             result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
-            drawing = from_prediction(result, labels, task)
+            drawing = from_prediction(result, labels, task, mapping)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
         elif start == "mask":
             read = read_object_map if task == "instance" else read_mask
@@ -109,7 +113,9 @@ def again(dataset: Dataset, stem: str) -> Document:
     with aside():
         image, mask, instances = dataset.read(stem)
         drawing = from_sample(mask, instances, dataset.labels)
-    return Document(dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, sample.facts)
+    return Document(
+        dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, dataset.name, sample.facts
+    )
 
 
 def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
@@ -119,8 +125,8 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         store: of the visitor.
         sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
             (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
-            ``source``, ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
-            no answer came in time, from two.
+            ``source``, ``background`` (class id), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
+            no answer came in time, from two; and ``into``, another dataset that the person chose to save it in.
 
     Returns:
         The dataset and the sample.
@@ -128,15 +134,25 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
     Raises:
         SegDemoError: whatever does not fit.
     """
-    dataset = store.open(sent.get("dataset"))
+    elsewhere = sent.get("into") is not None and sent["into"] != sent.get("dataset")
+    dataset = store.open(sent["into"] if elsewhere else sent.get("dataset"))
+    if elsewhere and (reason := unfit(dataset, sent)):
+        raise BadRequestError(reason)
     classes = _pairs(sent.get("classes"), str, 255)
     objects = _pairs(sent.get("objects"), int, MOST_OBJECTS)
     with aside():
         raw = decode_mask(uploaded(sent.get("mask")))[0]
+        if elsewhere:
+            # Only what is painted joins another dataset's classes.
+            used = set(np.unique(raw).tolist()) if dataset.task == "semantic" else set(objects.values())
+            ground = sent.get("background") if dataset.labels.background is not None else None
+            classes = {identity: name for identity, name in classes.items() if identity in used and identity != ground}
         labels = dataset.add_classes(list(classes.values()))
         known = {name.casefold(): index for index, name in enumerate(labels.names)}
         # Names pass through the same cleaning as they did when the dataset took them.
         numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
+        if elsewhere and _whole(ground, 65_535):
+            numbers[ground] = labels.background
         mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
         facts = _facts(sent)
         if sent.get("stem") is not None:
@@ -145,6 +161,15 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
         known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
         return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
+
+
+def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
+    """Why a mask cannot be saved into another dataset than that which it was opened for; empty if it can."""
+    if sent.get("stem") is not None:
+        return "This sample belongs to the dataset that it was opened from. Choose that one again, or save it there."
+    if sent.get("task") != dataset.task:
+        return f"The dataset {dataset.name!r} keeps another kind of masks than this one is. Choose one of the same kind."
+    return ""
 
 
 def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class Document:
         original: the file that the person sent, which the browser sends back with a new mask; None for stored samples.
         dataset: key of the dataset that it is saved into, or None where nothing can be stored.
         stem: of the sample in the dataset, or None for a new one.
+        dataset_name: of that dataset, as a person called it.
         facts: how the mask came about so far.
         id: tells documents apart.
     """
@@ -63,8 +64,22 @@ class Document:
     original: Path | None
     dataset: str | None
     stem: str | None = None
+    dataset_name: str = ""
     facts: Facts = field(default_factory=Facts)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dataset that a mask can be saved into.
+
+    Attributes:
+        key: of the dataset.
+        name: as a person called it.
+    """
+
+    key: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -74,35 +89,62 @@ class Answer:
     Attributes:
         doc: id of the document.
         stem: of the sample; None if it was not saved.
+        place: where it was saved; or, where it was not saved because another dataset has been chosen meanwhile, the one that it
+            was opened for, if that is still there.
+        other: the one that was chosen meanwhile, if it can be saved there.
+        chosen: name of what was chosen meanwhile; None if that is no dataset yet.
+        asks: whether the person is to say which.
+        why: why it was not saved, in words.
         id: tells answers apart: the page is told only of a value that differs from the one before.
     """
 
     doc: str
     stem: str | None
+    place: Place | None = None
+    other: Place | None = None
+    chosen: str | None = None
+    asks: bool = False
+    why: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing was opened.
+
+    Attributes:
+        text: a sentence.
+        id: tells refusals apart.
+    """
+
+    text: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class MaskEditor(gr.HTML):
-    """Shows a :class:`Document`, is told an :class:`Answer`; None leaves it as it is."""
+    """Shows a :class:`Document`, is told an :class:`Answer` or a :class:`Refusal`; None leaves it as it is."""
 
-    def __init__(self, value: Document | Answer | None = None, *, elem_id: str | None = None) -> None:
+    def __init__(self, value: Document | Answer | Refusal | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
             **plain_files("editor", SCRIPTS),
             elem_id=elem_id,
             server_functions=[superpixels],
+            render=render,
         )
 
-    def postprocess(self, value: Document | Answer | None) -> dict[str, Any] | None:
+    def postprocess(self, value: Document | Answer | Refusal | None) -> dict[str, Any] | None:
         """What the browser receives: the picture and the ids as files, the rest as data.
 
         Args:
-            value: a document to open, or the answer to a save.
+            value: a document to open, the answer to a save, or why there is none.
         """
         if value is None:
             return None
+        if isinstance(value, Refusal):
+            return {"refusal": asdict(value)}
         if isinstance(value, Answer):
-            return {"answer": {"id": value.id, "doc": value.doc, "stem": value.stem, "failed": value.stem is None}}
+            return {"answer": asdict(value) | {"failed": value.stem is None}}
         height, width = value.image.shape[:2]
         labels, drawing, facts = value.labels, value.drawing, value.facts
         classes = [{"id": index, "name": name, "color": labels.colors[index].tolist()} for index, name in enumerate(labels.names)]
@@ -120,6 +162,7 @@ class MaskEditor(gr.HTML):
             "ids": None if drawing is None else served_file(self, _id_png(drawing.ids), "ids.png"),
             "original": None if value.original is None else served_file(self, value.original.read_bytes(), value.original.name),
             "dataset": value.dataset,
+            "datasetName": value.dataset_name,
             "writable": value.dataset is not None,
             "stem": value.stem,
             "source": facts.source,

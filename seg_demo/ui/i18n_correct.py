@@ -25,6 +25,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "correct_from_model": ("a prediction", "模型预测"),
     "correct_from_mask": ("a mask file", "掩膜文件"),
     "correct_from_blank": ("nothing", "空白"),
+    "correct_pairs": ("What the model's classes become here", "模型的类别在此对应"),
+    "correct_pairs_info": (
+        "Equal names go together by themselves. What has no pair is left out.",
+        "同名类别自动对应；未对应的将略去。",
+    ),
     "correct_mask": ("Mask (PNG at the size of the image)", "掩膜（与图片同尺寸的 PNG）"),
     "correct_open": ("Open in the editor", "在编辑器中打开"),
     "correct_zip": ("Dataset (.zip)", "数据集 (.zip)"),
@@ -44,7 +49,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "correct_this": ("Correct this mask", "修正此掩膜"),
     "correct_missing": (
-        "The dataset has no class {names}; what the model found of them is left out.",
-        "数据集中没有类别 {names}；模型找到的这些部分已略去。",
+        "The dataset has no class {names}; what the model found of them is left out. If they have another name there, choose the pair "
+        "below the model and open the image again.",
+        "数据集中没有类别 {names}；模型找到的这些部分已略去。若它们在数据集中另有名称，请在模型下方选择对应关系后重新打开。",
     ),
 }

@@ -15,6 +15,16 @@ SENTENCES = {
     "Annotations of {name} are no objects: the pixels of these {n} were read as ignored.":
         "{name} 的标注不是对象：其 {n} 个标注的像素被忽略。",
     # Correct.
+    "{pair} is no pair of a class of the model and one of the dataset.": "{pair} 不是模型类别与数据集类别的对应。",
+    "Choose it from the list.": "请从列表中选择。",
+    "The class {name} cannot become both {first} and {second}.": "类别 {name} 不能同时对应 {first} 和 {second}。",
+    "Take one of them out.": "请去掉其中之一。",
+    "This sample belongs to the dataset that it was opened from.": "此样本属于打开它的数据集。",
+    "Choose that one again, or save it there.": "请重新选择该数据集，或保存到那里。",
+    "The dataset {name} keeps another kind of masks than this one is.": "数据集 {name} 的掩膜类型与此不同。",
+    "Choose one of the same kind.": "请选择同类型的数据集。",
+    "The dataset that this image was opened for has been deleted.": "打开此图片时所选的数据集已被删除。",
+    "Choose another one, then save again.": "请另选一个后再保存。",
     "There is no image to correct.": "没有要修正的图片。",
     "Drop one into the box first.": "请先放入一张图片。",
     "There is no mask file.": "没有掩膜文件。",

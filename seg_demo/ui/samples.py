@@ -20,11 +20,12 @@ LISTED = 150
 class SampleList(gr.HTML):
     """Shows the samples of a :class:`~seg_demo.datasets.Dataset`; events ``edit`` and ``remove`` carry a ``stem``."""
 
-    def __init__(self, value: Dataset | None = None, *, elem_id: str | None = None) -> None:
+    def __init__(self, value: Dataset | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
             **plain_files("samples", SCRIPTS),
             elem_id=elem_id,
+            render=render,
         )
 
     def postprocess(self, value: Dataset | None) -> dict[str, Any] | None:

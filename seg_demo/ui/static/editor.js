@@ -7,7 +7,7 @@ const stage = find("stage");
 const MOST_SIZE = 600; // of the brush, in image pixels
 
 const editor = {
-  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null, patience: null,
+  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null, patience: null, said: 0,
   get layer() { return this.work.layer; },
   get ready() { return this.work !== null; },
   get task() { return this.work.value.task; },
@@ -15,16 +15,21 @@ const editor = {
   near: (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) * view.scale < 10,
   firstThing() { return (this.work.classes.find((row) => row.id !== this.background && row.id !== IGNORE) || this.work.classes[0]).id; },
   regions() { return regions.of(this.work, Number(find("patches").value)); },
-  active() {
+  // Somebody works; `said`: how much had been said before they did, so that what they are told now stays.
+  active(said = this.said) {
     this.work.tick();
-    if (find("notice").dataset.passing) notice("");
+    if (said === this.said) passed();
   },
-  tell(text) { notice(text); },
+  // `offer`: [words of a button, what it does].
+  tell(text, offer = null) { notice(text, offer, null, true); },
+  position() { return this.work.position; },
+  nameOf(id) { return this.work.name(this.layer.objects.get(id)) + " #" + id; },
   shown(id) { screen.setColor(id, objectColor(id)); },
 
   // A stroke has ended: it is kept in the browser before the next one begins.
   changed(change) {
     const { work } = this;
+    passed();
     if (work.position < work.saved) work.saved = -1; // what was saved can no longer be reached by undo and redo
     work.history.push(change);
     work.strokes++;
@@ -46,6 +51,7 @@ const editor = {
   redo() { this.step("redo"); },
   step(way) {
     this.tools.cancel();
+    passed();
     this.work.history[way]();
     if (this.layer.objects) for (const id of this.layer.objects.keys()) this.shown(id);
     if (this.tools.object !== null && this.layer.objects && !this.layer.objects.has(this.tools.object)) this.tools.object = null;
@@ -54,6 +60,7 @@ const editor = {
   },
   use(tool) {
     if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
+    passed();
     this.tools.choose(tool);
     if (tool === "region") this.regions();
     this.selected();
@@ -91,6 +98,7 @@ const editor = {
     screen.draw("part");
     const minutes = Math.floor(work.seconds / 60) + ":" + String(Math.floor(work.seconds % 60)).padStart(2, "0");
     const facts = [work.value.name, number(work.layer.width) + " × " + number(work.layer.height), counted("strokesWord", work.strokes), minutes];
+    if (work.value.datasetName) facts.push("→ " + work.value.datasetName);
     if (work.dirty) facts.push(say("unsaved"));
     find("facts").textContent = facts.join(" · ");
     root.dataset.dirty = String(work.dirty);
@@ -104,15 +112,17 @@ editor.view = view;
 editor.screen = screen;
 editor.tools = new Tools(editor);
 const panel = new Panel(root, { pickClass, pickObject, addClass });
-const regions = new Regions(askRegions, notice, () => screen.draw("top"));
+const regions = new Regions(askRegions, (text) => notice(text, null, null, text !== say("computing")), () => screen.draw("top"));
 const input = new Input(stage, editor);
 
 function pickClass(id) {
+  passed();
   editor.tools.setLabel(id);
   editor.selected();
 }
 
 function pickObject(id) {
+  passed();
   editor.tools.pick(id);
 }
 
@@ -148,9 +158,15 @@ function setSize(size) {
   screen.draw("top");
 }
 
-// `passing`: gone with the next stroke.
+// What was said about one act goes with the next.
+function passed() {
+  if (find("notice").dataset.passing) notice("");
+}
+
+// `passing`: gone with the next act.
 function notice(text, yes, no, passing = false) {
   const bar = find("notice");
+  editor.said++;
   bar.hidden = !text;
   bar.dataset.passing = passing ? "yes" : "";
   bar.firstElementChild.textContent = text;

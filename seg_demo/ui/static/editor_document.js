@@ -24,7 +24,8 @@ class Work {
 
   get head() {
     const { position, seconds, strokes, saved, classes, stem } = this;
-    return { doc: this.value.doc, position, seconds, strokes, saved, classes, stem, time: Date.now() };
+    const { doc, dataset, datasetName } = this.value;
+    return { doc, position, seconds, strokes, saved, classes, stem, dataset, datasetName, time: Date.now() };
   }
 
   // Counts the time that somebody works.
@@ -51,9 +52,9 @@ class Work {
     const { value, layer } = this;
     const objects = layer.objects ? [...layer.objects].filter(([id]) => layer.counts[id]) : [];
     const classes = this.classes.filter((row) => row.id !== IGNORE).map((row) => [row.id, row.name]);
-    const { doc, task, dataset, name, source, confidence } = value;
+    const { doc, task, dataset, name, source, confidence, background } = value;
     const seconds = Math.round(this.seconds * 10) / 10;
-    return { doc, task, dataset, name, source, confidence, stem: this.stem, classes, objects, seconds, strokes: this.strokes };
+    return { doc, task, dataset, name, source, confidence, background, stem: this.stem, classes, objects, seconds, strokes: this.strokes };
   }
 
   async originalFile() {
@@ -70,7 +71,9 @@ class Work {
   }
 
   static restore({ record, head, changes, original }) {
-    const work = new Work(record.value, record.ids, record.image);
+    // A mask that was saved into another dataset than that which it was opened for belongs there.
+    const { dataset, datasetName } = { ...record.value, ...(head.dataset === undefined ? {} : head) };
+    const work = new Work({ ...record.value, dataset, datasetName }, record.ids, record.image);
     for (const change of changes.slice(0, head.position)) {
       work.layer.apply(change, true);
       work.history.push(change);

@@ -100,13 +100,14 @@ class Input {
     // Undo, redo and save answer anywhere in the editor, the other keys on the picture alone: lists and fields have their own.
     editor.root.addEventListener("keydown", (event) => {
       if (!editor.ready || event.target.matches("input:not([type=range])")) return;
+      const { said } = editor;
       const key = event.key.toLowerCase();
       const command = event.ctrlKey || event.metaKey;
       const act = command && { z: event.shiftKey ? "redo" : "undo", y: "redo", s: "save" }[key];
       if (act) editor[act]();
       else if (command || event.altKey || event.target !== stage || !this.key(event, key)) return;
       event.preventDefault();
-      editor.active();
+      editor.active(said);
       editor.screen.draw("part");
     });
     stage.addEventListener("keyup", (event) => event.key === " " && (this.space = false));

@@ -56,13 +56,13 @@ async function show(work, restored) {
   colour();
   editor.refresh();
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
-  else notice(writable ? "" : say("keptHere"));
+  else notice(writable ? "" : say("keptHere"), null, null, true);
 }
 
 async function open(value) {
   editor.pending = null;
   const work = await Work.open(value);
-  if (props.value && props.value.doc !== value.doc) return; // a later one overtook this
+  if (props.value && props.value.doc && props.value.doc !== value.doc) return; // a later one overtook this
   if (editor.work) await editor.drafts.drop(editor.work.value.doc).catch(() => {});
   await claim(value.doc);
   editor.keeping = true;
@@ -87,9 +87,11 @@ async function discard() {
 
 const PATIENCE_MS = 90000; // a server that has not answered by then may have died
 
-async function save() {
+// `into`: a dataset that the person named, where another one than the document's has been chosen meanwhile.
+async function save(into) {
   const { work } = editor;
   if (!work || !work.value.writable || find("save").disabled) return;
+  notice("");
   editor.tools.cancel();
   work.tick();
   busy(true);
@@ -100,12 +102,12 @@ async function save() {
     const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
     const image = work.stem === null ? await upload(await work.originalFile()) : null;
     editor.answer = position;
-    editor.patience = setTimeout(() => (busy(false), notice(say("noAnswer"))), PATIENCE_MS);
-    trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path });
+    editor.patience = setTimeout(() => (busy(false), notice(say("noAnswer"), null, null, true)), PATIENCE_MS);
+    trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path, ...(into ? { into } : {}) });
   } catch (error) {
     console.error(error);
     busy(false);
-    notice(say("tooLarge") + " " + error.message);
+    notice(say("tooLarge") + " " + error.message, null, null, true);
   }
 }
 
@@ -115,18 +117,30 @@ function busy(on) {
   find("save").textContent = say(on ? "saving" : "save");
 }
 
-// The server's answer to a save: { doc, stem }, or { doc, failed: true }.
-function answered({ doc, stem, failed }) {
+// The server's answer to a save: { doc, stem, place }; { doc, failed, why }; or { doc, failed, asks, place, other, chosen }.
+function answered({ doc, stem, failed, asks, place, other, chosen, why }) {
   busy(false);
   const { work } = editor;
   if (!work || work.value.doc !== doc) return;
-  if (failed) return notice(say("notSaved"));
+  if (asks) return askWhere(place, other, chosen);
+  if (failed) return notice(say("notSaved") + (why ? " " + why : ""), null, null, true);
   work.stem = stem;
+  if (place) Object.assign(work.value, { dataset: place.key, datasetName: place.name });
   work.saved = editor.answer;
   editor.keep(null);
   editor.refresh();
   notice(work.dirty ? "" : say("saved"), null, null, true);
   find("live").textContent = say("saved");
+}
+
+// Another dataset has been chosen since the image was opened: nothing is guessed.
+function askWhere(place, other, chosen) {
+  const to = (target) => [say("saveTo").replace("{name}", target.name), () => save(target.key)];
+  const text = say(place ? (chosen ? "whichDataset" : "openedFor") : "datasetGone");
+  const said = text.replace("{opened}", place ? place.name : "").replace("{chosen}", chosen || "");
+  const keep = [say("keep"), () => {}];
+  if (place && other) notice(said, to(other), to(place));
+  else notice(said, to(place || other), keep);
 }
 
 async function downloadMask() {
@@ -140,6 +154,7 @@ async function downloadMask() {
 function receive(value) {
   if (!value) return null;
   if (value.answer) return answered(value.answer);
+  if (value.refusal) return notice(value.refusal.text, null, null, true);
   if (editor.work && editor.work.value.doc === value.doc) return null;
   if (editor.work && editor.work.dirty) {
     editor.pending = value;
@@ -151,7 +166,7 @@ function receive(value) {
 function attempt(promise) {
   return promise.catch((error) => {
     console.error(error);
-    notice(say("failedOpen"));
+    notice(say("failedOpen"), null, null, true);
   });
 }
 
@@ -165,7 +180,13 @@ function connect() {
   click("in", () => view.zoomBy(1.5));
   click("out", () => view.zoomBy(1 / 1.5));
   click("fit", () => view.fit());
-  click("save", save);
+  click("save", () => save());
+  // The server's answer never came, whatever the reason: the page's own events tell.
+  root.saveFailed = () => {
+    if (!find("save").disabled) return;
+    busy(false);
+    notice(say("notSaved"), null, null, true);
+  };
   click("download", downloadMask);
   click("full", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
   find("full").hidden = !document.fullscreenEnabled;

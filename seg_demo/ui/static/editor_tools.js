@@ -1,5 +1,8 @@
 // What each tool does with points of the image ([x, y] in image pixels, also outside): `down`, `move`, `up`. One change of the
 // layer lasts from down to up, so that one undo takes back one stroke.
+//
+// In a picture of objects, what is painted belongs to the object in which it began; else to the selected one, if it touches that;
+// else it is a new one. Where a person may have meant something else, it is said, and one click makes it so.
 
 const middleOf = (point) => [Math.floor(point[0]) + 0.5, Math.floor(point[1]) + 0.5];
 const STROKING = ["brush", "eraser", "region", "cut"];
@@ -9,7 +12,7 @@ class Tools {
   // `host` (the editor): layer, task, background, regions(), changed(change), shown(object), selected(), tell(text), and
   // near(a, b): few screen pixels apart.
   constructor(host) {
-    Object.assign(this, { host, tool: "brush", size: 20, label: 1, object: null, stroke: null, corners: [] });
+    Object.assign(this, { host, tool: "brush", size: 20, label: 1, object: null, fresh: false, stroke: null, corners: [], last: null });
   }
 
   get instance() {
@@ -26,12 +29,97 @@ class Tools {
     this.tool = tool;
   }
 
-  // The id that is painted; in a picture of objects a new object where none is selected.
-  paintId() {
-    if (!this.instance || this.label === IGNORE) return this.label;
-    if (this.object === null) this.object = this.host.layer.freeId();
-    if (!this.host.layer.objects.has(this.object)) this.register(this.object, this.label);
+  // Whether what is painted is an object, and not a class or pixels to ignore.
+  get objects() {
+    return this.instance && this.label !== IGNORE;
+  }
+
+  isObject(id) {
+    return id !== null && id !== 0 && id !== IGNORE;
+  }
+
+  // The selected object, if it has any pixels.
+  get selected() {
+    return this.object !== null && this.host.layer.counts[this.object] ? this.object : null;
+  }
+
+  // An id for a new object of the current class, which is selected.
+  newObject() {
+    if (this.label === this.host.background) this.label = this.host.firstThing();
+    this.object = this.host.layer.freeId();
+    this.register(this.object, this.label);
     return this.object;
+  }
+
+  // For whom a stroke is that begins at a point: { id, beside, took }. `beside` is the selected object, where it is not yet known
+  // whether the stroke touches it; `took`, that an object was selected because the stroke began inside it.
+  begin(point) {
+    if (!this.objects) return { id: this.label, beside: null, took: false };
+    const there = this.idAt(point);
+    const beside = this.selected;
+    if (this.isObject(there)) {
+      const took = there !== this.object;
+      if (took) this.pick(there);
+      return { id: there, beside: null, took };
+    }
+    const reach = this.tool === "brush" ? this.size / 2 : 0;
+    let near = false;
+    if (beside !== null) sweep(middleOf(point), middleOf(point), reach, (y, from, to) => (near = near || this.touches(y, from, to, beside)));
+    return near ? { id: beside, beside: null, took: false } : { id: this.newObject(), beside, took: false };
+  }
+
+  // Whether pixels [from, to) of row y are those of an id, or beside one.
+  touches(y, from, to, id) {
+    const { ids, width, height } = this.host.layer;
+    const [left, right] = [Math.max(0, from - 1), Math.min(width, to + 1)];
+    for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
+      if (left < right && ids.subarray(row * width + left, row * width + right).includes(id)) return true;
+    }
+    return false;
+  }
+
+  // As `paint`; `watch.met` becomes true if the shape touches the object `watch.beside`.
+  paintBeside(shape, id, watch) {
+    shape((y, from, to) => {
+      if (watch.beside !== null && !watch.met) watch.met = this.touches(y, from, to, watch.beside);
+      this.host.layer.span(y, from, to, id);
+    });
+  }
+
+  // The end of what was painted for a new object: it joins the selected one that it touches. Then what is to be said is said.
+  settle(act, said) {
+    const { layer } = this.host;
+    const { id, beside, met, took } = act;
+    if (beside !== null && met) {
+      this.relabel(id, beside);
+      layer.setObject(id, null);
+      this.object = beside;
+      this.label = layer.objects.get(beside);
+    }
+    this.fresh = false;
+    const changed = this.finish();
+    if (!changed || !this.objects) return;
+    this.last = { ...act, said, position: this.host.position() };
+    const name = (number) => this.host.nameOf(number);
+    const again = (target) => () => this.again(target);
+    if (took) this.host.tell(say("tookObject").replace("{name}", name(id)), [say("makeNew"), again(null)]);
+    else if (beside !== null && !met) this.host.tell(say("apartObject").replace("{name}", name(beside)), [say("addTo").replace("{name}", name(beside)), again(beside)]);
+    else if (beside !== null && said) this.host.tell(say("joinedObject").replace("{name}", name(beside)), [say("makeNew"), again(null)]);
+  }
+
+  // The last act once more, for another object; null is a new one.
+  again(target) {
+    const { last } = this;
+    if (!last || last.position !== this.host.position()) return;
+    const label = this.label;
+    this.host.undo();
+    this.label = label;
+    const id = target === null ? this.newObject() : target;
+    this.object = id;
+    for (const shape of last.shapes) this.paint(shape, id);
+    this.last = null;
+    this.finish();
+    this.host.selected();
   }
 
   // A new object; it has its colour before its first pixel is drawn.
@@ -58,9 +146,11 @@ class Tools {
     if (tool === "polygon") return this.corner(point);
     if (STROKING.includes(tool)) {
       if ((tool === "cut" && !this.needsObject()) || (tool === "region" && !this.host.regions())) return;
-      const erased = tool === "eraser";
-      this.stroke = { tool, points: [middleOf(point)], id: tool === "cut" ? this.object : erased ? this.nothing : this.paintId() };
+      const plain = tool === "eraser" ? this.nothing : tool === "cut" ? this.object : null;
+      const act = plain === null ? this.begin(point) : { id: plain, beside: null, took: false };
+      this.stroke = { tool, points: [middleOf(point)], ...act, met: false, shapes: [] };
       this.extend(this.stroke.points[0], this.stroke.points[0]);
+      if (act.took) this.host.selected();
       return;
     }
     const id = this.idAt(point);
@@ -83,12 +173,16 @@ class Tools {
     this.stroke = null;
     if (!stroke) return;
     if (stroke.tool === "cut") this.cut(stroke.points);
-    this.finish();
+    if (stroke.tool === "brush" || stroke.tool === "region") this.settle(stroke, false);
+    else this.finish();
   }
 
   // Escape, a second finger, another tool: the change that is going on never was.
   cancel() {
-    if (this.stroke) this.host.layer.cancel();
+    if (this.stroke) {
+      this.host.layer.cancel();
+      if (this.stroke.beside !== null) this.object = this.stroke.beside;
+    }
     this.stroke = null;
     this.corners = [];
   }
@@ -96,16 +190,23 @@ class Tools {
   finish() {
     const change = this.host.layer.commit();
     if (change) this.host.changed(change);
+    return change !== null;
   }
 
   extend(from, to) {
-    const { tool, id } = this.stroke;
-    if (tool === "brush" || tool === "eraser") this.paint((emit) => sweep(from, to, this.size / 2, emit), id);
-    if (tool === "region") this.region(from, to, id);
+    const { tool } = this.stroke;
+    const size = this.size;
+    if (tool === "brush" || tool === "eraser") this.stroked((emit) => sweep(from, to, size / 2, emit));
+    if (tool === "region") this.region(from, to);
+  }
+
+  stroked(shape) {
+    if (this.objects && this.stroke.tool !== "eraser") this.stroke.shapes.push(shape);
+    this.paintBeside(shape, this.stroke.id, this.stroke);
   }
 
   // Every superpixel under the way; a fast stroke skips none.
-  region(from, to, id) {
+  region(from, to) {
     const regions = this.host.regions();
     if (!regions) return;
     const steps = Math.max(1, Math.ceil(Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]))));
@@ -114,13 +215,22 @@ class Tools {
       const point = [from[0] + ((to[0] - from[0]) * i) / steps, from[1] + ((to[1] - from[1]) * i) / steps];
       if (this.inside(point)) met.add(regions.ids[Math.floor(point[1]) * regions.width + Math.floor(point[0])]);
     }
-    for (const number of met) this.paint((emit) => sameNumber(regions, number, regions.boxes.get(number), emit), id);
+    for (const number of met) this.stroked((emit) => sameNumber(regions, number, regions.boxes.get(number), emit));
   }
 
   fill(point) {
-    const id = this.paintId();
-    if (this.idAt(point) !== id) this.paint((emit) => flood(this.host.layer, Math.floor(point[0]), Math.floor(point[1]), emit), id);
-    this.finish();
+    const [x, y] = point.map(Math.floor);
+    const act = { ...this.begin(point), met: false, shapes: [] };
+    if (act.took) {
+      this.host.selected();
+      return this.host.tell(say("tookObject").replace("{name}", this.host.nameOf(act.id)));
+    }
+    if (this.idAt(point) === act.id) return;
+    const filled = [];
+    const area = (emit) => flood(this.host.layer, x, y, (...run) => (filled.push(run), emit(...run)));
+    this.paintBeside(area, act.id, act);
+    act.shapes = [(emit) => filled.forEach((run) => emit(...run))];
+    this.settle(act, false);
   }
 
   corner(point) {
@@ -132,13 +242,37 @@ class Tools {
     const corners = this.corners;
     this.corners = [];
     if (corners.length < 3) return;
-    this.paint((emit) => fillPolygon(corners, this.host.layer.height, emit), this.paintId());
-    this.finish();
+    const shape = (emit) => fillPolygon(corners, this.host.layer.height, emit);
+    if (!this.objects) {
+      this.paint(shape, this.label);
+      this.finish();
+      return;
+    }
+    const act = { beside: this.fresh ? null : this.selected, met: false, took: false, shapes: [shape] };
+    const under = this.fresh || act.beside !== null ? null : this.idAt(corners[0]);
+    // An outline that begins in an object and lies mostly within it corrects that; one that only begins at its rim is a neighbour.
+    act.took = this.isObject(under) && this.shareOf(shape, under) > 0.5;
+    if (act.took) this.pick(under);
+    act.id = act.took ? under : this.newObject();
+    this.paintBeside(shape, act.id, act);
+    this.settle(act, true);
+  }
+
+  // The share of a shape's pixels that are of an id.
+  shareOf(shape, id) {
+    const { ids, width, height } = this.host.layer;
+    let [of, all] = [0, 0];
+    shape((y, from, to) => {
+      if (y < 0 || y >= height) return;
+      for (let x = Math.max(0, from); x < Math.min(width, to); x++, all++) if (ids[y * width + x] === id) of++;
+    });
+    return all ? of / all : 0;
   }
 
   pick(id) {
     if (!this.instance || id === IGNORE) this.label = id;
     this.object = this.instance && id !== IGNORE && id !== 0 ? id : null;
+    this.fresh = false;
     if (this.object !== null) this.label = this.host.layer.objects.get(id);
     this.host.selected();
   }
@@ -146,6 +280,7 @@ class Tools {
   // The next stroke begins an object of the current class.
   create() {
     this.object = null;
+    this.fresh = true;
     if (this.label === IGNORE || this.label === this.host.background) this.label = this.host.firstThing();
     if (!["brush", "polygon", "fill", "region"].includes(this.tool)) this.choose("brush");
     this.host.selected();
