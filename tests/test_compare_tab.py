@@ -8,7 +8,7 @@ from PIL import Image
 
 from seg_demo.errors import BadCheckpointError, BusyError
 from seg_demo.models.predictor import Predictor
-from seg_demo.ui import compare_tab
+from seg_demo.ui import compare_tab, menu
 from seg_demo.ui.uploads import Upload
 from tests.served import ROOT
 
@@ -25,7 +25,7 @@ def broken(monkeypatch):
     real = Predictor.segment
 
     def segment(self, image, id, *arguments, **named):
-        if id == "unet-cells":
+        if id == "maskrcnn-cells":
             raise BadCheckpointError("This model gave <b>no numbers</b>.")
         return real(self, image, id, *arguments, **named)
 
@@ -33,18 +33,27 @@ def broken(monkeypatch):
 
 
 def test_a_model_that_is_not_there_is_told_and_left_out():
-    shown, told, *_ = compared(["otsu", "no-such-model", "slic"])
+    shown, told, *_ = compared(["unet-cells", "no-such-model", "segformer-cells"])
     assert len(shown.results) == 2 and "<b>no-such-model</b>" in told and told.count('role="alert"') == 1
     with pytest.raises(Exception, match="no-such-model"):
-        compared(["otsu", "no-such-model"])
+        compared(["unet-cells", "no-such-model"])
+
+
+def test_region_methods_have_no_classes_to_compare_by():
+    assert not any(spec.task == "region" for task in compare_tab.TASKS for spec in menu.specs(task))
+    shown, told, *_ = compared(["unet-cells", "otsu", "segformer-cells", "slic"])
+    assert len(shown.results) == 2 and told.count("Region methods know no classes") == 2
+    for alone in (["otsu", "slic"], ["unet-cells", "watershed"]):
+        with pytest.raises(Exception, match="Region methods know no classes"):
+            compared(alone)
 
 
 def test_a_model_without_an_answer_is_told_and_left_out(broken):
-    shown, told, *_ = compared(["unet-cells", "otsu", "slic"])
+    shown, told, *_ = compared(["maskrcnn-cells", "unet-cells", "segformer-cells"])
     assert len(shown.results) == len(shown.titles) == len(shown.memory) == 2
-    assert "<b>unet-cells</b> This model gave &lt;b&gt;no numbers" in told
+    assert "<b>maskrcnn-cells</b> This model gave &lt;b&gt;no numbers" in told
     with pytest.raises(Exception, match="gave .*no numbers"):
-        compared(["otsu", "unet-cells"])
+        compared(["unet-cells", "maskrcnn-cells"])
 
 
 def test_the_truth_needs_its_own_model(broken, tmp_path):
@@ -52,8 +61,8 @@ def test_the_truth_needs_its_own_model(broken, tmp_path):
     with Image.open(COINS.path) as image:
         Image.fromarray(np.zeros(image.size[::-1], np.uint8)).save(truth)
     with pytest.raises(Exception, match="gave .*no numbers"):
-        compared(["unet-cells", "otsu", "slic"], str(truth))
-    assert len(compared(["otsu", "unet-cells", "slic"], str(truth))[0].results) == 2
+        compared(["maskrcnn-cells", "unet-cells", "segformer-cells"], str(truth))
+    assert len(compared(["unet-cells", "maskrcnn-cells", "segformer-cells"], str(truth))[0].results) == 2
 
 
 def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
@@ -62,7 +71,7 @@ def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
 
     monkeypatch.setattr(Predictor, "segment", full)
     with pytest.raises(Exception, match="As many are there"):
-        compared(["otsu", "slic", "felzenszwalb"])
+        compared(["unet-cells", "segformer-cells", "maskrcnn-cells"])
 
 
 @pytest.mark.parametrize("models", [None, "otsu", [], ["otsu"], ["otsu", "otsu"], [{"a": 1}, ["otsu"]], ["otsu", 7, None]])

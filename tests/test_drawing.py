@@ -15,6 +15,7 @@ from seg_demo.datasets.drawing import IGNORE_ID, from_mask, from_prediction, fro
 from seg_demo.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.outputs import png
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.ui import class_mapping
 from seg_demo.ui.correct_work import class_names, keep, labels_for
 from tests.small_datasets import picture
 
@@ -30,6 +31,33 @@ def test_a_map_of_classes_is_matched_by_names():
     ids = np.random.default_rng(1).integers(0, 4, (17, 9), dtype=np.uint8)
     drawing = from_prediction(semantic_segmentation(ids, theirs), LABELS, "semantic")
     assert np.array_equal(drawing.ids, np.array([2, 0, 1, 0])[ids]) and drawing.objects is None and drawing.missing == ("tree",)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_classes_of_other_names_become_what_a_person_said(task):
+    """Two of theirs may become one of ours; equal names stay together whatever is said, and what is nowhere is left out."""
+    result = objects_of(LabelSet.from_names(("background", "nucleus", "wall"), 0))
+    drawing = from_prediction(result, LABELS, task, {"nucleus": "Cell", "wall": "cell", "tree": "cell", "x": "no such"})
+    wanted = np.array([0, 1, 2, 1]) if task == "semantic" else np.array([0, 1, 2, 3])
+    assert np.array_equal(drawing.ids, wanted[result.id_map]) and drawing.missing == ()
+    assert drawing.objects == (None if task == "semantic" else {1: 1, 2: 2, 3: 1})
+    assert from_prediction(result, LABELS, task, {}).missing == ("nucleus",)
+
+
+@pytest.mark.parametrize("value", [["cell"], ["cell → moon"], ["star → coin"], ["cell → coin", "cell → note"], [3]])
+def test_what_is_no_mapping_is_said(value):
+    with pytest.raises(DataError, match="no pair|cannot become both"):
+        class_mapping.pairs_of(value, ["cell", "wall"], ["coin", "note"])
+
+
+def test_a_class_with_an_arrow_in_its_name_is_one():
+    assert class_mapping.pairs_of(["a → b → coin"]) == {"a → b": "coin"} and class_mapping.pairs_of(None) == {}
+
+
+def test_what_a_browser_keeps_may_be_anything():
+    for kept in (None, 3, [], {"a|m": 5}, {"a|m": {1: 2}}):
+        assert not class_mapping.remembered(kept, "a", "m")
+        assert class_mapping.remembered(class_mapping.with_chosen(kept, "a", "m", {"x": "y"}), "a", "m") == {"x": "y"}
 
 
 def test_a_map_of_classes_becomes_objects_by_its_pieces():

@@ -123,7 +123,13 @@ def pairs_of(value: object, model: list[str] | None = None, dataset: list[str] |
 
 
 def box(kept: object, store: Store | None, dataset: object, typed: list[str], model: object) -> Any:
-    """The box of pairs as it should be now: hidden where all names are the same, or not known.
+    """The box of pairs as it should be now: hidden where there is nothing to choose. Arguments as for :func:`offered`."""
+    choices, value = offered(kept, store, dataset, typed, model)
+    return gr.Dropdown(choices=choices, value=value, visible=bool(choices))
+
+
+def offered(kept: object, store: Store | None, dataset: object, typed: list[str], model: object) -> tuple[list[str], list[str]]:
+    """The pairs that there are, and those that are chosen; none where all names are the same, or not known.
 
     Args:
         kept: of :func:`mapping_state`.
@@ -135,13 +141,12 @@ def box(kept: object, store: Store | None, dataset: object, typed: list[str], mo
     labels, names = labels_of(store, dataset, typed), known_names(model)
     left, right = unmatched(names, things(labels)) if labels is not None else ([], [])
     if not left or not right or len(left) * len(things(labels)) > MOST_PAIRS:
-        return gr.Dropdown(choices=[], value=[], visible=False)
+        return [], []
     # A class that has its namesake may take others in besides: bus and truck → vehicle.
     choices = [f"{source}{ARROW}{target}" for source in left for target in things(labels)]
     chosen = remembered(kept, dataset, menu_key(model))
     chosen = suggestion(names, things(labels)) if chosen is None else chosen
-    value = [pair for pair in (f"{source}{ARROW}{target}" for source, target in chosen.items()) if pair in choices]
-    return gr.Dropdown(choices=choices, value=value, visible=True)
+    return choices, [pair for pair in (f"{source}{ARROW}{target}" for source, target in chosen.items()) if pair in choices]
 
 
 def menu_key(model: object) -> str:

@@ -237,8 +237,8 @@ def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, st
     """What the browser keeps of a mapping, and the box anew: by now the model is loaded, and its classes are known."""
     if not model:
         return gr.skip(), gr.skip()
-    before = class_mapping.box(kept, store, dataset, [], model)
-    if mapping or before.value:
+    _, suggested = class_mapping.offered(kept, store, dataset, [], model)
+    if mapping or suggested:
         # Also that a suggestion was not wanted.
         kept = class_mapping.with_chosen(kept, dataset, class_mapping.menu_key(model), mapping)
     return kept, class_mapping.box(kept, store, dataset, [], model)

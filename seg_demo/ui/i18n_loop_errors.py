@@ -78,6 +78,8 @@ SENTENCES = {
     "On this server only models of its menu can be fine-tuned.": "此服务器只能微调菜单中的模型。",
     "Choose one of them.": "请选择其一。",
     "The job {name} is running, and one runs at a time.": "任务 {name} 正在运行，一次只能运行一个。",
+    "Region methods know no classes, so there is nothing to compare by.": "区域方法不区分类别，无从对比。",
+    "Choose networks.": "请选择网络模型。",
     "Another visitor's job is running, and one runs at a time.": "其他访问者的任务正在运行，一次只能运行一个。",
     "Try again when it is done.": "请在它完成后再试。",
     "This browser has not been given a key yet, by which it finds its jobs again.": "此浏览器尚未获得用于找回任务的钥匙。",
