@@ -138,7 +138,7 @@ def test_the_loop_by_mouse(browser: Browser, hub, tmp_path):  # noqa: F811
         page.locator("#push-repo :is(input, textarea)").fill("bea/worms")
         page.locator("#push-token input").fill(TOKEN)
         page.locator("#push-run").click()
-        expect(page.locator("#finetune-told")).to_contain_text("bea/worms@", timeout=RESULT_MS)
+        expect(page.locator("#finetune-pushed")).to_contain_text("bea/worms@", timeout=RESULT_MS)
         expect(page.locator("#push-token input")).to_have_value("")
         assert "model.safetensors" in hub.files("bea/worms")
         open_tab(page, "Semantic")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -57,6 +58,7 @@ class _Job:
     asked: gr.Column
     sure: gr.Button
     keep: gr.Button
+    told: gr.HTML
 
     @property
     def shown(self) -> list[Any]:
@@ -115,7 +117,7 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         button.click(handler, [visitor, job.picker], None, **quiet).success(
             work.watch, [visitor, job.picker], job.shown, **quiet
         )
-    told, models = _hub(job, visitor)
+    told, models = job.told, _hub(job, visitor)
     _deleting(job, visitor, quiet)
     packed = job.download.click(
         work.download, [visitor, job.picker], job.link, api_name="finetune_download", show_progress="minimal",
@@ -193,6 +195,8 @@ def _job() -> _Job:
     )
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id="finetune-file", elem_classes="download-link")
+    # What became of what was asked for, below the buttons that ask.
+    told = gr.HTML("", elem_id="finetune-told")
     verdict = gr.HTML("", elem_id="finetune-verdict")
     curves = gr.HTML("", elem_id="finetune-curves")
     samples = gr.Image(
@@ -204,7 +208,7 @@ def _job() -> _Job:
     timer = gr.Timer(REFRESH_SECONDS, active=False)
     return _Job(
         picker, status, curves, verdict, samples, log, stop, resume, use, delete, hub, timer, download, share, link, lost, asked,
-        sure, keep,
+        sure, keep, told,
     )  # fmt: skip
 
 
@@ -221,8 +225,8 @@ def _deleting(job: _Job, visitor: gr.BrowserState, quiet: dict[str, Any]) -> Non
     job.picker.change(lambda: gr.Column(visible=False), None, job.asked, queue=False, **quiet)
 
 
-def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
-    """The push: where what is said about it appears, and a function that connects it with the pickers of models."""
+def _hub(job: _Job, visitor: gr.BrowserState) -> Callable[[list[gr.Dropdown]], None]:
+    """The push: a function that connects it with the pickers of models."""
     on_space = bool(os.environ.get("SPACE_ID"))
     with job.hub:
         if login_offered():
@@ -234,14 +238,14 @@ def _hub(job: _Job, visitor: gr.BrowserState) -> tuple[gr.HTML, Any]:
         )  # fmt: skip
         private = gr.Checkbox(False, label=t("push_private"), elem_id="push-private")
         button = gr.Button(t("push_run"), variant="primary", elem_id="push-run")
-    told = gr.HTML("", elem_id="finetune-told")
+        said = gr.HTML("", elem_id="finetune-pushed")
 
     def connect(pickers: list[gr.Dropdown]) -> None:
         pushed = button.click(
-            work.push, [visitor, job.picker, repo, token, private], [told, token, *pickers], api_name="finetune_push",
+            work.push, [visitor, job.picker, repo, token, private], [said, token, *pickers], api_name="finetune_push",
             api_visibility="undocumented", show_progress="hidden", concurrency_limit=2, concurrency_id="push",
         )  # fmt: skip
         # A server that died, or a queue that was full, has said nothing: "Pushing …" does not stay.
-        pushed.failure(None, told, told, js=f"(now) => String(now || '').includes({PUSHING!r}) ? '' : now", api_visibility="private")
+        pushed.failure(None, said, said, js=f"(now) => String(now || '').includes({PUSHING!r}) ? '' : now", api_visibility="private")
 
-    return told, connect
+    return connect

@@ -203,7 +203,7 @@ def _classes(found: Verdict, language: str) -> str:
     """Each class in a table, the background apart at its foot; empty where single classes are not known."""
     if not found.classes:
         return ""
-    names = ("classes", "verdict_base", "verdict_new", "verdict_gain")
+    names = ("verdict_class", "verdict_base", "verdict_new", "verdict_gain")
     head = "".join(f"<th scope=col>{html.escape(words(name, language))}</th>" for name in names)
     body = "".join(_class_row(row) for row in found.classes if not row.background)
     ground = "".join(_class_row(row) for row in found.classes if row.background)

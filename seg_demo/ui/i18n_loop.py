@@ -188,6 +188,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_new": ("New", "新模型"),
     "verdict_without": (", the background not counted", "（不计背景）"),
     "verdict_per_class": ("{metric} of each class", "各类别的 {metric}"),
+    "verdict_class": ("Class", "类别"),
     "verdict_gain": ("Difference", "差异"),
     "verdict_all": ("all held-out images together, before the first step and now", "全部留出图片合计：训练前与现在"),
     "verdict_difference": ("Difference per image", "逐图差异"),

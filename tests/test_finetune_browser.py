@@ -1,0 +1,96 @@
+"""The tab Fine-tune in headless Chromium with a job that is done: its verdict, and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from seg_demo.ownership import owner_of
+from tests.editing import to_tab
+from tests.finished_jobs import finished
+from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
+from tests.served import served
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def address(jobs):
+    with served(SEG_DEMO_JOBS=str(jobs), SEG_DEMO_DEVICE="cpu", SEG_DEMO_COLLECT="on") as running:
+        yield running
+
+
+def visitor_of(page: Page) -> str:
+    """The key that this browser sends with the events of the tab."""
+    with page.expect_request(lambda request: "/queue/join" in request.url) as sent:
+        open_tab(page, "Fine-tune")
+    found = re.search(r'"data":\["([A-Za-z0-9_-]{32,64})"', sent.value.post_data)
+    assert found, sent.value.post_data
+    return found[1]
+
+
+def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path: Path):  # noqa: F811
+    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    page.set_default_timeout(RESULT_MS)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    to_tab(page, address)
+    job = finished(jobs, tmp_path, owner_of(visitor_of(page)))
+    page.reload()
+    open_tab(page, "Fine-tune")
+    verdict = page.locator("#finetune-verdict .verdict")
+    expect(verdict).to_have_attribute("data-kind", "better")
+    expect(verdict).to_contain_text("the background not counted")
+    rows = verdict.locator("table tr")
+    expect(rows.nth(1)).to_have_text(re.compile(r"cell\s*0\.200\s*0\.500\s*\+0\.300"))
+    expect(verdict.locator("tfoot")).to_contain_text("background")
+    with page.expect_download() as waiting:
+        page.locator("#finetune-download").click()
+    assert waiting.value.suggested_filename == "my-cells.zip"
+    # Refused: said where the push is, and nothing is left of "Pushing".
+    page.locator("#finetune-hub > button").click()
+    page.locator("#push-repo :is(input, textarea)").fill("nonsense")
+    page.locator("#push-token input").fill("hf_x")
+    page.locator("#push-run").click()
+    expect(page.locator("#finetune-pushed .fault")).to_contain_text("is no name of a repository")
+    expect(page.locator("#finetune-pushed")).not_to_contain_text("Pushing")
+    # On the menus of the other tabs, with the mark of what cannot be reached; the Models tab is read anew.
+    page.locator("#finetune-use").click()
+    expect(page.locator("#finetune-told")).to_contain_text("segformer-my-cells")
+    open_tab(page, "Models")
+    expect(page.locator("#models-cards")).to_contain_text("segformer-my-cells")
+    for tab, picker in (("Batch", "batch-model"), ("Compare", "compare-models")):
+        with page.expect_response("**/run/predict"):
+            open_tab(page, tab)
+        page.locator(f"#{picker} input").click()
+        expect(page.get_by_role("option", name="SegFormer, My cells")).to_be_visible()
+        expect(page.get_by_role("option", name=re.compile("^○ .*ADE20K")).first).to_be_visible()
+        assert page.get_by_role("option", name="Otsu threshold").count() == (tab == "Batch")
+        page.keyboard.press("Escape")
+    # Another visitor sees none of it.
+    other = browser.new_context().new_page()
+    to_tab(other, address)
+    open_tab(other, "Models")
+    expect(other.locator("#models-cards")).to_contain_text("unet-cells")
+    expect(other.locator("#models-cards")).not_to_contain_text("segformer-my-cells")
+    open_tab(other, "Fine-tune")
+    expect(other.locator("#finetune-status")).to_contain_text("No job yet")
+    # Deleting asks.
+    open_tab(page, "Fine-tune")
+    page.locator("#finetune-delete").click()
+    expect(page.locator("#finetune-lost")).to_contain_text("its trained weights")
+    page.locator("#finetune-keep").click()
+    expect(page.locator("#finetune-lost")).to_be_hidden()
+    assert job.folder.is_dir()
+    page.locator("#finetune-delete").click()
+    page.locator("#finetune-delete-sure").click()
+    expect(page.locator("#finetune-status")).to_contain_text("No job yet")
+    assert not job.folder.exists() and not problems
+    open_tab(page, "Models")
+    expect(page.locator("#models-cards")).not_to_contain_text("segformer-my-cells")
