@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from train.loop.batches import Plan
 from train.loop.replay import replay_count
 from train.memory import check_memory
 from train.prepared import Prepared
+from train.report.readings import with_picture
 from train.remember import rebuilt
 from train.runs import Progress
 from train.start import LEAST_STEPS, PASSES, Start, architecture_of, name_of, start
@@ -61,6 +63,7 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
             train, val = split(dataset, config.val_fraction, config.seed)
             diagnosis = examine(dataset, train, val)
         if diagnosis.faults:
+            diagnosis = with_picture(diagnosis, dataset, Path(config.output).parent if config.output else Path("runs"))
             problems.append(diagnosis.report())
         if not problems and (not val or (not train and config.epochs != 0)):
             problems.append(

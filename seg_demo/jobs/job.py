@@ -66,6 +66,14 @@ class Job:
         places = [self.checkpoint] * (self.state() == DONE) + [self.run]
         return next((found for place in places if (found := place / "samples.png").is_file()), None)
 
+    @property
+    def readings(self) -> bytes | None:
+        """A PNG of one sample in each of several equally likely readings of the masks, if the last check drew it."""
+        try:
+            return (self.folder / files.READINGS).read_bytes()
+        except OSError:
+            return None
+
     def state(self) -> str:
         """One of the states above, from what lies on the disk and which processes run."""
         ended = files.read_json(self.folder / files.EXIT)

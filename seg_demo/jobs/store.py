@@ -143,7 +143,9 @@ class Jobs:
             BadRequestError: the command gave no answer.
             BusyError: no process can be started.
         """
-        command = [*self._command(), "--config", str(job.folder / files.CONFIG)]
+        (job.folder / files.READINGS).unlink(missing_ok=True)
+        # Nothing is written to the run's folder, but what is drawn of the data lies beside it.
+        command = [*self._command(), "--config", str(job.folder / files.CONFIG), "--output", str(job.run)]
         answer = dry_run(command, public_environment() | {"SEG_DEMO_JOBS": str(self.root)}, job.in_public)
         files.write_json(job.folder / files.CHECK, answer)
         return answer

@@ -17,6 +17,7 @@ from seg_demo.models import catalog
 from seg_demo.ownership import of_key, owner_of
 from seg_demo.settings import settings
 from seg_demo.ui import finetune_view as view
+from seg_demo.ui import i18n_doctor
 from seg_demo.ui import menu
 from seg_demo.ui.i18n import language_of, words
 from seg_demo.ui.uploads import stem_of
@@ -114,7 +115,7 @@ def outdated(visitor: Any, job: Job, dataset: Any) -> bool:
 def checked(job: Job, request: gr.Request) -> list[Any]:
     """The findings on a draft, its id, and the buttons that mend what can be mended."""
     answer, language = all_jobs().check(job), language_of(request)
-    said = view.findings(answer, language)
+    said = view.findings(answer, language, job.readings)
     classes = [name.strip().casefold() for name in (answer.get("data") or {}).get("classes", ())]
     # The only thing that data shows is, to a bundled base, its cell, whatever its name.
     if job.about.get("replay") and ("cell" in classes or (len(classes) == 2 and "background" in classes)):
@@ -127,6 +128,13 @@ def checked(job: Job, request: gr.Request) -> list[Any]:
 def _skippable(fault: dict[str, Any]) -> bool:
     """Whether ``--skip-bad`` helps: by leaving an image out, or by training without a class that never occurs."""
     return bool(fault["item"]) or "--skip-bad" in fault["remedy"]
+
+
+def choices(answer: dict[str, Any], language: str) -> list[tuple[str, str]]:
+    """(what it means, its name) of each reading that a person has to choose from."""
+    faults = (answer.get("diagnosis") or {}).get("faults") or ()
+    found = next((fault["choices"] for fault in faults if fault.get("choices")), ())
+    return [(i18n_doctor.finding(each["means"], language), each["reading"]) for each in found]
 
 
 def proposals(answer: dict[str, Any]) -> list[str]:

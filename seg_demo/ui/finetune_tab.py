@@ -88,6 +88,9 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
             inputs, draft = _settings()
             check = gr.Button(t("finetune_check"), elem_id="finetune-check")
             found = gr.HTML("", elem_id="finetune-findings")
+            reading = gr.Radio(
+                choices=[], value=None, visible=False, label=t("finetune_reading"), elem_id="finetune-reading"
+            )
             with gr.Row():
                 skip = gr.Button(t("finetune_skip"), visible=False, elem_id="finetune-skip")
                 mend = gr.Button(t("finetune_mend"), visible=False, elem_id="finetune-mend")
@@ -98,13 +101,20 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     heavy = {"concurrency_limit": 2, "concurrency_id": "finetune"}
     hidden = {"api_visibility": "undocumented"}
-    check.click(work.check, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy)
-    skip.click(work.skip_bad, [visitor, draft], mending, api_name="finetune_skip", show_progress_on=found, **hidden, **heavy)
-    mend.click(work.mend, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy)
+    looked = [
+        check.click(work.check, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy),
+        skip.click(work.skip_bad, [visitor, draft], mending, api_name="finetune_skip", show_progress_on=found, **hidden, **heavy),
+        mend.click(work.mend, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy),
+        reading.input(
+            work.choose, [visitor, draft, reading], mending, api_name="finetune_choose", show_progress_on=found, **hidden, **heavy
+        ),
+    ]
     began = run.click(
         work.start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
         **hidden, **heavy,
     )  # fmt: skip
+    for event in (*looked, began):
+        event.success(work.readings, [visitor, draft], reading, **quiet)
     began.success(work.watch, [visitor, job.picker], job.shown, **quiet)
     # Other settings are another draft.
     for each in inputs:

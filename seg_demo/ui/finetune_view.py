@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
@@ -42,12 +43,13 @@ def idle(tab: str, language: str) -> str:
     return '<div class="idle">{}<strong>{}</strong><span>{}</span></div>'.format(drawing, *lines)
 
 
-def findings(answer: Mapping[str, Any], language: str) -> str:
+def findings(answer: Mapping[str, Any], language: str, picture: bytes | None = None) -> str:
     """The doctor's findings and the plan.
 
     Args:
         answer: of ``--dry-run --json``.
         language: ``en`` or ``zh``.
+        picture: PNG of a sample in each of several readings of the masks, or None.
     """
     diagnosis = answer.get("diagnosis") or {}
     parts = []
@@ -60,6 +62,10 @@ def findings(answer: Mapping[str, Any], language: str) -> str:
     faults = diagnosis.get("faults") or ()
     if faults:
         parts.append(_listed("finetune_faults", faults, language))
+        if picture is not None and any(fault.get("choices") for fault in faults):
+            text = html.escape(words("finetune_readings", language))
+            data = base64.b64encode(picture).decode("ascii")
+            parts.append(f'<figure class="readings"><img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%"><figcaption>{text}</figcaption></figure>')
     elif answer.get("problems"):
         parts.append(f'<p class="note fault" role="alert">{html.escape(told(answer["problems"], language))}</p>')
     if diagnosis.get("notes"):

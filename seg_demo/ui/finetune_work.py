@@ -21,7 +21,7 @@ from seg_demo.models import catalog, own
 from seg_demo.ownership import of_key, owner_of
 from seg_demo.ui import finetune_view as view
 from seg_demo.ui import finetune_draft, menu
-from seg_demo.ui.finetune_draft import all_jobs, checked, draft_of, mine, outdated, proposals
+from seg_demo.ui.finetune_draft import all_jobs, checked, choices, draft_of, mine, outdated, proposals
 from seg_demo.ui.i18n import language_of, t
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.pushing import token_for
@@ -84,6 +84,25 @@ def skip_bad(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     return checked(job, request)
 
 
+def readings(visitor: Any, draft: Any, request: gr.Request) -> Any:
+    """The readings of the masks that a person has to choose from after a check; hidden where there is nothing to choose."""
+    try:
+        found = choices(mine(visitor, draft).check(), language_of(request)) if draft else []
+    except SegDemoError:
+        found = []
+    return gr.Radio(choices=found, value=None, visible=bool(found))
+
+
+@in_words
+def choose(visitor: Any, draft: Any, reading: Any, request: gr.Request) -> list[Any]:
+    """Read the masks of a draft as the visitor says, and check it again."""
+    job = mine(visitor, draft)
+    if reading not in {name for _, name in choices(job.check(), "en")}:
+        raise BadRequestError("This is no reading of this data. Check the data again.")
+    all_jobs().configure(job, mask_reading=reading)
+    return checked(job, request)
+
+
 @in_words
 def mend(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     """Take the doctor's first proposal for the classes of a draft, and check it again."""
@@ -107,13 +126,13 @@ def start(
     """
     all_jobs().check_free(owner_of(visitor))
     if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
-        shown = [view.findings(job.check(), language_of(request)), draft, gr.Button(), gr.Button()]
+        shown = [view.findings(job.check(), language_of(request), job.readings), draft, gr.Button(), gr.Button()]
     else:
         old = mine(visitor, draft) if draft else None
         job = draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
         if old is not None:
             # What the visitor said about the faults holds for the samples that have joined since.
-            all_jobs().configure(job, skip_bad=bool(all_jobs().config(old).get("skip_bad")))
+            all_jobs().configure(job, skip_bad=bool(all_jobs().config(old).get("skip_bad")), mask_reading=all_jobs().config(old).get("mask_reading"))
         shown = checked(job, request)
     if job.check().get("problems") is not None:
         return [*shown, gr.Dropdown()]

@@ -81,6 +81,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "finetune_check": ("Check the data", "检查数据"),
     "finetune_run": ("Fine-tune", "开始微调"),
     "finetune_skip": ("Go on without what is faulty", "略去有问题的部分"),
+    "finetune_reading": ("What is meant?", "是哪一种？"),
+    "finetune_readings": ("One sample: the image, and its mask in each of the readings", "一个样本：图片，以及掩膜的各种读法"),
     "finetune_mend": ("Use the proposed classes", "采用建议的类别"),
     "finetune_stop": ("Stop", "停止"),
     "finetune_resume": ("Go on", "继续"),

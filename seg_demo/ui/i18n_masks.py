@@ -39,6 +39,7 @@ SENTENCES = {
         "无法使用该标注：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
     "Save it as white on black, without transparency.": "请另存为黑底白色且不透明的图片。",
     "This is a file of several pages that is damaged or cut off: one of them cannot be decoded.": "这个多页文件已损坏或不完整，其中一页无法解码。",
+    "This is no reading of this data.": "这份数据没有这种读法。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
 }  # fmt: skip

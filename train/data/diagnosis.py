@@ -119,6 +119,10 @@ def _by_kind(found: Sequence[Fault], most: int | None, each: int) -> list[str]:
         if len(faults) > each:
             lines.append(f"    ... and {len(faults) - each} more")
         lines.append(f"    -> {faults[0].remedy}")
+        if faults[0].picture is not None:
+            lines.append(f"    The readings are shown in {faults[0].picture}.")
+        if faults[0].choices:
+            lines.append(f'    A file masks.json in the data\'s folder says it too: {{"reading": "{faults[0].choices[0].reading}"}}')
     if most is not None and len(kinds) > most:
         lines.append(f"  ... and {len(kinds) - most} more kinds")
     return lines

@@ -60,6 +60,7 @@ class Dataset:
         size: side of built-in images in pixels.
         lenient: bad items were left out, and what cannot be helped by that is only noted.
         decided: which reading of the masks a person has chosen, or None.
+        again: makes the same dataset in another reading.
     """
 
     name: str
@@ -79,9 +80,18 @@ class Dataset:
     size: int = CELLS_SIZE
     lenient: bool = False
     decided: str | None = None
+    again: Callable[[str], Dataset] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def read_as(self, reading: str) -> Dataset:
+        """The same data in another reading of its masks, one of ``READINGS``; nothing is read again."""
+        return self if self.again is None else self.again(reading)
+
+    def named(self, name: str) -> Item:
+        """The item of a name."""
+        return next(item for item in self.items if item.name == name)
 
     def read(self, item: Item) -> Sample:
         """Decodes one item.
@@ -232,7 +242,7 @@ def _list(source: str) -> Listing:
 
 def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: str | None) -> Dataset:
     """The dataset of a listing whose files have been read."""
-    items = listing.items
+    items, scanned = listing.items, scans
     coco = any(item.annotations is not None for item in items)
     if coco or (not items and listing.classes is not None):
         labels = LabelSet.from_names(listing.classes.names, background=0)
@@ -267,6 +277,7 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         rule=reading.rule,
         objects=objects.rule,
         decided=decided,
+        again=lambda other: _understood(source, listing, scanned, other),
     )
 
 

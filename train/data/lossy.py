@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from seg_demo.inputs.formats import identify
 
@@ -28,8 +28,11 @@ def lossy_form(path: Path) -> str | None:
         if kind.format == "WEBP" and _lossy_webp(file.seek(0) or file.read()):
             return "a lossy WebP"
     if kind.format == "TIFF":
-        with Image.open(path, formats=["TIFF"]) as image:
-            return "a TIFF with JPEG or WebP inside" if image.info.get("compression") in _LOSING else None
+        try:
+            with Image.open(path, formats=["TIFF"]) as image:
+                return "a TIFF with JPEG or WebP inside" if image.info.get("compression") in _LOSING else None
+        except UnidentifiedImageError:
+            return None  # of a depth that Pillow does not know, which no lossy compression has
     return None
 
 
