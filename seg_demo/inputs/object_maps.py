@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from seg_demo.inputs.mask_files import IGNORED_NUMBER, MaskFile
 
@@ -207,6 +206,9 @@ def objects_of(mask: MaskFile, rule: ObjectRule) -> Objects:
     objects = rule.objects_in(dict.fromkeys(found.tolist(), 1))
     ignored = np.isin(found, list(rule.ignored))[inverse]
     if rule.pieces:
+        # Slow to import, and seldom wanted.
+        from scipy import ndimage
+
         numbers, kept = np.zeros(values.shape, dtype=np.int64), []
         for value in sorted(objects):
             pieces, count = ndimage.label(values == value, structure=np.ones((3, 3), dtype=int))
