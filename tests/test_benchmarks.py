@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, masks, metrics, overlays, report, subjects, training
+from benchmarks import growth, masks, metrics, overlays, report, subjects, training, typed
 from benchmarks.measure import Row, compare, peak_of
 from seg_demo.networks import maskrcnn
 
@@ -97,3 +97,10 @@ def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
     assert growth.exponent(squares, 1) == pytest.approx(2) and growth.exponent(squares, 2) == pytest.approx(1)
     monkeypatch.setattr(growth, "available_memory", lambda: 0)
     assert not growth.curves([0.01], lambda size: (5, size))["peer"], "a peer that would not fit is not run"
+
+
+@pytest.mark.soak
+def test_a_typed_checkpoint_answers_as_the_pipeline_does():
+    warm, cold = typed.rows(quick=True, small=True)
+    assert float(warm.result.split("%")[0]) > 99.9 and "the helper waits in" in warm.result
+    assert warm.time_target == 1.3 and min(warm.ours, cold.ours, warm.theirs) > 0

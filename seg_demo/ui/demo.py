@@ -34,7 +34,7 @@ from seg_demo.ui.networks_tab import network_tab
 from seg_demo.ui.regions_tab import FIRST, regions_tab
 from seg_demo.ui.theme import STATIC, head, stylesheet, theme
 from seg_demo.ui.visitor import key_or_new, visitor_state
-from seg_demo.ui.work import start_loading, working
+from seg_demo.ui.work import expect_typed_ids, start_loading, working
 
 TITLE = "Image segmentation"
 # Files of visitors and downloads: looked through every ten minutes, deleted after two hours.
@@ -92,6 +92,7 @@ def _build() -> gr.Blocks:
 
         # Whose menu it is comes with the key; no handler needs it.
         def opened(_: object, request: gr.Request) -> list[Any]:
+            expect_typed_ids()
             ready, language = menu.availability(), language_of(request)
             regions = menu.note(FIRST, language)
             return [*semantic.opened(ready, language), *instance.opened(ready, language), regions, cards(ready, language)]

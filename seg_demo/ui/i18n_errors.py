@@ -115,6 +115,17 @@ SENTENCES = {
     "Choose a model that has model.safetensors.": "请选择带有 model.safetensors 的模型。",
     "{name} of this model is a pickle with more than weights in it ({what}); only tensors under their names are read from pickles.":
         "此模型的 {name} 是 pickle，除权重外还有其他内容（{what}）；只从 pickle 中读取按名称保存的张量。",
+    "Choose a smaller one.": "请选择较小的模型。",
+    "Free some space.": "请腾出空间。",
+    "{index} of this model names {name}, which is not there; its owner has to add it.": "此模型的 {index} 提到 {name}，但该文件不存在；须由其所有者补充。",
+    "{index} of this model does not say in which files its weights are; its owner has to mend it.": "此模型的 {index} 没有说明权重在哪些文件中；须由其所有者修正。",
+    "This model takes more than the {n} GB of memory that one may take here.": "此模型所需内存超过此处允许的 {n} GB。",
+    "This model could not be {what} within {n} seconds.": "未能在 {n} 秒内{what}此模型。",
+    "The weights of this model take more than the {n} GB of memory that they may take here.": "此模型的权重所需内存超过此处允许的 {n} GB。",
+    "The weights of this model take more than {n} MB once each has memory of its own.": "此模型的权重各自独立存储后超过 {n} MB。",
+    "The weights of this model could not be converted from a pickle.": "未能从 pickle 转换此模型的权重。",
+    "The weights of this model cannot be read ({reason}).": "无法读取此模型的权重（{reason}）。",
+    "What was made of the pickled weights cannot be stored on the server: {reason}.": "转换后的权重无法存储在服务器上：{reason}。",
     "Ask its owner for model.safetensors, or choose another model.": "请向其所有者索取 model.safetensors，或选择另一个模型。",
     "{name} of this model cannot be read as pickled weights ({reason}); it is damaged, or a file of another kind.":
         "此模型的 {name} 无法作为 pickle 权重读取（{reason}）；文件已损坏，或属于其他类型。",
@@ -183,7 +194,7 @@ PARTS = {
     "the name": "名称", "the number": "编号", "the colour": "颜色",
     "a checksum inside it is wrong": "内部校验和错误",
     **i18n_masks.PARTS,
-    "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
+    "loaded and run once": "加载并试运行", "converted from a pickle": "从 pickle 转换", "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from seg_demo.errors import BusyError, SegDemoError
-from seg_demo.models import disk, zerogpu
+from seg_demo.models import disk, quarantine, zerogpu
 from seg_demo.models.admission import Places, gpu_expected, places
 from seg_demo.models.requests import Request
 from seg_demo.settings import settings
@@ -36,6 +36,8 @@ _aside = Places(ASIDE)
 # Batches that are worked on at a time: each holds a picture and its result while it waits for a place.
 BATCHES = 2
 _batches = threading.BoundedSemaphore(BATCHES)
+# Set once the models that the page opens with have been loaded, or could not be.
+_loaded_ahead = threading.Event()
 
 
 def work_limits() -> dict[str, Any]:
@@ -168,6 +170,13 @@ def detail_of(value: object) -> str:
     return check_detail(value)
 
 
+def expect_typed_ids() -> None:
+    """Have the process ready that tries models of visitors' choice, which takes seconds to start: somebody has opened the page.
+    While models are still being loaded for it, that goes first."""
+    if settings().quarantine and not zerogpu.ACTIVE and _loaded_ahead.is_set():
+        quarantine.warm()
+
+
 def start_loading(ids: list[str]) -> threading.Thread:
     """Load models in the background, in this order, so that the first visitor need not wait.
 
@@ -183,6 +192,8 @@ def start_loading(ids: list[str]) -> threading.Thread:
                 log.warning("%s was not loaded ahead: %s", identity, error)
             except Exception:
                 log.exception("%s was not loaded ahead", identity)
+        _loaded_ahead.set()
+        expect_typed_ids()
 
     thread = threading.Thread(target=load, name="load-models", daemon=True)
     thread.start()
