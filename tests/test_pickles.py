@@ -23,7 +23,9 @@ from seg_demo.models.catalog import hub_spec
 from seg_demo.models.predictor import Predictor
 from seg_demo.networks import segformer
 from seg_demo.settings import Settings, settings
-from tests.checkpoints import IMAGE
+from tests.checkpoints import IMAGE, TWO
+from train.config import Config
+from train.start import start
 
 
 class Harmless:
@@ -231,6 +233,15 @@ def test_a_folder_of_the_owner_goes_through_the_child_too(folders, tmp_path, mon
     (tmp_path / "again/extra.json").write_text("{}")
     load_model(str(tmp_path / "again"))
     assert len(list((tmp_path / "cache/seg-demo/converted").iterdir())) == 1, "the least recently used one gave way"
+
+
+def test_training_reads_none_either_and_keeps_no_process_waiting(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = write(pickled(folders / "other"), tmp_path / "model")
+    begun = start(Config(model=str(folder)), lambda task: TWO)
+    wanted = segformer.load(folders / "other").module.state_dict()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in begun.checkpoint.module.state_dict().items())
+    assert quarantine._quarantine._process is None
 
 
 def test_torchvisions_files_go_through_the_child_too(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_demo.errors import BadRequestError
-from seg_demo.models import catalog, hub, own, pickles, weights
+from seg_demo.models import catalog, hub, own, pickles, quarantine, weights
 from seg_demo.models.class_names import known_labels
 from seg_demo.models.hub_download import Report
 from seg_demo.types import ModelSpec
@@ -79,5 +79,8 @@ def load(spec: ModelSpec, path: Path) -> Checkpoint:
 
 
 def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Checkpoint:
-    """:func:`locate`, then :func:`load`."""
-    return load(spec, locate(spec, token=token, report=report))
+    """:func:`locate`, then :func:`load`; for training, which needs the process that reads pickles only here."""
+    try:
+        return load(spec, locate(spec, token=token, report=report))
+    finally:
+        quarantine.close()
