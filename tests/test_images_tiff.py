@@ -225,6 +225,12 @@ def test_it_is_said_which_page_and_channels_are_shown() -> None:
     two = read(written(noise("u1", 20, 30, 2), photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"]))
     assert two.notes == ("This file has 2 channels; channel 1 is shown as grey.",)
     assert read(written(noise("u2", 20, 30, 4), photometric="rgb", extrasamples=["unassalpha"])).notes == ()
+    infrared = noise("u1", 20, 30, 4)
+    data = written(infrared, photometric="rgb", extrasamples=["unspecified"])
+    assert read(data).notes == ("This file has 4 channels; channels 1, 2 and 3 are shown as red, green and blue.",)
+    np.testing.assert_array_equal(decode(data), infrared[..., :3])
+    silent = made(plain(30, 20, 4), infrared.tobytes())
+    assert read(silent).notes == ("This file has 4 channels; channel 4 is taken for transparency.",)
     for array in (noise("u1", 20, 30, 3), noise("u1", 20, 30)):
         assert read(written(array)).notes == ()
     overview = io.BytesIO()

@@ -167,7 +167,9 @@ class Tiff:
             return bits[0] in (1, 2, 4, 8) and photometric in (0, 1, 3)
         if set(bits) != {8} or self._one(PLANAR, 1) != 1:
             return False
-        return (photometric == 2 and count in (3, 4)) or (photometric, count) in ((5, 4), (8, 3))
+        # A fourth channel that is not said to be alpha deserves a note.
+        alpha = photometric == 2 and count == 4 and self.tags.get(EXTRA) in ((1,), (2,))
+        return alpha or (photometric, count) in ((2, 3), (5, 4), (8, 3))
 
     @property
     def _dtype(self) -> np.dtype:
