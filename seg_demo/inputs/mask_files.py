@@ -304,7 +304,7 @@ def _of_values(values: np.ndarray, zero_is_white: bool) -> MaskFile:
 def _of_samples(samples: Samples) -> MaskFile:
     """What a decoder that keeps depth has read."""
     values, alpha = (None if array is None else upright(array, samples.turn) for array in (samples.values, samples.alpha))
-    if samples.kind in (CMYK, LAB) or (samples.kind == GREY and samples.channels > 1 + (alpha is not None)):
+    if samples.kind in (CMYK, LAB) or (samples.kind == GREY and samples.channels > 1):
         what = f"it has {samples.channels} channels" if samples.kind == GREY else "it is stored as CMYK or Lab"
         raise PixelError(f"{what}, but a mask has one number or one RGB colour per pixel")
     if samples.kind == PALETTE:
