@@ -52,6 +52,7 @@ NOTES = (
     "This file has 4 channels; channel 4 is taken for transparency.",
     "This file has 6 channels; the first 4 are shown.",
     "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.",
+    "0.05% of the values lie far outside the range of all others (0 to 1); they are shown as its ends.",
 )
 
 

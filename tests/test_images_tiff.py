@@ -338,3 +338,53 @@ def test_an_endless_chain_of_pages_is_counted_no_further_than_it_matters() -> No
     pages = b"".join(struct.pack("<HHHII", 1, 256, 3, 1, 1) + struct.pack("<I", 8 + 18 * (index + 1)) for index in range(20_000))
     count, exact = tiff.Tiff(head + pages).pages()
     assert count == 10_000 and not exact
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "i4", "f4", "f8"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_few_values_far_off_do_not_darken_the_rest(dtype: str, channels: int) -> None:
+    top = 1.0 if dtype[0] == "f" else 3000
+    plain = np.linspace(0, top, 61 * 47 * channels).reshape(61, 47, channels).astype(dtype)
+    for place, value in (((3, 5, 0), 60_000), ((60, 46, channels - 1), 65_535)):
+        hot = plain.copy()
+        hot[place] = value
+        photometric = "rgb" if channels == 3 else "minisblack"
+        got = read(written(hot if channels == 3 else hot[..., 0], photometric=photometric))
+        whole = read(written(plain if channels == 3 else plain[..., 0], photometric=photometric))
+        rest = np.ones(plain.shape, bool)
+        rest[place] = False
+        rest = rest if channels == 3 else np.repeat(rest, 3, axis=2)
+        assert np.abs(got.pixels[rest].astype(int) - whole.pixels[rest]).max() <= 1
+        (note,) = got.notes
+        assert "lie far outside the range of all others" in note
+        assert not whole.notes
+
+
+@pytest.mark.parametrize(("dtype", "filler"), [("f4", 1e30), ("f4", -10_000), ("f8", 1e6), ("i4", -1_000_000), ("u4", 5_000_000)])
+def test_a_filler_that_no_program_is_known_for_is_no_data(dtype: str, filler: float) -> None:
+    image = np.linspace(0, 1 if dtype[0] == "f" else 900, 40 * 50).reshape(40, 50).astype(dtype)
+    image[:8] = filler
+    got = read(written(image, photometric="minisblack"))
+    assert (got.pixels[:8] == 0).all()
+    assert (got.pixels[8].min(), got.pixels[39].max()) == (0, 255)
+    assert got.notes[0].startswith("20.00% of the pixels hold no data")
+
+
+def test_sixteen_bits_whose_rest_uses_twelve_are_not_darkened_by_a_filler() -> None:
+    image = np.linspace(100, 4095, 40 * 50).reshape(40, 50).astype("u2")
+    image[:8] = 65_535
+    got = read(written(image, photometric="minisblack"))
+    assert got.pixels[8].min() < 5 and got.pixels[39].max() == 255
+    assert "lie far outside" in got.notes[0]
+    # Two values are a drawing, not a filler: black stays black.
+    drawing = np.where(image == 65_535, 65_535, 900).astype("u2")
+    assert read(written(drawing, photometric="minisblack")).pixels[20, 20, 0] == 3
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_palette_written_with_eight_bits_is_not_black(compression: str | None) -> None:
+    index = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype("u2")
+    for order in "<>":
+        got = read(written(index, photometric="palette", colormap=colours, compression=compression, byteorder=order)).pixels
+        np.testing.assert_array_equal(got, colours.T.astype(np.uint8)[index])

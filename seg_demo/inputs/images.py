@@ -19,7 +19,7 @@ from seg_demo.inputs.frames import note_of_frames
 from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
 from seg_demo.inputs.structure import decoding_cost, fault
-from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read
+from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -62,6 +62,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
             bmp.keep_palette(image, data)
         if kind.format == "TIFF":
             let_libtiff_read(image)
+            mend_palette(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         what = f"This is {kind.name} with far more pixels than are accepted."
         raise refuse(what, limits, "Scale it down or cut out a part and send that.") from error

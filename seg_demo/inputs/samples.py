@@ -15,7 +15,11 @@ TAIL = 0.001
 # What programs write where nothing was measured, beside the ends of the type: GDAL, ESRI grids, netCDF, CF conventions.
 FILLERS = (-9999.0, -99999.0, -999.0, -32768.0, -32767.0, 9.969209968386869e36, 1e20, -3.4e38, -1.7e308,
            -3.4028234663852886e38, 3.4028234663852886e38)  # fmt: skip
+# Values further off than so many times the range of nearly all others do not decide what is black and white; a number that stands for
+# "no data" without being one that programs use is further off still.
+FAR, FAR_FILLER = 10, 100
 _STRIP_SAMPLES = 1 << 20
+_SAMPLED = 1 << 20
 ORIENTATION = 0x0112
 # Photometric interpretations of samples, and the Pillow mode of their 8 bits by number of channels.
 GREY, RGB, PALETTE, CMYK, LAB = "grey", "rgb", "palette", "cmyk", "lab"
@@ -81,7 +85,8 @@ def picture(samples: Samples) -> Image.Image:
     16 bits keep their upper 8; if no value reaches 2**14 (microscopes, satellites and other cameras of 10 to 14 bits), the used
     range is stretched, the same for all channels, so that colours stay, and a thousandth of the samples is clipped at either
     end. Signed and 32- or 64-bit integers and floats are stretched from their smallest to their largest value. Samples without
-    data (NaN, infinity, what the file names as nodata, and a filler far off everything else) count for neither and are black.
+    data (NaN, infinity, what the file names as nodata, and a filler far off everything else) count for neither and are black. A few
+    values far outside of all others become the ends of their range.
 
     Args:
         samples: whose ``values`` are None afterwards; ``notes`` get a sentence about samples without data.
@@ -152,9 +157,9 @@ def _stretched(samples: Samples) -> np.ndarray:
         eight = values if bits == 8 else _narrow(values, bits)
         return 255 - eight if samples.inverted else eight
     if values.dtype == np.uint16:
-        low, high, gone = _range16(values, samples.nodata)
+        low, high, gone = _range16(samples)
     else:
-        low, high, gone = _range(values, samples.nodata)
+        low, high, gone = _range(samples)
     if samples.premultiplied:
         low = min(low, 0.0)
     return _scaled(samples, low, high, gone)
@@ -201,8 +206,13 @@ def _absent(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
     return absent
 
 
-def _range16(values: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...]]:
-    """What becomes black and white of 16 bits: the full range, or the used one if the two upper bits are empty."""
+def _range16(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
+    """What becomes black and white of 16 bits: the full range, or the used one if the two upper bits are empty.
+
+    They count as empty also where next to nothing has them (hot pixels), or 65535 alone does: a filler, what is overexposed, or a
+    scale bar.
+    """
+    values, nodata = samples.values, samples.nodata
     counts = np.zeros(1 << 16, dtype=np.int64)
     for _, strip in strips(values):
         counts += np.bincount(strip.ravel(), minlength=1 << 16)
@@ -210,7 +220,15 @@ def _range16(values: np.ndarray, nodata: float | None) -> tuple[float, float, tu
     if nodata is not None and float(nodata).is_integer() and 0 <= nodata < 1 << 16 and 0 < counts[int(nodata)] < counts.sum():
         counts[int(nodata)], gone = 0, (float(nodata),)
     used = np.flatnonzero(counts)
-    if used[-1] >= FULL_RANGE or used.size == 1:
+    beyond, among = int(counts[FULL_RANGE:].sum()), int(counts.sum())
+    if beyond:
+        alone = beyond == counts[-1]
+        if np.count_nonzero(counts[:FULL_RANGE]) < 2 or (beyond > TAIL * among and not alone):
+            return 0.0, 65_535.0, gone
+        counts[FULL_RANGE:] = 0
+        used = np.flatnonzero(counts)
+        samples.notes += _far(beyond / among, float(used[0]), float(used[-1]))
+    if used.size == 1:
         return 0.0, 65_535.0, gone
     # A few hot or dead pixels must not decide: a thousandth of the samples may fall outside on either side.
     shares = np.cumsum(counts) / counts.sum()
@@ -218,12 +236,19 @@ def _range16(values: np.ndarray, nodata: float | None) -> tuple[float, float, tu
     return (*((float(low), float(high)) if low < high else (float(used[0]), float(used[-1]))), gone)
 
 
-def _range(values: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...]]:
+def _far(share: float, low: float, high: float) -> tuple[str, ...]:
+    """The sentence on samples that are far off all others, which nothing could be seen of otherwise."""
+    return (f"{max(share, 0.0001):.2%} of the values lie far outside the range of all others ({low:g} to {high:g}); they are shown as its ends.",)
+
+
+def _range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
     """Smallest and largest value of those with data, and the values of those without.
 
     A filler that the file does not name is one if it lies further off the rest than the rest reaches, and the rest is more than
-    one value: where everything else is alike, it may as well be the only thing to see.
+    one value: where everything else is alike, it may as well be the only thing to see. A number that programs do not use for it has
+    to be there often, and much further off. A few values that are far off all others (hot pixels) do not decide.
     """
+    values, nodata = samples.values, samples.nodata
     kind = values.dtype
     ends = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
     least, most = float(ends.min), float(ends.max)
@@ -255,7 +280,41 @@ def _range(values: np.ndarray, nodata: float | None) -> tuple[float, float, tupl
             raise PixelError("all of its pixels are NaN or infinite")
         low = high = 0.0
         gone = gone if infinite else []
+    elif low < high:
+        with np.errstate(over="ignore"):
+            low, high = _without_far(samples, low, high, gone)
     return low, high, (*sorted(gone), *([float("nan")] if infinite else []))
+
+
+def _without_far(samples: Samples, low: float, high: float, gone: list[float]) -> tuple[float, float]:
+    """The range without what is far outside of nearly all values; fillers that are found are added to ``gone``."""
+    values = samples.values
+    step = max(1, values.size // _SAMPLED)
+    some = values.reshape(-1)[::step].astype(np.float64)
+    some = some[np.isfinite(some)]
+    some = np.sort(some[~np.isin(some, gone)])
+    for end in (0, -1):
+        # One number at the end of the range, there often, and far beyond everything else.
+        value = some[end] if some.size else 0.0
+        rest = some[some != value]
+        if rest.size > 1 and rest[0] < rest[-1] and some.size - rest.size > TAIL * some.size:
+            gap = rest[0] - value if end == 0 else value - rest[-1]
+            if gap > FAR_FILLER * (rest[-1] - rest[0]):
+                gone.append(float(value))
+                some = rest
+                low, high = (float(rest[0]), high) if end == 0 else (low, float(rest[-1]))
+    if some.size < 3:
+        return low, high
+    least, most = some[int(np.ceil(TAIL * (some.size - 1)))], some[int((1 - TAIL) * (some.size - 1))]
+    spread = FAR * (most - least)
+    if not spread > 0 or high - low <= spread:
+        return low, high
+    inner = some[(some >= least - spread) & (some <= most + spread)]
+    below, above = low < inner[0] - spread, high > inner[-1] + spread
+    if below or above:
+        low, high = float(inner[0]) if below else low, float(inner[-1]) if above else high
+        samples.notes += _far(1 - inner.size / some.size, low, high)
+    return low, high
 
 
 def upright(array: np.ndarray, turn: int) -> np.ndarray:

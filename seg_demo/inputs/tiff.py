@@ -272,6 +272,8 @@ class Tiff:
         if kind == PALETTE:
             palette = np.array(self.tags[COLORS], dtype=np.uint16)
             palette = palette[: len(palette) // 3 * 3].reshape(3, -1).T
+            if _is_of_8_bits(palette):
+                palette = palette * 257
             if not len(palette) or dtype.kind != "u":
                 raise Damaged("its palette is nonsense")
         if self._one(PHOTOMETRIC, 1) == 9:
@@ -387,6 +389,22 @@ class Tiff:
             bare = np.dtype(f"u{dtype.itemsize}")
             return np.cumsum(values.astype(dtype).view(bare), axis=1, dtype=bare).view(dtype)
         return values
+
+
+def _is_of_8_bits(palette: np.ndarray) -> bool:
+    """Whether a palette, whose numbers should reach to 65535, was written with numbers to 255 (as libtiff's tools test it too)."""
+    return bool(palette.size) and 0 < int(palette.max()) < 256
+
+
+def mend_palette(image: Image.Image) -> None:
+    """Give a palette TIFF its colours where the palette was written with 8 bits, which Pillow takes for black.
+
+    Args:
+        image: of ``PIL.TiffImagePlugin``, opened, not loaded.
+    """
+    stored = image.tag_v2.get(COLORS)
+    if image.mode == "P" and stored and _is_of_8_bits(palette := np.array(stored, dtype=np.uint16)):
+        image.putpalette(palette[: len(palette) // 3 * 3].reshape(3, -1).T.astype(np.uint8).tobytes())
 
 
 def let_libtiff_read(image: Image.Image) -> None:

@@ -77,6 +77,7 @@ SENTENCES = {
     "This file has {n} channels; channel {k} is taken for transparency.": "该文件有 {n} 个通道，第 {k} 通道被当作透明度。",
     "This file has {n} channels; the first {k} are shown.": "该文件有 {n} 个通道，显示的是前 {k} 个。",
     "{n} of the pixels hold no data ({what}); they are shown black.": "{n} 的像素没有数据（{what}），显示为黑色。",
+    "{n} of the values lie far outside the range of all others ({what}); they are shown as its ends.": "{n} 的数值远在其余数值的范围（{what}）之外，按该范围的两端显示。",
     # Models.
     "There is no model {id}.": "没有名为 {id} 的模型。",
     "On the menu are {keys}; a Hub id is written user/repo.": "菜单中有 {keys}；Hub 模型 ID 写作 user/repo。",
