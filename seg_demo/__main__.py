@@ -67,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         "--detail", choices=("whole", "full"), default="whole",
         help="whole: a large image is shrunk for the model (default); full: its own pixels, tile by tile",
     )  # fmt: skip
+    segment.add_argument(
+        "--smoothing", type=float, metavar="PIXELS",
+        help="otsu and watershed: blur before the threshold or the search for edges (default: none for otsu, 2 for watershed)",
+    )  # fmt: skip
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
     segment.add_argument("--overwrite", action="store_true", help="segment images again whose results are there already")
     segment.set_defaults(run=_segment)
@@ -97,6 +101,8 @@ def _segment(options: argparse.Namespace) -> int:
     run = {"model": options.model, "threshold": options.threshold}
     if options.detail != "whole":
         run["detail"] = options.detail
+    if options.smoothing is not None:
+        run["smoothing"] = options.smoothing
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
@@ -117,7 +123,7 @@ def _segment(options: argparse.Namespace) -> int:
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, threshold, options.detail, bar)
+            problem = _segment_one(model, job, options.out, threshold, options.detail, options.smoothing, bar)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
@@ -127,14 +133,18 @@ def _segment(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _segment_one(model: object, job: Job, out: Path, threshold: float, detail: str, bar: object) -> str | None:
+def _segment_one(
+    model: object, job: Job, out: Path, threshold: float, detail: str, smoothing: float | None, bar: object
+) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None."""
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
 
     try:
         picture = read(job.source)
-        result = model.predict(picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile))
+        result = model.predict(
+            picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile), smoothing=smoothing
+        )
         files = bundle(picture.pixels, result, "", file_name=job.source.name)
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)

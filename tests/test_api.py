@@ -82,6 +82,17 @@ def test_a_bad_threshold_gets_a_sentence(client, threshold):
         client.predict(image=handle_file(COINS), model="otsu", threshold=threshold, api_name="/segment")
 
 
+def test_smoothing_is_asked_for_by_its_name(client):
+    found = [
+        len(client.predict(image=handle_file(COINS), model="otsu", api_name="/segment", **asked)[0]["segments"])
+        for asked in ({}, {"smoothing": 0}, {"smoothing": 4})
+    ]
+    assert found[0] == found[1] != found[2]
+    for model, smoothing in (("otsu", 99), ("otsu", "1"), ("unet-cells", 1), ("slic", 1)):
+        with pytest.raises(AppError, match="moothing"):
+            client.predict(image=handle_file(COINS), model=model, smoothing=smoothing, api_name="/segment")
+
+
 @pytest.mark.parametrize("model", ["no-such-model", "../etc", "", None, [], "/etc/passwd"])
 def test_an_unknown_model_gets_a_sentence(client, model):
     with pytest.raises(AppError, match="model"):
@@ -158,6 +169,7 @@ def test_only_the_two_documented_endpoints_are_public(client):
         ("model", False),
         ("threshold", True),
         ("detail", True),
+        ("smoothing", True),
     ]
     assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole"]
     assert parameters[0]["component"] == "Image"

@@ -138,3 +138,71 @@ def test_more_pieces_than_ids_keep_the_largest() -> None:
 def test_bad_requests(method: str, parameters: dict, word: str) -> None:
     with pytest.raises(BadRequestError, match=word):
         regions.segment(disks(), method, **parameters)
+
+
+# Thin things keep their width.
+
+
+def lines(ground: int, ink: int, place) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of one-pixel lines, and where they are."""
+    mask = np.zeros((90, 121), bool)
+    place(mask)
+    image = np.full((90, 121, 3), ground, np.uint8)
+    image[mask] = ink
+    return image, mask
+
+
+def diagonal(mask):
+    mask[np.arange(90), np.arange(90) + 7] = True
+
+
+@pytest.mark.parametrize("place", [lambda m: m.__setitem__((slice(None), 60), True), lambda m: m.__setitem__(41, True), diagonal])
+@pytest.mark.parametrize(("ground", "ink"), [(20, 200), (230, 40), (90, 120)])
+def test_a_line_of_one_pixel_stays_one_pixel(place, ground, ink):
+    image, mask = lines(ground, ink, place)
+    assert np.array_equal(regions.segment(image, "otsu").id_map > 0, mask)
+    wide = regions.segment(image, "otsu", smoothing=1).id_map > 0
+    assert ground > 20 or wide.sum() > 1.8 * mask.sum(), "what was the default doubled bright lines"
+
+
+def test_single_pixels_and_gaps_stay_too():
+    image, mask = lines(10, 250, lambda m: m.__setitem__((slice(1, None, 4), slice(1, None, 4)), True))
+    assert np.array_equal(regions.segment(image, "otsu", min_area=0).id_map > 0, mask)
+    # Two lines with a gap of one pixel between them are two.
+    image, _ = lines(10, 250, lambda m: (m.__setitem__((slice(None), 50), True), m.__setitem__((slice(None), 52), True)))
+    assert len(regions.segment(image, "otsu").segments) == 2 and len(regions.segment(image, "otsu", smoothing=1).segments) == 1
+
+
+def test_smoothing_is_a_parameter_everywhere(tmp_path, capsys):
+    import json
+
+    from PIL import Image
+
+    from seg_demo import load_model
+    from seg_demo.__main__ import main
+    from seg_demo.errors import BadRequestError
+
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(100, 45, (80, 90, 3)), 0, 255).astype(np.uint8)
+    image[20:60, 20:60] = np.clip(rng.normal(170, 45, (40, 40, 3)), 0, 255)
+    Image.fromarray(image).save(tmp_path / "noisy.png")
+    counts = {}
+    for smoothing in (None, 0, 3.0):
+        counts[smoothing] = len(regions.segment(image, "otsu", **({} if smoothing is None else {"smoothing": smoothing})).segments)
+        assert len(load_model("otsu").predict(image, smoothing=smoothing).segments) == counts[smoothing]
+        out = tmp_path / f"out{smoothing}"
+        given = ["segment", str(tmp_path / "noisy.png"), "--model", "otsu", "--out", str(out)]
+        assert main(given + ([] if smoothing is None else ["--smoothing", str(smoothing)])) == 0
+        assert len(json.loads((out / "noisy" / "result.json").read_text())["segments"]) == counts[smoothing]
+    assert counts[None] == counts[0] > counts[3.0] == 1
+    assert load_model("watershed").predict(image, smoothing=4).to_dict()["segments"] != load_model("watershed").predict(image).to_dict()["segments"]
+    # Results of another smoothing are not mixed with these.
+    capsys.readouterr()
+    assert main(given + ["--smoothing", "2"]) == 2 and "another run" in capsys.readouterr().err
+    for value in (-1, 9, float("nan"), "1", True):
+        with pytest.raises(BadRequestError, match="smoothing of otsu must be a number from 0 to 8"):
+            load_model("otsu").predict(image, smoothing=value)
+    with pytest.raises(BadRequestError, match="has no parameter 'smoothing'"):
+        load_model("slic").predict(image, smoothing=1)
+    with pytest.raises(BadRequestError, match="is a network"):
+        load_model("unet-cells", device="cpu").predict(image, smoothing=1)

@@ -47,7 +47,8 @@ def segment(image: np.ndarray, method: str, **parameters: float) -> Segmentation
         image: uint8 (H, W, 3), RGB.
         method: key of :data:`METHODS`: ``otsu``, ``watershed``, ``slic`` or ``felzenszwalb``.
         parameters: values by name, as :data:`METHODS` lists them for the method; those left out take their defaults.
-            ``otsu``: ``objects`` (-1 dark, 0 find out, 1 bright), ``min_area`` (percent of the picture). ``watershed``:
+            ``otsu``: ``objects`` (-1 dark, 0 find out, 1 bright), ``min_area`` (percent of the picture), ``smoothing``
+            (standard deviation of a Gaussian, in pixels; 0 for none). ``watershed``:
             ``smoothing`` (pixels), ``min_area``. ``slic``: ``regions``, ``compactness``. ``felzenszwalb``: ``scale``,
             ``min_area``.
 

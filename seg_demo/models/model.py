@@ -98,6 +98,7 @@ class Model:
         detail: str = "whole",
         confidence: bool = False,
         report: Report | None = None,
+        smoothing: float | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -108,16 +109,25 @@ class Model:
                 by tile. Images no larger than a tile, and region methods, are the same either way.
             confidence: also compute how sure the network is of every pixel, ``Segmentation.confidence``.
             report: called with the fraction done and a few words after each tile.
+            smoothing: standard deviation in pixels of the blur before Otsu's threshold or the search for edges; None takes the
+                method's default. Other models have none.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
-            BadRequestError: a threshold that is no number from 0 to 1, or another detail.
+            BadRequestError: a threshold that is no number from 0 to 1, another detail, or a smoothing for a model that has none.
         """
         wanted = check_threshold(threshold)
-        return self.predict_all(image, detail=detail, confidence=confidence, report=report).above(wanted)
+        options = {"detail": detail, "confidence": confidence, "report": report, "smoothing": smoothing}
+        return self.predict_all(image, **options).above(wanted)
 
     def predict_all(
-        self, image: Source, *, detail: str = "whole", confidence: bool = False, report: Report | None = None
+        self,
+        image: Source,
+        *,
+        detail: str = "whole",
+        confidence: bool = False,
+        report: Report | None = None,
+        smoothing: float | None = None,
     ) -> Segmentation:
         """Segment one image and keep every candidate, so that ``Segmentation.above`` can filter without the network.
 
@@ -126,18 +136,20 @@ class Model:
             detail: as for :meth:`predict`.
             confidence: as for :meth:`predict`.
             report: as for :meth:`predict`.
+            smoothing: as for :meth:`predict`.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
-            BadRequestError: another detail.
+            BadRequestError: another detail, or a smoothing for a model that has none.
         """
         tiling.check_detail(detail)
+        run = self._run if smoothing is None else self._smoothed(smoothing)
         began = time.perf_counter()
         picture = read(image)
         pixels = picture.pixels
         decoded = time.perf_counter()
         try:
-            result = self._run(pixels, detail, confidence, report)
+            result = run(pixels, detail, confidence, report)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -151,6 +163,17 @@ class Model:
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
         return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
+
+
+    def _smoothed(self, pixels: float) -> Run:
+        if isinstance(self._run, RegionRun):
+            return self._run.smoothed(pixels)
+        raise BadRequestError(not_smoothed(self.spec.id))
+
+
+def not_smoothed(id: str) -> str:
+    """The sentence for a smoothing that a network was asked for."""
+    return f"Smoothing is for the region methods otsu and watershed, but {id} is a network. Leave it out."
 
 
 def check_threshold(value: object) -> float:

@@ -17,7 +17,7 @@ from seg_demo.models.admission import Admission, is_large, places
 from seg_demo.models.building import build
 from seg_demo.models.detail import check_detail
 from seg_demo.models.hub_download import Report
-from seg_demo.models.model import Model, check_threshold
+from seg_demo.models.model import Model, check_threshold, not_smoothed
 from seg_demo.models.once import Once
 from seg_demo.models.strangers import Strangers, stays
 from seg_demo.settings import Settings, settings
@@ -87,6 +87,7 @@ class Predictor:
         report: Report | None = None,
         detail: str = "whole",
         confidence: bool = False,
+        smoothing: float | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -98,11 +99,12 @@ class Predictor:
             report: as for :meth:`get`, and called after each tile of full detail.
             detail: ``whole`` or ``full``, as for :meth:`Model.predict`.
             confidence: also how sure the model is of every pixel.
+            smoothing: of region methods in pixels, as for :meth:`Model.predict`.
 
         Raises:
-            SegDemoError: a bad image, threshold, detail or model, or :class:`BusyError`.
+            SegDemoError: a bad image, threshold, detail, smoothing or model, or :class:`BusyError`.
         """
-        wanted, options = check_threshold(threshold), {"detail": check_detail(detail), "confidence": confidence}
+        wanted, options = check_threshold(threshold), {"detail": check_detail(detail), "confidence": confidence, "smoothing": smoothing}
         return self.segment_all(image, id, visitor=visitor, report=report, **options).above(wanted)
 
     def segment_all(
@@ -114,6 +116,7 @@ class Predictor:
         report: Report | None = None,
         detail: str = "whole",
         confidence: bool = False,
+        smoothing: float | None = None,
     ) -> Segmentation:
         """Segment one image and keep every candidate; ``Segmentation.above`` filters without the network.
 
@@ -122,13 +125,15 @@ class Predictor:
         with self._admission.admission():
             if zerogpu.ACTIVE and (spec := catalog.resolve(id, local_folders=not visitor)).source != "builtin":
                 path = self._locate(spec, visitor, report)
+                if smoothing is not None:
+                    raise BadRequestError(not_smoothed(spec.id))
                 with self._admission.place(is_large(image, detail)), stays(spec, path):
                     result = zerogpu.segment_all(_key(path), spec, path, read(image), detail, confidence)
                 requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
                 return result
             model = self.get(id, visitor=visitor, report=report)
             with self._admission.place(is_large(image, detail)):
-                return model.predict_all(image, detail=detail, confidence=confidence, report=report)
+                return model.predict_all(image, detail=detail, confidence=confidence, report=report, smoothing=smoothing)
 
     def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
         """Regions of one image by a classical method with other than its default parameters.

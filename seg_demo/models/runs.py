@@ -35,6 +35,10 @@ class RegionRun:
     def __init__(self, method: str, parameters: dict[str, float]) -> None:
         self._method, self._parameters = method, parameters
 
+    def smoothed(self, pixels: float) -> RegionRun:
+        """The same method with another smoothing; whether it has one is found out when it runs."""
+        return RegionRun(self._method, {**self._parameters, "smoothing": pixels})
+
     def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
         # scikit-image is only needed here, and takes a second to import.
         from seg_demo.masks import regions

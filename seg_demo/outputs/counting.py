@@ -64,6 +64,10 @@ class PixelSize:
         return pixels * self.length**2
 
 
+# Pixels that are numbered at a time.
+_BAND_PIXELS = 1 << 22
+
+
 def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, Any]]:
     """How many of each class are in an image, and how large they are together.
 
@@ -72,13 +76,13 @@ def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, 
         id_map: (H, W), the ids of the result.
 
     Returns:
-        Label id → ``label``, ``count`` (objects or regions; of semantic results, which know no objects, the pieces that are
-        connected along edges of pixels), ``pixels`` (of the id map, so that objects that overlap count once) and
+        Label id → ``label``, ``count`` (objects or regions; of semantic results, which know no objects, connected pieces, see
+        :func:`pieces_of`), ``pixels`` (of the id map, so that objects that overlap count once) and
         ``mean_score`` in [0, 1] or None.
     """
     semantic = result["task"] == "semantic"
     pixels = np.bincount(id_map.ravel(), minlength=1 + max((each["id"] for each in result["segments"]), default=0))
-    pieces = _pieces(id_map) if semantic else None
+    pieces = pieces_of(id_map) if semantic else None
     rows: dict[int, dict[str, Any]] = {}
     scores: dict[int, list[float]] = {}
     for segment in result["segments"]:
@@ -93,12 +97,42 @@ def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, 
     return rows
 
 
-def _pieces(id_map: np.ndarray) -> np.ndarray:
-    """Connected pieces of every value of an id map, int64 (largest value + 1,)."""
-    # scikit-image takes half a second to import, which the page need not wait for.
-    from skimage.measure import label as connected_components
+def pieces_of(id_map: np.ndarray) -> np.ndarray:
+    """Connected pieces of every value of an id map: pixels that touch along an edge are one.
 
-    numbers, most = connected_components(id_map.astype(np.int32), background=-1, connectivity=1, return_num=True)
-    values = np.zeros(most + 1, dtype=np.int64)
-    values[numbers.ravel()] = id_map.ravel()
-    return np.bincount(values[1:], minlength=int(id_map.max()) + 1)
+    In bands whose seams are joined: numbers of all pixels at once would take four to twelve bytes each.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+
+    Returns:
+        int64 (largest value + 1,).
+
+    >>> pieces_of(np.array([[1, 0, 1], [1, 0, 0], [0, 2, 1]], np.uint8)).tolist()
+    [2, 3, 1]
+    """
+    # scikit-image and these parts of SciPy take half a second to import, which the page need not wait for.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from skimage.measure import label
+
+    rows = max(1, _BAND_PIXELS // id_map.shape[1])
+    values, seams, total, above = [], [], 0, None
+    for top in range(0, id_map.shape[0], rows):
+        band = id_map[top : top + rows]
+        numbers, most = label(band.astype(np.int32), background=-1, connectivity=1, return_num=True)
+        own = np.zeros(most, dtype=np.int64)
+        own[numbers.ravel() - 1] = band.ravel()
+        values.append(own)
+        numbers = numbers.astype(np.int64) - 1 + total
+        if above is not None:
+            meet = id_map[top - 1] == band[0]
+            seams.append(np.unique(np.stack([above[meet], numbers[0][meet]]), axis=1))
+        above, total = numbers[-1], total + most
+    of_piece = np.concatenate(values)
+    first, second = np.concatenate(seams, axis=1) if seams else np.zeros((2, 0), dtype=np.int64)
+    graph = coo_matrix((np.ones(first.size, dtype=bool), (first, second)), shape=(total, total))
+    count, joined = connected_components(graph, directed=False)
+    value = np.zeros(count, dtype=np.int64)
+    value[joined] = of_piece
+    return np.bincount(value, minlength=int(id_map.max()) + 1)

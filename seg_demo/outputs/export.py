@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seg_demo.outputs import png, render
+from seg_demo.outputs.counting import pieces_of
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 from seg_demo.painting import count_ids
 from seg_demo.rle import encode_crop
@@ -120,11 +121,12 @@ def table(segmentation: Segmentation) -> list[Json]:
 
     Returns:
         Rows of ``label_id``, ``label``, ``pixels`` (of the id map, so that objects that overlap count once), ``share`` of
-        the image in [0, 1], ``count`` of segments, and ``mean_score`` of them in [0, 1] or None; for a result that has
+        the image in [0, 1], ``count`` (objects or regions; of semantic results connected pieces, as in batches), and ``mean_score`` of them in [0, 1] or None; for a result that has
         confidence also ``mean_confidence`` and ``mean_margin`` of the class's pixels in [0, 1], or None if it has none; and
         ``limit`` where a detector stopped at so many objects although there may be more.
     """
     of_id = count_ids(segmentation.id_map)
+    pieces = _pieces(segmentation)
     sums = {} if segmentation.confidence is None else {
         _CONFIDENCE: segmentation.confidence_sums, _MARGIN: segmentation.margin_sums
     }
@@ -135,7 +137,7 @@ def table(segmentation: Segmentation) -> list[Json]:
         name = segmentation.labels.names[label_id]
         row = rows.setdefault(label_id, {"label_id": label_id, "label": name, "pixels": 0, "count": 0})
         row["pixels"] += int(of_id[identity]) if identity < of_id.size else 0
-        row["count"] += 1
+        row["count"] += 1 if pieces is None else int(pieces[identity])
         for column, of_each in sums.items():
             row[column] = row.get(column, 0.0) + float(of_each[identity])
         if segment.score is not None:
@@ -150,6 +152,45 @@ def table(segmentation: Segmentation) -> list[Json]:
         row[_LIMIT] = None if segmentation.limit is None else segmentation.limit.objects
     ordered = sorted(rows.values(), key=lambda row: -row["pixels"])
     return [{column: row[column] for column in _class_columns(segmentation)} for row in ordered]
+
+
+def _pieces(segmentation: Segmentation) -> np.ndarray | None:
+    """Connected pieces of every class of a semantic result, counted once; None for others, which have objects."""
+    if segmentation.task != "semantic":
+        return None
+    known = vars(segmentation)
+    if "pieces" not in known:
+        known["pieces"] = pieces_of(segmentation.id_map)
+    return known["pieces"]
+
+
+def objects_csv(segmentation: Segmentation) -> str:
+    """CSV of the page's table: a row per class as in :func:`class_csv`, then one per object or region with its own area.
+
+    Args:
+        segmentation: any result; a semantic one has classes only.
+
+    Returns:
+        CSV with the columns ``row`` (``class``, ``object`` or ``region``), ``id`` (in the mask file; empty for classes), ``label_id``,
+        ``label``, ``area_pixels`` (classes: of the id map, where objects that overlap count once; objects: of their own mask), ``share`` of
+        the image in [0, 1], ``count`` (objects, regions, or connected pieces of a semantic class), ``score`` (classes: the mean), and the
+        box ``x``, ``y``, ``width``, ``height`` in pixels; ``limit`` as there.
+    """
+    pixels = segmentation.height * segmentation.width
+    columns = ["row", "id", "label_id", "label", "area_pixels", "share", "count", "score", "x", "y", "width", "height"]
+    limit = () if segmentation.limit is None else (segmentation.limit.objects,)
+    rows: list[tuple[object, ...]] = []
+    for each in table(segmentation):
+        first = ("class", None, each["label_id"], each["label"], each["pixels"], each["share"], each["count"], each["mean_score"])
+        rows.append((*first, None, None, None, None, *limit))
+    kind = {"instance": "object", "region": "region"}.get(segmentation.task)
+    listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, strict=True) if kind else ()
+    for identity, segment, area in listed:
+        x0, y0, x1, y1 = segment.box
+        name = segmentation.labels.names[segment.label_id]
+        place = x0, y0, x1 - x0, y1 - y0
+        rows.append((kind, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit))
+    return _csv([*columns, *([_LIMIT] if limit else [])], rows)
 
 
 def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:

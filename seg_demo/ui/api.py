@@ -67,7 +67,7 @@ class Detail(gr.Radio):
 
 @in_words
 def segment(
-    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole"
+    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole", smoothing: Any = None
 ) -> tuple[dict[str, object], str, str]:
     """
     Segment an image with any model of the demo: semantic, instance, or region segmentation. Three values come back: the
@@ -78,6 +78,7 @@ def segment(
         model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
         detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).
+        smoothing: For "otsu" (null: none) and "watershed" (null: 2): blur in pixels, at most 8; others refuse it. Send it by its name.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
@@ -89,7 +90,7 @@ def segment(
     wanted, closely = score_threshold(threshold), detail_of(detail)
     with predictor().work(model, large=is_large(image.path, closely)):
         picture = read(image.path)
-        result = predictor().segment(picture, model, wanted, detail=closely)
+        result = predictor().segment(picture, model, wanted, detail=closely, smoothing=smoothing)
         mask = store_bytes(render.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(overlay_png(picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
@@ -127,10 +128,11 @@ def add_endpoints() -> None:
         model = documented(ModelId(label="model"), parts["model"])
         threshold = documented(AnyNumber(0.5, label="threshold"), parts["threshold"])
         detail = documented(Detail(["whole", "full"], value="whole", label="detail"), parts["detail"])
+        smoothing = documented(AnyNumber(None, label="smoothing"), parts["smoothing"])
         result = documented(gr.JSON(label="result"), RESULT)
         mask = documented(gr.File(label="mask"), MASK)
         overlay = documented(gr.File(label="overlay"), OVERLAY)
         listed = documented(gr.JSON(label="models"), MODELS)
-        asked = [image, model, threshold, detail]
+        asked = [image, model, threshold, detail, smoothing]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

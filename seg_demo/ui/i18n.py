@@ -58,6 +58,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "objects_bright": ("bright", "亮的"),
     "otsu_min_area": ("Smallest piece (%)", "最小块（%）"),
     "otsu_min_area_help": ("In percent of the picture; smaller ones are left out.", "占全图百分比；更小的舍去。"),
+    "otsu_smoothing": ("Smoothing (pixels)", "平滑（像素）"),
+    "otsu_smoothing_help": (
+        "Blur before the threshold: for noisy pictures; it widens thin lines.",
+        "阈值前的模糊程度：用于噪声多的图片；会使细线变宽。",
+    ),
     "watershed_smoothing": ("Smoothing (pixels)", "平滑（像素）"),
     "watershed_smoothing_help": ("Blur before the search for edges.", "寻找边缘前的模糊程度。"),
     "watershed_min_area": ("Smallest seed (%)", "最小种子（%）"),

@@ -141,7 +141,9 @@ SENTENCES = {
     # Requests.
     "No model is chosen.": "未选择模型。",
     "Choose one from the menu, or type a Hugging Face id such as user/repo.": "请从菜单选择，或输入 Hugging Face 模型 ID，如 user/repo。",
+    "Smoothing is for the region methods otsu and watershed, but {id} is a network.": "平滑只用于区域方法 otsu 和 watershed，而 {id} 是网络。",
     "The threshold must be a number from 0 to 1, but is {value}.": "阈值须为 0 到 1 之间的数，收到的是 {value}。",
+    "Leave it out.": "请省略。",
     "Leave it out for 0.5.": "省略则为 0.5。",
     "This result was let go to make room for others.": "为给其他结果腾出空间，此结果已被清除。",
     "There is no result to download, or it has expired.": "没有可下载的结果，或结果已过期。",

@@ -198,7 +198,7 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
         "coco_rle": ("coco_rle.json", lambda: _json(export.coco(shown, f"{stem}.png"))),
         "coco_polygons": ("coco_polygons.json", lambda: _json(export.coco(shown, f"{stem}.png", polygons_of(shown)))),
         "geojson": ("segments.geojson", lambda: _json(export.geojson(shown))),
-        "csv": ("classes.csv", lambda: export.class_csv(shown).encode("utf-8", "replace")),
+        "csv": ("table.csv", lambda: export.objects_csv(shown).encode("utf-8", "replace")),
     }[kind]
     return f"{stem}_{suffix}", make()
 

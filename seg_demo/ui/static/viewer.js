@@ -215,6 +215,10 @@ async function receive(value) {
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;
   find("scored").hidden = !result.scored;
+  // A network of classes knows no objects: what is counted are connected pieces, as in a batch.
+  const counts = result.objects ? "count" : "pieces";
+  find("counted").textContent = say(counts);
+  find("counted").title = say(counts + "Is");
   find("help").textContent = say("help") + (value.unsure ? say("helpDoubt") : "");
   await doubt.show(value);
   find("details").hidden = result.classes.length === 0;

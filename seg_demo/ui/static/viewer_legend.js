@@ -24,6 +24,7 @@ class Legend {
     this.list = root.querySelector(".sv-legend");
     this.count = root.querySelector(".sv-count");
     this.all = root.querySelector(".sv-all");
+    this.hiding = root.querySelector(".sv-hiding");
     this.changed = changed;
     this.light = light;
     this.hidden = new Set();
@@ -120,6 +121,9 @@ class Legend {
     const any = this.result.segments.some((segment) => !this.hidden.has(segment.id));
     this.all.textContent = say(any ? "hideAll" : "showAll");
     this.all.hidden = this.result.segments.length === 0;
+    // The background is seldom drawn; only what somebody hid is worth a word.
+    const hid = this.result.segments.some((segment) => this.hidden.has(segment.id) && segment.label !== this.result.background);
+    this.hiding.hidden = !hid;
   }
 }
 
