@@ -13,7 +13,7 @@ from benchmarks.measure import Row, compare
 from benchmarks.overlays import discs
 from seg_demo import networks
 from seg_demo.networks import maskrcnn, segformer
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Checkpoint, normalised
 from train.device import lay_out
 from train.loop.batches import Crop
 from train.loop.optim import parameter_groups
@@ -99,8 +99,8 @@ def segformer_row(side: int, count: int, precision: str, repeats: int) -> Row:
     """SegFormer-B0 against what transformers' Trainer computes per step."""
     first, second = (networks.load(subjects.folder("segformer-b0")) for _ in range(2))
     batch, rule = semantic_batch(count, side, subjects.CLASSES), first.preprocessing
-    task = SemanticTask(segformer.forward, rule.mean, rule.std, subjects.CLASSES, "ce")
-    pixels = (batch.images - task.mean) / task.std
+    task = SemanticTask(segformer.forward, rule, subjects.CLASSES, "ce")
+    pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
         f"training step, SegFormer-B0, {side}², batch {count}, {precision}", "transformers' loss in fp32",
@@ -114,8 +114,8 @@ def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
     first, second = (networks.load(subjects.folder("unet-r34")) for _ in range(2))
     classes, rule = len(first.labels), first.preprocessing
     batch = semantic_batch(count, side, classes)
-    task = SemanticTask(networks.network("unet").forward, rule.mean, rule.std, classes, "ce")
-    pixels = (batch.images - task.mean) / task.std
+    task = SemanticTask(networks.network("unet").forward, rule, classes, "ce")
+    pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
         f"training step, U-Net R34, {side}², batch {count}, {precision}", "smp in fp32",

@@ -29,6 +29,10 @@ class BadCheckpointError(SegDemoError):
     """A checkpoint was found but is refused: unknown architecture, missing or non-finite weights, absurd sizes."""
 
 
+class EncoderOnlyError(BadCheckpointError):
+    """The checkpoint has no segmentation head; it can be trained, but segments nothing yet."""
+
+
 class BusyError(SegDemoError):
     """The server has as much work as it accepts; the same request will do later."""
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from seg_demo.networks.base import Preprocessing
 from train.data.augment import IGNORE
 from train.loop.batches import Crop, Plan
 from train.loop.optim import MovingAverage, lr_factor, parameter_groups
@@ -74,7 +75,7 @@ def test_the_moving_average_is_the_recursion() -> None:
 
 
 def semantic(loss: str, weights: torch.Tensor | None = None) -> SemanticTask:
-    return SemanticTask(lambda module, batch: module(batch), (0.5,) * 3, (0.25,) * 3, 4, loss, weights)
+    return SemanticTask(lambda module, batch: module(batch), Preprocessing((0.5,) * 3, (0.25,) * 3), 4, loss, weights)
 
 
 def crops(count: int, size: int = 16) -> list[Crop]:

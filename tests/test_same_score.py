@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.training import CPU, ours, step
 from seg_demo import networks
 from seg_demo.models.model import Model
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Checkpoint, normalised
 from seg_demo.types import LabelSet, ModelSpec
 from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.sample import Sample
@@ -50,14 +50,14 @@ def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> 
     fast = verbs.create(LABELS, options | ({"classifier_dropout_prob": 0.0} if network == "segformer" else {}))
     plain = copy.deepcopy(fast)
     rule = fast.preprocessing
-    task = SemanticTask(verbs.forward, rule.mean, rule.std, len(LABELS), "ce")
+    task = SemanticTask(verbs.forward, rule, len(LABELS), "ce")
     crops = CropDataset(lambda index: pictures(2, 40)[index], {}, "light", SIDE, 0)
     peer = plain.module.train()
     held: list[Crop] = []
 
     def loss() -> torch.Tensor:
         batch = task.collate(held, CPU)
-        logits = verbs.forward(peer, (batch.images - task.mean) / task.std)
+        logits = verbs.forward(peer, normalised(batch.images, rule))
         logits = nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)
         return nn.functional.cross_entropy(logits, batch.labels, ignore_index=65_535)
 

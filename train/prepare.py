@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from seg_demo import networks
 from seg_demo.errors import BadCheckpointError, SegDemoError
+from seg_demo.networks.sizes import square
 from train.config import NETWORKS, Config, ConfigError
 from train.data.diagnosis import Diagnosis
 from train.data.doctor import examine, without_bad
@@ -88,8 +90,7 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = _steps(config, plan, begun.checkpoint.architecture)
-    crop = config.image_size or begun.crop_side
-    crop = -(-crop // 32) * 32
+    crop = crop_side(config, begun)
     trains = total > 0 and not (progress is not None and progress.finished)
     return Prepared(
         config=config,
@@ -109,6 +110,39 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
         replay=replay,
         repo_id=repo_id,
         user=user,
+    )
+
+
+def crop_side(config: Config, begun: Start) -> int:
+    """Side of the training crops in pixels: as asked for, or what suits the network; always one that the network takes.
+
+    Args:
+        config: of the run.
+        begun: its network.
+
+    Raises:
+        ConfigError: ``--image-size`` is one that the network does not take; the message names one that it does.
+    """
+    checkpoint = begun.checkpoint
+    if config.image_size is None:
+        # Samples are resized as uploads are: a crop is never larger than what the network sees of them.
+        rule = checkpoint.preprocessing
+        sides = [side for side in (*(rule.size or ()), rule.shortest_side, rule.longest_side) if side is not None]
+        wanted = min([begun.crop_side, *sides])
+    else:
+        wanted = config.image_size
+    rounded = max(32, wanted // 32 * 32) if config.image_size is None else -(-wanted // 32) * 32
+    if networks.NETWORKS[checkpoint.architecture].task == "instance":
+        return rounded
+    fits = square(checkpoint, rounded)
+    if fits == rounded or (fits is not None and (config.image_size is None or fits == config.image_size)):
+        return fits
+    given = "" if config.image_size is None else f"--image-size {config.image_size}: "
+    size = checkpoint.preprocessing.size
+    only = f"--image-size {fits}" if fits is not None else "no square crop" + (f", only {size[0]} x {size[1]} pixels" if size else "")
+    raise ConfigError(
+        f"{given}this network does not take crops of {rounded} x {rounded} pixels, which its position tables, windows or patches do "
+        f"not fit. It takes {only}."
     )
 
 

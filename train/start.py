@@ -12,9 +12,9 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
 from seg_demo import networks
-from seg_demo.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.errors import BadRequestError, EncoderOnlyError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.models import catalog, hub
-from seg_demo.models.loading import load_checkpoint
+from seg_demo.models.loading import load_checkpoint, locate
 from seg_demo.networks.base import Checkpoint, copy_known_classes
 from seg_demo.types import LabelSet, ModelSpec
 from train.config import NETWORKS, Config
@@ -117,7 +117,10 @@ def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
     if config.epochs == 0:
         return _as_it_is(config.model, labels_for)
     if config.model not in NETWORKS:
-        base = _load(config.model)
+        try:
+            base = _load(config.model)
+        except EncoderOnlyError:
+            return _from_encoder(config, labels_for(networks.NETWORKS["segformer"].task))
         checkpoint = base.checkpoint
         labels = labels_for(networks.NETWORKS[checkpoint.architecture].task)
         if config.from_scratch:
@@ -162,7 +165,21 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
 def _load(id: str) -> Start:
     spec = catalog.resolve(id, local_folders=True)
     checkpoint = load_checkpoint(spec, token=True)
-    return Start(checkpoint, (), True, spec, ())
+    return Start(dataclasses.replace(checkpoint, notes=()), (), True, spec, checkpoint.notes)
+
+
+def _from_encoder(config: Config, labels: LabelSet) -> Start:
+    """An encoder with a classifier, which is what tutorials fine-tune: its layers, and a fresh head for the data's classes."""
+    # transformers takes seconds to import.
+    from seg_demo.networks.encoder import with_head
+
+    spec = catalog.resolve(config.model, local_folders=True)
+    checkpoint, fresh = with_head(locate(spec, token=True), labels)
+    if config.from_scratch:
+        module = networks.network(checkpoint.architecture).build(len(labels), checkpoint.options)
+        note = f"{config.model}'s architecture with a segmentation head, with random weights."
+        return Start(dataclasses.replace(checkpoint, module=module, notes=()), (), False, None, (note,))
+    return Start(dataclasses.replace(checkpoint, notes=()), fresh, True, spec, checkpoint.notes)
 
 
 def _with_labels(base: Start, labels: LabelSet) -> Start:

@@ -15,9 +15,11 @@ from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint
 from seg_demo.types import ModelSpec
 from train import runs
+from train.data.index import CELLS
 from train.data.objects import labels_for
 from train.data.preload import preload, read_item
 from train.data.sample import Sample
+from train.data.seen import AsSeen, read_as_seen
 from train.loop.batches import CropDataset, local_cores, memory_budget, workers_for
 from train.loop.fit import Fit, fit
 from train.loop.history import History
@@ -197,17 +199,18 @@ class Trainer:
             pixels = prepared.diagnosis.class_pixels or count_pixels(crops.cached.values(), len(checkpoint.labels))
             weights = balanced_weights(pixels, len(checkpoint.labels))
         verbs = networks.network(checkpoint.architecture)
-        preprocessing = checkpoint.preprocessing
-        return SemanticTask(
-            verbs.forward, preprocessing.mean, preprocessing.std, len(checkpoint.labels), config.loss, weights
-        )
+        return SemanticTask(verbs.forward, checkpoint.preprocessing, len(checkpoint.labels), config.loss, weights)
 
     def _crops(self) -> CropDataset:
         prepared, config = self.prepared, self.prepared.config
+        seen = AsSeen(prepared.start.checkpoint)
         read = functools.partial(read_item, prepared.dataset, prepared.train, prepared.task)
+        if prepared.dataset.source != CELLS:
+            # Photographs are kept at the network's size; what is rendered is small, and its workers know no torch.
+            read = functools.partial(read_as_seen, read, seen)
         quiet = config.json or not self.accelerator.is_main_process
         cached = preload(read, prepared.dataset, len(prepared.train), memory_budget(), local_cores(), quiet)
-        return crops_of(prepared, read, cached)
+        return crops_of(prepared, read, cached, seen)
 
     def _val_samples(self) -> Iterator[Sample]:
         prepared = self.prepared

@@ -76,6 +76,12 @@ def plan(checkpoint: Checkpoint, height: int, width: int) -> Plan | None:
         height: of the image, in pixels.
         width: of the image, in pixels.
     """
+    if checkpoint.architecture == "unet" and checkpoint.processor is not None:
+        # Its steps would resize a tile again, or pad it.
+        sides = checkpoint.preprocessing.size or (checkpoint.preprocessing.shortest_side, checkpoint.preprocessing.longest_side)
+        longest = max(side for side in (*sides, 1) if side is not None)
+        free = replace(checkpoint.preprocessing, size=None, shortest_side=None, longest_side=longest)
+        checkpoint = replace(checkpoint, processor=None, preprocessing=free)
     rule = checkpoint.preprocessing
     instance = networks.NETWORKS[checkpoint.architecture].task == "instance"
     fixed = rule.size is not None or instance

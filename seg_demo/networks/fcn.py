@@ -13,11 +13,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import segmentation
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import SemanticSegmentation
+from torchvision.transforms.functional import resize
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import files, names, weights
+from seg_demo.networks import base, files, names, weights
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Checkpoint, Preprocessing, copy_matching, to_batch
 from seg_demo.types import LabelSet, Segmentation
 
@@ -120,6 +122,22 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     if side is None:
         return to_batch(image, rule)
     return SemanticSegmentation(resize_size=side, mean=rule.mean, std=rule.std)(Image.fromarray(image))[None]
+
+
+def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
+
+    Args:
+        checkpoint: of this network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    side = _preset_side(checkpoint.preprocessing, *image.shape[:2])
+    if side is None:
+        return base.pixels_as_seen(checkpoint, image)
+    return np.array(resize(Image.fromarray(image), [side], InterpolationMode.BILINEAR, antialias=True))
 
 
 def forward(module: nn.Module, batch: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from seg_demo.types import LabelSet, Limit, Segmentation
 
 __all__ = [
     "TASK", "build", "card_snippet", "create", "default_options", "forward", "from_torchvision", "head_prefixes", "load",
-    "postprocess", "preprocess", "replace_head", "save",
+    "pixels_as_seen", "postprocess", "preprocess", "replace_head", "save",
 ]  # fmt: skip
 
 TASK = "instance"
@@ -98,6 +98,24 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
         float32 (1, 3, h, w) on the CPU.
     """
     return network_input(checkpoint.module.transform, image)
+
+
+def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """An upload's pixels at the size in which the network sees them: what training varies.
+
+    Args:
+        checkpoint: of this network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    transform = checkpoint.module.transform
+    if padded_size(transform, *image.shape[:2]) != image.shape[:2]:
+        return image  # many times as long as wide: its padding could not be told from the picture
+    seen = network_input(transform, image)[0]
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (checkpoint.preprocessing.mean, checkpoint.preprocessing.std))
+    return ((seen * std + mean) * 255).clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:

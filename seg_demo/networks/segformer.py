@@ -7,6 +7,7 @@ that see an image at its own size up to a longest side.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from seg_demo.networks.segformer_config import (
     own_size,
     quiet,
     read_module,
+    refuse_encoder,
     settled,
 )
 from seg_demo.networks.sizes import Takes
@@ -98,8 +100,10 @@ def load(folder: Path) -> Checkpoint:
 
     Raises:
         BadCheckpointError: a model type that is not supported, absurd sizes, or weights that do not fit the config.
+        EncoderOnlyError: an encoder without a segmentation head.
     """
     config = files.read_json(folder, files.CONFIG)
+    refuse_encoder(config)
     options, count = options_from_config(config)
     described = config_of(count, options)
     processor_data = image_processor.processor_data(folder)
@@ -243,7 +247,7 @@ def replace_head(checkpoint: Checkpoint, labels: LabelSet) -> Checkpoint:
     options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
     module = build(len(labels), options).eval()
     copy_matching(checkpoint.module, module, head_prefixes(checkpoint))
-    return Checkpoint("segformer", module, labels, checkpoint.preprocessing, options, checkpoint.processor)
+    return replace(checkpoint, module=module, labels=labels, options=options)
 
 
 def card_snippet(checkpoint: Checkpoint, source: str) -> str:

@@ -16,13 +16,17 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from seg_demo.errors import BadCheckpointError
+from seg_demo.errors import BadCheckpointError, EncoderOnlyError
 from seg_demo.networks import files, names
 from seg_demo.networks.weights import left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 from seg_demo.types import MAX_IDS, LabelSet
 
 # tipsv2_dpt names its logits otherwise.
 MODEL_TYPES = tuple(name for name in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES if name != "tipsv2_dpt")
+# Encoders of these types have a segmentation head of their own in transformers.
+WITH_HEAD = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2", "mobilenet_v2")
+# These give four maps of features, each half the size of the one before, as UPerNet wants them.
+PYRAMIDS = ("convnext", "convnextv2", "swin", "swinv2", "focalnet", "resnet")
 # These take pictures of any size.
 ANY_SIZE = ("segformer", "mobilevit", "mobilevitv2", "mobilenet_v2")
 # Set by us, or without meaning for the network. An attention implementation may be a name on the Hub, whose code would run.
@@ -59,6 +63,38 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """A module with transformers' own initialisation."""
     return AutoModelForSemanticSegmentation.from_config(config_of(num_classes, options))
+
+
+def is_encoder(config: dict[str, Any]) -> bool:
+    """Whether a config.json describes an encoder of a family that can get a head.
+
+    Args:
+        config: its content.
+    """
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else None
+    if config.get("model_type") in PYRAMIDS:
+        return True
+    return config.get("model_type") in WITH_HEAD and name is not None and not name.endswith("ForSemanticSegmentation")
+
+
+def refuse_encoder(config: dict[str, Any]) -> None:
+    """Say what an encoder is good for, instead of listing the weights that it lacks.
+
+    Args:
+        config: content of config.json.
+
+    Raises:
+        EncoderOnlyError: it is one.
+    """
+    if is_encoder(config):
+        named = config.get("architectures")
+        name = str(named[0])[:80] if isinstance(named, list) and named else str(config.get("model_type"))
+        raise EncoderOnlyError(
+            f"This is an encoder without a segmentation head ({name}): it has no layers that name a class for each pixel, so it cannot "
+            "segment yet. It is a base for training: python -m train.finetune --model with its id. To segment at once, choose a model "
+            "that was fine-tuned for it, such as nvidia/segformer-b0-finetuned-ade-512-512."
+        )
 
 
 def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -6,9 +6,15 @@ Position tables, windows and patches fix the size for some networks, and configs
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from seg_demo import networks
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
 
 
 class Takes:
@@ -42,3 +48,20 @@ class Takes:
         except Exception as error:  # whatever a library raises at a size that it was not made for
             return "meta" in str(error)
         return True
+
+
+def square(checkpoint: Checkpoint, wanted: int) -> int | None:
+    """The side of a square that a network takes, as near to a wanted one as it gets; None if it takes no square that was tried.
+
+    Args:
+        checkpoint: of a semantic network.
+        wanted: pixels.
+    """
+    verbs = networks.network(checkpoint.architecture)
+    count = len(checkpoint.labels)
+    takes = Takes(lambda: verbs.build(count, checkpoint.options), verbs.forward)
+    # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
+    near = {round(wanted / step) * step for step in (checkpoint.preprocessing.multiple, 14, 16, 32, 64, 224, 256)}
+    fixed = set(checkpoint.preprocessing.size or ())
+    sides = [wanted, *sorted({side for side in near | fixed if side > 0}, key=lambda side: (abs(side - wanted), side))]
+    return next((side for side in sides if takes(side, side)), None)

@@ -8,6 +8,7 @@ preprocessor_config.json because a key that smp does not know in config.json bre
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import files, names, weights
-from seg_demo.networks.base import Checkpoint, Preprocessing, copy_matching, to_batch
+from seg_demo.networks import albumentations, base, files, names, weights
+from seg_demo.networks.base import Checkpoint, copy_matching, to_batch
 from seg_demo.networks.unet_config import (
+    OF_PIPELINE,
     arguments_of,
     check_encoder,
     decoder_class,
@@ -27,6 +29,7 @@ from seg_demo.networks.unet_config import (
     label_set,
     options_from_config,
     plain_preprocessing,
+    preprocessing_of,
     renamed,
 )
 from seg_demo.types import LabelSet, Segmentation
@@ -92,7 +95,8 @@ def load(folder: Path) -> Checkpoint:
     """A checkpoint folder written by :func:`save`, by smp's ``save_pretrained``, or pushed by either.
 
     Args:
-        folder: config.json and model.safetensors; preprocessor_config.json if we wrote it.
+        folder: config.json and model.safetensors; preprocessor_config.json if we wrote it, albumentations_config_eval.json if its
+            author did.
 
     Raises:
         BadCheckpointError: a config that describes no smp network of sane size, or weights that do not fit it.
@@ -108,11 +112,8 @@ def load(folder: Path) -> Checkpoint:
         _result,
         lambda state: renamed(state, options),
     )
-    if extra.get("image_mean") is None:
-        preprocessing = plain_preprocessing(module, options, PLAIN_LONGEST_SIDE)
-    else:
-        preprocessing = Preprocessing.from_dict(extra)
-    return Checkpoint("unet", module, labels, preprocessing, options, notes=(*notes, *more))
+    preprocessing, pipeline, said = preprocessing_of(folder, extra, module, config, options, PLAIN_LONGEST_SIDE)
+    return Checkpoint("unet", module, labels, preprocessing, options, pipeline, (*notes, *more, *said))
 
 
 def _result(module: nn.Module) -> Tensor:
@@ -139,13 +140,17 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         **arguments,
     }
     files.write_json(folder, files.CONFIG, config)
-    described = names.labels_to_dict(checkpoint.labels)
-    files.write_json(folder, files.PREPROCESSOR, {**checkpoint.preprocessing.to_dict(), **described})
+    described = {**checkpoint.preprocessing.to_dict(), **names.labels_to_dict(checkpoint.labels)}
+    if checkpoint.processor is not None:
+        described[OF_PIPELINE] = True
+        files.write_json(folder, albumentations.CONFIG, checkpoint.processor.to_json())
+    files.write_json(folder, files.PREPROCESSOR, described)
     weights.write_weights(checkpoint.module, folder, half)
 
 
 def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
-    """An upload as the network sees it: native size up to the longest side, padded to the output stride, normalised.
+    """An upload as the network sees it: through albumentations' steps where the checkpoint has them, else at its native size up to
+    the longest side, padded to the output stride, normalised.
 
     Args:
         checkpoint: of this network.
@@ -154,7 +159,24 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     Returns:
         float32 (1, 3, h, w) on the CPU.
     """
+    if checkpoint.processor is not None:
+        return checkpoint.processor(image)
     return to_batch(image, checkpoint.preprocessing)
+
+
+def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
+
+    Args:
+        checkpoint: of this network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    if checkpoint.processor is not None:
+        return checkpoint.processor.pixels_as_seen(image)
+    return base.pixels_as_seen(checkpoint, image)
 
 
 def forward(module: nn.Module, batch: Tensor) -> Tensor:
@@ -185,8 +207,13 @@ def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, co
     Raises:
         BadCheckpointError: the network returned NaN.
     """
+    top = left = 0
     rows, columns = checkpoint.preprocessing.fitted(height, width)
-    return semantic_from_logits(raw[0, :, :rows, :columns], checkpoint.labels, height, width, confidence=confidence)
+    if checkpoint.processor is not None:
+        frame = checkpoint.processor.frame(height, width)
+        top, left, (rows, columns) = frame.top, frame.left, frame.content
+    inside = raw[0, :, top : top + rows, left : left + columns]
+    return semantic_from_logits(inside, checkpoint.labels, height, width, confidence=confidence)
 
 
 def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -204,7 +231,7 @@ def replace_head(checkpoint: Checkpoint, labels: LabelSet) -> Checkpoint:
     options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
     module = build(len(labels), options).eval()
     copy_matching(checkpoint.module, module, head_prefixes(checkpoint))
-    return Checkpoint("unet", module, labels, checkpoint.preprocessing, options)
+    return replace(checkpoint, module=module, labels=labels, options=options)
 
 
 def card_snippet(checkpoint: Checkpoint, source: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -10,7 +12,8 @@ import timm
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.networks import files, names
+from seg_demo.networks import albumentations, files, names
+from seg_demo.networks.albumentations import Pipeline
 from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from seg_demo.types import LabelSet
 
@@ -23,6 +26,8 @@ FORMER_ENCODERS = ("timm-mobilenetv3_", "timm-regnet", "timm-res2", "timm-resnes
 ENCODER_ARGUMENTS = (
     "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition", "window_size",
 )  # fmt: skip
+# In our preprocessor_config.json: albumentations' file beside it does the work.
+OF_PIPELINE = "albumentations"
 SET_BY_US = ("self", "kwargs", "encoder_name", "encoder_weights", "in_channels", "classes", "activation")
 
 
@@ -99,24 +104,89 @@ def renamed(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Tens
     return today
 
 
-def plain_preprocessing(module: nn.Module, options: dict[str, Any], longest_side: int) -> Preprocessing:
-    """Mean and deviation that the encoder was pretrained with, from tables that need no network."""
-    encoder = options["encoder"]
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if encoder.startswith("tu-") and timm.is_model_pretrained(encoder.removeprefix("tu-")):
-        params = smp.encoders.get_preprocessing_params(encoder)
-        mean, std = params["mean"], params["std"]
-    elif encoder.startswith(("inception", "xception")):
-        mean = std = (0.5, 0.5, 0.5)
-    elif encoder.startswith("dpn"):
-        mean, std = (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
+def preprocessing_of(
+    folder: Path, extra: dict[str, Any], module: nn.Module, config: dict[str, Any], options: dict[str, Any], longest_side: int
+) -> tuple[Preprocessing, Pipeline | None, tuple[str, ...]]:
+    """How an upload becomes a batch, by what the folder says: our own file, albumentations' file, or the encoder's pretraining.
+
+    Args:
+        folder: the checkpoint.
+        extra: content of its preprocessor_config.json, which only we write.
+        module: the network.
+        config: content of its config.json.
+        options: of :func:`options_from_config`.
+        longest_side: pixels to which uploads are shrunk where nothing says a size.
+
+    Returns:
+        The rule; the pipeline where that does the work; what is done otherwise than the folder says, a sentence each.
+
+    Raises:
+        BadCheckpointError: as :func:`seg_demo.networks.albumentations.parse`.
+    """
+    ours = extra.get("image_mean") is not None
+    pipeline = albumentations.read(folder) if not ours or extra.get(OF_PIPELINE) else None
+    if pipeline is None:
+        if ours:
+            return Preprocessing.from_dict(extra), None, ()
+        return plain_preprocessing(module, options, longest_side, config.get("encoder_weights")), None, ()
+    plain = plain_preprocessing(module, options, longest_side, None)
+    rule, notes = pipeline.preprocessing(plain), list(pipeline.notes)
+    if plain.size is not None:
+        if pipeline.frame(96, 144).size != plain.size and pipeline.resizes:
+            notes.append(
+                f"{albumentations.CONFIG} makes pictures of a size that the network does not take: they are resized to its own "
+                f"{plain.size[0]} x {plain.size[1]}."
+            )
+        if pipeline.frame(96, 144).size != plain.size or not pipeline.resizes:
+            return replace(plain, mean=rule.mean, std=rule.std), None, tuple(notes)
+    moves = [name for name, _ in pipeline.steps if name in (*albumentations.RESIZES, "PadIfNeeded")]
+    if not moves:
+        return rule, None, tuple(notes)
+    capped = None if pipeline.resizes else plain.longest_side
+    return rule, replace(pipeline, multiple=plain.multiple, longest_side=capped), tuple(notes)
+
+
+def plain_preprocessing(
+    module: nn.Module, options: dict[str, Any], longest_side: int, pretrained: object = None
+) -> Preprocessing:
+    """Mean and deviation that the encoder was pretrained with, from tables that need no network.
+
+    Args:
+        module: of :func:`seg_demo.networks.unet.build`.
+        options: of :func:`options_from_config`.
+        longest_side: pixels to which uploads are shrunk.
+        pretrained: name of the weights that the encoder began with (``encoder_weights``), if it is known.
+    """
+    mean, std = encoder_normalisation(options["encoder"], pretrained)
     size = fixed_size(module)
     if size is not None:
-        return Preprocessing(tuple(mean), tuple(std), size=size)
+        return Preprocessing(mean, std, size=size)
     stride = int(module.encoder.output_stride)
     # PAN pools the deepest features three times more, DPT once.
     multiple = {"PAN": 256, "DPT": 2 * stride}.get(options["decoder"], stride)
-    return Preprocessing(tuple(mean), tuple(std), longest_side=longest_side, multiple=multiple)
+    return Preprocessing(mean, std, longest_side=longest_side, multiple=multiple)
+
+
+def encoder_normalisation(encoder: str, pretrained: object = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of an encoder's pretraining: ``smp.encoders.get_preprocessing_params`` without asking the Hub.
+
+    smp takes those of its own encoders from the repositories of their weights, and those of timm's from timm's table.
+
+    Args:
+        encoder: its name in smp.
+        pretrained: name of its weights, as ``imagenet`` or ``advprop``.
+    """
+    if encoder.startswith(FORMER_ENCODERS):
+        encoder = encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-")
+    if encoder.startswith("tu-"):
+        known = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        known = known or timm.models.get_pretrained_cfg(encoder.removeprefix("tu-").split(".")[0])
+        return (IMAGENET_MEAN, IMAGENET_STD) if known is None else (tuple(known.mean), tuple(known.std))
+    if pretrained == "advprop" or encoder.startswith(("inception", "xception", "timm-tf_efficientnet_lite")):
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if encoder.startswith("dpn"):
+        return (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def fixed_size(module: nn.Module) -> tuple[int, int] | None:

@@ -15,6 +15,19 @@ from seg_demo.ui.i18n import language_of
 
 # English sentence with its {parts}: Chinese. Of two that fit, the first counts.
 SENTENCES = {
+    # Encoders and image processors.
+    "This is an encoder without a segmentation head ({name}): it has no layers that name a class for each pixel, so it cannot segment yet.":
+        "这是没有分割头的编码器（{name}）：它没有给每个像素分类的层，因此还不能分割。",
+    "It is a base for training: python -m train.finetune --model with its id.":
+        "它可以作为训练的起点：python -m train.finetune --model 加上它的 id。",
+    "To segment at once, choose a model that was fine-tuned for it, such as {model}.": "要直接分割，请选择为分割微调过的模型，例如 {model}。",
+    "{file} has the step {step}, which is not understood here, so the network would see another picture than it was made for.":
+        "{file} 中的步骤 {step} 无法识别，网络看到的图片会与训练时不同。",
+    "Understood: {steps}.": "可识别的步骤：{steps}。",
+    "{file} does the step {step} at random (p = {p}); an evaluation must see every picture alike.":
+        "{file} 随机执行步骤 {step}（p = {p}）；评估时每张图片必须以同样方式处理。",
+    "The checkpoint's image processor makes pictures of {size} pixels, which its network does not take, and config.json names no size that it does.":
+        "该模型的图像处理器生成 {size} 像素的图片，网络不接受，而 config.json 也没有给出可用的尺寸。",
     # Images.
     "This file is empty.": "文件是空的。",
     "This file has {n} MB, more than is accepted.": "文件有 {n} MB，超过上限。",

@@ -98,7 +98,15 @@ def _shuffle(count: int, seed: int, epoch: int) -> np.ndarray:
 class CropDataset(Dataset):
     """Varied crops of samples by (epoch, index); decoded samples are kept as far as memory allows."""
 
-    def __init__(self, read: Callable[[int], Sample], cached: dict[int, Sample], level: str, size: int, seed: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[int], Sample],
+        cached: dict[int, Sample],
+        level: str,
+        size: int,
+        seed: int,
+        seen: Callable[[Sample], Sample] | None = None,
+    ) -> None:
         """
         Args:
             read: index → sample, for those that are not in ``cached``.
@@ -106,12 +114,16 @@ class CropDataset(Dataset):
             level: of :func:`augment`.
             size: side of the crops in pixels.
             seed: decides the crops.
+            seen: resizes a sample as the network sees a picture of its size, before it is varied; None leaves it.
         """
         self.read, self.cached, self.level, self.size, self.seed = read, cached, level, size, seed
+        self.seen = seen
 
     def __getitem__(self, key: Key) -> Crop:
         epoch, index = key
         sample = self.sample(key)
+        if self.seen is not None:
+            sample = self.seen(sample)
         crop_seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0] >> 1)
         image, labels, instances = augment(sample, self.level, self.size, crop_seed)
         return Crop(image, labels, instances, sample.instance_labels, sample.name)

@@ -76,6 +76,7 @@ class ReplayCrops(CropDataset):
         level: str,
         size: int,
         seed: int,
+        seen: Callable[[Sample], Sample] | None = None,
         *,
         own: int,
         extra: int,
@@ -85,14 +86,14 @@ class ReplayCrops(CropDataset):
     ) -> None:
         """
         Args:
-            read, cached, level, size, seed: as for :class:`CropDataset`.
+            read, cached, level, size, seed, seen: as for :class:`CropDataset`.
             own: samples of the data.
             extra: built-in samples of an epoch.
             dataset: whose label ids are wanted.
             task: ``semantic`` or ``instance``.
             base: what the run starts from.
         """
-        super().__init__(read, cached, level, size, seed)
+        super().__init__(read, cached, level, size, seed, seen)
         self.own, self.extra, self.dataset, self.task, self.base = own, extra, dataset, task, base
 
     def sample(self, key: Key) -> Sample:
@@ -109,15 +110,21 @@ class ReplayCrops(CropDataset):
         return self.cached[place]
 
 
-def crops_of(prepared: Prepared, read: Callable[[int], Sample], cached: dict[int, Sample]) -> CropDataset:
+def crops_of(
+    prepared: Prepared,
+    read: Callable[[int], Sample],
+    cached: dict[int, Sample],
+    seen: Callable[[Sample], Sample] | None = None,
+) -> CropDataset:
     """The crops of a run, built-in ones among them if it replays.
 
     Args:
         prepared: the run.
         read: index → sample of its training images, for those that are not in ``cached``.
         cached: samples that are already decoded.
+        seen: as for :class:`CropDataset`.
     """
-    common = (read, cached, prepared.augment, prepared.crop, prepared.config.seed)
+    common = (read, cached, prepared.augment, prepared.crop, prepared.config.seed, seen)
     if not prepared.replay:
         return CropDataset(*common)
     own, extra = len(prepared.train), prepared.replay

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seg_demo.networks.base import Preprocessing, normalised
 from train.data.augment import IGNORE
 from train.loop.banded import banded_loss
 from train.loop.batches import Crop
@@ -48,8 +49,7 @@ class SemanticTask:
     def __init__(
         self,
         forward: Callable[[nn.Module, torch.Tensor], torch.Tensor],
-        mean: Sequence[float],
-        std: Sequence[float],
+        preprocessing: Preprocessing,
         classes: int,
         loss: str,
         class_weights: torch.Tensor | None = None,
@@ -57,8 +57,7 @@ class SemanticTask:
         """
         Args:
             forward: the network's own verb: module, images (B, 3, S, S) → logits (B, C, h, w).
-            mean: of the preprocessing, per channel, for images in [0, 1].
-            std: likewise.
+            preprocessing: of the checkpoint: what happens to the colours of an image.
             classes: number of classes.
             loss: names of losses joined by ``+``.
             class_weights: float32 (classes,), or None.
@@ -66,8 +65,7 @@ class SemanticTask:
         import segmentation_models_pytorch as smp
 
         self.forward = forward
-        self.mean = torch.tensor(mean).view(1, 3, 1, 1)
-        self.std = torch.tensor(std).view(1, 3, 1, 1)
+        self.preprocessing = preprocessing
         self.classes = classes
         self.class_weights = class_weights
         self.names = loss.split("+")
@@ -115,12 +113,11 @@ class SemanticTask:
         return Batch((images.detach() + epsilon * gradient.sign()).clamp(0, 1), batch.labels, batch.targets, batch.names)
 
     def _logits(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        normalised = (images - self.mean.to(images.device)) / self.std.to(images.device)
-        return self.forward(module, normalised).float()
+        return self.forward(module, normalised(images, self.preprocessing)).float()
 
 
 class InstanceTask:
-    """Mask R-CNN with torchvision's own losses. Crops are trained at their own size: the resize is for prediction."""
+    """Mask R-CNN with torchvision's own losses. Crops are trained at their own size: samples have been resized before they were cut."""
 
     def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
         """Crops as one batch on the device, with boxes, classes and masks of the objects that are still in the crop."""
