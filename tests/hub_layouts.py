@@ -429,3 +429,97 @@ layout("weights of 150 classes for the loss", lambda: with_config(transformers_f
 layout("smp with keys of a trainer", lambda: with_config(smp_files(), max_steps=160_000, seen=[0] * 100, seed=20240131), like=smp_files, labels=None)
 layout("a width of a million", lambda: with_config(transformers_files(), decoder_hidden_size=10**6), refused="decoder_hidden_size is 1000000")
 layout("a billion layers", lambda: with_config(transformers_files("beit"), num_hidden_layers=10**9), refused="num_hidden_layers is 1000000000")
+
+# Which files are taken.
+
+layout("one safetensors file of another name", lambda: renamed(transformers_files(), weights="segformer_b0.safetensors"), like=transformers_files)
+layout("the half precision variant alone", lambda: renamed(transformers_files(), weights="model.fp16.safetensors"), like=transformers_files)
+layout("smp with weights of another name", lambda: renamed(smp_files(), weights="best.safetensors"), like=smp_files, labels=None)
+layout("two safetensors files of other names", lambda: {**renamed(transformers_files(), weights="last.safetensors"), "best.safetensors": b"x"}, refused="2 weight files .best.safetensors, last.safetensors.")
+layout("an adapter's weights beside the network's", lambda: {**transformers_files(), "adapter_model.safetensors": b"x"}, like=transformers_files)
+for _family in ("segformer", "dpt", "upernet-swin"):
+    layout(f"{_family} in shards", lambda family=_family: sharded(transformers_files(family)), like=lambda family=_family: transformers_files(family))
+layout("smp in shards", lambda: sharded(smp_files(), 2), like=smp_files, labels=None)
+layout("one shard with an index", lambda: sharded(transformers_files(), 1), like=transformers_files)
+layout("shards saved within model.", lambda: sharded(prefixed(transformers_files(), "model.")), like=transformers_files, says="'model.'")
+layout("a shard is missing", lambda: without(sharded(transformers_files()), "model-00002-of-00003.safetensors"), refused="model-00002-of-00003.safetensors is not there")
+layout("an index of shards that lead elsewhere", lambda: {**sharded(transformers_files()), "model.safetensors.index.json": json.dumps({"weight_map": {"a": "../../x.safetensors"}}).encode()}, refused="safetensors files beside it")
+
+# The conversion bot's pull request.
+
+BOT = "SFconvertbot"
+_PICKLED = {"pytorch_model.bin": b"x"}
+
+
+def _unconverted(**changes: Any) -> Files:
+    return {**without(with_config(transformers_files(), **changes), WEIGHTS), **_PICKLED}
+
+
+layout("weights in the bot's pull request", lambda: _unconverted(), pulls=((1, BOT, "open", transformers_files),), like=transformers_files)
+layout("weights in the bot's pull request, the branch by its name", lambda: _unconverted(), typed="{id}@main", pulls=((1, BOT, "open", transformers_files),), like=transformers_files)
+layout(
+    "the newest of the bot's pull requests, and not a stranger's", lambda: _unconverted(), like=transformers_files,
+    pulls=((1, BOT, "open", lambda: others(transformers_files())), (2, BOT, "open", transformers_files), (3, "mallory", "open", lambda: others(transformers_files())),
+           (4, BOT, "closed", lambda: others(transformers_files()))),
+)  # fmt: skip
+layout(
+    "names and sizes from the branch, weights from the pull request", lambda: _unconverted(id2label=dict(enumerate("abcde"))),
+    pulls=((1, BOT, "open", lambda: with_json(with_config(transformers_files(), id2label=dict(enumerate("vwxyz"))), PROCESSOR, size={"height": 32, "width": 32})),),
+    like=transformers_files, labels=tuple("abcde"),
+)  # fmt: skip
+layout("shards in the bot's pull request", lambda: _unconverted(), pulls=((1, BOT, "open", lambda: sharded(transformers_files())),), like=transformers_files)
+layout("the branch has weights, and so has a pull request", transformers_files, pulls=((1, BOT, "open", lambda: others(transformers_files())),))
+layout("a pull request by its name", lambda: _unconverted(), typed="{id}@refs/pr/1", pulls=((1, BOT, "open", transformers_files),), like=transformers_files)
+
+# Folders and addresses.
+
+_ZOO = lambda: {**below("b0", transformers_files()), **below("b1", others(transformers_files())), "README.md": b"# zoo"}  # noqa: E731
+layout("a folder of a repository", _ZOO, typed="{id}/b0", like=transformers_files)
+layout("another folder of it", _ZOO, typed="{id}/b1", like=lambda: others(transformers_files()))
+layout("several folders and none typed", _ZOO, refused="holds 2 models, each in a folder. Type the one that is meant: .*/b0, .*/b1")
+layout("a folder that is not there", _ZOO, typed="{id}/b7", refused="has no folder 'b7'. Its models are .*/b0")
+layout("the only folder", lambda: {**below("model", transformers_files()), "README.md": b"# one"}, like=transformers_files)
+layout("folders within folders", lambda: below("sizes/b0", sharded(transformers_files())), typed="{id}/sizes/b0", like=transformers_files)
+layout("smp in a folder", lambda: {**below("fpn", smp_files("FPN")), **below("unet", smp_files())}, typed="{id}/fpn", like=lambda: smp_files("FPN"), labels=None)
+layout("a folder of a revision", transformers_files, branches={"v2": lambda: below("b1", transformers_files())}, typed="{id}/b1@v2", like=transformers_files)
+layout("checkpoints of a trainer beside the model", lambda: {**transformers_files(), **below("checkpoint-500", others(transformers_files()))}, like=transformers_files)
+layout("an address", transformers_files, typed="https://huggingface.co/{id}", like=transformers_files)
+layout("the address of a folder", _ZOO, typed="https://huggingface.co/{id}/tree/main/b0", like=transformers_files)
+layout("the address of a file", _ZOO, typed="https://huggingface.co/{id}/blob/main/b0/config.json", like=transformers_files)
+layout("the address of a revision", transformers_files, branches={"v2": lambda: others(transformers_files())}, typed="hf.co/{id}/tree/v2", like=lambda: others(transformers_files()))
+
+# What is no network for segmentation, or none that can be loaded; each has its sentence.
+
+
+def _only(name: str, **config: Any) -> Files:
+    return {CONFIG: json.dumps(config).encode(), name: b"x" * 64}
+
+
+layout("an adapter", {"adapter_config.json": b'{"peft_type": "LORA", "base_model_name_or_path": "ann/base"}', "adapter_model.safetensors": b"x"}, refused="is an adapter .*merge_and_unload")
+layout("a detector", lambda: _only(WEIGHTS, model_type="detr", architectures=["DetrForObjectDetection"]), refused="gives boxes, no masks")
+layout("another detector", lambda: _only(WEIGHTS, model_type="yolos", architectures=["YolosForObjectDetection"]), refused="gives boxes, no masks")
+layout("a depth model", lambda: _only(WEIGHTS, model_type="dpt", architectures=["DPTForDepthEstimation"]), refused="estimates depth")
+layout("a classifier", lambda: _only(WEIGHTS, model_type="vit", architectures=["ViTForImageClassification"]), refused="names what a whole picture shows")
+layout("a classifier of timm", lambda: _only(WEIGHTS, architecture="resnet50", num_classes=1000, num_features=2048, pretrained_cfg={}), refused="classifier of timm .resnet50")
+layout("a language model", lambda: _only(WEIGHTS, model_type="llama", architectures=["LlamaForCausalLM"]), refused="is a language model")
+layout("a model of speech", lambda: _only(WEIGHTS, model_type="wav2vec2", architectures=["Wav2Vec2ForCTC"]), refused="speech or sound")
+layout("class queries", lambda: _only(WEIGHTS, model_type="mask2former", architectures=["Mask2FormerForUniversalSegmentation"]), refused="class queries")
+layout("a model that is clicked", lambda: _only(WEIGHTS, model_type="sam", architectures=["SamModel"]), refused="needs clicks or words")
+layout("a model that is told words", lambda: _only(WEIGHTS, model_type="clipseg", architectures=["CLIPSegForImageSegmentation"]), refused="needs clicks or words")
+layout("code of its own", lambda: {**_only(WEIGHTS, model_type="birefnet", architectures=["BiRefNet"], auto_map={"AutoModelForImageSegmentation": "birefnet.BiRefNet"}), "birefnet.py": b"raise"}, refused="code of its own .birefnet.py")
+layout("a known network with code beside it", lambda: with_config(transformers_files(), auto_map={"AutoModelForSemanticSegmentation": "mine.Mine"}), like=transformers_files)
+layout("ONNX only", {"config.json": b"{}", "onnx/model.onnx": b"x", "model.onnx": b"x"}, refused="model.onnx, is the network in the form of ONNX")
+layout("a file of ultralytics", {"yolov8n-seg.pt": b"x", "README.md": b""}, refused="is a file of ultralytics")
+layout("a checkpoint of Lightning", {"epoch=9.ckpt": b"x", "hparams.yaml": b""}, refused="is a checkpoint of PyTorch Lightning")
+layout("a pickle of another program", {"model.pth": b"x", "config.py": b""}, refused="a pickle that no library loads by its name")
+layout("TensorFlow only", {"config.json": b"{}", "tf_model.h5": b"x"}, refused="form of TensorFlow")
+layout("Flax only", {"config.json": b"{}", "flax_model.msgpack": b"x"}, refused="form of Flax")
+layout("Core ML only", {"config.json": b"{}", "net.mlmodel": b"x"}, refused="for one kind of machine")
+layout("GGUF", {"config.json": b"{}", "llama.Q4_K_M.gguf": b"x"}, refused="GGUF")
+layout("diffusers", {"model_index.json": b"{}", "unet/config.json": b"{}", "unet/diffusion_pytorch_model.safetensors": b"x", "vae/config.json": b"{}", "vae/diffusion_pytorch_model.safetensors": b"x"}, refused="pipeline of diffusers")
+layout("weights without a config", lambda: without(transformers_files(), CONFIG), refused="no config.json that says which network")
+layout("a config without weights", lambda: without(transformers_files(), WEIGHTS), refused="has no model.safetensors .it has config.json")
+layout("a dataset", {"data.parquet": b"x"}, kind="dataset", refused="is a dataset of the Hub, not a model")
+layout("a Space", {"app.py": b""}, kind="space", refused="is a Space of the Hub, not a model")
+layout("the address of a dataset", {"data.parquet": b"x"}, kind="dataset", typed="https://huggingface.co/datasets/{id}", refused="is a dataset of the Hub, not a model")
+layout("an organisation's page", transformers_files, typed="https://huggingface.co/ann", refused="not that of a model")

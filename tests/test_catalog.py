@@ -93,7 +93,9 @@ def test_a_typed_hub_id(text, id, revision):
 
 
 BAD = [
-    "/etc", "../etc", "./ann/cells", "~/models", "ann/../cells", "ann/cells/deep", "https://huggingface.co/ann/cells",
+    "/etc", "../etc", "./ann/cells", "~/models", "ann/../cells", "ann/cells/../deep", "ann/cells//deep", "https://evil.example/ann/cells",
+    "https://huggingface.co/ann", "https://huggingface.co/models?search=x", "https://hf.co/datasets/ann/cells", "spaces/ann/cells",
+    "https://huggingface.co/ann/%2e%2e/cells", "https://huggingface.co/ann/cells/tree/..%2f..%2fx", "https://huggingface.co@evil.example/a/b",
     "file:///etc", "C:\\models", "ann\\cells", "ann/cells@", "ann/cells@../x", "ann/cells@/x", "ann/ce lls", "ann/cells\n/x",
     "ann/cells\x00", "", "ann--b/cells", "ann/cells.git", "-ann/cells", "x" * 300, "a/" + "b" * 300, "аnn/cells",
     "<script>/x", None, 5, ["ann/cells"],
@@ -214,3 +216,40 @@ def test_the_menu_needs_no_torch():
 
     code = "import sys; from seg_demo.models import catalog; catalog.menu(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("pasted", "id", "revision"),
+    [
+        ("https://huggingface.co/ann/cells", "ann/cells", None),
+        ("http://www.huggingface.co/ann/cells/", "ann/cells", None),
+        ("huggingface.co/ann/cells", "ann/cells", None),
+        ("hf.co/ann/cells", "ann/cells", None),
+        ("  'https://hf.co/ann/cells?library=transformers#files'  ", "ann/cells", None),
+        ("https://huggingface.co/ann/cells/tree/main", "ann/cells", None),
+        ("https://huggingface.co/ann/cells/tree/v2", "ann/cells", "v2"),
+        ("https://huggingface.co/ann/cells/tree/refs%2Fpr%2F1", "ann/cells", "refs/pr/1"),
+        ("https://huggingface.co/ann/cells/tree/refs/pr/1", "ann/cells", "refs/pr/1"),
+        ("https://huggingface.co/ann/cells/blob/main/config.json", "ann/cells", None),
+        ("https://huggingface.co/ann/cells/resolve/main/model.safetensors?download=true", "ann/cells", None),
+        ("https://huggingface.co/ann/zoo/tree/main/b0", "ann/zoo/b0", None),
+        ("https://huggingface.co/ann/zoo/blob/v2/sizes/b0/config.json", "ann/zoo/sizes/b0", "v2"),
+        ("https://huggingface.co/ann/cells/commit/" + "a" * 40, "ann/cells", "a" * 40),
+        ("https://huggingface.co/ann/cells/discussions/3", "ann/cells", None),
+        ("https://huggingface.co/ann/cells.git", "ann/cells", None),
+        ("https://huggingface.co/api/models/ann/cells", "ann/cells", None),
+        ("hf://ann/cells", "ann/cells", None),
+        ("ann/zoo/b0@v2", "ann/zoo/b0", "v2"),
+    ],
+)
+def test_the_address_of_a_page_is_an_id(pasted, id, revision):
+    for local_folders in (False, True):
+        spec = catalog.resolve(pasted, local_folders=local_folders)
+        assert (spec.id, spec.revision, spec.source) == (id, revision, "hub")
+
+
+def test_the_address_of_what_is_on_the_menu_is_that():
+    spec = catalog.resolve("https://huggingface.co/nvidia/segformer-b0-finetuned-ade-512-512/tree/main", local_folders=False)
+    assert spec in catalog.menu()
+    asked = Settings(models="https://hf.co/ann/cells, https://huggingface.co/ann/zoo/tree/v2/b0 = instance")
+    assert [(spec.id, spec.revision, spec.task) for spec in catalog.menu(asked)][:2] == [("ann/cells", None, "semantic"), ("ann/zoo/b0", "v2", "instance")]

@@ -107,7 +107,7 @@ def test_a_stale_login_does_not_lock_out_of_public_models(hub, monkeypatch):
 
 def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch):
     hub.add_repo("ann/pickle", {"config.json": b"{}", "model.pth": b"x"})
-    with pytest.raises(BadCheckpointError, match=r"no model.safetensors \(it has model.pth\)"):
+    with pytest.raises(BadCheckpointError, match="no model.safetensors; what it has, model.pth, is a pickle that no library loads"):
         client.fetch(spec("ann/pickle"), token=False)
     hub.add_repo("ann/bare", {"model.safetensors": b"x"})
     with pytest.raises(BadCheckpointError, match="no config.json"):
@@ -129,10 +129,44 @@ def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch
     assert hub.count("GET .*/resolve/") == 0
 
 
-def test_old_weights_that_the_hub_has_converted_are_found(hub):
-    hub.add_repo("ann/old", {"config.json": b"{}", "pytorch_model.bin": b"x"})
-    converted = hub.add_repo("ann/old", FILES, revision="refs/pr/1")
-    assert client.fetch(spec("ann/old"), token=False).name == converted
+def test_old_weights_that_the_hub_has_converted_are_taken_and_nothing_else(hub, monkeypatch):
+    """The bot's branch is older than what the owner wrote since: config.json and its like come from the revision asked for."""
+    main = {"config.json": b'{"model_type": "segformer", "id2label": {"0": "new"}}', "pytorch_model.bin": b"x", "preprocessor_config.json": b"{}"}
+    commit = hub.add_repo("ann/old", main)
+    hub.add_pull("ann/old", 1, {**FILES, "model.safetensors": b"first", "preprocessor_config.json": b"[]"}, "SFconvertbot")
+    hub.add_pull("ann/old", 2, {**FILES, "model.safetensors": b"newest"}, "SFconvertbot")
+    hub.add_pull("ann/old", 3, {**FILES, "model.safetensors": b"a stranger's"}, "mallory")
+    hub.add_pull("ann/old", 4, {**FILES, "model.safetensors": b"closed"}, "SFconvertbot", "closed")
+    for revision in (None, "main"):
+        client.forget()
+        folder = client.fetch(spec("ann/old", revision), token=False)
+        assert folder.parts[-3:] == (commit, ".seg-demo", "top")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+            "config.json": main["config.json"], "preprocessor_config.json": b"{}", "model.safetensors": b"newest",
+        }  # fmt: skip
+    hub.reset_counts()
+    assert client.fetch(spec("ann/old"), token=False) == folder and hub.count() == 0
+    hub.add_pull("ann/old", 5, {**FILES, "model.safetensors": b"newer still"}, "SFconvertbot")
+    monkeypatch.setattr(client, "REFRESH_SECONDS", 0.0)
+    assert (client.fetch(spec("ann/old"), token=False) / "model.safetensors").read_bytes() == b"newer still"
+    hub.__exit__()
+    client.forget()
+    assert client.cached(spec("ann/old"), token=False) == folder and hub_cache.intact(folder)
+    hub.__enter__()
+
+
+def test_a_folder_of_a_repository_is_a_model(hub):
+    both = {f"{name}/{file}": data for name in ("b0", "b1") for file, data in {**FILES, "config.json": b'{"of": "%s"}' % name.encode()}.items()}
+    sha = hub.add_repo("ann/zoo", both)
+    folder = client.fetch(spec("ann/zoo/b1"), token=False)
+    assert folder.parts[-3:] == (sha, ".seg-demo", "b1") and (folder / "config.json").read_bytes() == b'{"of": "b1"}'
+    assert hub.count("GET .*/resolve/.*/b0/") == 0
+    with pytest.raises(BadCheckpointError, match="holds 2 models, each in a folder. Type the one that is meant: ann/zoo/b0, ann/zoo/b1"):
+        client.fetch(spec("ann/zoo"), token=False)
+    with pytest.raises(BadCheckpointError, match="no folder 'b2'. Its models are ann/zoo/b0, ann/zoo/b1"):
+        client.fetch(spec("ann/zoo/b2"), token=False)
+    client.forget()
+    assert client.cached(spec("ann/zoo/b1"), token=False) == folder and client.cached(spec("ann/zoo"), token=False) is None
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "cached"])

@@ -117,7 +117,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
         StorageError: the list of own models cannot be written.
     """
     _check_done(job)
-    if catalog.parse_hub_id(repo) is None or "@" in repo:
+    if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
         came = f"{repo[:80]!r} is no name of a repository." if repo else "The name of the repository is missing."
         raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]

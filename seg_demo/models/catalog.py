@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, BadRequestError, ModelNotFoundError, SettingsError
-from seg_demo.models import hub, own, weights
+from seg_demo.models import addresses, hub, own, weights
 from seg_demo.models.class_names import architecture_of, known_labels, labels_in
 from seg_demo.models.entries import BUNDLED, HUB, MADE_HERE, METHODS, TORCH, TYPED
 from seg_demo.networks import NETWORKS
@@ -26,9 +26,10 @@ BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled"
 # What a newcomer drops in is a street or a room: these know everyday objects, the bundled ones know cells.
 EVERYDAY = {"semantic": "nvidia/segformer-b0-finetuned-ade-512-512", "instance": "maskrcnn-v2-coco"}
 MAX_ID = 200
+MAX_ADDRESS = 600
 
 _NAME = r"\w(?:[\w.-]{0,94}\w)?"
-_HUB_ID = re.compile(rf"(?P<id>{_NAME}/{_NAME})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
+_HUB_ID = re.compile(rf"(?P<id>(?P<repo>{_NAME}/{_NAME})(?:/{_NAME}){{0,4}})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
 _OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>semantic|instance))?")
 
 
@@ -55,7 +56,7 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     specs, wrong = {}, []
     for entry in filter(None, (part.strip() for part in owners.split(","))):
         match = _OWNERS.fullmatch(entry)
-        parsed = parse_hub_id(match["id"]) if match else None
+        parsed = parse_hub_id(_plain(match["id"])) if match else None
         spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or "semantic")))
         if spec is None or spec.id in specs:
             wrong.append(entry)
@@ -67,6 +68,14 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
             "id such as user/repo, user/repo@revision or user/repo=instance, each repository once; separate them by commas."
         )
     return (*specs.values(), *(spec for spec in (*made_here, *METHODS) if spec.id not in specs))
+
+
+def _plain(entry: str) -> str:
+    """An address as an id; what is none stays."""
+    try:
+        return addresses.id_of(entry)
+    except BadRequestError:
+        return entry
 
 
 def _bundled() -> list[ModelSpec]:
@@ -94,13 +103,13 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
 
 
 def parse_hub_id(text: str) -> tuple[str, str | None] | None:
-    """``user/repo`` or ``user/repo@revision`` as (id, revision), or None if it is neither.
+    """``user/repo``, ``user/repo/folder`` or either with ``@revision`` as (id, revision), or None if it is neither.
 
-    >>> parse_hub_id("ann/cells@v2"), parse_hub_id("../etc"), parse_hub_id("ann/cells/deep")
-    (('ann/cells', 'v2'), None, None)
+    >>> parse_hub_id("ann/cells@v2"), parse_hub_id("../etc"), parse_hub_id("ann/zoo/b0")
+    (('ann/cells', 'v2'), None, ('ann/zoo/b0', None))
     """
     match = _HUB_ID.fullmatch(text)
-    if match is None or ".." in text or "--" in match["id"] or "//" in text or match["id"].endswith(".git"):
+    if match is None or ".." in text or "--" in match["repo"] or "//" in text or match["repo"].endswith(".git"):
         return None
     return match["id"], match["revision"]
 
@@ -114,22 +123,24 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     """What a menu key, a typed id, or (for Python and the command line) a folder stands for.
 
     Args:
-        id: menu key, ``user/repo`` or ``user/repo@revision``; a folder only with ``local_folders``, where an existing
-            checkpoint folder goes before a Hub id of the same spelling.
+        id: menu key, ``user/repo``, ``user/repo/folder`` or either with ``@revision``, or the address of such a page of the Hub; a
+            folder only with ``local_folders``, where an existing checkpoint folder goes before a Hub id of the same spelling.
         local_folders: False for whatever a visitor typed: no text of theirs ever names a local path or an address.
 
     Raises:
-        BadRequestError: not the spelling of a model id.
+        BadRequestError: not the spelling of a model id, or the address of something else.
         ModelNotFoundError: no menu entry of that name, or no checkpoint in that folder.
     """
     text = id.strip() if isinstance(id, str) else ""
-    for spec in menu(every=local_folders):
-        if text in (spec.id, f"{spec.id}@{spec.revision}"):
-            return spec
+    if (spec := _on_menu(text, local_folders)) is not None:
+        return spec
     if local_folders and _exists(text, CONFIG):
         return ModelSpec(str(Path(text).expanduser()), None, "semantic", "", Path(text).name, "", "folder")
-    parsed = parse_hub_id(text) if len(text) <= MAX_ID else None
-    if parsed is not None:
+    named = addresses.id_of(text) if len(text) <= MAX_ADDRESS else text
+    if named != text and (spec := _on_menu(named, local_folders)) is not None:
+        return spec
+    parsed = parse_hub_id(named) if len(named) <= MAX_ID else None
+    if parsed is not None and not (local_folders and text.count("/") > 1 and _exists(text)):
         return hub_spec(*parsed)
     shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
     keys = ", ".join(spec.id for spec in menu())
@@ -139,8 +150,13 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         raise ModelNotFoundError(f"There is no model {shown}. On the menu are {keys}; a Hub id is written user/repo.")
     raise BadRequestError(
         f"{shown} is not the id of a model. Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or "
-        "user/repo@revision; addresses and paths are not accepted."
+        "user/repo@revision; addresses of other sites and paths are not accepted."
     )
+
+
+def _on_menu(text: str, every: bool) -> ModelSpec | None:
+    """The menu's entry that a text names."""
+    return next((spec for spec in menu(every=every) if text in (spec.id, f"{spec.id}@{spec.revision}")), None)
 
 
 def of_folder(folder: Path, id: str, source: str) -> ModelSpec:

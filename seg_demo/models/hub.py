@@ -22,7 +22,7 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.errors import HubUnavailableError, SegDemoError
-from seg_demo.models import hub_cache, hub_client, hub_room
+from seg_demo.models import hub_cache, hub_client, hub_download, hub_room
 from seg_demo.models.hub_cache import COMMIT
 from seg_demo.models.hub_client import TRANSPORT_ERRORS, bounded
 from seg_demo.models.hub_download import Listing, Report, download, look_up
@@ -85,7 +85,7 @@ def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None, owners:
     """The local folder of a Hub model, downloaded if needed; config.json and model.safetensors are in it.
 
     Args:
-        spec: ``id`` is ``user/repo``; ``revision`` a branch, tag or commit, None for the default branch.
+        spec: ``id`` is ``user/repo``, or ``user/repo/folder``; ``revision`` a branch, tag or commit, None for the default branch.
         token: whether the login of this machine may be used; False for what a visitor typed, which is bounded on the disk.
         report: called with the fraction that has been downloaded, or None, and a few words.
         owners: repositories and revisions that do not have to make room for what a visitor typed.
@@ -98,7 +98,7 @@ def fetch(spec: ModelSpec, *, token: bool, report: Report | None = None, owners:
         StorageError: the disk is full.
     """
     folder = _fetch(spec, token, report, owners)
-    (hub_room.claim if token else hub_room.touch)(spec.id, folder.name)
+    (hub_room.claim if token else hub_room.touch)(spec.id, hub_cache.commit_in(folder))
     return folder
 
 
@@ -145,11 +145,13 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
     try:
         listing, anonymous = _look_up_as(spec, token)
         _note(constants.ENDPOINT, True)
-        folder = hub_cache.snapshot(spec.id, listing.sha)
-        if not _whole(folder, listing):
+        folder = hub_download.folder(spec, listing)
+        if not hub_download.here(spec, listing):
             if not token:
                 most = settings().visitor_models_bytes
-                hub_room.reserve(spec.id, listing.sha, listing.files, most, owners, listing.pickled)
+                hub_room.reserve(spec.id, listing.sha, listing.every, most, owners, listing.pickled)
+                if listing.lender is not None:
+                    hub_room.lend(spec.id, listing.sha, listing.lender)
             try:
                 with held(spec.id):
                     download(spec, listing, token=not anonymous, report=report)
@@ -160,15 +162,10 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
         if hub_client.is_silence(error):
             _note(constants.ENDPOINT, False)
         raise hub_client.sentence(error, spec, token) from error
-    if not _whole(folder, listing):
+    if not hub_download.here(spec, listing):
         raise HubUnavailableError(f"The files of {spec.id} arrived damaged. Try again, or tell the model's owner.")
     hub_cache.note(spec.id, spec.revision or "main", listing.sha, public=anonymous)
     return folder
-
-
-def _whole(folder: Path, listing: Listing) -> bool:
-    """Whether every wanted file is in the local cache, undamaged."""
-    return all((folder / name).is_file() for name in listing.files) and hub_cache.intact(folder)
 
 
 def _look_up_as(spec: ModelSpec, token: bool) -> tuple[Listing, bool]:

@@ -2,6 +2,9 @@
 
 huggingface_hub stores a file under its hash and links to it from ``snapshots/<commit>/``; the link's target therefore says
 what the bytes must hash to, and a half-written or rotten file is found before it is loaded.
+
+Where a checkpoint is not just what lies at the top of a commit (a folder of it, weights of another name or of another commit), it
+is put together from such links in ``snapshots/<commit>/.seg-demo/<folder>/``, which is removed with the commit.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import threading
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -17,10 +23,12 @@ from huggingface_hub.file_download import repo_folder_name
 
 from seg_demo.errors import BadCheckpointError
 from seg_demo.models import pickles
+from seg_demo.networks.files import INDEX, read_json, shards_of
 from seg_demo.storage import write_atomically
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUIRED = ("config.json", "model.safetensors")
+COMPOSED = ".seg-demo"
 _CHUNK = 1 << 20
 
 _lock = threading.Lock()
@@ -33,9 +41,15 @@ def forget() -> None:
         _sound.clear()
 
 
+def split(id: str) -> tuple[str, str]:
+    """``user/repo/folder`` as (``user/repo``, ``folder``); the folder is empty for the top of the repository."""
+    parts = id.split("/")
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
 def repo_folder(id: str) -> Path:
-    """Where everything about ``user/repo`` is cached."""
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=id, repo_type="model")
+    """Where everything about ``user/repo``, or the repository of ``user/repo/folder``, is cached."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=split(id)[0], repo_type="model")
 
 
 def snapshot(id: str, sha: str) -> Path:
@@ -43,12 +57,54 @@ def snapshot(id: str, sha: str) -> Path:
     return repo_folder(id) / "snapshots" / sha
 
 
+def composed(id: str, sha: str) -> Path:
+    """The folder in which a checkpoint is put together that is not just the top of a commit."""
+    return snapshot(id, sha) / COMPOSED / (split(id)[1].replace("/", "--") or "top")
+
+
+def commit_in(folder: Path) -> str:
+    """The commit that a checkpoint's folder is of."""
+    parts = folder.parts
+    return parts[len(parts) - 1 - parts[::-1].index("snapshots") + 1]
+
+
+def compose(folder: Path, files: Mapping[str, Path]) -> None:
+    """Put a checkpoint together: links to stored files, copies where the system has no links.
+
+    Args:
+        folder: made if needed; whatever else lies in it goes.
+        files: file in a snapshot by the name that it gets.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in files.items():
+        fresh = folder / f".{name}.{uuid.uuid4().hex[:8]}"
+        try:
+            if source.is_symlink():
+                stored = os.path.normpath(source.parent / os.readlink(source))
+                os.symlink(os.path.relpath(stored, folder), fresh)
+            else:
+                shutil.copyfile(source, fresh)
+            os.replace(fresh, folder / name)
+        finally:
+            fresh.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name not in files:
+            path.unlink(missing_ok=True)
+
+
 def complete(folder: Path) -> bool:
-    """Whether the files that every checkpoint has are there; the weights may be pickles, all of them."""
+    """Whether the files that every checkpoint has are there; the weights may be shards or pickles, all of them."""
     if all((folder / name).is_file() for name in REQUIRED):
         return True
     try:
-        return (folder / REQUIRED[0]).is_file() and bool(pickles.sources(folder))
+        if not (folder / REQUIRED[0]).is_file():
+            return False
+        if (folder / INDEX).is_file():
+            return all((folder / name).is_file() for name in shards_of(read_json(folder, INDEX)))
+        return bool(pickles.sources(folder))
     except BadCheckpointError:
         return False
 
@@ -134,8 +190,8 @@ def find(id: str, revision: str, public_only: bool) -> Path | None:
     sha = commit_of(id, revision)
     if sha is None or (public_only and not (repo_folder(id) / ".anonymous" / sha).is_file()):
         return None
-    folder = snapshot(id, sha)
-    return folder if complete(folder) and intact(folder) else None
+    top = () if split(id)[1] else (snapshot(id, sha),)
+    return next((folder for folder in (composed(id, sha), *top) if complete(folder) and intact(folder)), None)
 
 
 def note(id: str, revision: str, sha: str, public: bool) -> None:

@@ -190,7 +190,8 @@ def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError
     """
     if isinstance(error, SegDemoError):
         return error
-    name, page = spec.id, f"{constants.ENDPOINT}/{spec.id}"
+    name = "/".join(spec.id.split("/")[:2])
+    page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
         return ModelNotFoundError(
             f"The model {name} is gated: its owner asks people to accept terms first. Accept them at {page}, log in with "

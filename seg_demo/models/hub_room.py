@@ -110,6 +110,24 @@ def reserve(
         raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
 
 
+def lend(id: str, sha: str, other: str) -> None:
+    """Mark a revision of which another one takes the weights as theirs who brought that one, if it is not here yet.
+
+    Args:
+        id: ``user/repo``.
+        sha: commit that takes them.
+        other: commit that has them.
+
+    Raises:
+        StorageError: the marker cannot be written.
+    """
+    try:
+        if marker(id, sha).is_file() and not hub_cache.snapshot(id, other).is_dir():
+            marker(id, other).write_text("0", encoding="ascii")
+    except OSError as error:
+        raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
+
+
 def settle(id: str, sha: str, made: int = 0) -> None:
     """A visitor's download has ended, well or not: from now on only what is on the disk counts.
 
@@ -227,7 +245,8 @@ def _size(repo: Path, found: Collection[_Kept]) -> int:
 
 def _arrived(snapshot: Path) -> bool:
     """Whether nothing more is to be downloaded, nor made of it."""
-    return hub_cache.complete(snapshot) and pickles.ready(snapshot) is not None
+    places = (snapshot, *snapshot.glob(f"{hub_cache.COMPOSED}/*"))
+    return any(hub_cache.complete(place) and pickles.ready(place) is not None for place in places)
 
 
 def _remove(repo: Path, sha: str) -> None:

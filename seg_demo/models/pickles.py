@@ -192,14 +192,22 @@ def root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "seg-demo" / "converted"
 
 
+def _commit(folder: Path) -> tuple[Path, str] | None:
+    """The repository's folder in the Hub's cache and the commit that a checkpoint's folder is of, or None."""
+    for each in (folder, *folder.parents[:2]):  # a snapshot, or what was put together from one, two folders further down
+        if each.parent.name == "snapshots" and each.parent.parent.name.startswith("models--"):
+            return each.parent.parent, each.name
+    return None
+
+
 def _in_hub_cache(folder: Path) -> bool:
-    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return _commit(folder) is not None
 
 
 def _home(folder: Path, files: Sequence[Path]) -> Path:
     """Where that lies, or will lie, which is made of a folder."""
-    if _in_hub_cache(folder):
-        return folder.parent.parent / FOLDER / folder.name / _name(files)
+    if (commit := _commit(folder)) is not None:
+        return commit[0] / FOLDER / commit[1] / _name(files if folder.name == commit[1] else [*files, *sorted(folder.glob("*.json"))])
     return root() / _name([*files, *sorted(folder.glob("*.json"))])
 
 
@@ -247,8 +255,8 @@ def _furnish(folder: Path, fresh: Path) -> None:
         if path.name == INDEX or not path.is_file():
             continue
         if path.is_symlink() and _in_hub_cache(folder):
-            # From .converted/<commit>/<key>/ as from snapshots/<commit>/, one folder further down.
-            os.symlink(os.path.join("..", os.readlink(path)), fresh / path.name)
+            stored = os.path.normpath(path.parent / os.readlink(path))
+            os.symlink(os.path.relpath(stored, fresh), fresh / path.name)
         else:
             shutil.copyfile(path, fresh / path.name)
 

@@ -75,9 +75,12 @@ def identify(folder: Path) -> str:
     Raises:
         BadCheckpointError: none of them; the message says what is supported.
     """
+    from seg_demo.networks import kinds
     from seg_demo.networks.files import read_json
 
     config = read_json(Path(folder), "config.json")
+    if (why := kinds.refusal(config)) is not None:
+        raise BadCheckpointError(why)
     if config.get("architecture") in NETWORKS:
         return config["architecture"]
     if isinstance(config.get("_model_class"), str):

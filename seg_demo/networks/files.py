@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +12,8 @@ from seg_demo.errors import BadCheckpointError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+MAX_SHARDS = 1000
 PREPROCESSOR = "preprocessor_config.json"
 MAX_JSON_BYTES = 8_000_000
 # No published network has a wider layer or more of them; a config that asks for more is a mistake or an attack.
@@ -54,6 +57,22 @@ def read_optional_json(folder: Path, name: str) -> dict[str, Any]:
 def write_json(folder: Path, name: str, data: dict[str, Any]) -> None:
     """Write one JSON object, keys sorted so that the same checkpoint is the same file."""
     (Path(folder) / name).write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def shards_of(index: Mapping[str, object]) -> list[str]:
+    """The files beside an index of sharded weights that it names, in order.
+
+    Args:
+        index: content of ``model.safetensors.index.json`` as transformers writes it.
+
+    Raises:
+        BadCheckpointError: it names none, or something else than safetensors files beside it.
+    """
+    where = index.get("weight_map")
+    names = sorted(set(where.values())) if isinstance(where, dict) and all(isinstance(name, str) for name in where.values()) else []
+    if not 1 <= len(names) <= MAX_SHARDS or not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
+        raise BadCheckpointError(f"{INDEX} of the checkpoint must name 1 to {MAX_SHARDS} safetensors files beside it, but does not.")
+    return names
 
 
 def said(error: Exception, folder: Path | None = None) -> str:

@@ -7,7 +7,6 @@ cannot depend on it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,11 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.networks.files import CONFIG, WEIGHTS, read_json, said
+from seg_demo.networks.files import CONFIG, INDEX, WEIGHTS, read_json, said, shards_of
 
 MAX_PARAMETERS = 1_000_000_000
-INDEX = f"{WEIGHTS}.index.json"
-MAX_SHARDS = 1000
 
 
 def check_finite(state: Iterable[tuple[str, Tensor]]) -> None:
@@ -73,22 +70,6 @@ def _weight_files(folder: Path) -> list[str]:
     if missing:
         raise BadCheckpointError(f"{INDEX} of the checkpoint names {len(shards)} files, but {missing[0]} is not there. Download it again.")
     return shards
-
-
-def shards_of(index: Mapping[str, object]) -> list[str]:
-    """The files beside an index of sharded weights that it names, in order.
-
-    Args:
-        index: content of ``model.safetensors.index.json`` as transformers writes it.
-
-    Raises:
-        BadCheckpointError: it names none, or something else than safetensors files beside it.
-    """
-    where = index.get("weight_map")
-    names = sorted(set(where.values())) if isinstance(where, dict) and all(isinstance(name, str) for name in where.values()) else []
-    if not 1 <= len(names) <= MAX_SHARDS or not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
-        raise BadCheckpointError(f"{INDEX} of the checkpoint must name 1 to {MAX_SHARDS} safetensors files beside it, but does not.")
-    return names
 
 
 def write_weights(module: nn.Module, folder: Path, half: bool) -> None:

@@ -95,8 +95,8 @@ SENTENCES = {
     "There is no model {id}.": "没有名为 {id} 的模型。",
     "On the menu are {keys}; a Hub id is written user/repo.": "菜单中有 {keys}；Hub 模型 ID 写作 user/repo。",
     "{id} is not the id of a model.": "{id} 不是模型 ID。",
-    "Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or user/repo@revision; addresses and paths "
-    "are not accepted.": "请从菜单选择（{keys}），或输入 Hugging Face 模型 ID，如 user/repo 或 user/repo@revision；不接受网址和路径。",
+    "Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or user/repo@revision; addresses of other "
+    "sites and paths are not accepted.": "请从菜单选择（{keys}），或输入 Hugging Face 模型 ID，如 user/repo 或 user/repo@revision；不接受其他网站的网址和路径。",
     "There is no public model {id} on the Hub.": "Hub 上没有公开模型 {id}。",
     "Check the spelling at {page}; a private model can be used from Python or the command line after `hf auth login`, or by "
     "putting it on your own demo's menu.": "请在 {page} 核对拼写；私有模型可在 `hf auth login` 后从 Python 或命令行使用，或放入您自己的演示菜单。",

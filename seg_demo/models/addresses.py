@@ -1,0 +1,64 @@
+"""What people paste to name a Hub model: the address of its page, of a folder or a file of it; → ``user/repo/folder@revision``."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+from huggingface_hub import constants
+
+from seg_demo.errors import BadRequestError
+
+_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co")
+_ADDRESS = re.compile(r"(?:https?://)?(?P<host>[\w.-]+(?::\d+)?)(?:/(?P<path>[^?#\s]*))?(?:[?#]\S*)?", re.ASCII)
+# Pages of the site that are nobody's.
+_SITE = (
+    "models", "docs", "papers", "collections", "blog", "learn", "settings", "join", "login", "pricing", "search", "new",
+    "organizations", "tasks", "chat", "api", "posts", "enterprise", "support", "inference", "notifications",
+)  # fmt: skip
+_OTHER_KINDS = {"datasets": "a dataset", "spaces": "a Space"}
+_CHOOSE = "Type the id of a model, such as user/repo, or paste the address of its page."
+
+
+def id_of(text: str) -> str:
+    """A pasted address as an id; any other text as it is, without quotes around it.
+
+    >>> id_of("https://huggingface.co/ann/cells/tree/main/"), id_of("hf.co/ann/zoo/blob/v2/b0/config.json"), id_of("ann/cells")
+    ('ann/cells', 'ann/zoo/b0@v2', 'ann/cells')
+
+    Args:
+        text: what a person typed.
+
+    Raises:
+        BadRequestError: the address, or the text, is of a dataset, a Space, a person or another page of the Hub.
+    """
+    text = text.strip().strip("<>\"'`").strip()
+    path = text.removeprefix("hf://").removeprefix("models/")
+    match = _ADDRESS.fullmatch(text)
+    named = match is not None and (match["host"].lower() in _HOSTS or match["host"] == urlsplit(constants.ENDPOINT).netloc)
+    if named:
+        path = match["path"] or ""
+    parts = [unquote(part) for part in path.split("/") if part] if named or path != text else path.split("/")
+    if len(parts) >= 2 and parts[0] in _OTHER_KINDS:
+        kind, name = _OTHER_KINDS[parts[0]], "/".join(parts[1:3])[:120]
+        raise BadRequestError(f"{name!r} is {kind} of the Hub, not a model. {_CHOOSE}")
+    if not named:
+        return path
+    if parts[:2] == ["api", "models"]:
+        parts = parts[2:]
+    if len(parts) < 2 or parts[0] in _SITE:
+        raise BadRequestError(f"{text[:80]!r} is a page of the Hub, but not that of a model. {_CHOOSE}")
+    user, repo, rest = parts[0], parts[1].removesuffix(".git"), parts[2:]
+    revision, folder = _within(rest)
+    return "/".join((user, repo, *folder)) + (f"@{revision}" if revision not in (None, "main") else "")
+
+
+def _within(rest: list[str]) -> tuple[str | None, list[str]]:
+    """Revision and folder that the end of an address names: ``tree/REVISION/FOLDER``, ``blob/REVISION/FOLDER/FILE``."""
+    if len(rest) < 2 or rest[0] not in ("tree", "blob", "resolve", "raw", "blame", "edit", "commits", "commit"):
+        return None, []
+    length = 3 if rest[1] == "refs" else 1
+    revision, below = "/".join(rest[1 : 1 + length]), rest[1 + length :]
+    if rest[0] in ("commits", "commit"):
+        return revision, []
+    return revision.removeprefix("refs/heads/"), below if rest[0] == "tree" else below[:-1]
