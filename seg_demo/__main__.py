@@ -119,6 +119,8 @@ def _segment(options: argparse.Namespace) -> int:
 
     threshold = check_threshold(options.threshold)
     model = load_model(options.model, device=options.device)
+    for note in model.spec.notes:
+        print(f"note: {model.spec.id}: {note}", file=sys.stderr)
     _prepare(options.out, run)
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:

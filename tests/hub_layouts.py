@@ -8,6 +8,7 @@ loads where it cannot load the row itself, ``refused`` a pattern of the sentence
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
@@ -46,6 +47,7 @@ class Layout:
         pulls: makes the files of pull requests: number, author, state (``open``, ``closed``) and files of each.
         discussions: whether the repository has discussions.
         kind: ``model``, ``dataset`` or ``space``.
+        id: of the repository; None makes one of the name.
         labels: class names expected; None does not look.
         says: pattern that the notes about the loaded model match; None expects that nothing is said.
         refused: pattern of the sentence where nothing is loaded.
@@ -60,6 +62,7 @@ class Layout:
     pulls: tuple[tuple[int, str, str, Callable[[], Files]], ...] = ()
     discussions: bool = True
     kind: str = "model"
+    id: str | None = None
     labels: tuple[str, ...] | None = NAMES
     says: str | None = None
     refused: str | None = None
@@ -251,6 +254,25 @@ def sharded(files: Files, count: int = 3, stem: str = "model") -> Files:
     index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in state.values())}, "weight_map": where}
     made = {file: save(part, {"format": "pt"}) for file, part in zip(names, parts, strict=True)}
     return {**without(files, WEIGHTS), **made, f"{stem}.safetensors.index.json": json.dumps(index).encode()}
+
+
+def pickled(files: Files, name: str = "pytorch_model.bin", keep: bool = False) -> Files:
+    """The weights as torch pickles them."""
+    buffer = io.BytesIO()
+    torch.save(load(files[WEIGHTS]), buffer)
+    return {**(files if keep else without(files, WEIGHTS)), name: buffer.getvalue()}
+
+
+def pickled_shards(files: Files, count: int = 2) -> Files:
+    """The weights as pickles in several files with an index."""
+    made = sharded(files, count, "pytorch_model")
+    index = json.loads(made.pop("pytorch_model.safetensors.index.json"))
+    whole = {name: data for name, data in made.items() if not name.endswith(".safetensors")}
+    for name, data in made.items():
+        if name.endswith(".safetensors"):
+            whole |= pickled({WEIGHTS: data}, name.replace(".safetensors", ".bin"))
+    where = {tensor: file.replace(".safetensors", ".bin") for tensor, file in index["weight_map"].items()}
+    return {**whole, "pytorch_model.bin.index.json": json.dumps({**index, "weight_map": where}).encode()}
 
 
 def below(folder: str, files: Files) -> Files:
@@ -523,3 +545,39 @@ layout("a dataset", {"data.parquet": b"x"}, kind="dataset", refused="is a datase
 layout("a Space", {"app.py": b""}, kind="space", refused="is a Space of the Hub, not a model")
 layout("the address of a dataset", {"data.parquet": b"x"}, kind="dataset", typed="https://huggingface.co/datasets/{id}", refused="is a dataset of the Hub, not a model")
 layout("an organisation's page", transformers_files, typed="https://huggingface.co/ann", refused="not that of a model")
+
+# Pickles: read by a child that has locked itself in.
+
+layout("a pickle", lambda: pickled(transformers_files()), like=transformers_files)
+layout("pickles in shards", lambda: pickled_shards(transformers_files("upernet-swin")), like=lambda: transformers_files("upernet-swin"))
+layout("a pickle of DPT within model.", lambda: pickled(prefixed(transformers_files("dpt"), "model.")), like=lambda: transformers_files("dpt"), says="'model.'")
+layout("a pickle of smp", lambda: pickled(smp_files()), like=smp_files, labels=None)
+layout("a pickle in a folder", lambda: {**below("b0", pickled(transformers_files())), **below("b1", transformers_files("beit"))}, typed="{id}/b0", like=transformers_files)
+layout("a pickle with other weights beside safetensors", lambda: {**pickled(others(transformers_files())), **transformers_files()}, like=transformers_files)
+layout("a pickle where discussions are switched off", lambda: pickled(transformers_files()), discussions=False, like=transformers_files)
+layout("a pickle whose bot's pull request is closed", lambda: pickled(transformers_files()), pulls=((1, BOT, "closed", lambda: others(transformers_files())),), like=transformers_files)
+layout("a pickle on a branch", transformers_files, branches={"old": lambda: pickled(others(transformers_files()))}, typed="{id}@old", like=lambda: others(transformers_files()))
+
+# The menu's own repositories: NVIDIA's, of 2022, whose processors were called feature extractors and whose branches have pickles.
+
+
+def _nvidia(side: int, reduce: bool, weights: bool) -> Files:
+    made = {
+        "do_normalize": True, "do_resize": True, "feature_extractor_type": "SegformerFeatureExtractor", "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225], "reduce_labels": reduce, "resample": 2, "size": side,
+    }  # fmt: skip
+    files = with_config(
+        transformers_files(), "label2id", "num_labels", architectures=["SegformerForSemanticSegmentation"], torch_dtype="float32",
+        transformers_version="4.18.0.dev0", reshape_last_stage=True, semantic_loss_ignore_index=255, drop_path_rate=0.1,
+    )  # fmt: skip
+    files |= {PROCESSOR: json.dumps(made).encode(), "tf_model.h5": b"x", "README.md": b"---\nlicense: other\n---\n"}
+    return files if weights else pickled(files)
+
+
+def _today(side: int) -> Files:
+    return with_json(transformers_files(), PROCESSOR, size={"height": side, "width": side})
+
+
+layout("the menu's B0 of ADE20K", lambda: _nvidia(512, True, True), id="nvidia/segformer-b0-finetuned-ade-512-512", like=lambda: _today(512))
+layout("the menu's B2 of ADE20K", lambda: _nvidia(512, True, False), id="nvidia/segformer-b2-finetuned-ade-512-512", like=lambda: _today(512))
+layout("the menu's B0 of Cityscapes", lambda: _nvidia(1024, False, False), id="nvidia/segformer-b0-finetuned-cityscapes-1024-1024", like=lambda: _today(1024))

@@ -143,7 +143,7 @@ def refusal(id: str, names: Collection[str], folder: str) -> str:
         )
     other = (
         (with_end(".ckpt"), "is a checkpoint of PyTorch Lightning", "Load it with its own program and save the network inside with save_pretrained()"),
-        (_ultralytics(here), "is a file of ultralytics (YOLO): a pickle with a program in it", "YOLO models are not supported"),
+        (_ultralytics(here), "is a file of ultralytics (YOLO): a pickle with a program in it", ""),
         (with_end(".onnx"), "is the network in the form of ONNX", "Ask its owner for the form of transformers or segmentation_models_pytorch that it was made from"),
         (with_end(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), "is the network in the form of TensorFlow", "Ask its owner for weights of PyTorch"),
         (with_end(".msgpack"), "is the network in the form of Flax", "Ask its owner for weights of PyTorch"),
@@ -153,7 +153,8 @@ def refusal(id: str, names: Collection[str], folder: str) -> str:
     if not tensors:
         for files, what, instead in other:
             if files:
-                return f"{id} has no model.safetensors; what it has, {files[0]}, {what}. {instead}, or choose another model."
+                advice = f"{instead}, or choose another model." if instead else f"YOLO models are not supported. {CHOOSE}"
+                return f"{id} has no model.safetensors; what it has, {files[0]}, {what}. {advice}"
     if not config and tensors:
         return (
             f"{id} has weights ({tensors[0]}), but no config.json that says which network they are of. Ask its owner to save it with "

@@ -10,7 +10,7 @@ import re
 
 from gradio.context import LocalContext
 
-from seg_demo.ui import i18n_loop_errors, i18n_masks
+from seg_demo.ui import i18n_loop_errors, i18n_masks, i18n_models
 from seg_demo.ui.i18n import language_of
 
 # English sentence with its {parts}: Chinese. Of two that fit, the first counts.
@@ -144,8 +144,6 @@ SENTENCES = {
     "{name} of this model cannot be read as pickled weights ({reason}); it is damaged, or a file of another kind.":
         "此模型的 {name} 无法作为 pickle 权重读取（{reason}）；文件已损坏，或属于其他类型。",
     "Tell its owner, or choose another model.": "请告知其所有者，或选择另一个模型。",
-    "A model that can be loaded has config.json and all its weights in one model.safetensors; other kinds of weight files can "
-    "run code and are not loaded.": "可加载的模型须有 config.json，且全部权重在一个 model.safetensors 中；其他权重文件可能执行代码，不予加载。",
     "{name} of {id} has {n} bytes, and at most {most} are fetched.": "{id} 的 {name} 有 {n} 字节，最多下载 {most} 字节。",
     "Choose a smaller model (an owner can raise SEG_DEMO_MAX_MODEL_BYTES).": "请选择更小的模型（部署者可调高 SEG_DEMO_MAX_MODEL_BYTES）。",
     "transformers models of type {kind} do not return logits per class and pixel.": "transformers 的 {kind} 类模型不输出逐像素的类别得分。",
@@ -182,6 +180,7 @@ SENTENCES = {
     "Loading {name}": "正在加载 {name}",
     "Trying {name}": "正在试载 {name}",
     "Converting {name}": "正在转换 {name} 的权重",
+    **i18n_models.SENTENCES,
     **i18n_loop_errors.SENTENCES,
     **i18n_masks.SENTENCES,
 }  # fmt: skip
@@ -210,7 +209,8 @@ PARTS = {
     "the name": "名称", "the number": "编号", "the colour": "颜色",
     "a checksum inside it is wrong": "内部校验和错误",
     **i18n_masks.PARTS,
-    "loaded and run once": "加载并试运行", "converted from a pickle": "从 pickle 转换", "no weights at all": "没有任何权重", "loss": "损失", "gradient": "梯度",
+    **i18n_models.PARTS,
+    "loaded and run once": "加载并试运行", "converted from a pickle": "从 pickle 转换", "loss": "损失", "gradient": "梯度",
 }  # fmt: skip
 
 

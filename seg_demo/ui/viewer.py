@@ -55,7 +55,7 @@ class SegmentationViewer(gr.HTML):
                 "ids": served_file(self, value.ids, "ids.png"),
                 "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
                 **viewer_value(value),
-                "notes": [spoken(note) for note in shown.notes],
+                "notes": [spoken(note) for note in (*shown.notes, *(shown.model.notes if shown.model else ()))],
             }
         except SegDemoError as error:
             raise refused(str(error)) from error
