@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from skimage.measure import label
 
-from tests.small_datasets import picture, save
+from tests.small_datasets import picture, save, save_palette
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset
 from train.data.split import split
@@ -95,3 +96,82 @@ def test_what_may_be_either_is_asked_and_both_answers_settle_it(seed: int, tmp_p
     dataset = look(root)
     assert dataset.kind == "instance" and not dataset.unclear
     assert all(np.array_equal(dataset.read(item).instance_map, mask) for item, mask in zip(dataset.items, masks, strict=True))
+
+
+def spread(root: Path, masks: list[np.ndarray], factor: int = 257) -> Path:
+    return write(root, [mask.astype(np.uint16) * factor for mask in masks])
+
+
+@pytest.mark.parametrize("names", [None, ["background", "cell", "nucleus"], {"0": "background", "1": "cell", "2": "nucleus"}])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_eight_bits_spread_over_sixteen_are_eight(names, ignored: bool, tmp_path: Path) -> None:
+    masks = [np.where(pieces(np.random.default_rng(seed), 6) > 3, 2, pieces(np.random.default_rng(seed), 6) > 0).astype(np.uint8) for seed in range(4)]
+    for mask in masks:
+        mask[:4] = 255 if ignored else 0
+    spread(tmp_path, masks)
+    if names is not None:
+        (tmp_path / ("classes.txt" if isinstance(names, list) else "labels.json")).write_text("\n".join(names) if isinstance(names, list) else json.dumps(names))
+    dataset = look(tmp_path)
+    assert dataset.kind == "semantic" and len(dataset.labels) == 3 and not dataset.unclear
+    assert any("514 was read as 2" in note for note in dataset.notes)
+    for item, mask in zip(dataset.items, masks, strict=True):
+        assert np.array_equal(dataset.read(item).label_map, mask)
+
+
+def test_one_number_that_happens_to_be_a_multiple_of_257_is_itself(tmp_path: Path) -> None:
+    masks = [np.where(pieces(np.random.default_rng(seed), 3) > 0, 514, 0).astype(np.uint16) for seed in range(4)]
+    write(tmp_path, masks)
+    (tmp_path / "labels.json").write_text(json.dumps({"0": "background", "514": "cell"}))
+    dataset = look(tmp_path)
+    assert not any("257" in note for note in dataset.notes)
+    assert np.array_equal(dataset.read(dataset.items[0]).label_map, masks[0] > 0)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("rim", [(254,), (254, 1), (253, 254, 1, 2), (246,)])
+def test_black_and_white_with_a_rim_of_nearly_white_was_smoothed(rim: tuple[int, ...], listed: bool, tmp_path: Path) -> None:
+    masks = []
+    for seed in range(4):
+        mask = (pieces(np.random.default_rng(seed), 4) > 0).astype(np.uint8) * 255
+        for place, value in enumerate(rim):
+            mask[place, 5:8] = value
+        masks.append(mask)
+    write(tmp_path, masks)
+    if listed:
+        (tmp_path / "classes.txt").write_text("background\ncell\n")
+    dataset = look(tmp_path)
+    faults = examine(dataset, *split(dataset, 0.25, 0)).faults
+    assert [fault.kind for fault in faults] == ["blurred mask"] * 4 and "nearest neighbour" in faults[0].remedy
+
+
+def test_254_beside_255_may_be_a_class(tmp_path: Path) -> None:
+    masks = [np.where(pieces(np.random.default_rng(seed), 4) > 0, 254, 0).astype(np.uint8) for seed in range(4)]
+    for mask in masks:
+        mask[:6] = 255
+    write(tmp_path, masks)
+    (tmp_path / "labels.json").write_text(json.dumps({"0": "background", "254": "cell", "255": "ignore"}))
+    dataset = look(tmp_path)
+    assert not examine(dataset, *split(dataset, 0.25, 0)).faults
+    assert set(np.unique(dataset.read(dataset.items[0]).label_map)) == {0, 1, 255}
+
+
+@pytest.mark.parametrize("name", ["no-data", "nodata", "No Data", "no_value"])
+def test_what_has_no_data_is_no_class(name: str, tmp_path: Path) -> None:
+    masks = [1 + (pieces(np.random.default_rng(seed), 4) > 0).astype(np.uint8) for seed in range(4)]
+    for mask in masks:
+        mask[:3] = 0
+    write(tmp_path, masks)
+    (tmp_path / "classes.txt").write_text(f"{name}\nbackground\nbuilding\n")
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "building")
+    assert np.array_equal(dataset.read(dataset.items[0]).label_map, np.where(masks[0] == 0, 255, masks[0] - 1))
+
+
+def test_black_on_paper_is_one_more_object_of_a_palette(tmp_path: Path) -> None:
+    colours = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    for seed in range(3):
+        mask = pieces(np.random.default_rng(seed), 4).astype(np.uint8)
+        save(picture(seed, *SIDES), tmp_path / "images" / f"{seed}.png")
+        save_palette(mask, colours, tmp_path / "instances" / f"{seed}.png")
+        dataset = look(tmp_path)
+        assert np.array_equal(dataset.read(dataset.items[seed]).instance_map, mask)

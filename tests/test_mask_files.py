@@ -15,7 +15,9 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_png
 
 from seg_demo.errors import BadImageError
-from seg_demo.inputs.mask_files import ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NAN, NEGATIVE, PAGES, numbers_meant, read_mask, read_object_map
+from seg_demo.inputs.mask_files import (
+    ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NAN, NEGATIVE, NODATA, PAGES, ZERO_NODATA, numbers_meant, read_mask, read_object_map,
+)  # fmt: skip
 from tests.pictures import png, saved
 
 RNG = np.random.default_rng(5)
@@ -260,3 +262,37 @@ def test_deep_masks_turn_as_flat_ones_do(turn):
     at = data.index(b"IDAT") - 4
     data = data[:at] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[at:]
     assert np.array_equal(read_mask(data).numbers, flat.astype(int) * 300)
+
+
+@pytest.mark.parametrize("channels", [4, 5, 7])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_channel_per_class_is_no_colour(channels, dtype):
+    layers = np.stack([LABELS == number for number in range(channels)], axis=-1).astype(dtype)
+    extra = ["unspecified"] * (channels - 1)
+    with pytest.raises(BadImageError, match=f"it has {channels} channels, but a mask has one number"):
+        read_mask(tiff(layers, photometric="minisblack", planarconfig="contig", extrasamples=extra))
+
+
+NAMED = {"uint8": [9, 200, 255], "uint16": [9, 65_535], "uint32": [9, 2**32 - 1], "int32": [9, -9999, -(2**31)], "float32": [9, 3.4028234663852886e38]}
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(dtype, value) for dtype, values in NAMED.items() for value in values])
+def test_what_a_file_names_as_no_data_is_ignored(dtype, nodata):
+    stored = LABELS.astype(dtype)
+    stored[:2] = nodata
+    mask = read_mask(tiff(stored, extratags=[(42113, "s", 0, f"{nodata}\0", True)]))
+    ignored = {np.dtype("u1"): 255, np.dtype("u2"): 65_535, np.dtype("i8"): -1}[mask.numbers.dtype]
+    assert (mask.numbers[:2] == ignored).all() and np.array_equal(mask.numbers[2:], LABELS[2:])
+    assert {NODATA, NEGATIVE} & set(mask.understood)
+
+
+def test_no_data_beside_white_and_zero_for_no_data():
+    stored = (LABELS > 0).astype(np.uint8) * 255
+    stored[:2] = 128
+    mask = read_mask(tiff(stored, extratags=[(42113, "s", 0, "128", True)]))
+    assert mask.numbers.dtype == np.uint16 and (mask.numbers[:2] == 65_535).all() and set(np.unique(mask.numbers[2:])) == {0, 255}
+    zero = read_mask(tiff(LABELS, extratags=[(42113, "s", 0, "0", True)]))
+    assert np.array_equal(zero.numbers, LABELS) and zero.understood == (ZERO_NODATA,)
+    for text in ("", "none", "300", "7"):
+        plain = read_mask(tiff(LABELS, extratags=[(42113, "s", 0, text or " ", True)]))
+        assert np.array_equal(plain.numbers, LABELS) and plain.understood == ()

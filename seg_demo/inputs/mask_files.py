@@ -16,18 +16,18 @@ from PIL import Image
 from seg_demo.inputs import images, pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.grey_levels import greys_count
-from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, PixelError, Samples, upright
+from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples, upright
 from seg_demo.inputs.sources import limits_of, refuse
-from seg_demo.inputs.tiff import Tiff
+from seg_demo.inputs.tiff import Tiff, nodata_of
 
 # TIFF tags, and the bits of a sample that Pillow stretches to 8.
-_BITS, _PHOTOMETRIC, _SOFTWARE = 258, 262, 305
+_BITS, _PHOTOMETRIC, _SOFTWARE, _NODATA = 258, 262, 305, 42113
 _WHITE_IS_ZERO = 0
 _STRETCHED = {2: 85, 4: 17}
 _MOST_PAGES = 64
 # What may be said of a file; see MaskFile.understood.
 ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NEGATIVE, NAN = "alpha", "black alpha", "empty alpha", "hidden", "negative", "nan"
-PAGES = "pages"
+PAGES, NODATA, ZERO_NODATA = "pages", "nodata", "zero nodata"
 IGNORED_NUMBER = -1
 
 
@@ -44,7 +44,8 @@ class MaskFile:
         understood: what was done that should be said: ``alpha`` (the shape was in the transparency alone), ``black alpha`` (the same, but
             drawn in black, so that nobody can tell whether the opaque or the transparent part is meant), ``empty alpha`` (nothing is
             opaque: no shape), ``hidden`` (transparent pixels are background), ``negative`` and ``nan`` (such pixels are ignored),
-            ``pages`` (each page was one object).
+            ``nodata`` (pixels of the value that the file names for what has no data are ignored), ``zero nodata`` (it names 0, which is
+            the background as often, and stays 0), ``pages`` (each page was one object).
         pages: how many pictures of this size the file holds; only the first is in ``numbers``.
         others: the other pages hold something else than the first.
     """
@@ -80,8 +81,29 @@ def read_mask(data: images.Source) -> MaskFile:
 
 def _of_image(image: Image.Image | Samples) -> MaskFile:
     if isinstance(image, Samples):
-        return _of_samples(image)
-    return _of_samples(pixels._deep(image)) if image.mode in pixels._DEEP else _of_picture(image)
+        return _without_data(_of_samples(image), image.nodata)
+    nodata = nodata_of(str(image.tag_v2.get(_NODATA, ""))) if image.format == "TIFF" and hasattr(image, "tag_v2") else None
+    mask = _of_samples(pixels._deep(image)) if image.mode in pixels._DEEP else _of_picture(image)
+    return _without_data(mask, nodata)
+
+
+def _without_data(mask: MaskFile, nodata: float | None) -> MaskFile:
+    """A mask of which the file names a number for what has no data (GDAL's tag): such pixels are ignored, as 255 and 65535 are."""
+    numbers = mask.numbers
+    if nodata is None or numbers.ndim == 3 or NODATA in mask.understood:
+        return mask
+    gone = numbers == nodata
+    if not gone.any() or gone.all():
+        return mask
+    if nodata == 0:
+        return replace(mask, understood=(*mask.understood, ZERO_NODATA))
+    if numbers.dtype == np.uint8 and (nodata == 255 or not (numbers == 255).any()):
+        numbers = np.where(gone, np.uint8(255), numbers)
+    elif numbers.dtype == np.int64:
+        numbers = np.where(gone, IGNORED_NUMBER, numbers)
+    else:
+        numbers = np.where(gone, np.uint16(65_535), numbers.astype(np.uint16))
+    return replace(mask, numbers=numbers, understood=(*mask.understood, NODATA))
 
 
 def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
@@ -261,15 +283,21 @@ def _with_alpha(numbers: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, tup
     return numbers, ()
 
 
-def _of_values(values: np.ndarray, zero_is_white: bool) -> MaskFile:
-    """Numbers of any dtype → uint16 where they fit, else int64; negative ones and NaN are ignored."""
+def _of_values(values: np.ndarray, zero_is_white: bool, nodata: float | None = None) -> MaskFile:
+    """Numbers of any dtype → uint16 where they fit, else int64; negative ones, NaN and what the file names as no data are ignored."""
     understood: list[str] = []
     ignored = None
+    if nodata is not None and nodata > 0:
+        # A number that is a type's largest is no whole number of it once it is written as text.
+        nothing = values.astype(np.float64) == float(values.dtype.type(nodata) if values.dtype.kind == "f" else nodata)
+        if nothing.any() and not nothing.all():
+            understood.append(NODATA)
+            ignored, values = nothing, np.where(nothing, 0, values)
     if values.dtype.kind == "f":
         nothing = np.isnan(values)
         if nothing.any():
             understood.append(NAN)
-            ignored, values = nothing, np.where(nothing, 0, values)
+            ignored, values = nothing if ignored is None else ignored | nothing, np.where(nothing, 0, values)
         if np.isinf(values).any():
             raise PixelError("some of its pixels are infinite")
         if (np.rint(values) != values).any():
@@ -304,8 +332,8 @@ def _of_values(values: np.ndarray, zero_is_white: bool) -> MaskFile:
 def _of_samples(samples: Samples) -> MaskFile:
     """What a decoder that keeps depth has read."""
     values, alpha = (None if array is None else upright(array, samples.turn) for array in (samples.values, samples.alpha))
-    if samples.kind in (CMYK, LAB) or (samples.kind == GREY and samples.channels > 1):
-        what = f"it has {samples.channels} channels" if samples.kind == GREY else "it is stored as CMYK or Lab"
+    if samples.kind in (CMYK, LAB) or samples.channels > {GREY: 1, RGB: 3}.get(samples.kind, samples.channels):
+        what = "it is stored as CMYK or Lab" if samples.kind in (CMYK, LAB) else f"it has {samples.channels} channels"
         raise PixelError(f"{what}, but a mask has one number or one RGB colour per pixel")
     if samples.kind == PALETTE:
         palette = (samples.palette >> 8).astype(np.uint8)
@@ -319,7 +347,7 @@ def _of_samples(samples: Samples) -> MaskFile:
             return MaskFile(values[..., 0], levels=levels[::-1].copy() if samples.inverted else levels)
         if values.dtype == np.uint8:
             return MaskFile(np.ascontiguousarray(values[..., 0]))
-        return _of_values(values[..., 0], samples.inverted)
+        return _of_values(values[..., 0], samples.inverted, samples.nodata)
     if values.dtype not in (np.uint8, np.uint16):
         if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65_535:
             raise PixelError(f"it has {values.shape[2]} channels of {values.dtype}, but a mask has one number or one RGB colour per pixel")

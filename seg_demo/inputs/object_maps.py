@@ -81,7 +81,7 @@ def values_of(mask: MaskFile) -> tuple[np.ndarray, bool]:
         inside = used[used < len(mask.palette)]
         colours = mask.palette[inside].astype(np.int64)
         packed = colours[:, 0] << 16 | colours[:, 1] << 8 | colours[:, 2]
-        black_elsewhere = 0 in packed and not (inside[packed == 0] == 0).any()
+        black_elsewhere = 0 in packed and not (inside[packed == 0] == 0).any() and not _on_white(raw, inside, packed)
         border = VOC_BORDER in packed
         # An index is what a palette stores, unless black, which is nothing, has another one than 0.
         if len(inside) == len(used) and len(set(packed.tolist())) == len(packed) and black_elsewhere:
@@ -100,6 +100,13 @@ def values_of(mask: MaskFile) -> tuple[np.ndarray, bool]:
     if raw.dtype == np.uint16:
         values[values == 65_535] = IGNORED_NUMBER
     return values, False
+
+
+def _on_white(raw: np.ndarray, used: np.ndarray, packed: np.ndarray) -> bool:
+    """Whether a palette begins with white, and more pixels are that than black: paper, on which black is one more object."""
+    if used[0] != 0 or packed[0] != WHITE:
+        return False
+    return int((raw == 0).sum()) > int(np.isin(raw, used[packed == 0]).sum())
 
 
 def counts_of(values: np.ndarray) -> dict[int, int]:

@@ -298,10 +298,8 @@ class Tiff:
         """The value that GDAL, or what GDAL converted, names for pixels without data."""
         found = _FILLER.search(self._text(METADATA))
         for text in (self._text(NODATA), found[1] if found else ""):
-            try:
-                return float(text.split()[0].rstrip("f"))
-            except (ValueError, IndexError):
-                continue
+            if (value := nodata_of(text)) is not None:
+                return value
         return None
 
     def _pieces(self, plane: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
@@ -389,6 +387,14 @@ class Tiff:
             bare = np.dtype(f"u{dtype.itemsize}")
             return np.cumsum(values.astype(dtype).view(bare), axis=1, dtype=bare).view(dtype)
         return values
+
+
+def nodata_of(text: str) -> float | None:
+    """The number that a text such as ``-9999`` or ``255 255 255`` names, or None."""
+    try:
+        return float(text.split()[0].rstrip("f\0"))
+    except (ValueError, IndexError):
+        return None
 
 
 def _is_of_8_bits(palette: np.ndarray) -> bool:

@@ -10,6 +10,11 @@ SENTENCES = {
     "{files}: numbers below 0 are ignored.": "{files}：小于 0 的数值被忽略。",
     "{files}: pixels that are no number (NaN) are ignored.": "{files}：不是数（NaN）的像素被忽略。",
     "{files}: each page was read as one object.": "{files}：每一页视为一个对象。",
+    "{files}: pixels of the value that the file names for what has no data are ignored.": "{files}：文件标为无数据的值，其像素被忽略。",
+    "{files}: the file names 0 for what has no data, and 0 was read like any other number.": "{files}：文件将 0 标为无数据，而 0 仍按普通数值读取。",
+    "If such pixels are to be ignored, say so in labels.json, such as {example}.": "若这些像素应忽略，请在 labels.json 中说明，例如 {example}。",
+    "Numbers in the 16-bit masks are all 257 times one of 8 bits, as programs make 16 bits of 8: {n} was read as {m}.":
+        "16 位掩膜的数值都是 8 位数值的 257 倍（程序由 8 位转成 16 位时如此）：{n} 读作 {m}。",
     "{files}: holds several pages that are alike; the first was read.": "{files}：含有几页相同的内容，读取了第一页。",
     "No pixel of {where} is 0: {value}, which is in every map and the largest in most, was read as no object.":
         "{where} 中没有为 0 的像素：{value} 在每张实例图中都有，且多数图中面积最大，视为没有对象。",

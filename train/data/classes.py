@@ -8,7 +8,7 @@ What a list means for the values in masks:
 * Names alone are numbered from 0 in their order. If none of them is a background and the masks use one number more than
   there are names, they are numbered from 1, and 0 is the background (see rules.py).
 * Lines of classes.txt that all begin with a number of their own (``0 background``, ``1: cell``) give values as JSON does.
-* ``ignore`` and ``void`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are. A list of
+* ``ignore``, ``void`` and ``no data`` are not classes: their pixels are left out of loss and metrics, as those of value 255 are. A list of
   names that begins with one of them may number it 0, or, as labelme's ``__ignore__``, not at all (see rules.py).
 """
 
@@ -26,7 +26,7 @@ FILES = (
     "labelmap.txt", "label_colors.txt", "label_names.txt", "_classes.csv", "class_dict.csv", "classes.csv", "labels.csv",
 )  # fmt: skip
 BACKGROUND = frozenset({"background", "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
-IGNORED = frozenset({"ignore", "ignored", "void", "dontcare", "ignoreregion"})
+IGNORED = frozenset({"ignore", "ignored", "void", "dontcare", "ignoreregion", "nodata", "novalue", "nodatavalue"})
 # Not labelled is not the same as left out where there is but one other class: then it is what is not that class.
 UNLABELED = frozenset({"unlabeled", "unlabelled", "unannotated", "notlabeled", "notlabelled"})
 Color = tuple[int, int, int]

@@ -27,6 +27,9 @@ _SAID = {
     mask_files.NEGATIVE: "{files}: numbers below 0 are ignored.",
     mask_files.NAN: "{files}: pixels that are no number (NaN) are ignored.",
     mask_files.PAGES: "{files}: each page was read as one object.",
+    mask_files.NODATA: "{files}: pixels of the value that the file names for what has no data are ignored.",
+    mask_files.ZERO_NODATA: "{files}: the file names 0 for what has no data, and 0 was read like any other number. If such pixels are to "
+    'be ignored, say so in labels.json, such as {{"0": "ignore", "1": "cell"}}.',
 }
 
 

@@ -84,15 +84,21 @@ def understand(
         return _objects(classes)
     masks, by_grey, grey_palettes = _by_what_is_meant(masks, classes)
     sound = [mask for mask in masks if not mask.lossy and not blurred(mask, classes)]
-    black_and_white = _sixteen_bits_of_black_and_white(sound)
-    if black_and_white:
+    spread = _spread_over_sixteen_bits(sound)
+    if spread:
         sound = [_eight_bits(mask) for mask in sound]
     reading = _understood(sound, classes, decided)
     if by_grey:
         reading.rule = replace(reading.rule, by_grey=True, grey_palettes=grey_palettes)
         reading.notes.append("Masks that list greys (palettes of grey, or a few bits) were read by the grey that is seen, not by its number.")
-    if black_and_white:
-        reading.rule = replace(reading.rule, values={**reading.rule.values, 65_535: reading.rule.values[255]})
+    if spread:
+        wide = {257 * value: label for value, label in reading.rule.values.items() if value <= 255}
+        reading.rule = replace(reading.rule, values={**reading.rule.values, **wide})
+        if spread != {0, 65_535}:
+            highest = max(value for value in spread if value < 65_535)
+            reading.notes.append(
+                f"Numbers in the 16-bit masks are all 257 times one of 8 bits, as programs make 16 bits of 8: {highest} was read as {highest // 257}."
+            )
     reading.faults += _drawn_in_black(masks, decided)
     return reading
 
@@ -113,10 +119,14 @@ def _by_what_is_meant(masks: Sequence[MaskScan], classes: ClassList | None) -> t
     return [mask.as_greys(not coloured) for mask in masks], True, not coloured
 
 
-def _sixteen_bits_of_black_and_white(masks: Sequence[MaskScan]) -> bool:
-    """Whether 16-bit masks hold nothing but 0 and 65535, which then is no value to ignore."""
+def _spread_over_sixteen_bits(masks: Sequence[MaskScan]) -> set[int]:
+    """The values of 16-bit masks that are 8 bits spread over 16: black and white, or two or more multiples of 257; else nothing.
+
+    Then 65535 is 255, and no value to ignore where that is none.
+    """
     values = {value for mask in masks if mask.bits == 16 and mask.mode == "grey" for value in mask.counts}
-    return values == {0, 65_535}
+    spread = all(value % 257 == 0 and value <= 65_535 for value in values)
+    return values if spread and 0 in values and (values == {0, 65_535} or len(values - {0, 65_535}) > 1) else set()
 
 
 def _eight_bits(mask: MaskScan) -> MaskScan:
