@@ -90,7 +90,7 @@ def _models(options: argparse.Namespace) -> int:
         return 0
     width = max(len(row["id"]) for row in rows)
     for row in rows:
-        state = "available" if row["available"] else "cannot be reached now"
+        state = "available" if row["available"] else "not available now"
         print(f"{row['id']:<{width}}  {row['task']:<8}  {row['title']}; {row['licence'] or 'licence not stated'}; {state}")
     return 0
 

@@ -28,7 +28,7 @@ def test_an_error_frees_the_button_and_faults_are_folded_away(open_page, tmp_pat
     run.click()
     expect(page.locator("#batch-table tbody tr")).to_have_count(2, timeout=RESULT_MS)
     expect(page.locator("#batch-status")).to_contain_text("1 of 6 images segmented")
-    expect(page.locator("#batch-status summary")).to_have_text("Left out (5)")
+    expect(page.locator("#batch-status summary")).to_have_text("Not segmented (5)")
     expect(page.locator("#batch-status details")).not_to_have_attribute("open", "")
     expect(page.locator("#batch-table thead")).to_contain_text("µm²")
     expect(run).to_be_enabled()

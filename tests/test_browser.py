@@ -112,7 +112,7 @@ def test_regions_and_models(open_page):  # noqa: F811
     expect(viewer.locator(".sv-count")).to_contain_text("regions")
     page.locator("button[data-tab-id=models]:visible").click()
     expect(page.locator("#models-cards article")).to_have_count(12)
-    expect(page.locator("#models-cards")).to_contain_text("cannot be reached now")
+    expect(page.locator("#models-cards")).to_contain_text("not available now")
 
 
 def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path):  # noqa: F811

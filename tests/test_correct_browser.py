@@ -274,7 +274,7 @@ def test_another_dataset_chosen_before_saving_is_asked_about(visit, address, dat
     page.locator("#correct-delete-sure").click()
     expect(page.locator("#correct-dataset input")).to_have_value("Second")
     page.locator(".se-save").click()
-    expect(page.locator(notice)).to_contain_text("Not saved. What was drawn is still here. This sample belongs to")
+    expect(page.locator(notice)).to_contain_text("Not saved. Your drawing is still here. This sample belongs to")
     expect(page.locator(".se-save")).to_be_enabled()
     assert len(second) == 0 and page.locator(".toast-wrap .error").count() == 0
 

@@ -81,7 +81,7 @@ def test_an_owner_sees_it_on_the_models_tab_once_it_is_known(monkeypatch):
         assert engine_worker.drain(120)
         share = served.agreement(spec)
         assert 0.9 < share <= 1
-        assert f"bf16: {np.floor(share * 1e5) / 1e3:g} % of what was decided" in menu.card(spec, True, "en")
+        assert f"bf16: on the first image, {np.floor(share * 1e5) / 1e3:g} % of the labels were the same" in menu.card(spec, True, "en")
         assert "与 fp32 一致" in menu.card(spec, True, "zh")
 
 

@@ -136,3 +136,11 @@ def test_the_browser_says_which_language(language, said):
     finally:
         LocalContext.request.reset(token)
     assert str(uploads.refused("This file is empty.").message) == "This file is empty."
+
+
+def test_no_table_has_one_key_twice():
+    """The second of two equal keys would silently take the first one's place on the page."""
+    for path in sorted((ROOT / "seg_demo/ui").glob("i18n*.py")):
+        for table in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Dict)):
+            keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
+            assert len(keys) == len(set(keys)), (path.name, {key for key in keys if keys.count(key) > 1})

@@ -132,7 +132,7 @@ def test_what_is_downloaded_is_the_checkpoint_and_what_is_deleted_is_gone(addres
     assert Path(again).read_bytes() == Path(first).read_bytes()
     ann.predict(ANN, job.id, api_name="/finetune_use")
     asked = pressed(address, "finetune-delete", [ANN, job.id], secrets.token_hex(6))
-    assert "its trained weights" in asked and "8 images" in asked and "leaves your menu" in asked and job.folder.exists()
+    assert "its trained weights" in asked and "8 images" in asked and "disappears from your menu" in asked and job.folder.exists()
     ann.predict(ANN, job.id, api_name="/finetune_delete")
     assert not job.folder.exists() and "segformer-my-cells" not in ids(ann)
 

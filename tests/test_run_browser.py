@@ -113,7 +113,7 @@ def test_a_batch_can_be_cancelled_and_gives_its_place_back(open_page, demo_url):
         expect(dock.locator("p")).to_contain_text("of 60 images", timeout=RESULT_MS)
         expect(dock).to_be_in_viewport(ratio=1)
         page.locator("#batch-cancel").click()
-        expect(status).to_contain_text("nothing was kept")
+        expect(status).to_contain_text("no results were saved")
         expect(dock).to_be_hidden()
         expect(run).to_be_enabled()
     with httpx.Client(base_url=demo_url, timeout=60) as http:

@@ -190,7 +190,7 @@ def test_a_pinned_model_is_asked_for_with_its_revision():
 def test_a_tab_whose_kind_of_model_is_not_on_the_menu_says_so(tmp_path):
     from seg_demo.ui.networks_tab import run_network
 
-    assert "no model for this" in menu.note(None, "en") and "没有这类模型" in menu.note("", "zh")
-    assert "typed id" in menu.note("ann/cells", "en")
+    assert "no model of this kind" in menu.note(None, "en") and "没有这类模型" in menu.note("", "zh")
+    assert "id that you typed" in menu.note("ann/cells", "en")
     with pytest.raises(gr.Error, match="No model is chosen"):
         run_network(uploads.Upload(tmp_path / "missing.png", "missing"), None, 0.5, "whole")

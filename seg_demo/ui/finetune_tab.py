@@ -175,7 +175,7 @@ def _settings() -> tuple[list[Any], gr.Textbox]:
         lr = gr.Number(0, label=t("finetune_lr"), minimum=0, maximum=1, elem_id="finetune-lr")
         size = gr.Number(0, label=t("finetune_size"), minimum=0, maximum=1024, precision=0, elem_id="finetune-size")
         batch = Slider(1, 32, 4, step=1, label=t("finetune_batch"), elem_id="finetune-batch")
-        share = Slider(0.05, 0.5, 0.25, step=0.05, label=t("finetune_share"), elem_id="finetune-share")
+        share = Slider(0.05, 0.5, 0.25, step=0.05, label=t("finetune_held_out"), elem_id="finetune-held-out")
         replay = Slider(
             0, 0.75, 0.25, step=0.05, label=t("finetune_replay"), info=t("finetune_replay_info"), elem_id="finetune-replay"
         )

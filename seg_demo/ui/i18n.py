@@ -15,40 +15,46 @@ from seg_demo.ui import i18n_correct, i18n_loop
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("# Image segmentation", "# 图像分割"),
     "tagline": (
-        "Drop in an image and see what is where: hover to name it, download it for your next tool.",
-        "放入一张图片，看清每个像素属于什么：悬停查看名称，下载供后续工具使用。",
+        "Drop in an image and see what is in it, and where. Point at a part to see its name; download the result for your next "
+        "tool.",
+        "放入一张图片，看看里面有什么、在哪里：悬停查看名称，结果可下载给后续工具使用。",
     ),
     "semantic": ("Semantic", "语义分割"),
     "instance": ("Instance", "实例分割"),
     "regions": ("Regions", "区域分割"),
     "models": ("Models", "模型"),
     "semantic_lead": (
-        "Every pixel gets one class: road, sky, cell. Touching things of a kind become one area.",
-        "每个像素归入一个类别：道路、天空、细胞。同类相邻的物体连成一片。",
+        "Every pixel gets one class, such as road, sky or cell. Touching objects of one class become one area.",
+        "每个像素归入一个类别，如道路、天空、细胞。相邻的同类物体连成一片。",
     ),
     "instance_lead": (
-        "Every object is found on its own, with its class, mask and score, so that you can count.",
+        "Every object is found separately, with its class, mask and score, so that you can count objects.",
         "逐个找出对象，给出类别、掩膜与得分，便于计数。",
     ),
     "regions_lead": (
-        "Coherent regions without any model or class: quick, and nothing to download.",
-        "不用模型、不分类别，按颜色与边缘划分区域：快速，无需下载。",
+        "Divides the image by brightness, colour and edges, without a model and without classes. Quick, with nothing to "
+        "download.",
+        "不用模型、不分类别，按亮度、颜色与边缘划分区域：快速，无需下载。",
     ),
     "image": ("Image", "图片"),
     "drop": ("Drop an image here\nor click to choose one", "将图片拖到此处\n或点击选择"),
     "model": ("Model", "模型"),
     "model_info": (
-        "From the menu (○ cannot be reached now), or a Hugging Face id: user/repo",
-        "从菜单选择（○ 目前无法访问），或输入 Hugging Face 模型 ID：user/repo",
+        "Choose from the menu (○ means not available now), or type a Hugging Face id: user/repo",
+        "从菜单选择（○ 表示目前不可用），或输入 Hugging Face 模型 ID：user/repo",
     ),
     "threshold": ("Score threshold", "得分阈值"),
-    "threshold_info": ("Hides objects scored lower. Nothing is computed again.", "隐藏得分更低的对象，无需重新计算。"),
+    "threshold_info": (
+        "Objects with a lower score are hidden. The model does not run again.",
+        "隐藏得分更低的对象，模型不会重新运行。",
+    ),
     "detail": ("Detail", "精细程度"),
     "detail_whole": ("Whole image", "整图"),
     "detail_full": ("Full detail", "完整细节"),
     "detail_info": (
-        "For images larger than the model works at: shrunk to that, or at their own pixels tile by tile (slower, sees small things).",
-        "仅影响超出模型工作尺寸的图片：缩小后处理，或按原始像素逐块处理（较慢，能看清细小目标）。",
+        "For images larger than the model's input. Whole image: shrunk to fit. Full detail: tile by tile at its original size; "
+        "slower, but finds small things.",
+        "仅影响大于模型输入尺寸的图片。整图：缩小后处理；完整细节：按原尺寸逐块处理，较慢，但能找到细小目标。",
     ),
     "method": ("Method", "方法"),
     # The parameters of the region methods; their English is the table in masks/region_methods.py.
@@ -67,20 +73,20 @@ WORDS: dict[str, tuple[str, str]] = {
     "watershed_smoothing_help": ("Blur before the search for edges.", "寻找边缘前的模糊程度。"),
     "watershed_min_area": ("Smallest seed (%)", "最小种子（%）"),
     "watershed_min_area_help": (
-        "In percent of the picture; smaller ones are swallowed by their neighbours.",
+        "In percent of the picture; smaller ones are merged into their neighbours.",
         "占全图百分比；更小的并入相邻区域。",
     ),
     "slic_regions": ("Regions", "区域数"),
-    "slic_regions_help": ("About how many; small pictures have fewer.", "大致数量；小图会更少。"),
+    "slic_regions_help": ("About how many; small pictures get fewer.", "大致数量；小图片会更少。"),
     "slic_compactness": ("Compactness", "紧凑度"),
-    "slic_compactness_help": ("More gives squarer regions, less follows colours.", "越大越方正，越小越贴合颜色。"),
-    "felzenszwalb_scale": ("Scale", "尺度"),
-    "felzenszwalb_scale_help": ("More gives larger and fewer regions.", "越大区域越大、越少。"),
-    "felzenszwalb_min_area": ("Smallest region (%)", "最小区域（%）"),
-    "felzenszwalb_min_area_help": (
-        "In percent of the picture; smaller ones are merged.",
-        "占全图百分比；更小的合并到邻域。",
+    "slic_compactness_help": (
+        "Higher values give squarer regions; lower values follow the colours.",
+        "越大区域越方正，越小越贴合颜色。",
     ),
+    "felzenszwalb_scale": ("Scale", "尺度"),
+    "felzenszwalb_scale_help": ("Higher values give larger and fewer regions.", "越大则区域越大、越少。"),
+    "felzenszwalb_min_area": ("Smallest region (%)", "最小区域（%）"),
+    "felzenszwalb_min_area_help": ("In percent of the picture; smaller ones are merged.", "占全图百分比；更小的并入相邻区域。"),
     "otsu": ("Otsu threshold", "Otsu 阈值"),
     "watershed": ("Edges + watershed", "边缘 + 分水岭"),
     "slic": ("SLIC superpixels", "SLIC 超像素"),
@@ -99,16 +105,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "geojson": ("GeoJSON", "GeoJSON"),
     "csv": ("Table CSV", "表格 CSV"),
     "ready": ("ready", "可用"),
-    "unreachable": ("cannot be reached now", "目前无法访问"),
+    "unreachable": ("not available now", "目前不可用"),
     "typed": (
-        "A typed id: its class names, colours and preprocessing come from its repository. Only safetensors are loaded.",
-        "手动输入的模型 ID：类别名、颜色与预处理取自其仓库，仅加载 safetensors 权重。",
+        "A model id that you typed. Its class names, colours and preprocessing come from its repository; code in the "
+        "repository is never run.",
+        "手动输入的模型 ID。类别名、颜色与预处理取自其仓库；仓库中的代码不会运行。",
     ),
     "no_model": (
-        "The menu has no model for this. Type the id of one from the Hugging Face Hub: user/repo.",
+        "The menu has no model of this kind. Type the id of one from the Hugging Face Hub: user/repo.",
         "菜单中没有这类模型。请输入 Hugging Face Hub 的模型 ID：user/repo。",
     ),
-    "knows": ("It knows: ", "可识别："),
+    "knows": ("It recognises: ", "可识别："),
     "licence": ("Licence", "许可"),
     "unstated": ("not stated", "未说明"),
     "source": ("Source", "来源"),
@@ -118,8 +125,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "precision": ("Precision", "精度"),
     "bf16_unknown": ("bf16 once an image has been segmented; fp32 until then", "首张图像分割后使用 bf16，此前为 fp32"),
     "bf16_agreement": (
-        "bf16: {share} % of what was decided on the first image is as in fp32",
-        "bf16：首张图像上 {share}% 的判定与 fp32 一致",
+        "bf16: on the first image, {share} % of the labels were the same as in fp32",
+        "bf16：首张图像上 {share}% 的标签与 fp32 一致",
     ),
     "more_classes": ("{count} classes, such as ", "{count} 个类别，例如 "),
     "separator": (", ", "、"),
@@ -127,8 +134,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "colon": (": ", "："),
     "source_bundled": ("comes with the demo", "随演示附带"),
     "source_hub": ("Hugging Face Hub", "Hugging Face Hub"),
-    "source_torchvision": ("torchvision's weights", "torchvision 权重"),
-    "source_builtin": ("computed, no weights", "直接计算，无权重"),
+    "source_torchvision": ("torchvision", "torchvision"),
+    "source_builtin": ("computed directly, no weights", "直接计算，无权重"),
     "source_folder": ("a folder on the server", "服务器上的文件夹"),
     "credits": (
         "Example pictures: coins, Brooklyn Museum (no known copyright restrictions); cell, P. Müller et al. (CC0); coffee, "

@@ -4,7 +4,7 @@
 Object.assign(WORDS.en, {
   noSamples: "No samples yet. Save a mask, and it appears here.", sortBy: "Sort by", newest: "last changed", doubtful: "most doubtful first", byName: "name",
   edit: "Edit", remove: "Delete", sure: "Really delete?", samples: ["sample", "samples"], strokesWord: ["stroke", "strokes"], margin: "margin",
-  moreSamples: "more; sort to see others", unread: "Left out, because it cannot be read (image and mask are untouched; put it back from a copy):",
+  moreSamples: "more; sort differently to see others", unread: "Left out because they cannot be read (images and masks are untouched; restore these files from a copy):",
 });
 Object.assign(WORDS.zh, {
   noSamples: "还没有样本。保存一个掩膜后会显示在这里。", sortBy: "排序", newest: "最近修改", doubtful: "最不确定的在前", byName: "名称",
