@@ -1,4 +1,4 @@
-"""``python -m seg_demo segment PATH... --model M --out DIR`` and ``python -m seg_demo models``.
+"""``python -m seg_demo segment PATH... --model M --out DIR``, ``python -m seg_demo models`` and ``python -m seg_demo check ID``.
 
 Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
 """
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
-    segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[@revision], or checkpoint folder")
+    segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[/folder][@revision], its page's address, or checkpoint folder")
     segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
     segment.add_argument(
@@ -77,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the models on the menu")
     models.add_argument("--json", action="store_true", help="as JSON, with class names")
     models.set_defaults(run=_models)
+    check = commands.add_parser(
+        "check",
+        help="what a model's repository offers, before anything is loaded",
+        description="Say what a Hub repository or a checkpoint folder holds: network, classes, where its weights come from and how "
+        "large they are. Only its list of files and its config.json are fetched. Exit codes: 0 it can be fetched, 2 it cannot, and why.",
+    )
+    check.add_argument("id", metavar="ID", help="user/repo[/folder][@revision], the address of its page, a menu key, or a folder")
+    check.add_argument("--json", action="store_true", help="as JSON, with all class names")
+    check.set_defaults(run=_check)
     return parser
 
 
@@ -92,6 +101,17 @@ def _models(options: argparse.Namespace) -> int:
     for row in rows:
         state = "available" if row["available"] else "not available now"
         print(f"{row['id']:<{width}}  {row['task']:<8}  {row['title']}; {row['licence'] or 'licence not stated'}; {state}")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Look at a model without loading it."""
+    from dataclasses import asdict
+
+    from seg_demo.models.hub_check import offer
+
+    found = offer(options.id)
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))
     return 0
 
 

@@ -326,8 +326,10 @@ def _by_smp(folder: Path) -> np.ndarray:
     module = smp.from_pretrained(str(folder), encoder_weights=None).eval()
     # For encoders of its own smp would ask the Hub; those of this table were trained with ImageNet's mean and deviation.
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    if encoder.startswith("tu-") and timm.is_model_pretrained(encoder.removeprefix("tu-")):
-        known = smp.encoders.get_preprocessing_params(encoder)
+    # smp builds encoders of these former names from timm's TensorFlow ports.
+    today = encoder.replace("timm-mobilenetv3", "tu-tf_mobilenetv3")
+    if today.startswith("tu-") and timm.is_model_pretrained(today.removeprefix("tu-")):
+        known = smp.encoders.get_preprocessing_params(today)
         mean, std = known["mean"], known["std"]
     pixels = torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 255
     with torch.no_grad():

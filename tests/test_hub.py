@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -250,3 +251,18 @@ def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
     with pytest.raises(HubUnavailableError), client.bounded():
         huggingface_hub.hf_hub_download("ann/encoder", "config.json")
     assert time.monotonic() - began < 2 * patience + 1.5
+
+
+def test_check_says_what_a_repository_offers_and_fetches_no_weights(hub, folders, capsys):
+    from seg_demo.__main__ import main
+
+    files = {path.name: path.read_bytes() for path in (folders / "tiny").iterdir()}
+    hub.add_repo("ann/zoo", {f"{name}/{file}": data for name in ("b0", "b1") for file, data in files.items()})
+    assert main(["check", f"{hub.url}/ann/zoo/tree/main/b0"]) == 0
+    said = capsys.readouterr().out
+    assert "ann/zoo/b0" in said and "SegFormer (semantic" in said and "3: background, cell, border" in said and "b0/model.safetensors" in said
+    assert hub.count("resolve/.*safetensors") == 0
+    assert main(["check", "ann/zoo"]) == 2
+    assert "ann/zoo/b0, ann/zoo/b1" in capsys.readouterr().err
+    assert main(["check", str(folders / "unet"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"] == "unet"

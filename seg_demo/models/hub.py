@@ -43,6 +43,7 @@ __all__ = [
     "forget",
     "head",
     "held",
+    "look",
     "push",
     "recent",
     "reachable",
@@ -166,6 +167,24 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
         raise HubUnavailableError(f"The files of {spec.id} arrived damaged. Try again, or tell the model's owner.")
     hub_cache.note(spec.id, spec.revision or "main", listing.sha, public=anonymous)
     return folder
+
+
+def look(spec: ModelSpec) -> tuple[Listing, Path]:
+    """What the Hub has of a model, and the folder with its config.json, the one file that is fetched. The login is used.
+
+    Args:
+        spec: of source ``hub``.
+
+    Raises:
+        SegDemoError: as for :func:`fetch`.
+    """
+    if constants.is_offline_mode():
+        raise hub_client.unavailable(OfflineModeIsEnabled(), f"{spec.id} cannot be looked at")
+    try:
+        listing, anonymous = _look_up_as(spec, True)
+        return listing, hub_download.small_files(spec, listing, token=not anonymous)
+    except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
+        raise hub_client.sentence(error, spec, True) from error
 
 
 def _look_up_as(spec: ModelSpec, token: bool) -> tuple[Listing, bool]:

@@ -196,6 +196,32 @@ def download(spec: ModelSpec, listing: Listing, *, token: bool, report: Report |
     hub_client.within(settings().hub_timeout, fetch, moved)
 
 
+def small_files(spec: ModelSpec, listing: Listing, *, token: bool) -> Path:
+    """Fetch a checkpoint's JSON files alone.
+
+    Args:
+        spec: of source ``hub``.
+        listing: of :func:`look_up`.
+        token: whether the login of this machine may be used.
+
+    Returns:
+        The folder of the commit that they lie in.
+
+    Raises:
+        TimeoutError, httpx2.HTTPError, OSError: as for :func:`download`.
+    """
+    moved, login = hub_client.Progress(), None if token else False
+    id, config = hub_cache.split(spec.id)[0], listing.names[CONFIG]
+    wanted = [path for path in listing.names.values() if path.endswith(".json") and not path.endswith(".index.json")]
+
+    def fetch() -> Path:
+        meter = _meter(moved, 1, None, spec.id)
+        paths = {path: hf_hub_download(id, path, revision=listing.sha, token=login, tqdm_class=meter) for path in wanted}
+        return Path(paths[config]).parent
+
+    return hub_client.within(settings().hub_timeout, fetch, moved)
+
+
 def folder(spec: ModelSpec, listing: Listing) -> Path:
     """Where a checkpoint lies, or will lie."""
     return (hub_cache.snapshot if listing.plain else hub_cache.composed)(spec.id, listing.sha)
