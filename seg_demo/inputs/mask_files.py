@@ -136,8 +136,11 @@ def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
         if numbers.max() > 65_535:
             raise ValueError(f"the mask holds numbers up to {numbers.max()}, but label ids reach to 65535")
         numbers = np.where(numbers < 0, 65_535, numbers).astype(np.uint16)
-    if numbers.dtype == np.uint16 and numbers.ndim == 2 and bool(((numbers == 0) | (numbers == 65_535)).all()) and numbers.any():
-        return (numbers // 257).astype(np.uint8)
+    if numbers.dtype == np.uint16 and numbers.ndim == 2 and bool((numbers % 257 == 0).all()):
+        used = set(np.unique(numbers).tolist())
+        # Black and white, or 8 bits spread over 16.
+        if used & {65_535} and used <= {0, 65_535} or (max(used) >= classes and all(each // 257 < classes for each in used - {65_535})):
+            return (numbers // 257).astype(np.uint8)
     return numbers
 
 

@@ -47,6 +47,46 @@ SENTENCES = {
     "This is no reading of this data.": "这份数据没有这种读法。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
+    "This is Cityscapes as it is downloaded.": "这是下载时的 Cityscapes。",
+    "Copy leftImg8bit/ to images/, and of gtFine/ the files ..._labelIds.png (or ..._labelTrainIds.png) to masks/, those ..._instanceIds.png to instances/, train/ and val/ below each.":
+        "请将 leftImg8bit/ 复制为 images/，将 gtFine/ 中的 ..._labelIds.png（或 ..._labelTrainIds.png）复制到 masks/，..._instanceIds.png 复制到 instances/，其下各有 train/ 与 val/。",
+    "This is nnU-Net's layout.": "这是 nnU-Net 的布局。",
+    "Rename imagesTr/ to images/ and labelsTr/ to masks/, and write the names of dataset.json into classes.txt.":
+        "请将 imagesTr/ 改名为 images/，labelsTr/ 改名为 masks/，并将 dataset.json 中的名称写入 classes.txt。",
+    "annotations.xml is CVAT's own format.": "annotations.xml 是 CVAT 自己的格式。",
+    "Export the task again as 'COCO 1.0', or as 'Segmentation mask 1.1' with its images.": "请将任务重新导出为 'COCO 1.0'，或连同图片导出为 'Segmentation mask 1.1'。",
+    "Each image has a folder of its own, with a file per object in masks/.": "每张图片各有一个文件夹，其 masks/ 中每个对象一个文件。",
+    "Put the images into images/, and for each one PNG of its name into instances/: 0 is the background, and 1, 2, 3 ... are the objects.":
+        "请将图片放入 images/，并为每张图片在 instances/ 中放一个同名 PNG：0 为背景，1、2、3……为各对象。",
+    "This is Supervisely's own format.": "这是 Supervisely 自己的格式。",
+    "Export it as COCO, or as masks: with the app 'Export as masks', machine masks into masks/.": "请导出为 COCO，或用 'Export as masks' 导出掩膜，并将 machine masks 放入 masks/。",
+    "This looks like a dataset in YOLO's format, whose outlines are text files.": "这像是 YOLO 格式的数据集，其轮廓是文本文件。",
+    "Export it as COCO (in Roboflow: 'COCO Segmentation').": "请导出为 COCO（在 Roboflow 中为 'COCO Segmentation'）。",
+    "The JSON files are labelme's own.": "这些 JSON 文件是 labelme 自己的格式。",
+    "Make masks of them with labelme's labelme2voc.py, whose JPEGImages/ and SegmentationClass/ are read, or COCO with labelme2coco.py.":
+        "请用 labelme 的 labelme2voc.py 生成掩膜（可读取其 JPEGImages/ 与 SegmentationClass/），或用 labelme2coco.py 生成 COCO。",
+    "This is COCO's panoptic format.": "这是 COCO 的全景格式。",
+    "Rename the folder of its PNG files to instances/, beside images/, to learn its segments as objects of one class.":
+        "请将其 PNG 文件的文件夹改名为 instances/，放在 images/ 旁，即可把各分段作为同一类别的对象来学习。",
+    "{beside}/ seems to hold the masks of {folder}/.": "{beside}/ 似乎是 {folder}/ 的掩膜。",
+    "Rename them to {masks}/masks/ and {images}/images/.": "请改名为 {masks}/masks/ 与 {images}/images/。",
+    "Images and masks lie in one folder.": "图片与掩膜在同一个文件夹中。",
+    "Move the files that end in _{ending} to masks/ (or to instances/, if they number objects), the images to images/.":
+        "请将以 _{ending} 结尾的文件移到 masks/（若其中是对象编号则移到 instances/），图片移到 images/。",
+    "{root} holds several COCO files: {names}.": "{root} 中有几个 COCO 文件：{names}。",
+    "Give the one that is meant by its own path, or name them train.json and val.json.": "请直接给出所需文件的路径，或将其命名为 train.json 与 val.json。",
+    "{path} holds run lengths (Kaggle's EncodedPixels), which depend on the size of each image.": "{path} 中是游程编码（Kaggle 的 EncodedPixels），取决于每张图片的尺寸。",
+    "Draw them into PNG masks, and list those: a header image,mask and a row per image.": "请将其画成 PNG 掩膜再列出：表头 image,mask，每张图片一行。",
+    "{path} is a panoptic COCO file, whose masks are PNG files of their own.": "{path} 是全景 COCO 文件，其掩膜是单独的 PNG 文件。",
+    "Rename the folder of these PNG files to instances/, beside images/, to learn their segments as objects of one class; or convert it with panopticapi's panoptic2detection_coco_format.py and give that file.":
+        "请将这些 PNG 的文件夹改名为 instances/，放在 images/ 旁，即可把各分段作为同一类别的对象来学习；或用 panopticapi 的 panoptic2detection_coco_format.py 转换后给出该文件。",
+    "{path} is labelme's own JSON of one image.": "{path} 是 labelme 自己的单张图片 JSON。",
+    "Make masks of all of them with labelme's labelme2voc.py, or COCO with labelme2coco.py, and give that folder or file.":
+        "请用 labelme 的 labelme2voc.py 生成掩膜，或用 labelme2coco.py 生成 COCO，再给出该文件夹或文件。",
+    "{path} is Label Studio's own JSON.": "{path} 是 Label Studio 自己的 JSON。",
+    "Export the project again as 'COCO', and give its result.json.": "请将项目重新导出为 'COCO'，并给出其 result.json。",
+    "The split is that of the lists in ImageSets/.": "划分取自 ImageSets/ 中的列表。",
+    "The split is that of the lists in ImageSets/; {n} images that they do not name were left out.": "划分取自 ImageSets/ 中的列表；列表未提到的 {n} 张图片已略去。",
 }  # fmt: skip
 PHRASES = {
     "is {form}, compressed with loss, which invents objects at the edges: {n} different values": "是 {form}，经过有损压缩，会在边缘产生不存在的对象：{n} 种不同的值",

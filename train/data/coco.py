@@ -14,6 +14,7 @@ from seg_demo.errors import DataError
 from train.data.classes import ClassList, is_background, is_ignored
 from train.data.coco_masks import polygon_problem
 from train.data.file_names import FileFinder, SeveralFit, several_fit
+from train.data.other_tools import refuse_json
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name
 
 KEYS = ("images", "annotations", "categories")
@@ -60,11 +61,17 @@ def _read(path: Path) -> dict:
         ) from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}). Export it again; it may have been cut short.") from error
+    refuse_json(path, data)
     missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
     if missing:
         raise DataError(
             f"{path} is no COCO file: no list of {', '.join(missing)}. Expected an object with the lists {', '.join(KEYS)}."
         )
+    if not any(isinstance(entry, dict) and "id" in entry for entry in data["annotations"]):
+        # Nothing refers to an annotation by its number.
+        for number, entry in enumerate(data["annotations"], start=1):
+            if isinstance(entry, dict):
+                entry["id"] = number
     for key in KEYS:
         wanted = ("id",) + {"images": ("file_name",), "annotations": ("image_id", "category_id"), "categories": ("name",)}[
             key
@@ -81,6 +88,17 @@ def _read(path: Path) -> dict:
     if not data["images"]:
         raise DataError(f"{path} lists no images. Export it again with the images that are annotated.")
     return data
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file is COCO JSON with outlines or boxes, and not one of its captions or panoptic files."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not (isinstance(data, dict) and all(isinstance(data.get(key), list) for key in KEYS) and data["annotations"]):
+        return False
+    return all(isinstance(entry, dict) and ("segmentation" in entry or "bbox" in entry) for entry in data["annotations"][:5])
 
 
 def _identity(value: object) -> object:
@@ -265,13 +283,24 @@ def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> Coc
     if isinstance(segmentation, list) and segmentation and all(isinstance(number, int | float) for number in segmentation):
         # One polygon that was not put into a list of polygons is a common slip, and means nothing else.
         segmentation = [segmentation]
+    if isinstance(segmentation, list) and len(segmentation) > 2 and all(map(_is_point, segmentation)):
+        segmentation = [segmentation]
     if isinstance(segmentation, list):
+        # Points as pairs, [[x, y], [x, y], ...], mean the same as their numbers one after the other.
+        segmentation = [
+            [number for point in polygon for number in point] if isinstance(polygon, list) and polygon and all(map(_is_point, polygon)) else polygon
+            for polygon in segmentation
+        ]
         sound = [polygon for polygon in segmentation if polygon_problem(polygon) is None]
         if sound and len(sound) < len(segmentation):
             parts += [file] * (len(segmentation) - len(sound))
             segmentation = sound
     crowd = bool(annotation.get("iscrowd")) or label_id == IGNORED
     return CocoObject(max(label_id, 0), segmentation, crowd, file)
+
+
+def _is_point(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) in (int, float) for number in value)
 
 
 def _item(
@@ -298,7 +327,7 @@ def _roots(path: Path) -> list[Path]:
     """Where the images of a COCO file may lie: beside it, in images/, or as in COCO's own annotations/instances_X.json."""
     above = path.parent.parent
     subset = path.stem.removeprefix("instances_")
-    places = [path.parent, path.parent / "images", path.parent / subset]
+    places = [path.parent, path.parent / "images", path.parent / subset, path.parent / "images" / subset]
     if path.parent.name == "annotations":
         places += [above, above / "images", above / subset, above / "images" / subset]
     return places

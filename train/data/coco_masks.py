@@ -151,6 +151,7 @@ def draw_one(thing: CocoObject, height: int, width: int) -> np.ndarray:
     polygons = [_checked_polygon(thing, polygon) for polygon in thing.segmentation]
     if not polygons:
         raise _no_mask(thing)
+    _refuse_shares(thing, polygons)
     drawn = coco_mask.decode(coco_mask.frPyObjects(polygons, height, width))
     return drawn.reshape(height, width, -1).any(axis=2)
 
@@ -195,6 +196,14 @@ def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
     if what is not None:
         raise BadAnnotation("broken polygon", thing.file, what, "draw the object again, or remove the annotation")
     return polygon
+
+
+def _refuse_shares(thing: CocoObject, polygons: Sequence[Sequence[float]]) -> None:
+    """Refuse outlines that lie within the first pixel, and not along its edges: they are shares of the image's width and height."""
+    numbers = [number for polygon in polygons for number in polygon]
+    if all(0 <= number <= 1 for number in numbers) and any(0 < number < 1 for number in numbers):
+        what = "has all its coordinates between 0 and 1, as shares of the image, where pixels are expected"
+        raise BadAnnotation("shares, not pixels", thing.file, what, "multiply x by the image's width and y by its height")
 
 
 def _zero_area(thing: CocoObject) -> BadAnnotation:

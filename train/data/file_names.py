@@ -203,6 +203,38 @@ def pair_names(one: Iterable[str], other: Iterable[str], endings: Sequence[str] 
     return pairs
 
 
+def pair_affixes(one: Sequence[str], other: Sequence[str]) -> dict[str, str]:
+    """Pairs the names of two folders of which one kind all begin or end otherwise than the other: ``img_1`` and ``mask_1``,
+    ``21_training`` and ``21_manual1``.
+
+    What all names of a folder begin and end with is left away, but for digits, which may be the name itself.
+
+    Args:
+        one: at least two names; of the other kind as well.
+        other: of the other folder.
+
+    Returns:
+        Name of the one → name of the other; nothing where a name fits two.
+
+    >>> pair_affixes(["img_1", "img_2"], ["mask_2", "mask_1", "mask_3"])
+    {'img_1': 'mask_1', 'img_2': 'mask_2'}
+    """
+    if len(one) < 2 or len(other) < 2:
+        return {}
+    cores, others = _cores(one), _cores(other)
+    if len(cores) < len(one) or len(others) < len(other):
+        return {}
+    pairs = {name: others[core] for core, name in cores.items() if core in others}
+    return pairs if 2 * len(pairs) >= min(len(one), len(other)) else {}
+
+
+def _cores(names: Sequence[str]) -> dict[str, str]:
+    """What tells the names apart → name."""
+    begin = os.path.commonprefix(list(names)).rstrip("0123456789")
+    end = os.path.commonprefix([name[len(begin) :][::-1] for name in names])[::-1].lstrip("0123456789")
+    return {name[len(begin) : len(name) - len(end)]: name for name in names}
+
+
 def _spelled(path: str, spelling: Callable[[str], str]) -> str:
     """A path of folders and a name, each part in one spelling."""
     return "/".join(map(spelling, path.split("/")))

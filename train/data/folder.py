@@ -17,13 +17,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from seg_demo.errors import DataError
 from train.data.classes import find_classes
-from train.data.coco import list_coco
-from train.data.file_names import pair_names, respelled
+from train.data.coco import is_coco, list_coco
+from train.data.file_names import pair_affixes, pair_names, respelled
 from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, Item, Listing, relative, short_name
+from train.data.other_tools import described, file_per_object, of_label_studio, other_files
 from train.data.table import METADATA, list_table
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -55,8 +57,12 @@ def list_folder(root: Path) -> Listing:
     if tables:
         return list_table(tables, name, root)
     triples = [found for folder, split in parts if (found := _triple(folder, split)) is not None]
+    if not any(_by_stem(folder)[0] for _, truths, _ in triples for folder in truths.values()):
+        elsewhere = _coco_elsewhere(root)
+        if elsewhere:
+            return list_coco(elsewhere, name, root)
     if not triples:
-        raise DataError(f"{root} holds {_contents(root)}. {EXPECTED}")
+        raise DataError(f"{root} holds {_contents(root)}. {described(root) or EXPECTED}")
     truth_folders = [folder for _, truths, _ in triples for folder in truths.values()]
     listing = Listing(short_name(name), root, classes=find_classes(*(folder for folder, _ in parts), *truth_folders))
     for images, truths, split in triples:
@@ -64,6 +70,9 @@ def list_folder(root: Path) -> Listing:
         for folder, inner in below or [(images, None)]:
             sub = "" if folder == images else folder.name
             _pair(folder, {kind: _twin(truth, sub) for kind, truth in truths.items()}, split or inner, listing)
+    _split_by_lists(root, listing)
+    for images, truths, _ in triples:
+        listing.faults += _left_aside(images, truths, root)
     if not listing.items and all(fault.severity == NOTE for fault in listing.faults):
         raise DataError(f"{triples[0][0]} holds no images, but {_contents(triples[0][0])}. {EXPECTED}")
     listing.settle_test_split()
@@ -75,6 +84,53 @@ def _instances_files(root: Path) -> list[tuple[Path, str | None]]:
     found = sorted((root / "annotations").glob("instances_*.json"))
     names = [re.sub(r"[\W\d_]+", "", path.stem.removeprefix("instances_").lower()) for path in found]
     return [(path, SPLITS.get(name)) for path, name in zip(found, names, strict=True)]
+
+
+def _split_by_lists(root: Path, listing: Listing) -> None:
+    """The split that VOC's ``ImageSets/Segmentation/train.txt`` and ``val.txt`` give; images that no list names are left out with what lacks."""
+    named: dict[str, str] = {}
+    for folder in (root / "ImageSets" / "Segmentation", root / "ImageSets"):
+        for path in sorted(folder.glob("*.txt")):
+            if path.stem in SPLITS and (split := SPLITS[path.stem]):
+                lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+                named.update({line.split()[0]: split for line in lines if line.strip()})
+    kept = [item for item in listing.items if item.name.partition("/")[2] in named]
+    if not {"train", "val"} <= {named[item.name.partition("/")[2]] for item in kept}:
+        return
+    left = len(listing.items) - len(kept)
+    listing.items = [replace(item, split=named[item.name.partition("/")[2]]) for item in kept]
+    unnamed = [f for f in listing.faults if f.kind == "missing mask" and f.item is not None and f.item.partition("/")[2] not in named]
+    listing.faults = [fault for fault in listing.faults if fault not in unnamed]
+    out = left + len(unnamed)
+    listing.notes.append("The split is that of the lists in ImageSets/" + (f"; {out} images that they do not name were left out." if out else "."))
+
+
+def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault]:
+    """Folders beside the images with as many pictures, which were not read: one of them may be the truth that was meant."""
+    count = sum(map(len, _by_stem(images)[0].values()))
+    used = {images, *truths.values()}
+    others = [child for child in _children(images.parent) if child.is_dir() and child not in used and child.name.lower() not in SPLITS]
+    same = [child for child in others if count > 1 and sum(map(len, _by_stem(child)[0].values())) == count]
+    if not same:
+        return []
+    read = " and ".join(f"{relative(folder, root)}/" for folder in truths.values())
+    what = f"holds a picture for each image too and was not read; {read} was taken for the truth"
+    return [Fault("folder left aside", f"{relative(same[0], root)}/", what, "if it is the truth, rename it to masks/ and the other one to something else", NOTE)]
+
+
+def _coco_elsewhere(root: Path) -> list[tuple[Path, str | None]]:
+    """COCO files under names of their own, in the folder or in ``annotations/``, if they can be told apart: ``result.json``, ``train.json``.
+
+    Raises:
+        DataError: several of them are for the same images, and one has to be chosen.
+    """
+    found = [path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")) if is_coco(path)]
+    splits = [next((SPLITS[word] for word in re.split(r"[\W\d_]+", path.stem.lower()) if word in SPLITS), None) for path in found]
+    twice = next((split for split in splits if splits.count(split) > 1 or (split is None and len(found) > 1)), "")
+    if twice != "":
+        names = ", ".join(relative(path, root) for path in found)
+        raise DataError(f"{root} holds several COCO files: {names}. Give the one that is meant by its own path, or name them train.json and val.json.")
+    return list(zip(found, splits, strict=True))
 
 
 def _split_folders(folder: Path) -> list[tuple[Path, str]]:
@@ -108,6 +164,9 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
     if others:
         listing.faults.append(_strangers(images, others, listing.root))
     maps = {kind: _by_stem(folder)[0] for kind, folder in truths.items()}
+    if pictures and (another := _another_kind(pictures, truths, maps, listing)) is not None:
+        listing.faults.append(another)
+        return
     used: dict[str, set[str]] = {kind: set() for kind in maps}
     otherwise = {kind: _paired(pictures, by_stem) for kind, by_stem in maps.items()}
     for kind, pairs in otherwise.items():
@@ -150,7 +209,31 @@ def _paired(pictures: Mapping[str, object], by_stem: Mapping[str, object]) -> di
     """Images and masks that only a spelling keeps apart: a folder that went through a Mac, a web tool, or Windows."""
     alone = [stem for stem in pictures if _key(stem, by_stem) is None]
     taken = {_key(stem, by_stem) for stem in pictures}
-    return pair_names(alone, [stem for stem in by_stem if stem not in taken], ("", *MASK_ENDINGS)) if alone else {}
+    if not alone:
+        return {}
+    pairs = pair_names(alone, [stem for stem in by_stem if stem not in taken], ("", *MASK_ENDINGS))
+    # Only where no name fits: a mask that is missing must not be made up for by one that is left over.
+    return pairs or (pair_affixes(alone, list(by_stem)) if len(alone) == len(pictures) else {})
+
+
+def _another_kind(
+    pictures: Mapping[str, object], truths: dict[str, Path], maps: Mapping[str, Mapping[str, object]], listing: Listing
+) -> Fault | None:
+    """The fault of truth that is there, but in files of another kind, or in several per image."""
+    for kind, folder in truths.items():
+        where = relative(folder, listing.root) + "/"
+        if not any(maps.values()) and (found := other_files(folder)) is not None:
+            what, remedy = found
+            return Fault("no masks", where, what, remedy)
+        if of_label_studio(maps[kind]):
+            what = "holds masks that Label Studio named by the numbers of its tasks, which no image has"
+            remedy = "export the project as 'COCO' if it has polygons; else rename each mask as its image (the export as JSON says which task is which)"
+            return Fault("masks named by tasks", where, what, remedy)
+        if not any(_key(stem, maps[kind]) for stem in pictures) and file_per_object(pictures, maps[kind]):
+            what = "holds several files per image, as if each object or class had one of its own"
+            remedy = "make one file per image: of objects a PNG in instances/ with 0 for the background and 1, 2, 3 ... for them, of classes one in masks/"
+            return Fault("several masks per image", where, what, remedy)
+    return None
 
 
 def _strangers(images: Path, others: list[Path], root: Path) -> Fault:

@@ -14,9 +14,15 @@ from train.data.classes import find_classes
 from train.data.file_names import FileFinder, SeveralFit, several_fit
 from train.data.listing import SPLITS, Fault, Item, Listing, climbing, inside, is_file, short_name
 
-IMAGE_COLUMNS = ("image", "file_name", "image_file_name", "image_path")
-MASK_COLUMNS = ("mask", "mask_file_name", "mask_path", "label_file_name", "annotation_file_name")
-INSTANCE_COLUMNS = ("instances", "instances_file_name")
+# Names of columns without what is neither letter nor digit.
+IMAGE_COLUMNS = (
+    "image", "filename", "imagefilename", "imagepath", "images", "img", "imgpath", "imagefile", "imgfile", "imgfilename", "satimagepath", "file", "filepath",
+)  # fmt: skip
+MASK_COLUMNS = (
+    "mask", "maskfilename", "maskpath", "labelfilename", "annotationfilename", "masks", "maskfile", "segmentationmask", "segmentation", "labelpath",
+    "labelfile", "annotationpath", "annotation", "gtpath", "groundtruth", "label",
+)  # fmt: skip
+INSTANCE_COLUMNS = ("instances", "instancesfilename", "instancefilename", "instancespath", "instancepath", "instancemask")
 METADATA = ("metadata.jsonl", "metadata.csv")
 Row = tuple[int, dict[str, str]]
 
@@ -107,9 +113,15 @@ def _json_rows(path: Path, text: str) -> Iterable[Row]:
 
 def _columns(path: Path, header: list[str]) -> dict[str, str | None]:
     wanted = {"image": IMAGE_COLUMNS, "mask": MASK_COLUMNS, "instances": INSTANCE_COLUMNS, "split": ("split",)}
-    found = {what: next((name for name in names if name in header), None) for what, names in wanted.items()}
+    called = {re.sub(r"[\W_]+", "", name): name for name in reversed(header)}
+    found = {what: next((called[name] for name in names if name in called), None) for what, names in wanted.items()}
     missing = [] if found["image"] else ["image"]
     missing += [] if found["mask"] or found["instances"] else ["mask"]
+    if missing and any("encodedpixels" in name or name == "rle" for name in called):
+        raise DataError(
+            f"{path} holds run lengths (Kaggle's EncodedPixels), which depend on the size of each image. Draw them into PNG masks, and list those: "
+            "a header image,mask and a row per image."
+        )
     if missing:
         raise DataError(
             f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(header) or 'none'}. "
