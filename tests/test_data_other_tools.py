@@ -215,6 +215,12 @@ def test_a_folder_with_a_picture_for_each_image_that_was_not_read_is_named(tmp_p
     assert fault.severity == "note" and fault.file == "training/1st_manual/" and "training/mask/ was taken" in fault.what
 
 
+@pytest.mark.parametrize("beside", ["thumbnails", "overlays", "depth", "right"])
+def test_other_pictures_beside_the_images_are_nobodys_business(beside: str, tmp_path: Path) -> None:
+    names = [f"{folder}/{i}.png" for folder in ("masks", beside) for i in range(3)]
+    assert not look(write(tmp_path, [f"images/{i}.png" for i in range(3)], names)).faults
+
+
 @pytest.mark.parametrize("header", ["img_path,label_path", "Image Path,Mask Path", "images,masks", "filename,mask_filename", "image,label", "image_id,sat_image_path,mask_path"])
 def test_columns_under_other_names(header: str, tmp_path: Path) -> None:
     write(tmp_path, ["a0.png", "a1.png"], ["m0.png", "m1.png"])

@@ -33,6 +33,8 @@ MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentation
 INSTANCE_FOLDERS = ("instances", "instance", "instance_masks", "segmentationobject")
 COCO_NAME = "_annotations.coco.json"
 MASK_ENDINGS = ("_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")
+# What names of folders with truth have in them, whatever else: DRIVE's 1st_manual, say, beside its mask/ of what the camera sees.
+_TRUTH = re.compile("manual|label|mask|truth|annot|segm|(^|[^a-z])gt")
 EXPECTED = (
     "Expected images/ and masks/ (same file names; optionally inside train/ and val/), a metadata.jsonl with file_name and "
     "mask_file_name, or _annotations.coco.json; a COCO file or a CSV of pairs is given by its own path."
@@ -106,10 +108,10 @@ def _split_by_lists(root: Path, listing: Listing) -> None:
 
 
 def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault]:
-    """Folders beside the images with as many pictures, which were not read: one of them may be the truth that was meant."""
+    """Folders beside the images with as many pictures and a name of truth, which were not read: one of them may be what was meant."""
     count = sum(map(len, _by_stem(images)[0].values()))
     used = {images, *truths.values()}
-    others = [child for child in _children(images.parent) if child.is_dir() and child not in used and child.name.lower() not in SPLITS]
+    others = [child for child in _children(images.parent) if child.is_dir() and child not in used and _TRUTH.search(child.name.lower())]
     same = [child for child in others if count > 1 and sum(map(len, _by_stem(child)[0].values())) == count]
     if not same:
         return []
