@@ -175,3 +175,36 @@ def test_black_on_paper_is_one_more_object_of_a_palette(tmp_path: Path) -> None:
         save_palette(mask, colours, tmp_path / "instances" / f"{seed}.png")
         dataset = look(tmp_path)
         assert np.array_equal(dataset.read(dataset.items[seed]).instance_map, mask)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("listed", [["background", "cell", "nucleus"], ["cell", "nucleus"]])
+def test_numbers_in_one_channel_are_numbers(channel: int, listed: list[str], tmp_path: Path) -> None:
+    masks = [pieces(np.random.default_rng(seed), 6).clip(0, 2).astype(np.uint8) for seed in range(4)]
+    coloured = []
+    for mask in masks:
+        coloured.append(np.zeros((*mask.shape, 3), np.uint8))
+        coloured[-1][..., channel] = mask
+    write(tmp_path, coloured)
+    (tmp_path / "classes.txt").write_text("\n".join(listed) + "\n")
+    dataset = look(tmp_path)
+    assert not examine(dataset, *split(dataset, 0.25, 0)).faults and dataset.labels.names[-2:] == ("cell", "nucleus")
+    for item, mask in zip(dataset.items, masks, strict=True):
+        assert np.array_equal(dataset.read(item).label_map, mask)
+
+
+def test_colours_that_one_sees_are_colours(tmp_path: Path) -> None:
+    masks = [np.zeros((*SIDES, 3), np.uint8) for _ in range(3)]
+    for mask in masks:
+        mask[5:20, 5:20] = (128, 0, 0)
+        mask[30:40, 30:40] = (64, 0, 0)
+    write(tmp_path, masks)
+    (tmp_path / "classes.txt").write_text("background\ncell\nnucleus\n")
+    assert [fault.kind for fault in look(tmp_path).unclear] == ["coloured masks"]
+
+
+@pytest.mark.parametrize("text", ["background,cell,nucleus\n", "['background', 'cell', 'nucleus']", 'background, cell, nucleus,\n'])
+def test_names_in_one_line_are_names(text: str, tmp_path: Path) -> None:
+    write(tmp_path, [pieces(np.random.default_rng(seed), 6).clip(0, 2).astype(np.uint8) for seed in range(4)])
+    (tmp_path / "classes.txt").write_text(text)
+    assert look(tmp_path).labels.names == ("background", "cell", "nucleus")

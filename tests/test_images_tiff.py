@@ -388,3 +388,21 @@ def test_a_palette_written_with_eight_bits_is_not_black(compression: str | None)
     for order in "<>":
         got = read(written(index, photometric="palette", colormap=colours, compression=compression, byteorder=order)).pixels
         np.testing.assert_array_equal(got, colours.T.astype(np.uint8)[index])
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_a_preview_before_the_picture_is_not_the_picture(big: bool, order: str, dtype: str) -> None:
+    image = noise(dtype, 40, 60, 3)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=big, byteorder=order) as file:
+        file.write(image[::8, ::8].copy(), photometric="rgb", subfiletype=1)
+        file.write(image[::4, ::4].copy(), photometric="rgb", subfiletype=1)
+        file.write(image, photometric="rgb")
+        file.write(image[::2, ::2].copy(), photometric="rgb", subfiletype=1)
+    got = read(buffer.getvalue())
+    np.testing.assert_array_equal(got.pixels, read(written(image, photometric="rgb")).pixels)
+    assert got.notes == ()
+    alone = written(image[::8, ::8].copy(), photometric="rgb", subfiletype=1, bigtiff=big, byteorder=order)
+    assert read(alone).pixels.shape == (5, 8, 3)

@@ -19,7 +19,7 @@ from seg_demo.inputs.frames import note_of_frames
 from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
 from seg_demo.inputs.structure import decoding_cost, fault
-from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette
+from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_first
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -152,7 +152,7 @@ def _read(data: Source, limits: Limits) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         what = f"An image was expected, but {type(data).__name__} came."
         raise refuse(what, limits, "Send a file, its bytes, a PIL image or a uint8 array.")
-    return bytes(data)
+    return whole_first(bytes(data))
 
 
 def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Image | Samples, tuple[str, ...]]:

@@ -31,6 +31,7 @@ _PICTURES = (2, 3, 4, 6, 7, 50001)
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _REDUCED, _MASK = 1, 4
 _MOST_PAGES = 10_000
+_MOST_PREVIEWS = 4
 _GROUP_BYTES = 4_000_000
 _FILLER = re.compile(r'<Item[^>]*name="(?:[^"]*#)?(?:_FillValue|missing_value|NODATA_VALUES?|nodata)"[^>]*>([^<]+)</Item>', re.IGNORECASE)
 
@@ -387,6 +388,35 @@ class Tiff:
             bare = np.dtype(f"u{dtype.itemsize}")
             return np.cumsum(values.astype(dtype).view(bare), axis=1, dtype=bare).view(dtype)
         return values
+
+
+def whole_first(data: bytes) -> bytes:
+    """A TIFF whose header points to its first page that is no smaller copy of another: scanners and cameras put a preview before it.
+
+    Args:
+        data: a file of any kind.
+
+    Returns:
+        ``data`` itself, unless its first page says that it is a smaller copy and one of the next few does not.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return data
+    try:
+        file = Tiff(data)
+        at, kind = file.first, file._one(SUBFILE, 0)
+        for _ in range(_MOST_PREVIEWS):
+            if not kind & _REDUCED:
+                break
+            page = file._directory(at)
+            at = page.following
+            kind = file._directory(at).tags.get(SUBFILE, (0,))[0] if at else _REDUCED
+        if at == file.first or not at or not isinstance(kind, int) or kind & (_REDUCED | _MASK):
+            return data
+    except Damaged:
+        return data
+    begin, form = (8, "Q") if file.big else (4, "I")
+    offset = struct.pack(file._order + form, at)
+    return data[:begin] + offset + data[begin + len(offset) :]
 
 
 def nodata_of(text: str) -> float | None:

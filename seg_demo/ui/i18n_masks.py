@@ -47,6 +47,8 @@ SENTENCES = {
     "This is no reading of this data.": "这份数据没有这种读法。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
+    "Masks are coloured, but each colour is a small number in one channel and 0 in the others: it was read as that number.":
+        "掩膜是彩色的，但每种颜色都是一个通道中的小数值，其余通道为 0：按该数值读取。",
     "This is Cityscapes as it is downloaded.": "这是下载时的 Cityscapes。",
     "Copy leftImg8bit/ to images/, and of gtFine/ the files ..._labelIds.png (or ..._labelTrainIds.png) to masks/, those ..._instanceIds.png to instances/, train/ and val/ below each.":
         "请将 leftImg8bit/ 复制为 images/，将 gtFine/ 中的 ..._labelIds.png（或 ..._labelTrainIds.png）复制到 masks/，..._instanceIds.png 复制到 instances/，其下各有 train/ 与 val/。",

@@ -142,6 +142,10 @@ Rows = tuple[list[str], list[int] | None, list[Color | None]]
 def _from_lines(text: str) -> Rows:
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+    if len(lines) == 1 and lines[0].count(",") and not re.search(r"\d", lines[0]):
+        # All names in one line, or a list as Python prints it.
+        lines = [name.strip(" \"'") for name in lines[0].strip("[](){}").split(",")]
+        lines = [name for name in lines if name]
     cvat = [re.fullmatch(r"(.+?)\s*:\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*(?::.*)?", line) for line in lines]
     if lines and all(cvat):
         return [m[1] for m in cvat], None, [_color([int(m[2]), int(m[3]), int(m[4])]) for m in cvat]

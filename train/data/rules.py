@@ -206,6 +206,11 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
         (colors if as_color else values).update(mask.by_color if as_color else mask.counts)
     notes: list[str] = []
     faults: list[Fault] = []
+    numbers = {} if any(classes.colors) else _numbers_in_one_channel(colors)
+    if numbers:
+        values.update({number: colors[color] for color, number in numbers.items()})
+        colors = Counter()
+        notes.append("Masks are coloured, but each colour is a small number in one channel and 0 in the others: it was read as that number.")
     positions = _positions(set(values), classes, notes, faults, decided)
     names = list(classes.names)
     add_background = _lacks_background(classes, positions, values, colors)
@@ -233,6 +238,7 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
         for name, color in zip(classes.names, classes.colors, strict=True)
         if color
     }
+    color_table |= {color: value_table[number] for color, number in numbers.items() if number in value_table}
     background = next((index for index, name in enumerate(kept) if is_background(name) or name == empty), None)
     if add_background:
         value_table.setdefault(0, 0)
@@ -247,6 +253,15 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
     faults += _single_class(labels)
     rule = _complete(map_dtype(len(kept)), value_table, color_table, by_palette)
     return Reading(rule, labels, notes=notes, faults=faults)
+
+
+def _numbers_in_one_channel(colors: Counter[int]) -> dict[int, int]:
+    """Colour → number, where all colours are small numbers in one and the same channel: 0x020000 is 2. Nothing for colours that one sees."""
+    for shift in (16, 8, 0):
+        numbers = {color: color >> shift & 255 for color in colors}
+        if colors and all(number << shift == color for color, number in numbers.items()):
+            return numbers if 0 < max(numbers.values()) <= max(8, 2 * len(numbers)) else {}
+    return {}
 
 
 def _single_class(labels: LabelSet) -> list[Fault]:
