@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
+from seg_demo.ui.i18n_doctor import finding
 from tests.small_datasets import picture, save, save_palette
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset
@@ -208,3 +209,30 @@ def test_names_in_one_line_are_names(text: str, tmp_path: Path) -> None:
     write(tmp_path, [pieces(np.random.default_rng(seed), 6).clip(0, 2).astype(np.uint8) for seed in range(4)])
     (tmp_path / "classes.txt").write_text(text)
     assert look(tmp_path).labels.names == ("background", "cell", "nucleus")
+
+
+def test_more_objects_than_eight_bits_can_number(tmp_path: Path) -> None:
+    for seed in range(2):
+        mask = np.kron(np.arange(1, 321).reshape(16, 20), np.pad(np.ones((4, 4), int), 1))
+        mask[:, : 6 * seed] = 0
+        save(picture(seed, *mask.shape), tmp_path / "images" / f"{seed}.png")
+        save((mask % 256).astype(np.uint8), tmp_path / "instances" / f"{seed}.png")
+    (fault,) = look(tmp_path).unclear
+    assert fault.kind == "numbers ran out" and "16 bits" in fault.remedy
+    for phrase in (fault.what, fault.remedy):
+        assert finding(phrase, "zh") != phrase
+    chosen = open_dataset(str(tmp_path), seed=0, size=None, workers=1, progress=False, reading="pieces")
+    assert not chosen.unclear and chosen.read(chosen.items[0]).instance_map.max() == 319  # object 256 was written as 0
+
+
+@pytest.mark.parametrize(("stored", "said"), [((128, 64, 0), "exchange red and blue"), ((1, 64, 127), "#01407f for #004080"), ((9, 200, 9), "add the colour")])
+def test_a_colour_that_the_list_has_a_little_otherwise(stored: tuple[int, int, int], said: str, tmp_path: Path) -> None:
+    masks = [np.zeros((*SIDES, 3), np.uint8) for _ in range(3)]
+    for index, mask in enumerate(masks):
+        mask[5:20, 5 + index : 20] = stored
+    write(tmp_path, masks)
+    (tmp_path / "labels.json").write_text(json.dumps({"background": [0, 0, 0], "road": [0, 64, 128]}))
+    dataset = look(tmp_path)
+    faults = [fault for fault in examine(dataset, *split(dataset, 0.25, 0)).faults if fault.kind == "unknown colour"]
+    assert len(faults) == 3 and said in faults[0].remedy
+    assert finding(faults[0].remedy, "zh") != faults[0].remedy

@@ -91,6 +91,13 @@ SENTENCES = {
     "The split is that of the lists in ImageSets/; {n} images that they do not name were left out.": "划分取自 ImageSets/ 中的列表；列表未提到的 {n} 张图片已略去。",
 }  # fmt: skip
 PHRASES = {
+    "has 8 bits and uses all their numbers, and {n} of them lie in several separate pieces: objects above 255 seem to have begun at 0 again":
+        "是 8 位图且用尽了所有数值，其中 {n} 个数值分成几个不相连的块：超过 255 的对象似乎又从 0 开始编号",
+    "save instance maps with 16 bits from their source; or say --mask-reading pieces (each connected piece is one object)":
+        "请从来源将实例图保存为 16 位；或用 --mask-reading pieces 说明（每个连通块为一个对象）",
+    "exchange red and blue: the masks were saved as BGR (OpenCV's order), and the list has these colours the other way round":
+        "请交换红色与蓝色：掩膜按 BGR（OpenCV 的顺序）保存，而列表中的颜色顺序相反",
+    "correct the list or the masks, whose colours differ by a little: {pairs}": "请修正列表或掩膜，它们的颜色略有不同：{pairs}",
     "is {form}, compressed with loss, which invents objects at the edges: {n} different values": "是 {form}，经过有损压缩，会在边缘产生不存在的对象：{n} 种不同的值",
     "save the instance map as PNG or TIFF from its source; rounding cannot bring the numbers back":
         "请从来源将实例图重新保存为 PNG 或 TIFF；取整无法恢复编号",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from train.data.diagnosis import Diagnosis
@@ -18,6 +18,8 @@ from train.data.tally import blurred, tally
 
 # Share of an image that objects hardly ever have in all images of a dataset.
 MOST_FOREGROUND = 0.9
+# Difference of two colours in each channel that a rounding, or a typing error, makes.
+NEAR = 4
 
 
 def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Diagnosis:
@@ -113,11 +115,27 @@ def _mask_faults(dataset: Dataset, item: Item, mask: MaskScan) -> list[Fault]:
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
     what = f"holds {listed} on {sum(unknown.values())} pixels, which no class has"
     if coloured:
-        remedy = "add the colour to labels.json, or correct the mask"
+        remedy = _known_otherwise(unknown, dataset.rule.colors) or "add the colour to labels.json, or correct the mask"
         return [Fault("unknown colour", file, what, remedy, item=item.name)]
     highest = max((value for value, label in dataset.rule.values.items() if label >= 0), default=0)
     what = f"{what} (classes go from 0 to {highest}, 255 means ignore)"
     return [Fault("label out of range", file, what, "add the class to the list, or correct the mask", item=item.name)]
+
+
+def _known_otherwise(unknown: Collection[int], table: Mapping[int, int]) -> str | None:
+    """What to do about colours that the list has with red and blue exchanged, or a little different; None for others."""
+    turned = {color: (color & 255) << 16 | color & 0xFF00 | color >> 16 for color in unknown}
+    if any(color != other for color, other in turned.items()) and all(other in table for other in turned.values()):
+        return "exchange red and blue: the masks were saved as BGR (OpenCV's order), and the list has these colours the other way round"
+    near = {color: min(table, key=lambda other: _distance(color, other), default=None) for color in unknown}
+    if any(other is None or _distance(color, other) > NEAR for color, other in near.items()):
+        return None
+    pairs = ", ".join(f"{hex_color(color)} for {hex_color(other)}" for color, other in list(near.items())[:5])
+    return f"correct the list or the masks, whose colours differ by a little: {pairs}"
+
+
+def _distance(one: int, other: int) -> int:
+    return max(abs((one >> shift & 255) - (other >> shift & 255)) for shift in (0, 8, 16))
 
 
 def _smoothed(mask: MaskScan, file: str, item: Item) -> Fault:

@@ -98,6 +98,8 @@ def understand_maps(maps: Mapping[str, MaskScan], items: Sequence[Item], root, d
     if decided == PIECES:
         rule = replace(rule, pieces=True)
         notes.append(f"Each connected piece of a value in {where} was read as one object.")
+    elif decided is None and (wrapped := [name for name in sound if _wrapped(sound[name], counts[name])]):
+        faults.append(_wrapped_fault(files[wrapped[0]], sound[wrapped[0]].apart))
     elif decided is None and apart >= LEAST_APART and apart > MOST_APART * several:
         if any(item.mask is not None for item in items):
             # Beside masks, which say the classes, the maps are meant to say the objects.
@@ -108,6 +110,18 @@ def understand_maps(maps: Mapping[str, MaskScan], items: Sequence[Item], root, d
         else:
             faults.append(_values_or_pieces(where, apart, several))
     return Maps(rule, notes, faults)
+
+
+def _wrapped(scan: MaskScan, objects: int) -> bool:
+    """Whether a map of 8 bits holds every number there is, some of them in several pieces: more objects than 8 bits can number."""
+    return scan.bits == 8 and scan.mode == "grey" and objects >= 250 and scan.apart >= LEAST_APART
+
+
+def _wrapped_fault(file: str, apart: int) -> Fault:
+    what = f"has 8 bits and uses all their numbers, and {apart} of them lie in several separate pieces: objects above 255 seem to have begun at 0 again"
+    remedy = "save instance maps with 16 bits from their source; or say --mask-reading pieces (each connected piece is one object)"
+    choices = (Choice(VALUES, "each value is one object"), Choice(PIECES, "each connected piece is one object"))
+    return Fault("numbers ran out", file, what, remedy, choices=choices)
 
 
 def _values_or_pieces(where: str, apart: int, several: int) -> Fault:
