@@ -112,8 +112,8 @@ REFUSED = {
     "labelme's own": ({"a.png"}, {"a.json": {"shapes": [], "imagePath": "a.png"}}),
     "panoptic": ({"pictures/a.png", "panoptic/a.png"}, {"panoptic_train.json": PANOPTIC}),
     "Rename them to train/masks/": ({"train/a.png", "train_masks/a.png", "other/b.png"}, {}),
-    "lie in one folder": ({"a.png", "a_masks.png", "b.png", "b_masks.png"}, {}),
-    "end in _masks to masks/": ({"train/a.png", "train/a_masks.png", "train/b.png", "train/b_masks.png"}, {}),
+    "lie in one folder": ({"a.png", "c_masks.png", "b.png", "d_masks.png"}, {}),
+    "end in _masks to masks/": ({"data/a.png", "data/a_masks.png", "data/b.png", "data/b_masks.png"}, {}),
 }
 
 
@@ -128,6 +128,34 @@ def test_a_layout_that_is_not_read_is_named_with_what_to_do(said: str, tmp_path:
         look(tmp_path)
     chinese = in_chinese(str(refused.value))
     assert chinese is not None and any("\u4e00" <= letter <= "\u9fff" for letter in chinese)
+
+
+BESIDE = {
+    "Roboflow": ("a{}_jpg.rf.0{}ab.jpg", "a{}_jpg.rf.0{}ab_mask.png"),
+    "DeepGlobe": ("10{}{}_sat.jpg", "10{}{}_mask.png"),
+    "Cellpose": ("{}0{}_img.tif", "{}0{}_masks.tif"),
+    "Cellpose's own": ("x{}{}.tif", "x{}{}_cp_masks.png"),
+    "ISIC": ("I{}{}.jpg", "I{}{}_Segmentation.png"),
+}
+
+
+@pytest.mark.parametrize("tool", BESIDE)
+@pytest.mark.parametrize("splits", [("",), ("train/", "valid/")])
+def test_images_and_masks_beside_each_other(tool: str, splits: tuple[str, ...], tmp_path: Path) -> None:
+    image, mask = BESIDE[tool]
+    for number, side in enumerate(splits):
+        for index in range(3):
+            save(picture(10 * number + index), tmp_path / (side + image.format(index, number)))
+            save(blob_mask(index), tmp_path / (side + mask.format(index, number)))
+        (tmp_path / side / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, cell\n")
+    dataset = look(tmp_path)
+    assert len(dataset) == 3 * len(splits) and not dataset.faults and dataset.labels.names == ("background", "cell")
+    assert {item.split for item in dataset.items} == ({None} if splits == ("",) else {"train", "val"})
+    for item in dataset.items:
+        assert any(np.array_equal(dataset.read(item).label_map, blob_mask(index)) for index in range(3))
+    save(picture(99), tmp_path / splits[0] / "alone.png")
+    (fault,) = look(tmp_path).faults
+    assert (fault.kind, fault.what) == ("missing mask", "has no mask beside it")
 
 
 @pytest.mark.parametrize("content", [PANOPTIC, {"shapes": [], "imagePath": "a.png"}, [{"annotations": [], "data": {}}]])

@@ -72,6 +72,7 @@ SENTENCES = {
         "请将其 PNG 文件的文件夹改名为 instances/，放在 images/ 旁，即可把各分段作为同一类别的对象来学习。",
     "{beside}/ seems to hold the masks of {folder}/.": "{beside}/ 似乎是 {folder}/ 的掩膜。",
     "Rename them to {masks}/masks/ and {images}/images/.": "请改名为 {masks}/masks/ 与 {images}/images/。",
+    "Images and masks lie in one folder: files such as {name} were read as masks.": "图片与掩膜在同一个文件夹中：{name} 之类的文件视为掩膜。",
     "Images and masks lie in one folder.": "图片与掩膜在同一个文件夹中。",
     "Move the files that end in _{ending} to masks/ (or to instances/, if they number objects), the images to images/.":
         "请将以 _{ending} 结尾的文件移到 masks/（若其中是对象编号则移到 instances/），图片移到 images/。",
@@ -91,6 +92,7 @@ SENTENCES = {
     "The split is that of the lists in ImageSets/; {n} images that they do not name were left out.": "划分取自 ImageSets/ 中的列表；列表未提到的 {n} 张图片已略去。",
 }  # fmt: skip
 PHRASES = {
+    "has no mask beside it": "旁边没有掩膜",
     "has 8 bits and uses all their numbers, and {n} of them lie in several separate pieces: objects above 255 seem to have begun at 0 again":
         "是 8 位图且用尽了所有数值，其中 {n} 个数值分成几个不相连的块：超过 255 的对象似乎又从 0 开始编号",
     "save instance maps with 16 bits from their source; or say --mask-reading pieces (each connected piece is one object)":

@@ -5,6 +5,7 @@ Layouts, tried in this order:
 * ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``; or COCO files in ``annotations/``, as CVAT
   and COCO itself lay them out (``annotations/instances_train.json``, ``..._val.json``);
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
+* images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
 
@@ -33,6 +34,8 @@ MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentation
 INSTANCE_FOLDERS = ("instances", "instance", "instance_masks", "segmentationobject")
 COCO_NAME = "_annotations.coco.json"
 MASK_ENDINGS = ("_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")
+# How names of masks end that lie beside their images, those first that end in others.
+_BESIDE = ("_cp_masks", *MASK_ENDINGS, "_segmentation")
 # What names of folders with truth have in them, whatever else: DRIVE's 1st_manual, say, beside its mask/ of what the camera sees.
 _TRUTH = re.compile("manual|label|mask|truth|annot|segm|(^|[^a-z])gt")
 EXPECTED = (
@@ -63,6 +66,8 @@ def list_folder(root: Path) -> Listing:
         elsewhere = _coco_elsewhere(root)
         if elsewhere:
             return list_coco(elsewhere, name, root)
+    if not triples and any(together := {folder: _together(folder) for folder, _ in parts}.values()):
+        return _list_together([(folder, split, pairs) for (folder, split), pairs in zip(parts, together, strict=True) if pairs], root, name)
     if not triples:
         raise DataError(f"{root} holds {_contents(root)}. {described(root) or EXPECTED}")
     truth_folders = [folder for _, truths, _ in triples for folder in truths.values()]
@@ -86,6 +91,43 @@ def _instances_files(root: Path) -> list[tuple[Path, str | None]]:
     found = sorted((root / "annotations").glob("instances_*.json"))
     names = [re.sub(r"[\W\d_]+", "", path.stem.removeprefix("instances_").lower()) for path in found]
     return [(path, SPLITS.get(name)) for path, name in zip(found, names, strict=True)]
+
+
+def _together(folder: Path) -> dict[Path, Path | None]:
+    """Images → masks of a folder that holds both: ``a.jpg`` and ``a_mask.png``, as Roboflow, DeepGlobe and Cellpose write them.
+
+    Empty unless at least two images have a mask whose name says so. An image without one has None.
+    """
+    files = {path.stem: path for path in _children(folder) if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
+    pairs: dict[Path, Path | None] = {}
+    masks = set()
+    for stem, path in files.items():
+        ending = next((each for each in _BESIDE if stem.lower().endswith(each)), None)
+        core = stem if ending is None else stem[: -len(ending)]
+        image = next((files[core + each] for each in ("", "_img", "_image", "_sat") if core + each in files), None) if ending else None
+        if image is not None and image not in pairs:
+            pairs[image] = path
+            masks.add(path)
+    if len(pairs) < 2:
+        return {}
+    return pairs | {path: None for path in files.values() if path not in masks and path not in pairs}
+
+
+def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]], root: Path, name: str) -> Listing:
+    """The items of folders that hold images and masks beside each other."""
+    listing = Listing(short_name(name), root, classes=find_classes(root, *(folder for folder, _, _ in found)))
+    for folder, split, pairs in found:
+        for image, mask in pairs.items():
+            item = relative(image.with_suffix(""), root)
+            if mask is None:
+                what, remedy = "has no mask beside it", f"add {image.stem}_mask.png, or remove the image"
+                listing.faults.append(Fault("missing mask", relative(image, root), what, remedy, item=item))
+            else:
+                listing.items.append(Item(item, image, mask, None, split=split))
+        first = next(mask for mask in pairs.values() if mask is not None)
+        listing.notes.append(f"Images and masks lie in one folder: files such as {first.name} were read as masks.")
+    listing.settle_test_split()
+    return listing
 
 
 def _split_by_lists(root: Path, listing: Listing) -> None:
