@@ -179,7 +179,7 @@ function clear() {
   leave();
   root.dataset.state = "empty";
   stage.style.removeProperty("--ratio");
-  for (const part of ["bar", "side", "details", "help", "nothing", "small"]) find(part).hidden = true;
+  for (const part of ["bar", "side", "details", "help", "nothing", "small", "notes"]) find(part).hidden = true;
   doubt.hide();
 }
 

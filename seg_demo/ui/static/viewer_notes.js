@@ -59,7 +59,7 @@ class Notes {
 
   // What is said stays.
   again() {
-    this.told = true;
+    this.repeated = true;
     return new Error("nothing to run");
   }
 
@@ -67,7 +67,7 @@ class Notes {
   async fails() {
     const run = this.runs;
     let said = null;
-    if (this.told) return void (this.told = false);
+    if (this.repeated) return void (this.repeated = false);
     if (this.cancelled > this.began) return this.failed(say("cancelledText"), say("cancelled"));
     for (const began = Date.now(); !said && Date.now() - began < TOAST_MS; ) {
       said = [...document.querySelectorAll(".toast-body.error .toast-message-item:not([aria-hidden])")].pop();
