@@ -180,6 +180,7 @@ function clear() {
   root.dataset.state = "empty";
   stage.style.removeProperty("--ratio");
   for (const part of ["bar", "side", "details", "help", "nothing", "small", "notes"]) find(part).hidden = true;
+  find("live").textContent = "";
   doubt.hide();
 }
 
