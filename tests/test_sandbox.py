@@ -20,7 +20,7 @@ from tests.served import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures are Linux's")
 # Each line of the work is tried on its own; what came of it is written as JSON.
 BEGIN = """
-import json, os, signal, socket, subprocess, sys, threading
+import ctypes, json, os, resource, signal, socket, subprocess, sys, threading
 from pathlib import Path
 from seg_demo.models import sandbox
 out, beside, parent, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -33,6 +33,20 @@ def attempt(name, call):
         found[name] = type(error).__name__
 """
 WORK = """
+def forked():
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+def signalled():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall({"x86_64": 234, "aarch64": 131}[os.uname().machine], parent, parent, 0):  # tgkill
+        raise OSError(ctypes.get_errno(), "tgkill")
+attempt("process", forked)
+attempt("end a thread of the parent", signalled)
+attempt("limit the parent", lambda: resource.prlimit(parent, resource.RLIMIT_CORE))
+attempt("limit itself", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+attempt("rights beside", lambda: os.chmod(beside / "there", 0o777))
+attempt("note beside", lambda: os.setxattr(beside / "there", "user.x", b"1"))
 attempt("internet", lambda: socket.create_connection(("127.0.0.1", port), 5))
 attempt("unix socket", lambda: socket.socket(socket.AF_UNIX))
 attempt("program", lambda: subprocess.run([sys.executable, "-c", "pass"]))
@@ -71,13 +85,14 @@ def test_nothing_but_the_own_folder_is_left(tmp_path):
             server.accept()
     taken = found.pop("taken")
     assert "seccomp" in taken, "every Linux that Python runs on has it"
-    refused = ("internet", "unix socket", "program", "end the parent")
+    refused = ("internet", "unix socket", "program", "end the parent", "process", "end a thread of the parent")
+    refused += ("limit the parent", "rights beside", "note beside")
     if "landlock" in taken:
         refused += ("write beside", "change beside", "remove beside", "cut beside", "rename out", "read beside", "look at the parent")
         assert (tmp_path / "beside/there").read_text() == "kept" and os.listdir(tmp_path / "beside") == ["there"]
     assert [name for name in refused if found[name] not in ("PermissionError", "FileNotFoundError", "OSError")] == [], found
-    assert {name: found[name] for name in ("write own", "rename own", "throw away", "import", "thread")} == {
-        "write own": "1", "rename own": "None", "throw away": "1", "import": "wave", "thread": "None",
+    assert {name: found[name] for name in ("write own", "rename own", "throw away", "import", "thread", "limit itself")} == {
+        "write own": "1", "rename own": "None", "throw away": "1", "import": "wave", "thread": "None", "limit itself": "None",
     }  # fmt: skip
 
 

@@ -5,7 +5,8 @@ calling process for good, and all it starts; each measure is taken as far as the
 
 ==============================  ==========================================================================================
 limits (POSIX)                  memory, processor time, size and number of files, no core dumps: ``setrlimit``
-seccomp (Linux, x86-64, arm64)  no socket is made or used, no program started, no process looked into or signalled
+seccomp (Linux, x86-64, arm64)  no socket is made or used, no program or process started, none looked into, limited or
+                                signalled, and nothing done to files that Landlock does not look at (their rights, their owner)
 Landlock (Linux 5.13)           no file outside the folders named is opened for writing, or read where secrets may lie
 network namespace (Linux)       no interface at all, where the system lets ordinary users make namespaces
 ==============================  ==========================================================================================
@@ -51,16 +52,26 @@ _CALLS = {
         "sendmmsg": 307, "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
         "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "unshare": 272, "setns": 308, "mount": 165,
         "umount2": 166, "pivot_root": 155, "chroot": 161, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321,
+        "fork": 57, "vfork": 58, "chmod": 90, "fchmod": 91, "fchmodat": 268, "chown": 92, "fchown": 93, "lchown": 94,
+        "fchownat": 260, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
+        "fremovexattr": 199, "setpriority": 141,
     },
     "aarch64": {
         "socket": 198, "connect": 203, "accept": 202, "sendto": 206, "sendmsg": 211, "bind": 200, "listen": 201, "accept4": 242,
         "sendmmsg": 269, "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
         "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "unshare": 97, "setns": 268, "mount": 40,
         "umount2": 39, "pivot_root": 41, "chroot": 51, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280,
+        "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
+        "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "setpriority": 140,
     },
 }  # fmt: skip
-# pidfd_send_signal, io_uring_*, pidfd_open, pidfd_getfd, and the mount calls of Linux 5.2: the same everywhere.
-_NEW_CALLS = (424, 425, 426, 427, 428, 429, 430, 431, 432, 434, 438, 442)
+# pidfd_send_signal, io_uring_*, pidfd_open, pidfd_getfd, the mount calls of Linux 5.2, fchmodat2, setxattrat, removexattrat: the
+# same everywhere.
+_NEW_CALLS = (424, 425, 426, 427, 428, 429, 430, 431, 432, 434, 438, 442, 452, 463, 466)
+# Refused unless their first argument is right: a thread is begun and no process; what concerns a process concerns this one.
+_CLONE, _TGKILL, _PRLIMIT = {"x86_64": 56, "aarch64": 220}, {"x86_64": 234, "aarch64": 131}, {"x86_64": 302, "aarch64": 261}
+# Its first argument lies in memory, where no filter looks; the C library does without it where the system does not have it.
+_CLONE3, _THREAD = 435, 0x10000  # linux/sched.h: CLONE_THREAD
 
 
 class _Instruction(ctypes.Structure):
@@ -134,9 +145,13 @@ def confine(readable: Iterable[Path], writable: Iterable[Path] = ()) -> tuple[st
 
 def libraries() -> tuple[Path, ...]:
     """Where Python, its packages and the system's own files lie: what code that is imported later must be able to read."""
-    # Of /proc this process alone: the others' environment may hold a login.
+    # Of /proc this process alone: the others' environment may hold a login. Of /etc, /opt and /usr not all: passwords lie in the
+    # first, people's data may lie in the others.
     own = ("/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/filesystems", "/proc/sys")
-    system = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/nix", "/sys", "/dev", *own)
+    etc = ("ld.so.cache", "localtime", "mime.types", "nsswitch.conf", "os-release", "passwd", "ssl", "OpenCL")
+    shared = (f"{place}/{name}" for place in ("", "/usr", "/usr/local") for name in ("lib", "lib32", "lib64", "share"))
+    devices = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+    system = (*shared, *(f"/etc/{name}" for name in etc), *devices, "/nix", "/sys", *own)
     # Beside this package may lie what visitors have stored.
     here = Path(__file__).resolve().parents[1]
     beside = [path for path in sys.path if path and Path(path).resolve() != here.parent]
@@ -184,18 +199,23 @@ def _only_files(libc: ctypes.CDLL, readable: Iterable[Path], writable: Iterable[
 
 
 def _no_calls(libc: ctypes.CDLL) -> bool:
-    """A filter of system calls: those listed end with EPERM."""
+    """A filter of system calls: those listed end with EPERM, see seccomp(2) and the kernel's ``seccomp_filter.rst``."""
     processor = platform.machine()
     if processor not in _PROCESSORS or struct.calcsize("P") != 8:
         return False
-    numbers = (*_CALLS[processor].values(), *_NEW_CALLS)
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EPERM
-    count = len(numbers)
-    # Where it jumps to is counted from the next instruction; the last two are allow and refuse.
-    lines = [(load, 0, 0, 4), (equal, 0, count + 3, _PROCESSORS[processor]), (load, 0, 0, 0)]
-    lines += [(at_least, count + 1, 0, 0x40000000)]
-    lines += [(equal, count - index, 0, number) for index, number in enumerate(numbers)]
-    lines += [(give, 0, 0, allow), (give, 0, 0, refuse)]
+    # linux/bpf_common.h: load a word of struct seccomp_data, compare it and jump over so many lines, end with an answer.
+    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    number, architecture, argument = 0, 4, 16
+    allow, refuse, unknown = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+    lines = [(load, 0, 0, architecture), (equal, 1, 0, _PROCESSORS[processor]), (give, 0, 0, refuse)]
+    # From here on the numbers of x86-64's other calls, those with pointers of 32 bits.
+    lines += [(load, 0, 0, number), (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
+    for each in (*_CALLS[processor].values(), *_NEW_CALLS):
+        lines += [(equal, 0, 1, each), (give, 0, 0, refuse)]
+    lines += [(equal, 0, 1, _CLONE3), (give, 0, 0, unknown)]
+    own = os.getpid()
+    for each, compare, right in ((_CLONE, any_bit, _THREAD), (_TGKILL, equal, own), (_PRLIMIT, equal, 0)):
+        lines += [(equal, 0, 4, each[processor]), (load, 0, 0, argument), (compare, 1, 0, right), (give, 0, 0, refuse), (give, 0, 0, allow)]
+    lines += [(give, 0, 0, allow)]
     program = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
     return libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(_Program(len(lines), program)), 0, 0) == 0
