@@ -227,9 +227,14 @@ def answered(order: dict[str, Any], *own: int) -> dict[str, str]:
 
 
 class Networks:
-    """The process that has imported what networks need."""
+    """The process that has imported what networks need.
 
-    def __init__(self) -> None:
+    Args:
+        own: file descriptors of the helper that it must not keep open.
+    """
+
+    def __init__(self, *own: int) -> None:
+        self._own = own
         self._pid: int | None = None
         self._orders = self._answers = -1
         self._used = 0.0
@@ -238,6 +243,11 @@ class Networks:
     def ends(self) -> float | None:
         """When it has waited long enough, on the monotonic clock; None if there is none."""
         return None if self._pid is None else self._used + NETWORKS_SECONDS
+
+    @property
+    def pipes(self) -> tuple[int, ...]:
+        """The helper's ends of what leads to it and from it."""
+        return () if self._pid is None else (self._orders, self._answers)
 
     def start(self) -> None:
         """Have one.
@@ -251,7 +261,7 @@ class Networks:
         if self._pid is None:
             told, orders = os.pipe()
             try:
-                self._pid, self._answers = fork(lambda sender: self._work(told, sender), orders, 0)
+                self._pid, self._answers = fork(lambda sender: self._work(told, sender), orders, *self._own)
             except OSError:
                 os.close(orders)
                 raise
@@ -323,7 +333,9 @@ def serve(idle: float) -> None:
         importlib.import_module(name)
     slim()
     forks = hasattr(os, "fork")
-    lines, networks = _Lines(sys.stdin.fileno()), Networks()
+    # Neither the orders nor the answers are a child's to read or write.
+    own = (sys.stdin.fileno(), output.fileno())
+    lines, networks = _Lines(own[0]), Networks(*own)
     until = time.monotonic() + idle
     while True:
         soonest = min(until, networks.ends or until)
@@ -349,7 +361,7 @@ def serve(idle: float) -> None:
         if not forks:
             answer = {"refused": alone(order)}
         else:
-            answer = networks.ask(order) if order["do"] == "try" else answered(order, 0)
+            answer = networks.ask(order) if order["do"] == "try" else answered(order, *own, *networks.pipes)
         print(json.dumps(answer), file=output, flush=True)
         if not forks:
             return  # its limits stay with the process
