@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 Content = bytes | str | Callable[[BinaryIO], object]
 
@@ -66,6 +72,45 @@ def write_once(path: Path, content: Content, size: int) -> None:
         return  # another user's, of the same content
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Within it no process finds a folder :func:`abandoned`; when this one is killed, every other does.
+
+    Args:
+        folder: that this process has made.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a disk without locks
+        yield
+    finally:
+        os.close(handle)
+
+
+def abandoned(folder: Path) -> bool:
+    """Whether nobody is :func:`filling` a folder any more; False where the system has no locks.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if fcntl is None:
+        return False
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

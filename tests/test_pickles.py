@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from seg_demo.models.catalog import hub_spec
 from seg_demo.models.predictor import Predictor
 from seg_demo.networks import segformer
 from seg_demo.settings import Settings, settings
+from seg_demo.storage import filling
 from tests.checkpoints import IMAGE, TWO
 from train.config import Config
 from train.start import start
@@ -165,6 +167,34 @@ def test_shards_that_are_not_there_are_named(folders, tmp_path, monkeypatch):
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
     with pytest.raises(BadCheckpointError, match="not there"):
         load_model(str(folder))
+
+
+def test_what_a_killed_server_has_left_goes_and_what_a_faster_one_made_stays(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = write(pickled(folders / "tiny"), tmp_path / "model")
+    root = pickles.root()
+    for name, age in ((".new-killed", 3600), (".new-other", 3600), (".new-made", 1)):
+        (root / name / "weights").mkdir(parents=True)
+        os.utime(root / name, (time.time() - age,) * 2)
+    convert = quarantine.convert
+
+    def slowly(files, output, most):
+        convert(files, output, most)
+        monkeypatch.setattr(quarantine, "convert", convert)
+        (pickles.converted(folder) / "mark").write_text("the first one")
+
+    monkeypatch.setattr(quarantine, "convert", slowly)
+    with filling(root / ".new-other"):
+        made = pickles.converted(folder)
+    assert (made / "mark").is_file(), "somebody may be reading it"
+    assert sorted(path.name for path in root.iterdir()) == sorted([".new-made", ".new-other", made.name])
+
+
+def test_a_disk_that_fails_is_not_the_models_fault(tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(saved({"a": torch.zeros(9)}))
+    (tmp_path / "out/model.safetensors").mkdir(parents=True)
+    with pytest.raises(BadCheckpointError, match="cannot be stored on the server: Is a directory. Free some space"):
+        quarantine.convert([tmp_path / "pytorch_model.bin"], tmp_path / "out", 1 << 20)
 
 
 def test_tensors_that_share_memory_are_written_each_under_its_name(tmp_path):

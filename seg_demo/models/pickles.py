@@ -16,6 +16,7 @@ the room that visitors' models have, and is removed with it. What was made of ot
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -32,6 +33,7 @@ from pathlib import Path
 from seg_demo.errors import BadCheckpointError, StorageError
 from seg_demo.networks.files import CONFIG, WEIGHTS, read_json
 from seg_demo.settings import settings
+from seg_demo.storage import abandoned, filling
 
 WHOLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 FOLDER = ".converted"
@@ -45,8 +47,8 @@ _SHARD = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
 # Tensors may share memory in a pickle, and each has its own in safetensors: so many times the file's size is still honest.
 _GROWS = 4
 # Where a converted checkpoint's weights lie within its folder; how folders are called that are still being filled, and when
-# nobody can be filling them any more.
-_STORED, _NEW, _LEFT_SECONDS = "weights", ".new-", 86_400.0
+# nobody can be filling them any more, where that cannot be seen; when whoever has made one has said that it is theirs.
+_STORED, _NEW, _LEFT_SECONDS, _TAKEN_SECONDS = "weights", ".new-", 86_400.0, 60.0
 
 
 def refusal() -> str | None:
@@ -235,6 +237,8 @@ def _make(files: Sequence[Path], output: Path, most: int | None) -> None:
 
     output.mkdir(exist_ok=True)
     size = sum(file.stat().st_size for file in files)
+    if shutil.disk_usage(output).free < size:
+        raise _not_stored(os.strerror(errno.ENOSPC))
     bound = _GROWS * size + (1 << 20)
     quarantine.convert(files, output, bound if most is None else min(bound, max(most, size)))
     if not (output / WEIGHTS).is_file():
@@ -263,8 +267,7 @@ def _furnish(folder: Path, fresh: Path) -> None:
 
 @contextmanager
 def _fresh(made: Path) -> Iterator[Path]:
-    """A folder to be filled, which then is put into its place at once. One that is there already was made of the same, by
-    somebody faster, or is damaged.
+    """A folder to be filled, which then is put into its place at once, unless somebody was faster and made the same.
 
     Args:
         made: its place.
@@ -275,19 +278,36 @@ def _fresh(made: Path) -> Iterator[Path]:
     fresh = made.with_name(f"{_NEW}{uuid.uuid4().hex[:12]}")
     try:
         fresh.mkdir(parents=True)
-        yield fresh
-        try:
-            os.rename(fresh, made)
-        except OSError:
-            if not made.is_dir():
-                raise
-            shutil.rmtree(made, ignore_errors=True)
-            os.rename(fresh, made)
+        with filling(fresh):
+            _sweep(made.parent)
+            yield fresh
+            try:
+                os.rename(fresh, made)
+            except OSError:
+                if not made.is_dir():
+                    raise
+                if not all((made / path.name).exists() for path in fresh.iterdir()):  # damaged
+                    shutil.rmtree(made, ignore_errors=True)
+                    os.rename(fresh, made)
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise StorageError(f"What was made of the pickled weights cannot be stored on the server: {why}. Free some space.") from error
+        raise _not_stored(error.strerror or type(error).__name__) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes have left that were killed while they filled a folder here."""
+    for left in folder.glob(f"{_NEW}*"):
+        try:
+            age = time.time() - left.stat().st_mtime
+            if age > _LEFT_SECONDS or (age > _TAKEN_SECONDS and abandoned(left)):
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue  # finished meanwhile
+
+
+def _not_stored(why: str) -> StorageError:
+    return StorageError(f"What was made of the pickled weights cannot be stored on the server: {why}. Free some space.")
 
 
 def _touch(made: Path) -> None:
@@ -302,16 +322,14 @@ def _prune(keep: Path) -> None:
     found = []
     for folder in root().glob("*"):
         try:
-            age = time.time() - folder.stat().st_mtime
-            if folder.name.startswith(_NEW) and age < _LEFT_SECONDS:
-                continue  # being made
-            size = sum(path.lstat().st_size for path in folder.rglob("*"))
-            found.append((folder.name.startswith(_NEW), age, size, folder))
+            if not folder.name.startswith(_NEW):
+                size = sum(path.lstat().st_size for path in folder.rglob("*"))
+                found.append((time.time() - folder.stat().st_mtime, size, folder))
         except OSError:
             continue  # removed meanwhile
-    total = sum(size for _, _, size, _ in found)
-    for left, _, size, folder in sorted(found, reverse=True):
-        if folder != keep and (left or total > LIMIT):
+    total = sum(size for _, size, _ in found)
+    for _, size, folder in sorted(found, reverse=True):
+        if folder != keep and total > LIMIT:
             shutil.rmtree(folder, ignore_errors=True)
             total -= size
 
@@ -329,8 +347,10 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
 
     Raises:
         BadCheckpointError: they hold anything but names and tensors, or the file is damaged.
+        StorageError: the disk is full or fails.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
     from torch import Tensor
 
@@ -365,7 +385,13 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
         memory = tensor.untyped_storage().data_ptr()
         state[name] = tensor.clone(memory_format=torch.contiguous_format) if memory in taken else tensor.contiguous()
         taken.add(memory)
-    save_file(state, output / WEIGHTS, metadata={"format": "pt"})
+    try:
+        save_file(state, output / WEIGHTS, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        # safetensors tells what the system said only in its text.
+        if (found := re.search(r"os error (\d+)", str(error))) is None and not isinstance(error, OSError):
+            raise
+        raise _not_stored(os.strerror(int(found[1])) if found else error.strerror or "it cannot be written") from error
 
 
 def _more_than_tensors(name: str, what: str) -> BadCheckpointError:
