@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 
+from seg_demo.errors import BadRequestError
+from seg_demo.jobs import files, processes, publish
 from seg_demo.jobs.store import Jobs
 from seg_demo.models import catalog, own
 from seg_demo.ownership import Viewer, owner_of, viewer
@@ -143,6 +148,31 @@ def test_two_visitors_may_give_their_data_the_same_name(address, job, jobs, tmp_
     made = [client.predict(key, one.id, api_name="/finetune_use")[0] for client, key, one in ((ann, ANN, job), (bob, BOB, other))]
     mine, theirs = ({id for id in ids(client) if "my-cells" in id} for client in (ann, bob))
     assert len(mine) == len(theirs) == 1 and not mine & theirs and made[0] != made[1]
+
+
+def test_two_visitors_who_ask_at_once_are_given_two_ids(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEG_DEMO_JOBS", str(tmp_path / "jobs"))
+    settings.cache_clear()
+    free_id = own.free_id
+    monkeypatch.setattr(own, "free_id", lambda *arguments: (free_id(*arguments), time.sleep(0.3))[0])
+    try:
+        made = [finished(tmp_path / "jobs", tmp_path / key, owner_of(key)) for key in (ANN, BOB)]
+        with ThreadPoolExecutor(2) as pool:
+            ids = list(pool.map(publish.use_here, made))
+        assert [own.folder_of(id) for id in ids] == [job.checkpoint.resolve() for job in made]
+    finally:
+        settings.cache_clear()
+
+
+def test_who_has_no_key_is_not_told_what_runs(tmp_path):
+    store = Jobs(tmp_path / "jobs")
+    job = finished(tmp_path / "jobs", tmp_path, "", "old")
+    (job.folder / files.EXIT).unlink()
+    files.write_json(job.folder / files.RUNNER, processes.identity(os.getpid()))
+    with pytest.raises(BadRequestError, match="Another visitor's job"):
+        store.check_free(None)
+    with pytest.raises(BadRequestError, match="'old' is running"):
+        store.check_free("")
 
 
 def test_what_earlier_versions_made_is_the_server_owners(jobs, tmp_path, monkeypatch):

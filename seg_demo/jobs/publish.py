@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from seg_demo.models.redact import redacted
 from seg_demo.settings import public_environment
 
 PUSH_SECONDS = 3600
+_naming = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,16 @@ def use_here(job: Job) -> str:
         StorageError: the list cannot be written.
     """
     _check_done(job)
-    if (known := own.of_folder(job.checkpoint)) is not None:
-        return known.spec.id
     slug = short_name(job)
     spec = catalog.of_folder(job.checkpoint, f"tuned-{slug}", "folder")
-    # Also those that this visitor does not see: an id means one model.
-    id = own.free_id(f"{spec.architecture}-{slug}", {each.id for each in catalog.menu(every=True)})
-    own.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
-    return id
+    # Two visitors at once would be given the same id, and one of them the other's model.
+    with _naming:
+        if (known := own.of_folder(job.checkpoint)) is not None:
+            return known.spec.id
+        # Also those that this visitor does not see: an id means one model.
+        id = own.free_id(f"{spec.architecture}-{slug}", {each.id for each in catalog.menu(every=True)})
+        own.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
+        return id
 
 
 def pack(job: Job, file: Path) -> Path:

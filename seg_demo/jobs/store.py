@@ -60,11 +60,11 @@ class Jobs:
         """The job that runs now, or None."""
         return next((job for job in self._all() if job.state() == RUNNING), None)
 
-    def check_free(self, owner: str) -> None:
+    def check_free(self, owner: str | None) -> None:
         """One job runs at a time.
 
         Args:
-            owner: who wants to start one.
+            owner: who wants to start one; None for somebody without a key.
 
         Raises:
             BadRequestError: one runs; somebody else's is not named.

@@ -124,7 +124,7 @@ def start(
     Returns:
         The findings, the draft's id (empty once it runs), the buttons that mend, and the picker of jobs.
     """
-    all_jobs().check_free(owner_of(visitor))
+    all_jobs().check_free(owner_of(visitor) or None)
     if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
         shown = [view.findings(job.check(), language_of(request), job.readings), draft, gr.Button(), gr.Button()]
     else:
