@@ -16,11 +16,14 @@ from seg_demo.errors import BadRequestError, DataError
 from seg_demo.inputs.mask_files import MaskFile, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.uploaded import label_ids
+from seg_demo.outputs.counting import pieces_of
 from seg_demo.types import LabelSet, Segmentation
 
 # Of pixels to leave out; the browser keeps 65535 for what lies outside the image.
 IGNORE_ID = 65_534
 MOST_OBJECTS = IGNORE_ID - 1
+# Share of the numbers of an object map that may lie in several separate pieces, as objects do that others cut in two.
+CUT_IN_TWO = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class Drawing:
         objects: class id by object number; None for a map of classes.
         confidence: mean margin of the prediction in [0, 1], or None.
         missing: names of predicted classes that the dataset does not have; their pixels are left empty.
+        notes: how a mask file was read, where that may not be what was meant; one sentence each.
     """
 
     ids: np.ndarray
     objects: dict[int, int] | None
     confidence: float | None = None
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def same_name(name: str) -> str:
@@ -119,7 +124,8 @@ def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelS
         size: (height, width) of the image.
         labels: of the dataset.
         task: ``semantic``: the numbers are classes, in one of the ways that :func:`seg_demo.masks.uploaded.label_ids` reads;
-            255 is ignored. ``instance``: numbers or colours are objects, of the first class.
+            255 is ignored. ``instance``: numbers or colours are objects, of the first class; of a mask that has one value only,
+            each connected piece is.
 
     Raises:
         DataError: of another size, with a number or colour that no class has, or one that can be read in several ways.
@@ -144,12 +150,24 @@ def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
     values, coloured = values_of(mask)
     rule = understand_objects([counts_of(values)], [coloured], 8 if mask.numbers.dtype == np.uint8 else 16, "this mask").rule
     found = objects_of(mask, rule)
+    if len(found.values) == 1:
+        ids, objects = _pieces(np.where(found.numbers > 0, things[0], IGNORE_ID), things[:1])
+        if len(objects) > 1:
+            ids[~found.ignored & (found.numbers == 0)] = 0
+            note = f"This mask has one value only, so each of its {len(objects):,} separate pieces became an object. Merge those that are one."
+            return Drawing(ids, objects, notes=(note,))
+    notes = ()
+    if len(found.values) > 1 and (apart := int((pieces_of(found.numbers)[1:] > 1).sum())) > CUT_IN_TWO * len(found.values):
+        notes = (
+            f"{apart:,} of {len(found.values):,} numbers in this mask lie in several separate pieces, but each was read as one "
+            "object. Check that it is a mask of objects, not of classes and not a photograph.",
+        )
     ids = found.numbers.copy()
     numbers = range(1, len(found.values) + 1)
     if not coloured and max(found.values, default=0) < IGNORE_ID:
         ids, numbers = np.array([0, *found.values], dtype=np.uint16)[found.numbers], found.values
     ids[found.ignored] = IGNORE_ID
-    return Drawing(ids, dict.fromkeys(numbers, things[0]))
+    return Drawing(ids, dict.fromkeys(numbers, things[0]), notes=notes)
 
 
 def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:

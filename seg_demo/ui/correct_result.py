@@ -71,7 +71,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
         found.task, labels, image, drawing, result.upload.stem, result.upload.path,
         None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
     )  # fmt: skip
-    mention(drawing.missing, language_of(request))
+    mention(drawing, language_of(request))
     picker = gr.skip() if dataset is None else gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     return document, picker, gr.Tabs(selected="correct")
 

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.datasets import Dataset, Store, may_collect, visitor_store
+from seg_demo.datasets.drawing import Drawing
 from seg_demo.errors import BadRequestError, SegDemoError
 from seg_demo.ui import class_mapping, correct_work, menu
 from seg_demo.ui.bench import image_box
@@ -21,6 +22,7 @@ from seg_demo.ui.correct_export import NEW, dataset_choices, export_panel
 from seg_demo.ui.editor import Answer, Document, MaskEditor, Place, Refusal
 from seg_demo.ui.guard_seams import only_uploaded
 from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.samples import SampleList
 from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.visitor import key_or_new
@@ -87,8 +89,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 elem_id="correct-pairs",
             )  # fmt: skip
             mask = Photo(
-                label=t("correct_mask"), sources=["upload"], type="filepath", buttons=[], height=160, visible=False,
-                elem_id="correct-mask",
+                label=t("correct_mask"), show_label=False, placeholder=t("correct_mask_drop"), sources=["upload"], type="filepath",
+                buttons=[], height=160, visible=False, elem_id="correct-mask",
             )  # fmt: skip
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
         with gr.Column(scale=10, min_width=300):
@@ -213,21 +215,21 @@ def open_new(
         if task not in ("semantic", "instance"):
             raise BadRequestError(f"The kind of masks is semantic or instance, but got {str(task)[:40]!r}.")
         labels = correct_work.labels_for(classes, guide, task)
-        document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
-        mention(missing, language)
+        document = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
+        mention(document.drawing, language)
         return document, gr.skip(), gr.skip(), gr.skip(), gr.skip()
     store = visitor_store(key_or_new(visitor))
     if chosen != NEW:
         dataset = store.open(chosen)
-        document, missing = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
-        mention(missing, language)
+        document = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
+        mention(document.drawing, language)
         kept, box = _remembered(store, dataset.key, guide, mapping, kept)
         return replace(document, dataset=dataset.key, dataset_name=dataset.name), gr.skip(), gr.skip(), kept, box
     labels = correct_work.labels_for(classes, guide, task)
     # Only an image that could be opened makes a dataset.
-    document, missing = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
+    document = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
-    mention(missing, language)
+    mention(document.drawing, language)
     picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     kept, box = _remembered(store, dataset.key, guide, mapping, kept)
     return replace(document, dataset=dataset.key, dataset_name=dataset.name), picker, "", kept, box
@@ -244,9 +246,13 @@ def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, st
     return kept, class_mapping.box(kept, store, dataset, [], model)
 
 
-def mention(missing: tuple[str, ...], language: str) -> None:
-    """Tell the visitor which predicted classes the dataset does not have."""
-    if missing:
+def mention(drawing: Drawing | None, language: str) -> None:
+    """Tell the visitor how a mask file was read, and which predicted classes the dataset does not have."""
+    if drawing is None:
+        return
+    for note in drawing.notes:
+        gr.Info(html.escape(told(note, language)))
+    if missing := drawing.missing:
         names = words("separator", language).join(missing[:8]) + (" …" if len(missing) > 8 else "")
         gr.Info(html.escape(words("correct_missing", language).format(names=names)))
 

@@ -63,7 +63,7 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
 def begin(
     upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, mapping: dict[str, str],
     report: Report,
-) -> tuple[Document, tuple[str, ...]]:  # fmt: skip
+) -> Document:  # fmt: skip
     """A document for a new sample.
 
     Args:
@@ -77,7 +77,7 @@ def begin(
         report: told about downloads.
 
     Returns:
-        The document, without a dataset; and predicted classes that the dataset does not have.
+        The document, without a dataset.
 
     Raises:
         SegDemoError: anything that cannot be used.
@@ -99,8 +99,7 @@ def begin(
         elif start == "mask":
             read = read_object_map if task == "instance" else read_mask
             drawing = from_mask(read(mask.path), image.shape[:2], labels, task)
-    document = Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
-    return document, drawing.missing if drawing is not None else ()
+    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
 
 
 def again(dataset: Dataset, stem: str) -> Document:

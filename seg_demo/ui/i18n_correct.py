@@ -30,7 +30,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "Classes with the same name are matched automatically. Classes without a match are left out.",
         "同名类别自动对应；没有对应的类别会被略去。",
     ),
-    "correct_mask": ("Mask (PNG at the size of the image)", "掩膜（与图片同尺寸的 PNG）"),
+    "correct_mask": ("Mask file", "掩膜文件"),
+    "correct_mask_drop": (
+        "Drop the mask here\nor click to choose one:\na PNG or TIFF as large as the image",
+        "将掩膜拖到此处\n或点击选择：\n与图片同尺寸的 PNG 或 TIFF",
+    ),
     "correct_open": ("Open in the editor", "在编辑器中打开"),
     "correct_zip": ("Dataset (.zip)", "数据集 (.zip)"),
     "correct_delete": ("Delete this dataset", "删除此数据集"),

@@ -37,6 +37,11 @@ SENTENCES = {
     "Expected {example} with one of {names}.": "应为 {example}，取值为 {names} 之一。",
     "This mask cannot be used: the mask has {n} pages that differ.": "无法使用这张掩膜：它有 {n} 页不同的内容。",
     "The truth cannot be used: the mask has {n} pages that differ.": "无法使用该标注：它有 {n} 页不同的内容。",
+    "This mask has one value only, so each of its {n} separate pieces became an object.": "这张掩膜只有一个数值，因此它的 {n} 个不相连的块各成为一个对象。",
+    "Merge those that are one.": "属于同一对象的请合并。",
+    "{apart} of {n} numbers in this mask lie in several separate pieces, but each was read as one object.":
+        "这张掩膜的 {n} 个数值中有 {apart} 个分成几个不相连的块，但每个数值视为一个对象。",
+    "Check that it is a mask of objects, not of classes and not a photograph.": "请确认它是对象掩膜，而不是类别掩膜或照片。",
     "Save the one that is meant in a file of its own.": "请将所需的那一页另存为单独的文件。",
     "This mask cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
         "无法使用这张掩膜：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
