@@ -22,7 +22,7 @@ from seg_demo.outputs import batch
 from seg_demo.outputs.counting import PixelSize, count
 from seg_demo.settings import Settings
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.ui import batch_work
+from seg_demo.ui import batch_tab, batch_work
 from seg_demo.ui.batch_work import Picked, gather, pack, segment_all
 
 LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
@@ -241,3 +241,18 @@ def test_the_command_writes_the_files_about_all_images(tmp_path, capsys):
     assert again[batch.COUNTS] == first[batch.COUNTS] and again[batch.COCO] == first[batch.COCO]
     assert main([*command[:-1], "2"]) == 2
     assert "pixel size" in capsys.readouterr().err
+
+
+def test_how_files_were_read_and_what_is_counted_is_said_on_the_page(tmp_path):
+    pages = [Image.fromarray(np.full((30, 40), value, np.uint8)) for value in (20, 90, 200)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "out").mkdir()
+    picked = [Picked(tmp_path / "pages.tif", "<pages>.tif")]
+    *_, report = segment_all(picked, [], load_model("unet-cells").predict, tmp_path / "out", None, threading.Event())
+    assert report.notes == [("<pages>.tif", "This file has 3 pages; the first is shown.")] and report.pieces
+    english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
+    assert "How files were read (1)" in english and "&lt;pages&gt;.tif</b> This file has 3 pages" in english
+    assert "该文件有 3 页" in chinese and "pages;" not in chinese
+    assert ">Pieces<" in batch_tab._table(report, None, "en") and ">连通块<" in batch_tab._table(report, None, "zh")
+    *_, report = segment_all(picked, [], load_model("otsu").predict, tmp_path / "out", None, threading.Event())
+    assert ">Count<" in batch_tab._table(report, None, "en")

@@ -86,6 +86,11 @@ class Summary:
         self._failed.append((name, why))
         self._sheet.add(name, None, why)
 
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """(Image, what is to know about how it was read), once for each sentence."""
+        return list(self._notes)
+
     def limited(self) -> list[tuple[str, int]]:
         """Images in which a detector stopped at a number of objects although there may be more, and that number."""
         return [(image["file_name"], limit) for image, limit in zip(self._images, self._limits, strict=True) if limit is not None]

@@ -175,22 +175,24 @@ def _final(report: Report, stopped: bool, language: str) -> str:
     if report.limited:
         name, most = report.limited[0]
         line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:])
-    if not report.failed:
-        return line
-    faults = "".join(
-        f"<li><b>{html.escape(each.name)}</b> {html.escape(told(each.why, language))}</li>" for each in report.failed[:SHOWN_ROWS]
-    )
-    head = html.escape(words("batch_failed", language).format(count=len(report.failed)))
-    # Many of them would push the results off the screen.
-    opened = " open" if len(report.failed) <= FEW_FAULTS else ""
-    return f'{line}<details class="note"{opened}><summary>{head}</summary><ul>{faults}</ul></details>'
+    return line + _listed("batch_failed", [(each.name, each.why) for each in report.failed], language) + _listed("batch_notes", report.notes, language)
+
+
+def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
+    """What is to say about single files, to be opened where it is much: many lines would push the results off the screen."""
+    if not sentences:
+        return ""
+    lines = "".join(f"<li><b>{html.escape(name)}</b> {html.escape(told(why, language))}</li>" for name, why in sentences[:SHOWN_ROWS])
+    head = html.escape(words(key, language).format(count=len(sentences)))
+    opened = " open" if len(sentences) <= FEW_FAULTS else ""
+    return f'<details class="note"{opened}><summary>{head}</summary><ul>{lines}</ul></details>'
 
 
 def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
     """The counts as an HTML table; everything that comes from strangers is escaped."""
     unit = {"um": "µm²", "m": "m²", None: words("batch_pixels", language)}[pixel and pixel.unit]
-    names = [words("image", language), words("classes", language)]
-    names += [words("batch_count", language), f"{words('batch_area', language)} ({unit})"]
+    names = [words("image", language), words("batch_class", language)]
+    names += [words("batch_pieces" if report.pieces else "batch_count", language), f"{words('batch_area', language)} ({unit})"]
     names += [f"{words('batch_mean', language)} ({unit})", words("batch_share", language)]
     area, mean = ("area_pixels", "mean_area_pixels") if pixel is None else (f"area_{pixel.unit}2", f"mean_area_{pixel.unit}2")
     lines = []

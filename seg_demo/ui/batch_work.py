@@ -51,6 +51,8 @@ class Report:
         header: of the table of counts, once finished.
         rows: of that table.
         limited: images in which a detector stopped at a number of objects although there may be more, and that number.
+        notes: image and what is to know about how it was read.
+        pieces: whether what is counted are connected pieces of a class, not objects.
     """
 
     total: int
@@ -61,6 +63,8 @@ class Report:
     header: list[str] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     limited: list[tuple[str, int]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    pieces: bool = False
 
 
 def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refused]]:
@@ -153,12 +157,13 @@ def segment_all(
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
             summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result))
+            report.pieces = result.task == "semantic"
             report.done += 1
         if summary is None:
             raise last or BadRequestError("The batch was stopped before its first image was done.")
         summary.close()
         report.header, report.rows = summary.table()
-        report.limited = summary.limited()
+        report.limited, report.notes = summary.limited(), summary.notes
         report.finished = True
         yield report
     except OSError as error:
