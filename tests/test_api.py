@@ -171,7 +171,7 @@ def test_only_the_two_documented_endpoints_are_public(client):
         ("detail", True),
         ("smoothing", True),
     ]
-    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole"]
+    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None]
     assert parameters[0]["component"] == "Image"
 
 

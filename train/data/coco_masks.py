@@ -177,7 +177,8 @@ def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
 def polygon_problem(polygon: object) -> str | None:
     """Why a part of an object is no polygon, as the end of a sentence, or None if it is one.
 
-    pycocotools takes a polygon of four numbers for a box, and draws nothing for two points.
+    Libraries answer by what comes first: a list that begins with four numbers is refused, or all of its parts are taken for boxes
+    (``findings/coco_short_polygons.sh``).
 
     Args:
         polygon: as it stands in the file.
