@@ -129,3 +129,19 @@ def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page
     open_tab(page, "Regions")
     upload(page, "regions", long)
     expect(shown(page, "regions").locator(".sv-small")).to_be_hidden()
+
+
+def test_pieces_are_called_so_and_what_is_hidden_says_that_files_hold_it(open_page):  # noqa: F811
+    page = open_page()
+    upload(page, "semantic", COINS)
+    viewer = shown(page, "semantic")
+    expect(viewer.locator("th.sv-counted")).to_have_text("Pieces")
+    cell = viewer.locator("tbody tr", has_text="cell").first.locator("td")
+    assert int(cell.nth(3).inner_text().replace(",", "")) > 20, "every coin is a piece of its own, as in a batch"
+    hiding = viewer.locator(".sv-hiding")
+    expect(hiding).to_be_hidden()
+    row = viewer.locator(".sv-legend .sv-row", has_text="cell").first
+    row.click()
+    expect(hiding).to_have_text("Hidden here only: downloads and tables hold everything.")
+    row.click()
+    expect(hiding).to_be_hidden()
