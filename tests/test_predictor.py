@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 import time
@@ -23,6 +24,7 @@ from seg_demo.models.predictor import Predictor
 from seg_demo.settings import Settings
 from seg_demo.types import ModelSpec, Segmentation
 from tests.checkpoints import CELLS, IMAGE, TWO, write_tiny
+from tests.hub_layouts import sharded
 
 SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")
 
@@ -51,6 +53,27 @@ def test_a_folder_that_is_written_anew_is_loaded_anew(folders, tmp_path, loads):
     assert len(predictor.get(str(tmp_path), visitor=False).labels) == 2
     write_tiny(tmp_path, CELLS)
     assert len(predictor.get(str(tmp_path), visitor=False).labels) == 3 and len(loads) == 2
+
+
+def test_weights_in_shards_make_room_before_they_are_loaded_and_are_loaded_anew(folders, tmp_path, loads, monkeypatch):
+    folder = tmp_path / "sharded"
+    files = {path.name: path.read_bytes() for path in (folders / "tiny").iterdir()}
+    folder.mkdir()
+    for name, content in sharded(files).items():
+        (folder / name).write_bytes(content)
+    assert not (folder / "model.safetensors").exists()
+    bytes_of_shards = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    asked, predictor = [], Predictor()
+    room = predictor._make_room
+    monkeypatch.setattr(predictor, "_make_room", lambda wanted: asked.append(wanted) or room(wanted))
+    predictor.get(str(folder), visitor=False)
+    assert asked[0] >= bytes_of_shards > 0
+    predictor.get(str(folder), visitor=False)
+    assert len(loads) == 1
+    shard = next(folder.glob("*.safetensors"))
+    os.utime(shard, ns=(shard.stat().st_atime_ns, shard.stat().st_mtime_ns + 10**9))
+    predictor.get(str(folder), visitor=False)
+    assert len(loads) == 2
 
 
 def test_no_more_work_at_a_time_than_agreed(folders, monkeypatch):

@@ -20,6 +20,7 @@ from seg_demo.models.hub_download import Report
 from seg_demo.models.model import Model, check_threshold, not_smoothed
 from seg_demo.models.once import Once
 from seg_demo.models.strangers import Strangers, stays
+from seg_demo.networks.files import weight_paths
 from seg_demo.settings import Settings, settings
 from seg_demo.types import ModelSpec, Segmentation
 
@@ -210,8 +211,7 @@ class Predictor:
         with self._one_build, stays(spec, path):
             if (model := self._kept(key)) is not None:
                 return model  # another request built it since we looked
-            weights = path / "model.safetensors" if path.is_dir() else path
-            self._make_room(weights.stat().st_size if weights.is_file() else 0)
+            self._make_room(sum(file.stat().st_size for file in weight_paths(path)))
             model = build(spec, path, str(self._device))
         if zerogpu.ACTIVE:
             zerogpu.hold(key, model)
@@ -234,5 +234,4 @@ class Predictor:
 
 def _key(path: Path) -> str:
     """Names what a path holds now: a folder that training has written anew is another model."""
-    weights = path / "model.safetensors" if path.is_dir() else path
-    return f"{path}:{weights.stat().st_mtime_ns if weights.is_file() else 0}"
+    return f"{path}:{max((file.stat().st_mtime_ns for file in weight_paths(path)), default=0)}"

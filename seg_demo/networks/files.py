@@ -75,6 +75,25 @@ def shards_of(index: Mapping[str, object]) -> list[str]:
     return names
 
 
+def weight_paths(path: Path) -> list[Path]:
+    """The files that hold a model's weights, with the index of shards last; empty where there are none yet.
+
+    Args:
+        path: checkpoint folder, or a file of weights by itself.
+
+    Raises:
+        BadCheckpointError: the index names something else than safetensors files beside it.
+    """
+    if path.is_file():
+        return [path]
+    if (path / WEIGHTS).is_file():
+        return [path / WEIGHTS]
+    if not (path / INDEX).is_file():
+        return []
+    shards = (path / name for name in shards_of(read_json(path, INDEX)))
+    return [*(shard for shard in shards if shard.is_file()), path / INDEX]
+
+
 def said(error: Exception, folder: Path | None = None) -> str:
     """What a library says is wrong with a checkpoint, for whoever chose it: its first lines, without where that lies.
 
