@@ -50,6 +50,7 @@ def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path
     rows = verdict.locator("table tr")
     expect(rows.nth(1)).to_have_text(re.compile(r"cell\s*0\.200\s*0\.500\s*\+0\.300"))
     expect(verdict.locator("tfoot")).to_contain_text("background")
+    expect(page.locator(".curves")).to_contain_text("mean IoU, the background counted: 0.700")
     with page.expect_download() as waiting:
         page.locator("#finetune-download").click()
     assert waiting.value.suggested_filename == "my-cells.zip"

@@ -140,17 +140,22 @@ def curves(rows: Sequence[Mapping[str, float]], language: str) -> str:
     if not rows:
         return ""
     metric = next((name for name in METRICS if any(name in row for row in rows)), None)
-    charts = [_chart(words("finetune_loss", language), [(row["step"], row["loss"]) for row in rows if "loss" in row], None)]
+    colon = words("colon", language)
+    charts = [_chart(words("finetune_loss", language) + colon, [(row["step"], row["loss"]) for row in rows if "loss" in row], None)]
     if metric:
         points = [(row["step"], row[metric]) for row in rows if metric in row]
         # The checkpoint is that of the best evaluation, which need not be the last.
         best = words("finetune_best", language).format(value=f"{max(value for _, value in points):.3f}")
-        charts.append(_chart(METRICS[metric], points, 1.0, best))
+        title = METRICS[metric]
+        # The verdict leaves the background out; the evaluations, which choose the checkpoint, are drawn as they are.
+        if any(name.casefold() == "iou/background" for row in rows for name in row):
+            title += words("finetune_with_background", language)
+        charts.append(_chart(title + colon, points, 1.0, best))
     return f'<div class="curves">{"".join(charts)}</div>'
 
 
 def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None, more: str = "") -> str:
-    """One curve over the steps, from 0 to ``top`` (None: to its largest value); its last value, and more, in words."""
+    """One curve over the steps, from 0 to ``top`` (None: to its largest value); above it a title, the last value, and more in words."""
     if not points:
         return ""
     most = top or max(value for _, value in points) * 1.05 or 1.0
@@ -164,7 +169,7 @@ def _chart(title: str, points: Sequence[tuple[float, float]], top: float | None,
         f'<text x="{_LEFT - 6}" y="{12 + share * high:.1f}" text-anchor="end">{most * (1 - share):.2g}</text>'
         for share in (0, 0.5, 1)
     )
-    label = f"{title}: {points[-1][1]:.3f}{more}"
+    label = f"{title}{points[-1][1]:.3f}{more}"
     ends = f'<text x="{_WIDTH - 10}" y="{_HEIGHT - 6}" text-anchor="end">{last:.0f}</text>'
     return (
         f'<figure><figcaption>{html.escape(label)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '

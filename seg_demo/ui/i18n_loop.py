@@ -133,7 +133,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "The dataset on the Correct tab and everything that was pushed to the Hub stay as they are.",
         "“修正”页中的数据集和已推送到 Hub 的内容不受影响。",
     ),
-    "finetune_download": ("Download the model (.zip)", "下载模型 (.zip)"),
+    "finetune_download": ("Download the model", "下载模型"),
     "finetune_share": ("Share it with everybody on this server", "与此服务器上的所有人共享"),
     "finetune_share_info": (
         "You see this because the server is yours. Without it, only you have the model on your menu.",
@@ -191,6 +191,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "finetune_left_little": ("less than a minute left", "剩余不到 1 分钟"),
     "finetune_left": ("about {minutes} min left", "约剩 {minutes} 分钟"),
     "finetune_loss": ("loss", "损失"),
+    "finetune_with_background": (", the background counted", "（计入背景）"),
     "finetune_best": (" (best {value})", "（最佳 {value}）"),
     "finetune_log": ("Log", "日志"),
     "verdict_better": ("The new model is better.", "新模型更好。"),
