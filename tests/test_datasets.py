@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.datasets import Facts, Store
+from seg_demo.datasets import Facts, Store, store
 from seg_demo.errors import BadImageError, BadRequestError, DataError
+from seg_demo.settings import Settings
 from seg_demo.types import LabelSet
+from seg_demo.ui import correct_tab
+from seg_demo.ui.uploads import Upload
 from tests.small_datasets import picture
 from train import finetune
 from train.data.index import open_dataset
@@ -226,3 +229,13 @@ def test_a_push_brings_the_dataset_and_takes_away_what_is_gone(hub, tmp_path, ca
     later = repo.commits[dataset.push("ann/coins", "hf_ann")]
     assert "images/1.png" not in later and "masks/1.png" not in later and "images/2.png" in later
     assert "hf_ann" not in caplog.text and "hf_wrong" not in caplog.text
+
+
+def test_nothing_is_made_for_a_browser_whose_key_is_not_known_yet(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "settings", lambda: Settings(data=str(tmp_path / "data"), collect="on"))
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(picture)
+    sent = ("mine", "semantic", "cell", Upload(picture, "a"), "blank", None, None, [], None, None)
+    assert "Try again in a moment" in correct_tab.open_new(None, correct_tab.NEW, *sent)[0].text
+    assert not (tmp_path / "data").exists()
+    assert correct_tab.open_new("k" * 40, correct_tab.NEW, *sent)[0].dataset_name == "mine"

@@ -193,4 +193,4 @@ def test_the_batch_says_so_in_both_languages(limited, tmp_path):
     *_, report = batch_work.segment_all(picked, [], limited.predict, tmp_path / "out", None, threading.Event())
     assert report.limited == [("crowd.png", 300)] and report.header[-1] == "limit"
     english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
-    assert "stopped at 300 objects" in english and "Full detail" in english and "最多 300 个对象" in chinese
+    assert "limit of 300 objects was reached" in english and "Full detail" in english and "300 个对象的上限" in chinese

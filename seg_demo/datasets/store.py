@@ -154,7 +154,7 @@ def visitor_store(key: str) -> Store:
             "set SEG_DEMO_COLLECT=on."
         )
     if not (folder := owner_of(key)):
-        raise BadRequestError("This browser has not been given a place for datasets yet. Reload the page.")
+        raise BadRequestError("This browser has not been given a place for datasets yet. Try again in a moment, or reload the page.")
     return Store(Path(settings().data) / folder, settings().data_bytes)
 
 

@@ -16,7 +16,6 @@ from seg_demo.datasets import Dataset, visitor_store
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.pushing import login_offered, token_for
 from seg_demo.ui.samples import SampleList
-from seg_demo.ui.visitor import key_or_new
 from seg_demo.ui.work import in_words
 
 NEW = "+"
@@ -77,7 +76,7 @@ def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:
 @in_words
 def zip_of(visitor: object, chosen: object) -> str:
     """The dataset's archive, where gradio may serve it from."""
-    dataset = visitor_store(key_or_new(visitor)).open(chosen)
+    dataset = visitor_store(visitor).open(chosen)
     # A folder of its own that nobody can guess.
     folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
     folder.mkdir(parents=True)
@@ -91,7 +90,7 @@ def zip_of(visitor: object, chosen: object) -> str:
 @in_words
 def drop(visitor: object, chosen: object) -> tuple[Any, None]:
     """Delete a dataset; the picker without it."""
-    store = visitor_store(key_or_new(visitor))
+    store = visitor_store(visitor)
     store.delete(chosen)
     left = store.list()
     return gr.Dropdown(dataset_choices(left), value=left[0].key if left else NEW), None
@@ -103,7 +102,7 @@ def push_to_hub(
     login: gr.OAuthToken | None,
 ) -> str:  # fmt: skip
     """Push the dataset with the visitor's token or login; HTML that says where it is now."""
-    dataset = visitor_store(key_or_new(visitor)).open(chosen)
+    dataset = visitor_store(visitor).open(chosen)
     repository = str(repo or "").strip()
     sha = dataset.push(repository, token_for(token, login, request), private=private is not False)
     said = words("correct_pushed", language_of(request))

@@ -19,7 +19,6 @@ from seg_demo.ui.correct_tab import INTO_VIEW, QUIET, CorrectTab, mention
 from seg_demo.ui.editor import Document
 from seg_demo.ui.i18n import language_of
 from seg_demo.ui.results import Result
-from seg_demo.ui.visitor import key_or_new
 from seg_demo.ui.work import aside, in_words, work_limits
 
 
@@ -57,7 +56,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
             "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
         )
     found = result.shown
-    store = visitor_store(key_or_new(visitor)) if may_collect() else None
+    store = visitor_store(visitor) if may_collect() else None
     dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)
     labels = labels_of(found) if dataset is None else dataset.labels
     with aside():

@@ -15,6 +15,7 @@ import gradio as gr
 from seg_demo.datasets import Dataset, Store, may_collect, visitor_store
 from seg_demo.datasets.drawing import Drawing
 from seg_demo.errors import BadRequestError, SegDemoError
+from seg_demo.ownership import owner_of
 from seg_demo.ui import class_mapping, correct_work, menu
 from seg_demo.ui.bench import image_box
 from seg_demo.ui.choice import Choice
@@ -25,7 +26,6 @@ from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.samples import SampleList
 from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.visitor import key_or_new
 from seg_demo.ui.work import in_words, work_limits
 
 KINDS = ("semantic", "instance", "region")
@@ -127,10 +127,23 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
 
 # As static/editor_start.js names what it uploads.
 OWN_MASK = re.compile(r"mask(?:-\d+){4}\.png")
-# On a phone the editor is below the controls.
-INTO_VIEW = """() => document.querySelector('#correct-editor').scrollIntoView({
-  block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth'
-})"""
+# On a phone the editor is below the controls. It grows, and the controls shrink, once the image is in it: that is waited for, a
+# while, because nothing comes where the image could not be opened.
+INTO_VIEW = """() => {
+  const editor = document.querySelector('#correct-editor'), behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
+  const place = () => { const box = editor.getBoundingClientRect(); return box.top + scrollY + ' ' + box.height; };
+  const until = performance.now() + 3000;
+  const beside = editor.getBoundingClientRect().top < document.querySelector('#correct-open').getBoundingClientRect().top;
+  let before = null, still = 0;
+  const look = () => {
+    const now = place();
+    still = now === before && editor.querySelector('.se').dataset.state === 'open' ? still + 1 : 0;
+    if (still > 2 || beside || performance.now() > until) return editor.scrollIntoView({ block: 'nearest', behavior });
+    before = now;
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 
 def filled(key: str) -> Any:
@@ -146,7 +159,7 @@ def choose(visitor: object, chosen: object) -> tuple[Any, Any, Dataset | None]:
     """The fields of a new dataset, or the samples of the one that was chosen and what can be done with them."""
     if chosen == NEW or not may_collect():
         return gr.Column(visible=True), gr.Column(visible=False), None
-    return gr.Column(visible=False), gr.Column(visible=True), visitor_store(key_or_new(visitor)).open(chosen)
+    return gr.Column(visible=False), gr.Column(visible=True), visitor_store(visitor).open(chosen)
 
 
 def sentence_of(error: gr.Error) -> str:
@@ -176,7 +189,7 @@ def pairs_box(visitor: object, chosen: object, classes: object, model: object, s
     """The box of pairs for what is chosen now."""
     if start != "model":
         return gr.Dropdown(visible=False)
-    store = visitor_store(key_or_new(visitor)) if may_collect() else None
+    store = visitor_store(visitor) if may_collect() and owner_of(visitor) else None
     try:
         typed = correct_work.class_names(classes)
     except SegDemoError:
@@ -218,7 +231,7 @@ def open_new(
         document = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
         mention(document.drawing, language)
         return document, gr.skip(), gr.skip(), gr.skip(), gr.skip()
-    store = visitor_store(key_or_new(visitor))
+    store = visitor_store(visitor)
     if chosen != NEW:
         dataset = store.open(chosen)
         document = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
@@ -265,7 +278,7 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
     sent = event._data if isinstance(event._data, dict) else {}
     doc = str(sent.get("doc"))
     try:
-        store = in_words(visitor_store)(key_or_new(visitor))
+        store = in_words(visitor_store)(visitor)
         if sent.get("into") is None and chosen != sent.get("dataset"):
             return in_words(which)(store, sent, chosen), gr.skip()
         dataset, sample = in_words(correct_work.keep)(store, sent)
@@ -303,7 +316,7 @@ def _forget(path: object) -> None:
 
 def edit_sample(visitor: object, chosen: object, event: gr.EventData) -> Document:
     """A stored sample into the editor."""
-    return correct_work.again(visitor_store(key_or_new(visitor)).open(chosen), _stem(event))
+    return correct_work.again(visitor_store(visitor).open(chosen), _stem(event))
 
 
 edit = or_say_why(edit_sample)
@@ -312,7 +325,7 @@ edit = or_say_why(edit_sample)
 @in_words
 def remove(visitor: object, chosen: object, event: gr.EventData) -> Dataset:
     """Delete a sample; the list without it."""
-    dataset = visitor_store(key_or_new(visitor)).open(chosen)
+    dataset = visitor_store(visitor).open(chosen)
     dataset.delete(_stem(event))
     return dataset
 

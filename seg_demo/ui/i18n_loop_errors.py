@@ -59,6 +59,7 @@ SENTENCES = {
     "Delete samples that are no longer needed, or ask whoever runs the server for space.": "请删除不再需要的样本，或请服务器管理者释放空间。",
     "This browser has not been given a place for datasets yet.": "此浏览器尚未获得存放数据集的位置。",
     "Reload the page.": "请刷新页面。",
+    "Try again in a moment, or reload the page.": "请稍后再试，或刷新页面。",
     "{file} of the dataset {name} is damaged ({why}), so this sample is left out.": "数据集 {name} 的 {file} 已损坏（{why}），此样本被略过。",
     "Its image and its mask are untouched; put the file back from a copy.": "图片与掩膜未受影响，请从备份恢复该文件。",
     # Batch and Compare.
