@@ -11,7 +11,7 @@ Object.assign(WORDS.en, {
   ignore: "ignore (not used in training)", save: "Save to the dataset", saving: "Saving …", downloadMask: "Download the mask", discard: "Discard",
   openTitle: "Nothing to correct yet", openText: "Drop in an image and open it in the editor, or press “Correct this mask” below a result.",
   saved: "Saved. Next: open another image, or go to the Fine-tune tab.", notSaved: "Not saved. Your drawing is still here.", noAnswer: "The server did not answer. Your drawing is still here; please save it again.", unsaved: "not saved yet", restored: "Restored: your mask, as it was when you left the page.",
-  computing: "Looking for regions …", noRegions: "The regions could not be computed. Please try again. Please try again.", notCut: "The line does not cut the object in two. Draw it right across the object. Draw it right across the object.",
+  computing: "Looking for regions …", noRegions: "The regions could not be computed. Please try again.", notCut: "The line does not cut the object in two. Draw it right across the object.",
   selectFirst: "Select an object first: click it with the pick tool, or in the list.", busyDrawing: "has strokes that are not saved.",
   tookObject: "{name} was selected, because you began to draw inside it.", makeNew: "Make it a new object",
   apartObject: "This is a new object, because it does not touch {name}.", joinedObject: "This was added to {name}, which it touches.", addTo: "Add it to {name}",
