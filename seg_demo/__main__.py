@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
-        "JSON, GeoJSON and CSV. DIR itself gets what is about all of them: coco.json, counts.csv, objects.csv, failed.csv, notes.csv and "
+        "JSON, GeoJSON and CSV. DIR itself gets the files about all images together: coco.json, counts.csv, objects.csv, failed.csv, notes.csv and "
         "contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
     segment.add_argument(
-        "--pixel-size", metavar="LENGTH", help="side of a pixel, such as 0.65um or 10m: areas in units too, in DIR's tables"
+        "--pixel-size", metavar="LENGTH", help="side of a pixel, such as 0.65um or 10m: DIR's tables then also give areas in real units"
     )
     segment.add_argument(
         "--detail", choices=("whole", "full"), default="whole",
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="otsu and watershed: blur before the threshold or the search for edges (default: none for otsu, 2 for watershed)",
     )  # fmt: skip
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
-    segment.add_argument("--overwrite", action="store_true", help="segment images again whose results are there already")
+    segment.add_argument("--overwrite", action="store_true", help="segment images again even if their results exist")
     segment.set_defaults(run=_segment)
     models = commands.add_parser("models", help="list the models on the menu")
     models.add_argument("--json", action="store_true", help="as JSON, with class names")

@@ -66,7 +66,7 @@ for _name, _reason, _kind, _change in (
     )
 
 
-@broken("c.json", "annotation id 1 is there more than once", "duplicate COCO id")
+@broken("c.json", "annotation id 1 is used more than once", "duplicate COCO id")
 def coco_annotation_id_twice(root: Path) -> Path:
     data = coco(root)
     data["annotations"][3]["id"] = 1

@@ -90,7 +90,7 @@ def photo_as_mask(root: Path) -> Path:
     return root
 
 
-@broken("masks/2.png", "only ignore", "nothing labelled")
+@broken("masks/2.png", "all are ignored", "nothing labelled")
 def mask_of_ignore_only(root: Path) -> Path:
     save(np.full((HEIGHT, WIDTH), 255, np.uint8), folder(root) / "masks" / "2.png")
     return root

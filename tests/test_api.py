@@ -129,7 +129,7 @@ def test_no_image_and_unsafe_addresses_get_a_sentence(client, demo_url):
     with pytest.raises(AppError, match="No image was sent"):
         client.predict(image=None, model="otsu", api_name="/segment")
     data = {"path": f"{demo_url}/favicon.ico", "meta": {"_type": "gradio.FileData"}}
-    with pytest.raises(AppError, match="addresses are not fetched"):
+    with pytest.raises(AppError, match="addresses are not downloaded"):
         client.predict(image=data, model="otsu", api_name="/segment")
 
 

@@ -130,7 +130,7 @@ def test_a_damaged_member_does_not_stop_the_rest(tmp_path, out):
 def test_what_is_no_archive_gets_a_sentence(tmp_path, out, content):
     path = tmp_path / "z.zip"
     path.write_bytes(content)
-    with pytest.raises(BadRequestError, match="no zip archive"):
+    with pytest.raises(BadRequestError, match="not a zip archive"):
         unpack(path, out, **LIMITS)
 
 

@@ -63,7 +63,7 @@ def test_a_background_that_is_drawn_is_no_object(tmp_path, name, form, identity)
     dataset, found = look(write_json(data, tmp_path / "c.json"))
     assert found.ok and dataset.kind == "instance" and dataset.labels.names == ("background", "cat", "dog")
     assert labels_for(dataset, "instance").names == ("background", "cat", "dog")
-    assert any("are no objects" in note for note in dataset.notes)
+    assert any("are not objects" in note for note in dataset.notes)
     for item, sample in zip(dataset.items, wanted, strict=True):
         got = dataset.read(item)
         assert np.array_equal(got.label_map, sample.label_map) and np.array_equal(got.instance_map, sample.instance_map)
@@ -199,7 +199,7 @@ def test_equal_objects_on_each_other_take_bounded_memory_and_are_said(tmp_path):
     dataset, found = look(write_json(data, tmp_path / "c.json"))
     sample = dataset.read(dataset.items[0])
     assert len(sample.layers) == MOST_LAYERS + 1 and sample.instance_map.max() == 30
-    assert [note.kind for note in found.notes].count("objects on each other") == 2 and found.ok
+    assert [note.kind for note in found.notes].count("overlapping objects") == 2 and found.ok
     assert len(true_objects(as_objects(sample, dataset), dataset.labels).segments) == MOST_LAYERS + 1
 
 

@@ -65,7 +65,7 @@ def test_a_test_split_serves_only_where_no_other_is_given(tmp_path):
     assert len(split(dataset, 0.5, 0)[1]) == 2 and "serves" in " ".join(dataset.notes)
     shutil.copytree(tmp_path / "train", tmp_path / "val")
     dataset = look(tmp_path)
-    assert len(dataset) == 8 and "left alone" in " ".join(dataset.notes)
+    assert len(dataset) == 8 and "was not used" in " ".join(dataset.notes)
 
 
 def test_names_match_without_suffix_in_subfolders_and_with_an_ending(tmp_path):

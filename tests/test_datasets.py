@@ -215,7 +215,7 @@ def test_a_push_brings_the_dataset_and_takes_away_what_is_gone(hub, tmp_path, ca
         dataset.add(picture(index), mask, instances=instances, name=str(index))
     with pytest.raises(BadRequestError, match="does not accept the login token"):
         dataset.push("ann/coins", "hf_wrong")
-    with pytest.raises(BadRequestError, match="is no name of a repository"):
+    with pytest.raises(BadRequestError, match="is not the name of a repository"):
         dataset.push("../coins", "hf_ann")
     sha = dataset.push("ann/coins", "hf_ann")
     repo = hub.repos["dataset", "ann/coins"]

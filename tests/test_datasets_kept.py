@@ -138,7 +138,7 @@ def test_a_visitors_share_of_the_disk_ends(data_folder, monkeypatch):
     settings.cache_clear()
     dataset = visitor_store(KEY).create("mine", ["cell"], "semantic")
     dataset.add(picture(0), label_map(0, 24, 32, 2))
-    with pytest.raises(StorageError, match="left of a visitor's share"):
+    with pytest.raises(StorageError, match="left of the space that each visitor has"):
         for index in range(5):
             dataset.add(picture(index), label_map(index, 24, 32, 2))
     count = len(dataset)
@@ -181,7 +181,7 @@ def test_stores_and_class_lists(tmp_path):
     coco = store.create("coco", LabelSet.from_names(("__background__", "cat", "N/A", "N/A"), 0), "semantic")
     assert coco.labels.names == ("__background__", "cat", "N/A", "N/A 2")
     many = [str(number) for number in range(255)]
-    for names, why in ((["a" * 81], "no class name"), ([" "], "no class name"), ([], "at least one"), (many, "at most 255")):
+    for names, why in ((["a" * 81], "cannot be used as a class name"), ([" "], "cannot be used as a class name"), ([], "at least one"), (many, "at most 255")):
         with pytest.raises(DataError, match=why):
             store.create("x", names, "semantic")
     with pytest.raises(DataError, match="these would be 257"):

@@ -77,7 +77,7 @@ def test_sound_data_has_no_faults_and_is_counted(tmp_path):
     assert diagnosis.class_pixels == (6 * 24 * 32 - sum(cells), sum(cells))
     assert diagnosis.class_images == (6, 6)
     assert diagnosis.sizes == ((32, 24),) * 3
-    assert "No fault found" in diagnosis.report()
+    assert "No problems found" in diagnosis.report()
     assert json.loads(json.dumps(diagnosis.to_dict()))["classes"][1]["pixels"] == sum(cells)
 
 
@@ -88,7 +88,7 @@ def test_empty_masks_and_copies_are_notes(tmp_path):
     _, diagnosis = look(tmp_path)
     assert diagnosis.ok
     assert {(note.kind, note.file) for note in diagnosis.notes} >= {("empty mask", "masks/3.png")}
-    assert any(note.kind == "duplicate image" and "different truth" in note.what for note in diagnosis.notes)
+    assert any(note.kind == "duplicate image" and "different masks" in note.what for note in diagnosis.notes)
 
 
 def test_a_class_that_validation_does_not_show_is_a_note(tmp_path):

@@ -46,7 +46,7 @@ def test_classes_of_other_names_become_what_a_person_said(task):
 
 @pytest.mark.parametrize("value", [["cell"], ["cell → moon"], ["star → coin"], ["cell → coin", "cell → note"], [3]])
 def test_what_is_no_mapping_is_said(value):
-    with pytest.raises(DataError, match="no pair|cannot become both"):
+    with pytest.raises(DataError, match="does not pair|cannot become both"):
         class_mapping.pairs_of(value, ["cell", "wall"], ["coin", "note"])
 
 

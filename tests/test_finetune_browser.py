@@ -59,7 +59,7 @@ def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path
     page.locator("#push-repo :is(input, textarea)").fill("nonsense")
     page.locator("#push-token input").fill("hf_x")
     page.locator("#push-run").click()
-    expect(page.locator("#finetune-pushed .fault")).to_contain_text("is no name of a repository")
+    expect(page.locator("#finetune-pushed .fault")).to_contain_text("is not the name of a repository")
     expect(page.locator("#finetune-pushed")).not_to_contain_text("Pushing")
     # On the menus of the other tabs, with the mark of what cannot be reached; the Models tab is read anew.
     page.locator("#finetune-use").click()

@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch
     monkeypatch.setenv("SEG_DEMO_MAX_MODEL_BYTES", "1000")
     settings.cache_clear()
     try:
-        with pytest.raises(BadCheckpointError, match="200000 bytes, and at most 1000"):
+        with pytest.raises(BadCheckpointError, match="200000 bytes, but at most 1000"):
             client.fetch(spec("ann/large"), token=False)
     finally:
         monkeypatch.undo()

@@ -52,7 +52,7 @@ def test_a_push_survives_what_passes(hub, folder, monkeypatch):
 def test_a_push_that_cannot_succeed_says_why(hub, folder, monkeypatch):
     monkeypatch.setattr(hub_push, "FIRST_PAUSE", 0.01)
     hub.add_user("ann", "hf_ann")
-    with pytest.raises(BadRequestError, match="Nobody is logged in"):
+    with pytest.raises(BadRequestError, match="You are not logged in"):
         client.whoami()
     with pytest.raises(BadRequestError, match="may not write to bob/new"):
         client.push(folder, "bob/new", token="hf_ann")

@@ -140,7 +140,7 @@ def test_what_is_in_use_stays_also_in_another_process(hub, room):
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(BusyError, match="in use now"):
+    with pytest.raises(BusyError, match="all of them are in use"):
         fetch(hub, "ann/b", 2)
     assert here("ann/a", "ann/b") == [True, False]
     other.communicate("\n", timeout=30)

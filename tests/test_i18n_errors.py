@@ -46,10 +46,10 @@ FILES = {
 NOTES = (
     "This file has 3 pages; the first is shown.",
     "This animation has more than 200 frames; the first is shown.",
-    "This file holds 2 pictures; the one that it names as its main one is shown.",
+    "This file holds 2 pictures; its main picture is shown.",
     "This file has 5 channels; channels 1, 2 and 3 are shown as red, green and blue.",
     "This file has 2 channels; channel 1 is shown as grey.",
-    "This file has 4 channels; channel 4 is taken for transparency.",
+    "This file has 4 channels; channel 4 was read as transparency.",
     "This file has 6 channels; the first 4 are shown.",
     "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.",
     "0.05% of the values lie far outside the range of all others (0 to 1); they are shown as its ends.",

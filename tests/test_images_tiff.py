@@ -230,7 +230,7 @@ def test_it_is_said_which_page_and_channels_are_shown() -> None:
     assert read(data).notes == ("This file has 4 channels; channels 1, 2 and 3 are shown as red, green and blue.",)
     np.testing.assert_array_equal(decode(data), infrared[..., :3])
     silent = made(plain(30, 20, 4), infrared.tobytes())
-    assert read(silent).notes == ("This file has 4 channels; channel 4 is taken for transparency.",)
+    assert read(silent).notes == ("This file has 4 channels; channel 4 was read as transparency.",)
     for array in (noise("u1", 20, 30, 3), noise("u1", 20, 30)):
         assert read(written(array)).notes == ()
     overview = io.BytesIO()
@@ -292,7 +292,7 @@ def test_what_cannot_be_read_says_what_it_is() -> None:
     sensor = plain(6, 5, 1, 32803, t258=(3, [16]), t279=(4, [60]))
     assert "sensor" in refused(made(sensor, bytes(60)))
     lerc = plain(6, 5, 1, 1, t258=(3, [16]), t259=(3, [34887]), t279=(4, [60]))
-    assert "compressed in a way (number 34887)" in refused(made(lerc, bytes(60)))
+    assert "compressed with a method (number 34887)" in refused(made(lerc, bytes(60)))
     short = written(noise("u2", 60, 50, 3), photometric="rgb")
     assert "ends before its pixels" in refused(short[:5000])
     broken = bytearray(written(noise("u2", 60, 50, 3), photometric="rgb", compression="zlib"))

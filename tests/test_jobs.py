@@ -85,7 +85,7 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     # What a server that was killed leaves is nothing but the folder.
     again = Jobs(jobs.root)
     assert [each.id for each in again.list()] == [job.id] and again.running().id == job.id
-    with pytest.raises(BadRequestError, match="one runs at a time"):
+    with pytest.raises(BadRequestError, match="only one can run at a time"):
         again.start(again.draft("other", data, QUICK))
     with pytest.raises(BadRequestError, match="Stop it first"):
         again.delete(job)
@@ -93,8 +93,8 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     until(lambda: job.state() != RUNNING)
     assert (job.state(), job.exit_code()) == (STOPPED, 143)
     done = job.progress()["step"]
-    assert 0 < done < 5000 and "Go on with" in job.log()
-    with pytest.raises(BadRequestError, match="not done"):
+    assert 0 < done < 5000 and "Continue with" in job.log()
+    with pytest.raises(BadRequestError, match="not finished"):
         use_here(job)
     # A resumed run keeps its settings; the fewer steps are those of the run itself, as if it had been asked for so many.
     config = json.loads((job.run / "config.json").read_text())
@@ -153,7 +153,7 @@ def test_faults_come_with_a_proposal_that_mends_them(jobs, tmp_path):
     faults = jobs.check(job)["diagnosis"]["faults"]
     (proposal,) = {fault["proposal"] for fault in faults} - {None}
     assert json.loads(proposal) == {"0": "background", "255": "cell"}
-    with pytest.raises(BadRequestError, match="no proposal"):
+    with pytest.raises(BadRequestError, match="suggestion does not belong"):
         jobs.mend(job, '{"0": "x"}')
     jobs.mend(job, proposal)
     jobs.configure(job, skip_bad=True)

@@ -55,7 +55,7 @@ def test_a_job_that_diverges_says_so_and_keeps_its_last_good_state(jobs, tmp_pat
     ("limit", "size", "said"),
     [
         (resource.RLIMIT_FSIZE, 30_000, "could not be written"),
-        pytest.param(resource.RLIMIT_AS, 2**30, "memory ran out", marks=pytest.mark.soak),
+        pytest.param(resource.RLIMIT_AS, 2**30, "Memory ran out", marks=pytest.mark.soak),
     ],
 )
 def test_a_job_that_runs_out_of_disk_or_memory_says_so_and_goes_on_afterwards(jobs, tmp_path, limit, size, said):  # noqa: F811

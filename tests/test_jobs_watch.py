@@ -80,8 +80,8 @@ def test_a_command_that_is_not_there(ended):
     ("code", "reason"),
     [
         ("import sys; sys.exit('pthread_create failed: Resource temporarily unavailable')", "before it could begin"),
-        ("import os; os.abort()", "The system ended it (SIGABRT)"),
-        (BEGINS + "os.kill(os.getpid(), signal.SIGKILL)", "The system ended it (SIGKILL)"),
+        ("import os; os.abort()", "The operating system stopped it (SIGABRT)"),
+        (BEGINS + "os.kill(os.getpid(), signal.SIGKILL)", "The operating system stopped it (SIGKILL)"),
     ],
 )
 def test_a_command_that_dies_at_once(ended, code, reason):
@@ -93,12 +93,12 @@ def test_a_command_that_dies_at_once(ended, code, reason):
 
 def test_a_command_that_never_begins(ended):
     job, took = ended("import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()", patience=(2.0, 30.0))
-    assert job.state() == FAILED and "did not begin within 2 s" in said(job) and took < 30, "and not that it stood still"
+    assert job.state() == FAILED and "did not begin within 2 s" in said(job) and took < 30, "and not that it made no progress"
 
 
 def test_a_command_that_stands_still_is_asked_first(ended):
     job, _ = ended(BEGINS + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('saved', file=sys.stderr) or 143))\ntime.sleep(600)")
-    assert job.state() == FAILED and "stood still for 5 s" in said(job)
+    assert job.state() == FAILED and "made no progress for 5 s" in said(job)
     assert "saved" in (job.folder / files.CONSOLE).read_text()
 
 
@@ -114,7 +114,7 @@ def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it
         launch.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
     )
     job, took = ended(deaf + "time.sleep(600)")
-    assert job.state() == FAILED and "stood still" in said(job) and took < 50, "END_SECONDS were not waited for"
+    assert job.state() == FAILED and "made no progress" in said(job) and took < 50, "END_SECONDS were not waited for"
     until(lambda: processes.began(int(pid.read_text())) is None, 10)
 
 
@@ -147,7 +147,7 @@ def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
     (tmp_path / files.PROGRESS).write_text("{}")
     assert looks(880) == ""
     now[0] += 3600
-    assert watch.fault() == "" and "stood still for 900 s" in looks(30)
+    assert watch.fault() == "" and "made no progress for 900 s" in looks(30)
 
 
 def test_a_stop_that_comes_before_the_command_reaches_it(ended):

@@ -104,7 +104,7 @@ def test_the_latest_are_kept_as_they_are_others_packed_and_the_oldest_let_go(fou
     gone = [each for each in there if not each.nbytes]
     assert len(gone) == 3
     for ask in (lambda: gone[0].everything, lambda: gone[0].above(0.5)):
-        with pytest.raises(BadRequestError, match="let go to make room.*Segment the image again"):
+        with pytest.raises(BadRequestError, match="removed to make room.*Segment the image again"):
             ask()
 
 
@@ -123,7 +123,7 @@ def test_what_had_to_go_is_said_in_words(found):
         lambda: networks_tab.refilter(result, 0.4), lambda: bench.with_doubt(result), lambda: bench.download_of("mask")(result),
         lambda: SegmentationViewer().postprocess(result),
     ):  # fmt: skip
-        with pytest.raises(Exception, match="let go to make room"):
+        with pytest.raises(Exception, match="removed to make room"):
             ask()
 
 
@@ -164,7 +164,7 @@ def test_the_page_says_it_too_when_only_the_picture_is_missing(found):
         viewer = SegmentationViewer()
         gr.Button().click(lambda: result, None, viewer)
     result.kept.let_go()
-    with pytest.raises(gr.Error, match="let go to make room.*Segment the image again"):
+    with pytest.raises(gr.Error, match="removed to make room.*Segment the image again"):
         asyncio.run(page.process_api(page.fns[0], []))
 
 

@@ -38,13 +38,13 @@ def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
     [request("8.8.8.8"), request("192.168.1.7"), request(x_forwarded_for="8.8.8.8"), request(forwarded="for=8.8.8.8"), request("")],
 )
 def test_strangers_do_not_push_with_the_login_of_the_machine(stranger):
-    with pytest.raises(BadRequestError, match="Nobody is logged in. Type an access token"):
+    with pytest.raises(BadRequestError, match="You are not logged in. Type an access token"):
         pushing.token_for("", None, stranger)
 
 
 def test_on_a_space_nobody_does(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "ann/demo")
-    with pytest.raises(BadRequestError, match="Nobody is logged in"):
+    with pytest.raises(BadRequestError, match="You are not logged in"):
         pushing.token_for("", None, request())
 
 

@@ -77,9 +77,9 @@ def test_a_model_that_gives_no_numbers_is_refused(hub, tmp_path):
     weight.data.mul_(3e38)
     networks.save(checkpoint, tmp_path)
     hub.add_repo("ann/nan", tmp_path)
-    with pytest.raises(BadCheckpointError, match="no numbers"):
+    with pytest.raises(BadCheckpointError, match="invalid numbers"):
         Predictor(Settings()).segment(IMAGE, "ann/nan")
-    with pytest.raises(BadCheckpointError, match="no numbers"):
+    with pytest.raises(BadCheckpointError, match="invalid numbers"):
         Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/nan")
 
 
@@ -111,7 +111,7 @@ def test_a_request_that_was_withdrawn_or_takes_too_long_stops_and_the_download_g
 def test_a_slow_model_keeps_nobody_waiting_for_long(monkeypatch):
     monkeypatch.setattr(requests, "FETCHING_SECONDS", 0.0)
     crowded = Request("segment", crowded=lambda: True)
-    with pytest.raises(BusyError, match="still being fetched"):
+    with pytest.raises(BusyError, match="still being downloaded"):
         crowded.check(fetching=True)
     crowded.check()
     Request("segment").check(fetching=True)

@@ -81,7 +81,7 @@ def test_a_data_url_that_holds_no_file_is_refused_in_words(url):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "https://example.org/x.png", "HTTP://[::1]/x"])
 @pytest.mark.parametrize("component", [uploads.Photo, uploads.Files])
 def test_addresses_are_not_fetched(component, url):
-    with pytest.raises(gr.Error, match="addresses are not fetched"):
+    with pytest.raises(gr.Error, match="addresses are not downloaded"):
         asyncio.run(component().async_move_resource_to_block_cache(url))
 
 

@@ -189,7 +189,7 @@ def _work(trainer, stopper: Stopper) -> int:
         return DIVERGED
     except Stopped as stopped:
         if main_process:
-            log.warning("Stopped at your request; what was done is saved. Go on with: %s", resume)
+            log.warning("Stopped at your request; everything done so far is saved. Continue with: %s", resume)
         return stopped.exit_code
     except SegDemoError as error:
         if trainer.stage == "begin":
@@ -197,14 +197,14 @@ def _work(trainer, stopper: Stopper) -> int:
         if trainer.stage == "publish":
             log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
             return PUSH_FAILED
-        log.error("%s\nWhat was done before is kept in %s. Once that is put right: %s", error, folder, resume)
+        log.error("%s\nEverything done so far is saved in %s. When that is fixed, run: %s", error, folder, resume)
         return BUG
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         log.error(
-            "The memory ran out. Free some and go on, or begin again with a smaller --batch-size or --image-size.\n"
-            "What was done before is kept in %s. Go on with: %s", folder, resume,
+            "Memory ran out. Free some memory and resume, or start again with a smaller --batch-size or --image-size.\n"
+            "Everything done so far is saved in %s. Continue with: %s", folder, resume,
         )  # fmt: skip
         return BUG
     if config.json:

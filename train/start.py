@@ -192,7 +192,7 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     known = copy_known_classes(dataclasses.replace(checkpoint, labels=renamed), replaced, fresh)
     pairs = dict(zip(renamed.names, checkpoint.labels.names, strict=True))
     said = ", ".join(name if pairs[name] == name else f"{name} (the base calls it {pairs[name]})" for name in known)
-    note = (f"In the new layers, what the base knows of these classes is kept: {said}.",) if known else ()
+    note = (f"In the new layers, what the base model knows about these classes is kept: {said}.",) if known else ()
     knows = set(known) == set(labels.names)
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
 

@@ -38,7 +38,7 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
             names, plain = [BACKGROUND, *names], [BACKGROUND, *plain]
         chosen = LabelSet.from_names(names, background=plain.index(BACKGROUND))
     if len(chosen) > MAX_CLASSES:
-        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but these are {len(chosen)}. Use fewer.")
+        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but there are {len(chosen)}. Use fewer.")
     return chosen
 
 
@@ -65,7 +65,7 @@ def extended(labels: LabelSet, names: Sequence[str]) -> LabelSet:
     fresh = [name for name in clean_names(names) if name.casefold() not in known]
     count = len(labels) + len(fresh)
     if count > MAX_CLASSES:
-        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but these would be {count}. Use fewer.")
+        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but there would be {count}. Use fewer.")
     colors = np.concatenate([labels.colors, distinct_colors(count, labels.background)[len(labels) :]])
     return LabelSet((*labels.names, *fresh), colors, labels.background)
 
@@ -91,7 +91,7 @@ def clean_names(names: Sequence[str]) -> list[str]:
     for name in names:
         text = unicodedata.normalize("NFC", " ".join(str(name).split()))
         if not text or len(text) > 80 or not text.isprintable():
-            raise DataError(f"{str(name)[:40]!r} is no class name. Type 1 to 80 letters, digits, signs or blanks.")
+            raise DataError(f"{str(name)[:40]!r} cannot be used as a class name. Type 1 to 80 letters, digits, signs or spaces.")
         cleaned.setdefault(text.casefold(), text)
     return list(cleaned.values())
 
@@ -109,5 +109,5 @@ def read_header(folder: Path) -> tuple[str, str, LabelSet]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
             f"The dataset {folder.name} cannot be opened: its dataset.json is missing or damaged ({error}). Its images and "
-            "masks are untouched; put the file back from a copy, or make a new dataset."
+            "masks are untouched; restore the file from a copy, or make a new dataset."
         ) from error

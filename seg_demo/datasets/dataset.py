@@ -123,7 +123,7 @@ class Dataset:
             if draft and (again := records.made_by(self.path, self.name, draft)) is not None:
                 return self.replace(again, mask, facts, instances=instances)
             if len(self) >= MAX_SAMPLES:
-                raise DataError(f"A dataset has at most {MAX_SAMPLES} samples. Delete some, or begin another dataset.")
+                raise DataError(f"A dataset has at most {MAX_SAMPLES} samples. Delete some, or start another dataset.")
             stem = free_stem(stem_of(name), [path.stem for path in (self.path / "facts").glob("*.json")])
             name = unicodedata.normalize("NFC", name)[:120]
             return self._store(stem, name, pixels, mask, instances, facts, draft, new=True)
@@ -238,7 +238,7 @@ class Dataset:
             room, wanted = self._room(), sum(map(len, files.values()))
             if wanted > room:
                 raise StorageError(
-                    f"This needs {wanted / 1e6:.1f} MB, but {max(0, room) / 1e6:.1f} MB are left of a visitor's share "
-                    "here. Export what you have and delete samples, or run the demo on your own machine."
+                    f"This needs {wanted / 1e6:.1f} MB, but {max(0, room) / 1e6:.1f} MB are left of the space "
+                    "that each visitor has here. Export what you have and delete samples, or run the demo on your own machine."
                 )
         journal.commit(self.path, files, removed)

@@ -94,7 +94,7 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: 
     objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
     if len(of_segment) > MOST_OBJECTS:
         count = len(of_segment) - 1
-        raise BadRequestError(f"The prediction has {count} objects, more than the editor can number. Begin blank.")
+        raise BadRequestError(f"The prediction has {count} objects, more than the editor can number. Start from a blank mask.")
     kept = np.array([number if number in objects else 0 for number in range(len(of_segment))], dtype=np.uint16)
     return Drawing(kept[result.id_map], objects, confidence, missing)
 
@@ -108,7 +108,7 @@ def _pieces(classes: np.ndarray, things: list[int]) -> tuple[np.ndarray, dict[in
     for label in things:
         pieces, count = ndimage.label(classes == label, structure=np.ones((3, 3)))
         if len(objects) + count > MOST_OBJECTS:
-            raise BadRequestError("The mask falls into more pieces than the editor can number. Begin blank.")
+            raise BadRequestError("The mask falls into more pieces than the editor can number. Start from a blank mask.")
         inside = pieces > 0
         ids[inside] = pieces[inside] + len(objects)
         objects.update({number: label for number in range(len(objects) + 1, len(objects) + count + 1)})
@@ -133,7 +133,7 @@ def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelS
     mask = mask if isinstance(mask, MaskFile) else MaskFile(mask)
     if mask.size != tuple(size):
         came, wanted = f"{mask.size[1]} x {mask.size[0]}", f"{size[1]} x {size[0]}"
-        raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Make it again at the size of the image.")
+        raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Save it at exactly the size of the image.")
     try:
         if task == "instance":
             return _objects(mask, labels)

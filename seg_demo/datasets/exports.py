@@ -108,11 +108,11 @@ def push(dataset: Dataset, repo_id: str, token: str | None, *, private: bool) ->
     from seg_demo.models import hub_login, hub_push
 
     if not isinstance(repo_id, str) or re.fullmatch(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", repo_id) is None:
-        came = f"{str(repo_id)[:80]!r} is no name of a repository." if repo_id else "The name of the repository is missing."
+        came = f"{str(repo_id)[:80]!r} is not the name of a repository." if repo_id else "The name of the repository is missing."
         raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
     content = dict(files(dataset))
     if not any(name.startswith("images/") for name in content):
-        raise BadRequestError(f"The dataset {dataset.name} has no samples yet. Save one before it is pushed.")
+        raise BadRequestError(f"The dataset {dataset.name} has no samples yet. Save one first, then push.")
     hub_login.whoami(token)
     folders = ("images/", "masks/", "instances/")
     message = f"{len(dataset)} images"

@@ -141,7 +141,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise StorageError(
                 "The server's disk is full, so nothing was saved; what was saved before is untouched. Delete samples that "
-                "are no longer needed, or ask whoever runs the server for space."
+                "you no longer need, or ask whoever runs the server for space."
             ) from error
         raise StorageError(
             f"The dataset {path.name} could not be written or read: {error.strerror or error}. What was saved before is "

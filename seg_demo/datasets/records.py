@@ -35,7 +35,7 @@ def read(root: Path, name: str, stem: str) -> Sample:
         return sample
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"facts/{path.name} of the dataset {name} is damaged ({type(error).__name__}), so this sample is left out"
-        raise StorageError(f"{what}. Its image and its mask are untouched; put the file back from a copy.") from error
+        raise StorageError(f"{what}. Its image and its mask are untouched; restore the file from a copy.") from error
 
 
 def look(root: Path, name: str) -> tuple[list[Sample], dict[str, str]]:

@@ -150,7 +150,7 @@ def _check_objects(labels: LabelSet, mask: np.ndarray, instances: np.ndarray) ->
         raise DataError(f"Object {mixed[0]} has pixels of more than one class. Give every object one class.")
     nothing = np.flatnonzero((most == labels.background) | (most == IGNORE))
     if nothing.size:
-        raise DataError(f"Object {nothing[0]} has no class of its own (its pixels are background or ignored). Give it one.")
+        raise DataError(f"Object {nothing[0]} has no class of its own (its pixels are background or ignored). Give it a class.")
 
 
 def thumbnail(image: np.ndarray, mask: np.ndarray, labels: LabelSet, instances: np.ndarray | None) -> bytes:

@@ -59,7 +59,7 @@ class Store:
         with journal.storage_errors(self.root / stem_of(title, "dataset")):
             self.root.mkdir(parents=True, exist_ok=True)
             if sum(1 for _ in self._folders()) >= MAX_DATASETS:
-                raise BadRequestError(f"{MAX_DATASETS} datasets are there already. Delete one that is no longer needed.")
+                raise BadRequestError(f"{MAX_DATASETS} datasets exist already, which is the limit. Delete one that you no longer need.")
             draft = self.root / f".draft-{uuid.uuid4().hex}"
             draft.mkdir()
             for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if task == "instance" else [])):
@@ -150,11 +150,11 @@ def visitor_store(key: str) -> Store:
     """
     if not may_collect():
         raise BadRequestError(
-            "On this server nothing can be stored. Download the mask, run the demo on your own machine, or ask its owner to "
+            "This server does not store datasets. Download the mask, run the demo on your own machine, or ask its owner to "
             "set SEG_DEMO_COLLECT=on."
         )
     if not (folder := owner_of(key)):
-        raise BadRequestError("This browser has not been given a place for datasets yet. Try again in a moment, or reload the page.")
+        raise BadRequestError("This browser has no place for datasets yet. Try again in a moment, or reload the page.")
     return Store(Path(settings().data) / folder, settings().data_bytes)
 
 

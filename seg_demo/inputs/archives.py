@@ -98,7 +98,7 @@ def unpack(
 
 def _unreadable(path: Path, error: Exception) -> BadRequestError:
     return BadRequestError(
-        f"{path.name[:80]!r} is no zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
+        f"{path.name[:80]!r} is not a zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
         "images again as an ordinary .zip, or send them one by one."
     )
 
@@ -176,13 +176,13 @@ def _refusal(entry: zipfile.ZipInfo, suffixes: Collection[str] | None) -> str | 
     if len(name.encode("utf-8", "replace")) > _PATH_BYTES:
         return f"Its name is longer than {_PATH_BYTES} bytes; shorten it."
     if kind not in (0, stat.S_IFREG):
-        return "It is a link or a device and no file; put the file itself into the archive."
+        return "It is a link or a device, not a file; put the file itself into the archive."
     if entry.flag_bits & 0x1:
         return "It is encrypted; pack it without a password."
     if entry.compress_type not in _METHODS:
-        return "It is packed by a method that is not read here; use an ordinary .zip."
+        return "It is packed with a method that cannot be read here; use an ordinary .zip."
     if suffixes is not None and PurePosixPath(name).suffix.lower() not in suffixes:
-        return "It is no image by its name."
+        return "Its name does not end like that of an image file, such as .png."
     return None
 
 

@@ -12,7 +12,7 @@ _PAGES = "This file has {count:,} pages; the first is shown.", "This file has mo
 _FRAMES = (
     "This animation has {count:,} frames; the first is shown.", "This animation has more than {count:,} frames; the first is shown.",
 )  # fmt: skip
-_PICTURES = ("This file holds {count:,} pictures; the one that it names as its main one is shown.",)
+_PICTURES = ("This file holds {count:,} pictures; its main picture is shown.",)
 
 
 def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:

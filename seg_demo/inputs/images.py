@@ -81,7 +81,7 @@ def _check_cost(size: int, cost: float, name: str, limits: Limits) -> None:
     """BadImageError if decoding so many pixels takes too much memory."""
     if size * cost > limits.pixels * _BYTES_PER_PIXEL:
         accepted = limits.pixels / 1e6 * _BYTES_PER_PIXEL / cost
-        what = f"Decoding {name} like this one takes much memory: at most {accepted:.4g} megapixels of it are accepted,"
+        what = f"Decoding {name} like this one needs a lot of memory: at most {accepted:.4g} megapixels of it are accepted,"
         what += f" but it has {size / 1e6:,.1f}."
         raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
 
@@ -103,7 +103,7 @@ def _unread(error: Exception, limits: Limits) -> BadImageError:
     """Why a TIFF is not read."""
     if isinstance(error, Damaged):
         return refuse(f"This is a TIFF that is damaged: {error}.", limits, _AGAIN)
-    return refuse(f"This is a TIFF of a kind that is not read: {error}.", limits, "Save it as plain RGB or grey and send that.")
+    return refuse(f"This kind of TIFF cannot be read: {error}.", limits, "Save it as an ordinary RGB or grey image and send that.")
 
 
 class _DroppedDecoder:
@@ -310,7 +310,7 @@ def _convert(image: Image.Image | Samples, limits: Limits, convert: Callable[[An
     try:
         return convert(image)
     except PixelError as error:
-        raise refuse(f"This image cannot be used: {error}.", limits, "Mend the pixels and send it again.") from error
+        raise refuse(f"This image cannot be used: {error}.", limits, "Replace these pixels with ordinary numbers and send it again.") from error
     except MemoryError as error:
         raise refuse("There is not enough memory for this image.", limits, "Scale it down and send that.") from error
     except (ValueError, OSError, TypeError, KeyError, IndexError) as error:

@@ -78,7 +78,7 @@ def check_bytes(size: int, limits: Limits) -> None:
 def check_size(width: int, height: int, limits: Limits) -> None:
     """BadImageError if an image has no pixels or too many."""
     if width < 1 or height < 1:
-        raise refuse(f"This image has {width} x {height} pixels, which is nothing to see.", limits, "Send another one.")
+        raise refuse(f"This image has {width} x {height} pixels, so there is nothing to see.", limits, "Send another one.")
     if width * height > limits.pixels or max(width, height) > limits.side:
         size = f"{width:,} x {height:,} pixels ({width * height / 1e6:,.1f} megapixels)"
         advice = "Scale it down or cut out a part and send that."

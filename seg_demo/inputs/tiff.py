@@ -196,7 +196,7 @@ class Tiff:
         """Kind of the samples, channels that are shown, and the one that is alpha."""
         count, photometric = self.channels, self._one(PHOTOMETRIC, 1)
         if not 1 <= count <= 65_535:
-            raise Damaged("its number of channels is nonsense")
+            raise Damaged("its number of channels is not valid")
         extra = self.tags.get(EXTRA, ())
         own = count - len(extra) if len(extra) < count else count
         alpha = next((own + index for index, kind in enumerate(extra) if kind in (1, 2)), None)
@@ -276,7 +276,7 @@ class Tiff:
             if _is_of_8_bits(palette):
                 palette = palette * 257
             if not len(palette) or dtype.kind != "u":
-                raise Damaged("its palette is nonsense")
+                raise Damaged("its palette is not valid")
         if self._one(PHOTOMETRIC, 1) == 9:
             values[..., 1:] ^= 1 << (self.bits - 1)  # ICC's Lab adds 128 to a and b, CIE's has a sign
         extra = self.tags.get(EXTRA, ())
@@ -317,7 +317,7 @@ class Tiff:
         if stored != NONE and (counts is None or len(counts) < len(offsets)):
             raise Damaged("it does not say how long its strips or tiles are")
         if stored not in (NONE, *STREAMS):
-            raise TiffError(f"its pixels are compressed in a way (number {stored}) that is not read")
+            raise TiffError(f"its pixels are compressed with a method (number {stored}) that cannot be read")
         channels = 1 if self._one(PLANAR, 1) == 2 else self.channels
         group = max(1, _GROUP_BYTES // (rows * row_bytes))
         for begin in range(0, many, group):
@@ -460,7 +460,7 @@ def _channel_note(kind: str, shown: list[int], alpha: int | None, file: Tiff) ->
     usual = {GREY: 1, PALETTE: 1, RGB: 3, LAB: 3, CMYK: 4}[kind]
     count = file.channels - (alpha is not None)
     if alpha is not None and EXTRA not in file.tags:
-        return (f"This file has {file.channels} channels; channel {alpha + 1} is taken for transparency.",)
+        return (f"This file has {file.channels} channels; channel {alpha + 1} was read as transparency.",)
     if kind == RGB and file._one(PHOTOMETRIC, 1) != 2:
         named = [str(channel + 1) for channel in shown]
         return (f"This file has {count} channels; channels {named[0]}, {named[1]} and {named[2]} are shown as red, green and blue.",)

@@ -58,4 +58,4 @@ def launch(folder: Path, root: Path, patience: tuple[float, float]) -> None:
 
 def no_process(why: str | None) -> BusyError:
     """What to tell whoever wanted a job to be worked on."""
-    return BusyError(f"No process could be started for this job ({why}). Close other programs or try again in some minutes.")
+    return BusyError(f"No process could be started for this job ({why}). Close other programs or try again in a few minutes.")

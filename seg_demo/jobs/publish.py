@@ -122,7 +122,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     """
     _check_done(job)
     if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
-        came = f"{repo[:80]!r} is no name of a repository." if repo else "The name of the repository is missing."
+        came = f"{repo[:80]!r} is not the name of a repository." if repo else "The name of the repository is missing."
         raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
     environ = public_environment()
@@ -154,7 +154,7 @@ def push(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
 
 def _check_done(job: Job) -> None:
     if job.state() != DONE:
-        raise BadRequestError("This job is not done yet, so there is nothing to take from it. Wait for it, or resume it.")
+        raise BadRequestError("This job is not finished, so there is no trained model yet. Wait until it finishes, or resume it.")
 
 
 def _licence(job: Job) -> str:

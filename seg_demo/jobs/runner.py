@@ -59,9 +59,9 @@ class Watch:
         if written != self._written or not 0 <= worked - self._worked < LEAST_WORK:
             self._stood, self._written, self._worked = 0.0, written, worked
         if not self.begun and self._passed > self._start:
-            return f"It did not begin within {self._start:g} s, so it was ended. Close other programs, then go on with it."
+            return f"It did not begin within {self._start:g} s, so it was stopped. Close other programs, then resume it."
         if self._stood > self._still:
-            return f"It stood still for {self._still:g} s, so it was ended. What was saved is kept; go on with it."
+            return f"It made no progress for {self._still:g} s, so it was stopped. What was saved is still there; resume it."
         return ""
 
     def _writings(self) -> list[tuple[int, int] | None]:
@@ -91,7 +91,7 @@ def main(folder: Path, start: float, still: float) -> int:
         code, why = _run(folder, start, still)
     except Exception as error:  # whatever it is, somebody waits to be told how the job ended
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        code, why = FAILED, f"It could not be run ({reason}). Close other programs or free some space, then go on with it."
+        code, why = FAILED, f"It could not be run ({reason}). Close other programs or free some space, then resume it."
     write_json(folder / EXIT, {"code": code, "when": time.time(), "why": why})
     return code
 
@@ -149,7 +149,7 @@ def _last_words(code: int, begun: bool) -> str:
     """Why a command ended that could not say so itself; empty for one that could."""
     if code < 0 and code not in _ASKED:
         return (
-            f"The system ended it ({signal.Signals(-code).name}), as it does when memory runs out. Close other programs, then go "
+            f"The operating system stopped it ({signal.Signals(-code).name}), which usually means that memory ran out. Close other programs, then go "
             "on with it."
         )
     if code == FAILED and not begun:

@@ -72,8 +72,8 @@ class Jobs:
         if (other := self.running()) is None:
             return
         if other.owner == owner:
-            raise BadRequestError(f"The job {other.name!r} is running, and one runs at a time. Wait for it, or stop it.")
-        raise BadRequestError("Another visitor's job is running, and one runs at a time. Try again when it is done.")
+            raise BadRequestError(f"The job {other.name!r} is running, and only one can run at a time. Wait until it finishes, or stop it.")
+        raise BadRequestError("Another visitor's job is running, and only one can run at a time. Try again when it has finished.")
 
     def draft(self, name: str, source: Path, config: Mapping[str, Any], owner: str = "") -> Job:
         """A new job that is not started: a copy of the data and the training command's configuration.
@@ -117,7 +117,7 @@ class Jobs:
             BadRequestError: it has been started.
         """
         if job.state() != DRAFT:
-            raise BadRequestError("This job has been started; its settings stay as they are. Make a new one.")
+            raise BadRequestError("This job has been started, so its settings cannot be changed. Make a new one.")
         self._write_config(job.folder, {**self.config(job), **changes})
 
     def remember(self, job: Job, **facts: Any) -> None:
@@ -162,7 +162,7 @@ class Jobs:
         """
         found = (job.check().get("diagnosis") or {}).get("faults") or ()
         if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
-            raise BadRequestError("This is no proposal for this data. Check the data again.")
+            raise BadRequestError("This suggestion does not belong to this data. Check the data again.")
         files.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
 
     def start(self, job: Job) -> None:
@@ -186,7 +186,7 @@ class Jobs:
             StorageError: the disk is full or fails.
         """
         if job.state() not in RESUMABLE:
-            raise BadRequestError("This job runs or is done; there is nothing to resume.")
+            raise BadRequestError("This job is running or finished, so it cannot be resumed.")
         begun = (job.run / "config.json").exists()
         again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / files.CONFIG), "--output", str(job.run)]
         self._launch(job, again)
@@ -207,7 +207,7 @@ class Jobs:
             BadRequestError: it runs.
         """
         if job.state() == RUNNING:
-            raise BadRequestError("This job runs. Stop it first.")
+            raise BadRequestError("This job is running. Stop it first.")
         own.remove(job.folder)
         shutil.rmtree(job.folder, ignore_errors=True)
 

@@ -106,7 +106,7 @@ def judge(result: dict[str, Any], evaluations: Sequence[Mapping[str, float]] = (
         kind = "same" if abs(new - base) < MARGIN else "worse" if new < base else "unclear"
         return Verdict(kind, metric, base, new, new - base, None, None, 0, None, classes, logged=True)
     if not pairs:
-        why = baseline.get("why") or "No held-out image has anything labelled that both know."
+        why = baseline.get("why") or "No held-out image shows a class that both models know."
         return Verdict("unknown", metric, base, new, None, None, None, 0, why, classes)
     gains = np.array([new_score - base_score for base_score, new_score in pairs])
     difference = float(gains.mean())

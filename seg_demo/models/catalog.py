@@ -147,7 +147,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     if local_folders and _exists(text):
         raise ModelNotFoundError(f"{shown} is no checkpoint folder: it has no {CONFIG}. Models: {keys}, or user/repo.")
     if re.fullmatch(r"[\w.-]{1,80}", text):
-        raise ModelNotFoundError(f"There is no model {shown}. On the menu are {keys}; a Hub id is written user/repo.")
+        raise ModelNotFoundError(f"There is no model {shown}. The menu has {keys}; a Hub id is written user/repo.")
     raise BadRequestError(
         f"{shown} is not the id of a model. Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or "
         "user/repo@revision; addresses of other sites and paths are not accepted."

@@ -76,7 +76,7 @@ def look_up(spec: ModelSpec, *, token: bool) -> Listing:
     too_large = {name: size for name, size in listing.every.items() if size > settings().max_model_bytes}
     for name, size in too_large.items():
         raise BadCheckpointError(
-            f"{name} of {spec.id} has {size} bytes, and at most {settings().max_model_bytes} are fetched. Choose a smaller "
+            f"{name} of {spec.id} has {size} bytes, but at most {settings().max_model_bytes} are downloaded. Choose a smaller "
             "model (an owner can raise SEG_DEMO_MAX_MODEL_BYTES)."
         )
     return listing
@@ -181,7 +181,7 @@ def download(spec: ModelSpec, listing: Listing, *, token: bool, report: Report |
     def fetch() -> None:
         config = listing.names.get(CONFIG, CONFIG)
         path = hf_hub_download(id, config, revision=listing.sha, token=login, tqdm_class=_meter(moved, total, None, spec.id))
-        # What can be told from this file is said before the weights are fetched.
+        # What can be told from this file is said before the weights are downloaded.
         if (why := kinds.refusal(read_json(Path(path).parent, CONFIG))) is not None:
             raise BadCheckpointError(why)
         before = listing.files.get(config, 0)

@@ -48,7 +48,7 @@ def whoami(token: str | None = None) -> Login:
     try:
         answer = hub_client.within(settings().hub_timeout, lambda: HfApi(token=token).whoami())
     except LocalTokenNotFoundError:
-        raise BadRequestError("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
+        raise BadRequestError("You are not logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
     except hub_client.TRANSPORT_ERRORS as error:
         if hub_client.status_of(error) in (401, 403):
             raise BadRequestError(
@@ -84,7 +84,7 @@ def can_write(repo_id: str, token: str | None = None) -> bool:
     login = whoami(token)
     namespace = repo_id.split("/")[0]
     if login.role == "read":
-        raise BadRequestError(f"The token of {login.name} may only read. Make one that may write, and log in with it.")
+        raise BadRequestError(f"The token of {login.name} may only read. Create one with write permission, and log in with it.")
     if login.scopes is not None and not login.scopes & {namespace, repo_id}:
         raise BadRequestError(f"The fine-grained token of {login.name} may not write to {repo_id}. Give it that permission.")
     if namespace != login.name and login.orgs.get(namespace) not in WRITING_ROLES:

@@ -115,7 +115,7 @@ def push_files(
         _retried(lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True), say)
         return _retried(commit, say)
     except LocalTokenNotFoundError:
-        raise BadRequestError("Nobody is logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
+        raise BadRequestError("You are not logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
     except ValueError as error:
         raise BadRequestError(f"The Hub refuses the upload to {repo_id}: {redacted(str(error))}") from error
     except (*hub_client.TRANSPORT_ERRORS, RuntimeError) as error:

@@ -80,7 +80,7 @@ def reserve(
     wanted = sum(files.values()) + made
     if wanted > most:
         raise BadCheckpointError(
-            f"{id} takes {wanted / 1e6:,.0f} MB on the disk, more than the {most / 1e6:,.0f} MB that models of visitors' choice "
+            f"{id} takes {wanted / 1e6:,.0f} MB on the disk, more than the {most / 1e6:,.0f} MB that models typed by visitors "
             "may take here. Choose a smaller one (an owner can raise SEG_DEMO_VISITOR_MODELS_BYTES)."
         )
     mine = marker(id, sha)
@@ -98,7 +98,7 @@ def reserve(
             try:
                 if not _make_room(mine, new, most):
                     raise BusyError(
-                        "The room for models of visitors' choice is full of ones that are in use now. Try again in a few "
+                        "The disk space for models that visitors typed is full, and all of them are in use. Try again in a few "
                         "minutes, or choose another model."
                     )
                 _refuse_if_full(id, wanted, new)

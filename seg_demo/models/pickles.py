@@ -54,11 +54,11 @@ _STORED, _NEW, _LEFT_SECONDS, _TAKEN_SECONDS = "weights", ".new-", 86_400.0, 60.
 def refusal() -> str | None:
     """Why no pickle is read here, or None: the owner's setting, or a torch that is too old for it."""
     if settings().pickles == "refuse":
-        return "The owner of this demo does not have pickles read (SEG_DEMO_PICKLES is refuse)."
+        return "Pickles can contain code, and the owner of this demo does not accept them (SEG_DEMO_PICKLES is refuse)."
     found = _torch()
     if found < OLDEST_TORCH:
         least = ".".join(map(str, OLDEST_TORCH))
-        return f"Reading pickles safely needs torch {least} or newer, and here is torch {'.'.join(map(str, found))}."
+        return f"Reading pickles safely needs torch {least} or newer, but this is torch {'.'.join(map(str, found))}."
     return None
 
 
@@ -104,7 +104,7 @@ def sources(folder: Path) -> tuple[Path, ...]:
         raise BadCheckpointError(
             f"{INDEX} of this model names {str(lost[0])[:80]!r}, which is not there; its owner has to add it."
             if lost
-            else f"{INDEX} of this model does not say in which files its weights are; its owner has to mend it."
+            else f"{INDEX} of this model does not say in which files its weights are; its owner has to correct it."
         )
     return tuple(folder / name for name in names)
 
@@ -307,7 +307,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _not_stored(why: str) -> StorageError:
-    return StorageError(f"What was made of the pickled weights cannot be stored on the server: {why}. Free some space.")
+    return StorageError(f"The converted weights cannot be stored on the server: {why}. Free some space.")
 
 
 def _touch(made: Path) -> None:
@@ -378,7 +378,7 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
             state[name] = tensor.detach()
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > most:
         raise BadCheckpointError(
-            f"The weights of this model take more than {most / 1e6:,.0f} MB once each has memory of its own. Choose a smaller one."
+            f"The weights of this model need more than {most / 1e6:,.0f} MB of memory when unpacked. Choose a smaller one."
         )
     taken: set[int] = set()
     for name, tensor in state.items():
@@ -396,6 +396,6 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
 
 def _more_than_tensors(name: str, what: str) -> BadCheckpointError:
     return BadCheckpointError(
-        f"{name} of this model is a pickle with more than weights in it ({what}); only tensors under their names are read from "
+        f"{name} of this model is a pickle that holds more than weights ({what}); only tensors under their names are read from "
         "pickles. Ask its owner for model.safetensors, or choose another model."
     )

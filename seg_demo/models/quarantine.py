@@ -210,7 +210,7 @@ class Quarantine:
 
 def _no_process(why: str | None) -> BusyError:
     return BusyError(
-        f"No process could be started to try this model in ({why}). Try again in some minutes, or choose a model of the menu."
+        f"No process could be started to try this model in ({why}). Try again in a few minutes, or choose a model of the menu."
     )
 
 

@@ -76,7 +76,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
 
     sandbox.limit(most, seconds, TRY_FILE_BYTES)
     # What ends here for memory has to be told from what is wrong with the files.
-    memory = f"This model takes more than the {most / 1e9:.3g} GB of memory that one may take here. Choose a smaller one."
+    memory = f"This model needs more than the {most / 1e9:.3g} GB of memory that a model may use here. Choose a smaller one."
     try:
         checkpoint = load(path)
         # As it will be served: folded, it answers in half the time.
@@ -112,7 +112,7 @@ def convert(order: dict[str, Any]) -> str:
     try:
         pickles.rewrite([Path(each) for each in order["files"]], Path(order["output"]), int(order["most"]))
     except MemoryError:
-        return f"The weights of this model take more than the {order['bytes'] / 1e9:.3g} GB of memory that they may take here."
+        return f"The weights of this model need more than the {order['bytes'] / 1e9:.3g} GB of memory that they may use here."
     except SegDemoError as error:
         return str(error)
     except Exception as error:  # whatever torch raises at a file made by a stranger

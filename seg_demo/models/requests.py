@@ -63,17 +63,17 @@ class Request:
             BusyError: its model is still being fetched, and others wait behind it.
         """
         if self.left():
-            raise LeftError("The request was withdrawn.")
+            raise LeftError("The request was cancelled.")
         passed = time.monotonic() - self.began
         if fetching and passed > FETCHING_SECONDS and self.crowded():
             raise BusyError(
-                "The model is still being fetched and loaded, and other people wait for their turn. It goes on without you: "
-                "ask for it again in a minute, or choose another model meanwhile."
+                "The model is still being downloaded and loaded, and other people are waiting. Loading continues: "
+                "try again in a minute, or choose another model."
             )
         if passed > self.seconds:
             raise TooLongError(
                 f"This took longer than the {self.seconds:g} seconds that one request may take, so it was stopped. Send "
-                "a smaller image, choose a smaller model, or try again when fewer people are here."
+                "a smaller image, choose a smaller model, or try again when the server is less busy."
             )
 
 

@@ -109,7 +109,7 @@ class NetworkRun:
         raw, device = self._forward(batch)
         if not _finite(raw):
             raise BadCheckpointError(
-                "This model gave no numbers (NaN or infinity) for this image, so there is no result. Choose another model."
+                "This model returned invalid numbers (NaN or infinity) for this image, so there is no result. Choose another model."
             )
         requests.check()
         return raw, device

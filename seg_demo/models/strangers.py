@@ -53,7 +53,7 @@ class Strangers:
             BusyError: too many.
         """
         if under_way >= 2 * MOST and hub.cached(spec, token=False) is None:
-            raise BusyError("Several models are being fetched for other visitors. Try again in a minute, or choose another.")
+            raise BusyError("Several models are being downloaded for other visitors. Try again in a minute, or choose another.")
 
     def bring(self, spec: ModelSpec, report: Report | None) -> Path:
         """Fetch a model and try it.
@@ -94,5 +94,5 @@ def stays(spec: ModelSpec, path: Path) -> Iterator[None]:
     """
     with hub.held(spec.id) if spec.source == "hub" else nullcontext():
         if not path.exists():
-            raise BusyError("This model was removed from the disk meanwhile, to make room for others. Ask for it again.")
+            raise BusyError("This model was removed from the disk to make room for others. Try again, and it is downloaded again.")
         yield

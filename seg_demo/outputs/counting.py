@@ -52,7 +52,7 @@ class PixelSize:
             return cls(float(match[1]), _UNITS[match[2]])
         except (TypeError, ValueError):
             raise BadRequestError(
-                f"{text[:40]!r} is no pixel size. Write a number with its unit, such as 0.65um or 10m."
+                f"{text[:40]!r} is not a pixel size. Write a number with its unit, such as 0.65um or 10m."
             ) from None
 
     def area(self, pixels: float) -> float:

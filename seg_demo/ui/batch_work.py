@@ -95,7 +95,7 @@ def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refu
             picked.append(Picked(path, path.name))
             left -= path.stat().st_size
         if len(picked) > most:
-            raise BadRequestError(f"More than {most:,} images were sent, but that is the most at once. Send fewer.")
+            raise BadRequestError(f"More than {most:,} images were sent, which is the most at once. Send fewer.")
         if left < 0:
             limit = settings().max_batch_bytes / 1e6
             raise BadRequestError(f"The files have more than the {limit:,.0f} MB that are accepted at once. Send fewer.")
@@ -160,7 +160,7 @@ def segment_all(
             report.pieces = result.task == "semantic"
             report.done += 1
         if summary is None:
-            raise last or BadRequestError("The batch was stopped before its first image was done.")
+            raise last or BadRequestError("The batch was stopped before its first image was finished.")
         summary.close()
         report.header, report.rows = summary.table()
         report.limited, report.notes = summary.limited(), summary.notes

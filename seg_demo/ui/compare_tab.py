@@ -137,7 +137,7 @@ def _size_of(id: str) -> int:
     """
     model = predictor().get(id)
     if model.spec.task == "region":
-        raise BadRequestError("Region methods know no classes, so there is nothing to compare by. Choose networks.")
+        raise BadRequestError("Region methods have no classes, so they cannot be compared. Choose networks.")
     return model.nbytes
 
 

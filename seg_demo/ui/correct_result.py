@@ -53,7 +53,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
         raise BadRequestError("There is no result to correct, or it has expired. Segment the image again.")
     if not result.upload.path.is_file():
         raise BadRequestError(
-            "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
+            "The uploaded image is no longer on the server, because uploads are deleted after a while. Upload it again."
         )
     found = result.shown
     store = visitor_store(visitor) if may_collect() else None

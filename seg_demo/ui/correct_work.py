@@ -87,7 +87,7 @@ def begin(
     if start not in STARTS:
         raise BadRequestError(f"A mask starts from one of {', '.join(STARTS)}, but got {str(start)[:40]!r}.")
     if start == "mask" and mask is None:
-        raise BadRequestError("There is no mask file. Choose one, or start from something else.")
+        raise BadRequestError("There is no mask file. Choose one, or another starting point.")
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
     with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
@@ -167,7 +167,7 @@ def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
     if sent.get("stem") is not None:
         return "This sample belongs to the dataset that it was opened from. Choose that one again, or save it there."
     if sent.get("task") != dataset.task:
-        return f"The dataset {dataset.name!r} keeps another kind of masks than this one is. Choose one of the same kind."
+        return f"The dataset {dataset.name!r} holds another kind of masks. Choose one of the same kind."
     return ""
 
 

@@ -60,9 +60,9 @@ def draft_of(
     """
     spec = catalog.resolve(base if isinstance(base, str) else "", local_folders=False)
     if spec.source == "builtin":
-        raise BadRequestError(f"{spec.title} has no weights, so there is nothing to teach. Choose a network.")
+        raise BadRequestError(f"{spec.title} has no weights, so it cannot be trained. Choose a network.")
     if os.environ.get("SPACE_ID") and not catalog.on_menu(spec):
-        raise BadRequestError("On this server only models of its menu can be fine-tuned. Choose one of them.")
+        raise BadRequestError("On this server only models on its menu can be fine-tuned. Choose one of them.")
     given = {"steps": steps, "batch": batch, "share": share, "replay": replay, "lr": lr or 0, "size": size or 0}
     for name, value in given.items():
         low, high = LIMITS[name]
@@ -89,10 +89,10 @@ def draft_of(
         source, name = chosen.path, chosen.name
     else:
         raise BadRequestError(
-            "There is nothing to learn from yet. Save samples on the Correct tab, or send a zip of images/ and masks/."
+            "There is no data to train on yet. Save samples on the Correct tab, or send a zip of images/ and masks/."
         )
     if not (owner := owner_of(visitor)):
-        raise BadRequestError("This browser has not been given a key yet, by which it finds its jobs again. Reload the page.")
+        raise BadRequestError("This browser has no key yet, with which it finds its jobs again. Reload the page.")
     job = all_jobs().draft(name, source, config, owner)
     if spec.source == "bundled" and replay:
         all_jobs().remember(job, replay=float(replay))

@@ -98,7 +98,7 @@ def choose(visitor: Any, draft: Any, reading: Any, request: gr.Request) -> list[
     """Read the masks of a draft as the visitor says, and check it again."""
     job = mine(visitor, draft)
     if reading not in {name for _, name in choices(job.check(), "en")}:
-        raise BadRequestError("This is no reading of this data. Check the data again.")
+        raise BadRequestError("This data cannot be read in this way. Check the data again.")
     all_jobs().configure(job, mask_reading=reading)
     return checked(job, request)
 
@@ -109,7 +109,7 @@ def mend(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     job = mine(visitor, draft)
     found = proposals(job.check())
     if not found:
-        raise BadRequestError("There is no proposal for this data. Check it again.")
+        raise BadRequestError("There is no suggestion for this data. Check it again.")
     all_jobs().mend(job, found[0])
     return checked(job, request)
 

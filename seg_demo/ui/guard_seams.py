@@ -36,6 +36,8 @@ from seg_demo.models import disk
 from seg_demo.settings import settings
 from seg_demo.ui import observe
 from seg_demo.ui.guard_rules import NOT_UNDERSTOOD
+from seg_demo.ui.i18n import language_of
+from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.uploads import DISK_FULL, Refused, refused
 from seg_demo.ui.visitor import viewer_of, whose
 
@@ -215,7 +217,7 @@ def make_fair(blocks: gr.Blocks) -> None:
         swept()
         if reason := refusal(queue, whose(request, body.session_hash)):
             observe.count("queue", "full")
-            return False, reason, "queue_full"
+            return False, told(reason, language_of(request)), "queue_full"
         fn = route_utils.get_fn(blocks, None, body)
         queue.create_event_queue_for_fn(fn)
         line = queue.event_queue_per_concurrency_id[fn.concurrency_id]
@@ -238,7 +240,7 @@ def crowded(queue: Queue) -> str | None:
     total = sum(len(each.queue) for each in lines) + sum(begun)
     if total < settings().queue_size:
         return None
-    return f"The server is busy: {total} requests are waiting already, and no more can. Try again in a minute."
+    return f"The server is busy: {total} requests are waiting, which is the limit. Try again in a minute."
 
 
 def refusal(queue: Queue, who: str) -> str | None:
@@ -256,7 +258,7 @@ def refusal(queue: Queue, who: str) -> str | None:
     # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
     most = min(own, size) if owners.total() > owners[who] else max(min(own, size), size * 3 // 4, 1)
     if owners[who] >= most:
-        return f"You have {owners[who]} requests waiting already, and no more can. Wait for one to be answered."
+        return f"You have {owners[who]} requests waiting, which is the limit. Wait until one is answered."
     return None
 
 

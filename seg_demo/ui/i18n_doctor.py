@@ -27,7 +27,7 @@ PHRASES = {
     "has no image of its name in {folder}": "在 {folder} 中没有同名图片",
     "add the image, or remove the mask": "请添加图片，或删除掩膜",
     "holds {names}, not images by their names": "含有 {names}，从扩展名看不是图片",
-    "nothing, if they are meant to be left alone": "若本来就不需要，可不处理",
+    "nothing to do if they are not part of the data": "若本来就不需要，可不处理",
     "replace the {which}, or remove it with its {other}": "请更换{which}，或连同{other}一起删除",
     "scale image and mask down, cut them into tiles, or raise SEG_DEMO_MAX_PIXELS, _MAX_BYTES or _MAX_SIDE":
         "请缩小图片和掩膜或切成小块，或调高 SEG_DEMO_MAX_PIXELS、_MAX_BYTES 或 _MAX_SIDE",
@@ -42,48 +42,48 @@ PHRASES = {
     # Sizes and orientation.
     "has {came} pixels, but {file} has {wanted}": "为 {came} 像素，而 {file} 为 {wanted}",
     "make the mask again at the size of the image, or resize it with nearest neighbour": "请按图片尺寸重新制作掩膜，或用最近邻插值缩放",
-    "is turned by its EXIF orientation ({value}), and its size does not tell whether its truth was drawn upright":
+    "is turned by its EXIF orientation ({value}), and its size does not show whether its mask was drawn upright":
         "带有 EXIF 旋转（{value}），从尺寸看不出标注是否已转正",
-    "look at one with its mask; if they differ, save photo and mask upright": "请打开一张并对照掩膜；若不一致，请将照片和掩膜都转正保存",
-    "was drawn on {file} as the camera stored it; its EXIF orientation ({value}) makes the photo {size} pixels, and the truth was turned with it":
+    "look at one with its mask; if they differ, save both photo and mask upright": "请打开一张并对照掩膜；若不一致，请将照片和掩膜都转正保存",
+    "was drawn on {file} as the camera stored it; its EXIF orientation ({value}) makes the photo {size} pixels, and the mask was turned with it":
         "是在 {file} 未旋转的像素上绘制的；EXIF 方向（{value}）使照片成为 {size} 像素，标注已随之旋转",
-    "look whether that fits; else save photo and mask upright": "请检查是否吻合；否则将照片和掩膜都转正保存",
+    "check whether that fits; otherwise save both photo and mask upright": "请检查是否吻合；否则将照片和掩膜都转正保存",
     # What masks hold.
-    "holds {values} on {n} pixels, which no class has (classes go from 0 to {most}, 255 means ignore)":
+    "holds {values} on {n} pixels, which belong to no class (classes go from 0 to {most}, 255 means ignore)":
         "有 {n} 个像素的值为 {values}，不属于任何类别（类别为 0 到 {most}，255 表示忽略）",
-    "holds {values} on {n} pixels, which no class has": "有 {n} 个像素的颜色为 {values}，不属于任何类别",
+    "holds {values} on {n} pixels, which belong to no class": "有 {n} 个像素的颜色为 {values}，不属于任何类别",
     "add the class to the list, or correct the mask": "请在列表中添加该类别，或修正掩膜",
     "add the colour to labels.json, or correct the mask": "请在 labels.json 中添加该颜色，或修正掩膜",
     "holds {n} different {what}: it is a picture rather than a mask": "含有 {n} 种不同的{what}：它是图片而不是掩膜",
     "put the mask in its place: a PNG with one number or one colour per class": "请换成掩膜：每个类别一个数值或一种颜色的 PNG",
     "holds {n} different {what}, most of them near {near}: it was smoothed": "含有 {n} 种不同的{what}，多数接近 {near}：它被平滑过",
-    "resize masks with nearest neighbour only; else round each pixel to the nearest of {near}":
+    "resize masks with nearest neighbour only; otherwise round each pixel to the nearest of {near}":
         "缩放掩膜时只用最近邻插值；否则将每个像素取为 {near} 中最近的值",
     "is {form}, compressed with loss, which blurs labels: {n} different values, most of them near {near}":
         "是 {form}，经过有损压缩，标签变得模糊：{n} 种不同的值，多数接近 {near}",
     "is a link to {to}, outside of the dataset": "是指向数据集之外 {to} 的链接",
-    "nothing, if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them":
+    "nothing to do if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them":
         "若链接是您自己建的，则无需处理；若数据集来自他人，请查看它们指向何处，或将其删除",
     "names a file for its {what} that is not the dataset's own; only what the dataset brings is read":
         "其 {what} 指向不属于数据集的文件；只读取数据集自带的内容",
     "tell the dataset's owner: such a row leads to a file of whoever loads it. Put the images themselves into it":
         "请告知数据集作者：这样的行会指向加载者机器上的文件，应放入图片本身",
-    "save the mask as PNG from its source; else round each pixel to the nearest of {near} and save that as PNG":
+    "save the mask as PNG from its source; otherwise round each pixel to the nearest of {near} and save that as PNG":
         "请从来源重新保存为 PNG；否则将每个像素取为 {near} 中最近的值后存为 PNG",
-    "labels no pixel at all, only ignore": "没有标注任何像素，全部为忽略",
+    "has no labelled pixel: all are ignored": "没有标注任何像素，全部为忽略",
     "label it, or remove it with its image": "请标注它，或连同图片一起删除",
-    "shows nothing but background": "只有背景",
+    "shows only background": "只有背景",
     "has no annotated object": "没有标注任何对象",
-    "nothing to do if the picture really shows none of the classes: such pictures teach the model what to leave alone":
+    "nothing to do if the picture really shows none of the classes: such pictures teach the model what not to mark":
         "若图中确实没有目标，可不处理：它教会网络不误检",
     # Pictures that are there more than once.
     "is the same picture as {file}, one to train on, one to validate on": "与 {file} 是同一张图片，一张用于训练，一张用于验证",
     "remove one of them: measured on pictures it has learnt, a network looks better than it is":
         "请删除其一：用学过的图片评测，网络会显得比实际更好",
-    "is the same picture as {files}, with different truth": "与 {files} 是同一张图片，但标注不同",
+    "is the same picture as {files}, with different masks": "与 {files} 是同一张图片，但标注不同",
     "is the same picture as {files}": "与 {files} 是同一张图片",
     "keep one, with the right mask": "请只保留一张，并配上正确的掩膜",
-    "keep one; copies only weigh more": "请只保留一张；重复只会加大其权重",
+    "keep one; a copy only makes it count twice": "请只保留一张；重复只会加大其权重",
     # Classes.
     "never occurs {where}, so it cannot be learnt": "{where}没有出现，无法学习",
     "add images that show it, or take it out of the class list (--skip-bad trains without it)":
@@ -108,25 +108,25 @@ PHRASES = {
     "if 255 is the class too, save all masks in one way; if it means ignore, say so in labels.json: {example}":
         "若 255 也是该类别，请统一保存方式；若表示忽略，请写入 labels.json：{example}",
     "the masks hold {n} different values and there is no class list": "掩膜含有 {n} 种不同的值，且没有类别列表",
-    "if they number objects, rename the folder to instances/; else write classes.txt with a name per line":
+    "if they number objects, rename the folder to instances/; otherwise write classes.txt with a name per line":
         "若是对象编号，请将文件夹改名为 instances/；否则请写 classes.txt，每行一个名称",
     "the masks hold {n} colours and there is no colour table": "掩膜含有 {n} 种颜色，且没有颜色表",
     "write labels.json with the colour of each class, {example}": "请在 labels.json 中写明每个类别的颜色，{example}",
     # Names that differ in their spelling alone.
     "goes with {n} files whose names are spelled differently, such as {one} and {other}; each was found, since one file alone fits":
         "与 {n} 个文件的名称写法不同，例如 {one} 与 {other}；因各只有一个文件相符，均已找到",
-    "look whether they belong together; else make the names equal": "请检查它们是否对应；否则请统一名称",
+    "check whether they belong together; otherwise make the names equal": "请检查它们是否对应；否则请统一名称",
     "names {name}, and both {one} and {other} fit: which one is meant?": "给出 {name}，而 {one} 与 {other} 都相符：指的是哪一个？",
     "name the file as it is called, or remove one of them": "请写出文件的确切名称，或删除其一",
-    "holds {n} parts of objects that are no polygons of three or more points, such as in {where}; they were left out, and the other parts of these objects were kept":
+    "holds {n} parts of objects that are not polygons of three or more points, such as in {where}; they were left out, and the other parts of these objects were kept":
         "含有 {n} 个不足三点或无效的多边形部分，例如 {where}；这些部分已略去，所属对象的其余部分保留",
-    "nothing, if the objects look right; else draw them again": "若对象看起来正确则无需处理；否则请重新绘制",
-    "has {n} pixels where more than {most} objects lie on each other; the lowest were left out there":
+    "nothing to do if the objects look right; otherwise draw them again": "若对象看起来正确则无需处理；否则请重新绘制",
+    "has {n} pixels where more than {most} objects overlap; the lowest were left out there":
         "有 {n} 个像素处重叠的对象超过 {most} 个；最下层的在该处已略去",
-    "look whether objects are annotated more than once": "请检查是否有对象被重复标注",
+    "check whether objects are annotated more than once": "请检查是否有对象被重复标注",
     **i18n_masks.PHRASES,
     # Lists: COCO and tables.
-    "annotation id {id} is there more than once": "标注编号 {id} 出现多次",
+    "annotation id {id} is used more than once": "标注编号 {id} 出现多次",
     "number the annotations without repeats": "请为标注编号且不重复",
     "image id {id} is there {n} times": "图片编号 {id} 出现 {n} 次",
     "number the images without repeats": "请为图片编号且不重复",

@@ -8,14 +8,14 @@ SENTENCES = {
     "{files}: transparent everywhere, so nothing is drawn there.": "{files}：处处透明，因此其中什么也没有画。",
     "{files}: what is transparent was read as background.": "{files}：透明处视为背景。",
     "{files}: numbers below 0 are ignored.": "{files}：小于 0 的数值被忽略。",
-    "{files}: pixels that are no number (NaN) are ignored.": "{files}：不是数（NaN）的像素被忽略。",
+    "{files}: pixels that are not numbers (NaN) are ignored.": "{files}：不是数（NaN）的像素被忽略。",
     "{files}: each page was read as one object.": "{files}：每一页视为一个对象。",
     "{files}: pixels of the value that the file names for what has no data are ignored.": "{files}：文件标为无数据的值，其像素被忽略。",
     "{files}: the file names 0 for what has no data, and 0 was read like any other number.": "{files}：文件将 0 标为无数据，而 0 仍按普通数值读取。",
     "If such pixels are to be ignored, say so in labels.json, such as {example}.": "若这些像素应忽略，请在 labels.json 中说明，例如 {example}。",
     "Numbers in the 16-bit masks are all 257 times one of 8 bits, as programs make 16 bits of 8: {n} was read as {m}.":
         "16 位掩膜的数值都是 8 位数值的 257 倍（程序由 8 位转成 16 位时如此）：{n} 读作 {m}。",
-    "{files}: holds several pages that are alike; the first was read.": "{files}：含有几页相同的内容，读取了第一页。",
+    "{files}: holds several equal pages; the first was read.": "{files}：含有几页相同的内容，读取了第一页。",
     "No pixel of {where} is 0: {value}, which is in every map and the largest in most, was read as no object.":
         "{where} 中没有为 0 的像素：{value} 在每张实例图中都有，且多数图中面积最大，视为没有对象。",
     "{value} in {where} was read as pixels to ignore, such as the border between objects.": "{where} 中的 {value} 视为忽略的像素，例如对象之间的边界。",
@@ -25,7 +25,7 @@ SENTENCES = {
     "Numbers in {where} go up to {most}: the objects of each map were renumbered from 1.": "{where} 中的数值高达 {most}：每张图的对象已从 1 重新编号。",
     "{apart} of {n} values in {where} lie in several separate pieces; each value was read as one object.":
         "{where} 中 {n} 个数值有 {apart} 个分成几个不相连的块；每个数值视为一个对象。",
-    "If each connected piece is one, say --mask-reading {reading}.": "若每个连通块为一个对象，请用 --mask-reading {reading} 说明。",
+    "If each connected piece is one, use --mask-reading {reading}.": "若每个连通块为一个对象，请用 --mask-reading {reading} 说明。",
     "Each connected piece of a value in {where} was read as one object.": "{where} 中每个数值的每个连通块视为一个对象。",
     "Masks that list greys (palettes of grey, or a few bits) were read by the grey that is seen, not by its number.":
         "列出灰度的掩膜（灰度调色板或低位深）按看到的灰度读取，而不是按其编号。",
@@ -33,7 +33,7 @@ SENTENCES = {
         "{file} 的第一个名称 {void} 没有自己的数值（其像素为 255）：0 视为 {first}，1 视为 {second}。",
     "{name} is all that is not the one class, so it was read as the background.": "{name} 是唯一类别之外的全部内容，因此视为背景。",
     "If 0 is the background, write background as the first name of {file}.": "若 0 是背景，请在 {file} 的第一行写 background。",
-    "{path} says nothing that is understood.": "{path} 的内容无法理解。",
+    "{path} has nothing in it that is understood.": "{path} 的内容无法理解。",
     "Expected {example} with one of {names}.": "应为 {example}，取值为 {names} 之一。",
     "This mask cannot be used: the mask has {n} pages that differ.": "无法使用这张掩膜：它有 {n} 页不同的内容。",
     "The truth cannot be used: the mask has {n} pages that differ.": "无法使用该标注：它有 {n} 页不同的内容。",
@@ -49,7 +49,7 @@ SENTENCES = {
         "无法使用该标注：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
     "Save it as white on black, without transparency.": "请另存为黑底白色且不透明的图片。",
     "This is a file of several pages that is damaged or cut off: one of them cannot be decoded.": "这个多页文件已损坏或不完整，其中一页无法解码。",
-    "This is no reading of this data.": "这份数据没有这种读法。",
+    "This data cannot be read in this way.": "这份数据没有这种读法。",
     "{path} cannot be read: {reason}.": "无法读取 {path}：{reason}。",
     "Correct the instance map.": "请修正实例图。",
     "Masks are coloured, but each colour is a small number in one channel and 0 in the others: it was read as that number.":
@@ -114,32 +114,32 @@ PHRASES = {
     "save the page that belongs to the image in a file of its own": "请将属于该图片的那一页另存为单独的文件",
     "{apart} of {n} values lie in several separate pieces: each value may be one object, or a class whose connected pieces are the objects":
         "{n} 个数值中有 {apart} 个分成几个不相连的块：每个数值可能是一个对象，也可能是一个类别，其连通块才是对象",
-    "say which with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)":
+    "choose with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)":
         "请用 --mask-reading objects（每个数值为一个对象）或 --mask-reading pieces（每个连通块为一个对象）说明",
     "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object":
         "掩膜的不透明处为黑色，只有透明度显示形状：两部分都可能是对象",
     "begins with {void}, and no mask holds 255 or the number of its last name: 0 may be {one} (then {last} never occurs), or {first} (then {other} has no number)":
         "以 {void} 开头，而没有掩膜含有 255 或最后一个名称的数值：0 可能是 {one}（则 {last} 没有出现），也可能是 {first}（则 {other} 没有数值）",
-    "say which with --mask-reading {one} (0 is {void}) or --mask-reading {other} (0 is {first}, 1 is {second})":
+    "choose with --mask-reading {one} (0 is {void}) or --mask-reading {other} (0 is {first}, 1 is {second})":
         "请用 --mask-reading {one}（0 为 {void}）或 --mask-reading {other}（0 为 {first}，1 为 {second}）说明",
-    "say which with --mask-reading {one} or --mask-reading {other}": "请用 --mask-reading {one} 或 --mask-reading {other} 说明是哪一个",
-    "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename masks/ to instances/, or in a list the column mask to instances; or say which with --mask-reading classes or objects":
+    "choose with --mask-reading {one} or --mask-reading {other}": "请用 --mask-reading {one} 或 --mask-reading {other} 说明是哪一个",
+    "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename masks/ to instances/, or in a list the column mask to instances; or choose with --mask-reading classes or objects":
         "若是类别，请写 classes.txt，每行一个名称，背景在最前；若各为一个对象，请将 masks/ 改名为 instances/，或把列表中的 mask 列改为 instances；也可用 --mask-reading classes 或 objects 说明",
     "holds no object, like {n} of {all} instance maps": "没有对象，{all} 张实例图中有 {n} 张如此",
-    "if there is something to see in these images, export the instance maps again; if not, nothing": "若这些图片中有内容，请重新导出实例图；若没有，可不处理",
+    "if there is something to see in these images, export the instance maps again; if not, there is nothing to do": "若这些图片中有内容，请重新导出实例图；若没有，可不处理",
     "holds one object that covers {share} % of the picture, like {n} of {all} instance maps": "只有一个对象，占图片的 {share}%，{all} 张实例图中有 {n} 张如此",
-    "look at one: if this is the background, save the maps again with 0 where there is no object; if the pictures show one thing each, say so with --mask-reading objects":
+    "look at one: if this is the background, save the maps again with 0 where there is no object; if the pictures show one thing each, use --mask-reading objects":
         "请查看一张：若那是背景，请重新保存实例图，没有对象处为 0；若每张图片确实只有一个对象，请用 --mask-reading objects 说明",
     "holds {n} objects where most instance maps hold about {usual}, and {more} more differ as much": "有 {n} 个对象，而多数实例图约有 {usual} 个；另有 {more} 张相差同样多",
     "holds {n} objects where most instance maps hold about {usual}": "有 {n} 个对象，而多数实例图约有 {usual} 个",
-    "look whether it was exported as the others were; if it does show so many, nothing": "请检查它的导出方式是否与其他的相同；若确有这么多，可不处理",
+    "check whether it was exported like the others; if it does show so many, there is nothing to do": "请检查它的导出方式是否与其他的相同；若确有这么多，可不处理",
     "is {name} on every pixel, and each of {n} masks is one class from edge to edge": "每个像素都是 {name}，{n} 张掩膜各自只有一个类别",
     "look at one: the shapes are not in what was saved, so export the masks again as a number or colour per class":
         "请查看一张：保存的内容中没有形状，请重新导出掩膜，每个类别一个数值或颜色",
     "has {share} % of foreground, and each of {n} images has more than {most} %": "前景占 {share}%，{n} 张图片每张都超过 {most}%",
-    "look at one: if background and object are exchanged, write labels.json with {example}; if it is right so, nothing":
+    "look at one: if background and object are exchanged, write labels.json with {example}; if it is correct, there is nothing to do":
         "请查看一张：若背景与对象颠倒，请写 labels.json：{example}；若本来如此，可不处理",
-    "look at one: if background and object are exchanged, say in labels.json which value is the background; if it is right so, nothing":
+    "look at one: if background and object are exchanged, say in labels.json which value is the background; if it is correct, there is nothing to do":
         "请查看一张：若背景与对象颠倒，请在 labels.json 中说明哪个数值是背景；若本来如此，可不处理",
     # What the readings mean, where a person has to choose one.
     "each value is one object": "每个数值为一个对象",

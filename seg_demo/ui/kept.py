@@ -63,7 +63,7 @@ class Kept:
             if self._plain is not None:
                 return self._plain
             if self._packed is None:
-                raise BadRequestError("This result was let go to make room for others. Segment the image again.")
+                raise BadRequestError("This result was removed to make room for others. Segment the image again.")
             there = self._seen[None]() if None in self._seen else None
             if there is None:
                 # Arrays that may be written to, as the others.

@@ -40,5 +40,5 @@ def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -
     if not os.environ.get("SPACE_ID") and at_this_machine(request):
         return None
     if login_offered():
-        raise BadRequestError("Nobody is logged in. Log in with the button above, or type an access token that may write.")
-    raise BadRequestError("Nobody is logged in. Type an access token that may write, from huggingface.co/settings/tokens.")
+        raise BadRequestError("You are not logged in. Log in with the button above, or type an access token with write permission.")
+    raise BadRequestError("You are not logged in. Type an access token with write permission, from huggingface.co/settings/tokens.")

@@ -206,7 +206,7 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
 def _image(result: Result) -> np.ndarray:
     if not result.upload.path.is_file():
         raise BadRequestError(
-            "The uploaded image has been deleted meanwhile, as all uploads are after a while. Upload it again."
+            "The uploaded image is no longer on the server, because uploads are deleted after a while. Upload it again."
         )
     return decode(result.upload.path)
 

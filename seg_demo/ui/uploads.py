@@ -49,7 +49,7 @@ async def _files_only(self: Block, url_or_file_path: str | Path | None) -> str |
         gr.Error: an address was sent.
     """
     if isinstance(url_or_file_path, str) and re.match(r"https?://", url_or_file_path, re.IGNORECASE):
-        raise refused("An address was sent, and addresses are not fetched here. Download the file and send that.")
+        raise refused("A web address was sent, but addresses are not downloaded here. Download the file and send that.")
     return await Block.async_move_resource_to_block_cache(self, url_or_file_path)
 
 

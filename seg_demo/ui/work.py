@@ -91,7 +91,7 @@ def one_batch() -> Iterator[None]:
         BusyError: as many are being worked on.
     """
     if not _batches.acquire(timeout=1):
-        raise BusyError(f"{BATCHES} batches are being worked on, and no more can at the same time. Try again in some minutes.")
+        raise BusyError(f"{BATCHES} batches are running, which is the limit. Try again in a few minutes.")
     try:
         yield
     finally:

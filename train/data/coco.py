@@ -194,7 +194,7 @@ def _tell_of_no_classes(names: list[str], read: list, tables: list[dict[object, 
             for annotation in data["annotations"]
         )
         read_as = "were read as ignored" if is_ignored(name) else "were read as background"
-        listing.notes.append(f"Annotations of {name!r} are no objects: the pixels of these {count} {read_as}.")
+        listing.notes.append(f"Annotations of {name!r} are not objects: the pixels of these {count} {read_as}.")
 
 
 def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str) -> None:
@@ -212,7 +212,7 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         label = f"{file}, annotation {annotation['id']}"
         image_id, item = annotation["image_id"], names.get(annotation["image_id"])
         if annotation["id"] in seen:
-            what = f"annotation id {annotation['id']} is there more than once"
+            what = f"annotation id {annotation['id']} is used more than once"
             listing.faults.append(
                 Fault("duplicate COCO id", file, what, "number the annotations without repeats", item=item)
             )
@@ -270,10 +270,10 @@ def _parts_fault(parts: list[str], file: str) -> list[Fault]:
     if not parts:
         return []
     what = (
-        f"holds {len(parts)} parts of objects that are no polygons of three or more points, such as in {parts[0]}; they were left "
+        f"holds {len(parts)} parts of objects that are not polygons of three or more points, such as in {parts[0]}; they were left "
         "out, and the other parts of these objects were kept"
     )
-    return [Fault("broken parts", file, what, "nothing, if the objects look right; else draw them again", NOTE)]
+    return [Fault("broken parts", file, what, "nothing to do if the objects look right; otherwise draw them again", NOTE)]
 
 
 def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> CocoObject:

@@ -74,7 +74,7 @@ class Diagnosis:
                 bad = len({fault.item for fault in self.faults if fault.item})
                 lines.append(f"--skip-bad leaves out the {bad} image{'s' if bad > 1 else ''} concerned.")
         else:
-            lines.append("No fault found.")
+            lines.append("No problems found.")
         return "\n".join(lines)
 
     def _class_lines(self) -> list[str]:

@@ -113,7 +113,7 @@ def _mask_faults(dataset: Dataset, item: Item, mask: MaskScan) -> list[Fault]:
     if blurred(mask, None):
         return [_smoothed(mask, file, item)]
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-    what = f"holds {listed} on {sum(unknown.values())} pixels, which no class has"
+    what = f"holds {listed} on {sum(unknown.values())} pixels, which belong to no class"
     if coloured:
         remedy = _known_otherwise(unknown, dataset.rule.colors) or "add the colour to labels.json, or correct the mask"
         return [Fault("unknown colour", file, what, remedy, item=item.name)]
@@ -148,20 +148,20 @@ def _smoothed(mask: MaskScan, file: str, item: Item) -> Fault:
         return Fault("blurred mask", file, f"{what}: it is a picture rather than a mask", remedy, item=item.name)
     near = ", ".join(hex_color(peak) if coloured else str(peak) for peak in peaks)
     what += f", most of them near {near}: it was smoothed"
-    remedy = f"resize masks with nearest neighbour only; else round each pixel to the nearest of {near}"
+    remedy = f"resize masks with nearest neighbour only; otherwise round each pixel to the nearest of {near}"
     return Fault("blurred mask", file, what, remedy, item=item.name)
 
 
 def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault]:
     file = relative(item.mask or item.instances or item.image, dataset.root)
     if not held and item.annotations is None:
-        what, remedy = "labels no pixel at all, only ignore", "label it, or remove it with its image"
+        what, remedy = "has no labelled pixel: all are ignored", "label it, or remove it with its image"
         return [Fault("nothing labelled", file, what, remedy, item=item.name)]
     background = dataset.labels.background
     if background is not None and not set(held) - {background}:
-        what = "shows nothing but background" if item.annotations is None else "has no annotated object"
+        what = "shows only background" if item.annotations is None else "has no annotated object"
         remedy = (
-            "nothing to do if the picture really shows none of the classes: such pictures teach the model what to leave alone"
+            "nothing to do if the picture really shows none of the classes: such pictures teach the model what not to mark"
         )
         return [Fault("empty mask", file, what, remedy, NOTE)]
     return []
@@ -187,8 +187,8 @@ def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> lis
         elif len(learnt) > 1:
             others = ", ".join(relative(item.image, dataset.root) for item in learnt[1:4])
             differ = len({dataset.scans[item.name].truth for item in learnt}) > 1
-            what = f"is the same picture as {others}" + (", with different truth" if differ else "")
-            remedy = "keep one, with the right mask" if differ else "keep one; copies only weigh more"
+            what = f"is the same picture as {others}" + (", with different masks" if differ else "")
+            remedy = "keep one, with the right mask" if differ else "keep one; a copy only makes it count twice"
             found.append(Fault("duplicate image", relative(learnt[0].image, dataset.root), what, remedy, NOTE))
     return found
 
@@ -213,7 +213,7 @@ def _doubtful_masks(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
     if min(shares) <= MOST_FOREGROUND:
         return []
     what = f"has {100 * shares[list(held).index(first)]:.0f} % of foreground, and each of {len(held)} images has more than {100 * MOST_FOREGROUND:.0f} %"
-    remedy = "look at one: if background and object are exchanged, " + _exchanged(dataset) + "; if it is right so, nothing"
+    remedy = "look at one: if background and object are exchanged, " + _exchanged(dataset) + "; if it is correct, there is nothing to do"
     return [Fault("nearly all foreground", file, what, remedy, NOTE)]
 
 

@@ -83,7 +83,7 @@ def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
         f"goes with {len(found)} files whose names are spelled differently, such as {ascii(listed[:200])} and {ascii(path.name)}; "
         "each was found, since one file alone fits"
     )
-    return [Fault("names spelled differently", file, what, "look whether they belong together; else make the names equal", NOTE)]
+    return [Fault("names spelled differently", file, what, "check whether they belong together; otherwise make the names equal", NOTE)]
 
 
 class FileFinder:

@@ -283,7 +283,7 @@ def _another_kind(
 def _strangers(images: Path, others: list[Path], root: Path) -> Fault:
     names = ", ".join(path.name for path in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     what = f"holds {names}, not images by their names"
-    return Fault("other files", relative(images, root) + "/", what, "nothing, if they are meant to be left alone", NOTE)
+    return Fault("other files", relative(images, root) + "/", what, "nothing to do if they are not part of the data", NOTE)
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:

@@ -141,7 +141,7 @@ def _unclear_fault(most: int) -> Fault:
     what = f"16-bit masks hold the numbers 1 to {most} and there is no class list: they may be classes, or number the objects"
     remedy = (
         "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename "
-        "masks/ to instances/, or in a list the column mask to instances; or say which with --mask-reading classes or objects"
+        "masks/ to instances/, or in a list the column mask to instances; or choose with --mask-reading classes or objects"
     )
     choices = (Choice(CLASSES, "each number is a class"), Choice(OBJECTS, "each number is one object"))
     return Fault("classes or objects", "masks", what, remedy, choices=choices)
@@ -199,7 +199,7 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
         ids = sorted(values)
     if len(ids) > MOST_CLASSES:
         what = f"the masks hold {len(ids)} different values and there is no class list"
-        remedy = "if they number objects, rename the folder to instances/; else write classes.txt with a name per line"
+        remedy = "if they number objects, rename the folder to instances/; otherwise write classes.txt with a name per line"
         return _nothing(Fault("too many classes", "masks", what, remedy))
     table = {value: label for label, value in enumerate(ids)}
     names = tuple("background" if value == 0 else f"class {value}" for value in ids)

@@ -216,7 +216,7 @@ def decided_in(root: Path) -> str | None:
     except (ValueError, OSError, RecursionError):
         found = None
     if found not in READINGS:
-        raise DataError(f'{path} says nothing that is understood. Expected {{"reading": ...}} with one of {", ".join(READINGS)}.')
+        raise DataError(f'{path} has nothing in it that is understood. Expected {{"reading": ...}} with one of {", ".join(READINGS)}.')
     return found
 
 

@@ -25,7 +25,7 @@ _SAID = {
     mask_files.EMPTY_ALPHA: "{files}: transparent everywhere, so nothing is drawn there.",
     mask_files.HIDDEN: "{files}: what is transparent was read as background.",
     mask_files.NEGATIVE: "{files}: numbers below 0 are ignored.",
-    mask_files.NAN: "{files}: pixels that are no number (NaN) are ignored.",
+    mask_files.NAN: "{files}: pixels that are not numbers (NaN) are ignored.",
     mask_files.PAGES: "{files}: each page was read as one object.",
     mask_files.NODATA: "{files}: pixels of the value that the file names for what has no data are ignored.",
     mask_files.ZERO_NODATA: "{files}: the file names 0 for what has no data, and 0 was read like any other number. If such pixels are to "
@@ -105,7 +105,7 @@ def understand_maps(maps: Mapping[str, MaskScan], items: Sequence[Item], root, d
             # Beside masks, which say the classes, the maps are meant to say the objects.
             notes.append(
                 f"{apart} of {several} values in {where} lie in several separate pieces; each value was read as one object. If each "
-                f"connected piece is one, say --mask-reading {PIECES}."
+                f"connected piece is one, use --mask-reading {PIECES}."
             )
         else:
             faults.append(_values_or_pieces(where, apart, several))
@@ -129,7 +129,7 @@ def _values_or_pieces(where: str, apart: int, several: int) -> Fault:
         f"{apart} of {several} values lie in several separate pieces: each value may be one object, or a class whose connected "
         "pieces are the objects"
     )
-    remedy = "say which with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)"
+    remedy = "choose with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)"
     choices = (Choice(VALUES, "each value is one object"), Choice(PIECES, "each connected piece is one object"))
     return Fault("values or pieces", where, what, remedy, choices=choices)
 
@@ -146,7 +146,7 @@ def understood_in(items: Sequence[Item], scans: Mapping[str, object], root) -> l
                     found.setdefault(kind, []).append(relative(path, root))
             if scan.pages > 1 and not scan.others and mask_files.PAGES not in scan.understood:
                 found.setdefault("same pages", []).append(relative(path, root))
-    said = {**_SAID, "same pages": "{files}: holds several pages that are alike; the first was read."}
+    said = {**_SAID, "same pages": "{files}: holds several equal pages; the first was read."}
     return [said[kind].format(files=_files(names)) for kind, names in found.items()]
 
 
@@ -171,7 +171,7 @@ def doubtful_maps(
     empty = [name for name, count in counts.items() if count == 0]
     if 2 * len(empty) > len(counts) and len(empty) < len(counts):
         what = f"holds no object, like {len(empty)} of {len(counts)} instance maps"
-        remedy = "if there is something to see in these images, export the instance maps again; if not, nothing"
+        remedy = "if there is something to see in these images, export the instance maps again; if not, there is nothing to do"
         found.append(Fault("maps without objects", files[empty[0]], what, remedy, NOTE))
     whole = [name for name, count in counts.items() if count == 1 and shares[name] >= WHOLE]
     if 2 * len(whole) > len(counts):
@@ -180,7 +180,7 @@ def doubtful_maps(
         what = f"holds one object that covers {100 * shares[whole[0]]:.0f} % of the picture, like {len(whole)} of {len(counts)} instance maps"
         remedy = (
             "look at one: if this is the background, save the maps again with 0 where there is no object; if the pictures show one "
-            "thing each, say so with --mask-reading objects"
+            "thing each, use --mask-reading objects"
         )
         found.append(Fault("one object everywhere", files[whole[0]], what, remedy, severity))
     usual = median(counts.values())
@@ -193,6 +193,6 @@ def doubtful_maps(
         name = max(jumps, key=lambda name: abs(counts[name] - usual))
         more = f", and {len(jumps) - 1} more differ as much" if len(jumps) > 1 else ""
         what = f"holds {counts[name]} objects where most instance maps hold about {usual:.0f}{more}"
-        remedy = "look whether it was exported as the others were; if it does show so many, nothing"
+        remedy = "check whether it was exported like the others; if it does show so many, there is nothing to do"
         found.append(Fault("counts that jump", files[name], what, remedy, NOTE))
     return found

@@ -140,7 +140,7 @@ def _drawn_in_black(masks: Sequence[MaskScan], decided: str | None) -> list[Faul
     if decided in (OPAQUE, TRANSPARENT) or not any(BLACK_ALPHA in mask.understood for mask in masks):
         return []
     what = "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object"
-    remedy = f"say which with --mask-reading {OPAQUE} or --mask-reading {TRANSPARENT}"
+    remedy = f"choose with --mask-reading {OPAQUE} or --mask-reading {TRANSPARENT}"
     choices = (Choice(OPAQUE, "the opaque part is the object"), Choice(TRANSPARENT, "the transparent part is the object"))
     return [Fault("opaque or transparent", "masks", what, remedy, choices=choices)]
 
@@ -327,7 +327,7 @@ def _void_first(classes: ClassList) -> Fault:
         f"begins with {void!r}, and no mask holds 255 or the number of its last name: 0 may be {void!r} (then {last!r} never occurs), or "
         f"{first!r} (then {void!r} has no number)"
     )
-    remedy = f"say which with --mask-reading {VOID_FIRST} (0 is {void!r}) or --mask-reading {VOID_LAST} (0 is {first!r}, 1 is {second!r})"
+    remedy = f"choose with --mask-reading {VOID_FIRST} (0 is {void!r}) or --mask-reading {VOID_LAST} (0 is {first!r}, 1 is {second!r})"
     choices = (Choice(VOID_FIRST, f"0 is {void!r}, 1 is {first!r}"), Choice(VOID_LAST, f"0 is {first!r}, 1 is {second!r}"))
     return Fault("where numbers begin", classes.file, what, remedy, choices=choices)
 

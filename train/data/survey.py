@@ -98,8 +98,8 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
         truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
         drawn = _scan_objects(item, (height, width), faults) if digest else None
     if digest and (value := unconfirmed(item.image, item.mask or item.instances, (height, width))) is not None:
-        what = f"is turned by its EXIF orientation ({value}), and its size does not tell whether its truth was drawn upright"
-        remedy = "look at one with its mask; if they differ, save photo and mask upright"
+        what = f"is turned by its EXIF orientation ({value}), and its size does not show whether its mask was drawn upright"
+        remedy = "look at one with its mask; if they differ, save both photo and mask upright"
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
     faults += [_linked(path, root) for path in (item.image, item.mask, item.instances) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
@@ -115,8 +115,8 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
         drawn, turned, problems = None, None, (problem,)
     faults += [Fault(p.kind, p.file, p.what, p.remedy, item=item.name) for p in problems]
     if drawn is not None and drawn.buried:
-        what = f"has {drawn.buried} pixels where more than {MOST_LAYERS} objects lie on each other; the lowest were left out there"
-        faults.append(Fault("objects on each other", item.name, what, "look whether objects are annotated more than once", NOTE))
+        what = f"has {drawn.buried} pixels where more than {MOST_LAYERS} objects overlap; the lowest were left out there"
+        faults.append(Fault("overlapping objects", item.name, what, "check whether objects are annotated more than once", NOTE))
     if turned is not None:
         faults.append(_turned_fault(item.name, item, size, turned))
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts
@@ -147,7 +147,7 @@ def _scan_mask(
 
 def _linked(path: Path, root: Path) -> Fault:
     what = f"is a link to {path.resolve()}, outside of the dataset"
-    remedy = "nothing, if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them"
+    remedy = "nothing to do if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them"
     return Fault("links out of the dataset", relative(path, root), what, remedy, NOTE)
 
 
@@ -160,9 +160,9 @@ def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: 
 def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int) -> Fault:
     what = (
         f"was drawn on {item.image.name} as the camera stored it; its EXIF orientation ({orientation}) makes the photo "
-        f"{size[1]} x {size[0]} pixels, and the truth was turned with it"
+        f"{size[1]} x {size[0]} pixels, and the mask was turned with it"
     )
-    return Fault("photo turned by EXIF", file, what, "look whether that fits; else save photo and mask upright", NOTE)
+    return Fault("photo turned by EXIF", file, what, "check whether that fits; otherwise save both photo and mask upright", NOTE)
 
 
 def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
@@ -170,7 +170,7 @@ def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
     named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
     values = f"{len(found.counts)} different values, most of them near {named}"
     what = f"is {form}, compressed with loss, which blurs labels: {values}"
-    remedy = f"save the mask as PNG from its source; else round each pixel to the nearest of {named} and save that as PNG"
+    remedy = f"save the mask as PNG from its source; otherwise round each pixel to the nearest of {named} and save that as PNG"
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
 

@@ -169,7 +169,7 @@ def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
     if history.step < run.total:
         log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
     if run.knows and history.stale == len(history.lines) - 1:
-        log.warning("Nothing was gained on the held-out images: best/ has the weights that the run began with.")
+        log.warning("Nothing was gained on the held-out images: best/ holds the weights that the run started from.")
     accelerator.wait_for_everyone()
     stopper.check()  # a signal that came with the last save
     return history

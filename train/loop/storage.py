@@ -213,5 +213,5 @@ def storage_errors(path: Path) -> Iterator[None]:
             ) from error
         raise StorageError(
             f"{path} could not be written or read: {error.strerror or error}. What was saved before is untouched. Check "
-            "that the folder exists, that you may write to it and that its disk is sound."
+            "that the folder exists, that you may write to it and that its disk works."
         ) from error

@@ -42,7 +42,7 @@ def measured_against_base(
     answer: dict[str, Any] = {"model": spec and spec.id, "why": None, "metric": MAIN_METRIC[task], "classes": [], "background": None}
     answer |= {"base": {}, "new": {}, "images": []}
     if spec is None or spec.id.startswith("smp-hub/"):
-        return answer | {"model": None, "why": "It was trained from weights that segment nothing yet."}
+        return answer | {"model": None, "why": "It was trained from weights that could not segment anything yet."}
     try:
         checkpoint = load_checkpoint(spec, token=True)
     except SegDemoError as error:

@@ -221,7 +221,7 @@ def _training(facts: CardFacts, pictures: list[str]) -> str:
         parts.append(f"{facts.steps} steps{took}{where}" + (f", seed {seed}." if seed is not None else "."))
         if facts.base and facts.fresh_layers:
             names = ", ".join(as_text(name.rstrip(".")) for name in facts.fresh_layers)
-            parts.append(f"Layers that were made new for these classes: {names}.")
+            parts.append(f"Layers that are new for these classes: {names}.")
     else:
         parts.append("Not trained here: evaluated and published as it was.")
     if CURVES_PNG in pictures:
@@ -237,16 +237,16 @@ def _limits(facts: CardFacts) -> str:
         f"The figures hold for images like the {facts.val_images} that were held out of the same data; other cameras, "
         "scales and subjects can be far worse. Try it on your own images before you rely on it."
     )
-    classes = "It knows only the classes above: whatever else is in a picture is given one of them, or nothing."
+    classes = "It knows only the classes above: anything else in a picture gets one of these classes, or none."
     lines = (*facts.limits, *[figures] * bool(facts.val_images), classes)
     return "\n".join(f"- {as_text(line, 1000)}" for line in lines)
 
 
 def _licence(facts: CardFacts) -> str:
     if not facts.licence:
-        return "None has been stated for the weights or the data; ask their owner before you use them."
+        return "No licence is stated for the weights or the data; ask their owner before you use them."
     if facts.base:
-        return f"{as_text(facts.licence)}, inherited from {as_text(facts.base)}. The licence of the data may add to it."
+        return f"{as_text(facts.licence)}, inherited from {as_text(facts.base)}. The licence of the data may apply as well."
     return f"{as_text(facts.licence)}."
 
 
