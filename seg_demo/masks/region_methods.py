@@ -192,9 +192,9 @@ METHODS: dict[str, Method] = {
     "otsu": Method(
         "Otsu threshold",
         "Splits the picture into bright and dark, and gives every connected piece of the object side: for separate things "
-        "on a plain ground.",
+        "on a plain background.",
         (
-            Parameter("objects", "Objects are", 0, -1, 1, 1, "-1 dark, 1 bright, 0 the side with less of the border."),
+            Parameter("objects", "Objects are", 0, -1, 1, 1, "-1 dark, 1 bright, 0 automatic: the side with less of the picture's border."),
             Parameter("min_area", "Smallest piece (%)", 0.02, 0, 5, 0.01, _MIN_AREA + "left out."),
             Parameter("smoothing", "Smoothing (pixels)", 0, 0, 8, 0.5, "Blur before the threshold: for noisy pictures; widens thin lines."),
         ),
@@ -206,17 +206,17 @@ METHODS: dict[str, Method] = {
         "Grows flat pieces until they meet at edges, so that regions tile the picture: for shapes with clear outlines.",
         (
             Parameter("smoothing", "Smoothing (pixels)", 2, 0.5, 8, 0.5, "Blur before the search for edges."),
-            Parameter("min_area", "Smallest seed (%)", 0.02, 0, 5, 0.01, _MIN_AREA + "swallowed by their neighbours."),
+            Parameter("min_area", "Smallest seed (%)", 0.02, 0, 5, 0.01, _MIN_AREA + "merged into their neighbours."),
         ),
         1_500_000,
         _watershed,
     ),
     "slic": Method(
         "SLIC superpixels",
-        "Cuts the picture into so many patches of like colour and size: a start for labelling by hand.",
+        "Cuts the picture into so many patches of similar colour and size: a start for labelling by hand.",
         (
-            Parameter("regions", "Regions", 200, 2, 5_000, 1, "About how many regions; small pictures have fewer."),
-            Parameter("compactness", "Compactness", 10, 1, 100, 1, "More gives squarer regions, less follows colours."),
+            Parameter("regions", "Regions", 200, 2, 5_000, 1, "About how many regions; small pictures get fewer."),
+            Parameter("compactness", "Compactness", 10, 1, 100, 1, "Higher values give squarer regions; lower values follow the colours."),
         ),
         1_000_000,
         _slic,
@@ -225,7 +225,7 @@ METHODS: dict[str, Method] = {
         "Felzenszwalb",
         "Merges pixels of little contrast, so that regions are large where the picture is plain: for scenes.",
         (
-            Parameter("scale", "Scale", 300, 10, 5_000, 10, "More gives larger and fewer regions."),
+            Parameter("scale", "Scale", 300, 10, 5_000, 10, "Higher values give larger and fewer regions."),
             Parameter("min_area", "Smallest region (%)", 0.02, 0, 5, 0.01, _MIN_AREA + "merged with a neighbour."),
         ),
         400_000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from seg_demo.types import ModelSpec
 
 NVIDIA = "NVIDIA Source Code License (non-commercial)"
-CELLS = "Cells, coins, pollen and other separate round things on a plain ground; knows no everyday objects."
+CELLS = "Cells, coins, pollen and other separate round things on a plain background. It does not recognise everyday objects."
 TYPED = "A model from the Hugging Face Hub, as its owner published it."
 MADE_HERE = "Fine-tuned in this demo; its model card says how good it is."
 # As the methods of seg_demo.masks.regions label their results.
@@ -56,11 +56,11 @@ TORCH = (
 METHODS = (
     ModelSpec(
         "otsu", None, "region", "classical", "Otsu threshold", "BSD-3-Clause", "builtin", REGIONS,
-        about="One brightness threshold, found from the histogram. For things clearly brighter or darker than the ground.",
+        about="One brightness threshold, found from the histogram. For things clearly brighter or darker than the background.",
     ),
     ModelSpec(
         "watershed", None, "region", "classical", "Edges + watershed", "BSD-3-Clause", "builtin", REGIONS,
-        about="Floods the picture between its edges. For touching things with visible outlines.",
+        about="Fills the picture from flat areas up to its edges. For things that touch and have visible outlines.",
     ),
     ModelSpec(
         "slic", None, "region", "classical", "SLIC superpixels", "BSD-3-Clause", "builtin", REGIONS,

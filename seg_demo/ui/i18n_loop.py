@@ -257,7 +257,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "compare_models": ("Models (two to four)", "模型（两到四个）"),
     "compare_models_info": ("Classes are matched by their names.", "按名称匹配类别。"),
-    "compare_truth": ("Ground truth (optional)", "真值（可选）"),
+    "compare_truth": ("Correct mask to compare with (ground truth, optional)", "用于比较的正确掩膜（真值，可选）"),
     "compare_truth_info": (
         "A mask at the size of the image, with the class numbers of the first model.",
         "与图片同尺寸的掩膜，使用第一个模型的类别编号。",

@@ -120,7 +120,7 @@ def note(identity: object, language: str) -> str:
             sample = class_sample(spec, language)
             parts.append(words("knows", language) + sample + ("" if sample.endswith("…") else words("stop", language)))
         parts.append(words("licence", language) + words("colon", language) + (spec.licence or words("unstated", language)))
-    return f'<p class="note">{html.escape(" ".join(part for part in parts if part))}</p>'
+    return f'<p class="note">{html.escape(("" if language == "zh" else " ").join(part for part in parts if part))}</p>'
 
 
 def card(spec: ModelSpec, ready: bool, language: str) -> str:

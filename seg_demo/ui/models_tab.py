@@ -13,11 +13,11 @@ from seg_demo.ui.i18n import language_of, words
 CHOOSE = (
     (
         ("U-Net", "Little data, fine structures: cells, roads from above, defects. Twenty annotated images are a start."),
-        ("U-Net", "数据少、结构细：细胞、航拍道路、缺陷。二十张标注图即可起步。"),
+        ("U-Net", "数据少、结构细：细胞、航拍道路、缺陷。二十张标注好的图片即可开始。"),
     ),
     (
         ("SegFormer", "Whole scenes: streets, rooms, landscapes. It looks at the entire picture and knows many classes."),
-        ("SegFormer", "完整场景：街道、室内、风景。纵观全图，类别丰富。"),
+        ("SegFormer", "完整场景：街道、室内、风景。能看到整张图片，认识的类别多。"),
     ),
     (
         (
@@ -27,12 +27,12 @@ CHOOSE = (
         ("Mask R-CNN", "需要计数的对象：人、车、动物、硬币。即使重叠，每个也有自己的掩膜与得分。"),
     ),
     (
-        ("FCN", "A plain, well-known baseline with the twenty Pascal VOC classes."),
-        ("FCN", "经典基线，二十个 Pascal VOC 类别。"),
+        ("FCN", "A simple, well-known network with the twenty Pascal VOC classes, useful for comparison."),
+        ("FCN", "经典网络，认识二十个 Pascal VOC 类别，适合作为比较基准。"),
     ),
     (
-        ("Regions", "No classes needed, only where one thing ends and the next begins. No weights, quick on any machine."),
-        ("区域分割", "不需要类别，只需知道一处到哪里为止。无权重，任何机器都很快。"),
+        ("Regions", "No classes: it only finds where one thing ends and the next begins. No weights to download, quick on any machine."),
+        ("区域分割", "没有类别，只找出区域之间的边界。无需下载权重，任何机器上都很快。"),
     ),
 )
 # (task, key of its name), in the order of the tabs.
