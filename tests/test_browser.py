@@ -157,7 +157,7 @@ def test_chinese_by_the_browsers_language(open_page):  # noqa: F811
     page.locator("#semantic-image input[type=file]").set_input_files(
         {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
     )
-    expect(page.locator(".toast-body").first).to_contain_text("这是文本，无法使用", timeout=RESULT_MS)
+    expect(page.locator(".toast-body").first).to_contain_text("这是文本文件，无法作为图片打开", timeout=RESULT_MS)
     expect(page.locator("#semantic-image .image-frame")).to_have_attribute("data-unshown", "浏览器无法预览此文件")
 
 
