@@ -62,7 +62,7 @@ def test_a_test_split_serves_only_where_no_other_is_given(tmp_path):
         save(picture(index), tmp_path / "test" / "images" / f"{index}.png")
         save(blob_mask(index), tmp_path / "test" / "masks" / f"{index}.png")
     dataset = look(tmp_path)
-    assert len(split(dataset, 0.5, 0)[1]) == 2 and "serves" in " ".join(dataset.notes)
+    assert len(split(dataset, 0.5, 0)[1]) == 2 and "is used as one" in " ".join(dataset.notes)
     shutil.copytree(tmp_path / "train", tmp_path / "val")
     dataset = look(tmp_path)
     assert len(dataset) == 8 and "was not used" in " ".join(dataset.notes)

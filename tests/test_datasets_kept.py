@@ -184,7 +184,7 @@ def test_stores_and_class_lists(tmp_path):
     for names, why in ((["a" * 81], "cannot be used as a class name"), ([" "], "cannot be used as a class name"), ([], "at least one"), (many, "at most 255")):
         with pytest.raises(DataError, match=why):
             store.create("x", names, "semantic")
-    with pytest.raises(DataError, match="these would be 257"):
+    with pytest.raises(DataError, match="there would be 257"):
         store.open("same-2").add_classes(many)
     for name, task in (("  ", "semantic"), ("x", "region")):
         with pytest.raises(BadRequestError):
