@@ -86,9 +86,15 @@ def loads(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def demo_url():
-    """The address of the demo, started once for all tests that look at it from outside."""
+def demo_folder(tmp_path_factory):
+    """Where the demo of ``demo_url`` keeps what its visitors made: ``datasets/`` and ``jobs/``."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="session")
+def demo_url(demo_folder):
+    """The address of the demo, started once for all tests that look at it from outside: a start costs ten seconds."""
     from tests.served import served
 
-    with served() as address:
+    with served(SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs")) as address:
         yield address

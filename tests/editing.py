@@ -10,40 +10,34 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.datasets import Dataset
-from tests.served import served
-from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
+from tests.pages import RESULT_MS, Visits, browser, open_tab  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("collected")
+@pytest.fixture
+def data(demo_folder: Path) -> Path:
+    """Where the demo keeps its visitors' datasets; every test names its own."""
+    return demo_folder / "datasets"
 
 
-@pytest.fixture(scope="module")
-def address(data):
-    with served(SEG_DEMO_DATA=str(data)) as running:
-        yield running
+@pytest.fixture
+def address(demo_url: str) -> str:
+    return demo_url
 
 
 @pytest.fixture
 def visit(browser: Browser):  # noqa: F811
     """A function that opens the tab Correct in a browser profile of its own; script errors fail the test."""
-    problems, contexts = [], []
+    visits = Visits(browser)
 
     def opened(address: str, **context: object) -> Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **context}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(RESULT_MS)
-        page.on("pageerror", lambda error: problems.append(str(error)))
+        page = visits.page(**{"viewport": {"width": 1280, "height": 1000}, **context})
         to_tab(page, address)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
-    assert not problems
+    visits.end()
 
 
 def to_tab(page: Page, address: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Request, expect, sync_playwright
 
 from tests.served import ROOT
 
@@ -27,6 +29,11 @@ SWITCHES = [
 RESULT_MS = 120_000
 
 
+# The pages of a file's tests, by the options of their contexts, which the next test opens again: a renderer that has run the
+# page's scripts opens it in less than half the processor time.
+_kept: dict[str, Page] = {}
+
+
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
@@ -34,33 +41,84 @@ def browser():
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         yield running
+        _kept.clear()
         running.close()
+
+
+class Visits:
+    """The pages that one test opens, each with nothing stored; :meth:`end` fails if a script of theirs failed."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.browser, self.problems = browser, []
+        self._pages: dict[Page, bool] = {}  # whether it is kept
+        self._heard: list[Callable[[], None]] = []
+
+    def page(self, **context: object) -> Page:
+        """A blank page in a context that no other page of this test shares."""
+        key = repr(sorted(context.items()))
+        page = _kept.get(key)
+        if page is None or page in self._pages:
+            page = self.browser.new_context(**context).new_page()
+            page.set_default_timeout(RESULT_MS)
+            self._pages[page] = _kept.setdefault(key, page) is page
+        else:
+            page.set_viewport_size(context["viewport"])
+            self._pages[page] = True
+        self.listen(page, "pageerror", lambda error: self.problems.append(f"script: {error}"))
+        return page
+
+    def listen(self, page: Page, event: str, heard: Callable[[Any], object]) -> None:
+        """Hear an event of a page until the test ends."""
+        page.on(event, heard)
+        self._heard.append(lambda: page.remove_listener(event, heard))
+
+    def end(self) -> None:
+        for stop in self._heard:
+            stop()
+        for page, kept in self._pages.items():
+            if not kept or not emptied(page):
+                page.context.close()
+                for key in [key for key, each in _kept.items() if each is page]:
+                    del _kept[key]
+        assert not self.problems
+
+
+def emptied(page: Page) -> bool:
+    """Leave the demo and forget what it stored in the browser; False if that cannot be done, as when its server is gone."""
+    address = "/".join(page.url.split("/")[:3])
+    try:
+        # Of the same origin, so that the renderer stays, and without a script that could store anything.
+        page.goto(f"{address}/health")
+        page.mouse.move(0, 0)
+        page.evaluate("sessionStorage.clear()")
+        session = page.context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", {"origin": address, "storageTypes": "all"})
+        session.detach()
+    except Error:
+        return False
+    return True
 
 
 @pytest.fixture
 def open_page(browser: Browser, demo_url: str):
-    """A function that opens the page in a context of its own and fails the test on script errors and foreign requests."""
-    problems, contexts = [], []
+    """A function that opens the page for another visitor each time and fails the test on script errors and foreign requests."""
+    visits = Visits(browser)
 
     def opened(**context: object) -> Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(RESULT_MS)
-        page.on("pageerror", lambda error: problems.append(f"script: {error}"))
-        page.on("request", lambda request: foreign(request.url) and problems.append(f"request: {request.url}"))
+        page = visits.page(**{"viewport": {"width": 1280, "height": 900}, **context})
+        visits.listen(page, "request", watch)
         # What the page's load event answers sets the picker: a person would have seen it before acting.
         with page.expect_response("**/run/predict"):
             page.goto(demo_url)
         expect(page.locator("#semantic-viewer .sv")).to_be_visible(timeout=RESULT_MS)
         return page
 
-    def foreign(url: str) -> bool:
-        return not url.startswith((demo_url, "data:", "blob:"))
+    def watch(request: Request) -> None:
+        if not request.url.startswith((demo_url, "data:", "blob:")):
+            visits.problems.append(f"request: {request.url}")
 
     yield opened
-    for context in contexts:
-        context.close()
-    assert not problems
+    visits.end()
 
 
 def upload(page: Page, tab: str, path: object) -> None:

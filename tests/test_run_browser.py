@@ -47,7 +47,10 @@ def pick(page: Page, tab: str, name: str) -> None:
     page.locator("#masthead h1").click()
 
 
-@pytest.mark.parametrize("context", [{}, PHONE], ids=["desk", "phone"])
+SLOW = pytest.mark.soak
+
+
+@pytest.mark.parametrize("context", [{}, pytest.param(PHONE, marks=SLOW)], ids=["desk", "phone"])
 def test_a_model_that_is_picked_runs_once_and_fails_once(open_page, context):  # noqa: F811
     page = open_page(**context)
     page.locator("#semantic-run").click()
@@ -74,11 +77,11 @@ def test_a_model_that_is_picked_runs_once_and_fails_once(open_page, context):  #
     assert len(seen) == 2, seen
 
 
-@pytest.mark.parametrize("context", [{}, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("context", [pytest.param({}, marks=SLOW), PHONE], ids=["desk", "phone"])
 def test_full_detail_says_how_far_it_is_and_can_be_cancelled(open_page, demo_url, context):  # noqa: F811
     page = open_page(**context)
     page.locator("#semantic-detail input[value=full]").click()
-    upload(page, "semantic", {"name": "big.png", "mimeType": "image/png", "buffer": noise(6000, 4800)})
+    upload(page, "semantic", {"name": "big.png", "mimeType": "image/png", "buffer": noise(4200, 3360)})
     dock = page.locator("#semantic-dock")
     page.locator("#semantic-run").scroll_into_view_if_needed()
     expect(dock.locator("p")).to_contain_text("Tile", timeout=RESULT_MS)
@@ -101,10 +104,10 @@ def test_full_detail_says_how_far_it_is_and_can_be_cancelled(open_page, demo_url
 def test_a_batch_can_be_cancelled_and_gives_its_place_back(open_page, demo_url):  # noqa: F811
     page = open_page(**PHONE)
     open_tab(page, "Batch")
-    file = io.BytesIO()
+    file, picture = io.BytesIO(), noise(900, 720)
     with zipfile.ZipFile(file, "w") as archive:
         for index in range(60):
-            archive.writestr(f"{index}.png", noise(900, 720))
+            archive.writestr(f"{index}.png", picture)
     files = page.locator("#batch-files input[type=file]")
     files.set_input_files({"name": "many.zip", "mimeType": "application/zip", "buffer": file.getvalue()})
     dock, run, status = page.locator("#batch-dock"), page.locator("#batch-run"), page.locator("#batch-status")
