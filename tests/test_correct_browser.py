@@ -246,7 +246,7 @@ def test_another_dataset_chosen_before_saving_is_asked_about(visit, address, dat
     canvas.stroke((40, 40), (120, 60))
     switched(page, "First")
     page.locator(".se-save").click()
-    expect(page.locator(notice)).to_contain_text("Opened for the dataset “Second”, but “First” is chosen now.")
+    expect(page.locator(notice)).to_contain_text("was opened for the dataset “Second”, but “First” is chosen now.")
     expect(page.locator(".se-save")).to_be_enabled()
     expect(page.locator(".se-save")).to_have_text("Save to the dataset")
     assert (len(first), len(second)) == (1, 0), "nothing is guessed"
@@ -265,7 +265,7 @@ def test_another_dataset_chosen_before_saving_is_asked_about(visit, address, dat
     page.locator(".se-stage").scroll_into_view_if_needed()
     switched(page, "Second")
     page.locator(".se-save").click()
-    expect(page.locator(notice)).to_contain_text("Opened for the dataset “First”")
+    expect(page.locator(notice)).to_contain_text("was opened for the dataset “First”")
     expect(page.locator(".se-no")).to_have_text("Keep editing")
     # Its dataset is deleted meanwhile: said, and nothing hangs.
     page.locator(".se-no").click()
@@ -335,7 +335,7 @@ def test_what_is_painted_belongs_where_it_begins(visit, address):  # noqa: F811
     page.keyboard.press("b")
     canvas.stroke((50, 50), (130, 50))
     expect(rows).to_have_count(3)
-    expect(notice).to_contain_text("coin #1 was selected, because this began inside it.")
+    expect(notice).to_contain_text("coin #1 was selected, because you began to draw inside it.")
     found = mask_of(page)
     assert found[50, 50] == found[50, 120] == 1
     # Also after "new object", as long as nobody says otherwise.

@@ -120,7 +120,8 @@ def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page
     expect(small).to_be_hidden()
     upload(page, "semantic", long)
     expect(small).to_have_text(
-        "Shrunk from 6000 × 760 to 448 × 57 for the network; small things may be lost. Full detail looks at its own pixels.",
+        "The image was shrunk from 6000 × 760 to 448 × 57 for the network, so small things may be missed. "
+        "Full detail works at the original size.",
         timeout=RESULT_MS,
     )
     page.locator("#semantic-detail input[value=full]").check()
