@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.ready  ## set everything up and serve the demo
 	$(BIN)/python app.py
 
-test: $(VENV)/.ready-dev  ## set everything up and run the tests
-	$(BIN)/python -m pytest -q
+test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one of two workers
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops
 	$(BIN)/python -m pytest -q -m soak --timeout=3600
