@@ -313,6 +313,9 @@ def _by_transformers(folder: Path) -> np.ndarray:
     inputs = processor(images=Image.fromarray(IMAGE), return_tensors="pt")
     with torch.no_grad():
         outputs = module(**inputs)
+    if outputs.logits.shape[1] == 1:  # argmax of one channel would be 0 everywhere
+        wide = torch.nn.functional.interpolate(outputs.logits, IMAGE.shape[:2], mode="bilinear", align_corners=False)
+        return (wide[0, 0] > 0).long().numpy()
     (labels,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[IMAGE.shape[:2]])
     return labels.numpy()
 
@@ -322,7 +325,8 @@ def _by_smp(folder: Path) -> np.ndarray:
 
     import timm
 
-    encoder = json.loads((folder / CONFIG).read_text())["encoder_name"]
+    # smp's names of before 0.4 stand for timm's.
+    encoder = json.loads((folder / CONFIG).read_text())["encoder_name"].replace("timm-mobilenetv3", "tu-tf_mobilenetv3")
     module = smp.from_pretrained(str(folder), encoder_weights=None).eval()
     # For encoders of its own smp would ask the Hub; those of this table were trained with ImageNet's mean and deviation.
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -583,3 +587,76 @@ def _today(side: int) -> Files:
 layout("the menu's B0 of ADE20K", lambda: _nvidia(512, True, True), id="nvidia/segformer-b0-finetuned-ade-512-512", like=lambda: _today(512))
 layout("the menu's B2 of ADE20K", lambda: _nvidia(512, True, False), id="nvidia/segformer-b2-finetuned-ade-512-512", like=lambda: _today(512))
 layout("the menu's B0 of Cityscapes", lambda: _nvidia(1024, False, False), id="nvidia/segformer-b0-finetuned-cityscapes-1024-1024", like=lambda: _today(1024))
+
+# What is said in a config but not heeded by the libraries, and what is meant where they are silent.
+
+for _named in ("MySegformer", "SegformerForImageClassification", "SegformerModel"):
+    layout(f"a whole network whose config names {_named}", lambda named=_named: with_config(transformers_files(), architectures=[named]))
+layout("an encoder whose config names a class of the author's", lambda: without_tensors(with_config(transformers_files(), architectures=["MyEncoder"]), "decode_head"), refused="base for training")
+layout("SegFormer of one channel with two names", lambda: with_config(transformers_files(classes=1), id2label={"0": "sky", "1": "bird"}), like=lambda: transformers_files(classes=1), labels=("sky", "bird"))
+layout("SegFormer of one channel called background", lambda: with_config(transformers_files(classes=1), id2label={"0": "background"}), like=lambda: transformers_files(classes=1), labels=("background", "foreground"))
+layout("one mean for all channels", lambda: with_json(transformers_files(), PROCESSOR, image_mean=0.5, image_std=0.5))
+layout("a picture whose bytes are neither scaled nor normalised", lambda: with_json(transformers_files(), PROCESSOR, do_rescale=False, do_normalize=False),
+    like=lambda: with_json(transformers_files(), PROCESSOR, do_normalize=True, do_rescale=False, image_mean=[0.0] * 3, image_std=[1.0] * 3),
+)  # fmt: skip
+layout("values of -1 to 1", lambda: with_json(transformers_files(), PROCESSOR, rescale_factor=1 / 127.5, image_mean=[1.0] * 3, image_std=[1.0] * 3))
+for _resample in (0, 1, 3):
+    layout(f"resampling by Pillow's number {_resample}", lambda resample=_resample: with_json(transformers_files(), PROCESSOR, size={"height": 40, "width": 52}, resample=resample))
+layout("a resampling that the library does not have", lambda: with_json(transformers_files(), PROCESSOR, resample=4), refused="image processor cannot be used")
+layout("a resampling in words", lambda: with_json(transformers_files(), PROCESSOR, resample="bicubic"), refused="image processor cannot be used")
+layout("a resize without a size", lambda: with_json(transformers_files(), PROCESSOR, size=None), refused="image processor cannot be used")
+layout("an empty processor file", lambda: {**transformers_files(), PROCESSOR: b""}, refused="is empty")
+layout("a config with a mark of byte order", lambda: {**transformers_files(), CONFIG: b"\xef\xbb\xbf" + transformers_files()[CONFIG]}, refused="byte order mark")
+layout("a processor of class queries", lambda: with_json(transformers_files(), PROCESSOR, image_processor_type="Mask2FormerImageProcessor"), refused="class queries")
+layout("weights of 8 bits", lambda: with_tensors(transformers_files(), lambda state: {name: tensor.to(torch.float8_e4m3fn) if tensor.ndim > 1 else tensor for name, tensor in state.items()}),
+    like=lambda: with_tensors(transformers_files(), lambda state: {name: tensor.to(torch.float8_e4m3fn).float() if tensor.ndim > 1 else tensor for name, tensor in state.items()}),
+)  # fmt: skip
+layout("quantised by bitsandbytes", lambda: with_config(transformers_files(), quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), refused="quantised .bitsandbytes")
+layout("quantised by GPTQ", lambda: with_config(transformers_files(), quantization_config={"quant_method": "gptq", "bits": 4}), refused="quantised .gptq")
+layout("a backbone by its name", lambda: with_config(transformers_files("upernet-swin"), "backbone_config", backbone="microsoft/swin-tiny-patch4-window7-224"), refused="fetched from elsewhere .microsoft/swin-tiny")
+layout("an adapter that was not merged", lambda: with_extra(transformers_files(), decode_head__classifier__lora_A__default__weight=torch.ones(2, 2)), refused="merge_and_unload")
+for _decoder, _encoder in (("Unet", "mit_b0"), ("Unet", "tu-test_convnext"), ("UnetPlusPlus", "resnet18"), ("FPN", "mit_b0")):
+    layout(f"smp {_decoder} with {_encoder} and its own mean", lambda decoder=_decoder, encoder=_encoder: smp_files(decoder, encoder), labels=None)
+layout("smp with attention", lambda: smp_files(decoder_attention_type="scse"), labels=None)
+layout("smp with four levels and bilinear upsampling", lambda: smp_files(encoder_depth=4, decoder_channels=[64, 32, 16, 8], decoder_interpolation="bilinear"), labels=None)
+layout("smp parts of which torch.compile wrapped", lambda: with_tensors(smp_files(), lambda state: {name.replace("encoder.", "encoder._orig_mod."): tensor for name, tensor in state.items()}), like=smp_files, labels=None)
+layout("smp before 0.4, without the name of its class", lambda: with_config(smp_files(), "_model_class"), refused="_model_class is missing")
+layout("smp for grey pictures", lambda: with_config(smp_files(), in_channels=1), refused="takes 1 channels")
+
+# Uploads and copies that went wrong.
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+for _name in (WEIGHTS, "pytorch_model.bin"):
+    _rest = lambda: without(transformers_files(), WEIGHTS)  # noqa: E731
+    layout(f"{_name} is a pointer of Git LFS", lambda name=_name: {**_rest(), name: POINTER}, refused="pointer of Git LFS")
+    layout(f"{_name} is empty", lambda name=_name: {**_rest(), name: b""}, refused=f"{_name} of this model is empty")
+    layout(f"{_name} is a web page", lambda name=_name: {**_rest(), name: b"<!DOCTYPE html><html><body>404</body></html>"}, refused="is a web page")
+layout("config.json is a pointer of Git LFS", lambda: {**transformers_files(), CONFIG: POINTER}, refused="pointer of Git LFS")
+layout("weights are cut off", lambda: {**transformers_files(), WEIGHTS: transformers_files()[WEIGHTS][:-500]}, refused="is cut off")
+layout("a pickle that is called safetensors", lambda: {**transformers_files(), WEIGHTS: pickled(transformers_files())["pytorch_model.bin"]}, refused="a pickle of torch under another name")
+
+
+def _held(key: str, **beside: Any) -> Files:
+    """Weights in what a training program pickles together."""
+    buffer = io.BytesIO()
+    torch.save({key: load(transformers_files()[WEIGHTS]), **beside}, buffer)
+    return {**without(transformers_files(), WEIGHTS), "pytorch_model.bin": buffer.getvalue()}
+
+
+layout("a pickle of weights beside an epoch", lambda: _held("state_dict", epoch=3), like=transformers_files)
+layout("a pickle of weights beside an optimizer", lambda: _held("model_state_dict", optimizer_state_dict={"state": {}}), like=transformers_files)
+
+# Folders that hold another program's files.
+
+layout("weights in a folder below the config", lambda: {CONFIG: transformers_files()[CONFIG], "weights/model.safetensors": transformers_files()[WEIGHTS]}, refused="another folder than its weights .weights/model.safetensors")
+layout("transformers.js", lambda: {**without(transformers_files(), WEIGHTS), "onnx/model.onnx": b"x", "onnx/model_quantized.onnx": b"x"}, refused="onnx/model.onnx, is the network in the form of ONNX")
+layout("a package of Core ML", lambda: {CONFIG: b"{}", "seg.mlpackage/Data/weights/weight.bin": b"x"}, refused="seg.mlpackage, is the network compiled")
+layout("nnU-Net", lambda: {"fold_0/checkpoint_final.pth": b"x", "dataset.json": b"{}", "plans.json": b"{}"}, refused="fold_0/checkpoint_final.pth, is a pickle")
+layout("a trainer's checkpoints and no model", lambda: {**below("checkpoint-500", transformers_files()), **below("checkpoint-1000", transformers_files())}, refused="holds 2 models")
+layout("a commit by its first letters", lambda: transformers_files(), typed="{id}@0123abc", refused="all its 40 letters")
+layout("a branch with a slash", transformers_files, branches={"feature/x": lambda: others(transformers_files())}, typed="https://huggingface.co/{id}/tree/feature%2Fx", like=lambda: others(transformers_files()))
+for _number, _typed in enumerate((
+    " {id}/ ", "HTTPS://HuggingFace.co/{id}?library=transformers", "git clone https://huggingface.co/{id}", "git@hf.co:{id}.git", "hf download {id} --local-dir x",
+    'AutoModel.from_pretrained("{id}")', 'model="{id}"', "\u201c{id}\u201d.", "\u200b{id}", "[{id}](https://huggingface.co/{id})", "https://hf-mirror.com/{id}/tree/main", "{id} @ main",
+)):  # fmt: skip
+    layout(f"copied text {_number}", transformers_files, typed=_typed, id="ann/copied")

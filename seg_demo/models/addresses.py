@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import constants
 
 from seg_demo.errors import BadRequestError
 
-_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co")
-_ADDRESS = re.compile(r"(?:https?://)?(?P<host>[\w.-]+(?::\d+)?)(?:/(?P<path>[^?#\s]*))?(?:[?#]\S*)?", re.ASCII)
+_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co", "hf-mirror.com", "www.hf-mirror.com")
+_ADDRESS = re.compile(r"(?:https?://)?(?P<host>[\w.-]+(?::\d+)?)(?:/(?P<path>[^?#\s]*))?(?:[?#]\S*)?", re.ASCII | re.IGNORECASE)
+# What stands around an id where people copy it: a command, a call, a link in Markdown, git's address, a folder of the Hub's cache.
+_AROUND = (
+    re.compile(r"(?:git\s+clone|(?:hf|huggingface-cli)\s+download)\s+(?:-\S+\s+)*(\S+)(?:\s.*)?"),
+    re.compile(r"[\w.\s=]*(?:from_pretrained|pipeline|load_model)\(\s*(?:.*\bmodel\s*=\s*)?[\"']([^\"']+)[\"'].*"),
+    re.compile(r"(?:--)?model[\s=:]+[\"']?([^\"'\s]+)[\"']?,?"),
+    re.compile(r"\[[^\]]*\]\(([^()\s]+)\)"),
+    re.compile(r"(?:ssh://)?git@((?:hf\.co|huggingface\.co)[:/]\S+)"),
+)
+_CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)", re.ASCII)
+_QUOTES = "<>\"'`“”‘’«»„‹›「」《》"
 # Pages of the site that are nobody's.
 _SITE = (
     "models", "docs", "papers", "collections", "blog", "learn", "settings", "join", "login", "pricing", "search", "new",
@@ -32,10 +43,10 @@ def id_of(text: str) -> str:
     Raises:
         BadRequestError: the address, or the text, is of a dataset, a Space, a person or another page of the Hub.
     """
-    text = text.strip().strip("<>\"'`").strip()
+    text = _bare(text)
     path = text.removeprefix("hf://").removeprefix("models/")
     match = _ADDRESS.fullmatch(text)
-    named = match is not None and (match["host"].lower() in _HOSTS or match["host"] == urlsplit(constants.ENDPOINT).netloc)
+    named = match is not None and match["host"].lower() in (*_HOSTS, urlsplit(constants.ENDPOINT).netloc.lower())
     if named:
         path = match["path"] or ""
     parts = [unquote(part) for part in path.split("/") if part] if named or path != text else path.split("/")
@@ -51,6 +62,21 @@ def id_of(text: str) -> str:
     user, repo, rest = parts[0], parts[1].removesuffix(".git"), parts[2:]
     revision, folder = _within(rest)
     return "/".join((user, repo, *folder)) + (f"@{revision}" if revision not in (None, "main") else "")
+
+
+def _bare(text: str) -> str:
+    """A text without what is around an id or an address where people copy one from."""
+    # Full-width letters and marks that no screen shows come with texts from chats and from PDFs.
+    text = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf").strip()
+    for pattern in _AROUND:
+        if (match := pattern.fullmatch(text)) is not None:
+            text = match[1].replace("hf.co:", "hf.co/").replace("huggingface.co:", "huggingface.co/")
+            break
+    text = text.rstrip(f"{_QUOTES}.,; ").lstrip(f"{_QUOTES} ")
+    if (match := _CACHED.fullmatch(text)) is not None:
+        return f"{match[1]}/{match[2]}"
+    text = re.sub(r"\s*@\s*", "@", text)
+    return text.rstrip("/") if re.fullmatch(r"[\w.-]+/[\w.-]+/", text) else text
 
 
 def _within(rest: list[str]) -> tuple[str | None, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,6 +200,10 @@ def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError
         )
     if isinstance(error, RevisionNotFoundError):
         wanted = spec.revision or "main"
+        if re.fullmatch(r"[0-9a-f]{6,39}", wanted):
+            return ModelNotFoundError(
+                f"The model {name} has no revision {wanted!r}. A commit is named by all its 40 letters; copy them from {page}/commits/main."
+            )
         return ModelNotFoundError(f"The model {name} has no revision {wanted!r}. Use a branch, tag or commit of {page}.")
     if isinstance(error, DisabledRepoError):
         return ModelNotFoundError(f"The model {name} has been disabled on the Hub. Choose another one.")

@@ -126,6 +126,11 @@ def refusal(id: str, names: Collection[str], folder: str) -> str:
     def with_end(*ends: str) -> list[str]:
         return [name for name in here if name.lower().endswith(ends)]
 
+    def anywhere(*ends: str) -> list[str]:
+        """Here, else in folders; a folder may have such a name itself."""
+        paths = (["/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 2)] for name in sorted(names))
+        return with_end(*ends) or sorted({path for each in paths for path in each if path.lower().endswith(ends)})
+
     tensors, config = [name for name in with_end(".safetensors") if not _NO_NETWORK.fullmatch(name)], CONFIG in here
     if "adapter_config.json" in here:
         return (
@@ -141,14 +146,20 @@ def refusal(id: str, names: Collection[str], folder: str) -> str:
             f"{id} has {len(tensors)} weight files ({', '.join(tensors[:4])}) and no model.safetensors; nothing says which one is meant. "
             "Choose another model, or ask its owner to call one of them model.safetensors."
         )
+    below_here = [name for name in sorted(names) if name.endswith(".safetensors") and "/" in name and not _NO_NETWORK.fullmatch(name.rsplit("/")[-1])]
+    if config and not tensors and below_here:
+        return (
+            f"{id} has its config.json in another folder than its weights ({below_here[0]}), so libraries do not find them. Ask its owner to "
+            "put them side by side, or choose another model."
+        )
     other = (
-        (with_end(".ckpt"), "is a checkpoint of PyTorch Lightning", "Load it with its own program and save the network inside with save_pretrained()"),
+        (anywhere(".ckpt"), "is a checkpoint of PyTorch Lightning", "Load it with its own program and save the network inside with save_pretrained()"),
         (_ultralytics(here), "is a file of ultralytics (YOLO): a pickle with a program in it", ""),
-        (with_end(".onnx"), "is the network in the form of ONNX", "Ask its owner for the form of transformers or segmentation_models_pytorch that it was made from"),
-        (with_end(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), "is the network in the form of TensorFlow", "Ask its owner for weights of PyTorch"),
-        (with_end(".msgpack"), "is the network in the form of Flax", "Ask its owner for weights of PyTorch"),
-        (with_end(".mlmodel", ".mlpackage", ".engine", ".xml", ".torchscript", ".pte"), "is the network compiled for one kind of machine", "Ask its owner for the weights that it was made from"),
-        (with_end(".pth", ".pt", ".pkl", ".pickle", ".bin"), "is a pickle that no library loads by its name", "Load it with its own program and save the network with save_pretrained()"),
+        (anywhere(".onnx"), "is the network in the form of ONNX", "Ask its owner for the form of transformers or segmentation_models_pytorch that it was made from"),
+        (anywhere(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), "is the network in the form of TensorFlow", "Ask its owner for weights of PyTorch"),
+        (anywhere(".msgpack"), "is the network in the form of Flax", "Ask its owner for weights of PyTorch"),
+        (anywhere(".mlmodel", ".mlpackage", ".engine", ".xml", ".torchscript", ".ts", ".pte"), "is the network compiled for one kind of machine", "Ask its owner for the weights that it was made from"),
+        (anywhere(".pth", ".pt", ".pkl", ".pickle", ".joblib", ".bin"), "is a pickle that no library loads by its name", "Load it with its own program and save the network with save_pretrained()"),
     )  # fmt: skip
     if not tensors:
         for files, what, instead in other:

@@ -31,7 +31,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from seg_demo.errors import BadCheckpointError, StorageError
-from seg_demo.networks.files import CONFIG, WEIGHTS, read_json
+from seg_demo.networks.files import CONFIG, WEIGHTS, not_weights, read_json
 from seg_demo.settings import settings
 from seg_demo.storage import abandoned, filling
 
@@ -44,6 +44,8 @@ LIMIT = 10 << 30
 # Part of the name of what was made: another number when it would be made otherwise.
 _RULES = b"1"
 _SHARD = re.compile(r"pytorch_model-\d{5}-of-\d{5}\.bin")
+# What programs call the weights beside their epoch and their optimizer.
+_HOLDERS = ("state_dict", "model_state_dict", "model")
 # Tensors may share memory in a pickle, and each has its own in safetensors: so many times the file's size is still honest.
 _GROWS = 4
 # Where a converted checkpoint's weights lie within its folder; how folders are called that are still being filled, and when
@@ -362,10 +364,13 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
         except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
             if named := re.search(r"GLOBAL `?([\w.]+)", str(error)):
                 raise _more_than_tensors(file.name, f"it holds {named[1][:80]}") from error
+            if (why := not_weights(file)) is not None:
+                raise BadCheckpointError(why) from error
             raise BadCheckpointError(
                 f"{file.name} of this model cannot be read as pickled weights ({type(error).__name__}); it is damaged, or a "
                 "file of another kind. Tell its owner, or choose another model."
             ) from error
+        found = _weights_in(found)
         if not isinstance(found, dict):
             raise _more_than_tensors(file.name, f"it is a {type(found).__name__}")
         for name, tensor in found.items():
@@ -392,6 +397,15 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
         if (found := re.search(r"os error (\d+)", str(error))) is None and not isinstance(error, OSError):
             raise
         raise _not_stored(os.strerror(int(found[1])) if found else error.strerror or "it cannot be written") from error
+
+
+def _weights_in(found: object) -> object:
+    """The weights in what a training program pickles together: ``{"state_dict": …, "epoch": …}``; anything else as it is."""
+    for key in _HOLDERS if isinstance(found, dict) else ():
+        inner = found.get(key)
+        if isinstance(inner, dict) and inner and all(isinstance(name, str) for name in inner):
+            return inner
+    return found
 
 
 def _more_than_tensors(name: str, what: str) -> BadCheckpointError:

@@ -87,6 +87,12 @@ def identify(folder: Path) -> str:
         return "unet"
     if isinstance(config.get("model_type"), str):
         return "segformer"
+    if isinstance(config.get("encoder_name"), str):
+        raise BadCheckpointError(
+            f"This looks like a model of segmentation_models_pytorch with the encoder {config['encoder_name'][:60]}, but its config.json "
+            "does not say which one (_model_class is missing, as in versions before 0.4). Its owner should save it again with "
+            "save_pretrained(), or add the name of the class, such as Unet, to config.json."
+        )
     about = json.dumps(config.get("architectures") or sorted(config)[:8])[:200]
     raise BadCheckpointError(
         f"This is not a segmentation checkpoint that can be loaded (its config.json says {about}). Supported: "

@@ -99,11 +99,15 @@ class Preprocessing:
             BadCheckpointError: a value of the wrong type or out of range.
         """
         try:
-            size = data.get("size")
+            size, shortest = data.get("size"), data.get("shortest_side")
+            if isinstance(size, int) and not isinstance(size, bool):
+                size = {"height": size, "width": size}
+            elif isinstance(size, dict) and "height" not in size and size.get("shortest_edge") is not None:
+                size, shortest = None, size["shortest_edge"]
             return cls(
                 mean=tuple(data.get("image_mean", IMAGENET_MEAN)),
                 std=tuple(data.get("image_std", IMAGENET_STD)),
-                shortest_side=_side(data.get("shortest_side")),
+                shortest_side=_side(shortest),
                 longest_side=_side(data.get("longest_side")),
                 size=None if size is None else (int(size["height"]), int(size["width"])),
                 multiple=int(data.get("multiple", 1)),

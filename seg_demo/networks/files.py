@@ -41,7 +41,19 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
             f"{name} of the checkpoint has {path.stat().st_size} bytes; at most {MAX_JSON_BYTES} are read."
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith("\ufeff"):
+            raise BadCheckpointError(
+                f"{name} of this model begins with a byte order mark, which no library reads. Save it as UTF-8 without one."
+            )
+        if not text.strip():
+            raise BadCheckpointError(f"{name} of this model is empty: its upload failed. Tell its owner, or choose another model.")
+        if text.startswith("version https://git-lfs"):
+            raise BadCheckpointError(
+                f"{name} of this model is a pointer of Git LFS, not the file itself: it was copied without it (git lfs pull fetches it). "
+                "Tell its owner, or choose another model."
+            )
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadCheckpointError(f"{name} of the checkpoint is not readable JSON ({error}).") from error
     if not isinstance(data, dict):
@@ -92,6 +104,26 @@ def weight_paths(path: Path) -> list[Path]:
         return []
     shards = (path / name for name in shards_of(read_json(path, INDEX)))
     return [*(shard for shard in shards if shard.is_file()), path / INDEX]
+
+
+def not_weights(path: Path) -> str | None:
+    """What a file of weights is instead, where an upload or a copy went wrong, and what to do; None if it may be weights.
+
+    Args:
+        path: a file.
+    """
+    with open(path, "rb") as file:
+        first = file.read(200).lstrip()
+    if not path.stat().st_size:
+        return f"{path.name} of this model is empty: its upload failed. Tell its owner, or choose another model."
+    if first.startswith(b"version https://git-lfs"):
+        return (
+            f"{path.name} of this model is a pointer of Git LFS, not the file itself: it was copied without it (git lfs pull fetches it). "
+            "Tell its owner, or choose another model."
+        )
+    if first.startswith((b"<!", b"<html", b"<HTML", b"<?xml")):
+        return f"{path.name} of this model is a web page, not weights. Tell its owner, or choose another model."
+    return None
 
 
 def said(error: Exception, folder: Path | None = None) -> str:

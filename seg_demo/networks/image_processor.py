@@ -167,8 +167,8 @@ def _named_colours(processor: Any) -> Colours:
             f"rescale_factor in preprocessor_config.json is {processor.rescale_factor!r}; 1/255 (0.00392) is usual, and a number "
             "above 0 is expected."
         )
-    mean = processor.image_mean if normal else (0.0,) * 3
-    std = processor.image_std if normal else (1.0,) * 3
+    mean, std = (processor.image_mean, processor.image_std) if normal else (0.0, 1.0)
+    mean, std = ((each,) * 3 if isinstance(each, (int, float)) else each for each in (mean, std))
     checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std})
     if scale != 1:
         checked = Preprocessing(tuple(each / scale for each in checked.mean), tuple(each / scale for each in checked.std))
@@ -184,7 +184,7 @@ def _measured_colours(processor: Any) -> Colours:
         whole = {"do_resize": False, "do_center_crop": False, "do_pad": False}
         seen = processor(images=Image.fromarray(picture), return_tensors="pt", **whole)["pixel_values"][0].double()
     except Exception as error:  # the values of a strange file, as it is first used
-        raise BadCheckpointError(f"The checkpoint's image processor cannot be used ({files.said(error)}).") from error
+        raise _unusable(error) from error
     middle, width = seen.shape[1] // 2, seen.shape[2]
     black, *lit = (seen[:, middle, round((stripe + 0.5) * width / 4)] for stripe in range(4))
     gain = torch.stack([each - black for each in lit])  # by the picture's channel, then the network's
@@ -201,6 +201,13 @@ def _measured_colours(processor: Any) -> Colours:
     return Colours(found.mean, found.std, bgr)
 
 
+def _unusable(error: Exception) -> BadCheckpointError:
+    return BadCheckpointError(
+        f"The checkpoint's image processor cannot be used ({files.said(error)}); the plain library cannot either. Its owner should correct "
+        "preprocessor_config.json."
+    )
+
+
 def pixels_as_seen(processor: Any, image: np.ndarray) -> np.ndarray:
     """An upload's pixels at the size that a processor gives them, colours as they were.
 
@@ -214,7 +221,10 @@ def pixels_as_seen(processor: Any, image: np.ndarray) -> np.ndarray:
     off = dict(AS_THEY_WERE)
     if "do_flip_channel_order" in getattr(processor.valid_kwargs, "__annotations__", {}):
         off["do_flip_channel_order"] = False
-    seen = processor(images=Image.fromarray(image), return_tensors="pt", **off)["pixel_values"][0]
+    try:
+        seen = processor(images=Image.fromarray(image), return_tensors="pt", **off)["pixel_values"][0]
+    except Exception as error:  # a size, a resampling or a step that it cannot do: the values of a strange file
+        raise _unusable(error) from error
     return seen.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 

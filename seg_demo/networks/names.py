@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +81,21 @@ def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
     if background is not None and (not isinstance(background, int) or not 0 <= background < count):
         raise BadCheckpointError(f"background must be a label id from 0 to {count - 1} or null, but is {background!r}.")
     return LabelSet(ordered, _colors(data.get("colors"), count, background), background)
+
+
+def binary_labels(table: Mapping[int, str]) -> LabelSet:
+    """The two classes of a network with one channel, which is about the class that is not the background.
+
+    >>> binary_labels({0: "cell"}).names, binary_labels({0: "sky", 1: "bird"}).names, binary_labels({0: "background"}).names
+    (('background', 'cell'), ('sky', 'bird'), ('background', 'foreground'))
+
+    Args:
+        table: of :func:`class_table`; two names are those of both, one is the class's.
+    """
+    if 0 in table and 1 in table:
+        return LabelSet.from_names((table[0], table[1]), background=0)
+    named = table.get(1, table.get(0, next(iter(table.values()), "foreground")))
+    return LabelSet.from_names(("background", "foreground" if background_of((named,)) == 0 else named), background=0)
 
 
 def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from seg_demo.networks.segformer_config import (
     settled,
 )
 from seg_demo.networks.sizes import Takes
-from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
+from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of, stored_names
 from seg_demo.types import LabelSet, Segmentation
 
 TASK = "semantic"
@@ -103,7 +103,7 @@ def load(folder: Path) -> Checkpoint:
         EncoderOnlyError: an encoder without a segmentation head.
     """
     config = files.read_json(folder, files.CONFIG)
-    refuse_encoder(config)
+    refuse_encoder(config, lambda: stored_names(folder))
     options, count = options_from_config(config)
     described = config_of(count, options)
     processor_data = image_processor.processor_data(folder)
@@ -113,6 +113,8 @@ def load(folder: Path) -> Checkpoint:
     colours = image_processor.colours_of(processor)
     notes: list[str | None] = []
     if ours.get("longest_side") is None:
+        # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
+        image_processor.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
         processor, note = image_processor.without_cropping(processor, colours)
         notes.append(note)
         if options["model_type"] not in ANY_SIZE:
@@ -174,9 +176,9 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
         how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
-        return processor(images=resized, **how)["pixel_values"]
-    # A PIL image, because an array of 3 x W x 3 could be channels first or last.
-    return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
+        return processor(images=resized, **how)["pixel_values"].float()
+    # A PIL image, because an array of 3 x W x 3 could be channels first or last. What neither scales nor normalises leaves bytes.
+    return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
 
 
 def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from seg_demo.errors import BadCheckpointError, EncoderOnlyError
 from seg_demo.networks import files, names
-from seg_demo.networks.weights import left_out, refuse_larger, refuse_missing, shapes_of, without_effect
+from seg_demo.networks.weights import class_dependent, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 from seg_demo.types import MAX_IDS, LabelSet
 
 # tipsv2_dpt names its logits otherwise.
@@ -78,16 +78,18 @@ def is_encoder(config: dict[str, Any]) -> bool:
     return config.get("model_type") in WITH_HEAD and name is not None and not name.endswith("ForSemanticSegmentation")
 
 
-def refuse_encoder(config: dict[str, Any]) -> None:
+def refuse_encoder(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> None:
     """Say what an encoder is good for, instead of listing the weights that it lacks.
 
     Args:
-        config: content of config.json.
+        config: content of config.json. Its ``architectures`` may name a class of the author's own, or the base's: the libraries do not
+            heed it, so the weights decide.
+        stored: finds the names of the weights in the file.
 
     Raises:
         EncoderOnlyError: it is one.
     """
-    if is_encoder(config):
+    if is_encoder(config) and not _has_head(config, stored):
         named = config.get("architectures")
         name = str(named[0])[:80] if isinstance(named, list) and named else str(config.get("model_type"))
         raise EncoderOnlyError(
@@ -97,12 +99,25 @@ def refuse_encoder(config: dict[str, Any]) -> None:
         )
 
 
+def _has_head(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> bool:
+    """Whether layers that name a class for each pixel are among the weights, whatever they are a part of."""
+    if config.get("model_type") in PYRAMIDS:
+        return False
+    options, count = options_from_config(config)
+    plain = {key: value for key, value in options.items() if key != "binary"}
+    try:
+        heads = class_dependent(lambda classes: from_config(classes, plain), count)
+    except BadCheckpointError:
+        return False  # an encoder's config need not say where a head takes its features from
+    return any(f".{name}".endswith(f".{head}") for name in stored() for head in heads)
+
+
 def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Options and number of output channels from a config.json, before anything is built; see :func:`settled` for the number."""
     _refuse_fetching(config)
     options = {key: _unlabelled(value) for key, value in config.items() if key not in NOT_OPTIONS}
     if config.get("num_channels", 3) != 3:
-        raise BadCheckpointError(f"The network takes {config['num_channels']} channels; only RGB images can be served.")
+        raise BadCheckpointError(f"The network takes {config['num_channels']} channels; only RGB images can be served. Choose a model that takes three channels.")
     _check_what_is_built(options)
     table, stated = names.class_table(config), config.get("num_labels", 2)
     count = len(table) or stated
@@ -173,11 +188,19 @@ def settled(
 def _refuse_fetching(config: object) -> None:
     """A config may make transformers fetch a backbone or a quantiser: somebody else's weights or code."""
     if isinstance(config, dict):
-        named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
-        if config.get("use_pretrained_backbone") or config.get("quantization_config") or named:
+        if (quantised := config.get("quantization_config")) is not None:
+            by = quantised.get("quant_method") if isinstance(quantised, dict) else None
             raise BadCheckpointError(
-                "config.json asks for a backbone or a quantiser that would be fetched from elsewhere; "
-                "only checkpoints that bring all their weights are loaded."
+                f"The weights of this model are quantised ({str(by or 'quantization_config')[:40]}), which only the program that did it "
+                "reads. Choose the model that it was made from."
+            )
+        named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
+        if config.get("use_pretrained_backbone") or named:
+            backbone = str(config.get("backbone") or "")[:80]
+            raise BadCheckpointError(
+                f"config.json names a backbone that would be fetched from elsewhere ({backbone}); only checkpoints that describe their "
+                "backbone and bring all its weights are loaded. Ask its owner to save it again with save_pretrained(), or choose another "
+                "model."
             )
         for value in config.values():
             _refuse_fetching(value)
@@ -200,7 +223,7 @@ def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> tuple
     if count > 1:
         found = names.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background") if key in ours}}, count)
         return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), names.table_notes(config, count)
-    return LabelSet.from_names(("background", table.get(0, next(iter(table.values()), "foreground"))), background=0), ()
+    return names.binary_labels(table), ()
 
 
 def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -> tuple[nn.Module, tuple[str, ...]]:

@@ -67,7 +67,7 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     channels = config.get("classes", 1)
     names.check_count(channels)
     if config.get("in_channels", 3) != 3:
-        raise BadCheckpointError(f"The network takes {config['in_channels']} channels; only RGB images can be served.")
+        raise BadCheckpointError(f"The network takes {config['in_channels']} channels; only RGB images can be served. Choose a model that takes three channels.")
     options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
     options |= {key: config[key] for key in sorted(arguments_of(decoder)) if key in config}
     files.check_options(options)
@@ -82,7 +82,7 @@ def label_set(config: dict[str, Any], extra: dict[str, Any], channels: int) -> t
     for data in (extra, config):
         table = names.class_table(data)
         if channels == 1 and len(table) == 1:
-            return LabelSet.from_names(("background", *table.values()), background=0), ()
+            return names.binary_labels(table), ()
         found = names.labels_from_dict(data, count)
         if found is not None:
             return found, names.table_notes(data, count)

@@ -46,7 +46,7 @@ class FoldedDecoderBlock(UnetDecoderBlock):
         inner, outer = weight.split([feature_map.shape[1], weight.shape[1] - feature_map.shape[1]], dim=1)
         kernel = torch.einsum("ak,oikl,bl->ioab", sums, inner, sums).contiguous()
         found = nn.functional.conv_transpose2d(feature_map, kernel, bias, stride=2, padding=1)
-        if skip_connection is not None:
+        if skip_connection is not None and skip_connection.shape[1]:  # MiT and ConvNeXt have no channels at their first level
             found = found + nn.functional.conv2d(skip_connection, outer, padding=1)
         return self.attention2(self.conv2(self.conv1[2](found)))
 

@@ -13,14 +13,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seg_demo.errors import BadCheckpointError
-from seg_demo.networks.files import CONFIG, INDEX, WEIGHTS, read_json, said, shards_of
+from seg_demo.networks.files import CONFIG, INDEX, WEIGHTS, not_weights, read_json, said, shards_of
 
 MAX_PARAMETERS = 1_000_000_000
+_COMPILED = "._orig_mod."
+# Names that PEFT gives to what it adds to a network.
+_ADAPTED = re.compile(r"\.(lora_[AB]|base_layer|lora_embedding_[AB]|lora_magnitude_vector)\.")
 
 
 def check_finite(state: Iterable[tuple[str, Tensor]]) -> None:
@@ -52,11 +55,54 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         try:
             part = load_file(folder / name, device="cpu")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise BadCheckpointError(f"{name} of the checkpoint cannot be read ({said(error, folder)}); download it again.") from error
+            raise unreadable(folder / name, error) from error
+        # Numbers of 8 bits know no arithmetic.
+        part = {key: tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor for key, tensor in part.items()}
         # Checked before the cast: a finite fp32 value never comes from a damaged half, but a damaged half may.
         check_finite(part.items())
         state |= {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in part.items()}
     return state
+
+
+def stored_names(folder: Path) -> list[str]:
+    """Names of all tensors of a checkpoint, without reading them.
+
+    Args:
+        folder: the checkpoint.
+
+    Raises:
+        BadCheckpointError: as :func:`read_weights`.
+    """
+    found: list[str] = []
+    for name in _weight_files(Path(folder)):
+        try:
+            with safe_open(Path(folder) / name, "pt") as file:
+                found += file.keys()
+        except (SafetensorError, OSError, ValueError) as error:
+            raise unreadable(Path(folder) / name, error) from error
+    return found
+
+
+def unreadable(path: Path, error: Exception) -> BadCheckpointError:
+    """What a file is that should hold weights and does not, by its first bytes, and what to do about it.
+
+    Args:
+        path: a file.
+        error: what the library says.
+    """
+    if (why := not_weights(path)) is not None:
+        return BadCheckpointError(why)
+    with open(path, "rb") as file:
+        first, size = file.read(200), path.stat().st_size
+    again = "Tell its owner, or choose another model."
+    if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        return BadCheckpointError(
+            f"{path.name} of this model is a pickle of torch under another name. Its owner should save it with save_pretrained(), or call "
+            "it pytorch_model.bin."
+        )
+    if "incomplete" in str(error).lower() or "too short" in str(error).lower():
+        return BadCheckpointError(f"{path.name} of this model is cut off: it has {size} bytes, fewer than it says. Download it again. {again}")
+    return BadCheckpointError(f"{path.name} of the checkpoint cannot be read ({said(error, path.parent)}); download it again.")
 
 
 def _weight_files(folder: Path) -> list[str]:
@@ -130,6 +176,14 @@ def own_names(state: Mapping[str, Tensor], wanted: Collection[str]) -> tuple[dic
     Raises:
         BadCheckpointError: the file holds several copies of the network, and nothing says which one is meant.
     """
+    if any(_COMPILED in f".{name}" for name in state):
+        # torch.compile's wrapper, around the whole or around parts of it.
+        state = {f".{name}".replace(_COMPILED, ".").removeprefix("."): tensor for name, tensor in state.items()}
+    if any(_ADAPTED.search(f".{name}.") for name in state):
+        raise BadCheckpointError(
+            f"{WEIGHTS} holds an adapter (PEFT, LoRA) beside the network that it changes. Its owner should merge them with "
+            "merge_and_unload() and save_pretrained(). Choose another model until then."
+        )
     direct = sum(name in wanted for name in state)
     counts: Counter[str] = Counter()
     for name in state:

@@ -68,6 +68,50 @@ SENTENCES = {
     "model.safetensors.index.json of the checkpoint must name 1 to {n} safetensors files beside it, but does not.":
         "model.safetensors.index.json 必须列出同目录下 1 到 {n} 个 safetensors 文件，但没有。",
     "config.json: {key} is {value}; a number from {low} to {high} is expected.": "config.json：{key} 为 {value}，应为 {low} 到 {high} 之间的数。",
+    # Files that are something else.
+    "{file} of this model begins with a byte order mark, which no library reads.": "该模型的 {file} 以字节顺序标记（BOM）开头，没有库能读取。",
+    "Save it as UTF-8 without one.": "请保存为不带 BOM 的 UTF-8。",
+    "{file} of this model is empty: its upload failed.": "该模型的 {file} 是空的：上传失败了。",
+    "Tell its owner, or choose another model.": "请告知所有者，或选择其他模型。",
+    "{file} of this model is a pointer of Git LFS, not the file itself: it was copied without it (git lfs pull fetches it).":
+        "该模型的 {file} 只是 Git LFS 指针，不是文件本身：复制时缺少了文件（可用 git lfs pull 获取）。",
+    "{file} of this model is a web page, not weights.": "该模型的 {file} 是网页，不是权重。",
+    "{file} of this model is a pickle of torch under another name.": "该模型的 {file} 是改了名的 torch pickle。",
+    "Its owner should save it with save_pretrained(), or call it pytorch_model.bin.": "所有者应使用 save_pretrained() 保存，或将其命名为 pytorch_model.bin。",
+    "{file} of this model is cut off: it has {n} bytes, fewer than it says.": "该模型的 {file} 不完整：只有 {n} 字节，少于其声明的大小。",
+    "{file} of the checkpoint cannot be read ({why}); download it again.": "无法读取该模型的 {file}（{why}）；请重新下载。",
+    "{file} of the checkpoint is not readable JSON ({why}).": "该模型的 {file} 不是可读的 JSON（{why}）。",
+    "preprocessor_config.json has a value of the wrong kind ({why}).": "preprocessor_config.json 中有类型错误的值（{why}）。",
+    "preprocessor_config.json is not an image processor of transformers ({why}).": "preprocessor_config.json 不是 transformers 的图像处理器（{why}）。",
+    "{name} assembles masks from class queries; models with logits per class are supported.": "{name} 用类别查询拼出掩膜；目前支持逐类别输出 logits 的模型。",
+    "The checkpoint's image processor cannot be used ({why}); the plain library cannot either.": "该模型的图像处理器无法使用（{why}）；原库同样无法使用。",
+    "Its owner should correct preprocessor_config.json.": "所有者应更正 preprocessor_config.json。",
+    "The weights of this model are quantised ({by}), which only the program that did it reads.": "该模型的权重经过量化（{by}），只有量化它的程序才能读取。",
+    "Choose the model that it was made from.": "请选择量化前的模型。",
+    "config.json names a backbone that would be fetched from elsewhere ({name}); only checkpoints that describe their backbone and bring "
+    "all its weights are loaded.": "config.json 指定了要从别处获取的骨干网络（{name}）；只加载自带骨干描述和全部权重的模型。",
+    "Ask its owner to save it again with save_pretrained(), or choose another model.": "请所有者用 save_pretrained() 重新保存，或选择其他模型。",
+    "model.safetensors holds an adapter (PEFT, LoRA) beside the network that it changes.": "model.safetensors 中除网络外还有未合并的适配器（PEFT、LoRA）。",
+    "Its owner should merge them with merge_and_unload() and save_pretrained().": "所有者应使用 merge_and_unload() 和 save_pretrained() 合并。",
+    "Choose another model until then.": "在此之前请选择其他模型。",
+    "This looks like a model of segmentation_models_pytorch with the encoder {name}, but its config.json does not say which one "
+    "(_model_class is missing, as in versions before 0.4).":
+        "这看起来是 segmentation_models_pytorch 的模型（编码器 {name}），但 config.json 没有说明是哪一种（缺少 _model_class，0.4 之前的版本如此）。",
+    "Its owner should save it again with save_pretrained(), or add the name of the class, such as Unet, to config.json.":
+        "所有者应使用 save_pretrained() 重新保存，或在 config.json 中写明类名，如 Unet。",
+    "{id} has its config.json in another folder than its weights ({file}), so libraries do not find them.":
+        "{id} 的 config.json 与权重（{file}）不在同一文件夹，库找不到权重。",
+    "Ask its owner to put them side by side, or choose another model.": "请所有者把它们放在一起，或选择其他模型。",
+    "A commit is named by all its 40 letters; copy them from {page}.": "提交须写出全部 40 个字符；可从 {page} 复制。",
+    "The network takes {n} channels; only RGB images can be served.": "该网络需要 {n} 个通道；这里只能提供 RGB 图片。",
+    "Choose a model that takes three channels.": "请选择接受三个通道的模型。",
+    "Its image processor cuts out the middle of every picture, and the plain library lays the mask of that over the whole picture, where "
+    "it does not fit.": "它的图像处理器只取每张图片的中间部分，原库再把其掩膜铺到整张图片上，位置并不吻合。",
+    "Its image processor pads every picture, and the plain library lays the mask of that over the whole picture, where it does not fit.":
+        "它的图像处理器会填充每张图片，原库再把其掩膜铺到整张图片上，位置并不吻合。",
+    "Here the network sees the whole picture, so labels differ from the library's.": "这里网络看到整张图片，因此结果与原库不同。",
+    "Its image processor makes pictures of {size} pixels, which the network does not take: they are resized to its own {own}.":
+        "它的图像处理器生成 {size} 像素的图片，网络不接受：改为网络自己的尺寸 {own}。",
     # Notes.
     "{n} weights that the network does not have were left out, such as {name}.": "忽略了网络没有的 {n} 个权重，如 {name}。",
     "The weights are saved as a part of something: {prefix} was taken off their names.": "权重被保存为某个整体的一部分：名称中的 {prefix} 已去掉。",
