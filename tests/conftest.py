@@ -93,7 +93,7 @@ def demo_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo_url(demo_folder):
-    """The address of the demo, started once for all tests that look at it from outside: a start costs ten seconds."""
+    """The address of the demo, started once for all tests that look at it from outside: a start takes ten seconds."""
     from tests.served import served
 
     with served(SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs")) as address:

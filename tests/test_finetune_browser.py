@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.ownership import owner_of
 from tests.editing import to_tab
 from tests.finished_jobs import finished
 from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
+from tests.served import served
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def address(jobs):
+    with served(SEG_DEMO_JOBS=str(jobs), SEG_DEMO_DEVICE="cpu", SEG_DEMO_COLLECT="on") as running:
+        yield running
 
 
 def visitor_of(page: Page) -> str:
@@ -22,13 +35,12 @@ def visitor_of(page: Page) -> str:
     return found[1]
 
 
-def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, tmp_path: Path):  # noqa: F811
-    jobs = demo_folder / "jobs"
+def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path: Path):  # noqa: F811
     page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     page.set_default_timeout(RESULT_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    to_tab(page, demo_url)
+    to_tab(page, address)
     job = finished(jobs, tmp_path, owner_of(visitor_of(page)))
     page.reload()
     open_tab(page, "Fine-tune")
@@ -38,6 +50,7 @@ def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, 
     rows = verdict.locator("table tr")
     expect(rows.nth(1)).to_have_text(re.compile(r"cell\s*0\.200\s*0\.500\s*\+0\.300"))
     expect(verdict.locator("tfoot")).to_contain_text("background")
+    expect(page.locator(".curves")).to_contain_text("mean IoU, the background counted: 0.700")
     with page.expect_download() as waiting:
         page.locator("#finetune-download").click()
     assert waiting.value.suggested_filename == "my-cells.zip"
@@ -46,7 +59,7 @@ def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, 
     page.locator("#push-repo :is(input, textarea)").fill("nonsense")
     page.locator("#push-token input").fill("hf_x")
     page.locator("#push-run").click()
-    expect(page.locator("#finetune-pushed .fault")).to_contain_text("is no name of a repository")
+    expect(page.locator("#finetune-pushed .fault")).to_contain_text("is not the name of a repository")
     expect(page.locator("#finetune-pushed")).not_to_contain_text("Pushing")
     # On the menus of the other tabs, with the mark of what cannot be reached; the Models tab is read anew.
     page.locator("#finetune-use").click()
@@ -63,7 +76,7 @@ def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, 
         page.keyboard.press("Escape")
     # Another visitor sees none of it.
     other = browser.new_context().new_page()
-    to_tab(other, demo_url)
+    to_tab(other, address)
     open_tab(other, "Models")
     expect(other.locator("#models-cards")).to_contain_text("unet-cells")
     expect(other.locator("#models-cards")).not_to_contain_text("segformer-my-cells")
