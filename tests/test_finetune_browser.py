@@ -5,25 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.ownership import owner_of
 from tests.editing import to_tab
 from tests.finished_jobs import finished
 from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
-from tests.served import served
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("jobs")
-
-
-@pytest.fixture(scope="module")
-def address(jobs):
-    with served(SEG_DEMO_JOBS=str(jobs), SEG_DEMO_DEVICE="cpu", SEG_DEMO_COLLECT="on") as running:
-        yield running
 
 
 def visitor_of(page: Page) -> str:
@@ -35,12 +22,13 @@ def visitor_of(page: Page) -> str:
     return found[1]
 
 
-def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path: Path):  # noqa: F811
+def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, tmp_path: Path):  # noqa: F811
+    jobs = demo_folder / "jobs"
     page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
     page.set_default_timeout(RESULT_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    to_tab(page, address)
+    to_tab(page, demo_url)
     job = finished(jobs, tmp_path, owner_of(visitor_of(page)))
     page.reload()
     open_tab(page, "Fine-tune")
@@ -76,7 +64,7 @@ def test_a_job_that_is_done(browser: Browser, address: str, jobs: Path, tmp_path
         page.keyboard.press("Escape")
     # Another visitor sees none of it.
     other = browser.new_context().new_page()
-    to_tab(other, address)
+    to_tab(other, demo_url)
     open_tab(other, "Models")
     expect(other.locator("#models-cards")).to_contain_text("unet-cells")
     expect(other.locator("#models-cards")).not_to_contain_text("segformer-my-cells")
