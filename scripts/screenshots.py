@@ -122,6 +122,7 @@ def result(page: Page, tab: str, group: str, number: int, point: tuple[float, fl
         box = page.locator(f"#{tab}-viewer .sv-stage").bounding_box()
         page.mouse.move(box["x"] + point[0] * box["width"], box["y"] + point[1] * box["height"])
     else:
+        page.mouse.move(2, 2)  # it would point at what is scrolled below it
         page.locator(f"#{tab}-viewer").evaluate("node => scrollTo(0, node.getBoundingClientRect().top + scrollY - 90)")
 
 

@@ -20,6 +20,7 @@ class Notes {
     this.read = root.querySelector(".sv-notes");
     this.reason.id = root.closest("[id]").id + "-reason";
     this.runs = 0;
+    this.running = false;
     this.key = null;
     this.began = this.clicked = this.cancelled = this.touched = -Infinity;
     const tab = root.closest("[id$=-viewer]").id.replace(/viewer$/, "");
@@ -45,7 +46,9 @@ class Notes {
     if (same && now - this.began < TWICE_MS) return new Promise(() => {});
     const waited = this.cancelled > this.began && this.touched <= this.cancelled;
     if (!clicked && (waited || (same && "failed" in this.root.dataset))) throw this.again();
-    [this.key, this.began, this.clicked] = [key, now, -Infinity];
+    // Leaving a menu tells of its choice again, however much later: what runs already is not asked for once more.
+    if (same && this.running && !clicked) return new Promise(() => {});
+    [this.key, this.began, this.clicked, this.running] = [key, now, -Infinity, true];
     this.runs++;
     this.forget();
     for (const button of document.querySelectorAll(".toast-body.error .toast-close")) button.click();
@@ -81,6 +84,7 @@ class Notes {
   // Both are shown as text, whatever is in them; `text` is empty where no reason is known.
   failed(text, title = say("failedTitle")) {
     this.clear();
+    this.running = false;
     this.root.dataset.failed = "";
     this.reason.replaceChildren(make("strong", "", title), make("span", "", text || say("failedUnknown")));
     this.stage.setAttribute("aria-describedby", this.reason.id);
@@ -94,6 +98,7 @@ class Notes {
 
   // How the file was read: which page, which channels; sentences of the server.
   told(value) {
+    this.running = false;
     const notes = value.notes || [];
     this.read.hidden = notes.length === 0;
     this.read.replaceChildren(...notes.map((note) => make("li", "", note)));
