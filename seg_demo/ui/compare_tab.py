@@ -178,7 +178,7 @@ def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:
         return truth_ids(numbers_meant(mask, len(first.labels)), first, together.names)
     except ValueError as error:
         raise BadRequestError(
-            f"The truth cannot be used: {error}. Send a mask at the size of the image with the label ids of the first model "
+            f"The correct mask cannot be used: {error}. Send a mask at the size of the image with the label ids of the first model "
             "(255 is ignored)."
         ) from error
 

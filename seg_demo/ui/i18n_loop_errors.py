@@ -321,4 +321,34 @@ SENTENCES = {
     "The server's disk is full, so the result could not be stored.": "服务器磁盘已满，无法保存结果。",
     "Nothing is wrong with what you sent: try again in an hour.": "您发送的内容没有问题：请一小时后再试。",
     "This image has {size} pixels, so there is nothing to see.": "图片为 {size} 像素，没有可看的内容。",
+    # Memory, the correct mask of a comparison, and checkpoints that cannot be loaded.
+    "Not even a small one fits: try again when the server is less busy, or choose a smaller model.": "即使很小的图片也放不下：请在服务器空闲时再试，或选择更小的模型。",
+    "Of this shape, up to {size} pixels fit: send it at that size or smaller, or in parts.": "这种长宽比最多可处理 {size} 像素：请缩小到该尺寸以内，或分块发送。",
+    "Of this shape, up to {size} pixels fit: send it at that size or smaller, or choose full detail, which takes less memory.":
+        "这种长宽比最多可处理 {size} 像素：请缩小到该尺寸以内，或选择占用内存更少的“完整细节”。",
+    "The correct mask cannot be used: the mask has {came} pixels, the image {size}.": "无法使用正确掩膜：掩膜为 {came} 像素，而图片为 {size}。",
+    "The correct mask cannot be used: the mask holds {value}, but {n} classes are numbered from 0 to {most}.":
+        "无法使用正确掩膜：掩膜含有 {value}，而 {n} 个类别的编号为 0 到 {most}。",
+    "The correct mask cannot be used: the mask is black and white, but there are {n} classes ({names}).":
+        "无法使用正确掩膜：掩膜是黑白的，而类别有 {n} 个（{names}）。",
+    "Give each pixel its class's number instead of white: {number} is {name}.": "请用类别编号代替白色：{number} 为 {name}。",
+    "The correct mask cannot be used: the mask is coloured, and {n} of its {all} colours are no class's ({color}, for one).":
+        "无法使用正确掩膜：掩膜是彩色的，其 {all} 种颜色中有 {n} 种不属于任何类别（例如 {color}）。",
+    "Save it as a grey or palette PNG whose numbers are the classes, not as a JPEG.": "请另存为以类别编号为像素值的灰度或调色板 PNG，不要用 JPEG。",
+    "Send a mask at the size of the image with the label ids of the first model (255 is ignored).":
+        "请发送与图片同尺寸、使用第一个模型类别编号的掩膜（255 表示忽略）。",
+    "This is not a segmentation checkpoint that can be loaded (its config.json says {about}).": "这不是可加载的分割模型（config.json 中为 {about}）。",
+    "Supported: segmentation_models_pytorch models, transformers models for semantic segmentation, and FCN and Mask R-CNN checkpoints that this project wrote.":
+        "支持 segmentation_models_pytorch 模型、transformers 语义分割模型，以及本项目生成的 FCN 和 Mask R-CNN 模型。",
+    "Weight {name} holds NaN or infinity; the file is damaged or the training diverged.": "权重 {name} 含有 NaN 或无穷；文件已损坏，或训练已发散。",
+    "Weight {name} has shape {came} in {file}, but {config} describes {wanted}.": "{file} 中权重 {name} 的形状为 {came}，而 {config} 描述的是 {wanted}。",
+    "{file} lacks {n} weights of the {what}, the first is {name}.": "{file} 缺少 {what} 的 {n} 个权重，第一个是 {name}。",
+    "The network takes {n} channels; only RGB images can be served.": "该网络需要 {n} 个通道；这里只能处理 RGB 图片。",
+    "{name} assembles masks from class queries; models with logits per class are supported.": "{name} 用类别查询组合掩膜，暂不支持；支持逐像素输出类别得分的模型。",
+    "preprocessor_config.json is not an image processor of transformers ({why}).": "preprocessor_config.json 不是 transformers 的图像处理器（{why}）。",
+    "The checkpoint's image processor cannot be used ({why}).": "无法使用此模型的图像处理器（{why}）。",
+    "config.json is not one of a {kind} model ({why}).": "config.json 不属于 {kind} 模型（{why}）。",
+    "The data could not be checked: {why}": "无法检查数据：{why}",
+    "This data: URL cannot be read.": "无法读取此 data: URL。",
+    "It must look like data:image/png;base64, followed by the file in base64.": "格式应为 data:image/png;base64, 后接 base64 编码的文件。",
 }  # fmt: skip

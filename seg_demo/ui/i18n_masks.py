@@ -36,7 +36,7 @@ SENTENCES = {
     "{path} has nothing in it that is understood.": "{path} 的内容无法理解。",
     "Expected {example} with one of {names}.": "应为 {example}，取值为 {names} 之一。",
     "This mask cannot be used: the mask has {n} pages that differ.": "无法使用这张掩膜：它有 {n} 页不同的内容。",
-    "The truth cannot be used: the mask has {n} pages that differ.": "无法使用该标注：它有 {n} 页不同的内容。",
+    "The correct mask cannot be used: the mask has {n} pages that differ.": "无法使用正确掩膜：它有 {n} 页不同的内容。",
     "This mask has one value only, so each of its {n} separate pieces became an object.": "这张掩膜只有一个数值，因此它的 {n} 个不相连的块各成为一个对象。",
     "Merge those that are one.": "属于同一对象的请合并。",
     "{apart} of {n} numbers in this mask lie in several separate pieces, but each was read as one object.":
@@ -45,8 +45,8 @@ SENTENCES = {
     "Save the one that is meant in a file of its own.": "请将所需的那一页另存为单独的文件。",
     "This mask cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
         "无法使用这张掩膜：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
-    "The truth cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
-        "无法使用该标注：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
+    "The correct mask cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
+        "无法使用正确掩膜：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",
     "Save it as white on black, without transparency.": "请另存为黑底白色且不透明的图片。",
     "This is a file of several pages that is damaged or cut off: one of them cannot be decoded.": "这个多页文件已损坏或不完整，其中一页无法解码。",
     "This data cannot be read in this way.": "这份数据没有这种读法。",
