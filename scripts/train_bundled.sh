@@ -11,3 +11,5 @@ done
 $python scripts/bundle.py runs/unet-cells unet-cells --longest-side 448
 $python scripts/bundle.py runs/segformer-cells segformer-cells --longest-side 448
 $python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells
+# What each of them is familiar with, for the warning on pictures of other kinds.
+$python scripts/familiarity.py

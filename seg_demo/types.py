@@ -95,8 +95,9 @@ class Segmentation:
         seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
             detail and without a network.
         notes: what to know of how the picture was read, in English sentences: which page or channels were taken, where it holds
-            no data. Empty for an ordinary photo.
+            no data; and whether it is unlike what the model knows. Empty for an ordinary photo.
         limit: where a detector stopped at a number of objects although there may be more; else None.
+        familiar: whether the picture is like those in which the model learnt to find things; None where that is not known.
     """
 
     task: str
@@ -113,6 +114,7 @@ class Segmentation:
     seen: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     limit: Limit | None = None
+    familiar: bool | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -212,8 +214,9 @@ class Segmentation:
         """The result as JSON-able data, with one COCO compressed RLE per segment.
 
         Returns:
-            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``notes``, ``limit`` (so many objects at most were
-            kept and there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
+            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``familiar`` (whether the picture
+            is like those that the model learnt from, or None), ``notes``, ``limit`` (so many objects at most were kept and
+            there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
             COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes`` where something of it was
             understood or left out.
         """
@@ -244,6 +247,7 @@ class Segmentation:
             "height": self.height,
             "device": self.device,
             "seconds": dict(self.seconds),
+            "familiar": self.familiar,
             "notes": list(self.notes),
             "limit": None if self.limit is None else self.limit.objects,
             "segments": segments,

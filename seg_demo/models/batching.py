@@ -43,7 +43,7 @@ class Batcher:
     """A forward pass that many threads may call.
 
     Args:
-        forward: a batch (B, C, H, W) → a tensor (B, ...), or a list of B answers.
+        forward: a batch (B, C, H, W) → a tensor (B, ...), a list of B answers, or a tuple of such.
         window: seconds for which the first of a group waits for others that are under way.
         most: requests of one group at most.
     """
@@ -125,5 +125,7 @@ class Batcher:
 
 def _split(raw: Any, count: int) -> list[Any]:
     """The answer to each image of a batch, as a batch of one."""
+    if isinstance(raw, tuple):
+        return list(zip(*(_split(part, count) for part in raw), strict=True))
     assert len(raw) == count, (len(raw), count)
     return [raw[index : index + 1] for index in range(count)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from seg_demo import networks
-from seg_demo.models import batching, catalog, devices, engine, loading, zerogpu
+from seg_demo.models import batching, catalog, devices, engine, familiarity, loading, zerogpu
 from seg_demo.models.admission import places
 from seg_demo.models.model import Model
 from seg_demo.settings import settings
@@ -42,6 +43,8 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     """
     target = devices.choose_device(device)
     checkpoint = loading.load(spec, path)
+    if checkpoint.architecture in familiarity.NETWORKS:
+        checkpoint = replace(checkpoint, familiarity=familiarity.read(path))
     checkpoint.module.eval().requires_grad_(False)
     checkpoint.module.to(target)
     networks.optimise(checkpoint, target)

@@ -22,6 +22,7 @@ from seg_demo.errors import SettingsError
 from seg_demo.models import engine_rules, zerogpu
 from seg_demo.models.engine_agree import same_winners
 from seg_demo.models.engine_part import Compiler, Part, crop, described
+from seg_demo.models.familiarity import statistics
 from seg_demo.models.engine_rcnn import DetectorEngine
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class SemanticEngine:
     """
 
     def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
-        network = _Forward(checkpoint.module, verbs)
+        told = checkpoint.familiarity is not None
+        network = _Forward(checkpoint.module, verbs, told)
+        about = described(checkpoint) + " and statistics" * told
         # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
         free = () if compiler.most is not None or checkpoint.architecture == "segformer" else (0, 2, 3)
         self._part = Part(
-            checkpoint.architecture, network, compiler, free, crop(checkpoint), described(checkpoint), same_winners
+            checkpoint.architecture, network, compiler, free, crop(checkpoint), about, same_winners
         )
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -52,6 +55,15 @@ class SemanticEngine:
             batch: float32 (B, 3, h, w) where the network is.
         """
         return self._part(batch)[0]
+
+    def with_statistics(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and :func:`seg_demo.models.familiarity.statistics`, of a checkpoint that has a familiarity.
+
+        Args:
+            batch: as for a call.
+        """
+        logits, found = self._part(batch)
+        return logits, found
 
     @property
     def nbytes(self) -> int:
@@ -106,11 +118,14 @@ def choose(
 class _Forward(nn.Module):
     """A network's ``forward`` verb as a module of one tensor."""
 
-    def __init__(self, network: nn.Module, verbs: ModuleType) -> None:
+    def __init__(self, network: nn.Module, verbs: ModuleType, told: bool) -> None:
         super().__init__()
-        self.network, self._verbs = network, verbs
+        self.network, self._verbs, self._told = network, verbs, told
         self.training = False
 
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-        """Logits of a batch (B, 3, h, w), alone in a tuple."""
+        """Logits of a batch (B, 3, h, w), alone in a tuple or with the statistics of the encoder's maps."""
+        if self._told:
+            logits, maps = self._verbs.forward_with_maps(self.network, batch)
+            return logits, statistics(maps)
         return (self._verbs.forward(self.network, batch),)

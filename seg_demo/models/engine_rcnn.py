@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from seg_demo.masks.threads import each
 from seg_demo.models.engine_agree import same_signs, same_winners
 from seg_demo.models.engine_part import Compiler, Part, crop, described
+from seg_demo.models.familiarity import statistics
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
@@ -45,7 +46,7 @@ class DetectorEngine:
 
     def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
         module, about = checkpoint.module, described(checkpoint)
-        self._module, self._forward = module, verbs.forward
+        self._module, self._forward = module, verbs.forward_with_maps
         self._levels = _levels(module)
         heads, open_sizes = module.roi_heads, compiler.most is None
         free = (0, 2, 3) if open_sizes else ()
@@ -78,6 +79,18 @@ class DetectorEngine:
         Args:
             batch: float32 (B, 3, H, W), normalised, where the network is.
         """
+        return self._run(batch)[0]
+
+    def with_statistics(self, batch: Tensor) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """Detections, and :func:`seg_demo.models.familiarity.statistics`.
+
+        Args:
+            batch: as for a call.
+        """
+        found, maps = self._run(batch)
+        return found, statistics(maps)
+
+    def _run(self, batch: Tensor) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
         scores: list[tuple[list[Tensor], list[Tensor]]] = []
 
         def backbone(images: Tensor) -> OrderedDict[str, Tensor]:

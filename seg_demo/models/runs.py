@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from seg_demo import networks
 from seg_demo.errors import BadCheckpointError
 from seg_demo.masks.transfers import to_device
 from seg_demo.models import detail as tiling
-from seg_demo.models import devices, memory, requests
+from seg_demo.models import devices, familiarity, memory, requests
 from seg_demo.models.batching import Batcher
+from seg_demo.models.familiarity import UNFAMILIAR
 from seg_demo.models.hub_download import Report
 from seg_demo.networks.base import Checkpoint
 from seg_demo.types import Segmentation
@@ -73,20 +75,30 @@ class NetworkRun:
         trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
         joined = nullcontext() if self._batcher is None else self._batcher.underway()
         with joined, torch.no_grad() if trained else torch.inference_mode():
+            seen: list[np.ndarray] = []
+            answer = partial(self._answer, statistics=seen)
             if plan is not None:
                 began = time.perf_counter()
-                result = tiling.run(plan, self._answer, image, confidence, report)
-                return replace(result, seconds={"tiles": time.perf_counter() - began})
-            return self._stages(image, confidence)
+                result = tiling.run(plan, answer, image, confidence, report)
+                result = replace(result, seconds={"tiles": time.perf_counter() - began})
+            else:
+                result = self._stages(image, confidence, answer)
+            return self._judged(result, seen)
 
-    def _stages(self, image: np.ndarray, confidence: bool) -> Segmentation:
+    def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
+        """The result, with a word where the picture is unlike those that the network learnt from."""
+        known = self._checkpoint.familiarity
+        familiar = None if known is None else known.knows(statistics)
+        return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
+
+    def _stages(self, image: np.ndarray, confidence: bool, answer: tiling.Forward) -> Segmentation:
         times = [time.perf_counter()]
         batch = self._verbs.preprocess(self._checkpoint, image)
         # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
         fitted = self._checkpoint.preprocessing.fitted(*image.shape[:2])
         seen = min(fitted[0], batch.shape[-2]), min(fitted[1], batch.shape[-1])
         times.append(time.perf_counter())
-        raw, device = self._answer(batch)
+        raw, device = answer(batch)
         times.append(time.perf_counter())
         result = self._postprocess(raw, *image.shape[:2], confidence)
         times.append(time.perf_counter())
@@ -103,10 +115,14 @@ class NetworkRun:
         torch.cuda.empty_cache()
         return self._verbs.postprocess(self._checkpoint, _fetched(raw), height, width, confidence)
 
-    def _answer(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
-        """The network's answer, or a sentence if it is none; a visitor who has left gets none either."""
+    def _answer(self, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
+        """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of
+        the picture is added to ``statistics``."""
         requests.check()
         raw, device = self._forward(batch)
+        if isinstance(raw, tuple):
+            raw, found = raw
+            statistics.append(found[0].float().cpu().numpy())
         if not _finite(raw):
             raise BadCheckpointError(
                 "This model returned invalid numbers (NaN or infinity) for this image, so there is no result. Choose another model."
@@ -133,6 +149,15 @@ class NetworkRun:
         module = self._checkpoint.module
         return self._pass(module, batch, next(module.parameters()).device, self.engine)
 
+    def _told(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
+        """The answer of a module or its engine; with the encoder's statistics in a tuple where they are wanted."""
+        if self._checkpoint.familiarity is None:
+            return self._verbs.forward(module, batch) if engine is None else engine(batch)
+        if engine is not None:
+            return engine.with_statistics(batch)
+        raw, maps = self._verbs.forward_with_maps(module, batch)
+        return raw, familiarity.statistics(maps)
+
     def _pass(
         self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
     ) -> Any:
@@ -144,7 +169,7 @@ class NetworkRun:
         try:
             with devices.arithmetic(device, self._precision):
                 given = to_device(_laid_out(batch, module), device)
-                raw = self._verbs.forward(module, given) if engine is None else engine(given)
+                raw = self._told(module, given, engine)
                 return raw if device.type == "cuda" and self._verbs.TASK == "semantic" else _fetched(raw)
         finally:
             if training:
@@ -178,4 +203,6 @@ def _fetched(raw: Any) -> Any:
         return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
     if isinstance(raw, dict):
         return {key: _fetched(value) for key, value in raw.items()}
+    if isinstance(raw, tuple):
+        return tuple(_fetched(each) for each in raw)
     return [_fetched(each) for each in raw]

@@ -1,7 +1,8 @@
 """The table of networks: one row and one file per architecture, each with the same verbs, imported when first used.
 
 Verbs of a network's module: ``TASK``, ``default_options``, ``build``, ``load``, ``save``, ``preprocess``, ``forward``,
-``postprocess``, ``head_prefixes``, ``replace_head``, ``card_snippet``.
+``postprocess``, ``head_prefixes``, ``replace_head``, ``card_snippet``; and of those whose encoder can say what a picture is like,
+``forward_with_maps``.
 """
 
 from __future__ import annotations

@@ -134,6 +134,8 @@ class Checkpoint:
         processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.albumentations.Pipeline`) where
             that preprocesses, else None.
         notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
+        familiarity: :class:`seg_demo.models.familiarity.Familiarity` of these weights, or None; networks whose row has
+            ``forward_with_maps`` are asked for what it needs.
     """
 
     architecture: str
@@ -143,6 +145,7 @@ class Checkpoint:
     options: dict[str, Any] = field(default_factory=dict)
     processor: Any = None
     notes: tuple[str, ...] = ()
+    familiarity: Any = None
 
     @property
     def nbytes(self) -> int:

@@ -132,13 +132,26 @@ def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
     Raises:
         BadCheckpointError: the features are not finite.
     """
+    return forward_with_maps(module, batch)[0]
+
+
+def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+    """As :func:`forward`, with the maps of the pyramid, the largest left out.
+
+    Args:
+        module: of this network, in eval mode.
+        batch: as for :func:`forward`.
+
+    Raises:
+        BadCheckpointError: as :func:`forward`.
+    """
     padded = module.transform.batch_images(list(batch), module.transform.size_divisible)
     images = ImageList(padded, [(batch.shape[-2], batch.shape[-1])] * len(batch))
     features = module.backbone(images.tensors)
     if not all(map(all_finite, features.values())):
         raise BadCheckpointError("The network returned NaN or infinity for this image; its weights are damaged or diverged.")
     proposals, _ = _unlimited(module.rpn)(images, features)
-    return _detections(module.roi_heads, features, proposals, images.image_sizes)
+    return _detections(module.roi_heads, features, proposals, images.image_sizes), list(features.values())[1:4]
 
 
 def _unlimited(rpn: nn.Module) -> nn.Module:

@@ -209,6 +209,17 @@ def forward(module: nn.Module, batch: Tensor) -> Tensor:
     return module(pixel_values=batch).logits
 
 
+def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """As :func:`forward`, with the encoder's maps, the largest left out.
+
+    Args:
+        module: a SegFormer.
+        batch: as for :func:`forward`.
+    """
+    found = module(pixel_values=batch, output_hidden_states=True)
+    return found.logits, list(found.hidden_states[1:])
+
+
 def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
     """Logits to the label map at the size of the upload.
 

@@ -194,6 +194,17 @@ def forward(module: nn.Module, batch: Tensor) -> Tensor:
     return logits[0] if isinstance(logits, tuple) else logits
 
 
+def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """As :func:`forward`, with the encoder's maps, the largest left out.
+
+    Args:
+        module: of this network, without a classification head.
+        batch: as for :func:`forward`.
+    """
+    maps = module.encoder(batch)
+    return module.segmentation_head(module.decoder(maps)), list(maps[2:])
+
+
 def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
     """Logits to the label map at the size of the upload.
 

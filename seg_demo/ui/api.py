@@ -18,8 +18,8 @@ from seg_demo.ui.uploads import Photo, Upload
 from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
 RESULT = (
-    "The result as json: task, model, width, height, device, seconds, notes (sentences on how the file was read), limit (so many objects at "
-    "most were kept and there may be more, or null), and per segment id, label_id, label, score, area, "
+    "The result as json: task, model, width, height, device, seconds, familiar (false where the picture is unlike what the model "
+    "learnt from, else true or null), notes (sentences on how the file was read), limit (so many objects at most were kept and there may be more, or null), and per segment id, label_id, label, score, area, "
     "area_fraction, bbox as [x, y, width, height], and segmentation as COCO compressed RLE."
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
@@ -81,7 +81,7 @@ def segment(
         smoothing: For "otsu" (null: none) and "watershed" (null: 2): blur in pixels, at most 8; others refuse it. Send it by its name.
 
     Returns:
-        The result as JSON (task, model, width, height, device, seconds, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
+        The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
         area_fraction, bbox as [x, y, width, height], and the mask as COCO compressed RLE); the mask as a lossless PNG at
         the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
     """

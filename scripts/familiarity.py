@@ -1,0 +1,169 @@
+"""Teach the bundled checkpoints to say which pictures are unlike those that they learnt from: ``python scripts/familiarity.py``.
+
+For each it renders training pictures with and without objects, asks the encoder for its channels' means and deviations, and fits
+the linear rule of :mod:`seg_demo.models.familiarity`. How strongly the covariance is shrunk is chosen by held-out rendered pictures,
+and so is the threshold: all but a hundredth of those with objects stay without a warning. Real pictures are only counted: the table
+goes onto the card. The weights are not touched. On two cores it takes half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage import data as skimage_data
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from seg_demo import networks  # noqa: E402
+from seg_demo.inputs.images import decode  # noqa: E402
+from seg_demo.models.familiarity import CLIP, FILE, Familiarity, statistics  # noqa: E402
+from seg_demo.networks.base import Checkpoint  # noqa: E402
+from train.data.cells import CELL_SCENES, PHOTOGRAPHS, TRAINING_SCENES, WITH_CELLS, render  # noqa: E402
+
+NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn"}
+# The maps of ``forward_with_maps`` without what a network makes of them, which takes several times as long.
+MAPS = {
+    "unet": lambda module, batch: module.encoder(batch)[2:],
+    "segformer": lambda module, batch: module.segformer(pixel_values=batch, output_hidden_states=True).hidden_states[1:],
+    "maskrcnn": lambda module, batch: list(module.backbone(module.transform.batch_images(list(batch), module.transform.size_divisible)).values())[1:4],
+}
+QUIET = 0.99
+SHRINKING = (0.1, 0.3, 1.0)
+# Seeds of pictures that no checkpoint was trained or judged on.
+FIT_SEED, HELD_OUT_SEED = 71, 72
+HEADING = "## Pictures unlike those that it learnt from"
+# Pictures that scikit-image and scikit-learn install, and the demo's examples; where nobody could say what is right, they count
+# for neither (tissue of kinds that the card speaks of, one colour, gravel, a retina).
+KNOWN = ("coins", "cell", "examples/nuclei", "examples/galaxies")
+UNKNOWN = (
+    "astronaut", "brick", "camera", "chelsea", "clock_motion", "coffee", "grass", "horse", "logo", "motorcycle_left", "page", "rocket",
+    "text", "china", "flower",
+)  # fmt: skip
+
+
+def rendered(seed: int, count: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Pictures of many sizes and shapes, half of them with objects: (uint8 (H, W, 3), whether there are any)."""
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        held_out = seed == HELD_OUT_SEED
+        scenes = (CELL_SCENES if held_out else WITH_CELLS) if index % 2 else PHOTOGRAPHS
+        known = scenes if held_out or index % 2 else {key: row for key, row in TRAINING_SCENES.items() if key not in WITH_CELLS}
+        weights = np.array([weight for weight, _ in known.values()])
+        kind = list(known)[rng.choice(len(weights), p=weights / weights.sum())]
+        side = int(rng.integers(192, 449))
+        image = render(seed, index, side, kind=kind).image
+        height, width = (int(side * rng.uniform(0.6, 1)) for _ in range(2))
+        yield np.ascontiguousarray(image[:height, :width]), bool(index % 2)
+
+
+def real() -> dict[str, np.ndarray]:
+    """The pictures of ``KNOWN`` and ``UNKNOWN``."""
+    import sklearn
+
+    folders = (Path(skimage_data.__file__).parent, Path(sklearn.__file__).parent / "datasets" / "images", ROOT / "seg_demo" / "ui")
+    found = {}
+    for name in (*KNOWN, *UNKNOWN):
+        paths = [path for folder in folders for path in folder.glob(f"{name}.*") if path.suffix in (".png", ".jpg")]
+        found[name] = decode(paths[0])
+    return found
+
+
+def told(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+    """float32 (D,): what the encoder says of one picture."""
+    verbs = networks.network(checkpoint.architecture)
+    with torch.inference_mode():
+        return statistics(MAPS[checkpoint.architecture](checkpoint.module, verbs.preprocess(checkpoint, image)))[0].numpy()
+
+
+def check(checkpoint: Checkpoint, image: np.ndarray) -> None:
+    """That what is fitted is what is served."""
+    verbs = networks.network(checkpoint.architecture)
+    with torch.inference_mode():
+        _, maps = verbs.forward_with_maps(checkpoint.module, verbs.preprocess(checkpoint, image))
+    assert np.array_equal(statistics(maps)[0].numpy(), told(checkpoint, image)), "the maps are others than those that are served"
+
+
+def fit(rows: np.ndarray, known: np.ndarray, held: np.ndarray, held_known: np.ndarray) -> tuple[Familiarity, dict[str, float]]:
+    """The rule, and what it does on held-out rendered pictures.
+
+    Args:
+        rows: (N, D) statistics of training pictures.
+        known: (N,) bool, those with objects.
+        held: as ``rows``, of held-out pictures.
+        held_known: as ``known``.
+    """
+    mean, deviation = rows.mean(0), rows.std(0) + 1e-4
+    clipped = np.clip((rows - mean) / deviation, -CLIP, CLIP).astype(np.float64)
+    centres = [clipped[chosen].mean(0) for chosen in (known, ~known)]
+    within = np.cov((clipped - np.where(known[:, None], *centres)).T)
+    best: tuple[float, Familiarity, dict[str, float]] | None = None
+    for shrinking in SHRINKING:
+        weights = np.linalg.solve(within + shrinking * np.eye(len(within)), centres[1] - centres[0])
+        rule = Familiarity(mean, deviation, weights.astype(np.float32), 0.0)
+        scores = np.array([rule.score(row) for row in held])
+        apart = float((scores[~held_known][:, None] > scores[held_known][None]).mean())
+        threshold = float(np.quantile(scores[held_known], QUIET))
+        figures = {"auc": apart, "warned_without_objects": float((scores[~held_known] > threshold).mean()), "shrinking": shrinking}
+        if best is None or apart > best[0]:
+            best = apart, Familiarity(mean, deviation, rule.weights, threshold), figures
+    return best[1], best[2]
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """Four digits are more than the rule needs."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+def on_card(folder: Path, figures: dict[str, float], warned: dict[str, bool]) -> None:
+    """Write the paragraph on the card, in place of an older one, before the section on how it was trained."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8")
+    if HEADING in text:
+        before, after = text.split(HEADING)
+        text = before + "## " + after.split("\n## ", 1)[1] if "\n## " in after else before
+    quiet, missed = [name for name in KNOWN if warned[name]], [name for name in UNKNOWN if not warned[name]]
+    said = (
+        f"{HEADING}\n\nThe demo warns of a picture that is unlike those in which this model learnt to find things, told by its encoder's "
+        f"own features (`{FILE}`, made by `scripts/familiarity.py`). Of held-out rendered pictures with objects it warns of 1 % (that is how "
+        f"the threshold is set), of those without objects of {figures['warned_without_objects']:.0%}. Of {len(KNOWN)} real pictures that it "
+        f"works on ({', '.join(KNOWN)}) it warns of {len(quiet)}{': ' + ', '.join(quiet) if quiet else ''}; of {len(UNKNOWN)} real "
+        f"pictures of other things ({', '.join(UNKNOWN)}) it warns of {len(UNKNOWN) - len(missed)}"
+        f"{', and misses ' + ', '.join(missed) if missed else ''}.\n\n"
+    )
+    place = text.find("\n## Use it") + 1
+    path.write_text(text[:place] + said + text[place:], encoding="utf-8")
+
+
+def main() -> None:
+    """Fit, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
+    parser.add_argument("--pictures", type=int, default=700, help="rendered pictures to fit on; half as many are held out")
+    chosen = parser.parse_args()
+    training, held = list(rendered(FIT_SEED, chosen.pictures)), list(rendered(HELD_OUT_SEED, chosen.pictures // 2))
+    for name in chosen.names:
+        folder = ROOT / "seg_demo" / "bundled" / name
+        checkpoint = networks.network(NAMES[name]).load(folder)
+        checkpoint.module.eval()
+        check(checkpoint, training[0][0])
+        rows, others = (np.array([told(checkpoint, image) for image, _ in part]) for part in (training, held))
+        flags, other_flags = (np.array([known for _, known in part]) for part in (training, held))
+        rule, figures = fit(rows, flags, others, other_flags)
+        data = {"mean": rounded(rule.mean), "deviation": rounded(rule.deviation), "weights": rounded(rule.weights)}
+        figures = {key: round(value, 4) for key, value in figures.items()}
+        text = json.dumps({**data, "threshold": rule.threshold, "held_out": figures}, separators=(",", ":"))
+        (folder / FILE).write_text(text + "\n", encoding="ascii")
+        warned = {key: not rule.knows([told(checkpoint, image)]) for key, image in real().items()}
+        on_card(folder, figures, warned)
+        print(name, figures, "warned:", ", ".join(key for key, value in warned.items() if value), flush=True)
+        print(name, "quiet:", ", ".join(key for key, value in warned.items() if not value), flush=True)
+
+
+if __name__ == "__main__":
+    main()
