@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from skimage import data
 
 from seg_demo import load_model, networks
 from seg_demo.errors import BadCheckpointError
-from seg_demo.models import engine_rules, engine_worker, familiarity
+from seg_demo.models import engine, engine_rules, familiarity
 from seg_demo.models.batching import _split
 from seg_demo.models.entries import BUNDLED
 from seg_demo.models.familiarity import UNFAMILIAR, Familiarity, statistics
+from seg_demo.models.model import Model
+from seg_demo.types import ModelSpec
 from seg_demo.ui.i18n_errors import in_chinese
-from tests.engines import own_cache  # noqa: F401  (fixture)
+from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
 from train.data.cells import CELL_SCENES, PHOTOGRAPHS, render
 
@@ -83,24 +86,23 @@ def test_what_the_network_says_is_not_changed_by_asking(model):
 
 @pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
 @pytest.mark.parametrize("name", ["unet-cells", pytest.param("segformer-cells", marks=pytest.mark.soak), "maskrcnn-cells"])
-def test_the_engine_says_what_eager_torch_says(name, monkeypatch):
-    monkeypatch.setenv("SEG_DEMO_ENGINE", "openvino")
-    fast = load_model(name)
-    run = fast._run
-    batch = networks.network(run._checkpoint.architecture).preprocess(run._checkpoint, np.asarray(Image.fromarray(data.astronaut()).resize((96, 80))))
+def test_the_engine_says_what_eager_torch_says(name):
+    folder = ROOT / "seg_demo" / "bundled" / name
+    checkpoint = networks.load(folder)
+    checkpoint = replace(checkpoint, familiarity=familiarity.read(folder))
+    checkpoint.module.eval().requires_grad_(False)
+    verbs = networks.network(checkpoint.architecture)
+    fast = engine.choose(checkpoint, verbs, torch.device("cpu"), "openvino", 1)
+    batch = verbs.preprocess(checkpoint, np.asarray(Image.fromarray(data.astronaut()).resize((96, 80))))
     with torch.inference_mode():
-        (before, first), (after, second) = twice(run, batch)
-    parts = getattr(run.engine, "_part", None) or run.engine._pyramid
-    assert parts._forms, "it has been compiled"
+        (before, first), (after, second) = settled(fast.with_statistics, batch)
+        again = fast(batch)
+    part = fast._part if checkpoint.architecture != "maskrcnn" else fast._pyramid
+    assert part._forms, "it has been compiled"
     assert torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(first.abs().max()))
-    assert type(before) is type(after)
-
-
-def twice(run, batch):
-    """The engine's answer before and after it has compiled."""
-    before = run.engine.with_statistics(batch)
-    assert engine_worker.drain(120)
-    return before, run.engine.with_statistics(batch)
+    assert type(before) is type(after) is type(again)
+    result = Model.from_checkpoint(checkpoint, ModelSpec(name, None, "semantic", "", name, "", "folder"), engine=fast).predict(data.astronaut())
+    assert result.familiar is False
 
 
 def test_statistics_are_means_and_deviations_of_channels():
