@@ -106,10 +106,12 @@ def compile(
 
 
 def _channels_last(model: Any) -> Any:
-    """A graph whose outputs (B, C, h, w) are (B, h, w, C)."""
+    """A graph whose outputs (B, C, h, w) are (B, h, w, C); others, such as (B, D), stay."""
     openvino = library()
     steps = openvino.preprocess.PrePostProcessor(model)
-    for index in range(len(model.outputs)):
+    for index, output in enumerate(model.outputs):
+        if output.get_partial_shape().rank.get_length() != 4:
+            continue
         steps.output(index).model().set_layout(openvino.Layout("NCHW"))
         steps.output(index).tensor().set_layout(openvino.Layout("NHWC"))
     return steps.build()
@@ -151,7 +153,7 @@ class Compiled:
         found = tuple(torch.from_numpy(outputs[index]) for index in range(len(self._model.outputs)))
         # A request that failed is not used again.
         self._idle.put(request)
-        return tuple(each.permute(0, 3, 1, 2) for each in found) if self._last else found
+        return tuple(each.permute(0, 3, 1, 2) if each.dim() == 4 else each for each in found) if self._last else found
 
 
 class OpenVino:
