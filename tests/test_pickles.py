@@ -120,7 +120,8 @@ def test_safetensors_go_first(hub, folders, tmp_path):
     ("content", "said"),
     [
         ({"a": torch.zeros(2), "b": Harmless()}, "Harmless"),
-        ({"state_dict": {"a": torch.zeros(2)}, "epoch": 3}, "'state_dict' is a dict"),
+        ({"a": torch.zeros(2), "hyper_parameters": {"lr": 1.0}}, "'hyper_parameters' is a dict"),
+        ({"state_dict": {"a": torch.zeros(2), "epoch": 3}}, "'epoch' is a int"),
         ([torch.zeros(2)], "it is a list"),
         ({"a": torch.zeros(2).to_sparse()}, "special kind"),
         ({0: torch.zeros(2)}, "a name in it is a int"),
@@ -134,10 +135,18 @@ def test_a_pickle_with_more_than_tensors_is_refused_in_words(hub, folders, conte
     assert not list(hub_cache.repo_folder("ann/more").glob(".converted/*/*"))
 
 
-@pytest.mark.parametrize("data", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04" + bytes(200)])
-def test_a_file_that_is_no_pickle_is_refused_in_words(folders, tmp_path, monkeypatch, data):
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"PK\x03\x04" + bytes(200), "cannot be read as pickled weights"),
+    ],
+)
+def test_a_file_that_is_no_pickle_is_refused_in_words(folders, tmp_path, monkeypatch, data, said):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(BadCheckpointError, match="cannot be read as pickled weights"):
+    with pytest.raises(BadCheckpointError, match=said):
         pickles.converted(write({**pickled(folders / "tiny"), "pytorch_model.bin": data}, tmp_path / "model"))
 
 

@@ -108,6 +108,9 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
         raise BadCheckpointError(
             f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
         )
+    if getattr(processor, "do_rescale", True) is False and getattr(processor, "do_normalize", True) is False:
+        # What neither scales nor normalises gives bytes, which the plain library cannot feed to a network: times one they are numbers.
+        processor.do_rescale, processor.rescale_factor = True, 1.0
     return processor
 
 

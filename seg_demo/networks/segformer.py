@@ -7,6 +7,7 @@ that see an image at its own size up to a longest side.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,7 +261,11 @@ def replace_head(checkpoint: Checkpoint, labels: LabelSet) -> Checkpoint:
     options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
     module = build(len(labels), options).eval()
     copy_matching(checkpoint.module, module, head_prefixes(checkpoint))
-    return replace(checkpoint, module=module, labels=labels, options=options)
+    processor = copy.deepcopy(checkpoint.processor)
+    if getattr(processor, "do_reduce_labels", False):
+        # ADE20K's masks count from 1, and whoever trains on with the plain library would have the new classes shifted.
+        processor.do_reduce_labels = False
+    return replace(checkpoint, module=module, labels=labels, options=options, processor=processor)
 
 
 def card_snippet(checkpoint: Checkpoint, source: str) -> str:
