@@ -48,6 +48,7 @@ class Layout:
         discussions: whether the repository has discussions.
         kind: ``model``, ``dataset`` or ``space``.
         id: of the repository; None makes one of the name.
+        before: ids that the repository had before, or other spellings of its id, from which the Hub redirects.
         labels: class names expected; None does not look.
         says: pattern that the notes about the loaded model match; None expects that nothing is said.
         refused: pattern of the sentence where nothing is loaded.
@@ -63,6 +64,7 @@ class Layout:
     discussions: bool = True
     kind: str = "model"
     id: str | None = None
+    before: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = NAMES
     says: str | None = None
     refused: str | None = None
@@ -660,3 +662,11 @@ for _number, _typed in enumerate((
     'AutoModel.from_pretrained("{id}")', 'model="{id}"', "\u201c{id}\u201d.", "\u200b{id}", "[{id}](https://huggingface.co/{id})", "https://hf-mirror.com/{id}/tree/main", "{id} @ main",
 )):  # fmt: skip
     layout(f"copied text {_number}", transformers_files, typed=_typed, id="ann/copied")
+
+# Where the Hub redirects.
+
+layout("a repository that was renamed", transformers_files, id="ann/today", before=("ann/formerly",), typed="ann/formerly")
+layout("a renamed repository with a pickle", lambda: pickled(transformers_files()), id="ann/pickled-today", before=("bob/pickled",), typed="bob/pickled", like=transformers_files)
+layout("a folder of a renamed repository", _ZOO, id="ann/zoo-today", before=("ann/zoo-formerly",), typed="ann/zoo-formerly/b1", like=lambda: others(transformers_files()))
+layout("an id in other letters", transformers_files, id="ann/Sea-Ice", before=("Ann/sea-ice",), typed="Ann/sea-ice")
+layout("the bot's weights of a renamed repository", lambda: _unconverted(), id="ann/bot-today", before=("ann/bot-formerly",), typed="ann/bot-formerly", pulls=((1, BOT, "open", transformers_files),), like=transformers_files)

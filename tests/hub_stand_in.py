@@ -39,6 +39,7 @@ class HubStandIn:
 
     Attributes:
         url: its address, without a slash at the end.
+        moved: today's id by the id that a repository had before: the Hub redirects (307) to it, and to the usual spelling.
         hanging: while true, every request is accepted and never answered.
         requests: (method, path, user name or None) of every request since the start or ``reset_counts``.
         lfs: uploaded large files, bytes by sha256.
@@ -50,6 +51,7 @@ class HubStandIn:
             port = urlsplit(os.environ.get("HF_ENDPOINT", "")).port or 0
         self._port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.moved: dict[str, str] = {}
         self.hanging = False
         self.requests: list[tuple[str, str, str | None]] = []
         self.repos: dict[tuple[str, str], Repo] = {}

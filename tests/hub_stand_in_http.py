@@ -89,6 +89,9 @@ class Handler(BaseHTTPRequestHandler):
                 raise Answer(failure.status, "injected failure", headers=failure.headers)
             if self.headers.get("authorization") and user is None:
                 raise Answer(401, "Invalid credentials in Authorization header")
+            for before, today in hub.moved.items():
+                if f"/{before}/" in f"{path}/":
+                    raise Answer(307, "Temporary Redirect", headers={"Location": self.path.replace(f"/{before}", f"/{today}", 1)})
             with hub.lock:
                 data, headers = Routes(hub, user).answer(path, parse_qs(urlsplit(self.path).query), body)
             self._send(200, data, headers)

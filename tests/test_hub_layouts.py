@@ -42,6 +42,7 @@ def publish(hub, row: Layout) -> str:
     for number, author, status, files in row.pulls:
         hub.add_pull(id, number, files(), author, status)
     hub.repos[row.kind, id].discussions = row.discussions
+    hub.moved |= dict.fromkeys(row.before, id)
     return row.typed.format(id=id)
 
 
