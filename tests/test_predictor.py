@@ -93,7 +93,7 @@ def test_no_more_work_at_a_time_than_agreed(folders, monkeypatch):
         futures = [pool.submit(predictor.segment, IMAGE, str(folders / "tiny"), visitor=False) for _ in range(4)]
         while predictor.state["admitted"] < 4:
             time.sleep(0.01)
-        with pytest.raises(BusyError, match="4 requests are being worked on"):
+        with pytest.raises(BusyError, match="4 requests are running or waiting"):
             predictor.segment(IMAGE, str(folders / "tiny"), visitor=False)
         gate.set()
         assert all(future.result().height == 2 for future in futures)
