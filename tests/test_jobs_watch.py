@@ -175,7 +175,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
     # A watcher that dies before it has said anything: too little memory for an interpreter.
     real = subprocess.Popen
     starved = lambda words, **options: real(  # noqa: E731
-        words, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**24, 2**24))
+        words, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**23, 2**23))
     )
     with monkeypatch.context() as patched:
         patched.setattr(launch.subprocess, "Popen", starved)
