@@ -118,17 +118,18 @@ def test_a_full_queue_is_said_before_gradio_is_asked():
     place = SimpleNamespace(queue=[], concurrency_id="work", concurrency_limit=4, current_concurrency=0)
     page = SimpleNamespace(_queue=SimpleNamespace(event_queue_per_concurrency_id={"work": place}), blocks={})
 
-    async def joined() -> httpx.Response:
+    async def joined(language: str = "en") -> httpx.Response:
         transport = httpx.ASGITransport(guard.Guard(app, page))
         async with httpx.AsyncClient(transport=transport, base_url="http://demo") as http:
-            return await http.post(f"{API}/queue/join", json={"data": []})
+            return await http.post(f"{API}/queue/join", json={"data": []}, headers={"accept-language": language})
 
     place.queue = [event("8.8.8.8", "a")] * (settings().queue_size - 1)
     assert asyncio.run(joined()).text == "let in" and len(asked) == 1
     place.queue.append(event("9.9.9.9", "b"))
     answer = asyncio.run(joined())
-    assert (answer.status_code, len(asked)) == (503, 1) and "32 requests are waiting already" in answer.json()["detail"]
+    assert (answer.status_code, len(asked)) == (503, 1) and "32 requests are waiting, which is the limit" in answer.json()["detail"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert asyncio.run(joined("zh-CN,zh;q=0.9")).json()["detail"] == "服务器繁忙：已有 32 个请求在等待，达到上限。请一分钟后再试。"
 
 
 def test_who_waits_is_told_their_place_now_and_then_and_not_with_every_answer():

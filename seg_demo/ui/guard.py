@@ -21,6 +21,7 @@ from gradio import utils
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.models import disk
@@ -29,6 +30,8 @@ from seg_demo.ui import observe, work
 from seg_demo.ui.guard_body import Bodies, BodyError
 from seg_demo.ui.guard_rules import API, COMPONENT, FILE, FILE_HEADERS, LOGIN, READ, WRITE, headers
 from seg_demo.ui.guard_seams import GONE, crowded, drop_partial, queue_of
+from seg_demo.ui.i18n import language_of
+from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.visitor import address_of
 
 if TYPE_CHECKING:
@@ -96,7 +99,7 @@ class Guard:
                     # Before gradio finds its route, parses and builds the request: those who are told to come back take
                     # less time from those who wait.
                     observe.count("queue", "full")
-                    await _sentence(503, reason)(scope, receive, send)
+                    await _sentence(503, told(reason, language_of(Request(scope))))(scope, receive, send)
                     return
                 await self._app(scope, read, send)
         except BodyError as error:
