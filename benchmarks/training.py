@@ -14,10 +14,10 @@ from benchmarks.overlays import discs
 from seg_demo import networks
 from seg_demo.networks import maskrcnn, segformer
 from seg_demo.networks.base import Checkpoint, normalised
-from train.device import lay_out
-from train.loop.batches import Crop
-from train.loop.optim import parameter_groups
-from train.loop.tasks import Batch, InstanceTask, SemanticTask
+from train.batches import Crop
+from train.losses import Batch, InstanceTask, SemanticTask
+from train.optim import parameter_groups
+from train.setup import lay_out
 
 CPU = torch.device("cpu")
 

@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo import load_model  # noqa: E402
 from seg_demo.networks.files import PREPROCESSOR  # noqa: E402
-from train.report.card import write_card  # noqa: E402
-from train.report.facts import read_facts  # noqa: E402
+from train.card import (
+    read_facts,  # noqa: E402
+    write_card,  # noqa: E402
+)
 
 MAX_BYTES = 4_000_000
 PICTURE_SIDE = 640

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.data.augment import IGNORE, augment
+from train.batches import IGNORE, augment
 from train.data.sample import Sample
 
 

@@ -7,8 +7,8 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from train.loop import banded
-from train.loop.banded import banded_loss
+from train import losses as banded
+from train.losses import banded_loss
 
 IGNORE = 65_535
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from train.config import Config, ConfigError, check, load_config
-from train.flags import parse
+from train.config import Config, ConfigError, check, load_config, parse
 
 
 def test_no_flags_is_the_default() -> None:

@@ -17,7 +17,7 @@ from seg_demo.types import LabelSet, Segment, Segmentation, semantic_segmentatio
 from seg_demo.ui.i18n_doctor import finding
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
-from train.data.augment import augment
+from train.batches import Crop, augment
 from train.data.coco_masks import MOST_LAYERS, draw
 from train.data.doctor import examine
 from train.data.index import open_dataset
@@ -25,9 +25,8 @@ from train.data.listing import CocoObject
 from train.data.objects import as_objects, labels_for
 from train.data.sample import Sample
 from train.data.split import split
-from train.loop.batches import Crop
-from train.loop.tasks import target
-from train.report.instances_ap import true_objects
+from train.losses import target
+from train.metrics import true_objects
 
 
 def look(source):

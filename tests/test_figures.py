@@ -9,7 +9,7 @@ from PIL import Image
 
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from train.data.sample import Sample
-from train.report.figures import PICTURE_SIDE, Picture, learning_curves, picture_of, sample_grid
+from train.figures import PICTURE_SIDE, Picture, learning_curves, picture_of, sample_grid
 
 LABELS = LabelSet.from_names(["background", "cell"], background=0)
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from seg_demo import load_model, networks
 from tests.small_datasets import save
 from train import finetune
-from train.loop import fit as fitting
-from train.loop.state import load_state
+from train import trainer as fitting
+from train.run import load_state
 
 TOKEN = "hf_ann_secret_4711"
 CHECKPOINT = {

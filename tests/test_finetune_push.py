@@ -16,7 +16,7 @@ from seg_demo.models import hub_push
 from tests.hub_stand_in import HubStandIn
 from tests.test_finetune import CHECKPOINT, TOKEN, arguments, data  # noqa: F401
 from train import finetune
-from train.loop.signals import Stopped
+from train.run import Stopped
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from seg_demo.types import LabelSet
 from tests.shifted_domains import DOMAINS, picture_of, write_folder
 from train import finetune
 from train.data.sample import Sample
-from train.report.metrics import evaluate
+from train.evaluate import evaluate
 
 TAUGHT, TESTED = 20, 12
 LABELS = LabelSet.from_names(["background", "cell"], background=0)

@@ -11,9 +11,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
+from train.card import beside_standard
 from train.data.sample import Sample
-from train.report.finish import beside_standard
-from train.report.instances_ap import InstanceMeter, true_objects
+from train.metrics import InstanceMeter, true_objects
 
 OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)
 

@@ -18,7 +18,7 @@ from seg_demo.models import own
 from seg_demo.ui import finetune_view
 from tests.small_datasets import folder
 from tests.test_jobs import QUICK, jobs, until  # noqa: F401
-from train.loop.state import load_state
+from train.run import load_state
 
 
 def ended(jobs, job, limit=None) -> str:

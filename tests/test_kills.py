@@ -15,9 +15,8 @@ import segmentation_models_pytorch  # noqa: F401
 
 from seg_demo import networks
 from tests.small_datasets import folder
-from train import finetune, prepare, trainer  # noqa: F401
-from train.loop.state import load_state
-from train.report import finish  # noqa: F401
+from train import card, finetune, setup, trainer  # noqa: F401
+from train.run import load_state
 
 KILLS = 100
 

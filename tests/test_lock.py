@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from train.loop.lock import RunInUseError, RunLock
+from train.run import RunInUseError, RunLock
 
 ROOT = Path(__file__).resolve().parent.parent
-HOLD = "import sys, time; from pathlib import Path; from train.loop.lock import RunLock\n\
+HOLD = "import sys, time; from pathlib import Path; from train.run import RunLock\n\
 with RunLock(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
 
 

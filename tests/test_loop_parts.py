@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from seg_demo.networks.base import Preprocessing
-from train.data.augment import IGNORE
-from train.loop.batches import Crop, Plan
-from train.loop.optim import MovingAverage, lr_factor, parameter_groups
-from train.loop.tasks import InstanceTask, SemanticTask, target
+from train.batches import IGNORE, Crop, Plan
+from train.losses import InstanceTask, SemanticTask, target
+from train.optim import MovingAverage, lr_factor, parameter_groups
 
 
 @settings(max_examples=30, deadline=None)

@@ -21,7 +21,7 @@ from train.data.classes import read_classes
 from train.data.doctor import examine
 from train.data.index import open_dataset
 from train.data.split import split
-from train.report.readings import FILE, with_picture
+from train.figures import FILE, with_picture
 
 SIDE = 64
 PLACES = [(2, 2), (2, 30), (25, 2), (25, 30), (45, 10)]

@@ -5,7 +5,7 @@ import pytest
 
 from seg_demo.types import LabelSet, semantic_segmentation
 from train.data.sample import Sample
-from train.report.metrics import MAIN_METRIC, evaluate
+from train.evaluate import MAIN_METRIC, evaluate
 
 LABELS = LabelSet.from_names(["background", "cell", "border"], background=0)
 

@@ -23,7 +23,7 @@ from seg_demo.ui.results import Result, viewer_value
 from seg_demo.ui.uploads import Upload
 from tests.engines import own_cache, served, settled  # noqa: F401  (fixtures)
 from train.data.sample import Sample
-from train.report.metrics import evaluate
+from train.evaluate import evaluate
 
 BUNDLED = Path(__file__).parents[1] / "seg_demo" / "bundled" / "maskrcnn-cells"
 

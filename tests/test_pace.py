@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from train.loop.pace import LEAST, Pace, in_words
+from train.run import LEAST, Pace, in_words
 
 
 class Clock:

@@ -26,8 +26,8 @@ from seg_demo.networks import segformer
 from seg_demo.settings import Settings, settings
 from seg_demo.storage import filling
 from tests.checkpoints import IMAGE, TWO
+from train.base_model import start
 from train.config import Config
-from train.start import start
 
 
 class Harmless:

@@ -13,9 +13,8 @@ from seg_demo.errors import BadRequestError, HubUnavailableError
 from seg_demo.models import hub_push
 from tests.test_card import some_facts
 from train import publish as publishing
+from train.card import read_facts, write_card
 from train.publish import PublishError, Rights, check_rights, default_name, publish
-from train.report.card import write_card
-from train.report.facts import read_facts
 
 TOKEN = "hf_ann_secret_4711"
 ASK = {"private": False, "message": "unet on cells: mean_iou 0.812"}

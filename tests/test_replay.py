@@ -11,13 +11,12 @@ import pytest
 from seg_demo.types import ModelSpec
 from tests.small_datasets import folder
 from train import finetune
+from train.batches import ReplayCrops, replay_count, translated
 from train.config import ConfigError
 from train.data.cells import render
 from train.data.index import open_dataset
 from train.data.preload import read_item
-from train.loop.progress import ProgressFile
-from train.loop.replay import ReplayCrops, replay_count, translated
-
+from train.run import ProgressFile
 
 BUNDLED = ModelSpec("unet-cells", None, "semantic", "unet", "", "", "bundled")
 OTHER = ModelSpec("ann/unet", None, "semantic", "unet", "", "", "hub")

@@ -14,11 +14,10 @@ from seg_demo import networks
 from seg_demo.errors import BadCheckpointError, StorageError
 from tests.small_datasets import folder
 from tests.test_finetune import arguments, data  # noqa: F401
-from train import finetune, start
-from train.loop.signals import Stopped
-from train.loop.state import load_state
-from train.reading import count_pixels
-from train.remember import rebuilt, remembered
+from train import base_model, finetune
+from train.base_model import rebuilt, remembered
+from train.losses import count_pixels
+from train.run import Stopped, load_state
 from train.trainer import Trainer
 
 
@@ -49,7 +48,7 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
     """The Hub could not be reached at first; that it can be now must not make another network of it."""
     run = tmp_path / "run"
     begin = [word for word in arguments(data, run, "--model", "segformer", "--max-steps", "2") if word != "--from-scratch"]
-    monkeypatch.setattr(start.hub, "reachable", lambda *_: False)
+    monkeypatch.setattr(base_model.hub, "reachable", lambda *_: False)
     real = Trainer._metrics
 
     def killed(self, checkpoint):
@@ -58,8 +57,8 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
     monkeypatch.setattr(Trainer, "_metrics", killed)
     assert finetune.main(begin) == 130
     monkeypatch.setattr(Trainer, "_metrics", real)
-    monkeypatch.setattr(start, "start", lambda *_: pytest.fail("the start is remembered"))
-    monkeypatch.setattr("train.prepare.start", start.start)
+    monkeypatch.setattr(base_model, "start", lambda *_: pytest.fail("the start is remembered"))
+    monkeypatch.setattr("train.setup.start", base_model.start)
     assert finetune.main(["--resume", str(run)]) == 0
     small = networks.network("segformer").default_options()
     assert networks.load(run / "best").options["hidden_sizes"] == small["hidden_sizes"]
@@ -72,7 +71,7 @@ def test_a_remembered_start_is_the_same_network(network: str, tmp_path: Path) ->
 
     verbs = networks.network(network)
     made = verbs.create(LabelSet.from_names(["background", "cell"], 0), verbs.default_options())
-    before = start.Start(made, ("head.",), True, None, ("a note",))
+    before = base_model.Start(made, ("head.",), True, None, ("a note",))
     after = rebuilt(json.loads(json.dumps(remembered(before))))
     after.checkpoint.module.load_state_dict(made.module.state_dict())
     assert (after.fresh, after.pretrained, after.base, after.notes) == (("head.",), True, None, ("a note",))

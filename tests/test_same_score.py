@@ -15,11 +15,11 @@ from seg_demo import networks
 from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint, normalised
 from seg_demo.types import LabelSet, ModelSpec
+from train.batches import Crop, CropDataset
 from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.sample import Sample
-from train.loop.batches import Crop, CropDataset
-from train.loop.tasks import SemanticTask
-from train.report.metrics import evaluate
+from train.evaluate import evaluate
+from train.losses import SemanticTask
 
 LABELS = LabelSet(CLASS_NAMES, np.array(CLASS_COLORS, np.uint8), 0)
 STEPS, BATCH, SIDE, TESTED = 150, 4, 96, 20

@@ -12,8 +12,8 @@ from scipy import ndimage
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from seg_demo.types import LabelSet
-from train.report import semantic
-from train.report.semantic import SemanticMeter
+from train import metrics as semantic
+from train.metrics import SemanticMeter
 
 torch.set_num_threads(1)
 LABELS = LabelSet.from_names(["background", "cell", "border", "never"], background=0)

@@ -7,9 +7,9 @@ import doctest
 import numpy as np
 
 from seg_demo.types import LabelSet
+from train import metrics as module
 from train.data.sample import Sample
-from train.report import shared as module
-from train.report.shared import only_shared, shared_labels
+from train.metrics import only_shared, shared_labels
 
 DATA = LabelSet.from_names(["background", "cat", "cell"], background=0)
 NETWORK = LabelSet.from_names(["background", "dog", "Cat"], background=0)

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from train.loop.signals import Stopped, Stopper
+from train.run import Stopped, Stopper
 
 
 def test_outside_the_steps_a_signal_acts_at_once() -> None:

@@ -17,9 +17,9 @@ from seg_demo.models import hub
 from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint, copy_known_classes
 from seg_demo.types import LabelSet
+from train.base_model import PRETRAINED_UNET, start
 from train.config import Config
 from train.data.cells import render
-from train.start import PRETRAINED_UNET, start
 
 LABELS = LabelSet.from_names(("background", "leaf"), background=0)
 

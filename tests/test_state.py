@@ -8,8 +8,8 @@ import torch
 
 from seg_demo.errors import StorageError
 from tests.control_disk import ControlDisk, Killed, steps_of
-from train.loop.state import BadStateError, load_state, save_state
 from train.loop.storage import Disk
+from train.run import BadStateError, load_state, save_state
 
 
 def training_state(seed: int) -> dict:

@@ -9,7 +9,7 @@ import pytest
 from accelerate import PartialState
 
 from train.config import Config
-from train.report.trackers import log_line, start_tracker
+from train.trainer import log_line, start_tracker
 
 LINE = {"step": 50, "loss": 0.5, "mean_iou": 0.7, "iou/cell": 0.6}
 

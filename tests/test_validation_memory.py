@@ -12,7 +12,7 @@ from benchmarks import subjects
 from benchmarks.measure import peak_of
 from seg_demo import networks
 from tests.small_datasets import save
-from train import prepare
+from train import setup
 from train.config import Config
 from train.trainer import Trainer
 
@@ -37,7 +37,7 @@ def test_a_validation_of_500_images_and_150_classes_keeps_under_300_mib(tmp_path
     names = networks.load(subjects.folder("segformer-b0")).labels.names
     (tmp_path / "data" / "classes.txt").write_text("\n".join(names) + "\n")
     config = Config(model=str(subjects.folder("segformer-b0")), data=str(tmp_path / "data"), max_steps=1, device="cpu", batch_size=1)
-    prepared = prepare.prepare(config, 1, True)
+    prepared = setup.prepare(config, 1, True)
     assert len(prepared.val) == IMAGES
     trainer = Trainer(prepared, Accelerator(cpu=True), tmp_path / "run")
     checkpoint = prepared.start.checkpoint

@@ -21,9 +21,12 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 
 from seg_demo.errors import SegDemoError  # noqa: E402
 from seg_demo.models.redact import redacted  # noqa: E402
-from train.config import Config, ConfigError  # noqa: E402
-from train.flags import parse  # noqa: E402
-from train.loop.signals import Stopped, Stopper  # noqa: E402
+from train.config import (  # noqa: E402
+    Config,
+    ConfigError,
+    parse,  # noqa: E402
+)
+from train.run import Stopped, Stopper  # noqa: E402
 
 DONE, BUG, NOT_STARTED, DIVERGED, PUSH_FAILED = 0, 1, 2, 3, 4
 
@@ -66,7 +69,7 @@ def run(config: Config, given: frozenset[str]) -> int:
     Raises:
         ConfigError: nothing was started; every problem that was found.
     """
-    from train import runs
+    from train import run as runs
 
     folder = Path(config.resume or config.output or "runs")
     if config.resume:
@@ -77,11 +80,10 @@ def run(config: Config, given: frozenset[str]) -> int:
     # torch and its friends take seconds to import; a wrong flag was answered before.
     from accelerate.utils import set_seed
 
-    from train import prepare as preparing
-    from train.again import reported_in
-    from train.loop.lock import RunLock
-    from train.loop.progress import ProgressFile
-    from train.team import accelerator_of, launched
+    from train import setup as preparing
+    from train.publish import reported_in
+    from train.run import ProgressFile, RunLock
+    from train.setup import accelerator_of, launched
     from train.trainer import Trainer
 
     ProgressFile(config.progress_file)("prepare")  # whoever watches knows that it has begun
@@ -127,8 +129,8 @@ def run(config: Config, given: frozenset[str]) -> int:
 
 
 def _prepared(config: Config, team, progress):
-    """What :func:`train.prepare.prepare` makes; one process of each machine downloads and reads before the others."""
-    from train import prepare as preparing
+    """What :func:`train.setup.prepare` makes; one process of each machine downloads and reads before the others."""
+    from train import setup as preparing
 
     main_process = team is None or team.is_main_process
     if not main_process:
@@ -141,7 +143,7 @@ def _prepared(config: Config, team, progress):
 
 def _say(prepared) -> None:
     """What ``--dry-run`` prints."""
-    from train.report.plan import describe
+    from train.setup import describe
 
     if prepared.config.json:
         print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
@@ -151,9 +153,8 @@ def _say(prepared) -> None:
 
 def _again(config: Config, folder: Path) -> int:
     """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
-    from train import runs
-    from train.again import publish_again
-    from train.publish import PublishError
+    from train import run as runs
+    from train.publish import PublishError, publish_again
 
     log = runs.log_to(folder, quiet=config.json)
     try:
@@ -169,8 +170,8 @@ def _again(config: Config, folder: Path) -> int:
 def _work(trainer, stopper: Stopper) -> int:
     """Fit, evaluate and publish in a folder that is locked; see :func:`main` for what is returned."""
     from seg_demo.models.devices import out_of_memory
-    from train import runs
-    from train.loop.history import Diverged
+    from train import run as runs
+    from train.run import Diverged
 
     config, folder = trainer.prepared.config, trainer.folder
     main_process = trainer.accelerator.is_main_process

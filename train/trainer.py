@@ -1,43 +1,56 @@
-"""The stages of a run in its folder: begin, fit, evaluate, publish. Each can be repeated after a crash."""
+"""Training: steps, evaluations, saves; stopped cleanly by signals, resumed to the bit, stopped by the first NaN."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
-from collections.abc import Iterator
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker
+from tqdm import tqdm
 
 from seg_demo import networks
+from seg_demo.errors import BadCheckpointError
 from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint
 from seg_demo.types import ModelSpec
-from train import runs
+from train import run as runs
+from train.base_model import name_of, remembered
+from train.batches import (
+    AsSeen,
+    Crop,
+    CropDataset,
+    Plan,
+    crops_of,
+    loader,
+    local_cores,
+    memory_budget,
+    read_as_seen,
+    workers_for,
+)
+from train.config import Config
 from train.data.index import CELLS
 from train.data.objects import labels_for
 from train.data.preload import preload, read_item
 from train.data.sample import Sample
-from train.data.seen import AsSeen, read_as_seen
-from train.loop.batches import CropDataset, local_cores, memory_budget, workers_for
-from train.loop.fit import Fit, fit
-from train.loop.history import History
-from train.loop.pace import Pace
-from train.loop.progress import ProgressFile
-from train.loop.replay import crops_of
-from train.loop.signals import Stopper
-from train.loop.state import save_state
+from train.evaluate import MAIN_METRIC, measure
 from train.loop.storage import recover_folder, save_folder
-from train.loop.tasks import InstanceTask, SemanticTask
-from train.prepared import Prepared
-from train.reading import balanced_weights, count_pixels
-from train.remember import remembered
-from train.report.live import measure
-from train.report.metrics import MAIN_METRIC
-from train.report.shared import only_shared, shared_labels
-from train.report.trackers import log_line, start_tracker
-from train.start import name_of
+from train.losses import Batch, InstanceTask, SemanticTask, balanced_weights, count_pixels
+from train.metrics import only_shared, shared_labels
+from train.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, restore, set_train
+from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
+from train.setup import Prepared, lay_out
 
 log = logging.getLogger("train")
 
@@ -139,7 +152,7 @@ class Trainer:
         Returns:
             The metrics on the held-out images.
         """
-        from train.report.finish import write_report
+        from train.card import write_report
 
         self.stage = "evaluate"
         self.tell("evaluate", self.prepared.total, self.prepared.total)
@@ -155,7 +168,7 @@ class Trainer:
 
     def measure_base(self) -> dict[str, Any]:
         """What the network that the run started from is worth on the same held-out images, beside ``best/``."""
-        from train.report.baseline import measured_against_base
+        from train.evaluate import measured_against_base
 
         return measured_against_base(self.prepared, self._best, self._val_samples)
 
@@ -251,3 +264,258 @@ class Trainer:
         runs.write_metrics(self.folder, history)
         log_line(self._tracker, history.lines[-1])
         log.info("%s%s", history.sentence(MAIN_METRIC[self.prepared.task]), self.pace.rest(history.step))
+
+
+@dataclass
+class Fit:
+    """What the loop needs.
+
+    Attributes:
+        config: of the run.
+        checkpoint: its module is trained in place.
+        fresh: prefixes of layers that start from random weights.
+        pretrained: False if all layers are fresh.
+        knows: the weights are worth an evaluation before the first step; the best are kept, be it those.
+        task: loss and collate.
+        plan: order of the data.
+        crops: varied samples.
+        total: optimizer steps of the run.
+        eval_steps: steps between evaluations.
+        lr: peak learning rate of fresh layers.
+        workers: processes that load data.
+        accelerator: processes and precision.
+        device: where the module is trained.
+        evaluate: checkpoint → metrics; runs on the main process only.
+        score: name of the metric that decides which weights are kept.
+        save: writes the resume state, atomically.
+        keep: writes a checkpoint as the best one, atomically.
+        record: called with every evaluation's line.
+        tell: called after every step with the steps done, those of the run, and the loss.
+    """
+
+    config: Config
+    checkpoint: Checkpoint
+    fresh: tuple[str, ...]
+    pretrained: bool
+    knows: bool
+    task: SemanticTask | InstanceTask
+    plan: Plan
+    crops: CropDataset
+    total: int
+    eval_steps: int
+    lr: float
+    workers: int
+    accelerator: Accelerator
+    device: torch.device
+    evaluate: Callable[[Checkpoint], dict[str, float]]
+    score: str
+    save: Callable[[dict[str, Any]], None]
+    keep: Callable[[Checkpoint], None]
+    record: Callable[[History], None]
+    tell: Callable[[int, int, float], None]
+
+
+def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
+    """Train from the beginning, or from a saved state, to the last step.
+
+    Args:
+        run: everything prepared.
+        state: what ``run.save`` wrote earlier, or None.
+        stopper: says when a signal asks to stop.
+
+    Returns:
+        The history, ``finished``.
+
+    Raises:
+        Diverged: the loss is not a number; the last saved state is good.
+        Stopped: a signal came; the state is saved.
+    """
+    config, accelerator = run.config, run.accelerator
+    module = run.checkpoint.module.to(run.device)
+    lay_out(run.checkpoint, run.device, accelerator.mixed_precision)
+    freeze_auxiliary(module)
+    average = MovingAverage(module, config.ema)
+    groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
+    # One pass over the weights; on other devices than these, torch has no such kernel.
+    fused = run.device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(groups, fused=fused, foreach=not fused)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    history = History(evaluated=-1 if run.knows else 0)
+    if state is not None:
+        restore(state, module, average, optimizer, accelerator.scaler)
+        history = History(**state["history"])
+    wrapped, optimizer = accelerator.prepare(module, optimizer, device_placement=[False, False])
+    main = accelerator.is_main_process
+    began = time.monotonic() - history.seconds
+
+    def save() -> None:
+        if main:
+            history.seconds = time.monotonic() - began
+            scaler = accelerator.scaler
+            run.save(
+                {
+                    "module": module.state_dict(),
+                    "average": average.module.state_dict(),
+                    "updates": average.updates,
+                    "optimizer": optimizer.optimizer.state_dict(),
+                    "scaler": None if scaler is None else scaler.state_dict(),
+                    "history": dataclasses.asdict(history),
+                }
+            )
+
+    if state is None:
+        save()
+    parts = loader(run.crops, run.plan.micro_batches(history.step, run.total, accelerator.process_index), run.workers)
+    recent: deque[float] = deque(maxlen=20)
+    bar = tqdm(total=run.total, initial=history.step, desc="training", unit="step", disable=None if main else True)
+    with bar, stopper.deferred():
+        while not history.finished:
+            if history.due(run.eval_steps, run.total):
+                # The state is saved already, so one process may stop at once; several have to leave together.
+                with stopper.deferred(on=accelerator.num_processes > 1):
+                    better = main and _evaluate(run, average, history, time.monotonic() - began)
+                if better:
+                    run.keep(dataclasses.replace(run.checkpoint, module=average.module))
+                if main:
+                    run.record(history)
+                history.evaluated, history.loss_sum, history.loss_steps = history.step, 0.0, 0
+                enough = _agree(accelerator, bool(config.patience) and history.stale >= config.patience)
+                history.finished = enough or history.step == run.total
+                save()
+                continue
+            step = history.step
+            set_train(module, config.freeze_norm)
+            # Random numbers of a step (dropout, sampled proposals) depend on the step alone: a resumed run draws the same.
+            torch.manual_seed((config.seed * 1_000_003 + step) * 4_099 + accelerator.process_index)
+            factor = lr_factor(step, run.total, config.warmup, config.schedule)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            loss = _step(run, wrapped, optimizer, parts, step)
+            average.update(module)
+            history.step += 1
+            history.loss_sum, history.loss_steps = history.loss_sum + loss, history.loss_steps + 1
+            recent.append(loss)
+            run.tell(history.step, run.total, loss)
+            bar.update()
+            bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", refresh=False)
+            stop = _agree(accelerator, stopper.signal is not None)
+            if stop or history.due(run.eval_steps, run.total) or history.step % config.save_every == 0:
+                save()
+            if stop:
+                raise Stopped(stopper.signal)
+    if history.step < run.total:
+        log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
+    if run.knows and history.stale == len(history.lines) - 1:
+        log.warning("Nothing was gained on the held-out images: best/ holds the weights that the run started from.")
+    accelerator.wait_for_everyone()
+    stopper.check()  # a signal that came with the last save
+    return history
+
+
+def _step(run: Fit, wrapped: Any, optimizer: Any, parts: Iterator[list[Crop]], step: int) -> float:
+    """One optimizer step over all micro-batches and processes; its loss."""
+    config, accelerator = run.config, run.accelerator
+    batches: list[Batch] = [run.task.collate(next(parts), run.device) for _ in range(config.accumulate)]
+    world = accelerator.num_processes
+    valid = sum(batch.valid for batch in batches)
+    if world > 1:
+        valid = int(accelerator.reduce(torch.tensor(valid, device=run.device), "sum"))
+    optimizer.zero_grad()
+    total = 0.0
+    for index, batch in enumerate(batches):
+        share = world * len(batches)
+        last = index == len(batches) - 1
+        with accelerator.no_sync(wrapped) if not last else nullcontext():
+            loss = run.task.loss(wrapped, batch, valid, share)
+            if config.adversarial:
+                moved = run.task.adversarial(wrapped, batch, config.adversarial)
+                loss = 0.5 * (loss + run.task.loss(wrapped, moved, valid, share))
+            # DistributedDataParallel averages gradients over processes; the loss is a sum of shares.
+            accelerator.backward(loss * world)
+        total += float(loss.detach())
+    norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip or math.inf)
+    if world > 1:
+        total = float(accelerator.reduce(torch.tensor(total, device=run.device), "sum"))
+    skipped_by_scaler = accelerator.scaler is not None
+    if not math.isfinite(total) or (not skipped_by_scaler and not math.isfinite(float(norm))):
+        names = ", ".join(name for batch in batches for name in batch.names)
+        raise Diverged(
+            f"Step {step + 1}: the {'loss' if not math.isfinite(total) else 'gradient'} is not a number. Samples of this "
+            f"step: {names}. The last good state is kept; try a smaller --lr, or look at these samples."
+        )
+    optimizer.step()
+    return total
+
+
+def _evaluate(run: Fit, average: MovingAverage, history: History, seconds: float) -> bool:
+    """Evaluate the averaged weights, add a line to the history; True if they are the best so far."""
+    try:
+        metrics = run.evaluate(dataclasses.replace(run.checkpoint, module=average.module))
+    except BadCheckpointError as error:
+        raise Diverged(f"Step {history.step}: {error} Try a smaller --lr.") from error
+    score = metrics.get(run.score, math.nan)
+    score = -math.inf if math.isnan(score) else score
+    best = history.best is None or score > history.best
+    history.best, history.stale = (score, 0) if best else (history.best, history.stale + 1)
+    line = {"step": history.step, "epoch": round(history.step * run.plan.per_step / run.plan.count, 2)}
+    if history.step:
+        line["loss"] = history.loss_sum / max(1, history.loss_steps)
+        line["lr"] = run.lr * lr_factor(history.step - 1, run.total, run.config.warmup, run.config.schedule)
+    history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
+    return best
+
+
+def _agree(accelerator: Accelerator, mine: bool) -> bool:
+    """True on every process if it is true on any: all leave the loop at the same step."""
+    if accelerator.num_processes == 1:
+        return mine
+    return bool(accelerator.reduce(torch.tensor(int(mine), device=accelerator.device), "sum") > 0)
+
+
+class Trackio(TrackioTracker):
+    """Accelerate's, whose library greets on stdout: that belongs to ``--json``, so it is sent to stderr."""
+
+    def start(self) -> None:
+        """Open the run."""
+        with redirect_stdout(sys.stderr):
+            super().start()
+
+    def finish(self) -> None:
+        """Close the run. By the library's own function, or it would close it, and say so, once more at the exit."""
+        import trackio
+
+        with redirect_stdout(sys.stderr):
+            trackio.finish()
+
+
+def start_tracker(config: Config, folder: Path, step: int) -> GeneralTracker | None:
+    """A tracker that is ready to log.
+
+    Args:
+        config: ``report_to`` says which. That its package is installed has been checked.
+        folder: of the run. TensorBoard's files go into ``tensorboard/`` in it; trackio keeps its own store, where the run
+            has the folder's name in the project ``seg-demo``.
+        step: of the run. What TensorBoard has from later ones, logged before a kill, is dropped.
+
+    Returns:
+        None for ``none``.
+    """
+    if config.report_to == "none":
+        return None
+    if config.report_to == "tensorboard":
+        tracker = TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=step + 1)
+    else:
+        tracker = Trackio("seg-demo", name=folder.resolve().name, config=config.to_dict(), resume="allow")
+    tracker.start()
+    return tracker
+
+
+def log_line(tracker: GeneralTracker | None, line: dict[str, Any]) -> None:
+    """Log one evaluation.
+
+    Args:
+        tracker: of :func:`start_tracker`.
+        line: as in ``metrics.jsonl``.
+    """
+    if tracker is not None:
+        tracker.log({name: value for name, value in line.items() if name != "step"}, step=line["step"])

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 # Heads that only train along with the main one in other people's recipes; no loss here asks for their output.
 AUXILIARY = ("aux_classifier.", "auxiliary_head.", "classification_head.")
 

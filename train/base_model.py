@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -15,10 +18,12 @@ from seg_demo import networks
 from seg_demo.errors import BadRequestError, EncoderOnlyError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.models import catalog, hub
 from seg_demo.models.loading import load_checkpoint, locate
-from seg_demo.networks.base import Checkpoint, copy_known_classes
+from seg_demo.networks import files
+from seg_demo.networks.base import Checkpoint, Preprocessing, copy_known_classes
+from seg_demo.networks.names import labels_from_dict, labels_to_dict
 from seg_demo.types import LabelSet, ModelSpec
 from train.config import NETWORKS, Config
-from train.report.shared import shared_labels
+from train.metrics import shared_labels
 
 # What a bare network name starts from where the Hub can be reached.
 PRETRAINED = {
@@ -254,3 +259,55 @@ def _at_hand(source: dict[str, str]) -> bool:
 
 def _warning(what: str, why: object) -> str:
     return f"Warning: {what} cannot be had ({why}); training starts from random weights, which takes longer and needs more images."
+
+
+def remembered(start: Start) -> dict[str, Any]:
+    """Everything about a start but the weights, JSON-able; inverse of :func:`rebuilt`."""
+    checkpoint = start.checkpoint
+    return {
+        "architecture": checkpoint.architecture,
+        "options": checkpoint.options,
+        "labels": labels_to_dict(checkpoint.labels),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "processor": None if checkpoint.processor is None else json.loads(checkpoint.processor.to_json_string()),
+        "fresh": list(start.fresh),
+        "pretrained": start.pretrained,
+        "base": None if start.base is None else asdict(start.base),
+        "notes": list(start.notes),
+        "knows": start.knows,
+    }
+
+
+def rebuilt(data: dict[str, Any]) -> Start:
+    """The start that :func:`remembered` described, with random weights, which the run's state replaces.
+
+    Args:
+        data: of ``config.json``.
+
+    Raises:
+        BadCheckpointError: it describes no network.
+    """
+    labels = labels_from_dict(data["labels"], len(data["labels"]["id2label"]))
+    module = networks.network(data["architecture"]).build(len(labels), data["options"]).eval()
+    checkpoint = Checkpoint(
+        data["architecture"],
+        module,
+        labels,
+        Preprocessing.from_dict(data["preprocessing"]),
+        data["options"],
+        _processor(data["processor"]),
+    )
+    base = data["base"] and ModelSpec(**{**data["base"], "labels": tuple(data["base"]["labels"])})
+    notes = tuple(data["notes"])
+    return Start(checkpoint, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))
+
+
+def _processor(data: dict[str, Any] | None) -> Any:
+    """transformers' image processor from its JSON, which it reads from folders only."""
+    if data is None:
+        return None
+    from transformers import AutoImageProcessor
+
+    with tempfile.TemporaryDirectory() as folder:
+        files.write_json(Path(folder), files.PREPROCESSOR, data)
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

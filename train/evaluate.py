@@ -1,0 +1,193 @@
+"""Evaluation at the original image size, through the same predict() as the demo's; also of the base, on the classes that both know."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from seg_demo.errors import SegDemoError
+from seg_demo.models.loading import load_checkpoint
+from seg_demo.models.model import Model
+from seg_demo.types import LabelSet, Segmentation
+from train.base_model import in_words_of
+from train.data.objects import labels_for
+from train.data.sample import Sample
+from train.figures import Picture, picture_of, sample_grid
+from train.metrics import InstanceMeter, SemanticMeter, only_shared, shared_labels
+from train.setup import Prepared
+
+# The metric that decides which weights are kept, by task.
+MAIN_METRIC = {"semantic": "mean_iou", "instance": "mask_ap"}
+
+
+class Predicts(Protocol):
+    """What is evaluated: ``seg_demo.models.model.Model`` and whatever behaves like it."""
+
+    labels: LabelSet
+
+    def predict_all(self, image: np.ndarray) -> Segmentation:
+        """uint8 (H, W, 3) → the result with every candidate, however low its score."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """How well one image went.
+
+    Attributes:
+        name: of the sample.
+        score: in [0, 1]. Semantic: mean IoU over the classes in the image. Instance: F1 of objects matched at an IoU of
+            0.5 among candidates with a score of at least 0.5. NaN if nothing in the image is labelled.
+        picture: image, truth and prediction, for the worst images only.
+        things: as ``score``, without the background, which is large and easy: of a mean over two classes it is the half.
+    """
+
+    name: str
+    score: float
+    picture: Picture | None = None
+    things: float = math.nan
+
+
+def evaluate(
+    model: Predicts,
+    samples: Iterable[Sample],
+    *,
+    task: str,
+    labels: LabelSet | None = None,
+    progress: Callable[[int], None] | None = None,
+    pictures: int = 6,
+) -> tuple[dict[str, float], list[ImageResult]]:
+    """Compare a model with the truth, one image at a time; memory does not grow with masks or pixels.
+
+    Args:
+        model: what predicts.
+        samples: held-out images with their labels, read as they are needed.
+        task: ``semantic`` or ``instance``.
+        labels: classes of the data, matched with the model's by name; None if they are the same.
+        progress: called with the number of images done, after each.
+        pictures: how many of the worst images are kept as pictures.
+
+    Returns:
+        The metrics of :class:`SemanticMeter` or :class:`InstanceMeter` (plain floats in [0, 1]; what has no value is left
+        out), and one result per image, worst first.
+
+    Raises:
+        ValueError: another task, or objects without an instance map.
+    """
+    if task not in MAIN_METRIC:
+        raise ValueError(f"task must be one of {', '.join(MAIN_METRIC)}, but got {task!r}.")
+    truth = labels or model.labels
+    meter = SemanticMeter(truth, model.labels) if task == "semantic" else InstanceMeter(truth, model.labels)
+    results: list[ImageResult] = []
+    worst: list[tuple[float, int, Picture]] = []
+    for index, sample in enumerate(samples):
+        prediction = model.predict_all(sample.image)
+        if isinstance(meter, SemanticMeter):
+            score = meter.add(sample.label_map, prediction.id_map)
+        else:
+            score = meter.add(sample, prediction)
+        things = meter.things if isinstance(meter, SemanticMeter) else score
+        results.append(ImageResult(sample.name, score, things=things))
+        if pictures and not math.isnan(score) and (len(worst) < pictures or -score > worst[0][0]):
+            # Only now is it worth a drawing; what it pushes out of the heap is the best of the worst.
+            heapq.heappush(worst, (-score, index, picture_of(sample, prediction, truth, task, score)))
+            if len(worst) > pictures:
+                heapq.heappop(worst)
+        if progress is not None:
+            progress(index + 1)
+    for _, index, picture in worst:
+        results[index] = replace(results[index], picture=picture)
+    return meter.result(), sorted(results, key=lambda each: (math.isnan(each.score), each.score))
+
+
+# Drawn at every evaluation, so that they cost little of its time.
+MOST = 3
+
+
+def measure(model: Predicts, samples: Iterable[Sample], task: str, path: Path | None) -> dict[str, float]:
+    """Evaluate a network that is being trained.
+
+    Args:
+        model: what predicts.
+        samples: the held-out images.
+        task: ``semantic`` or ``instance``.
+        path: where the worst samples are drawn, worst first, in the place of those of the evaluation before; None draws none.
+
+    Returns:
+        The metrics of :func:`train.evaluate.evaluate`.
+    """
+    metrics, results = evaluate(model, samples, task=task, pictures=0 if path is None else MOST)
+    if pictures := [result.picture for result in results if result.picture is not None]:
+        sample_grid(pictures, path)
+    return metrics
+
+
+log = logging.getLogger("train")
+
+
+def measured_against_base(
+    prepared: Prepared, new: Callable[[], Model], samples: Callable[[], Iterable[Sample]]
+) -> dict[str, Any]:
+    """Base and new network on the held-out images, on the classes that data and base share by name.
+
+    Args:
+        prepared: the run.
+        new: loads ``best/`` afresh.
+        samples: gives the held-out images anew at every call.
+
+    Returns:
+        JSON-able: ``model`` (id of the base, or None), ``why`` (why nothing could be compared, or None), ``metric`` (the main
+        metric's name), ``classes`` that were measured, ``background`` (its name among them, or None), ``base`` and ``new``
+        (the metrics of :func:`train.evaluate.evaluate`), ``images``: per held-out image ``name``, ``base`` and ``new``
+        (its score in [0, 1], see :class:`train.evaluate.ImageResult`; None where nothing is labelled), and
+        ``base_things`` and ``new_things`` (likewise, without the background).
+    """
+    spec, task = prepared.start.base, prepared.task
+    answer: dict[str, Any] = {"model": spec and spec.id, "why": None, "metric": MAIN_METRIC[task], "classes": [], "background": None}
+    answer |= {"base": {}, "new": {}, "images": []}
+    if spec is None or spec.id.startswith("smp-hub/"):
+        return answer | {"model": None, "why": "It was trained from weights that could not segment anything yet."}
+    try:
+        checkpoint = load_checkpoint(spec, token=True)
+    except SegDemoError as error:
+        return answer | {"why": f"The base cannot be loaded any more: {error}"}
+    checkpoint.module.to(prepared.device)
+    data = labels_for(prepared.dataset, task)
+    # The names by which training took the base's classes over: a cell is the data's only kind of thing, whatever that is called.
+    named = in_words_of(data, checkpoint.labels, spec.source == "bundled")
+    base = Model.from_checkpoint(dataclasses.replace(checkpoint, labels=named), spec)
+    shared = data if data.names == base.labels.names else shared_labels(data, base.labels)
+    if shared is None:
+        return answer | {"why": "The base knows none of these classes."}
+    whole = shared.names == data.names
+    results = {}
+    for name, model in (("base", base), ("new", new())):
+        held_out = samples() if whole else only_shared(samples(), data, shared, task)
+        answer[name], results[name] = evaluate(model, held_out, task=task, labels=shared, pictures=0)
+    of_new = {result.name: result for result in results["new"]}
+    answer["images"] = [
+        {
+            "name": result.name, "base": _plain(result.score), "new": _plain(of_new[result.name].score),
+            "base_things": _plain(result.things), "new_things": _plain(of_new[result.name].things),
+        }
+        for result in sorted(results["base"], key=lambda result: result.name)
+    ]  # fmt: skip
+    metric = MAIN_METRIC[task]
+    log.info(
+        "On the held-out images: %s of the base %.4f, of this one %.4f",
+        metric, answer["base"].get(metric, math.nan), answer["new"].get(metric, math.nan),
+    )  # fmt: skip
+    background = None if shared.background is None else shared.names[shared.background]
+    return answer | {"classes": list(shared.names), "background": background}
+
+
+def _plain(score: float) -> float | None:
+    return None if math.isnan(score) else score

@@ -1,0 +1,460 @@
+"""The metrics of held-out images: of label maps (IoU, Dice, boundary IoU) and of objects (COCO's average precision)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval.core import mask as coco_mask
+from scipy import ndimage
+
+from seg_demo.masks.scores import confusion
+from seg_demo.rle import encode_crop
+from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
+from train.data.sample import Sample
+
+BOUNDARY_RATIO = 0.02
+
+
+class SemanticMeter:
+    """Adds up pixels image by image; the metrics are those of the data set as a whole, not means over images.
+
+    Classes are matched by name. What the network calls by a name that the data does not know counts as wrong wherever it
+    is painted. A class that is in neither truth nor predictions has no score: it is left out of the means and of the
+    result. A class that is only ever painted by mistake has 0.
+
+    Args:
+        truth: classes of the data; their ids are those in the label maps.
+        predicted: classes of the network; their ids are those in its id maps. None if they are the same.
+
+    Attributes:
+        things: mean IoU of the image that was added last without the background, in [0, 1]; 1 if it has nothing but
+            background and nothing else is painted, NaN if all of it is ignored.
+    """
+
+    def __init__(self, truth: LabelSet, predicted: LabelSet | None = None) -> None:
+        self.labels = truth
+        self._translate = same_names(truth, predicted or truth)
+        count = len(truth)
+        self._confusion = np.zeros((count + 1, count + 1), dtype=np.int64)
+        self._boundary = np.zeros((2, count), dtype=np.int64)
+        self.things = math.nan
+
+    def add(self, truth: np.ndarray, prediction: np.ndarray) -> float:
+        """Count one image.
+
+        Args:
+            truth: uint8 or uint16 (H, W), class ids of the data; 255 (65535 in uint16) is ignored.
+            prediction: uint8 or uint16 (H, W), class ids of the network.
+
+        Returns:
+            The mean IoU of this image alone over the classes in it, in [0, 1]; NaN if all of it is ignored.
+        """
+        count = len(self.labels)
+        ignored = truth == ignore_id(truth)
+        # One value beyond the classes stands for unknown names, one more for what is ignored, on both sides.
+        target = np.where(ignored, count + 1, truth).astype(np.uint16)
+        guess = np.where(ignored, count + 1, self._translate[prediction]).astype(np.uint16)
+        added = confusion(target, guess, count + 1, ignore=count + 1)
+        self._confusion += added
+        self._boundary += boundary_counts(target, guess, count)
+        ious = _ious(added)
+        things = ious if self.labels.background is None else np.delete(ious, self.labels.background)
+        self.things = math.nan if np.isnan(ious).all() else 1.0 if np.isnan(things).all() else float(np.nanmean(things))
+        return float(np.nanmean(ious)) if not np.isnan(ious).all() else math.nan
+
+    def result(self) -> dict[str, float]:
+        """The metrics so far, all in [0, 1].
+
+        Returns:
+            ``mean_iou``, ``mean_dice``, ``pixel_accuracy``, ``boundary_iou`` (the mean over the classes), and ``iou/NAME``,
+            ``dice/NAME``, ``boundary_iou/NAME`` for each class that occurs. What has no value is left out, so that the
+            result is valid JSON.
+        """
+        ious = _ious(self._confusion)
+        # Dice = 2 TP / (2 TP + FP + FN) = 2 IoU / (1 + IoU).
+        dices = 2 * ious / (1 + ious)
+        common, either = self._boundary
+        boundaries = np.divide(common, either, out=np.full(len(common), np.nan), where=either > 0)
+        total = self._confusion.sum()
+        values = {"mean_iou": _mean(ious), "mean_dice": _mean(dices), "boundary_iou": _mean(boundaries)}
+        values["pixel_accuracy"] = float(np.trace(self._confusion[:-1, :-1]) / total) if total else math.nan
+        for kind, scores in (("iou", ious), ("dice", dices), ("boundary_iou", boundaries)):
+            values |= {f"{kind}/{name}": float(score) for name, score in zip(self.labels.names, scores, strict=True)}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def _ious(counts: np.ndarray) -> np.ndarray:
+    """IoU per class, float64 (K,), NaN for absent ones, of a confusion matrix (K + 1, K + 1) whose last class is unknown."""
+    hits = np.diag(counts)
+    either = counts.sum(axis=0) + counts.sum(axis=1) - hits
+    return np.divide(hits, either, out=np.full(len(hits), np.nan), where=either > 0)[:-1]
+
+
+def _mean(values: np.ndarray) -> float:
+    return math.nan if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def ignore_id(label_map: np.ndarray) -> int:
+    """The value in a label map that means "not labelled": 255, or 65535 in uint16."""
+    return int(np.iinfo(label_map.dtype).max)
+
+
+def same_names(truth: LabelSet, predicted: LabelSet) -> np.ndarray:
+    """For each class of a network the class of the data with the same name.
+
+    Args:
+        truth: classes of the data.
+        predicted: classes of the network.
+
+    Returns:
+        uint16 (number of the network's classes,): ids of the data's classes; their number K where no name fits. Names are
+        compared without regard to case and surrounding blanks.
+
+    >>> data = LabelSet.from_names(["background", "cell"])
+    >>> same_names(data, LabelSet.from_names(["Cell", "border", "background"])).tolist()
+    [1, 2, 0]
+    """
+    if truth.names == predicted.names:
+        return np.arange(len(truth), dtype=np.uint16)
+    ids = {name.strip().casefold(): index for index, name in reversed(list(enumerate(truth.names)))}
+    return np.array([ids.get(name.strip().casefold(), len(truth)) for name in predicted.names], dtype=np.uint16)
+
+
+def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels of boundary intersections and unions per class, for boundary IoU (Cheng et al., CVPR 2021).
+
+    A mask's boundary is what an erosion by d pixels takes away, where d is 2 % of the image's diagonal (at least 1), the
+    image's own edge included. A pixel survives the erosion of its class exactly if the (2 d + 1)-wide square around it holds
+    one value only, which is asked once for all classes.
+
+    Args:
+        truth: integer (H, W), class ids; values from ``classes`` on are counted for no class.
+        prediction: integer (H, W), likewise.
+        classes: number of classes K.
+
+    Returns:
+        int64 (2, K): pixels in both boundaries, and in either, where both masks of the class are cut to their boundary.
+
+    A 3 x 3 image has d = 1: all its pixels but the centre are boundary.
+
+    >>> full = np.zeros((3, 3), int)
+    >>> boundary_counts(full, full, 1).tolist()
+    [[8], [8]]
+    >>> dot = full.copy(); dot[1, 1] = 1   # one pixel of class 1 makes all of class 0 boundary
+    >>> boundary_counts(full, dot, 2).tolist()
+    [[8, 0], [8, 1]]
+    """
+    edges = []
+    for label_map in (truth, prediction):
+        edges.append(np.where(_on_boundary(label_map), label_map, classes).astype(np.int64))
+    sizes = [np.bincount(each.ravel(), minlength=classes)[:classes] for each in edges]
+    common = np.bincount(edges[0][edges[0] == edges[1]], minlength=classes)[:classes]
+    return np.stack([common, sizes[0] + sizes[1] - common])
+
+
+def _on_boundary(label_map: np.ndarray) -> np.ndarray:
+    """Where the square around a pixel leaves the image or holds more than one value, bool (H, W)."""
+    height, width = label_map.shape
+    reach = max(1, round(BOUNDARY_RATIO * math.hypot(height, width)))
+    # A square holds one value if each of its rows does, and the column through its centre does.
+    down = np.ones((height, width), dtype=bool)
+    across = np.ones((height, width), dtype=bool)
+    np.not_equal(label_map[1:], label_map[:-1], out=down[1:])
+    np.not_equal(label_map[:, 1:], label_map[:, :-1], out=across[:, 1:])
+    rows = _unmarked(across.T, 1 - reach, reach).T
+    return ~(_unmarked(~rows, -reach, reach) & _unmarked(down, 1 - reach, reach))
+
+
+def _unmarked(marks: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Where none of the rows from ``first`` to ``last`` (relative, inclusive) is marked or outside, bool as ``marks``."""
+    length = last - first + 1
+    clear = np.zeros(marks.shape, dtype=bool)
+    if len(marks) < length:
+        return clear
+    # Windows of 1, 2, 4, ... rows, each from two halves; the last two overlap.
+    marked, wide = marks, 1
+    while 2 * wide <= length:
+        marked = marked[:-wide] | marked[wide:]
+        wide *= 2
+    count = len(marks) - length + 1
+    begin = -first  # in both uses the window reaches back
+    clear[begin : begin + count] = ~(marked[:count] | marked[length - wide : length - wide + count])
+    return clear
+
+
+# The per-image score asks what a person at the default threshold sees.
+SHOWN_SCORE = 0.5
+MATCH_IOU = 0.5
+# COCO looks at so many candidates of a class in an image. A perfect detector of 256 objects has an AP50 of 0.39 then.
+STANDARD_CAP = 100
+
+
+class InstanceMeter:
+    """Collects objects as compressed run lengths and computes COCO's average precision over all of them.
+
+    As COCO does, pixels that are not labelled forgive what is painted there, and at most the 100 best candidates of a class
+    in an image count; but where an image holds more objects of a class than that, all candidates do, and the standard
+    figures stand beside. Objects whose class the network does not know are missed; candidates of classes that the data does not
+    know are left out.
+
+    Args:
+        truth: classes of the data.
+        predicted: classes of the network. None if they are the same.
+    """
+
+    def __init__(self, truth: LabelSet, predicted: LabelSet | None = None) -> None:
+        self.labels = truth
+        self._translate = same_names(truth, predicted or truth)
+        self._images: list[dict[str, int]] = []
+        self._truth: list[dict[str, Any]] = []
+        self._found: list[dict[str, Any]] = []
+
+    def add(self, sample: Sample, prediction: Segmentation) -> float:
+        """Count one image.
+
+        Args:
+            sample: with an instance map.
+            prediction: all candidates with their scores, however low.
+
+        Returns:
+            F1 of this image alone, in [0, 1]: objects matched at an IoU of 0.5 among the candidates with a score of at
+            least 0.5. An image without any object, painted without any, has 1.
+        """
+        truth = true_objects(sample, self.labels)
+        identity = len(self._images) + 1
+        self._images.append({"id": identity, "height": truth.height, "width": truth.width})
+        objects = [_annotation(identity, s, s.label_id, truth) for s in truth.segments]
+        for number, each in enumerate(objects, start=len(self._truth) + 1):
+            self._truth.append(each | {"id": number, "iscrowd": 0})
+        self._add_unlabelled(identity, sample)
+        candidates = []
+        for segment in prediction.segments:
+            label_id = int(self._translate[segment.label_id])
+            if label_id < len(self.labels):
+                found = _annotation(identity, segment, label_id, prediction)
+                candidates.append(found | {"score": 1.0 if segment.score is None else float(segment.score)})
+        self._found += candidates
+        return _f1(objects, [each for each in candidates if each["score"] >= SHOWN_SCORE])
+
+    def _add_unlabelled(self, identity: int, sample: Sample) -> None:
+        """COCO's way to say "nobody knows what is here": one crowd region per class."""
+        unknown = sample.label_map == ignore_id(sample.label_map)
+        box = tight_box(unknown)
+        if box is None:
+            return
+        height, width = unknown.shape
+        region = Segment(0, None, box, unknown[box[1] : box[3], box[0] : box[2]])
+        whole = Segmentation("instance", height, width, self.labels, np.zeros((height, width), np.uint8), (region,))
+        for label_id in range(len(self.labels)):
+            crowd = _annotation(identity, region, label_id, whole)
+            self._truth.append(crowd | {"id": len(self._truth) + 1, "iscrowd": 1})
+
+    def _caps(self) -> tuple[int, int]:
+        """COCO's cap on the candidates of a class in an image, and the one that counts here: all where the data holds more."""
+        objects = Counter((each["image_id"], each["category_id"]) for each in self._truth if not each["iscrowd"])
+        if max(objects.values()) <= STANDARD_CAP:
+            return STANDARD_CAP, STANDARD_CAP
+        candidates = Counter((each["image_id"], each["category_id"]) for each in self._found)
+        return STANDARD_CAP, max((STANDARD_CAP, *candidates.values()))
+
+    def result(self) -> dict[str, float]:
+        """The metrics so far, all in [0, 1].
+
+        Returns:
+            ``mask_ap`` (mean over IoU 0.50 to 0.95 and over classes), ``mask_ap50``, ``mask_ap75``, ``box_ap``, and
+            ``mask_ap/NAME`` for each class that occurs. Where an image holds more than 100 objects of a class, also
+            ``mask_ap@100`` and so on for those figures that COCO's cap of 100 candidates changes. Empty if the data has no
+            object at all: AP has no value then.
+        """
+        if not any(not each["iscrowd"] for each in self._truth):
+            return {}
+        categories = [{"id": index, "name": name} for index, name in enumerate(self.labels.names)]
+        truth = COCO({"info": {}, "images": self._images, "annotations": self._truth, "categories": categories})
+        found = truth.loadRes([dict(each) for each in self._found])
+        caps = self._caps()
+        (capped, masks), (capped_boxes, boxes) = (_precision(truth, found, kind, caps) for kind in ("segm", "bbox"))
+        values, standard = _figures(masks, boxes), _figures(capped, capped_boxes)
+        values |= {f"{name}@{STANDARD_CAP}": value for name, value in standard.items() if value != values[name]}
+        for index, name in enumerate(self.labels.names):
+            if (masks[:, :, index] > -1).any():
+                values[f"mask_ap/{name}"] = _average(masks[:, :, index])
+        return values
+
+
+def _precision(truth: COCO, found: COCO, kind: str, caps: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Interpolated precision under each cap, float64 (10 IoU thresholds, 101 recalls, K classes), -1 for classes without objects."""
+    evaluation = COCOeval_faster(truth, found, iouType=kind, print_function=_say_nothing)
+    evaluation.params.maxDets = [1, *caps]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    # Areas of all sizes are the first.
+    precision = evaluation.eval["precision"][:, :, :, 0]
+    return precision[..., 1], precision[..., 2]
+
+
+def _figures(masks: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
+    return {
+        "mask_ap": _average(masks),
+        "mask_ap50": _average(masks[0]),
+        "mask_ap75": _average(masks[5]),
+        "box_ap": _average(boxes),
+    }
+
+
+def _say_nothing(*_: object) -> None:
+    """faster-coco-eval reports its progress to this."""
+
+
+def _average(precision: np.ndarray) -> float:
+    return float(precision[precision > -1].mean())
+
+
+def _annotation(identity: int, segment: Segment, label_id: int, whole: Segmentation) -> dict[str, Any]:
+    x0, y0, x1, y1 = segment.box
+    return {
+        "image_id": identity,
+        "category_id": label_id,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": int(np.count_nonzero(segment.mask)),
+        "segmentation": encode_crop(segment.mask, segment.box, whole.height, whole.width),
+    }
+
+
+def _f1(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> float:
+    """F1 of candidates, best first, each taking the free object of its class that it fits best."""
+    if not objects or not candidates:
+        return float(len(objects) == len(candidates))
+    rles = [
+        [{**each["segmentation"], "counts": each["segmentation"]["counts"].encode()} for each in side]
+        for side in (candidates, objects)
+    ]
+    overlap = np.asarray(coco_mask.iou(rles[0], rles[1], [0] * len(objects)))
+    classes = [np.array([each["category_id"] for each in side]) for side in (candidates, objects)]
+    overlap[classes[0][:, None] != classes[1][None, :]] = 0
+    hits = 0
+    for row in overlap:
+        best = int(row.argmax())
+        if row[best] >= MATCH_IOU:
+            hits += 1
+            overlap[:, best] = 0
+    return 2 * hits / (len(objects) + len(candidates))
+
+
+def true_objects(sample: Sample, labels: LabelSet) -> Segmentation:
+    """The objects of a sample as a segmentation.
+
+    An object's class is what the sample says; where it says nothing, the most frequent class under the object among the
+    known ones other than background, else class 1.
+
+    Args:
+        sample: with an instance map.
+        labels: classes of the data.
+
+    Returns:
+        Task ``instance``, segments by their number in the instance map, without scores.
+
+    Raises:
+        ValueError: the sample has no instance map.
+    """
+    if sample.instance_map is None:
+        raise ValueError(f"{sample.name or 'sample'}: objects can be evaluated only with an instance map, but it has none.")
+    height, width = sample.instance_map.shape
+    segments = []
+    for number, window in sorted(_windows(sample).items()):
+        rows, columns = window
+        mask = np.logical_or.reduce([layer[window] == number for layer in sample.layers])
+        if sample.instance_labels is not None:
+            label_id = int(sample.instance_labels[number])
+        else:
+            label_id = _class_under(sample.label_map[window][mask], labels)
+        segments.append(Segment(label_id, None, (columns.start, rows.start, columns.stop, rows.stop), mask))
+    return Segmentation("instance", height, width, labels, paint(segments, height, width), tuple(segments))
+
+
+def _windows(sample: Sample) -> dict[int, tuple[slice, slice]]:
+    """Rows and columns around each object by its number, what lies below others included."""
+    found: dict[int, tuple[slice, slice]] = {}
+    for layer in sample.layers:
+        for number, window in enumerate(ndimage.find_objects(layer), start=1):
+            if window is None:
+                continue
+            known = found.get(number, window)
+            found[number] = tuple(
+                slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(known, window, strict=True)
+            )
+    return found
+
+
+def _class_under(values: np.ndarray, labels: LabelSet) -> int:
+    counts = np.bincount(values, minlength=len(labels))[: len(labels)].copy()
+    if labels.background is not None:
+        counts[labels.background] = 0
+    return int(counts.argmax()) if counts.any() else min(1, len(labels) - 1)
+
+
+def shared_labels(data: LabelSet, network: LabelSet) -> LabelSet | None:
+    """The classes that data and network both have, as the data calls them.
+
+    >>> data = LabelSet.from_names(["background", "cat", "cell"], background=0)
+    >>> shared_labels(data, LabelSet.from_names(["background", "dog", "Cat"], background=0)).names
+    ('background', 'cat')
+    >>> shared_labels(data, LabelSet.from_names(["background", "dog"], background=0)) is None
+    True
+
+    Args:
+        data: classes of the data.
+        network: classes of the network.
+
+    Returns:
+        None if they share none but the background.
+    """
+    found = set(same_names(data, network).tolist()) - {len(data)}
+    if not found - {data.background}:
+        return None
+    kept = sorted(found)
+    background = kept.index(data.background) if data.background in found else None
+    return LabelSet(tuple(data.names[index] for index in kept), data.colors[kept], background)
+
+
+def only_shared(samples: Iterable[Sample], data: LabelSet, shared: LabelSet, task: str) -> Iterator[Sample]:
+    """Samples with the classes that are shared: pixels of others are ignored, objects of others are left out.
+
+    Args:
+        samples: with the ids of ``data``.
+        data: classes of the data, for this task.
+        shared: of :func:`shared_labels`.
+        task: ``semantic``: label maps are translated. ``instance``: objects are.
+
+    Yields:
+        Samples with the ids of ``shared``.
+    """
+    ids = np.array([shared.names.index(name) if name in shared.names else -1 for name in data.names])
+    for sample in samples:
+        yield _with_objects(sample, ids) if task == "instance" else _with_pixels(sample, ids)
+
+
+def _with_pixels(sample: Sample, ids: np.ndarray) -> Sample:
+    ignore = ignore_id(sample.label_map)
+    table = np.full(ignore + 1, ignore, dtype=sample.label_map.dtype)
+    table[: len(ids)] = np.where(ids < 0, ignore, ids)
+    return dataclasses.replace(sample, label_map=table[sample.label_map])
+
+
+def _with_objects(sample: Sample, ids: np.ndarray) -> Sample:
+    classes = ids[sample.instance_labels]
+    classes[0] = -1  # entry 0 is no object
+    kept = np.flatnonzero(classes >= 0)
+    numbers = np.zeros(len(classes), dtype=np.uint16)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    return dataclasses.replace(
+        sample,
+        instance_map=numbers[sample.instance_map],
+        hidden=None if sample.hidden is None else numbers[sample.hidden],
+        instance_labels=np.concatenate([[0], classes[kept]]).astype(np.uint16),
+    )

@@ -1,1 +1,0 @@
-"""What a run says about itself: metrics, pictures, the model card."""

@@ -1,0 +1,581 @@
+"""Everything before the first step: device, data, its faults, the split, the network, the right to push, memory; problems together."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+
+from seg_demo import networks
+from seg_demo.errors import BadCheckpointError, SegDemoError
+from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.roi_pooling import SharedRoIAlign
+from seg_demo.networks.sizes import square
+from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, start
+from train.batches import Plan, local_processes, replay_count
+from train.config import NETWORKS, Config, ConfigError
+from train.data.diagnosis import Diagnosis
+from train.data.doctor import examine, without_bad
+from train.data.index import CELLS, Dataset, Item, open_dataset
+from train.data.objects import labels_for
+from train.data.split import split
+from train.figures import with_picture
+from train.run import Progress
+
+PIECES_NOTE = (
+    "The masks say classes, not objects: every connected piece of a class counts as one object. That is right for things "
+    "that stand apart; things that touch become one."
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could begin at once.
+
+    Attributes:
+        config: of the run.
+        dataset: with its classes.
+        train: items to learn from.
+        val: items that are held out.
+        diagnosis: what the doctor found.
+        start: the network.
+        plan: order of the data.
+        total: optimizer steps.
+        eval_steps: steps between evaluations.
+        crop: side of the training crops in pixels.
+        lr: peak learning rate of fresh layers.
+        device: where to train.
+        precision: ``no``, ``bf16`` or ``fp16``, as accelerate names it.
+        step_bytes: estimate of the memory of a step.
+        replay: images of the built-in data that join those of every epoch.
+        repo_id: where it would be pushed, or None.
+        user: as whom, or None.
+    """
+
+    config: Config
+    dataset: Dataset
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    diagnosis: Diagnosis
+    start: Start
+    plan: Plan
+    total: int
+    eval_steps: int
+    crop: int
+    lr: float
+    device: torch.device
+    precision: str
+    step_bytes: int
+    replay: int
+    repo_id: str | None
+    user: str | None
+
+    @property
+    def task(self) -> str:
+        """``semantic`` or ``instance``."""
+        return networks.NETWORKS[self.start.checkpoint.architecture].task
+
+    @property
+    def augment(self) -> str:
+        """How much images are varied: rendered ones differ enough by themselves, and more would only slow learning down."""
+        return self.config.augment or ("light" if self.dataset.source == CELLS else "strong")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed about the data, a sentence each."""
+        if self.task == "instance" and self.dataset.kind == "semantic":
+            return (*self.dataset.notes, PIECES_NOTE)
+        return self.dataset.notes
+
+    def facts(self) -> dict[str, Any]:
+        """What the run is made from, JSON-able, as ``config.json`` and ``--dry-run --json`` have it."""
+        start = self.start
+        return {
+            "data": {
+                "source": self.config.data,
+                "name": self.dataset.name,
+                "sha256": self.dataset.digest,
+                "kind": self.dataset.kind,
+                "train_images": len(self.train),
+                "val_images": len(self.val),
+                "replayed_images": self.replay,
+                "classes": list(self.start.checkpoint.labels.names),
+                "notes": list(self.notes),
+            },
+            "network": {
+                "architecture": start.checkpoint.architecture,
+                "base": start.base and start.base.id,
+                "pretrained": start.pretrained,
+                "parameters": sum(parameter.numel() for parameter in start.checkpoint.module.parameters()),
+                "fresh_layers": list(start.fresh) if start.pretrained else ["all"],
+                "notes": list(start.notes),
+            },
+            "schedule": {
+                "steps": self.total,
+                "steps_per_epoch": self.plan.steps_per_epoch,
+                "steps_between_evaluations": self.eval_steps,
+                "batch_size": self.plan.batch_size,
+                "crop": self.crop,
+                "lr": self.lr,
+                "augment": self.augment,
+            },
+            "device": str(self.device),
+            "precision": self.precision,
+            "memory_bytes": self.step_bytes,
+            "push": self.repo_id and {"repo": self.repo_id, "user": self.user, "private": self.config.private},
+        }
+
+
+class NotPrepared(ConfigError):
+    """A run that cannot begin: every problem that was found, and the doctor's findings where the data could be opened."""
+
+    def __init__(self, message: str, diagnosis: Diagnosis | None) -> None:
+        super().__init__(message)
+        self.diagnosis = diagnosis
+
+
+def prepare(config: Config, processes: int, quiet: bool, progress: Progress | None = None) -> Prepared:
+    """Read the data, look for faults, split it, load the network, check the rights and the memory.
+
+    Args:
+        config: checked by :func:`train.config.parse`.
+        processes: of this run.
+        quiet: no progress bars.
+        progress: how far the run has come, if it is resumed: it keeps its network, and its data must be the same.
+
+    Raises:
+        ConfigError: with every problem that was found, one a paragraph.
+    """
+    problems: list[str] = []
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device, precision = choose_device(config, problems)
+    dataset = _attempt(problems, lambda: _opened(config, quiet))
+    train: tuple[Item, ...] = ()
+    val: tuple[Item, ...] = ()
+    diagnosis = None
+    if dataset is not None:
+        train, val = split(dataset, config.val_fraction, config.seed)
+        diagnosis = examine(dataset, train, val)
+        if diagnosis.faults and config.skip_bad:
+            dataset = without_bad(dataset, diagnosis)
+            train, val = split(dataset, config.val_fraction, config.seed)
+            diagnosis = examine(dataset, train, val)
+        if diagnosis.faults:
+            diagnosis = with_picture(diagnosis, dataset, Path(config.output).parent if config.output else Path("runs"))
+            problems.append(diagnosis.report())
+        if not problems and (not val or (not train and config.epochs != 0)):
+            problems.append(
+                f"--data {config.data}: {len(train)} images to learn from and {len(val)} held out; at least 1 each is needed."
+            )
+        if progress is not None:
+            problems += _changes(config, progress, dataset, processes)
+    elif progress is not None:
+        when = "before its evaluation, which needs the held-out images" if progress.finished else "before its last step"
+        problems.append(f"The run in {config.resume} was stopped {when}. Put the data back where it was, and resume again.")
+    begun = None
+    if dataset is not None:
+        begun = _attempt(problems, lambda: _start(config, dataset, progress))
+    elif progress is None:
+        _attempt(problems, lambda: architecture_of(config))
+    replay = 0
+    if begun is not None:
+        replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
+    repo_id, user = _rights(config, begun, dataset, problems)
+    if problems:
+        raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)
+    batch = config.batch_size or begun.batch_size
+    plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
+    total = _steps(config, plan, begun.checkpoint.architecture)
+    crop = crop_side(config, begun)
+    trains = total > 0 and not (progress is not None and progress.finished)
+    return Prepared(
+        config=config,
+        dataset=dataset,
+        train=tuple(train),
+        val=tuple(val),
+        diagnosis=diagnosis,
+        start=begun,
+        plan=plan,
+        total=total,
+        eval_steps=max(config.eval_every * plan.steps_per_epoch, min(total, 50)) if total else 1,
+        crop=crop,
+        lr=config.lr or begun.lr,
+        device=device,
+        precision=precision,
+        step_bytes=check_memory(batch, begun.checkpoint, crop, device) if trains else 0,
+        replay=replay,
+        repo_id=repo_id,
+        user=user,
+    )
+
+
+def crop_side(config: Config, begun: Start) -> int:
+    """Side of the training crops in pixels: as asked for, or what suits the network; always one that the network takes.
+
+    Args:
+        config: of the run.
+        begun: its network.
+
+    Raises:
+        ConfigError: ``--image-size`` is one that the network does not take; the message names one that it does.
+    """
+    checkpoint = begun.checkpoint
+    if config.image_size is None:
+        # Samples are resized as uploads are: a crop is never larger than what the network sees of them.
+        rule = checkpoint.preprocessing
+        sides = [side for side in (*(rule.size or ()), rule.shortest_side, rule.longest_side) if side is not None]
+        wanted = min([begun.crop_side, *sides])
+    else:
+        wanted = config.image_size
+    rounded = max(32, wanted // 32 * 32) if config.image_size is None else -(-wanted // 32) * 32
+    if networks.NETWORKS[checkpoint.architecture].task == "instance":
+        return rounded
+    fits = square(checkpoint, rounded)
+    if fits == rounded or (fits is not None and (config.image_size is None or fits == config.image_size)):
+        return fits
+    given = "" if config.image_size is None else f"--image-size {config.image_size}: "
+    size = checkpoint.preprocessing.size
+    only = f"--image-size {fits}" if fits is not None else "no square crop" + (f", only {size[0]} x {size[1]} pixels" if size else "")
+    raise ConfigError(
+        f"{given}this network does not take crops of {rounded} x {rounded} pixels, which its position tables, windows or patches do "
+        f"not fit. It takes {only}."
+    )
+
+
+def _changes(config: Config, progress: Progress, dataset: Dataset, processes: int) -> list[str]:
+    """What differs from when the run was begun, so that going on would be another run."""
+    changes = []
+    before = progress.facts.get("data", {}).get("sha256")
+    if before is not None and before != dataset.digest:
+        changes.append(
+            f"--data {config.data} is not what the run in {config.resume} began with (its images, masks or class names "
+            "changed). Put it back to resume, or start a new run with the changed data."
+        )
+    began = progress.facts.get("processes", processes)
+    if began != processes and not progress.finished:
+        changes.append(
+            f"The run in {config.resume} was begun by {began} processes, and {processes} would see the data in another order. "
+            f"Resume it with {began}, launched as it was then."
+        )
+    return changes
+
+
+def _start(config: Config, dataset: Dataset, progress: Progress | None) -> Start:
+    """The network to train: of a run that has begun the same again, whatever the Hub answers now."""
+    if progress is not None and progress.state is not None and "start" in progress.facts:
+        return rebuilt(progress.facts["start"])
+    return start(config, functools.partial(labels_for, dataset))
+
+
+def _attempt(problems: list[str], work: Any) -> Any:
+    """The result of ``work``, or None with its sentence among the problems."""
+    try:
+        return work()
+    except SegDemoError as error:
+        problems.append(str(error))
+        return None
+
+
+def _opened(config: Config, quiet: bool) -> Dataset:
+    workers = os.cpu_count() or 1
+    return open_dataset(
+        config.data, seed=config.seed, size=None, workers=workers, progress=not quiet, samples=config.samples,
+        reading=config.mask_reading,
+    )  # fmt: skip
+
+
+def _steps(config: Config, plan: Plan, architecture: str) -> int:
+    """Optimizer steps: ``--epochs``, at most ``--max-steps``; without either, enough that a small data set is learnt."""
+    if config.epochs is not None:
+        steps = config.epochs * plan.steps_per_epoch
+    elif config.max_steps is not None:
+        return config.max_steps
+    else:
+        passes = PASSES.get(architecture, 8) if config.data == CELLS else 10
+        steps = max(LEAST_STEPS[architecture], passes * plan.steps_per_epoch)
+    return steps if config.max_steps is None else min(steps, config.max_steps)
+
+
+def _rights(
+    config: Config, begun: Start | None, dataset: Dataset | None, problems: list[str]
+) -> tuple[str | None, str | None]:
+    """Repository and user of the push; that the login may write there is checked before anything is trained."""
+    if config.push is None:
+        return None, None
+    from train.publish import check_rights
+
+    try:
+        network = begun.checkpoint.architecture if begun else architecture_of(config) or "model"
+    except SegDemoError:
+        network = "model"
+    data = dataset.name if dataset else "data"
+    name = f"{network}-{data}" if begun is None else name_of(begun, data, config.epochs != 0)
+    try:
+        rights = check_rights(config.push or None, name, "", config.private)
+    except SegDemoError as error:
+        problems.append(str(error))
+        return None, None
+    return rights.repo_id, rights.user
+
+
+def check_network(config: Config) -> None:
+    """Refuse a model that can be known to be wrong before any data is read.
+
+    Raises:
+        SegDemoError: an unknown menu key, a malformed id, a folder that is not there.
+    """
+    if config.model not in NETWORKS:
+        architecture = architecture_of(config)
+        if architecture == "classical":
+            raise BadCheckpointError(f"--model {config.model} is a method without weights; there is nothing to train.")
+
+
+def describe(prepared: Prepared) -> str:
+    """The plan of a run, for people.
+
+    Args:
+        prepared: what would be done.
+    """
+    facts = prepared.facts()
+    data, network, schedule = facts["data"], facts["network"], facts["schedule"]
+    lines = [
+        "Nothing was started (--dry-run). This is what would happen:",
+        "",
+        f"  data      {data['source']}: {data['train_images']} images to learn from, {data['val_images']} held out",
+        f"  classes   {len(data['classes'])}: {_some(data['classes'])}",
+        f"  network   {network['architecture']}, {network['parameters'] / 1e6:.2f} million parameters, from "
+        f"{network['base'] or 'random weights'}",
+        f"  fresh     {_some(network['fresh_layers']) or 'no layer; all weights are kept'}",
+        f"  schedule  {schedule['steps']} steps of {prepared.plan.per_step} crops of {schedule['crop']} x {schedule['crop']} pixels "
+        f"({schedule['steps_per_epoch']} steps see every image once), peak learning rate {schedule['lr']:g}, "
+        f"augmentation {schedule['augment']}",
+        f"  evaluate  every {schedule['steps_between_evaluations']} steps on the held-out images, at their original size",
+        f"  device    {facts['device']}, {'fp32' if facts['precision'] == 'no' else facts['precision']}; "
+        f"about {facts['memory_bytes'] / 2**20:.0f} MiB for a step",
+        f"  push      {_push(facts['push'])}",
+    ]
+    notes = [*data["notes"], *network["notes"]]
+    if notes:
+        lines += ["", *(f"  note: {note}" for note in notes)]
+    report = prepared.diagnosis.report()
+    if report:
+        lines += ["", report]
+    return "\n".join(lines)
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _push(push: dict[str, object] | None) -> str:
+    if push is None:
+        return "no (--push to push)"
+    return f"to {push['repo']} as {push['user']}, {'private' if push['private'] else 'public'}"
+
+
+def best_device() -> str:
+    """What ``--device auto`` means here: ``cuda``, ``mps`` or ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def lay_out(checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
+    """Let a network compute in the order and memory layout in which it is trained fastest; its state dict stays as it is.
+
+    As for prediction (:func:`seg_demo.networks.optimise`). Mask R-CNN on a CPU pools with all cores, and in bf16 has its
+    channels last: measured 0.78 of the time. In fp32 that layout changes nothing.
+
+    Args:
+        checkpoint: its module is changed in place, but not moved.
+        device: where it is trained.
+        precision: as accelerate names it.
+    """
+    networks.optimise(checkpoint, device)
+    if checkpoint.architecture == "maskrcnn" and device.type == "cpu":
+        heads = checkpoint.module.roi_heads
+        heads.box_roi_pool, heads.mask_roi_pool = SharedRoIAlign(heads.box_roi_pool), SharedRoIAlign(heads.mask_roi_pool)
+        if precision == "bf16":
+            checkpoint.module.to(memory_format=torch.channels_last)
+
+
+def choose_device(config: Config, problems: list[str]) -> tuple[torch.device, str]:
+    """The device, and the precision that it does well: bf16 where the hardware has it.
+
+    Args:
+        config: ``device`` and ``precision`` count.
+        problems: gets a sentence for what cannot be used.
+
+    Returns:
+        The device, and ``no``, ``bf16`` or ``fp16`` as accelerate names it.
+    """
+    name = best_device() if config.device == "auto" else config.device
+    try:
+        if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("that is not one of cpu, cuda, cuda:N, mps")
+        device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("no CUDA device can be used here")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"there are {torch.cuda.device_count()} CUDA devices")
+    except RuntimeError as error:
+        problems.append(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}. Use --device cpu or auto.")
+        device = torch.device("cpu")
+    if config.precision == "auto":
+        return device, "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    if config.precision == "fp16" and device.type != "cuda":
+        problems.append("--precision fp16 needs a CUDA device; on a CPU use fp32 or bf16.")
+    return device, {"fp32": "no"}.get(config.precision, config.precision)
+
+
+# How long processes wait for each other, in hours: the main one evaluates while the others wait.
+PATIENCE = 24
+
+
+def launched(config: Config) -> PartialState | None:
+    """The processes that ``accelerate launch`` or ``torchrun`` started together, as accelerate's state; None for one.
+
+    Raises:
+        ConfigError: they cannot work together.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return None
+    cpu = config.device == "cpu" or (config.device == "auto" and best_device() == "cpu")
+    team = PartialState(cpu=cpu, timeout=timedelta(hours=PATIENCE))
+    if team.num_processes != count or team.distributed_type.value not in ("MULTI_CPU", "MULTI_GPU"):
+        raise ConfigError(
+            f"{count} processes were launched as {team.distributed_type.value}, but only CPUs and NVIDIA GPUs can work "
+            "together here, without DeepSpeed or FSDP. Launch with --multi_gpu, or give --device cpu."
+        )
+    return team
+
+
+def accelerator_of(prepared: Prepared, team: PartialState | None) -> Accelerator:
+    """The run's accelerator, with its device and precision.
+
+    Args:
+        prepared: of :func:`train.setup.prepare`.
+        team: of :func:`launched`.
+    """
+    # Some of transformers' networks have layers that their logits do not depend on; SegFormer and all others use each.
+    other = prepared.start.checkpoint.options.get("model_type", "segformer") != "segformer"
+    # Running statistics are saved from the main process, so copying them to the others at each pass would change nothing,
+    # and would overwrite what the backward pass of adversarial training still needs.
+    handler = DistributedDataParallelKwargs(find_unused_parameters=other, broadcast_buffers=False)
+    cpu, handlers = prepared.device.type == "cpu", [handler] if team else []
+    if team is None:
+        # A run earlier in this process may have had another precision or device, which accelerate would hold on to.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=cpu, mixed_precision=prepared.precision, kwargs_handlers=handlers)
+
+
+# Weights, gradients, two AdamW moments and the moving average, in fp32.
+BYTES_PER_PARAMETER = 20
+# What autograd keeps is not all: convolutions and interpolations take workspace of their own.
+OVERHEAD = 1.5
+# Larger crops are measured at this side and scaled by their area, so that measuring never needs the memory itself.
+MEASURED_SIDE = 512
+
+
+def check_memory(batch: int, checkpoint: Checkpoint, crop: int, device: torch.device) -> int:
+    """Refuse a batch that cannot fit, with the size that does, and one that the network cannot be trained with.
+
+    Args:
+        batch: images per step and process.
+        checkpoint: the network.
+        crop: side of the crops in pixels.
+        device: where it would be trained.
+
+    Returns:
+        Estimate of the memory of a step in bytes.
+
+    Raises:
+        ConfigError: names the batch size that fits.
+    """
+    try:
+        fixed, per_image = _costs(checkpoint, batch, crop)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"This {checkpoint.architecture} cannot be trained on batches of {batch} crops of {crop} x {crop} pixels "
+            f"({reason}). Try another --image-size, or a larger --batch-size (some networks need 2 or more)."
+        ) from error
+    needed, have = int(fixed + per_image * batch), available_memory(device)
+    if have is None or needed <= have:
+        return needed
+    fits = int((have - fixed) // per_image)
+    advice = f"--batch-size {fits} fits" if fits >= 1 else "even one image does not fit; use a smaller --image-size"
+    raise ConfigError(
+        f"--batch-size {batch} with crops of {crop} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
+        f"{have / 2**30:.1f} GiB free: {advice} (with --accumulate, the same effective batch)."
+    )
+
+
+def _costs(checkpoint: Checkpoint, batch_size: int, side: int) -> tuple[float, float]:
+    """Bytes of a step that do not depend on the batch, and bytes per image.
+
+    The tensors that autograd keeps for the backward pass are counted in a real forward pass of two images, or of one where
+    that is the batch: some networks cannot normalise a single one.
+    """
+    images, measured = min(2, batch_size), min(side, MEASURED_SIDE)
+    counted = _saved_bytes(checkpoint, images, measured) / images * (side / measured) ** 2
+    parameters = sum(parameter.numel() for parameter in checkpoint.module.parameters())
+    return parameters * BYTES_PER_PARAMETER, (counted + side * side * 3 * 4) * OVERHEAD
+
+
+def _saved_bytes(checkpoint: Checkpoint, batch_size: int, side: int) -> int:
+    module = checkpoint.module
+    device = next(module.parameters()).device
+    seen: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    training = module.training
+    module.train()
+    kept = []
+    try:
+        with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            images = torch.rand(batch_size, 3, side, side, device=device)
+            if networks.NETWORKS[checkpoint.architecture].task == "instance":
+                kept.append(module(list(images), [_one_object(side, device) for _ in images]))
+            else:
+                kept.append(networks.network(checkpoint.architecture).forward(module, images))
+    finally:
+        module.train(training)
+        for name, buffer in module.named_buffers():
+            buffer.copy_(before[name])
+    return sum(seen.values())
+
+
+def _one_object(side: int, device: torch.device) -> dict[str, torch.Tensor]:
+    box = torch.tensor([[side * 0.25, side * 0.25, side * 0.75, side * 0.75]], device=device)
+    mask = torch.zeros((1, side, side), dtype=torch.uint8, device=device)
+    mask[:, side // 4 : side * 3 // 4, side // 4 : side * 3 // 4] = 1
+    return {"boxes": box, "labels": torch.ones(1, dtype=torch.int64, device=device), "masks": mask}
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Free memory of a device in bytes, for one of this run's processes, or None where it cannot be known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu":
+        try:
+            with open("/proc/meminfo", encoding="ascii") as file:
+                lines = dict(line.split(":", 1) for line in file)
+            return int(lines["MemAvailable"].split()[0]) * 1024 // local_processes()
+        except (OSError, KeyError, ValueError):
+            return None
+    return None
