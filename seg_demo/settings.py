@@ -45,9 +45,7 @@ class Settings:
             (on a CPU with OpenVINO: faster where the processor has it. The Models tab and the log say how many labels were
             those of fp32 on the first image).
         engine: what computes: ``auto`` (on a CPU OpenVINO, where it is installed and agrees with torch; else torch),
-            ``eager`` (torch alone), ``openvino`` (refused where it cannot serve) or ``inductor`` (the compiler of
-            ``torch.compile`` for up to eight input sizes of each model, on a GPU as CUDA graphs; it needs a C++ compiler, and
-            memory for the graphs).
+            ``eager`` (torch alone) or ``openvino`` (refused where it cannot serve).
         models: the owner's own menu in its order, ids separated by commas; empty for the built-in menu.
         cache_bytes: memory for loaded models in bytes; 0 takes a quarter of the machine's memory.
         hub_timeout: seconds in which the Hub must answer.
@@ -87,7 +85,7 @@ class Settings:
     max_side: int = _setting(20_000, "longest side of an upload in pixels", 1, 65_535)
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", pattern=r"auto|cpu|mps|cuda(:\d+)?")
     precision: str = _setting("auto", "auto, fp32, fp16 (CUDA) or bf16 (CPU)", pattern=r"auto|fp32|fp16|bf16")
-    engine: str = _setting("auto", "auto, eager, openvino or inductor", pattern=r"auto|eager|openvino|inductor")
+    engine: str = _setting("auto", "auto, eager or openvino", pattern=r"auto|eager|openvino")
     models: str = _setting("", "the owner's own menu: model ids, separated by commas")
     cache_bytes: int = _setting(0, "memory for loaded models in bytes, 0 for a quarter of the machine's", 0, 2**60)
     hub_timeout: float = _setting(8.0, "seconds in which the Hub must answer", 0.1, 600)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +166,40 @@ def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypat
     live = Model.from_checkpoint(loading.load(replace(spec, source="folder"), folders / "tiny"), spec)
     assert live._run.engine is None
     assert devices.choose_device("cpu") == CPU
+
+
+def test_eager_answers_are_exact_while_another_thread_traces():
+    """Tracing goes on in the background of requests, and some of what torch changes for it is not this thread's alone."""
+    other, batch = Small(seed=3), torch.randn(1, 3, 16, 16)
+    expected, ended = other(batch)[0], threading.Event()
+
+    def trace() -> None:
+        for seed in range(40):
+            engine_openvino.convert(Small(seed), batch)
+        ended.set()
+
+    tracing = threading.Thread(target=trace)
+    tracing.start()
+    asked = 0
+    while not ended.is_set():
+        assert torch.equal(other(batch)[0], expected)
+        asked += 1
+    tracing.join()
+    assert asked > 40
+
+
+def test_tracing_leaves_the_module_alone_and_a_dropped_model_is_freed():
+    small = part()
+    before = {name: (type(value), id(value)) for name, value in small.module.layer._parameters.items()}
+    state = list(small.module._modules), sorted(small.module.__dict__)
+    settled(small, torch.randn(1, 3, 16, 16))
+    assert small._forms
+    assert before == {name: (type(value), id(value)) for name, value in small.module.layer._parameters.items()}
+    assert state == (list(small.module._modules), sorted(small.module.__dict__))
+    weight = weakref.ref(small.module.layer.weight)
+    del small
+    gc.collect()
+    assert weight() is None
 
 
 def test_importing_openvino_reports_to_nobody():

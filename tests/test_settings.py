@@ -47,6 +47,7 @@ def test_values_are_read_in_their_type():
         ("DEVICE", "gpu"),
         ("DEVICE", "cuda:x"),
         ("PRECISION", "int8"),
+        ("ENGINE", "inductor"),
         ("MCP", "maybe"),
         ("CONCURRENCY", "-1"),
         ("MAX_SIDE", "70000"),

@@ -2,8 +2,7 @@
 
 A network begins in eager torch. Its first answer is also the example by which a background thread compiles it and checks
 the result; from then on the compiled one answers. Whatever fails to compile, to run, or to agree stays eager, and the log
-says so once. Two compilers stand behind one interface: OpenVINO for CPUs, and on request TorchInductor, whose kernels run as a
-CUDA graph on a GPU.
+says so once. The compiler is OpenVINO, for CPUs.
 
 What is compiled are *parts*: tensor in, tuple of tensors out. A semantic network is one part. Mask R-CNN is three: the
 pyramid of features with the proposals' scores, the box head, and the mask head; what lies between them (anchors,
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo.errors import SettingsError
-from seg_demo.models import engine_rules, zerogpu
+from seg_demo.models import engine_rules
 from seg_demo.models.engine_agree import same_winners
 from seg_demo.models.engine_part import Compiler, Part, crop, described
 from seg_demo.models.familiarity import statistics
@@ -35,7 +34,7 @@ class SemanticEngine:
     Args:
         checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
-        compiler: for the device that it is on.
+        compiler: makes its compiled form.
     """
 
     def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
@@ -43,7 +42,7 @@ class SemanticEngine:
         network = _Forward(checkpoint.module, verbs, told)
         about = described(checkpoint) + " and statistics" * told
         # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
-        free = () if compiler.most is not None or checkpoint.architecture == "segformer" else (0, 2, 3)
+        free = () if checkpoint.architecture == "segformer" else (0, 2, 3)
         self._part = Part(
             checkpoint.architecture, network, compiler, free, crop(checkpoint), about, same_winners
         )
@@ -88,9 +87,9 @@ def choose(
         checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
         device: where its weights are.
-        wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager``, ``openvino`` or ``inductor``.
+        wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager`` or ``openvino``.
         streams: images that are segmented at the same time.
-        precision: ``bf16`` lets OpenVINO compute in it; on CUDA, as for eager torch; else fp32.
+        precision: ``bf16`` lets OpenVINO compute in it; else fp32.
 
     Returns:
         A callable in place of the network's ``forward`` with ``nbytes`` and ``agreement``, or None for eager torch.
@@ -98,20 +97,14 @@ def choose(
     Raises:
         SettingsError: what is asked for cannot serve there.
     """
-    wish = engine_rules.Wish(wanted, precision, device.type, engine_rules.has_openvino(), zerogpu.ACTIVE)
-    if found := engine_rules.refusals(wish):
+    if found := engine_rules.refusals(wanted, precision, device.type):
         raise SettingsError(" ".join(found))
-    semantic = checkpoint.architecture != "maskrcnn"
-    if wanted == "inductor":
-        from seg_demo.models.engine_inductor import Inductor
-
-        compiler: Compiler = Inductor(device, precision)
-    elif wanted == "eager" or device.type != "cpu" or not wish.openvino:
+    if wanted == "eager" or device.type != "cpu" or not engine_rules.has_openvino():
         return None
-    else:
-        from seg_demo.models.engine_openvino import OpenVino
+    from seg_demo.models.engine_openvino import OpenVino
 
-        compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=semantic)
+    semantic = checkpoint.architecture != "maskrcnn"
+    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=semantic)
     return (SemanticEngine if semantic else DetectorEngine)(checkpoint, verbs, compiler)
 
 

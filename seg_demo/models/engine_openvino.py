@@ -165,7 +165,7 @@ class OpenVino:
         channels_last: as for :func:`compile`.
     """
 
-    name, most = "OpenVINO", None
+    name = "OpenVINO"
 
     def __init__(self, streams: int, precision: str = "fp32", channels_last: bool = False) -> None:
         self.precision = precision

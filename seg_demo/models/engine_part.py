@@ -46,12 +46,10 @@ class Compiler(Protocol):
     Attributes:
         name: for the log.
         precision: row of ``engine_agree.TOLERANCE`` that its forms compute in.
-        most: forms that one part may ever have compiled; None for any number, of which the last :data:`KEPT` are kept.
     """
 
     name: str
     precision: str
-    most: int | None
 
     def compile(self, module: nn.Module, example: Tensor, place: tuple[int, ...], about: str) -> Form:
         """The form of a module for inputs like ``example``, -1 in ``place`` being axes that it leaves open; ``about`` is
@@ -95,7 +93,6 @@ class Part:
         self._forms: OrderedDict[tuple[int, ...], Form] = OrderedDict()
         self._seen: OrderedDict[tuple[int, ...], bool] = OrderedDict()
         self._pending: set[tuple[int, ...]] = set()
-        self._left = compiler.most
         self._eager_for_good = False
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
@@ -138,11 +135,9 @@ class Part:
             self._seen[place] = True
             while len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-            if self._eager_for_good or place in self._pending or not worth or not batch.numel() or self._left == 0:
+            if self._eager_for_good or place in self._pending or not worth or not batch.numel():
                 return
             self._pending.add(place)
-            if self._left is not None:
-                self._left -= 1
         # Whoever called may write into what they got; and what inference mode made cannot be traced.
         with torch.inference_mode(False):
             example, expected = batch.detach().clone(), tuple(each.detach().clone() for each in found)
@@ -168,7 +163,7 @@ class Part:
                 if self._eager_for_good:
                     return  # another form failed meanwhile
                 self._forms[place] = form
-                while len(self._forms) > (self._compiler.most or KEPT):
+                while len(self._forms) > KEPT:
                     self._forms.popitem(last=False)
             told = ""
             if self._alike is not None:

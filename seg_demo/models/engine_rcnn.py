@@ -41,30 +41,26 @@ class DetectorEngine:
     Args:
         checkpoint: in eval mode, not to be trained any more.
         verbs: the network's module.
-        compiler: for the device that it is on.
+        compiler: makes its compiled forms.
     """
 
     def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
         module, about = checkpoint.module, described(checkpoint)
         self._module, self._forward = module, verbs.forward_with_maps
         self._levels = _levels(module)
-        heads, open_sizes = module.roi_heads, compiler.most is None
-        free = (0, 2, 3) if open_sizes else ()
+        heads = module.roi_heads
         self._pyramid = Part(
-            "maskrcnn pyramid", _Pyramid(module), compiler, free, crop(checkpoint), f"{about} pyramid", slack=SLACK
+            "maskrcnn pyramid", _Pyramid(module), compiler, (0, 2, 3), crop(checkpoint), f"{about} pyramid", slack=SLACK
         )
-        self._parts, replaced = [self._pyramid], {}
-        if open_sizes:
-            boxes, masks = (_Boxes(heads), f"{about} boxes"), (_Masks(heads), f"{about} masks")
-            self._boxes = Part("maskrcnn box head", boxes[0], compiler, (0,), _half, boxes[1], same_winners)
-            self._masks = Part("maskrcnn mask head", masks[0], compiler, (0,), _half, masks[1], same_signs)
-            self._parts += [self._boxes, self._masks]
-            replaced |= {
-                "box_head": self._boxes,
-                "box_predictor": _same,
-                "mask_head": self._masks,
-                "mask_predictor": lambda found: found[0],
-            }
+        self._boxes = Part("maskrcnn box head", _Boxes(heads), compiler, (0,), _half, f"{about} boxes", same_winners)
+        self._masks = Part("maskrcnn mask head", _Masks(heads), compiler, (0,), _half, f"{about} masks", same_signs)
+        self._parts = [self._pyramid, self._boxes, self._masks]
+        replaced: dict[str, Any] = {
+            "box_head": self._boxes,
+            "box_predictor": _same,
+            "mask_head": self._masks,
+            "mask_predictor": lambda found: found[0],
+        }
         if next(module.parameters()).device.type == "cpu":
             replaced |= {
                 "box_roi_pool": _Shared(heads.box_roi_pool),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -142,9 +141,8 @@ def check_machine() -> None:
             choose_device(chosen.device)
         except SettingsError as error:
             problems.append(f"SEG_DEMO_DEVICE: {error}")
-    wish = engine_rules.Wish(chosen.engine, chosen.precision, "cpu", engine_rules.has_openvino(), zerogpu.ACTIVE)
-    if wish.named:
-        problems += engine_rules.refusals(replace(wish, device=_kind(chosen.device)))
+    if chosen.engine == "openvino" or chosen.precision == "bf16":
+        problems += engine_rules.refusals(chosen.engine, chosen.precision, _kind(chosen.device))
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
     for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()
