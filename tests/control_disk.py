@@ -2,7 +2,7 @@
 
 import errno
 
-from train.loop.storage import Disk
+from seg_demo.storage import Disk
 
 
 class Killed(BaseException):

@@ -193,7 +193,7 @@ def test_a_visitors_model_works_on_after_it_was_removed_for_others(hub, folders,
 
 
 def test_a_cache_without_locks_keeps_what_was_used_within_the_hour(hub, room, monkeypatch):
-    monkeypatch.setattr(hub_locks, "fcntl", None)
+    monkeypatch.setattr("seg_demo.storage.fcntl", None)
     monkeypatch.setattr(hub_locks, "KNOWN", False)
     room(int(1.5 * SIZE))
     fetch(hub, "ann/a", 1)

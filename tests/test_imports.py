@@ -21,7 +21,7 @@ ROOMS = {
     "rle": {"errors"},
     "errors": set(),
     "settings": {"errors"},
-    "storage": set(),
+    "storage": {"errors"},
     "inputs": LEAVES,
     "masks": LEAVES,
     "outputs": {"masks", *LEAVES},

@@ -24,7 +24,7 @@ from seg_demo.models.catalog import hub_spec
 from seg_demo.models.predictor import Predictor
 from seg_demo.networks import segformer
 from seg_demo.settings import Settings, settings
-from seg_demo.storage import filling
+from seg_demo.storage import locked
 from tests.checkpoints import IMAGE, TWO
 from train.base_model import start
 from train.config import Config
@@ -193,7 +193,7 @@ def test_what_a_killed_server_has_left_goes_and_what_a_faster_one_made_stays(fol
         (pickles.converted(folder) / "mark").write_text("the first one")
 
     monkeypatch.setattr(quarantine, "convert", slowly)
-    with filling(root / ".new-other"):
+    with locked(root / ".new-other"):
         made = pickles.converted(folder)
     assert (made / "mark").is_file(), "somebody may be reading it"
     assert sorted(path.name for path in root.iterdir()) == sorted([".new-made", ".new-other", made.name])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from seg_demo import storage
 from tests.control_disk import ControlDisk, Killed
 from tests.test_finetune import arguments, data  # noqa: F401
 from train import finetune
-from train.loop import storage
 
 STEPS = ("create", "write", "sync", "rename", "sync_folder", "make_folder", "remove")
 

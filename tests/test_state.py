@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seg_demo.errors import StorageError
+from seg_demo.storage import Disk
 from tests.control_disk import ControlDisk, Killed, steps_of
-from train.loop.storage import Disk
 from train.run import BadStateError, load_state, save_state
 
 

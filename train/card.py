@@ -22,13 +22,13 @@ from tqdm import tqdm
 
 from seg_demo import __version__, networks
 from seg_demo.models.model import Model
+from seg_demo.storage import save_file, save_folder
 from seg_demo.types import LabelSet
 from train import run as runs
 from train.base_model import name_of
 from train.data.sample import Sample
 from train.evaluate import evaluate
 from train.figures import CURVES, learning_curves, sample_grid
-from train.loop.storage import save_folder, write_atomically
 from train.metrics import STANDARD_CAP
 from train.run import load_state
 from train.setup import Prepared
@@ -151,7 +151,7 @@ def write_facts(folder: Path, facts: CardFacts) -> None:
     Raises:
         StorageError: the disk is full or fails.
     """
-    write_atomically(folder / FACTS, json.dumps(facts.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    save_file(folder / FACTS, json.dumps(facts.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_facts(folder: Path) -> CardFacts | None:
@@ -226,7 +226,7 @@ def write_card(folder: Path, facts: CardFacts) -> None:
     shown = CardFacts.from_dict(facts.to_dict())  # without secrets and without folders of this machine
     pictures = [name for name in (SAMPLES_PNG, CURVES_PNG) if (folder / name).is_file()]
     write_facts(folder, facts)
-    write_atomically(folder / "README.md", card_text(shown, pictures))
+    save_file(folder / "README.md", card_text(shown, pictures))
 
 
 def card_text(facts: CardFacts, pictures: list[str]) -> str:

@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 from seg_demo.errors import SegDemoError
 from seg_demo.labels import distinct_colors
 from seg_demo.outputs.render import overlay
+from seg_demo.storage import save_file
 from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
 from train.data.diagnosis import Diagnosis
 from train.data.index import Dataset, Item
 from train.data.listing import Choice
 from train.data.sample import Sample
-from train.loop.storage import write_atomically
 from train.metrics import SHOWN_SCORE, ignore_id, same_names, true_objects
 
 PICTURE_SIDE = 360
@@ -193,7 +193,7 @@ def _write(figure: Figure, path: Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         drawn = io.BytesIO()
         figure.savefig(drawn, **PNG)
-    write_atomically(path, drawn.getvalue())
+    save_file(path, drawn.getvalue())
 
 
 FILE = "two-readings.png"

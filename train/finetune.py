@@ -82,7 +82,7 @@ def run(config: Config, given: frozenset[str]) -> int:
 
     from train import setup as preparing
     from train.publish import reported_in
-    from train.run import ProgressFile, RunLock
+    from train.run import ProgressFile, run_lock
     from train.setup import accelerator_of, launched
     from train.trainer import Trainer
 
@@ -94,7 +94,7 @@ def run(config: Config, given: frozenset[str]) -> int:
             progress = None
             if config.resume:
                 if main_process and not config.dry_run:
-                    held.enter_context(RunLock(folder))
+                    held.enter_context(run_lock(folder))
                 progress = runs.progress_of(folder)
                 if progress.finished and not config.dry_run and (config.push is not None or not config.baseline):
                     with team.main_process_first() if team else nullcontext():
@@ -118,7 +118,7 @@ def run(config: Config, given: frozenset[str]) -> int:
             accelerator = accelerator_of(prepared, team)
             if main_process and not config.resume:
                 folder = runs.new_folder(config, prepared.dataset.name)
-                held.enter_context(RunLock(folder))
+                held.enter_context(run_lock(folder))
                 runs.check_new(folder)  # another run may have been here while the data was read
             stopper = held.enter_context(Stopper())
             return _work(Trainer(prepared, accelerator, folder, progress), stopper)

@@ -16,11 +16,11 @@ from seg_demo import networks
 from seg_demo.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.models import hub
 from seg_demo.models.hub_client import host
+from seg_demo.storage import recover_folder
 from train import run as runs
 from train.card import CardFacts, read_facts, write_card
 from train.config import Config
 from train.evaluate import MAIN_METRIC
-from train.loop.storage import recover_folder
 from train.run import ProgressFile
 
 log = logging.getLogger("train")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
@@ -18,13 +17,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
-from seg_demo import __version__, storage
+from filelock import FileLock, Timeout
+
+from seg_demo import __version__
 from seg_demo.errors import SegDemoError
+from seg_demo.storage import DISK, Disk, save_file, storage_errors, write_atomically
 from train.config import Config, ConfigError, check, load_config
-from train.loop.storage import DISK, Disk, storage_errors, write_atomically
 
 LAST = Path("last") / "state.pt"
 BEST = Path("best")
@@ -147,7 +148,7 @@ def write_config(folder: Path, config: Config, facts: dict[str, Any]) -> None:
         facts: JSON-able: data, classes, split, network.
     """
     content = {"seg_demo": __version__, "command": command_of(config), "config": config.to_dict(), **facts}
-    write_atomically(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
+    save_file(folder / "config.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def command_of(config: Config) -> str:
@@ -168,7 +169,7 @@ def command_of(config: Config) -> str:
 def write_metrics(folder: Path, history: History) -> None:
     """``metrics.jsonl``: one line per evaluation, the whole file replaced, so that a resumed run never doubles a line."""
     text = "".join(json.dumps(line) + "\n" for line in history.lines)
-    write_atomically(folder / "metrics.jsonl", text.encode())
+    save_file(folder / "metrics.jsonl", text.encode())
 
 
 def log_to(folder: Path | None, quiet: bool) -> logging.Logger:
@@ -197,87 +198,52 @@ def log_to(folder: Path | None, quiet: bool) -> logging.Logger:
     return log
 
 
-# The system's record locks are per process: within this one they exclude nobody, so it keeps count itself.
-_HELD: set[Path] = set()
-
-
 class RunInUseError(SegDemoError):
     """Another live process works in the run folder."""
 
 
-class RunLock:
-    """Holds ``.lock`` in a run folder, for use in a ``with`` statement.
-
-    A POSIX record lock: the system drops it when the process ends, even by SIGKILL, and a forked data loader that outlives
-    its parent does not inherit it. What the file says (pid, host, start) is only for the message.
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Within it no other run may work in a folder: its ``.lock`` is held, which the system drops when the process ends, even by
+    SIGKILL. What the file says (pid, host, start) is only for the message.
 
     Args:
-        folder: the run folder; created if it is missing.
+        folder: of the run; created if it is missing.
+
+    Raises:
+        RunInUseError: a live process holds it.
+        StorageError: the folder cannot be written.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder.resolve() / ".lock"
-        self._handle: int | None = None
-
-    def __enter__(self) -> RunLock:
-        """Take the lock.
-
-        Raises:
-            RunInUseError: a live process holds it.
-            StorageError: the folder cannot be written.
-        """
-        if self.path in _HELD:
-            raise RunInUseError(self._in_use({"pid": os.getpid(), "host": socket.gethostname()}))
-        with storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            while self._handle is None:
-                handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-                try:
-                    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except (BlockingIOError, PermissionError):
-                    holder = _read(handle)
-                    os.close(handle)
-                    raise RunInUseError(self._in_use(holder)) from None
-                # The last holder may have removed the file between the open and the lock: then this is a lock on nothing.
-                if self._is_file(handle):
-                    self._handle = handle
-                else:
-                    os.close(handle)
-            _HELD.add(self.path)
-            me = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
-            with suppress(OSError):  # a full disk is no reason to give up the lock, only its message is poorer
-                os.ftruncate(self._handle, 0)
-                os.pwrite(self._handle, json.dumps(me).encode(), 0)
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Give the lock back and remove its file."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._handle)
-        self._handle = None
-        _HELD.discard(self.path)
-
-    def _is_file(self, handle: int) -> bool:
+    path = folder.resolve() / ".lock"
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
         try:
-            return os.path.samestat(os.fstat(handle), os.stat(self.path))
-        except FileNotFoundError:
-            return False
-
-    def _in_use(self, holder: dict[str, object]) -> str:
-        who = f"process {holder['pid']} on {holder['host']}" if "pid" in holder else "another process"
-        since = f" since {holder['started']}" if "started" in holder else ""
-        return (
-            f"{self.path.parent} is in use by {who}{since}: two runs in one folder would overwrite each other. Wait for it "
-            "to end, stop it, or give this run another --output."
-        )
-
-
-def _read(handle: int) -> dict[str, object]:
+            lock.acquire()
+        except Timeout:
+            raise RunInUseError(_in_use(path)) from None
     try:
-        holder = json.loads(os.pread(handle, 4096, 0))
-    except ValueError:  # the holder is just writing it
-        return {}
-    return holder if isinstance(holder, dict) else {}
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+        with suppress(OSError):  # a full disk is no reason to give up the lock, only its message is poorer
+            path.write_text(json.dumps(me), encoding="utf-8")
+        yield
+    finally:
+        # Before it is given back: who opened the file meanwhile finds that it has no name any more, and makes a new one.
+        with suppress(OSError):  # Windows removes it after the release
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _in_use(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        who, since = f"process {holder['pid']} on {holder['host']}", f" since {holder['started']}"
+    except (OSError, ValueError, KeyError, TypeError):  # the holder is just writing it
+        who, since = "another process", ""
+    return (
+        f"{path.parent} is in use by {who}{since}: two runs in one folder would overwrite each other. Wait for it "
+        "to end, stop it, or give this run another --output."
+    )
 
 
 # What ``torch.load(weights_only=True)`` reads back. A numpy float is a Python float to isinstance, but not to it.
@@ -304,7 +270,7 @@ def save_state(path: Path, state: dict[str, Any], *, disk: Disk = DISK) -> None:
     import torch
 
     _check_plain(state, "state")
-    write_atomically(path, lambda stream: torch.save(state, stream), disk=disk)
+    save_file(path, lambda stream: torch.save(state, stream), disk=disk)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -460,7 +426,7 @@ class ProgressFile:
         seconds, rest = round(now - self._began, 1), None if left is None else round(left, 1)
         content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": seconds, "left": rest}
         with suppress(OSError):
-            storage.write_atomically(self._path, json.dumps(content))
+            write_atomically(self._path, json.dumps(content))
 
 
 # Steps that are measured before anything is said. The one before them does not count: it sets up kernels and workers.

@@ -24,6 +24,7 @@ from seg_demo import networks
 from seg_demo.errors import BadCheckpointError
 from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint
+from seg_demo.storage import recover_folder, save_folder
 from seg_demo.types import ModelSpec
 from train import run as runs
 from train.base_model import name_of, remembered
@@ -45,7 +46,6 @@ from train.data.objects import labels_for
 from train.data.preload import preload, read_item
 from train.data.sample import Sample
 from train.evaluate import MAIN_METRIC, measure
-from train.loop.storage import recover_folder, save_folder
 from train.losses import Batch, InstanceTask, SemanticTask, balanced_weights, count_pixels
 from train.metrics import only_shared, shared_labels
 from train.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, restore, set_train

@@ -6,7 +6,6 @@ to their places. Whoever opens the dataset next throws away what was not renamed
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,9 +17,9 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from seg_demo.errors import StorageError
+from seg_demo.storage import DISK, FULL
 
 _DRAFT, _FINAL, _REMOVED = ".draft-", ".change-", "removed.json"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 _doors: WeakValueDictionary[Path, _Door] = WeakValueDictionary()
@@ -78,7 +77,7 @@ def commit(root: Path, files: Mapping[str, bytes], removed: Sequence[str] = ()) 
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
-        sync_folder(root)
+        DISK.sync_folder(root)
         _finish(root, final)
 
 
@@ -107,7 +106,7 @@ def _finish(root: Path, change: Path) -> None:
     for name in removed:
         (root / name).unlink(missing_ok=True)
     for folder in {(root / path.relative_to(change)).parent for path in moved}:
-        sync_folder(folder)
+        DISK.sync_folder(folder)
     shutil.rmtree(change)
 
 
@@ -117,15 +116,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -138,7 +128,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise StorageError(
                 "The server's disk is full, so nothing was saved; what was saved before is untouched. Delete samples that "
                 "you no longer need, or ask whoever runs the server for space."

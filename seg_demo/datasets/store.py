@@ -16,6 +16,7 @@ from seg_demo.datasets.names import is_stem, stem_of
 from seg_demo.errors import BadRequestError, DataError, StorageError
 from seg_demo.ownership import owner_of
 from seg_demo.settings import settings
+from seg_demo.storage import DISK
 from seg_demo.types import LabelSet
 
 TASKS = ("semantic", "instance")
@@ -76,7 +77,7 @@ class Store:
             try:
                 if target.name.casefold() not in taken:
                     os.rename(draft, target)
-                    journal.sync_folder(self.root)
+                    DISK.sync_folder(self.root)
                     return target
             except OSError:
                 if not target.exists():

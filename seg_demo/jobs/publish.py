@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from seg_demo.jobs.store import TRAIN
 from seg_demo.models import catalog, disk, own
 from seg_demo.models.redact import redacted
 from seg_demo.settings import public_environment
+from seg_demo.storage import replacing
 
 PUSH_SECONDS = 3600
 _naming = threading.Lock()
@@ -80,19 +80,15 @@ def pack(job: Job, file: Path) -> Path:
     """
     _check_done(job)
     parts = sorted(path for path in job.checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
-    part = file.with_name(f".{file.name}.part")
     try:
         if sum(path.stat().st_size for path in parts) > disk.room(file.parent):
             raise StorageError("The disk has no room for the zip. Try again in two hours, when other downloads have been deleted.")
         # Weights are noise to deflate: stored, they take no time.
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        with replacing(file) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
             for path in parts:
                 archive.write(path, f"{file.stem}/{path.name}")
-        os.replace(part, file)
     except OSError as error:
         raise StorageError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from error
-    finally:
-        part.unlink(missing_ok=True)
     return file
 
 

@@ -12,12 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from seg_demo.jobs.files import CHILD, COMMAND, CONSOLE, EXIT, PROGRESS, RESULT, RUN, write_json
 from seg_demo.jobs.processes import identity, processor_seconds
+from seg_demo.storage import write_atomically
 
 # How often the command is looked at, and how long it may take to save and end when it is told to.
 LOOK_SECONDS = 1.0
@@ -99,7 +101,6 @@ def main(folder: Path, start: float, still: float) -> int:
 def _run(folder: Path, start: float, still: float) -> tuple[int, str]:
     """How the command ended, and why if it cannot say so itself."""
     command = json.loads((folder / COMMAND).read_text(encoding="utf-8"))
-    part = folder / f"{RESULT}.part"
     child: subprocess.Popen[bytes] | None = None
     asked = False
 
@@ -112,7 +113,7 @@ def _run(folder: Path, start: float, still: float) -> tuple[int, str]:
     # Before there is a command: a signal that comes meanwhile must not leave one behind that nobody watches.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, hand_on)
-    with (folder / CONSOLE).open("ab") as console, part.open("wb") as result:
+    with (folder / CONSOLE).open("ab") as console, tempfile.TemporaryFile(dir=folder) as result:
         # A group of its own, which can be ended with all that it started.
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=result, stderr=console, process_group=0)
         try:
@@ -125,10 +126,10 @@ def _run(folder: Path, start: float, still: float) -> tuple[int, str]:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             code = child.wait()
-    if code == 0:
-        os.replace(part, folder / RESULT)
-        return code, ""
-    part.unlink(missing_ok=True)
+        if code == 0:
+            result.seek(0)
+            write_atomically(folder / RESULT, result.read(), durable=True)
+            return code, ""
     return (FAILED, fault) if fault else (code, _last_words(code, watch.begun))
 
 

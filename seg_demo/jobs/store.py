@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from seg_demo.errors import BadRequestError, StorageError
 from seg_demo.jobs import files, processes
@@ -234,8 +235,7 @@ class Jobs:
     def _starting(self) -> Iterator[None]:
         """One start at a time, also of several servers on one folder."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".starting").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(self.root / ".starting"):
             yield
 
     def _all(self) -> list[Job]:

@@ -13,15 +13,11 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
+from seg_demo import storage
 from seg_demo.models import hub_cache
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-# Whether the system has them.
-KNOWN = fcntl is not None
+# Whether the system has locks.
+KNOWN = storage.LOCKS
 FILES = 256
 
 
@@ -64,19 +60,11 @@ def _file_of(name: str) -> Path:
 
 @contextmanager
 def _locked(path: Path, *, shared: bool, wait: bool) -> Iterator[bool]:
-    if fcntl is None:
-        yield True
-        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        path.touch()
     except OSError:
         yield shared
         return
-    with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            got = True
-        except OSError:
-            got = False
+    with storage.locked(path, shared=shared, wait=wait) as got:
         yield got

@@ -33,7 +33,7 @@ from pathlib import Path
 from seg_demo.errors import BadCheckpointError, StorageError
 from seg_demo.networks.files import CONFIG, WEIGHTS, not_weights, read_json
 from seg_demo.settings import settings
-from seg_demo.storage import abandoned, filling
+from seg_demo.storage import abandoned, locked
 
 WHOLE, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 FOLDER = ".converted"
@@ -280,7 +280,7 @@ def _fresh(made: Path) -> Iterator[Path]:
     fresh = made.with_name(f"{_NEW}{uuid.uuid4().hex[:12]}")
     try:
         fresh.mkdir(parents=True)
-        with filling(fresh):
+        with locked(fresh):
             _sweep(made.parent)
             yield fresh
             try:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import threading
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from seg_demo.errors import HubUnavailableError
 from seg_demo.models import hub_client, pickles
 from seg_demo.models.hub_download import Report
 from seg_demo.settings import settings
+from seg_demo.storage import replacing
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
@@ -136,20 +136,15 @@ def _sound(path: Path) -> bool:
 
 def _download(url: str, path: Path, moved: hub_client.Progress, report: Report | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with httpx2.stream("GET", url, timeout=settings().hub_timeout, follow_redirects=True) as answer:
-            answer.raise_for_status()
-            total, arrived = int(answer.headers.get("content-length") or 0), 0
-            if total > settings().max_model_bytes:
-                raise OSError(f"{total} bytes are more than SEG_DEMO_MAX_MODEL_BYTES")
-            with open(part, "wb") as file:
-                for chunk in answer.iter_bytes(_CHUNK):
-                    file.write(chunk)
-                    arrived += len(chunk)
-                    moved.touch()
-                    if report is not None:
-                        report(min(1.0, arrived / total) if total else None, f"Downloading {path.name}")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with httpx2.stream("GET", url, timeout=settings().hub_timeout, follow_redirects=True) as answer:
+        answer.raise_for_status()
+        total, arrived = int(answer.headers.get("content-length") or 0), 0
+        if total > settings().max_model_bytes:
+            raise OSError(f"{total} bytes are more than SEG_DEMO_MAX_MODEL_BYTES")
+        with replacing(path) as file:
+            for chunk in answer.iter_bytes(_CHUNK):
+                file.write(chunk)
+                arrived += len(chunk)
+                moved.touch()
+                if report is not None:
+                    report(min(1.0, arrived / total) if total else None, f"Downloading {path.name}")
