@@ -1,8 +1,32 @@
-"""The errors that a person may meet. Each message says what came, what was expected, and what to do next."""
+"""The errors that a person may meet. Each message says what came, what was expected, and what to do next.
+
+Their sentences are in the tables of :mod:`seg_demo.messages`: ``raise BadRequestError("jobs.no_such_job")``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seg_demo.messages import Message
 
 
 class SegDemoError(Exception):
-    """Base of every error whose text is meant for the person in front of the screen."""
+    """Base of every error whose text is meant for the person in front of the screen. Its ``str`` is English."""
+
+    def __init__(self, key: str, /, **values: Any) -> None:
+        """Make an error.
+
+        Args:
+            key: of the tables, or a whole message.
+            **values: that its text names; see :class:`seg_demo.messages.Message`.
+        """
+        whole = isinstance(key, Message) or (not values and " " in key)  # a finished sentence, where one is not in the tables yet
+        super().__init__(Message.of(key) if whole else Message(key, **values))
+
+    @property
+    def message(self) -> Message:
+        """What it says, in every language."""
+        return self.args[0]
 
 
 class SettingsError(SegDemoError):

@@ -18,12 +18,13 @@ from seg_demo.datasets.drawing import from_mask
 from seg_demo.errors import SegDemoError
 from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
+from seg_demo.messages import Message, table
 from seg_demo.models import catalog, hub_client
 from seg_demo.models.model import check_threshold
 from seg_demo.types import LabelSet
 from seg_demo.ui import uploads
 from seg_demo.ui.i18n_doctor import PHRASES
-from seg_demo.ui.i18n_errors import SENTENCES, in_chinese
+from seg_demo.ui.i18n_errors import SENTENCES, in_chinese, told
 from seg_demo.ui.pushing import token_for
 from tests.served import ROOT
 from tests.stranger_tiffs import tiff as made
@@ -36,24 +37,27 @@ NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|RGB|NaN|inf|Hub|Hu
 def raised(call: Callable[[], object]) -> str:
     with pytest.raises(SegDemoError) as caught:
         call()
-    return str(caught.value)
+    return caught.value.message
 
 
 FILES = {
     "empty": b"", "text": b"some text", "pdf": b"%PDF-1.7", "svg": b"<svg/>", "zip": b"PK\x03\x04", "page": b"<html>",
     "unknown": bytes(99), "broken": b"\x89PNG\r\n\x1a\n" + bytes(64), "cut": (ROOT / "seg_demo/ui/examples/coins.png").read_bytes()[:5000],
 }  # fmt: skip
-NOTES = (
-    "This file has 3 pages; the first is shown.",
-    "This animation has more than 200 frames; the first is shown.",
-    "This file holds 2 pictures; its main picture is shown.",
-    "This file has 5 channels; channels 1, 2 and 3 are shown as red, green and blue.",
-    "This file has 2 channels; channel 1 is shown as grey.",
-    "This file has 4 channels; channel 4 was read as transparency.",
-    "This file has 6 channels; the first 4 are shown.",
-    "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.",
-    "0.05% of the values lie far outside the range of all others (0 to 1); they are shown as its ends.",
-)
+NOTES = {
+    "This file has 3 pages; the first is shown.": Message("images.pages", count=3),
+    "This animation has more than 200 frames; the first is shown.": Message("images.more_frames", count=200),
+    "This file holds 2 pictures; its main picture is shown.": Message("images.pictures", count=2),
+    "This file has 5 channels; channels 1, 2 and 3 are shown as red, green and blue.":
+        Message("images.channels_as_rgb", count=5, red=1, green=2, blue=3),
+    "This file has 2 channels; channel 1 is shown as grey.": Message("images.channel_as_grey", count=2, channel=1),
+    "This file has 4 channels; channel 4 was read as transparency.": Message("images.channel_as_alpha", channels=4, channel=4),
+    "This file has 6 channels; the first 4 are shown.": Message("images.first_channels", count=6, shown=4),
+    "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.":
+        Message("images.no_data", share=0.0333, values="-9999, NaN, inf"),
+    "0.05% of the values lie far outside the range of all others (0 to 1); they are shown as its ends.":
+        Message("images.far_outside", share=0.0005, low=0, high=1),
+}  # fmt: skip
 
 
 def tiff(**tags: list[int]) -> bytes:
@@ -69,7 +73,7 @@ MESSAGES = {
     "lerc": raised(lambda: decode(tiff(t259=[34887]))),
     "mixed": raised(lambda: decode(tiff(t258=[8, 16, 8], t277=[3], t262=[2]))),
     "short": raised(lambda: decode(tiff(t279=[60], t256=[60]))),
-    **{f"note {number}": note for number, note in enumerate(NOTES)},
+    **{f"note {number}": note for number, note in enumerate(NOTES.values())},
     **{name: raised(lambda data=data: decode(data)) for name, data in FILES.items()},
     "wide": raised(lambda: decode((ROOT / "seg_demo/ui/examples/cat.jpg").read_bytes(), max_pixels=100)),
     "heavy": raised(lambda: decode((ROOT / "seg_demo/ui/examples/cat.jpg").read_bytes(), max_bytes=100)),
@@ -91,12 +95,12 @@ MESSAGES = {
 def test_every_note_on_how_a_picture_was_read_is_here():
     """A note that is reworded where it is made would silently be English again; these are made."""
     data = made({256: (3, [4]), 257: (3, [2]), 258: (3, [16] * 5), 259: (3, [1]), 262: (3, [1]), 273: (4, [0]), 277: (3, [5])}, bytes(80))
-    assert read(data).notes == (NOTES[3],)
+    assert read(data).notes == (list(NOTES)[3],) and all(english == note for english, note in NOTES.items())
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_real_error_leaves_no_english_behind(name):
-    said = in_chinese(MESSAGES[name])
+    said = told(MESSAGES[name], "zh")
     menu = "|".join(re.escape(spec.id) for spec in catalog.menu())
     left = re.sub(f"{menu}|{re.escape(SPEC.id)}|{NAMES}", "", said)
     assert re.search("[\u4e00-\u9fff]", said) and not re.search(r"[A-Za-z]{3,}", left), said
@@ -117,7 +121,7 @@ def test_every_sentence_is_one_that_is_raised():
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     texts.append(node.value)
-    said = "\n".join(texts)
+    said = "\n".join([*texts, *table("en").values()])
     for english in [*SENTENCES, *PHRASES]:
         for part in re.split(r"\{\w+\}|[,.();:] ?", english):
             assert part.strip().removeprefix("and ").removeprefix("but ") in said, (english, part)

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from seg_demo.errors import BadRequestError, StorageError
 from seg_demo.inputs.archive_names import Names, hidden, safe
+from seg_demo.messages import Message
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100
@@ -91,16 +92,11 @@ def unpack(
     except OSError as error:
         if error.errno == errno.EINVAL:  # a place before the file's beginning
             raise _unreadable(path, error) from error
-        raise StorageError(
-            f"The archive could not be unpacked: {error.strerror or error}. Free some space and send it again."
-        ) from error
+        raise StorageError("archives.not_unpacked", why=error.strerror or error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> BadRequestError:
-    return BadRequestError(
-        f"{path.name[:80]!r} is not a zip archive that can be read ({str(error)[:120] or type(error).__name__}). Pack the "
-        "images again as an ordinary .zip, or send them one by one."
-    )
+    return BadRequestError("archives.unreadable", name=path.name[:80], why=str(error)[:120] or type(error).__name__)
 
 
 def _check_list(path: Path) -> None:
@@ -120,18 +116,13 @@ def _check_list(path: Path) -> None:
     if tail[at - 20 : at - 16] == b"PK\x06\x07" and tail[at - 76 : at - 72] == b"PK\x06\x06":
         listed = int.from_bytes(tail[at - 36 : at - 28], "little")
     if listed > MAX_LIST_BYTES:
-        raise BadRequestError(
-            f"The archive's list of files takes {listed / 1e6:,.1f} MB, but at most {MAX_LIST_BYTES / 1e6:.3g} MB are read. "
-            "Split it into several."
-        )
+        raise BadRequestError("archives.list_too_long", listed=listed / 1e6, most=MAX_LIST_BYTES / 1e6)
 
 
 def _check_totals(entries: list[zipfile.ZipInfo], max_files: int, max_bytes: int) -> None:
     """BadRequestError if the archive's own list says that there is too much in it."""
     if len(entries) > max_files:
-        raise BadRequestError(
-            f"The archive holds {len(entries):,} files, but at most {max_files:,} are accepted at once. Split it into several."
-        )
+        raise BadRequestError("archives.too_many_files", count=len(entries), most=max_files)
     size = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     if size > max_bytes or size > _CHUNK + MAX_RATIO * packed:
@@ -139,9 +130,7 @@ def _check_totals(entries: list[zipfile.ZipInfo], max_files: int, max_bytes: int
 
 
 def _too_large(max_bytes: int) -> BadRequestError:
-    return BadRequestError(
-        f"Unpacked, the archive has more than the {max_bytes / 1e6:,.0f} MB that are accepted. Split it into several."
-    )
+    return BadRequestError("archives.too_large", most=max_bytes / 1e6)
 
 
 def _unpack(
@@ -172,17 +161,17 @@ def _refusal(entry: zipfile.ZipInfo, suffixes: Collection[str] | None) -> str | 
     parts = PurePosixPath(name).parts
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if not parts or name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
-        return "Its name points outside the archive, so it was left out."
+        return Message("archives.name_points_outside")
     if len(name.encode("utf-8", "replace")) > _PATH_BYTES:
-        return f"Its name is longer than {_PATH_BYTES} bytes; shorten it."
+        return Message("archives.name_too_long", most=_PATH_BYTES)
     if kind not in (0, stat.S_IFREG):
-        return "It is a link or a device, not a file; put the file itself into the archive."
+        return Message("archives.link_or_device")
     if entry.flag_bits & 0x1:
-        return "It is encrypted; pack it without a password."
+        return Message("archives.encrypted")
     if entry.compress_type not in _METHODS:
-        return "It is packed with a method that cannot be read here; use an ordinary .zip."
+        return Message("archives.unknown_method")
     if suffixes is not None and PurePosixPath(name).suffix.lower() not in suffixes:
-        return "Its name does not end like that of an image file, such as .png."
+        return Message("archives.no_image_name")
     return None
 
 
@@ -203,7 +192,7 @@ def _write(
             while chunk := source.read(_CHUNK):
                 if used == 0 and chunk.startswith(_ARCHIVES):
                     path.unlink()
-                    return "It is an archive inside the archive; unpack it first.", 0
+                    return Message("archives.inside_archive"), 0
                 used += len(chunk)
                 if used > left:
                     raise too_large()
@@ -212,5 +201,5 @@ def _write(
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk; bz2 says OSError without a number for damaged data, and a place before the beginning is invalid
         path.unlink(missing_ok=True)
-        return f"It is damaged within the archive ({str(error)[:80] or type(error).__name__}); pack it again.", used
+        return Message("archives.damaged_inside", why=str(error)[:80] or type(error).__name__), used
     return None, used

@@ -43,7 +43,7 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
     """
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise BadRequestError(f"{', '.join(missing)} cannot be found. Name image files, or folders that hold them.")
+        raise BadRequestError("files.not_found", missing=", ".join(missing))
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
@@ -54,7 +54,7 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
             found.setdefault(path.resolve(), Path(path.name))
     if not found:
         where = ", ".join(map(str, paths))
-        raise BadRequestError(f"No images are in {where}. Files are known by {', '.join(sorted(SUFFIXES))}.")
+        raise BadRequestError("files.no_images", where=where, suffixes=", ".join(sorted(SUFFIXES)))
     named = Counter(path.as_posix() for path in found.values())
     return [
         Job(source, target, path.as_posix() if named[path.as_posix()] == 1 else f"{target.as_posix()}{path.suffix}")

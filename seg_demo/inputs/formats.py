@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from seg_demo.messages import Message
+
 _HEAD = 1024
 
 
@@ -13,62 +15,67 @@ class Kind:
     """What the first bytes say.
 
     Attributes:
-        name: as it reads in a sentence after "This is", such as ``a PDF document``.
+        key: what it is, as :data:`name` says it.
         format: Pillow's name of the format if it is read, else None.
         advice: what a person can do who has such a file; empty if it is read.
     """
 
-    name: str
+    key: str
     format: str | None
     advice: str = ""
 
+    @property
+    def name(self) -> Message:
+        """As it reads in a sentence after "This is", such as ``a PDF document``."""
+        return Message(f"kinds.{self.key}")
 
-_SAVE = "Save it as PNG or JPEG and send that."
-_EXPORT = "Export the page or drawing as PNG and send that."
-_UNPACK = "Unpack it and send one of the images inside."
-_FRAME = "Save one frame as PNG or JPEG and send that."
-_CONVERT = "Save it as PNG, TIFF or JPEG with the program that made it and send that."
+
+_SAVE = Message("advice.save_as_png")
+_EXPORT = Message("advice.export_page")
+_UNPACK = Message("advice.unpack")
+_FRAME = Message("advice.save_frame")
+_CONVERT = Message("advice.save_with_program")
 
 _READ = (
-    (b"\xff\xd8\xff", Kind("a JPEG", "JPEG")),
-    (b"\x89PNG\r\n\x1a\n", Kind("a PNG", "PNG")),
-    (b"GIF87a", Kind("a GIF", "GIF")),
-    (b"GIF89a", Kind("a GIF", "GIF")),
-    (b"II*\x00", Kind("a TIFF", "TIFF")),
-    (b"MM\x00*", Kind("a TIFF", "TIFF")),
-    (b"II+\x00", Kind("a TIFF", "TIFF")),
-    (b"MM\x00+", Kind("a TIFF", "TIFF")),
-    (b"BM", Kind("a BMP", "BMP")),
+    (b"\xff\xd8\xff", Kind("jpeg", "JPEG")),
+    (b"\x89PNG\r\n\x1a\n", Kind("png", "PNG")),
+    (b"GIF87a", Kind("gif", "GIF")),
+    (b"GIF89a", Kind("gif", "GIF")),
+    (b"II*\x00", Kind("tiff", "TIFF")),
+    (b"MM\x00*", Kind("tiff", "TIFF")),
+    (b"II+\x00", Kind("tiff", "TIFF")),
+    (b"MM\x00+", Kind("tiff", "TIFF")),
+    (b"BM", Kind("bmp", "BMP")),
 )
 _REFUSED = (
-    (b"%PDF", Kind("a PDF document", None, _EXPORT)),
-    (b"%!PS", Kind("a PostScript document", None, _EXPORT)),
-    (b"PK\x03\x04", Kind("a ZIP archive or an office document", None, _UNPACK)),
-    (b"\x1f\x8b", Kind("a gzip archive", None, _UNPACK)),
-    (b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive", None, _UNPACK)),
-    (b"Rar!", Kind("a RAR archive", None, _UNPACK)),
-    (b"BZh", Kind("a bzip2 archive", None, _UNPACK)),
-    (b"8BPS", Kind("a Photoshop document", None, _SAVE)),
-    (b"\x00\x00\x00\x0cjP  ", Kind("a JPEG 2000 image", None, _SAVE)),
-    (b"\xff\x4f\xff\x51", Kind("a JPEG 2000 image", None, _SAVE)),
-    (b"\x00\x00\x00\x0cJXL ", Kind("a JPEG XL image", None, _SAVE)),
-    (b"\xff\x0a", Kind("a JPEG XL image", None, _SAVE)),
-    (b"\x00\x00\x01\x00", Kind("an icon file", None, _SAVE)),
-    (b"DDS ", Kind("a DDS texture", None, _SAVE)),
-    (b"qoif", Kind("a QOI image", None, _SAVE)),
-    (b"v/1\x01", Kind("an OpenEXR image", None, _SAVE)),
-    (b"\x89HDF", Kind("an HDF5 file", None, _CONVERT)),
-    (b"\x93NUMPY", Kind("a NumPy array file", None, _CONVERT)),
-    (b"SIMPLE  =", Kind("a FITS file", None, _CONVERT)),
-    (b"\x1aE\xdf\xa3", Kind("a video", None, _FRAME)),
-    (b"\x7fELF", Kind("a program", None, "Send an image.")),
-    (b"MZ", Kind("a program", None, "Send an image.")),
-    (b"ID3", Kind("a sound file", None, "Send an image.")),
-    (b"OggS", Kind("a sound or video file", None, _FRAME)),
+    (b"%PDF", Kind("pdf", None, _EXPORT)),
+    (b"%!PS", Kind("postscript", None, _EXPORT)),
+    (b"PK\x03\x04", Kind("zip", None, _UNPACK)),
+    (b"\x1f\x8b", Kind("gzip", None, _UNPACK)),
+    (b"7z\xbc\xaf\x27\x1c", Kind("sevenzip", None, _UNPACK)),
+    (b"Rar!", Kind("rar", None, _UNPACK)),
+    (b"BZh", Kind("bzip2", None, _UNPACK)),
+    (b"8BPS", Kind("photoshop", None, _SAVE)),
+    (b"\x00\x00\x00\x0cjP  ", Kind("jpeg_2000", None, _SAVE)),
+    (b"\xff\x4f\xff\x51", Kind("jpeg_2000", None, _SAVE)),
+    (b"\x00\x00\x00\x0cJXL ", Kind("jpeg_xl", None, _SAVE)),
+    (b"\xff\x0a", Kind("jpeg_xl", None, _SAVE)),
+    (b"\x00\x00\x01\x00", Kind("icon", None, _SAVE)),
+    (b"DDS ", Kind("dds", None, _SAVE)),
+    (b"qoif", Kind("qoi", None, _SAVE)),
+    (b"v/1\x01", Kind("openexr", None, _SAVE)),
+    (b"\x89HDF", Kind("hdf5", None, _CONVERT)),
+    (b"\x93NUMPY", Kind("numpy", None, _CONVERT)),
+    (b"SIMPLE  =", Kind("fits", None, _CONVERT)),
+    (b"\x1aE\xdf\xa3", Kind("video", None, _FRAME)),
+    (b"\x7fELF", Kind("program", None, Message("advice.send_image"))),
+    (b"MZ", Kind("program", None, Message("advice.send_image"))),
+    (b"ID3", Kind("sound", None, Message("advice.send_image"))),
+    (b"OggS", Kind("sound_or_video", None, _FRAME)),
 )
 _AVIF = (b"avif", b"avis")
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_UNKNOWN = Kind("a file of a kind that is not known here", None, "Send an image, saved as PNG or JPEG.")
+_UNKNOWN = Kind("unknown", None, Message("advice.send_png"))
 
 
 @cache
@@ -88,7 +95,7 @@ def _reads_heic() -> bool:
 
 def accepted() -> str:
     """The formats that are read, for a sentence."""
-    return "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC" if _reads_heic() else "JPEG, PNG, WebP, GIF, BMP, TIFF and AVIF"
+    return Message("kinds.accepted_with_heic") if _reads_heic() else Message("kinds.accepted")
 
 
 def _boxed(head: bytes) -> Kind:
@@ -96,11 +103,11 @@ def _boxed(head: bytes) -> Kind:
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
     if brands.intersection(_AVIF):
-        return Kind("an AVIF", "AVIF")
+        return Kind("avif", "AVIF")
     if brands.intersection(_HEIC):
-        advice = "Save it as JPEG (on a phone: camera format \"most compatible\") and send that."
-        return Kind("a HEIC photo", "HEIF" if _reads_heic() else None, advice)
-    return Kind("a video", None, _FRAME)
+        advice = Message("advice.phone_compatible")
+        return Kind("heic", "HEIF" if _reads_heic() else None, advice)
+    return Kind("video", None, _FRAME)
 
 
 def _text(head: bytes) -> Kind | None:
@@ -116,12 +123,12 @@ def _text(head: bytes) -> Kind | None:
         return None
     start = text.lstrip().lower()
     if start.startswith("<svg") or (start.startswith(("<?xml", "<!--", "<!doctype svg")) and "<svg" in start):
-        return Kind("an SVG drawing", None, _EXPORT)
+        return Kind("svg", None, _EXPORT)
     if start.startswith(("<!doctype html", "<html", "<head", "<body")) or "<html" in start:
-        return Kind("a web page", None, "Open it, save the image itself (not the page) and send that.")
+        return Kind("web_page", None, Message("advice.save_image_of_page"))
     if start.startswith(("{", "[")):
-        return Kind("a JSON file", None, "Send the image that it describes.")
-    return Kind("a text file", None, "Send an image, saved as PNG or JPEG.")
+        return Kind("json", None, Message("advice.send_described"))
+    return Kind("text", None, Message("advice.send_png"))
 
 
 def identify(data: bytes) -> Kind:
@@ -138,11 +145,11 @@ def identify(data: bytes) -> Kind:
         if head.startswith(magic):
             return kind
     if head[:4] == b"RIFF":
-        return Kind("a WebP", "WEBP") if head[8:12] == b"WEBP" else Kind("a sound or video file", None, _FRAME)
+        return Kind("webp", "WEBP") if head[8:12] == b"WEBP" else Kind("sound_or_video", None, _FRAME)
     if head[4:8] == b"ftyp":
         return _boxed(head)
     if head[128:132] == b"DICM":
-        return Kind("a DICOM file", None, _CONVERT)
+        return Kind("dicom", None, _CONVERT)
     for magic, kind in _REFUSED:
         if head.startswith(magic):
             return kind

@@ -5,14 +5,14 @@ from __future__ import annotations
 from PIL import Image
 
 from seg_demo.inputs.tiff import Tiff
+from seg_demo.messages import Message
 
 # Sub-blocks of a GIF that are skipped before counting ends: 50 MB of a usual one.
 _MOST_BLOCKS = 200_000
-_PAGES = "This file has {count:,} pages; the first is shown.", "This file has more than {count:,} pages; the first is shown."
-_FRAMES = (
-    "This animation has {count:,} frames; the first is shown.", "This animation has more than {count:,} frames; the first is shown.",
-)  # fmt: skip
-_PICTURES = ("This file holds {count:,} pictures; its main picture is shown.",)
+# Keys of the sentences: the number is exact, or the least.
+_PAGES = "images.pages", "images.more_pages"
+_FRAMES = "images.frames", "images.more_frames"
+_PICTURES = ("images.pictures",)
 
 
 def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
@@ -25,18 +25,18 @@ def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
         data: the whole file.
     """
     if isinstance(image, Tiff):
-        return _said(_PAGES, *image.pages())
+        return _note(_PAGES, *image.pages())
     if image.format == "GIF":
-        return _said(_FRAMES, *gif_frames(data))
+        return _note(_FRAMES, *gif_frames(data))
     if image.format in ("PNG", "WEBP", "AVIF"):
-        return _said(_FRAMES, getattr(image, "n_frames", 1), True)
+        return _note(_FRAMES, getattr(image, "n_frames", 1), True)
     if image.format == "HEIF":
-        return _said(_PICTURES, getattr(image, "n_frames", 1), True)
+        return _note(_PICTURES, getattr(image, "n_frames", 1), True)
     return ()
 
 
-def _said(sentences: tuple[str, ...], count: int, exact: bool) -> tuple[str, ...]:
-    return (sentences[not exact].format(count=count),) if count > 1 or not exact else ()
+def _note(keys: tuple[str, ...], count: int, exact: bool) -> tuple[str, ...]:
+    return (Message(keys[not exact], count=count),) if count > 1 or not exact else ()
 
 
 def gif_frames(data: bytes) -> tuple[int, bool]:

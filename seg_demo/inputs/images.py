@@ -20,6 +20,7 @@ from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
 from seg_demo.inputs.structure import decoding_cost, fault
 from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_first
+from seg_demo.messages import Message
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -42,7 +43,7 @@ class Picture:
 
 
 Source = bytes | str | os.PathLike | Image.Image | np.ndarray | Picture
-_AGAIN = "Save or download it again and send that."
+_AGAIN = Message("advice.again")
 
 
 def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
@@ -50,9 +51,9 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
     check_bytes(len(data), limits)
     kind = identify(data)
     if kind.format is None:
-        raise refuse(f"This is {kind.name}, which cannot be opened as a picture.", limits, kind.advice)
+        raise refuse(Message("images.no_picture", kind=kind.name), limits, kind.advice)
     if reason := fault(data, kind.format):
-        raise refuse(f"This is {kind.name} that is damaged: {reason}.", limits, _AGAIN)
+        raise refuse(Message("images.damaged", kind=kind.name, reason=reason), limits, _AGAIN)
     if kind.format == "TIFF" and (file := _tiff(data, limits)) is not None:
         return file, kind.name
     try:
@@ -64,11 +65,11 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
             let_libtiff_read(image)
             mend_palette(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        what = f"This is {kind.name} with far more pixels than are accepted."
-        raise refuse(what, limits, "Scale it down or cut out a part and send that.") from error
+        what = Message("images.far_too_many_pixels", kind=kind.name)
+        raise refuse(what, limits, Message("advice.scale_or_cut")) from error
     except Exception as error:  # decoders of untrusted bytes raise anything: SyntaxError, struct.error, TypeError, ...
-        what = f"This is {kind.name} that is damaged, or of a rare variant."
-        raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
+        what = Message("images.damaged_or_rare", kind=kind.name)
+        raise refuse(what, limits, Message("advice.save_again_as_png")) from error
     check_size(image.width, image.height, limits)
     _check_cost(image.width * image.height, cost, kind.name, limits)
     pixels.remember_bits(image)
@@ -81,9 +82,8 @@ def _check_cost(size: int, cost: float, name: str, limits: Limits) -> None:
     """BadImageError if decoding so many pixels takes too much memory."""
     if size * cost > limits.pixels * _BYTES_PER_PIXEL:
         accepted = limits.pixels / 1e6 * _BYTES_PER_PIXEL / cost
-        what = f"Decoding {name} like this one needs a lot of memory: at most {accepted:.4g} megapixels of it are accepted,"
-        what += f" but it has {size / 1e6:,.1f}."
-        raise refuse(what, limits, "Scale it down, or save it as plain JPEG or PNG and send that.")
+        what = Message("images.costly", kind=name, most=accepted, megapixels=size / 1e6)
+        raise refuse(what, limits, Message("advice.scale_or_plain"))
 
 
 def _tiff(data: bytes, limits: Limits) -> Tiff | None:
@@ -93,7 +93,7 @@ def _tiff(data: bytes, limits: Limits) -> Tiff | None:
         if file.pillow_reads_it():
             return None
         check_size(file.width, file.height, limits)
-        _check_cost(file.width * file.height, file.cost, "a TIFF", limits)
+        _check_cost(file.width * file.height, file.cost, Message("kinds.tiff"), limits)
     except (TiffError, Damaged) as error:
         raise _unread(error, limits) from error
     return file
@@ -102,8 +102,8 @@ def _tiff(data: bytes, limits: Limits) -> Tiff | None:
 def _unread(error: Exception, limits: Limits) -> BadImageError:
     """Why a TIFF is not read."""
     if isinstance(error, Damaged):
-        return refuse(f"This is a TIFF that is damaged: {error}.", limits, _AGAIN)
-    return refuse(f"This kind of TIFF cannot be read: {error}.", limits, "Save it as an ordinary RGB or grey image and send that.")
+        return refuse(Message("images.damaged", kind=Message("kinds.tiff"), reason=error), limits, _AGAIN)
+    return refuse(Message("images.tiff_not_read", reason=error), limits, Message("advice.save_as_rgb"))
 
 
 class _DroppedDecoder:
@@ -134,12 +134,12 @@ def _decoded(decoder: Callable[[], Any], width: int, height: int, name: str, lim
     try:
         return decoder()
     except MemoryError as error:
-        what = f"There is not enough memory to decode this image of {width:,} x {height:,} pixels."
-        raise refuse(what, limits, "Scale it down and send that.") from error
+        what = Message("images.no_memory_to_decode", width=width, height=height)
+        raise refuse(what, limits, Message("advice.scale")) from error
     except (TiffError, Damaged) as error:
         raise _unread(error, limits) from error
     except Exception as error:  # see above
-        what = f"This is {name} that is damaged or cut off: its pixels cannot be decoded."
+        what = Message("images.undecodable", kind=name)
         raise refuse(what, limits, _AGAIN) from error
 
 
@@ -150,8 +150,7 @@ def _read(data: Source, limits: Limits) -> bytes:
     elif isinstance(data, os.PathLike):
         data = read_file(data, limits)
     if not isinstance(data, bytes | bytearray | memoryview):
-        what = f"An image was expected, but {type(data).__name__} came."
-        raise refuse(what, limits, "Send a file, its bytes, a PIL image or a uint8 array.")
+        raise refuse(Message("images.other_type", came=type(data).__name__), limits, Message("advice.send_file_or_array"))
     return whole_first(bytes(data))
 
 
@@ -165,7 +164,7 @@ def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Ima
     """
     if isinstance(data, Image.Image):
         check_size(data.width, data.height, limits)
-        return _load(data, "an image", limits), ()
+        return _load(data, Message("kinds.image"), limits), ()
     data = _read(data, limits)
     image, name = _open(data, limits)
     size = image.width, image.height
@@ -180,7 +179,7 @@ def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Ima
         _load(image, name, limits)
     if deep and (exact or png_depth.uses_few_bits(image)):
         image = None
-        _check_cost(size[0] * size[1], png_depth.COST, "a PNG", limits)
+        _check_cost(size[0] * size[1], png_depth.COST, Message("kinds.png"), limits)
         return _decoded(lambda: png_depth.samples(data), *size, name, limits), notes
     return image, notes
 
@@ -189,9 +188,7 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
     """An array as RGB: grey is repeated, alpha lies on white."""
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
-        wanted = "uint8 of shape (H, W), (H, W, 3) or (H, W, 4) was expected"
-        what = f"This array is {array.dtype} of shape {array.shape}, but {wanted}."
-        raise refuse(what, limits, "Scale the values to 0..255, put channels last and convert with astype(numpy.uint8).")
+        raise refuse(Message("images.other_array", dtype=array.dtype, shape=array.shape), limits, Message("advice.convert_array"))
     check_size(array.shape[1], array.shape[0], limits)
     if channels == 4:
         return pixels.to_rgb(Image.fromarray(array))
@@ -310,9 +307,9 @@ def _convert(image: Image.Image | Samples, limits: Limits, convert: Callable[[An
     try:
         return convert(image)
     except PixelError as error:
-        raise refuse(f"This image cannot be used: {error}.", limits, "Replace these pixels with ordinary numbers and send it again.") from error
+        raise refuse(Message("images.unusable", reason=error), limits, Message("advice.replace_pixels")) from error
     except MemoryError as error:
-        raise refuse("There is not enough memory for this image.", limits, "Scale it down and send that.") from error
+        raise refuse(Message("images.no_memory"), limits, Message("advice.scale")) from error
     except (ValueError, OSError, TypeError, KeyError, IndexError) as error:
-        what = f"This image's pixels ({mode}) cannot be shown."
-        raise refuse(what, limits, "Save it again as PNG or JPEG and send that.") from error
+        what = Message("images.mode_not_shown", mode=mode)
+        raise refuse(what, limits, Message("advice.save_again_as_png")) from error

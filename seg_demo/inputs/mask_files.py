@@ -16,9 +16,10 @@ from PIL import Image
 from seg_demo.inputs import images, pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.grey_levels import greys_count
-from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples, upright
+from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples, no_labels, upright
 from seg_demo.inputs.sources import limits_of, refuse
 from seg_demo.inputs.tiff import Tiff, nodata_of
+from seg_demo.messages import Message
 
 # TIFF tags, and the bits of a sample that Pillow stretches to 8.
 _BITS, _PHOTOMETRIC, _SOFTWARE, _NODATA = 258, 262, 305, 42113
@@ -121,12 +122,9 @@ def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
         ValueError: it can be read in several ways, or holds no label ids; the message says so.
     """
     if mask.others:
-        raise ValueError(f"the mask has {mask.pages} pages that differ. Save the one that is meant in a file of its own")
+        raise ValueError(Message("pixels.pages_differ", count=mask.pages))
     if BLACK_ALPHA in mask.understood:
-        raise ValueError(
-            "the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant. Save it as "
-            "white on black, without transparency"
-        )
+        raise ValueError(Message("pixels.black_alpha"))
     numbers = mask.numbers
     if mask.levels is not None:
         used = {number: [int(mask.levels[number])] for number in np.unique(numbers).tolist() if number < len(mask.levels)}
@@ -134,7 +132,7 @@ def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
             return np.concatenate([mask.levels, np.zeros(256 - len(mask.levels), np.uint8)])[numbers]
     if numbers.dtype == np.int64:
         if numbers.max() > 65_535:
-            raise ValueError(f"the mask holds numbers up to {numbers.max()}, but label ids reach to 65535")
+            raise ValueError(Message("pixels.numbers_too_large", most=numbers.max()))
         numbers = np.where(numbers < 0, 65_535, numbers).astype(np.uint16)
     if numbers.dtype == np.uint16 and numbers.ndim == 2 and bool((numbers % 257 == 0).all()):
         used = set(np.unique(numbers).tolist())
@@ -182,8 +180,8 @@ def read_object_map(data: images.Source) -> MaskFile:
                 # Where objects overlap the earlier one is seen.
                 numbers[(page != 0) & (numbers == 0)] = objects
     except Exception as error:  # a decoder of untrusted bytes raises anything
-        what = "This is a file of several pages that is damaged or cut off: one of them cannot be decoded."
-        raise refuse(what, limits, "Save or download it again and send that.") from error
+        what = Message("images.undecodable_page")
+        raise refuse(what, limits, Message("advice.again")) from error
     return MaskFile(numbers, understood=(*mask.understood, PAGES), pages=mask.pages)
 
 
@@ -302,19 +300,16 @@ def _of_values(values: np.ndarray, zero_is_white: bool, nodata: float | None = N
             understood.append(NAN)
             ignored, values = nothing if ignored is None else ignored | nothing, np.where(nothing, 0, values)
         if np.isinf(values).any():
-            raise PixelError("some of its pixels are infinite")
+            raise PixelError(Message("pixels.infinite"))
         if (np.rint(values) != values).any():
-            raise PixelError(
-                "some of its values are fractions, but label ids are whole numbers; if they are probabilities, save the "
-                "class or object number of each pixel"
-            )
+            raise PixelError(Message("pixels.probabilities"))
     if values.dtype.kind in "fi" and values.min() < 0:
         below = values < 0
         understood.append(NEGATIVE)
         ignored = below if ignored is None else ignored | below
         values = np.where(below, 0, values)
     if float(values.max()) >= 2.0**62:
-        raise PixelError("its values are too large to be labels")
+        raise PixelError(Message("pixels.too_large_for_labels"))
     if zero_is_white and set(np.unique(values).tolist()) <= {0, 65_535}:
         values = 65_535 - values
     most = int(values.max())
@@ -336,8 +331,7 @@ def _of_samples(samples: Samples) -> MaskFile:
     """What a decoder that keeps depth has read."""
     values, alpha = (None if array is None else upright(array, samples.turn) for array in (samples.values, samples.alpha))
     if samples.kind in (CMYK, LAB) or samples.channels > {GREY: 1, RGB: 3}.get(samples.kind, samples.channels):
-        what = "it is stored as CMYK or Lab" if samples.kind in (CMYK, LAB) else f"it has {samples.channels} channels"
-        raise PixelError(f"{what}, but a mask has one number or one RGB colour per pixel")
+        raise PixelError(no_labels(samples))
     if samples.kind == PALETTE:
         palette = (samples.palette >> 8).astype(np.uint8)
         return replace(_of_values(values[..., 0], False), palette=palette if values.dtype == np.uint8 else None)
@@ -353,7 +347,7 @@ def _of_samples(samples: Samples) -> MaskFile:
         return _of_values(values[..., 0], samples.inverted, samples.nodata)
     if values.dtype not in (np.uint8, np.uint16):
         if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65_535:
-            raise PixelError(f"it has {values.shape[2]} channels of {values.dtype}, but a mask has one number or one RGB colour per pixel")
+            raise PixelError(Message("pixels.channels_of_type", count=values.shape[2], dtype=values.dtype))
         values = values.astype(np.uint16)
     numbers, understood = values[..., 0] if values.shape[2] == 1 else values, ()
     if alpha is not None:

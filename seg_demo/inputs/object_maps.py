@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from seg_demo.inputs.mask_files import IGNORED_NUMBER, MaskFile
+from seg_demo.messages import Message
 
 # The border that Pascal VOC leaves out, as a colour.
 VOC_BORDER = 0xE0E0C0
@@ -138,7 +139,7 @@ def understand_objects(counts: Sequence[Mapping[int, int]], coloured: Sequence[b
     numbered = [each for each, colour in zip(counts, coloured, strict=True) if not colour]
     if any(coloured):
         ignored.add(VOC_BORDER)
-        _add_border(WHITE, [each for each, colour in zip(counts, coloured, strict=True) if colour], ignored, notes, where, "white")
+        _add_border(WHITE, [each for each, colour in zip(counts, coloured, strict=True) if colour], ignored, notes, where, Message("object_maps.white"))
     elif bits == 8:
         _add_border(255, numbered, ignored, notes, where, "255")
     if full and not any(0 in each for each in full):
@@ -148,13 +149,10 @@ def understand_objects(counts: Sequence[Mapping[int, int]], coloured: Sequence[b
         if background is not None and len(full) > 1 and any(len(each) > 1 for each in full):
             nothing = {background}
             name = f"#{background:06x}" if any(coloured) else str(background)
-            notes.append(f"No pixel of {where} is 0: {name}, which is in every map and the largest in most, was read as no object.")
+            notes.append(Message("object_maps.background_assumed", where=where, value=name))
     thousands = not any(coloured) and bits > 8 and _by_thousands(full, nothing | ignored)
     if thousands:
-        notes.append(
-            f"Numbers in {where} are 1000 times the class plus the object's number, as Cityscapes writes them; those below 1000 "
-            "are classes without objects."
-        )
+        notes.append(Message("object_maps.by_thousands", where=where))
     return ObjectReading(ObjectRule(frozenset(nothing), frozenset(ignored), thousands), notes)
 
 
@@ -176,7 +174,7 @@ def _add_border(
     highest = max((max(each) for each in others), default=0)
     if others and black and beside > 1 and 2 * beside > len(others) and (value == WHITE or highest < 200):
         ignored.add(value)
-        notes.append(f"{name[0].upper()}{name[1:]} in {where} was read as pixels to ignore, such as the border between objects.")
+        notes.append(Message("object_maps.border_ignored", value=name, where=where))
 
 
 def _by_thousands(maps: Sequence[Mapping[int, int]], left_out: set[int]) -> bool:
@@ -227,5 +225,5 @@ def objects_of(mask: MaskFile, rule: ObjectRule) -> Objects:
         table[np.searchsorted(found, kept)] = np.arange(1, len(kept) + 1)
         numbers = table[inverse]
     if len(kept) > MOST_OBJECTS:
-        raise ValueError(f"it holds {len(kept)} objects, but {MOST_OBJECTS} are the most")
+        raise ValueError(Message("pixels.too_many_objects", count=len(kept), most=MOST_OBJECTS))
     return Objects(numbers.astype(np.uint16), ignored, tuple(int(value) for value in kept))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from seg_demo.messages import Message
+
 # 16-bit data below this leaves its two upper bits empty: a camera of 10 to 14 bits, nearly black if shown as it is.
 FULL_RANGE = 1 << 14
 # Of such data, the share of samples that may fall outside of what is stretched, on either side: hot and dead pixels.
@@ -129,7 +131,7 @@ def _upper(samples: Samples) -> np.ndarray:
     """The upper 8 bits, of unsigned integers or of two's complement."""
     values = samples.values
     if values.dtype.kind == "f":
-        raise PixelError("its colours are stored as fractions, which is not read")
+        raise PixelError(Message("pixels.fractional_colours"))
     return (values >> max(0, samples.bits - 8)).astype(np.uint8) if samples.bits >= 8 else _narrow(values, samples.bits)
 
 
@@ -192,7 +194,7 @@ def _scaled(samples: Samples, low: float, high: float, gone: tuple[float, ...]) 
     if missing:
         share = missing / (samples.width * samples.height)
         named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
-        samples.notes += (f"{max(share, 0.0001):.2%} of the pixels hold no data ({named}); they are shown black.",)
+        samples.notes += (Message("images.no_data", share=max(share, 0.0001), values=named),)
     return eight
 
 
@@ -238,7 +240,7 @@ def _range16(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
 
 def _far(share: float, low: float, high: float) -> tuple[str, ...]:
     """The sentence on samples that are far off all others, which nothing could be seen of otherwise."""
-    return (f"{max(share, 0.0001):.2%} of the values lie far outside the range of all others ({low:g} to {high:g}); they are shown as its ends.",)
+    return (Message("images.far_outside", share=max(share, 0.0001), low=low, high=high),)
 
 
 def _range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
@@ -277,7 +279,7 @@ def _range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
         low, high = min(low, value), max(high, value)
     if low > high:
         if not gone and infinite:
-            raise PixelError("all of its pixels are NaN or infinite")
+            raise PixelError(Message("pixels.all_nan"))
         low = high = 0.0
         gone = gone if infinite else []
     elif low < high:
@@ -326,6 +328,11 @@ def upright(array: np.ndarray, turn: int) -> np.ndarray:
     return np.ascontiguousarray(array.swapaxes(0, 1) if turn >= 5 else array)
 
 
+def no_labels(samples: Samples) -> Message:
+    """Why colours or channels are no labels."""
+    return Message("pixels.printing_colours") if samples.kind in (CMYK, LAB) else Message("pixels.channels", count=samples.channels)
+
+
 def label_values(samples: Samples) -> np.ndarray:
     """The stored numbers of a mask, upright: uint8 or uint16 (H, W), or (H, W, 3) if it is coloured.
 
@@ -336,17 +343,16 @@ def label_values(samples: Samples) -> np.ndarray:
     """
     values = samples.values
     if samples.kind in (CMYK, LAB) or (samples.kind == GREY and samples.channels > 1):
-        what = f"it has {samples.channels} channels" if samples.kind == GREY else "it is stored as CMYK or Lab"
-        raise PixelError(f"{what}, but a mask has one number or one RGB colour per pixel")
+        raise PixelError(no_labels(samples))
     if values.dtype != np.uint8:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise PixelError("some of its pixels are NaN or infinite")
+            raise PixelError(Message("pixels.some_nan"))
         low, high = float(values.min()), float(values.max())
         if low < 0 or high > 65_535:
-            raise PixelError(f"its values reach from {low:g} to {high:g}, but label ids reach from 0 to 65535")
+            raise PixelError(Message("pixels.values_beyond_labels", low=low, high=high))
         labels = values.astype(np.uint16)
         if (labels != values).any():
-            raise PixelError("some of its values are fractions, but label ids are whole numbers")
+            raise PixelError(Message("pixels.fractions"))
         values = labels
     if values.shape[2] == 3:
         if (values == values[..., :1]).all() and values.dtype == np.uint16:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from seg_demo.errors import BadImageError
 from seg_demo.inputs.formats import accepted
+from seg_demo.messages import Message
 from seg_demo.settings import settings
 
 
@@ -34,9 +35,9 @@ class Limits:
     bytes: int
     side: int
 
-    def __str__(self) -> str:
-        megabytes, megapixels = self.bytes / 1e6, self.pixels / 1e6
-        return f"{accepted()} up to {megabytes:.4g} MB, {megapixels:.4g} megapixels and {self.side:,} pixels a side"
+    def message(self) -> Message:
+        """What is accepted, for a sentence."""
+        return Message("images.limits", formats=accepted(), megabytes=self.bytes / 1e6, megapixels=self.pixels / 1e6, side=self.side)
 
 
 def _let_pillow(pixels: int) -> None:
@@ -61,28 +62,26 @@ def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | Non
     )
 
 
-def refuse(what: str, limits: Limits, advice: str) -> BadImageError:
+def refuse(what: Message, limits: Limits, advice: Message) -> BadImageError:
     """What came, what is accepted, what to do."""
-    return BadImageError(f"{what} Accepted are {limits}. {advice}")
+    return BadImageError("images.refused", what=what, limits=limits.message(), advice=advice)
 
 
 def check_bytes(size: int, limits: Limits) -> None:
     """BadImageError if a file is empty or too large."""
     if size == 0:
-        raise refuse("This file is empty.", limits, "Save or download the image again and send that.")
+        raise refuse(Message("images.empty"), limits, Message("advice.image_again"))
     if size > limits.bytes:
-        advice = "Save it smaller or as JPEG and send that."
-        raise refuse(f"This file has {size / 1e6:,.1f} MB, more than is accepted.", limits, advice)
+        raise refuse(Message("images.too_many_bytes", size=size / 1e6), limits, Message("advice.save_smaller"))
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:
     """BadImageError if an image has no pixels or too many."""
     if width < 1 or height < 1:
-        raise refuse(f"This image has {width} x {height} pixels, so there is nothing to see.", limits, "Send another one.")
+        raise refuse(Message("images.no_pixels", width=width, height=height), limits, Message("advice.another"))
     if width * height > limits.pixels or max(width, height) > limits.side:
-        size = f"{width:,} x {height:,} pixels ({width * height / 1e6:,.1f} megapixels)"
-        advice = "Scale it down or cut out a part and send that."
-        raise refuse(f"This image has {size}, more than is accepted.", limits, advice)
+        what = Message("images.too_many_pixels", width=width, height=height, megapixels=width * height / 1e6)
+        raise refuse(what, limits, Message("advice.scale_or_cut"))
 
 
 def read_file(path: str | os.PathLike, limits: Limits) -> bytes:
@@ -91,14 +90,14 @@ def read_file(path: str | os.PathLike, limits: Limits) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise refuse(f"{name!r} is {what}.", limits, "Name one image file.")
+            key = "images.is_a_folder" if stat.S_ISDIR(status.st_mode) else "images.no_ordinary_file"
+            raise refuse(Message(key, name=name), limits, Message("advice.name_a_file"))
         check_bytes(status.st_size, limits)
         with open(path, "rb") as file:
             return file.read(limits.bytes + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "that is no name of a file"
-        raise refuse(f"The file {name!r} cannot be read ({reason}).", limits, "Check its name and its rights.") from error
+        reason = getattr(error, "strerror", None) or Message("images.no_file_name")
+        raise refuse(Message("images.file_unreadable", name=name, reason=reason), limits, Message("advice.check_name")) from error
 
 
 def read_text(text: str, limits: Limits) -> bytes:
@@ -115,8 +114,7 @@ def read_text(text: str, limits: Limits) -> bytes:
             raw = urllib.parse.unquote_to_bytes(body)
             return base64.b64decode(b"".join(raw.split()), validate=True) if coded else raw
         except (ValueError, binascii.Error) as error:
-            advice = "It must look like data:image/png;base64, followed by the file in base64."
-            raise refuse("This data: URL cannot be read.", limits, advice) from error
+            raise refuse(Message("images.bad_data_url"), limits, Message("advice.data_url")) from error
     if scheme in ("http", "https", "ftp", "ftps", "file", "blob") and ":" in text[:32]:
-        raise refuse("This is a URL, and URLs are not downloaded.", limits, "Download the image and send the file.")
+        raise refuse(Message("images.is_a_url"), limits, Message("advice.download"))
     return read_file(text, limits)

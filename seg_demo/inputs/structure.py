@@ -10,6 +10,8 @@ import zlib
 
 from PIL import Image
 
+from seg_demo.messages import Message
+
 # Measured with Pillow 12.3 on one slow core: 4 million JPEG segments took 6 s, 1.6 million PNG chunks 8 s, and a GIF
 # comment of 9 million sub-blocks did not end within minutes, because it is joined block by block. A megabyte of BMP run
 # lengths took half a second.
@@ -56,7 +58,7 @@ def _jpeg(data: bytes) -> str | None:
         if segments > MAX_SEGMENTS:
             return f"it has more than {MAX_SEGMENTS:,} segments"
         if scans > MAX_SCANS:
-            return f"it has more than {MAX_SCANS} scans"
+            return Message("damage.scans", most=MAX_SCANS)
         if marker in _FRAMES and marker not in _ARITHMETIC and size is None and body + 7 <= len(data):
             size = struct.unpack(">HH", data[body + 3 : body + 7])
         at = body + int.from_bytes(data[body : body + 2], "big")
@@ -64,7 +66,7 @@ def _jpeg(data: bytes) -> str | None:
         # Huffman coding spends a bit or more on each of the height * width / 64 blocks of the largest component.
         height, width = size
         if height * width / 512 > len(data):
-            return f"its header promises {width:,} x {height:,} pixels, but the file ends long before"
+            return Message("damage.ends_long_before", width=width, height=height)
     return None
 
 
@@ -76,12 +78,12 @@ def _png(data: bytes) -> str | None:
         end = at + 12 + length
         chunks += 1
         if chunks > MAX_CHUNKS:
-            return f"it has more than {MAX_CHUNKS:,} chunks"
+            return Message("damage.chunks", most=MAX_CHUNKS)
         if end > len(data) or kind == b"IEND":
             break
         critical = kind[:1].isupper()
         if critical and zlib.crc32(memoryview(data)[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return "a checksum inside it is wrong"
+            return Message("damage.checksum")
         at = end
     return None
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples
 from seg_demo.inputs.structure import MAX_TAG_VALUES
+from seg_demo.messages import Message
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
 STRIPS, ORIENTATION, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, COLORS = 273, 274, 277, 278, 279, 284, 317, 320
@@ -82,13 +83,13 @@ class Tiff:
         try:
             return struct.unpack_from(self._order + kind, self._data, at)
         except struct.error as error:
-            raise Damaged("it ends too early") from error
+            raise Damaged(Message("damage.ends_too_early")) from error
 
     def _entries(self, at: int) -> tuple[int, int, int]:
         """Offset of the first entry, their number, and the size of one."""
         head, size = (8, 20) if self.big else (2, 12)
         if at < 8 or at + head > len(self._data):
-            raise Damaged("its directory lies outside of it")
+            raise Damaged(Message("damage.directory_outside"))
         (count,) = self._unpack("Q" if self.big else "H", at)
         return at + head, min(count, (len(self._data) - at - head) // size), size
 
@@ -176,7 +177,7 @@ class Tiff:
     def _dtype(self) -> np.dtype:
         bits, form = self.bits, self._one(FORMAT, 1)
         if len(set(self.tags.get(BITS, (1,)))) > 1 or len(set(self.tags.get(FORMAT, (1,)))) > 1:
-            raise TiffError("its channels differ in depth")
+            raise TiffError(Message("tiff.depths_differ"))
         if form in (1, 4):
             if bits in (8, 16, 32, 64):
                 return np.dtype(f"u{bits // 8}")
@@ -186,17 +187,14 @@ class Tiff:
             return np.dtype(f"i{bits // 8}")
         if form == 3 and bits in (16, 32, 64):
             return np.dtype(f"f{bits // 8}")
-        said = {
-            1: "its samples are whole numbers of {bits} bits", 2: "its samples are signed numbers of {bits} bits",
-            3: "its samples are fractions of {bits} bits",
-        }.get(form, "its samples are complex numbers of {bits} bits" if form in (5, 6) else "its samples are of an unknown form")  # fmt: skip
-        raise TiffError(said.format(bits=bits))
+        keys = {1: "tiff.whole_numbers", 2: "tiff.signed_numbers", 3: "tiff.fractions", 5: "tiff.complex_numbers", 6: "tiff.complex_numbers"}
+        raise TiffError(Message(keys[form], bits=bits) if form in keys else Message("tiff.unknown_form"))
 
     def _shown(self) -> tuple[str, list[int], int | None]:
         """Kind of the samples, channels that are shown, and the one that is alpha."""
         count, photometric = self.channels, self._one(PHOTOMETRIC, 1)
         if not 1 <= count <= 65_535:
-            raise Damaged("its number of channels is not valid")
+            raise Damaged(Message("damage.channel_count"))
         extra = self.tags.get(EXTRA, ())
         own = count - len(extra) if len(extra) < count else count
         alpha = next((own + index for index, kind in enumerate(extra) if kind in (1, 2)), None)
@@ -205,7 +203,7 @@ class Tiff:
             return PALETTE, [0], None
         if photometric == 5 and count >= 4:
             if self._one(INKS, 1) != 1:
-                raise TiffError("its inks are others than cyan, magenta, yellow and black")
+                raise TiffError(Message("tiff.other_inks"))
             return CMYK, [0, 1, 2, 3], None
         if photometric in (8, 9) and count >= 3:
             return LAB, [0, 1, 2], None
@@ -214,8 +212,8 @@ class Tiff:
             return RGB, [0, 1, 2], 3 if count == 4 and not extra else alpha
         if photometric in (0, 1, 2, 4, 34892):
             return (RGB, colours[:3], alpha) if len(colours) >= 3 else (GREY, colours[:1], alpha)
-        names = {6: "YCbCr", 10: "ITU Lab", 32803: "the raw values of a camera's sensor", 32844: "LogL", 32845: "LogLuv"}
-        raise TiffError(f"its colours are {names.get(photometric, f'of kind {photometric}')}")
+        names = {6: "YCbCr", 10: "ITU Lab", 32803: Message("tiff.colours_of_sensor"), 32844: "LogL", 32845: "LogLuv"}
+        raise TiffError(Message("tiff.colours", kind=names.get(photometric) or Message("tiff.colours_of_kind", number=photometric)))
 
     @property
     def cost(self) -> float:
@@ -241,7 +239,7 @@ class Tiff:
         else:
             width, rows = self.width, min(self._one(ROWS, self.height), self.height)
         if width < 1 or rows < 1 or width > 1 << 20 or rows > 1 << 20:
-            raise Damaged("its strips or tiles have no size")
+            raise Damaged(Message("damage.strips_without_size"))
         apart = self._one(PLANAR, 1) == 2
         return width, rows, (width * (1 if apart else self.channels) * self.bits + 7) // 8
 
@@ -276,7 +274,7 @@ class Tiff:
             if _is_of_8_bits(palette):
                 palette = palette * 257
             if not len(palette) or dtype.kind != "u":
-                raise Damaged("its palette is not valid")
+                raise Damaged(Message("damage.palette"))
         if self._one(PHOTOMETRIC, 1) == 9:
             values[..., 1:] ^= 1 << (self.bits - 1)  # ICC's Lab adds 128 to a and b, CIE's has a sign
         extra = self.tags.get(EXTRA, ())
@@ -311,13 +309,13 @@ class Tiff:
         across, down = -(-self.width // width), -(-self.height // rows)
         many = across * down
         if offsets is None or len(offsets) < many * (plane + 1):
-            raise Damaged("it has fewer strips or tiles than its size needs")
+            raise Damaged(Message("damage.too_few_strips"))
         counts = self.tags.get(TILE_COUNTS if tiled else COUNTS) or self.tags.get(COUNTS if tiled else TILE_COUNTS)
         stored = self._one(COMPRESSION, NONE)
         if stored != NONE and (counts is None or len(counts) < len(offsets)):
-            raise Damaged("it does not say how long its strips or tiles are")
+            raise Damaged(Message("damage.strips_without_length"))
         if stored not in (NONE, *STREAMS):
-            raise TiffError(f"its pixels are compressed with a method (number {stored}) that cannot be read")
+            raise TiffError(Message("tiff.unknown_compression", number=stored))
         channels = 1 if self._one(PLANAR, 1) == 2 else self.channels
         group = max(1, _GROUP_BYTES // (rows * row_bytes))
         for begin in range(0, many, group):
@@ -341,7 +339,7 @@ class Tiff:
         if not offset:
             return None
         if offset + row_bytes * height > len(self._data):
-            raise Damaged("it ends before its pixels do")
+            raise Damaged(Message("damage.ends_before_pixels"))
         raw = np.frombuffer(self._data, dtype=np.uint8, count=row_bytes * height, offset=offset)
         return _reversed_bits(raw) if self._one(FILL_ORDER, 1) == 2 else raw
 
@@ -354,7 +352,7 @@ class Tiff:
             for index in run:
                 offset, count = spans[index]
                 if offset + count > len(self._data):
-                    raise Damaged("it ends before its pixels do")
+                    raise Damaged(Message("damage.ends_before_pixels"))
                 parts.append(self._data[offset : offset + count])
             file = _grey_tiff(parts, row_bytes, [heights[index] for index in run], stored, self._one(FILL_ORDER, 1))
             image = Image.open(io.BytesIO(file), formats=["TIFF"])
@@ -374,11 +372,11 @@ class Tiff:
             predictor = 1
         if bits % 8 or bits == 24:
             if predictor > 1:
-                raise TiffError(f"its pixels are differences of {bits} bits")
+                raise TiffError(Message("tiff.differences", bits=bits))
             return _unpacked(raw, bits, width * channels, dtype).reshape(height, width, channels)
         if predictor == 3:
             if dtype.kind != "f":
-                raise Damaged("its predictor is for fractions only")
+                raise Damaged(Message("damage.predictor"))
             whole = np.cumsum(raw.reshape(height, -1, channels), axis=1, dtype=np.uint8)
             planes = whole.reshape(height, dtype.itemsize, width * channels)
             values = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(dtype.newbyteorder(">"))
@@ -460,16 +458,15 @@ def _channel_note(kind: str, shown: list[int], alpha: int | None, file: Tiff) ->
     usual = {GREY: 1, PALETTE: 1, RGB: 3, LAB: 3, CMYK: 4}[kind]
     count = file.channels - (alpha is not None)
     if alpha is not None and EXTRA not in file.tags:
-        return (f"This file has {file.channels} channels; channel {alpha + 1} was read as transparency.",)
+        return (Message("images.channel_as_alpha", channels=file.channels, channel=alpha + 1),)
     if kind == RGB and file._one(PHOTOMETRIC, 1) != 2:
-        named = [str(channel + 1) for channel in shown]
-        return (f"This file has {count} channels; channels {named[0]}, {named[1]} and {named[2]} are shown as red, green and blue.",)
+        return (Message("images.channels_as_rgb", count=count, red=shown[0] + 1, green=shown[1] + 1, blue=shown[2] + 1),)
     if count > usual and kind in (GREY, PALETTE):
-        return (f"This file has {count} channels; channel {shown[0] + 1} is shown as grey.",)
+        return (Message("images.channel_as_grey", count=count, channel=shown[0] + 1),)
     if count > usual and kind == RGB:
-        return (f"This file has {count} channels; channels 1, 2 and 3 are shown as red, green and blue.",)
+        return (Message("images.channels_as_rgb", count=count, red=1, green=2, blue=3),)
     if count > usual:
-        return (f"This file has {count} channels; the first {usual} are shown.",)
+        return (Message("images.first_channels", count=count, shown=usual),)
     return ()
 
 
@@ -522,7 +519,7 @@ def _reversed_bits(raw: np.ndarray) -> np.ndarray:
 def _unpacked(raw: np.ndarray, bits: int, count: int, dtype: np.dtype) -> np.ndarray:
     """Samples of 1 to 15 bits, highest bit first, rows padded to whole bytes: (h, count)."""
     if not 1 <= bits <= 16:
-        raise PixelError(f"its samples have {bits} bits")
+        raise PixelError(Message("pixels.bits", bits=bits))
     flat = np.unpackbits(raw, axis=1, count=count * bits).reshape(len(raw), count, bits)
     values = np.zeros((len(raw), count), dtype=dtype)
     for bit in range(bits):

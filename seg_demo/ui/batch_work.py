@@ -147,7 +147,7 @@ def segment_all(
                 write_image(folder, stem.as_posix(), result, pixel)
             except SegDemoError as error:
                 last = error
-                fault = Refused(each.name, str(error))
+                fault = Refused(each.name, error.message)
                 report.failed.append(fault)
                 (early.append(fault) if summary is None else summary.fail(fault.name, fault.why))
                 continue

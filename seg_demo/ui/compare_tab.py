@@ -163,7 +163,7 @@ def _compared(
 def _left_out(failed: dict[str, SegDemoError], language: str) -> str:
     """Which models could not be had, and why, as HTML; everything is escaped."""
     return "".join(
-        f'<p class="note fault" role="alert"><b>{html.escape(id)}</b> {html.escape(told(str(error), language))}</p>'
+        f'<p class="note fault" role="alert"><b>{html.escape(id)}</b> {html.escape(told(error.message, language))}</p>'
         for id, error in failed.items()
     )
 

@@ -266,7 +266,7 @@ def push(
         yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
         pushed = publish.push(job, str(repo or "").strip(), given, bool(private))
     except SegDemoError as error:
-        yield [view.fault(told(str(error), language)), "", gr.Dropdown(), gr.Dropdown()]
+        yield [view.fault(told(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
         raise
     yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
 

@@ -10,6 +10,7 @@ import re
 
 from gradio.context import LocalContext
 
+from seg_demo.messages import Message
 from seg_demo.ui import i18n_loop_errors, i18n_masks, i18n_models
 from seg_demo.ui.i18n import language_of
 
@@ -245,6 +246,9 @@ def in_chinese(message: str) -> str:
 
 def told(message: str, language: str) -> str:
     """A message of one or more lines in ``en`` or ``zh``."""
+    if language == "zh" and isinstance(message, Message) and (text := message.text(language)) != message:
+        return text
+    # A sentence that is not in the tables of messages yet.
     return "\n".join(map(in_chinese, message.splitlines())) if language == "zh" else message
 
 

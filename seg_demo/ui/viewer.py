@@ -58,7 +58,7 @@ class SegmentationViewer(gr.HTML):
                 "notes": [spoken(note) for note in (*shown.notes, *(shown.model.notes if shown.model else ()))],
             }
         except SegDemoError as error:
-            raise refused(str(error)) from error
+            raise refused(error.message) from error
         value.kept.shown()
         return made
 

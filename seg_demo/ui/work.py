@@ -116,7 +116,7 @@ def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[.
         except gr.Error:
             raise
         except SegDemoError as error:
-            raise refused(str(error)) from error
+            raise refused(error.message) from error
         except Exception as error:
             if disk.full(error):
                 log.error("%s: the disk is full", handler.__name__)
