@@ -6,13 +6,13 @@ import sys
 # The imports and the page make a million objects that stay; looking through them for garbage is a sixth of the start.
 gc.disable()
 
-from seg_demo.errors import SettingsError  # noqa: E402
+from seg_demo.core.errors import SettingsError  # noqa: E402
 
 # Before the page, because on ZeroGPU it imports `spaces`, which must come before anything that touches CUDA.
-from seg_demo.models import zerogpu  # noqa: E402
-from seg_demo.ui import observe  # noqa: E402
+from seg_demo.inference import zerogpu  # noqa: E402
+from seg_demo.gateway import metrics  # noqa: E402
 from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead  # noqa: E402
-from seg_demo.ui.guard_connections import bound_heads  # noqa: E402
+from seg_demo.gateway.guard import bound_heads  # noqa: E402
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         demo = build_demo()
         arguments = launch_arguments(demo)
         check_machine()
-        observe.configure()
+        metrics.configure()
     except SettingsError as error:
         sys.exit(str(error))
     if zerogpu.ACTIVE:

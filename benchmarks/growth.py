@@ -14,8 +14,8 @@ import torch
 from benchmarks.masks import dense, smooth_logits
 from benchmarks.measure import Row, peak_of
 from benchmarks.report import FOLDER
-from seg_demo.masks.label_map import argmax_resized
-from seg_demo.models.devices import available_memory
+from seg_demo.inference.devices import available_memory
+from seg_demo.masks.semantic import argmax_resized
 
 MEGAPIXELS = (0.3, 1, 2, 4, 12, 25, 48, 100)
 CLASSES = (2, 10, 50, 150, 400, 1000)

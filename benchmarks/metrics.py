@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
-from seg_demo.masks.scores import confusion
+from seg_demo.masks.compare import confusion
 
 
 def rows(quick: bool) -> Iterator[Row]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
-from seg_demo.outputs import render
-from seg_demo.types import Segment, Segmentation, paint
+from seg_demo.core.types import Segment, Segmentation, paint
+from seg_demo.outputs import draw
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -56,7 +56,7 @@ def mask_annotator(image: np.ndarray, masks: np.ndarray, colors: np.ndarray) -> 
 def overlay_row(size: str, height: int, width: int, objects: int) -> Row:
     """Objects in their colours over the photograph."""
     image, segmentation = subjects.photo(height, width), discs(height, width, objects)
-    colors = render.colors_of(segmentation)[1:]
+    colors = draw.colors_of(segmentation)[1:]
     masks = np.zeros((objects, height, width), dtype=bool)
     for mask, segment in zip(masks, segmentation.segments, strict=True):
         x0, y0, x1, y1 = segment.box
@@ -69,6 +69,6 @@ def overlay_row(size: str, height: int, width: int, objects: int) -> Row:
 
     return compare(
         f"overlay, {size}, {objects} masks", "supervision's MaskAnnotator, its algorithm in numpy",
-        lambda: render.overlay(image, segmentation, outlines=False), lambda: mask_annotator(image, masks, colors), check,
+        lambda: draw.overlay(image, segmentation, outlines=False), lambda: mask_annotator(image, masks, colors), check,
         targets=(0.10, None), repeats=3,
     )  # fmt: skip

@@ -14,13 +14,13 @@ from torchvision.utils import draw_segmentation_masks
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
+from seg_demo.core.rle import Box
+from seg_demo.core.types import Segmentation, tight_box
+from seg_demo.inference.devices import available_memory
+from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
-from seg_demo.models.devices import available_memory
-from seg_demo.models.model import Model
 from seg_demo.networks.base import Checkpoint
-from seg_demo.outputs import render
-from seg_demo.rle import Box
-from seg_demo.types import Segmentation, tight_box
+from seg_demo.outputs import draw
 from seg_demo.ui.results import overlay_png
 
 # Class, box and the mask within the box.
@@ -33,7 +33,7 @@ def project(model: Model, file: bytes) -> np.ndarray:
     """What the demo does for a request; the id map."""
     pixels = decode(file)
     result = model.predict(pixels)
-    render.id_map_png(result)
+    draw.id_map_png(result)
     overlay_png(pixels, result)
     return result.id_map
 
@@ -129,7 +129,7 @@ def maskrcnn_row(size: str) -> Row:
     def served() -> Segmentation:
         image = decode(file)
         result = model.predict(image, 0.0)
-        render.id_map_png(result)
+        draw.id_map_png(result)
         overlay_png(image, result)
         return result
 

@@ -15,11 +15,12 @@ from skimage import data
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.models import building, engine_worker
-from seg_demo.models.model import Model
+from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.inference import openvino
+from seg_demo.inference.model import Model
 from seg_demo.networks import maskrcnn, segformer, unet
 from seg_demo.networks.base import Checkpoint
-from seg_demo.types import LabelSet, ModelSpec
+from seg_demo.serving import loading
 
 CLASSES = 150
 # (height, width) of 4:3 photographs.
@@ -63,12 +64,12 @@ def model(kind: str) -> Model:
     """The project's model, as the demo serves it."""
     path = folder(kind)
     spec = ModelSpec(kind, None, "semantic", "", kind, "", "folder")
-    return building.build(spec, path, "cpu")
+    return loading.build(spec, path, "cpu")
 
 
 def compiled() -> None:
     """Wait until the engine has compiled what it has seen."""
-    if not engine_worker.drain(600):
+    if not openvino.drain_compiling(600):
         raise RuntimeError("The engine did not compile within ten minutes.")
 
 

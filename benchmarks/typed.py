@@ -65,8 +65,9 @@ def measure(repeats: int) -> dict[str, float]:
     from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, pipeline
 
     from benchmarks.subjects import photo
-    from seg_demo.models import engine_worker, quarantine
-    from seg_demo.models.predictor import Predictor
+    from seg_demo.inference import openvino
+    from seg_demo.hub import sandbox
+    from seg_demo.serving.predictor import Predictor
 
     image = photo(480, 640)
     picture = Image.fromarray(image)
@@ -78,7 +79,7 @@ def measure(repeats: int) -> dict[str, float]:
 
     def timed(kind: str, call: Callable[[str], Any]) -> Any:
         nonlocal number
-        engine_worker.drain(600)  # what is compiled after an answer is no part of another
+        openvino.drain_compiling(600)  # what is compiled after an answer is no part of another
         number += 1
         began = time.perf_counter()
         answer = call(f"ann/model-{number - 1}")
@@ -93,11 +94,11 @@ def measure(repeats: int) -> dict[str, float]:
         return found
 
     for _ in range(repeats + 1):
-        _until_it_waits(quarantine)
-        memory |= _memory(quarantine._quarantine._process.pid)
+        _until_it_waits(sandbox)
+        memory |= _memory(sandbox._quarantine._process.pid)
         ours = timed("warm", lambda id: predictor.segment(image, id).id_map)
         theirs = timed("plain", plain)
-        quarantine.close()
+        sandbox.close()
         timed("cold", lambda id: predictor.segment(image, id))
         same = min(same, float((ours == theirs).mean()))
     # The first of each finds libraries that nothing has touched yet.

@@ -21,7 +21,7 @@ from skimage import data
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo import load_model  # noqa: E402
-from seg_demo.networks.files import PREPROCESSOR  # noqa: E402
+from seg_demo.networks.checkpoint import PREPROCESSOR  # noqa: E402
 from train.card import (
     read_facts,  # noqa: E402
     write_card,  # noqa: E402

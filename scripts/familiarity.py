@@ -1,7 +1,7 @@
 """Teach the bundled checkpoints to say which pictures are unlike those that they learnt from: ``python scripts/familiarity.py``.
 
 For each it renders training pictures with and without objects, asks the encoder for its channels' means and deviations, and fits
-the linear rule of :mod:`seg_demo.models.familiarity`. The threshold is that of held-out rendered pictures: all but a hundredth of
+the linear rule of :mod:`seg_demo.inference.familiarity`. The threshold is that of held-out rendered pictures: all but a hundredth of
 those with objects stay without a warning. Real pictures are only counted, and go onto the card; but which maps are taken, how far
 channels are clipped and how strongly the covariance is shrunk was chosen, the same for all, with a look at those of scikit-image. The weights are not touched. On two cores it takes ten minutes.
 """
@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo import networks  # noqa: E402
 from seg_demo.inputs.images import decode  # noqa: E402
-from seg_demo.models.familiarity import CLIP, FILE, Familiarity, read, statistics  # noqa: E402
+from seg_demo.inference.familiarity import CLIP, FILE, Familiarity, read, statistics  # noqa: E402
 from seg_demo.networks.base import Checkpoint  # noqa: E402
-from train.data.cells import WITH_CELLS, render  # noqa: E402
+from synthetic.cells import WITH_CELLS, render  # noqa: E402
 from train.data.index import CELLS_VAL_SEED  # noqa: E402
 
 NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn"}

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from seg_demo.settings import PREFIX, Settings  # noqa: E402
+from seg_demo.core.settings import PREFIX, Settings  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "HOSTING.md"
 BEGIN, END = "<!-- settings: written by scripts/settings_table.py -->", "<!-- end of settings -->"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seg_demo.models.model import Model
+    from seg_demo.inference.model import Model
 
 __version__ = "0.1.0"
 __all__ = ["load_model", "__version__"]
@@ -25,6 +25,6 @@ def load_model(id: str, device: str | None = None) -> Model:
         SegDemoError: one of its children, whose message says what came, what was expected and what to do.
     """
     # torch is heavy, and whoever only imports the package for its types should not wait for it.
-    from seg_demo.models.building import load_model as load
+    from seg_demo.serving.loading import load_model as load
 
     return load(id, device=device)

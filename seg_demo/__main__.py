@@ -12,12 +12,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seg_demo.errors import BadRequestError, SegDemoError
-from seg_demo.inputs.files import Job, find_jobs
+from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.storage import write_atomically
+from seg_demo.core.types import LabelSet
+from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
-from seg_demo.outputs.counting import PixelSize
-from seg_demo.storage import write_atomically
-from seg_demo.types import LabelSet
+from seg_demo.outputs.export import PixelSize
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _models(options: argparse.Namespace) -> int:
     """List the menu."""
-    from seg_demo.models import catalog
+    from seg_demo.serving import catalog
 
     rows = catalog.describe()
     if options.json:
@@ -108,7 +108,7 @@ def _check(options: argparse.Namespace) -> int:
     """Look at a model without loading it."""
     from dataclasses import asdict
 
-    from seg_demo.models.hub_check import offer
+    from seg_demo.serving.check import offer
 
     found = offer(options.id)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))
@@ -134,8 +134,8 @@ def _segment(options: argparse.Namespace) -> int:
         _summarise(jobs, options.out, None, {}, pixel)
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
-    from seg_demo.models.model import check_threshold
-    from seg_demo.models.building import load_model
+    from seg_demo.inference.model import check_threshold
+    from seg_demo.serving.loading import load_model
 
     threshold = check_threshold(options.threshold)
     model = load_model(options.model, device=options.device)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from seg_demo import networks
+from seg_demo.core.types import LabelSet
 from seg_demo.networks import maskrcnn, segformer, unet
-from seg_demo.types import LabelSet
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
 CELLS = LabelSet.from_names(("background", "cell", "border"), 0)

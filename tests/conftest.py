@@ -53,16 +53,16 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 @pytest.fixture
 def hub(monkeypatch):
     """A running Hub stand-in with an empty local cache, nobody logged in, and nothing remembered by this process."""
-    from seg_demo.models import hub as client
+    from seg_demo.hub import lookup
     from tests.hub_stand_in import HubStandIn
 
     for name in ("HF_TOKEN", "SEG_DEMO_HUB_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
     shutil.rmtree(Path(os.environ["HF_HOME"]), ignore_errors=True)
-    client.forget()
+    lookup.forget()
     with HubStandIn() as running:
         yield running
-    client.forget()
+    lookup.forget()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def loads(monkeypatch):
     """The paths that are loaded into memory during a test."""
-    from seg_demo.models import loading
+    from seg_demo.serving import loading
 
     seen, load = [], loading.load
     monkeypatch.setattr(loading, "load", lambda spec, path: seen.append(path) or load(spec, path))

@@ -2,7 +2,7 @@
 
 import errno
 
-from seg_demo.storage import Disk
+from seg_demo.core.storage import Disk
 
 
 class Killed(BaseException):

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.models import engine, engine_openvino, engine_worker
-from seg_demo.models.engine_openvino import OpenVino
-from seg_demo.models.engine_part import Part
-from seg_demo.models.model import Model
-from seg_demo.types import ModelSpec
+from seg_demo.core.types import ModelSpec
+from seg_demo.inference import engine, openvino
+from seg_demo.inference.model import Model
+from seg_demo.inference.openvino import OpenVino, Part
 
 CPU = torch.device("cpu")
 LARGER = np.random.default_rng(1).integers(0, 256, (100, 131, 3), dtype=np.uint8)
@@ -24,21 +23,21 @@ LARGER = np.random.default_rng(1).integers(0, 256, (100, 131, 3), dtype=np.uint8
 def own_cache(monkeypatch, tmp_path_factory):
     """An empty cache folder, and no pause before compiling."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(engine_worker, "PAUSE", 0.0)
+    monkeypatch.setattr(openvino, "PAUSE", 0.0)
     yield
-    assert engine_worker.drain(60)
+    assert openvino.drain_compiling(60)
 
 
 @pytest.fixture
 def conversions(monkeypatch):
     """The names of modules that are traced during a test."""
-    seen, convert = [], engine_openvino.convert
+    seen, convert = [], openvino.convert
 
     def noted(module, example):
         seen.append(type(module).__name__)
         return convert(module, example)
 
-    monkeypatch.setattr(engine_openvino, "convert", noted)
+    monkeypatch.setattr(openvino, "convert", noted)
     return seen
 
 
@@ -62,7 +61,7 @@ def part(module=None, free=(0, 2, 3)) -> Part:
 def settled(call, *arguments):
     """What a call returns before and after everything has been compiled."""
     before = call(*arguments)
-    assert engine_worker.drain(60)
+    assert openvino.drain_compiling(60)
     return before, call(*arguments)
 
 

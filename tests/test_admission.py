@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.core import requests
 from seg_demo.inputs.images import decode, pixels_of
-from seg_demo.models import requests
-from seg_demo.models.admission import LARGE_PIXELS, Admission, is_large
+from seg_demo.serving.limits import LARGE_PIXELS, Admission, is_large
 from tests.pictures import picture
 
 

@@ -19,12 +19,13 @@ from gradio import route_utils
 from PIL import Image
 from starlette.responses import FileResponse, StreamingResponse
 
-from seg_demo.models import engine_cache
-from seg_demo.storage import write_atomically, write_once
-from seg_demo.ui import correct_tab, served
+from seg_demo.core.storage import write_atomically, write_once
+from seg_demo.gateway import files
+from seg_demo.gateway.guard import Guard
+from seg_demo.gateway.queue import Page
+from seg_demo.inference import openvino
+from seg_demo.ui import correct_tab
 from seg_demo.ui.demo import build_demo
-from seg_demo.ui.guard import Guard
-from seg_demo.ui.guard_seams import Page
 from tests import crowd
 from tests.surface import API, functions, http  # noqa: F401  (fixtures)
 
@@ -79,19 +80,19 @@ def test_visitors_with_equal_masks_get_their_own_overlays(http, functions, count
 
 def test_equal_content_is_one_file_that_is_never_written_anew(tmp_path):
     data = os.urandom(300_000)
-    path = served.store_bytes(data, "a.png", str(tmp_path))
+    path = files.store_bytes(data, "a.png", str(tmp_path))
     before = os.stat(path)
     time.sleep(0.02)
-    assert served.store_bytes(data, "a.png", str(tmp_path)) == path
+    assert files.store_bytes(data, "a.png", str(tmp_path)) == path
     after = os.stat(path)
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert after.st_ctime_ns > before.st_ctime_ns, "gradio deletes files by the time of their last change"
-    assert served.store_bytes(data, "b.png", str(tmp_path)) != path != served.store_bytes(data[:-1], "a.png", str(tmp_path))
+    assert files.store_bytes(data, "b.png", str(tmp_path)) != path != files.store_bytes(data[:-1], "a.png", str(tmp_path))
     (tmp_path / "copy").write_bytes(data)
-    assert Path(served.store_file(tmp_path / "copy", str(tmp_path))).read_bytes() == data
+    assert Path(files.store_file(tmp_path / "copy", str(tmp_path))).read_bytes() == data
     os.truncate(path, 7)
     with open(path, "rb") as reading:
-        assert Path(served.store_bytes(data, "a.png", str(tmp_path))).read_bytes() == data
+        assert Path(files.store_bytes(data, "a.png", str(tmp_path))).read_bytes() == data
         assert len(reading.read()) == 7, "who has the old file open keeps it"
 
 
@@ -159,18 +160,18 @@ def test_a_compiled_network_that_goes_is_never_found_by_halves(tmp_path, monkeyp
         for name in ("graph.xml", "graph.bin"):
             (folder / name).write_bytes(b"x")
 
-    folder = engine_cache.entry("key", fill)
+    folder = openvino.cache_entry("key", fill)
     # A process that dies while it removes.
-    monkeypatch.setattr(engine_cache.shutil, "rmtree", lambda gone, **_: (gone / "graph.bin").unlink(missing_ok=True))
-    engine_cache.drop(folder)
-    engine_cache.drop(folder)
+    monkeypatch.setattr(openvino.shutil, "rmtree", lambda gone, **_: (gone / "graph.bin").unlink(missing_ok=True))
+    openvino.drop_entry(folder)
+    openvino.drop_entry(folder)
     assert not folder.exists()
-    assert len(list(engine_cache.entry("key", fill).iterdir())) == 2
+    assert len(list(openvino.cache_entry("key", fill).iterdir())) == 2
 
 
 def test_a_mask_that_two_visitors_sent_is_not_deleted_for_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(correct_tab, "only_uploaded", lambda path: True)
-    monkeypatch.setattr(correct_tab.correct_work, "uploaded", Path)
+    monkeypatch.setattr(correct_tab, "uploaded", Path)
     for name, stays in (("mask.png", True), ("mask-1-22-333-4444.png", False), ("picture", True)):
         path = tmp_path / name
         path.write_bytes(b"x")

@@ -13,8 +13,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from seg_demo import rle
-from seg_demo.models import catalog
+from seg_demo.core import rle
+from seg_demo.serving import catalog
 from tests.served import ROOT
 
 COINS = str(ROOT / "seg_demo/ui/examples/coins.png")

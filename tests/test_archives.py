@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seg_demo.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError
 from seg_demo.inputs.archives import unpack
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from seg_demo.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError
 from seg_demo.inputs.archives import MAX_LIST_BYTES, unpack
 from tests.test_archives import LIMITS, PNG, names, out, packed  # noqa: F401
 

@@ -16,14 +16,14 @@ from scipy import ndimage
 
 from seg_demo import load_model
 from seg_demo.__main__ import main
-from seg_demo.errors import BadImageError, BadRequestError
-from seg_demo.inputs.files import apart
+from seg_demo.core.errors import BadImageError, BadRequestError
+from seg_demo.core.settings import Settings
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.inputs.archives import apart
 from seg_demo.outputs import batch
-from seg_demo.outputs.counting import PixelSize, count
-from seg_demo.settings import Settings
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.ui import batch_tab, batch_work
-from seg_demo.ui.batch_work import Picked, gather, pack, segment_all
+from seg_demo.outputs.export import PixelSize, count
+from seg_demo.ui import batch_tab
+from seg_demo.ui.batch_tab import Picked, gather, pack, segment_all
 
 LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
 
@@ -209,10 +209,10 @@ def test_a_batch_is_bounded(tmp_path, monkeypatch):
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(bytes(100))
     files = [tmp_path / f"{index}.png" for index in range(3)]
-    monkeypatch.setattr(batch_work, "settings", lambda: Settings(max_batch_files=2))
+    monkeypatch.setattr(batch_tab, "settings", lambda: Settings(max_batch_files=2))
     with pytest.raises(BadRequestError, match="More than 2 images"):
         gather(files, tmp_path / "in")
-    monkeypatch.setattr(batch_work, "settings", lambda: Settings(max_batch_bytes=250))
+    monkeypatch.setattr(batch_tab, "settings", lambda: Settings(max_batch_bytes=250))
     with pytest.raises(BadRequestError, match="MB that are accepted"):
         gather(files, tmp_path / "in")
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from seg_demo import networks
-from seg_demo.masks.transfers import to_device, to_host
-from seg_demo.models import admission, batching, building
-from seg_demo.models.batching import Batcher
-from seg_demo.models.model import Model
-from seg_demo.settings import Settings
-from seg_demo.types import ModelSpec
+from seg_demo.core.settings import Settings
+from seg_demo.core.types import ModelSpec
+from seg_demo.inference import batching
+from seg_demo.inference.batching import Batcher
+from seg_demo.inference.model import Model
+from seg_demo.masks.semantic import to_device, to_host
+from seg_demo.serving import limits, loading
 from tests.checkpoints import IMAGE
 
 SPEC = ModelSpec("m", None, "semantic", "", "m", "", "folder")
@@ -123,13 +124,13 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 
 
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert admission.places(Settings(), gpu=False) == 2 and admission.places(Settings(), gpu=True) == batching.MOST
-    assert admission.places(replace(Settings(), concurrency=3), gpu=True) == 3
-    assert building.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
-    monkeypatch.setattr(admission, "GPU_FILES", ())
-    assert not admission.gpu_expected(Settings()) and admission.gpu_expected(replace(Settings(), device="cuda:1"))
-    monkeypatch.setattr(admission, "GPU_FILES", (Path(__file__),))
-    assert admission.gpu_expected(Settings()) and not admission.gpu_expected(replace(Settings(), device="cpu"))
+    assert limits.places(Settings(), gpu=False) == 2 and limits.places(Settings(), gpu=True) == batching.MOST
+    assert limits.places(replace(Settings(), concurrency=3), gpu=True) == 3
+    assert loading.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
+    monkeypatch.setattr(limits, "GPU_FILES", ())
+    assert not limits.gpu_expected(Settings()) and limits.gpu_expected(replace(Settings(), device="cuda:1"))
+    monkeypatch.setattr(limits, "GPU_FILES", (Path(__file__),))
+    assert limits.gpu_expected(Settings()) and not limits.gpu_expected(replace(Settings(), device="cpu"))
 
 
 def test_transfers_keep_what_they_carry() -> None:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage import data
 
 from seg_demo import load_model
-from seg_demo.models.entries import BUNDLED
+from seg_demo.serving.catalog import BUNDLED
 
 NAMES = [spec.id for spec in BUNDLED]
 SCORE = 0.5

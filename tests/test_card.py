@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from seg_demo import networks
-from seg_demo.types import LabelSet
+from seg_demo.core.types import LabelSet
 from train import card
 from train.card import CURVES_PNG, SAMPLES_PNG, SOURCE, CardFacts, read_facts, write_card
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from seg_demo.errors import BadRequestError, ModelNotFoundError, SegDemoError, SettingsError
-from seg_demo.models import catalog, hub, weights
-from seg_demo.settings import Settings, settings
+from seg_demo.core.errors import BadRequestError, ModelNotFoundError, SegDemoError, SettingsError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.hub import lookup
+from seg_demo.serving import catalog
 
 ADE = "nvidia/segformer-b0-finetuned-ade-512-512"
 
@@ -48,7 +49,7 @@ def owner(monkeypatch):
 @pytest.fixture
 def offline(monkeypatch):
     """No server answers; nothing is asked."""
-    monkeypatch.setattr(hub, "reachable", lambda address=None: False)
+    monkeypatch.setattr(lookup, "reachable", lambda address=None: False)
 
 
 def test_the_menu_has_what_is_bundled_what_can_be_fetched_and_the_methods(bundled):
@@ -163,7 +164,7 @@ def test_a_wrong_owners_menu_is_refused(owner, models):
 def test_what_the_page_opens_with(bundled, offline, monkeypatch, owner):
     assert catalog.default_model("semantic") == "unet-cells" and catalog.default_model("instance") == "maskrcnn-cells"
     assert catalog.default_model("region") == "otsu"
-    monkeypatch.setattr(hub, "reachable", lambda address=None: True)
+    monkeypatch.setattr(lookup, "reachable", lambda address=None: True)
     assert catalog.default_model("semantic") == ADE and catalog.default_model("instance") == "maskrcnn-v2-coco"
     owner("unet-cells, ann/other")
     assert catalog.default_model("semantic") == "unet-cells"
@@ -176,11 +177,11 @@ def test_a_fetched_model_is_available_offline_and_its_task_and_classes_are_known
     hub.add_repo("bob/coins", {"config.json": json.dumps(config).encode(), "model.safetensors": os.urandom(100)})
     owner("bob/coins")
     assert catalog.menu()[0].task == "semantic" and catalog.available(catalog.menu()[0])
-    from seg_demo.models import hub as client
+    from seg_demo.hub import lookup
 
-    client.fetch(catalog.menu()[0], token=True)
+    lookup.fetch(catalog.menu()[0], token=True)
     hub.__exit__()
-    client.forget()
+    lookup.forget()
     row = catalog.describe()[0]
     assert (row["task"], row["architecture"], row["labels"]) == ("instance", "maskrcnn", ["background", "coin"])
     assert row["available"] is True
@@ -194,27 +195,27 @@ def test_a_weight_file_is_known_by_its_hash(tmp_path, monkeypatch, hub):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     data = os.urandom(100_000)
     name = f"net-{hashlib.sha256(data).hexdigest()[:8]}.pth"
-    row = weights.Weights("fcn", "fcn_resnet50", f"{hub.url}/ann/files/resolve/main/{name}", "voc")
+    row = catalog.TorchvisionWeights("fcn", "fcn_resnet50", f"{hub.url}/ann/files/resolve/main/{name}", "voc")
     hub.add_repo("ann/files", {name: data[:-1] + bytes([data[-1] ^ 1])})
     with pytest.raises(SegDemoError, match="arrived damaged"):
-        weights.fetch(row)
-    assert weights.local(row) is None
+        catalog.fetch_weights(row)
+    assert catalog.local_weights(row) is None
     hub.add_repo("ann/files", {name: data})
     fractions = []
-    path = weights.fetch(row, lambda fraction, text: fractions.append(fraction))
+    path = catalog.fetch_weights(row, lambda fraction, text: fractions.append(fraction))
     assert path.read_bytes() == data and fractions[-1] == 1.0
     hub.reset_counts()
-    assert weights.fetch(row) == path and hub.count() == 0
-    missing = weights.Weights("fcn", "fcn_resnet50", f"{hub.url}/ann/files/resolve/main/none-00000000.pth", "voc")
+    assert catalog.fetch_weights(row) == path and hub.count() == 0
+    missing = catalog.TorchvisionWeights("fcn", "fcn_resnet50", f"{hub.url}/ann/files/resolve/main/none-00000000.pth", "voc")
     with pytest.raises(SegDemoError, match="cannot be downloaded"):
-        weights.fetch(missing)
+        catalog.fetch_weights(missing)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_menu_needs_no_torch():
     import subprocess
 
-    code = "import sys; from seg_demo.models import catalog; catalog.menu(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from seg_demo.serving import catalog; catalog.menu(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

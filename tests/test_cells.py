@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from train.data.cells import CLASS_COLORS, CLASS_NAMES, MIN_SIZE, SCENES, TRAINING_SCENES, WITH_CELLS, render
-from train.data.cells_labels import BACKGROUND, BORDER, CELL, MIN_AREA, finish_labels
+from synthetic.cells import (
+    BACKGROUND,
+    BORDER,
+    CELL,
+    CLASS_COLORS,
+    CLASS_NAMES,
+    MIN_AREA,
+    MIN_SIZE,
+    SCENES,
+    TRAINING_SCENES,
+    WITH_CELLS,
+    finish_labels,
+    render,
+)
 from train.data.sample import Sample
 
 

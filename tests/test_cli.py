@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from seg_demo.__main__ import find_jobs, main
-from seg_demo.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError
 from tests.checkpoints import write_tiny
 
 FILES = {

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from seg_demo.masks.agreement import agreement, common, key, overlap, truth_ids
-from seg_demo.outputs import compare
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.masks.compare import agreement, common, key, overlap, truth_ids
+from seg_demo.ui import compare_tab
 
 NAMES = ["background", "Cell", "border", "dust"]
 
@@ -139,10 +139,10 @@ def test_a_truth_that_does_not_fit_is_said():
 
 def test_the_table_and_the_map_as_files():
     together = common(RESULTS[:3])
-    rows = list(csv.DictReader(io.StringIO(compare.table(["a", "b", "=c"], together, None))))
+    rows = list(csv.DictReader(io.StringIO(compare_tab.comparison_table(["a", "b", "=c"], together, None))))
     assert {(row["first"], row["second"]) for row in rows} == {("a", "b"), ("a", "'=c"), ("b", "'=c")}
     cell = next(row for row in rows if (row["first"], row["second"], row["class"]) == ("a", "b", "cell"))
     wanted = overlap(together.maps[0], together.maps[1], together.names, together.shared(0, 1), None)
     assert float(cell["iou"]) == pytest.approx(wanted.iou["cell"])
-    picture = np.asarray(Image.open(io.BytesIO(compare.agreement_png(agreement(together.maps), 3))))
+    picture = np.asarray(Image.open(io.BytesIO(compare_tab.agreement_png(agreement(together.maps), 3))))
     assert np.array_equal(picture, agreement(together.maps))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.errors import BadCheckpointError, BusyError
-from seg_demo.models.predictor import Predictor
+from seg_demo.core.errors import BadCheckpointError, BusyError
+from seg_demo.gateway.files import Upload
+from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import compare_tab, menu
-from seg_demo.ui.uploads import Upload
 from tests.served import ROOT
 
 COINS = Upload(ROOT / "seg_demo/ui/examples/coins.png", "coins")

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seg_demo.masks import confidence as module
-from seg_demo.masks.confidence import probability_and_margin
+from seg_demo.masks import semantic
+from seg_demo.masks.semantic import probability_and_margin
 
 
 def dense(logits: torch.Tensor, height: int, width: int) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_it_is_a_dense_softmax_within_one_of_255(
     # A shift of all classes changes no probability, but for a single channel it is the decision itself.
     expected = dense(logits.double(), height, width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", side)
+        patch.setattr(semantic, "CONFIDENCE_BLOCK", side)
         found = probability_and_margin(logits + (offset if classes > 1 else 0.0), height, width)
     # float32 holds 30000 + x to 0.001 only, which the reference here does not have to bear.
     allowed = 1.0 + 255 * 0.004 * (offset > 1e3)
@@ -66,20 +66,20 @@ def test_it_is_a_dense_softmax_within_one_of_255(
 def test_devices_without_blocks_get_the_same(
     monkeypatch: pytest.MonkeyPatch, classes: int, height: int, width: int, budget: int
 ) -> None:
-    monkeypatch.setattr(module, "BUDGET", budget)
+    monkeypatch.setattr(semantic, "CONFIDENCE_BUDGET", budget)
     logits = field(classes, 13, 9, 30.0, classes) + 500
     kept = logits.clone()
-    found = module._by_classes(logits, height, width).numpy()
+    found = semantic._by_classes(logits, height, width).numpy()
     assert np.abs(found - dense(logits, height, width)).max() <= 1 and torch.equal(logits, kept)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 40])
-@pytest.mark.parametrize("way", [probability_and_margin, lambda *given: module._by_classes(*given).numpy()])
+@pytest.mark.parametrize("way", [probability_and_margin, lambda *given: semantic._by_classes(*given).numpy()])
 @pytest.mark.parametrize("magnitude", [1e4, 1e8, 1e30, 3.4e38])
 def test_logits_of_any_finite_size_have_a_probability(classes: int, magnitude: float, way, monkeypatch) -> None:
     if classes == 1 and way is not probability_and_margin:
         pytest.skip("one class becomes two before")
-    monkeypatch.setattr(module, "BUDGET", 20_000)
+    monkeypatch.setattr(semantic, "CONFIDENCE_BUDGET", 20_000)
     unit = torch.empty((classes, 6, 5)).uniform_(-1, 1, generator=torch.Generator().manual_seed(classes)).mul_(1.5).clamp_(-1, 1)
     logits = unit * magnitude
     found = way(logits, 61, 47).astype(float)
@@ -115,8 +115,8 @@ def test_the_maps_are_computed_by_one_thread_at_a_time_and_the_same_from_many() 
 
 def test_most_of_a_sure_map_is_filled_and_classes_without_a_chance_are_left_out(monkeypatch) -> None:
     evaluated = []
-    kept = module._mattering
-    monkeypatch.setattr(module, "_mattering", lambda grid: evaluated.append(kept(grid).shape) or kept(grid))
+    kept = semantic._mattering
+    monkeypatch.setattr(semantic, "_mattering", lambda grid: evaluated.append(kept(grid).shape) or kept(grid))
     logits = torch.full((40, 25, 25), -30.0)
     logits[4, :, :12] = 30.0
     logits[7, :, 12:] = 30.0
@@ -130,4 +130,4 @@ def test_memory_does_not_grow_with_classes_times_pixels(monkeypatch) -> None:
     sizes, product = [], torch.matmul
     monkeypatch.setattr(torch, "matmul", lambda a, b: sizes.append((out := product(a, b)).numel()) or out)
     probability_and_margin(field(150, 8, 8, 1.0, 2), 400, 300)
-    assert 0 < max(sizes) <= module.BUDGET < 150 * 400 * 300 / 4, "the largest tensors are those of a block"
+    assert 0 < max(sizes) <= semantic.CONFIDENCE_BUDGET < 150 * 400 * 300 / 4, "the largest tensors are those of a block"

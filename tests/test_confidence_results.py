@@ -12,13 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from seg_demo.core.types import (
+    LabelSet,
+    ModelSpec,
+    Segment,
+    Segmentation,
+    SoftMask,
+    count_ids,
+    extents,
+    paint,
+    paint_confidence,
+    sum_by_id,
+    tight_box,
+)
+from seg_demo.inference.model import Model
 from seg_demo.masks.instances import from_boxes
-from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.models.model import Model
-from seg_demo.models.building import load_model
+from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.outputs import export
-from seg_demo.painting import count_ids, extents, paint, paint_confidence, sum_by_id, tight_box
-from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, SoftMask
+from seg_demo.serving.loading import load_model
 from tests.checkpoints import IMAGE
 from tests.test_confidence import dense, field
 

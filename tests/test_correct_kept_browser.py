@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from seg_demo.datasets.names import stem_of
-from seg_demo.models import catalog
+from seg_demo.datasets.dataset import stem_of
+from seg_demo.serving import catalog
 from tests.editing import (  # noqa: F401
     SIZE, Canvas, address, begin, current, data, dataset_of,
     editor, mask_of, save, swept, to_tab, visit,

@@ -9,13 +9,13 @@ import pytest
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, save_turned, square, write_json
-from train.data.coco_masks import draw_one
+from train.data.coco import draw_one
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset
 from train.data.listing import CocoObject
-from train.data.split import split
+from train.data.doctor import split
 
 
 def look(source: object) -> Dataset:

@@ -9,22 +9,21 @@ import pytest
 from pycocotools import mask as reference
 
 from seg_demo import load_model
+from seg_demo.core.types import LabelSet, Segment, Segmentation, semantic_segmentation
 from seg_demo.inputs.images import decode
 from seg_demo.outputs.batch import Summary
-from seg_demo.outputs.export import coco as exported
-from seg_demo.outputs.polygons import polygons_of
-from seg_demo.types import LabelSet, Segment, Segmentation, semantic_segmentation
+from seg_demo.outputs.export import coco as exported, polygons_of
 from seg_demo.ui.i18n_doctor import finding
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
-from train.data.coco_masks import MOST_LAYERS, draw
+from train.data.coco import MOST_LAYERS, draw
 from train.data.doctor import examine
 from train.data.index import open_dataset
 from train.data.listing import CocoObject
-from train.data.objects import as_objects, labels_for
+from train.data.index import as_objects, labels_for
 from train.data.sample import Sample
-from train.data.split import split
+from train.data.doctor import split
 from train.losses import target
 from train.metrics import true_objects
 
@@ -254,7 +253,7 @@ def test_our_coco_of_one_picture_is_read_back(tmp_path, form):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         made.append(Segment(label, 0.9, box, mask[box[1] : box[3], box[0] : box[2]]))
-    from seg_demo.types import paint
+    from seg_demo.core.types import paint
 
     labels = LabelSet.from_names(["background", "a", "b", "c"], background=0)
     result = Segmentation("instance", 60, 70, labels, paint(made, 60, 70), tuple(made))

@@ -14,7 +14,7 @@ from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, 
 from train.data.doctor import examine
 from train.data.file_names import FileFinder, SeveralFit, pair_names
 from train.data.index import open_dataset
-from train.data.split import split
+from train.data.doctor import split
 
 
 def look(source):

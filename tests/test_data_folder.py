@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, write_json
 from train.data.index import Dataset, open_dataset
-from train.data.split import split
+from train.data.doctor import split
 
 
 def look(source: object) -> Dataset:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.errors import DataError, HubUnavailableError
-from seg_demo.settings import settings
+from seg_demo.core.errors import DataError, HubUnavailableError
+from seg_demo.core.settings import settings
 from tests.small_datasets import blob_mask, picture
 from train.data.doctor import examine
 from train.data.index import open_dataset
-from train.data.split import split
+from train.data.doctor import split
 
 datasets = pytest.importorskip("datasets")
 pa = pytest.importorskip("pyarrow")

@@ -9,11 +9,11 @@ import shutil
 import numpy as np
 import pytest
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from tests.small_datasets import blob_mask, folder, picture, save
 from train.data.index import open_dataset
 from train.data.doctor import examine
-from train.data.split import split
+from train.data.doctor import split
 
 
 def look(root):

@@ -12,12 +12,10 @@ from skimage.measure import label
 
 from tests.pictures import saved
 from tests.small_datasets import folder, two_values
-from train.data.doctor import examine
-from train.data.histogram import BAND_PIXELS, histogram
+from train.data.doctor import examine, split
+from train.data.histogram import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
 from train.data.index import open_dataset
-from train.data.lossy import lossy_form
-from train.data.pieces import MOST_RUNS, SLIVER, several_pieces
-from train.data.split import split
+from train.data.survey import lossy_form
 
 
 def webp(mask: np.ndarray, **options: object) -> bytes:

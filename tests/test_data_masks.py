@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
+from seg_demo.core.types import LabelSet
 from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
-from seg_demo.types import LabelSet
 from tests.small_datasets import picture, two_values
 from train.data.histogram import histogram
 from train.data.masks import MaskRule, UnknownValue, pack, with_objects

@@ -13,7 +13,7 @@ from seg_demo.ui.i18n_doctor import finding
 from tests.small_datasets import picture, save, save_palette
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset
-from train.data.split import split
+from train.data.doctor import split
 
 SIDES = (61, 83)
 

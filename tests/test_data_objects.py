@@ -17,8 +17,7 @@ from tests.small_datasets import (
     two_values,
 )
 from tests.test_data_rules import labels_of, look, write_masks
-from train.data.doctor import examine
-from train.data.split import split
+from train.data.doctor import examine, split
 
 
 def test_instance_maps_by_bits_and_by_folder(tmp_path):

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from seg_demo.ui.i18n_doctor import finding
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
 from train.data.doctor import examine
 from train.data.file_names import pair_affixes
 from train.data.index import Dataset, open_dataset
-from train.data.split import split
+from train.data.doctor import split
 
 
 def look(root: Path) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from tests.small_datasets import (
     HEIGHT,
     WIDTH,

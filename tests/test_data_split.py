@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seg_demo.types import LabelSet
+from seg_demo.core.types import LabelSet
 from tests.small_datasets import blob_mask, folder, picture, save
 from train.data.histogram import MaskScan
 from train.data.index import Dataset, open_dataset
 from train.data.listing import Item
 from train.data.masks import MaskRule
-from train.data.split import split
+from train.data.doctor import split
 from train.data.survey import Scan
 
 

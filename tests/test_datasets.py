@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.core.errors import BadImageError, BadRequestError, DataError
+from seg_demo.core.settings import Settings
+from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Facts, Store, store
-from seg_demo.errors import BadImageError, BadRequestError, DataError
-from seg_demo.settings import Settings
-from seg_demo.types import LabelSet
+from seg_demo.gateway.files import Upload
 from seg_demo.ui import correct_tab
-from seg_demo.ui.uploads import Upload
 from tests.small_datasets import picture
 from train import finetune
 from train.data.index import open_dataset

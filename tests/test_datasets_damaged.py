@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seg_demo.core.errors import StorageError
 from seg_demo.datasets import Dataset, Facts, Store
-from seg_demo.errors import StorageError
-from seg_demo.ui.samples import SampleList
+from seg_demo.ui.editor import SampleList
 from tests.small_datasets import picture
 from tests.test_datasets import label_map
 

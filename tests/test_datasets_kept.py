@@ -8,11 +8,11 @@ import threading
 import numpy as np
 import pytest
 
+from seg_demo.core.errors import BadRequestError, DataError, StorageError
+from seg_demo.core.settings import settings
+from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Facts, Store, journal, may_collect, visitor_store
-from seg_demo.datasets.names import is_stem, stem_of
-from seg_demo.errors import BadRequestError, DataError, StorageError
-from seg_demo.settings import settings
-from seg_demo.types import LabelSet
+from seg_demo.datasets.dataset import is_stem, stem_of
 from tests.small_datasets import picture
 from tests.test_datasets import label_map, look, objects
 

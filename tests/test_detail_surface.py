@@ -14,15 +14,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from seg_demo.__main__ import main
-from seg_demo.errors import BadRequestError
-from seg_demo.models.building import load_model
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import Settings
+from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import results
-from seg_demo.ui.bench import with_doubt
-from seg_demo.ui.kept import Kept
-from seg_demo.ui.results import Result
-from seg_demo.ui.viewer import SegmentationViewer
+from seg_demo.ui.components import SegmentationViewer, with_doubt
+from seg_demo.ui.results import Kept, Result
 from tests.checkpoints import IMAGE
 from tests.networks.test_segformer import plain_repo
 from tests.served import ROOT

@@ -10,13 +10,13 @@ import pytest
 from gradio import utils
 from scipy import ndimage
 
+from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.datasets import Facts, Store
-from seg_demo.datasets.drawing import IGNORE_ID, from_mask, from_prediction, from_sample, truth
-from seg_demo.errors import BadRequestError, DataError, SegDemoError
-from seg_demo.outputs import png
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.ui import class_mapping
-from seg_demo.ui.correct_work import class_names, keep, labels_for
+from seg_demo.datasets.sample import IGNORE_ID, from_mask, from_prediction, from_sample, truth
+from seg_demo.outputs import draw
+from seg_demo.ui import menu
+from seg_demo.ui.correct_tab import class_names, keep, labels_for
 from tests.small_datasets import picture
 
 LABELS = LabelSet.from_names(("background", "cell", "wall"), 0)
@@ -47,17 +47,17 @@ def test_classes_of_other_names_become_what_a_person_said(task):
 @pytest.mark.parametrize("value", [["cell"], ["cell → moon"], ["star → coin"], ["cell → coin", "cell → note"], [3]])
 def test_what_is_no_mapping_is_said(value):
     with pytest.raises(DataError, match="does not pair|cannot become both"):
-        class_mapping.pairs_of(value, ["cell", "wall"], ["coin", "note"])
+        menu.pairs_of(value, ["cell", "wall"], ["coin", "note"])
 
 
 def test_a_class_with_an_arrow_in_its_name_is_one():
-    assert class_mapping.pairs_of(["a → b → coin"]) == {"a → b": "coin"} and class_mapping.pairs_of(None) == {}
+    assert menu.pairs_of(["a → b → coin"]) == {"a → b": "coin"} and menu.pairs_of(None) == {}
 
 
 def test_what_a_browser_keeps_may_be_anything():
     for kept in (None, 3, [], {"a|m": 5}, {"a|m": {1: 2}}):
-        assert not class_mapping.remembered(kept, "a", "m")
-        assert class_mapping.remembered(class_mapping.with_chosen(kept, "a", "m", {"x": "y"}), "a", "m") == {"x": "y"}
+        assert not menu.remembered(kept, "a", "m")
+        assert menu.remembered(menu.with_chosen(kept, "a", "m", {"x": "y"}), "a", "m") == {"x": "y"}
 
 
 def test_a_map_of_classes_becomes_objects_by_its_pieces():
@@ -134,8 +134,8 @@ def uploads(tmp_path, monkeypatch) -> Path:
 
 
 def message(uploads: Path, **changes: object) -> dict[str, object]:
-    (uploads / "image.png").write_bytes(png.encode(picture(0)))
-    (uploads / "mask.png").write_bytes(png.encode(blobs(0, (24, 32))))
+    (uploads / "image.png").write_bytes(draw.encode_png(picture(0)))
+    (uploads / "mask.png").write_bytes(draw.encode_png(blobs(0, (24, 32))))
     classes = [[0, "background"], [1, "Wall"], [2, "new one"]]
     sent = {"dataset": "d", "stem": None, "name": "a", "classes": classes, "objects": [], "seconds": 3, "strokes": 2}
     files = {"image": str(uploads / "image.png"), "mask": str(uploads / "mask.png")}
@@ -157,7 +157,7 @@ def test_a_save_whose_answer_was_lost_is_no_second_sample(tmp_path, uploads):
     store.create("d", LABELS, "semantic")
     dataset, first = keep(store, message(uploads, doc="one"))
     sent = message(uploads, doc="one", strokes=9)
-    (uploads / "mask.png").write_bytes(png.encode(np.zeros((24, 32), np.uint8)))
+    (uploads / "mask.png").write_bytes(draw.encode_png(np.zeros((24, 32), np.uint8)))
     _, again = keep(store, sent)
     assert again.stem == first.stem and len(dataset) == 1 and dataset.sample("a").facts.strokes == 9
     assert not dataset.read("a")[1].any(), "what was sent last counts"

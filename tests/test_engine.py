@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.models import engine_openvino, engine_rules, engine_worker
-from seg_demo.models.engine_agree import TOLERANCE, DisagreementError, agree
-from seg_demo.models.model import Model
+from seg_demo.core import settings
+from seg_demo.inference import openvino
+from seg_demo.inference.model import Model
+from seg_demo.inference.openvino import TOLERANCE, DisagreementError, agree
 from seg_demo.networks import fcn
 from tests.checkpoints import CELLS, IMAGE
 from tests.engines import LARGER, Small, own_cache, part, served, settled  # noqa: F401  (fixtures)
 
-pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
+pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
 
 
 def margins(model: Model, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,25 +80,25 @@ def test_objects_are_eagers(folders):
 
 def test_the_first_answers_wait_for_nothing():
     gate = threading.Event()
-    engine_worker.submit(lambda: gate.wait(30))
+    openvino.submit_compiling(lambda: gate.wait(30))
     small, batch = part(), torch.randn(1, 3, 16, 16)
     expected = small.module(batch)[0]
     for _ in range(3):
         torch.testing.assert_close(small(batch)[0], expected, rtol=0, atol=0)
     assert not small._forms
     gate.set()
-    assert engine_worker.drain(60) and len(small._forms) == 1
+    assert openvino.drain_compiling(60) and len(small._forms) == 1
     torch.testing.assert_close(small(batch)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_caller_writes_into_an_answer_does_not_reach_the_check(caplog):
     gate = threading.Event()
-    engine_worker.submit(lambda: gate.wait(30))
+    openvino.submit_compiling(lambda: gate.wait(30))
     small, batch = part(), torch.randn(1, 3, 16, 16)
     small(batch)[0].fill_(7.0)
     batch.zero_()
     gate.set()
-    assert engine_worker.drain(60) and small._forms and not caplog.records
+    assert openvino.drain_compiling(60) and small._forms and not caplog.records
 
 
 class Wrong:
@@ -113,8 +114,8 @@ class Wrong:
 
 
 def test_a_form_that_disagrees_is_not_taken_and_that_is_said_once(monkeypatch, caplog):
-    compile = engine_openvino.compile
-    monkeypatch.setattr(engine_openvino, "compile", lambda *arguments: Wrong(compile(*arguments)))
+    compile = openvino.compile
+    monkeypatch.setattr(openvino, "compile", lambda *arguments: Wrong(compile(*arguments)))
     small, batch = part(), torch.randn(1, 3, 16, 16)
     expected = small.module(batch)[0]
     for _ in range(3):
@@ -142,7 +143,7 @@ def test_what_cannot_be_compiled_stays_eager(monkeypatch, caplog):
     def broken(*arguments):
         raise RuntimeError("No conversion rule found")
 
-    monkeypatch.setattr(engine_openvino, "convert", broken)
+    monkeypatch.setattr(openvino, "convert", broken)
     small, batch = part(), torch.randn(1, 3, 16, 16)
     before, after = settled(small, batch)
     assert torch.equal(before[0], after[0]) and "No conversion rule found" in caplog.text

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from seg_demo import load_model, networks
-from seg_demo.errors import SettingsError
-from seg_demo.models import building, engine, engine_openvino, engine_rules, engine_worker
-from seg_demo.models.catalog import resolve
-from seg_demo.models.engine_agree import same_signs, same_winners
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings, load_settings, settings
+from seg_demo.core import settings as engine_rules
+from seg_demo.core.errors import SettingsError
+from seg_demo.core.settings import Settings, load_settings, settings
+from seg_demo.inference import engine, openvino
+from seg_demo.inference.openvino import same_signs, same_winners
+from seg_demo.serving import loading
+from seg_demo.serving.catalog import resolve
+from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import demo, menu
 
 pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
@@ -24,7 +26,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
 
 def has_bf16() -> bool:
     """Whether this processor computes in bf16."""
-    return "BF16" in engine_openvino._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +36,10 @@ def own_cache(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("SEG_DEMO_PRECISION", "bf16")
     monkeypatch.setenv("SEG_DEMO_DEVICE", "cpu")
     monkeypatch.setenv("SEG_DEMO_ENGINE", "auto")
-    monkeypatch.setattr(engine_worker, "PAUSE", 0.0)
+    monkeypatch.setattr(openvino, "PAUSE", 0.0)
     settings.cache_clear()
     yield
-    assert engine_worker.drain(60)
+    assert openvino.drain_compiling(60)
     settings.cache_clear()
 
 
@@ -58,7 +60,7 @@ def test_the_agreement_is_that_of_a_dense_comparison(kind, folders, caplog):
     assert chosen.agreement is None
     with torch.no_grad(), caplog.at_level(logging.INFO):
         eager = chosen(batch)
-        assert engine_worker.drain(60)
+        assert openvino.drain_compiling(60)
         found = chosen(batch)
     several = eager.shape[1] > 1
     labels = [each.argmax(1) if several else (each > 0)[:, 0] for each in (eager, found)]
@@ -78,7 +80,7 @@ def test_an_owner_sees_it_on_the_models_tab_once_it_is_known(monkeypatch):
         photo = np.zeros((200, 220, 3), np.uint8)
         photo[60:120, 50:130] = 200
         served.segment(photo, key)
-        assert engine_worker.drain(120)
+        assert openvino.drain_compiling(120)
         share = served.agreement(spec)
         assert 0.9 < share <= 1
         assert f"bf16: on the first image, {np.floor(share * 1e5) / 1e3:g} % of the labels were the same" in menu.card(spec, True, "en")
@@ -98,12 +100,12 @@ def test_a_form_that_fails_later_takes_its_share_with_it(monkeypatch):
     """Eager torch goes on in fp32, so the page must not say bf16."""
     model = load_model("unet-cells")
     model.predict(IMAGE)
-    assert engine_worker.drain(120) and model.agreement is not None
+    assert openvino.drain_compiling(120) and model.agreement is not None
 
     def failed(*_):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(engine_openvino.Compiled, "__call__", failed)
+    monkeypatch.setattr(openvino.Compiled, "__call__", failed)
     model.predict(IMAGE)
     assert model.agreement is None
 
@@ -114,10 +116,10 @@ def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
     settings.cache_clear()
     assert "bf16" not in menu.card(resolve("unet-cells", local_folders=False), True, "en")
     asked = []
-    compiled = engine_openvino.compile
-    monkeypatch.setattr(engine_openvino, "compile", lambda *a: asked.append(a[4]) or compiled(*a))
-    building.load_model("unet-cells").predict(IMAGE)
-    assert engine_worker.drain(120) and asked == ["fp32"]
+    compiled = openvino.compile
+    monkeypatch.setattr(openvino, "compile", lambda *a: asked.append(a[4]) or compiled(*a))
+    loading.load_model("unet-cells").predict(IMAGE)
+    assert openvino.drain_compiling(120) and asked == ["fp32"]
 
 
 @pytest.mark.parametrize("changed", [{"engine": "eager"}, {"engine": "auto", "device": "cuda"}])

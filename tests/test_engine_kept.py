@@ -15,28 +15,28 @@ import pytest
 import torch
 
 from seg_demo import networks
-from seg_demo.errors import SettingsError
-from seg_demo.models import (
-    building, devices, engine, engine_cache, engine_openvino, engine_part, engine_rules, engine_worker, loading, requests,
-)  # fmt: skip
-from seg_demo.models.engine_part import Part
-from seg_demo.models.model import Model
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import SettingsError
+from seg_demo.serving import loading
+from seg_demo.inference import devices, engine, openvino
+from seg_demo.core import settings, requests  # fmt: skip
+from seg_demo.inference.openvino import Part
+from seg_demo.inference.model import Model
+from seg_demo.serving.predictor import Predictor
+from seg_demo.core.settings import Settings
 from tests.checkpoints import IMAGE
 from tests.engines import CPU, Small, conversions, own_cache, part, settled  # noqa: F401  (fixtures)
 
-pytestmark = pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
+pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
 
 
 def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(monkeypatch):
-    monkeypatch.setattr(engine_part, "KEPT", 2)
+    monkeypatch.setattr(openvino, "KEPT", 2)
     small = part(free=())
     sizes = [torch.randn(1, 3, side, side) for side in (8, 12, 16)]
     settled(small, sizes[0])
     assert list(small._forms) == [(1, 3, 8, 8)], "the first is compiled at once"
     small(sizes[1])
-    assert engine_worker.drain(60) and len(small._forms) == 1, "others are not for the first time"
+    assert openvino.drain_compiling(60) and len(small._forms) == 1, "others are not for the first time"
     settled(small, sizes[1])
     assert len(small._forms) == 2
     small(sizes[0])
@@ -49,19 +49,19 @@ def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(m
 def test_compiling_waits_while_others_wait_but_not_for_ever(monkeypatch):
     waiting = threading.Event()
     waiting.set()
-    monkeypatch.setattr(engine_worker, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(openvino, "LOOK_SECONDS", 0.01)
     busy = part()
     with requests.opened(requests.Request("test", crowded=waiting.is_set)):
         busy(torch.randn(1, 3, 16, 16))
-    assert not engine_worker.drain(0.5) and not busy._forms, "the crowd goes first"
+    assert not openvino.drain_compiling(0.5) and not busy._forms, "the crowd goes first"
     waiting.clear()
-    assert engine_worker.drain(60) and busy._forms
+    assert openvino.drain_compiling(60) and busy._forms
     waiting.set()
-    monkeypatch.setattr(engine_worker, "CROWDED_SECONDS", 0.1)
+    monkeypatch.setattr(openvino, "CROWDED_SECONDS", 0.1)
     never = part()
     with requests.opened(requests.Request("test", crowded=waiting.is_set)):
         never(torch.randn(1, 3, 16, 16))
-    assert engine_worker.drain(60) and never._forms, "a crowd that never ends is no reason to stay slow"
+    assert openvino.drain_compiling(60) and never._forms, "a crowd that never ends is no reason to stay slow"
 
 
 def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # noqa: F811
@@ -72,10 +72,10 @@ def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # no
     assert again._forms and conversions == ["Small"]
     settled(part(Small(seed=1)), batch)
     assert len(conversions) == 2, "other weights are another network"
-    settled(Part("small", Small(), engine_openvino.OpenVino(1), (0, 2, 3), lambda batch: batch, "other options"), batch)
+    settled(Part("small", Small(), openvino.OpenVino(1), (0, 2, 3), lambda batch: batch, "other options"), batch)
     assert len(conversions) == 3
-    graphs = sorted(engine_cache.root().glob("*/graph.xml"))
-    assert len(graphs) == 3 and not list(engine_cache.root().glob(".*"))
+    graphs = sorted(openvino.cache_root().glob("*/graph.xml"))
+    assert len(graphs) == 3 and not list(openvino.cache_root().glob(".*"))
     for path in graphs:
         path.write_text("<net", encoding="ascii")
     repaired = part()
@@ -86,7 +86,7 @@ def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # no
 def test_a_damaged_file_of_compiled_code_is_made_again():
     batch = torch.randn(1, 3, 16, 16)
     settled(part(), batch)
-    blobs = list(engine_cache.root().rglob("*.blob"))
+    blobs = list(openvino.cache_root().rglob("*.blob"))
     assert blobs
     for blob in blobs:
         blob.write_bytes(blob.read_bytes()[:100])
@@ -108,10 +108,10 @@ def test_the_cache_stays_below_its_limit(monkeypatch):
     batch = torch.randn(1, 3, 16, 16)
     settled(part(), batch)
     settled(part(Small(seed=1)), batch)
-    assert len(list(engine_cache.root().iterdir())) == 2
-    monkeypatch.setattr(engine_cache, "LIMIT", 1)
+    assert len(list(openvino.cache_root().iterdir())) == 2
+    monkeypatch.setattr(openvino, "LIMIT", 1)
     settled(part(Small(seed=2)), batch)
-    assert [each.name for each in engine_cache.root().iterdir()] == [engine_cache.key(Small(seed=2), "")]
+    assert [each.name for each in openvino.cache_root().iterdir()] == [openvino.cache_key(Small(seed=2), "")]
 
 
 def test_many_threads_get_their_own_answers():
@@ -126,7 +126,7 @@ def test_many_threads_get_their_own_answers():
 
 def test_logits_may_stay_as_kernels_leave_them():
     """Channels last saves a copy of all logits; the numbers are the same."""
-    plain, last = part(), Part("small", Small(), engine_openvino.OpenVino(1, channels_last=True), (0, 2, 3), lambda each: each, "")
+    plain, last = part(), Part("small", Small(), openvino.OpenVino(1, channels_last=True), (0, 2, 3), lambda each: each, "")
     batch = torch.randn(2, 3, 16, 20)
     expected, found = settled(plain, batch)[1][0], settled(last, batch)[1][0]
     assert plain._forms and last._forms and torch.equal(found, expected)
@@ -149,14 +149,14 @@ def test_where_it_serves(folders, monkeypatch):
     assert isinstance(engine.choose(checkpoint, verbs, CPU, "auto", 1), engine.SemanticEngine)
     with pytest.raises(SettingsError, match="for CPUs, but the device is cuda"):
         engine.choose(checkpoint, verbs, torch.device("cuda"), "openvino", 1)
-    monkeypatch.setattr(engine_rules, "has_openvino", lambda: False)
+    monkeypatch.setattr(settings, "has_openvino", lambda: False)
     assert engine.choose(checkpoint, verbs, CPU, "auto", 1) is None
     with pytest.raises(SettingsError, match="not installed. Run pip install openvino"):
         engine.choose(checkpoint, verbs, CPU, "openvino", 1)
 
 
 def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
-    monkeypatch.setattr(building, "settings", lambda: replace(Settings(), engine="auto"))
+    monkeypatch.setattr(loading, "settings", lambda: replace(Settings(), engine="auto"))
     serving = Predictor(replace(Settings(), engine="auto", device="cpu"))
     model = serving.get(str(folders / "tiny"), visitor=False)
     before, after = settled(model.predict, IMAGE)
@@ -175,7 +175,7 @@ def test_eager_answers_are_exact_while_another_thread_traces():
 
     def trace() -> None:
         for seed in range(40):
-            engine_openvino.convert(Small(seed), batch)
+            openvino.convert(Small(seed), batch)
         ended.set()
 
     tracing = threading.Thread(target=trace)
@@ -203,7 +203,7 @@ def test_tracing_leaves_the_module_alone_and_a_dropped_model_is_freed():
 
 
 def test_importing_openvino_reports_to_nobody():
-    engine_openvino.library()
+    openvino.library()
     assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
 
 
@@ -211,9 +211,9 @@ def test_a_process_may_end_while_it_compiles(tmp_path):
     code = """
 import torch
 from torch import nn
-from seg_demo.models import engine_worker
-from seg_demo.models.engine_openvino import OpenVino
-from seg_demo.models.engine_part import Part
+from seg_demo.inference import openvino as engine_worker
+from seg_demo.inference.openvino import OpenVino
+from seg_demo.inference.openvino import Part
 engine_worker.PAUSE = 0.0
 class Net(nn.Module):
     def __init__(self):

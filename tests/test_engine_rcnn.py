@@ -9,7 +9,7 @@ import torch
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from seg_demo.models import engine_rcnn
+from seg_demo.inference import engine
 from seg_demo.networks import maskrcnn
 from tests.checkpoints import CELLS
 
@@ -30,10 +30,10 @@ def test_shared_pooling_has_the_same_bits(count: int, threads: int, monkeypatch:
         expected = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)(features, boxes, sizes)
         pool = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
         for _ in range(2):
-            assert torch.equal(engine_rcnn._Shared(pool)(features, boxes, sizes), expected)
+            assert torch.equal(engine._Shared(pool)(features, boxes, sizes), expected)
         two = [boxes[0], regions(5, 250.0, seed=1)]
         pair = {name: torch.cat([each, each * 2]) for name, each in features.items()}
-        assert torch.equal(engine_rcnn._Shared(pool)(pair, two, sizes * 2), pool(pair, two, sizes * 2))
+        assert torch.equal(engine._Shared(pool)(pair, two, sizes * 2), pool(pair, two, sizes * 2))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def heads() -> RoIHeads:
 def test_suppression_of_the_best_candidates_first_gives_the_same(
     heads: RoIHeads, monkeypatch: pytest.MonkeyPatch, spread: float, looks: int
 ) -> None:
-    monkeypatch.setattr(engine_rcnn, "FIRST", 1200)
+    monkeypatch.setattr(engine, "FIRST", 1200)
     whole, seen = RoIHeads.postprocess_detections, []
     monkeypatch.setattr(RoIHeads, "postprocess_detections", lambda self, *given: seen.append(self) or whole(self, *given))
     proposals = [regions(2500, 250.0) if spread else torch.tensor([[10.0, 10.0, 60.0, 60.0]]).repeat(2500, 1)]
@@ -55,7 +55,7 @@ def test_suppression_of_the_best_candidates_first_gives_the_same(
     logits = torch.randn(2500, classes) * max(spread, 0.5)
     deltas = torch.randn(2500, 4 * classes) * (0.1 if spread else 0.0)
     expected = whole(heads, logits, deltas, proposals, [(256, 256)])
-    found = engine_rcnn._Suppressed(heads)(logits, deltas, proposals, [(256, 256)])
+    found = engine._Suppressed(heads)(logits, deltas, proposals, [(256, 256)])
     for mine, theirs in zip(found, expected, strict=True):
         assert torch.equal(mine[0], theirs[0])
     assert len(seen) == looks and (len(expected[0][0]) == 20) == (looks == 1)
@@ -66,5 +66,5 @@ def test_few_candidates_are_looked_at_once(heads: RoIHeads, monkeypatch: pytest.
     logits, deltas = torch.randn(50, len(CELLS)), torch.zeros(50, 4 * len(CELLS))
     given = logits, deltas, [regions(50, 250.0)], [(256, 256)]
     expected = heads.postprocess_detections(*given)
-    for mine, theirs in zip(engine_rcnn._Suppressed(heads)(*given), expected, strict=True):
+    for mine, theirs in zip(engine._Suppressed(heads)(*given), expected, strict=True):
         assert torch.equal(mine[0], theirs[0])

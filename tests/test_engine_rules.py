@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from seg_demo import networks
-from seg_demo.errors import SettingsError
-from seg_demo.models import engine, engine_rules
+from seg_demo.core import settings as engine_rules
+from seg_demo.core.errors import SettingsError
+from seg_demo.core.settings import settings
+from seg_demo.inference import engine
 from seg_demo.networks import unet
-from seg_demo.settings import settings
 from seg_demo.ui import demo
 
 
@@ -44,6 +45,6 @@ def test_where_nothing_is_asked_for_every_device_serves(monkeypatch):
     monkeypatch.setattr(engine_rules, "has_openvino", lambda: False)
     for device in ("cpu", "cuda", "mps"):
         for wanted in ("auto", "eager"):
-            assert engine_rules.refusals(wanted, "auto", device) == []
+            assert engine_rules.engine_refusals(wanted, "auto", device) == []
     monkeypatch.setattr(engine_rules, "has_openvino", lambda: True)
-    assert engine_rules.refusals("openvino", "bf16", "cpu") == []
+    assert engine_rules.engine_refusals("openvino", "bf16", "cpu") == []

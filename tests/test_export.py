@@ -13,9 +13,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.outputs import export
-from seg_demo.outputs.polygons import trace
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.outputs.export import trace
 
 RNG = np.random.default_rng(0)
 NAMES = ("background", "=cmd|' /C calc'!A0", 'say "hi", <b>you</b>', "细胞")

@@ -12,17 +12,18 @@ from PIL import Image
 from skimage import data
 
 from seg_demo import load_model, networks
-from seg_demo.errors import BadCheckpointError
-from seg_demo.models import engine, engine_rules, familiarity
-from seg_demo.models.batching import _split
-from seg_demo.models.entries import BUNDLED
-from seg_demo.models.familiarity import UNFAMILIAR, Familiarity, statistics
-from seg_demo.models.model import Model
-from seg_demo.types import ModelSpec
+from seg_demo.core import settings
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import ModelSpec
+from seg_demo.inference import engine, familiarity
+from seg_demo.inference.batching import _split
+from seg_demo.inference.familiarity import UNFAMILIAR, Familiarity, statistics
+from seg_demo.inference.model import Model
+from seg_demo.serving.catalog import BUNDLED
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
-from train.data.cells import CELL_SCENES, PHOTOGRAPHS, render
+from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
 
 NAMES = [spec.id for spec in BUNDLED]
 EXAMPLES = ROOT / "seg_demo" / "ui" / "examples"
@@ -84,7 +85,7 @@ def test_what_the_network_says_is_not_changed_by_asking(model):
     assert statistics(maps).shape[1] == checkpoint.familiarity.mean.size
 
 
-@pytest.mark.skipif(not engine_rules.has_openvino(), reason="openvino is not installed")
+@pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
 @pytest.mark.parametrize("name", ["unet-cells", pytest.param("segformer-cells", marks=pytest.mark.soak), "maskrcnn-cells"])
 def test_the_engine_says_what_eager_torch_says(name):
     folder = ROOT / "seg_demo" / "bundled" / name

@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from seg_demo.errors import BadCheckpointError, BadImageError, BusyError, HubUnavailableError, SegDemoError
-from seg_demo.models import hub as client
-from seg_demo.models import hub_cache, loading, quarantine
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import BadCheckpointError, BadImageError, BusyError, HubUnavailableError, SegDemoError
+from seg_demo.core.settings import Settings
+from seg_demo.hub import cache, lookup, sandbox
+from seg_demo.serving import loading
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.crowd import file_data
 from tests.served import served
@@ -48,17 +48,17 @@ def full_disk(size: int, process: int = 0) -> Iterator[None]:
 
 def stored(id: str) -> list[str]:
     """What lies in a repository's folder of the cache beside whole files."""
-    blobs = hub_cache.repo_folder(id) / "blobs"
-    return [path.name for path in blobs.glob("*") if not hub_cache._hashes_to(path, path.name) or "." in path.name]
+    blobs = cache.repo_folder(id) / "blobs"
+    return [path.name for path in blobs.glob("*") if not cache._hashes_to(path, path.name) or "." in path.name]
 
 
 @pytest.mark.parametrize("token", [False, True], ids=["visitor", "owner"])
 def test_a_disk_that_fills_up_during_a_download(hub, token):
     hub.add_repo("ann/model", FILES)
     with full_disk(50_000), pytest.raises(HubUnavailableError, match="could not be stored"):
-        client.fetch(spec("ann/model"), token=token)
+        lookup.fetch(spec("ann/model"), token=token)
     assert stored("ann/model") == []
-    folder = client.fetch(spec("ann/model"), token=token)
+    folder = lookup.fetch(spec("ann/model"), token=token)
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
@@ -74,7 +74,7 @@ def test_a_hub_that_fails_half_way_for_good(hub, folders):
     assert time.monotonic() - began < 60
     assert stored("ann/model") == [] and predictor.segment(IMAGE, "otsu").height == IMAGE.shape[0]
     hub._failures.clear()
-    client.forget()
+    lookup.forget()
     assert predictor.segment(IMAGE, "ann/model").height == IMAGE.shape[0]
 
 
@@ -84,10 +84,10 @@ def test_a_status_half_way_is_a_sentence_and_the_next_request_is_served(hub, imp
     impatient()
     hub.fail("GET .*/resolve/.*safetensors", status=status, times=1000)
     with pytest.raises(SegDemoError) as caught:
-        client.fetch(spec("ann/model"), token=False)
+        lookup.fetch(spec("ann/model"), token=False)
     assert len(str(caught.value)) > 40 and "resolve" not in str(caught.value), caught.value
     hub._failures.clear()
-    assert client.fetch(spec("ann/model"), token=False).is_dir()
+    assert lookup.fetch(spec("ann/model"), token=False).is_dir()
     # A download that was left behind ends by itself.
     until = time.monotonic() + 30
     while stored("ann/model"):
@@ -99,7 +99,7 @@ def test_a_cache_entry_that_is_damaged_while_the_server_runs_is_fetched_again(hu
     hub.add_repo("ann/model", folders / "tiny")
     predictor = Predictor(replace(Settings(), quarantine=False, cache_bytes=1))  # nothing is kept in memory
     first = predictor.segment(IMAGE, "ann/model")
-    blob = next(hub_cache.repo_folder("ann/model").glob("snapshots/*/model.safetensors")).resolve()
+    blob = next(cache.repo_folder("ann/model").glob("snapshots/*/model.safetensors")).resolve()
     whole = blob.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:200] + b"\xff" * 64 + whole[264:], b""):
         blob.write_bytes(damaged)
@@ -109,7 +109,7 @@ def test_a_cache_entry_that_is_damaged_while_the_server_runs_is_fetched_again(hu
 
 @pytest.mark.soak
 def test_a_helper_that_dies_at_work_is_a_sentence(folders, monkeypatch):
-    mine = quarantine.Quarantine()
+    mine = sandbox.Quarantine()
     mine.inspect(folders / "other")
 
     def kill() -> None:
@@ -130,12 +130,12 @@ def test_a_helper_that_dies_at_work_is_a_sentence(folders, monkeypatch):
 
 
 def test_where_no_process_can_be_started_the_model_is_not_loaded(folders, monkeypatch):
-    mine = quarantine.Quarantine()
+    mine = sandbox.Quarantine()
 
     def fail(*arguments: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(quarantine.subprocess, "Popen", fail)
+    monkeypatch.setattr(sandbox.subprocess, "Popen", fail)
     with pytest.raises(BusyError, match="No process could be started"):
         mine.inspect(folders / "tiny")
     monkeypatch.undo()
@@ -148,14 +148,14 @@ def test_what_is_known_to_be_good_waits_for_nobody_elses_trial(hub, folders, mon
     hub.add_repo("ann/slow", folders / "other")
     predictor = Predictor(Settings())
     assert predictor.segment(IMAGE, "ann/good").height == IMAGE.shape[0]
-    hold, busy, ask = threading.Event(), threading.Event(), quarantine._quarantine._ask
+    hold, busy, ask = threading.Event(), threading.Event(), sandbox._quarantine._ask
 
     def slow(path: object) -> str:
         busy.set()
         assert hold.wait(60)
         return ask(path)
 
-    monkeypatch.setattr(quarantine._quarantine, "_ask", slow)
+    monkeypatch.setattr(sandbox._quarantine, "_ask", slow)
     other = threading.Thread(target=predictor.segment, args=(IMAGE, "ann/slow"))
     other.start()
     assert busy.wait(60)

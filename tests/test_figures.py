@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from train.data.sample import Sample
 from train.figures import PICTURE_SIDE, Picture, learning_curves, picture_of, sample_grid
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from seg_demo import load_model, networks
-from seg_demo.models import hub_push
+from seg_demo.hub import push
 from tests.hub_stand_in import HubStandIn
 from tests.test_finetune import CHECKPOINT, TOKEN, arguments, data  # noqa: F401
 from train import finetune
@@ -24,7 +24,7 @@ def ann(hub, monkeypatch):
     """The Hub, with ann logged in."""
     hub.add_user("ann", TOKEN)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(hub_push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
     return hub
 
 
@@ -69,7 +69,7 @@ def pauses(monkeypatch) -> list[float]:
     """Seconds of every pause between attempts, of the client library's own and of ours; none is really waited for."""
     waited: list[float] = []
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waited.append)
-    monkeypatch.setattr(hub_push, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 1.0)
     return waited
 
 
@@ -102,8 +102,8 @@ def test_a_connection_lost_again_and_again_keeps_everything_and_needs_no_data_to
     assert finetune.main(arguments(here, run, "--max-steps", "1", "--push", "ann/mine", "--private")) == 4
     said = "".join(capfd.readouterr())
     assert f"--resume {run} --push ann/mine --private" in said and str(run / "best") in said
-    assert "attempt 2 of 5" in said and f"attempt {hub_push.ATTEMPTS} of 5" in said
-    assert len(ann.dropped) >= hub_push.ATTEMPTS and all(received < whole for *_, received, whole in ann.dropped)
+    assert "attempt 2 of 5" in said and f"attempt {push.ATTEMPTS} of 5" in said
+    assert len(ann.dropped) >= push.ATTEMPTS and all(received < whole for *_, received, whole in ann.dropped)
     assert ann.commits("ann/mine") == ["initial commit"] and not ann.lfs, "nothing half-sent is in the repository"
     assert secrets_in(run, said) == []
     before = {path.relative_to(run): path.read_bytes() for path in (run / "best").iterdir()}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from gradio_client import Client, handle_file
 
-from seg_demo.settings import settings
-from seg_demo.ui import guard, guard_rules, guard_seams
+from seg_demo.core.settings import settings
+from seg_demo.gateway import guard, queue
 from tests.served import ROOT
 from tests.surface import API, COINS, SECRETS, called, file_data, functions, http, metric, uploaded  # noqa: F401  (fixtures)
 
@@ -29,7 +29,7 @@ def test_every_answer_carries_the_headers(http):  # noqa: F811
         assert ("sandbox" in policy) == (f"{API}/file=" in address)
         assert "object-src 'none'" in policy or "default-src 'none'" in policy
     assert "frame-ancestors 'self' https://huggingface.co" in http.get("/").headers["content-security-policy"]
-    assert "frame-ancestors 'self' https://a.org" in guard_rules.headers("https://a.org")["Content-Security-Policy"]
+    assert "frame-ancestors 'self' https://a.org" in queue.security_headers("https://a.org")["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_nothing_else_can_be_posted_to(http, address):  # noqa: F811
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/passwd", "/proc/self/environ", str(ROOT / "README.md"), str(ROOT / "seg_demo/settings.py"), "README.md",
+        "/etc/passwd", "/proc/self/environ", str(ROOT / "README.md"), str(ROOT / "seg_demo/core/settings.py"), "README.md",
         ".env",
         "../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd", "https://example.org/x.png", "file:///etc/passwd", "//etc/passwd",
         str(ROOT / "seg_demo/ui/examples/../../settings.py"), "~/.bashrc", "", "%00", "data:text/html,x",
@@ -196,8 +196,8 @@ def test_an_upload_that_is_broken_off_or_too_large_leaves_nothing(http):  # noqa
 
 
 def test_a_full_disk_is_said(monkeypatch):
-    monkeypatch.setattr(guard.disk, "room", lambda path: -1)
-    page = guard_seams.Page()
+    monkeypatch.setattr(guard.storage, "free_space", lambda path: -1)
+    page = queue.Page()
     answer = guard.Guard(None, page)._refusal(f"{API}/upload", {"method": "POST", "query_string": b""})
     assert answer.status_code == 507 and b"no room" in answer.body
 

@@ -14,9 +14,9 @@ from gradio import utils
 from gradio.queueing import Queue
 from PIL import Image
 
-from seg_demo.models.admission import LARGE_PIXELS
-from seg_demo.ui.guard_large import NEXT, asks_much
-from seg_demo.ui.work import working
+from seg_demo.gateway.large import NEXT, asks_much
+from seg_demo.gateway.work import working
+from seg_demo.serving.limits import LARGE_PIXELS
 from tests import crowd
 from tests.surface import API, http  # noqa: F401  (fixture)
 from tests.test_load import _large, function

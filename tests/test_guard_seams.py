@@ -11,7 +11,7 @@ from gradio import route_utils
 from gradio.queueing import EventQueue, Queue
 from gradio.state_holder import SessionState
 
-from seg_demo.ui import uploads
+from seg_demo.gateway import files
 from seg_demo.ui.demo import build_demo
 
 
@@ -64,4 +64,4 @@ def test_a_session_is_small():
 
 
 def test_an_error_of_gradios_own_is_escaped():
-    assert isinstance(uploads.refused("<b>"), uploads.Refused) and uploads.refused("<b>").message == "&lt;b&gt;"
+    assert isinstance(files.refused("<b>"), files.Refused) and files.refused("<b>").message == "&lt;b&gt;"

@@ -17,8 +17,8 @@ from gradio.queueing import Event
 from PIL import Image
 from starlette.responses import PlainTextResponse
 
-from seg_demo.settings import settings
-from seg_demo.ui import guard, guard_seams, work
+from seg_demo.core.settings import settings
+from seg_demo.gateway import guard, queue as guard_seams, work
 from seg_demo.ui.demo import build_demo
 from tests.surface import API, COINS, MODEL, file_data, functions, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from seg_demo.errors import BadImageError
+from seg_demo.core.errors import BadImageError
 from seg_demo.inputs.images import decode
 from tests.hostile_images import FORMATS, families, mutations, picture, saved, sound
 from tests.served import ROOT

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from seg_demo.errors import SegDemoError
-from seg_demo.models import hub_cache, quarantine
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import SegDemoError
+from seg_demo.core.settings import Settings
+from seg_demo.hub import cache, sandbox
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, write_tiny
 from tests.hostile_repos import refused, served
 
@@ -96,7 +96,7 @@ def test_hostile_repositories_are_refused(hub, folders, tmp_path):
 @pytest.mark.soak
 def test_all_hostile_repositories_are_refused(hub, folders, tmp_path):
     attack(hub, folders, tmp_path / "fired", slice(None))
-    quarantine.close()
+    sandbox.close()
 
 
 def test_what_is_not_the_model_is_not_touched(hub, folders, tmp_path):
@@ -104,7 +104,7 @@ def test_what_is_not_the_model_is_not_touched(hub, folders, tmp_path):
     ids = publish(hub, folders, served(tmp_path / "fired"))
     for name, identity in ids.items():
         assert predictor.segment(IMAGE, identity).height == IMAGE.shape[0], name
-        fetched = hub_cache.repo_folder(identity).glob("snapshots/*/*")
+        fetched = cache.repo_folder(identity).glob("snapshots/*/*")
         assert {path.suffix for path in fetched} <= {".json", ".safetensors"}
     labels = predictor.get(ids["HTML as labels"]).labels.names
     assert labels[0] == "<script>document.title='fired'</script>", "a label is text"

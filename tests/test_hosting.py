@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from dataclasses import fields
 
-from seg_demo.settings import PREFIX, Settings
+from seg_demo.core.settings import PREFIX, Settings
 from tests.served import ROOT
 
 

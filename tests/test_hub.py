@@ -8,11 +8,10 @@ import time
 
 import pytest
 
-from seg_demo.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
-from seg_demo.models import hub as client
-from seg_demo.models import hub_cache
-from seg_demo.settings import settings
-from seg_demo.types import ModelSpec
+from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
+from seg_demo.core.settings import settings
+from seg_demo.core.types import ModelSpec
+from seg_demo.hub import cache, lookup
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -43,24 +42,24 @@ def test_a_public_model_is_fetched_once_and_then_without_the_network(hub):
     unwanted = {"sub/other.json": b"{}", "tokenizer.json": b"x" * 2_000_000, "pytorch_model.bin": b"x"}
     hub.add_repo("ann/model", {**FILES, **unwanted})
     fractions = []
-    folder = client.fetch(spec("ann/model"), token=False, report=lambda fraction, text: fractions.append(fraction))
+    folder = lookup.fetch(spec("ann/model"), token=False, report=lambda fraction, text: fractions.append(fraction))
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     assert fractions[-1] == 1.0 and all(0 <= fraction <= 1 for fraction in fractions)
     hub.reset_counts()
-    assert client.fetch(spec("ann/model"), token=False) == folder
+    assert lookup.fetch(spec("ann/model"), token=False) == folder
     assert hub.count() == 0
 
 
 def test_a_branch_is_looked_up_again_after_a_while_and_a_commit_never(hub, monkeypatch):
     first = hub.add_repo("ann/model", FILES)
-    assert client.fetch(spec("ann/model"), token=False).name == first
+    assert lookup.fetch(spec("ann/model"), token=False).name == first
     second = hub.add_repo("ann/model", {**FILES, "config.json": b"{}"})
-    assert client.fetch(spec("ann/model"), token=False).name == first
-    monkeypatch.setattr(client, "REFRESH_SECONDS", 0.0)
-    assert client.fetch(spec("ann/model"), token=False).name == second
+    assert lookup.fetch(spec("ann/model"), token=False).name == first
+    monkeypatch.setattr(lookup, "REFRESH_SECONDS", 0.0)
+    assert lookup.fetch(spec("ann/model"), token=False).name == second
     hub.reset_counts()
-    assert client.fetch(spec("ann/model", first), token=False).name == first
+    assert lookup.fetch(spec("ann/model", first), token=False).name == first
     assert hub.count() == 0
 
 
@@ -68,11 +67,11 @@ def test_branches_tags_and_commits(hub):
     main = hub.add_repo("ann/model", FILES)
     other = hub.add_repo("ann/model", {**FILES, "config.json": b'{"other": 1}'}, revision="v2")
     nested = hub.add_repo("ann/model", {**FILES, "config.json": b'{"nested": 1}'}, revision="refs/pr/7")
-    assert client.fetch(spec("ann/model", "v2"), token=False).name == other
-    assert client.fetch(spec("ann/model", "refs/pr/7"), token=False).name == nested
-    assert client.fetch(spec("ann/model", main), token=False).name == main
+    assert lookup.fetch(spec("ann/model", "v2"), token=False).name == other
+    assert lookup.fetch(spec("ann/model", "refs/pr/7"), token=False).name == nested
+    assert lookup.fetch(spec("ann/model", main), token=False).name == main
     with pytest.raises(ModelNotFoundError, match="no revision 'v9'"):
-        client.fetch(spec("ann/model", "v9"), token=False)
+        lookup.fetch(spec("ann/model", "v9"), token=False)
 
 
 def test_a_private_model_is_for_who_may_see_it_also_from_the_cache(hub, monkeypatch):
@@ -80,19 +79,19 @@ def test_a_private_model_is_for_who_may_see_it_also_from_the_cache(hub, monkeypa
     hub.add_repo("ann/secret", FILES, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_ann")
     with pytest.raises(ModelNotFoundError, match="no public model ann/secret"):
-        client.fetch(spec("ann/secret"), token=False)
-    folder = client.fetch(spec("ann/secret"), token=True)
+        lookup.fetch(spec("ann/secret"), token=False)
+    folder = lookup.fetch(spec("ann/secret"), token=True)
     with pytest.raises(ModelNotFoundError):
-        client.fetch(spec("ann/secret"), token=False)
+        lookup.fetch(spec("ann/secret"), token=False)
     with pytest.raises(ModelNotFoundError):
-        client.fetch(spec("ann/secret", folder.name), token=False)
-    assert client.cached(spec("ann/secret"), token=True) == folder
-    assert client.cached(spec("ann/secret"), token=False) is None
+        lookup.fetch(spec("ann/secret", folder.name), token=False)
+    assert lookup.cached(spec("ann/secret"), token=True) == folder
+    assert lookup.cached(spec("ann/secret"), token=False) is None
     hub.__exit__()
-    client.forget()
+    lookup.forget()
     with pytest.raises(HubUnavailableError):
-        client.fetch(spec("ann/secret"), token=False)
-    assert client.fetch(spec("ann/secret"), token=True) == folder
+        lookup.fetch(spec("ann/secret"), token=False)
+    assert lookup.fetch(spec("ann/secret"), token=True) == folder
     hub.__enter__()
 
 
@@ -101,29 +100,29 @@ def test_a_stale_login_does_not_lock_out_of_public_models(hub, monkeypatch):
     hub.add_repo("ann/model", FILES)
     hub.add_repo("ann/secret", FILES, private=True)
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
-    assert client.fetch(spec("ann/model"), token=True).is_dir()
+    assert lookup.fetch(spec("ann/model"), token=True).is_dir()
     with pytest.raises(HubUnavailableError, match="does not accept the login token"):
-        client.fetch(spec("ann/secret"), token=True)
+        lookup.fetch(spec("ann/secret"), token=True)
 
 
 def test_what_cannot_be_used_is_refused_before_it_is_downloaded(hub, monkeypatch):
     hub.add_repo("ann/pickle", {"config.json": b"{}", "model.pth": b"x"})
     with pytest.raises(BadCheckpointError, match="no model.safetensors; what it has, model.pth, is a pickle that no library loads"):
-        client.fetch(spec("ann/pickle"), token=False)
+        lookup.fetch(spec("ann/pickle"), token=False)
     hub.add_repo("ann/bare", {"model.safetensors": b"x"})
     with pytest.raises(BadCheckpointError, match="no config.json"):
-        client.fetch(spec("ann/bare"), token=False)
+        lookup.fetch(spec("ann/bare"), token=False)
     hub.add_repo("ann/gated", FILES, gated=True)
     with pytest.raises(ModelNotFoundError, match="gated"):
-        client.fetch(spec("ann/gated"), token=False)
+        lookup.fetch(spec("ann/gated"), token=False)
     with pytest.raises(ModelNotFoundError, match="no public model ann/none"):
-        client.fetch(spec("ann/none"), token=False)
+        lookup.fetch(spec("ann/none"), token=False)
     hub.add_repo("ann/large", FILES)
     monkeypatch.setenv("SEG_DEMO_MAX_MODEL_BYTES", "1000")
     settings.cache_clear()
     try:
         with pytest.raises(BadCheckpointError, match="200000 bytes, but at most 1000"):
-            client.fetch(spec("ann/large"), token=False)
+            lookup.fetch(spec("ann/large"), token=False)
     finally:
         monkeypatch.undo()
         settings.cache_clear()
@@ -139,58 +138,58 @@ def test_old_weights_that_the_hub_has_converted_are_taken_and_nothing_else(hub, 
     hub.add_pull("ann/old", 3, {**FILES, "model.safetensors": b"a stranger's"}, "mallory")
     hub.add_pull("ann/old", 4, {**FILES, "model.safetensors": b"closed"}, "SFconvertbot", "closed")
     for revision in (None, "main"):
-        client.forget()
-        folder = client.fetch(spec("ann/old", revision), token=False)
+        lookup.forget()
+        folder = lookup.fetch(spec("ann/old", revision), token=False)
         assert folder.parts[-3:] == (commit, ".seg-demo", "top")
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
             "config.json": main["config.json"], "preprocessor_config.json": b"{}", "model.safetensors": b"newest",
         }  # fmt: skip
     hub.reset_counts()
-    assert client.fetch(spec("ann/old"), token=False) == folder and hub.count() == 0
+    assert lookup.fetch(spec("ann/old"), token=False) == folder and hub.count() == 0
     hub.add_pull("ann/old", 5, {**FILES, "model.safetensors": b"newer still"}, "SFconvertbot")
-    monkeypatch.setattr(client, "REFRESH_SECONDS", 0.0)
-    assert (client.fetch(spec("ann/old"), token=False) / "model.safetensors").read_bytes() == b"newer still"
+    monkeypatch.setattr(lookup, "REFRESH_SECONDS", 0.0)
+    assert (lookup.fetch(spec("ann/old"), token=False) / "model.safetensors").read_bytes() == b"newer still"
     hub.__exit__()
-    client.forget()
-    assert client.cached(spec("ann/old"), token=False) == folder and hub_cache.intact(folder)
+    lookup.forget()
+    assert lookup.cached(spec("ann/old"), token=False) == folder and cache.intact(folder)
     hub.__enter__()
 
 
 def test_a_folder_of_a_repository_is_a_model(hub):
     both = {f"{name}/{file}": data for name in ("b0", "b1") for file, data in {**FILES, "config.json": b'{"of": "%s"}' % name.encode()}.items()}
     sha = hub.add_repo("ann/zoo", both)
-    folder = client.fetch(spec("ann/zoo/b1"), token=False)
+    folder = lookup.fetch(spec("ann/zoo/b1"), token=False)
     assert folder.parts[-3:] == (sha, ".seg-demo", "b1") and (folder / "config.json").read_bytes() == b'{"of": "b1"}'
     assert hub.count("GET .*/resolve/.*/b0/") == 0
     with pytest.raises(BadCheckpointError, match="holds 2 models, each in a folder. Type the one that is meant: ann/zoo/b0, ann/zoo/b1"):
-        client.fetch(spec("ann/zoo"), token=False)
+        lookup.fetch(spec("ann/zoo"), token=False)
     with pytest.raises(BadCheckpointError, match="no folder 'b2'. Its models are ann/zoo/b0, ann/zoo/b1"):
-        client.fetch(spec("ann/zoo/b2"), token=False)
-    client.forget()
-    assert client.cached(spec("ann/zoo/b1"), token=False) == folder and client.cached(spec("ann/zoo"), token=False) is None
+        lookup.fetch(spec("ann/zoo/b2"), token=False)
+    lookup.forget()
+    assert lookup.cached(spec("ann/zoo/b1"), token=False) == folder and lookup.cached(spec("ann/zoo"), token=False) is None
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "cached"])
 def test_a_hub_that_accepts_and_never_answers(hub, impatient, monkeypatch, known):
     hub.add_repo("ann/model", FILES)
     if known:
-        folder = client.fetch(spec("ann/model"), token=False)
-        client.forget()
+        folder = lookup.fetch(spec("ann/model"), token=False)
+        lookup.forget()
     hub.hanging = True
     patience = impatient()
-    monkeypatch.setattr(client, "PROBE_SECONDS", 0.3 * patience)
+    monkeypatch.setattr(lookup, "PROBE_SECONDS", 0.3 * patience)
     began = time.monotonic()
     if known:
-        assert client.fetch(spec("ann/model"), token=False) == folder
+        assert lookup.fetch(spec("ann/model"), token=False) == folder
     else:
         with pytest.raises(HubUnavailableError, match="does not answer, and ann/model is not in the local cache"):
-            client.fetch(spec("ann/model"), token=False)
+            lookup.fetch(spec("ann/model"), token=False)
     # What is cached does not wait as long as what is missing.
     assert time.monotonic() - began < (0.3 * patience + 0.5 if known else patience + 1.5)
     began = time.monotonic()
-    assert not client.reachable()
+    assert not lookup.reachable()
     with pytest.raises(HubUnavailableError):
-        client.fetch(spec("ann/other"), token=False)
+        lookup.fetch(spec("ann/other"), token=False)
     assert time.monotonic() - began < 0.2
 
 
@@ -200,46 +199,46 @@ def test_a_download_that_stalls_is_left_behind(hub, impatient):
     hub.fail("HEAD .*/resolve/", status=None, times=100)
     began = time.monotonic()
     with pytest.raises(HubUnavailableError):
-        client.fetch(spec("ann/model"), token=False)
+        lookup.fetch(spec("ann/model"), token=False)
     assert time.monotonic() - began < 2 * patience + 1.5
 
 
 def test_a_download_that_breaks_off_goes_on(hub):
     hub.add_repo("ann/model", FILES)
     hub.fail("GET .*safetensors", status=None, after=50_000)
-    folder = client.fetch(spec("ann/model"), token=False)
+    folder = lookup.fetch(spec("ann/model"), token=False)
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_failures_of_the_hub_are_said_and_the_cache_serves(hub):
     hub.fail("GET /api/models", status=503)
     with pytest.raises(HubUnavailableError, match=r"answers with an error \(503\)"):
-        client.fetch(spec("ann/model"), token=False)
+        lookup.fetch(spec("ann/model"), token=False)
     hub.add_repo("ann/model", FILES)
-    folder = client.fetch(spec("ann/model"), token=False)
-    client.forget()
+    folder = lookup.fetch(spec("ann/model"), token=False)
+    lookup.forget()
     hub.fail("GET /api/models", status=429)
-    assert client.fetch(spec("ann/model"), token=False) == folder
+    assert lookup.fetch(spec("ann/model"), token=False) == folder
 
 
 def test_damaged_and_half_written_files_are_fetched_again(hub):
     hub.add_repo("ann/model", FILES)
-    folder = client.fetch(spec("ann/model"), token=False)
+    folder = lookup.fetch(spec("ann/model"), token=False)
     blob = (folder / "model.safetensors").resolve()
     blob.write_bytes(FILES["model.safetensors"][:1000])
-    client.forget()
-    assert client.fetch(spec("ann/model"), token=False) == folder
+    lookup.forget()
+    assert lookup.fetch(spec("ann/model"), token=False) == folder
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     (folder / "config.json").resolve().write_bytes(b"{}")
-    hub_cache.forget()
-    assert client.cached(spec("ann/model"), token=False) is None
+    cache.forget()
+    assert lookup.cached(spec("ann/model"), token=False) is None
 
 
 def test_offline_mode_is_named(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(HubUnavailableError, match="HF_HUB_OFFLINE is set"):
-        client.fetch(spec("ann/model"), token=False)
-    assert not client.reachable() and hub.count() == 0
+        lookup.fetch(spec("ann/model"), token=False)
+    assert not lookup.reachable() and hub.count() == 0
 
 
 def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
@@ -248,7 +247,7 @@ def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
     patience = impatient()
     hub.hanging = True
     began = time.monotonic()
-    with pytest.raises(HubUnavailableError), client.bounded():
+    with pytest.raises(HubUnavailableError), lookup.bounded():
         huggingface_hub.hf_hub_download("ann/encoder", "config.json")
     assert time.monotonic() - began < 2 * patience + 1.5
 

@@ -8,11 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from seg_demo.errors import SegDemoError
-from seg_demo.models import hub as client
-from seg_demo.models import quarantine
-from seg_demo.models.building import load_model
-from seg_demo.models.entries import HUB
+from seg_demo.core.errors import SegDemoError
+from seg_demo.hub import lookup, sandbox
+from seg_demo.serving.catalog import HUB
+from seg_demo.serving.loading import load_model
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.hub_layouts import IMAGE, LAYOUTS, Layout, expected
 
@@ -27,12 +26,12 @@ def served():
     from tests.hub_stand_in import HubStandIn
 
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
-    client.forget()
+    lookup.forget()
     with HubStandIn() as hub:
         yield hub
     # Rows have the ids of the menu too: whoever looks at the menu next finds nothing of theirs.
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
-    client.forget()
+    lookup.forget()
 
 
 def publish(hub, row: Layout) -> str:
@@ -52,7 +51,7 @@ def publish(hub, row: Layout) -> str:
 def no_helper_is_left():
     """Pickles are read by a child process, which waits for more."""
     yield
-    quarantine.close()
+    sandbox.close()
 
 
 @pytest.mark.parametrize("row", ROWS)

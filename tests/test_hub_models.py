@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError
-from seg_demo.models import hub as client
-from seg_demo.models import hub_cache
-from seg_demo.models.building import load_model
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings, settings
-from seg_demo.types import ModelSpec
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.core.types import ModelSpec
+from seg_demo.hub import cache, lookup
+from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 
 SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")
@@ -23,7 +22,7 @@ SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")
 @pytest.mark.parametrize("name", ["unet", "binary", "segformer", "maskrcnn"])
 def test_a_pushed_checkpoint_is_served_by_its_id(hub, folders, loads, name):
     hub.add_user("ann", "hf_ann")
-    client.push(folders / name, f"ann/{name}", token="hf_ann")
+    lookup.push(folders / name, f"ann/{name}", token="hf_ann")
     predictor = Predictor(Settings())
     reported = []
     result = predictor.segment(IMAGE, f"ann/{name}", 0.0, report=lambda fraction, text: reported.append(text))
@@ -80,7 +79,7 @@ def test_offline_what_is_cached_works_and_the_rest_is_said_in_time(hub, folders,
     hub.add_repo("ann/model", folders / "tiny")
     Predictor(Settings()).get("ann/model")
     hub.hanging = True
-    client.forget()
+    lookup.forget()
     monkeypatch.setenv("SEG_DEMO_HUB_TIMEOUT", "1")
     settings.cache_clear()
     try:
@@ -105,7 +104,7 @@ def test_a_damaged_checkpoint_is_refused_and_not_kept(hub, folders):
         with pytest.raises(BadCheckpointError):
             predictor.get("ann/model")
     hub.add_repo("ann/model", files)
-    client.forget()
+    lookup.forget()
     assert predictor.get("ann/model").spec.architecture == "segformer"
 
 
@@ -120,8 +119,8 @@ def test_many_who_ask_at_once_wait_for_one_download_and_one_load(hub, folders, l
 
 def test_a_cached_file_that_rots_is_found_before_it_is_loaded(hub, folders):
     hub.add_repo("ann/model", folders / "tiny")
-    path = client.fetch(SPEC, token=False)
+    path = lookup.fetch(SPEC, token=False)
     (path / "model.safetensors").resolve().write_bytes(b"rotten")
-    hub_cache.forget()
-    client.forget()
+    cache.forget()
+    lookup.forget()
     assert Predictor(Settings()).segment(IMAGE, "ann/model").model.architecture == "segformer"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from seg_demo.errors import BadCheckpointError, BusyError, StorageError
-from seg_demo.models import disk, hub_cache, hub_locks, hub_room
-from seg_demo.models import hub as client
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings, settings
+from seg_demo.core import storage
+from seg_demo.core.errors import BadCheckpointError, BusyError, StorageError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.hub import cache, lookup
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.served import ROOT
 from tests.test_hub import spec
@@ -45,17 +45,17 @@ def weights(seed: int) -> dict[str, bytes]:
 
 def fetch(hub, name: str, seed: int, token: bool = False, **options) -> Path:
     hub.add_repo(name, weights(seed))
-    return client.fetch(spec(name), token=token, **options)
+    return lookup.fetch(spec(name), token=token, **options)
 
 
 def age(name: str, seconds: float) -> None:
     """Make a visitor's model one that was last used so long ago."""
-    for path in (hub_cache.repo_folder(name) / ".visitors").iterdir():
+    for path in (cache.repo_folder(name) / ".visitors").iterdir():
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime - seconds))
 
 
 def here(*names: str) -> list[bool]:
-    return [any(hub_cache.repo_folder(name).glob("snapshots/*/model.safetensors")) for name in names]
+    return [any(cache.repo_folder(name).glob("snapshots/*/model.safetensors")) for name in names]
 
 
 def used() -> int:
@@ -69,12 +69,12 @@ def test_the_least_recently_used_goes_first(hub, room):
     fetch(hub, "ann/b", 2)
     age("ann/a", 200)
     age("ann/b", 100)
-    client.fetch(spec("ann/a"), token=False)
+    lookup.fetch(spec("ann/a"), token=False)
     fetch(hub, "ann/c", 3)
     assert here("ann/a", "ann/b", "ann/c") == [True, False, True], "b was used before a"
-    assert not hub_cache.repo_folder("ann/b").exists()
+    assert not cache.repo_folder("ann/b").exists()
     assert used() < 2.5 * SIZE
-    assert client.fetch(spec("ann/b"), token=False).is_dir(), "it is fetched again when it is asked for"
+    assert lookup.fetch(spec("ann/b"), token=False).is_dir(), "it is fetched again when it is asked for"
 
 
 def test_the_owners_models_and_the_menu_stay_and_do_not_count(hub, room):
@@ -84,7 +84,7 @@ def test_the_owners_models_and_the_menu_stay_and_do_not_count(hub, room):
     age("own/menu", 100)
     fetch(hub, "ann/x", 3, owners=[("own/menu", "main")])
     assert here("own/fetched", "own/menu", "ann/x") == [True, True, True], "the menu is the owner's, whoever fetched it"
-    client.fetch(spec("ann/x"), token=True)
+    lookup.fetch(spec("ann/x"), token=True)
     fetch(hub, "ann/y", 4)
     assert here("ann/x", "ann/y") == [True, True], "what the owner asks for is the owner's from then on"
     fetch(hub, "ann/z", 5)
@@ -96,7 +96,7 @@ def test_what_was_there_before_is_never_a_visitors(hub, room):
     room(int(1.5 * SIZE))
     program = "import huggingface_hub, sys; print(huggingface_hub.snapshot_download('ann/other', token=False))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-    client.fetch(spec("ann/other"), token=False)
+    lookup.fetch(spec("ann/other"), token=False)
     for number in range(3):
         fetch(hub, f"ann/{number}", 10 + number)
     assert here("ann/other", "ann/2") == [True, True]
@@ -107,13 +107,13 @@ def test_revisions_of_one_repository_go_one_by_one_and_share_what_they_share(hub
     folders = []
     for number in range(4):
         hub.add_repo("ann/model", {**weights(number), "shared.json": b'{"shared": 1}'})
-        client.forget()
-        folders.append(client.fetch(spec("ann/model"), token=False))
+        lookup.forget()
+        folders.append(lookup.fetch(spec("ann/model"), token=False))
         age("ann/model", 100)
     assert [folder.is_dir() for folder in folders] == [False, False, True, True]
     assert (folders[-1] / "shared.json").read_bytes() == b'{"shared": 1}'
     assert used() < 2.5 * SIZE
-    assert client.fetch(spec("ann/model"), token=False) == folders[-1]
+    assert lookup.fetch(spec("ann/model"), token=False) == folders[-1]
 
 
 def test_what_can_never_fit_is_refused_before_it_is_fetched(hub, room, monkeypatch):
@@ -122,7 +122,7 @@ def test_what_can_never_fit_is_refused_before_it_is_fetched(hub, room, monkeypat
         fetch(hub, "ann/a", 1)
     room(10 * SIZE)
     usage = namedtuple("usage", "total used free")(10**9, 0, 10**9 // 20 + SIZE // 2)
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="no room for ann/a"):
         fetch(hub, "ann/a", 1)
     assert hub.count("GET .*/resolve/") == 0
@@ -133,7 +133,7 @@ def test_what_is_in_use_stays_also_in_another_process(hub, room):
     room(int(1.5 * SIZE))
     fetch(hub, "ann/a", 1)
     program = (
-        "from seg_demo.models import hub_locks\n"
+        "from seg_demo.hub import cache as hub_locks\n"
         "with hub_locks.held('ann/a'):\n    print('held', flush=True)\n    input()"
     )
     other = subprocess.Popen(
@@ -144,7 +144,7 @@ def test_what_is_in_use_stays_also_in_another_process(hub, room):
         fetch(hub, "ann/b", 2)
     assert here("ann/a", "ann/b") == [True, False]
     other.communicate("\n", timeout=30)
-    assert client.fetch(spec("ann/b"), token=False).is_dir()
+    assert lookup.fetch(spec("ann/b"), token=False).is_dir()
     assert here("ann/a", "ann/b") == [False, True]
 
 
@@ -154,8 +154,8 @@ def test_processes_that_make_room_at_once_keep_to_it_and_serve_whole_files(hub, 
     for number in range(8):
         hub.add_repo(f"ann/{number}", weights(number))
     program = (
-        "import sys, json\nfrom seg_demo.errors import BusyError\nfrom seg_demo.models import hub\n"
-        "from seg_demo.types import ModelSpec\nserved = busy = 0\n"
+        "import sys, json\nfrom seg_demo.core.errors import BusyError\nfrom seg_demo.hub import lookup as hub\n"
+        "from seg_demo.core.types import ModelSpec\nserved = busy = 0\n"
         "for step in range(16):\n"
         "    number = (step * int(sys.argv[1])) % 8\n"
         "    name = f'ann/{number}'\n"
@@ -193,14 +193,14 @@ def test_a_visitors_model_works_on_after_it_was_removed_for_others(hub, folders,
 
 
 def test_a_cache_without_locks_keeps_what_was_used_within_the_hour(hub, room, monkeypatch):
-    monkeypatch.setattr("seg_demo.storage.fcntl", None)
-    monkeypatch.setattr(hub_locks, "KNOWN", False)
+    monkeypatch.setattr("seg_demo.core.storage.fcntl", None)
+    monkeypatch.setattr(cache, "LOCKS_KNOWN", False)
     room(int(1.5 * SIZE))
     fetch(hub, "ann/a", 1)
     with pytest.raises(BusyError):
         fetch(hub, "ann/b", 2)
-    age("ann/a", hub_room.RECENT_SECONDS + 1)
-    assert client.fetch(spec("ann/b"), token=False).is_dir() and here("ann/a") == [False]
+    age("ann/a", cache.RECENT_SECONDS + 1)
+    assert lookup.fetch(spec("ann/b"), token=False).is_dir() and here("ann/a") == [False]
 
 
 def test_a_model_that_is_removed_while_it_is_checked_is_fetched_again(hub, folders, monkeypatch):
@@ -213,19 +213,19 @@ def test_a_model_that_is_removed_while_it_is_checked_is_fetched_again(hub, folde
     def removed(path, *more):
         if not gone and "fleeting" in str(path):
             gone.append(path)
-            shutil.rmtree(hub_cache.repo_folder("ann/fleeting"))
+            shutil.rmtree(cache.repo_folder("ann/fleeting"))
         return real(path, *more)
 
     for place in ("find", "identity"):
         gone.clear()
-        hub_cache.forget()
-        (folder,) = (hub_cache.repo_folder("ann/fleeting") / "snapshots").iterdir()
+        cache.forget()
+        (folder,) = (cache.repo_folder("ann/fleeting") / "snapshots").iterdir()
         with monkeypatch.context() as patch:
             patch.setattr(os, "readlink", removed)
             if place == "find":
-                assert not hub_cache.intact(folder)
+                assert not cache.intact(folder)
             else:
-                patch.setattr(hub_cache, "intact", lambda folder: True)
+                patch.setattr(cache, "intact", lambda folder: True)
                 fresh = Predictor(Settings())
                 assert (fresh.segment(IMAGE, "ann/fleeting").id_map == expected).all()
         assert gone

@@ -12,20 +12,21 @@ import pytest
 from gradio.context import LocalContext
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from seg_demo.datasets import Store, exports
-from seg_demo.datasets.classes import clean_names
-from seg_demo.datasets.drawing import from_mask
-from seg_demo.errors import SegDemoError
+from seg_demo.core.errors import SegDemoError
+from seg_demo.core.messages import Message, table
+from seg_demo.core.types import LabelSet
+from seg_demo.datasets import Store, dataset
+from seg_demo.datasets.dataset import clean_names
+from seg_demo.datasets.sample import from_mask
+from seg_demo.gateway import files
+from seg_demo.hub import client
+from seg_demo.inference.model import check_threshold
 from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
-from seg_demo.messages import Message, table
-from seg_demo.models import catalog, hub_client
-from seg_demo.models.model import check_threshold
-from seg_demo.types import LabelSet
-from seg_demo.ui import uploads
+from seg_demo.serving import catalog
+from seg_demo.ui.components import token_for
 from seg_demo.ui.i18n_doctor import PHRASES
 from seg_demo.ui.i18n_errors import SENTENCES, in_chinese, told
-from seg_demo.ui.pushing import token_for
 from tests.served import ROOT
 from tests.stranger_tiffs import tiff as made
 
@@ -80,15 +81,15 @@ MESSAGES = {
     "key": raised(lambda: catalog.resolve("unet", local_folders=False)),
     "path": raised(lambda: catalog.resolve("/etc", local_folders=False)),
     "threshold": raised(lambda: check_threshold(float("nan"))),
-    "silent": str(hub_client.unavailable(TimeoutError(), f"{SPEC.id} is not in the local cache")),
-    "offline": str(hub_client.unavailable(OfflineModeIsEnabled(), f"{SPEC.id} is not in the local cache")),
-    "repository": raised(lambda: exports.push(None, "", None, private=True)),
+    "silent": str(client.unavailable(TimeoutError(), f"{SPEC.id} is not in the local cache")),
+    "offline": str(client.unavailable(OfflineModeIsEnabled(), f"{SPEC.id} is not in the local cache")),
+    "repository": raised(lambda: dataset.push_dataset(None, "", None, private=True)),
     "names": raised(lambda: clean_names(["x" * 90])),
     "owner": raised(lambda: token_for("", None, gr.Request(headers={"x-forwarded-for": "8.8.8.8"}))),
     "size": raised(lambda: from_mask(np.zeros((3, 4), np.uint8), (5, 4), LabelSet.from_names(("background", "cell"), 0), "semantic")),
     "job": raised(lambda: Jobs("nowhere").open("x")),
     "dataset": raised(lambda: Store("nowhere").open("x")),
-    "bytes": uploads.too_large(30_000_000),
+    "bytes": files.too_large(30_000_000),
 }
 
 
@@ -136,10 +137,10 @@ class Browser:
 def test_the_browser_says_which_language(language, said):
     token = LocalContext.request.set(Browser(language))
     try:
-        assert str(uploads.refused("This file is empty.").message) == said
+        assert str(files.refused("This file is empty.").message) == said
     finally:
         LocalContext.request.reset(token)
-    assert str(uploads.refused("This file is empty.").message) == "This file is empty."
+    assert str(files.refused("This file is empty.").message) == "This file is empty."
 
 
 def test_no_table_has_one_key_twice():

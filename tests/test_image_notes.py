@@ -12,13 +12,12 @@ import tifffile
 from gradio.context import LocalContext
 
 from seg_demo.__main__ import main
+from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode, pixels_of, read
-from seg_demo.models.building import load_model
 from seg_demo.outputs.batch import Summary
-from seg_demo.ui.kept import Kept
-from seg_demo.ui.results import Result, preview_of
-from seg_demo.ui.uploads import Upload
-from seg_demo.ui.viewer import SegmentationViewer
+from seg_demo.serving.loading import load_model
+from seg_demo.ui.components import SegmentationViewer
+from seg_demo.ui.results import Kept, Result, preview_of
 from tests.test_i18n_errors import Browser
 
 NOTE = "This file has 3 pages; the first is shown."

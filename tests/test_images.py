@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from seg_demo.inputs import images, pixels, structure
-from seg_demo.inputs.images import decode
-from seg_demo.inputs.sources import limits_of
+from seg_demo.inputs import formats, images, samples
+from seg_demo.inputs.images import decode, limits_of
 from tests.pictures import CORNERS, RNG, picture, png, refused, saved
 
 
@@ -57,7 +56,7 @@ def test_orientation_of_pil_images_and_nonsense_orientation() -> None:
 
 
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 500)
+    monkeypatch.setattr(samples, "_STRIP_PIXELS", 500)
     deep = RNG.integers(0, 10_000, (37, 53), dtype=np.uint16)
     for turn in (1, 6):
         exif = Image.Exif()
@@ -215,7 +214,7 @@ def test_sources(tmp_path) -> None:
 )
 def test_the_cost_of_an_avif_is_known(mode: str, subsampling: str, cost: float) -> None:
     data = saved(Image.new(mode, (40, 30)), "AVIF", subsampling=subsampling)
-    assert structure.decoding_cost(Image.open(io.BytesIO(data))) == cost
+    assert formats.decoding_cost(Image.open(io.BytesIO(data))) == cost
     deep = bytearray(data)
     deep[data.index(b"av1C") + 6] |= 0x40
     assert "damaged" in refused(bytes(deep)), "libavif itself finds out a file that lies about its bits"

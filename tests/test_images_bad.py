@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.errors import BadImageError
+from seg_demo.core.errors import BadImageError
 from seg_demo.inputs.images import decode
 from tests.pictures import RNG, picture, png, refused, saved
 

@@ -13,7 +13,7 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from seg_demo.inputs import formats, structure
+from seg_demo.inputs import formats
 from seg_demo.inputs.images import decode
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.heic_tiles import tiled
@@ -124,7 +124,7 @@ def test_its_cost_is_known(mode: str, chroma: int, cost: float) -> None:
     channels, deep = len(mode.partition(";")[0]), mode.endswith("16")
     made = pillow_heif.from_bytes(mode, (8, 8), bytes(64 * channels * (1 + deep)))
     data = heic(made) if mode == "L" else heic(made, chroma=chroma)
-    assert structure.decoding_cost(Image.open(io.BytesIO(data), formats=["HEIF"])) == cost
+    assert formats.decoding_cost(Image.open(io.BytesIO(data), formats=["HEIF"])) == cost
 
 
 def test_a_picture_of_tiles_as_phones_save_it() -> None:

@@ -316,7 +316,7 @@ def test_deep_masks_keep_their_numbers() -> None:
 
 
 def refused_mask(data: bytes) -> str:
-    from seg_demo.errors import BadImageError
+    from seg_demo.core.errors import BadImageError
 
     with pytest.raises(BadImageError) as caught:
         decode_mask(data)

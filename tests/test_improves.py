@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seg_demo import load_model
-from seg_demo.types import LabelSet
+from seg_demo.core.types import LabelSet
 from tests.shifted_domains import DOMAINS, picture_of, write_folder
 from train import finetune
 from train.data.sample import Sample

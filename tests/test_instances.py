@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from benchmarks.measure import peak_of
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from seg_demo.masks import instances
 from seg_demo.masks.instances import from_boxes
-from seg_demo.painting import paint
-from seg_demo.types import LabelSet, Segment, Segmentation, tight_box
 
 
 @settings(max_examples=60, deadline=None)

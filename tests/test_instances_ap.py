@@ -10,7 +10,7 @@ from pycocotools import mask as pycoco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from train.card import beside_standard
 from train.data.sample import Sample
 from train.metrics import InstanceMeter, true_objects

@@ -13,16 +13,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from seg_demo.errors import BadRequestError
-from seg_demo.jobs import files, processes
-from seg_demo.jobs.data import take
-from seg_demo.jobs.dry_run import dry_run
-from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job
-from seg_demo.jobs.publish import push, use_here
-from seg_demo.jobs.store import Jobs
-from seg_demo.jobs.verdict import interval, judge
-from seg_demo.models import catalog, own
-from seg_demo.settings import settings
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import settings
+from seg_demo.jobs import processes
+from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
+from seg_demo.jobs.store import Jobs, dry_run, push_model, take, use_here
+from seg_demo.serving import catalog, trained
 from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder
 from train import finetune
@@ -109,9 +105,9 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     assert id == "unet-my-cells" == use_here(job)
     spec = catalog.resolve(id, local_folders=False)
     assert (spec.source, spec.task, spec.labels) == ("folder", "semantic", ("background", "cell"))
-    assert own.folder_of(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
+    assert trained.folder_of(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
     again.delete(job)
-    assert own.own_models() == [] and not job.folder.exists()
+    assert trained.own_models() == [] and not job.folder.exists()
 
 
 @pytest.mark.soak
@@ -119,17 +115,17 @@ def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs,
     job = jobs.draft("data", folder(tmp_path / "data", 4), {**QUICK, "max_steps": 5000})
     jobs.start(job)
     until(lambda: job.progress().get("step", 0) >= 1)
-    for name in (files.RUNNER, files.CHILD):
+    for name in (processes.RUNNER, processes.CHILD):
         os.kill(json.loads((job.folder / name).read_text())["pid"], signal.SIGKILL)
     until(lambda: job.state() == INTERRUPTED)
     # Another process of the same id: this one.
-    mine = processes.identity(os.getpid())
-    for name in (files.RUNNER, files.CHILD):
-        files.write_json(job.folder / name, {**mine, "began": "long ago"})
+    mine = processes.process_identity(os.getpid())
+    for name in (processes.RUNNER, processes.CHILD):
+        processes.write_json(job.folder / name, {**mine, "began": "long ago"})
     assert job.state() == INTERRUPTED and not jobs.cancel(job) and jobs.running() is None
-    files.write_json(job.folder / files.RUNNER, mine)
+    processes.write_json(job.folder / processes.RUNNER, mine)
     assert job.state() == RUNNING
-    files.write_json(job.folder / files.RUNNER, {})
+    processes.write_json(job.folder / processes.RUNNER, {})
     jobs.resume(job)
     until(lambda: job.progress().get("step", 0) >= 2)
     assert jobs.cancel(job)
@@ -138,11 +134,11 @@ def test_a_killed_job_is_interrupted_and_a_recycled_id_is_not_taken_for_it(jobs,
 
 def test_a_zombie_does_not_run():
     child = subprocess.Popen([sys.executable, "-c", ""])
-    known = processes.identity(child.pid)
-    until(lambda: not processes.runs(known))
+    known = processes.process_identity(child.pid)
+    until(lambda: not processes.is_running(known))
     child.wait()
-    assert processes.runs(processes.identity(os.getpid()))
-    assert not any(map(processes.runs, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
+    assert processes.is_running(processes.process_identity(os.getpid()))
+    assert not any(map(processes.is_running, (None, {}, {"pid": "1"}, {"pid": os.getpid()}, {"pid": 2**22 + 1, "began": "x"})))
 
 
 @pytest.mark.soak
@@ -282,9 +278,9 @@ def test_a_bases_cell_is_compared_with_the_datas_only_thing(tmp_path, capsys, mo
 @pytest.mark.parametrize("repo", ["", "cells", "../x/y", "a/b@c", "a/b c", "https://huggingface.co/a/b"])
 def test_a_push_to_no_repository_is_refused(jobs, tmp_path, repo, monkeypatch):
     job = jobs.draft("data", folder(tmp_path / "data", 2), QUICK)
-    files.write_json(job.folder / files.EXIT, {"code": 0})
+    processes.write_json(job.folder / processes.EXIT, {"code": 0})
     with pytest.raises(BadRequestError, match="name of (a|the) repository"):
-        push(job, repo, "hf_x", False)
+        push_model(job, repo, "hf_x", False)
 
 
 def test_ids_of_jobs_are_no_paths(jobs):

@@ -15,10 +15,10 @@ import time
 
 import pytest
 
-from seg_demo.errors import BusyError
-from seg_demo.jobs import files, launch, processes, runner
+from seg_demo.core.errors import BusyError
+from seg_demo.jobs import processes, runner
 from seg_demo.jobs.job import DONE, DRAFT, FAILED, INTERRUPTED, RUNNING, STOPPED
-from seg_demo.jobs.launch import ROOT
+from seg_demo.jobs.processes import ROOT
 from seg_demo.jobs.store import Jobs
 from seg_demo.ui import finetune_view
 from tests.small_datasets import folder
@@ -55,8 +55,8 @@ def ended(tmp_path):
         during(job)
         until(lambda: job.state() != RUNNING, 60)
         took = time.monotonic() - began
-        for name in (files.RUNNER, files.CHILD):
-            until(lambda name=name: not processes.runs(files.read_json(job.folder / name)), 10)
+        for name in (processes.RUNNER, processes.CHILD):
+            until(lambda name=name: not processes.is_running(processes.read_json(job.folder / name)), 10)
         return job, took
 
     yield run
@@ -99,7 +99,7 @@ def test_a_command_that_never_begins(ended):
 def test_a_command_that_stands_still_is_asked_first(ended):
     job, _ = ended(BEGINS + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('saved', file=sys.stderr) or 143))\ntime.sleep(600)")
     assert job.state() == FAILED and "made no progress for 5 s" in said(job)
-    assert "saved" in (job.folder / files.CONSOLE).read_text()
+    assert "saved" in (job.folder / processes.CONSOLE).read_text()
 
 
 def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it_started(ended, monkeypatch, tmp_path):
@@ -111,11 +111,11 @@ def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it
     code = store_time + "runner.main(Path(sys.argv[1]), 30.0, 5.0)"
     real = subprocess.Popen
     monkeypatch.setattr(
-        launch.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
+        processes.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
     )
     job, took = ended(deaf + "time.sleep(600)")
     assert job.state() == FAILED and "made no progress" in said(job) and took < 50, "END_SECONDS were not waited for"
-    until(lambda: processes.began(int(pid.read_text())) is None, 10)
+    until(lambda: processes.process_start(int(pid.read_text())) is None, 10)
 
 
 @pytest.mark.soak
@@ -144,7 +144,7 @@ def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
     now[0] += 3600
     assert watch.fault() == "" and looks(80) == ""
     assert "did not begin" in looks(30)
-    (tmp_path / files.PROGRESS).write_text("{}")
+    (tmp_path / processes.PROGRESS).write_text("{}")
     assert looks(880) == ""
     now[0] += 3600
     assert watch.fault() == "" and "made no progress for 900 s" in looks(30)
@@ -152,8 +152,8 @@ def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
 
 def test_a_stop_that_comes_before_the_command_reaches_it(ended):
     def stop(job):
-        runner = json.loads((job.folder / files.RUNNER).read_text())
-        assert processes.send(runner, signal.SIGTERM)
+        runner = json.loads((job.folder / processes.RUNNER).read_text())
+        assert processes.send_signal(runner, signal.SIGTERM)
 
     job, took = ended("import time; time.sleep(600)", stop)
     assert job.state() == STOPPED and took < 30
@@ -168,7 +168,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(launch.subprocess, "Popen", full)
+        patched.setattr(processes.subprocess, "Popen", full)
         with pytest.raises(BusyError, match="Resource temporarily unavailable"):
             store.start(job)
     assert job.state() == DRAFT and store.running() is None
@@ -178,7 +178,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
         words, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**23, 2**23))
     )
     with monkeypatch.context() as patched:
-        patched.setattr(launch.subprocess, "Popen", starved)
+        patched.setattr(processes.subprocess, "Popen", starved)
         with pytest.raises(BusyError, match="ended at once"):
             store.start(job)
     assert job.state() == DRAFT
@@ -186,7 +186,7 @@ def test_where_no_process_can_be_started_nothing_has_changed(tmp_path, monkeypat
     until(lambda: job.state() != RUNNING, 30)
     before = job.state()
     with monkeypatch.context() as patched:
-        patched.setattr(launch.subprocess, "Popen", full)
+        patched.setattr(processes.subprocess, "Popen", full)
         with pytest.raises(BusyError):
             store.resume(job)
     assert job.state() == before != DRAFT, "it can be resumed later"

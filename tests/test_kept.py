@@ -15,15 +15,14 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from seg_demo.errors import BadRequestError
-from seg_demo.models.building import load_model
-from seg_demo.types import Segmentation
-from seg_demo.ui import bench, kept, networks_tab
-from seg_demo.ui.guard_seams import Page
-from seg_demo.ui.kept import Kept
-from seg_demo.ui.results import KINDS, Result, make_file
-from seg_demo.ui.uploads import Upload
-from seg_demo.ui.viewer import SegmentationViewer
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.types import Segmentation
+from seg_demo.gateway.files import Upload
+from seg_demo.gateway.queue import Page
+from seg_demo.serving.loading import load_model
+from seg_demo.ui import components, results as kept, segment_tab
+from seg_demo.ui.components import SegmentationViewer
+from seg_demo.ui.results import KINDS, Kept, Result, make_file
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
@@ -120,7 +119,7 @@ def test_what_had_to_go_is_said_in_words(found):
     result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
     result.kept.let_go()
     for ask in (
-        lambda: networks_tab.refilter(result, 0.4), lambda: bench.with_doubt(result), lambda: bench.download_of("mask")(result),
+        lambda: segment_tab.refilter(result, 0.4), lambda: components.with_doubt(result), lambda: components.download_of("mask")(result),
         lambda: SegmentationViewer().postprocess(result),
     ):  # fmt: skip
         with pytest.raises(Exception, match="removed to make room"):

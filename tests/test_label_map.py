@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seg_demo.errors import BadCheckpointError
-from seg_demo.masks import corners, label_map, threads as workers
-from seg_demo.masks.interpolation import axis, evaluate, find_rule, is_channels_last
-from seg_demo.masks.label_map import MeanScores, argmax_resized, semantic_from_logits
-from seg_demo.masks.threads import alone
-from seg_demo.types import LabelSet
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet
+from seg_demo.masks import resize as workers, semantic
+from seg_demo.masks.resize import alone, axis, evaluate, find_rule, is_channels_last
+from seg_demo.masks.semantic import MeanScores, argmax_resized, semantic_from_logits
 
 
 def resized(logits: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -59,8 +58,8 @@ def torch_threads(count: int) -> Iterator[None]:
 @pytest.fixture
 def never_dense(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every size takes the algorithm for large ones, in small blocks."""
-    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", 0)
-    monkeypatch.setattr(corners, "BUDGET", 20_000)
+    monkeypatch.setattr(semantic, "DENSE_ELEMENTS", 0)
+    monkeypatch.setattr(semantic, "CORNER_BUDGET", 20_000)
 
 
 shapes = st.tuples(st.sampled_from([2, 3, 4, 7, 19, 33, 300]), st.integers(1, 24), st.integers(1, 24))
@@ -83,8 +82,8 @@ def test_labels_are_those_of_a_dense_resize(
 ) -> None:
     logits = noise(kind, shape, seed, channels_last)
     with pytest.MonkeyPatch.context() as patch, torch_threads(threads):
-        patch.setattr(label_map, "DENSE_ELEMENTS", 0)
-        patch.setattr(corners, "BUDGET", 20_000)
+        patch.setattr(semantic, "DENSE_ELEMENTS", 0)
+        patch.setattr(semantic, "CORNER_BUDGET", 20_000)
         expected = resized(logits, height, width).argmax(0).numpy()
         labels = argmax_resized(logits, height, width)
     assert labels.dtype == (np.uint8 if shape[0] <= 255 else np.uint16)
@@ -109,8 +108,8 @@ def test_the_arithmetic_of_this_machine_is_known(size: tuple[int, int], channels
 def test_an_unknown_arithmetic_falls_back_to_torch(
     monkeypatch: pytest.MonkeyPatch, channels_last: bool, classes_at_once: int, threads: int
 ) -> None:
-    monkeypatch.setattr(label_map, "find_rule", lambda *_: None)
-    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", classes_at_once * 150 * 70)
+    monkeypatch.setattr(semantic, "find_rule", lambda *_: None)
+    monkeypatch.setattr(semantic, "DENSE_ELEMENTS", classes_at_once * 150 * 70)
     for classes in (3, 4, 8, 17, 35):
         logits = noise("ties", (classes, 9, 11), classes, channels_last)
         with torch_threads(threads):
@@ -144,7 +143,7 @@ def test_a_large_binary_map_needs_no_floats_of_its_size(monkeypatch: pytest.Monk
     logits = noise("smooth", (1, 100, 100), 4, False)
     expected = (resized(logits, 3000, 3000)[0] > 0).numpy()
     sizes, resize = [], F.interpolate
-    monkeypatch.setattr(label_map.F, "interpolate", lambda values, size, **how: sizes.append(size) or resize(values, size, **how))
+    monkeypatch.setattr(semantic.F, "interpolate", lambda values, size, **how: sizes.append(size) or resize(values, size, **how))
     assert np.array_equal(argmax_resized(logits, 3000, 3000), expected)
     assert all(height * width < 1_000_000 for height, width in sizes), "only probes of the arithmetic"
 
@@ -198,7 +197,7 @@ def test_mean_scores_are_a_softmaxs_in_any_layout(classes: int, channels_last: b
 @pytest.mark.parametrize("classes", [1, 2, 21, 300])
 def test_at_the_logits_own_size_labels_are_a_dense_resizes(classes: int, kind: str, channels_last: bool, monkeypatch) -> None:
     """Without a resize, in strips of rows; but next to a number that is none, a resize gives more of them."""
-    monkeypatch.setattr(label_map, "DENSE_ELEMENTS", classes * 9 * 5)
+    monkeypatch.setattr(semantic, "DENSE_ELEMENTS", classes * 9 * 5)
     logits = noise(kind, (classes, 23, 9), 0, channels_last)
     if kind in ("nan", "inf"):
         logits[-1, 11, 4] = float(kind)

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from seg_demo import rle
-from seg_demo.settings import settings
+from seg_demo.core import rle
+from seg_demo.core.settings import settings
 from tests import crowd
 from tests.served import served
 from tests.surface import API, quiet
@@ -161,7 +161,7 @@ async def one_among_many(address: str, number: int, many: int) -> int:
 
 
 def test_one_request_goes_before_the_many_of_another(http):
-    from seg_demo.ui.work import FETCHING, working
+    from seg_demo.gateway.work import FETCHING, working
 
     passed = asyncio.run(one_among_many(str(http.base_url), function(http), 12))
     # Those that had left the queue already, and those that are worked on beside it. In the order of their coming all twelve would.

@@ -15,10 +15,10 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from seg_demo.core.settings import settings
 from seg_demo.datasets.store import Store, visitor_store
-from seg_demo.masks.scores import iou
-from seg_demo.settings import settings
-from seg_demo.ui.visitor import KEY_HEADER
+from seg_demo.gateway.visitor import KEY_HEADER
+from seg_demo.masks.compare import iou
 from tests.served import served
 
 TOKEN = "hf_ann_secret_4711"

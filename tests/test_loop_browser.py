@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from seg_demo.masks.scores import iou
+from seg_demo.masks.compare import iou
 from tests.served import served
 from tests.pages import RESULT_MS, browser, open_tab, upload  # noqa: F401
 from tests.editing import Canvas, mask_of, save, swept, to_tab

@@ -14,10 +14,8 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_png
 
-from seg_demo.errors import BadImageError
-from seg_demo.inputs.mask_files import (
-    ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NAN, NEGATIVE, NODATA, PAGES, ZERO_NODATA, numbers_meant, read_mask, read_object_map,
-)  # fmt: skip
+from seg_demo.core.errors import BadImageError
+from seg_demo.inputs.mask_files import ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NAN, NEGATIVE, NODATA, PAGES, ZERO_NODATA, numbers_meant, read_mask, read_object_map  # fmt: skip
 from tests.pictures import png, saved
 
 RNG = np.random.default_rng(5)

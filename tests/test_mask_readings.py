@@ -10,17 +10,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from seg_demo.datasets.drawing import IGNORE_ID, from_mask
+from seg_demo.core.types import LabelSet
+from seg_demo.datasets.sample import IGNORE_ID, from_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.inputs.object_maps import MOST_OBJECTS
-from seg_demo.types import LabelSet
 from seg_demo.ui import finetune_view
 from seg_demo.ui.i18n_errors import told
 from tests.small_datasets import picture, save, save_palette, write_json
 from train.data.classes import read_classes
 from train.data.doctor import examine
 from train.data.index import open_dataset
-from train.data.split import split
+from train.data.doctor import split
 from train.figures import FILE, with_picture
 
 SIDE = 64

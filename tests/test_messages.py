@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_demo import errors
-from seg_demo.errors import BadImageError, BadRequestError, SegDemoError
+from seg_demo.core import errors
+from seg_demo.core.errors import BadImageError, BadRequestError, SegDemoError
+from seg_demo.core.messages import FOLDER, LANGUAGES, Message, sentences, table
 from seg_demo.inputs.images import decode
-from seg_demo.messages import FOLDER, LANGUAGES, Message, sentences, table
 from tests.served import ROOT
 
 KEY = re.compile(r"[a-z_]+\.[a-z0-9_]+")

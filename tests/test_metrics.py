@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seg_demo.types import LabelSet, semantic_segmentation
+from seg_demo.core.types import LabelSet, semantic_segmentation
 from train.data.sample import Sample
 from train.evaluate import MAIN_METRIC, evaluate
 

@@ -10,12 +10,11 @@ import threading
 
 import pytest
 
-from seg_demo.errors import BusyError
-from seg_demo.models import catalog, hub_client, loading, quarantine, weights
-from seg_demo.models import once as once_module
-from seg_demo.models.once import Once
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import BusyError
+from seg_demo.core.settings import Settings
+from seg_demo.hub import client, sandbox
+from seg_demo.serving import catalog, loading, predictor as once_module
+from seg_demo.serving.predictor import Once, Predictor
 
 
 @pytest.fixture
@@ -38,21 +37,21 @@ def test_a_call_that_gets_no_thread_is_not_waited_for_by_the_next_one(no_threads
 
 def test_a_look_up_that_gets_no_thread(no_threads):
     with pytest.raises(BusyError, match="no more threads"):
-        hub_client.within(5, lambda: 1)
+        client.within(5, lambda: 1)
 
 
 @pytest.mark.soak
 def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, monkeypatch):
     """The helper cannot fork (its fork always fails); afterwards another helper tries the same model, and it passes."""
-    mine, real = quarantine.Quarantine(), subprocess.Popen
+    mine, real = sandbox.Quarantine(), subprocess.Popen
     code = (
-        "import os, sys, errno\nfrom seg_demo.models import quarantine_child\n"
+        "import os, sys, errno\nfrom seg_demo.serving import sandbox_child as quarantine_child\n"
         "def fork(): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
         "os.fork = fork\nquarantine_child.serve(60.0)"
     )
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(quarantine.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code], **options))
+            patched.setattr(sandbox.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code], **options))
             for _ in range(2):
                 with pytest.raises(BusyError, match=r"Resource temporarily unavailable.*Try again"):
                     mine.inspect(folders / "tiny")
@@ -84,8 +83,8 @@ def test_torchvisions_weights_are_here_once_they_were_found_sound(tmp_path, monk
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     data = b"weights"
     name = f"net-{hashlib.sha256(data).hexdigest()[:8]}.pth"
-    row = weights.Weights("fcn", "fcn_resnet50", f"https://nowhere.example/models/{name}", "voc")
-    monkeypatch.setitem(weights.TORCHVISION, "fcn-resnet50-voc", row)
+    row = catalog.TorchvisionWeights("fcn", "fcn_resnet50", f"https://nowhere.example/models/{name}", "voc")
+    monkeypatch.setitem(catalog.TORCHVISION, "fcn-resnet50-voc", row)
     spec = catalog.resolve("fcn-resnet50-voc", local_folders=False)
     assert not loading.is_here(spec, token=True)
     path = tmp_path / "hub/checkpoints" / name

@@ -14,13 +14,12 @@ from PIL import Image
 
 from seg_demo import load_model
 from seg_demo.__main__ import main
+from seg_demo.core.types import LabelSet
+from seg_demo.gateway.files import Upload
 from seg_demo.networks import maskrcnn
 from seg_demo.outputs import export
-from seg_demo.types import LabelSet
-from seg_demo.ui import batch_tab, batch_work
-from seg_demo.ui.kept import Kept
-from seg_demo.ui.results import Result, viewer_value
-from seg_demo.ui.uploads import Upload
+from seg_demo.ui import batch_tab
+from seg_demo.ui.results import Kept, Result, viewer_value
 from tests.engines import own_cache, served, settled  # noqa: F401  (fixtures)
 from train.data.sample import Sample
 from train.evaluate import evaluate
@@ -189,8 +188,8 @@ def test_the_batch_says_so_in_both_languages(limited, tmp_path):
 
     Image.fromarray(discs(20, 20)[0]).save(tmp_path / "crowd.png")
     (tmp_path / "out").mkdir()
-    picked = [batch_work.Picked(tmp_path / "crowd.png", "crowd.png")]
-    *_, report = batch_work.segment_all(picked, [], limited.predict, tmp_path / "out", None, threading.Event())
+    picked = [batch_tab.Picked(tmp_path / "crowd.png", "crowd.png")]
+    *_, report = batch_tab.segment_all(picked, [], limited.predict, tmp_path / "out", None, threading.Event())
     assert report.limited == [("crowd.png", 300)] and report.header[-1] == "limit"
     english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
     assert "limit of 300 objects was reached" in english and "Full detail" in english and "300 个对象的上限" in chinese

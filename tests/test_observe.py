@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from seg_demo.errors import BadImageError
-from seg_demo.models.requests import Request, note
-from seg_demo.settings import Settings, settings
-from seg_demo.ui import observe, work
+from seg_demo.core.errors import BadImageError
+from seg_demo.core.requests import Request, note
+from seg_demo.core.settings import Settings, settings
+from seg_demo.gateway import metrics, work
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def lines(monkeypatch):
     monkeypatch.setattr(package, "handlers", [])
     monkeypatch.setattr(package, "propagate", True)
     monkeypatch.setattr(package, "level", package.level)
-    observe.configure()
+    metrics.configure()
     assert package.handlers[0].stream is sys.stderr
     written = io.StringIO()
     package.handlers[0].setStream(written)
@@ -50,7 +50,7 @@ def test_refusals_are_named_and_our_own_mistakes_have_a_traceback_in_the_log_alo
     def fail():
         raise ZeroDivisionError("inside")
 
-    before = observe._outcomes["refuse", "BadImageError"]
+    before = metrics._outcomes["refuse", "BadImageError"]
     for handler in (refuse, fail):
         with pytest.raises(Exception) as caught:
             handler()
@@ -58,38 +58,38 @@ def test_refusals_are_named_and_our_own_mistakes_have_a_traceback_in_the_log_alo
     told = lines()
     assert [each.get("outcome") for each in told] == ["BadImageError", "failed", None]
     assert told[1]["level"] == "error" and "ZeroDivisionError: inside" in told[2]["traceback"]
-    assert observe._outcomes["refuse", "BadImageError"] == before + 1
+    assert metrics._outcomes["refuse", "BadImageError"] == before + 1
 
 
 def test_the_log_can_be_off(monkeypatch):
     package = logging.getLogger("seg_demo")
     monkeypatch.setattr(package, "handlers", [])
-    monkeypatch.setattr(observe, "settings", lambda: replace(Settings(), log="off"))
-    observe.configure()
+    monkeypatch.setattr(metrics, "settings", lambda: replace(Settings(), log="off"))
+    metrics.configure()
     assert package.handlers == []
 
 
 def test_health_says_how_the_server_is():
-    assert observe.health(None, 0)[1]["status"] == "starting"
+    assert metrics.health(None, 0)[1]["status"] == "starting"
     state = {"models": 2, "running": 1, "admitted": 3, "longest": 1.0}
-    status, answer = observe.health(state, 4)
+    status, answer = metrics.health(state, 4)
     assert status == 200 and (answer["status"], answer["models"], answer["running"], answer["waiting"]) == ("ok", 2, 1, 6)
-    status, answer = observe.health({**state, "longest": 2.1 * settings().request_seconds}, 0)
+    status, answer = metrics.health({**state, "longest": 2.1 * settings().request_seconds}, 0)
     assert (status, answer["status"]) == (503, "stuck"), "a load balancer takes it out"
 
 
 def test_counters_are_in_the_format_of_prometheus():
-    observe.count("probe", "ok", 0.2)
-    observe.count("probe", "BusyError", 5.0)
-    text = observe.metrics(None, 0)
+    metrics.count("probe", "ok", 0.2)
+    metrics.count("probe", "BusyError", 5.0)
+    text = metrics.metrics(None, 0)
     with observed_request("probe"):
         pass
     assert 'seg_demo_requests_total{endpoint="probe",outcome="BusyError"} 1' in text
     assert 'seg_demo_request_seconds_bucket{endpoint="probe",le="0.3"} 1' in text
     assert 'seg_demo_request_seconds_bucket{endpoint="probe",le="+Inf"} 2' in text
     assert 'seg_demo_request_seconds_sum{endpoint="probe"} 5.2' in text
-    assert 'seg_demo_request_seconds_count{endpoint="probe"} 3' in observe.metrics(None, 0)
+    assert 'seg_demo_request_seconds_count{endpoint="probe"} 3' in metrics.metrics(None, 0)
 
 
 def observed_request(name: str):
-    return observe.observed(Request(name))
+    return metrics.observed(Request(name))

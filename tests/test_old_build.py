@@ -17,9 +17,8 @@ from safetensors.torch import load_file
 
 from seg_demo import load_model
 from seg_demo.datasets.store import Store
-from seg_demo.jobs.job import DONE, DRAFT, STOPPED
+from seg_demo.jobs.job import DONE, DRAFT, STOPPED, judge
 from seg_demo.jobs.store import Jobs
-from seg_demo.jobs.verdict import judge
 from tests.small_datasets import blob_mask, picture
 from train import finetune
 

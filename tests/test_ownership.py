@@ -14,13 +14,13 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from seg_demo.errors import BadRequestError
-from seg_demo.jobs import files, processes, publish
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.ownership import Viewer, owner_of, viewer
+from seg_demo.core.settings import settings
+from seg_demo.gateway.visitor import KEY_HEADER
+from seg_demo.jobs import processes, store as publish
 from seg_demo.jobs.store import Jobs
-from seg_demo.models import catalog, own
-from seg_demo.ownership import Viewer, owner_of, viewer
-from seg_demo.settings import settings
-from seg_demo.ui.visitor import KEY_HEADER
+from seg_demo.serving import catalog, trained
 from tests.finished_jobs import finished
 from tests.pages import COINS
 from tests.served import served
@@ -46,7 +46,7 @@ def job(jobs, tmp_path):
     yield made
     for left in Jobs(jobs).list():
         Jobs(jobs).delete(left)
-    (jobs / own.FILE).unlink(missing_ok=True)
+    (jobs / trained.FILE).unlink(missing_ok=True)
 
 
 def connect(address: str, key: str | None = None, **headers: str) -> Client:
@@ -94,7 +94,7 @@ def test_nobody_reaches_anothers_job(address, job, jobs):
         assert "There is no such job" in answer and "My cells" not in answer, button
     assert job.folder.is_dir() and job.state() == "done"
     # Nor by the file's own address.
-    for path in (job.checkpoint / "model.safetensors", job.checkpoint / "samples.png", jobs / own.FILE):
+    for path in (job.checkpoint / "model.safetensors", job.checkpoint / "samples.png", jobs / trained.FILE):
         assert httpx.get(f"{address}{API}/file={path}").status_code in (403, 404)
 
 
@@ -153,13 +153,13 @@ def test_two_visitors_may_give_their_data_the_same_name(address, job, jobs, tmp_
 def test_two_visitors_who_ask_at_once_are_given_two_ids(tmp_path, monkeypatch):
     monkeypatch.setenv("SEG_DEMO_JOBS", str(tmp_path / "jobs"))
     settings.cache_clear()
-    free_id = own.free_id
-    monkeypatch.setattr(own, "free_id", lambda *arguments: (free_id(*arguments), time.sleep(0.3))[0])
+    free_id = trained.free_id
+    monkeypatch.setattr(trained, "free_id", lambda *arguments: (free_id(*arguments), time.sleep(0.3))[0])
     try:
         made = [finished(tmp_path / "jobs", tmp_path / key, owner_of(key)) for key in (ANN, BOB)]
         with ThreadPoolExecutor(2) as pool:
             ids = list(pool.map(publish.use_here, made))
-        assert [own.folder_of(id) for id in ids] == [job.checkpoint.resolve() for job in made]
+        assert [trained.folder_of(id) for id in ids] == [job.checkpoint.resolve() for job in made]
     finally:
         settings.cache_clear()
 
@@ -167,8 +167,8 @@ def test_two_visitors_who_ask_at_once_are_given_two_ids(tmp_path, monkeypatch):
 def test_who_has_no_key_is_not_told_what_runs(tmp_path):
     store = Jobs(tmp_path / "jobs")
     job = finished(tmp_path / "jobs", tmp_path, "", "old")
-    (job.folder / files.EXIT).unlink()
-    files.write_json(job.folder / files.RUNNER, processes.identity(os.getpid()))
+    (job.folder / processes.EXIT).unlink()
+    processes.write_json(job.folder / processes.RUNNER, processes.process_identity(os.getpid()))
     with pytest.raises(BadRequestError, match="Another visitor's job"):
         store.check_free(None)
     with pytest.raises(BadRequestError, match="'old' is running"):
@@ -181,14 +181,14 @@ def test_what_earlier_versions_made_is_the_server_owners(jobs, tmp_path, monkeyp
     try:
         old, hers = finished(tmp_path / "jobs", tmp_path, "", "old"), finished(tmp_path / "jobs", tmp_path, owner_of(ANN), "hers")
         for job, id in ((old, "old"), (hers, "hers")):
-            own.add(catalog.of_folder(job.checkpoint, id, "folder"), job.checkpoint)
-        rows = json.loads((tmp_path / "jobs" / own.FILE).read_text())
-        (tmp_path / "jobs" / own.FILE).write_text(json.dumps([{"model": row["model"], "folder": row["folder"]} for row in rows]))
+            trained.add(catalog.of_folder(job.checkpoint, id, "folder"), job.checkpoint)
+        rows = json.loads((tmp_path / "jobs" / trained.FILE).read_text())
+        (tmp_path / "jobs" / trained.FILE).write_text(json.dumps([{"model": row["model"], "folder": row["folder"]} for row in rows]))
 
         def seen(who: Viewer | None) -> set[str]:
             before = viewer.set(who)
             try:
-                return {spec.id for spec in own.own_models()}
+                return {spec.id for spec in trained.own_models()}
             finally:
                 viewer.reset(before)
 

@@ -17,14 +17,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSemanticSegmentation
 
 from seg_demo import load_model
-from seg_demo.errors import BadCheckpointError
-from seg_demo.models import hub as client
-from seg_demo.models import hub_cache, hub_room, pickles, quarantine
-from seg_demo.models.catalog import hub_spec
-from seg_demo.models.predictor import Predictor
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.core.storage import locked
+from seg_demo.hub import cache, lookup, pickles, sandbox
 from seg_demo.networks import segformer
-from seg_demo.settings import Settings, settings
-from seg_demo.storage import locked
+from seg_demo.serving.catalog import hub_spec
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TWO
 from train.base_model import start
 from train.config import Config
@@ -93,16 +92,16 @@ def test_what_is_made_is_what_plain_transformers_reads(folders, tmp_path, monkey
 def test_it_is_made_once_and_survives_a_restart_and_damage_is_mended(hub, folders, monkeypatch):
     hub.add_repo("ann/pickled", pickled(folders / "tiny"))
     made = []
-    convert = quarantine.convert
-    monkeypatch.setattr(quarantine, "convert", lambda *args: made.append(args) or convert(*args))
+    convert = sandbox.convert
+    monkeypatch.setattr(sandbox, "convert", lambda *args: made.append(args) or convert(*args))
     first = Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/pickled").id_map
     for _ in range(2):
-        client.forget()
+        lookup.forget()
         assert np.array_equal(Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/pickled").id_map, first)
     assert len(made) == 1
-    (weights,) = hub_cache.repo_folder("ann/pickled").glob(".converted/*/*/model.safetensors")
+    (weights,) = cache.repo_folder("ann/pickled").glob(".converted/*/*/model.safetensors")
     weights.resolve().write_bytes(weights.read_bytes()[:-100])
-    client.forget()
+    lookup.forget()
     assert np.array_equal(Predictor(replace(Settings(), quarantine=False)).segment(IMAGE, "ann/pickled").id_map, first)
     assert len(made) == 2
 
@@ -132,7 +131,7 @@ def test_a_pickle_with_more_than_tensors_is_refused_in_words(hub, folders, conte
     with pytest.raises(BadCheckpointError, match="holds more than weights") as caught:
         Predictor(Settings()).segment(IMAGE, "ann/more")
     assert said in str(caught.value)
-    assert not list(hub_cache.repo_folder("ann/more").glob(".converted/*/*"))
+    assert not list(cache.repo_folder("ann/more").glob(".converted/*/*"))
 
 
 @pytest.mark.parametrize(
@@ -185,14 +184,14 @@ def test_what_a_killed_server_has_left_goes_and_what_a_faster_one_made_stays(fol
     for name, age in ((".new-killed", 3600), (".new-other", 3600), (".new-made", 1)):
         (root / name / "weights").mkdir(parents=True)
         os.utime(root / name, (time.time() - age,) * 2)
-    convert = quarantine.convert
+    convert = sandbox.convert
 
     def slowly(files, output, most):
         convert(files, output, most)
-        monkeypatch.setattr(quarantine, "convert", convert)
+        monkeypatch.setattr(sandbox, "convert", convert)
         (pickles.converted(folder) / "mark").write_text("the first one")
 
-    monkeypatch.setattr(quarantine, "convert", slowly)
+    monkeypatch.setattr(sandbox, "convert", slowly)
     with locked(root / ".new-other"):
         made = pickles.converted(folder)
     assert (made / "mark").is_file(), "somebody may be reading it"
@@ -203,7 +202,7 @@ def test_a_disk_that_fails_is_not_the_models_fault(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(saved({"a": torch.zeros(9)}))
     (tmp_path / "out/model.safetensors").mkdir(parents=True)
     with pytest.raises(BadCheckpointError, match="cannot be stored on the server: Is a directory. Free some space"):
-        quarantine.convert([tmp_path / "pytorch_model.bin"], tmp_path / "out", 1 << 20)
+        sandbox.convert([tmp_path / "pytorch_model.bin"], tmp_path / "out", 1 << 20)
 
 
 def test_tensors_that_share_memory_are_written_each_under_its_name(tmp_path):
@@ -215,12 +214,12 @@ def test_tensors_that_share_memory_are_written_each_under_its_name(tmp_path):
     }  # fmt: skip
     (tmp_path / "in").mkdir()
     (tmp_path / "in/pytorch_model.bin").write_bytes(saved(state))
-    quarantine.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 1 << 20)
+    sandbox.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 1 << 20)
     found = load_file(tmp_path / "model.safetensors")
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) and found[name].dtype == state[name].dtype for name in state)
     with pytest.raises(BadCheckpointError, match="of memory when unpacked"):
-        quarantine.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 100)
+        sandbox.convert([tmp_path / "in/pytorch_model.bin"], tmp_path, 100)
 
 
 def test_it_counts_as_the_visitors_models_do_and_goes_with_them(hub, folders):
@@ -229,16 +228,16 @@ def test_it_counts_as_the_visitors_models_do_and_goes_with_them(hub, folders):
     hub.add_repo("ann/pickled", files)
     predictor = Predictor(replace(Settings(), quarantine=False))
     predictor.segment(IMAGE, "ann/pickled")
-    repo = hub_cache.repo_folder("ann/pickled")
-    (kept,) = hub_room._of(repo)
-    counted = hub_room._size(repo, [kept])
+    repo = cache.repo_folder("ann/pickled")
+    (kept,) = cache._of(repo)
+    counted = cache._size(repo, [kept])
     (weights,) = repo.glob(".converted/*/*/model.safetensors")
     assert size + weights.stat().st_size <= counted < size + weights.stat().st_size + 100
     hub.add_repo("ann/large", {"config.json": b"{}", "model.safetensors": bytes(1000)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEG_DEMO_VISITOR_MODELS_BYTES", str(counted + 500))
         settings.cache_clear()
-        client.fetch(hub_spec("ann/large", None), token=False)
+        lookup.fetch(hub_spec("ann/large", None), token=False)
     settings.cache_clear()
     assert not repo.exists()
 
@@ -280,7 +279,7 @@ def test_training_reads_none_either_and_keeps_no_process_waiting(folders, tmp_pa
     begun = start(Config(model=str(folder)), lambda task: TWO)
     wanted = segformer.load(folders / "other").module.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in begun.checkpoint.module.state_dict().items())
-    assert quarantine._quarantine._process is None
+    assert sandbox._quarantine._process is None
 
 
 def test_torchvisions_files_go_through_the_child_too(tmp_path, monkeypatch):

@@ -12,12 +12,11 @@ from scipy import ndimage
 from skimage.data import coins
 
 from seg_demo import load_model
-from seg_demo.outputs import counting, export
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.gateway.files import Upload
+from seg_demo.outputs import export
 from seg_demo.outputs.batch import Summary
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.ui.kept import Kept
-from seg_demo.ui.results import Result, make_file, viewer_value
-from seg_demo.ui.uploads import Upload
+from seg_demo.ui.results import Kept, Result, make_file, viewer_value
 
 LABELS = LabelSet.from_names(["background", "cell", "=dirt"], background=0)
 
@@ -26,20 +25,20 @@ LABELS = LabelSet.from_names(["background", "cell", "=dirt"], background=0)
 @pytest.mark.parametrize("band", [1, 100, 1 << 22])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pieces_are_scipys_whatever_the_bands(size, band, dtype, monkeypatch):
-    monkeypatch.setattr(counting, "_BAND_PIXELS", band)
+    monkeypatch.setattr(export, "_BAND_PIXELS", band)
     rng = np.random.default_rng(size[0] + band)
     for values in (2, 5):
         id_map = ndimage.zoom(rng.integers(0, values, size), 2, order=0)[: size[0], : size[1]].astype(dtype)
         wanted = [ndimage.label(id_map == value)[1] for value in range(int(id_map.max()) + 1)]
-        assert counting.pieces_of(id_map).tolist() == wanted
-    assert counting.pieces_of(np.full(size, 3, dtype)).tolist() == [0, 0, 0, 1]
+        assert export.pieces_of(id_map).tolist() == wanted
+    assert export.pieces_of(np.full(size, 3, dtype)).tolist() == [0, 0, 0, 1]
 
 
 def test_a_spiral_is_one_piece_across_all_bands(monkeypatch):
-    monkeypatch.setattr(counting, "_BAND_PIXELS", 30)
+    monkeypatch.setattr(export, "_BAND_PIXELS", 30)
     comb = np.zeros((31, 30), np.uint8)
     comb[0], comb[:, ::2] = 1, 1
-    assert counting.pieces_of(comb).tolist() == [15, 1]
+    assert export.pieces_of(comb).tolist() == [15, 1]
 
 
 def test_every_surface_counts_the_same(tmp_path):

@@ -16,13 +16,15 @@ from PIL import Image
 
 import seg_demo
 from seg_demo import networks
-from seg_demo.errors import BadRequestError, BusyError, SettingsError
-from seg_demo.models import catalog, devices, hub_cache, hub_locks, runs, weights, zerogpu
-from seg_demo.models.model import Model, check_threshold
-from seg_demo.models.building import load_model
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
-from seg_demo.types import ModelSpec, Segmentation
+from seg_demo.core.errors import BadRequestError, BusyError, SettingsError
+from seg_demo.core.settings import Settings
+from seg_demo.core.types import ModelSpec, Segmentation
+from seg_demo.hub import cache
+from seg_demo.inference import devices, model as runs, zerogpu
+from seg_demo.inference.model import Model, check_threshold
+from seg_demo.serving import catalog
+from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import CELLS, IMAGE, TWO, write_tiny
 from tests.hub_layouts import sharded
 
@@ -178,7 +180,7 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
 
     def worker(*arguments):
         # What removes models to make room for others asks for this lock first.
-        with hub_locks.alone(hub_cache.repo_folder("ann/model").name) as alone:
+        with cache.exclusive(cache.repo_folder("ann/model").name) as alone:
             free.append(alone)
         return pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(arguments)))))
 
@@ -204,6 +206,6 @@ def test_torchvisions_entries_are_torchvisions_own():
 
     theirs = {"fcn-resnet50-voc": FCN_ResNet50_Weights.DEFAULT, "maskrcnn-v2-coco": MaskRCNN_ResNet50_FPN_V2_Weights.DEFAULT}
     for key, weight in theirs.items():
-        row = weights.TORCHVISION[key]
+        row = catalog.TORCHVISION[key]
         assert row.url == weight.url and hasattr(networks.network(row.network), "from_torchvision")
         assert catalog.known_labels(row.labels)[1:] == tuple(weight.meta["categories"][1:])

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from seg_demo import load_model, networks
-from seg_demo.models import hub as client
+from seg_demo.hub import lookup
 from tests.hub_stand_in import HubStandIn
 from train import finetune
-from train.data.cells import render
+from synthetic.cells import render
 
 TOKEN = "hf_ann_secret_4711"
 SHORT = ["--max-steps", "30", "--samples", "64"]
@@ -75,6 +75,6 @@ def test_trained_pushed_and_loaded(hub: HubStandIn, flags: list[str], repo: str,
 
     # As a stranger, by its id.
     monkeypatch.delenv("HF_TOKEN")
-    client.forget()
+    lookup.forget()
     result, local = load_model(repo, device="cpu").predict(image), load_model(str(run / "best"), device="cpu").predict(image)
     assert np.array_equal(result.id_map, local.id_map) and result.labels.names == checkpoint.labels.names

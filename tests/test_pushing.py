@@ -10,11 +10,11 @@ import pytest
 from gradio.helpers import special_args
 from starlette.requests import Request
 
-from seg_demo.errors import BadRequestError
-from seg_demo.settings import settings
-from seg_demo.ui import pushing
-from seg_demo.ui.correct_export import push_to_hub
-from seg_demo.ui.finetune_work import push
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import settings
+from seg_demo.ui import components
+from seg_demo.ui.editor import push_to_hub
+from seg_demo.ui.finetune_tab import push
 
 USERINFO = {"name": "Ann", "preferred_username": "ann", "profile": "https://hub/ann", "picture": "https://hub/ann.png"}
 
@@ -27,10 +27,10 @@ def request(client: str = "127.0.0.1", session: dict | None = None, **headers: s
 
 def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
     login = gr.OAuthToken(token="hf_login", scope="", expires_at=0)
-    assert pushing.token_for(" hf_typed ", login, request()) == "hf_typed"
-    assert pushing.token_for("  ", login, request("8.8.8.8")) == "hf_login"
-    assert pushing.token_for(None, None, request()) is None
-    assert pushing.token_for("", None, request("::1")) is None
+    assert components.token_for(" hf_typed ", login, request()) == "hf_typed"
+    assert components.token_for("  ", login, request("8.8.8.8")) == "hf_login"
+    assert components.token_for(None, None, request()) is None
+    assert components.token_for("", None, request("::1")) is None
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
 )
 def test_strangers_do_not_push_with_the_login_of_the_machine(stranger):
     with pytest.raises(BadRequestError, match="You are not logged in. Type an access token"):
-        pushing.token_for("", None, stranger)
+        components.token_for("", None, stranger)
 
 
 def test_on_a_space_nobody_does(monkeypatch):
     monkeypatch.setenv("SPACE_ID", "ann/demo")
     with pytest.raises(BadRequestError, match="You are not logged in"):
-        pushing.token_for("", None, request())
+        components.token_for("", None, request())
 
 
 @pytest.mark.parametrize("handler", [push, push_to_hub])
@@ -69,6 +69,6 @@ def test_a_space_has_the_button_only_where_it_works(monkeypatch, client):
     settings.cache_clear()
     try:
         installed = all(map(find_spec, ("authlib", "itsdangerous")))
-        assert build_demo().expects_oauth == bool(client and installed) == pushing.login_offered()
+        assert build_demo().expects_oauth == bool(client and installed) == components.login_offered()
     finally:
         settings.cache_clear()

@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError, BusyError
-from seg_demo.models import quarantine, requests
-from seg_demo.models.predictor import Predictor
-from seg_demo.models.requests import LeftError, Request, TooLongError
+from seg_demo.core import requests
+from seg_demo.core.errors import BadCheckpointError, BusyError
+from seg_demo.core.requests import LeftError, Request, TooLongError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.hub import sandbox
 from seg_demo.networks import segformer
-from seg_demo.settings import Settings, settings
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TINY, TWO
 
 
 @pytest.fixture
 def fresh():
     """A quarantine that has seen nothing."""
-    mine = quarantine.Quarantine()
+    mine = sandbox.Quarantine()
     yield mine
     mine.close()
 
@@ -54,15 +55,15 @@ def test_what_takes_too_much_memory_or_time_is_a_sentence_and_the_next_one_is_se
     with open(tmp_path / "huge/model.safetensors", "wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + 6_000_000_000)
-    monkeypatch.setattr(quarantine, "identity", lambda path: str(path))
-    monkeypatch.setattr(quarantine, "settings", lambda: replace(settings(), quarantine_bytes=10**9))
+    monkeypatch.setattr(sandbox, "identity", lambda path: str(path))
+    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_bytes=10**9))
     with pytest.raises(BadCheckpointError):
         fresh.inspect(tmp_path / "huge")
     helper = fresh._process.pid
-    monkeypatch.setattr(quarantine, "settings", lambda: replace(settings(), quarantine_seconds=0.001))
+    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_seconds=0.001))
     with pytest.raises(BadCheckpointError, match=r"within 0\.001 seconds"):
         fresh.inspect(folders / "third")
-    monkeypatch.setattr(quarantine, "settings", settings)
+    monkeypatch.setattr(sandbox, "settings", settings)
     fresh.inspect(folders / "other")
     assert fresh._process.pid == helper, "the helper outlives what it tried"
     os.kill(helper, 9)
@@ -86,7 +87,7 @@ def test_a_model_that_gives_no_numbers_is_refused(hub, tmp_path):
 def test_only_what_a_stranger_chose_goes_through_it(hub, folders, monkeypatch):
     hub.add_repo("ann/model", folders / "tiny")
     tried = []
-    monkeypatch.setattr(quarantine, "inspect", lambda path: tried.append(path.name))
+    monkeypatch.setattr(sandbox, "inspect", lambda path: tried.append(path.name))
     Predictor(Settings()).get("ann/model", visitor=False)
     Predictor(Settings()).get("unet-cells")
     assert tried == []
@@ -119,8 +120,8 @@ def test_a_slow_model_keeps_nobody_waiting_for_long(monkeypatch):
 
 def test_a_strangers_model_is_forgotten_by_the_cache_of_answers_when_it_changes(folders, tmp_path):
     shutil.copytree(folders / "tiny", tmp_path / "a")
-    before = quarantine.identity(tmp_path / "a")
-    assert before == quarantine.identity(folders / "tiny")
+    before = sandbox.identity(tmp_path / "a")
+    assert before == sandbox.identity(folders / "tiny")
     with open(tmp_path / "a/config.json", "a") as file:
         file.write(" ")
-    assert quarantine.identity(tmp_path / "a") != before
+    assert sandbox.identity(tmp_path / "a") != before

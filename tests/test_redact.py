@@ -10,10 +10,9 @@ import sys
 
 import pytest
 
-from seg_demo.errors import SegDemoError
-from seg_demo.models import hub_client, hub_push
-from seg_demo.models import hub as client
-from seg_demo.models.redact import install, redacted
+from seg_demo.core.errors import SegDemoError
+from seg_demo.hub import client as hub_client, lookup, push
+from seg_demo.hub.redact import install, redacted
 from tests.hub_stand_in_routes import SIGNED
 from tests.served import ROOT
 
@@ -70,15 +69,15 @@ def everything():
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 500}, {"status": 403}, {"status": None, "after": 1000}, {"status": 400}])
 def test_a_push_that_fails_at_the_upload(hub, tmp_path, monkeypatch, everything, fault):
-    monkeypatch.setattr(hub_push, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(hub_push, "ATTEMPTS", 2)
+    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(push, "ATTEMPTS", 2)
     monkeypatch.setattr(hub_client.constants, "HF_DEBUG", True)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     (tmp_path / "model.safetensors").write_bytes(os.urandom(50_000))
     hub.add_user("ann", TOKEN)
     hub.fail("PUT /lfs/", times=100, **fault)
     try:
-        client.push(tmp_path, "ann/new", token=TOKEN)
+        lookup.push(tmp_path, "ann/new", token=TOKEN)
         said = ""
     except SegDemoError as error:
         said = str(error)

@@ -9,9 +9,9 @@ import pytest
 from skimage import data
 from skimage.filters import threshold_otsu
 
-from seg_demo.errors import BadRequestError
-from seg_demo.masks import region_methods, regions
-from seg_demo.types import Segmentation, paint
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.types import Segmentation, paint
+from seg_demo.masks import regions
 
 RNG = np.random.default_rng(0)
 
@@ -116,7 +116,7 @@ def test_more_pieces_than_ids_keep_the_largest() -> None:
     mask = np.zeros((600, 600), bool)
     mask[::2, ::2] = True  # 90,000 single pixels
     mask[100:110, 100:110] = True
-    pieces = region_methods._large_pieces(mask, 1)
+    pieces = regions._large_pieces(mask, 1)
     assert pieces.max() == 65_535 and len(np.unique(pieces)) == 65_536 and pieces[105, 105] > 0
     result = regions._segmentation(pieces)
     assert result.id_map.dtype == np.uint16 and len(result.segments) == 65_535
@@ -180,7 +180,7 @@ def test_smoothing_is_a_parameter_everywhere(tmp_path, capsys):
 
     from seg_demo import load_model
     from seg_demo.__main__ import main
-    from seg_demo.errors import BadRequestError
+    from seg_demo.core.errors import BadRequestError
 
     rng = np.random.default_rng(0)
     image = np.clip(rng.normal(100, 45, (80, 90, 3)), 0, 255).astype(np.uint8)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.outputs import png, render
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.outputs import draw
 
 RNG = np.random.default_rng(0)
 
@@ -45,18 +45,18 @@ def classes(count: int, background: int | None = 0, height: int = 41, width: int
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (33, 65)])
 def test_png_round_trip(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "_STRIP_BYTES", 500)  # several strips
+    monkeypatch.setattr(draw, "_STRIP_BYTES", 500)  # several strips
     grey = RNG.integers(0, 256, shape, dtype=np.uint8)
-    np.testing.assert_array_equal(opened(png.encode(grey)), grey)
+    np.testing.assert_array_equal(opened(draw.encode_png(grey)), grey)
     deep = RNG.integers(0, 65_536, shape, dtype=np.uint16)
-    image = opened(png.encode(deep))
+    image = opened(draw.encode_png(deep))
     assert image.mode == "I;16"
     np.testing.assert_array_equal(image, deep)
     color = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(opened(png.encode(color)), color)
-    np.testing.assert_array_equal(opened(png.encode(color[::-1, ::-1])), color[::-1, ::-1])
+    np.testing.assert_array_equal(opened(draw.encode_png(color)), color)
+    np.testing.assert_array_equal(opened(draw.encode_png(color[::-1, ::-1])), color[::-1, ::-1])
     palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
-    image = opened(png.encode(grey, palette))
+    image = opened(draw.encode_png(grey, palette))
     assert image.mode == "P"
     np.testing.assert_array_equal(image, grey)
     np.testing.assert_array_equal(image.convert("RGB"), palette[grey])
@@ -65,11 +65,11 @@ def test_png_round_trip(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_png_of_a_picture_in_many_strips_is_written_in_a_forked_process_too() -> None:
     image = np.random.default_rng(0).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
-    expected = png.encode(image)
+    expected = draw.encode_png(image)
     np.testing.assert_array_equal(opened(expected), image)
     reader, writer = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writer, b"same" if png.encode(image) == expected else b"else")
+        os.write(writer, b"same" if draw.encode_png(image) == expected else b"else")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reader, 4) == b"same"
@@ -79,20 +79,20 @@ def test_png_refuses_what_it_cannot_write() -> None:
     for shape, dtype in (((2, 2), np.float32), ((2, 2, 4), np.uint8), ((0, 2), np.uint8), ((3,), np.uint8)):
         pixels = np.zeros(shape, dtype)
         with pytest.raises(ValueError, match="pixels must be"):
-            png.encode(pixels)
+            draw.encode_png(pixels)
     with pytest.raises(ValueError, match="palette"):
-        png.encode(np.zeros((2, 2), np.uint16), np.zeros((4, 3), np.uint8))
+        draw.encode_png(np.zeros((2, 2), np.uint16), np.zeros((4, 3), np.uint8))
 
 
 def test_id_map_png_is_exact() -> None:
     for result in (objects(0), objects(3), objects(255), classes(1), classes(150), classes(256)):
-        image = opened(render.id_map_png(result))
+        image = opened(draw.id_map_png(result))
         assert image.mode == "P"
         np.testing.assert_array_equal(image, result.id_map)
         shown = np.asarray(image.convert("RGB"))
-        np.testing.assert_array_equal(shown, render.colors_of(result)[result.id_map])
+        np.testing.assert_array_equal(shown, draw.colors_of(result)[result.id_map])
     for result in (objects(256), objects(700), classes(300)):
-        image = opened(render.id_map_png(result))
+        image = opened(draw.id_map_png(result))
         assert image.mode == "I;16"
         np.testing.assert_array_equal(image, result.id_map)
 
@@ -100,14 +100,14 @@ def test_id_map_png_is_exact() -> None:
 def test_ids_without_a_colour_are_kept() -> None:
     result = classes(3)
     result.id_map[:4] = 255
-    np.testing.assert_array_equal(opened(render.id_map_png(result)), result.id_map)
+    np.testing.assert_array_equal(opened(draw.id_map_png(result)), result.id_map)
     image = np.full((41, 67, 3), 99, np.uint8)
-    assert (render.overlay(image, result)[:4] == 99).all()
+    assert (draw.overlay(image, result)[:4] == 99).all()
 
 
 def test_viewer_png() -> None:
     for result in (objects(0), objects(20), objects(700), classes(5)):
-        image = opened(render.viewer_id_png(result))
+        image = opened(draw.viewer_id_png(result))
         assert image.mode == "RGB"
         red, green, blue = np.moveaxis(np.asarray(image).astype(int), -1, 0)
         np.testing.assert_array_equal(red + 256 * green, result.id_map)
@@ -115,22 +115,22 @@ def test_viewer_png() -> None:
 
 
 def test_colours() -> None:
-    colors = render.colors_of(objects(40))
+    colors = draw.colors_of(objects(40))
     assert colors.shape == (41, 3) and colors.dtype == np.uint8 and not colors[0].any()
     assert len(np.unique(colors, axis=0)) == 41
     result = classes(7)
-    np.testing.assert_array_equal(render.colors_of(result), result.labels.colors)
+    np.testing.assert_array_equal(draw.colors_of(result), result.labels.colors)
 
 
 @pytest.mark.parametrize(("opacity", "outlines"), itertools.product((0.0, 0.3, 0.5, 1.0), (False, True)))
 def test_overlay_equals_its_definition(opacity: float, outlines: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(render, "_STRIP_PIXELS", 67 * 6)  # several strips, whose seams must not show
+    monkeypatch.setattr(draw, "_STRIP_PIXELS", 67 * 6)  # several strips, whose seams must not show
     image = RNG.integers(0, 256, (41, 67, 3), dtype=np.uint8)
     for result in (objects(0), objects(12), objects(300), classes(6), classes(6, None), classes(300)):
         ids = result.id_map.astype(int)
         nothing = 0 if result.task == "instance" else result.labels.background
         painted = np.ones(ids.shape, bool) if nothing is None else ids != nothing
-        colors = render.colors_of(result)[ids]
+        colors = draw.colors_of(result)[ids]
         wanted = np.where(painted[..., None], image * (1 - opacity) + colors * opacity, image)
         if outlines:
             padded = np.pad(ids, 1, mode="edge")
@@ -138,7 +138,7 @@ def test_overlay_equals_its_definition(opacity: float, outlines: bool, monkeypat
             edge = painted & np.any([other != ids for other in around], axis=0)
             wanted[edge] = colors[edge]
         before = image.copy()
-        got = render.overlay(image, result, opacity, outlines)
+        got = draw.overlay(image, result, opacity, outlines)
         assert got.dtype == np.uint8 and got.flags.c_contiguous
         assert np.abs(got - wanted).max() <= 1.01
         np.testing.assert_array_equal(got[~painted], image[~painted])
@@ -147,7 +147,7 @@ def test_overlay_equals_its_definition(opacity: float, outlines: bool, monkeypat
 
 def test_overlay_refuses_other_sizes_and_opacities() -> None:
     with pytest.raises(ValueError, match="shape"):
-        render.overlay(np.zeros((4, 5, 3), np.uint8), objects(1))
+        draw.overlay(np.zeros((4, 5, 3), np.uint8), objects(1))
     for opacity in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="opacity"):
-            render.overlay(np.zeros((41, 67, 3), np.uint8), objects(1), opacity)
+            draw.overlay(np.zeros((41, 67, 3), np.uint8), objects(1), opacity)

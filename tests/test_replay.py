@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_demo.types import ModelSpec
+from seg_demo.core.types import ModelSpec
 from tests.small_datasets import folder
 from train import finetune
 from train.batches import ReplayCrops, replay_count, translated
 from train.config import ConfigError
-from train.data.cells import render
+from synthetic.cells import render
 from train.data.index import open_dataset
-from train.data.preload import read_item
+from train.data.index import read_item
 from train.run import ProgressFile
 
 BUNDLED = ModelSpec("unet-cells", None, "semantic", "unet", "", "", "bundled")

@@ -11,14 +11,13 @@ import torch
 from PIL import Image
 
 from seg_demo import networks
+from seg_demo.gateway.files import Upload
 from seg_demo.inputs import images
-from seg_demo.masks import label_map
-from seg_demo.masks.region_methods import METHODS
-from seg_demo.ui import networks_tab, regions_tab, results
-from seg_demo.ui.bench import with_doubt
+from seg_demo.masks import semantic
+from seg_demo.masks.regions import METHODS
+from seg_demo.ui import results, segment_tab
+from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import make_file
-from seg_demo.ui.uploads import Upload
-from seg_demo.ui.viewer import SegmentationViewer
 from tests.served import ROOT
 
 
@@ -38,7 +37,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     count(images, "_load", "decode")
     count(results, "preview_of", "preview")
-    count(networks_tab, "preview_of", "preview")
+    count(segment_tab, "preview_of", "preview")
     for name in ("unet", "maskrcnn"):
         verbs = networks.network(name)
         for verb in ("preprocess", "postprocess"):
@@ -46,11 +45,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         # The bundled networks are asked for their encoder's maps in the same pass; were one added, it would be counted.
         for verb in ("forward", "forward_with_maps"):
             count(verbs, verb, "forward")
-    for place, attribute in ((label_map, "argmax_resized"), (label_map, "probability_and_margin")):
+    for place, attribute in ((semantic, "argmax_resized"), (semantic, "probability_and_margin")):
         count(place, attribute, attribute)
-    count(results.render, "encode", "encode")
-    count(results.render, "encode_rgb", "encode")
-    count(results.png, "encode", "encode")
+    count(results.draw, "encode_rgb", "encode")
+    count(results.draw, "encode_png", "encode")
     return seen
 
 
@@ -65,7 +63,7 @@ def upload(tmp_path: Path) -> Upload:
 @pytest.mark.parametrize("model", ["unet-cells", "maskrcnn-cells"])
 def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: str) -> None:
     viewer = SegmentationViewer()
-    result, shown = networks_tab.run_network(upload, model, 0.5, "whole")
+    result, shown = segment_tab.run_network(upload, model, 0.5, "whole")
     viewer.postprocess(shown)
     once = {"decode", "preview", "preprocess", "forward", "postprocess", "encode"}
     if model == "unet-cells":
@@ -77,7 +75,7 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
     assert steps == {"encode": 1}, "the map of the doubt; picture and id map are those that were sent"
     steps.clear()
 
-    other, shown = networks_tab.refilter(result, 0.9)
+    other, shown = segment_tab.refilter(result, 0.9)
     viewer.postprocess(shown)
     assert steps == {"encode": 1}, "another id map"
     steps.clear()
@@ -95,29 +93,29 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
 def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
     steps: Counter[str], upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
+    first, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole")
     steps.clear()
-    again, shown = networks_tab.run_network(upload, "unet-cells", 0.7, "whole", first)
+    again, shown = segment_tab.run_network(upload, "unet-cells", 0.7, "whole", first)
     assert again is shown and again.kept.everything is first.kept.everything and again.threshold == 0.7 and not steps
     for model, detail in (("maskrcnn-cells", "whole"), ("unet-cells", "full")):
-        networks_tab.run_network(upload, model, 0.5, detail, first)
+        segment_tab.run_network(upload, model, 0.5, detail, first)
         assert steps["forward"] == 1, (model, detail)
         steps.clear()
     monkeypatch.setattr(results, "AGAIN_SECONDS", 0.0)
-    later, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
+    later, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
     assert steps["forward"] == 1 and later.kept.everything is not first.kept.everything, "by then a model may have been taught more"
 
 
 def test_regions_that_are_asked_for_again_at_once_are_not_computed_again(upload: Upload) -> None:
     values = [parameter.default for row in METHODS.values() for parameter in row.parameters]
-    first, _ = regions_tab.run_method(upload, "otsu", *values, None)
-    assert regions_tab.run_method(upload, "otsu", *values, first) == (first, first)
+    first, _ = segment_tab.run_method(upload, "otsu", *values, None)
+    assert segment_tab.run_method(upload, "otsu", *values, first) == (first, first)
     for method, changed in (("watershed", values), ("otsu", [values[0] + 1, *values[1:]])):
-        other, _ = regions_tab.run_method(upload, method, *changed, first)
+        other, _ = segment_tab.run_method(upload, method, *changed, first)
         assert other is not first and other.asked != first.asked
 
 
 def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:
-    result, _ = networks_tab.run_network(upload, "unet-cells", 0.5, "whole")
+    result, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole")
     assert not any(isinstance(value, torch.Tensor) for value in vars(result.kept.everything).values())
     assert isinstance(result.kept.everything.id_map, np.ndarray) and result.kept.everything.confidence.dtype == np.uint8

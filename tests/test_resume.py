@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError, StorageError
+from seg_demo.core.errors import BadCheckpointError, StorageError
 from tests.small_datasets import folder
 from tests.test_finetune import arguments, data  # noqa: F401
 from train import base_model, finetune
@@ -48,7 +48,7 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
     """The Hub could not be reached at first; that it can be now must not make another network of it."""
     run = tmp_path / "run"
     begin = [word for word in arguments(data, run, "--model", "segformer", "--max-steps", "2") if word != "--from-scratch"]
-    monkeypatch.setattr(base_model.hub, "reachable", lambda *_: False)
+    monkeypatch.setattr(base_model.lookup, "reachable", lambda *_: False)
     real = Trainer._metrics
 
     def killed(self, checkpoint):
@@ -67,7 +67,7 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
 
 @pytest.mark.parametrize("network", ["unet", "fcn", "segformer", "maskrcnn"])
 def test_a_remembered_start_is_the_same_network(network: str, tmp_path: Path) -> None:
-    from seg_demo.types import LabelSet
+    from seg_demo.core.types import LabelSet
 
     verbs = networks.network(network)
     made = verbs.create(LabelSet.from_names(["background", "cell"], 0), verbs.default_options())
@@ -121,6 +121,6 @@ def test_a_network_of_other_classes_is_published_as_it_is(data: Path, tmp_path: 
 
 
 def test_pixels_are_counted_where_nothing_was_surveyed() -> None:
-    from train.data.cells import render
+    from synthetic.cells import render
 
     assert sum(count_pixels([render(2, 0, 64)], 3)) == 64 * 64

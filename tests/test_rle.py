@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from seg_demo.rle import compress_counts, crop_to_counts, decode, decompress_counts, encode_crop
+from seg_demo.core.rle import compress_counts, crop_to_counts, decode, decompress_counts, encode_crop
 
 
 @st.composite

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seg_demo import storage
+from seg_demo.core import storage
 from tests.control_disk import ControlDisk, Killed
 from tests.test_finetune import arguments, data  # noqa: F401
 from train import finetune

@@ -12,11 +12,11 @@ from torch import nn
 
 from benchmarks.training import CPU, ours, step
 from seg_demo import networks
-from seg_demo.models.model import Model
+from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.inference.model import Model
 from seg_demo.networks.base import Checkpoint, normalised
-from seg_demo.types import LabelSet, ModelSpec
+from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.batches import Crop, CropDataset
-from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.sample import Sample
 from train.evaluate import evaluate
 from train.losses import SemanticTask

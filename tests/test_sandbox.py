@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from seg_demo.models import quarantine, quarantine_child
+from seg_demo.hub import sandbox
+from seg_demo.serving import sandbox_child
 from tests.served import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures are Linux's")
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures ar
 BEGIN = """
 import ctypes, json, os, resource, signal, socket, subprocess, sys, threading
 from pathlib import Path
-from seg_demo.models import sandbox
+from seg_demo.serving import sandbox_child as sandbox
 out, beside, parent, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-libraries = sandbox.libraries()
+libraries = sandbox.library_folders()
 found = {"taken": sandbox.confine(libraries, [out])}
 def attempt(name, call):
     try:
@@ -98,7 +99,7 @@ def test_nothing_but_the_own_folder_is_left(tmp_path):
 
 def test_limits_are_held(tmp_path):
     work = """
-sandbox.limit(200_000_000, 2, 1000)
+sandbox.limit_resources(200_000_000, 2, 1000)
 attempt("memory", lambda: len(bytearray(300_000_000)))
 attempt("some memory", lambda: len(bytearray(50_000_000)))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -114,7 +115,7 @@ print(json.dumps(found), flush=True)
     assert found["memory"] == "MemoryError" and found["some memory"] == "50000000"
     assert found["large file"] == "OSError" and found["small file"] == "999"
     assert found["files"] == "OSError" and found["opened"] < 256
-    words = [sys.executable, "-c", BEGIN + "sandbox.limit(10**9, 0, 1000)\nwhile True: pass", tmp_path, tmp_path, "1", "0"]
+    words = [sys.executable, "-c", BEGIN + "sandbox.limit_resources(10**9, 0, 1000)\nwhile True: pass", tmp_path, tmp_path, "1", "0"]
     assert subprocess.run(words, cwd=ROOT, timeout=60).returncode < 0, "it is ended when its processor time is used up"
 
 
@@ -124,7 +125,7 @@ def test_a_child_that_opens_a_strangers_files_is_locked_in(tmp_path):
     code = f"""
 import json, sys
 from pathlib import Path
-from seg_demo.models import quarantine_child as child
+from seg_demo.serving import sandbox_child as child
 def attempt(path, most, seconds):
     said = []
     for name, call in (("net", lambda: __import__("socket").socket()), ("write", lambda: Path({str(tmp_path)!r}, "new").write_text("x"))):
@@ -142,13 +143,13 @@ print(child.in_child(json.loads({json.dumps(json.dumps(order))})))
 
 
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
-    monkeypatch.setattr(quarantine, "IDLE_SECONDS", 6.0)
-    mine = quarantine.Quarantine()
+    monkeypatch.setattr(sandbox, "IDLE_SECONDS", 6.0)
+    mine = sandbox.Quarantine()
     try:
         mine.warm()
         mine.inspect(folders / "tiny")
         helper = psutil.Process(mine._process.pid)
-        until = time.monotonic() + quarantine_child.NETWORKS_SECONDS + 30
+        until = time.monotonic() + sandbox_child.NETWORKS_SECONDS + 30
         assert 0 < helper.memory_info().rss < 350e6
         ended = threading.Event()
         threading.Thread(target=lambda: (mine._process.wait(60), ended.set()), daemon=True).start()
@@ -161,7 +162,7 @@ def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
 
 
 def test_the_process_that_has_imported_networks_is_made_ahead_and_leaves_first(folders, monkeypatch):
-    mine = quarantine.Quarantine()
+    mine = sandbox.Quarantine()
     try:
         mine.prepare()
         helper = psutil.Process(mine._process.pid)

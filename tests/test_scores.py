@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from seg_demo.masks import scores
-from seg_demo.masks.scores import confusion, iou
+from seg_demo.masks import compare
+from seg_demo.masks.compare import confusion, iou
 
 
 @settings(max_examples=50, deadline=None)
@@ -54,4 +54,4 @@ def test_iou_equals_sklearn() -> None:
 
 
 def test_doctests() -> None:
-    assert doctest.testmod(scores, extraglobs={"np": np}).failed == 0
+    assert doctest.testmod(compare, extraglobs={"np": np}).failed == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
-from seg_demo.types import LabelSet
+from seg_demo.core.types import LabelSet
 from train import metrics as semantic
 from train.metrics import SemanticMeter
 

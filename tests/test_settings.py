@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from seg_demo.errors import SettingsError
-from seg_demo.models import engine_rules
-from seg_demo.settings import Settings, load_settings, settings
+from seg_demo.core import settings as engine_rules
+from seg_demo.core.errors import SettingsError
+from seg_demo.core.settings import Settings, load_settings, settings
 from seg_demo.ui import demo
 
 

@@ -6,7 +6,7 @@ import doctest
 
 import numpy as np
 
-from seg_demo.types import LabelSet
+from seg_demo.core.types import LabelSet
 from train import metrics as module
 from train.data.sample import Sample
 from train.metrics import only_shared, shared_labels

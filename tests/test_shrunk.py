@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.masks.shrunk import fitting, shrunk
+from seg_demo.masks.regions import fitting, shrunk
 from tests.served import ROOT
 
 

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from seg_demo.models.entries import HUB
+from seg_demo.serving.catalog import HUB
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,7 +68,7 @@ def test_both_readmes_name_the_same_commands() -> None:
 def test_every_setting_is_in_the_readme() -> None:
     from dataclasses import fields
 
-    from seg_demo.settings import Settings
+    from seg_demo.core.settings import Settings
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for each in fields(Settings):

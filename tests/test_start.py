@@ -13,13 +13,13 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from seg_demo import load_model, networks
-from seg_demo.models import hub
-from seg_demo.models.model import Model
+from seg_demo.core.types import LabelSet
+from seg_demo.hub import lookup
+from seg_demo.inference.model import Model
 from seg_demo.networks.base import Checkpoint, copy_known_classes
-from seg_demo.types import LabelSet
+from synthetic.cells import render
 from train.base_model import PRETRAINED_UNET, start
 from train.config import Config
-from train.data.cells import render
 
 LABELS = LabelSet.from_names(("background", "leaf"), background=0)
 
@@ -28,9 +28,9 @@ LABELS = LabelSet.from_names(("background", "leaf"), background=0)
 def no_hub(monkeypatch):
     """A Hub address where nobody listens."""
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    hub.forget()
+    lookup.forget()
     yield
-    hub.forget()
+    lookup.forget()
 
 
 def test_without_the_hub_and_without_a_cached_encoder_training_starts_from_scratch(no_hub, tmp_path, monkeypatch):

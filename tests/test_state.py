@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from seg_demo.errors import StorageError
-from seg_demo.storage import Disk
+from seg_demo.core.errors import StorageError
+from seg_demo.core.storage import Disk
 from tests.control_disk import ControlDisk, Killed, steps_of
 from train.run import BadStateError, load_state, save_state
 

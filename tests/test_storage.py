@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from seg_demo.errors import StorageError
-from seg_demo.storage import Disk, recover_folder, save_folder, write_atomically
+from seg_demo.core.errors import StorageError
+from seg_demo.core.storage import Disk, recover_folder, save_folder, write_atomically
 from tests.control_disk import ControlDisk, Killed, steps_of
 
 

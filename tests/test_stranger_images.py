@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from seg_demo.errors import BadImageError
+from seg_demo.core.errors import BadImageError
 from seg_demo.inputs.images import decode
 from tests.stranger_images import FAMILIES
 from tests.surface import functions, http  # noqa: F401  (fixtures)

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from seg_demo.errors import SegDemoError
-from seg_demo.models import quarantine
-from seg_demo.models.predictor import Predictor
-from seg_demo.settings import Settings
+from seg_demo.core.errors import SegDemoError
+from seg_demo.core.settings import Settings
+from seg_demo.hub import sandbox
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.stranger_repos import all_of_them
 from tests.test_hostile_models import publish, seconds
@@ -53,4 +53,4 @@ def test_they_are_served_soundly_or_refused(hub, folders, tmp_path):
 @pytest.mark.timeout(1800)
 def test_all_are_served_soundly_or_refused(hub, folders, tmp_path):
     attack(hub, folders, tmp_path / "fired", slice(None))
-    quarantine.close()
+    sandbox.close()

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from seg_demo import networks
-from seg_demo.errors import BadImageError, BadRequestError
-from seg_demo.masks.tiles import Blender
-from seg_demo.models import detail, devices, memory
-from seg_demo.models.model import Model
+from seg_demo.core.errors import BadImageError, BadRequestError
+from seg_demo.core.types import paint
+from seg_demo.inference import devices, tiled
+from seg_demo.inference.model import Model
+from seg_demo.masks.tiling import Blender
 from seg_demo.networks import fcn, unet
 from seg_demo.networks.base import Preprocessing
-from seg_demo.painting import paint
 from tests.checkpoints import CELLS
 from tests.tiled import ROOT, SPEC, Count, small_unet, textured
 
@@ -42,9 +42,9 @@ def test_a_unet_in_tiles_is_the_unet_on_the_whole_image_beyond_its_halo(monkeypa
     image = textured(660, 1111)
     whole = Model.from_checkpoint(replace(checkpoint, preprocessing=Preprocessing(longest_side=2048, multiple=8)), SPEC)
     expected = whole.predict(image)
-    plan = detail.plan(checkpoint, *image.shape[:2])
+    plan = tiled.plan(checkpoint, *image.shape[:2])
     assert plan.unit == 8 and plan.grid.tile == (640, 640) and plan.grid.overlap == 160
-    monkeypatch.setattr(detail, "Blender", lambda grid, factor, margin: Blender(grid, factor, halo + 1))
+    monkeypatch.setattr(tiled, "Blender", lambda grid, factor, margin: Blender(grid, factor, halo + 1))
     found = Model.from_checkpoint(checkpoint, SPEC).predict(image, detail="full")
     assert len(np.unique(expected.id_map)) == 3
     assert (found.id_map == expected.id_map).mean() > 0.99999, "but for ties within rounding"
@@ -80,7 +80,7 @@ def test_every_pixel_is_where_it_belongs(size: tuple[int, int], factor: int) -> 
     clear = (top[0] - top[1] > 1e-5).numpy()
     assert np.array_equal(found.id_map[clear], up.argmax(0).numpy()[clear]) and clear.mean() > 0.98
     assert np.abs(found.confidence - up.softmax(0).amax(0).numpy() * 255).max() <= 1.01
-    count = len(detail.plan(checkpoint, *size).grid)
+    count = len(tiled.plan(checkpoint, *size).grid)
     assert reports[-1] == (1.0, f"Tile {count} of {count}") and len(reports) == count > 1
     assert set(found.seconds) == {"decode", "tiles", "total"}
 
@@ -88,8 +88,8 @@ def test_every_pixel_is_where_it_belongs(size: tuple[int, int], factor: int) -> 
 def test_an_image_no_larger_than_a_tile_is_taken_whole(folders) -> None:
     for name in ("unet", "segformer", "maskrcnn"):
         checkpoint = networks.load(folders / name)
-        side = min(detail.plan(checkpoint, 4000, 4000).grid.tile)
-        assert detail.plan(checkpoint, side, side) is None and detail.plan(checkpoint, side, 10 * side) is not None
+        side = min(tiled.plan(checkpoint, 4000, 4000).grid.tile)
+        assert tiled.plan(checkpoint, side, side) is None and tiled.plan(checkpoint, side, 10 * side) is not None
 
 
 def test_tiles_keep_their_pixels_in_every_network(folders) -> None:
@@ -104,7 +104,7 @@ def test_tiles_keep_their_pixels_in_every_network(folders) -> None:
         checkpoint = fcn.create(CELLS, fcn.default_options()) if name == "fcn" else networks.load(folders / name)
         checkpoint = checkpoint if rule is None else replace(checkpoint, preprocessing=rule)
         for size in ((3000, 4000), (100, 3000), (3000, 100)):
-            plan = detail.plan(checkpoint, *size)
+            plan = tiled.plan(checkpoint, *size)
             tile = plan.grid.tile
             assert plan.checkpoint.preprocessing.fitted(*tile) == tile
             batch = networks.network(checkpoint.architecture).preprocess(plan.checkpoint, np.zeros((*tile, 3), np.uint8))
@@ -134,13 +134,13 @@ def test_a_size_that_does_not_fit_is_refused_with_the_size_that_does(folders, mo
     model = Model.from_checkpoint(checkpoint, replace(SPEC, task="instance"))
     ran = []
     monkeypatch.setattr(type(model._run), "_forward", lambda *_: ran.append(1))
-    free = memory.needed(checkpoint, 160, 320, "whole", False)
+    free = devices.memory_needed(checkpoint, 160, 320, "whole", False)
     monkeypatch.setattr(devices, "available_memory", lambda: free)
     image = np.zeros((300, 600, 3), np.uint8)
     with pytest.raises(BadImageError, match=r"600 x 300 pixels needs about .* up to (\d+) x (\d+) pixels fit") as raised:
         model.predict(image)
     wide, tall = (int(part) for part in str(raised.value).split("up to ")[1].split(" pixels")[0].split(" x "))
-    assert memory.needed(checkpoint, tall, wide, "whole", False) <= free < memory.needed(checkpoint, tall + 2, wide + 2, "whole", False)
+    assert devices.memory_needed(checkpoint, tall, wide, "whole", False) <= free < devices.memory_needed(checkpoint, tall + 2, wide + 2, "whole", False)
     assert "choose full detail" in str(raised.value) and not ran
     monkeypatch.setattr(devices, "available_memory", lambda: 1000)
     with pytest.raises(BadImageError, match="Not even a small one fits"):
@@ -164,7 +164,7 @@ PEAK = """
 import resource, sys
 from dataclasses import replace
 import numpy as np
-from seg_demo.models.model import Model
+from seg_demo.inference.model import Model
 from tests.tiled import SPEC, Count, small_unet
 side, height, width = map(int, sys.argv[1:])
 checkpoint = small_unet(side)

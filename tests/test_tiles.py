@@ -11,9 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seg_demo.masks.merging import merge
-from seg_demo.masks.tiles import Blender, Grid, grid_of
-from seg_demo.types import Segment, SoftMask, tight_box
+from seg_demo.core.types import Segment, SoftMask, tight_box
+from seg_demo.masks.tiling import Blender, Grid, grid_of, merge
 
 
 @settings(max_examples=150, deadline=None)

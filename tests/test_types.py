@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from seg_demo.types import (
+from seg_demo.core.types import (
     LabelSet,
     ModelSpec,
     Segment,

@@ -16,10 +16,11 @@ import pytest
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from seg_demo.errors import BadImageError
-from seg_demo.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.ui import i18n, menu, models_tab, results, uploads, viewer, work
-from seg_demo.ui.kept import Kept
+from seg_demo.core.errors import BadImageError
+from seg_demo.core.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.gateway import files, work
+from seg_demo.ui import components, i18n, menu, results, segment_tab
+from seg_demo.ui.results import Kept
 from tests.served import ROOT
 
 STATIC = ROOT / "seg_demo/ui/static"
@@ -30,7 +31,7 @@ def instance_result(threshold: float = 0.5) -> results.Result:
     disc = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4
     segments = (Segment(1, 0.9, (2, 3, 11, 12), disc), Segment(1, 0.3, (8, 3, 17, 12), disc))
     everything = Segmentation("instance", 20, 30, LABELS, paint(segments, 20, 30), segments)
-    return results.Result(uploads.Upload(Path("missing.png"), "cells"), Kept(everything), threshold, b"jpeg")
+    return results.Result(files.Upload(Path("missing.png"), "cells"), Kept(everything), threshold, b"jpeg")
 
 
 def decoded(png: bytes) -> np.ndarray:
@@ -61,25 +62,25 @@ def test_the_page_is_built_without_what_is_slow_to_import():
     ],
 )
 def test_downloads_are_named_after_the_upload_safely(name, stem):
-    assert uploads.stem_of(name) == stem
+    assert files.stem_of(name) == stem
 
 
 def test_an_upload_is_handed_on_undecoded(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
-    got = uploads.Photo().preprocess(ImageData(path=str(path), orig_name="mine.png"))
-    assert got == uploads.Upload(path, "mine")
-    assert uploads.Photo().preprocess(None) is None
+    got = files.Photo().preprocess(ImageData(path=str(path), orig_name="mine.png"))
+    assert got == files.Upload(path, "mine")
+    assert files.Photo().preprocess(None) is None
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,@@@@", "data:text/plain,hello", "javascript:alert(1)"])
 def test_a_data_url_that_holds_no_file_is_refused_in_words(url):
     with pytest.raises(gr.Error, match="Send"):
-        uploads.bytes_of_data_url(url)
+        files.bytes_of_data_url(url)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "https://example.org/x.png", "HTTP://[::1]/x"])
-@pytest.mark.parametrize("component", [uploads.Photo, uploads.Files])
+@pytest.mark.parametrize("component", [files.Photo, files.Files])
 def test_addresses_are_not_fetched(component, url):
     with pytest.raises(gr.Error, match="addresses are not downloaded"):
         asyncio.run(component().async_move_resource_to_block_cache(url))
@@ -93,13 +94,13 @@ def test_the_threshold_filters_the_session_result_without_a_network():
 
 
 def test_the_viewer_is_told_what_the_table_and_the_id_map_say():
-    value = viewer.SegmentationViewer().postprocess(instance_result(0.2))
+    value = components.SegmentationViewer().postprocess(instance_result(0.2))
     assert (value["task"], value["width"], value["height"], value["background"]) == ("instance", 30, 20, 0)
     assert [row["count"] for row in value["classes"]] == [2]
     assert [(row["id"], row["label"], row["score"]) for row in value["segments"]] == [(1, 1, 0.9), (2, 1, 0.3)]
     ids = decoded(Path(value["ids"]["path"]).read_bytes())
     assert np.array_equal(ids, instance_result(0.2).shown.id_map)
-    assert viewer.SegmentationViewer().postprocess(None) is None
+    assert components.SegmentationViewer().postprocess(None) is None
 
 
 def test_many_ids_reach_the_viewer_exactly():
@@ -134,7 +135,7 @@ def test_what_comes_from_strangers_is_escaped_on_the_page(monkeypatch):
     )
     monkeypatch.setattr(menu, "specs", lambda task=None: [evil])
     for language in ("en", "zh"):
-        page = models_tab.cards({"a/b": True}, language) + menu.note("a/b", language)
+        page = segment_tab.cards({"a/b": True}, language) + menu.note("a/b", language)
         assert not re.search(r"<(script|img|i|b|u)\b", page)
 
 
@@ -188,9 +189,9 @@ def test_a_pinned_model_is_asked_for_with_its_revision():
 
 
 def test_a_tab_whose_kind_of_model_is_not_on_the_menu_says_so(tmp_path):
-    from seg_demo.ui.networks_tab import run_network
+    from seg_demo.ui.segment_tab import run_network
 
     assert "no model of this kind" in menu.note(None, "en") and "没有这类模型" in menu.note("", "zh")
     assert "id that you typed" in menu.note("ann/cells", "en")
     with pytest.raises(gr.Error, match="No model is chosen"):
-        run_network(uploads.Upload(tmp_path / "missing.png", "missing"), None, 0.5, "whole")
+        run_network(files.Upload(tmp_path / "missing.png", "missing"), None, 0.5, "whole")

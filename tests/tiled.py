@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from seg_demo.core.types import ModelSpec
 from seg_demo.networks import unet
 from seg_demo.networks.base import Preprocessing
-from seg_demo.types import ModelSpec
 from tests.checkpoints import CELLS
 
 ROOT = Path(__file__).parents[1]

@@ -15,13 +15,14 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
 from seg_demo import networks
-from seg_demo.errors import BadRequestError, EncoderOnlyError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.models import catalog, hub
-from seg_demo.models.loading import load_checkpoint, locate
-from seg_demo.networks import files
+from seg_demo.core.errors import BadRequestError, EncoderOnlyError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.hub import lookup
+from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.base import Checkpoint, Preprocessing, copy_known_classes
-from seg_demo.networks.names import labels_from_dict, labels_to_dict
-from seg_demo.types import LabelSet, ModelSpec
+from seg_demo.networks.class_names import labels_from_dict, labels_to_dict
+from seg_demo.serving import catalog
+from seg_demo.serving.loading import load_checkpoint, locate
 from train.config import NETWORKS, Config
 from train.metrics import shared_labels
 
@@ -176,10 +177,10 @@ def _load(id: str) -> Start:
 def _from_encoder(config: Config, labels: LabelSet) -> Start:
     """An encoder with a classifier, which is what tutorials fine-tune: its layers, and a fresh head for the data's classes."""
     # transformers takes seconds to import.
-    from seg_demo.networks.encoder import with_head
+    from seg_demo.networks.segformer import encoder_with_head
 
     spec = catalog.resolve(config.model, local_folders=True)
-    checkpoint, fresh = with_head(locate(spec, token=True), labels)
+    checkpoint, fresh = encoder_with_head(locate(spec, token=True), labels)
     if config.from_scratch:
         module = networks.network(checkpoint.architecture).build(len(labels), checkpoint.options)
         note = f"{config.model}'s architecture with a segmentation head, with random weights."
@@ -232,12 +233,12 @@ def _pretrained_unet(labels: LabelSet) -> Start:
 
     encoder = PRETRAINED_UNET["encoder"]
     what = f"the ImageNet weights of {encoder}"
-    if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not hub.reachable():
+    if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
         return _scratch("unet", labels, (_warning(what, "the Hub cannot be reached from here"),))
     try:
-        with hub.bounded():
+        with lookup.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
-    except (*hub.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
+    except (*lookup.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return _scratch("unet", labels, (_warning(what, reason),))
     checkpoint = networks.network("unet").create(labels, dict(PRETRAINED_UNET))
@@ -309,5 +310,5 @@ def _processor(data: dict[str, Any] | None) -> Any:
     from transformers import AutoImageProcessor
 
     with tempfile.TemporaryDirectory() as folder:
-        files.write_json(Path(folder), files.PREPROCESSOR, data)
+        networks_checkpoint.write_json(Path(folder), networks_checkpoint.PREPROCESSOR, data)
         return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

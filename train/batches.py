@@ -22,13 +22,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from seg_demo import networks
-from seg_demo.models.devices import total_memory
+from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.inference.devices import total_memory
 from seg_demo.networks.base import Checkpoint
-from seg_demo.types import LabelSet, ModelSpec
+from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
-from train.data.cells import CLASS_NAMES, render
-from train.data.index import CELLS_SIZE, Dataset
-from train.data.objects import as_objects
+from train.data.index import CELLS_SIZE, Dataset, as_objects
 from train.data.sample import Sample
 
 if TYPE_CHECKING:

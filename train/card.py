@@ -21,9 +21,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from tqdm import tqdm
 
 from seg_demo import __version__, networks
-from seg_demo.models.model import Model
-from seg_demo.storage import save_file, save_folder
-from seg_demo.types import LabelSet
+from seg_demo.core.storage import save_file, save_folder
+from seg_demo.core.types import LabelSet
+from seg_demo.inference.model import Model
 from train import run as runs
 from train.base_model import name_of
 from train.data.sample import Sample
@@ -35,7 +35,7 @@ from train.setup import Prepared
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
-    from seg_demo.types import LabelSet
+    from seg_demo.core.types import LabelSet
 
 FACTS = "training.json"
 # Stands in code snippets for the repository that is not known yet.

@@ -14,7 +14,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seg_demo.errors import SegDemoError
+from seg_demo.core.errors import SegDemoError
 
 NETWORKS = ("unet", "fcn", "segformer", "maskrcnn")
 

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seg_demo.errors import SegDemoError
-from seg_demo.models.loading import load_checkpoint
-from seg_demo.models.model import Model
-from seg_demo.types import LabelSet, Segmentation
+from seg_demo.core.errors import SegDemoError
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.inference.model import Model
+from seg_demo.serving.loading import load_checkpoint
 from train.base_model import in_words_of
-from train.data.objects import labels_for
+from train.data.index import labels_for
 from train.data.sample import Sample
 from train.figures import Picture, picture_of, sample_grid
 from train.metrics import InstanceMeter, SemanticMeter, only_shared, shared_labels
@@ -29,7 +29,7 @@ MAIN_METRIC = {"semantic": "mean_iou", "instance": "mask_ap"}
 
 
 class Predicts(Protocol):
-    """What is evaluated: ``seg_demo.models.model.Model`` and whatever behaves like it."""
+    """What is evaluated: ``seg_demo.inference.model.Model`` and whatever behaves like it."""
 
     labels: LabelSet
 

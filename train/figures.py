@@ -17,14 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.errors import SegDemoError
-from seg_demo.labels import distinct_colors
-from seg_demo.outputs.render import overlay
-from seg_demo.storage import save_file
-from seg_demo.types import LabelSet, Segmentation, semantic_segmentation
-from train.data.diagnosis import Diagnosis
+from seg_demo.core.errors import SegDemoError
+from seg_demo.core.storage import save_file
+from seg_demo.core.types import LabelSet, Segmentation, distinct_colors, semantic_segmentation
+from seg_demo.outputs.draw import overlay
 from train.data.index import Dataset, Item
-from train.data.listing import Choice
+from train.data.listing import Choice, Diagnosis
 from train.data.sample import Sample
 from train.metrics import SHOWN_SCORE, ignore_id, same_names, true_objects
 

@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-from seg_demo.errors import SegDemoError  # noqa: E402
-from seg_demo.models.redact import redacted  # noqa: E402
+from seg_demo.core.errors import SegDemoError  # noqa: E402
+from seg_demo.hub.redact import redacted  # noqa: E402
 from train.config import (  # noqa: E402
     Config,
     ConfigError,
@@ -169,7 +169,7 @@ def _again(config: Config, folder: Path) -> int:
 
 def _work(trainer, stopper: Stopper) -> int:
     """Fit, evaluate and publish in a folder that is locked; see :func:`main` for what is returned."""
-    from seg_demo.models.devices import out_of_memory
+    from seg_demo.inference.devices import out_of_memory
     from train import run as runs
     from train.run import Diverged
 

@@ -13,9 +13,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
-from seg_demo.masks.scores import confusion
-from seg_demo.rle import encode_crop
-from seg_demo.types import LabelSet, Segment, Segmentation, paint, tight_box
+from seg_demo.core.rle import encode_crop
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
+from seg_demo.masks.compare import confusion
 from train.data.sample import Sample
 
 BOUNDARY_RATIO = 0.02

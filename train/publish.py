@@ -13,10 +13,10 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
-from seg_demo.errors import BadRequestError, HubUnavailableError, SegDemoError
-from seg_demo.models import hub
-from seg_demo.models.hub_client import host
-from seg_demo.storage import recover_folder
+from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
+from seg_demo.core.storage import recover_folder
+from seg_demo.hub import lookup
+from seg_demo.hub.client import host
 from train import run as runs
 from train.card import CardFacts, read_facts, write_card
 from train.config import Config
@@ -76,7 +76,7 @@ def check_rights(repo_id: str | None, network: str, data_name: str, private: boo
             repository where a private one was asked for.
         HubUnavailableError: the Hub does not answer.
     """
-    user = hub.whoami().name
+    user = lookup.whoami().name
     wanted = repo_id or f"{user}/{default_name(network, data_name)}"
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", wanted):
         raise BadRequestError(f"--push got {wanted!r}, but a Hub repository is written USER/REPO.")
@@ -84,8 +84,8 @@ def check_rights(repo_id: str | None, network: str, data_name: str, private: boo
         validate_repo_id(wanted)
     except HFValidationError as error:
         raise BadRequestError(f"--push got {wanted!r}, which the Hub cannot have as a name: {error}") from error
-    hub.can_write(wanted)
-    there = hub.head(wanted)
+    lookup.can_write(wanted)
+    there = lookup.head(wanted)
     if private and there is not None and not there.private:
         raise BadRequestError(
             f"--private was given, but {wanted} exists already and is public. Make it private in its settings at "
@@ -125,8 +125,8 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         write_card(folder, replace(facts, repo_id=repo_id))
     try:
         before = _sha(repo_id)
-        sha = hub.push(folder, repo_id, private=private, message=message, say=log.warning)
-        different = hub.verify(repo_id, sha, folder)
+        sha = lookup.push(folder, repo_id, private=private, message=message, say=log.warning)
+        different = lookup.verify(repo_id, sha, folder)
     except SegDemoError as error:
         raise PublishError(f"{error}\n{retry_hint(run_dir, repo_id, private)}") from error
     if different:
@@ -140,7 +140,7 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
 def _sha(repo_id: str) -> str | None:
     """The newest commit of a repository; None if it is not there, or if the Hub does not say, which is no reason to give up."""
     try:
-        there = hub.head(repo_id)
+        there = lookup.head(repo_id)
     except HubUnavailableError:
         return None
     return there and there.sha

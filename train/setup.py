@@ -15,18 +15,15 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError, SegDemoError
-from seg_demo.networks.base import Checkpoint
+from seg_demo.core.errors import BadCheckpointError, SegDemoError
+from seg_demo.networks.base import Checkpoint, square
 from seg_demo.networks.roi_pooling import SharedRoIAlign
-from seg_demo.networks.sizes import square
 from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import NETWORKS, Config, ConfigError
-from train.data.diagnosis import Diagnosis
-from train.data.doctor import examine, without_bad
-from train.data.index import CELLS, Dataset, Item, open_dataset
-from train.data.objects import labels_for
-from train.data.split import split
+from train.data.doctor import examine, split, without_bad
+from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset
+from train.data.listing import Diagnosis
 from train.figures import with_picture
 from train.run import Progress
 

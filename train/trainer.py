@@ -21,11 +21,11 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTrack
 from tqdm import tqdm
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
-from seg_demo.models.model import Model
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.storage import recover_folder, save_folder
+from seg_demo.core.types import ModelSpec
+from seg_demo.inference.model import Model
 from seg_demo.networks.base import Checkpoint
-from seg_demo.storage import recover_folder, save_folder
-from seg_demo.types import ModelSpec
 from train import run as runs
 from train.base_model import name_of, remembered
 from train.batches import (
@@ -41,9 +41,7 @@ from train.batches import (
     workers_for,
 )
 from train.config import Config
-from train.data.index import CELLS
-from train.data.objects import labels_for
-from train.data.preload import preload, read_item
+from train.data.index import CELLS, labels_for, preload, read_item
 from train.data.sample import Sample
 from train.evaluate import MAIN_METRIC, measure
 from train.losses import Batch, InstanceTask, SemanticTask, balanced_weights, count_pixels

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from seg_demo.errors import StorageError
-from seg_demo.storage import DISK, FULL
+from seg_demo.core.errors import StorageError
+from seg_demo.core.storage import DISK, FULL
 
 _DRAFT, _FINAL, _REMOVED = ".draft-", ".change-", "removed.json"
 

@@ -1,8 +1,15 @@
-"""One image of a dataset with its truth: what is known about it, what is allowed in it, and its small picture."""
+"""One image of a dataset with its truth: what is known about it, what is allowed in it, and its small picture.
+
+Between what a person draws and what a dataset stores.
+
+A drawing is one map: of class ids, or, where objects are kept apart, of object numbers with a class each. A dataset stores
+class ids, and object numbers beside them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
@@ -10,8 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg_demo.errors import DataError
-from seg_demo.types import LabelSet
+from seg_demo.core.errors import BadRequestError, DataError
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.inputs.mask_files import MaskFile, numbers_meant
+from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
+from seg_demo.masks.compare import label_ids
+from seg_demo.outputs.export import pieces_of
 
 IGNORE = 255
 # Of 16-bit instance maps; 65535 means ignore to training.
@@ -181,3 +192,228 @@ def thumbnail(image: np.ndarray, mask: np.ndarray, labels: LabelSet, instances: 
     file = BytesIO()
     Image.fromarray(pixels.round().astype(np.uint8)).save(file, "JPEG", quality=85)
     return file.getvalue()
+
+
+# Of pixels to leave out; the browser keeps 65535 for what lies outside the image.
+IGNORE_ID = 65_534
+MOST_OBJECTS = IGNORE_ID - 1
+# Share of the numbers of an object map that may lie in several separate pieces, as objects do that others cut in two.
+CUT_IN_TWO = 0.5
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A mask to begin with.
+
+    Attributes:
+        ids: uint16 (H, W): class ids, or object numbers and 0 for none; ``IGNORE_ID`` where nothing is to be learnt.
+        objects: class id by object number; None for a map of classes.
+        confidence: mean margin of the prediction in [0, 1], or None.
+        missing: names of predicted classes that the dataset does not have; their pixels are left empty.
+        notes: how a mask file was read, where that may not be what was meant; one sentence each.
+    """
+
+    ids: np.ndarray
+    objects: dict[int, int] | None
+    confidence: float | None = None
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def same_name(name: str) -> str:
+    """A class name as names are compared: without regard to case, and to blanks and underscores around it."""
+    return name.casefold().strip("_ ")
+
+
+def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: Mapping[str, str] | None = None) -> Drawing:
+    """What a model found, in the classes of a dataset; classes are matched by their names, or as a person said.
+
+    Regions without a class become the dataset's first class. A map of classes becomes objects by its connected pieces.
+
+    Args:
+        result: of any task.
+        labels: of the dataset.
+        task: of the dataset, ``semantic`` or ``instance``.
+        mapping: class of the model → class of the dataset, for those whose names differ.
+
+    Raises:
+        BadRequestError: more objects than a map can number.
+    """
+    things = [index for index in range(len(labels)) if index != labels.background]
+    by_name = {same_name(name): index for index, name in enumerate(labels.names)}
+    if result.task == "region" and things:
+        by_name = {"region": things[0], "background": labels.background}
+    elif result.labels.background is not None and labels.background is not None:
+        by_name[same_name(result.labels.names[result.labels.background])] = labels.background
+    for source, target in (mapping or {}).items():
+        if (index := by_name.get(same_name(target))) is not None:
+            by_name.setdefault(same_name(source), index)
+    found = sorted({segment.label_id for segment in result.segments})
+    missing = tuple(result.labels.names[label] for label in found if by_name.get(same_name(result.labels.names[label])) is None)
+    nothing = IGNORE_ID if labels.background is None else labels.background
+    table = np.full(max(len(result.labels), 1), nothing, dtype=np.uint16)
+    for label in found:
+        target = by_name.get(same_name(result.labels.names[label]))
+        table[label] = nothing if target is None else target
+    confidence = None if result.confidence is None else float(result.margin_sums.sum()) / result.id_map.size
+    if result.task == "semantic":
+        known = np.full(int(np.iinfo(result.id_map.dtype).max) + 1, nothing, dtype=np.uint16)
+        known[: len(table)] = table
+        classes = known[result.id_map]
+        if task == "semantic":
+            return Drawing(classes, None, confidence, missing)
+        return Drawing(*_pieces(classes, things), confidence, missing)
+    of_segment = np.array([nothing, *(table[segment.label_id] for segment in result.segments)], dtype=np.uint16)
+    if task == "semantic":
+        return Drawing(of_segment[result.id_map], None, confidence, missing)
+    objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
+    if len(of_segment) > MOST_OBJECTS:
+        count = len(of_segment) - 1
+        raise BadRequestError(f"The prediction has {count} objects, more than the editor can number. Start from a blank mask.")
+    kept = np.array([number if number in objects else 0 for number in range(len(of_segment))], dtype=np.uint16)
+    return Drawing(kept[result.id_map], objects, confidence, missing)
+
+
+def _pieces(classes: np.ndarray, things: list[int]) -> tuple[np.ndarray, dict[int, int]]:
+    """Connected pieces (by sides and corners) of each class as objects; the ignored stay so."""
+    from scipy import ndimage
+
+    ids = np.where(classes == IGNORE_ID, np.uint16(IGNORE_ID), np.uint16(0))
+    objects: dict[int, int] = {}
+    for label in things:
+        pieces, count = ndimage.label(classes == label, structure=np.ones((3, 3)))
+        if len(objects) + count > MOST_OBJECTS:
+            raise BadRequestError("The mask falls into more pieces than the editor can number. Start from a blank mask.")
+        inside = pieces > 0
+        ids[inside] = pieces[inside] + len(objects)
+        objects.update({number: label for number in range(len(objects) + 1, len(objects) + count + 1)})
+    return ids, objects
+
+
+def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelSet, task: str) -> Drawing:
+    """A mask that a person uploaded.
+
+    Args:
+        mask: as :func:`seg_demo.inputs.mask_files.read_mask` reads it, or ``read_object_map`` for ``instance``; or its numbers
+            alone, (H, W) or (H, W, 3).
+        size: (height, width) of the image.
+        labels: of the dataset.
+        task: ``semantic``: the numbers are classes, in one of the ways that :func:`seg_demo.masks.compare.label_ids` reads;
+            255 is ignored. ``instance``: numbers or colours are objects, of the first class; of a mask that has one value only,
+            each connected piece is.
+
+    Raises:
+        DataError: of another size, with a number or colour that no class has, or one that can be read in several ways.
+    """
+    mask = mask if isinstance(mask, MaskFile) else MaskFile(mask)
+    if mask.size != tuple(size):
+        came, wanted = f"{mask.size[1]} x {mask.size[0]}", f"{size[1]} x {size[0]}"
+        raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Save it at exactly the size of the image.")
+    try:
+        if task == "instance":
+            return _objects(mask, labels)
+        return Drawing(_classes(label_ids(numbers_meant(mask, len(labels)), labels), labels), None)
+    except ValueError as error:
+        raise DataError(f"This mask cannot be used: {error}.") from error
+
+
+def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
+    """An instance map: its own numbers where the editor can count so far, else 1, 2, ..."""
+    things = [index for index in range(len(labels)) if index != labels.background]
+    if mask.others:
+        raise ValueError(f"the mask has {mask.pages} pages that differ. Save the one that is meant in a file of its own")
+    values, coloured = values_of(mask)
+    rule = understand_objects([counts_of(values)], [coloured], 8 if mask.numbers.dtype == np.uint8 else 16, "this mask").rule
+    found = objects_of(mask, rule)
+    if len(found.values) == 1:
+        ids, objects = _pieces(np.where(found.numbers > 0, things[0], IGNORE_ID), things[:1])
+        if len(objects) > 1:
+            ids[~found.ignored & (found.numbers == 0)] = 0
+            note = f"This mask has one value only, so each of its {len(objects):,} separate pieces became an object. Merge those that are one."
+            return Drawing(ids, objects, notes=(note,))
+    notes = ()
+    if len(found.values) > 1 and (apart := int((pieces_of(found.numbers)[1:] > 1).sum())) > CUT_IN_TWO * len(found.values):
+        notes = (
+            f"{apart:,} of {len(found.values):,} numbers in this mask lie in several separate pieces, but each was read as one "
+            "object. Check that it is a mask of objects, not of classes and not a photograph.",
+        )
+    ids = found.numbers.copy()
+    numbers = range(1, len(found.values) + 1)
+    if not coloured and max(found.values, default=0) < IGNORE_ID:
+        ids, numbers = np.array([0, *found.values], dtype=np.uint16)[found.numbers], found.values
+    ids[found.ignored] = IGNORE_ID
+    return Drawing(ids, dict.fromkeys(numbers, things[0]), notes=notes)
+
+
+def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:
+    """What a dataset has stored, as :meth:`seg_demo.datasets.dataset.Dataset.read` gives it.
+
+    Args:
+        mask: uint8 (H, W), class ids, 255 to ignore.
+        instances: uint16 (H, W), object numbers, or None.
+        labels: of the dataset.
+    """
+    if instances is None:
+        return Drawing(_classes(mask, labels), None)
+    ids = instances.astype(np.uint16)
+    numbers, first = np.unique(ids, return_index=True)
+    objects = {int(number): int(mask.flat[at]) for number, at in zip(numbers, first, strict=True) if number > 0}
+    ids[(mask == IGNORE) & (instances == 0)] = IGNORE_ID
+    return Drawing(ids, objects)
+
+
+def _classes(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
+    ignored = 65_535 if mask.dtype == np.uint16 else IGNORE
+    bad = [value for value in np.unique(mask).tolist() if value >= len(labels) and value not in (IGNORE, ignored)]
+    if bad:
+        raise DataError(
+            f"This mask holds {bad[0]}, but the dataset's classes are numbered 0 to {len(labels) - 1} (255 is ignored). "
+            "Add the classes to the dataset first, or choose another mask."
+        )
+    ids = mask.astype(np.uint16)
+    ids[(mask == IGNORE) | (mask == ignored)] = IGNORE_ID
+    return ids
+
+
+def truth(
+    raw: np.ndarray, task: str, class_ids: dict[int, int], objects: dict[int, int], background: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a dataset stores of a drawing that came back.
+
+    Args:
+        raw: uint8 or uint16 (H, W), the PNG of the editor: class ids with 255 to ignore, or object numbers with 65535.
+        task: of the dataset.
+        class_ids: id in the dataset by id in the editor.
+        objects: class (as the editor numbers it) by object number; not read for semantic datasets.
+        background: of the dataset.
+
+    Returns:
+        Mask uint8 (H, W) and instance map uint16 (H, W) or None, for :meth:`seg_demo.datasets.dataset.Dataset.add`.
+
+    Raises:
+        DataError: a number in the map that has no class.
+    """
+    if raw.ndim != 2:
+        raise DataError("The mask did not arrive as it was sent: it is coloured. Save it again.")
+    if task == "semantic":
+        table = np.full(65_536, -1, dtype=np.int32)
+        table[IGNORE] = IGNORE
+        for here, there in class_ids.items():
+            table[here] = there
+        return _looked_up(raw, table), None
+    table = np.full(65_536, -1, dtype=np.int32)
+    table[0], table[65_535] = background or 0, IGNORE
+    for number, label in objects.items():
+        table[number] = class_ids.get(label, -1)
+    instances = raw.astype(np.uint16)
+    mask = _looked_up(instances, table)
+    instances[instances == 65_535] = 0
+    return mask, instances
+
+
+def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
+    found = table[raw]
+    if found.min() < 0:
+        value = int(raw[found < 0][0])
+        raise DataError(f"The mask holds {value}, which is no class or object that was sent with it. Save it again.")
+    return found.astype(np.uint8)

@@ -9,15 +9,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from seg_demo.core.errors import BadRequestError, DataError, StorageError
+from seg_demo.core.ownership import owner_of
+from seg_demo.core.settings import settings
+from seg_demo.core.storage import DISK
+from seg_demo.core.types import LabelSet
 from seg_demo.datasets import journal
-from seg_demo.datasets.classes import header_files, label_set
-from seg_demo.datasets.dataset import Dataset
-from seg_demo.datasets.names import is_stem, stem_of
-from seg_demo.errors import BadRequestError, DataError, StorageError
-from seg_demo.ownership import owner_of
-from seg_demo.settings import settings
-from seg_demo.storage import DISK
-from seg_demo.types import LabelSet
+from seg_demo.datasets.dataset import Dataset, header_files, is_stem, label_set, stem_of
 
 TASKS = ("semantic", "instance")
 MAX_DATASETS = 100

@@ -3,6 +3,10 @@
 What a zip can do to whoever unpacks it: say that it is small and be huge (a bomb), name files that climb out of the folder,
 hold links that point anywhere, two files of one name, archives within archives, or ask for a password. Sizes are not
 believed but counted while unpacking; every other trick is refused for its own file, with a sentence, and the rest goes on.
+
+Names of files within archives → names that every file system takes, no two the same.
+
+Paths that a person names → image files, each with a name of its own for its outputs.
 """
 
 from __future__ import annotations
@@ -11,15 +15,16 @@ import errno
 import lzma
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from seg_demo.errors import BadRequestError, StorageError
-from seg_demo.inputs.archive_names import Names, hidden, safe
-from seg_demo.messages import Message
+from seg_demo.core.errors import BadRequestError, StorageError
+from seg_demo.core.messages import Message
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100
@@ -203,3 +208,126 @@ def _write(
         path.unlink(missing_ok=True)
         return Message("archives.damaged_inside", why=str(error)[:80] or type(error).__name__), used
     return None, used
+
+
+# What some file system does not take, and what turns the reading direction, which makes a name look like another one.
+_RESERVED = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u202a-\u202e\u2066-\u2069]')
+
+
+def hidden(name: str) -> bool:
+    """Whether an entry is a hidden file, or one that macOS adds."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return any(part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts)
+
+
+def safe(name: str) -> PurePosixPath:
+    """A name that every file system takes; that it does not climb has been seen to before."""
+    parts = [_RESERVED.sub("_", part) for part in PurePosixPath(name.replace("\\", "/")).parts]
+    return PurePosixPath(*parts)
+
+
+class Names:
+    """The names that are given out already, so that no file takes another's place, also where case, or the way in which an
+    accented letter is put together, makes no difference (macOS)."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def free(self, path: PurePosixPath) -> PurePosixPath:
+        """The path, with a number where a file or folder of that name is there, or its folder is the name of a file."""
+        number, free = 1, path
+        while self._clashes(free):
+            number += 1
+            inside = any(_folded(parent) in self._files for parent in path.parents)
+            base = PurePosixPath("_".join(path.parts)) if inside else path
+            free = base.with_name(f"{base.stem}-{number}{base.suffix}")
+        self._files.add(_folded(free))
+        self._folders.update(_folded(parent) for parent in free.parents)
+        return free
+
+    def _clashes(self, path: PurePosixPath) -> bool:
+        name = _folded(path)
+        return name in self._files or name in self._folders or any(_folded(parent) in self._files for parent in path.parents)
+
+
+def _folded(path: PurePosixPath) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+
+
+# What a folder is searched for; a file that is named is tried whatever it is called.
+SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to segment.
+
+    Attributes:
+        source: the file.
+        target: folder that its outputs go into, below the output folder.
+        name: what the tables about all images call it: its path within the folder that was searched.
+    """
+
+    source: Path
+    target: Path
+    name: str
+
+
+def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
+    """The images that paths stand for, each with a folder of its own.
+
+    A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
+    get the same folder, all of them are told apart by their suffix, and then by a number.
+
+    Args:
+        paths: files, taken whatever they are called, and folders, searched for image files.
+        out: the output folder; what lies in it is no input.
+
+    Raises:
+        BadRequestError: a path that does not exist, or no image at all; the message lists them.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise BadRequestError("files.not_found", missing=", ".join(missing))
+    found: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()):
+                if not file.resolve().is_relative_to(out.resolve()):
+                    found.setdefault(file.resolve(), file.relative_to(path))
+        else:
+            found.setdefault(path.resolve(), Path(path.name))
+    if not found:
+        where = ", ".join(map(str, paths))
+        raise BadRequestError("files.no_images", where=where, suffixes=", ".join(sorted(SUFFIXES)))
+    named = Counter(path.as_posix() for path in found.values())
+    return [
+        Job(source, target, path.as_posix() if named[path.as_posix()] == 1 else f"{target.as_posix()}{path.suffix}")
+        for (source, path), target in zip(found.items(), apart(list(found.values())), strict=True)
+    ]
+
+
+def apart(relative: Sequence[Path]) -> list[Path]:
+    """A name for the outputs of each file: its path without suffix, no two the same (also where case is ignored).
+
+    Where two would get the same, all of them are told apart by their suffix, and then by a number.
+
+    Args:
+        relative: paths of files.
+    """
+    stems = [path.with_suffix("") for path in relative]
+    counts: dict[str, int] = {}
+    for stem in stems:
+        counts[str(stem).lower()] = counts.get(str(stem).lower(), 0) + 1
+    taken: set[str] = set()
+    targets = []
+    for path, stem in zip(relative, stems, strict=True):
+        target = stem if counts[str(stem).lower()] == 1 else path.with_name(path.name.replace(".", "_"))
+        base, number = target, 1
+        while str(target).lower() in taken:
+            number += 1
+            target = base.with_name(f"{base.name}-{number}")
+        taken.add(str(target).lower())
+        targets.append(target)
+    return targets

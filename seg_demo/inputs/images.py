@@ -1,10 +1,20 @@
-"""The one door for images: whatever is sent becomes upright RGB, or a BadImageError that a person understands."""
+"""The one door for images: whatever is sent becomes upright RGB, or a BadImageError that a person understands.
+
+How many pictures a file holds, of which the first is shown, counted without decoding any.
+
+The bytes behind what is sent, and how many of them and of their pixels are accepted. Nothing is decoded here.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ctypes
 import io
 import os
+import stat
+import threading
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +22,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.errors import BadImageError
-from seg_demo.inputs import bmp, pixels, png_depth
-from seg_demo.inputs.formats import identify
-from seg_demo.inputs.frames import note_of_frames
+from seg_demo.core.errors import BadImageError
+from seg_demo.core.messages import Message
+from seg_demo.core.settings import settings
+from seg_demo.inputs import formats, samples
+from seg_demo.inputs.formats import accepted, decoding_cost, fault, identify
 from seg_demo.inputs.samples import PixelError, Samples
-from seg_demo.inputs.sources import Limits, check_bytes, check_size, limits_of, read_file, read_text, refuse
-from seg_demo.inputs.structure import decoding_cost, fault
 from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_first
-from seg_demo.messages import Message
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -60,7 +68,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
         image = Image.open(io.BytesIO(data), formats=[kind.format])
         cost = decoding_cost(image)
         if kind.format == "BMP":
-            bmp.keep_palette(image, data)
+            formats.keep_bmp_palette(image, data)
         if kind.format == "TIFF":
             let_libtiff_read(image)
             mend_palette(image)
@@ -72,7 +80,7 @@ def _open(data: bytes, limits: Limits) -> tuple[Image.Image | Tiff, str]:
         raise refuse(what, limits, Message("advice.save_again_as_png")) from error
     check_size(image.width, image.height, limits)
     _check_cost(image.width * image.height, cost, kind.name, limits)
-    pixels.remember_bits(image)
+    samples.remember_bits(image)
     if kind.format == "AVIF":
         image._decoder = _DroppedDecoder(image._decoder)
     return image, kind.name
@@ -173,14 +181,14 @@ def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Ima
         return found, note_of_frames(image, data) + found.notes
     notes = note_of_frames(Tiff(data) if image.format == "TIFF" else image, data)
     if image.format == "BMP" and image.tile and image.tile[0].codec_name == "bmp_rle":
-        return _decoded(lambda: bmp.run_lengths(image, data), *size, name, limits), notes
-    deep = png_depth.is_deep(image)
+        return _decoded(lambda: formats.bmp_run_lengths(image, data), *size, name, limits), notes
+    deep = samples.is_deep_png(image)
     if not (deep and exact):
         _load(image, name, limits)
-    if deep and (exact or png_depth.uses_few_bits(image)):
+    if deep and (exact or samples.png_uses_few_bits(image)):
         image = None
-        _check_cost(size[0] * size[1], png_depth.COST, Message("kinds.png"), limits)
-        return _decoded(lambda: png_depth.samples(data), *size, name, limits), notes
+        _check_cost(size[0] * size[1], samples.DEEP_PNG_COST, Message("kinds.png"), limits)
+        return _decoded(lambda: samples.png_samples(data), *size, name, limits), notes
     return image, notes
 
 
@@ -191,7 +199,7 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
         raise refuse(Message("images.other_array", dtype=array.dtype, shape=array.shape), limits, Message("advice.convert_array"))
     check_size(array.shape[1], array.shape[0], limits)
     if channels == 4:
-        return pixels.to_rgb(Image.fromarray(array))
+        return samples.to_rgb(Image.fromarray(array))
     if channels == 3:
         return np.ascontiguousarray(array)
     return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
@@ -200,7 +208,7 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
 def read(
     data: Source, *, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
 ) -> Picture:
-    """An image as a person sees it: see :func:`seg_demo.inputs.pixels.to_rgb` for colours, depth, alpha and rotation.
+    """An image as a person sees it: see :func:`seg_demo.inputs.samples.to_rgb` for colours, depth, alpha and rotation.
 
     Of animations the first frame is read, of TIFFs the first page, and the notes say so. Nothing is ever downloaded, but text
     that is no ``data:`` URL names a file: never hand on a stranger's text without having checked that.
@@ -225,7 +233,7 @@ def read(
         return Picture(_array(data, limits))
     image, notes = _image(data, limits)
     before = len(image.notes) if isinstance(image, Samples) else 0
-    array = _convert(image, limits, pixels.to_rgb)
+    array = _convert(image, limits, samples.to_rgb)
     if isinstance(image, Samples):
         notes += image.notes[before:]
     if array.size >= _LARGE:
@@ -269,7 +277,7 @@ def pixels_of(data: Source) -> int:
 
 
 def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
-    """A label mask with the numbers that its file stores: see :func:`seg_demo.inputs.pixels.to_labels`.
+    """A label mask with the numbers that its file stores: see :func:`seg_demo.inputs.samples.to_labels`.
 
     Args:
         data: a file's bytes, its path, a ``data:`` URL or a PIL image.
@@ -283,7 +291,7 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
     """
     limits = limits_of(None, None, None)
     image, _ = _image(data, limits, exact=True)
-    labels = _convert(image, limits, pixels.to_labels)
+    labels = _convert(image, limits, samples.to_labels)
     if isinstance(image, Samples):
         return labels, None if image.palette is None else (image.palette >> 8).astype(np.uint8)
     if image.mode != "P":
@@ -313,3 +321,167 @@ def _convert(image: Image.Image | Samples, limits: Limits, convert: Callable[[An
     except (ValueError, OSError, TypeError, KeyError, IndexError) as error:
         what = Message("images.mode_not_shown", mode=mode)
         raise refuse(what, limits, Message("advice.save_again_as_png")) from error
+
+
+# Sub-blocks of a GIF that are skipped before counting ends: 50 MB of a usual one.
+_MOST_BLOCKS = 200_000
+# Keys of the sentences: the number is exact, or the least.
+_PAGES = "images.pages", "images.more_pages"
+_FRAMES = "images.frames", "images.more_frames"
+_PICTURES = ("images.pictures",)
+
+
+def note_of_frames(image: Image.Image | Tiff, data: bytes) -> tuple[str, ...]:
+    """A sentence on which page, frame or picture is shown, if the file has several.
+
+    The second picture of a JPEG (of phones: brightness, depth, a preview) belongs to the first, and is not worth a word.
+
+    Args:
+        image: opened.
+        data: the whole file.
+    """
+    if isinstance(image, Tiff):
+        return _note(_PAGES, *image.pages())
+    if image.format == "GIF":
+        return _note(_FRAMES, *gif_frames(data))
+    if image.format in ("PNG", "WEBP", "AVIF"):
+        return _note(_FRAMES, getattr(image, "n_frames", 1), True)
+    if image.format == "HEIF":
+        return _note(_PICTURES, getattr(image, "n_frames", 1), True)
+    return ()
+
+
+def _note(keys: tuple[str, ...], count: int, exact: bool) -> tuple[str, ...]:
+    return (Message(keys[not exact], count=count),) if count > 1 or not exact else ()
+
+
+def gif_frames(data: bytes) -> tuple[int, bool]:
+    """Frames of a GIF, and whether all were counted. Source: GIF89a specification.
+
+    Args:
+        data: the whole file.
+    """
+
+    def table(at: int) -> int:
+        return 3 * 2 ** ((data[at] & 7) + 1) if data[at] & 0x80 else 0
+
+    frames = blocks = 0
+    try:
+        at = 13 + table(10)
+        while data[at] in (0x21, 0x2C):
+            if data[at] == 0x2C:
+                frames += 1
+                at += 11 + table(at + 9)
+            else:
+                at += 2
+            while data[at]:
+                at += 1 + data[at]
+                blocks += 1
+                if blocks > _MOST_BLOCKS:
+                    return frames, False
+            at += 1
+    except IndexError:
+        pass  # cut off; whether the first frame is whole, its decoder says
+    return frames, True
+
+
+_raising = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted at most.
+
+    Attributes:
+        pixels: height times width.
+        bytes: size of the file.
+        side: longest side in pixels.
+    """
+
+    pixels: int
+    bytes: int
+    side: int
+
+    def message(self) -> Message:
+        """What is accepted, for a sentence."""
+        return Message("images.limits", formats=accepted(), megabytes=self.bytes / 1e6, megapixels=self.pixels / 1e6, side=self.side)
+
+
+def _let_pillow(pixels: int) -> None:
+    """Raise Pillow's own limit, which warns of more than 89 megapixels and refuses the double, to what an owner accepts.
+
+    It holds for the whole process and is asked by every thread: it is only ever raised, and sizes are checked here.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+        with _raising:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
+
+
+def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | None) -> Limits:
+    """The limits of one call: what is None comes from the settings."""
+    owner = settings()
+    pixels = owner.max_pixels if max_pixels is None else max_pixels
+    _let_pillow(pixels)
+    return Limits(
+        pixels,
+        owner.max_bytes if max_bytes is None else max_bytes,
+        owner.max_side if max_side is None else max_side,
+    )
+
+
+def refuse(what: Message, limits: Limits, advice: Message) -> BadImageError:
+    """What came, what is accepted, what to do."""
+    return BadImageError("images.refused", what=what, limits=limits.message(), advice=advice)
+
+
+def check_bytes(size: int, limits: Limits) -> None:
+    """BadImageError if a file is empty or too large."""
+    if size == 0:
+        raise refuse(Message("images.empty"), limits, Message("advice.image_again"))
+    if size > limits.bytes:
+        raise refuse(Message("images.too_many_bytes", size=size / 1e6), limits, Message("advice.save_smaller"))
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """BadImageError if an image has no pixels or too many."""
+    if width < 1 or height < 1:
+        raise refuse(Message("images.no_pixels", width=width, height=height), limits, Message("advice.another"))
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        what = Message("images.too_many_pixels", width=width, height=height, megapixels=width * height / 1e6)
+        raise refuse(what, limits, Message("advice.scale_or_cut"))
+
+
+def read_file(path: str | os.PathLike, limits: Limits) -> bytes:
+    """The bytes of an ordinary file; its size is checked before it is read."""
+    name = os.path.basename(os.fspath(path))[:80]
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            key = "images.is_a_folder" if stat.S_ISDIR(status.st_mode) else "images.no_ordinary_file"
+            raise refuse(Message(key, name=name), limits, Message("advice.name_a_file"))
+        check_bytes(status.st_size, limits)
+        with open(path, "rb") as file:
+            return file.read(limits.bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or Message("images.no_file_name")
+        raise refuse(Message("images.file_unreadable", name=name, reason=reason), limits, Message("advice.check_name")) from error
+
+
+def read_text(text: str, limits: Limits) -> bytes:
+    """The bytes behind a ``data:`` URL or a path. Nothing is ever downloaded."""
+    scheme = text[:32].partition(":")[0].strip().lower()
+    if scheme == "data":
+        head, comma, body = text.partition(",")
+        coded = head.lower().endswith(";base64")
+        # Base64 makes 4 characters of 3 bytes, percent signs at most 3 of one: too long is too large, before decoding.
+        check_bytes(len(body) * 3 // 4 if coded else len(body) // 3 + 1, limits)
+        try:
+            if not comma:
+                raise ValueError("no comma")
+            raw = urllib.parse.unquote_to_bytes(body)
+            return base64.b64decode(b"".join(raw.split()), validate=True) if coded else raw
+        except (ValueError, binascii.Error) as error:
+            raise refuse(Message("images.bad_data_url"), limits, Message("advice.data_url")) from error
+    if scheme in ("http", "https", "ftp", "ftps", "file", "blob") and ":" in text[:32]:
+        raise refuse(Message("images.is_a_url"), limits, Message("advice.download"))
+    return read_file(text, limits)

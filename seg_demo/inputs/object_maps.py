@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from seg_demo.core.messages import Message
 from seg_demo.inputs.mask_files import IGNORED_NUMBER, MaskFile
-from seg_demo.messages import Message
 
 # The border that Pascal VOC leaves out, as a colour.
 VOC_BORDER = 0xE0E0C0

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile
 
+from seg_demo.core.messages import Message
+from seg_demo.inputs.formats import MAX_TAG_VALUES
 from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples
-from seg_demo.inputs.structure import MAX_TAG_VALUES
-from seg_demo.messages import Message
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
 STRIPS, ORIENTATION, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, COLORS = 273, 274, 277, 278, 279, 284, 317, 320

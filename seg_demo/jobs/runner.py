@@ -17,9 +17,19 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from seg_demo.jobs.files import CHILD, COMMAND, CONSOLE, EXIT, PROGRESS, RESULT, RUN, write_json
-from seg_demo.jobs.processes import identity, processor_seconds
-from seg_demo.storage import write_atomically
+from seg_demo.core.storage import write_atomically
+from seg_demo.jobs.processes import (
+    CHILD,
+    COMMAND,
+    CONSOLE,
+    EXIT,
+    PROGRESS,
+    RESULT,
+    RUN,
+    process_identity,
+    processor_seconds,
+    write_json,
+)
 
 # How often the command is looked at, and how long it may take to save and end when it is told to.
 LOOK_SECONDS = 1.0
@@ -119,7 +129,7 @@ def _run(folder: Path, start: float, still: float) -> tuple[int, str]:
         try:
             if asked:
                 child.terminate()
-            write_json(folder / CHILD, identity(child.pid))
+            write_json(folder / CHILD, process_identity(child.pid))
             watch = Watch(folder, child.pid, start, still)
             fault = _wait(child, watch)
         finally:

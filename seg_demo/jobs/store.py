@@ -1,29 +1,43 @@
-"""All jobs of a server: made, checked, started one at a time, stopped, resumed; a restarted server finds them as they are."""
+"""All jobs of a server: made, checked, started one at a time, stopped, resumed; a restarted server finds them as they are.
+
+The data of a job: a copy of a dataset's folder, or what an archive holds.
+
+What the training command would do with a job's data, and what is wrong with them: asked before anything is started.
+
+A finished job's network → the menu of its owner, a zip, and the Hub.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from seg_demo.errors import BadRequestError, StorageError
-from seg_demo.jobs import files, processes
-from seg_demo.jobs.data import take
-from seg_demo.jobs.dry_run import dry_run
-from seg_demo.jobs.job import DRAFT, RESUMABLE, RUNNING, Job
-from seg_demo.jobs.launch import PATIENCE, ROOT, launch
-from seg_demo.models import own
-from seg_demo.settings import public_environment
+from seg_demo.core import storage
+from seg_demo.core.errors import BadRequestError, StorageError
+from seg_demo.core.settings import public_environment, settings
+from seg_demo.core.storage import replacing
+from seg_demo.hub.redact import redacted
+from seg_demo.inputs.archives import unpack
+from seg_demo.jobs import processes
+from seg_demo.jobs.job import DONE, DRAFT, RESUMABLE, RUNNING, Job
+from seg_demo.jobs.processes import PATIENCE, ROOT, launch, no_process
+from seg_demo.serving import catalog, trained
 
 TRAIN = ROOT / "train" / "finetune.py"
 LEAST_FREE = 500_000_000
@@ -36,7 +50,7 @@ class Jobs:
 
     Args:
         root: the folder; made when the first job is.
-        patience: as :data:`seg_demo.jobs.launch.PATIENCE`.
+        patience: as :data:`seg_demo.jobs.processes.PATIENCE`.
     """
 
     def __init__(self, root: Path | str, patience: tuple[float, float] = PATIENCE) -> None:
@@ -52,7 +66,7 @@ class Jobs:
         Raises:
             BadRequestError: there is none.
         """
-        about = files.read_json(self.root / id / files.ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
+        about = processes.read_json(self.root / id / processes.ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
         if not isinstance(about, dict):
             raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
         return Job(self.root / id, id, about)
@@ -86,7 +100,7 @@ class Jobs:
             name: of the data, as the page and later the pushed repository call it.
             source: folder with ``images/`` and ``masks/`` (and ``instances/``, class lists), or a zip archive of one.
             config: fields of :class:`train.config.Config` beside ``data``.
-            owner: whose job it is, as in :mod:`seg_demo.ownership`; empty for this machine's own.
+            owner: whose job it is, as in :mod:`seg_demo.core.ownership`; empty for this machine's own.
 
         Raises:
             BadRequestError: an archive that cannot be used.
@@ -100,10 +114,10 @@ class Jobs:
             folder.mkdir(parents=True)
             if shutil.disk_usage(folder).free < LEAST_FREE:
                 raise StorageError(f"Less than {LEAST_FREE / 1e6:.0f} MB are free on the disk. Delete old jobs or other files.")
-            data = take(source, folder / files.DATA, name)
+            data = take(source, folder / processes.DATA, name)
             self._write_config(folder, {**config, "data": str(data)})
             about = {"name": name, "base": config.get("model"), "owner": owner, "created": began}
-            files.write_json(folder / files.ABOUT, about)
+            processes.write_json(folder / processes.ABOUT, about)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
@@ -124,15 +138,15 @@ class Jobs:
     def remember(self, job: Job, **facts: Any) -> None:
         """Add to what is known about a draft; ``job.about`` has it too."""
         job.about.update(facts)
-        files.write_json(job.folder / files.ABOUT, job.about)
+        processes.write_json(job.folder / processes.ABOUT, job.about)
 
     def config(self, job: Job) -> dict[str, Any]:
         """The training command's configuration of a job."""
-        return files.read_json(job.folder / files.CONFIG) or {}
+        return processes.read_json(job.folder / processes.CONFIG) or {}
 
     def _write_config(self, folder: Path, config: Mapping[str, Any]) -> None:
         # JSON is YAML, and needs no library here.
-        files.write_json(folder / files.CONFIG, dict(config))
+        processes.write_json(folder / processes.CONFIG, dict(config))
 
     def check(self, job: Job) -> dict[str, Any]:
         """Ask the training command what it would do, and what is wrong with the data (``--dry-run --json``).
@@ -144,11 +158,11 @@ class Jobs:
             BadRequestError: the command gave no answer.
             BusyError: no process can be started.
         """
-        (job.folder / files.READINGS).unlink(missing_ok=True)
+        (job.folder / processes.READINGS).unlink(missing_ok=True)
         # Nothing is written to the run's folder, but what is drawn of the data lies beside it.
-        command = [*self._command(), "--config", str(job.folder / files.CONFIG), "--output", str(job.run)]
+        command = [*self._command(), "--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
         answer = dry_run(command, public_environment() | {"SEG_DEMO_JOBS": str(self.root)}, job.in_public)
-        files.write_json(job.folder / files.CHECK, answer)
+        processes.write_json(job.folder / processes.CHECK, answer)
         return answer
 
     def mend(self, job: Job, labels: str) -> None:
@@ -164,7 +178,7 @@ class Jobs:
         found = (job.check().get("diagnosis") or {}).get("faults") or ()
         if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
             raise BadRequestError("This suggestion does not belong to this data. Check the data again.")
-        files.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
+        processes.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
 
     def start(self, job: Job) -> None:
         """Start a draft.
@@ -176,7 +190,7 @@ class Jobs:
         """
         if job.state() != DRAFT:
             raise BadRequestError("This job has been started before. Resume it, or make a new one.")
-        self._launch(job, ["--config", str(job.folder / files.CONFIG), "--output", str(job.run)])
+        self._launch(job, ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)])
 
     def resume(self, job: Job) -> None:
         """Go on with a job that was stopped, killed, or failed.
@@ -189,7 +203,7 @@ class Jobs:
         if job.state() not in RESUMABLE:
             raise BadRequestError("This job is running or finished, so it cannot be resumed.")
         begun = (job.run / "config.json").exists()
-        again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / files.CONFIG), "--output", str(job.run)]
+        again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
         self._launch(job, again)
 
     def cancel(self, job: Job) -> bool:
@@ -198,8 +212,8 @@ class Jobs:
         Returns:
             Whether it ran.
         """
-        child, runner = (files.read_json(job.folder / name) for name in (files.CHILD, files.RUNNER))
-        return processes.send(child, signal.SIGTERM) or processes.send(runner, signal.SIGTERM)
+        child, runner = (processes.read_json(job.folder / name) for name in (processes.CHILD, processes.RUNNER))
+        return processes.send_signal(child, signal.SIGTERM) or processes.send_signal(runner, signal.SIGTERM)
 
     def delete(self, job: Job) -> None:
         """Remove a job with its data and its weights; those that were pushed stay on the Hub.
@@ -209,24 +223,24 @@ class Jobs:
         """
         if job.state() == RUNNING:
             raise BadRequestError("This job is running. Stop it first.")
-        own.remove(job.folder)
+        trained.remove(job.folder)
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def _launch(self, job: Job, arguments: list[str]) -> None:
         with self._starting():
             self.check_free(job.owner)
             # A start that fails leaves the job in the state that it was in.
-            before = {name: files.read_json(job.folder / name) for name in (files.RUNNER, files.EXIT)}
-            for name in (files.RUNNER, files.EXIT, files.CHILD, files.RESULT, files.PROGRESS):
+            before = {name: processes.read_json(job.folder / name) for name in (processes.RUNNER, processes.EXIT)}
+            for name in (processes.RUNNER, processes.EXIT, processes.CHILD, processes.RESULT, processes.PROGRESS):
                 (job.folder / name).unlink(missing_ok=True)
-            told = ["--progress-file", str(job.folder / files.PROGRESS), "--json"]
+            told = ["--progress-file", str(job.folder / processes.PROGRESS), "--json"]
             try:
-                files.write_json(job.folder / files.COMMAND, [*self._command(), *arguments, *told])
+                processes.write_json(job.folder / processes.COMMAND, [*self._command(), *arguments, *told])
                 launch(job.folder, self.root, self._patience)
             except BaseException:
                 for name, content in before.items():
                     if content is not None:
-                        files.write_json(job.folder / name, content)
+                        processes.write_json(job.folder / name, content)
                     else:
                         (job.folder / name).unlink(missing_ok=True)
                 raise
@@ -242,7 +256,7 @@ class Jobs:
         if not self.root.is_dir():
             return []
         names = sorted((name for name in os.listdir(self.root) if _ID.fullmatch(name)), reverse=True)
-        found = ((name, files.read_json(self.root / name / files.ABOUT)) for name in names)
+        found = ((name, processes.read_json(self.root / name / processes.ABOUT)) for name in names)
         return [Job(self.root / name, name, about) for name, about in found if isinstance(about, dict)]
 
     def _tidy(self) -> None:
@@ -253,3 +267,238 @@ class Jobs:
 
     def _command(self) -> list[str]:
         return [sys.executable, str(TRAIN)]
+
+
+# What a dataset of the store keeps for itself; training needs none of it, and hidden files are its journal.
+_LEFT_OUT = ("facts", "thumbnails", "drafts", "dataset.json", ".*")
+
+
+def take(source: Path, target: Path, name: str) -> Path:
+    """Copy or unpack data into a job's folder.
+
+    Args:
+        source: a folder, or a zip archive.
+        target: new folder to put it in.
+        name: of the data; the folder within ``target`` is called after it, and with it the repository that is pushed.
+
+    Returns:
+        The folder that ``--data`` takes.
+
+    Raises:
+        BadRequestError: an archive that cannot be used, or holds nothing.
+        OSError: the disk is full or fails.
+    """
+    folder = target / (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()[:40] or "data")
+    if source.is_dir():
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        return folder
+    folder.mkdir(parents=True)
+    # An image and its mask are two files, so that a dataset of an archive may have as many images as a batch.
+    unpacked = unpack(
+        source, folder, max_files=2 * settings().max_batch_files + 10, max_bytes=settings().max_batch_bytes
+    )
+    if not unpacked.files:
+        why = f" ({unpacked.refused[0].name}: {unpacked.refused[0].why})" if unpacked.refused else ""
+        raise BadRequestError(f"The archive holds no file{why}. Pack images/ and masks/ into it.")
+    inside = sorted(folder.iterdir())
+    if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in ("images", "masks", "train", "val"):
+        # The archive of a folder holds that folder; what training wants lies in it.
+        wrapped = folder.with_name(folder.name + ".unpacked")
+        folder.rename(wrapped)
+        (wrapped / inside[0].name).rename(folder)
+        wrapped.rmdir()
+    return folder
+
+
+CHECK_SECONDS = 900
+
+
+def dry_run(command: Sequence[str], environ: Mapping[str, str], in_public: Callable[[str], str]) -> dict[str, Any]:
+    """Run the training command with ``--dry-run --json``.
+
+    Args:
+        command: with its configuration.
+        environ: variables of the process.
+        in_public: makes of what the command says what a visitor may read.
+
+    Returns:
+        Its answer: the plan with ``diagnosis`` and ``problems`` (None if it may start), every text fit for a visitor.
+
+    Raises:
+        BadRequestError: the command gave no answer.
+        BusyError: no process can be started.
+    """
+    command = [*command, "--dry-run", "--json"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=CHECK_SECONDS, stdin=subprocess.DEVNULL, cwd=ROOT, env=dict(environ)
+        )
+    except OSError as error:
+        raise no_process(error.strerror) from error
+    except subprocess.TimeoutExpired:
+        raise BadRequestError(f"Checking the data took more than {CHECK_SECONDS // 60} minutes. Send less data.") from None
+    said = in_public(done.stderr).strip()
+    if done.returncode not in (0, 2):
+        raise BadRequestError(f"The data could not be checked: {said[-600:]}")
+    try:
+        return _each_text(json.loads(done.stdout), in_public)
+    except ValueError:
+        return {"problems": said.removeprefix("Nothing was started:").strip()[-4000:], "diagnosis": None}
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """JSON with each of its texts changed; names of values stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_each_text(each, change) for each in value]
+    if isinstance(value, dict):
+        return {key: _each_text(each, change) for key, each in value.items()}
+    return value
+
+
+PUSH_SECONDS = 3600
+_naming = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where a checkpoint went.
+
+    Attributes:
+        id: by which the menu knows it, ``user/repo@revision``.
+        url: of the repository.
+    """
+
+    id: str
+    url: str
+
+
+def use_here(job: Job) -> str:
+    """Put a finished job's checkpoint on the menu of its owner, without the Hub.
+
+    Args:
+        job: that is done.
+
+    Returns:
+        The id by which the menu knows it; the same one again for the same job.
+
+    Raises:
+        BadRequestError: the job is not done.
+        StorageError: the list cannot be written.
+    """
+    _check_done(job)
+    slug = short_name(job)
+    spec = catalog.of_folder(job.checkpoint, f"tuned-{slug}", "folder")
+    # Two visitors at once would be given the same id, and one of them the other's model.
+    with _naming:
+        if (known := trained.of_folder(job.checkpoint)) is not None:
+            return known.spec.id
+        # Also those that this visitor does not see: an id means one model.
+        id = trained.free_id(f"{spec.architecture}-{slug}", {each.id for each in catalog.menu(every=True)})
+        trained.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
+        return id
+
+
+def pack_model(job: Job, file: Path) -> Path:
+    """A finished job's checkpoint folder as a zip, written bit by bit: it takes no memory to speak of.
+
+    Args:
+        job: that is done.
+        file: to write, in a folder that is there; it appears whole or not at all.
+
+    Returns:
+        The file.
+
+    Raises:
+        BadRequestError: the job is not done.
+        StorageError: the disk has no room, or fails.
+    """
+    _check_done(job)
+    parts = sorted(path for path in job.checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
+    try:
+        if sum(path.stat().st_size for path in parts) > storage.free_space(file.parent):
+            raise StorageError("The disk has no room for the zip. Try again in two hours, when other downloads have been deleted.")
+        # Weights are noise to deflate: stored, they take no time.
+        with replacing(file) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
+            for path in parts:
+                archive.write(path, f"{file.stem}/{path.name}")
+    except OSError as error:
+        raise StorageError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from error
+    return file
+
+
+def short_name(job: Job) -> str:
+    """A job's name as part of an id or a file's name.
+
+    >>> short_name(Job(Path("x"), "x", {"name": "My cells!"}))
+    'my-cells'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", job.name.lower()).strip("-")[:40] or "data"
+
+
+def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
+    """Push a finished job by the training command (``--resume RUN --push USER/REPO``), and put what arrived on the menu.
+
+    Args:
+        job: that is done.
+        repo: ``user/repo``.
+        token: whose right it is; handed to the command in its environment, which nobody else reads, and kept nowhere. None
+            takes the login of this machine.
+        private: whether a new repository is private.
+
+    Raises:
+        BadRequestError: the job is not done, or the Hub did not take it; nothing is lost, and the message says why.
+        BusyError: no process can be started.
+        StorageError: the list of own models cannot be written.
+    """
+    _check_done(job)
+    if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
+        came = f"{repo[:80]!r} is not the name of a repository." if repo else "The name of the repository is missing."
+        raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
+    command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
+    environ = public_environment()
+    if token:
+        environ["HF_TOKEN"] = token
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    try:
+        child = subprocess.Popen(command, cwd=ROOT, env=environ, text=True, **pipes)
+    except OSError as error:
+        raise no_process(error.strerror) from error
+    try:
+        answer, said = child.communicate(timeout=PUSH_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BadRequestError(f"The push took more than {PUSH_SECONDS // 60} minutes. Nothing is lost; try again.") from None
+    finally:
+        # Also when the visitor has gone: what a push has not finished, the next one begins again.
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    if child.returncode != 0:
+        raise BadRequestError(f"It was not pushed; nothing is lost. {_reason(said, token)}")
+    pushed = json.loads(answer)["pushed"]
+    spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
+    # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
+    title = f"{pushed['repo']} ({spec.title})"
+    trained.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)), owner=job.owner)
+    return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
+
+
+def _check_done(job: Job) -> None:
+    if job.state() != DONE:
+        raise BadRequestError("This job is not finished, so there is no trained model yet. Wait until it finishes, or resume it.")
+
+
+def _licence(job: Job) -> str:
+    facts = processes.read_json(job.checkpoint / "training.json")
+    return str((facts or {}).get("licence") or "")[:80]
+
+
+def _reason(said: str, token: str | None) -> str:
+    """The last thing that the command said, without what is signed, and the token, should it ever be in it."""
+    text = said.replace("Nothing was started:", "")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "Warning" not in line]
+    lines = [line for line in lines if not line.startswith(("Nothing is lost", "image = "))]
+    found = " ".join(lines[-3:])[-600:] or "The training command gave no reason."
+    found = redacted(found)
+    return found.replace(token, "***") if token else found

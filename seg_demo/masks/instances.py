@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
-from seg_demo.masks.threads import alone
-from seg_demo.rle import Box
-from seg_demo.types import Segment, SoftMask, tight_box
+from seg_demo.core.rle import Box
+from seg_demo.core.types import Segment, SoftMask, tight_box
+from seg_demo.masks.resize import alone
 
 THRESHOLD = 0.5
 # Bytes of masks that are kept, per pixel of the image.

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from seg_demo.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -76,11 +76,11 @@ def identify(folder: Path) -> str:
     Raises:
         BadCheckpointError: none of them; the message says what is supported.
     """
-    from seg_demo.networks import kinds
-    from seg_demo.networks.files import read_json
+    from seg_demo.networks import checkpoint as kinds
+    from seg_demo.networks.checkpoint import read_json
 
     config = read_json(Path(folder), "config.json")
-    if (why := kinds.refusal(config)) is not None:
+    if (why := kinds.unsupported_kind(config)) is not None:
         raise BadCheckpointError(why)
     if config.get("architecture") in NETWORKS:
         return config["architecture"]
@@ -133,8 +133,8 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
 def optimise(checkpoint: Checkpoint, device: torch.device) -> None:
     """Let a network compute in the order and memory layout that is fastest on a device; its state dict stays as it is.
 
-    Logits change by rounding only. SegFormer's head is folded (see :mod:`seg_demo.networks.segformer_fold`). On a CPU a U-Net's
-    decoder is folded too (:mod:`seg_demo.networks.unet_fold`), measured 1.1 times as fast, and it gets channels last, 1.25
+    Logits change by rounding only. SegFormer's head is folded (see :mod:`seg_demo.networks.segformer`). On a CPU a U-Net's
+    decoder is folded too (:mod:`seg_demo.networks.unet`), measured 1.1 times as fast, and it gets channels last, 1.25
     (training) to 1.4 (prediction) times, while the other networks lose by that.
 
     Args:
@@ -142,13 +142,13 @@ def optimise(checkpoint: Checkpoint, device: torch.device) -> None:
         device: where it will compute.
     """
     if checkpoint.architecture == "segformer":
-        from seg_demo.networks.segformer_fold import fold
+        from seg_demo.networks.segformer import fold_head
 
-        fold(checkpoint.module)
+        fold_head(checkpoint.module)
     elif checkpoint.architecture == "unet" and device.type == "cpu":
-        from seg_demo.networks import unet_fold
+        from seg_demo.networks import unet
 
-        unet_fold.fold(checkpoint.module)
+        unet.fold_decoder(checkpoint.module)
         # MobileOne's convolutions have corrupted memory in this layout.
         if "mobileone" not in str(checkpoint.options):
             checkpoint.module.to(memory_format=importlib.import_module("torch").channels_last)

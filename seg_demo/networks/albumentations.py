@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.errors import BadCheckpointError
-from seg_demo.networks import files
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.networks import checkpoint
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
 
 CONFIG = "albumentations_config_eval.json"
@@ -178,7 +178,7 @@ def read(folder: Path) -> Pipeline | None:
     """
     if not (Path(folder) / CONFIG).is_file():
         return None
-    return parse(files.read_json(folder, CONFIG))
+    return parse(checkpoint.read_json(folder, CONFIG))
 
 
 def parse(data: dict[str, Any]) -> Pipeline:
@@ -199,7 +199,7 @@ def parse(data: dict[str, Any]) -> Pipeline:
         pipeline(np.zeros((3, 5, 3), np.uint8))
         pipeline.preprocessing(Preprocessing())
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError, RuntimeError) as error:
-        raise BadCheckpointError(f"{CONFIG} has a value of the wrong kind ({files.said(error)}).") from error
+        raise BadCheckpointError(f"{CONFIG} has a value of the wrong kind ({checkpoint.library_message(error)}).") from error
     return pipeline
 
 

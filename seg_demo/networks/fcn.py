@@ -17,11 +17,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import SemanticSegmentation
 from torchvision.transforms.functional import resize
 
-from seg_demo.errors import BadCheckpointError
-from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import base, files, names, weights
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.masks.semantic import semantic_from_logits
+from seg_demo.networks import base, checkpoint as files, class_names, weights
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Checkpoint, Preprocessing, copy_matching, to_batch
-from seg_demo.types import LabelSet, Segmentation
 
 TASK = "semantic"
 VARIANTS = (
@@ -87,11 +87,11 @@ def load(folder: Path) -> Checkpoint:
         BadCheckpointError: a config that describes no FCN of sane size, or weights that do not fit it.
     """
     config = files.read_json(folder, files.CONFIG)
-    options, count, labels = names.torchvision_config(config)
+    options, count, labels = class_names.torchvision_config(config)
     preprocessing = Preprocessing.from_dict(files.read_optional_json(folder, files.PREPROCESSOR) or TORCHVISION.to_dict())
     state = weights.read_weights(folder)
     module, notes = weights.construct(lambda: build(count, options), state, str(options.get("variant")))
-    return Checkpoint("fcn", module, labels, preprocessing, options, notes=(*names.table_notes(config, count), *notes))
+    return Checkpoint("fcn", module, labels, preprocessing, options, notes=(*class_names.table_notes(config, count), *notes))
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
@@ -102,7 +102,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         folder: exists.
         half: weights as fp16; ``load_state_dict`` casts them back.
     """
-    files.write_json(folder, files.CONFIG, names.torchvision_config_of(checkpoint))
+    files.write_json(folder, files.CONFIG, class_names.torchvision_config_of(checkpoint))
     files.write_json(folder, files.PREPROCESSOR, checkpoint.preprocessing.to_dict())
     weights.write_weights(checkpoint.module, folder, half)
 

@@ -6,31 +6,46 @@ torchvision's own backbone, proposals and heads run; the transform of the image 
 A checkpoint states how many proposals and detections it keeps of an image, which is how it was tested, not how many objects
 there are. Where a limit would cut what is likely an object, it is lifted, as far as the memory of one image's objects allows;
 in all other images the result is torchvision's to the last bit.
+
+How the variants of Mask R-CNN are built here, and in the ten lines of plain torchvision that a model card prints.
+
+An upload as Mask R-CNN sees it: torchvision's own transform to the last bit, at a fraction of its cost.
+
+torchvision makes floats of all pixels, normalises them, and then resizes without antialiasing, which looks at four pixels for
+each that it makes. Here only those four are made into floats and normalised.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import maskrcnn_inference
-from torchvision.models.detection.transform import resize_boxes
+from torchvision.models.detection.transform import GeneralizedRCNNTransform, _resize_image_and_masks, resize_boxes
+from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from seg_demo.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_confidence
 from seg_demo.masks.instances import from_boxes
-from seg_demo.masks.label_map import all_finite
-from seg_demo.networks import files, names, weights
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, find_rule
+from seg_demo.masks.semantic import all_finite
+from seg_demo.networks import checkpoint as files, class_names, weights
 from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Preprocessing, copy_matching
-from seg_demo.networks.maskrcnn_build import LIMITS, V1, build, default_options, snippet
-from seg_demo.networks.maskrcnn_input import network_input, network_size, padded_size
-from seg_demo.painting import paint, paint_confidence
-from seg_demo.types import LabelSet, Limit, Segmentation
 
 __all__ = [
     "TASK", "build", "card_snippet", "create", "default_options", "forward", "from_torchvision", "head_prefixes", "load",
@@ -68,10 +83,10 @@ def load(folder: Path) -> Checkpoint:
         BadCheckpointError: a config that describes no Mask R-CNN of sane size, or weights that do not fit it.
     """
     config = files.read_json(folder, files.CONFIG)
-    options, count, labels = names.torchvision_config(config)
+    options, count, labels = class_names.torchvision_config(config)
     preprocessing = _preprocessing(options)
     module, notes = weights.construct(lambda: build(count, options), weights.read_weights(folder), "Mask R-CNN")
-    return Checkpoint("maskrcnn", module, labels, preprocessing, options, notes=(*names.table_notes(config, count), *notes))
+    return Checkpoint("maskrcnn", module, labels, preprocessing, options, notes=(*class_names.table_notes(config, count), *notes))
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
@@ -82,7 +97,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         folder: exists.
         half: weights as fp16; ``load_state_dict`` casts them back.
     """
-    files.write_json(folder, files.CONFIG, names.torchvision_config_of(checkpoint))
+    files.write_json(folder, files.CONFIG, class_names.torchvision_config_of(checkpoint))
     files.write_json(folder, files.PREPROCESSOR, checkpoint.preprocessing.to_dict())
     weights.write_weights(checkpoint.module, folder, half)
 
@@ -339,3 +354,208 @@ def _preprocessing(options: dict[str, Any]) -> Preprocessing:
     except (TypeError, ValueError) as error:
         raise BadCheckpointError(f"min_size and max_size in config.json must be pixels ({error}).") from error
     return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, shortest_side=sides[0], longest_side=sides[1], multiple=32)
+
+
+V1, V2, SMALL = "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "maskrcnn_resnet10_fpn"
+VARIANTS = (V1, V2, SMALL)
+LIMITS = {"min_size": 800, "max_size": 1333, "box_score_thresh": 0.05, "box_nms_thresh": 0.5, "box_detections_per_img": 100}
+
+
+def default_options() -> dict[str, Any]:
+    """A Mask R-CNN of 1.9 million parameters for blob-like objects, which learns from scratch on a laptop."""
+    return {
+        "variant": SMALL,
+        "fpn_channels": 64,
+        "anchors": [10, 22, 44, 88],
+        "ratios": [0.6, 1.0, 1.67],
+        "box_channels": 128,
+        "mask_channels": [64, 64],
+        "min_size": 384,
+        "max_size": 768,
+        "box_score_thresh": 0.05,
+        # Blobs overlap little: a box that shares a third of another is the same cell again, or two cells taken for one.
+        "box_nms_thresh": 0.3,
+        "box_detections_per_img": 300,
+    }
+
+
+def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+    """A network with random weights; never touches the network. It trains images at their own size (``_skip_resize``).
+
+    Args:
+        num_classes: background included.
+        options: ``variant``, ``min_size`` and ``max_size`` in pixels, ``box_score_thresh``, ``box_nms_thresh``,
+            ``box_detections_per_img``; ``frozen_norm`` for v1 (torchvision's COCO weights), and the widths of :func:`default_options` for the small one.
+
+    Raises:
+        BadCheckpointError: an unknown variant.
+    """
+    variant = options.get("variant")
+    limits = {key: type(default)(options.get(key, default)) for key, default in LIMITS.items()}
+    if variant == V2:
+        return maskrcnn_resnet50_fpn_v2(
+            weights=None, weights_backbone=None, num_classes=num_classes, _skip_resize=True, **limits
+        )
+    if variant == V1 and options.get("frozen_norm"):
+        # torchvision's COCO weights of v1 were trained with statistics frozen and without epsilon.
+        norm = partial(FrozenBatchNorm2d, eps=0.0)
+        backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm, trainable_layers=3)
+        return MaskRCNN(backbone, num_classes, _skip_resize=True, **limits)
+    if variant == V1:
+        return maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_classes=num_classes, _skip_resize=True, **limits
+        )
+    if variant == SMALL:
+        return _small(num_classes, options, limits)
+    raise BadCheckpointError(f"There is no Mask R-CNN variant {str(variant)[:80]!r}. Supported: {', '.join(VARIANTS)}.")
+
+
+def _small(num_classes: int, options: dict[str, Any], limits: dict[str, Any]) -> nn.Module:
+    """ResNet-10 without its last stage (strides 4, 8, 16), a feature pyramid, narrow heads; the card prints the same."""
+    channels = int(options["fpn_channels"])
+    body = ResNet(BasicBlock, [1, 1, 1, 1])
+    backbone = BackboneWithFPN(body, {"layer1": "0", "layer2": "1", "layer3": "2"}, [64, 128, 256], channels)
+    anchors = AnchorGenerator(tuple((size,) for size in options["anchors"]), (tuple(options["ratios"]),) * 4)
+    levels = ["0", "1", "2"]
+    box, masks = int(options["box_channels"]), [int(width) for width in options["mask_channels"]]
+    return MaskRCNN(
+        backbone,
+        rpn_anchor_generator=anchors,
+        box_roi_pool=MultiScaleRoIAlign(levels, 7, 2),
+        box_head=TwoMLPHead(channels * 7 * 7, box),
+        box_predictor=FastRCNNPredictor(box, num_classes),
+        mask_roi_pool=MultiScaleRoIAlign(levels, 14, 2),
+        mask_head=MaskRCNNHeads(channels, masks, 1),
+        mask_predictor=MaskRCNNPredictor(masks[-1], masks[-1], num_classes),
+        rpn_pre_nms_top_n_train=600,
+        rpn_post_nms_top_n_train=300,
+        rpn_post_nms_top_n_test=500,
+        # At least 16 objects and 176 empty boxes per picture: taught with fewer empty ones, it sees objects everywhere.
+        box_batch_size_per_image=192,
+        box_positive_fraction=1 / 12,
+        _skip_resize=True,
+        **limits,
+    )
+
+
+def snippet(options: dict[str, Any], count: int, source: str) -> str:
+    """Code that loads the checkpoint with plain torchvision.
+
+    Args:
+        options: as for :func:`build`.
+        count: number of classes, background included.
+        source: folder or Hub id.
+    """
+    limits = ", ".join(f"{key}={options.get(key, default)}" for key, default in LIMITS.items())
+    if options["variant"] == SMALL:
+        made = _SMALL_SNIPPET.format(count=count, limits=limits, **options)
+    elif options.get("frozen_norm"):
+        made = _FROZEN_SNIPPET.format(count=count, limits=limits)
+    else:
+        made = (
+            f"from torchvision.models.detection import {options['variant']}\n\n"
+            f"model = {options['variant']}(weights=None, weights_backbone=None, num_classes={count}, {limits})\n"
+        )
+    return made + _LOAD_SNIPPET.format(source=source)
+
+
+_SMALL_SNIPPET = """from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.detection import MaskRCNN, anchor_utils, backbone_utils, faster_rcnn, mask_rcnn
+from torchvision.ops import MultiScaleRoIAlign
+
+backbone = backbone_utils.BackboneWithFPN(
+    ResNet(BasicBlock, [1, 1, 1, 1]), {{"layer1": "0", "layer2": "1", "layer3": "2"}}, [64, 128, 256], {fpn_channels})
+model = MaskRCNN(
+    backbone, {limits}, rpn_post_nms_top_n_test=500,
+    rpn_anchor_generator=anchor_utils.AnchorGenerator(tuple((s,) for s in {anchors}), (tuple({ratios}),) * 4),
+    box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], 7, 2),
+    box_head=faster_rcnn.TwoMLPHead({fpn_channels} * 49, {box_channels}),
+    box_predictor=faster_rcnn.FastRCNNPredictor({box_channels}, {count}),
+    mask_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], 14, 2),
+    mask_head=mask_rcnn.MaskRCNNHeads({fpn_channels}, {mask_channels}, 1),
+    mask_predictor=mask_rcnn.MaskRCNNPredictor({mask_channels}[-1], {mask_channels}[-1], {count}))
+"""
+
+_FROZEN_SNIPPET = """from functools import partial
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+norm = partial(FrozenBatchNorm2d, eps=0.0)
+model = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=norm), {count}, {limits})
+"""
+
+_LOAD_SNIPPET = """
+from pathlib import Path
+from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file
+
+folder = Path("{source}")
+weights = folder / "model.safetensors" if folder.is_dir() else hf_hub_download("{source}", "model.safetensors")
+model.load_state_dict(load_file(weights))
+model.eval()  # model([image]) with image float (3, H, W) in [0, 1]
+"""
+
+
+def padded_size(transform: GeneralizedRCNNTransform, height: int, width: int) -> tuple[int, int]:
+    """(height, width) to which an upload is padded, so that torchvision does not shrink it to nothing.
+
+    It would, where an image is more than ``max_size`` times as long as high. Others keep their size.
+    """
+    least = math.ceil((max(height, width) + 1) / transform.max_size)
+    return max(height, least), max(width, least)
+
+
+def network_size(transform: GeneralizedRCNNTransform, height: int, width: int) -> tuple[int, int]:
+    """(height, width) that torchvision resizes an image to in evaluation, by its own arithmetic."""
+    image = torch.empty((3, height, width), device="meta")
+    resized, _ = _resize_image_and_masks(image, transform.min_size[-1], transform.max_size, None, transform.fixed_size)
+    return resized.shape[-2], resized.shape[-1]
+
+
+def network_input(transform: GeneralizedRCNNTransform, image: np.ndarray) -> Tensor:
+    """``transform([pixels / 255])`` in evaluation, before torchvision pads it to its stride.
+
+    Args:
+        transform: of the network.
+        image: uint8 (H, W, 3), RGB.
+
+    Returns:
+        float32 (1, 3, h, w) on the CPU, normalised.
+    """
+    padded = padded_size(transform, *image.shape[:2])
+    size = network_size(transform, *padded)
+    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    rule = find_rule(padded, size, 3, False) if sum(size) > SMALL_OUTPUT else None
+    if rule is not None:
+        return _sampled(transform, pixels, rule)[None]
+    floats = _floats(transform, pixels)
+    missing = padded[0] - image.shape[0], padded[1] - image.shape[1]
+    if any(missing):
+        floats = F.pad(floats[None], (0, missing[1], 0, missing[0]), mode="replicate")[0]
+    return F.interpolate(floats[None], size, mode="bilinear", align_corners=False)
+
+
+def _sampled(transform: GeneralizedRCNNTransform, pixels: Tensor, rule: Rule) -> Tensor:
+    """float32 (3, h, w): each output from its four pixels; beyond the image, its edge.
+
+    Args:
+        transform: normalises.
+        pixels: uint8 (H, W, 3).
+        rule: of the padded size and the output.
+    """
+    last = pixels.shape[0] - 1, pixels.shape[1] - 1
+    corners = []
+    for row in (rule.rows.first, rule.rows.second):
+        strip = pixels[row.clamp(max=last[0])]
+        for column in (rule.columns.first, rule.columns.second):
+            corners.append(_floats(transform, strip[:, column.clamp(max=last[1])]))
+    weights = (rule.rows.near[:, None], rule.rows.far[:, None], rule.columns.near, rule.columns.far)
+    head = rule.combine(tuple(corner[: rule.tail] for corner in corners), weights)
+    tail = rule.combine_tail(tuple(corner[rule.tail :] for corner in corners), weights)
+    return torch.cat([head, tail])
+
+
+def _floats(transform: GeneralizedRCNNTransform, pixels: Tensor) -> Tensor:
+    """uint8 (H, W, 3) → float32 (3, H, W), normalised."""
+    return transform.normalize(pixels.permute(2, 0, 1).contiguous().float().div_(255))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import _convert_to_roi_format, _filter_input, _setup_scales
 
-from seg_demo.masks.threads import each
+from seg_demo.masks.resize import each
 
 
 class SharedRoIAlign(MultiScaleRoIAlign):

@@ -1,8 +1,25 @@
 """SegFormer, and every other transformers model for semantic segmentation whose logits are resized and compared.
 
-The folder is transformers' own. Its image processor preprocesses (:mod:`seg_demo.networks.image_processor`), so that the label map
+The folder is transformers' own. Its image processor preprocesses (:mod:`seg_demo.networks.transformers_config`), so that the label map
 equals the processor's ``post_process_semantic_segmentation(outputs, target_sizes=[(H, W)])`` to the pixel, but for checkpoints
 that see an image at its own size up to a longest side.
+
+SegFormer's decode head with its projections folded into the fusing convolution (Xie et al. 2021, section 3.2).
+
+The head projects every stage to D channels, resizes all to the largest stage, concatenates them, and fuses the 4 D channels
+to D by a 1×1 convolution. Projection, resize and fusion are linear, and a resize keeps constants, so with the fusing weights
+split into one block per stage
+
+    fuse(concat(resize(project(x)))) = Σ resize(F·W x) + Σ F·b
+
+where F is the stage's block of the fusion and W, b its projection: one small convolution per stage at the stage's own size
+instead of one of 4 D channels at the largest. In evaluation the BatchNorm that follows is affine and folds in as well.
+
+Encoders of transformers without a segmentation head: what tutorials fine-tune (``nvidia/mit-b0``), and a base for training here.
+
+They end in a classifier of whole pictures, or in nothing. Those of a family that has a segmentation head get that (SegFormer, BEiT,
+Data2Vec, MobileViT, MobileNetV2), and those that give a pyramid of features get UPerNet's (ConvNeXt, Swin, ResNet, FocalNet), as in
+the papers of both. The head has random weights.
 """
 
 from __future__ import annotations
@@ -16,14 +33,19 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import SegformerImageProcessor
+from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentation, SegformerImageProcessor
+from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import base, files, image_processor, names
-from seg_demo.networks.base import Checkpoint, Preprocessing, copy_matching, to_batch
-from seg_demo.networks.image_processor import MULTIPLE, OUR_KEY
-from seg_demo.networks.segformer_config import (
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.masks.semantic import semantic_from_logits
+from seg_demo.networks import base, checkpoint as files, class_names, transformers_config
+from seg_demo.networks.base import Checkpoint, Preprocessing, Takes, copy_matching, to_batch
+from seg_demo.networks.transformers_config import (
     ANY_SIZE,
+    MULTIPLE,
+    OUR_KEY,
+    PYRAMIDS,
     config_of,
     from_config,
     initialise,
@@ -35,9 +57,7 @@ from seg_demo.networks.segformer_config import (
     refuse_encoder,
     settled,
 )
-from seg_demo.networks.sizes import Takes
-from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of, stored_names
-from seg_demo.types import LabelSet, Segmentation
+from seg_demo.networks.weights import check_finite, class_dependent, own_names, read_weights, shapes_of, stored_names
 
 TASK = "semantic"
 CELLS_LONGEST_SIDE = 640
@@ -107,22 +127,22 @@ def load(folder: Path) -> Checkpoint:
     refuse_encoder(config, lambda: stored_names(folder))
     options, count = options_from_config(config)
     described = config_of(count, options)
-    processor_data = image_processor.processor_data(folder)
+    processor_data = transformers_config.processor_data(folder)
     ours = processor_data.get(OUR_KEY)
     ours = ours if isinstance(ours, dict) else {}
-    processor = image_processor.read_processor(folder, processor_data, described)
-    colours = image_processor.colours_of(processor)
+    processor = transformers_config.read_processor(folder, processor_data, described)
+    colours = transformers_config.colours_of(processor)
     notes: list[str | None] = []
     if ours.get("longest_side") is None:
         # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
-        image_processor.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
-        processor, note = image_processor.without_cropping(processor, colours)
+        transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+        processor, note = transformers_config.without_cropping(processor, colours)
         notes.append(note)
         if options["model_type"] not in ANY_SIZE:
             takes = Takes(lambda: from_config(count, options), forward)
-            processor, note = image_processor.fitting(processor, takes, own_size(described))
+            processor, note = transformers_config.fitting(processor, takes, own_size(described))
             notes.append(note)
-    preprocessing = image_processor.preprocessing_of(processor, colours, ours)
+    preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
     wanted = shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
     state, inside = own_names(read_weights(folder), wanted)
     options, count = settled(options, count, state, wanted)
@@ -140,7 +160,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         folder: exists.
         half: weights as fp16; config.json says float32, so transformers casts them back on loading.
     """
-    described = names.labels_to_dict(checkpoint.labels)
+    described = class_names.labels_to_dict(checkpoint.labels)
     module = checkpoint.module
     binary = checkpoint.options.get("binary")
     module.config.id2label = {0: checkpoint.labels.names[1]} if binary else dict(enumerate(checkpoint.labels.names))
@@ -152,7 +172,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
     # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
     files.write_json(folder, files.CONFIG, {**files.read_json(folder, files.CONFIG), "dtype": "float32"})
-    data = {} if checkpoint.processor is None else image_processor.to_json(checkpoint.processor)
+    data = {} if checkpoint.processor is None else transformers_config.to_json(checkpoint.processor)
     ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
     if _by_itself(checkpoint):
         ours |= {"longest_side": checkpoint.preprocessing.longest_side, "multiple": checkpoint.preprocessing.multiple}
@@ -172,7 +192,7 @@ def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
     if _by_itself(checkpoint):
         return to_batch(image, checkpoint.preprocessing)
     processor = checkpoint.processor
-    if image_processor.is_plain(processor) and processor.do_resize and checkpoint.preprocessing.size is not None:
+    if transformers_config.is_plain(processor) and processor.do_resize and checkpoint.preprocessing.size is not None:
         # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
@@ -194,7 +214,7 @@ def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
     """
     if _by_itself(checkpoint):
         return base.pixels_as_seen(checkpoint, image)
-    return image_processor.pixels_as_seen(checkpoint.processor, image)
+    return transformers_config.pixels_as_seen(checkpoint.processor, image)
 
 
 def forward(module: nn.Module, batch: Tensor) -> Tensor:
@@ -288,3 +308,175 @@ def _by_itself(checkpoint: Checkpoint) -> bool:
     rule = checkpoint.preprocessing
     capped = rule.longest_side is not None and rule.size is None and rule.shortest_side is None
     return checkpoint.processor is None or capped
+
+
+class FoldedDecodeHead(SegformerDecodeHead):
+    """transformers' decode head, its parameters and their names unchanged, computed in the folded order.
+
+    The weights are composed anew in each pass, which costs far less than the pass: nothing can go stale, gradients reach the
+    parameters of the head as they are, and a module that is copied, moved, saved or trained needs no care.
+    """
+
+    def forward(self, encoder_hidden_states: tuple[Tensor, ...], **_: object) -> Tensor:
+        """Logits from the feature maps of the stages.
+
+        Args:
+            encoder_hidden_states: (B, C_i, h_i, w_i) of each stage, the largest first.
+
+        Returns:
+            (B, classes, h_0, w_0).
+        """
+        size = encoder_hidden_states[0].shape[-2:]
+        norm = None if self.training else self.batch_norm
+        scale = None if norm is None else norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        # The fusion expects the stages concatenated from the last to the first.
+        blocks = self.linear_fuse.weight.flatten(1).chunk(len(encoder_hidden_states), dim=1)[::-1]
+        fused, shift = None, 0
+        for features, layer, block in zip(encoder_hidden_states, self.linear_projections, blocks, strict=True):
+            block = block if scale is None else block * scale[:, None]
+            shift = shift + block @ layer.proj.bias
+            part = resize(nn.functional.conv2d(features, (block @ layer.proj.weight)[:, :, None, None]), size)
+            fused = part if fused is None else fused + part
+        if norm is None:
+            hidden = self.batch_norm(fused + shift[:, None, None])
+        else:
+            hidden = fused + (shift - norm.running_mean * scale + norm.bias)[:, None, None]
+        return self.classifier(self.dropout(self.activation(hidden)))
+
+
+def fold_head(module: nn.Module) -> nn.Module:
+    """Let a SegFormer compute its head in the folded order; other networks are left alone.
+
+    Args:
+        module: of transformers; changed in place. Its state dict stays as it is.
+    """
+    head = getattr(module, "decode_head", None)
+    if type(head) is SegformerDecodeHead and head.config.reshape_last_stage:
+        head.__class__ = FoldedDecodeHead
+    return module
+
+
+def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize without aligned corners, as ``F.interpolate`` does it.
+
+    Where gradients are wanted, both axes are multiplied with their interpolation matrices: the backward pass of
+    ``F.interpolate`` on a CPU takes four times as long as these products.
+
+    Args:
+        features: (B, C, h, w).
+        size: (height, width) of the result.
+    """
+    if tuple(features.shape[-2:]) == tuple(size):
+        return features
+    if not (torch.is_grad_enabled() and features.requires_grad):
+        return nn.functional.interpolate(features, size, mode="bilinear", align_corners=False)
+    rows = _matrix(features.shape[-2], size[0], features)
+    columns = _matrix(features.shape[-1], size[1], features)
+    return rows @ (features @ columns.T)
+
+
+def _matrix(before: int, after: int, like: Tensor) -> Tensor:
+    """(after, before) weights of a linear resize: its answer to every unit vector."""
+    units = torch.eye(before, device=like.device)[None]
+    return nn.functional.interpolate(units, after, mode="linear", align_corners=False)[0].T.to(like.dtype)
+
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+# Side to which pictures are resized where the network takes any: what segmentation networks of these families were trained at.
+SIDE = 512
+
+
+def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[Checkpoint, tuple[str, ...]]:
+    """An encoder with a fresh segmentation head.
+
+    Args:
+        folder: config.json, the weights, and perhaps an image processor, whose colours are kept.
+        labels: the classes.
+
+    Returns:
+        The checkpoint, and prefixes of the names of its fresh parameters.
+
+    Raises:
+        BadCheckpointError: a config that builds nothing, or weights that are not the encoder's.
+    """
+    config = files.read_json(folder, files.CONFIG)
+    options = _options(config)
+    described = config_of(len(labels), options)
+    module = build(len(labels), options).eval()
+    fresh = _fill(module, folder, options, described)
+    processor = _processor(folder, config, options, described)
+    colours = transformers_config.colours_of(processor)
+    preprocessing = transformers_config.preprocessing_of(processor, colours, {})
+    head = "UPerNet's" if options["model_type"] == "upernet" else "its family's"
+    notes = (
+        f"The base is an encoder without a segmentation head: its layers are kept, and {head} head with random weights is added, which "
+        "only training can teach.",
+    )
+    return Checkpoint("segformer", module, labels, preprocessing, options, processor, notes), fresh
+
+
+def _options(config: dict[str, Any]) -> dict[str, Any]:
+    options, _ = options_from_config({key: value for key, value in config.items() if key not in ("id2label", "label2id")})
+    options.pop("binary", None)
+    if options["model_type"] in PYRAMIDS:
+        for key in ("out_indices", "_out_indices"):
+            options.pop(key, None)
+        return {"model_type": "upernet", "backbone_config": {**options, "out_features": STAGES}, "use_auxiliary_head": False}
+    if options["model_type"] in ("beit", "data2vec-vision"):
+        layers = int(options.get("num_hidden_layers", 12))
+        # The layers that its authors took for segmentation: 3, 5, 7 and 11 of 12.
+        chosen = [round(layers * share / 12) for share in (3, 5, 7, 11)]
+        chosen = chosen if chosen == sorted(set(chosen)) else list(range(layers - 3, layers + 1))
+        for key in ("out_features", "stage_names"):
+            options.pop(key, None)
+        return {**options, "out_indices": chosen, "use_auxiliary_head": False}
+    if options["model_type"].startswith("mobile"):
+        return {**options, "output_stride": 16}
+    return options
+
+
+def _fill(module: nn.Module, folder: Path, options: dict[str, Any], described: Any) -> tuple[str, ...]:
+    """Give a network the encoder's weights, by transformers' own rules about names; says what stays fresh."""
+    state = read_weights(folder)
+    check_finite(state.items())
+    pyramid = options["model_type"] == "upernet"
+    kind, inner = (AutoBackbone, described.backbone_config) if pyramid else (AutoModelForSemanticSegmentation, described)
+    before = "backbone." if pyramid else ""
+    with torch.device("meta"):
+        cls = type(kind.from_config(inner))
+    try:
+        with quiet():
+            loaded, report = cls.from_pretrained(
+                None, config=inner, state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
+            )
+    except Exception as error:  # transformers and torch have their own
+        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({files.library_message(error)}).") from error
+    absent = {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])}
+    encoder = "" if pyramid else f"{cls.base_model_prefix}."
+    lost = sorted(name for name in absent if name.startswith(encoder) and not name.startswith("hidden_states_norms."))
+    if lost:
+        raise BadCheckpointError(
+            f"{files.WEIGHTS} lacks {len(lost)} weights of the encoder that {files.CONFIG} describes, the first is {lost[0]!r}."
+        )
+    given = {before + name: tensor for name, tensor in loaded.state_dict().items() if name not in absent}
+    module.load_state_dict(given, strict=False)
+    left = sorted(name for name, _ in module.named_parameters() if name not in given)
+    # One prefix for a part of which nothing came from the encoder.
+    parts = {name.split(".")[0] for name in left} - {name.split(".")[0] for name in given}
+    whole = tuple(f"{part}." for part in sorted(parts))
+    return (*whole, *(name for name in left if not name.startswith(whole)))
+
+
+def _processor(folder: Path, config: dict[str, Any], options: dict[str, Any], described: Any) -> Any:
+    """The segmentation family's own image processor, with the encoder's colours and a size that suits."""
+    encoder = AutoConfig.for_model(config["model_type"])
+    own = transformers_config.colours_of(transformers_config.read_processor(folder, transformers_config.processor_data(folder), encoder))
+    size = own_size(described)
+    takes = Takes(lambda: from_config(2, options), forward)
+    free = options["model_type"] in ANY_SIZE or options["model_type"] == "upernet" or size is None or not takes(*size)
+    side = {"height": SIDE, "width": SIDE} if free else {"height": size[0], "width": size[1]}
+    kind = type(transformers_config.default_processor(described))
+    processor = kind(size=side, do_center_crop=False, image_mean=list(own.mean), image_std=list(own.std), rescale_factor=1 / 255)
+    if transformers_config.colours_of(processor).bgr != own.bgr:
+        processor.do_flip_channel_order = own.bgr
+    return processor

@@ -3,36 +3,39 @@
 A U-Net proper: an encoder, a decoder with skip connections, and logits at the size of the batch. The folder is smp's own
 (``smp.from_pretrained`` loads it with identical logits); class names and preprocessing, which smp does not keep, are in
 preprocessor_config.json because a key that smp does not know in config.json breaks some encoders.
+
+What smp's config.json says, checked before anything is built from it.
+
+A U-Net's decoder with its upsampling folded into the convolution that follows (Ronneberger et al. 2015, figure 1).
+
+A block doubles its input by repeating every pixel, concatenates the skip connection, and convolves with a 3 x 3 kernel. Where
+pixels are repeated, several of the nine taps meet the same value, so their weights can be summed beforehand: an output row
+2 i sees the input rows i - 1 and i with (w0, w1 + w2), a row 2 i + 1 sees i and i + 1 with (w0 + w1, w2), columns likewise.
+That is a transposed convolution of stride 2 with a 4 x 4 kernel: 16 multiplications for 4 outputs instead of 36. In evaluation
+the BatchNorm that follows is affine and folds in as well. Nothing is upsampled or concatenated any more.
 """
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import segmentation_models_pytorch as smp
+import timm
 import torch
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
-from seg_demo.errors import BadCheckpointError
-from seg_demo.masks.label_map import semantic_from_logits
-from seg_demo.networks import albumentations, base, files, names, weights
-from seg_demo.networks.base import Checkpoint, copy_matching, to_batch
-from seg_demo.networks.unet_config import (
-    OF_PIPELINE,
-    arguments_of,
-    check_encoder,
-    decoder_class,
-    fixed_size,
-    label_set,
-    options_from_config,
-    plain_preprocessing,
-    preprocessing_of,
-    renamed,
-)
-from seg_demo.types import LabelSet, Segmentation
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.masks.semantic import semantic_from_logits
+from seg_demo.networks import albumentations, base, checkpoint as files, class_names, weights
+from seg_demo.networks.albumentations import Pipeline
+from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, Checkpoint, Preprocessing, copy_matching, to_batch
 
 TASK = "semantic"
 # A plain smp repo says nothing about sizes; at this side a processor answers in seconds, and most were trained below it.
@@ -140,7 +143,7 @@ def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
         **arguments,
     }
     files.write_json(folder, files.CONFIG, config)
-    described = {**checkpoint.preprocessing.to_dict(), **names.labels_to_dict(checkpoint.labels)}
+    described = {**checkpoint.preprocessing.to_dict(), **class_names.labels_to_dict(checkpoint.labels)}
     if checkpoint.processor is not None:
         described[OF_PIPELINE] = True
         files.write_json(folder, albumentations.CONFIG, checkpoint.processor.to_json())
@@ -263,3 +266,251 @@ std = torch.tensor({list(checkpoint.preprocessing.std)}).view(3, 1, 1)
 with torch.no_grad():
     logits = model((pixels - mean) / std)  # (1, {channels}, 256, 256)
 """
+
+
+DECODERS = tuple(model.__name__ for model in smp.MODEL_ARCHITECTURES_MAPPING.values())
+# Renamed in smp: what its classes accept under the old name, they accept in a config of any age.
+OLD_ARGUMENTS = ("decoder_use_batchnorm", "psp_use_batchnorm", "upscale_mode")
+# smp maps these names of earlier versions to timm's.
+FORMER_ENCODERS = ("timm-mobilenetv3_", "timm-regnet", "timm-res2", "timm-resnest", "timm-gernet")
+# What smp hands on to a timm encoder (``tu-...``), of which it depends what the network computes or which sizes it takes.
+ENCODER_ARGUMENTS = (
+    "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size", "always_partition", "window_size",
+)  # fmt: skip
+# In our preprocessor_config.json: albumentations' file beside it does the work.
+OF_PIPELINE = "albumentations"
+SET_BY_US = ("self", "kwargs", "encoder_name", "encoder_weights", "in_channels", "classes", "activation")
+
+
+def decoder_class(name: object) -> type[nn.Module]:
+    """smp's class of a name.
+
+    Raises:
+        BadCheckpointError: no such class; the message lists them.
+    """
+    if name not in DECODERS:
+        raise BadCheckpointError(f"There is no smp model {name!r}. Supported: {', '.join(DECODERS)}.")
+    return getattr(smp, str(name))
+
+
+def check_encoder(name: object) -> None:
+    """Refuse an encoder that is not in the tables of smp and timm: timm would fetch what ``tu-hf-hub:user/repo`` points to.
+
+    Raises:
+        BadCheckpointError: no such encoder.
+    """
+    if isinstance(name, str):
+        in_smp = name in smp.encoders.encoders or name.startswith(FORMER_ENCODERS)
+        if in_smp or (name.startswith("tu-") and timm.is_model(name.removeprefix("tu-").split(".")[0])):
+            return
+    raise BadCheckpointError(f"There is no encoder {str(name)[:80]!r} in segmentation_models_pytorch or timm.")
+
+
+def arguments_of(decoder: type[nn.Module]) -> set[str]:
+    """Arguments of smp's class that a checkpoint may set."""
+    return {*inspect.signature(decoder.__init__).parameters, *OLD_ARGUMENTS, *ENCODER_ARGUMENTS} - set(SET_BY_US)
+
+
+def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Options and output channels from smp's config.json; the activation is dropped, for what leaves here is logits."""
+    decoder = decoder_class(config.get("_model_class"))
+    check_encoder(config.get("encoder_name", "resnet34"))
+    channels = config.get("classes", 1)
+    class_names.check_count(channels)
+    if config.get("in_channels", 3) != 3:
+        raise BadCheckpointError(f"The network takes {config['in_channels']} channels; only RGB images can be served. Choose a model that takes three channels.")
+    options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
+    options |= {key: config[key] for key in sorted(arguments_of(decoder)) if key in config}
+    files.check_options(options)
+    if channels == 1:
+        options["binary"] = True
+    return options, channels
+
+
+def label_set(config: dict[str, Any], extra: dict[str, Any], channels: int) -> tuple[LabelSet, tuple[str, ...]]:
+    """Class names from preprocessor_config.json, else config.json, else generated; and what is to be said about them."""
+    count = max(2, channels)
+    for data in (extra, config):
+        table = class_names.class_table(data)
+        if channels == 1 and len(table) == 1:
+            return class_names.binary_labels(table), ()
+        found = class_names.labels_from_dict(data, count)
+        if found is not None:
+            return found, class_names.table_notes(data, count)
+    if channels == 1:
+        return LabelSet.from_names(("background", "foreground"), background=0), ()
+    return LabelSet.from_names(tuple(f"class {index}" for index in range(channels))), ()
+
+
+def renamed(state: dict[str, Tensor], options: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights of smp before 0.4, whose encoders were ports of timm's, under today's names (smp's ``load_state_dict``)."""
+    name = options["encoder"].removeprefix("timm-").removeprefix("tu-").removeprefix("tf_")
+    if not name.startswith(("regnet", "res2", "resnest", "mobilenetv3", "gernet")):
+        return state
+    today = {}
+    for key, tensor in state.items():
+        if key.startswith("encoder.") and not key.startswith("encoder.model."):
+            key = "encoder.model." + key.removeprefix("encoder.")
+        today[key.replace(".stages.", ".stages_") if "gernet" in name else key] = tensor
+    return today
+
+
+def preprocessing_of(
+    folder: Path, extra: dict[str, Any], module: nn.Module, config: dict[str, Any], options: dict[str, Any], longest_side: int
+) -> tuple[Preprocessing, Pipeline | None, tuple[str, ...]]:
+    """How an upload becomes a batch, by what the folder says: our own file, albumentations' file, or the encoder's pretraining.
+
+    Args:
+        folder: the checkpoint.
+        extra: content of its preprocessor_config.json, which only we write.
+        module: the network.
+        config: content of its config.json.
+        options: of :func:`options_from_config`.
+        longest_side: pixels to which uploads are shrunk where nothing says a size.
+
+    Returns:
+        The rule; the pipeline where that does the work; what is done otherwise than the folder says, a sentence each.
+
+    Raises:
+        BadCheckpointError: as :func:`seg_demo.networks.albumentations.parse`.
+    """
+    ours = extra.get("image_mean") is not None
+    pipeline = albumentations.read(folder) if not ours or extra.get(OF_PIPELINE) else None
+    if pipeline is None:
+        if ours:
+            return Preprocessing.from_dict(extra), None, ()
+        return plain_preprocessing(module, options, longest_side, config.get("encoder_weights")), None, ()
+    plain = plain_preprocessing(module, options, longest_side, None)
+    rule, notes = pipeline.preprocessing(plain), list(pipeline.notes)
+    if plain.size is not None:
+        if pipeline.frame(96, 144).size != plain.size and pipeline.resizes:
+            notes.append(
+                f"{albumentations.CONFIG} makes pictures of a size that the network does not take: they are resized to its own "
+                f"{plain.size[0]} x {plain.size[1]}."
+            )
+        if pipeline.frame(96, 144).size != plain.size or not pipeline.resizes:
+            return replace(plain, mean=rule.mean, std=rule.std), None, tuple(notes)
+    moves = [name for name, _ in pipeline.steps if name in (*albumentations.RESIZES, "PadIfNeeded")]
+    if not moves:
+        return rule, None, tuple(notes)
+    capped = None if pipeline.resizes else plain.longest_side
+    return rule, replace(pipeline, multiple=plain.multiple, longest_side=capped), tuple(notes)
+
+
+def plain_preprocessing(
+    module: nn.Module, options: dict[str, Any], longest_side: int, pretrained: object = None
+) -> Preprocessing:
+    """Mean and deviation that the encoder was pretrained with, from tables that need no network.
+
+    Args:
+        module: of :func:`seg_demo.networks.unet.build`.
+        options: of :func:`options_from_config`.
+        longest_side: pixels to which uploads are shrunk.
+        pretrained: name of the weights that the encoder began with (``encoder_weights``), if it is known.
+    """
+    mean, std = encoder_normalisation(options["encoder"], pretrained)
+    size = fixed_size(module)
+    if size is not None:
+        return Preprocessing(mean, std, size=size)
+    stride = int(module.encoder.output_stride)
+    # PAN pools the deepest features three times more, DPT once.
+    multiple = {"PAN": 256, "DPT": 2 * stride}.get(options["decoder"], stride)
+    return Preprocessing(mean, std, longest_side=longest_side, multiple=multiple)
+
+
+def encoder_normalisation(encoder: str, pretrained: object = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of an encoder's pretraining: ``smp.encoders.get_preprocessing_params`` without asking the Hub.
+
+    smp takes those of its own encoders from the repositories of their weights, and those of timm's from timm's table.
+
+    Args:
+        encoder: its name in smp.
+        pretrained: name of its weights, as ``imagenet`` or ``advprop``.
+    """
+    if encoder.startswith(FORMER_ENCODERS):
+        encoder = encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-")
+    if encoder.startswith("tu-"):
+        known = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        known = known or timm.models.get_pretrained_cfg(encoder.removeprefix("tu-").split(".")[0])
+        return (IMAGENET_MEAN, IMAGENET_STD) if known is None else (tuple(known.mean), tuple(known.std))
+    if pretrained == "advprop" or encoder.startswith(("inception", "xception", "timm-tf_efficientnet_lite")):
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    if encoder.startswith("dpn"):
+        return (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
+def fixed_size(module: nn.Module) -> tuple[int, int] | None:
+    """(height, width) in pixels of the only input that the encoder takes, as ViT and Swin of timm do by default; or None."""
+    patches = getattr(getattr(module.encoder, "model", None), "patch_embed", None)
+    only = getattr(patches, "strict_img_size", False) and not getattr(patches, "dynamic_img_pad", False)
+    return tuple(patches.img_size) if only and patches.img_size is not None else None
+
+
+# Rows: taps of the transposed convolution; columns: taps of the kernel that are summed into each.
+_SUMS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+
+class FoldedDecoderBlock(UnetDecoderBlock):
+    """smp's block, its parameters and their names unchanged, computed in the folded order while it is in eval mode.
+
+    The weights are composed anew in each pass, which costs far less than the pass: nothing can go stale, and a module that is
+    copied, moved, saved or trained needs no care.
+    """
+
+    def forward(
+        self, feature_map: Tensor, target_height: int, target_width: int, skip_connection: Tensor | None = None
+    ) -> Tensor:
+        """Features of the next finer level.
+
+        Args:
+            feature_map: (B, C, h, w).
+            target_height: of the result; folded where it is 2 h.
+            target_width: of the result; folded where it is 2 w.
+            skip_connection: (B, S, target_height, target_width) or None.
+
+        Returns:
+            (B, out, target_height, target_width).
+        """
+        doubled = (2 * feature_map.shape[2], 2 * feature_map.shape[3])
+        if self.training or (target_height, target_width) != doubled:
+            return super().forward(feature_map, target_height, target_width, skip_connection)
+        weight, bias = _affine(self.conv1[0], self.conv1[1])
+        sums = weight.new_tensor(_SUMS)
+        inner, outer = weight.split([feature_map.shape[1], weight.shape[1] - feature_map.shape[1]], dim=1)
+        kernel = torch.einsum("ak,oikl,bl->ioab", sums, inner, sums).contiguous()
+        found = nn.functional.conv_transpose2d(feature_map, kernel, bias, stride=2, padding=1)
+        if skip_connection is not None and skip_connection.shape[1]:  # MiT and ConvNeXt have no channels at their first level
+            found = found + nn.functional.conv2d(skip_connection, outer, padding=1)
+        return self.attention2(self.conv2(self.conv1[2](found)))
+
+
+def fold_decoder(module: nn.Module) -> nn.Module:
+    """Let the blocks of a U-Net's decoder compute in the folded order; blocks and networks of other kinds are left alone.
+
+    Args:
+        module: of smp; changed in place. Its state dict stays as it is.
+    """
+    for block in getattr(getattr(module, "decoder", None), "blocks", ()):
+        if type(block) is UnetDecoderBlock and _folds(block):
+            block.__class__ = FoldedDecoderBlock
+    return module
+
+
+def _folds(block: UnetDecoderBlock) -> bool:
+    """Whether nothing stands between the upsampling and the convolution, and only something affine follows it."""
+    convolution, norm = block.conv1[0], block.conv1[1]
+    plain = (convolution.kernel_size, convolution.padding, convolution.stride) == ((3, 3), (1, 1), (1, 1))
+    affine = isinstance(norm, nn.Identity) or (type(norm) is nn.BatchNorm2d and norm.track_running_stats and norm.affine)
+    return block.interpolation_mode == "nearest" and isinstance(block.attention1.attention, nn.Identity) and plain and affine
+
+
+def _affine(convolution: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a convolution and the BatchNorm after it, in evaluation."""
+    if isinstance(norm, nn.Identity):
+        return convolution.weight, convolution.bias
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
+    if convolution.bias is not None:
+        bias = bias + convolution.bias * scale
+    return convolution.weight * scale[:, None, None, None], bias

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seg_demo.errors import BadCheckpointError
-from seg_demo.networks.files import CONFIG, INDEX, WEIGHTS, not_weights, read_json, said, shards_of
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, library_message, not_weights, read_json, shards_of
 
 MAX_PARAMETERS = 1_000_000_000
 _COMPILED = "._orig_mod."
@@ -102,7 +102,7 @@ def unreadable(path: Path, error: Exception) -> BadCheckpointError:
         )
     if "incomplete" in str(error).lower() or "too short" in str(error).lower():
         return BadCheckpointError(f"{path.name} of this model is cut off: it has {size} bytes, fewer than it says. Download it again. {again}")
-    return BadCheckpointError(f"{path.name} of the checkpoint cannot be read ({said(error, path.parent)}); download it again.")
+    return BadCheckpointError(f"{path.name} of the checkpoint cannot be read ({library_message(error, path.parent)}); download it again.")
 
 
 def _weight_files(folder: Path) -> list[str]:

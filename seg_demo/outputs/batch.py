@@ -1,23 +1,29 @@
 """Many segmented images as one set of files: one COCO JSON, tables of counts and areas, and a contact sheet.
 
 What grows with the pixels goes to the disk at once, image by image; only a few numbers per image and class stay in memory.
+
+A contact sheet: every image of a batch as a small picture with its name, so that a person sees at a glance what went wrong.
+
+Fonts for text in pictures: Pillow's own, which knows ASCII, and for other signs those of the system.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.outputs import render
-from seg_demo.outputs.contact import TILE, ContactSheet, thumbnail
-from seg_demo.outputs.counting import PixelSize, count
-from seg_demo.outputs.export import cell, geojson
-from seg_demo.types import LabelSet, Segmentation
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.outputs import draw
+from seg_demo.outputs.export import PixelSize, cell, count, geojson
 
 COCO, COUNTS, OBJECTS, FAILED, NOTES, SHEET = (
     "coco.json", "counts.csv", "objects.csv", "failed.csv", "notes.csv", "contact_sheet.png",
@@ -205,7 +211,7 @@ def picture_of(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
         image: uint8 (H, W, 3), the upright original.
         segmentation: of it.
     """
-    return np.asarray(thumbnail(render.overlay(image, segmentation), TILE))
+    return np.asarray(thumbnail(draw.overlay(image, segmentation), TILE))
 
 
 def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: PixelSize | None) -> None:
@@ -223,7 +229,7 @@ def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: Pixe
         for feature in shapes["features"]:
             feature["properties"][f"area_{pixel.unit}2"] = pixel.area(feature["properties"]["area"])
     content = json.dumps(shapes, allow_nan=False, separators=(",", ":")).encode("ascii")
-    for path, data in ((f"masks/{stem}.png", render.id_map_png(segmentation)), (f"geojson/{stem}.geojson", content)):
+    for path, data in ((f"masks/{stem}.png", draw.id_map_png(segmentation)), (f"geojson/{stem}.geojson", content)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 
@@ -233,3 +239,162 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows([cell(value) for value in row] for row in rows)
+
+
+TILE = 232
+CAPTION = 38
+GAP = 12
+COLUMNS = 6
+MOST_TILES = 300
+# Half the side of the cross that stands for an image that failed.
+_CROSS = 22
+_PAPER, _FRAME, _INK, _SOFT, _FAULT = (255, 255, 255), (236, 237, 235), (25, 28, 26), (99, 103, 98), (176, 36, 36)
+
+
+class ContactSheet:
+    """A grid that is filled one picture at a time; only the sheet itself is in memory, at most 300 tiles (62 MB).
+
+    Args:
+        images: how many there will be; those beyond :data:`MOST_TILES` are only counted.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._total = images
+        self._shown = max(1, min(images, MOST_TILES))
+        self._columns = min(COLUMNS, self._shown)
+        rows = -(-self._shown // self._columns)
+        height = rows * (TILE + CAPTION + GAP) + GAP + (CAPTION if images > self._shown else 0)
+        self._sheet = Image.new("RGB", (self._columns * (TILE + GAP) + GAP, height), _PAPER)
+        self._draw = ImageDraw.Draw(self._sheet)
+        self._count = 0
+
+    def add(self, name: str, picture: np.ndarray | None, note: str) -> None:
+        """Put the next picture on the sheet.
+
+        Args:
+            name: of the image.
+            picture: uint8 (H, W, 3), usually the overlay; None for an image that failed, which gets an empty frame.
+            note: the line below the name, such as what was counted, or why it failed.
+        """
+        if self._count >= self._shown:
+            self._count += 1
+            return
+        row, column = divmod(self._count, self._columns)
+        left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
+        self._draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), fill=_FRAME)
+        if picture is None:
+            x, y = left + TILE // 2, top + TILE // 2
+            self._draw.line((x - _CROSS, y - _CROSS, x + _CROSS, y + _CROSS), fill=_FAULT, width=5)
+            self._draw.line((x - _CROSS, y + _CROSS, x + _CROSS, y - _CROSS), fill=_FAULT, width=5)
+        else:
+            small = thumbnail(picture, TILE)
+            self._sheet.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
+        ink = _INK if picture is not None else _FAULT
+        # By their baselines: fonts differ in what is above it.
+        for text, size, y, color, keep_end in ((name, 14, 16, ink, True), (note, 12, 32, _SOFT, False)):
+            drawn, font = drawable(text, size)
+            self._draw.text((left, top + TILE + y), self._fitting(drawn, font, keep_end), fill=color, font=font, anchor="ls")
+        self._count += 1
+
+    def save(self, path: Path) -> None:
+        """Write the sheet as a PNG."""
+        if self._total > self._shown:
+            text = f"and {self._total - self._shown} more images, which the tables list"
+            self._draw.text((GAP, self._sheet.height - CAPTION), text, fill=_SOFT, font=ImageFont.load_default(14))
+        self._sheet.save(path, "PNG", compress_level=4)
+
+    def _fitting(self, text: str, font: Font, keep_end: bool) -> str:
+        """The text, cut with an ellipsis to the width of a tile; of file names the end says more than the beginning."""
+        text = text[-300 if keep_end else 0 :][:300]
+        if self._draw.textlength(text, font=font) <= TILE:
+            return text
+        while text and self._draw.textlength("…" + text, font=font) > TILE:
+            text = text[1:] if keep_end else text[:-1]
+        return "…" + text if keep_end else text + "…"
+
+
+def thumbnail(picture: np.ndarray, side: int) -> Image.Image:
+    """A picture within a square, its sides in proportion; averaged when it shrinks, repeated pixels when it grows.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        side: of the square in pixels.
+    """
+    image = Image.fromarray(picture)
+    scale = side / max(image.size)
+    size = tuple(max(1, round(length * scale)) for length in image.size)
+    return image.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST, reducing_gap=None)
+
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+# Where systems keep fonts, and what those that know many signs are called: European ones first, then Chinese ones.
+_FOLDERS = {
+    "linux": ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts"),
+    "darwin": ("/System/Library/Fonts", "/Library/Fonts"),
+    "win32": ("C:/Windows/Fonts",),
+}
+_NAMES = (
+    "DejaVuSans", "LiberationSans", "NotoSans-", "Helvetica", "arial", "NotoSansCJK", "NotoSansSC", "SourceHanSans", "wqy-microhei",
+    "wqy-zenhei", "DroidSansFallback", "PingFang", "Hiragino", "STHeiti", "Arial Unicode", "msyh", "simhei", "simsun",
+)  # fmt: skip
+_SUFFIXES = (".ttf", ".ttc", ".otf")
+
+
+def drawable(text: str, size: int) -> tuple[str, Font]:
+    """A text as it can be drawn, and the font to draw it with.
+
+    Args:
+        text: anything.
+        size: of the font in pixels.
+
+    Returns:
+        The text, in which control signs are blanks, and signs that the font lacks are their plain letter or ``?``; and the
+        font that has most of its signs.
+    """
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    signs = {sign for sign in text if not sign.isspace()}
+    best, most = ImageFont.load_default(size), -1
+    for font in _candidates(size):
+        known = sum(_has(font, sign) for sign in signs)
+        if known > most:
+            best, most = font, known
+        if known == len(signs):
+            break
+    return "".join(sign if sign.isspace() or _has(best, sign) else _plain(sign) for sign in text), best
+
+
+def _candidates(size: int) -> Iterator[Font]:
+    yield ImageFont.load_default(size)
+    for path in _of_system():
+        try:
+            font = ImageFont.truetype(path, size)
+        except OSError:
+            continue  # damaged, or not a font that Pillow reads
+        yield font
+
+
+def _has(font: Font, sign: str) -> bool:
+    """Whether a font draws a sign; what it lacks it draws as it draws a sign that does not exist."""
+    return bytes(font.getmask(sign)) != bytes(font.getmask("\uffff"))
+
+
+def _plain(sign: str) -> str:
+    """The letter without its accent, or a question mark."""
+    letter = unicodedata.normalize("NFKD", sign)[0]
+    return letter if letter.isascii() else "?"
+
+
+@lru_cache(maxsize=1)
+def _of_system() -> tuple[str, ...]:
+    """The paths of the system's fonts of the names above, one for each name, in their order."""
+    # Regular ones before bold and slanted ones, whose names are longer.
+    found = sorted(_files(), key=lambda path: ("regular" not in path.stem.casefold(), len(path.stem), path.stem))
+    first = (next((path for path in found if path.stem.casefold().startswith(name.casefold())), None) for name in _NAMES)
+    return tuple(str(path) for path in first if path is not None)
+
+
+def _files() -> Iterator[Path]:
+    for folder in _FOLDERS.get(sys.platform, ()):
+        place = Path(folder).expanduser()
+        if place.is_dir():
+            yield from (path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)

@@ -7,15 +7,14 @@ from typing import Any
 import gradio as gr
 from gradio import utils
 
-from seg_demo.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError
+from seg_demo.gateway.files import Photo, Upload, store_bytes
+from seg_demo.gateway.work import detail_of, in_words, predictor, score_threshold, work_limits
 from seg_demo.inputs.images import read
-from seg_demo.models import catalog
-from seg_demo.models.admission import is_large
-from seg_demo.outputs import render
+from seg_demo.outputs import draw
+from seg_demo.serving import catalog
+from seg_demo.serving.limits import is_large
 from seg_demo.ui.results import overlay_png
-from seg_demo.ui.served import store_bytes
-from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import detail_of, in_words, predictor, score_threshold, work_limits
 
 RESULT = (
     "The result as json: task, model, width, height, device, seconds, familiar (false where the picture is unlike what the model "
@@ -91,7 +90,7 @@ def segment(
     with predictor().work(model, large=is_large(image.path, closely)):
         picture = read(image.path)
         result = predictor().segment(picture, model, wanted, detail=closely, smoothing=smoothing)
-        mask = store_bytes(render.id_map_png(result), image.stem + "_mask.png")
+        mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(overlay_png(picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 

@@ -1,31 +1,38 @@
-"""The tab that shows two to four models on one image: zoomed together, swiped, where they agree, how much, how fast."""
+"""The tab that shows two to four models on one image: zoomed together, swiped, where they agree, how much, how fast.
+
+The viewer of a comparison: the picture, the id map of every model in common colours, and where they agree.
+
+A comparison of models as files: the table of their overlaps, and the agreement map.
+"""
 
 from __future__ import annotations
 
+import csv
 import html
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from seg_demo.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.types import Segmentation, distinct_colors
+from seg_demo.gateway.files import Files, Upload, store_bytes
+from seg_demo.gateway.work import in_words, predictor, score_threshold, work_limits
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
-from seg_demo.masks.agreement import Common, agreement, common, truth_ids
-from seg_demo.models.admission import is_large
-from seg_demo.outputs import compare
-from seg_demo.types import Segmentation
+from seg_demo.masks.compare import BACKGROUND, Common, Overlap, agreement, common, key, overlap, truth_ids
+from seg_demo.outputs import draw
+from seg_demo.outputs.export import cell
+from seg_demo.serving.limits import is_large
 from seg_demo.ui import menu
-from seg_demo.ui.bench import image_box, run_dock
-from seg_demo.ui.compare_viewer import Comparison, ComparisonViewer
+from seg_demo.ui.components import Slider, image_box, plain_files, run_dock, served_file
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
-from seg_demo.ui.results import preview_of
-from seg_demo.ui.served import store_bytes
-from seg_demo.ui.slider import Slider
-from seg_demo.ui.uploads import Files, Upload
-from seg_demo.ui.work import in_words, predictor, score_threshold, work_limits
+from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 MOST = 4
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
@@ -152,8 +159,8 @@ def _compared(
     agreeing = agreement(together.maps)
     shown = Comparison(preview_of(image), tuple(results), titles, tuple(sizes), together, agreeing)
     files = [
-        (f"{upload.stem}_comparison.csv", compare.table(titles, together, known).encode("utf-8", "replace")),
-        (f"{upload.stem}_agreement.png", compare.agreement_png(agreeing, len(results))),
+        (f"{upload.stem}_comparison.csv", comparison_table(titles, together, known).encode("utf-8", "replace")),
+        (f"{upload.stem}_agreement.png", agreement_png(agreeing, len(results))),
     ]
     paths = [store_bytes(data, name) for name, data in files]
     rows = _table(titles, together, known, agreeing, language)
@@ -190,8 +197,8 @@ def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, 
         for each in ("compare_pair", "compare_classes", "compare_iou", "compare_same")
     )
     lines = []
-    for first, second, found in compare.overlaps(titles, together, known):
-        name = words("compare_with_truth", language) if first == compare.TRUTH else first
+    for first, second, found in overlaps(titles, together, known):
+        name = words("compare_with_truth", language) if first == TRUTH else first
         per_class = sorted(found.iou.items(), key=lambda row: -row[1])[:8]
         listed = "".join(f"<span>{html.escape(each)} {value:.3f}</span>" for each, value in per_class)
         mean = "–" if found.mean is None else f"{found.mean:.3f}"
@@ -204,3 +211,161 @@ def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, 
     body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     label = html.escape(words("compare_iou", language))
     return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'
+
+
+SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the viewer shows.
+
+    Attributes:
+        preview: the picture, a JPEG.
+        results: one per model, at the threshold.
+        titles: of the models.
+        memory: of their weights, in bytes.
+        together: the results in one numbering of classes.
+        agreeing: uint8 (H, W), how many models say what most say.
+    """
+
+    preview: bytes
+    results: tuple[Segmentation, ...]
+    titles: tuple[str, ...]
+    memory: tuple[int, ...]
+    together: Common
+    agreeing: np.ndarray
+
+
+class ComparisonViewer(gr.HTML):
+    """Shows a :class:`Comparison`, or an invitation if there is none."""
+
+    def __init__(self, value: Comparison | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+        super().__init__(
+            value=value,
+            **plain_files("compare", SCRIPTS),
+            elem_id=elem_id,
+            render=render,
+        )
+
+    def postprocess(self, value: Comparison | None) -> dict[str, Any] | None:
+        """What the browser receives: pictures as files, colours as data; one colour per class name over all models."""
+        if value is None:
+            return None
+        names = value.together.names
+        background = names.index(BACKGROUND) if BACKGROUND in names else None
+        palette = distinct_colors(len(names), background)
+        count = len(value.results)
+        return {
+            "image": served_file(self, value.preview, "image.jpg"),
+            "width": value.results[0].width,
+            "height": value.results[0].height,
+            "models": [
+                {"title": title, "facts": facts(result, size), "ids": served_file(self, viewer_ids(result), f"{index}.png"),
+                 "colors": _colors(result, names, palette)}
+                for index, (result, title, size) in enumerate(zip(value.results, value.titles, value.memory, strict=True))
+            ],
+            "agreement": {
+                "ids": served_file(self, _agreement_ids(value.agreeing), "agreement.png"),
+                "colors": [[index, agreement_colors(count)[index].tolist()] for index in range(1, count)],
+            },
+            "classes": [
+                {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
+            ],
+        }  # fmt: skip
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "picture, id map of every model, agreement map, classes"}
+
+
+def facts(result: Segmentation, size: int) -> str:
+    """Time and memory of one result in a few words: ``0.42 s · 5.1 MB``."""
+    memory = f" · {size / 1e6:.1f} MB" if size else ""
+    return f"{result.seconds.get('total', 0):.2f} s{memory}"
+
+
+def _colors(result: Segmentation, names: tuple[str, ...], palette: np.ndarray) -> list[list[Any]]:
+    """[id in the id map, colour of its class] of everything but background."""
+    pairs = []
+    for identity, segment in zip(result.ids, result.segments, strict=True):
+        name = key(result.labels.names[segment.label_id])
+        if name != BACKGROUND:
+            pairs.append([identity, palette[names.index(name)].tolist()])
+    return pairs
+
+
+def _present(value: Comparison) -> list[int]:
+    """The classes that any result shows, by rising id."""
+    found = sum(np.bincount(each.ravel(), minlength=len(value.together.names)) for each in value.together.maps)
+    return np.flatnonzero(found).tolist()
+
+
+def _agreement_ids(agreeing: np.ndarray) -> bytes:
+    step = max(1, int(np.ceil(np.sqrt(agreeing.size / MAX_VIEWER_PIXELS))))
+    thin = agreeing[step // 2 :: step, step // 2 :: step]
+    return draw.encode_png(np.stack([thin, np.zeros_like(thin), np.zeros_like(thin)], axis=-1))
+
+
+TRUTH = "truth"
+# Of pixels on which a share of the models agrees: none at 1, from yellow to red the fewer they are.
+_FEW, _MOST = np.array([200, 30, 40]), np.array([250, 200, 60])
+
+
+def overlaps(titles: Sequence[str], together: Common, truth: np.ndarray | None) -> Iterator[tuple[str, str, Overlap]]:
+    """The overlap of every pair of models, then of the truth with every model.
+
+    Args:
+        titles: of the models.
+        together: their results.
+        truth: uint16 (H, W), ids into ``together.names``, 65535 to ignore; or None.
+    """
+    for first, second in combinations(range(len(titles)), 2):
+        shared = together.shared(first, second)
+        found = overlap(together.maps[first], together.maps[second], together.names, shared, None)
+        yield titles[first], titles[second], found
+    if truth is not None:
+        for index, title in enumerate(titles):
+            known = together.shared(index, index)
+            yield TRUTH, title, overlap(truth, together.maps[index], together.names, known, 65_535)
+
+
+def comparison_table(titles: Sequence[str], together: Common, truth: np.ndarray | None) -> str:
+    """CSV with one row per pair and shared class.
+
+    Args:
+        As for :func:`overlaps`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["first", "second", "class", "iou", "mean_iou", "same_pixels"])
+    for first, second, found in overlaps(titles, together, truth):
+        for name, value in found.iou.items() or ((None, None),):
+            writer.writerow([cell(each) for each in (first, second, name, value, found.mean, found.same)])
+    return text.getvalue()
+
+
+def agreement_colors(count: int) -> np.ndarray:
+    """The colour of every number of agreeing models.
+
+    Args:
+        count: of models.
+
+    Returns:
+        uint8 (count + 1, 3); what all agree on, and 0, is black.
+    """
+    colors = np.zeros((count + 1, 3), dtype=np.uint8)
+    for agreeing in range(1, count):
+        share = (agreeing - 1) / max(1, count - 2)
+        colors[agreeing] = np.round(_FEW + (_MOST - _FEW) * share)
+    return colors
+
+
+def agreement_png(agreeing: np.ndarray, count: int) -> bytes:
+    """The agreement map as a palette PNG, whose values are the numbers of agreeing models.
+
+    Args:
+        agreeing: uint8 (H, W), of :func:`seg_demo.masks.compare.agreement`.
+        count: of models.
+    """
+    return draw.encode_png(agreeing, agreement_colors(count))

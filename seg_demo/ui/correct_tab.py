@@ -1,9 +1,15 @@
-"""The tab in which a person corrects masks and collects them as a dataset."""
+"""The tab in which a person corrects masks and collects them as a dataset.
+
+What the tab Correct does on the server: open a mask to draw on, take one back. What a browser sends is checked.
+
+From a result on the Semantic or Instance tab straight into the editor, without another upload.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import html
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,22 +17,37 @@ from functools import wraps
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from seg_demo.datasets import Dataset, Store, may_collect, visitor_store
-from seg_demo.datasets.drawing import Drawing
-from seg_demo.errors import BadRequestError, SegDemoError
-from seg_demo.ownership import owner_of
-from seg_demo.ui import class_mapping, correct_work, menu
-from seg_demo.ui.bench import image_box
-from seg_demo.ui.choice import Choice
-from seg_demo.ui.correct_export import NEW, dataset_choices, export_panel
-from seg_demo.ui.editor import Answer, Document, MaskEditor, Place, Refusal
-from seg_demo.ui.guard_seams import only_uploaded
+from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
+from seg_demo.core.ownership import owner_of
+from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
+from seg_demo.datasets.dataset import clean_names, label_set
+from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, same_name, truth
+from seg_demo.gateway.files import Photo, Upload
+from seg_demo.gateway.queue import only_uploaded
+from seg_demo.gateway.work import aside, in_words, predictor, work_limits
+from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.mask_files import read_mask, read_object_map
+from seg_demo.serving.limits import is_large
+from seg_demo.ui import menu
+from seg_demo.ui.components import Choice, Outcome, image_box
+from seg_demo.ui.editor import (
+    NEW,
+    Answer,
+    Document,
+    MaskEditor,
+    Place,
+    Refusal,
+    SampleList,
+    dataset_choices,
+    export_panel,
+    uploaded,
+)
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
-from seg_demo.ui.samples import SampleList
-from seg_demo.ui.uploads import Photo, Upload
-from seg_demo.ui.work import in_words, work_limits
+from seg_demo.ui.results import Result
 
 KINDS = ("semantic", "instance", "region")
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
@@ -54,7 +75,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         tab: this one; opening it reads the menu anew.
         visitor: the visitor's key, in their browser.
     """
-    collects, mappings = may_collect(), class_mapping.mapping_state()
+    collects, mappings = may_collect(), menu.mapping_state()
     gr.Markdown(t("correct_lead"), elem_classes="lead")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=3, min_width=270, elem_classes="controls"):
@@ -76,7 +97,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 )  # fmt: skip
             photo = image_box("correct")
             start = gr.Radio(
-                [(t(f"correct_from_{key}"), key) for key in correct_work.STARTS], value="model", label=t("correct_start"),
+                [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",
             )  # fmt: skip
             choices = [choice for kind in KINDS for choice in menu.choices(kind)]
@@ -191,10 +212,10 @@ def pairs_box(visitor: object, chosen: object, classes: object, model: object, s
         return gr.Dropdown(visible=False)
     store = visitor_store(visitor) if may_collect() and owner_of(visitor) else None
     try:
-        typed = correct_work.class_names(classes)
+        typed = class_names(classes)
     except SegDemoError:
         typed = []
-    return class_mapping.box(kept, store, chosen, typed, model)
+    return menu.box(kept, store, chosen, typed, model)
 
 
 @or_say_why
@@ -219,7 +240,7 @@ def open_new(
         The document, the picker of datasets, the emptied name, what is kept of class mappings, and their box.
     """
     language, guide = language_of(request), model if start == "model" else None
-    mapping = class_mapping.pairs_of(pairs) if guide else {}
+    mapping = menu.pairs_of(pairs) if guide else {}
 
     def report(part: float | None, text: str) -> None:
         progress(part, desc=text)
@@ -227,20 +248,20 @@ def open_new(
     if not may_collect():
         if task not in ("semantic", "instance"):
             raise BadRequestError(f"The kind of masks is semantic or instance, but got {str(task)[:40]!r}.")
-        labels = correct_work.labels_for(classes, guide, task)
-        document = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
+        labels = labels_for(classes, guide, task)
+        document = begin(upload, labels, str(task), start, model, mask, mapping, report)
         mention(document.drawing, language)
         return document, gr.skip(), gr.skip(), gr.skip(), gr.skip()
     store = visitor_store(visitor)
     if chosen != NEW:
         dataset = store.open(chosen)
-        document = correct_work.begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
+        document = begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
         mention(document.drawing, language)
         kept, box = _remembered(store, dataset.key, guide, mapping, kept)
         return replace(document, dataset=dataset.key, dataset_name=dataset.name), gr.skip(), gr.skip(), kept, box
-    labels = correct_work.labels_for(classes, guide, task)
+    labels = labels_for(classes, guide, task)
     # Only an image that could be opened makes a dataset.
-    document = correct_work.begin(upload, labels, str(task), start, model, mask, mapping, report)
+    document = begin(upload, labels, str(task), start, model, mask, mapping, report)
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
     mention(document.drawing, language)
     picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
@@ -252,11 +273,11 @@ def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, st
     """What the browser keeps of a mapping, and the box anew: by now the model is loaded, and its classes are known."""
     if not model:
         return gr.skip(), gr.skip()
-    _, suggested = class_mapping.offered(kept, store, dataset, [], model)
+    _, suggested = menu.offered(kept, store, dataset, [], model)
     if mapping or suggested:
         # Also that a suggestion was not wanted.
-        kept = class_mapping.with_chosen(kept, dataset, class_mapping.menu_key(model), mapping)
-    return kept, class_mapping.box(kept, store, dataset, [], model)
+        kept = menu.with_chosen(kept, dataset, menu.menu_key(model), mapping)
+    return kept, menu.box(kept, store, dataset, [], model)
 
 
 def mention(drawing: Drawing | None, language: str) -> None:
@@ -281,7 +302,7 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
         store = in_words(visitor_store)(visitor)
         if sent.get("into") is None and chosen != sent.get("dataset"):
             return in_words(which)(store, sent, chosen), gr.skip()
-        dataset, sample = in_words(correct_work.keep)(store, sent)
+        dataset, sample = in_words(keep)(store, sent)
     except gr.Error as error:
         return Answer(doc, None, why=sentence_of(error)), gr.skip()
     finally:
@@ -297,7 +318,7 @@ def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
     """
     known = {dataset.key: dataset for dataset in store.list()}
     opened, now = known.get(str(sent.get("dataset"))), known.get(str(chosen))
-    reason = correct_work.unfit(now, sent) if now is not None else ""
+    reason = unfit(now, sent) if now is not None else ""
     other = Place(now.key, now.name) if now is not None and not reason else None
     if opened is None and other is None:
         raise BadRequestError(reason or "The dataset that this image was opened for has been deleted. Choose another one, then save again.")
@@ -309,14 +330,14 @@ def _forget(path: object) -> None:
     """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything; what has not the
     editor's own kind of name may be another visitor's too, whose file has the same content."""
     with contextlib.suppress(BadRequestError, OSError):
-        mask = correct_work.uploaded(path)
+        mask = uploaded(path)
         if OWN_MASK.fullmatch(mask.name) and only_uploaded(str(mask)):
             mask.unlink()
 
 
 def edit_sample(visitor: object, chosen: object, event: gr.EventData) -> Document:
     """A stored sample into the editor."""
-    return correct_work.again(visitor_store(visitor).open(chosen), _stem(event))
+    return again(visitor_store(visitor).open(chosen), _stem(event))
 
 
 edit = or_say_why(edit_sample)
@@ -332,3 +353,269 @@ def remove(visitor: object, chosen: object, event: gr.EventData) -> Dataset:
 
 def _stem(event: gr.EventData) -> Any:
     return event._data.get("stem") if isinstance(event._data, dict) else None
+
+
+STARTS = ("model", "mask", "blank")
+# The score that a predicted object must reach to be drawn.
+THRESHOLD = 0.5
+Report = Callable[[float | None, str], None]
+
+
+def class_names(text: object) -> list[str]:
+    """The class names that a person typed, one per line or with commas between.
+
+    Raises:
+        DataError: a name that no class can have.
+    """
+    return clean_names([name for name in re.split(r"[\n,;，；、]+", str(text or "")) if name.strip()])
+
+
+def labels_for(typed: object, model: object, task: object) -> LabelSet:
+    """The classes of a new dataset: as typed, else those of the model that the first mask starts from.
+
+    Args:
+        typed: class names as a person typed them, perhaps none.
+        model: id of a model, or None if no model is used.
+        task: of the dataset.
+
+    Raises:
+        BadRequestError: none are typed, and there is no model that has any.
+        DataError: too many, or a name that no class can have.
+        SegDemoError: the model cannot be loaded.
+    """
+    names = class_names(typed)
+    if not names and model:
+        known = predictor().get(str(model)).labels
+        if known is not None and known.names != ("background", "region"):
+            whole = known.background is not None or task == "semantic"
+            return label_set(known if whole else list(known.names))
+    if not names:
+        raise BadRequestError("Type the classes of the dataset, such as: cell, border.")
+    return label_set(names)
+
+
+def begin(
+    upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, mapping: dict[str, str],
+    report: Report,
+) -> Document:  # fmt: skip
+    """A document for a new sample.
+
+    Args:
+        upload: the image.
+        labels: of the dataset.
+        task: of the dataset.
+        start: one of ``STARTS``.
+        model: id of the model, for ``model``.
+        mask: the file, for ``mask``.
+        mapping: class of the model → class of the dataset, for ``model``.
+        report: told about downloads.
+
+    Returns:
+        The document, without a dataset.
+
+    Raises:
+        SegDemoError: anything that cannot be used.
+    """
+    if upload is None:
+        raise BadRequestError("There is no image to correct. Drop one into the box first.")
+    if start not in STARTS:
+        raise BadRequestError(f"A mask starts from one of {', '.join(STARTS)}, but got {str(start)[:40]!r}.")
+    if start == "mask" and mask is None:
+        raise BadRequestError("There is no mask file. Choose one, or another starting point.")
+    drawing: Drawing | None = None
+    facts = Facts(source=str(start))
+    with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
+        image = decode(upload.path)
+        if start == "model":
+            result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
+            drawing = from_prediction(result, labels, task, mapping)
+            facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
+        elif start == "mask":
+            read = read_object_map if task == "instance" else read_mask
+            drawing = from_mask(read(mask.path), image.shape[:2], labels, task)
+    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
+
+
+def again(dataset: Dataset, stem: str) -> Document:
+    """A document for a stored sample.
+
+    Raises:
+        SegDemoError: it is gone or damaged.
+    """
+    sample = dataset.sample(stem)
+    with aside():
+        image, mask, instances = dataset.read(stem)
+        drawing = from_sample(mask, instances, dataset.labels)
+    return Document(
+        dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, dataset.name, sample.facts
+    )
+
+
+def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
+    """Store what the editor sent with its ``save`` event.
+
+    Args:
+        store: of the visitor.
+        sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
+            (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
+            ``source``, ``background`` (class id), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
+            no answer came in time, from two; and ``into``, another dataset that the person chose to save it in.
+
+    Returns:
+        The dataset and the sample.
+
+    Raises:
+        SegDemoError: whatever does not fit.
+    """
+    elsewhere = sent.get("into") is not None and sent["into"] != sent.get("dataset")
+    dataset = store.open(sent["into"] if elsewhere else sent.get("dataset"))
+    if elsewhere and (reason := unfit(dataset, sent)):
+        raise BadRequestError(reason)
+    classes = _pairs(sent.get("classes"), str, 255)
+    objects = _pairs(sent.get("objects"), int, MOST_OBJECTS)
+    with aside():
+        raw = decode_mask(uploaded(sent.get("mask")))[0]
+        if elsewhere:
+            # Only what is painted joins another dataset's classes.
+            used = set(np.unique(raw).tolist()) if dataset.task == "semantic" else set(objects.values())
+            ground = sent.get("background") if dataset.labels.background is not None else None
+            classes = {identity: name for identity, name in classes.items() if identity in used and identity != ground}
+        labels = dataset.add_classes(list(classes.values()))
+        known = {name.casefold(): index for index, name in enumerate(labels.names)}
+        # Names pass through the same cleaning as they did when the dataset took them.
+        numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
+        if elsewhere and _whole(ground, 65_535):
+            numbers[ground] = labels.background
+        mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
+        facts = _facts(sent)
+        if sent.get("stem") is not None:
+            return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
+        image = uploaded(sent.get("image"))
+        name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
+        known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
+        return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
+
+
+def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
+    """Why a mask cannot be saved into another dataset than that which it was opened for; empty if it can."""
+    if sent.get("stem") is not None:
+        return "This sample belongs to the dataset that it was opened from. Choose that one again, or save it there."
+    if sent.get("task") != dataset.task:
+        return f"The dataset {dataset.name!r} holds another kind of masks. Choose one of the same kind."
+    return ""
+
+
+def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:
+    """[[whole number, ``kind``], ...] as a dictionary."""
+    wrong = DataError("What was sent with the mask cannot be read. Reload the page, and save again.")
+    if not isinstance(value, list) or len(value) > most:
+        raise wrong
+    found = {}
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not _whole(pair[0], 65_535):
+            raise wrong
+        if not isinstance(pair[1], kind) or (kind is int and not _whole(pair[1], 65_535)):
+            raise wrong
+        found[pair[0]] = pair[1]
+    return found
+
+
+def _whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _facts(sent: dict[str, Any]) -> Facts:
+    """The facts as sent; what cannot be is left out, for a mask must not be lost over a clock."""
+    seconds, confidence = sent.get("seconds"), sent.get("confidence")
+    return Facts(
+        seconds=float(seconds) if _finite(seconds) and seconds >= 0 else 0.0,
+        strokes=sent["strokes"] if _whole(sent.get("strokes"), 2**31) else 0,
+        confidence=float(confidence) if _finite(confidence) and 0 <= confidence <= 1 else None,
+        source=str(sent.get("source") or "blank")[:120],
+    )
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserState, tabs: gr.Tabs) -> None:
+    """Connect the button of a result with the editor.
+
+    Args:
+        shown: has the result and the button.
+        correcting: the tab with the editor.
+        visitor: the visitor's key, in their browser.
+        tabs: of the page.
+    """
+    opened = shown.correct.click(
+        open_result, [visitor, shown.result, correcting.mappings], [correcting.editor, correcting.dataset, tabs],
+        api_visibility="private", show_progress_on=shown.viewer, **work_limits(),
+    )  # fmt: skip
+    opened.success(None, js=INTO_VIEW, **QUIET)
+
+
+def open_result(visitor: object, result: Result | None, kept: object, request: gr.Request) -> tuple[Any, Any, Any]:
+    """What a model found, as it is shown, to be corrected; why it cannot be is said without a red "Error" over the result."""
+    try:
+        return in_words(_opened, "open_result")(visitor, result, kept, request)
+    except gr.Error as error:
+        gr.Warning(str(error.message), duration=15)
+        return None, gr.skip(), gr.skip()
+
+
+def _opened(visitor: object, result: Result | None, kept: object, request: gr.Request) -> tuple[Document, Any, Any]:
+    """The document, for the visitor's last dataset that fits, else for a new one."""
+    if result is None:
+        raise BadRequestError("There is no result to correct, or it has expired. Segment the image again.")
+    if not result.upload.path.is_file():
+        raise BadRequestError(
+            "The uploaded image is no longer on the server, because uploads are deleted after a while. Upload it again."
+        )
+    found = result.shown
+    store = visitor_store(visitor) if may_collect() else None
+    dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)
+    labels = labels_of(found) if dataset is None else dataset.labels
+    with aside():
+        image = decode(result.upload.path)
+        drawing = from_prediction(found, labels, found.task, mapping)
+    if store is not None and dataset is None:
+        # More pictures will join it, so it is not called after this one.
+        dataset = store.create(found.model.title if found.model else result.upload.stem, labels, found.task)
+    facts = Facts(confidence=drawing.confidence, source=(menu.key(found.model) if found.model else "")[:120])
+    document = Document(
+        found.task, labels, image, drawing, result.upload.stem, result.upload.path,
+        None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
+    )  # fmt: skip
+    mention(drawing, language_of(request))
+    picker = gr.skip() if dataset is None else gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
+    return document, picker, gr.Tabs(selected="correct")
+
+
+def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dataset | None, dict[str, str]]:
+    """The dataset that was changed last among those of the same task that have every class that the model knows, by its name or
+    by what the person has said that it becomes there.
+
+    Args:
+        store: of the visitor.
+        found: a result.
+        kept: of :func:`class_mapping.mapping_state`.
+
+    Returns:
+        The dataset, or None, and class of the model → class of the dataset where their names differ.
+    """
+    wanted = {same_name(name) for index, name in enumerate(found.labels.names) if index != found.labels.background}
+    for dataset in store.list():
+        mapping = menu.remembered(kept, dataset.key, menu.key(found.model)) if found.model else None
+        left = wanted - {same_name(name) for name in (*dataset.labels.names, *(mapping or {}))}
+        if dataset.task == found.task and not (left - menu.HELPERS if mapping else left):
+            return dataset, mapping or {}
+    return None, {}
+
+
+def labels_of(found: Segmentation) -> LabelSet:
+    """The classes of a new dataset for a result: its model's; objects need a background, which some models do not name."""
+    known = found.labels
+    if known.background is None and found.task == "instance":
+        return label_set(list(known.names))
+    return label_set(known)

@@ -10,30 +10,26 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo import ownership
+from seg_demo.core import ownership, settings as engine_rules
+from seg_demo.core.errors import SettingsError
+from seg_demo.core.ownership import Viewer
+from seg_demo.core.settings import accounts, settings
 from seg_demo.datasets import may_collect
-from seg_demo.errors import SettingsError
-from seg_demo.models import engine_rules, zerogpu
-from seg_demo.ownership import Viewer
-from seg_demo.settings import accounts, settings
+from seg_demo.gateway.guard import DIRECT_MOST, middleware
+from seg_demo.gateway.large import hold_back
+from seg_demo.gateway.queue import Page, keep_deleting, make_fair
+from seg_demo.gateway.visitor import key_or_new, visitor_state
+from seg_demo.gateway.work import expect_typed_ids, start_loading, working
+from seg_demo.inference import zerogpu
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
-from seg_demo.ui.bench import EXAMPLES
 from seg_demo.ui.compare_tab import compare_tab
+from seg_demo.ui.components import EXAMPLES, STATIC, head, stylesheet, theme
+from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
-from seg_demo.ui.guard import DIRECT_MOST, middleware
-from seg_demo.ui.guard_large import hold_back
-from seg_demo.ui.guard_seams import Page, keep_deleting, make_fair
-from seg_demo.ui.correct_result import correct_results
-from seg_demo.ui.correct_tab import correct_tab, filled
 from seg_demo.ui.i18n import I18N, language_of, t
-from seg_demo.ui.models_tab import cards, models_tab
-from seg_demo.ui.networks_tab import network_tab
-from seg_demo.ui.regions_tab import FIRST, regions_tab
-from seg_demo.ui.theme import STATIC, head, stylesheet, theme
-from seg_demo.ui.visitor import key_or_new, visitor_state
-from seg_demo.ui.work import expect_typed_ids, start_loading, working
+from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
 TITLE = "Image segmentation"
 # Files of visitors and downloads: looked through every ten minutes, deleted after two hours.
@@ -135,14 +131,14 @@ def check_machine() -> None:
     chosen = settings()
     problems = []
     if chosen.device not in ("auto", "cpu"):
-        from seg_demo.models.devices import choose_device
+        from seg_demo.inference.devices import choose_device
 
         try:
             choose_device(chosen.device)
         except SettingsError as error:
             problems.append(f"SEG_DEMO_DEVICE: {error}")
     if chosen.engine == "openvino" or chosen.precision == "bf16":
-        problems += engine_rules.refusals(chosen.engine, chosen.precision, _kind(chosen.device))
+        problems += engine_rules.engine_refusals(chosen.engine, chosen.precision, _kind(chosen.device))
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
     for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()
@@ -158,7 +154,7 @@ def _kind(device: str) -> str:
     """Where a device setting leads to: ``cpu``, ``cuda`` or ``mps``."""
     if device != "auto":
         return device.split(":")[0]
-    from seg_demo.models.devices import choose_device
+    from seg_demo.inference.devices import choose_device
 
     return choose_device(device).type
 

@@ -2,11 +2,20 @@
 
 The browser holds the mask and its history; the server is asked for superpixels alone, and told when a mask is to be saved
 (event ``save``, whose data :mod:`seg_demo.ui.correct_tab` checks).
+
+The list of a dataset's samples: a ``gr.HTML`` subclass with thumbnails, which says what is to be edited or deleted.
+
+Below the samples: the dataset as a zip, its push to the Hub, and its deletion.
 """
 
 from __future__ import annotations
 
 import base64
+import html
+import io
+import os
+import secrets
+import shutil
 import uuid
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -15,21 +24,22 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio import utils
 from PIL import Image
+from gradio import utils
 
-from seg_demo.datasets.drawing import IGNORE_ID, Drawing
-from seg_demo.datasets.sample import Facts
-from seg_demo.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.types import LabelSet
+from seg_demo.datasets import Dataset, Sample, visitor_store
+from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
+from seg_demo.gateway.work import in_words, predictor
 from seg_demo.inputs.images import decode
-from seg_demo.models.admission import is_large
-from seg_demo.outputs import png, render
-from seg_demo.types import LabelSet
-from seg_demo.ui.plain_files import plain_files, served_file
-from seg_demo.ui.work import in_words, predictor
+from seg_demo.outputs import draw
+from seg_demo.serving.limits import is_large
+from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
+from seg_demo.ui.i18n import language_of, t, words
 
 # One scope in the browser, in this order: each file may use the ones before it.
-SCRIPTS = (
+EDITOR_SCRIPTS = (
     "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js",
     "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_tools.js",
     "editor_input.js", "editor.js", "editor_start.js",
@@ -127,7 +137,7 @@ class MaskEditor(gr.HTML):
     def __init__(self, value: Document | Answer | Refusal | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
-            **plain_files("editor", SCRIPTS),
+            **plain_files("editor", EDITOR_SCRIPTS),
             elem_id=elem_id,
             server_functions=[superpixels],
             render=render,
@@ -199,7 +209,7 @@ def _superpixels(request: Any) -> bytes:
         raise BadRequestError(f"count must be a whole number from {PATCHES[0]} to {PATCHES[1]}, but is {str(count)[:40]!r}.")
     path = uploaded(asked.get("path"))
     with predictor().work(large=is_large(path)):
-        return render.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
+        return draw.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
 
 
 def uploaded(path: object) -> Path:
@@ -218,7 +228,7 @@ def uploaded(path: object) -> Path:
 def _picture(image: np.ndarray) -> bytes:
     """A JPEG at full size, to draw on; small images without loss, since single pixels are looked at."""
     if image.shape[0] * image.shape[1] <= 1_000_000:
-        return png.encode(image)
+        return draw.encode_png(image)
     file = BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()
@@ -228,4 +238,156 @@ def _id_png(ids: np.ndarray) -> bytes:
     """uint16 (H, W) as an opaque RGB PNG, id = R + 256 * G: a canvas has 8 bits per channel."""
     split = np.zeros((*ids.shape, 3), dtype=np.uint8)
     split[..., 0], split[..., 1] = ids & 255, ids >> 8
-    return png.encode(split)
+    return draw.encode_png(split)
+
+
+SAMPLES_SCRIPTS = ("viewer_text.js", "samples.js")
+# The last changed and the most doubtful ones; more would make the page slow.
+LISTED = 150
+
+
+class SampleList(gr.HTML):
+    """Shows the samples of a :class:`~seg_demo.datasets.Dataset`; events ``edit`` and ``remove`` carry a ``stem``."""
+
+    def __init__(self, value: Dataset | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+        super().__init__(
+            value=value,
+            **plain_files("samples", SAMPLES_SCRIPTS),
+            elem_id=elem_id,
+            render=render,
+        )
+
+    def postprocess(self, value: Dataset | None) -> dict[str, Any] | None:
+        """What the browser receives: facts and thumbnails.
+
+        Args:
+            value: a dataset, or None for none.
+        """
+        if value is None:
+            return None
+        samples, unreadable = value.look()
+        known = [sample for sample in samples if sample.facts.confidence is not None]
+        doubtful = sorted(known, key=lambda sample: sample.facts.confidence)[:LISTED]
+        shown = {sample.stem: sample for sample in (*samples[:LISTED], *doubtful)}
+        rows = [
+            {
+                "stem": sample.stem,
+                "name": sample.name,
+                "width": sample.width,
+                "height": sample.height,
+                "objects": sample.objects,
+                "saved": sample.saved,
+                "seconds": sample.facts.seconds,
+                "strokes": sample.facts.strokes,
+                "confidence": sample.facts.confidence,
+                "thumbnail": served_file(self, _thumbnail(sample), sample.stem + ".jpg"),
+            }
+            for sample in shown.values()
+        ]
+        named = [f"facts/{stem}.json" for stem in unreadable][:LISTED]
+        return {"rows": rows, "total": len(samples), "dataset": value.key, "unreadable": named}
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "samples of a dataset"}
+
+
+def _thumbnail(sample: Sample) -> bytes:
+    """A sample's small picture; an empty one if that is gone, which costs nothing else."""
+    try:
+        return sample.thumbnail.read_bytes()
+    except OSError:
+        file = io.BytesIO()
+        Image.new("L", (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "grey").save(file, "JPEG")
+        return file.getvalue()
+
+
+NEW = "+"
+
+
+def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: SampleList) -> None:
+    """Build the panel in the current Blocks.
+
+    Args:
+        visitor: the visitor's key.
+        dataset: the picker of datasets.
+        samples: the list, emptied when its dataset is deleted.
+    """
+    with gr.Row(elem_classes="downloads shown"):
+        pack = gr.Button(t("correct_zip"), size="sm", elem_id="correct-zip")
+        delete = gr.Button(t("correct_delete"), size="sm", elem_id="correct-delete")
+        sure = gr.Button(t("correct_delete_sure"), size="sm", variant="stop", visible=False, elem_id="correct-delete-sure")
+    # Clicked by script as soon as the file is there: the visitor clicks once.
+    link = gr.DownloadButton("", elem_id="correct-file", elem_classes="download-link")
+    with gr.Accordion(t("correct_hub"), open=False, elem_id="correct-hub"):
+        if login_offered():
+            gr.LoginButton()
+        with gr.Row():
+            repo = gr.Textbox(label=t("correct_repo"), info=t("correct_repo_info"), max_length=200, elem_id="correct-repo")
+            token = gr.Textbox(
+                label=t("correct_token"), info=t("correct_token_info"), type="password", max_length=400,
+                elem_id="correct-token", placeholder=None if os.environ.get("SPACE_ID") else t("push_token_local"),
+            )  # fmt: skip
+        with gr.Row():
+            private = gr.Checkbox(True, label=t("correct_private"), elem_id="correct-private")
+            push = gr.Button(t("correct_push"), elem_id="correct-push")
+        said = gr.HTML("", elem_id="correct-pushed")
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    made = pack.click(
+        zip_of, [visitor, dataset], link, api_visibility="private", concurrency_limit=2, concurrency_id="zips",
+        show_progress="minimal",
+    )  # fmt: skip
+    made.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **quiet)
+    delete.click(lambda: (gr.Button(visible=False), gr.Button(visible=True)), None, [delete, sure], queue=False, **quiet)
+    gone = sure.click(drop, [visitor, dataset], [dataset, samples], queue=False, **quiet)
+    # gradio's ``then`` does not follow a failure.
+    for event in (gone.success, gone.failure, dataset.change):
+        event(lambda: (gr.Button(visible=True), gr.Button(visible=False)), None, [delete, sure], queue=False, **quiet)
+    # The token leaves the page with the request: the box is emptied whether the push succeeds or not.
+    pushed = push.click(
+        push_to_hub, [visitor, dataset, repo, token, private], said, api_visibility="private", concurrency_limit=2,
+        concurrency_id="pushes", show_progress="minimal",
+    )  # fmt: skip
+    for after in (pushed.success, pushed.failure):
+        after(lambda: "", None, token, queue=False, **quiet)
+
+
+def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:
+    """(text, key) for the picker."""
+    return [*((dataset.name, dataset.key) for dataset in datasets), (t("correct_new"), NEW)]
+
+
+@in_words
+def zip_of(visitor: object, chosen: object) -> str:
+    """The dataset's archive, where gradio may serve it from."""
+    dataset = visitor_store(visitor).open(chosen)
+    # A folder of its own that nobody can guess.
+    folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    try:
+        return str(dataset.zip(folder / f"{dataset.key}.zip"))
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+
+
+@in_words
+def drop(visitor: object, chosen: object) -> tuple[Any, None]:
+    """Delete a dataset; the picker without it."""
+    store = visitor_store(visitor)
+    store.delete(chosen)
+    left = store.list()
+    return gr.Dropdown(dataset_choices(left), value=left[0].key if left else NEW), None
+
+
+@in_words
+def push_to_hub(
+    visitor: object, chosen: object, repo: object, token: object, private: object, request: gr.Request,
+    login: gr.OAuthToken | None,
+) -> str:  # fmt: skip
+    """Push the dataset with the visitor's token or login; HTML that says where it is now."""
+    dataset = visitor_store(visitor).open(chosen)
+    repository = str(repo or "").strip()
+    sha = dataset.push(repository, token_for(token, login, request), private=private is not False)
+    said = words("correct_pushed", language_of(request))
+    return f'<p class="note">{html.escape(said)}: {html.escape(repository)} <code>{html.escape(sha[:12])}</code></p>'

@@ -1,25 +1,42 @@
-"""The tab in which a network learns a visitor's images: settings on the left, the job on the right, the Hub below it."""
+"""The tab in which a network learns a visitor's images: settings on the left, the job on the right, the Hub below it.
+
+The handlers of the Fine-tune tab. What they know lies on the disk, so that any server and any page finds it again.
+
+From what was chosen on the Fine-tune tab to a draft of a job, and what the doctor says about it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import secrets
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import utils
 
-from seg_demo.jobs.store import TRAIN
-from seg_demo.settings import settings
-from seg_demo.ui import finetune_work as work
-from seg_demo.ui import menu
-from seg_demo.ui.choice import Choice
+from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.ownership import of_key, owner_of
+from seg_demo.core.settings import settings
+from seg_demo.datasets.store import visitor_store
+from seg_demo.gateway.files import Files, stem_of, store_file
+from seg_demo.gateway.work import in_words, stream_in_words
+from seg_demo.jobs import store
+from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
+from seg_demo.jobs.store import TRAIN, Jobs
+from seg_demo.serving import catalog, trained
+from seg_demo.ui import finetune_view as view, i18n_doctor, menu
+from seg_demo.ui.components import Choice, Slider, login_offered, token_for
 from seg_demo.ui.finetune_view import idle
-from seg_demo.ui.i18n import t
-from seg_demo.ui.pushing import login_offered
-from seg_demo.ui.slider import Slider
-from seg_demo.ui.uploads import Files
+from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n_errors import told
 
 REFRESH_SECONDS = 2.0
 # What the note has that says that a push is on its way.
@@ -102,53 +119,53 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     heavy = {"concurrency_limit": 2, "concurrency_id": "finetune"}
     hidden = {"api_visibility": "undocumented"}
     looked = [
-        check.click(work.check, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy),
-        skip.click(work.skip_bad, [visitor, draft], mending, api_name="finetune_skip", show_progress_on=found, **hidden, **heavy),
-        mend.click(work.mend, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy),
+        check.click(check_data, [visitor, *inputs], mending, api_name="finetune_check", show_progress_on=found, **hidden, **heavy),
+        skip.click(skip_bad, [visitor, draft], mending, api_name="finetune_skip", show_progress_on=found, **hidden, **heavy),
+        mend.click(mend_data, [visitor, draft], mending, show_progress_on=found, api_visibility="private", **heavy),
         reading.input(
-            work.choose, [visitor, draft, reading], mending, api_name="finetune_choose", show_progress_on=found, **hidden, **heavy
+            choose, [visitor, draft, reading], mending, api_name="finetune_choose", show_progress_on=found, **hidden, **heavy
         ),
     ]
     began = run.click(
-        work.start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
+        start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
         **hidden, **heavy,
     )  # fmt: skip
     for event in (*looked, began):
-        event.success(work.readings, [visitor, draft], reading, **quiet)
-    began.success(work.watch, [visitor, job.picker], job.shown, **quiet)
+        event.success(readings, [visitor, draft], reading, **quiet)
+    began.success(watch, [visitor, job.picker], job.shown, **quiet)
     # Other settings are another draft.
     for each in inputs:
         each.change(lambda: "", None, draft, queue=False, **quiet)
-    job.timer.tick(work.watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **quiet)
+    job.timer.tick(watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **quiet)
     job.picker.change(
-        work.watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden
+        watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden
     )
-    for button, handler in ((job.stop, work.stop), (job.resume, work.resume)):
+    for button, handler in ((job.stop, stop), (job.resume, resume)):
         button.click(handler, [visitor, job.picker], None, **quiet).success(
-            work.watch, [visitor, job.picker], job.shown, **quiet
+            watch, [visitor, job.picker], job.shown, **quiet
         )
     told, models = job.told, _hub(job, visitor)
     _deleting(job, visitor, quiet)
     packed = job.download.click(
-        work.download, [visitor, job.picker], job.link, api_name="finetune_download", show_progress="minimal",
+        download, [visitor, job.picker], job.link, api_name="finetune_download", show_progress="minimal",
         concurrency_limit=2, concurrency_id="zips", **hidden,
     )  # fmt: skip
     packed.success(None, js="() => setTimeout(() => document.querySelector('#finetune-file').click(), 60)", **quiet)
     job.share.input(
-        work.share, [visitor, job.picker, job.share], told, api_name="finetune_share", show_progress="hidden", **hidden
+        share, [visitor, job.picker, job.share], told, api_name="finetune_share", show_progress="hidden", **hidden
     )
     # What is said about one job is not left beside another.
     job.picker.change(lambda: "", None, told, queue=False, **quiet)
     job.use.click(
-        work.use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
-    ).success(work.watch, [visitor, job.picker], job.shown, **quiet)
+        use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
+    ).success(watch, [visitor, job.picker], job.shown, **quiet)
     models(list(pickers.values()))
     base, dataset = inputs[:2]
     menu.follow(tab, base, "semantic", "instance")
-    dataset.change(work.suggest, [visitor, dataset], base, **quiet)
-    tab.select(work.datasets, [visitor, dataset], dataset, **quiet)
-    page.load(work.datasets, [visitor, dataset], dataset, **quiet)
-    page.load(work.jobs_of, visitor, job.picker, **quiet).then(work.watch, [visitor, job.picker], job.shown, **quiet)
+    dataset.change(suggest, [visitor, dataset], base, **quiet)
+    tab.select(datasets, [visitor, dataset], dataset, **quiet)
+    page.load(datasets, [visitor, dataset], dataset, **quiet)
+    page.load(job_picker, visitor, job.picker, **quiet).then(watch, [visitor, job.picker], job.shown, **quiet)
 
 
 def _settings() -> tuple[list[Any], gr.Textbox]:
@@ -225,9 +242,9 @@ def _job() -> _Job:
 def _deleting(job: _Job, visitor: gr.BrowserState, quiet: dict[str, Any]) -> None:
     """Deleting asks first, and says what is lost."""
     row = [job.asked, job.delete]
-    job.delete.click(work.ask, [visitor, job.picker], [job.lost, *row], **quiet)
-    job.keep.click(lambda: work.asking(False), None, row, queue=False, **quiet)
-    gone = job.sure.click(work.delete, [visitor, job.picker], job.picker, api_name="finetune_delete", show_progress="hidden",
+    job.delete.click(ask, [visitor, job.picker], [job.lost, *row], **quiet)
+    job.keep.click(lambda: asking(False), None, row, queue=False, **quiet)
+    gone = job.sure.click(delete, [visitor, job.picker], job.picker, api_name="finetune_delete", show_progress="hidden",
         api_visibility="undocumented")  # fmt: skip
     # gradio's ``then`` does not follow a failure.
     for event in (gone.success, gone.failure):
@@ -252,10 +269,384 @@ def _hub(job: _Job, visitor: gr.BrowserState) -> Callable[[list[gr.Dropdown]], N
 
     def connect(pickers: list[gr.Dropdown]) -> None:
         pushed = button.click(
-            work.push, [visitor, job.picker, repo, token, private], [said, token, *pickers], api_name="finetune_push",
+            push, [visitor, job.picker, repo, token, private], [said, token, *pickers], api_name="finetune_push",
             api_visibility="undocumented", show_progress="hidden", concurrency_limit=2, concurrency_id="push",
         )  # fmt: skip
         # A server that died, or a queue that was full, has said nothing: "Pushing …" does not stay.
         pushed.failure(None, said, said, js=f"(now) => String(now || '').includes({PUSHING!r}) ? '' : now", api_visibility="private")
 
     return connect
+
+
+# The zip of a job that was made last, as long as it is there: who asks again gets the same one.
+_packed: dict[str, Path] = {}
+_packing = threading.Lock()
+
+
+def datasets(visitor: Any, chosen: Any) -> Any:
+    """The picker of datasets that have samples now; what was chosen stays chosen if it is still there."""
+    try:
+        found = [each for each in visitor_store(visitor).list() if len(each)]
+    except SegDemoError:
+        found = []
+    choices = [(f"{each.name} ({len(each)})", each.key) for each in found]
+    keys = [key for _, key in choices]
+    return gr.Dropdown(choices=choices, value=chosen if chosen in keys else next(iter(keys), None))
+
+
+def suggest(visitor: Any, dataset: Any) -> Any:
+    """The base that suits a dataset: whose predictions were corrected most, else a bundled network of its task."""
+    try:
+        chosen = visitor_store(visitor).open(dataset)
+        sources = Counter(sample.facts.source for sample in chosen.samples())
+    except SegDemoError:
+        return gr.skip()
+    known = {menu.key(spec): spec for spec in menu.specs(chosen.task)}
+    best = next((source for source, _ in sources.most_common() if source in known), None)
+    base = best or next((key for key, spec in known.items() if spec.source == "bundled"), None)
+    return gr.skip() if base is None else gr.Dropdown(value=base)
+
+
+def job_picker(visitor: Any) -> Any:
+    """The picker of jobs, with the newest chosen."""
+    choices = [(f"{job.name}, {job.id[:13]}", job.id) for job in jobs_of(visitor)]
+    return gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, visible=bool(choices))
+
+
+@in_words
+def check_data(
+    visitor: Any, base: Any, dataset: Any, archive: Any, steps: Any, augment: Any, lr: Any, size: Any, batch: Any, share: Any,
+    replay: Any, request: gr.Request,
+) -> list[Any]:  # fmt: skip
+    """Make a draft of a job and say what is wrong with its data.
+
+    Returns:
+        The findings, the draft's id, and the buttons that mend.
+    """
+    return checked(draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay), request)
+
+
+@in_words
+def skip_bad(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
+    """Leave the faulty images out of a draft, and check it again."""
+    job = mine(visitor, draft)
+    all_jobs().configure(job, skip_bad=True)
+    return checked(job, request)
+
+
+def readings(visitor: Any, draft: Any, request: gr.Request) -> Any:
+    """The readings of the masks that a person has to choose from after a check; hidden where there is nothing to choose."""
+    try:
+        found = choices(mine(visitor, draft).check(), language_of(request)) if draft else []
+    except SegDemoError:
+        found = []
+    return gr.Radio(choices=found, value=None, visible=bool(found))
+
+
+@in_words
+def choose(visitor: Any, draft: Any, reading: Any, request: gr.Request) -> list[Any]:
+    """Read the masks of a draft as the visitor says, and check it again."""
+    job = mine(visitor, draft)
+    if reading not in {name for _, name in choices(job.check(), "en")}:
+        raise BadRequestError("This data cannot be read in this way. Check the data again.")
+    all_jobs().configure(job, mask_reading=reading)
+    return checked(job, request)
+
+
+@in_words
+def mend_data(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
+    """Take the doctor's first proposal for the classes of a draft, and check it again."""
+    job = mine(visitor, draft)
+    found = proposals(job.check())
+    if not found:
+        raise BadRequestError("There is no suggestion for this data. Check it again.")
+    all_jobs().mend(job, found[0])
+    return checked(job, request)
+
+
+@in_words
+def start(
+    visitor: Any, draft: Any, base: Any, dataset: Any, archive: Any, steps: Any, augment: Any, lr: Any, size: Any, batch: Any,
+    share: Any, replay: Any, request: gr.Request,
+) -> list[Any]:  # fmt: skip
+    """Start the draft that was checked, or make, check and start one; with faults nothing is started.
+
+    Returns:
+        The findings, the draft's id (empty once it runs), the buttons that mend, and the picker of jobs.
+    """
+    all_jobs().check_free(owner_of(visitor) or None)
+    if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
+        shown = [view.findings(job.check(), language_of(request), job.readings), draft, gr.Button(), gr.Button()]
+    else:
+        old = mine(visitor, draft) if draft else None
+        job = draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
+        if old is not None:
+            # What the visitor said about the faults holds for the samples that have joined since.
+            all_jobs().configure(job, skip_bad=bool(all_jobs().config(old).get("skip_bad")), mask_reading=all_jobs().config(old).get("mask_reading"))
+        shown = checked(job, request)
+    if job.check().get("problems") is not None:
+        return [*shown, gr.Dropdown()]
+    all_jobs().start(job)
+    return [shown[0], "", gr.Button(visible=False), gr.Button(visible=False), job_picker(visitor)]
+
+
+@in_words
+def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
+    """One job as it is now: status, curves, verdict, samples, log, which buttons there are, and whether to look again."""
+    language = language_of(request)
+    hidden = gr.Button(visible=False)
+    if not id:
+        empty = view.idle("finetune", language)
+        return [
+            empty, "", "", gr.Image(visible=False), "", *[hidden] * 4, gr.Accordion(visible=False), gr.Timer(active=False),
+            hidden, gr.Checkbox(visible=False),
+        ]  # fmt: skip
+    job = mine(visitor, id)
+    state = job.state()
+    found = job.verdict() if state == DONE else None
+    samples = gr.Image(visible=False)
+    if (picture := job.samples) is not None:
+        samples = gr.Image(store_file(picture), visible=True)
+    worse = found is not None and not found.offered
+    known = trained.of_folder(job.checkpoint) if state == DONE else None
+    return [
+        view.status(job, language),
+        view.curves(job.curves(), language),
+        view.verdict(found, language),
+        samples,
+        view.log(job, language),
+        gr.Button(visible=state == RUNNING),
+        gr.Button(visible=state in RESUMABLE),
+        gr.Button(
+            t("finetune_use_worse" if worse else "finetune_use"), visible=state == DONE,
+            variant="secondary" if worse else "primary",
+        ),
+        gr.Button(visible=state != RUNNING),
+        gr.Accordion(visible=state == DONE),
+        gr.Timer(active=state == RUNNING),
+        gr.Button(visible=state == DONE),
+        gr.Checkbox(value=known is not None and known.shared, visible=known is not None and of_key(visitor).host),
+    ]  # fmt: skip
+
+
+@in_words
+def stop(visitor: Any, id: Any) -> None:
+    """Ask a job to save and end."""
+    all_jobs().cancel(mine(visitor, id))
+
+
+@in_words
+def resume(visitor: Any, id: Any) -> None:
+    """Go on with a job."""
+    job = mine(visitor, id)
+    all_jobs().resume(job)
+
+
+@in_words
+def ask(visitor: Any, id: Any, request: gr.Request) -> tuple[Any, Any]:
+    """What would be lost with a job, and the buttons that delete and keep it in the place of the one that asked."""
+    job = mine(visitor, id)
+    known = trained.of_folder(job.checkpoint)
+    return view.lost(job, known and known.shared, language_of(request)), *asking(True)
+
+
+def asking(on: bool) -> tuple[Any, Any]:
+    """The row that asks whether a job is to be deleted, and the button that makes it ask."""
+    return gr.Column(visible=on), gr.Button(visible=not on)
+
+
+@in_words
+def delete(visitor: Any, id: Any) -> Any:
+    """Remove a job with its weights; the picker without it."""
+    all_jobs().delete(mine(visitor, id))
+    return job_picker(visitor)
+
+
+@in_words
+def download(visitor: Any, id: Any) -> str:
+    """A job's checkpoint as a zip, where gradio may serve it from: in a folder of its own that nobody can guess."""
+    job = mine(visitor, id)
+    with _packing:
+        if (known := _packed.get(job.id)) is not None and known.is_file():
+            known.touch()
+            return str(known)
+        folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        try:
+            _packed[job.id] = store.pack_model(job, folder / f"{store.short_name(job)}.zip")
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return str(_packed[job.id])
+
+
+@in_words
+def use(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
+    """Put a job's network on its owner's menu; it is chosen in its tab only if it is no worse than its base."""
+    job = mine(visitor, id)
+    return [view.note("used", language_of(request), id=(made := store.use_here(job))), *_pickers(job, made, language_of(request))]
+
+
+@in_words
+def share(visitor: Any, id: Any, shared: Any, request: gr.Request) -> str:
+    """Put a job's network on everybody's menu, or take it back. Only the server's owner may, and only with their own.
+
+    Raises:
+        BadRequestError: somebody else's server.
+    """
+    job = mine(visitor, id)
+    if not of_key(visitor).host:
+        raise BadRequestError("Only the owner of this server may share a model with everybody.")
+    trained.share(job.checkpoint, shared is True)
+    return view.note("finetune_shared" if shared is True else "finetune_unshared", language_of(request))
+
+
+@stream_in_words
+def push(
+    visitor: Any, id: Any, repo: Any, token: Any, private: Any, request: gr.Request, login: gr.OAuthToken | None
+) -> Iterator[list[Any]]:
+    """Push a job's network to the Hub with a typed token, the visitor's login, or (off Spaces) that of this machine.
+
+    Yields:
+        What is said about it (why it failed, too, and then the error), the emptied box of the token, and the pickers of models.
+    """
+    language = language_of(request)
+    try:
+        job, given = mine(visitor, id), token_for(token, login, request)
+        yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
+        pushed = store.push_model(job, str(repo or "").strip(), given, bool(private))
+    except SegDemoError as error:
+        yield [view.fault(told(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
+        raise
+    yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
+
+
+def _pickers(job: Job, id: str, language: str) -> list[Any]:
+    """The pickers of the semantic and the instance tab with a new model, chosen where it may be."""
+    ready, task = menu.availability(), catalog.resolve(id, local_folders=False).task
+    found = job.verdict()
+    chosen = {"value": id} if found is None or found.offered else {}
+    return [
+        gr.Dropdown(choices=menu.choices(each, ready, language), **(chosen if each == task else {}))
+        for each in ("semantic", "instance")
+    ]
+
+
+LIMITS = {"steps": (1, 100_000), "batch": (1, 256), "share": (0.01, 0.9), "replay": (0, 0.9), "lr": (0, 10), "size": (0, 4096)}
+
+
+@lru_cache(maxsize=1)
+def all_jobs() -> Jobs:
+    """The jobs of this server."""
+    return Jobs(settings().jobs)
+
+
+def jobs_of(visitor: Any) -> list[Job]:
+    """The jobs of whoever holds a key, the newest first."""
+    who = of_key(visitor)
+    return [job for job in all_jobs().list() if who.owns(job.owner)]
+
+
+def mine(visitor: Any, id: Any) -> Job:
+    """A job that this visitor may see.
+
+    Raises:
+        BadRequestError: there is none, or it is somebody else's, which is not told apart.
+    """
+    job = all_jobs().open(id)
+    if not of_key(visitor).owns(job.owner):
+        raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
+    return job
+
+
+def draft_of(
+    visitor: Any, base: Any, dataset: Any, archive: Any, steps: Any, augment: Any, lr: Any, size: Any, batch: Any, share: Any,
+    replay: Any,
+) -> Job:  # fmt: skip
+    """A draft of what was chosen; its replay is in the draft's own notes until the data's classes are known.
+
+    Raises:
+        SegDemoError: a base that cannot be taught, a setting out of its range, or no data.
+    """
+    spec = catalog.resolve(base if isinstance(base, str) else "", local_folders=False)
+    if spec.source == "builtin":
+        raise BadRequestError(f"{spec.title} has no weights, so it cannot be trained. Choose a network.")
+    if os.environ.get("SPACE_ID") and not catalog.on_menu(spec):
+        raise BadRequestError("On this server only models on its menu can be fine-tuned. Choose one of them.")
+    given = {"steps": steps, "batch": batch, "share": share, "replay": replay, "lr": lr or 0, "size": size or 0}
+    for name, value in given.items():
+        low, high = LIMITS[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise BadRequestError(f"The setting {name} must be a number from {low} to {high}, but is {str(value)[:40]!r}.")
+    if augment not in ("none", "light", "strong"):
+        raise BadRequestError(f"The variation of the images is none, light or strong, but got {str(augment)[:40]!r}.")
+    config = {
+        "model": menu.key(spec),
+        "max_steps": int(steps),
+        "batch_size": int(batch),
+        "val_fraction": float(share),
+        "augment": augment,
+        "lr": float(lr) if lr else None,
+        "image_size": max(32, int(size)) if size else None,
+        "baseline": True,
+        "device": settings().device,
+        "replay": 0.0,
+    }
+    if archive:
+        source, name = Path(archive), stem_of(archive)
+    elif dataset:
+        chosen = visitor_store(visitor).open(dataset)
+        source, name = chosen.path, chosen.name
+    else:
+        raise BadRequestError(
+            "There is no data to train on yet. Save samples on the Correct tab, or send a zip of images/ and masks/."
+        )
+    if not (owner := owner_of(visitor)):
+        raise BadRequestError("This browser has no key yet, with which it finds its jobs again. Reload the page.")
+    job = all_jobs().draft(name, source, config, owner)
+    if spec.source == "bundled" and replay:
+        all_jobs().remember(job, replay=float(replay))
+    return job
+
+
+def outdated(visitor: Any, job: Job, dataset: Any) -> bool:
+    """Whether a dataset has changed since a draft took its copy.
+
+    Args:
+        visitor: whose dataset it is.
+        job: the draft.
+        dataset: key of the dataset; None if the draft is not of one.
+    """
+    if not dataset:
+        return False
+    return visitor_store(visitor).open(dataset).changed > float(job.about.get("created", 0))
+
+
+def checked(job: Job, request: gr.Request) -> list[Any]:
+    """The findings on a draft, its id, and the buttons that mend what can be mended."""
+    answer, language = all_jobs().check(job), language_of(request)
+    said = view.findings(answer, language, job.readings)
+    classes = [name.strip().casefold() for name in (answer.get("data") or {}).get("classes", ())]
+    # The only thing that data shows is, to a bundled base, its cell, whatever its name.
+    if job.about.get("replay") and ("cell" in classes or (len(classes) == 2 and "background" in classes)):
+        all_jobs().configure(job, replay=job.about["replay"])
+        said += f'<p class="note">{words("finetune_replays_share", language).format(share=job.about["replay"])}</p>'
+    faults = (answer.get("diagnosis") or {}).get("faults") or ()
+    return [said, job.id, gr.Button(visible=any(map(_skippable, faults))), gr.Button(visible=bool(proposals(answer)))]
+
+
+def _skippable(fault: dict[str, Any]) -> bool:
+    """Whether ``--skip-bad`` helps: by leaving an image out, or by training without a class that never occurs."""
+    return bool(fault["item"]) or "--skip-bad" in fault["remedy"]
+
+
+def choices(answer: dict[str, Any], language: str) -> list[tuple[str, str]]:
+    """(what it means, its name) of each reading that a person has to choose from."""
+    faults = (answer.get("diagnosis") or {}).get("faults") or ()
+    found = next((fault["choices"] for fault in faults if fault.get("choices")), ())
+    return [(i18n_doctor.finding(each["means"], language), each["reading"]) for each in found]
+
+
+def proposals(answer: dict[str, Any]) -> list[str]:
+    """What the doctor proposes as classes."""
+    return [each["proposal"] for each in (answer.get("diagnosis") or {}).get("faults") or () if each.get("proposal")]

@@ -8,8 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seg_demo.jobs.job import DRAFT, RUNNING, Job
-from seg_demo.jobs.verdict import MARGIN, ClassScore, Verdict
+from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui import i18n_doctor
 from seg_demo.ui.i18n import words
 from seg_demo.ui.i18n_errors import told

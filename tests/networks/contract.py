@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet
 from seg_demo.networks.base import Checkpoint
-from seg_demo.types import LabelSet
 
 LABELS = LabelSet(("background", "cell <b>", "border"), np.array([[0, 0, 0], [9, 200, 30], [250, 1, 2]], np.uint8), 0)
 SIZES = ((1, 1), (17, 33), (64, 48), (301, 200))

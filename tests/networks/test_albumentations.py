@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
-from seg_demo.models import detail
-from seg_demo.networks import albumentations, unet, unet_config
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.inference import tiled
+from seg_demo.networks import albumentations, unet
 from seg_demo.networks.base import normalised
 from tests.networks.contract import LABELS, image_of, randomise
 
@@ -166,7 +166,7 @@ def test_a_size_that_smp_refuses_is_padded(repo: Path, tmp_path: Path) -> None:
 
 def test_full_detail_looks_at_the_pixels_themselves(repo: Path, tmp_path: Path) -> None:
     checkpoint = unet.load(with_steps(repo, tmp_path, RESIZE, NORMALIZE))
-    plan = detail.plan(checkpoint, 300, 400)
+    plan = tiled.plan(checkpoint, 300, 400)
     assert plan is not None and plan.checkpoint.processor is None
     batch = unet.preprocess(plan.checkpoint, np.zeros((*plan.grid.tile, 3), np.uint8))
     assert tuple(batch.shape[2:]) == plan.grid.tile
@@ -183,7 +183,7 @@ def test_full_detail_looks_at_the_pixels_themselves(repo: Path, tmp_path: Path) 
     ],
 )  # fmt: skip
 def test_encoders_keep_the_normalisation_of_their_pretraining(encoder: str, weights: str | None, mean: float) -> None:
-    found, _ = unet_config.encoder_normalisation(encoder, weights)
+    found, _ = unet.encoder_normalisation(encoder, weights)
     assert found[0] == pytest.approx(mean)
     if encoder.startswith("tu-") and "resnetv2_50d" not in encoder:
         assert found == pytest.approx(tuple(smp.encoders.get_preprocessing_params(encoder)["mean"]))

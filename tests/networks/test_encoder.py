@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from seg_demo import networks
-from seg_demo.errors import EncoderOnlyError
-from seg_demo.networks import encoder, segformer
+from seg_demo.core.errors import EncoderOnlyError
+from seg_demo.networks import segformer
 from tests.networks.contract import LABELS
 from tests.networks.families import CONVNEXT, SWIN, VIT
 from tests.networks.test_image_processor import ours, piped, smooth
@@ -58,7 +58,7 @@ def test_an_encoder_is_a_base_for_training(tmp_path: Path, name: str) -> None:
     model.save_pretrained(tmp_path / "a")
     with pytest.raises(EncoderOnlyError, match="base for training"):
         networks.load(tmp_path / "a")
-    checkpoint, fresh = encoder.with_head(tmp_path / "a", LABELS)
+    checkpoint, fresh = segformer.encoder_with_head(tmp_path / "a", LABELS)
     assert checkpoint.labels == LABELS and "random weights" in checkpoint.notes[0]
     given = {tuple(tensor.shape): tensor for tensor in model.state_dict().values() if tensor.ndim == 4}
     kept = [tensor for key, tensor in checkpoint.module.named_parameters() if not key.startswith(fresh) and tensor.ndim == 4]
@@ -76,8 +76,8 @@ def test_an_encoder_is_a_base_for_training(tmp_path: Path, name: str) -> None:
 def test_the_encoders_colours_are_kept(tmp_path: Path) -> None:
     ENCODERS["convnext"]().save_pretrained(tmp_path / "convnext")
     ConvNextImageProcessor(image_mean=[0.1, 0.2, 0.3], size={"shortest_edge": 64}).save_pretrained(tmp_path / "convnext")
-    checkpoint, _ = encoder.with_head(tmp_path / "convnext", LABELS)
+    checkpoint, _ = segformer.encoder_with_head(tmp_path / "convnext", LABELS)
     assert checkpoint.preprocessing.mean == pytest.approx((0.1, 0.2, 0.3)) and checkpoint.preprocessing.size == (512, 512)
     ENCODERS["beit"]().save_pretrained(tmp_path / "beit")
     BeitImageProcessor(size={"height": 256, "width": 256}, do_center_crop=True).save_pretrained(tmp_path / "beit")
-    assert encoder.with_head(tmp_path / "beit", LABELS)[0].preprocessing.size == (64, 64)
+    assert segformer.encoder_with_head(tmp_path / "beit", LABELS)[0].preprocessing.size == (64, 64)

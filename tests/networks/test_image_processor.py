@@ -13,8 +13,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, ConvNextImageProcessor, pipeline
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
-from seg_demo.networks import base, image_processor, segformer
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.networks import base, segformer, transformers_config
 from seg_demo.networks.base import Checkpoint
 from tests.networks.contract import LABELS, image_of
 from tests.networks.families import CLASSES, FAMILIES, write_family
@@ -58,7 +58,7 @@ def piped(folder: Path, image: np.ndarray) -> np.ndarray:
 def test_without_a_processor_the_librarys_default_is_used(tmp_path: Path, name: str) -> None:
     config = write_family(tmp_path / "a", name)
     checkpoint = segformer.load(tmp_path / "a")
-    processor = image_processor.default_processor(config)
+    processor = transformers_config.default_processor(config)
     assert bool(checkpoint.notes) == (name in CROPPING)
     if name in CROPPING:
         assert "cuts out the middle" in checkpoint.notes[0]
@@ -82,11 +82,11 @@ def test_the_nested_processor_of_transformers_5_is_read(tmp_path: Path, name: st
         values["size"] = {"height": 224, "width": 224}
     elif name == "dpt":
         values["size"] = {"height": 96, "width": 96}
-    processor = type(image_processor.default_processor(config))(**values, do_center_crop=False)
-    nested = {"processor_class": "SomeProcessor", "image_processor": image_processor.to_json(processor)}
+    processor = type(transformers_config.default_processor(config))(**values, do_center_crop=False)
+    nested = {"processor_class": "SomeProcessor", "image_processor": transformers_config.to_json(processor)}
     (tmp_path / "processor_config.json").write_text(json.dumps(nested))
     if where == "beside another":
-        other = {**image_processor.to_json(processor), "size": {"height": 32, "width": 32}}
+        other = {**transformers_config.to_json(processor), "size": {"height": 32, "width": 32}}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(other))
     checkpoint, image = segformer.load(tmp_path), smooth(*SIZES[0])
     assert checkpoint.notes == ()
@@ -111,7 +111,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_training_sees_what_prediction_sees(tmp_path: Path, name: str, change: str) -> None:
     config = write_family(tmp_path, name)
     image = smooth(224, 224) if name in ("beit", "data2vec-vision") else smooth(64, 64) if name == "dpt" else smooth(61, 97)
-    processor = type(image_processor.default_processor(config))(**CHANGES[change])
+    processor = type(transformers_config.default_processor(config))(**CHANGES[change])
     processor.save_pretrained(tmp_path)
     if name in ("data2vec-vision", "dpt") and change == "not resized":
         # Tried with what such a network does not take: it is resized to the network's own size, in words.
@@ -137,7 +137,7 @@ def test_a_red_pixel_is_seen_in_blue_green_red(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "size", "own"), [("dpt", 100, 64), ("dpt", 50, 64), ("data2vec-vision", 512, 224)])
 def test_a_size_that_does_not_fit_becomes_the_networks_own(tmp_path: Path, name: str, size: int, own: int) -> None:
     config = write_family(tmp_path / "a", name)
-    processor = type(image_processor.default_processor(config))(size={"height": size, "width": size + 20})
+    processor = type(transformers_config.default_processor(config))(size={"height": size, "width": size + 20})
     processor.save_pretrained(tmp_path / "a")
     checkpoint, image = segformer.load(tmp_path / "a"), smooth(61, 97)
     assert f"{size} x {size + 20}" in checkpoint.notes[0] and f"{own} x {own}" in checkpoint.notes[0]
@@ -159,7 +159,7 @@ def test_a_processor_that_crops_by_itself_is_replaced(tmp_path: Path) -> None:
 def test_a_crop_that_cuts_nothing_off_is_no_difference(tmp_path: Path) -> None:
     write_family(tmp_path, "mobilevit")
     values = {"size": {"height": 64, "width": 64}, "crop_size": {"height": 64, "width": 64}}
-    processor = image_processor.default_processor(FAMILIES["mobilevit"]())
+    processor = transformers_config.default_processor(FAMILIES["mobilevit"]())
     type(processor)(**values).save_pretrained(tmp_path)
     checkpoint, image = segformer.load(tmp_path), smooth(61, 97)
     assert checkpoint.notes == ()
@@ -192,6 +192,6 @@ def test_classes_of_the_families() -> None:
 
 
 def segformer_types() -> tuple[str, ...]:
-    from seg_demo.networks.segformer_config import MODEL_TYPES
+    from seg_demo.networks.transformers_config import MODEL_TYPES
 
     return MODEL_TYPES

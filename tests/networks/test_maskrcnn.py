@@ -13,10 +13,10 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from seg_demo import networks
+from seg_demo.core.types import Segmentation, tight_box
 from seg_demo.networks import maskrcnn
 from seg_demo.networks.base import Checkpoint
-from seg_demo.networks.maskrcnn_build import V1, V2
-from seg_demo.types import Segmentation, tight_box
+from seg_demo.networks.maskrcnn import V1, V2
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
 
 SMALL = {"min_size": 96, "max_size": 160, "box_detections_per_img": 12}

@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import Segmentation
 from seg_demo.networks import segformer
 from seg_demo.networks.base import Checkpoint
-from seg_demo.types import Segmentation
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
 
 TINY = {

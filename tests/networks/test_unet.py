@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from seg_demo import networks
-from seg_demo.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError
 from seg_demo.networks import unet
 from seg_demo.networks.base import Checkpoint
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise

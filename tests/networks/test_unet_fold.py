@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from seg_demo import networks
+from seg_demo.core.types import LabelSet
 from seg_demo.networks import unet
 from seg_demo.networks.base import Checkpoint
-from seg_demo.networks.unet_fold import FoldedDecoderBlock, fold
-from seg_demo.types import LabelSet
+from seg_demo.networks.unet import FoldedDecoderBlock, fold_decoder
 
 
 def trained(**options) -> nn.Module:
@@ -31,7 +31,7 @@ def trained(**options) -> nn.Module:
 
 def folded(module: nn.Module) -> tuple[nn.Module, int]:
     """A folded copy, and how many of its blocks are folded."""
-    other = fold(copy.deepcopy(module))
+    other = fold_decoder(copy.deepcopy(module))
     return other, sum(isinstance(each, FoldedDecoderBlock) for each in other.modules())
 
 
@@ -84,7 +84,7 @@ def test_blocks_that_do_something_else_are_left_alone(options):
 
 def test_other_decoders_are_left_alone():
     module = smp.UnetPlusPlus("resnet18", encoder_weights=None)
-    assert folded(module)[1] == 0 and fold(nn.Linear(2, 2)) is not None
+    assert folded(module)[1] == 0 and fold_decoder(nn.Linear(2, 2)) is not None
 
 
 def test_a_served_u_net_is_folded_and_a_gpus_is_not():

@@ -21,12 +21,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from train.data.classes import find_classes
 from train.data.coco import is_coco, list_coco
-from train.data.file_names import pair_affixes, pair_names, respelled
+from train.data.file_names import described, file_per_object, of_label_studio, other_files, pair_affixes, pair_names, respelled
 from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, Item, Listing, relative, short_name
-from train.data.other_tools import described, file_per_object, of_label_studio, other_files
 from train.data.table import METADATA, list_table
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg_demo.errors import DataError, HubUnavailableError
-from seg_demo.models.hub import TRANSPORT_ERRORS, bounded
-from seg_demo.models.hub_client import status_of
-from seg_demo.storage import write_atomically
+from seg_demo.core.errors import DataError, HubUnavailableError
+from seg_demo.core.storage import write_atomically
+from seg_demo.hub.client import status_of
+from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded
 from train.data.classes import ClassList, read_classes
 from train.data.listing import SPLITS, Fault, Item, Listing, short_name
 

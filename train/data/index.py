@@ -1,31 +1,42 @@
-"""The door of training data: a source as a person types it → a Dataset whose items can be read one by one."""
+"""The door of training data: a source as a person types it → a Dataset whose items can be read one by one.
+
+The view of a data set that an instance network needs: background first, then the classes that objects can have.
+
+Samples decoded once and kept: read in parallel, in their order, until the memory budget is used up.
+
+Worker processes import this module and what renders or decodes, but no torch: each is small, and at work within a second.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
+from seg_demo.core.types import LabelSet
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
-from seg_demo.types import LabelSet
-from train.data.cells import CLASS_COLORS, CLASS_NAMES, render
-from train.data.coco import list_coco
-from train.data.coco_masks import BadAnnotation, draw_item
+from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
+from train.data.coco import BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder
+from train.data.histogram import PIECES, understand_maps, understood_in
 from train.data.hub import list_hub
-from train.data.listing import Fault, Item, Listing
-from train.data.masks import MaskRule, UnknownValue, ignore_value, map_dtype
-from train.data.object_maps import PIECES, understand_maps, understood_in
-from train.data.orientation import sideways, turn
-from train.data.found import CLASSES, OBJECTS
-from train.data.rules import OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, Reading, understand
+from train.data.listing import Fault, Item, Listing, sideways, turn
+from train.data.masks import MaskRule, UnknownValue, ignore_value, map_dtype, with_objects
+from train.data.rules import CLASSES, OBJECTS, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, Reading, understand
 from train.data.sample import Sample
 from train.data.survey import Scan, survey
 from train.data.table import list_table
@@ -308,3 +319,122 @@ def _cells(seed: int, size: int, samples: int) -> Dataset:
         notes=(f"Built-in data: {samples} images of {size} pixels rendered from seed {seed}, {CELLS_VAL} to validate.",),
         size=size,
     )
+
+
+def labels_for(dataset: Dataset, task: str) -> LabelSet:
+    """The classes that a network for a task learns from a data set.
+
+    Args:
+        dataset: with its classes.
+        task: ``semantic``: the data's own classes. ``instance``: ``background`` as class 0, as torchvision wants it, and the
+            classes that objects have; a class such as the cells' border, which is no object, is not among them.
+    """
+    if task == "semantic":
+        return dataset.labels
+    names, colors = dataset.labels.names, dataset.labels.colors
+    black = np.zeros((1, 3), dtype=np.uint8)
+    return LabelSet(
+        ("background", *(names[thing] for thing in dataset.things)), np.concatenate([black, colors[list(dataset.things)]]), 0
+    )
+
+
+def as_objects(sample: Sample, dataset: Dataset) -> Sample:
+    """A sample with separate objects whose classes are those of ``labels_for(dataset, "instance")``.
+
+    Args:
+        sample: of the data set; without objects, the connected components of its classes become objects.
+        dataset: where it is from.
+
+    Returns:
+        The sample with ``instance_labels``; an object whose class was not stated has the one that most of its pixels have.
+    """
+    sample = with_objects(sample, dataset.labels)
+    count = int(max(layer.max() for layer in sample.layers)) + 1
+    lut = np.zeros(max(dataset.things) + 1, dtype=np.uint16)
+    lut[list(dataset.things)] = np.arange(1, len(dataset.things) + 1)
+    if sample.instance_labels is not None:
+        return dataclasses.replace(sample, instance_labels=lut[sample.instance_labels])
+    pixels = np.zeros((count, len(lut)), dtype=np.int64)
+    inside = (sample.instance_map > 0) & np.isin(sample.label_map, dataset.things)
+    np.add.at(pixels, (sample.instance_map[inside], sample.label_map[inside]), 1)
+    classes = lut[pixels.argmax(axis=1)]
+    classes[0] = 0
+    # An object all of whose pixels are, say, border still is an object.
+    classes[1:][pixels[1:].sum(axis=1) == 0] = 1
+    return dataclasses.replace(sample, instance_labels=classes)
+
+
+CHUNK = 64
+
+
+def read_item(dataset: Dataset, items: tuple[Item, ...], task: str, index: int) -> Sample:
+    """Sample ``index`` of some items of a data set, with objects if the task needs them.
+
+    A plain function of the module, so that other processes can run it.
+    """
+    sample = dataset.read(items[index])
+    return as_objects(sample, dataset) if task == "instance" else sample
+
+
+def preload(
+    read: Callable[[int], Sample], dataset: Dataset, count: int, budget: int, workers: int, quiet: bool = False
+) -> dict[int, Sample]:
+    """Read samples once, in parallel.
+
+    Args:
+        read: index → sample; picklable if the data set is rendered.
+        dataset: where they are from.
+        count: number of samples.
+        budget: bytes of decoded pixels to keep.
+        workers: processes or threads that read.
+        quiet: no progress bar.
+
+    Returns:
+        index → sample for as many as fit, beginning with the first.
+    """
+    cached: dict[int, Sample] = {}
+    used = 0
+    # A chunk is in memory whole, kept or not: photographs come a few at a time, small rendered pictures many.
+    chunk = CHUNK if dataset.source == "cells" else 2 * max(1, workers)
+    with _executor(read, dataset, workers) as executor:
+        task = _read_in_worker if isinstance(executor, ProcessPoolExecutor) else read
+        with tqdm(total=count, desc="reading images", unit="image", disable=quiet or None, leave=False) as bar:
+            for first in range(0, count, chunk):
+                indices = range(first, min(count, first + chunk))
+                for index, sample in zip(indices, executor.map(task, indices), strict=True):
+                    used += sample.image.nbytes + sample.label_map.nbytes
+                    used += sum(layer.nbytes for layer in sample.layers)
+                    if used <= budget:
+                        cached[index] = sample
+                    bar.update()
+                if used > budget:
+                    break
+    return cached
+
+
+def _executor(read: Callable[[int], Sample], dataset: Dataset, workers: int) -> Executor:
+    """Rendering is Python and needs processes; decoders let go of the interpreter, so threads are enough for files."""
+    if dataset.source != "cells":
+        return ThreadPoolExecutor(workers)
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(read, os.getpid()))
+
+
+_read: Callable[[int], Sample] | None = None
+
+
+def _begin(read: Callable[[int], Sample], parent: int) -> None:
+    """Once per worker: the list of all items is sent once, not with every index; and nobody outlives a killed run."""
+    global _read
+    _read = read
+
+    def leave_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _read_in_worker(index: int) -> Sample:
+    return _read(index)

@@ -1,10 +1,20 @@
-"""What an indexer finds before anything is decoded: items, and what is wrong with the way they are listed."""
+"""What an indexer finds before anything is decoded: items, and what is wrong with the way they are listed.
+
+The doctor's findings, for a person and for a program.
+
+Photos that a camera stored sideways, and truth that was drawn on them without turning.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
 
 from train.data.classes import ClassList
 
@@ -225,3 +235,192 @@ def climbing(name: str, listed_in: str, item: str | None) -> Fault:
         "list paths relative to the file that lists them, and keep the images beside or below it",
         item=item,
     )
+
+
+PER_KIND = 3
+CLASS_ROWS = 16
+NOTE_LINES = 8
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found.
+
+    Attributes:
+        name: of the dataset.
+        kind: ``semantic`` or ``instance``.
+        n_train: images to train on.
+        n_val: images to validate on.
+        sizes: (width, height) in pixels of the smallest, the middle and the largest image.
+        classes: names by label id.
+        class_pixels: labelled pixels per class in sound images; empty for built-in data and where masks are unclear.
+        class_images: sound images that show each class; empty for built-in data and where masks are unclear.
+        assumed: how the data was read where it did not say.
+        faults: what stops a run.
+        notes: what a person should know and a run survives.
+    """
+
+    name: str
+    kind: str
+    n_train: int
+    n_val: int
+    sizes: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    classes: tuple[str, ...]
+    class_pixels: tuple[int, ...]
+    class_images: tuple[int, ...]
+    assumed: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    notes: tuple[Fault, ...]
+
+    @property
+    def n_items(self) -> int:
+        """Images in training and validation together."""
+        return self.n_train + self.n_val
+
+    @property
+    def ok(self) -> bool:
+        """Whether a run may start."""
+        return not self.faults
+
+    def report(self) -> str:
+        """One screen of text: the data, its classes, what was assumed, and the first few findings of each kind."""
+        small, middle, large = (f"{width} x {height}" for width, height in self.sizes)
+        size = small if small == large else f"{small} to {large} (typically {middle})"
+        lines = [
+            f"Data {self.name}: {self.n_train} images to train, {self.n_val} to validate; {size} pixels; {self.kind} truth."
+        ]
+        lines += self._class_lines()
+        lines += [f"  {note}" for note in self.assumed]
+        if self.notes:
+            lines += ["Worth knowing:", *_by_kind(self.notes, most=NOTE_LINES, each=1)]
+        if self.faults:
+            count = len(self.faults)
+            lines += [
+                f"{count} fault{'s' if count > 1 else ''} to correct:",
+                *_by_kind(self.faults, most=None, each=PER_KIND),
+            ]
+            if any(fault.item for fault in self.faults):
+                bad = len({fault.item for fault in self.faults if fault.item})
+                lines.append(f"--skip-bad leaves out the {bad} image{'s' if bad > 1 else ''} concerned.")
+        else:
+            lines.append("No problems found.")
+        return "\n".join(lines)
+
+    def _class_lines(self) -> list[str]:
+        if not self.class_pixels:
+            return [f"Classes: {', '.join(self.classes)}."]
+        total = max(1, sum(self.class_pixels))
+        width = min(24, max(len(name) for name in self.classes))
+        lines = [f"{len(self.classes)} classes:"]
+        rows = list(zip(self.classes, self.class_pixels, self.class_images, strict=True))
+        for label, (name, pixels, images) in enumerate(rows[:CLASS_ROWS]):
+            lines.append(f"  {label:3d} {name[:width]:{width}s} {100 * pixels / total:6.2f} % of pixels, in {images} images")
+        if len(rows) > CLASS_ROWS:
+            lines.append(f"  ... and {len(rows) - CLASS_ROWS} more")
+        return lines
+
+    def to_dict(self) -> dict[str, object]:
+        """The findings as JSON-able data."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "images": {"train": self.n_train, "val": self.n_val},
+            "sizes": {"smallest": list(self.sizes[0]), "median": list(self.sizes[1]), "largest": list(self.sizes[2])},
+            "classes": [{"id": label, "name": name} | self._counts(label) for label, name in enumerate(self.classes)],
+            "assumed": list(self.assumed),
+            "faults": [asdict(fault) for fault in self.faults],
+            "notes": [asdict(fault) for fault in self.notes],
+        }
+
+    def _counts(self, label: int) -> dict[str, int]:
+        return {"pixels": self.class_pixels[label], "images": self.class_images[label]} if self.class_pixels else {}
+
+
+def _by_kind(found: Sequence[Fault], most: int | None, each: int) -> list[str]:
+    """Lines of findings, the first few of each kind; a remedy is said once where it is the same."""
+    kinds: dict[str, list[Fault]] = defaultdict(list)
+    for fault in found:
+        kinds[fault.kind].append(fault)
+    lines = []
+    for kind, faults in list(kinds.items())[:most]:
+        lines.append(f"  {kind}" + (f" ({len(faults)})" if len(faults) > 1 else ""))
+        lines += [f"    {fault.file}: {fault.what}" for fault in faults[:each]]
+        if len(faults) > each:
+            lines.append(f"    ... and {len(faults) - each} more")
+        lines.append(f"    -> {faults[0].remedy}")
+        if faults[0].picture is not None:
+            lines.append(f"    The readings are shown in {faults[0].picture}.")
+        if faults[0].choices:
+            lines.append(f'    A file masks.json in the data\'s folder says it too: {{"reading": "{faults[0].choices[0].reading}"}}')
+    if most is not None and len(kinds) > most:
+        lines.append(f"  ... and {len(kinds) - most} more kinds")
+    return lines
+
+
+EXIF_ORIENTATION = 0x0112
+# How pixels as stored become upright, for the values of the EXIF tag that swap height and width.
+TURNS = {
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored[::-1].swapaxes(0, 1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: stored[:, ::-1].swapaxes(0, 1),
+}
+
+
+def sideways(image: Path, size: tuple[int, int], truth: tuple[int, int]) -> int | None:
+    """Whether truth was drawn on a photo as the camera stored it, so that it fits only once it is turned with the photo.
+
+    Truth whose size fits is taken as upright: nothing in it could tell otherwise.
+
+    Args:
+        image: the photo's file.
+        size: (height, width) of the upright photo in pixels.
+        truth: (height, width) of the mask, or of the image as an annotation file states it.
+
+    Returns:
+        The photo's EXIF orientation, 5 to 8, or None.
+    """
+    if truth == size or truth[::-1] != size:
+        return None
+    value = _orientation(image)
+    return value if value in TURNS else None
+
+
+def unconfirmed(image: Path, truth: Path | None, size: tuple[int, int]) -> int | None:
+    """Whether a photo is turned in a way that its size does not show, so that nothing tells how its mask was drawn.
+
+    Args:
+        image: the photo's file.
+        truth: the mask's file, whose own EXIF orientation would tell, or None.
+        size: (height, width) of the upright photo in pixels.
+
+    Returns:
+        The photo's EXIF orientation, 2 to 8, or None if it is upright or its size tells.
+    """
+    value = _orientation(image)
+    shown = value in TURNS and size[0] != size[1]
+    own = _orientation(truth) if truth is not None else 1
+    return value if 2 <= value <= 8 and not shown and own == 1 else None
+
+
+def _orientation(path: Path) -> int:
+    """EXIF orientation of a file, 1 where there is none that can be read."""
+    try:
+        with Image.open(path) as opened:
+            value = opened.getexif().get(EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow's EXIF parser raises anything on bytes that are no EXIF; the pixels are good all the same
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def turn(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels as stored, made upright.
+
+    Args:
+        stored: (H, W) or (H, W, C).
+        orientation: EXIF value from 5 to 8, as :func:`sideways` returns it.
+
+    Returns:
+        (W, H) or (W, H, C), contiguous.
+    """
+    return np.ascontiguousarray(TURNS[orientation](stored))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
+from seg_demo.core.types import LabelSet
 from seg_demo.inputs.mask_files import MaskFile
-from seg_demo.types import LabelSet
 from train.data.sample import Sample
 
 IGNORE = -1

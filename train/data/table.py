@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from seg_demo.errors import DataError
+from seg_demo.core.errors import DataError
 from train.data.classes import find_classes
 from train.data.file_names import FileFinder, SeveralFit, several_fit
 from train.data.listing import SPLITS, Fault, Item, Listing, climbing, inside, is_file, short_name

@@ -1,0 +1,596 @@
+"""Class names and their colours.
+
+One class, object or region of an image: its box, and its mask within the box.
+
+Id maps: painted from objects, counted, measured; and how sure each of their pixels is. numpy only, in strips of rows.
+
+The types that cross rooms: class names, one segment, one segmented image, one model on the menu.
+
+numpy only; each is validated where it is made, so what arrives anywhere else is right by construction.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+
+import numpy as np
+
+from seg_demo.core.rle import Box, encode_crop
+
+
+def distinct_colors(count: int, background: int | None = None) -> np.ndarray:
+    """Colours that stay apart for any number of classes: hues in golden-ratio steps, lightness in three turns.
+
+    Args:
+        count: number of colours.
+        background: index that gets black, or None.
+
+    Returns:
+        uint8 (count, 3), RGB.
+    """
+    colors = np.zeros((count, 3), dtype=np.uint8)
+    for index in range(count):
+        hue = (0.58 + index * 0.618034) % 1.0
+        lightness = (0.55, 0.42, 0.68)[index % 3]
+        colors[index] = [round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.75)]
+    if background is not None:
+        colors[background] = 0
+    return colors
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """Class names and their colours.
+
+    Attributes:
+        names: one name per class; the index is the label id.
+        colors: uint8 (K, 3), RGB.
+        background: the label id that means "nothing", or None if every class is a thing of its own.
+    """
+
+    names: tuple[str, ...]
+    colors: np.ndarray
+    background: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
+        count = len(self.names)
+        if not 1 <= count <= MAX_IDS:
+            raise ValueError(f"A label set has 1 to {MAX_IDS} names, but got {count}.")
+        if self.colors.dtype != np.uint8 or self.colors.shape != (count, 3):
+            raise ValueError(f"colors must be uint8 of shape ({count}, 3), but got {self.colors.dtype} {self.colors.shape}.")
+        if self.background is not None and not 0 <= self.background < count:
+            raise ValueError(f"background must be None or a label id from 0 to {count - 1}, but got {self.background}.")
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], background: int | None = None) -> LabelSet:
+        """A label set with generated colours.
+
+        Args:
+            names: one name per class, in order of their ids.
+            background: label id of the background, or None.
+        """
+        return cls(tuple(names), distinct_colors(len(names), background), background)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LabelSet):
+            return NotImplemented
+        same = self.names == other.names and self.background == other.background
+        return same and np.array_equal(self.colors, other.colors)
+
+
+@dataclass(frozen=True, eq=False)
+class SoftMask:
+    """How likely the pixels around an object belong to it.
+
+    Attributes:
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image; outside, the probability is 0.
+        values: uint8 (y1 - y0, x1 - x0), 255 times the probability.
+    """
+
+    box: Box
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.values.dtype != np.uint8 or self.values.shape != (y1 - y0, x1 - x0):
+            wanted = f"uint8 of shape {(y1 - y0, x1 - x0)}"
+            raise ValueError(f"values must be {wanted}, but got {self.values.dtype} {self.values.shape}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One class (semantic), object (instance) or region of an image.
+
+    Attributes:
+        label_id: index into the label set.
+        score: confidence in [0, 1], or None where the method gives none.
+        box: (x0, y0, x1, y1), half-open integer pixels of the upright original image.
+        mask: bool (y1 - y0, x1 - x0), or None for semantic results, whose mask is cut from the id map.
+        soft: probabilities instead of the mask's yes and no, for objects whose confidence was asked for; else None.
+    """
+
+    label_id: int
+    score: float | None
+    box: Box
+    mask: np.ndarray | None
+    soft: SoftMask | None = None
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError(f"box must be (x0, y0, x1, y1) with 0 <= x0 < x1 and 0 <= y0 < y1, but got {self.box}.")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"score must be None or in [0, 1], but got {self.score}.")
+        if self.mask is not None and (self.mask.dtype != bool or self.mask.shape != (y1 - y0, x1 - x0)):
+            shape = (y1 - y0, x1 - x0)
+            raise ValueError(f"mask must be bool of shape {shape}, but got {self.mask.dtype} {self.mask.shape}.")
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether ``mask`` is one; the mask is not made for that."""
+        return self.mask is not None
+
+    def moved(self, right: int, down: int) -> Segment:
+        """The same segment, so many pixels further right and down, as a part of a larger image."""
+
+        def moved(box: Box) -> Box:
+            return box[0] + right, box[1] + down, box[2] + right, box[3] + down
+
+        soft = self.soft and SoftMask(moved(self.soft.box), self.soft.values)
+        return replace(self, box=moved(self.box), soft=soft)
+
+
+class Region(Segment):
+    """A segment of a picture that falls into regions. Its mask is cut from the id map whenever it is asked for: thousands of
+    rings or stripes, each in a box nearly as large as the picture, would fill the memory.
+
+    Args:
+        label_id: index into the label set.
+        box: (x0, y0, x1, y1), half-open integer pixels.
+        id_map: uint8 or uint16 (H, W), of the whole picture.
+        identity: the region's value in it.
+    """
+
+    def __init__(self, label_id: int, box: Box, id_map: np.ndarray, identity: int) -> None:
+        for name, value in {"label_id": label_id, "score": None, "box": box, "soft": None}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_cut", (id_map, identity))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (y1 - y0, x1 - x0)."""
+        (x0, y0, x1, y1), (id_map, identity) = self.box, self._cut
+        return id_map[y0:y1, x0:x1] == identity
+
+
+MAX_IDS = 65_535
+# numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.
+_STRIP_PIXELS = 1 << 20
+# In the worst case every pixel is a run of its own, with 40 bytes of numbers about it.
+_RUN_PIXELS = 1 << 18
+
+
+def _strips(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of a map, a million pixels at a time."""
+    step = max(1, _STRIP_PIXELS // max(1, shape[1]))
+    for top in range(0, shape[0], step):
+        yield slice(top, top + step)
+
+
+def count_ids(id_map: np.ndarray, least: int = 0) -> np.ndarray:
+    """Pixels of every id, as ``np.bincount(id_map.ravel(), minlength=least)``.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+        least: the result is at least this long.
+
+    Returns:
+        int64 (N,), N past the largest id.
+    """
+    counts = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.int64)
+    for rows in _strips(id_map.shape):
+        found = np.bincount(id_map[rows].ravel())
+        counts[: found.size] += found
+    present = np.flatnonzero(counts)
+    last = int(present[-1]) + 1 if present.size else 0
+    if least > counts.size:
+        return np.concatenate([counts, np.zeros(least - counts.size, dtype=np.int64)])
+    return counts[: max(last, least)]
+
+
+def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of every id and the box around them, from the runs of equal ids in each row: maps are made of long ones.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+
+    Returns:
+        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
+        does not occur means nothing.
+    """
+    height, width = id_map.shape
+    count = np.iinfo(id_map.dtype).max + 1
+    pixels = np.zeros(count, dtype=np.int64)
+    boxes = np.tile(np.array([width, height, 0, 0], dtype=np.int64), (count, 1))
+    left, top, right, bottom = boxes.T
+    step = max(1, _RUN_PIXELS // max(1, width))
+    for first in range(0, height, step):
+        strip = np.ascontiguousarray(id_map[first : first + step])
+        begins = np.ones(strip.shape, dtype=bool)
+        np.not_equal(strip[:, 1:], strip[:, :-1], out=begins[:, 1:])
+        starts = np.flatnonzero(begins)
+        ids, lengths = strip.reshape(-1)[starts], np.diff(starts, append=strip.size)
+        found = np.bincount(ids, weights=lengths)
+        pixels[: found.size] += found.astype(np.int64)
+        rows, columns = np.divmod(starts, width)
+        np.minimum.at(left, ids, columns)
+        np.maximum.at(right, ids, columns + lengths)
+        # Runs come row by row, and the last of several assignments stays.
+        bottom[ids] = first + rows + 1
+        earliest = np.full(count, height)
+        earliest[ids[::-1]] = first + rows[::-1]
+        np.minimum(top, earliest, out=top)
+    return pixels, boxes
+
+
+def sum_by_id(id_map: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of a map's values over the pixels of every id.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+        values: uint8 (H, W).
+
+    Returns:
+        float64 (N,), whole numbers, N as many as the dtype of the id map can name.
+    """
+    sums = np.zeros(np.iinfo(id_map.dtype).max + 1)
+    for rows in _strips(id_map.shape):
+        found = np.bincount(id_map[rows].ravel(), weights=values[rows].ravel())
+        sums[: found.size] += found
+    return sums
+
+
+def paint(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:
+    """The id map of objects: 1 + index of the topmost, 0 none. Earlier segments lie on top, so the best score wins.
+
+    Args:
+        segments: objects with masks, best first.
+        height: pixels.
+        width: pixels.
+
+    Returns:
+        (height, width), uint8 for up to 255 objects, else uint16.
+
+    Raises:
+        ValueError: more objects than a 16-bit map can name.
+    """
+    if len(segments) > MAX_IDS:
+        raise ValueError(f"An id map names at most {MAX_IDS} objects, but got {len(segments)}.")
+    id_map = np.zeros((height, width), dtype=np.uint8 if len(segments) <= 255 else np.uint16)
+    for index in range(len(segments) - 1, -1, -1):
+        x0, y0, x1, y1 = segments[index].box
+        id_map[y0:y1, x0:x1][segments[index].mask] = index + 1
+    return id_map
+
+
+def paint_confidence(id_map: np.ndarray, segments: Sequence[Segment], candidates: Sequence[Segment]) -> np.ndarray:
+    """How sure an instance result is of each pixel: 255 times a probability.
+
+    A pixel belongs to an object with the probability score * mask probability. Where an object is shown, that of the
+    object is taken; elsewhere that of no candidate at all: 1 - the largest of any. So both sides of a mask's edge are in
+    doubt, and so is the place of a candidate whose score just misses the threshold.
+
+    Args:
+        id_map: (H, W), of :func:`paint`.
+        segments: those that were painted, with ``soft`` masks.
+        candidates: all objects that were considered, the painted ones among them, with ``soft`` masks.
+
+    Returns:
+        uint8 (H, W).
+    """
+    confidence = np.zeros(id_map.shape, dtype=np.uint8)
+    for segment in candidates:
+        x0, y0, x1, y1 = segment.soft.box
+        window = confidence[y0:y1, x0:x1]
+        np.maximum(window, _evidence(segment), out=window)
+    np.subtract(255, confidence, out=confidence)
+    for index, segment in enumerate(segments):
+        x0, y0, x1, y1 = segment.soft.box
+        shown = id_map[y0:y1, x0:x1] == index + 1
+        np.copyto(confidence[y0:y1, x0:x1], _evidence(segment), where=shown)
+    return confidence
+
+
+def _evidence(segment: Segment) -> np.ndarray:
+    """Score times mask probability: uint8, the shape of the soft mask."""
+    score = 1.0 if segment.score is None else segment.score
+    return np.rint(score * np.arange(256)).astype(np.uint8)[segment.soft.values]
+
+
+def tight_box(mask: np.ndarray) -> Box | None:
+    """The smallest half-open box (x0, y0, x1, y1) around the true pixels of a mask, or None if there are none.
+
+    Args:
+        mask: bool (H, W).
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+__all__ = [
+    "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
+    "semantic_segmentation", "tight_box",
+]  # fmt: skip
+
+TASKS = ("semantic", "instance", "region")
+SOURCES = ("bundled", "hub", "torchvision", "folder", "builtin")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that a person can pick.
+
+    Attributes:
+        id: menu key, Hub id (``user/repo``) or folder.
+        revision: branch, tag or commit of a Hub repo, or None for the default branch.
+        task: one of ``semantic``, ``instance``, ``region``.
+        architecture: row of the table of networks (``unet``, ``fcn``, ``segformer``, ``maskrcnn``) or ``classical``;
+            empty while a typed id has not been looked at.
+        title: a few words for the menu.
+        licence: SPDX id or the name of the licence of the weights; empty if not stated.
+        source: one of ``bundled``, ``hub``, ``torchvision``, ``folder``, ``builtin``.
+        labels: class names as far as they are known before loading.
+        about: one or two sentences: what it is good at.
+        notes: what was understood or left out when it was loaded, a sentence each.
+    """
+
+    id: str
+    revision: str | None
+    task: str
+    architecture: str
+    title: str
+    licence: str
+    source: str
+    labels: tuple[str, ...] = ()
+    about: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {self.task!r}.")
+        if self.source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, but got {self.source!r}.")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """That a detector stopped at a number of objects, and what it may have left out.
+
+    Attributes:
+        objects: so many were kept, of a picture or of a tile of it.
+        score: in [0, 1]; what was cut off scores no higher.
+    """
+
+    objects: int
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One segmented image, at the size of the upload whatever the network saw. No segments at all is legal.
+
+    Attributes:
+        task: ``semantic``, ``instance`` or ``region``.
+        height: pixels.
+        width: pixels.
+        labels: the classes.
+        id_map: (height, width), uint8 or uint16. Semantic: the label id. Otherwise 1 + index of the topmost segment, 0 none.
+        segments: semantic: one per class present, by label id; otherwise one per object, by falling score.
+        model: what made it, or None.
+        device: where it was computed, such as ``cpu`` or ``cuda:0``, or None.
+        seconds: duration of the stages, ``total`` among them.
+        confidence: uint8 (height, width), 255 times the probability that the id map is right at a pixel: semantic, the softmax of
+            the class; instance, see :func:`seg_demo.core.types.paint_confidence`. None unless it was asked for, and for
+            regions, which have none.
+        margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
+            runner-up. None for other tasks, whose decisions are between two, and without confidence.
+        seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
+            detail and without a network.
+        notes: what to know of how the picture was read, in English sentences: which page or channels were taken, where it holds
+            no data; and whether it is unlike what the model knows. Empty for an ordinary photo.
+        limit: where a detector stopped at a number of objects although there may be more; else None.
+        familiar: whether the picture is like those in which the model learnt to find things; None where that is not known.
+    """
+
+    task: str
+    height: int
+    width: int
+    labels: LabelSet
+    id_map: np.ndarray
+    segments: tuple[Segment, ...]
+    model: ModelSpec | None = None
+    device: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    confidence: np.ndarray | None = None
+    margin: np.ndarray | None = None
+    seen: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    limit: Limit | None = None
+    familiar: bool | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(self.segments))
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {self.task!r}.")
+        if self.id_map.dtype not in (np.uint8, np.uint16) or self.id_map.shape != (self.height, self.width):
+            wanted = f"uint8 or uint16 of shape ({self.height}, {self.width})"
+            raise ValueError(f"id_map must be {wanted}, but got {self.id_map.dtype} {self.id_map.shape}.")
+        for name, sure in (("confidence", self.confidence), ("margin", self.margin)):
+            if sure is not None and (sure.dtype != np.uint8 or sure.shape != (self.height, self.width)):
+                wanted = f"uint8 of shape ({self.height}, {self.width})"
+                raise ValueError(f"{name} must be {wanted}, but got {sure.dtype} {sure.shape}.")
+        for segment in self.segments:
+            if not 0 <= segment.label_id < len(self.labels):
+                raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
+            if segment.box[2] > self.width or segment.box[3] > self.height:
+                raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
+            if self.task == "instance" and not segment.has_mask:
+                raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields, for pickle; what is counted of them when asked for is counted anew, and may be so meanwhile by another thread."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The value of each segment in the id map, in the order of ``segments``."""
+        if self.task == "semantic":
+            return tuple(segment.label_id for segment in self.segments)
+        return tuple(range(1, len(self.segments) + 1))
+
+    @cached_property
+    def areas(self) -> tuple[int, ...]:
+        """Pixels of each segment's own mask (overlapping objects count fully), in the order of ``segments``."""
+        if self.task == "semantic":
+            counts = count_ids(self.id_map, len(self.labels))
+            return tuple(int(counts[segment.label_id]) for segment in self.segments)
+        if self.task == "region":
+            return tuple(count_ids(self.id_map, len(self.segments) + 1)[1 : len(self.segments) + 1].tolist())
+        return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+
+    @cached_property
+    def confidence_sums(self) -> np.ndarray | None:
+        """Sum of the confidence over the pixels of every id of the id map, float64 (N,) in steps of 1/255; None without one."""
+        return None if self.confidence is None else sum_by_id(self.id_map, self.confidence) / 255
+
+    @property
+    def margins(self) -> np.ndarray | None:
+        """How clearly each pixel was decided, what the viewer's doubt is the opposite of: uint8 (height, width), 255 times
+        ``margin``, or for objects, where a pixel belongs to one or not, twice its confidence less 1; None without confidence."""
+        if self.margin is not None or self.confidence is None:
+            return self.margin
+        return np.maximum(2 * np.arange(256) - 255, 0).astype(np.uint8)[self.confidence]
+
+    @cached_property
+    def margin_sums(self) -> np.ndarray | None:
+        """Sum of the margins over the pixels of every id of the id map, as ``confidence_sums``."""
+        return None if self.confidence is None else sum_by_id(self.id_map, self.margins) / 255
+
+    def mask_of(self, index: int) -> np.ndarray:
+        """The mask of one segment within its box.
+
+        Args:
+            index: position in ``segments``.
+
+        Returns:
+            bool (y1 - y0, x1 - x0).
+        """
+        segment = self.segments[index]
+        mask = segment.mask
+        if mask is not None:
+            return mask
+        x0, y0, x1, y1 = segment.box
+        return self.id_map[y0:y1, x0:x1] == segment.label_id
+
+    def above(self, threshold: float) -> Segmentation:
+        """The same result with only the objects whose score reaches the threshold; no network runs.
+
+        Args:
+            threshold: score in [0, 1]. Semantic results, regions, and objects without a score are kept as they are.
+
+        Returns:
+            A result whose confidence, if there is one, counts the objects left out as doubt about the pixels below them.
+        """
+        if self.task != "instance":
+            return self
+        kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
+        id_map = paint(kept, self.height, self.width)
+        confidence = self.confidence
+        if confidence is not None:
+            confidence = paint_confidence(id_map, kept, self.segments)
+        # What a limit cut off would be left out here too, if it scores lower than what is asked for.
+        limit = self.limit if self.limit is not None and threshold <= self.limit.score else None
+        return replace(self, segments=kept, id_map=id_map, confidence=confidence, limit=limit)
+
+    def to_dict(self) -> dict[str, object]:
+        """The result as JSON-able data, with one COCO compressed RLE per segment.
+
+        Returns:
+            ``task``, ``model``, ``width``, ``height``, ``device``, ``seconds``, ``familiar`` (whether the picture
+            is like those that the model learnt from, or None), ``notes``, ``limit`` (so many objects at most were kept and
+            there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
+            COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes`` where something of it was
+            understood or left out.
+        """
+        model = self.model
+        named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
+        if model and model.notes:
+            named["notes"] = list(model.notes)
+        pixels = self.height * self.width
+        segments = []
+        for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):
+            x0, y0, x1, y1 = segment.box
+            segments.append(
+                {
+                    "id": identity,
+                    "label_id": segment.label_id,
+                    "label": self.labels.names[segment.label_id],
+                    "score": segment.score,
+                    "area": area,
+                    "area_fraction": area / pixels,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "segmentation": encode_crop(self.mask_of(index), segment.box, self.height, self.width),
+                }
+            )
+        return {
+            "task": self.task,
+            "model": named,
+            "width": self.width,
+            "height": self.height,
+            "device": self.device,
+            "seconds": dict(self.seconds),
+            "familiar": self.familiar,
+            "notes": list(self.notes),
+            "limit": None if self.limit is None else self.limit.objects,
+            "segments": segments,
+        }
+
+
+def semantic_segmentation(
+    id_map: np.ndarray,
+    labels: LabelSet,
+    scores: dict[int, float] | None = None,
+    confidence: np.ndarray | None = None,
+    margin: np.ndarray | None = None,
+) -> Segmentation:
+    """A semantic result from its label map: one segment per class present, background included.
+
+    Args:
+        id_map: uint8 or uint16 (H, W), label ids.
+        labels: the classes.
+        scores: mean confidence per label id in [0, 1], where known.
+        confidence: uint8 (H, W), 255 times the probability of each pixel's class, or None.
+        margin: uint8 (H, W), 255 times how far that lies above the probability of the runner-up, or None.
+
+    Raises:
+        ValueError: a label id outside the classes.
+    """
+    height, width = id_map.shape
+    pixels, boxes = extents(id_map)
+    segments = []
+    for label_id in np.flatnonzero(pixels).tolist():
+        score = None if scores is None else scores.get(label_id)
+        segments.append(Segment(label_id, score, tuple(boxes[label_id].tolist()), None))
+    return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence, margin=margin)

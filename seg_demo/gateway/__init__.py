@@ -1,0 +1,1 @@
+"""Everything that reaches into gradio or stands before it."""

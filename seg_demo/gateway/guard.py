@@ -1,0 +1,542 @@
+"""The door of the server: which addresses exist, how much may be sent, and what every answer says to the browser.
+
+gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): ``guard_rules``
+lists what is served, and everything else is answered with 404. The guard is ASGI middleware, put in through
+``launch(app_kwargs=...)``; it also answers ``/health`` and ``/metrics``.
+
+Bodies of requests, read within bounds before gradio parses them.
+
+Connections that never say what they want are closed; bodies have a bound of their own (``guard_body``).
+
+uvicorn waits for the head of a request as long as the connection lives, so a few thousand silent or dripping ones take every
+file descriptor ("slowloris"). Written against uvicorn 0.54: a server's protocol class is looked up in its configuration for
+each connection, ``cycle`` is the request under way, and ``data_received`` and ``connection_made`` are asyncio's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio import utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from seg_demo.core import storage
+from seg_demo.core.settings import settings
+from seg_demo.gateway import metrics, work
+from seg_demo.gateway.queue import (
+    API,
+    COMPONENT,
+    FILE,
+    FILE_HEADERS,
+    GONE,
+    LOGIN,
+    READ,
+    WRITE,
+    crowded,
+    drop_partial,
+    queue_of,
+    security_headers,
+)
+from seg_demo.gateway.visitor import address_of
+from seg_demo.ui.i18n import language_of
+from seg_demo.ui.i18n_errors import told
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DIRECT = re.compile(rf"{API}/(?:run|api)/")
+JOIN = f"{API}/queue/join"
+# Requests past the queue that are answered at a time, in all and for one visitor.
+DIRECT_MOST, DIRECT_OWN = 64, 16
+# How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
+PARTIAL_SECONDS, SWEEP_SECONDS = 600.0, 60.0
+NO_ROOM = "The server has no room for uploads at the moment. Try again in an hour."
+
+# A wrong password is answered after so long, and so many of one address may be looked at together.
+WRONG_SECONDS, LOGINS_OWN = 1.0, 4
+
+log = logging.getLogger("seg_demo.ui")
+
+
+class Guard:
+    """ASGI middleware around gradio's app.
+
+    Args:
+        app: what is guarded.
+        blocks: the page.
+    """
+
+    def __init__(self, app: ASGIApp, blocks: gr.Blocks) -> None:
+        self._app, self._blocks = app, blocks
+        self._headers = security_headers(settings().frame_ancestors)
+        self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
+        self._direct: dict[str | None, int] = {}
+        self._passwords = bool(settings().auth)
+        self._logins: dict[str, int] = {}
+        self._swept = float("-inf")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            path = scope["path"].removeprefix(scope.get("root_path") or "") or "/"
+            file = path.startswith(FILE)
+            extra = self._headers | (FILE_HEADERS if file else {})
+            await self._serve(path, scope, receive, _Answer(send, extra, file, scope["method"] == "HEAD"))
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:
+        answer = self._own(path, scope) or self._refusal(path, scope)
+        if answer is not None:
+            send.ours = True
+            await answer(scope, receive, send)
+            return
+        try:
+            if scope["method"] != "POST":
+                await self._app(scope, receive, send)
+            elif DIRECT.match(path):
+                await self._directly(scope, receive, send)
+            elif LOGIN.fullmatch(path):
+                await self._login(path, scope, receive, send)
+            else:
+                read = await self._bodies.bounded(path, scope, receive)
+                if path == JOIN and (reason := crowded(queue_of(self._blocks))) is not None:
+                    # Before gradio finds its route, parses and builds the request: those who are told to come back take
+                    # less time from those who wait.
+                    metrics.count("queue", "full")
+                    await _sentence(503, told(reason, language_of(Request(scope))))(scope, receive, send)
+                    return
+                await self._app(scope, read, send)
+        except BodyError as error:
+            if send.begun:
+                await self._failed(error, scope, receive, send)
+                return
+            drop_partial(error)
+            metrics.count("body", str(error.status))
+            await _sentence(error.status, str(error))(scope, receive, send)
+        except Exception as error:
+            await self._failed(error, scope, receive, send)
+
+    async def _failed(self, error: Exception, scope: Scope, receive: Receive, send: _Answer) -> None:
+        """An error that gradio let through: a sentence, or, where the answer has begun, the end of the connection.
+
+        Raises:
+            Exception: the error itself, within an answer: what has been sent cannot be taken back, and whoever gets a part of a
+                file must not take it for the whole. The server closes the connection then.
+        """
+        log.warning("%s %s", type(error).__name__, "before an answer" if not send.begun else "within an answer")
+        log.debug("the request", exc_info=True)
+        drop_partial(error)
+        if send.told(error):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if send.begun:
+            metrics.count("cut", type(error).__name__)
+            raise error
+        if storage.disk_full(error):
+            metrics.count("disk", "full")
+            await _sentence(507, NO_ROOM)(scope, receive, send)
+            return
+        metrics.count("malformed", type(error).__name__)
+        text = "The request names an endpoint, a session or a component that is not there. See /gradio_api/info for what is."
+        await _sentence(400, text)(scope, receive, send)
+
+    def _own(self, path: str, scope: Scope) -> Response | None:
+        """The answer to what the guard itself serves."""
+        if path not in ("/health", "/metrics") or scope["method"] not in ("GET", "HEAD"):
+            return None
+        state, queued = work.state(), len(queue_of(self._blocks))
+        if path == "/metrics":
+            return PlainTextResponse(metrics.metrics(state, queued), media_type="text/plain; version=0.0.4")
+        status, content = metrics.health(state, queued)
+        return JSONResponse(content, status, {"Cache-Control": "no-store"})
+
+    def _refusal(self, path: str, scope: Scope) -> Response | None:
+        """Why a request is not handed on, or None."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            return None  # gradio's own answer to what browsers ask about other sites
+        known = READ if method in ("GET", "HEAD") else WRITE if method == "POST" else None
+        served = known is not None and known.fullmatch(path) is not None
+        if method == "POST" and self._passwords and LOGIN.fullmatch(path):
+            served = True
+        if path.rstrip("/") == COMPONENT and method == "POST":
+            served = any(getattr(block, "server_fns", None) for block in self._blocks.blocks.values())
+        query = scope.get("query_string", b"")
+        if not served or b"deep_link" in query or "/deep_links/" in path:
+            return _sentence(404, "There is nothing at this address.")
+        if path.startswith(FILE) and re.match(r"[\w+.-]{2,}:", path.removeprefix(FILE)):
+            return _sentence(403, "Addresses are not fetched here. Download the file and upload it.")
+        if path == f"{API}/upload" and time.monotonic() - self._swept > SWEEP_SECONDS:
+            self._swept = time.monotonic()
+            sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
+        if path == f"{API}/upload" and storage.free_space(utils.get_upload_folder()) < 0:
+            return _sentence(507, NO_ROOM)
+        return None
+
+    async def _login(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:
+        """A name and a password: guessing is made slow, which who types theirs does not notice."""
+        # Not :func:`address_of`: colleagues behind one address wait for a guesser among them, nobody else does.
+        who = (scope.get("client") or ("",))[0]
+        if self._logins.get(who, 0) >= LOGINS_OWN or sum(self._logins.values()) >= DIRECT_MOST:
+            metrics.count("login", "full")
+            await _sentence(429, "Too many passwords are being tried. Wait a few seconds.")(scope, receive, send)
+            return
+        self._logins[who] = self._logins.get(who, 0) + 1
+        try:
+            held: list[Message] = []
+
+            async def keep(message: Message) -> None:
+                held.append(message)
+
+            await self._app(scope, await self._bodies.bounded(path, scope, receive), keep)
+            right = held[0].get("status", 500) < 400
+            metrics.count("login", "right" if right else "wrong")
+            if not right:
+                await asyncio.sleep(WRONG_SECONDS)
+        finally:
+            self._logins[who] -= 1
+            if not self._logins[who]:
+                del self._logins[who]
+        for message in held:
+            await send(message)
+
+    async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
+        """A request past the queue: bounded in number, and known to have left when its connection is closed."""
+        who = address_of(scope)
+        own = self._direct.get(who, 0) if who else 0
+        if sum(self._direct.values()) >= DIRECT_MOST or own >= DIRECT_OWN:
+            metrics.count("direct", "full")
+            text = "Too many requests are being answered at the same time. Wait for one to end, or use the queue (/call)."
+            await JSONResponse({"error": text, "detail": text}, 503)(scope, receive, send)
+            return
+        self._direct[who] = self._direct.get(who, 0) + 1
+        try:
+            # An object, since routers hand on copies of the scope.
+            gone = scope[GONE] = threading.Event()
+            async with self._bodies.watched(scope, receive, gone.set) as read:
+                await self._app(scope, read, send)
+        finally:
+            self._direct[who] -= 1
+            if not self._direct[who]:
+                del self._direct[who]
+
+
+_NOT_A_REQUEST = json.dumps(
+    {"detail": "The request lacks something, or has something of another kind. See /gradio_api/info for the endpoints."}
+).encode()
+
+
+_NO_FILE = json.dumps({"detail": "There is no such file here; uploads and results are deleted after a while."}).encode()
+
+
+class CutOffError(Exception):
+    """An answer ends before, or goes on after, what its head promised: a file was shortened while it was sent."""
+
+
+class _Answer:
+    """Sends an answer with our headers in it, and sees to it that it has the length that its head promises.
+
+    Not every server does: some would send the end of a short body, or wait for the rest for ever.
+
+    Args:
+        send: of ASGI.
+        extra: our headers.
+        file: whether a file was asked for.
+        bodiless: whether the head alone was asked for.
+    """
+
+    def __init__(self, send: Send, extra: dict[str, str], file: bool = False, bodiless: bool = False) -> None:
+        self._send, self._extra, self._file, self._bodiless = send, extra, file, bodiless
+        self.begun = self._ended = self.ours = False
+        # Bytes of the body that have not come yet; None where the head does not say.
+        self._left: int | None = None
+        self._events = False
+
+    async def __call__(self, message: Message) -> None:
+        if self._ended:
+            return
+        if message["type"] == "http.response.start":
+            self.begun = True
+            if (body := self._instead(message["status"])) is not None:
+                headers = [(b"content-type", b"application/json")]
+                message = {"type": message["type"], "status": message["status"], "headers": headers}
+                MutableHeaders(scope=message).update(self._extra)
+                await self._send(message)
+                self._ended = True
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
+                return
+            head = MutableHeaders(scope=message)
+            head.update(self._extra)
+            self._events = head.get("content-type", "").startswith("text/event-stream")
+            promised = head.get("content-length", "")
+            if promised.isdigit() and not self._bodiless and message["status"] not in (204, 304):
+                self._left = int(promised)
+        elif message["type"] == "http.response.body":
+            if self._left is not None:
+                self._left -= len(message.get("body", b""))
+                if self._left < 0 or (self._left and not message.get("more_body", False)):
+                    raise CutOffError("the body is not as long as promised")
+            self._ended = not message.get("more_body", False)
+        await self._send(message)
+
+    def told(self, error: Exception) -> bool:
+        """Whether an answer that has begun ends in an event that says what is wrong: gradio says so of sessions that it does not
+        know, and raises it then (starlette wraps it)."""
+        return self.begun and self._events and isinstance(error.__cause__ or error, HTTPException)
+
+    def _instead(self, status: int) -> bytes | None:
+        """What is answered in place of gradio's own words, which repeat what was sent; None keeps them."""
+        if self._file and not self.ours and status in (403, 404):
+            return _NO_FILE
+        return _NOT_A_REQUEST if status == 422 else None
+
+
+def _sentence(status: int, text: str) -> JSONResponse:
+    return JSONResponse({"detail": text}, status)
+
+
+def sweep_partial(folder: str, age: float) -> None:
+    """Delete what uploads that were broken off have left: gradio writes them as ``tmp...`` and knows them no more.
+
+    Args:
+        folder: of uploads.
+        age: seconds since they were last written to.
+    """
+    for path in Path(folder).glob("tmp*"):
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > age:
+                path.unlink()
+        except OSError:
+            continue  # another process was faster
+
+
+def middleware(blocks: gr.Blocks) -> dict[str, Any]:
+    """``launch``'s ``app_kwargs`` that put the guard around a page."""
+    return {"middleware": [Middleware(Guard, blocks=blocks)]}
+
+
+# Files that one upload may hold, and what their names and borders take.
+FILES, BORDERS = 20, 1_000_000
+# JSON beside the picture that it may hold as base64.
+JSON_BYTES = 1_000_000
+# Lists and objects that a request's JSON may hold: a handler takes a dozen values.
+PARTS = 200_000
+# How long one body may take to arrive, and how many bytes of all of them are held at a time, in largest bodies.
+BODY_SECONDS, HELD = 120.0, 8
+
+
+class BodyError(Exception):
+    """A body is not accepted; its text is for the sender.
+
+    Args:
+        status: of the answer.
+        text: what came, what is accepted.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Bodies:
+    """Reads bodies.
+
+    Args:
+        max_bytes: largest picture.
+        max_upload: largest file of any kind.
+    """
+
+    def __init__(self, max_bytes: int, max_upload: int) -> None:
+        self._upload = max(FILES * max_bytes, max_upload) + BORDERS
+        self._json = max_bytes * 4 // 3 + JSON_BYTES
+        self._held = 0
+
+    async def bounded(self, path: str, scope: Scope, receive: Receive) -> Receive:
+        """Where gradio reads a body: counted while it streams for an upload, read and looked through for JSON.
+
+        Raises:
+            BodyError: it is too large, too slow or too nested.
+        """
+        kind = Headers(scope=scope).get("content-type", "")
+        if path.endswith("/upload") or kind.startswith("multipart/"):
+            return self._counted(scope, receive)
+        return _again(await self._read(scope, receive), receive)
+
+    @asynccontextmanager
+    async def watched(self, scope: Scope, receive: Receive, gone: Callable[[], None]) -> AsyncIterator[Receive]:
+        """A JSON body to read, while somebody looks whether its sender leaves.
+
+        Args:
+            scope: of ASGI.
+            receive: of ASGI.
+            gone: called when the connection is closed from the other side.
+
+        Raises:
+            BodyError: as for :meth:`bounded`.
+        """
+        data = await self._read(scope, receive)
+        left = asyncio.Event()
+
+        async def look() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone()
+            left.set()
+
+        async def after() -> Message:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        looking = asyncio.create_task(look())
+        try:
+            yield _again(data, after)
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
+        most, until = self._upload, time.monotonic() + BODY_SECONDS
+        _check_promise(scope, most)
+        arrived = 0
+
+        async def read() -> Message:
+            nonlocal arrived
+            message = await _in_time(receive, until)
+            arrived += len(message.get("body", b""))
+            if arrived > most:
+                raise _too_large(most)
+            return message
+
+        return read
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        """A whole body of JSON."""
+        _check_promise(scope, self._json)
+        data, until = bytearray(), time.monotonic() + BODY_SECONDS
+        try:
+            while True:
+                message = await _in_time(receive, until)
+                if message["type"] == "http.disconnect":
+                    break
+                part = message.get("body", b"")
+                data += part
+                self._held += len(part)
+                if len(data) > self._json:
+                    raise _too_large(self._json)
+                if self._held > HELD * self._json:
+                    raise BodyError(503, "The server is receiving too much at the same time. Try again in a minute.")
+                if not message.get("more_body", False):
+                    break
+        finally:
+            self._held -= len(data)
+        if data.count(b"[") + data.count(b"{") + data.count(b",") > PARTS:
+            raise BodyError(400, f"The request has more than {PARTS:,} parts. See /gradio_api/info for what is wanted.")
+        return bytes(data)
+
+
+async def _in_time(receive: Receive, until: float) -> Message:
+    try:
+        return await asyncio.wait_for(receive(), max(0.01, until - time.monotonic()))
+    except TimeoutError:
+        raise BodyError(408, f"The request did not arrive within {BODY_SECONDS:g} seconds. Send it again.") from None
+
+
+def _check_promise(scope: Scope, most: int) -> None:
+    """Refuse at once what says itself that it is too large."""
+    promised = Headers(scope=scope).get("content-length", "")
+    if promised.isascii() and promised.isdigit() and int(promised[:20]) > most:
+        raise _too_large(most)
+
+
+def _too_large(most: int) -> BodyError:
+    return BodyError(413, f"The request is larger than the {most:,} bytes that are accepted. Send a smaller image.")
+
+
+def _again(data: bytes, after: Receive) -> Receive:
+    """A body that has been read, to be read by gradio; then whatever comes after it."""
+    sent = False
+
+    async def read() -> Message:
+        nonlocal sent
+        if sent:
+            return await after()
+        sent = True
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    return read
+
+
+# What a head takes on the slowest lines is a second or two.
+CONNECTION_SECONDS = 20.0
+
+
+def bound_heads(server: Any, seconds: float = CONNECTION_SECONDS) -> None:
+    """Close every later connection on which no head, the first or a later one, is complete in time.
+
+    Args:
+        server: a ``uvicorn.Server`` that runs.
+        seconds: for a head, from the connection or from its first byte.
+    """
+    base = server.config.http_protocol_class
+
+    class Bounded(base):
+        """The protocol with a clock that runs while a head is waited for."""
+
+        _clock: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._begin()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._awaited():
+                self._begin()
+            else:
+                self._stop()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, *arguments: Any) -> None:
+            self._stop()
+            super().handle_websocket_upgrade(*arguments)
+
+        def _awaited(self) -> bool:
+            """Whether no request is under way. Another protocol has taken an upgraded connection over."""
+            return self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete)
+
+        def _begin(self) -> None:
+            if self._clock is None:
+                self._clock = self.loop.call_later(seconds, self._end)
+
+        def _stop(self) -> None:
+            if self._clock is not None:
+                self._clock.cancel()
+                self._clock = None
+
+        def _end(self) -> None:
+            self._clock = None
+            if self._awaited():
+                self.transport.close()
+
+    server.config.http_protocol_class = Bounded

@@ -1,0 +1,337 @@
+"""Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/test_guard_seams.py fails when a seam moves.
+
+* ``Queue.push(body, request, username)`` returns (accepted, text, state); ``queue_full`` becomes HTTP 503 with the text.
+* ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.
+* ``current_concurrency`` beside it counts the events of the line that have begun.
+* ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its
+  visitor's stream was closed.
+* ``Queue.pending_messages_per_session`` and ``pending_event_ids_session`` keep what nobody has fetched.
+* ``SessionState`` copies ``Blocks.default_config`` and keeps what the copy's ``config_for_block`` says of each component,
+  for deep links and components that handlers render (there are none here).
+* ``Blocks.process_api`` runs a handler with everything before and after it, in a context that the handler's thread gets.
+* ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
+* ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
+* ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
+* ``LocalContext`` knows the event and the request of the thread that runs a handler.
+
+What the guard knows: the addresses that are served, and what every answer says to the browser.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio import route_utils
+from gradio.blocks import BlocksConfig
+from gradio.context import LocalContext
+from gradio.queueing import Event, Queue
+
+from seg_demo.core import ownership, storage
+from seg_demo.core.settings import settings
+from seg_demo.gateway import metrics
+from seg_demo.gateway.files import DISK_FULL, Refused, refused
+from seg_demo.gateway.visitor import viewer_of, whose
+from seg_demo.ui.i18n import language_of
+from seg_demo.ui.i18n_errors import told
+
+# A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
+GONE = "seg_demo.gone"
+# What a visitor has not fetched for so long is thrown away; looked at with a request, at most once a minute.
+UNREAD_SECONDS, SWEEP_SECONDS = 900.0, 60.0
+# The line of everything that runs a network. Beside the requests that are worked on, so many may leave it: one that waits for
+# its model to be fetched holds up nobody whose model is there.
+WORK, FETCHING = "work", 3
+
+log = logging.getLogger("seg_demo.ui")
+
+
+class _SessionConfig(BlocksConfig):
+    """A session's components without their configurations, which gradio keeps for deep links alone: some megabytes for each
+    session, and every value that was ever answered."""
+
+    def config_for_block(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """Nothing, which gradio leaves out."""
+        return {}
+
+
+class _Config(BlocksConfig):
+    """The page's components; sessions copy them."""
+
+    def __copy__(self) -> BlocksConfig:
+        copied = super().__copy__()
+        copied.__class__ = _SessionConfig
+        return copied
+
+
+class Page(gr.Blocks):
+    """gradio's Blocks, whose failures before and after a handler (its own parsing, file checks) are sentences too, whose sessions
+    are small, and whose handlers see what is their visitor's and no other's."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.default_config.__class__ = _Config
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> dict[str, Any]:
+        """As gradio's; arguments that plain HTTP left out at the end take their defaults, as gradio_client does it.
+
+        Raises:
+            gr.Error: whatever went wrong, as a sentence.
+        """
+        wanted = getattr(block_fn, "inputs", ())
+        inputs = [*inputs, *(getattr(each, "value", None) for each in wanted[len(inputs) :])]
+        kept = {each.storage_key: value for each, value in zip(wanted, inputs, strict=False) if isinstance(each, gr.BrowserState)}
+        request = named.get("request")
+        who = viewer_of(kept, request[0] if isinstance(request, list) else request, named.get("session_hash"))
+        before = ownership.viewer.set(who)
+        try:
+            return await super().process_api(block_fn, inputs, *arguments, **named)
+        except gr.Error as error:
+            # gradio's own repeat what was sent, and the page shows their text as HTML.
+            raise error if isinstance(error, Refused) else refused(str(error.message)[:500]) from None
+        except Exception as error:
+            if storage.disk_full(error):
+                raise refused(DISK_FULL) from None
+            # What a stranger can bring about at will is worth a line, not a traceback.
+            log.warning("a request was not understood: %s", type(error).__name__)
+            log.debug("the request", exc_info=True)
+            metrics.count("malformed", type(error).__name__)
+            raise refused(NOT_UNDERSTOOD) from None
+        finally:
+            ownership.viewer.reset(before)
+
+    @classmethod
+    def get_block_name(cls) -> str:
+        """What the front end knows this as."""
+        return "blocks"
+
+
+class _Files(set[str]):
+    """Paths that one thread goes through while others add to them."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+
+def keep_deleting(blocks: gr.Blocks) -> None:
+    """Let old files go for as long as the server runs: gradio's task that deletes them ends for good once a file is added to a
+    set that it is going through.
+
+    Args:
+        blocks: whose components are all there.
+    """
+    kept = {id(each): _Files(each) for each in blocks.temp_file_sets}
+    blocks.temp_file_sets = list(kept.values())
+    blocks.upload_file_set = kept[id(blocks.upload_file_set)]
+    for block in blocks.blocks.values():
+        if id(block.temp_files) in kept:
+            block.temp_files = kept[id(block.temp_files)]
+
+
+def departure() -> tuple[Callable[[], bool], Callable[[], bool]]:
+    """For the handler that this thread runs: whether its visitor has gone, and whether others wait for it to end."""
+    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    raw = LocalContext.request.get(None)
+    scope = getattr(getattr(raw, "request", raw), "scope", {})
+    if blocks is None:
+        return (lambda: False), (lambda: False)
+    queue = blocks._queue
+    event, gone = queue.event_ids_to_events.get(event_id) if event_id else None, scope.get(GONE)
+
+    def left() -> bool:
+        if event is None:
+            return gone is not None and gone.is_set()
+        return not event.alive or event_id not in queue.event_ids_to_events
+
+    return left, lambda: len(queue) > 0
+
+
+def only_uploaded(path: str) -> bool:
+    """Whether a file was sent by a browser to the page whose handler this thread runs, and is none that the page shows itself
+    (an example that somebody uploaded again has the same path).
+
+    Args:
+        path: absolute.
+    """
+    blocks = LocalContext.blocks.get(None)
+    if blocks is None or path not in blocks.upload_file_set:
+        return False
+    return not any(path in getattr(each, "keep_in_cache", ()) for each in blocks.blocks.values())
+
+
+def drop_partial(error: BaseException) -> None:
+    """Delete what an upload that ended in an error has written so far; gradio does so after errors of its own alone.
+
+    Args:
+        error: as it left gradio; the parser of the body is in its traceback.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        parser = trace.tb_frame.f_locals.get("self")
+        if isinstance(parser, route_utils.GradioMultiPartParser):
+            for file in parser._files_to_close_on_error:
+                with suppress(OSError):  # closing writes what is left, for which there may be no room
+                    file.close()
+                Path(file.name).unlink(missing_ok=True)
+        trace = trace.tb_next
+
+
+def queue_of(blocks: gr.Blocks) -> Queue:
+    """A page's queue; its length is the number of requests in it that have not begun."""
+    return blocks._queue
+
+
+class FairList(list):
+    """Waiting events, in turns: everyone's first, then everyone's second, and so on."""
+
+    def append(self, event: Event) -> None:
+        """Put an event where its visitor's turn is."""
+        mine = whose(event.request, event.session_hash)
+        rank = sum(whose(each.request, each.session_hash) == mine for each in self)
+        seen: Counter[str] = Counter()
+        for index, each in enumerate(self):
+            owner = whose(each.request, each.session_hash)
+            if seen[owner] > rank:
+                self.insert(index, event)
+                return
+            seen[owner] += 1
+        super().append(event)
+
+
+def make_fair(blocks: gr.Blocks) -> None:
+    """Let visitors take turns in a page's queue, and say in words why one is not let in.
+
+    Args:
+        blocks: whose queue has been set.
+    """
+    queue = queue_of(blocks)
+    push, swept = queue.push, _Sweep(queue)
+
+    async def fairly(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
+        swept()
+        if reason := refusal(queue, whose(request, body.session_hash)):
+            metrics.count("queue", "full")
+            return False, told(reason, language_of(request)), "queue_full"
+        fn = route_utils.get_fn(blocks, None, body)
+        queue.create_event_queue_for_fn(fn)
+        line = queue.event_queue_per_concurrency_id[fn.concurrency_id]
+        if not isinstance(line.queue, FairList):
+            line.queue = FairList(line.queue)
+        return await push(body=body, request=request, username=username)
+
+    queue.push = fairly
+
+
+def crowded(queue: Queue) -> str | None:
+    """Why nobody's request can wait now, or None if one more can.
+
+    Args:
+        queue: gradio's.
+    """
+    # Those that gradio has begun beyond the places there are wait as well, only further in.
+    lines = list(queue.event_queue_per_concurrency_id.values())
+    begun = (max(0, each.current_concurrency - each.concurrency_limit + FETCHING) for each in lines if each.concurrency_id == WORK)
+    total = sum(len(each.queue) for each in lines) + sum(begun)
+    if total < settings().queue_size:
+        return None
+    return f"The server is busy: {total} requests are waiting, which is the limit. Try again in a minute."
+
+
+def refusal(queue: Queue, who: str) -> str | None:
+    """Why one more request of somebody cannot wait, or None if it can.
+
+    Args:
+        queue: gradio's.
+        who: of :func:`whose`.
+    """
+    if (reason := crowded(queue)) is not None:
+        return reason
+    size, own = settings().queue_size, settings().visitor_queue
+    waiting = (event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue)
+    owners = Counter(whose(event.request, event.session_hash) for event in waiting)
+    # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
+    most = min(own, size) if owners.total() > owners[who] else max(min(own, size), size * 3 // 4, 1)
+    if owners[who] >= most:
+        return f"You have {owners[who]} requests waiting, which is the limit. Wait until one is answered."
+    return None
+
+
+class _Sweep:
+    """Throws away answers that nobody fetches, and the sessions that they belong to."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue, self._last = queue, time.monotonic()
+        self._idle: dict[str, float] = {}
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last < SWEEP_SECONDS:
+            return
+        self._last = now
+        busy = {event.session_hash for event in self._queue.event_ids_to_events.values()}
+        there = {*self._queue.pending_messages_per_session, *self._queue.pending_event_ids_session} - busy
+        self._idle = {session: self._idle.get(session, now) for session in there}
+        for session in [each for each, since in self._idle.items() if now - since > UNREAD_SECONDS]:
+            for kept in (self._queue.pending_messages_per_session, self._queue.pending_event_ids_session, self._idle):
+                kept.pop(session, None)
+
+
+# As gradio 6.31 names them. What the page, gradio_client, MCP and the login of a Space ask for.
+API = r"/gradio_api"
+READ = re.compile(
+    rf"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon|/(?:assets|static|svelte)/.+"
+    rf"|{API}/(?:info/?|openapi\.json|app_id/?|user/?|login_check/?|theme\.css|startup-events|queue/data|queue/status"
+    rf"|upload_progress|heartbeat/\w{{1,64}}|call/(?:v2/)?\w+/\w{{1,64}}|file=.+|mcp(?:/.*)?)"
+    rf"|/login/huggingface|/login/callback|/logout"
+)
+WRITE = re.compile(rf"{API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
+# Only where the demo has passwords.
+LOGIN = re.compile(r"/login/?")
+COMPONENT = f"{API}/component_server"
+FILE = f"{API}/file="
+NOT_UNDERSTOOD = (
+    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
+    "here. The endpoints are described at the foot of the page, under API."
+)
+
+
+def security_headers(frame_ancestors: str) -> dict[str, str]:
+    """What every answer says to the browser.
+
+    The page needs inline scripts and ``eval``: gradio's front end has the one and makes components' scripts with the other.
+
+    Args:
+        frame_ancestors: sites that may show the page in a frame, beside this one.
+    """
+    policy = (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: https://cdnjs.cloudflare.com",
+        "style-src 'self' 'unsafe-inline' https://fonts.googleapis.com",
+        "font-src 'self' data: https://fonts.gstatic.com",
+        "img-src 'self' data: blob: https://huggingface.co",
+        "media-src 'self' data: blob:",
+        "connect-src 'self' data: blob: https://huggingface.co https://*.hf.space",
+        "worker-src 'self' blob:",
+        "frame-src 'self'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self' https://huggingface.co",
+        f"frame-ancestors 'self' {frame_ancestors}".strip(),
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "strict-origin-when-cross-origin",
+        "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    }
+
+
+# Whatever a visitor uploads, opened by itself, is a dead thing.
+FILE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"}

@@ -1,0 +1,378 @@
+"""How we talk to the Hub: every request has an end, every failure has a sentence.
+
+huggingface_hub's own client waits without end for a server that accepts the connection and never answers. Ours is installed
+once per process and gives each request a limit; a look-up or a download that makes no progress is left behind as well, since
+name resolution and the Xet library know no such limit.
+
+Who is logged in to the Hub, where they may write, and what is there already.
+
+A token is used and passed on, never stored, printed or put into a message.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub.errors import (
+    DisabledRepoError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils._http import hf_request_event_hook
+
+from seg_demo.core.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.settings import settings
+from seg_demo.core.threads import begin
+from seg_demo.core.types import ModelSpec
+from seg_demo.hub import redact
+
+T = TypeVar("T")
+# What a lost, refused or silent connection raises. HfHubHTTPError and OfflineModeIsEnabled are OSErrors.
+TRANSPORT_ERRORS = (httpx2.HTTPError, OSError, TimeoutError)
+# Writing may take the Hub a while to answer: a commit waits for its large files to be checked.
+WRITE_TIMEOUT = 60.0
+
+_installed = threading.Lock()
+_is_installed = False
+_silent_since: contextvars.ContextVar[list[float | None] | None] = contextvars.ContextVar("_silent_since", default=None)
+
+
+def connect() -> None:
+    """Give every request that this process makes through huggingface_hub a time limit, and keep what is signed out of the logs.
+
+    Idempotent.
+    """
+    global _is_installed
+    with _installed:
+        if not _is_installed:
+            set_client_factory(_client)
+            redact.install()
+            _is_installed = True
+
+
+def _client() -> httpx2.Client:
+    hooks = {"request": [hf_request_event_hook, _limit], "response": [_answered]}
+    return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=None)
+
+
+def _limit(request: httpx2.Request) -> None:
+    """Cap the limits of one request; what the caller asked for stays if it is shorter."""
+    patience = settings().hub_timeout
+    limit = patience if request.method in ("GET", "HEAD") else max(patience, WRITE_TIMEOUT)
+    asked = request.extensions.get("timeout") or {}
+    stages = {"connect": patience, "pool": patience, "read": limit, "write": limit}
+    request.extensions["timeout"] = {
+        stage: most if asked.get(stage) is None else min(most, asked[stage]) for stage, most in stages.items()
+    }
+    silent = _silent_since.get()
+    if silent is None:
+        return
+    now = time.monotonic()
+    if silent[0] is None:
+        silent[0] = now
+    elif now - silent[0] >= patience:
+        raise HubUnavailableError(f"The Hub at {constants.ENDPOINT} has not answered for {patience:g} s.")
+
+
+def _answered(response: httpx2.Response) -> None:
+    silent = _silent_since.get()
+    if silent is not None:
+        silent[0] = None
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Within it, a library that downloads through huggingface_hub gives up when the Hub stays silent, instead of retrying.
+
+    Raises:
+        HubUnavailableError: from the library's call, once no request has been answered for ``hub_timeout`` seconds.
+    """
+    connect()
+    token = _silent_since.set([None])
+    try:
+        yield
+    finally:
+        _silent_since.reset(token)
+
+
+class Progress:
+    """When something last moved, and whether the one who waits has left."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+        self.abandoned = False
+
+    def touch(self) -> None:
+        """Note that something moved; ends the work of a caller that has been given up."""
+        self.last = time.monotonic()
+        if self.abandoned:
+            raise TimeoutError("given up by the one who asked for it")
+
+
+def within(seconds: float, call: Callable[[], T], progress: Progress | None = None) -> T:
+    """The result of a call, or an end to the waiting.
+
+    Args:
+        seconds: how long to wait; with ``progress``, how long nothing may move.
+        call: runs in a thread of its own, which is left behind if it takes longer.
+        progress: touched by the call whenever something moves.
+
+    Raises:
+        TimeoutError: nothing came in time.
+        BusyError: the system gives no more threads.
+    """
+    connect()
+    moved = progress or Progress()
+    outcome: list[tuple[bool, Any]] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.append((True, call()))
+        except BaseException as error:  # handed over to the caller's thread, whatever it is
+            outcome.append((False, error))
+        done.set()
+
+    begin(threading.Thread(target=contextvars.copy_context().run, args=(work,), name="hub", daemon=True))
+    while not done.wait(max(0.01, moved.last + seconds - time.monotonic())):
+        if time.monotonic() - moved.last >= seconds:
+            moved.abandoned = True
+            raise TimeoutError(f"nothing came for {seconds:g} s")
+    succeeded, value = outcome[0]
+    if not succeeded:
+        raise value
+    return value
+
+
+def host() -> str:
+    """The Hub's address for messages."""
+    return constants.ENDPOINT
+
+
+def status_of(error: BaseException) -> int | None:
+    """HTTP status of an answer that was turned into an error, or None."""
+    return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether an error means that no answer came at all. LocalEntryNotFoundError is what a lost connection ends as."""
+    if isinstance(error, HfHubHTTPError):
+        return False
+    return isinstance(error, (httpx2.TransportError, TimeoutError, ConnectionError, LocalEntryNotFoundError))
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed later: no answer, too many requests, or a failure of the Hub itself."""
+    status = status_of(error)
+    return is_silence(error) if status is None else status in (408, 429) or status >= 500
+
+
+def wrong_token(error: BaseException) -> bool:
+    """Whether the Hub refused the login itself; it does so for public repositories too."""
+    return status_of(error) == 401 and "Invalid credentials" in str(error)
+
+
+def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError:
+    """What to tell a person about a failed look-up or download.
+
+    Args:
+        error: what the client raised.
+        spec: the model that was asked for.
+        token: whether the login was used.
+    """
+    if isinstance(error, SegDemoError):
+        return error
+    name = "/".join(spec.id.split("/")[:2])
+    page = f"{constants.ENDPOINT}/{name}"
+    if isinstance(error, GatedRepoError):
+        return ModelNotFoundError(
+            f"The model {name} is gated: its owner asks people to accept terms first. Accept them at {page}, log in with "
+            "`hf auth login`, and load it from Python, the command line, or your own demo's menu."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        wanted = spec.revision or "main"
+        if re.fullmatch(r"[0-9a-f]{6,39}", wanted):
+            return ModelNotFoundError(
+                f"The model {name} has no revision {wanted!r}. A commit is named by all its 40 letters; copy them from {page}/commits/main."
+            )
+        return ModelNotFoundError(f"The model {name} has no revision {wanted!r}. Use a branch, tag or commit of {page}.")
+    if isinstance(error, DisabledRepoError):
+        return ModelNotFoundError(f"The model {name} has been disabled on the Hub. Choose another one.")
+    if wrong_token(error):
+        return HubUnavailableError(
+            "The Hub does not accept the login token. Log in again with `hf auth login`, or correct or unset HF_TOKEN."
+        )
+    if isinstance(error, RepositoryNotFoundError) or status_of(error) in (401, 403, 404):
+        if token:
+            return ModelNotFoundError(
+                f"The Hub shows no model {name} to this login. Check the spelling at {page}; for a private model, log in "
+                "with `hf auth login` as someone who may see it."
+            )
+        return ModelNotFoundError(
+            f"There is no public model {name} on the Hub. Check the spelling at {page}; a private model can be used from "
+            "Python or the command line after `hf auth login`, or by putting it on your own demo's menu."
+        )
+    return unavailable(error, f"{name} is not in the local cache")
+
+
+def unavailable(
+    error: BaseException, consequence: str, advice: str = "Try again later, or choose a model without ○ in the menu."
+) -> HubUnavailableError:
+    """The sentence for a Hub that could not be talked to.
+
+    Args:
+        error: what the client raised.
+        consequence: what does not work because of it, as half a sentence.
+        advice: what to do, as a sentence.
+    """
+    if isinstance(error, HubUnavailableError):
+        return error
+    status = status_of(error)
+    if isinstance(error, OfflineModeIsEnabled):
+        why = "HF_HUB_OFFLINE is set"
+    elif status == 429:
+        why = f"The Hub at {constants.ENDPOINT} asks to slow down (429)"
+    elif status is not None:
+        why = f"The Hub at {constants.ENDPOINT} answers with an error ({status})"
+    elif isinstance(error, OSError) and error.errno is not None and not is_silence(error):
+        why = f"The files could not be stored ({os.strerror(error.errno)})"
+    else:
+        why = f"The Hub at {constants.ENDPOINT} does not answer"
+    return HubUnavailableError(f"{why}, and {consequence}. {advice}")
+
+
+WRITING_ROLES = ("admin", "write", "contributor")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who is logged in.
+
+    Attributes:
+        name: of the user.
+        role: of the token: ``read``, ``write``, ``fineGrained``, or empty if the Hub does not say.
+        orgs: the user's role by organisation.
+        scopes: for a fine-grained token, the users, organisations and repositories it may write to; else None.
+    """
+
+    name: str
+    role: str
+    orgs: dict[str, str]
+    scopes: frozenset[str] | None
+
+
+def whoami(token: str | None = None) -> Login:
+    """Who a token belongs to.
+
+    Args:
+        token: None takes the login of this machine.
+
+    Raises:
+        BadRequestError: nobody is logged in, or the Hub does not know the token.
+        HubUnavailableError: the Hub does not answer within ``hub_timeout`` seconds.
+    """
+    try:
+        answer = within(settings().hub_timeout, lambda: HfApi(token=token).whoami())
+    except LocalTokenNotFoundError:
+        raise BadRequestError("You are not logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
+    except TRANSPORT_ERRORS as error:
+        if status_of(error) in (401, 403):
+            raise BadRequestError(
+                "The Hub does not accept the login token. Log in again with `hf auth login`, or correct HF_TOKEN."
+            ) from None
+        raise unavailable(error, "nothing can be pushed now") from error
+    orgs = {org["name"]: org.get("roleInOrg") or "" for org in answer.get("orgs") or ()}
+    access = (answer.get("auth") or {}).get("accessToken") or {}
+    fine = access.get("fineGrained")
+    return Login(answer["name"], access.get("role") or "", orgs, None if fine is None else _write_scopes(fine))
+
+
+def _write_scopes(fine: dict[str, Any]) -> frozenset[str]:
+    """Names of the entities that a fine-grained token may write repositories of."""
+    scoped = fine.get("scoped") or ()
+    return frozenset(each["entity"]["name"] for each in scoped if "repo.write" in (each.get("permissions") or ()))
+
+
+def can_write(repo_id: str, token: str | None = None) -> bool:
+    """Check, before hours of training, that a push would be allowed.
+
+    Args:
+        repo_id: ``user/repo``; it need not exist.
+        token: None takes the login of this machine.
+
+    Returns:
+        True.
+
+    Raises:
+        BadRequestError: nobody is logged in, or this login may not write there; the message says why.
+        HubUnavailableError: the Hub does not answer.
+    """
+    login = whoami(token)
+    namespace = repo_id.split("/")[0]
+    if login.role == "read":
+        raise BadRequestError(f"The token of {login.name} may only read. Create one with write permission, and log in with it.")
+    if login.scopes is not None and not login.scopes & {namespace, repo_id}:
+        raise BadRequestError(f"The fine-grained token of {login.name} may not write to {repo_id}. Give it that permission.")
+    if namespace != login.name and login.orgs.get(namespace) not in WRITING_ROLES:
+        role = login.orgs.get(namespace)
+        why = f"has only the role {role!r} in {namespace}" if role else f"is not a member of {namespace}"
+        raise BadRequestError(f"{login.name} {why} and may not push to {repo_id}. Push to {login.name}/... instead.")
+    try:
+        within(settings().hub_timeout, lambda: HfApi(token=token).auth_check(repo_id, write=True))
+    except RepositoryNotFoundError:
+        return True  # it will be created
+    except TRANSPORT_ERRORS as error:
+        if status_of(error) in (401, 403):
+            raise BadRequestError(f"{login.name} may not write to the existing repository {repo_id}.") from None
+        raise unavailable(error, "nothing can be pushed now") from error
+    return True
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is in a repository now.
+
+    Attributes:
+        sha: the newest commit of the default branch.
+        private: whether only its owner sees it.
+    """
+
+    sha: str
+    private: bool
+
+
+def head(repo_id: str, token: str | None = None) -> Head | None:
+    """The newest commit of a repository.
+
+    Args:
+        repo_id: ``user/repo``.
+        token: None takes the login of this machine.
+
+    Returns:
+        None if there is no such repository that this login may see.
+
+    Raises:
+        HubUnavailableError: the Hub does not answer within ``hub_timeout`` seconds.
+    """
+    try:
+        info = within(settings().hub_timeout, lambda: HfApi(token=token).model_info(repo_id))
+    except RepositoryNotFoundError:
+        return None
+    except TRANSPORT_ERRORS as error:
+        raise unavailable(error, f"{repo_id} cannot be looked at now") from error
+    return Head(info.sha, bool(info.private))

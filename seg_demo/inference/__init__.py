@@ -1,0 +1,1 @@
+"""A network at work on one picture: engines, tiles, batches, memory."""

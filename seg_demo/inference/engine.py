@@ -1,0 +1,327 @@
+"""An inference engine: the same answers as eager torch, sooner, and never later than eager would give them.
+
+A network begins in eager torch. Its first answer is also the example by which a background thread compiles it and checks
+the result; from then on the compiled one answers. Whatever fails to compile, to run, or to agree stays eager, and the log
+says so once. The compiler is OpenVINO, for CPUs.
+
+What is compiled are *parts*: tensor in, tuple of tensors out. A semantic network is one part. Mask R-CNN is three: the
+pyramid of features with the proposals' scores, the box head, and the mask head; what lies between them (anchors,
+suppression, pooling) depends on the data, and torchvision computes it as ever.
+
+Mask R-CNN on the engine: its convolutions and dense layers compiled, torchvision's own code between them.
+
+Where every size of an input is compiled for itself, only the pyramid is: how many regions the heads get is never the same.
+
+On a CPU, two steps of torchvision's code take one thread only and more than they need; their results stay the same to the
+last bit. Pooling a region does not depend on other regions, so they are shared out among threads. And whether a candidate
+survives suppression depends only on better ones, so with many candidates the best are looked at first.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from seg_demo.core import settings
+from seg_demo.core.errors import SettingsError
+from seg_demo.inference.familiarity import statistics
+from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
+from seg_demo.masks.resize import each
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+# Regions for which sharing the pooling out is worth it.
+SHARED = 32
+# Candidates that are looked at first: more than the thousand from which on torchvision suppresses class by class.
+FIRST = 4000
+# The pyramid has fifteen outputs, each compared by its own scale, sixty layers down. With random weights, the coarsest differ
+# from eager's by up to 1e-4 of their largest value; measured against float64, eager's own error is as large.
+SLACK = 4.0
+
+
+class DetectorEngine:
+    """A Mask R-CNN's forward pass in three parts, each eager at first and compiled once it has proved to agree.
+
+    Args:
+        checkpoint: in eval mode, not to be trained any more.
+        verbs: the network's module.
+        compiler: makes its compiled forms.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
+        module, about = checkpoint.module, described(checkpoint)
+        self._module, self._forward = module, verbs.forward_with_maps
+        self._levels = _levels(module)
+        heads = module.roi_heads
+        self._pyramid = Part(
+            "maskrcnn pyramid", _Pyramid(module), compiler, (0, 2, 3), crop(checkpoint), f"{about} pyramid", slack=SLACK
+        )
+        self._boxes = Part("maskrcnn box head", _Boxes(heads), compiler, (0,), _half, f"{about} boxes", same_winners)
+        self._masks = Part("maskrcnn mask head", _Masks(heads), compiler, (0,), _half, f"{about} masks", same_signs)
+        self._parts = [self._pyramid, self._boxes, self._masks]
+        replaced: dict[str, Any] = {
+            "box_head": self._boxes,
+            "box_predictor": _same,
+            "mask_head": self._masks,
+            "mask_predictor": lambda found: found[0],
+        }
+        if next(module.parameters()).device.type == "cpu":
+            replaced |= {
+                "box_roi_pool": _Shared(heads.box_roi_pool),
+                "mask_roi_pool": _Shared(heads.mask_roi_pool),
+                "postprocess_detections": _Suppressed(heads),
+            }
+        self._heads = _with(heads, **replaced)
+
+    def __call__(self, batch: Tensor) -> list[dict[str, Tensor]]:
+        """Detections of a batch, as the network's ``forward`` gives them.
+
+        Args:
+            batch: float32 (B, 3, H, W), normalised, where the network is.
+        """
+        return self._run(batch)[0]
+
+    def with_statistics(self, batch: Tensor) -> tuple[list[dict[str, Tensor]], Tensor]:
+        """Detections, and :func:`seg_demo.inference.familiarity.statistics`.
+
+        Args:
+            batch: as for a call.
+        """
+        found, maps = self._run(batch)
+        return found, statistics(maps)
+
+    def _run(self, batch: Tensor) -> tuple[list[dict[str, Tensor]], list[Tensor]]:
+        scores: list[tuple[list[Tensor], list[Tensor]]] = []
+
+        def backbone(images: Tensor) -> OrderedDict[str, Tensor]:
+            found = self._pyramid(images)
+            count = len(self._levels)
+            scores.append((list(found[count : 2 * count]), list(found[2 * count :])))
+            return OrderedDict(zip(self._levels, found[:count], strict=True))
+
+        stand_in = SimpleNamespace(
+            transform=self._module.transform,
+            backbone=backbone,
+            rpn=_with(self._module.rpn, head=lambda features: scores.pop()),
+            roi_heads=self._heads,
+        )
+        return self._forward(stand_in, batch)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the compiled weights in bytes, beside the eager ones."""
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of candidates' classes and of masks' cells on the first image, the smaller of both, that are eager's
+        for the same features; None before it is known."""
+        return min((part.agreement for part in self._parts if part.agreement is not None), default=None)
+
+
+class _Pyramid(nn.Module):
+    """Features of every level, then the objectness of every level, then the box deltas of every level."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head, self.training = module.backbone, module.rpn.head, False
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Args: images (B, 3, h, w), normalised and padded."""
+        features = list(self.backbone(images).values())
+        objectness, deltas = self.head(features)
+        return (*features, *objectness, *deltas)
+
+
+class _Boxes(nn.Module):
+    """Class logits and box deltas of pooled features."""
+
+    def __init__(self, heads: nn.Module) -> None:
+        super().__init__()
+        self.head, self.predictor, self.training = heads.box_head, heads.box_predictor, False
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Args: pooled (N, channels, 7, 7)."""
+        return tuple(self.predictor(self.head(pooled)))
+
+
+class _Masks(nn.Module):
+    """Mask logits of pooled features."""
+
+    def __init__(self, heads: nn.Module) -> None:
+        super().__init__()
+        self.head, self.predictor, self.training = heads.mask_head, heads.mask_predictor, False
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        """Args: pooled (N, channels, 14, 14)."""
+        return (self.predictor(self.head(pooled)),)
+
+
+class _Shared:
+    """torchvision's pooling of regions, by as many threads as torch has."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        self._pool = pool
+
+    def __call__(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
+        """As ``MultiScaleRoIAlign`` takes them: levels, regions per image, sizes of the images."""
+        threads = torch.get_num_threads()
+        if len(boxes) != 1 or len(boxes[0]) < SHARED or threads == 1:
+            return self._pool(features, boxes, sizes)
+
+        parts = boxes[0].tensor_split(min(threads, len(boxes[0])))
+        return torch.cat(each(lambda part: self._pool(features, [part], sizes), parts))
+
+
+class _Suppressed:
+    """torchvision's ``RoIHeads.postprocess_detections``, first with a score that only the best candidates exceed.
+
+    As many survivors as may be returned are all that matters. If there are so many among the best candidates, the others
+    cannot change them; if there are fewer, all candidates are looked at.
+    """
+
+    def __init__(self, heads: nn.Module) -> None:
+        self._whole, self._heads = type(heads).postprocess_detections, heads
+
+    def __call__(
+        self, class_logits: Tensor, box_regression: Tensor, proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Boxes, scores and labels per image, best first."""
+        heads = self._heads
+        if len(proposals) == 1:
+            scores = class_logits.softmax(-1)[:, 1:].flatten()
+            if int((scores > heads.score_thresh).sum()) > 2 * FIRST:
+                least = float(scores.kthvalue(scores.numel() - FIRST).values)
+                strict = SimpleNamespace(
+                    box_coder=heads.box_coder,
+                    score_thresh=least,
+                    nms_thresh=heads.nms_thresh,
+                    detections_per_img=heads.detections_per_img,
+                )
+                found = self._whole(strict, class_logits, box_regression, proposals, sizes)
+                if least >= heads.score_thresh and len(found[0][0]) == heads.detections_per_img:
+                    return found
+        return self._whole(heads, class_logits, box_regression, proposals, sizes)
+
+
+def _levels(module: nn.Module) -> list[str]:
+    """Names of the pyramid's levels, in their order: the pooled ones and torchvision's extra one."""
+    return [*module.backbone.body.return_layers.values(), "pool"]
+
+
+def _half(batch: Tensor) -> Tensor:
+    return batch[: (len(batch) + 1) // 2]
+
+
+def _same(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return found
+
+
+def _with(module: nn.Module, **replaced: Any) -> nn.Module:
+    """A shallow copy of a module in which some children are other callables; the original is left alone."""
+    other = copy.copy(module)
+    other._modules = {name: child for name, child in module._modules.items() if name not in replaced}
+    other.__dict__.update(replaced)
+    return other
+
+
+class SemanticEngine:
+    """A semantic network's forward pass, eager at first and compiled once that has proved to agree.
+
+    Args:
+        checkpoint: in eval mode, not to be trained any more.
+        verbs: the network's module.
+        compiler: makes its compiled form.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
+        told = checkpoint.familiarity is not None
+        network = _Forward(checkpoint.module, verbs, told)
+        about = described(checkpoint) + " and statistics" * told
+        # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
+        free = () if checkpoint.architecture == "segformer" else (0, 2, 3)
+        self._part = Part(
+            checkpoint.architecture, network, compiler, free, crop(checkpoint), about, same_winners
+        )
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Logits of a batch, as the network's ``forward`` gives them.
+
+        Args:
+            batch: float32 (B, 3, h, w) where the network is.
+        """
+        return self._part(batch)[0]
+
+    def with_statistics(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and :func:`seg_demo.inference.familiarity.statistics`, of a checkpoint that has a familiarity.
+
+        Args:
+            batch: as for a call.
+        """
+        logits, found = self._part(batch)
+        return logits, found
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the compiled weights in bytes, beside the eager ones."""
+        return self._part.nbytes
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of the first image's labels, at the logits' size, that are eager's; None before it is known."""
+        return self._part.agreement
+
+
+Engine = SemanticEngine | DetectorEngine
+
+
+def choose(
+    checkpoint: Checkpoint, verbs: ModuleType, device: torch.device, wanted: str, streams: int, precision: str = "auto"
+) -> Engine | None:
+    """The engine that a network is served with.
+
+    Args:
+        checkpoint: in eval mode, not to be trained any more.
+        verbs: the network's module.
+        device: where its weights are.
+        wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager`` or ``openvino``.
+        streams: images that are segmented at the same time.
+        precision: ``bf16`` lets OpenVINO compute in it; else fp32.
+
+    Returns:
+        A callable in place of the network's ``forward`` with ``nbytes`` and ``agreement``, or None for eager torch.
+
+    Raises:
+        SettingsError: what is asked for cannot serve there.
+    """
+    if found := settings.engine_refusals(wanted, precision, device.type):
+        raise SettingsError(" ".join(found))
+    if wanted == "eager" or device.type != "cpu" or not settings.has_openvino():
+        return None
+    from seg_demo.inference.openvino import OpenVino
+
+    semantic = checkpoint.architecture != "maskrcnn"
+    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=semantic)
+    return (SemanticEngine if semantic else DetectorEngine)(checkpoint, verbs, compiler)
+
+
+class _Forward(nn.Module):
+    """A network's ``forward`` verb as a module of one tensor."""
+
+    def __init__(self, network: nn.Module, verbs: ModuleType, told: bool) -> None:
+        super().__init__()
+        self.network, self._verbs, self._told = network, verbs, told
+        self.training = False
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
+        """Logits of a batch (B, 3, h, w), alone in a tuple or with the statistics of the encoder's maps."""
+        if self._told:
+            logits, maps = self._verbs.forward_with_maps(self.network, batch)
+            return logits, statistics(maps)
+        return (self._verbs.forward(self.network, batch),)

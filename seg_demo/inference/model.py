@@ -1,0 +1,379 @@
+"""One loaded model: an image in, a Segmentation at its size out. The demo, the API, the command and training's evaluation
+all predict through here.
+
+What runs behind a model: a network's stages on its device, or a region method.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from seg_demo import networks
+from seg_demo.core import requests
+from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
+from seg_demo.core.settings import settings
+from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
+from seg_demo.hub.download import Report
+from seg_demo.inference import devices, familiarity, tiled
+from seg_demo.inference.batching import Batcher
+from seg_demo.inference.familiarity import UNFAMILIAR
+from seg_demo.inputs.images import Source, read
+from seg_demo.masks.semantic import to_device
+from seg_demo.networks.base import Checkpoint
+
+if TYPE_CHECKING:
+    from seg_demo.inference.engine import Engine
+
+
+class Model:
+    """A model that is ready to predict.
+
+    Attributes:
+        spec: what it is, with the architecture, task and class names as loaded.
+        labels: its classes.
+    """
+
+    def __init__(self, spec: ModelSpec, labels: LabelSet, run: Run, nbytes: int) -> None:
+        self.spec, self.labels = spec, labels
+        self._run, self._nbytes = run, nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its weights in bytes; those that an engine holds besides are added once it has compiled."""
+        engine = getattr(self._run, "engine", None)
+        return self._nbytes + (0 if engine is None else engine.nbytes)
+
+    @property
+    def agreement(self) -> float | None:
+        """The share of decisions, on the first image, that a compiled network shares with eager torch in fp32; else None."""
+        return getattr(getattr(self._run, "engine", None), "agreement", None)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        spec: ModelSpec,
+        precision: str | None = None,
+        engine: Engine | None = None,
+        window: float | None = None,
+    ) -> Model:
+        """A model around a checkpoint in memory, on the device that its weights are on. The module is left as it is.
+
+        Args:
+            checkpoint: may be in training; it is put into eval mode while it predicts.
+            spec: what to call it; architecture, task and classes are taken from the checkpoint.
+            precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; None takes the setting.
+            engine: of :func:`seg_demo.inference.engine.choose`, for a module that is not trained any more; None is eager torch.
+            window: seconds for which a request waits for others to be computed with; None computes each alone.
+        """
+        row = networks.NETWORKS[checkpoint.architecture]
+        known = replace(
+            spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names, notes=checkpoint.notes
+        )
+        run = NetworkRun(checkpoint, precision or settings().precision, engine, window)
+        return cls(known, checkpoint.labels, run, checkpoint.nbytes)
+
+    @classmethod
+    def classical(cls, spec: ModelSpec, parameters: dict[str, float] | None = None) -> Model:
+        """A region method as a model without weights.
+
+        Args:
+            spec: whose id is the method.
+            parameters: values by name, as ``regions.METHODS`` lists them; those left out take their defaults.
+        """
+        return cls(spec, LabelSet.from_names(spec.labels, background=0), RegionRun(spec.id, parameters or {}), 0)
+
+    def named(self, spec: ModelSpec) -> Model:
+        """The same model, weights shared, under the id and revision that it was asked for by."""
+        if (spec.id, spec.revision) == (self.spec.id, self.spec.revision):
+            return self
+        known = replace(self.spec, id=spec.id, revision=spec.revision, title=spec.title)
+        return Model(known, self.labels, self._run, self._nbytes)
+
+    def predict(
+        self,
+        image: Source,
+        threshold: float = 0.5,
+        *,
+        detail: str = "whole",
+        confidence: bool = False,
+        report: Report | None = None,
+        smoothing: float | None = None,
+    ) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: PIL image, uint8 (H, W, 3) RGB, or the path or bytes of a file.
+            threshold: score in [0, 1] that objects of instance models must reach; other models have none.
+            detail: ``whole`` shrinks a large image to what the network takes at once; ``full`` goes over its own pixels tile
+                by tile. Images no larger than a tile, and region methods, are the same either way.
+            confidence: also compute how sure the network is of every pixel, ``Segmentation.confidence``.
+            report: called with the fraction done and a few words after each tile.
+            smoothing: standard deviation in pixels of the blur before Otsu's threshold or the search for edges; None takes the
+                method's default. Other models have none.
+
+        Raises:
+            BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: a threshold that is no number from 0 to 1, another detail, or a smoothing for a model that has none.
+        """
+        wanted = check_threshold(threshold)
+        options = {"detail": detail, "confidence": confidence, "report": report, "smoothing": smoothing}
+        return self.predict_all(image, **options).above(wanted)
+
+    def predict_all(
+        self,
+        image: Source,
+        *,
+        detail: str = "whole",
+        confidence: bool = False,
+        report: Report | None = None,
+        smoothing: float | None = None,
+    ) -> Segmentation:
+        """Segment one image and keep every candidate, so that ``Segmentation.above`` can filter without the network.
+
+        Args:
+            image: as for :meth:`predict`.
+            detail: as for :meth:`predict`.
+            confidence: as for :meth:`predict`.
+            report: as for :meth:`predict`.
+            smoothing: as for :meth:`predict`.
+
+        Raises:
+            BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: another detail, or a smoothing for a model that has none.
+        """
+        tiled.check_detail(detail)
+        run = self._run if smoothing is None else self._smoothed(smoothing)
+        began = time.perf_counter()
+        picture = read(image)
+        pixels = picture.pixels
+        decoded = time.perf_counter()
+        try:
+            result = run(pixels, detail, confidence, report)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            height, width = pixels.shape[:2]
+            raise BadImageError(
+                f"There is not enough memory to segment an image of {width} x {height} pixels with {self.spec.id}. Send a "
+                "smaller image, or choose a smaller model."
+            ) from error
+        seconds = {"decode": decoded - began, **result.seconds, "total": time.perf_counter() - began}
+        seconds = {stage: round(value, 6) for stage, value in seconds.items()}
+        size = {"width": result.width, "height": result.height}
+        requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
+        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
+
+
+    def _smoothed(self, pixels: float) -> Run:
+        if isinstance(self._run, RegionRun):
+            return self._run.smoothed(pixels)
+        raise BadRequestError(not_smoothed(self.spec.id))
+
+
+def not_smoothed(id: str) -> str:
+    """The sentence for a smoothing that a network was asked for."""
+    return f"Smoothing is for the region methods otsu and watershed, but {id} is a network. Leave it out."
+
+
+def check_threshold(value: object) -> float:
+    """A score threshold, or the sentence why it is none.
+
+    Raises:
+        BadRequestError: anything but a finite number from 0 to 1.
+    """
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if number and math.isfinite(value) and 0 <= value <= 1:
+        return float(value)
+    raise BadRequestError(f"The threshold must be a number from 0 to 1, but is {str(value)[:40]!r}. Leave it out for 0.5.")
+
+
+# uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
+Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
+
+
+class RegionRun:
+    """A region method behind the same call as a network."""
+
+    def __init__(self, method: str, parameters: dict[str, float]) -> None:
+        self._method, self._parameters = method, parameters
+
+    def smoothed(self, pixels: float) -> RegionRun:
+        """The same method with another smoothing; whether it has one is found out when it runs."""
+        return RegionRun(self._method, {**self._parameters, "smoothing": pixels})
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+        # scikit-image is only needed here, and takes a second to import.
+        from seg_demo.masks import regions
+
+        began = time.perf_counter()
+        result = regions.segment(image, self._method, **self._parameters)
+        return replace(result, device="cpu", seconds={"segment": time.perf_counter() - began})
+
+
+class NetworkRun:
+    """A network's stages: preprocess, forward, postprocess.
+
+    Args:
+        checkpoint: on the device that computes.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, which is the engine's affair.
+        engine: answers in place of the module, or None.
+        window: seconds for which a request waits for others to be computed with, or None.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, precision: str, engine: Engine | None = None, window: float | None = None
+    ) -> None:
+        self._checkpoint, self._precision, self.engine = checkpoint, precision, engine
+        self._verbs = networks.network(checkpoint.architecture)
+        self._batcher = None if window is None else Batcher(self._here, window)
+
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+        devices.check_memory(self._checkpoint, *image.shape[:2], detail, confidence)
+        plan = tiled.plan(self._checkpoint, *image.shape[:2]) if detail == "full" else None
+        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
+        # that is still being trained gets no_grad.
+        trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
+        joined = nullcontext() if self._batcher is None else self._batcher.underway()
+        with joined, torch.no_grad() if trained else torch.inference_mode():
+            seen: list[np.ndarray] = []
+            answer = partial(self._answer, statistics=seen)
+            if plan is not None:
+                began = time.perf_counter()
+                result = tiled.run(plan, answer, image, confidence, report)
+                result = replace(result, seconds={"tiles": time.perf_counter() - began})
+            else:
+                result = self._stages(image, confidence, answer)
+            return self._judged(result, seen)
+
+    def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
+        """The result, with a word where the picture is unlike those that the network learnt from."""
+        known = self._checkpoint.familiarity
+        familiar = None if known is None else known.knows(statistics)
+        return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
+
+    def _stages(self, image: np.ndarray, confidence: bool, answer: tiled.Forward) -> Segmentation:
+        times = [time.perf_counter()]
+        batch = self._verbs.preprocess(self._checkpoint, image)
+        # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
+        fitted = self._checkpoint.preprocessing.fitted(*image.shape[:2])
+        seen = min(fitted[0], batch.shape[-2]), min(fitted[1], batch.shape[-1])
+        times.append(time.perf_counter())
+        raw, device = answer(batch)
+        times.append(time.perf_counter())
+        result = self._postprocess(raw, *image.shape[:2], confidence)
+        times.append(time.perf_counter())
+        stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
+        return replace(result, device=str(device), seconds=dict(stages), seen=seen)
+
+    def _postprocess(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
+        """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""
+        try:
+            return self._verbs.postprocess(self._checkpoint, raw, height, width, confidence)
+        except (RuntimeError, MemoryError) as error:
+            if not (devices.out_of_memory(error) and isinstance(raw, torch.Tensor) and raw.device.type == "cuda"):
+                raise
+        torch.cuda.empty_cache()
+        return self._verbs.postprocess(self._checkpoint, _fetched(raw), height, width, confidence)
+
+    def _answer(self, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
+        """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of
+        the picture is added to ``statistics``."""
+        requests.check()
+        raw, device = self._forward(batch)
+        if isinstance(raw, tuple):
+            raw, found = raw
+            statistics.append(found[0].float().cpu().numpy())
+        if not _finite(raw):
+            raise BadCheckpointError(
+                "This model returned invalid numbers (NaN or infinity) for this image, so there is no result. Choose another model."
+            )
+        requests.check()
+        return raw, device
+
+    def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+        """The network's answer, as :meth:`_pass` gives it, and where it was computed: the CPU, if the GPU cannot."""
+        module = self._checkpoint.module
+        device = next(module.parameters()).device
+        try:
+            return (self._batcher or self._here)(batch), device
+        except (RuntimeError, NotImplementedError) as error:
+            # NotImplementedError: an operator that MPS lacks.
+            if device.type == "cpu" or not (devices.out_of_memory(error) or isinstance(error, NotImplementedError)):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        cpu = torch.device("cpu")
+        return self._pass(_on_cpu(module), batch, cpu), cpu
+
+    def _here(self, batch: torch.Tensor) -> Any:
+        module = self._checkpoint.module
+        return self._pass(module, batch, next(module.parameters()).device, self.engine)
+
+    def _told(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
+        """The answer of a module or its engine; with the encoder's statistics in a tuple where they are wanted."""
+        if self._checkpoint.familiarity is None:
+            return self._verbs.forward(module, batch) if engine is None else engine(batch)
+        if engine is not None:
+            return engine.with_statistics(batch)
+        raw, maps = self._verbs.forward_with_maps(module, batch)
+        return raw, familiarity.statistics(maps)
+
+    def _pass(
+        self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
+    ) -> Any:
+        """The network's answer, or its engine's, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made
+        of them leaves."""
+        training = module.training
+        if training:
+            module.eval()
+        try:
+            with devices.arithmetic(device, self._precision):
+                given = to_device(_laid_out(batch, module), device)
+                raw = self._told(module, given, engine)
+                return raw if device.type == "cuda" and self._verbs.TASK == "semantic" else _fetched(raw)
+        finally:
+            if training:
+                module.train()
+
+
+def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
+    """The batch in the memory layout that the module's weights were put into."""
+    weight = next((each for each in module.parameters() if each.dim() == 4 and each.shape[1] > 1), None)
+    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return batch.contiguous(memory_format=torch.channels_last) if last else batch
+
+
+def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
+    memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
+    memo.update({id(each): each.detach().cpu() for each in module.buffers()})
+    return copy.deepcopy(module, memo)
+
+
+def _finite(raw: Any) -> bool:
+    """Whether every number in what a network said is one."""
+    if isinstance(raw, torch.Tensor):
+        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
+    return all(map(_finite, raw.values() if isinstance(raw, dict) else raw))
+
+
+def _fetched(raw: Any) -> Any:
+    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
+    if isinstance(raw, torch.Tensor):
+        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
+    if isinstance(raw, dict):
+        return {key: _fetched(value) for key, value in raw.items()}
+    if isinstance(raw, tuple):
+        return tuple(_fetched(each) for each in raw)
+    return [_fetched(each) for each in raw]

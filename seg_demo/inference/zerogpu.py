@@ -1,0 +1,72 @@
+"""Spaces on ZeroGPU: the network's work runs in a forked process that has the GPU for a while.
+
+Import this module before anything that touches CUDA. What the parent holds before the first fork, the worker finds in
+``_held``; anything else it loads itself and keeps while it lives. Elsewhere ``ACTIVE`` is False and nothing here is called.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seg_demo.core.types import ModelSpec, Segmentation
+from seg_demo.inputs.images import Picture
+
+if TYPE_CHECKING:
+    from seg_demo.inference.model import Model
+
+try:
+    import spaces
+except ImportError:
+    spaces = None
+
+ACTIVE = spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
+# Seconds of GPU that one image may take, loading included.
+DURATION = 60
+DEVICE = "cuda"
+# Models of visitors' choice that a worker keeps.
+KEPT = 2
+
+_held: dict[str, Model] = {}
+_loaded: OrderedDict[str, Model] = OrderedDict()
+
+
+def hold(key: str, model: Model) -> None:
+    """Keep a model for the workers; effective for those that are forked afterwards.
+
+    Args:
+        key: where its files are.
+        model: on ``cuda``.
+    """
+    _held[key] = model
+
+
+def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    return spaces.GPU(duration=DURATION)(function) if spaces is not None else function
+
+
+@_on_gpu
+def segment_all(
+    key: str, spec: ModelSpec, path: Path, image: Picture, detail: str = "whole", confidence: bool = False
+) -> Segmentation:
+    """Every candidate in one image, computed in the worker; only plain data goes in and out.
+
+    Args:
+        key: of :func:`hold`.
+        spec: the model.
+        path: where its files are.
+        image: as it was read.
+        detail: as for :meth:`seg_demo.inference.model.Model.predict`.
+        confidence: likewise.
+    """
+    from seg_demo.serving import loading
+
+    model = _held.get(key) or _loaded.get(key)
+    if model is None:
+        model = _loaded[key] = loading.build(spec, path, DEVICE)
+        while len(_loaded) > KEPT:
+            _loaded.popitem(last=False)
+    return model.named(spec).predict_all(image, detail=detail, confidence=confidence)

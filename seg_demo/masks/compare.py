@@ -1,0 +1,284 @@
+"""How far several segmentations of one image agree: over class names, whatever ids and tasks the models have.
+
+Agreement between masks: one intersection over union, one confusion matrix, shared by everything that compares.
+
+A label mask that a person uploads, in whatever way their program saved it → label ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seg_demo.core.types import LabelSet, Segmentation
+
+BACKGROUND = "background"
+# Ids that mean "not labelled" in an uploaded truth of 8 and of 16 bits.
+IGNORE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65_535}
+_STRIP_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Common:
+    """Several results in one numbering of classes.
+
+    Attributes:
+        names: every class that any of them knows, by its name without regard to case; the id is the position.
+        maps: uint16 (H, W) each, ids into ``names``.
+        known: for each result the ids that its model can say.
+    """
+
+    names: tuple[str, ...]
+    maps: tuple[np.ndarray, ...]
+    known: tuple[frozenset[int], ...]
+
+    def shared(self, first: int, second: int) -> list[int]:
+        """The ids that two of the results' models both know, in order."""
+        return sorted(self.known[first] & self.known[second])
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Agreement of two label maps on the classes that both know.
+
+    Attributes:
+        iou: class name → intersection over union in [0, 1]; classes that neither shows are left out.
+        mean: of them, or None if there is none.
+        same: share of the pixels on which both say the same class.
+    """
+
+    iou: dict[str, float]
+    mean: float | None
+    same: float
+
+
+def common(results: Sequence[Segmentation]) -> Common:
+    """Put results into one numbering of classes.
+
+    Args:
+        results: of one image; pixels of object and region results that no segment covers are background.
+
+    Raises:
+        ValueError: results of different sizes, or none.
+    """
+    if not results or len({(each.height, each.width) for each in results}) != 1:
+        raise ValueError("Results to compare must be of one image, all of the same size.")
+    names: dict[str, int] = {}
+    maps, known = [], []
+    for result in results:
+        ids = [names.setdefault(key(name), len(names)) for name in result.labels.names]
+        if result.task == "semantic":
+            table = np.array(ids, dtype=np.uint16)
+        else:
+            nothing = names.setdefault(BACKGROUND, len(names))
+            table = np.array([nothing, *(ids[each.label_id] for each in result.segments)], dtype=np.uint16)
+            ids = [*ids, nothing]
+        maps.append(table[result.id_map])
+        known.append(frozenset(ids))
+    return Common(tuple(names), tuple(maps), tuple(known))
+
+
+def key(name: str) -> str:
+    """A class name as names are compared: without regard to case, blanks around it, and underscores around background.
+
+    >>> key(" Cell "), key("__background__")
+    ('cell', 'background')
+    """
+    plain = name.strip().casefold()
+    return BACKGROUND if plain.strip("_") == BACKGROUND else plain
+
+
+def agreement(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """For each pixel how many of the maps say what most of them say.
+
+    Args:
+        maps: integer (H, W) each, in one numbering.
+
+    Returns:
+        uint8 (H, W), from 1 (all differ) to the number of maps (all agree).
+    """
+    most = np.ones(maps[0].shape, dtype=np.uint8)
+    rows = max(1, _STRIP_PIXELS // maps[0].shape[1])
+    for top in range(0, maps[0].shape[0], rows):
+        strips = [each[top : top + rows] for each in maps]
+        for one in strips:
+            votes = sum((one == other).astype(np.uint8) for other in strips)
+            np.maximum(most[top : top + rows], votes, out=most[top : top + rows])
+    return most
+
+
+def overlap(first: np.ndarray, second: np.ndarray, names: Sequence[str], shared: Sequence[int], ignore: int | None) -> Overlap:
+    """Intersection over union of two label maps per class.
+
+    Args:
+        first: integer (H, W), ids into ``names``, or ``ignore``.
+        second: integer (H, W), ids into ``names``.
+        names: of the classes.
+        shared: ids of the classes that both know.
+        ignore: value in ``first`` of pixels that do not count, or None.
+    """
+    matrix = np.zeros((len(names), len(names)), dtype=np.int64)
+    rows = max(1, _STRIP_PIXELS // first.shape[1])
+    for top in range(0, first.shape[0], rows):
+        part = slice(top, top + rows)
+        matrix += confusion(first[part], second[part], len(names), -1 if ignore is None else ignore)
+    both = np.diag(matrix)
+    either = matrix.sum(axis=0) + matrix.sum(axis=1) - both
+    iou = {names[index]: float(both[index] / either[index]) for index in shared if either[index]}
+    total = int(matrix.sum())
+    return Overlap(iou, float(np.mean(list(iou.values()))) if iou else None, float(both.sum() / total) if total else 1.0)
+
+
+def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np.ndarray:
+    """An uploaded label mask in the numbering of :func:`common`.
+
+    Args:
+        mask: of :func:`seg_demo.inputs.mask_files.numbers_meant`, with the label ids of one of the models in one of the ways that
+            :func:`seg_demo.masks.compare.label_ids` reads; 255 (65535 of 16 bits) is ignored.
+        model: the result whose model's ids the mask has.
+        names: of :func:`common`.
+
+    Returns:
+        uint16 (H, W), 65535 to ignore.
+
+    Raises:
+        ValueError: the mask has another size, or an id that the model has not; the message says so.
+    """
+    if mask.shape[:2] != (model.height, model.width):
+        came = f"{mask.shape[1]} x {mask.shape[0]}"
+        raise ValueError(f"the mask has {came} pixels, the image {model.width} x {model.height}")
+    mask = label_ids(mask, model.labels)
+    ids = [names.index(key(name)) for name in model.labels.names]
+    ignore = IGNORE[mask.dtype]
+    table = np.full(ignore + 1, 65_535, dtype=np.uint16)
+    unknown = [int(value) for value in np.unique(mask) if value != ignore and value >= len(ids)]
+    if unknown:
+        raise ValueError(f"the mask holds {unknown[0]}, but {len(ids)} classes are numbered from 0 to {len(ids) - 1}")
+    table[: len(ids)] = ids
+    return table[mask]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two masks; 1.0 if both are empty, for then they agree.
+
+    >>> iou(np.array([True, True, False]), np.array([False, True, True]))
+    0.3333333333333333
+
+    Args:
+        a: bool, any shape.
+        b: bool, the same shape.
+
+    Raises:
+        ValueError: different shapes.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"Masks must have the same shape, but got {a.shape} and {b.shape}.")
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: int = 255) -> np.ndarray:
+    """Confusion matrix of two label maps, by one bincount over pairs of target and prediction.
+
+    >>> confusion(np.array([[0, 1], [1, 255]], np.uint8), np.array([[0, 0], [1, 1]], np.uint8), 2)
+    array([[1, 0],
+           [1, 1]])
+
+    Args:
+        target: integer, any shape: label ids, or ``ignore`` for pixels that do not count.
+        prediction: integer, the same shape: label ids.
+        classes: number of classes K.
+        ignore: 255, or 65535 for uint16 label maps.
+
+    Returns:
+        int64 (K, K): pixels of target class (row) that were predicted as (column).
+
+    Raises:
+        ValueError: different shapes, or a label id of K or more in a pixel that counts.
+    """
+    if target.shape != prediction.shape:
+        raise ValueError(f"Label maps must have the same shape, but got {target.shape} and {prediction.shape}.")
+    if target.dtype == prediction.dtype == np.uint8 and classes <= ignore:
+        # All 65,536 pairs of bytes are counted, unchecked and without a mask; what is wrong shows in the counts.
+        pairs = target.astype(np.uint16) << 8
+        pairs |= prediction
+        counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+        counts[ignore : ignore + 1] = 0
+        if not counts[classes:].any() and not counts[:, classes:].any():
+            return counts[:classes, :classes].copy()
+    counted = target != ignore
+    truth, guess = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
+    for name, values in (("target", truth), ("prediction", guess)):
+        if values.size and (values.max() >= classes or values.min() < 0):
+            found = int(values.max() if values.max() >= classes else values.min())
+            raise ValueError(f"The {name} has label id {found}, but there are {classes} classes (ids 0 to {classes - 1}).")
+    return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
+
+
+IGNORED = 255
+# Grey levels that were chosen so that an eye can tell them apart reach at least this far.
+LEAST_SPREAD = 64
+
+
+def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """The label ids that a mask means.
+
+    Args:
+        raw: as :func:`seg_demo.inputs.mask_files.numbers_meant` gives it: uint8 or uint16 (H, W), or (H, W, 3). Grey that was
+            saved in three channels is grey. Of colours, each must be that of a class (the mask of this demo, saved by another
+            program). Black and white, or one of them, is the one class that is not the background. As many greys as classes, spread like
+            0, 127, 255, are the classes in rising order.
+        labels: the classes.
+
+    Returns:
+        uint8 or uint16 (H, W): label ids, and what else the mask holds as it is, the 255 of pixels to ignore with it.
+
+    Raises:
+        ValueError: colours that no class has; or black and white where several classes could be meant. The message says so.
+    """
+    if raw.ndim == 3:
+        if not (np.array_equal(raw[..., 0], raw[..., 1]) and np.array_equal(raw[..., 0], raw[..., 2])):
+            return _of_colors(raw, labels)
+        raw = np.ascontiguousarray(raw[..., 0])
+    if raw.dtype == np.uint8 and bool(((raw == 0) | (raw == 255)).all()):
+        background = _background(labels)
+        things = [index for index in range(len(labels)) if index != background]
+        if len(things) > 1:
+            if not ((raw == 255).any() and (raw == 0).any()):
+                return raw
+            names = ", ".join(labels.names[index] for index in things[:6]) + (" ..." if len(things) > 6 else "")
+            raise ValueError(
+                f"the mask is black and white, but there are {len(things)} classes ({names}). Give each pixel its class's "
+                f"number instead of white: {things[0]} is {labels.names[things[0]]}"
+            )
+        black = IGNORED if background is None else background
+        return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
+    if raw.dtype == np.uint8:
+        levels = np.unique(raw)
+        if len(levels) == len(labels) and levels[-1] >= LEAST_SPREAD and not set(levels.tolist()) - {IGNORED} <= set(range(len(labels))):
+            return np.searchsorted(levels, raw).astype(np.uint8)
+    return raw
+
+
+def _background(labels: LabelSet) -> int | None:
+    """The background, also of checkpoints that only name it so."""
+    if labels.background is not None:
+        return labels.background
+    plain = [name.strip().casefold().strip("_") for name in labels.names]
+    return plain.index("background") if "background" in plain else None
+
+
+def _of_colors(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
+    packed = raw.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    known = {int(red) << 16 | int(green) << 8 | int(blue): index for index, (red, green, blue) in enumerate(labels.colors)}
+    colors, places = np.unique(packed, return_inverse=True)
+    foreign = [int(color) for color in colors if int(color) not in known]
+    if foreign:
+        raise ValueError(
+            f"the mask is coloured, and {len(foreign)} of its {len(colors)} colours are no class's (#{foreign[0]:06x}, for "
+            "one). Save it as a grey or palette PNG whose numbers are the classes, not as a JPEG"
+        )
+    dtype = np.uint8 if len(labels) <= 255 else np.uint16
+    return np.array([known[int(color)] for color in colors], dtype=dtype)[places].reshape(raw.shape[:2])

@@ -1,0 +1,255 @@
+"""Bilinear interpolation of single pixels with the very bits of torch's ``F.interpolate``, ``align_corners=False``.
+
+Its last bit differs between versions of torch, processors, memory layouts, numbers of channels and of threads, because torch
+has several kernels and compilers fuse multiply-adds differently (aten/src/ATen/native/cpu/UpSampleKernel.cpp). So the
+arithmetic is not assumed: the known variants are tried on a thin probe of the very sizes at hand, and the one that
+reproduces F.interpolate to the last bit is taken, or none.
+
+Work of many small steps in a thread for which torch does not share each step out.
+
+torch divides every step among all its threads and waits for the last. Where other programs or requests use the processor too,
+that waiting takes far longer than steps of some 10 microseconds: a label map of 30 ms was seen to take a second.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import product
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seg_demo.core.threads import pool
+
+# F.interpolate takes another kernel for outputs whose sides add up to no more than this.
+SMALL_OUTPUT = 128
+# Values above left, above right, below left, below right, and the four weights: above, below, left, right. All broadcast.
+Corners = tuple[Tensor, Tensor, Tensor, Tensor]
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+Combine = Callable[[Corners, Weights], Tensor]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Source pixels and weights of every output pixel along one axis.
+
+    Attributes:
+        first: int64 (N,), the source pixel before; ascending.
+        second: int64 (N,), the one after, the same at the end.
+        near: float32 (N,), weight of ``first``.
+        far: float32 (N,), weight of ``second``.
+    """
+
+    first: Tensor
+    second: Tensor
+    near: Tensor
+    far: Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How F.interpolate computes a pixel on this machine, for one pair of sizes and one memory layout.
+
+    Attributes:
+        rows: the vertical axis.
+        columns: the horizontal axis.
+        combine: corners and weights → values, for the channels before ``tail``.
+        combine_tail: the same for the channels from ``tail`` on, which do not fill a processor's vector.
+        tail: channel.
+    """
+
+    rows: Axis
+    columns: Axis
+    combine: Combine
+    combine_tail: Combine
+    tail: int
+
+
+def axis(source: int, target: int, fused: bool) -> Axis:
+    """Indices and weights along one axis, in float32 as ``area_pixel_compute_source_index`` computes them.
+
+    Args:
+        source: pixels before.
+        target: pixels after.
+        fused: whether scale * (i + 0.5) - 0.5 is rounded once.
+    """
+    scale = np.float32(source) / np.float32(target)
+    centres = np.arange(target) + 0.5
+    if fused:
+        position = (np.float64(scale) * centres - 0.5).astype(np.float32)
+    else:
+        position = scale * centres.astype(np.float32) - np.float32(0.5)
+    position = np.maximum(position, np.float32(0))
+    first = np.minimum(position.astype(np.int64), source - 1)
+    far = np.clip(position - first.astype(np.float32), 0, 1).astype(np.float32)
+    tensors = (first, np.minimum(first + 1, source - 1), np.float32(1) - far, far)
+    return Axis(*(torch.from_numpy(tensor) for tensor in tensors))
+
+
+def is_channels_last(logits: Tensor) -> bool:
+    """Whether F.interpolate takes its channels-last kernel for these (C, h, w) logits."""
+    return logits.shape[0] > 3 and logits[None].is_contiguous(memory_format=torch.channels_last)
+
+
+def find_rule(source: tuple[int, int], target: tuple[int, int], channels: int, channels_last: bool) -> Rule | None:
+    """The variant that reproduces F.interpolate for these sizes, or None if none does.
+
+    Args:
+        source: (h, w).
+        target: (H, W), whose sides add up to more than 128.
+        channels: C.
+        channels_last: of the logits' memory layout.
+    """
+    return _find_rule(source, target, channels, channels_last, torch.get_num_threads())
+
+
+@lru_cache(maxsize=32)
+def _find_rule(
+    source: tuple[int, int], target: tuple[int, int], channels: int, channels_last: bool, threads: int
+) -> Rule | None:
+    """As :func:`find_rule`, for the number of threads that F.interpolate has: it chooses its kernel by that too."""
+    # Channels-last: the same remainder of any vector length as `channels`, in few channels. Else only 3 is special, the
+    # number of colours, for which one thread takes the other kernel.
+    count = 16 + channels % 16 if channels_last else min(channels, 4)
+    probes = [_probe(before, after, count, channels_last) for before, after in zip(source, target, strict=True)]
+    for fused, (combine, combine_tail, lanes) in product((True, False), _variants(channels_last)):
+        rows, columns = (axis(before, after, fused) for before, after in zip(source, target, strict=True))
+        tail = count - count % lanes
+        for along, (noise, resized) in zip((rows, columns), probes, strict=True):
+            across = axis(noise.shape[2], resized.shape[2], fused)
+            head = evaluate(noise[:tail], along, across, combine)
+            if not torch.equal(torch.cat([head, evaluate(noise[tail:], along, across, combine_tail)]), resized):
+                break
+        else:
+            return Rule(rows, columns, combine, combine_tail, channels - channels % lanes)
+    return None
+
+
+def evaluate(values: Tensor, rows: Axis, columns: Axis, combine: Combine) -> Tensor:
+    """All pixels of a resized tensor.
+
+    Args:
+        values: float32 (C, h, w).
+        rows: h → H.
+        columns: w → W.
+        combine: of a rule.
+
+    Returns:
+        float32 (C, H, W).
+    """
+    above, below = values[:, rows.first], values[:, rows.second]
+    corners = (
+        above[:, :, columns.first],
+        above[:, :, columns.second],
+        below[:, :, columns.first],
+        below[:, :, columns.second],
+    )
+    return combine(corners, (rows.near[:, None], rows.far[:, None], columns.near, columns.far))
+
+
+def _probe(source: int, target: int, count: int, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """Noise (C, source, 2), and the same as F.interpolate resizes it to (C, target, few)."""
+    noise = torch.randn((1, count, source, 2), generator=torch.Generator().manual_seed(source))
+    if channels_last:
+        noise = noise.contiguous(memory_format=torch.channels_last)
+    width = 3 if channels_last else SMALL_OUTPUT + 4
+    return noise[0], F.interpolate(noise, (target, width), mode="bilinear", align_corners=False)[0]
+
+
+def _variants(channels_last: bool) -> Iterator[tuple[Combine, Combine, int]]:
+    """Arithmetic of the two kernels as compilers are known to leave it: vector loop, remainder loop, vector length."""
+    if not channels_last:
+        for add in (_add_fused_near, _add_fused_far, _add_plain):
+            combine = partial(_separable, add)
+            yield combine, combine, 1
+    vectors, tails = ((2, 3, 1, 0), (3, 2, 1, 0)), ((1, 0, 2, 3), (0, 1, 2, 3))
+    for fused, lanes, vector, tail in product((True, False), (8, 16, 4), vectors, tails):
+        yield partial(_joint, vector, fused), partial(_joint, tail, fused), lanes
+
+
+def _add_fused_near(first: Tensor, near: Tensor, second: Tensor, far: Tensor) -> Tensor:
+    return torch.addcmul(second * far, first, near)
+
+
+def _add_fused_far(first: Tensor, near: Tensor, second: Tensor, far: Tensor) -> Tensor:
+    return torch.addcmul(first * near, second, far)
+
+
+def _add_plain(first: Tensor, near: Tensor, second: Tensor, far: Tensor) -> Tensor:
+    return first * near + second * far
+
+
+def _separable(add: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], corners: Corners, weights: Weights) -> Tensor:
+    """``upsample_generic_Nd_kernel_impl``: along the row first, then between the rows."""
+    above, below, left, right = weights
+    top = add(corners[0], left, corners[1], right)
+    bottom = add(corners[2], left, corners[3], right)
+    return add(top, above, bottom, below)
+
+
+def _joint(order: tuple[int, ...], fused: bool, corners: Corners, weights: Weights) -> Tensor:
+    """``cpu_upsample_linear_channels_last``: the products of the weights, summed over the corners in some order."""
+    above, below, left, right = weights
+    products = (above * left, above * right, below * left, below * right)
+    total = corners[order[0]] * products[order[0]]
+    for corner in order[1:]:
+        if fused:
+            total = torch.addcmul(total, corners[corner], products[corner])
+        else:
+            total = total + corners[corner] * products[corner]
+    return total
+
+
+S, T = TypeVar("S"), TypeVar("T")
+# Two threads that begin at once would take each other's number for the one to leave behind.
+_beginning = threading.Lock()
+
+
+def alone(function: Callable[..., T], *arguments: object) -> T:
+    """``function(*arguments)`` without gradients, by one thread; its result or error.
+
+    Args:
+        function: of torch, in many small steps.
+        arguments: tensors may come from inference mode; they are not written to.
+    """
+    return _workers().submit(_run, function, arguments).result()
+
+
+def each(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """``function`` of every item without gradients, each by one thread and several at the same time; in the items' order.
+
+    Not for calls from within :func:`alone` or itself, which would wait for threads that wait for them.
+
+    Args:
+        function: of torch; it lets go of Python's lock where it computes.
+        items: as many as there are processors keep all of them busy.
+    """
+    return [future.result() for future in [_workers().submit(_run, function, (item,)) for item in items]]
+
+
+def _run(function: Callable[..., T], arguments: tuple[object, ...]) -> T:
+    with torch.no_grad():
+        return function(*arguments)
+
+
+def _begin() -> None:
+    """Set this thread's own number of threads, and leave the number that new threads begin with as it was."""
+    with _beginning:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        other = threading.Thread(target=torch.set_num_threads, args=(before,))
+        other.start()
+        other.join()
+
+
+_workers = pool("masks", os.cpu_count() or 1, _begin)
+if hasattr(os, "register_at_fork"):
+    # Another thread may hold it at that moment, and would hold it for ever in the forked process, where it does not run.
+    os.register_at_fork(after_in_child=_beginning._at_fork_reinit)

@@ -1,0 +1,1 @@
+"""Models for many visitors: the catalogue, loading, limits, the predictor."""

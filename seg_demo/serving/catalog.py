@@ -1,0 +1,510 @@
+"""The models on the menu, and what a typed id means.
+
+``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
+region methods stay, named or not, and so do the models that were made here (``own.py``), each on its owner's menu. Each entry is a key of the
+built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
+then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
+semantic, unless ``=instance`` follows the id.
+
+The built-in menu: what each model is, whose licence it has, what it is good at.
+
+torchvision's own weight files: known by their hash, loaded without running code, downloaded within a time limit.
+
+What is known about a model before it is loaded: the class names of well-known data sets, and what a checkpoint folder says.
+
+The menu is asked for several times with each request, so a folder is read once for each state of its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+from huggingface_hub import constants
+
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SettingsError
+from seg_demo.core.settings import Settings, settings
+from seg_demo.core.storage import replacing
+from seg_demo.core.types import ModelSpec
+from seg_demo.hub import client, lookup, pickles
+from seg_demo.hub.download import Report
+from seg_demo.networks import NETWORKS, identify
+from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, read_json, read_optional_json
+from seg_demo.networks.class_names import class_table, labels_from_dict
+from seg_demo.serving import trained
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled"
+# What a newcomer drops in is a street or a room: these know everyday objects, the bundled ones know cells.
+EVERYDAY = {"semantic": "nvidia/segformer-b0-finetuned-ade-512-512", "instance": "maskrcnn-v2-coco"}
+MAX_ID = 200
+MAX_ADDRESS = 600
+
+_NAME = r"\w(?:[\w.-]{0,94}\w)?"
+_HUB_ID = re.compile(rf"(?P<id>(?P<repo>{_NAME}/{_NAME})(?:/{_NAME}){{0,4}})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
+_OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>semantic|instance))?")
+
+
+def menu(chosen: Settings | None = None, *, every: bool = False) -> list[ModelSpec]:
+    """The models on the menu of whoever is being answered (``ownership.viewer``), in its order. A bundled one is on it only if
+    its folder is there.
+
+    Args:
+        chosen: the settings; None takes those of this process.
+        every: also what other visitors made and did not share.
+
+    Raises:
+        SettingsError: ``SEG_DEMO_MODELS`` has entries that are neither menu keys nor Hub ids; the message lists them.
+    """
+    return list(_menu((chosen or settings()).models, every))
+
+
+def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
+    built_in = {spec.id: spec for spec in (*_bundled(), *map(_with_known_labels, HUB), *map(_with_known_labels, TORCH))}
+    made_here = [spec for spec in trained.own_models(every=every) if spec.id not in built_in]
+    if not owners.strip(" ,"):
+        return (*built_in.values(), *made_here, *METHODS)
+    methods = {spec.id: spec for spec in METHODS}
+    specs, wrong = {}, []
+    for entry in filter(None, (part.strip() for part in owners.split(","))):
+        match = _OWNERS.fullmatch(entry)
+        parsed = parse_hub_id(_plain(match["id"])) if match else None
+        spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or "semantic")))
+        if spec is None or spec.id in specs:
+            wrong.append(entry)
+        else:
+            specs[spec.id] = spec
+    if wrong:
+        raise SettingsError(
+            f"SEG_DEMO_MODELS has {', '.join(map(repr, wrong))}. Each entry must be one of {', '.join((*built_in, *methods))}, or a Hub "
+            "id such as user/repo, user/repo@revision or user/repo=instance, each repository once; separate them by commas."
+        )
+    return (*specs.values(), *(spec for spec in (*made_here, *METHODS) if spec.id not in specs))
+
+
+def _plain(entry: str) -> str:
+    """An address as an id; what is none stays."""
+    try:
+        return lookup.id_of(entry)
+    except BadRequestError:
+        return entry
+
+
+def _bundled() -> list[ModelSpec]:
+    """The small checkpoints that come with this package, with the labels in their own files."""
+    return [
+        replace(spec, labels=labels_in(BUNDLED_FOLDER / spec.id))
+        for spec in BUNDLED
+        if (BUNDLED_FOLDER / spec.id / CONFIG).is_file()
+    ]
+
+
+def _with_known_labels(spec: ModelSpec) -> ModelSpec:
+    """A Hub or torchvision entry, with what is known about it before it is loaded."""
+    if spec.source == "torchvision":
+        return replace(spec, labels=known_labels(TORCHVISION[spec.id].labels))
+    folder = lookup.cached(spec, token=True)
+    if folder is not None:
+        try:
+            architecture = architecture_of(folder)
+            task = NETWORKS[architecture].task
+            return replace(spec, architecture=architecture, task=task, labels=labels_in(folder) or spec.labels)
+        except BadCheckpointError:
+            return spec
+    return replace(spec, labels=known_labels("cityscapes")) if "cityscapes" in spec.id and not spec.labels else spec
+
+
+def parse_hub_id(text: str) -> tuple[str, str | None] | None:
+    """``user/repo``, ``user/repo/folder`` or either with ``@revision`` as (id, revision), or None if it is neither.
+
+    >>> parse_hub_id("ann/cells@v2"), parse_hub_id("../etc"), parse_hub_id("ann/zoo/b0")
+    (('ann/cells', 'v2'), None, ('ann/zoo/b0', None))
+    """
+    match = _HUB_ID.fullmatch(text)
+    if match is None or ".." in text or "--" in match["repo"] or "//" in text or match["repo"].endswith(".git"):
+        return None
+    return match["id"], match["revision"]
+
+
+def hub_spec(id: str, revision: str | None, task: str = "semantic") -> ModelSpec:
+    """A Hub model that nothing is known about yet; loading it fills in the architecture and the task."""
+    return ModelSpec(id, revision, task, "", id if revision is None else f"{id}@{revision}", "", "hub", about=TYPED)
+
+
+def resolve(id: str, *, local_folders: bool) -> ModelSpec:
+    """What a menu key, a typed id, or (for Python and the command line) a folder stands for.
+
+    Args:
+        id: menu key, ``user/repo``, ``user/repo/folder`` or either with ``@revision``, or the address of such a page of the Hub; a
+            folder only with ``local_folders``, where an existing checkpoint folder goes before a Hub id of the same spelling.
+        local_folders: False for whatever a visitor typed: no text of theirs ever names a local path or an address.
+
+    Raises:
+        BadRequestError: not the spelling of a model id, or the address of something else.
+        ModelNotFoundError: no menu entry of that name, or no checkpoint in that folder.
+    """
+    text = id.strip() if isinstance(id, str) else ""
+    if (spec := _on_menu(text, local_folders)) is not None:
+        return spec
+    if local_folders and _exists(text, CONFIG):
+        return ModelSpec(str(Path(text).expanduser()), None, "semantic", "", Path(text).name, "", "folder")
+    named = lookup.id_of(text) if len(text) <= MAX_ADDRESS else text
+    if named != text and (spec := _on_menu(named, local_folders)) is not None:
+        return spec
+    parsed = parse_hub_id(named) if len(named) <= MAX_ID else None
+    if parsed is not None and not (local_folders and text.count("/") > 1 and _exists(text)):
+        return hub_spec(*parsed)
+    shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
+    keys = ", ".join(spec.id for spec in menu())
+    if local_folders and _exists(text):
+        raise ModelNotFoundError(f"{shown} is no checkpoint folder: it has no {CONFIG}. Models: {keys}, or user/repo.")
+    if re.fullmatch(r"[\w.-]{1,80}", text):
+        raise ModelNotFoundError(f"There is no model {shown}. The menu has {keys}; a Hub id is written user/repo.")
+    raise BadRequestError(
+        f"{shown} is not the id of a model. Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or "
+        "user/repo@revision; addresses of other sites and paths are not accepted."
+    )
+
+
+def _on_menu(text: str, every: bool) -> ModelSpec | None:
+    """The menu's entry that a text names."""
+    return next((spec for spec in menu(every=every) if text in (spec.id, f"{spec.id}@{spec.revision}")), None)
+
+
+def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
+    """What a checkpoint folder holds, under an id; no weights are read.
+
+    Args:
+        folder: the checkpoint.
+        id: to call it by.
+        source: ``folder``, or ``hub`` for one that has been pushed.
+
+    Raises:
+        BadCheckpointError: the folder holds no network that is known.
+    """
+    architecture = architecture_of(folder)
+    row = NETWORKS[architecture]
+    return ModelSpec(id, None, row.task, architecture, row.title, "", source, labels_in(folder), about=MADE_HERE)
+
+
+def _exists(folder: str, name: str = "") -> bool:
+    """Whether a path that the owner typed exists; what cannot be a path does not."""
+    try:
+        return bool(folder) and (Path(folder).expanduser() / name).exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def on_menu(spec: ModelSpec) -> bool:
+    """Whether a model is the owner's choice, which is fetched with the owner's login."""
+    return any((spec.id, spec.revision, spec.source) == (each.id, each.revision, each.source) for each in menu())
+
+
+def available(spec: ModelSpec) -> bool:
+    """Whether a model can be used now: it is here, or where it would come from answers. At most a few seconds, remembered.
+
+    Args:
+        spec: from the menu or :func:`resolve`.
+    """
+    if spec.source == "hub":
+        return lookup.cached(spec, token=on_menu(spec)) is not None or lookup.reachable()
+    if spec.source == "torchvision":
+        return local_weights(TORCHVISION[spec.id]) is not None or lookup.reachable(WEIGHTS_SERVER)
+    return True
+
+
+def default_model(task: str) -> str:
+    """The id that the page opens with: what knows everyday things if it can be had, else what is bundled.
+
+    Args:
+        task: ``semantic``, ``instance`` or ``region``.
+
+    Raises:
+        ModelNotFoundError: the menu has no model of this task.
+    """
+    of_task = [spec for spec in menu() if spec.task == task]
+    if not of_task:
+        raise ModelNotFoundError(f"The menu has no {task} model. Add one to SEG_DEMO_MODELS.")
+    if not settings().models.strip(" ,"):
+        of_task.sort(key=lambda spec: spec.id != EVERYDAY.get(task))
+    return next((spec.id for spec in of_task if available(spec)), of_task[0].id)
+
+
+def describe() -> list[dict[str, object]]:
+    """The menu as JSON-able rows: id, title, task, architecture, source, licence, labels, available."""
+    return [
+        {
+            "id": spec.id if spec.revision is None else f"{spec.id}@{spec.revision}",
+            "title": spec.title,
+            "task": spec.task,
+            "architecture": spec.architecture,
+            "source": spec.source,
+            "licence": spec.licence,
+            "labels": list(spec.labels),
+            "available": available(spec),
+        }
+        for spec in menu()
+    ]
+
+
+NVIDIA = "NVIDIA Source Code License (non-commercial)"
+CELLS = "Cells, coins, pollen and other separate round things on a plain background. It does not recognise everyday objects."
+TYPED = "A model from the Hugging Face Hub, as its owner published it."
+MADE_HERE = "Fine-tuned in this demo; its model card says how good it is."
+# As the methods of seg_demo.masks.regions label their results.
+REGIONS = ("background", "region")
+
+BUNDLED = (
+    ModelSpec(
+        "unet-cells", None, "semantic", "unet", "U-Net, cells", "Apache-2.0", "bundled",
+        about=f"{CELLS} Draws a border class between neighbours that touch. The fastest of the three.",
+    ),
+    ModelSpec(
+        "segformer-cells", None, "semantic", "segformer", "SegFormer, cells", "Apache-2.0", "bundled",
+        about=f"{CELLS} Looks at more of the surroundings than a U-Net does.",
+    ),
+    ModelSpec(
+        "maskrcnn-cells", None, "instance", "maskrcnn", "Mask R-CNN, cells", "Apache-2.0", "bundled",
+        about=f"{CELLS} Finds each one by itself, also where they overlap, so they can be counted.",
+    ),
+)  # fmt: skip
+
+HUB = (
+    ModelSpec(
+        "nvidia/segformer-b0-finetuned-ade-512-512", None, "semantic", "segformer", "SegFormer B0, scenes (ADE20K)", NVIDIA,
+        "hub", about="150 classes of rooms, streets and landscapes. Small and quick; use B2 where the outlines matter.",
+    ),
+    ModelSpec(
+        "nvidia/segformer-b2-finetuned-ade-512-512", None, "semantic", "segformer", "SegFormer B2, scenes (ADE20K)", NVIDIA,
+        "hub", about="150 classes of rooms, streets and landscapes. Finer than B0, several times as slow.",
+    ),
+    ModelSpec(
+        "nvidia/segformer-b0-finetuned-cityscapes-1024-1024", None, "semantic", "segformer",
+        "SegFormer B0, streets (Cityscapes)", NVIDIA, "hub",
+        about="19 classes of street scenes as a car's camera sees them.",
+    ),
+)  # fmt: skip
+
+TORCH = (
+    ModelSpec(
+        "fcn-resnet50-voc", None, "semantic", "fcn", "FCN ResNet-50, objects (VOC)", "BSD-3-Clause", "torchvision",
+        about="20 kinds of things, such as people, animals, vehicles and furniture, against a background.",
+    ),
+    ModelSpec(
+        "maskrcnn-v2-coco", None, "instance", "maskrcnn", "Mask R-CNN v2, objects (COCO)", "BSD-3-Clause", "torchvision",
+        about="80 kinds of everyday objects, each one found and outlined by itself.",
+    ),
+)  # fmt: skip
+
+METHODS = (
+    ModelSpec(
+        "otsu", None, "region", "classical", "Otsu threshold", "BSD-3-Clause", "builtin", REGIONS,
+        about="One brightness threshold, found from the histogram. For things clearly brighter or darker than the background.",
+    ),
+    ModelSpec(
+        "watershed", None, "region", "classical", "Edges + watershed", "BSD-3-Clause", "builtin", REGIONS,
+        about="Fills the picture from flat areas up to its edges. For things that touch and have visible outlines.",
+    ),
+    ModelSpec(
+        "slic", None, "region", "classical", "SLIC superpixels", "BSD-3-Clause", "builtin", REGIONS,
+        about="Patches of about the same size that follow the colours. A first step for painting labels.",
+    ),
+    ModelSpec(
+        "felzenszwalb", None, "region", "classical", "Felzenszwalb", "BSD-3-Clause", "builtin", REGIONS,
+        about="Merges neighbours whose difference is small for the region they lie in. Large even areas become one region.",
+    ),
+)  # fmt: skip
+
+
+WEIGHTS_SERVER = "https://download.pytorch.org"
+_CHUNK = 1 << 18
+
+_lock = threading.Lock()
+_checked: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class TorchvisionWeights:
+    """One weight file.
+
+    Attributes:
+        network: row of the table of networks.
+        variant: torchvision's name of the architecture.
+        url: where torchvision has it; the name ends with the first 8 hex digits of its sha256.
+        labels: key in ``labels.json``.
+    """
+
+    network: str
+    variant: str
+    url: str
+    labels: str
+
+
+TORCHVISION = {
+    "fcn-resnet50-voc": TorchvisionWeights("fcn", "fcn_resnet50", f"{WEIGHTS_SERVER}/models/fcn_resnet50_coco-1167a1af.pth", "voc"),
+    "maskrcnn-v2-coco": TorchvisionWeights(
+        "maskrcnn", "maskrcnn_resnet50_fpn_v2", f"{WEIGHTS_SERVER}/models/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth", "coco"
+    ),
+}
+
+
+def local_weights(weights: TorchvisionWeights) -> Path | None:
+    """The file in torch.hub's own cache, if it is there and has the hash of its name."""
+    path = _cache() / weights.url.rsplit("/", 1)[1]
+    return path if path.is_file() and _sound(path) else None
+
+
+def weights_checked(weights: TorchvisionWeights) -> bool:
+    """Whether the file is there and this process has found it sound."""
+    path = _cache() / weights.url.rsplit("/", 1)[1]
+    with _lock:
+        known = path in _checked
+    return known and path.is_file()
+
+
+def fetch_weights(weights: TorchvisionWeights, report: Report | None = None) -> Path:
+    """The weight file, downloaded if needed.
+
+    Args:
+        weights: row of :data:`TORCHVISION`.
+        report: called with the fraction that has arrived, and a few words.
+
+    Raises:
+        HubUnavailableError: nothing arrives for ``hub_timeout`` seconds, or what arrives is damaged.
+    """
+    if (path := local_weights(weights)) is not None:
+        return path
+    path = _cache() / weights.url.rsplit("/", 1)[1]
+    moved = client.Progress()
+    name = f"The weights of {weights.variant}"
+    if constants.is_offline_mode():
+        raise HubUnavailableError(f"{name} are not in the local cache, and HF_HUB_OFFLINE is set. Choose another model.")
+    try:
+        client.within(settings().hub_timeout, lambda: _download(weights.url, path, moved, report), moved)
+    except (httpx2.HTTPError, OSError) as error:
+        raise HubUnavailableError(
+            f"{name} are not in the local cache and cannot be downloaded from {weights.url.split('/models')[0]} now "
+            f"({type(error).__name__}). Try again later, or choose a model without ○ in the menu."
+        ) from error
+    if not _sound(path):
+        path.unlink(missing_ok=True)
+        raise HubUnavailableError(f"{name} arrived damaged. Try again.")
+    return path
+
+
+def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> Checkpoint:
+    """A checkpoint from a weight file, whose pickle another process reads (:mod:`seg_demo.hub.pickles`).
+
+    Args:
+        weights: row of :data:`TORCHVISION`.
+        path: of :func:`fetch`.
+        names: one per class.
+    """
+    from safetensors.torch import load_file
+
+    from seg_demo import networks
+
+    state = load_file(pickles.converted_file(path))
+    return networks.network(weights.network).from_torchvision(weights.variant, state, names)
+
+
+def _cache() -> Path:
+    """Where torch.hub keeps files (``torch.hub.get_dir``), without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
+
+
+def _sound(path: Path) -> bool:
+    """Whether a file's sha256 begins with the 8 digits at the end of its name; hashed once per process."""
+    with _lock:
+        if path in _checked:
+            return True
+    wanted = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    with open(path, "rb") as file:
+        good = wanted is not None and hashlib.file_digest(file, "sha256").hexdigest().startswith(wanted[1])
+    if good:
+        with _lock:
+            _checked.add(path)
+    return good
+
+
+def _download(url: str, path: Path, moved: client.Progress, report: Report | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with httpx2.stream("GET", url, timeout=settings().hub_timeout, follow_redirects=True) as answer:
+        answer.raise_for_status()
+        total, arrived = int(answer.headers.get("content-length") or 0), 0
+        if total > settings().max_model_bytes:
+            raise OSError(f"{total} bytes are more than SEG_DEMO_MAX_MODEL_BYTES")
+        with replacing(path) as file:
+            for chunk in answer.iter_bytes(_CHUNK):
+                file.write(chunk)
+                arrived += len(chunk)
+                moved.touch()
+                if report is not None:
+                    report(min(1.0, arrived / total) if total else None, f"Downloading {path.name}")
+
+
+@lru_cache(maxsize=1)
+def _all_labels() -> dict[str, list[str]]:
+    return json.loads((Path(__file__).parent / "labels.json").read_text(encoding="utf-8"))
+
+
+def known_labels(key: str) -> tuple[str, ...]:
+    """Class names of a well-known data set: ``voc``, ``coco`` or ``cityscapes``."""
+    return tuple(_all_labels()[key])
+
+
+def architecture_of(folder: Path) -> str:
+    """Which network a checkpoint folder is of, as :func:`seg_demo.networks.identify` has it.
+
+    Raises:
+        BadCheckpointError: none that is known.
+    """
+    return _identified(folder, _state(folder))
+
+
+def labels_in(folder: Path) -> tuple[str, ...]:
+    """The class names that a checkpoint folder states, in the order of their ids; empty if it states none.
+
+    Raises:
+        BadCheckpointError: a file of it cannot be read.
+    """
+    return _labels(folder, _state(folder))
+
+
+def _state(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """Changes when a JSON file of the folder does."""
+    found = []
+    for name in (CONFIG, PREPROCESSOR):
+        try:
+            stat = (folder / name).stat()
+            found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _identified(folder: Path, state: object) -> str:
+    return identify(folder)
+
+
+@lru_cache(maxsize=256)
+def _labels(folder: Path, state: object) -> tuple[str, ...]:
+    for data in (read_json(folder, CONFIG), read_optional_json(folder, PREPROCESSOR)):
+        table = class_table(data)
+        # How many classes the network has is known once it is loaded; a table of so many names is mostly of so many.
+        found = labels_from_dict({"id2label": table}, len(table)) if table else None
+        if found is not None:
+            return found.names
+    return ()

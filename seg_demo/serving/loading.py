@@ -1,0 +1,138 @@
+"""ModelSpec → where its files are → a checkpoint in memory.
+
+A model's files → a model on a device, with the engine that serves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seg_demo import networks
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import settings
+from seg_demo.core.types import ModelSpec
+from seg_demo.hub import lookup, pickles, sandbox
+from seg_demo.hub.download import Report
+from seg_demo.inference import batching, devices, engine, familiarity, zerogpu
+from seg_demo.inference.model import Model
+from seg_demo.serving import catalog, trained
+from seg_demo.serving.catalog import known_labels
+from seg_demo.serving.limits import places
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Checkpoint
+
+
+def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path:
+    """Where the files of a model are on this machine, after fetching them if needed.
+
+    Args:
+        spec: of any source but ``builtin``, which has no files.
+        token: whether the login of this machine may be used.
+        report: called with a fraction, or None, and a few words while something is downloaded.
+
+    Returns:
+        A checkpoint folder with safetensors, which are made of pickles where there is nothing else; or torchvision's file.
+
+    Raises:
+        SegDemoError: what :func:`seg_demo.hub.lookup.fetch`, :func:`seg_demo.hub.pickles.converted` and
+            :func:`seg_demo.serving.catalog.fetch_weights` raise.
+    """
+    if spec.source == "bundled":
+        return catalog.BUNDLED_FOLDER / spec.id
+    if spec.source == "folder":
+        return pickles.converted(trained.folder_of(spec.id) or Path(spec.id))
+    if spec.source == "hub":
+        owners = [(each.id, each.revision or "main") for each in catalog.menu(every=True) if each.source == "hub" and not token]
+        folder = lookup.fetch(spec, token=token, report=report, owners=owners)
+        if report is not None and pickles.ready(folder) is None:
+            report(None, f"Converting {spec.title}")
+        with lookup.held(spec.id):
+            return pickles.converted(folder, visitor=not token)
+    if spec.source == "torchvision":
+        return catalog.fetch_weights(catalog.TORCHVISION[spec.id], report)
+    raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")
+
+
+def is_here(spec: ModelSpec, *, token: bool) -> bool:
+    """Whether :func:`locate` answers at once, without asking anybody or reading a large file.
+
+    Args:
+        spec: of any source but ``builtin``.
+        token: as for :func:`locate`.
+    """
+    if spec.source == "hub":
+        folder = lookup.recent(spec, token=token)
+        return folder is not None and pickles.ready(folder) is not None
+    return spec.source != "torchvision" or catalog.weights_checked(catalog.TORCHVISION[spec.id])
+
+
+def load(spec: ModelSpec, path: Path) -> Checkpoint:
+    """A checkpoint in memory, in eval mode, fp32 on the CPU.
+
+    Args:
+        spec: the model.
+        path: of :func:`locate`.
+
+    Raises:
+        BadCheckpointError: the files are refused.
+    """
+    # torch comes with the networks; whoever only wants the menu does not wait for it.
+    from seg_demo import networks
+
+    if spec.source == "torchvision":
+        row = catalog.TORCHVISION[spec.id]
+        return catalog.load_weights(row, path, list(known_labels(row.labels)))
+    return networks.load(path)
+
+
+def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Checkpoint:
+    """:func:`locate`, then :func:`load`; for training, which needs the process that reads pickles only here."""
+    try:
+        return load(spec, locate(spec, token=token, report=report))
+    finally:
+        sandbox.close()
+
+
+def load_model(id: str, device: str | None = None) -> Model:
+    """A model for Python and the command line: folders are allowed, and the login of this machine is used.
+
+    Args:
+        id: menu key, ``user/repo``, ``user/repo@revision``, or a checkpoint folder.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``; None takes the setting.
+
+    Raises:
+        SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
+    """
+    spec = catalog.resolve(id, local_folders=True)
+    if spec.source == "builtin":
+        return Model.classical(spec)
+    return build(spec, locate(spec, token=True), device or settings().device)
+
+
+def build(spec: ModelSpec, path: Path, device: str) -> Model:
+    """Load a model's files onto a device.
+
+    Args:
+        spec: the model.
+        path: of :func:`seg_demo.serving.loading.locate`.
+        device: as for :func:`seg_demo.inference.devices.choose_device`.
+
+    Raises:
+        BadCheckpointError: the files are refused.
+        SettingsError: there is no such device.
+    """
+    target = devices.choose_device(device)
+    checkpoint = load(spec, path)
+    if checkpoint.architecture in familiarity.NETWORKS:
+        checkpoint = replace(checkpoint, familiarity=familiarity.read(path))
+    checkpoint.module.eval().requires_grad_(False)
+    checkpoint.module.to(target)
+    networks.optimise(checkpoint, target)
+    verbs, chosen = networks.network(checkpoint.architecture), settings()
+    served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency or 1, chosen.precision)
+    together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
+    window = batching.WINDOW if together else None
+    return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)

@@ -1,0 +1,457 @@
+"""What the three working tabs share: the image box on the left; viewer, downloads and the session's result on the right.
+
+A dropdown whose choices come and go while pages are open.
+
+A slider whose number can be typed, and so be anything for a moment.
+
+The viewer: a ``gr.HTML`` subclass in plain files that composites one picture and one id map in the browser.
+
+Hover, opacity, outlines, before/after, hiding classes, zoom and pan never ask the server. The template contains no
+expressions, so gradio renders it once and the script keeps its canvases from result to result.
+
+How the page looks: one accent, quiet neutrals, system fonts (nothing is fetched from elsewhere), light and dark.
+
+What our components have in common: ``gr.HTML`` subclasses whose page parts are plain files, and which send files.
+
+Functions, not a base class: gradio draws a component as its first base.
+
+With whose right something is pushed to the Hub: a token typed for one push, the visitor's login, or that of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.i18n import I18nData
+
+from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.gateway.files import Photo, refused, store_bytes
+from seg_demo.gateway.visitor import at_this_machine
+from seg_demo.gateway.work import aside, in_words
+from seg_demo.ui.i18n import t
+from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
+
+EXAMPLES = Path(__file__).parent / "examples"
+# A session's result goes half an hour after its last change, or when the page is closed.
+RESULT_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The right-hand side of a tab.
+
+    Attributes:
+        result: the session's :class:`~seg_demo.ui.results.Result` or None.
+        viewer: shows it.
+        cancel: the button that stops a run under way.
+        correct: the button that opens it in the editor; None where there is none.
+    """
+
+    result: gr.State
+    viewer: SegmentationViewer
+    cancel: gr.Button
+    correct: gr.Button | None = None
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Where a handler's (result, result) goes."""
+        return [self.result, self.viewer]
+
+    @property
+    def begins(self) -> str:
+        """For the ``js`` of an event that runs something, whose first input is the picture: what an earlier failure said goes,
+        here and in its toast; what is asked twice runs once, see ``static/viewer_notes.js``."""
+        return f"(...inputs) => {self._node}?.begins?.(inputs) ?? inputs"
+
+    @property
+    def _node(self) -> str:
+        return f"document.querySelector('#{self.viewer.elem_id} .sv')"
+
+    def cancellable(self, event: gr.events.Dependency) -> None:
+        """Let the button stop a run: the request leaves the queue, and what works for it ends at its next stage or tile."""
+        self.cancel.click(None, None, None, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")
+
+    def clear_after_failure(self, event: gr.events.Dependency) -> None:
+        """Show no older result beside an image or a model that could not be used, but the reason in its place.
+
+        gradio tells the reason only in its toast, whether it is a sentence of ours, its own or that of a queue that is full; so
+        the browser takes it from there.
+        """
+        event.failure(
+            lambda: (None, None), None, self.outputs, api_visibility="private", show_progress="hidden", queue=False
+        )
+        event.failure(None, js=f"() => {{ {self._node}?.fails?.(); }}", api_visibility="private")
+
+
+def image_box(tab: str) -> Photo:
+    """The box for upload, paste and webcam; what it holds is decoded by us, not by gradio."""
+    return Photo(
+        label=t("image"),
+        show_label=False,
+        placeholder=t("drop"),
+        sources=["upload", "clipboard", "webcam"],
+        type="filepath",
+        buttons=[],
+        height=225,
+        elem_id=f"{tab}-image",
+    )
+
+
+def run_dock(tab: str, *others: gr.Button) -> gr.Button:
+    """A strip at the foot of the window while something runs in the current column, wherever the visitor has scrolled to: how far
+    it is, copied there by ``static/page.js``, and a button.
+
+    Args:
+        tab: its id.
+        others: not rendered yet; they stand before the button.
+
+    Returns:
+        The button, which the caller connects.
+    """
+    with gr.Row(elem_classes="run-dock", elem_id=f"{tab}-dock"):
+        gr.HTML('<p></p><progress class="bar" max="100"></progress>', elem_classes="dock-state")
+        for each in others:
+            each.render()
+        return gr.Button(t("cancel"), size="sm", elem_id=f"{tab}-cancel")
+
+
+def outcome(tab: str, correctable: bool = False) -> Outcome:
+    """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network.
+
+    Args:
+        tab: its id.
+        correctable: whether there is a button that opens the result in the editor.
+    """
+    cancel = run_dock(tab)
+    result = gr.State(None, time_to_live=RESULT_SECONDS)
+    viewer = SegmentationViewer(elem_id=f"{tab}-viewer")
+    viewer.select(
+        with_doubt, result, viewer, api_visibility="private", show_progress="hidden", trigger_mode="always_last",
+        concurrency_limit=4, concurrency_id="files",
+    )  # fmt: skip
+    with gr.Row(elem_classes="downloads"):
+        correct = gr.Button(t("correct_this"), variant="primary", size="sm", elem_id=f"{tab}-correct") if correctable else None
+        buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in KINDS}
+    # Clicked by script as soon as the file is there: the visitor clicks once.
+    link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
+    fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"
+    for kind, button in buttons.items():
+        made = button.click(
+            download_of(kind),
+            result,
+            link,
+            api_visibility="private",
+            concurrency_limit=4,
+            concurrency_id="files",
+            show_progress="minimal",
+        )
+        made.success(None, js=fetch, api_visibility="private")
+    return Outcome(result, viewer, cancel, correct)
+
+
+@in_words
+def with_doubt(result: Result | None) -> Result:
+    """The session's result, with the map of its confidence for the viewer."""
+    if result is None:
+        raise BadRequestError("There is no result to look at, or it has expired. Segment the image again.")
+    if result.shown.confidence is None:
+        raise BadRequestError("Regions are computed without a network, so nothing is known about how sure they are.")
+    return result.with_doubt()
+
+
+def download_of(kind: str) -> Callable[[Result | None], str]:
+    """The handler of one download button."""
+
+    @in_words
+    def download(result: Result | None) -> str:
+        if result is None:
+            raise BadRequestError("There is no result to download, or it has expired. Segment the image again.")
+        with aside():
+            name, content = make_file(result, kind)
+        return store_bytes(content, name)
+
+    return download
+
+
+def examples(
+    names: Sequence[str], model: str | None, photo: Photo, picker: gr.Dropdown | None, label: I18nData, elem_id: str
+) -> None:
+    """Pictures to click; a click fills in the image, whose change starts the run.
+
+    ``gr.Examples`` would set every property of the picker back to how it was built, with it what is known to be available.
+
+    Args:
+        names: files in the examples folder.
+        model: id to pick with them.
+        photo: the image box.
+        picker: takes ``model``; None where there is none to pick.
+        label: heading.
+        elem_id: id in the page.
+    """
+    paths = [str(EXAMPLES / name) for name in names]
+    shown = gr.Dataset(
+        components=[photo],
+        samples=[[path] for path in paths],
+        label=label,
+        type="index",
+        samples_per_page=8,
+        elem_id=elem_id,
+    )
+    if picker is None:
+        shown.click(lambda index: paths[index], shown, photo, api_visibility="private", show_progress="hidden", queue=False)
+    else:
+        shown.click(
+            lambda index: (paths[index], model),
+            shown,
+            [photo, picker],
+            api_visibility="private",
+            show_progress="hidden",
+            queue=False,
+        )
+
+
+class Choice(gr.Dropdown):
+    """gradio's dropdown whose handler checks the value: a restarted server no longer knows what it offered to a page."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
+class Slider(gr.Slider):
+    """gradio's slider. An emptied box of its number means the value that it began with, and a number beyond an end that end;
+    gradio itself would answer that the request cannot be understood. What is no number is left to the handler."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """A number from the slider's least to its largest value.
+
+        Args:
+            payload: as the browser sent it; None while the box is empty.
+        """
+        if payload is None:
+            payload = self.value
+        if isinstance(payload, bool) or not isinstance(payload, int | float) or payload != payload:
+            return payload
+        return super().preprocess(min(max(payload, self.minimum), self.maximum))
+
+
+# One scope in the browser, in this order: each file may use the ones before it.
+SCRIPTS = (
+    "viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer_notes.js", "viewer.js",
+)  # fmt: skip
+
+
+class SegmentationViewer(gr.HTML):
+    """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none.
+
+    In the browser it also says why the last run failed, see ``static/viewer_notes.js``.
+    Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted.
+    """
+
+    def __init__(self, value: Result | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+        super().__init__(
+            value=value,
+            **plain_files("viewer", SCRIPTS),
+            elem_id=elem_id,
+            render=render,
+        )
+
+    def postprocess(self, value: Result | None) -> dict[str, Any] | None:
+        """What the browser receives: both pictures as files, and the legend as data.
+
+        Args:
+            value: a result, or None for the invitation.
+
+        Raises:
+            gr.Error: it had to make room for others' since its handler answered; gradio would hide our own errors here.
+        """
+        if value is None:
+            return None
+        try:
+            shown = value.shown
+            made = {
+                "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
+                "ids": served_file(self, value.ids, "ids.png"),
+                "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
+                **viewer_value(value),
+                "notes": [spoken(note) for note in (*shown.notes, *(shown.model.notes if shown.model else ()))],
+            }
+        except SegDemoError as error:
+            raise refused(error.message) from error
+        value.kept.shown()
+        return made
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "picture, id map, classes and segments of one result"}
+
+
+STATIC = Path(__file__).parent / "static"
+
+ACCENT = gr.themes.Color(
+    name="accent", c50="#eefaf7", c100="#d5f2eb", c200="#aee4d9", c300="#7bd0c1", c400="#48b5a4", c500="#2a988a",
+    c600="#0f766e", c700="#155e58", c800="#164b47", c900="#163f3c", c950="#072523",
+)  # fmt: skip
+NEUTRAL = gr.themes.Color(
+    name="neutral", c50="#f8f8f6", c100="#f1f1ee", c200="#e3e3df", c300="#cfcfca", c400="#a3a49f", c500="#757771",
+    c600="#565953", c700="#3d403c", c800="#262926", c900="#191c1a", c950="#111312",
+)  # fmt: skip
+SANS = (
+    "Inter",
+    "ui-sans-serif",
+    "system-ui",
+    "Segoe UI",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "Noto Sans CJK SC",
+    "sans-serif",
+)
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+def theme() -> gr.themes.Base:
+    """The theme; colours reach the viewer as gradio's CSS variables."""
+    return gr.themes.Base(
+        primary_hue=ACCENT,
+        secondary_hue=ACCENT,
+        neutral_hue=NEUTRAL,
+        radius_size=gr.themes.sizes.radius_md,
+        text_size=gr.themes.sizes.text_md,
+        font=SANS,
+        font_mono=MONO,
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_900",
+        body_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="white",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="*neutral_800",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_700",
+        color_accent="*primary_600",
+        block_background_fill="white",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="1px",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_title_text_weight="600",
+        block_title_text_color="*neutral_900",
+        block_title_text_color_dark="*neutral_100",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        input_background_fill="white",
+        input_background_fill_dark="*neutral_900",
+        # The base theme's fields have no border: on a white block nobody sees where to type.
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*neutral_950",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill_dark="*neutral_900",
+        button_secondary_background_fill_hover_dark="*neutral_800",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_700",
+        button_border_width="1px",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
+
+
+def head() -> str:
+    """What goes into the document's head: the page's own script, and styles that gradio's ``css`` cannot hold."""
+    script, frame = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.js", "frame.css"))
+    return f"<style>{frame}</style><script>{script}</script>"
+
+
+def stylesheet() -> str:
+    """The page's own CSS."""
+    return (STATIC / "page.css").read_text(encoding="utf-8")
+
+
+def plain_files(name: str, scripts: Sequence[str]) -> dict[str, Any]:
+    """Arguments of ``gr.HTML`` for a component that is written in plain files.
+
+    Args:
+        name: stem of its html and css files.
+        scripts: js files in the order in which they share one scope.
+    """
+    return {
+        "html_template": _read(f"{name}.html"),
+        "css_template": _read(f"{name}.css"),
+        "js_on_load": "\n".join(map(_read, scripts)),
+        "apply_default_css": False,
+    }
+
+
+def served_file(component: Block, data: bytes, name: str) -> dict[str, Any]:
+    """A file that gradio gives an address to: it looks for this ``meta`` anywhere in a value.
+
+    Args:
+        component: whose value it is part of.
+        data: its content.
+        name: its name in the browser.
+    """
+    path = store_bytes(data, name, component.GRADIO_CACHE)
+    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def _read(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+# What gradio's login routes import; a Space installs them with gradio[oauth].
+_NEEDED = ("authlib", "itsdangerous")
+
+
+def login_offered() -> bool:
+    """Whether visitors can log in to the Hub here: on a Space with ``hf_oauth: true``; elsewhere the button stops the launch."""
+    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID")) and all(map(find_spec, _NEEDED))
+
+
+def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -> str | None:
+    """The token to push with; used and passed on, kept nowhere.
+
+    Args:
+        typed: what the visitor typed into the box of the token.
+        login: of the visitor, where they are logged in.
+        request: of the visitor.
+
+    Returns:
+        The typed token, else that of the login; None for the login of this machine, which only who sits at it may use.
+
+    Raises:
+        BadRequestError: there is none.
+    """
+    if isinstance(typed, str) and typed.strip():
+        return typed.strip()
+    if login is not None and login.token:
+        return login.token
+    if not os.environ.get("SPACE_ID") and at_this_machine(request):
+        return None
+    if login_offered():
+        raise BadRequestError("You are not logged in. Log in with the button above, or type an access token with write permission.")
+    raise BadRequestError("You are not logged in. Type an access token with write permission, from huggingface.co/settings/tokens.")

@@ -1,0 +1,336 @@
+"""The two tabs with networks: every pixel gets a class (semantic), or every object its own mask (instance).
+
+The tab in which an image falls into regions without any network.
+
+The tab that says what each model is, and when to choose which.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from seg_demo.core.errors import BadRequestError
+from seg_demo.gateway.files import Photo, Upload
+from seg_demo.gateway.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
+from seg_demo.inputs.images import read
+from seg_demo.masks.regions import METHODS, Parameter
+from seg_demo.serving.limits import is_large
+from seg_demo.ui import menu
+from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome
+from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.results import Kept, Result, preview_of
+
+CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
+EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
+
+
+@dataclass(frozen=True)
+class NetworkTab:
+    """What the page's load event fills in.
+
+    Attributes:
+        task: ``semantic`` or ``instance``.
+        model: the picker.
+        note: what the chosen model knows.
+        everyday: the examples that only a model of everyday things understands.
+        shown: the right-hand side.
+    """
+
+    task: str
+    model: gr.Dropdown
+    note: gr.HTML
+    everyday: gr.Column
+    shown: Outcome
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Where the values of :meth:`opened` go."""
+        return [self.model, self.note, self.everyday]
+
+    def opened(self, ready: dict[str, bool], language: str) -> list[Any]:
+        """The tab as it opens: what is available now, and the model that suits best.
+
+        Args:
+            ready: menu key -> whether it can be used now.
+            language: ``en`` or ``zh``.
+        """
+        spec = menu.best(self.task)
+        chosen = menu.key(spec) if spec else None
+        picker = gr.Dropdown(choices=menu.choices(self.task, ready, language), value=chosen)
+        return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task), False))]
+
+
+def network_tab(task: str) -> NetworkTab:
+    """Build the tab in the current Blocks.
+
+    Args:
+        task: ``semantic`` or ``instance``.
+    """
+    first = menu.at_first(task)
+    gr.Markdown(t(f"{task}_lead"), elem_classes="lead")
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            photo = image_box(task)
+            model = gr.Dropdown(
+                choices=menu.choices(task), value=first, allow_custom_value=True, filterable=True,
+                label=t("model"), info=t("model_info"), elem_id=f"{task}-model", render=False,
+            )  # fmt: skip
+            with gr.Column(visible=False, elem_classes="examples") as everyday:
+                examples(EVERYDAY_PICTURES, menu.everyday(task), photo, model, t("examples_everyday"), f"{task}-everyday")
+            with gr.Column(visible=bool(first), elem_classes="examples"):
+                examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{task}-cells")
+            model.render()
+            note = gr.HTML(menu.note(first, "en"), elem_id=f"{task}-note")
+            threshold = Slider(
+                0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info"),
+                visible=task == "instance", elem_id=f"{task}-threshold",
+            )  # fmt: skip
+            detail = gr.Radio(
+                [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
+                info=t("detail_info"), elem_id=f"{task}-detail",
+            )  # fmt: skip
+            run = gr.Button(t("run"), variant="primary", elem_id=f"{task}-run")
+        with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
+            shown = outcome(task, correctable=True)
+    connect(photo, model, note, threshold, detail, run, shown)
+    return NetworkTab(task, model, note, everyday, shown)
+
+
+def connect(
+    photo: Photo,
+    model: gr.Dropdown,
+    note: gr.HTML,
+    threshold: Slider,
+    detail: gr.Radio,
+    run: gr.Button,
+    shown: Outcome,
+) -> None:
+    """A new picture, another model or detail, or the button runs the network; the slider only filters."""
+    # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
+    done = gr.on(
+        [photo.change, model.input, detail.input, run.click], run_network, [photo, model, threshold, detail, shown.result],
+        shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
+        **work_limits(),
+    )  # fmt: skip
+    shown.clear_after_failure(done)
+    shown.cancellable(done)
+    model.change(describe, model, note, api_visibility="private", show_progress="hidden", queue=False)
+    threshold.input(
+        refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
+        trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
+    )  # fmt: skip
+
+
+@in_words
+def run_network(
+    upload: Upload | None,
+    model: object,
+    threshold: object,
+    detail: object,
+    before: Result | None = None,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Result | None, Result | None]:
+    """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later.
+
+    What was answered a moment ago is not computed again: choosing a model or full detail runs the network by itself, and
+    whoever then clicks on the button too has asked twice.
+    """
+    if upload is None:
+        return None, None
+    if not model:
+        raise BadRequestError("No model is chosen. Choose one from the menu, or type a Hugging Face id such as user/repo.")
+    wanted, closely = score_threshold(threshold), detail_of(detail)
+    if before is not None and before.answers(upload, model, closely):
+        again = before.at(wanted)
+        return again, again
+
+    def report(part: float | None, text: str) -> None:
+        # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
+        progress(1.0 if part is None else part, desc=spoken(text))
+
+    with predictor().work(model, large=is_large(upload.path, closely), report=report):
+        picture = read(upload.path)
+        everything = predictor().segment_all(picture, model, report=report, detail=closely, confidence=True)
+        result = Result(upload, Kept(everything), wanted, preview_of(picture.pixels), asked=(model, closely))
+    return result, result
+
+
+@in_words
+def refilter(result: Result | None, threshold: object) -> tuple[Result | None, Result | None]:
+    """The session's result at another threshold."""
+    wanted = score_threshold(threshold)
+    filtered = result and result.at(wanted)
+    if filtered is not None:
+        with aside():
+            _ = filtered.ids  # painted here, and not by the viewer, where nothing bounds how many are at the same time
+    return filtered, filtered
+
+
+def describe(model: object, request: gr.Request) -> str:
+    """The note below the picker."""
+    return menu.note(model, language_of(request))
+
+
+PICTURES = ("coins.png", "coffee.jpg", "galaxies.jpg", "astronaut.jpg", "cat.jpg")
+FIRST = "watershed"
+
+
+def regions_tab() -> gr.HTML:
+    """Build the tab in the current Blocks.
+
+    Returns:
+        The note on the method, which the page's load event writes in the visitor's language.
+    """
+    gr.Markdown(t("regions_lead"), elem_classes="lead")
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=4, min_width=280, elem_classes="controls"):
+            photo = image_box("regions")
+            with gr.Column(elem_classes="examples"):
+                examples(PICTURES, None, photo, None, t("examples_regions"), "regions-examples")
+            method = gr.Radio(
+                [(t(name), name) for name in METHODS],
+                value=FIRST,
+                label=t("method"),
+                elem_id="regions-method",
+            )
+            note = gr.HTML(menu.note(FIRST, "en"), elem_id="regions-note")
+            rows = {}
+            knobs = []
+            for name, row in METHODS.items():
+                with gr.Column(visible=name == FIRST, elem_classes="controls") as rows[name]:
+                    knobs += [knob(name, parameter) for parameter in row.parameters]
+            run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
+        with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
+            shown = outcome("regions")
+    moved = [each.release if isinstance(each, Slider) else each.input for each in knobs]
+    # One event: what is asked while it runs is one more run at most, with what is chosen by then.
+    done = gr.on(
+        [photo.change, method.input, run.click, *moved], run_method, [photo, method, *knobs, shown.result], shown.outputs,
+        api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
+    )  # fmt: skip
+    shown.clear_after_failure(done)
+    shown.cancellable(done)
+    method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)
+    return note
+
+
+def knob(method: str, parameter: Parameter) -> Slider | gr.Radio:
+    """The control of one parameter: a slider, or three choices where there are only three values."""
+    key = f"{method}_{parameter.name}"
+    if (parameter.max - parameter.min) / parameter.step == 2:
+        names = [(t("objects_dark"), -1), (t("objects_auto"), 0), (t("objects_bright"), 1)]
+        return gr.Radio(names, value=parameter.default, label=t(key), elem_id=f"regions-{key}")
+    return Slider(
+        parameter.min,
+        parameter.max,
+        parameter.default,
+        step=parameter.step,
+        label=t(key),
+        info=t(key + "_help"),
+        elem_id=f"regions-{key}",
+    )
+
+
+@in_words
+def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Result | None, Result | None]:
+    """A visitor's picture through one method with the values of its controls; what was answered a moment ago is that again.
+
+    Args:
+        upload: the picture.
+        method: key of ``METHODS``.
+        values: of the controls of all methods in their order, and the session's result.
+    """
+    if upload is None:
+        return None, None
+    if method not in METHODS:
+        raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
+    *chosen, before = values
+    keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
+    parameters = {parameter: value for (name, parameter), value in zip(keys, chosen, strict=True) if name == method}
+    if before is not None and before.answers(upload, method, *parameters.values()):
+        return before, before
+    with predictor().work(large=is_large(upload.path)):
+        picture = read(upload.path)
+        found = Kept(predictor().segment_regions(picture, method, parameters))
+        result = Result(upload, found, 0.0, preview_of(picture.pixels), asked=(method, *parameters.values()))
+    return result, result
+
+
+def choose(method: object, request: gr.Request) -> list[Any]:
+    """The note on a method, and only its controls shown."""
+    return [menu.note(method, language_of(request)), *(gr.Column(visible=name == method) for name in METHODS)]
+
+
+# (English name, English advice), the same in Chinese: which family for which need.
+CHOOSE = (
+    (
+        ("U-Net", "Little data, fine structures: cells, roads from above, defects. Twenty annotated images are a start."),
+        ("U-Net", "数据少、结构细：细胞、航拍道路、缺陷。二十张标注好的图片即可开始。"),
+    ),
+    (
+        ("SegFormer", "Whole scenes: streets, rooms, landscapes. It looks at the entire picture and knows many classes."),
+        ("SegFormer", "完整场景：街道、室内、风景。能看到整张图片，认识的类别多。"),
+    ),
+    (
+        (
+            "Mask R-CNN",
+            "Things to count: people, cars, animals, coins. Each gets its own mask and score, also where they overlap.",
+        ),
+        ("Mask R-CNN", "需要计数的对象：人、车、动物、硬币。即使重叠，每个也有自己的掩膜与得分。"),
+    ),
+    (
+        ("FCN", "A simple, well-known network with the twenty Pascal VOC classes, useful for comparison."),
+        ("FCN", "经典网络，认识二十个 Pascal VOC 类别，适合作为比较基准。"),
+    ),
+    (
+        ("Regions", "No classes: it only finds where one thing ends and the next begins. No weights to download, quick on any machine."),
+        ("区域分割", "没有类别，只找出区域之间的边界。无需下载权重，任何机器上都很快。"),
+    ),
+)
+# (task, key of its name), in the order of the tabs.
+FAMILIES = (("semantic", "semantic"), ("instance", "instance"), ("region", "regions"))
+
+
+def models_tab(tab: gr.Tab) -> gr.HTML:
+    """Build the tab in the current Blocks; its content is written when the page opens, and anew when the tab is.
+
+    Args:
+        tab: this one.
+    """
+    shown = gr.HTML(cards({}, "en"), elem_id="models-cards")
+    tab.select(now, None, shown, queue=False, api_visibility="private", show_progress="hidden")
+    return shown
+
+
+def now(request: gr.Request) -> str:
+    """The cards of the visitor's menu, with what can be reached."""
+    return cards(menu.availability(), language_of(request))
+
+
+def cards(ready: dict[str, bool], language: str) -> str:
+    """The tab's HTML: advice, then for each kind of segmentation a card per model. Everything is escaped.
+
+    Args:
+        ready: menu key -> whether it can be used now; a missing one counts as not.
+        language: ``en`` or ``zh``.
+    """
+    column = 1 if language == "zh" else 0
+    advice = "".join(
+        f"<div><dt>{html.escape(row[column][0])}</dt><dd>{html.escape(row[column][1])}</dd></div>" for row in CHOOSE
+    )
+    families = "".join(_family(task, heading, ready, language) for task, heading in FAMILIES)
+    return f'<dl class="choose">{advice}</dl>{families}'
+
+
+def _family(task: str, heading: str, ready: dict[str, bool], language: str) -> str:
+    """The models of one kind under a heading; nothing if the menu has none."""
+    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs(task))
+    if not articles:
+        return ""
+    name, lead = (html.escape(words(key, language)) for key in (heading, f"{heading}_lead"))
+    return f'<h2 class="family">{name}</h2><p>{lead}</p><div class="cards">{articles}</div>'
