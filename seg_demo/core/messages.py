@@ -115,7 +115,7 @@ class Message(str):
 def sentences(*parts: str) -> Message:
     """Sentences behind each other as one message; English has a space between them, Chinese has none.
 
-    >>> sentences(Message("images.empty"), Message("images.send_one")).text("zh")
+    >>> sentences(Message("images.empty"), Message("advice.send_image")).text("zh")
     '文件是空的。请发送图片。'
 
     Args:

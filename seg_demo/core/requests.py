@@ -63,18 +63,12 @@ class Request:
             BusyError: its model is still being fetched, and others wait behind it.
         """
         if self.left():
-            raise LeftError("The request was cancelled.")
+            raise LeftError("requests.cancelled")
         passed = time.monotonic() - self.began
         if fetching and passed > FETCHING_SECONDS and self.crowded():
-            raise BusyError(
-                "The model is still being downloaded and loaded, and other people are waiting. Loading continues: "
-                "try again in a minute, or choose another model."
-            )
+            raise BusyError("requests.still_loading")
         if passed > self.seconds:
-            raise TooLongError(
-                f"This took longer than the {self.seconds:g} seconds that one request may take, so it was stopped. Send "
-                "a smaller image, choose a smaller model, or try again when the server is less busy."
-            )
+            raise TooLongError("requests.too_long", seconds=self.seconds)
 
 
 @contextmanager

@@ -346,10 +346,7 @@ def reserve(
     """
     wanted = sum(files.values()) + made
     if wanted > most:
-        raise BadCheckpointError(
-            f"{id} takes {wanted / 1e6:,.0f} MB on the disk, more than the {most / 1e6:,.0f} MB that models typed by visitors "
-            "may take here. Choose a smaller one (an owner can raise SEG_DEMO_VISITOR_MODELS_BYTES)."
-        )
+        raise BadCheckpointError("disk.model_too_large", id=id, wanted=wanted / 1e6, most=most / 1e6)
     mine = marker(id, sha)
     try:
         with room_lock():
@@ -364,17 +361,14 @@ def reserve(
             write_atomically(mine, str(wanted))
             try:
                 if not _make_room(mine, new, most):
-                    raise BusyError(
-                        "The disk space for models that visitors typed is full, and all of them are in use. Try again in a few "
-                        "minutes, or choose another model."
-                    )
+                    raise BusyError("disk.models_in_use")
                 _refuse_if_full(id, wanted, new)
             except SegDemoError:
                 if not had:
                     _unmark(mine)
                 raise
     except OSError as error:
-        raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
+        raise StorageError("disk.model_not_stored", why=error.strerror) from error
 
 
 def lend(id: str, sha: str, other: str) -> None:
@@ -392,7 +386,7 @@ def lend(id: str, sha: str, other: str) -> None:
         if marker(id, sha).is_file() and not snapshot(id, other).is_dir():
             marker(id, other).write_text("0", encoding="ascii")
     except OSError as error:
-        raise StorageError(f"The model cannot be stored on the server: {error.strerror}. Try again later.") from error
+        raise StorageError("disk.model_not_stored", why=error.strerror) from error
 
 
 def settle(id: str, sha: str, made: int = 0) -> None:
@@ -422,10 +416,7 @@ def _refuse_if_full(id: str, wanted: int, new: int) -> None:
         StorageError: the disk has no room for them.
     """
     if new and storage.free_space(constants.HF_HUB_CACHE) < new:
-        raise StorageError(
-            f"The server's disk has no room for {id} ({wanted / 1e6:,.0f} MB). Choose a model without ○ in the menu, or "
-            "try again later."
-        )
+        raise StorageError("disk.no_room_for_model", id=id, wanted=wanted / 1e6)
 
 
 def _unmark(mine: Path) -> None:

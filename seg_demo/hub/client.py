@@ -36,6 +36,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.threads import begin
 from seg_demo.core.types import ModelSpec
@@ -86,7 +87,7 @@ def _limit(request: httpx2.Request) -> None:
     if silent[0] is None:
         silent[0] = now
     elif now - silent[0] >= patience:
-        raise HubUnavailableError(f"The Hub at {constants.ENDPOINT} has not answered for {patience:g} s.")
+        raise HubUnavailableError("hub.silent", host=constants.ENDPOINT, seconds=patience)
 
 
 def _answered(response: httpx2.Response) -> None:
@@ -200,38 +201,25 @@ def sentence(error: BaseException, spec: ModelSpec, token: bool) -> SegDemoError
     name = "/".join(spec.id.split("/")[:2])
     page = f"{constants.ENDPOINT}/{name}"
     if isinstance(error, GatedRepoError):
-        return ModelNotFoundError(
-            f"The model {name} is gated: its owner asks people to accept terms first. Accept them at {page}, log in with "
-            "`hf auth login`, and load it from Python, the command line, or your own demo's menu."
-        )
+        return ModelNotFoundError("hub.gated", name=name, page=page)
     if isinstance(error, RevisionNotFoundError):
         wanted = spec.revision or "main"
         if re.fullmatch(r"[0-9a-f]{6,39}", wanted):
-            return ModelNotFoundError(
-                f"The model {name} has no revision {wanted!r}. A commit is named by all its 40 letters; copy them from {page}/commits/main."
-            )
-        return ModelNotFoundError(f"The model {name} has no revision {wanted!r}. Use a branch, tag or commit of {page}.")
+            return ModelNotFoundError("hub.short_commit", name=name, revision=wanted, page=page)
+        return ModelNotFoundError("hub.no_revision", name=name, revision=wanted, page=page)
     if isinstance(error, DisabledRepoError):
-        return ModelNotFoundError(f"The model {name} has been disabled on the Hub. Choose another one.")
+        return ModelNotFoundError("hub.disabled", name=name)
     if wrong_token(error):
-        return HubUnavailableError(
-            "The Hub does not accept the login token. Log in again with `hf auth login`, or correct or unset HF_TOKEN."
-        )
+        return HubUnavailableError("hub.token_not_accepted")
     if isinstance(error, RepositoryNotFoundError) or status_of(error) in (401, 403, 404):
         if token:
-            return ModelNotFoundError(
-                f"The Hub shows no model {name} to this login. Check the spelling at {page}; for a private model, log in "
-                "with `hf auth login` as someone who may see it."
-            )
-        return ModelNotFoundError(
-            f"There is no public model {name} on the Hub. Check the spelling at {page}; a private model can be used from "
-            "Python or the command line after `hf auth login`, or by putting it on your own demo's menu."
-        )
-    return unavailable(error, f"{name} is not in the local cache")
+            return ModelNotFoundError("hub.not_shown_to_login", name=name, page=page)
+        return ModelNotFoundError("hub.no_public_model", name=name, page=page)
+    return unavailable(error, Message("hub.not_in_cache", id=name))
 
 
 def unavailable(
-    error: BaseException, consequence: str, advice: str = "Try again later, or choose a model without ○ in the menu."
+    error: BaseException, consequence: Message, advice: Message = Message("hub.try_later_or_another")
 ) -> HubUnavailableError:
     """The sentence for a Hub that could not be talked to.
 
@@ -244,16 +232,16 @@ def unavailable(
         return error
     status = status_of(error)
     if isinstance(error, OfflineModeIsEnabled):
-        why = "HF_HUB_OFFLINE is set"
+        why = Message("hub.is_offline")
     elif status == 429:
-        why = f"The Hub at {constants.ENDPOINT} asks to slow down (429)"
+        why = Message("hub.asks_to_slow_down", host=constants.ENDPOINT)
     elif status is not None:
-        why = f"The Hub at {constants.ENDPOINT} answers with an error ({status})"
+        why = Message("hub.answers_with_error", host=constants.ENDPOINT, status=status)
     elif isinstance(error, OSError) and error.errno is not None and not is_silence(error):
-        why = f"The files could not be stored ({os.strerror(error.errno)})"
+        why = Message("hub.files_not_stored", why=os.strerror(error.errno))
     else:
-        why = f"The Hub at {constants.ENDPOINT} does not answer"
-    return HubUnavailableError(f"{why}, and {consequence}. {advice}")
+        why = Message("hub.does_not_answer", host=constants.ENDPOINT)
+    return HubUnavailableError("hub.unavailable", why=why, consequence=consequence, advice=advice)
 
 
 WRITING_ROLES = ("admin", "write", "contributor")
@@ -289,13 +277,11 @@ def whoami(token: str | None = None) -> Login:
     try:
         answer = within(settings().hub_timeout, lambda: HfApi(token=token).whoami())
     except LocalTokenNotFoundError:
-        raise BadRequestError("You are not logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
+        raise BadRequestError("login.none") from None
     except TRANSPORT_ERRORS as error:
         if status_of(error) in (401, 403):
-            raise BadRequestError(
-                "The Hub does not accept the login token. Log in again with `hf auth login`, or correct HF_TOKEN."
-            ) from None
-        raise unavailable(error, "nothing can be pushed now") from error
+            raise BadRequestError("login.token_not_accepted") from None
+        raise unavailable(error, Message("hub.nothing_pushed_now")) from error
     orgs = {org["name"]: org.get("roleInOrg") or "" for org in answer.get("orgs") or ()}
     access = (answer.get("auth") or {}).get("accessToken") or {}
     fine = access.get("fineGrained")
@@ -325,21 +311,22 @@ def can_write(repo_id: str, token: str | None = None) -> bool:
     login = whoami(token)
     namespace = repo_id.split("/")[0]
     if login.role == "read":
-        raise BadRequestError(f"The token of {login.name} may only read. Create one with write permission, and log in with it.")
+        raise BadRequestError("login.reads_only", name=login.name)
     if login.scopes is not None and not login.scopes & {namespace, repo_id}:
-        raise BadRequestError(f"The fine-grained token of {login.name} may not write to {repo_id}. Give it that permission.")
+        raise BadRequestError("login.fine_grained", name=login.name, repo=repo_id)
     if namespace != login.name and login.orgs.get(namespace) not in WRITING_ROLES:
         role = login.orgs.get(namespace)
-        why = f"has only the role {role!r} in {namespace}" if role else f"is not a member of {namespace}"
-        raise BadRequestError(f"{login.name} {why} and may not push to {repo_id}. Push to {login.name}/... instead.")
+        if role:
+            raise BadRequestError("login.other_role", name=login.name, role=role, space=namespace, repo=repo_id)
+        raise BadRequestError("login.no_member", name=login.name, space=namespace, repo=repo_id)
     try:
         within(settings().hub_timeout, lambda: HfApi(token=token).auth_check(repo_id, write=True))
     except RepositoryNotFoundError:
         return True  # it will be created
     except TRANSPORT_ERRORS as error:
         if status_of(error) in (401, 403):
-            raise BadRequestError(f"{login.name} may not write to the existing repository {repo_id}.") from None
-        raise unavailable(error, "nothing can be pushed now") from error
+            raise BadRequestError("login.may_not_write", name=login.name, repo=repo_id) from None
+        raise unavailable(error, Message("hub.nothing_pushed_now")) from error
     return True
 
 
@@ -374,5 +361,5 @@ def head(repo_id: str, token: str | None = None) -> Head | None:
     except RepositoryNotFoundError:
         return None
     except TRANSPORT_ERRORS as error:
-        raise unavailable(error, f"{repo_id} cannot be looked at now") from error
+        raise unavailable(error, Message("hub.not_looked_at_now", id=repo_id)) from error
     return Head(info.sha, bool(info.private))

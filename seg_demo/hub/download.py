@@ -19,6 +19,7 @@ from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
 from seg_demo.core.errors import BadCheckpointError, ModelNotFoundError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, pickles
@@ -79,10 +80,7 @@ def look_up(spec: ModelSpec, *, token: bool) -> Listing:
     listing = client.within(settings().hub_timeout, lambda: _look_up(spec, None if token else False))
     too_large = {name: size for name, size in listing.every.items() if size > settings().max_model_bytes}
     for name, size in too_large.items():
-        raise BadCheckpointError(
-            f"{name} of {spec.id} has {size} bytes, but at most {settings().max_model_bytes} are downloaded. Choose a smaller "
-            "model (an owner can raise SEG_DEMO_MAX_MODEL_BYTES)."
-        )
+        raise BadCheckpointError("hub.too_large", name=name, id=spec.id, size=size, most=settings().max_model_bytes)
     return listing
 
 
@@ -106,13 +104,11 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
         if not weights:
             pickled = pickles.offered(below(sizes, folder))
             if pickled and (why := pickles.refusal()) is not None:
-                raise BadCheckpointError(
-                    f"{spec.id} has its weights only as a pickle ({pickled[0]}). {why} Choose a model that has model.safetensors."
-                )
+                raise BadCheckpointError("pickles.only_weights", id=spec.id, file=pickled[0], why=why)
     if config not in sizes or not (weights or pickled):
         raise BadCheckpointError(layout_refusal(spec.id, sizes, folder))
     if not COMMIT.fullmatch(info.sha or ""):
-        raise BadCheckpointError(f"The Hub names no commit for {spec.id}; the address {client.host()} may not be a Hub.")
+        raise BadCheckpointError("hub.no_commit", id=spec.id, host=client.host())
     names = {name: path_of(folder, name) for name in (*json_in(sizes, folder), *pickled)} | weights
     files = {path: sizes[path] for path in names.values() if path not in lent}
     return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent)
@@ -123,12 +119,12 @@ def _refuse_other_kinds(api: HfApi, id: str) -> None:
     Raises:
         ModelNotFoundError: there is a dataset or a Space of that name.
     """
-    for kind, called in (("dataset", "a dataset"), ("space", "a Space")):
+    for kind, called in (("dataset", Message("addresses.dataset")), ("space", Message("addresses.space"))):
         try:
             api.repo_info(id, repo_type=kind)
         except HfHubHTTPError:
             continue
-        raise ModelNotFoundError(f"{id} is {called} of the Hub, not a model. Type the id of a model, such as one that its page names.")
+        raise ModelNotFoundError("hub.no_model", id=id, kind=called)
 
 
 def _sizes(info: ModelInfo) -> dict[str, int]:
@@ -269,7 +265,7 @@ def _meter(moved: client.Progress, total: int, report: Report | None, name: str,
             shown = super().update(n)
             if self._bytes and report is not None:
                 with lock:
-                    report(min(1.0, (before + self.n) / max(1, total)), f"Downloading {name}")
+                    report(min(1.0, (before + self.n) / max(1, total)), Message("progress.downloading", name=name))
             return shown
 
     return Meter
@@ -281,7 +277,7 @@ MAX_JSON_FILES = 32
 # Weights that are no network: of an adapter, of the optimizer.
 _NO_NETWORK = re.compile(r"(adapter|optimizer|scheduler|scaler|ema_state).*\.safetensors")
 _DEEPEST = 4
-CHOOSE = "Choose a model for semantic segmentation in the form of transformers or segmentation_models_pytorch, with config.json and model.safetensors."
+CHOOSE = Message("layouts.choose_semantic")
 
 
 def below(names: Collection[str], folder: str) -> list[str]:
@@ -369,17 +365,16 @@ def folder_of(id: str, names: Collection[str], asked: str) -> str:
     if asked:
         if any(name.startswith(f"{asked}/") for name in names):
             return asked
-        raise BadCheckpointError(
-            f"{id} has no folder {asked!r}. " + (f"Its models are {listed}." if offered else f"Type {id}, or the id of another model.")
-        )
+        advice = Message("layouts.its_models", listed=listed) if offered else Message("layouts.type_id", id=id)
+        raise BadCheckpointError("layouts.no_folder", id=id, folder=asked, advice=advice)
     if CONFIG in names or not offered or "adapter_config.json" in names:
         return ""
     if len(offered) > 1:
-        raise BadCheckpointError(f"{id} holds {len(offered)} models, each in a folder. Type the one that is meant: {listed}.")
+        raise BadCheckpointError("layouts.several_models", id=id, count=len(offered), listed=listed)
     return offered[0]
 
 
-def layout_refusal(id: str, names: Collection[str], folder: str) -> str:
+def layout_refusal(id: str, names: Collection[str], folder: str) -> Message:
     """Why a repository whose weights or config.json are missing cannot be loaded, and what to choose instead.
 
     Args:
@@ -399,46 +394,34 @@ def layout_refusal(id: str, names: Collection[str], folder: str) -> str:
 
     tensors, config = [name for name in with_end(".safetensors") if not _NO_NETWORK.fullmatch(name)], CONFIG in here
     if "adapter_config.json" in here:
-        return (
-            f"{id} is an adapter (PEFT, LoRA): it changes another model, and is none without that. Merge it into its base with "
-            "merge_and_unload() and save_pretrained(), or choose the merged model."
-        )
+        return Message("layouts.adapter", id=id)
     if "model_index.json" in names:
-        return f"{id} is a pipeline of diffusers, which makes pictures and does not segment them. {CHOOSE}"
+        return Message("layouts.diffusers", id=id, advice=CHOOSE)
     if with_end(".gguf") and not tensors:
-        return f"{id} has its weights as GGUF ({with_end('.gguf')[0]}), the form of language models for llama.cpp. {CHOOSE}"
+        return Message("layouts.gguf", id=id, file=with_end(".gguf")[0], advice=CHOOSE)
     if len(tensors) > 1:
-        return (
-            f"{id} has {len(tensors)} weight files ({', '.join(tensors[:4])}) and no model.safetensors; nothing says which one is meant. "
-            "Choose another model, or ask its owner to call one of them model.safetensors."
-        )
+        return Message("layouts.several_weight_files", id=id, count=len(tensors), files=", ".join(tensors[:4]))
     below_here = [name for name in sorted(names) if name.endswith(".safetensors") and "/" in name and not _NO_NETWORK.fullmatch(name.rsplit("/")[-1])]
     if config and not tensors and below_here:
-        return (
-            f"{id} has its config.json in another folder than its weights ({below_here[0]}), so libraries do not find them. Ask its owner to "
-            "put them side by side, or choose another model."
-        )
+        return Message("layouts.config_elsewhere", id=id, file=below_here[0])
+    with_its_program, of_pytorch = Message("layouts.save_with_its_program"), Message("layouts.ask_for_pytorch")
     other = (
-        (anywhere(".ckpt"), "is a checkpoint of PyTorch Lightning", "Load it with its own program and save the network inside with save_pretrained()"),
-        (_ultralytics(here), "is a file of ultralytics (YOLO): a pickle with a program in it", ""),
-        (anywhere(".onnx"), "is the network in the form of ONNX", "Ask its owner for the form of transformers or segmentation_models_pytorch that it was made from"),
-        (anywhere(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), "is the network in the form of TensorFlow", "Ask its owner for weights of PyTorch"),
-        (anywhere(".msgpack"), "is the network in the form of Flax", "Ask its owner for weights of PyTorch"),
-        (anywhere(".mlmodel", ".mlpackage", ".engine", ".xml", ".torchscript", ".ts", ".pte"), "is the network compiled for one kind of machine", "Ask its owner for the weights that it was made from"),
-        (anywhere(".pth", ".pt", ".pkl", ".pickle", ".joblib", ".bin"), "is a pickle that no library loads by its name", "Load it with its own program and save the network with save_pretrained()"),
+        (anywhere(".ckpt"), Message("layouts.is_lightning"), Message("layouts.save_network_inside")),
+        (_ultralytics(here), Message("layouts.is_ultralytics"), Message("layouts.no_yolo", advice=CHOOSE)),
+        (anywhere(".onnx"), Message("layouts.is_onnx"), Message("layouts.ask_for_source")),
+        (anywhere(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), Message("layouts.is_tensorflow"), of_pytorch),
+        (anywhere(".msgpack"), Message("layouts.is_flax"), of_pytorch),
+        (anywhere(".mlmodel", ".mlpackage", ".engine", ".xml", ".torchscript", ".ts", ".pte"), Message("layouts.is_compiled"), Message("layouts.ask_for_weights")),
+        (anywhere(".pth", ".pt", ".pkl", ".pickle", ".joblib", ".bin"), Message("layouts.is_other_pickle"), with_its_program),
     )  # fmt: skip
     if not tensors:
-        for files, what, instead in other:
+        for files, what, advice in other:
             if files:
-                advice = f"{instead}, or choose another model." if instead else f"YOLO models are not supported. {CHOOSE}"
-                return f"{id} has no model.safetensors; what it has, {files[0]}, {what}. {advice}"
+                return Message("layouts.no_safetensors", id=id, file=files[0], what=what, advice=advice)
     if not config and tensors:
-        return (
-            f"{id} has weights ({tensors[0]}), but no config.json that says which network they are of. Ask its owner to save it with "
-            "save_pretrained(), or choose another model."
-        )
-    found = ", ".join(name for name in here if not name.startswith("."))[:120] or "nothing"
-    return f"{id} has no {'model.safetensors' if config else 'config.json and no weights'} (it has {found}). {CHOOSE}"
+        return Message("layouts.no_config", id=id, file=tensors[0])
+    found = ", ".join(name for name in here if not name.startswith("."))[:120] or Message("layouts.nothing")
+    return Message("layouts.weights_missing" if config else "layouts.all_missing", id=id, found=found, advice=CHOOSE)
 
 
 def _ultralytics(here: Collection[str]) -> list[str]:

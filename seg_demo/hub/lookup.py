@@ -27,6 +27,7 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, download as hub_download
@@ -143,9 +144,9 @@ def _fetch(spec: ModelSpec, token: bool, report: Report | None, owners: Iterable
 def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Iterable[tuple[str, str]]) -> Path:
     """Look the model up, download what is missing, and note what the next one needs to know."""
     if constants.is_offline_mode():
-        raise client.unavailable(OfflineModeIsEnabled(), f"{spec.id} is not in the local cache")
+        raise client.unavailable(OfflineModeIsEnabled(), Message("hub.not_in_cache", id=spec.id))
     if _remembered(constants.ENDPOINT) is False:
-        raise client.unavailable(TimeoutError(), f"{spec.id} is not in the local cache")
+        raise client.unavailable(TimeoutError(), Message("hub.not_in_cache", id=spec.id))
     try:
         listing, anonymous = _look_up_as(spec, token)
         _note(constants.ENDPOINT, True)
@@ -167,7 +168,7 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
             _note(constants.ENDPOINT, False)
         raise client.sentence(error, spec, token) from error
     if not hub_download.here(spec, listing):
-        raise HubUnavailableError(f"The files of {spec.id} arrived damaged. Try again, or tell the model's owner.")
+        raise HubUnavailableError("hub.arrived_damaged", id=spec.id)
     cache.note(spec.id, spec.revision or "main", listing.sha, public=anonymous)
     return folder
 
@@ -182,7 +183,7 @@ def look(spec: ModelSpec) -> tuple[Listing, Path]:
         SegDemoError: as for :func:`fetch`.
     """
     if constants.is_offline_mode():
-        raise client.unavailable(OfflineModeIsEnabled(), f"{spec.id} cannot be looked at")
+        raise client.unavailable(OfflineModeIsEnabled(), Message("hub.not_looked_at", id=spec.id))
     try:
         listing, anonymous = _look_up_as(spec, True)
         return listing, hub_download.small_files(spec, listing, token=not anonymous)
@@ -284,8 +285,8 @@ _SITE = (
     "models", "docs", "papers", "collections", "blog", "learn", "settings", "join", "login", "pricing", "search", "new",
     "organizations", "tasks", "chat", "api", "posts", "enterprise", "support", "inference", "notifications",
 )  # fmt: skip
-_OTHER_KINDS = {"datasets": "a dataset", "spaces": "a Space"}
-_CHOOSE = "Type the id of a model, such as user/repo, or paste the address of its page."
+_OTHER_KINDS = {"datasets": Message("addresses.dataset"), "spaces": Message("addresses.space")}
+_CHOOSE = Message("addresses.type_an_id")
 
 
 def id_of(text: str) -> str:
@@ -309,13 +310,13 @@ def id_of(text: str) -> str:
     parts = [unquote(part) for part in path.split("/") if part] if named or path != text else path.split("/")
     if len(parts) >= 2 and parts[0] in _OTHER_KINDS:
         kind, name = _OTHER_KINDS[parts[0]], "/".join(parts[1:3])[:120]
-        raise BadRequestError(f"{name!r} is {kind} of the Hub, not a model. {_CHOOSE}")
+        raise BadRequestError("addresses.other_kind", name=name, kind=kind, advice=_CHOOSE)
     if not named:
         return path
     if parts[:2] == ["api", "models"]:
         parts = parts[2:]
     if len(parts) < 2 or parts[0] in _SITE:
-        raise BadRequestError(f"{text[:80]!r} is a page of the Hub, but not that of a model. {_CHOOSE}")
+        raise BadRequestError("addresses.other_page", text=text[:80], advice=_CHOOSE)
     user, repo, rest = parts[0], parts[1].removesuffix(".git"), parts[2:]
     revision, folder = _within(rest)
     return "/".join((user, repo, *folder)) + (f"@{revision}" if revision not in (None, "main") else "")

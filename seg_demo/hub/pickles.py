@@ -31,6 +31,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from seg_demo.core.errors import BadCheckpointError, StorageError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import abandoned, locked
 from seg_demo.networks.checkpoint import CONFIG, WEIGHTS, not_weights, read_json
@@ -56,11 +57,11 @@ _STORED, _NEW, _LEFT_SECONDS, _TAKEN_SECONDS = "weights", ".new-", 86_400.0, 60.
 def refusal() -> str | None:
     """Why no pickle is read here, or None: the owner's setting, or a torch that is too old for it."""
     if settings().pickles == "refuse":
-        return "Pickles can contain code, and the owner of this demo does not accept them (SEG_DEMO_PICKLES is refuse)."
+        return Message("pickles.not_accepted")
     found = _torch()
     if found < OLDEST_TORCH:
         least = ".".join(map(str, OLDEST_TORCH))
-        return f"Reading pickles safely needs torch {least} or newer, but this is torch {'.'.join(map(str, found))}."
+        return Message("pickles.old_torch", least=least, found=".".join(map(str, found)))
     return None
 
 
@@ -103,11 +104,7 @@ def sources(folder: Path) -> tuple[Path, ...]:
     names = sorted(set(table.values())) if isinstance(table, dict) and all(isinstance(each, str) for each in table.values()) else []
     lost = [name for name in names if not _SHARD.fullmatch(name) or not (folder / name).is_file()]
     if lost or not names:
-        raise BadCheckpointError(
-            f"{INDEX} of this model names {str(lost[0])[:80]!r}, which is not there; its owner has to add it."
-            if lost
-            else f"{INDEX} of this model does not say in which files its weights are; its owner has to correct it."
-        )
+        raise BadCheckpointError(Message("pickles.part_lost", name=str(lost[0])[:80]) if lost else Message("pickles.bad_index"))
     return tuple(folder / name for name in names)
 
 
@@ -147,9 +144,7 @@ def converted(folder: Path, *, visitor: bool = False) -> Path:
         return found
     files = sources(folder)
     if (why := refusal()) is not None:
-        raise BadCheckpointError(
-            f"The weights of this model are in a pickle ({files[0].name}). {why} Choose a model that has model.safetensors."
-        )
+        raise BadCheckpointError("pickles.weights_in_pickle", name=files[0].name, why=why)
     made = _home(folder, files)
     with _fresh(made) as fresh:
         _make(files, fresh / _STORED, settings().max_model_bytes if visitor else None)
@@ -244,7 +239,7 @@ def _make(files: Sequence[Path], output: Path, most: int | None) -> None:
     bound = _GROWS * size + (1 << 20)
     sandbox.convert(files, output, bound if most is None else min(bound, max(most, size)))
     if not (output / WEIGHTS).is_file():
-        raise BadCheckpointError("The weights of this model could not be converted from a pickle. Choose another model.")
+        raise BadCheckpointError("pickles.not_converted")
 
 
 def _furnish(folder: Path, fresh: Path) -> None:
@@ -309,7 +304,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _not_stored(why: str) -> StorageError:
-    return StorageError(f"The converted weights cannot be stored on the server: {why}. Free some space.")
+    return StorageError("pickles.not_stored", why=why)
 
 
 def _touch(made: Path) -> None:
@@ -363,28 +358,23 @@ def rewrite(files: Sequence[Path], output: Path, most: int) -> None:
             found = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
         except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError, KeyError, OSError) as error:
             if named := re.search(r"GLOBAL `?([\w.]+)", str(error)):
-                raise _more_than_tensors(file.name, f"it holds {named[1][:80]}") from error
+                raise _more_than_tensors(file.name, Message("pickles.holds", named=named[1][:80])) from error
             if (why := not_weights(file)) is not None:
                 raise BadCheckpointError(why) from error
-            raise BadCheckpointError(
-                f"{file.name} of this model cannot be read as pickled weights ({type(error).__name__}); it is damaged, or a "
-                "file of another kind. Tell its owner, or choose another model."
-            ) from error
+            raise BadCheckpointError("pickles.unreadable", name=file.name, why=type(error).__name__) from error
         found = _weights_in(found)
         if not isinstance(found, dict):
-            raise _more_than_tensors(file.name, f"it is a {type(found).__name__}")
+            raise _more_than_tensors(file.name, Message("pickles.is_a", type=type(found).__name__))
         for name, tensor in found.items():
             if not isinstance(name, str):
-                raise _more_than_tensors(file.name, f"a name in it is a {type(name).__name__}")
+                raise _more_than_tensors(file.name, Message("pickles.name_is_a", type=type(name).__name__))
             if not isinstance(tensor, Tensor):
-                raise _more_than_tensors(file.name, f"{str(name)[:80]!r} is a {type(tensor).__name__}")
+                raise _more_than_tensors(file.name, Message("pickles.value_is_a", name=str(name)[:80], type=type(tensor).__name__))
             if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-                raise _more_than_tensors(file.name, f"{name[:80]!r} is a tensor of a special kind")
+                raise _more_than_tensors(file.name, Message("pickles.special_tensor", name=name[:80]))
             state[name] = tensor.detach()
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > most:
-        raise BadCheckpointError(
-            f"The weights of this model need more than {most / 1e6:,.0f} MB of memory when unpacked. Choose a smaller one."
-        )
+        raise BadCheckpointError("pickles.too_large_unpacked", most=most / 1e6)
     taken: set[int] = set()
     for name, tensor in state.items():
         memory = tensor.untyped_storage().data_ptr()
@@ -408,8 +398,5 @@ def _weights_in(found: object) -> object:
     return found
 
 
-def _more_than_tensors(name: str, what: str) -> BadCheckpointError:
-    return BadCheckpointError(
-        f"{name} of this model is a pickle that holds more than weights ({what}); only tensors under their names are read from "
-        "pickles. Ask its owner for model.safetensors, or choose another model."
-    )
+def _more_than_tensors(name: str, what: Message) -> BadCheckpointError:
+    return BadCheckpointError("pickles.more_than_weights", name=name, what=what)

@@ -17,6 +17,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, sn
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.messages import Message
 from seg_demo.hub import client
 from seg_demo.hub.redact import redacted
 
@@ -25,7 +26,7 @@ ATTEMPTS = 5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 GIVE_UP_SECONDS = 300.0
-LATER = "Try again later."
+LATER = Message("push.try_later")
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def push(
         HubUnavailableError: it still fails after all retries.
     """
     files = {path.name: path for path in sorted(Path(folder).iterdir()) if path.is_file()}
-    kept = f"; the folder {folder} is kept"
+    kept = Message("hub.folder_kept", folder=folder)
     return push_files(files, repo_id, private=private, token=token, message=message, say=say, kept=kept)
 
 
@@ -74,7 +75,7 @@ def push_files(
     token: str | None = None,
     message: str,
     say: Callable[[str], None] = _log.warning,
-    kept: str = "",
+    kept: Message | str = "",
 ) -> str:
     """Put files into a Hub repository in one commit; the repository is created if needed.
 
@@ -115,16 +116,16 @@ def push_files(
         _retried(lambda: api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True), say)
         return _retried(commit, say)
     except LocalTokenNotFoundError:
-        raise BadRequestError("You are not logged in to the Hub. Log in with `hf auth login`, or set HF_TOKEN.") from None
+        raise BadRequestError("login.none") from None
     except ValueError as error:
-        raise BadRequestError(f"The Hub refuses the upload to {repo_id}: {redacted(str(error))}") from error
+        raise BadRequestError("push.refused", repo=repo_id, why=redacted(str(error))) from error
     except (*client.TRANSPORT_ERRORS, RuntimeError) as error:
         status = client.status_of(error)
         if status in (401, 403):
-            raise BadRequestError(f"This login may not write to {repo_id}. Log in as someone who may.") from None
+            raise BadRequestError("push.may_not_write", repo=repo_id) from None
         if status is not None and not _passes(error):
-            raise BadRequestError(f"The Hub refuses the upload to {repo_id} ({status}).") from error
-        raise client.unavailable(error, f"{repo_id} was not pushed{kept}", LATER) from error
+            raise BadRequestError("push.refused_with_status", repo=repo_id, status=status) from error
+        raise client.unavailable(error, Message("hub.not_pushed", id=repo_id, kept=kept), LATER) from error
 
 
 def _retried(call: Callable[[], T], say: Callable[[str], None], do: str = "take the upload") -> T:
@@ -181,7 +182,7 @@ def verify(repo_id: str, revision: str, folder: Path, token: str | None = None) 
             client.connect()
             _retried(fetch, _log.warning, "give back what was pushed")
         except client.TRANSPORT_ERRORS as error:
-            raise client.unavailable(error, f"{repo_id} could not be compared with {folder}", LATER) from error
+            raise client.unavailable(error, Message("hub.not_compared", id=repo_id, folder=folder), LATER) from error
         return [path.name for path in files if not _same(path, Path(scratch) / path.name)]
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg_demo.core.errors import BadCheckpointError, BusyError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import public_environment, settings
 from seg_demo.core.threads import begin
 
@@ -143,13 +144,13 @@ class Quarantine:
                 line = process.stdout.readline()  # it had been idle for too long at that moment, and left
             answer = json.loads(line)
             if answer.get("busy"):
-                raise _no_process(str(answer["busy"]))
-            return str(answer["refused"])
+                raise _no_process(Message.from_dict(answer["busy"]))
+            return Message.from_dict(answer["refused"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, subprocess.TimeoutExpired):
             with self._pipe:
                 if self._process is process:
                     self._end()
-            return "This model ended the process that tried to load it, so it is not loaded here. Choose another model."
+            return Message("sandbox.ended_process")
         finally:
             alarm.cancel()
 
@@ -169,7 +170,7 @@ class Quarantine:
                     return process
                 except (OSError, ValueError):
                     self._end()
-            self._why = "the one that was started has ended"
+            self._why = Message("sandbox.process_ended")
             return None
 
     def _running(self) -> subprocess.Popen[str]:
@@ -209,9 +210,7 @@ class Quarantine:
 
 
 def _no_process(why: str | None) -> BusyError:
-    return BusyError(
-        f"No process could be started to try this model in ({why}). Try again in a few minutes, or choose a model of the menu."
-    )
+    return BusyError("sandbox.no_process", why=why)
 
 
 _quarantine = Quarantine()

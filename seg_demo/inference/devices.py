@@ -14,6 +14,7 @@ import torch
 
 from seg_demo import networks
 from seg_demo.core.errors import BadImageError, SettingsError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import Settings
 from seg_demo.inference.tiled import Plan, plan
 from seg_demo.networks.base import Checkpoint
@@ -67,15 +68,11 @@ def check_memory(checkpoint: Checkpoint, height: int, width: int, detail: str, c
         return
     scale = _largest_scale(checkpoint, height, width, detail, confidence, free)
     if scale is None:
-        advice = "Not even a small one fits: try again when the server is less busy, or choose a smaller model."
+        advice = Message("memory.none_fits")
     else:
-        fits = f"{math.floor(width * scale)} x {math.floor(height * scale)}"
-        advice = f"Of this shape, up to {fits} pixels fit: send it at that size or smaller"
-        advice += ", or in parts." if detail == "full" else ", or choose full detail, which takes less memory."
-    raise BadImageError(
-        f"An image of {width} x {height} pixels needs about {wanted / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are "
-        f"free. {advice}"
-    )
+        key = "memory.fits_in_parts" if detail == "full" else "memory.fits_in_full_detail"
+        advice = Message(key, width=math.floor(width * scale), height=math.floor(height * scale))
+    raise BadImageError("memory.image_too_large", width=width, height=height, wanted=wanted / 2**30, free=free / 2**30, advice=advice)
 
 
 def _largest_scale(
@@ -119,7 +116,7 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device(there[0])
     if wanted not in there:
-        raise SettingsError(f"There is no device {wanted!r} here, only {', '.join(there)}. Use one of them, or auto.")
+        raise SettingsError("devices.not_there", wanted=wanted, there=", ".join(there))
     return torch.device(wanted)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 from seg_demo.networks.checkpoint import read_optional_json
 
 FILE = "familiarity.json"
@@ -25,7 +26,7 @@ CLIP = 2.0
 # Rows of the table of networks that have `forward_with_maps`.
 NETWORKS = ("unet", "segformer", "maskrcnn")
 _MOST = 4096
-UNFAMILIAR = "This picture is unlike those in which this model learnt to find things: what it marks here may mean nothing."
+UNFAMILIAR = Message("models.unfamiliar_picture")
 
 
 def statistics(maps: Sequence[Tensor]) -> Tensor:
@@ -93,8 +94,8 @@ def read(folder: Path) -> Familiarity | None:
         rows = [np.asarray(data[key], dtype=np.float32) for key in ("mean", "deviation", "weights")]
         threshold = float(data["threshold"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BadCheckpointError(f"{FILE} of the checkpoint must hold numbers for mean, deviation, weights and threshold.") from error
+        raise BadCheckpointError("checkpoints.familiarity_no_numbers", file=FILE) from error
     good = all(row.ndim == 1 and row.shape == rows[0].shape and np.isfinite(row).all() for row in rows)
     if not good or not 1 <= rows[0].size <= _MOST or rows[1].min() <= 0 or not np.isfinite(threshold):
-        raise BadCheckpointError(f"{FILE} of the checkpoint must hold as many finite means, positive deviations and weights, at most {_MOST}.")
+        raise BadCheckpointError("checkpoints.familiarity_bad_numbers", file=FILE, most=_MOST)
     return Familiarity(*rows, threshold)

@@ -21,6 +21,7 @@ import torch
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
 from seg_demo.hub.download import Report
@@ -164,10 +165,7 @@ class Model:
             if not devices.out_of_memory(error):
                 raise
             height, width = pixels.shape[:2]
-            raise BadImageError(
-                f"There is not enough memory to segment an image of {width} x {height} pixels with {self.spec.id}. Send a "
-                "smaller image, or choose a smaller model."
-            ) from error
+            raise BadImageError("memory.not_enough", width=width, height=height, id=self.spec.id) from error
         seconds = {"decode": decoded - began, **result.seconds, "total": time.perf_counter() - began}
         seconds = {stage: round(value, 6) for stage, value in seconds.items()}
         size = {"width": result.width, "height": result.height}
@@ -181,9 +179,9 @@ class Model:
         raise BadRequestError(not_smoothed(self.spec.id))
 
 
-def not_smoothed(id: str) -> str:
+def not_smoothed(id: str) -> Message:
     """The sentence for a smoothing that a network was asked for."""
-    return f"Smoothing is for the region methods otsu and watershed, but {id} is a network. Leave it out."
+    return Message("requests.not_smoothed", id=id)
 
 
 def check_threshold(value: object) -> float:
@@ -195,7 +193,7 @@ def check_threshold(value: object) -> float:
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if number and math.isfinite(value) and 0 <= value <= 1:
         return float(value)
-    raise BadRequestError(f"The threshold must be a number from 0 to 1, but is {str(value)[:40]!r}. Leave it out for 0.5.")
+    raise BadRequestError("requests.bad_threshold", value=str(value)[:40])
 
 
 # uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
@@ -295,9 +293,7 @@ class NetworkRun:
             raw, found = raw
             statistics.append(found[0].float().cpu().numpy())
         if not _finite(raw):
-            raise BadCheckpointError(
-                "This model returned invalid numbers (NaN or infinity) for this image, so there is no result. Choose another model."
-            )
+            raise BadCheckpointError("models.invalid_numbers")
         requests.check()
         return raw, device
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
 from seg_demo.hub.download import Report
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
@@ -44,10 +45,7 @@ def check_detail(value: object) -> str:
     """
     if isinstance(value, str) and value in DETAILS:
         return value
-    raise BadRequestError(
-        f"The detail must be 'whole' (the image at once, shrunk if it is large) or 'full' (its own pixels, tile by tile), but is "
-        f"{str(value)[:40]!r}. Leave it out for 'whole'."
-    )
+    raise BadRequestError("requests.bad_detail", value=str(value)[:40])
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class _Tiles:
             yield window, raw
             if self._report is not None:
                 count = len(self._plan.grid)
-                self._report(done / count, f"Tile {done} of {count}")
+                self._report(done / count, Message("progress.tile", done=done, count=count))
 
     def _crop(self, window: Window) -> np.ndarray:
         """A tile's pixels; what lies outside the image mirrors it, as the padding of a whole image does.

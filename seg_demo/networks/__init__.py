@@ -57,7 +57,7 @@ def network(name: str) -> ModuleType:
         BadCheckpointError: no such row; the message lists the rows.
     """
     if name not in NETWORKS:
-        raise BadCheckpointError(f"There is no network {name!r}. Networks: {', '.join(NETWORKS)}.")
+        raise BadCheckpointError("networks.no_such_network", name=name, names=", ".join(NETWORKS))
     return importlib.import_module(NETWORKS[name].module_name)
 
 
@@ -89,17 +89,9 @@ def identify(folder: Path) -> str:
     if isinstance(config.get("model_type"), str):
         return "segformer"
     if isinstance(config.get("encoder_name"), str):
-        raise BadCheckpointError(
-            f"This looks like a model of segmentation_models_pytorch with the encoder {config['encoder_name'][:60]}, but its config.json "
-            "does not say which one (_model_class is missing, as in versions before 0.4). Its owner should save it again with "
-            "save_pretrained(), or add the name of the class, such as Unet, to config.json."
-        )
+        raise BadCheckpointError("checkpoints.no_model_class", encoder=config["encoder_name"][:60])
     about = json.dumps(config.get("architectures") or sorted(config)[:8])[:200]
-    raise BadCheckpointError(
-        f"This is not a segmentation checkpoint that can be loaded (its config.json says {about}). Supported: "
-        "segmentation_models_pytorch models, transformers models for semantic segmentation, and FCN and Mask R-CNN "
-        "checkpoints that this project wrote."
-    )
+    raise BadCheckpointError("checkpoints.no_segmentation", about=about)
 
 
 def load(folder: Path) -> Checkpoint:
@@ -115,7 +107,7 @@ def load(folder: Path) -> Checkpoint:
         return network(identify(folder)).load(Path(folder))
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # Every value that is known to matter is checked by name; this is for the kinds of nonsense nobody thought of.
-        raise BadCheckpointError(f"The checkpoint's config has a value of the wrong kind ({error!r}).") from error
+        raise BadCheckpointError("checkpoints.wrong_kind_in_config", why=repr(error)) from error
 
 
 def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:

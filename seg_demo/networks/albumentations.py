@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
 
@@ -199,7 +200,7 @@ def parse(data: dict[str, Any]) -> Pipeline:
         pipeline(np.zeros((3, 5, 3), np.uint8))
         pipeline.preprocessing(Preprocessing())
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError, RuntimeError) as error:
-        raise BadCheckpointError(f"{CONFIG} has a value of the wrong kind ({checkpoint.library_message(error)}).") from error
+        raise BadCheckpointError("checkpoints.wrong_kind", file=CONFIG, why=checkpoint.library_message(error)) from error
     return pipeline
 
 
@@ -214,19 +215,11 @@ def _collect(step: dict[str, Any], steps: list[tuple[str, dict[str, Any]]], note
     elif name in IDLE:
         return
     elif name not in UNDERSTOOD:
-        raise BadCheckpointError(
-            f"{CONFIG} has the step {name[:60]!r}, which is not understood here, so the network would see another picture than it "
-            f"was made for. Understood: {', '.join(UNDERSTOOD)}."
-        )
+        raise BadCheckpointError("pipelines.unknown_step", file=CONFIG, step=name[:60], understood=", ".join(UNDERSTOOD))
     elif chance < 1:
-        raise BadCheckpointError(
-            f"{CONFIG} does the step {name} at random (p = {chance:g}); an evaluation must see every picture alike."
-        )
+        raise BadCheckpointError("pipelines.random_step", file=CONFIG, step=name, chance=chance)
     elif name in CROPS:
-        notes.append(
-            f"{CONFIG} cuts out the middle of every picture, of which a mask of the whole picture cannot be made. Here the network "
-            "sees the whole picture."
-        )
+        notes.append(Message("pipelines.crops", file=CONFIG))
     else:
         arguments = {key: value for key, value in step.items() if not key.startswith("__") and key not in ("p", "always_apply")}
         steps.append((name, _checked(name, arguments)))
@@ -239,19 +232,16 @@ def _checked(name: str, step: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, list) and key == "max_size" and len(set(value)) == 1:
             step[key] = value = value[0]
         if value is not None and not (isinstance(value, int) and 1 <= value <= MAX_NETWORK_SIDE):
-            raise BadCheckpointError(f"{key} of {name} in {CONFIG} is {str(value)[:60]}; 1 to {MAX_NETWORK_SIDE} pixels are expected.")
+            raise BadCheckpointError("pipelines.bad_size", key=key, step=name, file=CONFIG, value=str(value)[:60], most=MAX_NETWORK_SIDE)
     if name in RESIZES and step.get("interpolation", LINEAR) not in (NEAREST, LINEAR, CUBIC, AREA, LINEAR_EXACT, NEAREST_EXACT):
-        raise BadCheckpointError(
-            f"{name} in {CONFIG} interpolates by OpenCV's method {step['interpolation']!r}; nearest, linear, cubic and area are "
-            "understood (0, 1, 2, 3, 5, 6)."
-        )
+        raise BadCheckpointError("pipelines.unknown_interpolation", step=name, file=CONFIG, method=step["interpolation"])
     if name in ("LongestMaxSize", "SmallestMaxSize") and step.get("max_size") is None:
-        raise BadCheckpointError(f"{name} in {CONFIG} has no max_size in pixels; only that form of it is understood.")
+        raise BadCheckpointError("pipelines.no_max_size", step=name, file=CONFIG)
     if name == "PadIfNeeded":
         position = str(step.get("position") or "center").rsplit(".", 1)[-1].lower()
         border = step.get("border_mode", 4)
         if position not in POSITIONS or border not in BORDERS:
-            raise BadCheckpointError(f"PadIfNeeded in {CONFIG} pads {position!r} by mode {border!r}, which is not understood.")
+            raise BadCheckpointError("pipelines.unknown_padding", file=CONFIG, position=position, mode=border)
         fill = step.get("fill", step.get("value"))
         step = {
             "min_height": step.get("min_height"), "min_width": step.get("min_width"),
@@ -259,10 +249,7 @@ def _checked(name: str, step: dict[str, Any]) -> dict[str, Any]:
             "position": position, "border_mode": border, "fill": 0 if fill is None else fill,
         }  # fmt: skip
     if name == "Normalize" and step.get("normalization", "standard") != "standard":
-        raise BadCheckpointError(
-            f"Normalize in {CONFIG} depends on each picture's own values ({step['normalization']!r}); only fixed means and "
-            "deviations are understood."
-        )
+        raise BadCheckpointError("pipelines.normalises_by_picture", file=CONFIG, value=step["normalization"])
     return step
 
 
@@ -321,10 +308,7 @@ def _colours(name: str, step: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         for key, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225)))
     )
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and 0 < most < 1e6):
-        raise BadCheckpointError(
-            f"Normalize in {CONFIG} needs finite means, and deviations and a max_pixel_value above 0, not {mean.tolist()}, "
-            f"{std.tolist()}, {most:g}."
-        )
+        raise BadCheckpointError("pipelines.bad_normalisation", file=CONFIG, mean=mean.tolist(), deviation=std.tolist(), most=most)
     return (1 / (std * most)).astype(np.float32), (-mean / std).astype(np.float32)
 
 

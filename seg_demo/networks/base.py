@@ -52,21 +52,16 @@ class Preprocessing:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
         if len(self.mean) != 3 or len(self.std) != 3:
-            raise BadCheckpointError(f"Preprocessing needs three means and deviations, but has {self.mean}, {self.std}.")
+            raise BadCheckpointError("preprocessing.no_three_means", mean=self.mean, deviation=self.std)
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
-            raise BadCheckpointError(
-                f"Preprocessing needs finite means and positive deviations, not {self.mean}, {self.std}."
-            )
+            raise BadCheckpointError("preprocessing.bad_means", mean=self.mean, deviation=self.std)
         if self.size is not None:
             object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
         sides = [side for side in (self.shortest_side, self.longest_side, *(self.size or ())) if side is not None]
         if not all(1 <= side <= MAX_NETWORK_SIDE for side in sides) or not 1 <= self.multiple <= 256:
-            raise BadCheckpointError(
-                f"Preprocessing sides must be from 1 to {MAX_NETWORK_SIDE} pixels and the multiple from 1 to 256, "
-                f"but the checkpoint asks for {sides} and {self.multiple}."
-            )
+            raise BadCheckpointError("preprocessing.bad_sides", most=MAX_NETWORK_SIDE, sides=sides, multiple=self.multiple)
         if self.size is not None and self.shortest_side is not None:
-            raise BadCheckpointError("Preprocessing has both a fixed size and a shortest side; it must have one of them.")
+            raise BadCheckpointError("preprocessing.two_sizes")
 
     def fitted(self, height: int, width: int) -> tuple[int, int]:
         """Size in pixels (height, width) that an upload has in the batch, before the padding.
@@ -121,7 +116,7 @@ class Preprocessing:
                 bgr=bool(data.get("do_flip_channel_order", False)),
             )
         except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise BadCheckpointError(f"preprocessor_config.json has a value of the wrong kind ({error}).") from error
+            raise BadCheckpointError("preprocessing.wrong_kind", why=error) from error
 
 
 def _side(value: object) -> int | None:

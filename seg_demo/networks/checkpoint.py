@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -38,29 +39,22 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     """
     path = Path(folder) / name
     if not path.is_file():
-        raise BadCheckpointError(f"The checkpoint has no {name}. A checkpoint folder needs {CONFIG} and {WEIGHTS}.")
+        raise BadCheckpointError("checkpoints.file_missing", name=name)
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise BadCheckpointError(
-            f"{name} of the checkpoint has {path.stat().st_size} bytes; at most {MAX_JSON_BYTES} are read."
-        )
+        raise BadCheckpointError("checkpoints.file_too_large", name=name, size=path.stat().st_size, most=MAX_JSON_BYTES)
     try:
         text = path.read_text(encoding="utf-8")
         if text.startswith("\ufeff"):
-            raise BadCheckpointError(
-                f"{name} of this model begins with a byte order mark, which no library reads. Save it as UTF-8 without one."
-            )
+            raise BadCheckpointError("checkpoints.byte_order_mark", name=name)
         if not text.strip():
-            raise BadCheckpointError(f"{name} of this model is empty: its upload failed. Tell its owner, or choose another model.")
+            raise BadCheckpointError("weights.empty", name=name)
         if text.startswith("version https://git-lfs"):
-            raise BadCheckpointError(
-                f"{name} of this model is a pointer of Git LFS, not the file itself: it was copied without it (git lfs pull fetches it). "
-                "Tell its owner, or choose another model."
-            )
+            raise BadCheckpointError("weights.lfs_pointer", name=name)
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadCheckpointError(f"{name} of the checkpoint is not readable JSON ({error}).") from error
+        raise BadCheckpointError("checkpoints.no_json", name=name, why=error) from error
     if not isinstance(data, dict):
-        raise BadCheckpointError(f"{name} of the checkpoint must be a JSON object, but is a {type(data).__name__}.")
+        raise BadCheckpointError("checkpoints.no_json_object", name=name, kind=type(data).__name__)
     return data
 
 
@@ -86,7 +80,7 @@ def shards_of(index: Mapping[str, object]) -> list[str]:
     where = index.get("weight_map")
     names = sorted(set(where.values())) if isinstance(where, dict) and all(isinstance(name, str) for name in where.values()) else []
     if not 1 <= len(names) <= MAX_SHARDS or not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
-        raise BadCheckpointError(f"{INDEX} of the checkpoint must name 1 to {MAX_SHARDS} safetensors files beside it, but does not.")
+        raise BadCheckpointError("weights.bad_index", most=MAX_SHARDS)
     return names
 
 
@@ -118,14 +112,11 @@ def not_weights(path: Path) -> str | None:
     with open(path, "rb") as file:
         first = file.read(200).lstrip()
     if not path.stat().st_size:
-        return f"{path.name} of this model is empty: its upload failed. Tell its owner, or choose another model."
+        return Message("weights.empty", name=path.name)
     if first.startswith(b"version https://git-lfs"):
-        return (
-            f"{path.name} of this model is a pointer of Git LFS, not the file itself: it was copied without it (git lfs pull fetches it). "
-            "Tell its owner, or choose another model."
-        )
+        return Message("weights.lfs_pointer", name=path.name)
     if first.startswith((b"<!", b"<html", b"<HTML", b"<?xml")):
-        return f"{path.name} of this model is a web page, not weights. Tell its owner, or choose another model."
+        return Message("weights.web_page", name=path.name)
     return None
 
 
@@ -163,9 +154,9 @@ def refuse_option(where: tuple[str | int, ...], value: object, path: str = CONFI
     """
     path = ": ".join((path, *(str(key) for key in where if isinstance(key, str))))
     if isinstance(value, list):
-        raise BadCheckpointError(f"{path} has {len(value)} entries; at most {MAX_OPTION_LENGTH} are accepted.")
+        raise BadCheckpointError("checkpoints.option_too_long", path=path, count=len(value), most=MAX_OPTION_LENGTH)
     shown = str(value) if isinstance(value, float) or abs(value) < 10**20 else "a number of more than 20 digits"
-    raise BadCheckpointError(f"{path} is {shown}; a number from -{MAX_OPTION} to {MAX_OPTION} is expected.")
+    raise BadCheckpointError("checkpoints.bad_option", path=path, value=shown, most=MAX_OPTION)
 
 
 def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], object]]:
@@ -201,24 +192,24 @@ def with_options(options: Any, changes: Mapping[tuple[str | int, ...], object]) 
     return copy
 
 
-CHOOSE = "Choose a model for semantic segmentation instead, such as nvidia/segformer-b0-finetuned-ade-512-512, or one of the menu."
-# transformers' own heads, by the end of the class's name.
+CHOOSE = Message("model_kinds.choose_semantic")
+# transformers' own heads, by the end of the class's name, and what they do: a key of the sentences.
 _HEADS = (
-    (r"For(ZeroShot)?ObjectDetection", "finds objects and gives boxes, no masks"),
-    (r"For(Depth|Pose|NormalsAnd\w*)Estimation", "estimates depth or pose, not classes"),
-    (r"For(Keypoint\w*|ImageMatting|ImageToImage|VideoClassification|ImageTextToText|VisualQuestionAnswering|ConditionalGeneration)", "does something else with pictures"),
-    (r"For(CausalLM|MaskedLM|SequenceClassification|TokenClassification|QuestionAnswering|Seq2SeqLM)|LMHeadModel", "is a language model"),
-    (r"For(CTC|AudioClassification|SpeechSeq2Seq|AudioFrameClassification|XVector)", "is a model of speech or sound"),
-    (r"For(Universal|Instance)Segmentation|(Detr|MaskFormer|Eomt\w*|OneFormer)For\w*Segmentation", "assembles masks from class queries, which is not supported yet"),
-    (r"(Sam\w*|EdgeTam\w*)Model|CLIPSeg\w*|SegGpt\w*", "needs clicks or words beside the picture, which is not supported yet"),
-    (r"CLIPModel|SiglipModel|AlignModel|ChineseCLIPModel", "compares pictures with texts and draws no masks"),
+    (r"For(ZeroShot)?ObjectDetection", "finds_boxes"),
+    (r"For(Depth|Pose|NormalsAnd\w*)Estimation", "estimates_depth"),
+    (r"For(Keypoint\w*|ImageMatting|ImageToImage|VideoClassification|ImageTextToText|VisualQuestionAnswering|ConditionalGeneration)", "does_something_else"),
+    (r"For(CausalLM|MaskedLM|SequenceClassification|TokenClassification|QuestionAnswering|Seq2SeqLM)|LMHeadModel", "is_language_model"),
+    (r"For(CTC|AudioClassification|SpeechSeq2Seq|AudioFrameClassification|XVector)", "is_sound_model"),
+    (r"For(Universal|Instance)Segmentation|(Detr|MaskFormer|Eomt\w*|OneFormer)For\w*Segmentation", "assembles_from_queries"),
+    (r"(Sam\w*|EdgeTam\w*)Model|CLIPSeg\w*|SegGpt\w*", "needs_prompts"),
+    (r"CLIPModel|SiglipModel|AlignModel|ChineseCLIPModel", "compares_with_texts"),
 )  # fmt: skip
 # Kinds of which a head for segmentation exists, so that training can begin with them.
 _ENCODERS = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "convnext", "convnextv2", "swin", "upernet")
 _KNOWN = (*_ENCODERS, "sapiens2")
 
 
-def unsupported_kind(config: Mapping[str, Any]) -> str | None:
+def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
     """Why a config.json is of no network that can be used here, in a sentence or two; None if it may be of one.
 
     Args:
@@ -229,15 +220,15 @@ def unsupported_kind(config: Mapping[str, Any]) -> str | None:
     name, kind = (named[0][:60] if named else ""), config.get("model_type")
     for pattern, does in _HEADS:
         if re.search(rf"(?:{pattern})$", name):
-            return f"This model ({name}) {does}. {CHOOSE}"
+            return Message(f"model_kinds.{does}", name=name, advice=CHOOSE)
     if name.endswith("ForImageClassification") and kind not in _ENCODERS:
-        return f"This model ({name}) names what a whole picture shows, and draws no masks. {CHOOSE}"
+        return Message("model_kinds.classifies_pictures", name=name, advice=CHOOSE)
     if isinstance(config.get("auto_map"), dict) and kind not in _KNOWN:
-        return f"This model brings code of its own ({_file_of(config['auto_map'])}), and code of strangers is never run here. {CHOOSE}"
+        return Message("model_kinds.brings_code", file=_file_of(config["auto_map"]), advice=CHOOSE)
     if isinstance(config.get("architecture"), str) and ("pretrained_cfg" in config or "num_features" in config):
-        return f"This model is an image classifier of timm ({config['architecture'][:60]}): it names what a whole picture shows, and draws no masks. {CHOOSE}"
+        return Message("model_kinds.timm_classifier", name=config["architecture"][:60], advice=CHOOSE)
     if "base_model_name_or_path" in config and "peft_type" in config:
-        return f"This model is an adapter (PEFT, LoRA): it changes another model, and is none without that. {CHOOSE}"
+        return Message("model_kinds.adapter", advice=CHOOSE)
     return None
 
 

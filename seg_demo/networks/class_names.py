@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import MAX_IDS, LabelSet, distinct_colors
 from seg_demo.networks.checkpoint import check_options
 
@@ -79,7 +80,7 @@ def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
     ordered = tuple(table.get(index, f"class {index}") for index in range(count))
     background = data.get("background", background_of(ordered))
     if background is not None and (not isinstance(background, int) or not 0 <= background < count):
-        raise BadCheckpointError(f"background must be a label id from 0 to {count - 1} or null, but is {background!r}.")
+        raise BadCheckpointError("class_tables.bad_background", most=count - 1, value=background)
     return LabelSet(ordered, _colors(data.get("colors"), count, background), background)
 
 
@@ -109,13 +110,10 @@ def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:
     nameless = [index for index in range(count) if index not in table]
     homeless = [index for index in table if index >= count]
     if table and nameless:
-        notes.append(f"The class table has no name for {len(nameless)} of the {count} classes; they are called by their number.")
+        notes.append(Message("class_tables.nameless", count=len(nameless), total=count))
     if homeless:
         first = homeless[0]
-        notes.append(
-            f"The network has {count} classes, 0 to {count - 1}: {len(homeless)} names of the class table belong to none of them, "
-            f"such as {table[first][:40]!r} for {first}."
-        )
+        notes.append(Message("class_tables.homeless", count=count, last=count - 1, homeless=len(homeless), name=table[first][:40], id=first))
     return tuple(notes)
 
 
@@ -131,7 +129,7 @@ def check_count(count: object) -> None:
         BadCheckpointError: not an integer from 1 to 65535.
     """
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_IDS:
-        raise BadCheckpointError(f"The checkpoint has {count!r} classes; 1 to {MAX_IDS} are possible.")
+        raise BadCheckpointError("class_tables.bad_count", count=count, most=MAX_IDS)
 
 
 def _colors(data: object, count: int, background: int | None) -> np.ndarray:
@@ -140,9 +138,9 @@ def _colors(data: object, count: int, background: int | None) -> np.ndarray:
     try:
         colors = np.array(data, dtype=np.int64)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadCheckpointError(f"colors must be one [R, G, B] per class, but cannot be read ({error}).") from error
+        raise BadCheckpointError("class_tables.colors_unreadable", why=error) from error
     if colors.shape != (count, 3) or colors.min() < 0 or colors.max() > 255:
-        raise BadCheckpointError(f"colors must be {count} times [R, G, B] from 0 to 255, but have shape {colors.shape}.")
+        raise BadCheckpointError("class_tables.bad_colors", count=count, shape=colors.shape)
     return colors.astype(np.uint8)
 
 
@@ -168,7 +166,7 @@ def torchvision_config(config: dict[str, Any]) -> tuple[dict[str, Any], int, Lab
     options, count = config.get("options"), config.get("num_classes")
     check_count(count)
     if not isinstance(options, dict) or count < 2:
-        raise BadCheckpointError("config.json needs options, and num_classes of 2 or more (background included).")
+        raise BadCheckpointError("checkpoints.no_options")
     check_options(options)
     labels = labels_from_dict(config, count)
     if labels is None:

@@ -56,7 +56,7 @@ def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """
     variant = options.get("variant")
     if variant not in VARIANTS:
-        raise BadCheckpointError(f"There is no FCN variant {str(variant)[:80]!r}. Supported: {', '.join(VARIANTS)}.")
+        raise BadCheckpointError("networks.no_fcn_variant", variant=str(variant)[:80], names=", ".join(VARIANTS))
     make = getattr(segmentation, variant)
     module = make(weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=bool(options.get("aux")))
     for layer in module.modules():

@@ -352,7 +352,7 @@ def _preprocessing(options: dict[str, Any]) -> Preprocessing:
     try:
         sides = int(options.get("min_size", LIMITS["min_size"])), int(options.get("max_size", LIMITS["max_size"]))
     except (TypeError, ValueError) as error:
-        raise BadCheckpointError(f"min_size and max_size in config.json must be pixels ({error}).") from error
+        raise BadCheckpointError("preprocessing.min_and_max_size", why=error) from error
     return Preprocessing(IMAGENET_MEAN, IMAGENET_STD, shortest_side=sides[0], longest_side=sides[1], multiple=32)
 
 
@@ -407,7 +407,7 @@ def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
         )
     if variant == SMALL:
         return _small(num_classes, options, limits)
-    raise BadCheckpointError(f"There is no Mask R-CNN variant {str(variant)[:80]!r}. Supported: {', '.join(VARIANTS)}.")
+    raise BadCheckpointError("networks.no_maskrcnn_variant", variant=str(variant)[:80], names=", ".join(VARIANTS))
 
 
 def _small(num_classes: int, options: dict[str, Any], limits: dict[str, Any]) -> nn.Module:

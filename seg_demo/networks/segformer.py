@@ -450,14 +450,12 @@ def _fill(module: nn.Module, folder: Path, options: dict[str, Any], described: A
                 None, config=inner, state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
             )
     except Exception as error:  # transformers and torch have their own
-        raise BadCheckpointError(f"{files.WEIGHTS} of the checkpoint cannot be loaded ({files.library_message(error)}).") from error
+        raise BadCheckpointError("weights.not_loaded", why=files.library_message(error)) from error
     absent = {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])}
     encoder = "" if pyramid else f"{cls.base_model_prefix}."
     lost = sorted(name for name in absent if name.startswith(encoder) and not name.startswith("hidden_states_norms."))
     if lost:
-        raise BadCheckpointError(
-            f"{files.WEIGHTS} lacks {len(lost)} weights of the encoder that {files.CONFIG} describes, the first is {lost[0]!r}."
-        )
+        raise BadCheckpointError("weights.encoder_incomplete", count=len(lost), name=lost[0])
     given = {before + name: tensor for name, tensor in loaded.state_dict().items() if name not in absent}
     module.load_state_dict(given, strict=False)
     left = sorted(name for name, _ in module.named_parameters() if name not in given)

@@ -52,6 +52,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging
 
 from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import MAX_IDS, LabelSet
 from seg_demo.networks import checkpoint, class_names
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
@@ -85,15 +86,12 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
     """
     model_type = options.get("model_type")
     if model_type not in MODEL_TYPES:
-        raise BadCheckpointError(
-            f"transformers models of type {str(model_type)[:80]!r} do not return logits per class and pixel. "
-            f"Supported types: {', '.join(MODEL_TYPES)}."
-        )
+        raise BadCheckpointError("checkpoints.no_logits", type=str(model_type)[:80], types=", ".join(MODEL_TYPES))
     arguments = {key: value for key, value in options.items() if key not in ("model_type", "binary")}
     try:
         return AutoConfig.for_model(model_type, num_labels=1 if options.get("binary") else num_classes, **arguments)
     except Exception as error:  # transformers validates with its own classes of errors, which change with its version
-        raise BadCheckpointError(f"config.json is not one of a {model_type} model ({checkpoint.library_message(error)}).") from error
+        raise BadCheckpointError("checkpoints.config_of_other_model", type=model_type, why=checkpoint.library_message(error)) from error
 
 
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -128,11 +126,7 @@ def refuse_encoder(config: dict[str, Any], stored: Callable[[], Collection[str]]
     if is_encoder(config) and not _has_head(config, stored):
         named = config.get("architectures")
         name = str(named[0])[:80] if isinstance(named, list) and named else str(config.get("model_type"))
-        raise EncoderOnlyError(
-            f"This is an encoder without a segmentation head ({name}): it has no layers that name a class for each pixel, so it cannot "
-            "segment yet. It is a base for training: python -m train.finetune --model with its id. To segment at once, choose a model "
-            "that was fine-tuned for it, such as nvidia/segformer-b0-finetuned-ade-512-512."
-        )
+        raise EncoderOnlyError("checkpoints.encoder_only", name=name)
 
 
 def _has_head(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> bool:
@@ -153,7 +147,7 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     _refuse_fetching(config)
     options = {key: _unlabelled(value) for key, value in config.items() if key not in NOT_OPTIONS}
     if config.get("num_channels", 3) != 3:
-        raise BadCheckpointError(f"The network takes {config['num_channels']} channels; only RGB images can be served. Choose a model that takes three channels.")
+        raise BadCheckpointError("checkpoints.other_channels", channels=config["num_channels"])
     _check_what_is_built(options)
     table, stated = class_names.class_table(config), config.get("num_labels", 2)
     count = len(table) or stated
@@ -226,18 +220,11 @@ def _refuse_fetching(config: object) -> None:
     if isinstance(config, dict):
         if (quantised := config.get("quantization_config")) is not None:
             by = quantised.get("quant_method") if isinstance(quantised, dict) else None
-            raise BadCheckpointError(
-                f"The weights of this model are quantised ({str(by or 'quantization_config')[:40]}), which only the program that did it "
-                "reads. Choose the model that it was made from."
-            )
+            raise BadCheckpointError("checkpoints.quantised", by=str(by or "quantization_config")[:40])
         named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
         if config.get("use_pretrained_backbone") or named:
             backbone = str(config.get("backbone") or "")[:80]
-            raise BadCheckpointError(
-                f"config.json names a backbone that would be fetched from elsewhere ({backbone}); only checkpoints that describe their "
-                "backbone and bring all its weights are loaded. Ask its owner to save it again with save_pretrained(), or choose another "
-                "model."
-            )
+            raise BadCheckpointError("checkpoints.backbone_elsewhere", backbone=backbone)
         for value in config.values():
             _refuse_fetching(value)
 
@@ -289,11 +276,9 @@ def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -
                 output_loading_info=True,
             )
     except Exception as error:  # transformers and torch have their own
-        raise BadCheckpointError(f"{checkpoint.WEIGHTS} of the checkpoint cannot be loaded ({checkpoint.library_message(error)}).") from error
+        raise BadCheckpointError("weights.not_loaded", why=checkpoint.library_message(error)) from error
     for name, have, want in sorted(report["mismatched_keys"], key=str):
-        raise BadCheckpointError(
-            f"Weight {name!r} has shape {tuple(have)} in {checkpoint.WEIGHTS}, but {checkpoint.CONFIG} describes {tuple(want)}."
-        )
+        raise BadCheckpointError("weights.other_shape", name=name, shape=tuple(have), wanted=tuple(want))
     refuse_missing(sorted(report["missing_keys"]), what, lambda: without_effect(lambda: from_config(count, options), _result))
     refuse_larger(report["unexpected_keys"], module.state_dict(), what)
     return module, left_out(report["unexpected_keys"])
@@ -389,19 +374,15 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
         sides = data.get(key)
         for side in sides.values() if isinstance(sides, dict) else sides if isinstance(sides, list) else [sides]:
             if side is not None and not (isinstance(side, int) and 1 <= side <= MAX_NETWORK_SIDE):
-                raise BadCheckpointError(
-                    f"{key} in preprocessor_config.json is {str(sides)[:80]}; 1 to {MAX_NETWORK_SIDE} pixels are expected."
-                )
+                raise BadCheckpointError("preprocessing.bad_size", key=key, value=str(sides)[:80], most=MAX_NETWORK_SIDE)
     try:
         former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
         why = checkpoint.library_message(error, folder)
-        raise BadCheckpointError(f"preprocessor_config.json is not an image processor of transformers ({why}).") from error
+        raise BadCheckpointError("preprocessing.no_processor", why=why) from error
     if type(processor).__name__.startswith(QUERY_PROCESSORS):
-        raise BadCheckpointError(
-            f"{type(processor).__name__} assembles masks from class queries; models with logits per class are supported."
-        )
+        raise BadCheckpointError("preprocessing.class_queries", name=type(processor).__name__)
     if getattr(processor, "do_rescale", True) is False and getattr(processor, "do_normalize", True) is False:
         # What neither scales nor normalises gives bytes, which the plain library cannot feed to a network: times one they are numbers.
         processor.do_rescale, processor.rescale_factor = True, 1.0
@@ -460,10 +441,7 @@ def _named_colours(processor: Any) -> Colours:
     normal = getattr(processor, "do_normalize", True) and processor.image_mean is not None
     scale = 255 * float(processor.rescale_factor if getattr(processor, "do_rescale", True) else 1)
     if not 1e-6 < scale < 1e6:
-        raise BadCheckpointError(
-            f"rescale_factor in preprocessor_config.json is {processor.rescale_factor!r}; 1/255 (0.00392) is usual, and a number "
-            "above 0 is expected."
-        )
+        raise BadCheckpointError("preprocessing.bad_factor", value=processor.rescale_factor)
     mean, std = (processor.image_mean, processor.image_std) if normal else (0.0, 1.0)
     mean, std = ((each,) * 3 if isinstance(each, (int, float)) else each for each in (mean, std))
     checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std})
@@ -489,20 +467,14 @@ def _measured_colours(processor: Any) -> Colours:
     bgr = bool(mirrored.abs().sum() > straight.abs().sum())
     used = mirrored if bgr else straight
     if not bool((used > 0).all()) or float(gain.abs().sum() - used.abs().sum()) > 0.01 * float(used.abs().sum()):
-        raise BadCheckpointError(
-            "The checkpoint's image processor mixes the colours of a picture, which is not done here; processors that scale, "
-            "normalise and reorder channels are supported."
-        )
+        raise BadCheckpointError("preprocessing.mixes_colours")
     std = 1 / used
     found = Preprocessing(tuple((-black * std).tolist()), tuple(std.tolist()))
     return Colours(found.mean, found.std, bgr)
 
 
 def _unusable(error: Exception) -> BadCheckpointError:
-    return BadCheckpointError(
-        f"The checkpoint's image processor cannot be used ({checkpoint.library_message(error)}); the plain library cannot either. Its owner should correct "
-        "preprocessor_config.json."
-    )
+    return BadCheckpointError("preprocessing.unusable", why=checkpoint.library_message(error))
 
 
 def pixels_as_seen(processor: Any, image: np.ndarray) -> np.ndarray:
@@ -546,9 +518,7 @@ def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]
     if type(processor) not in FAITHFUL and not _covers(processor):
         # Some crop whatever that attribute says (ConvNeXt's). What remains of them is their size and their colours.
         if colours.bgr:
-            raise BadCheckpointError(
-                f"{type(processor).__name__} cuts off a part of every picture and reorders its channels; that is not supported."
-            )
+            raise BadCheckpointError("preprocessing.crops_and_reorders", name=type(processor).__name__)
         side = pixels_as_seen(processor, np.zeros((96, 96, 3), np.uint8)).shape
         arguments = {"size": {"height": side[0], "width": side[1]}, "resample": processor.resample}
         processor = SegformerImageProcessor(
@@ -557,11 +527,7 @@ def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]
         crops = True
     if not crops and not pads:
         return processor, None
-    return processor, (
-        f"Its image processor {'cuts out the middle of' if crops else 'pads'} every picture, and the plain library lays the mask of "
-        "that over the whole picture, where it does not fit. Here the network sees the whole picture, so labels differ from the "
-        "library's."
-    )
+    return processor, Message("preprocessing.crops" if crops else "preprocessing.pads")
 
 
 def _covers(processor: Any) -> bool:
@@ -589,21 +555,15 @@ def fitting(processor: Any, takes: Callable[[int, int], bool], own: tuple[int, i
     wide, high = (pixels_as_seen(processor, np.zeros((*size, 3), np.uint8)).shape[:2] for size in ((96, 144), (144, 96)))
     if takes(*wide) and takes(*high):
         return processor, None
-    asked = f"{wide[0]} x {wide[1]}" if wide == high else f"{wide[0]} x {wide[1]} for a picture of 2 : 3"
+    asked = Message("preprocessing.size" if wide == high else "preprocessing.size_of_2_to_3", height=wide[0], width=wide[1])
     if own is None or not takes(*own):
-        raise BadCheckpointError(
-            f"The checkpoint's image processor makes pictures of {asked} pixels, which its network does not take, "
-            "and config.json names no size that it does."
-        )
+        raise BadCheckpointError("preprocessing.size_not_taken", size=asked)
     processor.do_resize = True
     for key, value in (("ensure_multiple_of", 1), ("keep_aspect_ratio", False), ("do_pad", False)):
         if hasattr(processor, key):
             setattr(processor, key, value)
     processor.size = type(processor)(size={"height": own[0], "width": own[1]}).size
-    return processor, (
-        f"Its image processor makes pictures of {asked} pixels, which the network does not take: they are resized to its own "
-        f"{own[0]} x {own[1]}."
-    )
+    return processor, Message("preprocessing.resized_to_own", size=asked, height=own[0], width=own[1])
 
 
 def preprocessing_of(processor: Any, colours: Colours, ours: dict[str, Any]) -> Preprocessing:

@@ -31,6 +31,7 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import albumentations, base, checkpoint as files, class_names, weights
@@ -67,7 +68,7 @@ def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
     check_encoder(options.get("encoder"))
     unknown = sorted(set(arguments) - arguments_of(decoder))
     if unknown:
-        raise BadCheckpointError(f"smp.{decoder.__name__} has no argument {unknown[0]!r}; check config.json.")
+        raise BadCheckpointError("checkpoints.unknown_argument", name=decoder.__name__, argument=unknown[0])
     channels = 1 if options.get("binary") else num_classes
     with warnings.catch_warnings():
         # smp renames the `timm-` encoders that many checkpoints use, and says so each time.
@@ -289,7 +290,7 @@ def decoder_class(name: object) -> type[nn.Module]:
         BadCheckpointError: no such class; the message lists them.
     """
     if name not in DECODERS:
-        raise BadCheckpointError(f"There is no smp model {name!r}. Supported: {', '.join(DECODERS)}.")
+        raise BadCheckpointError("networks.no_smp_model", name=name, names=", ".join(DECODERS))
     return getattr(smp, str(name))
 
 
@@ -303,7 +304,7 @@ def check_encoder(name: object) -> None:
         in_smp = name in smp.encoders.encoders or name.startswith(FORMER_ENCODERS)
         if in_smp or (name.startswith("tu-") and timm.is_model(name.removeprefix("tu-").split(".")[0])):
             return
-    raise BadCheckpointError(f"There is no encoder {str(name)[:80]!r} in segmentation_models_pytorch or timm.")
+    raise BadCheckpointError("networks.no_encoder", name=str(name)[:80])
 
 
 def arguments_of(decoder: type[nn.Module]) -> set[str]:
@@ -318,7 +319,7 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     channels = config.get("classes", 1)
     class_names.check_count(channels)
     if config.get("in_channels", 3) != 3:
-        raise BadCheckpointError(f"The network takes {config['in_channels']} channels; only RGB images can be served. Choose a model that takes three channels.")
+        raise BadCheckpointError("checkpoints.other_channels", channels=config["in_channels"])
     options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
     options |= {key: config[key] for key in sorted(arguments_of(decoder)) if key in config}
     files.check_options(options)
@@ -384,10 +385,7 @@ def preprocessing_of(
     rule, notes = pipeline.preprocessing(plain), list(pipeline.notes)
     if plain.size is not None:
         if pipeline.frame(96, 144).size != plain.size and pipeline.resizes:
-            notes.append(
-                f"{albumentations.CONFIG} makes pictures of a size that the network does not take: they are resized to its own "
-                f"{plain.size[0]} x {plain.size[1]}."
-            )
+            notes.append(Message("pipelines.resized_to_own", file=albumentations.CONFIG, height=plain.size[0], width=plain.size[1]))
         if pipeline.frame(96, 144).size != plain.size or not pipeline.resizes:
             return replace(plain, mean=rule.mean, std=rule.std), None, tuple(notes)
     moves = [name for name, _ in pipeline.steps if name in (*albumentations.RESIZES, "PadIfNeeded")]

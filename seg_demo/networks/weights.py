@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, library_message, not_weights, read_json, shards_of
+from seg_demo.core.messages import Message
+from seg_demo.networks.checkpoint import INDEX, WEIGHTS, library_message, not_weights, read_json, shards_of
 
 MAX_PARAMETERS = 1_000_000_000
 _COMPILED = "._orig_mod."
@@ -37,7 +38,7 @@ def check_finite(state: Iterable[tuple[str, Tensor]]) -> None:
     """
     for name, tensor in state:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise BadCheckpointError(f"Weight {name!r} holds NaN or infinity; the file is damaged or the training diverged.")
+            raise BadCheckpointError("weights.not_finite", name=name)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
@@ -94,15 +95,12 @@ def unreadable(path: Path, error: Exception) -> BadCheckpointError:
         return BadCheckpointError(why)
     with open(path, "rb") as file:
         first, size = file.read(200), path.stat().st_size
-    again = "Tell its owner, or choose another model."
+    again = Message("weights.tell_owner")
     if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
-        return BadCheckpointError(
-            f"{path.name} of this model is a pickle of torch under another name. Its owner should save it with save_pretrained(), or call "
-            "it pytorch_model.bin."
-        )
+        return BadCheckpointError("weights.renamed_pickle", name=path.name)
     if "incomplete" in str(error).lower() or "too short" in str(error).lower():
-        return BadCheckpointError(f"{path.name} of this model is cut off: it has {size} bytes, fewer than it says. Download it again. {again}")
-    return BadCheckpointError(f"{path.name} of the checkpoint cannot be read ({library_message(error, path.parent)}); download it again.")
+        return BadCheckpointError("weights.cut_off", name=path.name, size=size, advice=again)
+    return BadCheckpointError("weights.unreadable", name=path.name, why=library_message(error, path.parent))
 
 
 def _weight_files(folder: Path) -> list[str]:
@@ -110,11 +108,11 @@ def _weight_files(folder: Path) -> list[str]:
     if (folder / WEIGHTS).is_file():
         return [WEIGHTS]
     if not (folder / INDEX).is_file():
-        raise BadCheckpointError(f"The checkpoint has no {WEIGHTS}; weights of other kinds are not loaded.")
+        raise BadCheckpointError("weights.none")
     shards = shards_of(read_json(folder, INDEX))
     missing = [name for name in shards if not (folder / name).is_file()]
     if missing:
-        raise BadCheckpointError(f"{INDEX} of the checkpoint names {len(shards)} files, but {missing[0]} is not there. Download it again.")
+        raise BadCheckpointError("weights.part_missing", count=len(shards), missing=missing[0])
     return shards
 
 
@@ -180,10 +178,7 @@ def own_names(state: Mapping[str, Tensor], wanted: Collection[str]) -> tuple[dic
         # torch.compile's wrapper, around the whole or around parts of it.
         state = {f".{name}".replace(_COMPILED, ".").removeprefix("."): tensor for name, tensor in state.items()}
     if any(_ADAPTED.search(f".{name}.") for name in state):
-        raise BadCheckpointError(
-            f"{WEIGHTS} holds an adapter (PEFT, LoRA) beside the network that it changes. Its owner should merge them with "
-            "merge_and_unload() and save_pretrained(). Choose another model until then."
-        )
+        raise BadCheckpointError("weights.adapter_inside")
     direct = sum(name in wanted for name in state)
     counts: Counter[str] = Counter()
     for name in state:
@@ -195,13 +190,10 @@ def own_names(state: Mapping[str, Tensor], wanted: Collection[str]) -> tuple[dic
         return dict(state), ()
     copies = sorted(other for other, count in counts.items() if count == most)
     if len(copies) > 1:
-        raise BadCheckpointError(
-            f"{WEIGHTS} holds the network {len(copies)} times, under {' and '.join(map(repr, copies[:4]))}, and nothing says which "
-            "one is meant. Save the one that is meant by itself, with save_pretrained."
-        )
+        raise BadCheckpointError("weights.several_networks", count=len(copies), copies=" and ".join(map(repr, copies[:4])))
     inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     outside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in inside}
-    return inside | outside, (f"The weights are saved as a part of something: {prefix!r} was taken off their names.",)
+    return inside | outside, (Message("weights.prefix_taken_off", prefix=prefix),)
 
 
 def fitting(
@@ -227,7 +219,7 @@ def fitting(
     for name, shape in wanted.items():
         if name in state and state[name].shape != shape:
             have, want = tuple(state[name].shape), tuple(shape)
-            raise BadCheckpointError(f"Weight {name!r} has shape {have} in {WEIGHTS}, but {CONFIG} describes {want}.")
+            raise BadCheckpointError("weights.other_shape", name=name, shape=have, wanted=want)
     return {name: tensor for name, tensor in state.items() if name in wanted}, left_out(extra)
 
 
@@ -247,7 +239,7 @@ def refuse_missing(missing: Collection[str], what: str, unused: Callable[[], Col
         known = unused()
         needed = [name for name in needed if name not in known]
     if needed:
-        raise BadCheckpointError(f"{WEIGHTS} lacks {len(needed)} weights of the {what}, the first is {needed[0]!r}.")
+        raise BadCheckpointError("weights.incomplete", count=len(needed), network=what, name=needed[0])
 
 
 def refuse_larger(extra: Iterable[str], wanted: Collection[str], what: str) -> None:
@@ -272,10 +264,7 @@ def refuse_larger(extra: Iterable[str], wanted: Collection[str], what: str) -> N
         for index, part in enumerate(parts):
             known = numbered.get(".".join(parts[:index])) if part.isdigit() else None
             if known and part not in known:
-                raise BadCheckpointError(
-                    f"{WEIGHTS} is of a larger network than the {what} that {CONFIG} describes: {name!r} has no place in it. "
-                    f"Correct {CONFIG}, or save the model again with save_pretrained."
-                )
+                raise BadCheckpointError("weights.larger_network", network=what, name=name)
 
 
 def left_out(extra: Collection[str]) -> tuple[str, ...]:
@@ -283,7 +272,7 @@ def left_out(extra: Collection[str]) -> tuple[str, ...]:
     worth = sorted(name for name in extra if not name.endswith(("num_batches_tracked", "position_ids")))
     if not worth:
         return ()
-    return (f"{len(worth)} weights that the network does not have were left out, such as {worth[0][:80]!r}.",)
+    return (Message("weights.left_out", count=len(worth), name=worth[0][:80]),)
 
 
 def without_effect(make: Callable[[], nn.Module], run: Callable[[nn.Module], Tensor] | None) -> set[str]:
@@ -353,9 +342,9 @@ def shapes_of(make: Callable[[], nn.Module], what: str) -> dict[str, torch.Size]
     except BadCheckpointError:
         raise
     except Exception as error:  # whatever a strange config makes a library raise, it is the config's fault
-        raise BadCheckpointError(f"{CONFIG} does not describe a {what} that can be built ({error!r}).") from error
+        raise BadCheckpointError("weights.not_built", network=what, why=repr(error)) from error
     if sum(shape.numel() for shape in shapes.values()) > MAX_PARAMETERS:
-        raise BadCheckpointError(f"{CONFIG} asks for a {what} of more than {MAX_PARAMETERS} parameters; that is refused.")
+        raise BadCheckpointError("weights.too_many_parameters", network=what, most=MAX_PARAMETERS)
     return shapes
 
 

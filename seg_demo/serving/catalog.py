@@ -31,6 +31,7 @@ import httpx2
 from huggingface_hub import constants
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SettingsError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import replacing
 from seg_demo.core.types import ModelSpec
@@ -85,10 +86,7 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
         else:
             specs[spec.id] = spec
     if wrong:
-        raise SettingsError(
-            f"SEG_DEMO_MODELS has {', '.join(map(repr, wrong))}. Each entry must be one of {', '.join((*built_in, *methods))}, or a Hub "
-            "id such as user/repo, user/repo@revision or user/repo=instance, each repository once; separate them by commas."
-        )
+        raise SettingsError("settings.bad_models", entries=", ".join(map(repr, wrong)), keys=", ".join((*built_in, *methods)))
     return (*specs.values(), *(spec for spec in (*made_here, *METHODS) if spec.id not in specs))
 
 
@@ -167,13 +165,10 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
     keys = ", ".join(spec.id for spec in menu())
     if local_folders and _exists(text):
-        raise ModelNotFoundError(f"{shown} is no checkpoint folder: it has no {CONFIG}. Models: {keys}, or user/repo.")
+        raise ModelNotFoundError("models.no_checkpoint_folder", id=shown, keys=keys)
     if re.fullmatch(r"[\w.-]{1,80}", text):
-        raise ModelNotFoundError(f"There is no model {shown}. The menu has {keys}; a Hub id is written user/repo.")
-    raise BadRequestError(
-        f"{shown} is not the id of a model. Pick one from the menu ({keys}), or type a Hugging Face id such as user/repo or "
-        "user/repo@revision; addresses of other sites and paths are not accepted."
-    )
+        raise ModelNotFoundError("models.not_on_menu", id=shown, keys=keys)
+    raise BadRequestError("models.no_id", id=shown, keys=keys)
 
 
 def _on_menu(text: str, every: bool) -> ModelSpec | None:
@@ -234,7 +229,7 @@ def default_model(task: str) -> str:
     """
     of_task = [spec for spec in menu() if spec.task == task]
     if not of_task:
-        raise ModelNotFoundError(f"The menu has no {task} model. Add one to SEG_DEMO_MODELS.")
+        raise ModelNotFoundError("models.none_of_task", task=task)
     if not settings().models.strip(" ,"):
         of_task.sort(key=lambda spec: spec.id != EVERYDAY.get(task))
     return next((spec.id for spec in of_task if available(spec)), of_task[0].id)
@@ -386,19 +381,18 @@ def fetch_weights(weights: TorchvisionWeights, report: Report | None = None) -> 
         return path
     path = _cache() / weights.url.rsplit("/", 1)[1]
     moved = client.Progress()
-    name = f"The weights of {weights.variant}"
+    name = Message("hub.the_weights", variant=weights.variant)
     if constants.is_offline_mode():
-        raise HubUnavailableError(f"{name} are not in the local cache, and HF_HUB_OFFLINE is set. Choose another model.")
+        raise HubUnavailableError("hub.weights_offline", weights=name)
     try:
         client.within(settings().hub_timeout, lambda: _download(weights.url, path, moved, report), moved)
     except (httpx2.HTTPError, OSError) as error:
         raise HubUnavailableError(
-            f"{name} are not in the local cache and cannot be downloaded from {weights.url.split('/models')[0]} now "
-            f"({type(error).__name__}). Try again later, or choose a model without ○ in the menu."
+            "hub.weights_unavailable", weights=name, host=weights.url.split("/models")[0], why=type(error).__name__,
         ) from error
     if not _sound(path):
         path.unlink(missing_ok=True)
-        raise HubUnavailableError(f"{name} arrived damaged. Try again.")
+        raise HubUnavailableError("hub.file_damaged", name=name)
     return path
 
 
@@ -451,7 +445,7 @@ def _download(url: str, path: Path, moved: client.Progress, report: Report | Non
                 arrived += len(chunk)
                 moved.touch()
                 if report is not None:
-                    report(min(1.0, arrived / total) if total else None, f"Downloading {path.name}")
+                    report(min(1.0, arrived / total) if total else None, Message("progress.downloading", name=path.name))
 
 
 @lru_cache(maxsize=1)

@@ -62,7 +62,7 @@ def offer(id: str) -> Offer:
     """
     spec = catalog.resolve(id, local_folders=True)
     if spec.source in ("builtin", "torchvision"):
-        raise BadRequestError(f"{spec.id} is on the menu and comes without a repository, so there is nothing to check.")
+        raise BadRequestError("hub.nothing_to_check", id=spec.id)
     if spec.source != "hub":
         folder = loading.locate(spec, token=True)
         return _offer(spec.id, "", folder, "in the folder", 0)
@@ -81,5 +81,5 @@ def offer(id: str) -> Offer:
 def _offer(id: str, commit: str, folder: Path, where: str, size: int) -> Offer:
     architecture = architecture_of(folder)
     if architecture not in NETWORKS:
-        raise BadCheckpointError(f"{id} is of no network that is known here. Choose another model.")
+        raise BadCheckpointError("hub.unknown_network", id=id)
     return Offer(id, commit, architecture, NETWORKS[architecture].task, labels_in(folder), where, size)

@@ -143,7 +143,7 @@ class Admission:
             return
         with self._lock:
             if self._admitted >= self.most:
-                raise BusyError(f"{self.most} requests are running or waiting already. Try again in a minute.")
+                raise BusyError("requests.too_many", most=self.most)
             self._admitted += 1
         token = self._inside.set(True)
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import lookup, pickles, sandbox
@@ -48,12 +49,12 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
         owners = [(each.id, each.revision or "main") for each in catalog.menu(every=True) if each.source == "hub" and not token]
         folder = lookup.fetch(spec, token=token, report=report, owners=owners)
         if report is not None and pickles.ready(folder) is None:
-            report(None, f"Converting {spec.title}")
+            report(None, Message("progress.converting", title=spec.title))
         with lookup.held(spec.id):
             return pickles.converted(folder, visitor=not token)
     if spec.source == "torchvision":
         return catalog.fetch_weights(catalog.TORCHVISION[spec.id], report)
-    raise BadRequestError(f"{spec.id} is a method without a network, so there is no checkpoint of it. Choose a network.")
+    raise BadRequestError("models.no_network", id=spec.id)
 
 
 def is_here(spec: ModelSpec, *, token: bool) -> bool:

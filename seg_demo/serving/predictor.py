@@ -20,6 +20,7 @@ import torch
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.threads import begin
 from seg_demo.core.types import ModelSpec, Segmentation
@@ -159,7 +160,7 @@ class Predictor:
         """
         spec = catalog.resolve(method, local_folders=False)
         if spec.source != "builtin":
-            raise BadRequestError(f"{method[:40]!r} is no region method. Choose one on the Regions tab.")
+            raise BadRequestError("regions.no_such_method_on_tab", method=method[:40])
         requests.note(model=spec.id)
         with self.work(large=is_large(image)):
             return Model.classical(spec, parameters).predict_all(image)
@@ -217,7 +218,7 @@ class Predictor:
 
     def _build(self, key: str, spec: ModelSpec, path: Path, report: Report | None) -> Model:
         if report is not None:
-            report(None, f"Loading {spec.title}")
+            report(None, Message("progress.loading", title=spec.title))
         with self._one_build, stays(spec, path):
             if (model := self._kept(key)) is not None:
                 return model  # another request built it since we looked
@@ -349,7 +350,7 @@ class Strangers:
             BusyError: too many.
         """
         if under_way >= 2 * MOST and lookup.cached(spec, token=False) is None:
-            raise BusyError("Several models are being downloaded for other visitors. Try again in a minute, or choose another.")
+            raise BusyError("requests.downloads_full")
 
     def bring(self, spec: ModelSpec, report: Report | None) -> Path:
         """Fetch a model and try it.
@@ -368,7 +369,7 @@ class Strangers:
             path = loading.locate(spec, token=False, report=report)
             if self._tries():
                 if report is not None:
-                    report(None, f"Trying {spec.title}")
+                    report(None, Message("progress.trying", title=spec.title))
                 with stays(spec, path):
                     sandbox.inspect(path)
         return path
@@ -390,5 +391,5 @@ def stays(spec: ModelSpec, path: Path) -> Iterator[None]:
     """
     with lookup.held(spec.id) if spec.source == "hub" else nullcontext():
         if not path.exists():
-            raise BusyError("This model was removed from the disk to make room for others. Try again, and it is downloaded again.")
+            raise BusyError("disk.model_removed")
         yield

@@ -53,6 +53,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from seg_demo.core.messages import Message
+
 SIDE = 64
 # What a child that loads and runs a network may write: nothing of size, and only where its own files are.
 TRY_FILE_BYTES = 1 << 20
@@ -93,7 +95,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
 
     limit_resources(most, seconds, TRY_FILE_BYTES)
     # What ends here for memory has to be told from what is wrong with the files.
-    memory = f"This model needs more than the {most / 1e9:.3g} GB of memory that a model may use here. Choose a smaller one."
+    memory = Message("sandbox.too_much_memory", most=most / 1e9)
     try:
         checkpoint = load(path)
         # As it will be served: folded, it answers in half the time.
@@ -105,11 +107,11 @@ def attempt(path: Path, most: int, seconds: float) -> str:
     except (MemoryError, BadImageError):
         return memory
     except SegDemoError as error:
-        return str(error)
+        return error.message
     except Exception as error:  # whatever a library raises at a file made by a stranger
         if inference_devices.out_of_memory(error):
             return memory
-        return f"This model cannot be loaded and run ({type(error).__name__}). Tell its owner, or choose another model."
+        return Message("sandbox.not_loaded", why=type(error).__name__)
     return ""
 
 
@@ -129,11 +131,11 @@ def convert(order: dict[str, Any]) -> str:
     try:
         pickles.rewrite([Path(each) for each in order["files"]], Path(order["output"]), int(order["most"]))
     except MemoryError:
-        return f"The weights of this model need more than the {order['bytes'] / 1e9:.3g} GB of memory that they may use here."
+        return Message("sandbox.weights_too_large", most=order["bytes"] / 1e9)
     except SegDemoError as error:
-        return str(error)
+        return error.message
     except Exception as error:  # whatever torch raises at a file made by a stranger
-        return f"The weights of this model cannot be read ({type(error).__name__}). Tell its owner, or choose another model."
+        return Message("sandbox.weights_unreadable", why=type(error).__name__)
     return ""
 
 
@@ -211,7 +213,7 @@ def in_child(order: dict[str, Any], *own: int) -> str:
         OSError: the system gives no more processes.
     """
     seconds = float(order["seconds"])
-    child, receiver = fork(lambda sender: _answer(sender, _DONE + perform(order).encode()[:4000]), *own)
+    child, receiver = fork(lambda sender: _answer(sender, _DONE + json.dumps(Message.of(perform(order)).to_dict()).encode()), *own)
     answer, until = b"", time.monotonic() + seconds
     ended = False
     while not ended and (left := until - time.monotonic()) > 0:
@@ -223,12 +225,12 @@ def in_child(order: dict[str, Any], *own: int) -> str:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if not ended:
-        what = "loaded and run once" if order["do"] == "try" else "converted from a pickle"
-        return f"This model could not be {what} within {seconds:g} seconds. Choose a smaller one."
+        what = Message("sandbox.loaded_and_run") if order["do"] == "try" else Message("sandbox.converted")
+        return Message("sandbox.too_slow", what=what, seconds=seconds)
     if not answer.startswith(_DONE):
         name = _SIGNALS.get(os.WTERMSIG(status), "") if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
-        return f"This model ended the process that tried to load it ({name}), so it is not loaded here. Choose another."
-    return answer.removeprefix(_DONE).decode("utf-8", "replace")
+        return Message("sandbox.ended_process_with", why=name)
+    return Message.from_dict(json.loads(answer.removeprefix(_DONE)))
 
 
 def _answer(sender: int, text: bytes) -> None:
@@ -238,7 +240,7 @@ def _answer(sender: int, text: bytes) -> None:
 def answered(order: dict[str, Any], *own: int) -> dict[str, str]:
     """What an order came to: ``refused`` with the reason or nothing, or ``busy`` where there is no process to do it in."""
     try:
-        return {"refused": in_child(order, *own)}
+        return {"refused": in_child(order, *own).to_dict()}
     except OSError as error:
         return {"busy": error.strerror or type(error).__name__}
 
@@ -306,7 +308,7 @@ class Networks:
                 continue
             self._used = time.monotonic()
             return json.loads(answer)
-        return {"busy": "the process that has imported the libraries has ended"}
+        return {"busy": Message("sandbox.libraries_process_ended").to_dict()}
 
     def stop(self) -> None:
         """End it, if there is one."""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from seg_demo.core.errors import BadRequestError, StorageError
+from seg_demo.core.messages import Message
 from seg_demo.core.ownership import viewer
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_atomically
@@ -64,7 +65,7 @@ def _read() -> list[Own]:
 
 
 def _spec(row: dict[str, object]) -> ModelSpec:
-    return ModelSpec(**{**row, "labels": tuple(row["labels"]), "notes": tuple(row.get("notes", ()))})
+    return ModelSpec(**{**row, "labels": tuple(row["labels"]), "notes": tuple(map(Message.from_dict, row.get("notes", ())))})
 
 
 def _owner(row: dict[str, object]) -> str:
@@ -138,7 +139,7 @@ def share(folder: Path, shared: bool) -> None:
         rows = _read()
         chosen = [row.folder is not None and Path(row.folder) == folder.resolve() for row in rows]
         if not any(chosen):
-            raise BadRequestError("This model is not on the menu yet. Put it there first, then share it.")
+            raise BadRequestError("models.not_shared_yet")
         _write([replace(row, shared=shared) if this else row for row, this in zip(rows, chosen, strict=True)])
 
 
@@ -181,4 +182,4 @@ def _write(rows: list[Own]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False))
     except OSError as error:
-        raise StorageError(f"The list of own models could not be written ({error.strerror}). Free some space.") from error
+        raise StorageError("models.list_not_written", why=error.strerror) from error
