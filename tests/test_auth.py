@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 
 import httpx
@@ -47,36 +48,40 @@ def test_mcp_and_passwords_exclude_each_other(monkeypatch):
         launch_arguments()
 
 
-def test_only_who_knows_a_password_gets_in():
-    with served(SEG_DEMO_AUTH="ann:one bob:open:sesame") as url:
-        page = httpx.get(url)
-        assert page.status_code == 200 and '"auth_required":true' in page.text and '"components":[]' in page.text
-        # Supervisors have no password.
-        assert httpx.get(f"{url}/health").status_code == 200
-        closed = ["/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", f"/gradio_api/file={COINS}"]
-        assert [httpx.get(url + path).status_code for path in closed] == [401] * len(closed)
-        for path in ("run/segment", "call/models", "queue/join", "upload"):
-            assert httpx.post(f"{url}/gradio_api/{path}", json={"data": []}).status_code == 401, path
-
-        begun = time.monotonic()
-        wrong = httpx.post(f"{url}/login", data={"username": "bob", "password": "open"})
-        assert wrong.status_code == 400 and time.monotonic() - begun >= 1 and not wrong.cookies
-        with pytest.raises(ValueError, match="Could not login"):
-            Client(url, auth=("ann", "two"), verbose=False)
-
-        client = Client(url, auth=("bob", "open:sesame"), verbose=False)
-        result, mask, _ = client.predict(image=handle_file(COINS), model="otsu", api_name="/segment")
-        assert result["segments"] and mask.endswith(".png")
+@pytest.fixture(scope="module")
+def locked():
+    """The address of a demo with two accounts."""
+    with served(SEG_DEMO_AUTH="ann:one bob:open:sesame") as address:
+        yield address
 
 
-def test_many_guesses_at_a_time_are_sent_away():
-    import concurrent.futures
+def test_only_who_knows_a_password_gets_in(locked):
+    page = httpx.get(locked)
+    assert page.status_code == 200 and '"auth_required":true' in page.text and '"components":[]' in page.text
+    # Supervisors have no password.
+    assert httpx.get(f"{locked}/health").status_code == 200
+    closed = ["/config", "/gradio_api/info", "/gradio_api/queue/data?session_hash=x", f"/gradio_api/file={COINS}"]
+    assert [httpx.get(locked + path).status_code for path in closed] == [401] * len(closed)
+    for path in ("run/segment", "call/models", "queue/join", "upload"):
+        assert httpx.post(f"{locked}/gradio_api/{path}", json={"data": []}).status_code == 401, path
 
-    with served(SEG_DEMO_AUTH="ann:one") as url, concurrent.futures.ThreadPoolExecutor(12) as pool:
+    begun = time.monotonic()
+    wrong = httpx.post(f"{locked}/login", data={"username": "bob", "password": "open"})
+    assert wrong.status_code == 400 and time.monotonic() - begun >= 1 and not wrong.cookies
+    with pytest.raises(ValueError, match="Could not login"):
+        Client(locked, auth=("ann", "two"), verbose=False)
+
+    client = Client(locked, auth=("bob", "open:sesame"), verbose=False)
+    result, mask, _ = client.predict(image=handle_file(COINS), model="otsu", api_name="/segment")
+    assert result["segments"] and mask.endswith(".png")
+
+
+def test_many_guesses_at_a_time_are_sent_away(locked):
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
         guesses = [{"username": "ann", "password": str(number)} for number in range(12)]
-        answers = list(pool.map(lambda guess: httpx.post(f"{url}/login", data=guess, timeout=60).status_code, guesses))
+        answers = list(pool.map(lambda guess: httpx.post(f"{locked}/login", data=guess, timeout=60).status_code, guesses))
         assert set(answers) == {400, 429} and answers.count(400) >= 4
-        assert httpx.post(f"{url}/login", data={"username": "ann", "password": "one"}).status_code == 200
+        assert httpx.post(f"{locked}/login", data={"username": "ann", "password": "one"}).status_code == 200
 
 
 def test_without_passwords_there_is_no_login(demo_url):

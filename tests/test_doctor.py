@@ -72,7 +72,7 @@ def test_skip_bad_leaves_a_sound_dataset_or_says_what_is_left(name, tmp_path):
 
 def test_sound_data_has_no_faults_and_is_counted(tmp_path):
     _, diagnosis = look(folder(tmp_path))
-    assert diagnosis.ok and diagnosis.n_items == 6 and diagnosis.n_val == 2
+    assert diagnosis.ok and diagnosis.n_train == 4 and diagnosis.n_val == 2
     cells = [int(np.count_nonzero(blob_mask(index))) for index in range(6)]
     assert diagnosis.class_pixels == (6 * 24 * 32 - sum(cells), sum(cells))
     assert diagnosis.class_images == (6, 6)

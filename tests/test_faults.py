@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import resource
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -25,7 +25,6 @@ from seg_demo.serving import loading
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.crowd import file_data
-from tests.served import served
 from tests.surface import API, SECRETS
 from tests.test_hub import FILES, impatient, spec  # noqa: F401  (a fixture)
 
@@ -185,13 +184,11 @@ def test_a_processor_that_runs_out_of_memory_is_a_sentence_and_the_model_works_o
     assert predictor.segment(IMAGE, spec_of.id, visitor=False).height == IMAGE.shape[0]
 
 
-@pytest.fixture(scope="module")
-def own_server():
-    """A demo of this module's own, whose disk can be filled; its address and process number."""
-    with served() as address:
-        mine = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-        port = str(httpx.URL(address).port)
-        yield address, next(each.pid for each in mine if each.environ().get("GRADIO_SERVER_PORT") == port)
+def process_of(address: str) -> int:
+    """The process number of the demo, whose disk can be filled."""
+    mine = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    port = str(httpx.URL(address).port)
+    return next(each.pid for each in mine if each.environ().get("GRADIO_SERVER_PORT") == port)
 
 
 def picture(side: int) -> bytes:
@@ -200,10 +197,10 @@ def picture(side: int) -> bytes:
     return file.getvalue()
 
 
-def test_a_disk_that_fills_up_under_the_server(own_server):
-    address, process = own_server
+def test_a_disk_that_fills_up_under_the_server(demo_url):
+    process = process_of(demo_url)
     small, large = picture(100), picture(500)
-    with httpx.Client(base_url=address, timeout=120) as http:
+    with httpx.Client(base_url=demo_url, timeout=120) as http:
 
         def sent(data: bytes) -> httpx.Response:
             return http.post(f"{API}/upload", files={"files": ("image.png", data)})
@@ -212,6 +209,8 @@ def test_a_disk_that_fills_up_under_the_server(own_server):
             return http.post(f"{API}/run/segment", json={"data": [file_data(path), "otsu", 0.5]}).json()
 
         path, other = sent(small).json()[0], sent(large).json()[0]
+        folder = Path(path).parents[1]
+        before = set(folder.glob("tmp*"))  # of other tests' visitors
         usual = min(took(lambda: segmented(path)) for _ in range(3))
         with full_disk(300_000, process):
             answer = sent(picture(501))
@@ -222,8 +221,7 @@ def test_a_disk_that_fills_up_under_the_server(own_server):
             assert "data" in segmented(path), "what is small is served"
         assert "data" in segmented(other)
         assert min(took(lambda: segmented(path)) for _ in range(3)) < 2 * usual + 0.5
-        folder = os.path.dirname(os.path.dirname(path))
-        assert not [name for name in os.listdir(folder) if name.startswith("tmp")], "nothing half written stays"
+        assert set(folder.glob("tmp*")) <= before, "nothing half written stays"
         assert http.get("/health").json()["status"] == "ok"
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from sklearn.metrics import jaccard_score
 
-from seg_demo.masks.compare import iou
 from tests.served import served
 from tests.pages import RESULT_MS, browser, open_tab, upload  # noqa: F401
 from tests.editing import Canvas, mask_of, save, swept, to_tab
@@ -117,7 +117,7 @@ def test_the_loop_by_mouse(browser: Browser, hub, tmp_path):  # noqa: F811
         to_tab(page, address)
         for index, (path, lines, drawn) in enumerate(pictures):
             painted = correct(page, path, lines, index == 0)
-            assert iou(painted == 1, drawn) > 0.8, "the strokes paint what is there"
+            assert jaccard_score(drawn.ravel(), painted.ravel() == 1) > 0.8, "the strokes paint what is there"
             expect(page.locator("#correct-samples li")).to_have_count(index + 1)
         open_tab(page, "Fine-tune")
         expect(page.locator("#finetune-dataset input")).to_have_value("Woven worms (6)")
@@ -144,7 +144,7 @@ def test_the_loop_by_mouse(browser: Browser, hub, tmp_path):  # noqa: F811
         open_tab(page, "Semantic")
         after = segmented(page, new) == 1
         assert "bea/worms" in page.locator("#semantic-model input").input_value()
-        scores = [iou(each, truth) for each in (before, after)]
+        scores = [jaccard_score(truth.ravel(), each.ravel()) for each in (before, after)]
         assert scores[1] > scores[0] + 0.1, scores
         assert not problems
     assert '"push"' in (tmp_path / "log.txt").read_text(), "the log has a line of the push, and no more"

@@ -23,21 +23,19 @@ from seg_demo.jobs.store import Jobs
 from seg_demo.serving import catalog, trained
 from tests.finished_jobs import finished
 from tests.pages import COINS
-from tests.served import served
 from tests.surface import API
 
 ANN, BOB = (secrets.token_urlsafe(32) for _ in range(2))
 
 
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("jobs")
+@pytest.fixture
+def jobs(demo_folder: Path) -> Path:
+    return demo_folder / "jobs"
 
 
-@pytest.fixture(scope="module")
-def address(jobs):
-    with served(SEG_DEMO_JOBS=str(jobs), SEG_DEMO_DEVICE="cpu") as running:
-        yield running
+@pytest.fixture
+def address(demo_url: str) -> str:
+    return demo_url
 
 
 @pytest.fixture

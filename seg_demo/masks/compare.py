@@ -1,6 +1,6 @@
 """How far several segmentations of one image agree: over class names, whatever ids and tasks the models have.
 
-Agreement between masks: one intersection over union, one confusion matrix, shared by everything that compares.
+The confusion matrix of two label maps, shared by everything that compares.
 
 A label mask that a person uploads, in whatever way their program saved it → label ids.
 """
@@ -158,25 +158,6 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
         raise ValueError(f"the mask holds {unknown[0]}, but {len(ids)} classes are numbered from 0 to {len(ids) - 1}")
     table[: len(ids)] = ids
     return table[mask]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two masks; 1.0 if both are empty, for then they agree.
-
-    >>> iou(np.array([True, True, False]), np.array([False, True, True]))
-    0.3333333333333333
-
-    Args:
-        a: bool, any shape.
-        b: bool, the same shape.
-
-    Raises:
-        ValueError: different shapes.
-    """
-    if a.shape != b.shape:
-        raise ValueError(f"Masks must have the same shape, but got {a.shape} and {b.shape}.")
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0
 
 
 def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: int = 255) -> np.ndarray:

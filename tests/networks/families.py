@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from transformers import (
@@ -71,16 +74,27 @@ FAMILIES: dict[str, Callable[..., PreTrainedConfig]] = {
 }  # fmt: skip
 
 
-def write_family(folder: Path, name: str, **change: object) -> PreTrainedConfig:
+def write_family(folder: Path, name: str) -> PreTrainedConfig:
     """config.json and model.safetensors of a family, without an image processor.
 
     Args:
         folder: made if it does not exist.
         name: of :data:`FAMILIES`.
-        change: keys of its config that differ.
     """
+    config, files = _made(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    # What a test draws next is the same whether the network was made for it or before.
     torch.manual_seed(0)
-    config = FAMILIES[name](**{"num_labels": CLASSES, **change})
+    return deepcopy(config)
+
+
+@lru_cache
+def _made(name: str) -> tuple[PreTrainedConfig, dict[str, bytes]]:
+    """The config and the files of a family, which a hundred tests want."""
+    torch.manual_seed(0)
+    config = FAMILIES[name](num_labels=CLASSES)
     module = AutoModelForSemanticSegmentation.from_config(config)
     with torch.no_grad():
         for each in module.parameters():
@@ -89,5 +103,6 @@ def write_family(folder: Path, name: str, **change: object) -> PreTrainedConfig:
         logits = randomise(module)(pixel_values=torch.randn(1, 3, 224, 224).cumsum(2).cumsum(3) / 224).logits
         (bias,) = (each for key, each in module.named_parameters() if key.endswith("bias") and each.shape == (CLASSES,))
         bias -= logits.mean((0, 2, 3))
-    module.save_pretrained(folder)
-    return config
+    with TemporaryDirectory() as scratch:
+        module.save_pretrained(scratch)
+        return config, {path.name: path.read_bytes() for path in Path(scratch).iterdir()}

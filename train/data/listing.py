@@ -273,11 +273,6 @@ class Diagnosis:
     notes: tuple[Fault, ...]
 
     @property
-    def n_items(self) -> int:
-        """Images in training and validation together."""
-        return self.n_train + self.n_val
-
-    @property
     def ok(self) -> bool:
         """Whether a run may start."""
         return not self.faults
