@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, background_of
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
 from seg_demo.outputs.export import PixelSize
@@ -231,7 +231,7 @@ def _labels_before(out: Path) -> LabelSet | None:
         names = [row["name"] for row in json.loads((out / COCO).read_text(encoding="ascii"))["categories"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return LabelSet.from_names(names, next((i for i, name in enumerate(names) if name == "background"), None)) if names else None
+    return LabelSet.from_names(names, background_of(names)) if names else None
 
 
 def _done(folder: Path) -> bool:

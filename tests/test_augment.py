@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.batches import IGNORE, augment
+from seg_demo.core.types import IGNORE_16
+from train.batches import augment
 from train.data.sample import Sample
 
 
@@ -28,9 +29,9 @@ def test_shapes_and_ranges(level: str, size: tuple[int, int]) -> None:
         assert image.shape == (3, 64, 64) and image.dtype == torch.float32
         assert labels.shape == (64, 64) and labels.dtype == torch.int64
         assert 0.0 <= image.min() and image.max() <= 1.0 and torch.isfinite(image).all()
-        assert set(labels.unique().tolist()) <= {0, 1, 2, 3, IGNORE}
+        assert set(labels.unique().tolist()) <= {0, 1, 2, 3, IGNORE_16}
         assert set(instances.unique().tolist()) <= {0, 1, 2, 3}
-        known = labels != IGNORE
+        known = labels != IGNORE_16
         assert torch.equal(labels[known & (instances > 0)], instances[known & (instances > 0)])
 
 
@@ -53,8 +54,8 @@ def test_geometry_of_strong_keeps_most_pixels_aligned() -> None:
 
 def test_small_images_are_padded_with_ignore() -> None:
     _, labels, instances = augment(painted(20, 30), "none", 64, 1)
-    assert (labels == IGNORE).sum() == 64 * 64 - 20 * 30
-    assert (instances[labels == IGNORE] == 0).all()
+    assert (labels == IGNORE_16).sum() == 64 * 64 - 20 * 30
+    assert (instances[labels == IGNORE_16] == 0).all()
 
 
 def test_the_seed_decides_and_nothing_else_is_disturbed() -> None:
@@ -73,4 +74,4 @@ def test_wide_masks_keep_their_ids_and_their_ignore() -> None:
     labels = np.full((64, 64), 300, dtype=np.uint16)
     labels[:8] = 65535
     _, out, _ = augment(Sample(np.zeros((64, 64, 3), np.uint8), labels, None, "wide"), "none", 64, 0)
-    assert set(out.unique().tolist()) == {300, IGNORE}
+    assert set(out.unique().tolist()) == {300, IGNORE_16}

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from seg_demo.core.types import IGNORE_16
 from seg_demo.networks.base import Preprocessing
-from train.batches import IGNORE, Crop, Plan
+from train.batches import Crop, Plan
 from train.losses import InstanceTask, SemanticTask, target
 from train.optim import MovingAverage, lr_factor, parameter_groups
 
@@ -82,7 +83,7 @@ def crops(count: int, size: int = 16) -> list[Crop]:
     made = []
     for index in range(count):
         labels = torch.randint(0, 4, (size, size), generator=rng)
-        labels[: index + 1] = IGNORE
+        labels[: index + 1] = IGNORE_16
         made.append(Crop(torch.rand(3, size, size, generator=rng), labels, None, None, f"crop-{index}"))
     return made
 
@@ -95,7 +96,7 @@ def test_cross_entropy_is_that_of_torch_and_adds_up_over_micro_batches() -> None
     loss = task.loss(module, whole, whole.valid, 1)
     normalised = (whole.images - 0.5) / 0.25
     assert loss.item() == pytest.approx(
-        nn.functional.cross_entropy(module(normalised), whole.labels, ignore_index=IGNORE).item(), rel=1e-5
+        nn.functional.cross_entropy(module(normalised), whole.labels, ignore_index=IGNORE_16).item(), rel=1e-5
     )
     halves = [task.collate(made[:1], device), task.collate(made[1:], device)]
     parts = sum(task.loss(module, half, whole.valid, 2) for half in halves)
@@ -115,7 +116,7 @@ def test_every_loss_falls_when_the_prediction_gets_right(loss: str) -> None:
 
 def test_nothing_labelled_is_no_nan() -> None:
     task = semantic("ce+dice")
-    nothing = Crop(torch.rand(3, 8, 8), torch.full((8, 8), IGNORE), None, None, "nothing")
+    nothing = Crop(torch.rand(3, 8, 8), torch.full((8, 8), IGNORE_16), None, None, "nothing")
     batch = task.collate([nothing], torch.device("cpu"))
     assert task.loss(nn.Conv2d(3, 4, 1), batch, batch.valid, 1).item() == 0.0
 

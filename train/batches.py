@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from seg_demo import networks
-from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.core.types import IGNORE, IGNORE_16, LabelSet, ModelSpec
 from seg_demo.inference.devices import total_memory
 from seg_demo.networks.base import Checkpoint
 from synthetic.cells import CLASS_NAMES, render
@@ -383,7 +383,6 @@ def read_as_seen(read: Callable[[int], Sample], seen: AsSeen, index: int) -> Sam
 
 
 # Beyond every class: in 16 bits 255 may be one.
-IGNORE = 65_535
 
 
 def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -403,7 +402,7 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
     image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
     labels = sample.label_map.astype(np.int32)
     if sample.label_map.dtype == np.uint8:
-        labels[sample.label_map == 255] = IGNORE
+        labels[sample.label_map == IGNORE] = IGNORE_16
     planes = [labels, *(layer.astype(np.int32) for layer in sample.layers)]
     masks = tv_tensors.Mask(torch.from_numpy(np.stack(planes)))
     with torch.random.fork_rng(devices=[]):
@@ -462,7 +461,7 @@ def _filled(shifted: torch.Tensor) -> torch.Tensor:
     """Masks that were shifted by one, so that 0 marks what came from outside: ignore for labels, no object for instances."""
     outside = shifted == 0
     masks = shifted - 1
-    masks[0][outside[0]] = IGNORE
+    masks[0][outside[0]] = IGNORE_16
     masks[1:][outside[1:]] = 0
     return masks
 

@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.storage import save_file
-from seg_demo.core.types import LabelSet, Segmentation, distinct_colors, semantic_segmentation
+from seg_demo.core.types import LabelSet, Segmentation, distinct_colors, ignore_id, semantic_segmentation
 from seg_demo.outputs.draw import overlay
 from train.data.index import Dataset, Item
 from train.data.listing import Choice, Diagnosis
 from train.data.sample import Sample
-from train.metrics import SHOWN_SCORE, ignore_id, same_names, true_objects
+from train.metrics import SHOWN_SCORE, same_names, true_objects
 
 PICTURE_SIDE = 360
 UNKNOWN_COLOR = (255, 0, 255)
@@ -78,7 +78,7 @@ def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task:
         truth, found = true_objects(sample, labels), prediction.above(SHOWN_SCORE)
         drawn = overlay(sample.image, truth)
     else:
-        ignored = sample.label_map == ignore_id(sample.label_map)
+        ignored = sample.label_map == ignore_id(sample.label_map.dtype)
         drawn = overlay(sample.image, semantic_segmentation(np.where(ignored, 0, sample.label_map), labels)).copy()
         drawn[ignored] = sample.image[ignored]
         found = _in_colors_of(prediction, labels)

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seg_demo.core.types import IGNORE_16
 from seg_demo.networks.base import Preprocessing, normalised
-from train.batches import IGNORE, Crop
+from train.batches import Crop
 from train.data.sample import Sample
 
 MIN_OBJECT_PIXELS = 12
@@ -37,7 +38,7 @@ class Batch:
     @property
     def valid(self) -> int:
         """Pixels (semantic) or images (instance) over which the loss is averaged."""
-        return len(self.names) if self.labels is None else int((self.labels != IGNORE).sum())
+        return len(self.names) if self.labels is None else int((self.labels != IGNORE_16).sum())
 
 
 class SemanticTask:
@@ -71,8 +72,8 @@ class SemanticTask:
         self.class_weights = class_weights
         self.names = loss.split("+")
         made: dict[str, Callable[[], nn.Module]] = {
-            "focal": lambda: smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORE),
-            "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE),
+            "focal": lambda: smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORE_16),
+            "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16),
         }
         self.others = [made[name]() for name in self.names if name in made]
 
@@ -99,8 +100,8 @@ class SemanticTask:
         if {"ce", "dice"} & set(self.names):
             weights = None if self.class_weights is None else self.class_weights.to(logits.device)
             shares = ("ce" in self.names) / max(1, valid), ("dice" in self.names) / parts
-            total = total + banded_loss(logits, batch.labels, IGNORE, *shares, weights)
-        if self.others and (batch.labels != IGNORE).any():
+            total = total + banded_loss(logits, batch.labels, IGNORE_16, *shares, weights)
+        if self.others and (batch.labels != IGNORE_16).any():
             whole = nn.functional.interpolate(logits, batch.labels.shape[-2:], mode="bilinear", align_corners=False)
             for other in self.others:
                 total = total + other(whole, batch.labels) / parts

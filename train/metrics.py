@@ -14,7 +14,7 @@ from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
 from seg_demo.core.rle import encode_crop
-from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
+from seg_demo.core.types import LabelSet, Segment, Segmentation, ignore_id, paint, tight_box
 from seg_demo.masks.compare import confusion
 from train.data.sample import Sample
 
@@ -56,7 +56,7 @@ class SemanticMeter:
             The mean IoU of this image alone over the classes in it, in [0, 1]; NaN if all of it is ignored.
         """
         count = len(self.labels)
-        ignored = truth == ignore_id(truth)
+        ignored = truth == ignore_id(truth.dtype)
         # One value beyond the classes stands for unknown names, one more for what is ignored, on both sides.
         target = np.where(ignored, count + 1, truth).astype(np.uint16)
         guess = np.where(ignored, count + 1, self._translate[prediction]).astype(np.uint16)
@@ -98,11 +98,6 @@ def _ious(counts: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> float:
     return math.nan if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def ignore_id(label_map: np.ndarray) -> int:
-    """The value in a label map that means "not labelled": 255, or 65535 in uint16."""
-    return int(np.iinfo(label_map.dtype).max)
 
 
 def same_names(truth: LabelSet, predicted: LabelSet) -> np.ndarray:
@@ -244,7 +239,7 @@ class InstanceMeter:
 
     def _add_unlabelled(self, identity: int, sample: Sample) -> None:
         """COCO's way to say "nobody knows what is here": one crowd region per class."""
-        unknown = sample.label_map == ignore_id(sample.label_map)
+        unknown = sample.label_map == ignore_id(sample.label_map.dtype)
         box = tight_box(unknown)
         if box is None:
             return
@@ -440,7 +435,7 @@ def only_shared(samples: Iterable[Sample], data: LabelSet, shared: LabelSet, tas
 
 
 def _with_pixels(sample: Sample, ids: np.ndarray) -> Sample:
-    ignore = ignore_id(sample.label_map)
+    ignore = ignore_id(sample.label_map.dtype)
     table = np.full(ignore + 1, ignore, dtype=sample.label_map.dtype)
     table[: len(ids)] = np.where(ids < 0, ignore, ids)
     return dataclasses.replace(sample, label_map=table[sample.label_map])

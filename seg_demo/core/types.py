@@ -12,6 +12,7 @@ numpy only; each is validated where it is made, so what arrives anywhere else is
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -19,6 +20,49 @@ from functools import cached_property
 import numpy as np
 
 from seg_demo.core.rle import Box, encode_crop
+
+
+# Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
+IGNORE, IGNORE_16 = 255, 65_535
+# How a class is called that is everything else; the others are what data sets in other languages and tools write.
+BACKGROUND = "background"
+_BACKGROUNDS = frozenset({BACKGROUND, "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
+
+
+def ignore_id(dtype: np.dtype | type) -> int:
+    """:data:`IGNORE` of a uint8 map, :data:`IGNORE_16` of a uint16 one.
+
+    >>> ignore_id(np.uint8), ignore_id(np.dtype(np.uint16))
+    (255, 65535)
+    """
+    return {np.dtype(np.uint8): IGNORE, np.dtype(np.uint16): IGNORE_16}[np.dtype(dtype)]
+
+
+def plain_name(name: str) -> str:
+    """A class name as names are compared: without regard to case, and to blanks and underscores around it.
+
+    >>> plain_name(" Cell "), plain_name("__background__")
+    ('cell', 'background')
+    """
+    return name.casefold().strip("_ ")
+
+
+def is_background(name: str) -> bool:
+    """Whether a class name means "nothing of what is looked for": ``background``, ``_background_``, ``BG``, ``Hintergrund`` ...
+
+    >>> is_background("__Background__"), is_background("road")
+    (True, False)
+    """
+    return re.sub(r"[\W_]+", "", name.casefold()) in _BACKGROUNDS
+
+
+def background_of(names: Sequence[str]) -> int | None:
+    """The index of the first class that :func:`is_background`, or None.
+
+    >>> background_of(["cell", "BG"]), background_of(["cell"])
+    (1, None)
+    """
+    return next((index for index, name in enumerate(names) if is_background(name)), None)
 
 
 def distinct_colors(count: int, background: int | None = None) -> np.ndarray:

@@ -34,9 +34,9 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
 from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import LabelSet, distinct_colors
+from seg_demo.core.types import BACKGROUND, IGNORE, LabelSet, background_of, distinct_colors
 from seg_demo.datasets import journal
-from seg_demo.datasets.sample import IGNORE, Facts, Sample, check_truth, thumbnail
+from seg_demo.datasets.sample import Facts, Sample, check_truth, thumbnail
 from seg_demo.inputs.images import Source, decode, decode_mask
 from seg_demo.outputs import draw
 
@@ -509,7 +509,6 @@ def _zip_into(file: BinaryIO, dataset: Dataset) -> None:
 
 VERSION = 1
 MAX_CLASSES = 255
-BACKGROUND = "background"
 
 
 def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
@@ -528,10 +527,9 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
         names = clean_names(labels)
         if not names:
             raise DataError("A dataset needs at least one class. Type the names of what is to be found.")
-        plain = [name.casefold().strip("_") for name in names]
-        if BACKGROUND not in plain:
-            names, plain = [BACKGROUND, *names], [BACKGROUND, *plain]
-        chosen = LabelSet.from_names(names, background=plain.index(BACKGROUND))
+        if background_of(names) is None:
+            names = [BACKGROUND, *names]
+        chosen = LabelSet.from_names(names, background=background_of(names))
     if len(chosen) > MAX_CLASSES:
         raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but there are {len(chosen)}. Use fewer.")
     return chosen

@@ -18,13 +18,12 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, DataError
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core.types import IGNORE, LabelSet, Segmentation, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
 from seg_demo.outputs.export import pieces_of
 
-IGNORE = 255
 # Of 16-bit instance maps; 65535 means ignore to training.
 MAX_OBJECTS = 65_534
 THUMBNAIL_SIDE = 192
@@ -220,11 +219,6 @@ class Drawing:
     notes: tuple[str, ...] = ()
 
 
-def same_name(name: str) -> str:
-    """A class name as names are compared: without regard to case, and to blanks and underscores around it."""
-    return name.casefold().strip("_ ")
-
-
 def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: Mapping[str, str] | None = None) -> Drawing:
     """What a model found, in the classes of a dataset; classes are matched by their names, or as a person said.
 
@@ -240,20 +234,20 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: 
         BadRequestError: more objects than a map can number.
     """
     things = [index for index in range(len(labels)) if index != labels.background]
-    by_name = {same_name(name): index for index, name in enumerate(labels.names)}
+    by_name = {plain_name(name): index for index, name in enumerate(labels.names)}
     if result.task == "region" and things:
         by_name = {"region": things[0], "background": labels.background}
     elif result.labels.background is not None and labels.background is not None:
-        by_name[same_name(result.labels.names[result.labels.background])] = labels.background
+        by_name[plain_name(result.labels.names[result.labels.background])] = labels.background
     for source, target in (mapping or {}).items():
-        if (index := by_name.get(same_name(target))) is not None:
-            by_name.setdefault(same_name(source), index)
+        if (index := by_name.get(plain_name(target))) is not None:
+            by_name.setdefault(plain_name(source), index)
     found = sorted({segment.label_id for segment in result.segments})
-    missing = tuple(result.labels.names[label] for label in found if by_name.get(same_name(result.labels.names[label])) is None)
+    missing = tuple(result.labels.names[label] for label in found if by_name.get(plain_name(result.labels.names[label])) is None)
     nothing = IGNORE_ID if labels.background is None else labels.background
     table = np.full(max(len(result.labels), 1), nothing, dtype=np.uint16)
     for label in found:
-        target = by_name.get(same_name(result.labels.names[label]))
+        target = by_name.get(plain_name(result.labels.names[label]))
         table[label] = nothing if target is None else target
     confidence = None if result.confidence is None else float(result.margin_sums.sum()) / result.id_map.size
     if result.task == "semantic":
@@ -363,7 +357,7 @@ def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet
 
 
 def _classes(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
-    ignored = 65_535 if mask.dtype == np.uint16 else IGNORE
+    ignored = ignore_id(np.uint16) if mask.dtype == np.uint16 else IGNORE
     bad = [value for value in np.unique(mask).tolist() if value >= len(labels) and value not in (IGNORE, ignored)]
     if bad:
         raise DataError(

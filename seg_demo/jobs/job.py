@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from seg_demo.core.types import is_background
 from seg_demo.jobs import processes
 from seg_demo.jobs.processes import ROOT
 
@@ -168,8 +169,6 @@ FEW = 6
 # A difference below it is none: masks whose rims are moved by a pixel here and there differ by as much, and so do two trainings
 # that differ by their seed alone.
 MARGIN = 0.005
-# How a class is called that is everything else; results of earlier versions do not say which it is.
-_BACKGROUND = "background"
 # The metric of one class, by the main metric.
 _PER_CLASS = {"mean_iou": "iou/", "mask_ap": "mask_ap/"}
 _AT_ONCE = 2_000_000
@@ -292,7 +291,8 @@ def _classes(metric: str, before: Mapping[str, float], after: Mapping[str, float
     rows = [
         ClassScore(
             name, before.get(prefix + name), after.get(prefix + name),
-            name == background or (background is None and name.strip("_ ").casefold() == _BACKGROUND),
+            # Results of earlier versions do not say which class is the background.
+            name == background or (background is None and is_background(name)),
         )
         for name in names
     ]  # fmt: skip

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core.types import BACKGROUND, IGNORE, IGNORE_16, LabelSet, Segmentation, background_of, ignore_id, is_background
 
-BACKGROUND = "background"
-# Ids that mean "not labelled" in an uploaded truth of 8 and of 16 bits.
-IGNORE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65_535}
 _STRIP_PIXELS = 1 << 20
 
 
@@ -87,7 +84,7 @@ def key(name: str) -> str:
     ('cell', 'background')
     """
     plain = name.strip().casefold()
-    return BACKGROUND if plain.strip("_") == BACKGROUND else plain
+    return BACKGROUND if is_background(plain) else plain
 
 
 def agreement(maps: Sequence[np.ndarray]) -> np.ndarray:
@@ -151,8 +148,8 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
         raise ValueError(f"the mask has {came} pixels, the image {model.width} x {model.height}")
     mask = label_ids(mask, model.labels)
     ids = [names.index(key(name)) for name in model.labels.names]
-    ignore = IGNORE[mask.dtype]
-    table = np.full(ignore + 1, 65_535, dtype=np.uint16)
+    ignore = ignore_id(mask.dtype)
+    table = np.full(ignore + 1, IGNORE_16, dtype=np.uint16)
     unknown = [int(value) for value in np.unique(mask) if value != ignore and value >= len(ids)]
     if unknown:
         raise ValueError(f"the mask holds {unknown[0]}, but {len(ids)} classes are numbered from 0 to {len(ids) - 1}")
@@ -198,7 +195,6 @@ def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: 
     return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
 
 
-IGNORED = 255
 # Grey levels that were chosen so that an eye can tell them apart reach at least this far.
 LEAST_SPREAD = 64
 
@@ -234,11 +230,11 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
                 f"the mask is black and white, but there are {len(things)} classes ({names}). Give each pixel its class's "
                 f"number instead of white: {things[0]} is {labels.names[things[0]]}"
             )
-        black = IGNORED if background is None else background
+        black = IGNORE if background is None else background
         return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
     if raw.dtype == np.uint8:
         levels = np.unique(raw)
-        if len(levels) == len(labels) and levels[-1] >= LEAST_SPREAD and not set(levels.tolist()) - {IGNORED} <= set(range(len(labels))):
+        if len(levels) == len(labels) and levels[-1] >= LEAST_SPREAD and not set(levels.tolist()) - {IGNORE} <= set(range(len(labels))):
             return np.searchsorted(levels, raw).astype(np.uint8)
     return raw
 
@@ -247,8 +243,7 @@ def _background(labels: LabelSet) -> int | None:
     """The background, also of checkpoints that only name it so."""
     if labels.background is not None:
         return labels.background
-    plain = [name.strip().casefold().strip("_") for name in labels.names]
-    return plain.index("background") if "background" in plain else None
+    return background_of(labels.names)
 
 
 def _of_colors(raw: np.ndarray, labels: LabelSet) -> np.ndarray:

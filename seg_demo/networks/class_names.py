@@ -10,7 +10,7 @@ import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.messages import Message
-from seg_demo.core.types import MAX_IDS, LabelSet, distinct_colors
+from seg_demo.core.types import MAX_IDS, LabelSet, distinct_colors, is_background
 from seg_demo.networks.checkpoint import check_options
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
     if not any(index < count for index in table):
         return None
     ordered = tuple(table.get(index, f"class {index}") for index in range(count))
-    background = data.get("background", background_of(ordered))
+    background = data.get("background", first_background(ordered))
     if background is not None and (not isinstance(background, int) or not 0 <= background < count):
         raise BadCheckpointError("class_tables.bad_background", most=count - 1, value=background)
     return LabelSet(ordered, _colors(data.get("colors"), count, background), background)
@@ -96,7 +96,7 @@ def binary_labels(table: Mapping[int, str]) -> LabelSet:
     if 0 in table and 1 in table:
         return LabelSet.from_names((table[0], table[1]), background=0)
     named = table.get(1, table.get(0, next(iter(table.values()), "foreground")))
-    return LabelSet.from_names(("background", "foreground" if background_of((named,)) == 0 else named), background=0)
+    return LabelSet.from_names(("background", "foreground" if first_background((named,)) == 0 else named), background=0)
 
 
 def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:
@@ -117,9 +117,9 @@ def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def background_of(names: tuple[str, ...]) -> int | None:
+def first_background(names: tuple[str, ...]) -> int | None:
     """0 if the first class is called background, else None."""
-    return 0 if names[0].strip("_ ").lower() in ("background", "bg") else None
+    return 0 if is_background(names[0]) else None
 
 
 def check_count(count: object) -> None:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core.types import LabelSet, Segmentation, is_background
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PixelSize, cell, count, geojson
 
@@ -161,7 +161,7 @@ class Summary:
     def _is_background(self, label: int) -> bool:
         if self._labels is not None:
             return label == self._labels.background
-        return self._names.get(label, "").lower() == "background"
+        return is_background(self._names.get(label, ""))
 
     def _write_annotation(self, image: int, segment: Mapping[str, Any]) -> None:
         self._annotations += 1

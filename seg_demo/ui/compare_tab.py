@@ -19,12 +19,12 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.core.types import Segmentation, distinct_colors
+from seg_demo.core.types import BACKGROUND, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.work import in_words, predictor, score_threshold, work_limits
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
-from seg_demo.masks.compare import BACKGROUND, Common, Overlap, agreement, common, key, overlap, truth_ids
+from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.serving.limits import is_large

@@ -21,10 +21,10 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.ownership import owner_of
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core.types import LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, same_name, truth
+from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import only_uploaded
 from seg_demo.gateway.work import aside, in_words, predictor, work_limits
@@ -604,10 +604,10 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
     Returns:
         The dataset, or None, and class of the model → class of the dataset where their names differ.
     """
-    wanted = {same_name(name) for index, name in enumerate(found.labels.names) if index != found.labels.background}
+    wanted = {plain_name(name) for index, name in enumerate(found.labels.names) if index != found.labels.background}
     for dataset in store.list():
         mapping = menu.remembered(kept, dataset.key, menu.key(found.model)) if found.model else None
-        left = wanted - {same_name(name) for name in (*dataset.labels.names, *(mapping or {}))}
+        left = wanted - {plain_name(name) for name in (*dataset.labels.names, *(mapping or {}))}
         if dataset.task == found.task and not (left - menu.HELPERS if mapping else left):
             return dataset, mapping or {}
     return None, {}

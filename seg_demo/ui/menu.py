@@ -16,10 +16,9 @@ import gradio as gr
 
 from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError
 from seg_demo.core.settings import settings
-from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.core.types import LabelSet, ModelSpec, is_background, plain_name
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.datasets.sample import same_name
 from seg_demo.gateway.work import agreement
 from seg_demo.hub import lookup
 from seg_demo.networks import NETWORKS
@@ -114,7 +113,7 @@ def class_sample(spec: ModelSpec, language: str) -> str:
 
     Of a class with synonyms (ADE20K: "building, edifice") the first is enough.
     """
-    names = [name for name in spec.labels if name.lower() not in ("background", "n/a", "__background__")]
+    names = [name for name in spec.labels if not is_background(name) and name.lower() != "n/a"]
     listed = words("separator", language).join(name.split(",")[0] for name in names[:SAMPLE_CLASSES])
     if len(names) <= SAMPLE_CLASSES:
         return listed
@@ -195,9 +194,9 @@ def known_names(model: object) -> list[str]:
     try:
         spec = catalog.resolve(model if isinstance(model, str) else "", local_folders=False)
         if spec.labels or spec.source != "hub":
-            return [name for name in spec.labels if same_name(name) != "background"]
+            return [name for name in spec.labels if not is_background(name)]
         folder = lookup.cached(spec, token=catalog.on_menu(spec))
-        return [name for name in (labels_in(folder) if folder else ()) if same_name(name) != "background"]
+        return [name for name in (labels_in(folder) if folder else ()) if not is_background(name)]
     except SegDemoError:
         return []
 
@@ -223,8 +222,8 @@ def unmatched(model: list[str], dataset: list[str]) -> tuple[list[str], list[str
     >>> unmatched(["cell", "border"], ["Coin", "Border"])
     (['cell'], ['Coin'])
     """
-    here, there = {same_name(name) for name in model}, {same_name(name) for name in dataset}
-    return [name for name in model if same_name(name) not in there], [name for name in dataset if same_name(name) not in here]
+    here, there = {plain_name(name) for name in model}, {plain_name(name) for name in dataset}
+    return [name for name in model if plain_name(name) not in there], [name for name in dataset if plain_name(name) not in here]
 
 
 def suggestion(model: list[str], dataset: list[str]) -> dict[str, str]:
@@ -234,7 +233,7 @@ def suggestion(model: list[str], dataset: list[str]) -> dict[str, str]:
     ({'cell': 'coin'}, {}, {})
     """
     left, right = unmatched(model, dataset)
-    left, right = ([name for name in side if same_name(name) not in HELPERS] for side in (left, right))
+    left, right = ([name for name in side if plain_name(name) not in HELPERS] for side in (left, right))
     return {left[0]: right[0]} if len(left) == len(right) == 1 else {}
 
 

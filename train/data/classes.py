@@ -25,7 +25,6 @@ FILES = (
     "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",
     "labelmap.txt", "label_colors.txt", "label_names.txt", "_classes.csv", "class_dict.csv", "classes.csv", "labels.csv",
 )  # fmt: skip
-BACKGROUND = frozenset({"background", "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
 IGNORED = frozenset({"ignore", "ignored", "void", "dontcare", "ignoreregion", "nodata", "novalue", "nodatavalue"})
 # Not labelled is not the same as left out where there is but one other class: then it is what is not that class.
 UNLABELED = frozenset({"unlabeled", "unlabelled", "unannotated", "notlabeled", "notlabelled"})
@@ -52,15 +51,6 @@ class ClassList:
     def coloured(self) -> bool:
         """Whether every class has a colour."""
         return all(color is not None for color in self.colors)
-
-
-def is_background(name: str) -> bool:
-    """Whether a class name means "nothing": ``background``, ``_background_``, ``BG`` ...
-
-    >>> is_background("__Background__"), is_background("road")
-    (True, False)
-    """
-    return _plain(name) in BACKGROUND
 
 
 def is_ignored(name: str) -> bool:

@@ -19,8 +19,8 @@ from faster_coco_eval.core import mask as coco_mask
 
 from seg_demo.core.errors import DataError
 from seg_demo.core.rle import decode as decode_rle
-from seg_demo.core.types import tight_box
-from train.data.classes import ClassList, is_background, is_ignored
+from seg_demo.core.types import IGNORE_16, is_background, tight_box
+from train.data.classes import ClassList, is_ignored
 from train.data.file_names import FileFinder, SeveralFit, refuse_json, several_fit
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 
@@ -374,7 +374,6 @@ def _few(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-IGNORE = 65_535
 # Objects that may lie below the topmost one at a pixel: each layer takes two bytes per pixel.
 MOST_LAYERS = 16
 
@@ -465,12 +464,12 @@ def draw(objects: Sequence[CocoObject], height: int, width: int) -> Drawn:
             crops.append((thing.label_id, box, mask[y0:y1, x0:x1].copy()))
     # A bolt on a plate must not vanish under the plate, whatever the order of the file.
     crops.sort(key=lambda crop: -int(np.count_nonzero(crop[2])))
-    label_map = np.where(crowd, np.uint16(IGNORE), np.uint16(0))
+    label_map = np.where(crowd, np.uint16(IGNORE_16), np.uint16(0))
     layers = [np.zeros((height, width), dtype=np.uint16)]
     labels, buried = [0], 0
     for label_id, (x0, y0, x1, y1), mask in crops:
         label_map[y0:y1, x0:x1][mask] = label_id
-        if label_id == 0 or len(labels) == IGNORE:
+        if label_id == 0 or len(labels) == IGNORE_16:
             continue
         buried += _push(layers, (slice(y0, y1), slice(x0, x1)), mask, len(labels))
         labels.append(label_id)

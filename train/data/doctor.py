@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from train.data.histogram import MaskScan, by_class, clusters, doubtful_maps
 from train.data.index import Dataset, digest_of
 from train.data.listing import FAULT, NOTE, Diagnosis, Fault, Item, relative
-from train.data.masks import IGNORE, hex_color
+from train.data.masks import IGNORED, hex_color
 from train.data.rules import blurred, tally
 
 # Share of an image that objects hardly ever have in all images of a dataset.
@@ -338,11 +338,11 @@ def classes_of(dataset: Dataset, item: Item) -> dict[int, int]:
     if scan.object_pixels is not None:
         return {label: pixels for label, pixels in scan.object_pixels.items() if label != 65_535}
     if scan.mask is not None:
-        return {label: pixels for label, pixels in tally(scan.mask, dataset.rule)[0].items() if label != IGNORE}
+        return {label: pixels for label, pixels in tally(scan.mask, dataset.rule)[0].items() if label != IGNORED}
     if scan.instances is None:
         return {}
     if dataset.rule.thousands:
-        return {label: pixels for label, pixels in tally(by_class(scan.instances), dataset.rule)[0].items() if label != IGNORE}
+        return {label: pixels for label, pixels in tally(by_class(scan.instances), dataset.rule)[0].items() if label != IGNORED}
     objects = sum(dataset.objects.objects_in(scan.instances.counts).values())
     empty = sum(pixels for value, pixels in scan.instances.counts.items() if value not in dataset.objects.ignored) - objects
     return {label: pixels for label, pixels in ((0, empty), (dataset.rule.object_label or 1, objects)) if pixels}

@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from seg_demo.core.errors import DataError
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, ignore_id
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
@@ -35,7 +35,7 @@ from train.data.folder import list_folder
 from train.data.histogram import PIECES, understand_maps, understood_in
 from train.data.hub import list_hub
 from train.data.listing import Fault, Item, Listing, sideways, turn
-from train.data.masks import MaskRule, UnknownValue, ignore_value, map_dtype, with_objects
+from train.data.masks import MaskRule, UnknownValue, map_dtype, with_objects
 from train.data.rules import CLASSES, OBJECTS, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, Reading, understand
 from train.data.sample import Sample
 from train.data.survey import Scan, survey
@@ -139,7 +139,7 @@ class Dataset:
                 label_map = self.rule.read(found)
             else:
                 label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
-                label_map[objects.ignored] = ignore_value(self.rule.dtype)
+                label_map[objects.ignored] = ignore_id(self.rule.dtype)
         except UnknownValue as unknown:
             raise DataError(
                 f"{item.mask or item.instances} holds {unknown}, which no class has. Add the class, or correct the mask."

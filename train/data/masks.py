@@ -9,16 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from seg_demo.core.errors import DataError
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, ignore_id
 from seg_demo.inputs.mask_files import MaskFile
 from train.data.sample import Sample
 
-IGNORE = -1
-
-
-def ignore_value(dtype: np.dtype | type) -> int:
-    """The label of pixels that count for nothing: 255, or 65535 in 16-bit maps."""
-    return int(np.iinfo(dtype).max)
+# In a rule, the "label id" of values whose pixels count for nothing; in a label map it is ignore_id of its dtype.
+IGNORED = -1
 
 
 def map_dtype(classes: int) -> type:
@@ -61,8 +57,8 @@ class MaskRule:
 
     Attributes:
         dtype: of the label maps, uint8 or uint16.
-        values: value (or palette index) → label id, or IGNORE.
-        colors: colour 0xRRGGBB → label id, or IGNORE, for masks of three channels.
+        values: value (or palette index) → label id, or IGNORED.
+        colors: colour 0xRRGGBB → label id, or IGNOREDD, for masks of three channels.
         by_palette: palette masks are read by their colours instead of their indices.
         by_grey: masks that list greys (see :class:`seg_demo.inputs.mask_files.MaskFile`) are read by the grey that is seen;
             those with a palette only if ``grey_palettes``.
@@ -119,7 +115,7 @@ class MaskRule:
         return self._look_up(raw, lut, None)
 
     def _label(self, label: int) -> int:
-        return ignore_value(self.dtype) if label == IGNORE else label
+        return ignore_id(self.dtype) if label == IGNORED else label
 
     def _look_up(self, raw: np.ndarray, lut: np.ndarray, colors: np.ndarray | None) -> np.ndarray:
         if int(raw.max(initial=0)) >= len(lut):
@@ -135,7 +131,7 @@ class MaskRule:
 
     def _by_search(self, raw: np.ndarray) -> np.ndarray:
         """Numbers too large for a table; -1 is ignored."""
-        return self._searched(raw, {-1: IGNORE, **self.values}, coloured=False)
+        return self._searched(raw, {-1: IGNORED, **self.values}, coloured=False)
 
     def _searched(self, raw: np.ndarray, table: Mapping[int, int], coloured: bool) -> np.ndarray:
         keys = np.array(sorted(table), dtype=np.int64)
@@ -164,7 +160,7 @@ def with_objects(sample: Sample, labels: LabelSet) -> Sample:
     """
     if sample.instance_map is not None:
         return sample
-    ignored = ignore_value(sample.label_map.dtype)
+    ignored = ignore_id(sample.label_map.dtype)
     pieces = np.zeros(sample.label_map.shape, dtype=np.int32)
     classes = [0]
     for label_id in np.unique(sample.label_map).tolist():

@@ -28,14 +28,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from seg_demo.core.types import LabelSet, distinct_colors
+from seg_demo.core.types import LabelSet, distinct_colors, is_background
 from seg_demo.inputs.mask_files import BLACK_ALPHA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.masks.compare import LEAST_SPREAD
-from train.data.classes import ClassList, is_background, is_left_out, is_unlabeled, is_unnumbered
+from train.data.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
 from train.data.histogram import MaskScan, by_class, by_thousands, clusters
 from train.data.listing import Choice, Fault
-from train.data.masks import IGNORE, MaskRule, hex_color, map_dtype
+from train.data.masks import IGNORED, MaskRule, hex_color, map_dtype
 
 BOTH = {0, 255}
 OPAQUE, TRANSPARENT = "opaque", "transparent"
@@ -232,7 +232,7 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
     if ignored:
         notes.append(f"Pixels of {', '.join(ignored)} are ignored, in training and in the metrics.")
     kept = [name for name in names if name not in ignored]
-    ids = {name: kept.index(name) if name in kept else IGNORE for name in names}
+    ids = {name: kept.index(name) if name in kept else IGNORED for name in names}
     value_table = {value: ids[classes.names[position]] for value, position in positions.items()}
     color_table = {
         color[0] << 16 | color[1] << 8 | color[2]: ids[name]
@@ -362,9 +362,9 @@ def _label_colors(given: list[tuple[int, int, int] | None], background: int | No
 
 def _complete(dtype: type, values: dict[int, int], colors: dict[int, int], by_palette: bool) -> MaskRule:
     """The rule with what holds for every dataset: ignore values, and grey masks that were saved with three channels."""
-    values.setdefault(255, IGNORE)
-    values.setdefault(65_535, IGNORE)
-    colors.setdefault(VOC_BORDER, IGNORE)
+    values.setdefault(255, IGNORED)
+    values.setdefault(65_535, IGNORED)
+    colors.setdefault(VOC_BORDER, IGNORED)
     for value, label in values.items():
         if value <= 255:
             colors.setdefault(value * 0x010101, label)
@@ -587,9 +587,9 @@ def _by_color(colors: Counter[int], by_palette: bool) -> Found:
         shown = [0, *(color for color in shown if color != 0)]
     background = 0 if shown[0] == 0 else None
     names = tuple("background" if color == 0 else hex_color(color) for color in shown)
-    table = {color: label for label, color in enumerate(shown)} | {VOC_BORDER: IGNORE}
+    table = {color: label for label, color in enumerate(shown)} | {VOC_BORDER: IGNORED}
     rgb = np.array([[color >> 16, color >> 8 & 255, color & 255] for color in shown], dtype=np.uint8)
-    proposal = ", ".join(f"{hex_color(color)} = {label}" for color, label in table.items() if label != IGNORE)
+    proposal = ", ".join(f"{hex_color(color)} = {label}" for color, label in table.items() if label != IGNORED)
     note = f"Masks are coloured and there is no colour table: read as {proposal}. Name the classes in labels.json."
     values = {0: 0} if background == 0 else {}
     return Found(names, rgb, background, values, table, by_palette, note=note)
@@ -640,7 +640,7 @@ def tally(mask: MaskScan, rule: MaskRule) -> tuple[dict[int, int], dict[int, int
     """Pixels per label id of a mask, from what is already known of it.
 
     Returns:
-        label id (or IGNORE) → pixels, and value or colour without a label → pixels.
+        label id (or IGNORED) → pixels, and value or colour without a label → pixels.
     """
     as_color = mask.three_channels or (mask.mode == "palette" and rule.by_palette)
     counts, table = (mask.by_color, rule.colors) if as_color else (mask.counts, rule.values)
