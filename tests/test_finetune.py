@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from seg_demo import load_model, networks
 from tests.small_datasets import save
-from train import finetune
-from train import trainer as fitting
+from train import finetune, losses
 from train.run import load_state
+from train.trainer import Trainer
 
 TOKEN = "hf_ann_secret_4711"
 CHECKPOINT = {
@@ -81,16 +81,16 @@ def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatc
     """Every step interrupted once: the weights are those of the run that nobody disturbed."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert finetune.main(arguments(data, whole, "--seed", "3")) == 0
-    real, seen = fitting._step, []
+    real, seen = Trainer._step, []
 
-    def stop_after(run, wrapped, optimizer, parts, step):
-        loss = real(run, wrapped, optimizer, parts, step)
+    def stop_after(self, parts, step):
+        loss = real(self, parts, step)
         if step not in seen:
             seen.append(step)
             os.kill(os.getpid(), signal.SIGTERM)
         return loss
 
-    monkeypatch.setattr(fitting, "_step", stop_after)
+    monkeypatch.setattr(Trainer, "_step", stop_after)
     code = finetune.main(arguments(data, broken, "--seed", "3"))
     stops = 0
     while code == 143:
@@ -105,14 +105,14 @@ def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatc
 
 
 def test_a_nan_stops_the_run_and_names_the_samples(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    real = fitting.SemanticTask.loss
+    real = losses.SemanticTask.loss
     calls = []
 
     def loss(self, module, batch, valid, parts):
         calls.append(batch.names)
         return real(self, module, batch, valid, parts) * (float("nan") if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(fitting.SemanticTask, "loss", loss)
+    monkeypatch.setattr(losses.SemanticTask, "loss", loss)
     assert finetune.main(arguments(data, tmp_path / "run")) == 3
     said = capsys.readouterr().err
     assert "not a number" in said and all(name in said for name in calls[3])

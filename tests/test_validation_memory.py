@@ -14,6 +14,8 @@ from seg_demo import networks
 from tests.small_datasets import save
 from train import setup
 from train.config import Config
+from train.evaluate import HeldOut, model_of
+from train.run import ProgressFile
 from train.trainer import Trainer
 
 IMAGES, SIDE = 500, 512
@@ -39,12 +41,13 @@ def test_a_validation_of_500_images_and_150_classes_keeps_under_300_mib(tmp_path
     config = Config(model=str(subjects.folder("segformer-b0")), data=str(tmp_path / "data"), max_steps=1, device="cpu", batch_size=1)
     prepared = setup.prepare(config, 1, True)
     assert len(prepared.val) == IMAGES
-    trainer = Trainer(prepared, Accelerator(cpu=True), tmp_path / "run")
+    held_out = HeldOut(prepared)
+    trainer = Trainer(prepared, Accelerator(cpu=True), tmp_path / "run", held_out, ProgressFile(None))
     checkpoint = prepared.start.checkpoint
     networks.optimise(checkpoint, prepared.device)
     # Libraries that are imported and buffers that are made with the first picture are not the validation's.
-    trainer._model(checkpoint).predict_all(subjects.photo(SIDE, SIDE))
+    model_of(checkpoint, tmp_path, "data").predict_all(subjects.photo(SIDE, SIDE))
     peak, metrics = peak_of(lambda: trainer._metrics(checkpoint))
-    print(f"{peak / 2**20:.0f} MiB above the model, with {len(trainer._val)} images kept")
+    print(f"{peak / 2**20:.0f} MiB above the model, with {len(held_out.cached)} images kept")
     assert metrics["pixel_accuracy"] > 0
     assert peak < MOST_BYTES

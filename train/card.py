@@ -10,32 +10,25 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import huggingface_hub
 import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
-from tqdm import tqdm
 
 from seg_demo import __version__, networks
 from seg_demo.core.storage import save_file, save_folder
 from seg_demo.core.types import LabelSet
-from seg_demo.inference.model import Model
+from seg_demo.networks.base import Checkpoint
 from train import run as runs
 from train.base_model import name_of
-from train.data.sample import Sample
-from train.evaluate import evaluate
+from train.evaluate import HeldOut, evaluate_best
 from train.figures import CURVES, learning_curves, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import load_state
 from train.setup import Prepared
-
-if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
-    from seg_demo.core.types import LabelSet
 
 FACTS = "training.json"
 # Stands in code snippets for the repository that is not known yet.
@@ -451,32 +444,18 @@ CELLS_LIMITS = (
 )
 
 
-def write_report(
-    prepared: Prepared,
-    folder: Path,
-    model: Model,
-    samples: Iterable[Sample],
-    checkpoint: Checkpoint,
-    labels: LabelSet | None = None,
-) -> dict[str, float]:
-    """Evaluate a checkpoint and add card, ``training.json``, sample grid and learning curves to its folder.
+def write_report(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[str, float]:
+    """Evaluate the best checkpoint of a run and add card, ``training.json``, sample grid and learning curves to its folder.
 
     Args:
         prepared: the run.
         folder: of the run; ``best/`` in it is replaced by itself with the report, atomically.
-        model: ``best/``, loaded afresh.
-        samples: the held-out images; none if there is nothing to measure.
-        checkpoint: of the model.
-        labels: classes of the samples; None if they are the model's.
+        held_out: the images that it is evaluated on.
 
     Returns:
         The metrics, which are those of the card.
     """
-    quiet = prepared.config.json or None
-    with tqdm(total=len(prepared.val), desc="evaluating", unit="image", disable=quiet, leave=False) as bar:
-        metrics, results = evaluate(
-            model, samples, task=prepared.task, labels=labels, progress=lambda done: bar.update(done - bar.n)
-        )
+    metrics, results, checkpoint = evaluate_best(prepared, folder, held_out)
     facts = dataclasses.replace(card_facts(prepared, folder, checkpoint, metrics), val_images=len(results))
     pictures = [result.picture for result in results if result.picture is not None]
 

@@ -1,31 +1,43 @@
-"""Evaluation at the original image size, through the same predict() as the demo's; also of the base, on the classes that both know."""
+"""Evaluation at the original image size, through the same predict() as the demo's; of the base too, on the classes of both."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from tqdm import tqdm
 
+from seg_demo import networks
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.types import LabelSet, Segmentation
+from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
 from seg_demo.inference.model import Model
+from seg_demo.networks.base import Checkpoint
 from seg_demo.serving.loading import load_checkpoint
 from train.base_model import in_words_of
-from train.data.index import labels_for
+from train.batches import local_cores, memory_budget
+from train.data.index import labels_for, preload, read_item
 from train.data.sample import Sample
-from train.figures import Picture, picture_of, sample_grid
+from train.figures import Picture, picture_of
 from train.metrics import InstanceMeter, SemanticMeter, only_shared, shared_labels
-from train.setup import Prepared
+from train.run import BEST
+
+if TYPE_CHECKING:
+    from train.setup import Prepared
+
+log = logging.getLogger("train")
 
 # The metric that decides which weights are kept, by task.
 MAIN_METRIC = {"semantic": "mean_iou", "instance": "mask_ap"}
+# Held-out samples that stay decoded between evaluations; further ones are read again.
+MOST_CACHED_BYTES = 96 * 2**20
 
 
 class Predicts(Protocol):
@@ -108,40 +120,87 @@ def evaluate(
     return meter.result(), sorted(results, key=lambda each: (math.isnan(each.score), each.score))
 
 
-# Drawn at every evaluation, so that they cost little of its time.
-MOST = 3
+class HeldOut:
+    """The held-out samples of a run, as often as they are gone through; some stay decoded.
+
+    Attributes:
+        cached: those that do, by index.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.cached: dict[int, Sample] | None = None
+
+    def __len__(self) -> int:
+        return len(self.prepared.val)
+
+    def __iter__(self) -> Iterator[Sample]:
+        prepared = self.prepared
+        read = functools.partial(read_item, prepared.dataset, prepared.val, prepared.task)
+        if self.cached is None:
+            budget = min(memory_budget(0.1), MOST_CACHED_BYTES)
+            self.cached = preload(read, prepared.dataset, len(self), budget, local_cores(), prepared.config.json)
+        for index in range(len(self)):
+            yield self.cached[index] if index in self.cached else read(index)
 
 
-def measure(model: Predicts, samples: Iterable[Sample], task: str, path: Path | None) -> dict[str, float]:
-    """Evaluate a network that is being trained.
+def model_of(checkpoint: Checkpoint, folder: Path, title: str) -> Model:
+    """A network of a run as the demo would serve it.
 
     Args:
-        model: what predicts.
-        samples: the held-out images.
-        task: ``semantic`` or ``instance``.
-        path: where the worst samples are drawn, worst first, in the place of those of the evaluation before; None draws none.
-
-    Returns:
-        The metrics of :func:`train.evaluate.evaluate`.
+        checkpoint: of the network.
+        folder: where it is or will be.
+        title: of the model.
     """
-    metrics, results = evaluate(model, samples, task=task, pictures=0 if path is None else MOST)
-    if pictures := [result.picture for result in results if result.picture is not None]:
-        sample_grid(pictures, path)
-    return metrics
+    task = networks.NETWORKS[checkpoint.architecture].task
+    return Model.from_checkpoint(checkpoint, ModelSpec(str(folder), None, task, checkpoint.architecture, title, "", "folder"))
 
 
-log = logging.getLogger("train")
-
-
-def measured_against_base(
-    prepared: Prepared, new: Callable[[], Model], samples: Callable[[], Iterable[Sample]]
-) -> dict[str, Any]:
-    """Base and new network on the held-out images, on the classes that data and base share by name.
+def best_of(prepared: Prepared, folder: Path) -> tuple[Model, Checkpoint]:
+    """The best network of a run, loaded afresh.
 
     Args:
         prepared: the run.
-        new: loads ``best/`` afresh.
-        samples: gives the held-out images anew at every call.
+        folder: its folder.
+    """
+    checkpoint = networks.load(folder / BEST)
+    checkpoint.module.to(prepared.device)
+    return model_of(checkpoint, folder / BEST, prepared.dataset.name), checkpoint
+
+
+def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[dict[str, float], list[ImageResult], Checkpoint]:
+    """The metrics of the best network of a run; of one that is published as it is, on the classes that the data has too.
+
+    Args:
+        prepared: the run.
+        folder: its folder.
+        held_out: its images.
+
+    Returns:
+        As :func:`evaluate`, and the network.
+    """
+    model, checkpoint = best_of(prepared, folder)
+    samples, labels = held_out, None
+    data = labels_for(prepared.dataset, prepared.task)
+    if prepared.config.epochs == 0 and data.names != checkpoint.labels.names:
+        labels = shared_labels(data, checkpoint.labels)
+        samples = () if labels is None else only_shared(held_out, data, labels, prepared.task)
+    quiet = prepared.config.json or None
+    with tqdm(total=len(held_out), desc="evaluating", unit="image", disable=quiet, leave=False) as bar:
+        metrics, results = evaluate(
+            model, samples, task=prepared.task, labels=labels, progress=lambda done: bar.update(done - bar.n)
+        )
+    return metrics, results, checkpoint
+
+
+def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[str, Any]:
+    """Base and new network on the held-out images, on the classes that data and base share by name: whether anything was gained,
+    image by image.
+
+    Args:
+        prepared: the run.
+        folder: its folder, with ``best/``.
+        held_out: its images.
 
     Returns:
         JSON-able: ``model`` (id of the base, or None), ``why`` (why nothing could be compared, or None), ``metric`` (the main
@@ -169,9 +228,9 @@ def measured_against_base(
         return answer | {"why": "The base knows none of these classes."}
     whole = shared.names == data.names
     results = {}
-    for name, model in (("base", base), ("new", new())):
-        held_out = samples() if whole else only_shared(samples(), data, shared, task)
-        answer[name], results[name] = evaluate(model, held_out, task=task, labels=shared, pictures=0)
+    for name, model in (("base", base), ("new", best_of(prepared, folder)[0])):
+        samples = held_out if whole else only_shared(held_out, data, shared, task)
+        answer[name], results[name] = evaluate(model, samples, task=task, labels=shared, pictures=0)
     of_new = {result.name: result for result in results["new"]}
     answer["images"] = [
         {

@@ -1,4 +1,4 @@
-"""Fine-tune a segmentation network, say how good it is, and push it: prepare → fit → evaluate → publish.
+"""Fine-tune a segmentation network, say how good it is, and push it: configure → read the data → train → evaluate → publish.
 
 python train/finetune.py                        a U-Net on the built-in data
 python train/finetune.py --data my_folder --model unet-cells --push
@@ -14,6 +14,7 @@ import traceback
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 # `python train/finetune.py` puts train/ on the path, not the folder above it, where both packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,12 +22,10 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 
 from seg_demo.core.errors import SegDemoError  # noqa: E402
 from seg_demo.hub.redact import redacted  # noqa: E402
-from train.config import (  # noqa: E402
-    Config,
-    ConfigError,
-    parse,  # noqa: E402
-)
-from train.run import Stopped, Stopper  # noqa: E402
+from train import run as runs  # noqa: E402
+from train.config import Config, ConfigError, parse  # noqa: E402
+
+# torch and its friends take seconds to import, so what needs them is imported where it is used: a wrong flag is answered before.
 
 DONE, BUG, NOT_STARTED, DIVERGED, PUSH_FAILED = 0, 1, 2, 3, 4
 
@@ -50,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
-    except Stopped as stopped:
+    except runs.Stopped as stopped:
         print("Stopped.", file=sys.stderr)
         return stopped.exit_code
     except Exception:
@@ -60,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(config: Config, given: frozenset[str]) -> int:
-    """Prepare, fit, evaluate, publish; see :func:`main` for what is returned.
+    """Configure, read the data, train, evaluate, publish; see :func:`main` for what is returned.
 
     Args:
         config: checked.
@@ -69,135 +68,123 @@ def run(config: Config, given: frozenset[str]) -> int:
     Raises:
         ConfigError: nothing was started; every problem that was found.
     """
-    from train import run as runs
-
     folder = Path(config.resume or config.output or "runs")
     if config.resume:
         config = runs.resumed(config, given)
     elif config.output:
         runs.check_new(folder)
-
-    # torch and its friends take seconds to import; a wrong flag was answered before.
     from accelerate.utils import set_seed
 
-    from train import setup as preparing
-    from train.publish import reported_in
-    from train.run import ProgressFile, run_lock
     from train.setup import accelerator_of, launched
-    from train.trainer import Trainer
 
-    ProgressFile(config.progress_file)("prepare")  # whoever watches knows that it has begun
+    runs.ProgressFile(config.progress_file)("prepare")  # whoever watches knows that it has begun
     try:
         team = launched(config)
         main_process = team is None or team.is_main_process
         with ExitStack() as held:
-            progress = None
+            previous = None
             if config.resume:
                 if main_process and not config.dry_run:
-                    held.enter_context(run_lock(folder))
-                progress = runs.progress_of(folder)
-                if progress.finished and not config.dry_run and (config.push is not None or not config.baseline):
-                    with team.main_process_first() if team else nullcontext():
-                        reported = reported_in(folder) is not None
-                    if team:
-                        team.wait_for_everyone()  # the push rewrites what the others look for
-                    if reported:
-                        return _again(config, folder) if main_process else DONE
-            try:
-                prepared = _prepared(config, team, progress)
-            except preparing.NotPrepared as error:
-                if config.dry_run and config.json and main_process:
-                    found = error.diagnosis and error.diagnosis.to_dict()
-                    print(json.dumps({"problems": str(error), "diagnosis": found}, indent=2))
-                raise
+                    held.enter_context(runs.run_lock(folder))
+                previous = runs.previous_run(folder)
+                if _only_the_push_is_left(config, folder, previous, team):
+                    return _push_alone(config, folder) if main_process else DONE
+            prepared = _read_the_data(config, team, previous)
             if config.dry_run:
                 if main_process:
-                    _say(prepared)
+                    _print_plan(prepared)
                 return DONE
             set_seed(config.seed)
             accelerator = accelerator_of(prepared, team)
             if main_process and not config.resume:
                 folder = runs.new_folder(config, prepared.dataset.name)
-                held.enter_context(run_lock(folder))
+                held.enter_context(runs.run_lock(folder))
                 runs.check_new(folder)  # another run may have been here while the data was read
-            stopper = held.enter_context(Stopper())
-            return _work(Trainer(prepared, accelerator, folder, progress), stopper)
+            stopper = held.enter_context(runs.Stopper())
+            return _train_evaluate_publish(prepared, accelerator, folder, previous, stopper)
     except ConfigError:
         raise
     except SegDemoError as error:
         raise ConfigError(str(error)) from error
 
 
-def _prepared(config: Config, team, progress):
+def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None) -> Any:
     """What :func:`train.setup.prepare` makes; one process of each machine downloads and reads before the others."""
-    from train import setup as preparing
+    from train.setup import NotPrepared, check_network, prepare
 
     main_process = team is None or team.is_main_process
     if not main_process:
         config = replace(config, push=None)  # the main process asks for the rights, and pushes
-    if progress is None or progress.state is None:
-        preparing.check_network(config)
-    with team.local_main_process_first() if team else nullcontext():
-        return preparing.prepare(config, team.num_processes if team else 1, config.json or not main_process, progress)
-
-
-def _say(prepared) -> None:
-    """What ``--dry-run`` prints."""
-    from train.setup import describe
-
-    if prepared.config.json:
-        print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
-    else:
-        print(describe(prepared))
-
-
-def _again(config: Config, folder: Path) -> int:
-    """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
-    from train import run as runs
-    from train.publish import PublishError, publish_again
-
-    log = runs.log_to(folder, quiet=config.json)
+    if previous is None or previous.state is None:
+        check_network(config)
     try:
-        done = publish_again(config, folder)
-    except PublishError as error:
-        log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
-        return PUSH_FAILED
-    if config.json:
-        print(json.dumps(done))
-    return DONE
+        with team.local_main_process_first() if team else nullcontext():
+            return prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)
+    except NotPrepared as error:
+        if config.dry_run and config.json and main_process:
+            found = error.diagnosis and error.diagnosis.to_dict()
+            print(json.dumps({"problems": str(error), "diagnosis": found}, indent=2))
+        raise
 
 
-def _work(trainer, stopper: Stopper) -> int:
-    """Fit, evaluate and publish in a folder that is locked; see :func:`main` for what is returned."""
+def _train_evaluate_publish(
+    prepared: Any, accelerator: Any, folder: Path, previous: runs.PreviousRun | None, stopper: runs.Stopper
+) -> int:
+    """The run itself, in a folder that is locked; each part can be repeated after a crash. For what is returned see :func:`main`."""
     from seg_demo.inference.devices import out_of_memory
-    from train import run as runs
-    from train.run import Diverged
+    from seg_demo.core.storage import recover_folder
+    from train.card import write_report
+    from train.evaluate import HeldOut, compare_with_base
+    from train.publish import PublishError, push_best
+    from train.trainer import Trainer, save_best
 
-    config, folder = trainer.prepared.config, trainer.folder
-    main_process = trainer.accelerator.is_main_process
+    config, main_process = prepared.config, accelerator.is_main_process
+    state, trained = (None, False) if previous is None else (previous.state, previous.finished)
     log = runs.log_to(folder if main_process else None, quiet=config.json or not main_process)
+    progress = runs.ProgressFile(config.progress_file if main_process else None)
+    progress("prepare", total=prepared.total)
     resume = f"python train/finetune.py --resume {shlex.quote(str(folder))}"
+    begun = False
     try:
-        trainer.begin()
-        trainer.fit(stopper)
+        if main_process:
+            recover_folder(folder / runs.BEST)  # what a killed run left
+            if state is None:
+                runs.write_config(folder, config, prepared.record())
+        for note in (*prepared.notes, *prepared.start.notes):
+            log.info("%s", note)
+        held_out = HeldOut(prepared)
+        if trained:
+            log.info("This run has been trained to its end already.")
+        elif prepared.total == 0:
+            if main_process:
+                save_best(prepared.start.checkpoint, folder, config.half)
+                runs.save_state(folder / runs.LAST, {"history": {**vars(runs.History()), "finished": True}})
+        else:
+            trainer = Trainer(prepared, accelerator, folder, held_out, progress, state)
+            begun = True
+            trainer.fit(stopper)
+        begun = True
         if not main_process:
             return DONE
-        results = trainer.evaluate()
-        baseline = trainer.measure_base() if config.baseline else None
-        published = trainer.publish(results) if config.push is not None else None
-    except Diverged as error:
+        progress("evaluate", prepared.total, prepared.total)
+        metrics = write_report(prepared, folder, held_out)
+        baseline = compare_with_base(prepared, folder, held_out) if config.baseline else None
+        pushed = None
+        if config.push is not None:
+            progress("publish", prepared.total, prepared.total)
+            pushed = push_best(config, folder, prepared.repo_id)
+    except runs.Diverged as error:
         log.error("Diverged. %s\nIts folder: %s", error, folder)
         return DIVERGED
-    except Stopped as stopped:
+    except runs.Stopped as stopped:
         if main_process:
             log.warning("Stopped at your request; everything done so far is saved. Continue with: %s", resume)
         return stopped.exit_code
+    except PublishError as error:
+        return _push_failed(log, folder, error)
     except SegDemoError as error:
-        if trainer.stage == "begin":
+        if not begun:
             raise ConfigError(str(error)) from error
-        if trainer.stage == "publish":
-            log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
-            return PUSH_FAILED
         log.error("%s\nEverything done so far is saved in %s. When that is fixed, run: %s", error, folder, resume)
         return BUG
     except (RuntimeError, MemoryError) as error:
@@ -209,18 +196,51 @@ def _work(trainer, stopper: Stopper) -> int:
         )  # fmt: skip
         return BUG
     if config.json:
-        print(
-            json.dumps(
-                {
-                    "run": str(folder),
-                    "checkpoint": str(folder / runs.BEST),
-                    "metrics": results,
-                    "baseline": baseline,
-                    "pushed": published,
-                }
-            )
-        )
+        answer = {"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": metrics, "baseline": baseline, "pushed": pushed}
+        print(json.dumps(answer))
     return DONE
+
+
+def _only_the_push_is_left(config: Config, folder: Path, previous: runs.PreviousRun, team: Any) -> bool:
+    """Whether a run that is resumed has been trained and evaluated: what is left needs its folder alone, wherever the data is."""
+    from train.publish import reported_in
+
+    if not previous.finished or config.dry_run or (config.push is None and config.baseline):
+        return False
+    with team.main_process_first() if team else nullcontext():
+        reported = reported_in(folder) is not None
+    if team:
+        team.wait_for_everyone()  # the push rewrites what the others look for
+    return reported
+
+
+def _push_alone(config: Config, folder: Path) -> int:
+    """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
+    from train.publish import PublishError, publish_again
+
+    log = runs.log_to(folder, quiet=config.json)
+    try:
+        done = publish_again(config, folder)
+    except PublishError as error:
+        return _push_failed(log, folder, error)
+    if config.json:
+        print(json.dumps(done))
+    return DONE
+
+
+def _push_failed(log: Any, folder: Path, error: SegDemoError) -> int:
+    log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
+    return PUSH_FAILED
+
+
+def _print_plan(prepared: Any) -> None:
+    """What ``--dry-run`` prints."""
+    from train.setup import describe
+
+    if prepared.config.json:
+        print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
+    else:
+        print(describe(prepared))
 
 
 if __name__ == "__main__":

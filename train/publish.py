@@ -117,13 +117,13 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         run_dir: of the run, for the command that retries.
 
     Raises:
-        PublishError: the Hub did not take it after all retries, or what arrived differs; ``folder`` is as it was.
-        StorageError: the card could not be written.
+        PublishError: the Hub did not take it after all retries, what arrived differs, or the card could not be written;
+            ``folder`` is as it was.
     """
     facts = read_facts(folder)
-    if facts is not None and facts.repo_id != repo_id:
-        write_card(folder, replace(facts, repo_id=repo_id))
     try:
+        if facts is not None and facts.repo_id != repo_id:
+            write_card(folder, replace(facts, repo_id=repo_id))
         before = _sha(repo_id)
         sha = lookup.push(folder, repo_id, private=private, message=message, say=log.warning)
         different = lookup.verify(repo_id, sha, folder)
@@ -162,6 +162,28 @@ def reported_in(folder: Path) -> CardFacts | None:
     return read_facts(folder / runs.BEST)
 
 
+def push_best(config: Config, folder: Path, repo_id: str) -> dict[str, str]:
+    """Push the best checkpoint of a run that is evaluated and has its card.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        repo_id: as :func:`check_rights` returned it.
+
+    Returns:
+        ``repo``, ``url`` and ``revision``.
+
+    Raises:
+        PublishError: the push failed; everything is kept and the message has the command that retries.
+    """
+    facts = read_facts(folder / runs.BEST)
+    score = MAIN_METRIC[facts.task]
+    message = f"{facts.name}: {score} {facts.metrics[score]:.3f}" if score in facts.metrics else facts.name
+    published = publish(folder / runs.BEST, repo_id, private=config.private, message=message, run_dir=folder)
+    log.info("Pushed to %s, revision %s", published.url, published.sha)
+    return {"repo": repo_id, "url": published.url, "revision": published.sha}
+
+
 def publish_again(config: Config, folder: Path) -> dict[str, Any]:
     """Push what a finished run holds, if that is asked for; its numbers are those of its evaluation.
 
@@ -183,10 +205,6 @@ def publish_again(config: Config, folder: Path) -> dict[str, Any]:
     pushed = None
     if config.push is not None:
         ProgressFile(config.progress_file)("publish", facts.steps, facts.steps)
-        repo_id = check_rights(config.push or facts.repo_id, facts.name, "", config.private).repo_id
-        score = MAIN_METRIC[facts.task]
-        message = f"{facts.name}: {score} {facts.metrics[score]:.3f}" if score in facts.metrics else facts.name
-        published = publish(best, repo_id, private=config.private, message=message, run_dir=folder)
-        log.info("Pushed to %s, revision %s", published.url, published.sha)
-        pushed = {"repo": repo_id, "url": published.url, "revision": published.sha}
+        rights = check_rights(config.push or facts.repo_id, facts.name, "", config.private)
+        pushed = push_best(config, folder, rights.repo_id)
     return {"run": str(folder), "checkpoint": str(best), "metrics": facts.metrics, "baseline": None, "pushed": pushed}

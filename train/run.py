@@ -106,7 +106,7 @@ def resumed(config: Config, given: frozenset[str]) -> Config:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PreviousRun:
     """How far a run has come that is resumed.
 
     Attributes:
@@ -123,7 +123,7 @@ class Progress:
         return self.state is not None and self.state["history"]["finished"]
 
 
-def progress_of(folder: Path) -> Progress:
+def previous_run(folder: Path) -> PreviousRun:
     """Read how far the run in a folder has come.
 
     Raises:
@@ -136,7 +136,7 @@ def progress_of(folder: Path) -> Progress:
         facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder / 'config.json'} cannot be read ({type(error).__name__}).") from error
-    return Progress(facts, load_state(folder / LAST) if (folder / LAST).exists() else None)
+    return PreviousRun(facts, load_state(folder / LAST) if (folder / LAST).exists() else None)
 
 
 def write_config(folder: Path, config: Config, facts: dict[str, Any]) -> None:

@@ -18,14 +18,14 @@ from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, SegDemoError
 from seg_demo.networks.base import Checkpoint, square
 from seg_demo.networks.roi_pooling import SharedRoIAlign
-from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, start
+from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import NETWORKS, Config, ConfigError
 from train.data.doctor import examine, split, without_bad
 from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset
 from train.data.listing import Diagnosis
 from train.figures import with_picture
-from train.run import Progress
+from train.run import PreviousRun
 
 PIECES_NOTE = (
     "The masks say classes, not objects: every connected piece of a class counts as one object. That is right for things "
@@ -130,6 +130,10 @@ class Prepared:
             "push": self.repo_id and {"repo": self.repo_id, "user": self.user, "private": self.config.private},
         }
 
+    def record(self) -> dict[str, Any]:
+        """What a run folder keeps, so that a resumed run is the same one."""
+        return {**self.facts(), "processes": self.plan.processes, "start": remembered(self.start)}
+
 
 class NotPrepared(ConfigError):
     """A run that cannot begin: every problem that was found, and the doctor's findings where the data could be opened."""
@@ -139,14 +143,14 @@ class NotPrepared(ConfigError):
         self.diagnosis = diagnosis
 
 
-def prepare(config: Config, processes: int, quiet: bool, progress: Progress | None = None) -> Prepared:
+def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun | None = None) -> Prepared:
     """Read the data, look for faults, split it, load the network, check the rights and the memory.
 
     Args:
         config: checked by :func:`train.config.parse`.
         processes: of this run.
         quiet: no progress bars.
-        progress: how far the run has come, if it is resumed: it keeps its network, and its data must be the same.
+        previous: how far the run has come, if it is resumed: it keeps its network, and its data must be the same.
 
     Raises:
         ConfigError: with every problem that was found, one a paragraph.
@@ -173,15 +177,15 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
             problems.append(
                 f"--data {config.data}: {len(train)} images to learn from and {len(val)} held out; at least 1 each is needed."
             )
-        if progress is not None:
-            problems += _changes(config, progress, dataset, processes)
-    elif progress is not None:
-        when = "before its evaluation, which needs the held-out images" if progress.finished else "before its last step"
+        if previous is not None:
+            problems += _changes(config, previous, dataset, processes)
+    elif previous is not None:
+        when = "before its evaluation, which needs the held-out images" if previous.finished else "before its last step"
         problems.append(f"The run in {config.resume} was stopped {when}. Put the data back where it was, and resume again.")
     begun = None
     if dataset is not None:
-        begun = _attempt(problems, lambda: _start(config, dataset, progress))
-    elif progress is None:
+        begun = _attempt(problems, lambda: _start(config, dataset, previous))
+    elif previous is None:
         _attempt(problems, lambda: architecture_of(config))
     replay = 0
     if begun is not None:
@@ -193,7 +197,7 @@ def prepare(config: Config, processes: int, quiet: bool, progress: Progress | No
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = _steps(config, plan, begun.checkpoint.architecture)
     crop = crop_side(config, begun)
-    trains = total > 0 and not (progress is not None and progress.finished)
+    trains = total > 0 and not (previous is not None and previous.finished)
     return Prepared(
         config=config,
         dataset=dataset,
@@ -248,17 +252,17 @@ def crop_side(config: Config, begun: Start) -> int:
     )
 
 
-def _changes(config: Config, progress: Progress, dataset: Dataset, processes: int) -> list[str]:
+def _changes(config: Config, previous: PreviousRun, dataset: Dataset, processes: int) -> list[str]:
     """What differs from when the run was begun, so that going on would be another run."""
     changes = []
-    before = progress.facts.get("data", {}).get("sha256")
+    before = previous.facts.get("data", {}).get("sha256")
     if before is not None and before != dataset.digest:
         changes.append(
             f"--data {config.data} is not what the run in {config.resume} began with (its images, masks or class names "
             "changed). Put it back to resume, or start a new run with the changed data."
         )
-    began = progress.facts.get("processes", processes)
-    if began != processes and not progress.finished:
+    began = previous.facts.get("processes", processes)
+    if began != processes and not previous.finished:
         changes.append(
             f"The run in {config.resume} was begun by {began} processes, and {processes} would see the data in another order. "
             f"Resume it with {began}, launched as it was then."
@@ -266,10 +270,10 @@ def _changes(config: Config, progress: Progress, dataset: Dataset, processes: in
     return changes
 
 
-def _start(config: Config, dataset: Dataset, progress: Progress | None) -> Start:
+def _start(config: Config, dataset: Dataset, previous: PreviousRun | None) -> Start:
     """The network to train: of a run that has begun the same again, whatever the Hub answers now."""
-    if progress is not None and progress.state is not None and "start" in progress.facts:
-        return rebuilt(progress.facts["start"])
+    if previous is not None and previous.state is not None and "start" in previous.facts:
+        return rebuilt(previous.facts["start"])
     return start(config, functools.partial(labels_for, dataset))
 
 

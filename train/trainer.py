@@ -9,9 +9,8 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,452 +21,286 @@ from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.storage import recover_folder, save_folder
-from seg_demo.core.types import ModelSpec
-from seg_demo.inference.model import Model
+from seg_demo.core.storage import save_folder
 from seg_demo.networks.base import Checkpoint
 from train import run as runs
-from train.base_model import name_of, remembered
-from train.batches import (
-    AsSeen,
-    Crop,
-    CropDataset,
-    Plan,
-    crops_of,
-    loader,
-    local_cores,
-    memory_budget,
-    read_as_seen,
-    workers_for,
-)
+from train.batches import AsSeen, Crop, CropDataset, crops_of, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
-from train.data.index import CELLS, labels_for, preload, read_item
-from train.data.sample import Sample
-from train.evaluate import MAIN_METRIC, measure
+from train.data.index import CELLS, preload, read_item
+from train.evaluate import MAIN_METRIC, HeldOut, evaluate, model_of
+from train.figures import sample_grid
 from train.losses import Batch, InstanceTask, SemanticTask, balanced_weights, count_pixels
-from train.metrics import only_shared, shared_labels
 from train.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, restore, set_train
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
 from train.setup import Prepared, lay_out
 
 log = logging.getLogger("train")
 
-# Held-out samples that are kept decoded between evaluations; further ones are read again.
-MOST_VAL_BYTES = 96 * 2**20
+# The worst samples that whoever watches a run gets to look at after every evaluation; few, so that they cost little of its time.
+MOST_DRAWN = 3
 
 
 class Trainer:
-    """A prepared run and its folder.
+    """A network in training, and the run folder that it is saved to.
 
     Attributes:
-        stage: ``begin``, ``fit``, ``evaluate`` or ``publish``: how far it has come.
+        history: what the run has learnt about itself so far.
     """
 
     def __init__(
-        self, prepared: Prepared, accelerator: Accelerator, folder: Path, progress: runs.Progress | None = None
+        self,
+        prepared: Prepared,
+        accelerator: Accelerator,
+        folder: Path,
+        held_out: HeldOut,
+        progress: ProgressFile,
+        state: dict[str, Any] | None = None,
     ) -> None:
-        """
+        """Read the samples, and take the network to its device.
+
         Args:
             prepared: what to do.
             accelerator: processes and precision.
             folder: of the run; exists on the main process, which alone writes to it.
-            progress: how far the run has come, if it is resumed.
+            held_out: the images that it is evaluated on.
+            progress: gets every step.
+            state: what :meth:`_save` wrote, of a run that is resumed.
         """
-        self.prepared, self.accelerator, self.folder = prepared, accelerator, folder
-        self.state = None if progress is None else progress.state
-        self.trained = progress is not None and progress.finished
-        self.stage = "begin"
-        self.tell = ProgressFile(prepared.config.progress_file if accelerator.is_main_process else None)
-        self.tell("prepare", total=prepared.total)
-        self.pace = Pace(prepared.total, prepared.eval_steps, closing=1 + prepared.config.baseline)
-        self._val: dict[int, Sample] | None = None
-        self._tracker: Any = None
+        self.prepared, self.config, self.accelerator, self.folder = prepared, prepared.config, accelerator, folder
+        self.held_out, self.progress = held_out, progress
+        self.main = accelerator.is_main_process
+        self.device = prepared.device if accelerator.num_processes == 1 else accelerator.device
+        self.checkpoint, self.plan, self.total = prepared.start.checkpoint, prepared.plan, prepared.total
+        self.score = MAIN_METRIC[prepared.task]
+        self.crops = self._crops()
+        self.task = self._task()
+        self.module = self.checkpoint.module.to(self.device)
+        lay_out(self.checkpoint, self.device, accelerator.mixed_precision)
+        freeze_auxiliary(self.module)
+        self.average = MovingAverage(self.module, self.config.ema)
+        optimizer = self._adamw()
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        # What can segment the data as it is, is evaluated before the first step: the best weights are kept, be it those.
+        self.history = History(evaluated=-1 if prepared.start.knows else 0)
+        if state is not None:
+            restore(state, self.module, self.average, optimizer, accelerator.scaler)
+            self.history = History(**state["history"])
+        self.wrapped, self.optimizer = accelerator.prepare(self.module, optimizer, device_placement=[False, False])
+        self.pace = Pace(self.total, prepared.eval_steps, closing=1 + self.config.baseline)
+        self.began = time.monotonic() - self.history.seconds
+        self.resumed = state is not None
 
-    def begin(self) -> None:
-        """Write what the run is, or tidy up what a killed one left."""
-        prepared = self.prepared
-        if self.accelerator.is_main_process:
-            recover_folder(self.folder / runs.BEST)
-            if self.state is None:
-                facts = {**prepared.facts(), "processes": prepared.plan.processes, "start": remembered(prepared.start)}
-                runs.write_config(self.folder, prepared.config, facts)
-        for note in (*prepared.notes, *prepared.start.notes):
-            log.info("%s", note)
-
-    def fit(self, stopper: Stopper) -> None:
-        """Train to the last step; nothing to do if that has been done, or for ``--epochs 0``."""
-        if self.trained:
-            log.info("This run has been trained to its end already.")
-            return
-        prepared = self.prepared
-        main = self.accelerator.is_main_process
-        if prepared.total == 0:
-            if main:
-                self._keep(prepared.start.checkpoint)
-                save_state(self.folder / runs.LAST, {"history": {**vars(History()), "finished": True}})
-            self.trained = True
-            return
-        crops = self._crops()
-        if main:
-            step = self.state["history"]["step"] if self.state else 0
-            self._tracker = start_tracker(prepared.config, self.folder, step)
-        run = Fit(
-            config=prepared.config,
-            checkpoint=prepared.start.checkpoint,
-            fresh=prepared.start.fresh,
-            pretrained=prepared.start.pretrained,
-            knows=prepared.start.knows,
-            task=self._task(crops),
-            plan=prepared.plan,
-            crops=crops,
-            total=prepared.total,
-            eval_steps=prepared.eval_steps,
-            lr=prepared.lr,
-            workers=workers_for(prepared.config.workers, prepared.device),
-            accelerator=self.accelerator,
-            device=prepared.device if self.accelerator.num_processes == 1 else self.accelerator.device,
-            evaluate=self._metrics,
-            score=MAIN_METRIC[prepared.task],
-            save=functools.partial(save_state, self.folder / runs.LAST),
-            keep=self._keep,
-            record=self._record,
-            tell=self._stepped,
-        )
-        log.info(
-            "%s on %s: %d steps in %s", prepared.start.checkpoint.architecture, prepared.device, prepared.total, self.folder
-        )
-        self.stage = "fit"
-        try:
-            fit(run, self.state, stopper)
-        finally:
-            if self._tracker is not None:
-                self._tracker.finish()
-        self.trained = True
-
-    def evaluate(self) -> dict[str, float]:
-        """Load ``best/`` afresh, evaluate it, and write its card, its figures and ``training.json`` into it.
-
-        Returns:
-            The metrics on the held-out images.
-        """
-        from train.card import write_report
-
-        self.stage = "evaluate"
-        self.tell("evaluate", self.prepared.total, self.prepared.total)
-        checkpoint = networks.load(self.folder / runs.BEST)
-        checkpoint.module.to(self.prepared.device)
-        samples, labels = self._val_samples(), None
-        if self.prepared.config.epochs == 0:
-            data = labels_for(self.prepared.dataset, self.prepared.task)
-            if data.names != checkpoint.labels.names:
-                labels = shared_labels(data, checkpoint.labels)
-                samples = () if labels is None else only_shared(samples, data, labels, self.prepared.task)
-        return write_report(self.prepared, self.folder, self._model(checkpoint), samples, checkpoint, labels)
-
-    def measure_base(self) -> dict[str, Any]:
-        """What the network that the run started from is worth on the same held-out images, beside ``best/``."""
-        from train.evaluate import measured_against_base
-
-        return measured_against_base(self.prepared, self._best, self._val_samples)
-
-    def publish(self, results: dict[str, float]) -> dict[str, str]:
-        """Push ``best/`` and compare what arrived.
+    def fit(self, stopper: Stopper) -> History:
+        """Train to the last step.
 
         Args:
-            results: of :meth:`evaluate`, for the commit message.
+            stopper: says when a signal asks to stop.
 
         Returns:
-            ``repo``, ``url`` and ``revision``.
+            The history, ``finished``.
 
         Raises:
-            PublishError: the push failed; everything is kept and the message has the command that retries.
+            Diverged: the loss is not a number; the last saved state is good.
+            Stopped: a signal came; the state is saved.
         """
-        from train.publish import publish
+        config, history, accelerator = self.config, self.history, self.accelerator
+        if not self.resumed:
+            self._save()
+        log.info("%s on %s: %d steps in %s", self.checkpoint.architecture, self.prepared.device, self.total, self.folder)
+        tracker = start_tracker(config, self.folder, history.step) if self.main else None
+        batches = self.plan.micro_batches(history.step, self.total, accelerator.process_index)
+        parts = loader(self.crops, batches, workers_for(config.workers, self.prepared.device))
+        recent: deque[float] = deque(maxlen=20)
+        bar = tqdm(total=self.total, initial=history.step, desc="training", unit="step", disable=None if self.main else True)
+        try:
+            with bar, stopper.deferred():
+                while not history.finished:
+                    if self._due():
+                        # The state is saved already, so one process may stop at once; several have to leave together.
+                        with stopper.deferred(on=accelerator.num_processes > 1):
+                            better = self.main and self._evaluate()
+                        self._close_evaluation(better, tracker)
+                        continue
+                    loss = self._step(parts, history.step)
+                    self.average.update(self.module)
+                    history.step += 1
+                    history.loss_sum, history.loss_steps = history.loss_sum + loss, history.loss_steps + 1
+                    recent.append(loss)
+                    self._report_step(loss)
+                    bar.update()
+                    bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", refresh=False)
+                    stop = self._agree(stopper.signal is not None)
+                    if stop or self._due() or history.step % config.save_every == 0:
+                        self._save()
+                    if stop:
+                        raise Stopped(stopper.signal)
+        finally:
+            if tracker is not None:
+                tracker.finish()
+        if history.step < self.total:
+            log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
+        if self.prepared.start.knows and history.stale == len(history.lines) - 1:
+            log.warning("Nothing was gained on the held-out images: best/ holds the weights that the run started from.")
+        accelerator.wait_for_everyone()
+        stopper.check()  # a signal that came with the last save
+        return history
 
-        self.stage = "publish"
-        self.tell("publish", self.prepared.total, self.prepared.total)
-        score = MAIN_METRIC[self.prepared.task]
-        start, data = self.prepared.start, self.prepared.dataset.name
-        name = name_of(start, data, self.prepared.config.epochs != 0)
-        published = publish(
-            self.folder / runs.BEST,
-            self.prepared.repo_id,
-            private=self.prepared.config.private,
-            message=f"{name}: {score} {results[score]:.3f}" if score in results else name,
-            run_dir=self.folder,
-        )
-        log.info("Pushed to %s, revision %s", published.url, published.sha)
-        return {"repo": self.prepared.repo_id, "url": published.url, "revision": published.sha}
+    def _step(self, parts: Iterator[list[Crop]], step: int) -> float:
+        """One optimizer step over all micro-batches and processes; its loss."""
+        config, accelerator, optimizer = self.config, self.accelerator, self.optimizer
+        set_train(self.module, config.freeze_norm)
+        # Random numbers of a step (dropout, sampled proposals) depend on the step alone: a resumed run draws the same.
+        torch.manual_seed((config.seed * 1_000_003 + step) * 4_099 + accelerator.process_index)
+        for group, peak in zip(optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self._lr_factor(step)
+        batches: list[Batch] = [self.task.collate(next(parts), self.device) for _ in range(config.accumulate)]
+        world = accelerator.num_processes
+        valid = sum(batch.valid for batch in batches)
+        if world > 1:
+            valid = int(accelerator.reduce(torch.tensor(valid, device=self.device), "sum"))
+        optimizer.zero_grad()
+        total = 0.0
+        for index, batch in enumerate(batches):
+            share = world * len(batches)
+            last = index == len(batches) - 1
+            with accelerator.no_sync(self.wrapped) if not last else nullcontext():
+                loss = self.task.loss(self.wrapped, batch, valid, share)
+                if config.adversarial:
+                    moved = self.task.adversarial(self.wrapped, batch, config.adversarial)
+                    loss = 0.5 * (loss + self.task.loss(self.wrapped, moved, valid, share))
+                # DistributedDataParallel averages gradients over processes; the loss is a sum of shares.
+                accelerator.backward(loss * world)
+            total += float(loss.detach())
+        norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), config.clip or math.inf)
+        if world > 1:
+            total = float(accelerator.reduce(torch.tensor(total, device=self.device), "sum"))
+        skipped_by_scaler = accelerator.scaler is not None
+        if not math.isfinite(total) or (not skipped_by_scaler and not math.isfinite(float(norm))):
+            names = ", ".join(name for batch in batches for name in batch.names)
+            raise Diverged(
+                f"Step {step + 1}: the {'loss' if not math.isfinite(total) else 'gradient'} is not a number. Samples of this "
+                f"step: {names}. The last good state is kept; try a smaller --lr, or look at these samples."
+            )
+        optimizer.step()
+        return total
 
-    def _task(self, crops: CropDataset) -> SemanticTask | InstanceTask:
-        prepared, config = self.prepared, self.prepared.config
-        if prepared.task == "instance":
+    def _evaluate(self) -> bool:
+        """Evaluate the averaged weights, add a line to the history; True if they are the best so far."""
+        history = self.history
+        seconds = time.monotonic() - self.began
+        try:
+            metrics = self._metrics(dataclasses.replace(self.checkpoint, module=self.average.module))
+        except BadCheckpointError as error:
+            raise Diverged(f"Step {history.step}: {error} Try a smaller --lr.") from error
+        score = metrics.get(self.score, math.nan)
+        score = -math.inf if math.isnan(score) else score
+        best = history.best is None or score > history.best
+        history.best, history.stale = (score, 0) if best else (history.best, history.stale + 1)
+        line = {"step": history.step, "epoch": round(history.step * self.plan.per_step / self.plan.count, 2)}
+        if history.step:
+            line["loss"] = history.loss_sum / max(1, history.loss_steps)
+            line["lr"] = self.prepared.lr * self._lr_factor(history.step - 1)
+        history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
+        return best
+
+    def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
+        """The metrics of a network on the held-out images; its worst samples are drawn for whoever watches the run."""
+        watched = self.config.progress_file is not None
+        with self.pace.evaluating():
+            model = model_of(checkpoint, self.folder / runs.BEST, self.prepared.dataset.name)
+            metrics, results = evaluate(model, self.held_out, task=self.prepared.task, pictures=MOST_DRAWN if watched else 0)
+            if pictures := [result.picture for result in results if result.picture is not None]:
+                sample_grid(pictures, self.folder / runs.SAMPLES)
+        return metrics
+
+    def _close_evaluation(self, better: bool, tracker: GeneralTracker | None) -> None:
+        """Write down what an evaluation has shown, and keep its weights if they are the best."""
+        config, history = self.config, self.history
+        if better:
+            save_best(dataclasses.replace(self.checkpoint, module=self.average.module), self.folder, config.half)
+        if self.main:
+            runs.write_metrics(self.folder, history)
+            log_line(tracker, history.lines[-1])
+            log.info("%s%s", history.sentence(self.score), self.pace.rest(history.step))
+        history.evaluated, history.loss_sum, history.loss_steps = history.step, 0.0, 0
+        enough = self._agree(bool(config.patience) and history.stale >= config.patience)
+        history.finished = enough or history.step == self.total
+        self._save()
+
+    def _save(self) -> None:
+        """The resume state, atomically."""
+        if not self.main:
+            return
+        self.history.seconds = time.monotonic() - self.began
+        scaler = self.accelerator.scaler
+        state = {
+            "module": self.module.state_dict(),
+            "average": self.average.module.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "history": dataclasses.asdict(self.history),
+        }
+        save_state(self.folder / runs.LAST, state)
+
+    def _report_step(self, loss: float) -> None:
+        step = self.history.step
+        if self.pace.stepped() and self.main:
+            log.info(self.pace.sentence(step))
+        self.progress("fit", step, self.total, loss, self.pace.left(step))
+
+    def _due(self) -> bool:
+        return self.history.due(self.prepared.eval_steps, self.total)
+
+    def _lr_factor(self, step: int) -> float:
+        return lr_factor(step, self.total, self.config.warmup, self.config.schedule)
+
+    def _agree(self, mine: bool) -> bool:
+        """True on every process if it is true on any: all leave the loop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        return bool(self.accelerator.reduce(torch.tensor(int(mine), device=self.accelerator.device), "sum") > 0)
+
+    def _adamw(self) -> torch.optim.AdamW:
+        start, config = self.prepared.start, self.config
+        rates = (self.prepared.lr, config.backbone_lr, config.weight_decay)
+        groups = parameter_groups(self.module, start.fresh, *rates, start.pretrained)
+        # One pass over the weights; on other devices than these, torch has no such kernel.
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.AdamW(groups, fused=fused, foreach=not fused)
+
+    def _task(self) -> SemanticTask | InstanceTask:
+        if self.prepared.task == "instance":
             return InstanceTask()
-        checkpoint = prepared.start.checkpoint
-        weights = None
-        if config.class_weights == "balanced":
+        checkpoint, weights = self.checkpoint, None
+        if self.config.class_weights == "balanced":
             # Built-in data is not surveyed; its decoded samples say how frequent each class is.
-            pixels = prepared.diagnosis.class_pixels or count_pixels(crops.cached.values(), len(checkpoint.labels))
+            pixels = self.prepared.diagnosis.class_pixels or count_pixels(self.crops.cached.values(), len(checkpoint.labels))
             weights = balanced_weights(pixels, len(checkpoint.labels))
         verbs = networks.network(checkpoint.architecture)
-        return SemanticTask(verbs.forward, checkpoint.preprocessing, len(checkpoint.labels), config.loss, weights)
+        return SemanticTask(verbs.forward, checkpoint.preprocessing, len(checkpoint.labels), self.config.loss, weights)
 
     def _crops(self) -> CropDataset:
-        prepared, config = self.prepared, self.prepared.config
-        seen = AsSeen(prepared.start.checkpoint)
+        prepared = self.prepared
+        seen = AsSeen(self.checkpoint)
         read = functools.partial(read_item, prepared.dataset, prepared.train, prepared.task)
         if prepared.dataset.source != CELLS:
             # Photographs are kept at the network's size; what is rendered is small, and its workers know no torch.
             read = functools.partial(read_as_seen, read, seen)
-        quiet = config.json or not self.accelerator.is_main_process
+        quiet = self.config.json or not self.main
         cached = preload(read, prepared.dataset, len(prepared.train), memory_budget(), local_cores(), quiet)
         return crops_of(prepared, read, cached, seen)
 
-    def _val_samples(self) -> Iterator[Sample]:
-        prepared = self.prepared
-        read = functools.partial(read_item, prepared.dataset, prepared.val, prepared.task)
-        if self._val is None:
-            budget = min(memory_budget(0.1), MOST_VAL_BYTES)
-            self._val = preload(read, prepared.dataset, len(prepared.val), budget, local_cores(), prepared.config.json)
-        for index in range(len(prepared.val)):
-            yield self._val[index] if index in self._val else read(index)
 
-    def _model(self, checkpoint: Checkpoint) -> Model:
-        prepared = self.prepared
-        row = networks.NETWORKS[checkpoint.architecture]
-        folder = str(self.folder / runs.BEST)
-        spec = ModelSpec(folder, None, row.task, checkpoint.architecture, prepared.dataset.name, "", "folder")
-        return Model.from_checkpoint(checkpoint, spec)
-
-    def _best(self) -> Model:
-        checkpoint = networks.load(self.folder / runs.BEST)
-        checkpoint.module.to(self.prepared.device)
-        return self._model(checkpoint)
-
-    def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
-        path = self.folder / runs.SAMPLES if self.prepared.config.progress_file else None
-        with self.pace.evaluating():
-            return measure(self._model(checkpoint), self._val_samples(), self.prepared.task, path)
-
-    def _stepped(self, step: int, total: int, loss: float) -> None:
-        if self.pace.stepped() and self.accelerator.is_main_process:
-            log.info(self.pace.sentence(step))
-        self.tell("fit", step, total, loss, self.pace.left(step))
-
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        half = self.prepared.config.half
-        save_folder(self.folder / runs.BEST, lambda folder: networks.save(checkpoint, folder, half))
-
-    def _record(self, history: History) -> None:
-        runs.write_metrics(self.folder, history)
-        log_line(self._tracker, history.lines[-1])
-        log.info("%s%s", history.sentence(MAIN_METRIC[self.prepared.task]), self.pace.rest(history.step))
-
-
-@dataclass
-class Fit:
-    """What the loop needs.
-
-    Attributes:
-        config: of the run.
-        checkpoint: its module is trained in place.
-        fresh: prefixes of layers that start from random weights.
-        pretrained: False if all layers are fresh.
-        knows: the weights are worth an evaluation before the first step; the best are kept, be it those.
-        task: loss and collate.
-        plan: order of the data.
-        crops: varied samples.
-        total: optimizer steps of the run.
-        eval_steps: steps between evaluations.
-        lr: peak learning rate of fresh layers.
-        workers: processes that load data.
-        accelerator: processes and precision.
-        device: where the module is trained.
-        evaluate: checkpoint → metrics; runs on the main process only.
-        score: name of the metric that decides which weights are kept.
-        save: writes the resume state, atomically.
-        keep: writes a checkpoint as the best one, atomically.
-        record: called with every evaluation's line.
-        tell: called after every step with the steps done, those of the run, and the loss.
-    """
-
-    config: Config
-    checkpoint: Checkpoint
-    fresh: tuple[str, ...]
-    pretrained: bool
-    knows: bool
-    task: SemanticTask | InstanceTask
-    plan: Plan
-    crops: CropDataset
-    total: int
-    eval_steps: int
-    lr: float
-    workers: int
-    accelerator: Accelerator
-    device: torch.device
-    evaluate: Callable[[Checkpoint], dict[str, float]]
-    score: str
-    save: Callable[[dict[str, Any]], None]
-    keep: Callable[[Checkpoint], None]
-    record: Callable[[History], None]
-    tell: Callable[[int, int, float], None]
-
-
-def fit(run: Fit, state: dict[str, Any] | None, stopper: Stopper) -> History:
-    """Train from the beginning, or from a saved state, to the last step.
+def save_best(checkpoint: Checkpoint, folder: Path, half: bool) -> None:
+    """Write a checkpoint as the best one of a run, atomically.
 
     Args:
-        run: everything prepared.
-        state: what ``run.save`` wrote earlier, or None.
-        stopper: says when a signal asks to stop.
-
-    Returns:
-        The history, ``finished``.
-
-    Raises:
-        Diverged: the loss is not a number; the last saved state is good.
-        Stopped: a signal came; the state is saved.
+        checkpoint: to write.
+        folder: of the run.
+        half: store it in 16 bits.
     """
-    config, accelerator = run.config, run.accelerator
-    module = run.checkpoint.module.to(run.device)
-    lay_out(run.checkpoint, run.device, accelerator.mixed_precision)
-    freeze_auxiliary(module)
-    average = MovingAverage(module, config.ema)
-    groups = parameter_groups(module, run.fresh, run.lr, config.backbone_lr, config.weight_decay, run.pretrained)
-    # One pass over the weights; on other devices than these, torch has no such kernel.
-    fused = run.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(groups, fused=fused, foreach=not fused)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    history = History(evaluated=-1 if run.knows else 0)
-    if state is not None:
-        restore(state, module, average, optimizer, accelerator.scaler)
-        history = History(**state["history"])
-    wrapped, optimizer = accelerator.prepare(module, optimizer, device_placement=[False, False])
-    main = accelerator.is_main_process
-    began = time.monotonic() - history.seconds
-
-    def save() -> None:
-        if main:
-            history.seconds = time.monotonic() - began
-            scaler = accelerator.scaler
-            run.save(
-                {
-                    "module": module.state_dict(),
-                    "average": average.module.state_dict(),
-                    "updates": average.updates,
-                    "optimizer": optimizer.optimizer.state_dict(),
-                    "scaler": None if scaler is None else scaler.state_dict(),
-                    "history": dataclasses.asdict(history),
-                }
-            )
-
-    if state is None:
-        save()
-    parts = loader(run.crops, run.plan.micro_batches(history.step, run.total, accelerator.process_index), run.workers)
-    recent: deque[float] = deque(maxlen=20)
-    bar = tqdm(total=run.total, initial=history.step, desc="training", unit="step", disable=None if main else True)
-    with bar, stopper.deferred():
-        while not history.finished:
-            if history.due(run.eval_steps, run.total):
-                # The state is saved already, so one process may stop at once; several have to leave together.
-                with stopper.deferred(on=accelerator.num_processes > 1):
-                    better = main and _evaluate(run, average, history, time.monotonic() - began)
-                if better:
-                    run.keep(dataclasses.replace(run.checkpoint, module=average.module))
-                if main:
-                    run.record(history)
-                history.evaluated, history.loss_sum, history.loss_steps = history.step, 0.0, 0
-                enough = _agree(accelerator, bool(config.patience) and history.stale >= config.patience)
-                history.finished = enough or history.step == run.total
-                save()
-                continue
-            step = history.step
-            set_train(module, config.freeze_norm)
-            # Random numbers of a step (dropout, sampled proposals) depend on the step alone: a resumed run draws the same.
-            torch.manual_seed((config.seed * 1_000_003 + step) * 4_099 + accelerator.process_index)
-            factor = lr_factor(step, run.total, config.warmup, config.schedule)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
-            loss = _step(run, wrapped, optimizer, parts, step)
-            average.update(module)
-            history.step += 1
-            history.loss_sum, history.loss_steps = history.loss_sum + loss, history.loss_steps + 1
-            recent.append(loss)
-            run.tell(history.step, run.total, loss)
-            bar.update()
-            bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", refresh=False)
-            stop = _agree(accelerator, stopper.signal is not None)
-            if stop or history.due(run.eval_steps, run.total) or history.step % config.save_every == 0:
-                save()
-            if stop:
-                raise Stopped(stopper.signal)
-    if history.step < run.total:
-        log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
-    if run.knows and history.stale == len(history.lines) - 1:
-        log.warning("Nothing was gained on the held-out images: best/ holds the weights that the run started from.")
-    accelerator.wait_for_everyone()
-    stopper.check()  # a signal that came with the last save
-    return history
-
-
-def _step(run: Fit, wrapped: Any, optimizer: Any, parts: Iterator[list[Crop]], step: int) -> float:
-    """One optimizer step over all micro-batches and processes; its loss."""
-    config, accelerator = run.config, run.accelerator
-    batches: list[Batch] = [run.task.collate(next(parts), run.device) for _ in range(config.accumulate)]
-    world = accelerator.num_processes
-    valid = sum(batch.valid for batch in batches)
-    if world > 1:
-        valid = int(accelerator.reduce(torch.tensor(valid, device=run.device), "sum"))
-    optimizer.zero_grad()
-    total = 0.0
-    for index, batch in enumerate(batches):
-        share = world * len(batches)
-        last = index == len(batches) - 1
-        with accelerator.no_sync(wrapped) if not last else nullcontext():
-            loss = run.task.loss(wrapped, batch, valid, share)
-            if config.adversarial:
-                moved = run.task.adversarial(wrapped, batch, config.adversarial)
-                loss = 0.5 * (loss + run.task.loss(wrapped, moved, valid, share))
-            # DistributedDataParallel averages gradients over processes; the loss is a sum of shares.
-            accelerator.backward(loss * world)
-        total += float(loss.detach())
-    norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip or math.inf)
-    if world > 1:
-        total = float(accelerator.reduce(torch.tensor(total, device=run.device), "sum"))
-    skipped_by_scaler = accelerator.scaler is not None
-    if not math.isfinite(total) or (not skipped_by_scaler and not math.isfinite(float(norm))):
-        names = ", ".join(name for batch in batches for name in batch.names)
-        raise Diverged(
-            f"Step {step + 1}: the {'loss' if not math.isfinite(total) else 'gradient'} is not a number. Samples of this "
-            f"step: {names}. The last good state is kept; try a smaller --lr, or look at these samples."
-        )
-    optimizer.step()
-    return total
-
-
-def _evaluate(run: Fit, average: MovingAverage, history: History, seconds: float) -> bool:
-    """Evaluate the averaged weights, add a line to the history; True if they are the best so far."""
-    try:
-        metrics = run.evaluate(dataclasses.replace(run.checkpoint, module=average.module))
-    except BadCheckpointError as error:
-        raise Diverged(f"Step {history.step}: {error} Try a smaller --lr.") from error
-    score = metrics.get(run.score, math.nan)
-    score = -math.inf if math.isnan(score) else score
-    best = history.best is None or score > history.best
-    history.best, history.stale = (score, 0) if best else (history.best, history.stale + 1)
-    line = {"step": history.step, "epoch": round(history.step * run.plan.per_step / run.plan.count, 2)}
-    if history.step:
-        line["loss"] = history.loss_sum / max(1, history.loss_steps)
-        line["lr"] = run.lr * lr_factor(history.step - 1, run.total, run.config.warmup, run.config.schedule)
-    history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
-    return best
-
-
-def _agree(accelerator: Accelerator, mine: bool) -> bool:
-    """True on every process if it is true on any: all leave the loop at the same step."""
-    if accelerator.num_processes == 1:
-        return mine
-    return bool(accelerator.reduce(torch.tensor(int(mine), device=accelerator.device), "sum") > 0)
+    save_folder(folder / runs.BEST, lambda best: networks.save(checkpoint, best, half))
 
 
 class Trackio(TrackioTracker):
