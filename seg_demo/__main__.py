@@ -207,7 +207,7 @@ def _summarise(
     try:
         summary = Summary(out, len(jobs), labels or _labels_before(out), pixel)
     except OSError as error:
-        raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
+        raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror) from error
     try:
         for job in jobs:
             folder = out / job.target
@@ -220,9 +220,7 @@ def _summarise(
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError) as error:
         summary.abandon()
-        raise BadRequestError(
-            f"The tables in {out} could not be written ({error}). Free some space, or add --overwrite."
-        ) from error
+        raise BadRequestError("cli.tables_not_written", out=out, why=error) from error
 
 
 def _labels_before(out: Path) -> LabelSet | None:
@@ -252,7 +250,7 @@ def _refuse_to_mix(out: Path, run: dict[str, object]) -> None:
     except (OSError, ValueError):
         return
     if before != run:
-        raise BadRequestError(f"{out} holds results of another run ({before}). Choose another --out, or add --overwrite.")
+        raise BadRequestError("cli.other_results", out=out, before=before)
 
 
 def _prepare(out: Path, run: dict[str, object]) -> None:
@@ -261,7 +259,7 @@ def _prepare(out: Path, run: dict[str, object]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / RUN, json.dumps(run).encode())
     except OSError as error:
-        raise BadRequestError(f"Nothing can be written to {out} ({error.strerror}). Choose another --out.") from error
+        raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror) from error
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import json
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,11 @@ class Message(str):
         values = {name: value.text(language) if isinstance(value, Message) else value for name, value in self.values.items()}
         return table(language)[self.key].format_map(values)
 
+    def changed(self, change: Callable[[str], str]) -> Message:
+        """It with every text among its values changed, such as to leave out where something lies."""
+        values = {name: value.changed(change) if isinstance(value, Message) else value for name, value in self.values.items()}
+        return type(self)(self.key, **{name: change(value) if type(value) is str else value for name, value in values.items()})
+
     def to_dict(self) -> dict[str, Any]:
         """It as JSON, for another process or a later one: ``key``, ``values``, and ``text`` (English) for whoever has other tables."""
         values = {name: value.to_dict() if isinstance(value, Message) else value for name, value in self.values.items()}
@@ -125,6 +130,12 @@ def sentences(*parts: str) -> Message:
     if not given:
         return Message.of("")
     return functools.reduce(lambda first, then: Message("text.two_sentences", first=first, then=then), given)
+
+
+def lines(*parts: str) -> Message:
+    """As :func:`sentences`, a line each."""
+    given = [Message.of(part) for part in parts if part]
+    return functools.reduce(lambda first, then: Message("text.two_lines", first=first, then=then), given) if given else Message.of("")
 
 
 def in_language(text: str, language: str) -> str:

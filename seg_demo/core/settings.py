@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_demo.core.errors import SettingsError
+from seg_demo.core.messages import Message, lines
 
 PREFIX = "SEG_DEMO_"
 _TRUE = ("1", "true", "yes", "on")
@@ -136,16 +137,16 @@ def _read(text: str, row: Any) -> Any:
     """The value that a variable's text stands for; ValueError says what is accepted instead."""
     if isinstance(row.default, bool):
         if text.lower() not in _TRUE + _FALSE:
-            raise ValueError(f"must be one of {', '.join(_TRUE + _FALSE)}")
+            raise ValueError(Message("settings.one_of", names=", ".join(_TRUE + _FALSE)))
         return text.lower() in _TRUE
     if isinstance(row.default, str):
         pattern = row.metadata["pattern"]
         if pattern and not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {row.metadata['help']}")
+            raise ValueError(Message("settings.of_form", form=row.metadata["help"]))
         return text
-    kind, name = (int, "a whole number") if isinstance(row.default, int) else (float, "a number")
+    kind, key = (int, "settings.whole_number") if isinstance(row.default, int) else (float, "settings.number")
+    accepted = Message(key, low=row.metadata["low"], high=row.metadata["high"], form=row.metadata["help"])
     low, high = row.metadata["low"], row.metadata["high"]
-    accepted = f"must be {name} from {low} to {high} ({row.metadata['help']})"
     try:
         value = kind(text.replace("_", ""))
     except ValueError:
@@ -171,15 +172,17 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         text = environ[key].strip()
         if key not in rows:
             near = difflib.get_close_matches(key, rows, n=1)
-            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(rows)}."
-            problems.append(f"{key} is not a setting; {known}")
+            if near:
+                problems.append(Message("settings.misspelt", name=key, near=near[0]))
+            else:
+                problems.append(Message("settings.unknown", name=key, names=", ".join(rows)))
         elif text:
             try:
                 values[rows[key].name] = _read(text, rows[key])
             except ValueError as error:
-                problems.append(f"{key} is {text!r}, but {error}.")
+                problems.append(Message("settings.bad_value", name=key, value=text, wanted=error))
     if problems:
-        raise SettingsError("\n".join(["These settings cannot be used; correct or unset them:", *problems]))
+        raise SettingsError(lines(Message("settings.unusable"), *problems))
     return Settings(**values)
 
 
@@ -198,21 +201,21 @@ def accounts(auth: str) -> list[tuple[str, str]]:
         try:
             entries = [line.strip() for line in Path(auth[1:]).read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "it is not text in UTF-8"
-            raise SettingsError(f"{name} names the file {auth[1:]!r}, which cannot be read ({why}).") from error
+            why = getattr(error, "strerror", None) or Message("settings.no_utf8")
+            raise SettingsError("settings.auth_file_unreadable", name=name, file=auth[1:], why=why) from error
         entries = [line for line in entries if line and not line.startswith("#")]
         if not entries:
-            raise SettingsError(f"{name} names the file {auth[1:]!r}, which has no name:password in it. Add a line.")
+            raise SettingsError("settings.auth_file_empty", name=name, file=auth[1:])
     else:
         entries = auth.split()
     pairs: dict[str, str] = {}
     for position, entry in enumerate(entries, 1):
         user, colon, password = entry.partition(":")
         if not (user and colon and password):
-            lacks = "name" if colon and not user else "password"
-            raise SettingsError(f"Entry {position} of {name} must be name:password, but has no {lacks}.")
+            key = "settings.auth_no_name" if colon and not user else "settings.auth_no_password"
+            raise SettingsError(key, position=position, name=name)
         if user in pairs:
-            raise SettingsError(f"{name} has the name {user!r} twice. Keep one.")
+            raise SettingsError("settings.auth_name_twice", name=name, user=user)
         pairs[user] = password
     return list(pairs.items())
 
@@ -238,13 +241,10 @@ def engine_refusals(engine: str, precision: str, device: str) -> list[str]:
     """
     found, there = [], has_openvino()
     if engine == "openvino" and device != "cpu":
-        found.append(f"SEG_DEMO_ENGINE is openvino, which is for CPUs, but the device is {device}. Set it to auto.")
+        found.append(Message("settings.openvino_is_for_cpus", device=device))
     if engine == "openvino" and not there:
-        found.append("SEG_DEMO_ENGINE is openvino, but it is not installed. Run pip install openvino, or set it to auto.")
+        found.append(Message("settings.openvino_not_installed"))
     if precision == "bf16" and (device != "cpu" or engine == "eager" or not there):
-        found.append(
-            f"SEG_DEMO_PRECISION is bf16, which is for CPUs and needs OpenVINO, but the device is {device}, SEG_DEMO_ENGINE is "
-            f"{engine}, and openvino is {'installed' if there else 'not installed'}. Install openvino, set SEG_DEMO_ENGINE to "
-            "auto and SEG_DEMO_DEVICE to cpu, or set SEG_DEMO_PRECISION to auto."
-        )
+        openvino = Message("settings.installed" if there else "settings.not_installed")
+        found.append(Message("settings.bf16_needs_openvino", device=device, engine=engine, openvino=openvino))
     return found

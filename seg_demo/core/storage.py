@@ -277,14 +277,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         where = path.parent if path.parent.exists() else Path.cwd()
         if not isinstance(error, OSError) or error.errno in FULL:
             free = shutil.disk_usage(where).free / 2**20
-            raise StorageError(
-                f"{path} could not be written: the disk is full ({free:.0f} MiB free). What was saved before is untouched. "
-                "Free some space, then run the same command with --resume."
-            ) from error
-        raise StorageError(
-            f"{path} could not be written or read: {error.strerror or error}. What was saved before is untouched. Check "
-            "that the folder exists, that you may write to it and that its disk works."
-        ) from error
+            raise StorageError("disk.full", path=path, free=free) from error
+        raise StorageError("disk.failed", path=path, why=error.strerror or error) from error
 
 
 @contextmanager

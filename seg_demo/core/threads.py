@@ -38,4 +38,4 @@ def begin(thread: threading.Thread) -> None:
     try:
         thread.start()
     except RuntimeError as error:
-        raise BusyError("The server has no more threads for this now. Try again in a few minutes.") from error
+        raise BusyError("threads.none_left") from error

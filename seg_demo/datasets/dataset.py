@@ -33,6 +33,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
+from seg_demo.core.messages import Message, sentences
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import BACKGROUND, IGNORE, LabelSet, background_of, distinct_colors
 from seg_demo.datasets import journal
@@ -86,7 +87,7 @@ class Dataset:
             StorageError: what is stored about it cannot be read.
         """
         if not is_stem(stem) or not (self.path / "facts" / f"{stem}.json").is_file():
-            raise BadRequestError(f"The dataset {self.name} has no sample {str(stem)[:80]!r}. It may have been deleted.")
+            raise BadRequestError("datasets.no_sample", name=self.name, sample=str(stem)[:80])
         return read_sample(self.path, self.name, stem)
 
     def read(self, stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -140,7 +141,7 @@ class Dataset:
             if draft and (again := made_by(self.path, self.name, draft)) is not None:
                 return self.replace(again, mask, facts, instances=instances)
             if len(self) >= MAX_SAMPLES:
-                raise DataError(f"A dataset has at most {MAX_SAMPLES} samples. Delete some, or start another dataset.")
+                raise DataError("datasets.too_many_samples", most=MAX_SAMPLES)
             stem = free_stem(stem_of(name), [path.stem for path in (self.path / "facts").glob("*.json")])
             name = unicodedata.normalize("NFC", name)[:120]
             return self._store(stem, name, pixels, mask, instances, facts, draft, new=True)
@@ -160,8 +161,8 @@ class Dataset:
         draft: str | None, *, new: bool,
     ) -> Sample:  # fmt: skip
         if (instances is not None) != (self.task == "instance"):
-            wanted = "an instance map beside the mask" if self.task == "instance" else "a mask alone"
-            raise DataError(f"{self.name} is a dataset of task {self.task}, which takes {wanted}.")
+            key = "datasets.takes_instances" if self.task == "instance" else "datasets.takes_mask_alone"
+            raise DataError(key, name=self.name, task=self.task)
         checked = check_truth(pixels.shape[:2], self.labels, mask, instances)
         counts = np.bincount(checked.ravel(), minlength=256)
         record = {
@@ -254,10 +255,7 @@ class Dataset:
         if files and self._room is not None:
             room, wanted = self._room(), sum(map(len, files.values()))
             if wanted > room:
-                raise StorageError(
-                    f"This needs {wanted / 1e6:.1f} MB, but {max(0, room) / 1e6:.1f} MB are left of the space "
-                    "that each visitor has here. Export what you have and delete samples, or run the demo on your own machine."
-                )
+                raise StorageError("datasets.no_space_left", wanted=wanted / 1e6, left=max(0, room) / 1e6)
         journal.commit(self.path, files, removed)
 
 
@@ -281,8 +279,7 @@ def read_sample(root: Path, name: str, stem: str) -> Sample:
             raise TypeError("a number was expected")
         return sample
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"facts/{path.name} of the dataset {name} is damaged ({type(error).__name__}), so this sample is left out"
-        raise StorageError(f"{what}. Its image and its mask are untouched; restore the file from a copy.") from error
+        raise StorageError("datasets.facts_damaged", file=path.name, name=name, why=type(error).__name__) from error
 
 
 def read_samples(root: Path, name: str) -> tuple[list[Sample], dict[str, str]]:
@@ -457,11 +454,11 @@ def push_dataset(dataset: Dataset, repo_id: str, token: str | None, *, private: 
     from seg_demo.hub import client, push as hub_push
 
     if not isinstance(repo_id, str) or re.fullmatch(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", repo_id) is None:
-        came = f"{str(repo_id)[:80]!r} is not the name of a repository." if repo_id else "The name of the repository is missing."
-        raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
+        came = Message("push.bad_repository", repo=str(repo_id)[:80]) if repo_id else Message("push.no_repository")
+        raise BadRequestError(sentences(came, Message("push.write_name_so")))
     content = dict(export_files(dataset))
     if not any(name.startswith("images/") for name in content):
-        raise BadRequestError(f"The dataset {dataset.name} has no samples yet. Save one first, then push.")
+        raise BadRequestError("datasets.empty", name=dataset.name)
     client.whoami(token)
     folders = ("images/", "masks/", "instances/")
     message = f"{len(dataset)} images"
@@ -526,12 +523,12 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
     else:
         names = clean_names(labels)
         if not names:
-            raise DataError("A dataset needs at least one class. Type the names of what is to be found.")
+            raise DataError("datasets.no_class")
         if background_of(names) is None:
             names = [BACKGROUND, *names]
         chosen = LabelSet.from_names(names, background=background_of(names))
     if len(chosen) > MAX_CLASSES:
-        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but there are {len(chosen)}. Use fewer.")
+        raise DataError("datasets.too_many_classes", most=MAX_CLASSES, count=len(chosen))
     return chosen
 
 
@@ -558,7 +555,7 @@ def extended(labels: LabelSet, names: Sequence[str]) -> LabelSet:
     fresh = [name for name in clean_names(names) if name.casefold() not in known]
     count = len(labels) + len(fresh)
     if count > MAX_CLASSES:
-        raise DataError(f"A dataset has at most {MAX_CLASSES} classes, but there would be {count}. Use fewer.")
+        raise DataError("datasets.would_be_too_many_classes", most=MAX_CLASSES, count=count)
     colors = np.concatenate([labels.colors, distinct_colors(count, labels.background)[len(labels) :]])
     return LabelSet((*labels.names, *fresh), colors, labels.background)
 
@@ -584,7 +581,7 @@ def clean_names(names: Sequence[str]) -> list[str]:
     for name in names:
         text = unicodedata.normalize("NFC", " ".join(str(name).split()))
         if not text or len(text) > 80 or not text.isprintable():
-            raise DataError(f"{str(name)[:40]!r} cannot be used as a class name. Type 1 to 80 letters, digits, signs or spaces.")
+            raise DataError("datasets.bad_class_name", name=str(name)[:40])
         cleaned.setdefault(text.casefold(), text)
     return list(cleaned.values())
 
@@ -600,7 +597,4 @@ def read_header(folder: Path) -> tuple[str, str, LabelSet]:
         colors = np.array(header["colors"], dtype=np.uint8)
         return str(header["name"]), str(header["task"]), LabelSet(tuple(header["labels"]), colors, header["background"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"The dataset {folder.name} cannot be opened: its dataset.json is missing or damaged ({error}). Its images and "
-            "masks are untouched; restore the file from a copy, or make a new dataset."
-        ) from error
+        raise StorageError("datasets.damaged", name=folder.name, why=error) from error

@@ -129,11 +129,5 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise StorageError(
-                "The server's disk is full, so nothing was saved; what was saved before is untouched. Delete samples that "
-                "you no longer need, or ask whoever runs the server for space."
-            ) from error
-        raise StorageError(
-            f"The dataset {path.name} could not be written or read: {error.strerror or error}. What was saved before is "
-            "untouched. Try again, or ask whoever runs the server to look at its disk."
-        ) from error
+            raise StorageError("datasets.disk_full") from error
+        raise StorageError("datasets.disk_failed", name=path.name, why=error.strerror or error) from error

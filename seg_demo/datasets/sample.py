@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, DataError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import IGNORE, LabelSet, Segmentation, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
@@ -124,20 +125,15 @@ def check_truth(image_size: tuple[int, int], labels: LabelSet, mask: np.ndarray,
     Raises:
         DataError: another size, a number that no class has, or an object without one class of its own.
     """
-    for what, array in (("mask", mask), ("instance map", instances)):
+    for what, array in (("mask", mask), ("instances", instances)):
         if array is None:
             continue
         if array.ndim != 2 or array.shape != tuple(image_size) or not np.issubdtype(array.dtype, np.integer):
-            came = f"{array.dtype} of shape {array.shape}"
-            wanted = f"whole numbers of shape {tuple(image_size)}, the size of its image,"
-            raise DataError(f"A {what} is {came}, but {wanted} were expected. Make it again on this image.")
+            raise DataError(f"datasets.bad_{what}", dtype=array.dtype, shape=array.shape, wanted=tuple(image_size))
     values = np.unique(mask)
     bad = values[((values >= len(labels)) & (values != IGNORE)) | (values < 0)]
     if bad.size:
-        raise DataError(
-            f"The mask holds {bad[0]}, but the dataset's classes are numbered from 0 to {len(labels) - 1} (255 is ignored). "
-            "Add the class to the dataset, or correct the mask."
-        )
+        raise DataError("datasets.mask_beyond_classes", value=bad[0], last=len(labels) - 1)
     if instances is not None:
         _check_objects(labels, mask, instances)
     return mask.astype(np.uint8)
@@ -148,7 +144,7 @@ def _check_objects(labels: LabelSet, mask: np.ndarray, instances: np.ndarray) ->
     low, high = int(instances.min()), int(instances.max())
     if low < 0 or high > MAX_OBJECTS:
         came = low if low < 0 else high
-        raise DataError(f"The instance map holds {came}, but objects are numbered from 1 to {MAX_OBJECTS}.")
+        raise DataError("datasets.object_beyond_limit", value=came, most=MAX_OBJECTS)
     inside = instances > 0
     numbers, classes = instances[inside].astype(np.int64), mask[inside].astype(np.int64)
     least = np.full(high + 1, 256, dtype=np.int64)
@@ -157,10 +153,10 @@ def _check_objects(labels: LabelSet, mask: np.ndarray, instances: np.ndarray) ->
     np.maximum.at(most, numbers, classes)
     mixed = np.flatnonzero((most >= 0) & (least != most))
     if mixed.size:
-        raise DataError(f"Object {mixed[0]} has pixels of more than one class. Give every object one class.")
+        raise DataError("datasets.object_of_two_classes", number=mixed[0])
     nothing = np.flatnonzero((most == labels.background) | (most == IGNORE))
     if nothing.size:
-        raise DataError(f"Object {nothing[0]} has no class of its own (its pixels are background or ignored). Give it a class.")
+        raise DataError("datasets.object_without_class", number=nothing[0])
 
 
 def thumbnail(image: np.ndarray, mask: np.ndarray, labels: LabelSet, instances: np.ndarray | None) -> bytes:
@@ -263,7 +259,7 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: 
     objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
     if len(of_segment) > MOST_OBJECTS:
         count = len(of_segment) - 1
-        raise BadRequestError(f"The prediction has {count} objects, more than the editor can number. Start from a blank mask.")
+        raise BadRequestError("drawings.too_many_objects", count=count)
     kept = np.array([number if number in objects else 0 for number in range(len(of_segment))], dtype=np.uint16)
     return Drawing(kept[result.id_map], objects, confidence, missing)
 
@@ -277,7 +273,7 @@ def _pieces(classes: np.ndarray, things: list[int]) -> tuple[np.ndarray, dict[in
     for label in things:
         pieces, count = ndimage.label(classes == label, structure=np.ones((3, 3)))
         if len(objects) + count > MOST_OBJECTS:
-            raise BadRequestError("The mask falls into more pieces than the editor can number. Start from a blank mask.")
+            raise BadRequestError("drawings.too_many_pieces")
         inside = pieces > 0
         ids[inside] = pieces[inside] + len(objects)
         objects.update({number: label for number in range(len(objects) + 1, len(objects) + count + 1)})
@@ -302,20 +298,20 @@ def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelS
     mask = mask if isinstance(mask, MaskFile) else MaskFile(mask)
     if mask.size != tuple(size):
         came, wanted = f"{mask.size[1]} x {mask.size[0]}", f"{size[1]} x {size[0]}"
-        raise DataError(f"This mask has {came} pixels, but its image has {wanted}. Save it at exactly the size of the image.")
+        raise DataError("drawings.other_size", came=came, wanted=wanted)
     try:
         if task == "instance":
             return _objects(mask, labels)
         return Drawing(_classes(label_ids(numbers_meant(mask, len(labels)), labels), labels), None)
     except ValueError as error:
-        raise DataError(f"This mask cannot be used: {error}.") from error
+        raise DataError("drawings.unusable", reason=error) from error
 
 
 def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
     """An instance map: its own numbers where the editor can count so far, else 1, 2, ..."""
     things = [index for index in range(len(labels)) if index != labels.background]
     if mask.others:
-        raise ValueError(f"the mask has {mask.pages} pages that differ. Save the one that is meant in a file of its own")
+        raise ValueError(Message("pixels.pages_differ", count=mask.pages))
     values, coloured = values_of(mask)
     rule = understand_objects([counts_of(values)], [coloured], 8 if mask.numbers.dtype == np.uint8 else 16, "this mask").rule
     found = objects_of(mask, rule)
@@ -323,13 +319,12 @@ def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
         ids, objects = _pieces(np.where(found.numbers > 0, things[0], IGNORE_ID), things[:1])
         if len(objects) > 1:
             ids[~found.ignored & (found.numbers == 0)] = 0
-            note = f"This mask has one value only, so each of its {len(objects):,} separate pieces became an object. Merge those that are one."
+            note = Message("drawings.pieces_as_objects", count=len(objects))
             return Drawing(ids, objects, notes=(note,))
     notes = ()
     if len(found.values) > 1 and (apart := int((pieces_of(found.numbers)[1:] > 1).sum())) > CUT_IN_TWO * len(found.values):
         notes = (
-            f"{apart:,} of {len(found.values):,} numbers in this mask lie in several separate pieces, but each was read as one "
-            "object. Check that it is a mask of objects, not of classes and not a photograph.",
+            Message("drawings.numbers_in_pieces", apart=apart, count=len(found.values)),
         )
     ids = found.numbers.copy()
     numbers = range(1, len(found.values) + 1)
@@ -360,10 +355,7 @@ def _classes(mask: np.ndarray, labels: LabelSet) -> np.ndarray:
     ignored = ignore_id(np.uint16) if mask.dtype == np.uint16 else IGNORE
     bad = [value for value in np.unique(mask).tolist() if value >= len(labels) and value not in (IGNORE, ignored)]
     if bad:
-        raise DataError(
-            f"This mask holds {bad[0]}, but the dataset's classes are numbered 0 to {len(labels) - 1} (255 is ignored). "
-            "Add the classes to the dataset first, or choose another mask."
-        )
+        raise DataError("drawings.beyond_classes", value=bad[0], last=len(labels) - 1)
     ids = mask.astype(np.uint16)
     ids[(mask == IGNORE) | (mask == ignored)] = IGNORE_ID
     return ids
@@ -388,7 +380,7 @@ def truth(
         DataError: a number in the map that has no class.
     """
     if raw.ndim != 2:
-        raise DataError("The mask did not arrive as it was sent: it is coloured. Save it again.")
+        raise DataError("drawings.arrived_coloured")
     if task == "semantic":
         table = np.full(65_536, -1, dtype=np.int32)
         table[IGNORE] = IGNORE
@@ -409,5 +401,5 @@ def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
     found = table[raw]
     if found.min() < 0:
         value = int(raw[found < 0][0])
-        raise DataError(f"The mask holds {value}, which is no class or object that was sent with it. Save it again.")
+        raise DataError("drawings.unknown_value", value=value)
     return found.astype(np.uint8)

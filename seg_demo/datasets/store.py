@@ -48,17 +48,17 @@ class Store:
             StorageError: the disk is full or fails.
         """
         if task not in TASKS:
-            raise BadRequestError(f"The task of a dataset is one of {', '.join(TASKS)}, but got {str(task)[:40]!r}.")
+            raise BadRequestError("datasets.bad_task", tasks=", ".join(TASKS), value=str(task)[:40])
         title = " ".join(str(name).split())[:80]
         if not title:
-            raise BadRequestError("A dataset needs a name. Type one.")
+            raise BadRequestError("datasets.no_name")
         chosen = label_set(labels)
         if task == "instance" and chosen.background is None:
-            raise DataError("An instance dataset needs a background class, which pixels outside of all objects have.")
+            raise DataError("datasets.no_background")
         with journal.storage_errors(self.root / stem_of(title, "dataset")):
             self.root.mkdir(parents=True, exist_ok=True)
             if sum(1 for _ in self._folders()) >= MAX_DATASETS:
-                raise BadRequestError(f"{MAX_DATASETS} datasets exist already, which is the limit. Delete one that you no longer need.")
+                raise BadRequestError("datasets.too_many", most=MAX_DATASETS)
             draft = self.root / f".draft-{uuid.uuid4().hex}"
             draft.mkdir()
             for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if task == "instance" else [])):
@@ -90,8 +90,7 @@ class Store:
             StorageError: it is damaged.
         """
         if not is_stem(key) or not (self.root / key / "dataset.json").is_file():
-            what = f"There is no dataset {str(key)[:80]!r} here"
-            raise BadRequestError(f"{what}. It may have been deleted; choose another one.")
+            raise BadRequestError("datasets.none_such", name=str(key)[:80])
         return Dataset(self.root / key, self._room)
 
     def list(self) -> list[Dataset]:
@@ -148,12 +147,9 @@ def visitor_store(key: str) -> Store:
         BadRequestError: not such a key, or the owner does not let visitors store anything.
     """
     if not may_collect():
-        raise BadRequestError(
-            "This server does not store datasets. Download the mask, run the demo on your own machine, or ask its owner to "
-            "set SEG_DEMO_COLLECT=on."
-        )
+        raise BadRequestError("datasets.not_stored_here")
     if not (folder := owner_of(key)):
-        raise BadRequestError("This browser has no place for datasets yet. Try again in a moment, or reload the page.")
+        raise BadRequestError("datasets.no_place_yet")
     return Store(Path(settings().data) / folder, settings().data_bytes)
 
 

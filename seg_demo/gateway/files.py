@@ -25,6 +25,7 @@ from gradio import processing_utils, utils
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_once
 from seg_demo.ui.i18n_errors import spoken
@@ -66,7 +67,7 @@ def store_file(source: Path, folder: str | None = None) -> str:
 
 
 DISK_FULL = (
-    "The server's disk is full, so the result could not be stored. Nothing is wrong with what you sent: try again in an hour."
+    Message("results.disk_full")
 )
 
 
@@ -92,7 +93,7 @@ async def _files_only(self: Block, url_or_file_path: str | Path | None) -> str |
         gr.Error: an address was sent.
     """
     if isinstance(url_or_file_path, str) and re.match(r"https?://", url_or_file_path, re.IGNORECASE):
-        raise refused("A web address was sent, but addresses are not downloaded here. Download the file and send that.")
+        raise refused(Message("uploads.web_address"))
     return await Block.async_move_resource_to_block_cache(self, url_or_file_path)
 
 
@@ -151,19 +152,19 @@ def bytes_of_data_url(url: str) -> bytes:
     head, _, body = url.partition(",")
     limit = settings().max_bytes
     if not head.startswith("data:") or not head.endswith(";base64"):
-        raise refused("The image came as text that is no base64 data: URL. Send a file; addresses are not fetched here.")
+        raise refused(Message("uploads.no_data_url"))
     if len(body) * 3 // 4 > limit + 2:
         raise refused(too_large(len(body) * 3 // 4))
     try:
         return base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise refused("The image came as a data: URL whose base64 text is damaged. Send the file again.") from None
+        raise refused(Message("uploads.damaged_data_url")) from None
 
 
 def too_large(size: int) -> str:
     """The sentence for a file over the limit of bytes."""
     limit = settings().max_bytes
-    return f"The file has at least {size:,} bytes, but at most {limit:,} are accepted. Send a smaller image, or a JPEG."
+    return Message("uploads.too_large", size=size, most=limit)
 
 
 class Refused(gr.Error):

@@ -35,6 +35,7 @@ from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
 from seg_demo.core import ownership, storage
+from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics
 from seg_demo.gateway.files import DISK_FULL, Refused, refused
@@ -241,7 +242,7 @@ def crowded(queue: Queue) -> str | None:
     total = sum(len(each.queue) for each in lines) + sum(begun)
     if total < settings().queue_size:
         return None
-    return f"The server is busy: {total} requests are waiting, which is the limit. Try again in a minute."
+    return Message("requests.queue_full", count=total)
 
 
 def refusal(queue: Queue, who: str) -> str | None:
@@ -259,7 +260,7 @@ def refusal(queue: Queue, who: str) -> str | None:
     # Alone, one may fill three quarters of the queue; the rest stays for whoever comes next.
     most = min(own, size) if owners.total() > owners[who] else max(min(own, size), size * 3 // 4, 1)
     if owners[who] >= most:
-        return f"You have {owners[who]} requests waiting, which is the limit. Wait until one is answered."
+        return Message("requests.your_queue_full", count=owners[who])
     return None
 
 

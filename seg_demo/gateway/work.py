@@ -16,6 +16,7 @@ import gradio as gr
 
 from seg_demo.core import storage
 from seg_demo.core.errors import BusyError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.requests import Request
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
@@ -93,7 +94,7 @@ def one_batch() -> Iterator[None]:
         BusyError: as many are being worked on.
     """
     if not _batches.acquire(timeout=1):
-        raise BusyError(f"{BATCHES} batches are running, which is the limit. Try again in a few minutes.")
+        raise BusyError("requests.too_many_batches", count=BATCHES)
     try:
         yield
     finally:
@@ -124,9 +125,7 @@ def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[.
                 log.error("%s: the disk is full", handler.__name__)
                 raise refused(DISK_FULL) from None
             log.exception("%s failed", handler.__name__)
-            raise refused(
-                "Something went wrong on the server's side, not on yours; it was written to its log. Please try again."
-            ) from None
+            raise refused(Message("requests.our_fault")) from None
 
     return answer
 

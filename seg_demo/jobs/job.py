@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from seg_demo.core.messages import Message
 from seg_demo.core.types import is_background
 from seg_demo.jobs import processes
 from seg_demo.jobs.processes import ROOT
@@ -122,19 +123,20 @@ class Job:
             log = "\n".join([log, *(line for line in console.splitlines() if not line or line not in log)])
         return self.in_public(log).strip()
 
-    def reason(self) -> str:
+    def reason(self) -> Message:
         """Why it ended before it was done, in a sentence or two; empty if it said nothing, as what is killed does."""
         if (state := self.state()) == REFUSED:
-            return self.in_public(processes.tail(self.folder / processes.CONSOLE).rpartition("Nothing was started:")[2]).strip()
+            said = processes.tail(self.folder / processes.CONSOLE).rpartition("Nothing was started:")[2]
+            return Message.of(self.in_public(said).strip())
         if state not in (FAILED, DIVERGED):
-            return ""
-        if (ended := processes.read_json(self.folder / processes.EXIT)) and ended.get("why"):
-            return self.in_public(str(ended["why"]))
+            return Message.of("")
+        if (ended := processes.read_json(self.folder / processes.EXIT)) and (why := Message.from_dict(ended.get("why"))):
+            return why.changed(self.in_public)
         last = processes.tail(self.run / "log.txt").splitlines()[::-1]
         for line in last:
             if (found := _RECORD.match(line)) is not None:
-                return self.in_public(line[found.end() :]).strip() if found[1] == "ERROR" else ""
-        return ""
+                return Message.of(self.in_public(line[found.end() :]).strip() if found[1] == "ERROR" else "")
+        return Message.of("")
 
     def in_public(self, text: str) -> str:
         """What the command said, without where the job and this program lie, and of a trace its last line alone."""
@@ -257,7 +259,7 @@ def judge(result: dict[str, Any], evaluations: Sequence[Mapping[str, float]] = (
         kind = "same" if abs(new - base) < MARGIN else "worse" if new < base else "unclear"
         return Verdict(kind, metric, base, new, new - base, None, None, 0, None, classes, logged=True)
     if not pairs:
-        why = baseline.get("why") or "No held-out image shows a class that both models know."
+        why = Message.from_dict(baseline["why"]) if baseline.get("why") else Message("verdicts.no_shared_class")
         return Verdict("unknown", metric, base, new, None, None, None, 0, why, classes)
     gains = np.array([new_score - base_score for base_score, new_score in pairs])
     difference = float(gains.mean())

@@ -137,7 +137,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, text, durable=True)
     except OSError as error:
-        raise StorageError(f"{path.name} could not be written ({error.strerror}). Free some space and try again.") from error
+        raise StorageError("jobs.file_not_written", name=path.name, why=error.strerror) from error
 
 
 def read_json(path: Path) -> Any:
@@ -213,4 +213,4 @@ def launch(folder: Path, root: Path, patience: tuple[float, float]) -> None:
 
 def no_process(why: str | None) -> BusyError:
     """What to tell whoever wanted a job to be worked on."""
-    return BusyError(f"No process could be started for this job ({why}). Close other programs or try again in a few minutes.")
+    return BusyError("jobs.no_process", why=why)

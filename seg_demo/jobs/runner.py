@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from seg_demo.core.messages import Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.jobs.processes import (
     CHILD,
@@ -71,9 +72,9 @@ class Watch:
         if written != self._written or not 0 <= worked - self._worked < LEAST_WORK:
             self._stood, self._written, self._worked = 0.0, written, worked
         if not self.begun and self._passed > self._start:
-            return f"It did not begin within {self._start:g} s, so it was stopped. Close other programs, then resume it."
+            return Message("jobs.did_not_begin", seconds=self._start)
         if self._stood > self._still:
-            return f"It made no progress for {self._still:g} s, so it was stopped. What was saved is still there; resume it."
+            return Message("jobs.stood_still", seconds=self._still)
         return ""
 
     def _writings(self) -> list[tuple[int, int] | None]:
@@ -103,8 +104,8 @@ def main(folder: Path, start: float, still: float) -> int:
         code, why = _run(folder, start, still)
     except Exception as error:  # whatever it is, somebody waits to be told how the job ended
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        code, why = FAILED, f"It could not be run ({reason}). Close other programs or free some space, then resume it."
-    write_json(folder / EXIT, {"code": code, "when": time.time(), "why": why})
+        code, why = FAILED, Message("jobs.could_not_run", why=reason)
+    write_json(folder / EXIT, {"code": code, "when": time.time(), "why": Message.of(why).to_dict()})
     return code
 
 
@@ -159,12 +160,9 @@ def _wait(child: subprocess.Popen[bytes], watch: Watch) -> str:
 def _last_words(code: int, begun: bool) -> str:
     """Why a command ended that could not say so itself; empty for one that could."""
     if code < 0 and code not in _ASKED:
-        return (
-            f"The operating system stopped it ({signal.Signals(-code).name}), which usually means that memory ran out. Close other programs, then go "
-            "on with it."
-        )
+        return Message("jobs.stopped_by_system", signal=signal.Signals(-code).name)
     if code == FAILED and not begun:
-        return "It ended before it could begin; its log says where. Most often memory or threads ran out: close other programs."
+        return Message("jobs.ended_before_it_began")
     return ""
 
 

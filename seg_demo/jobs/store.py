@@ -30,6 +30,7 @@ from filelock import FileLock
 
 from seg_demo.core import storage
 from seg_demo.core.errors import BadRequestError, StorageError
+from seg_demo.core.messages import Message, sentences
 from seg_demo.core.settings import public_environment, settings
 from seg_demo.core.storage import replacing
 from seg_demo.hub.redact import redacted
@@ -68,7 +69,7 @@ class Jobs:
         """
         about = processes.read_json(self.root / id / processes.ABOUT) if isinstance(id, str) and _ID.fullmatch(id) else None
         if not isinstance(about, dict):
-            raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
+            raise BadRequestError("jobs.none_such")
         return Job(self.root / id, id, about)
 
     def running(self) -> Job | None:
@@ -87,8 +88,8 @@ class Jobs:
         if (other := self.running()) is None:
             return
         if other.owner == owner:
-            raise BadRequestError(f"The job {other.name!r} is running, and only one can run at a time. Wait until it finishes, or stop it.")
-        raise BadRequestError("Another visitor's job is running, and only one can run at a time. Try again when it has finished.")
+            raise BadRequestError("jobs.one_at_a_time", name=other.name)
+        raise BadRequestError("jobs.one_at_a_time_of_others")
 
     def draft(self, name: str, source: Path, config: Mapping[str, Any], owner: str = "") -> Job:
         """A new job that is not started: a copy of the data and the training command's configuration.
@@ -113,7 +114,7 @@ class Jobs:
         try:
             folder.mkdir(parents=True)
             if shutil.disk_usage(folder).free < LEAST_FREE:
-                raise StorageError(f"Less than {LEAST_FREE / 1e6:.0f} MB are free on the disk. Delete old jobs or other files.")
+                raise StorageError("jobs.disk_nearly_full", least=LEAST_FREE / 1e6)
             data = take(source, folder / processes.DATA, name)
             self._write_config(folder, {**config, "data": str(data)})
             about = {"name": name, "base": config.get("model"), "owner": owner, "created": began}
@@ -121,7 +122,7 @@ class Jobs:
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
-                raise StorageError(f"The data could not be copied ({error.strerror}). Free some space.") from error
+                raise StorageError("jobs.data_not_copied", why=error.strerror) from error
             raise
         return self.open(id)
 
@@ -132,7 +133,7 @@ class Jobs:
             BadRequestError: it has been started.
         """
         if job.state() != DRAFT:
-            raise BadRequestError("This job has been started, so its settings cannot be changed. Make a new one.")
+            raise BadRequestError("jobs.settings_are_fixed")
         self._write_config(job.folder, {**self.config(job), **changes})
 
     def remember(self, job: Job, **facts: Any) -> None:
@@ -177,7 +178,7 @@ class Jobs:
         """
         found = (job.check().get("diagnosis") or {}).get("faults") or ()
         if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
-            raise BadRequestError("This suggestion does not belong to this data. Check the data again.")
+            raise BadRequestError("jobs.suggestion_of_other_data")
         processes.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
 
     def start(self, job: Job) -> None:
@@ -189,7 +190,7 @@ class Jobs:
             StorageError: the disk is full or fails.
         """
         if job.state() != DRAFT:
-            raise BadRequestError("This job has been started before. Resume it, or make a new one.")
+            raise BadRequestError("jobs.started_before")
         self._launch(job, ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)])
 
     def resume(self, job: Job) -> None:
@@ -201,7 +202,7 @@ class Jobs:
             StorageError: the disk is full or fails.
         """
         if job.state() not in RESUMABLE:
-            raise BadRequestError("This job is running or finished, so it cannot be resumed.")
+            raise BadRequestError("jobs.not_resumable")
         begun = (job.run / "config.json").exists()
         again = ["--resume", str(job.run)] if begun else ["--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
         self._launch(job, again)
@@ -222,7 +223,7 @@ class Jobs:
             BadRequestError: it runs.
         """
         if job.state() == RUNNING:
-            raise BadRequestError("This job is running. Stop it first.")
+            raise BadRequestError("jobs.stop_first")
         trained.remove(job.folder)
         shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -298,8 +299,9 @@ def take(source: Path, target: Path, name: str) -> Path:
         source, folder, max_files=2 * settings().max_batch_files + 10, max_bytes=settings().max_batch_bytes
     )
     if not unpacked.files:
-        why = f" ({unpacked.refused[0].name}: {unpacked.refused[0].why})" if unpacked.refused else ""
-        raise BadRequestError(f"The archive holds no file{why}. Pack images/ and masks/ into it.")
+        if unpacked.refused:
+            raise BadRequestError("jobs.no_file_in_archive_but", name=unpacked.refused[0].name, why=unpacked.refused[0].why)
+        raise BadRequestError("jobs.no_file_in_archive")
     inside = sorted(folder.iterdir())
     if len(inside) == 1 and inside[0].is_dir() and inside[0].name.lower() not in ("images", "masks", "train", "val"):
         # The archive of a folder holds that folder; what training wants lies in it.
@@ -336,10 +338,10 @@ def dry_run(command: Sequence[str], environ: Mapping[str, str], in_public: Calla
     except OSError as error:
         raise no_process(error.strerror) from error
     except subprocess.TimeoutExpired:
-        raise BadRequestError(f"Checking the data took more than {CHECK_SECONDS // 60} minutes. Send less data.") from None
+        raise BadRequestError("jobs.check_too_long", minutes=CHECK_SECONDS // 60) from None
     said = in_public(done.stderr).strip()
     if done.returncode not in (0, 2):
-        raise BadRequestError(f"The data could not be checked: {said[-600:]}")
+        raise BadRequestError("jobs.not_checked", why=said[-600:])
     try:
         return _each_text(json.loads(done.stdout), in_public)
     except ValueError:
@@ -418,13 +420,13 @@ def pack_model(job: Job, file: Path) -> Path:
     parts = sorted(path for path in job.checkpoint.iterdir() if path.is_file() and not path.name.startswith("."))
     try:
         if sum(path.stat().st_size for path in parts) > storage.free_space(file.parent):
-            raise StorageError("The disk has no room for the zip. Try again in two hours, when other downloads have been deleted.")
+            raise StorageError("jobs.no_room_for_zip")
         # Weights are noise to deflate: stored, they take no time.
         with replacing(file) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
             for path in parts:
                 archive.write(path, f"{file.stem}/{path.name}")
     except OSError as error:
-        raise StorageError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from error
+        raise StorageError("jobs.zip_not_written", why=error.strerror) from error
     return file
 
 
@@ -454,8 +456,8 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     """
     _check_done(job)
     if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
-        came = f"{repo[:80]!r} is not the name of a repository." if repo else "The name of the repository is missing."
-        raise BadRequestError(f"{came} Type your Hub name, a slash, and a name: ann/my-cells.")
+        came = Message("push.bad_repository", repo=repo[:80]) if repo else Message("push.no_repository")
+        raise BadRequestError(sentences(came, Message("push.write_name_so")))
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
     environ = public_environment()
     if token:
@@ -468,14 +470,14 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     try:
         answer, said = child.communicate(timeout=PUSH_SECONDS)
     except subprocess.TimeoutExpired:
-        raise BadRequestError(f"The push took more than {PUSH_SECONDS // 60} minutes. Nothing is lost; try again.") from None
+        raise BadRequestError("jobs.push_too_long", minutes=PUSH_SECONDS // 60) from None
     finally:
         # Also when the visitor has gone: what a push has not finished, the next one begins again.
         if child.poll() is None:
             child.kill()
             child.communicate()
     if child.returncode != 0:
-        raise BadRequestError(f"It was not pushed; nothing is lost. {_reason(said, token)}")
+        raise BadRequestError("jobs.not_pushed", why=_reason(said, token))
     pushed = json.loads(answer)["pushed"]
     spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
@@ -486,7 +488,7 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
 
 def _check_done(job: Job) -> None:
     if job.state() != DONE:
-        raise BadRequestError("This job is not finished, so there is no trained model yet. Wait until it finishes, or resume it.")
+        raise BadRequestError("jobs.not_finished")
 
 
 def _licence(job: Job) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seg_demo.core.messages import Message
 from seg_demo.core.types import BACKGROUND, IGNORE, IGNORE_16, LabelSet, Segmentation, background_of, ignore_id, is_background
 
 _STRIP_PIXELS = 1 << 20
@@ -145,14 +146,14 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
     """
     if mask.shape[:2] != (model.height, model.width):
         came = f"{mask.shape[1]} x {mask.shape[0]}"
-        raise ValueError(f"the mask has {came} pixels, the image {model.width} x {model.height}")
+        raise ValueError(Message("truth.other_size", came=came, wanted=f"{model.width} x {model.height}"))
     mask = label_ids(mask, model.labels)
     ids = [names.index(key(name)) for name in model.labels.names]
     ignore = ignore_id(mask.dtype)
     table = np.full(ignore + 1, IGNORE_16, dtype=np.uint16)
     unknown = [int(value) for value in np.unique(mask) if value != ignore and value >= len(ids)]
     if unknown:
-        raise ValueError(f"the mask holds {unknown[0]}, but {len(ids)} classes are numbered from 0 to {len(ids) - 1}")
+        raise ValueError(Message("truth.unknown_value", value=unknown[0], count=len(ids), last=len(ids) - 1))
     table[: len(ids)] = ids
     return table[mask]
 
@@ -226,10 +227,8 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
             if not ((raw == 255).any() and (raw == 0).any()):
                 return raw
             names = ", ".join(labels.names[index] for index in things[:6]) + (" ..." if len(things) > 6 else "")
-            raise ValueError(
-                f"the mask is black and white, but there are {len(things)} classes ({names}). Give each pixel its class's "
-                f"number instead of white: {things[0]} is {labels.names[things[0]]}"
-            )
+            first = {"number": things[0], "name": labels.names[things[0]]}
+            raise ValueError(Message("truth.black_and_white", count=len(things), names=names, **first))
         black = IGNORE if background is None else background
         return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
     if raw.dtype == np.uint8:
@@ -252,9 +251,6 @@ def _of_colors(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
     colors, places = np.unique(packed, return_inverse=True)
     foreign = [int(color) for color in colors if int(color) not in known]
     if foreign:
-        raise ValueError(
-            f"the mask is coloured, and {len(foreign)} of its {len(colors)} colours are no class's (#{foreign[0]:06x}, for "
-            "one). Save it as a grey or palette PNG whose numbers are the classes, not as a JPEG"
-        )
+        raise ValueError(Message("truth.other_colours", count=len(foreign), total=len(colors), colour=f"#{foreign[0]:06x}"))
     dtype = np.uint8 if len(labels) <= 255 else np.uint16
     return np.array([known[int(color)] for color in colors], dtype=dtype)[places].reshape(raw.shape[:2])

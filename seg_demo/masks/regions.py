@@ -27,16 +27,16 @@ _STRIP_PIXELS = 1 << 20
 def _values(method: str, parameters: dict[str, float]) -> dict[str, float]:
     """Every parameter of a method, given or default; BadRequestError for what it does not take."""
     if method not in METHODS:
-        raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
+        raise BadRequestError("regions.no_such_method", method=str(method)[:40], names=", ".join(METHODS))
     known = {parameter.name: parameter for parameter in METHODS[method].parameters}
     for name, value in parameters.items():
         if name not in known:
-            raise BadRequestError(f"{method} has no parameter {name[:40]!r}. It takes {' and '.join(known)}.")
+            raise BadRequestError("regions.no_such_parameter", method=method, name=name[:40], names=" and ".join(known))
         row = known[name]
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not is_number or not row.min <= value <= row.max:
             came = repr(str(value)[:40])
-            raise BadRequestError(f"{name} of {method} must be a number from {row.min:g} to {row.max:g}, but is {came}.")
+            raise BadRequestError("regions.bad_parameter", name=name, method=method, low=row.min, high=row.max, value=came)
     return {name: float(parameters.get(name, row.default)) for name, row in known.items()}
 
 

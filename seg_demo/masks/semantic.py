@@ -210,7 +210,7 @@ def semantic_from_logits(
         BadCheckpointError: NaN or infinite logits.
     """
     if not all_finite(logits):
-        raise BadCheckpointError("The network returned NaN or infinity for this image; its weights are damaged or diverged.")
+        raise BadCheckpointError("networks.not_finite")
     padded = padded or (height, width)
     label_map = np.ascontiguousarray(argmax_resized(logits, *padded)[:height, :width])
     shown = logits[:, : ceil(logits.shape[1] * height / padded[0]), : ceil(logits.shape[2] * width / padded[1])]

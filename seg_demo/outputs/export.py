@@ -523,10 +523,7 @@ class PixelSize:
 
     def __post_init__(self) -> None:
         if self.unit not in ("um", "m") or not (math.isfinite(self.length) and 0 < self.length < 1e9):
-            raise BadRequestError(
-                f"A pixel size is a number above 0 with the unit um or m, such as 0.65um or 10m, but got {self.length} "
-                f"{str(self.unit)[:20]!r}."
-            )
+            raise BadRequestError("exports.bad_pixel_size", length=self.length, unit=str(self.unit)[:20])
 
     @classmethod
     def parse(cls, text: str) -> PixelSize:
@@ -545,9 +542,7 @@ class PixelSize:
         try:
             return cls(float(match[1]), _UNITS[match[2]])
         except (TypeError, ValueError):
-            raise BadRequestError(
-                f"{text[:40]!r} is not a pixel size. Write a number with its unit, such as 0.65um or 10m."
-            ) from None
+            raise BadRequestError("exports.no_pixel_size", text=text[:40]) from None
 
     def area(self, pixels: float) -> float:
         """An area in square units.

@@ -85,7 +85,7 @@ def segment(
         the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
     """
     if image is None:
-        raise BadRequestError("No image was sent. Send a picture as a file.")
+        raise BadRequestError("requests.no_image")
     wanted, closely = score_threshold(threshold), detail_of(detail)
     with predictor().work(model, large=is_large(image.path, closely)):
         picture = read(image.path)

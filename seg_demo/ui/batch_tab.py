@@ -133,7 +133,7 @@ def run_batch(
     size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
     language, session = language_of(request), str(request.session_hash)
     if not files:
-        raise BadRequestError("No file was sent. Choose images, or a zip archive of them.")
+        raise BadRequestError("batches.no_file")
     hidden = (gr.DownloadButton(visible=False), gr.Image(visible=False), "")
     yield (_status("batch_reading", language) + '<progress class="bar"></progress>', *hidden)
     stopped = _stops[session] = threading.Event()
@@ -298,13 +298,14 @@ def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refu
             picked.append(Picked(path, path.name))
             left -= path.stat().st_size
         if len(picked) > most:
-            raise BadRequestError(f"More than {most:,} images were sent, which is the most at once. Send fewer.")
+            raise BadRequestError("batches.too_many_images", most=most)
         if left < 0:
             limit = settings().max_batch_bytes / 1e6
-            raise BadRequestError(f"The files have more than the {limit:,.0f} MB that are accepted at once. Send fewer.")
+            raise BadRequestError("batches.too_large", most=limit)
     if not picked:
-        why = f" ({refused[0].name}: {refused[0].why})" if refused else ""
-        raise BadRequestError(f"No images are in what was sent{why}. Send images, or a zip archive of them.")
+        if refused:
+            raise BadRequestError("batches.no_images_but", name=refused[0].name, why=refused[0].why)
+        raise BadRequestError("batches.no_images")
     return picked, refused
 
 
@@ -363,16 +364,14 @@ def segment_all(
             report.pieces = result.task == "semantic"
             report.done += 1
         if summary is None:
-            raise last or BadRequestError("The batch was stopped before its first image was finished.")
+            raise last or BadRequestError("batches.stopped_early")
         summary.close()
         report.header, report.rows = summary.table()
         report.limited, report.notes = summary.limited(), summary.notes
         report.finished = True
         yield report
     except OSError as error:
-        raise BadRequestError(
-            f"The results could not be written ({error.strerror}). Send fewer images, or free some space."
-        ) from error
+        raise BadRequestError("batches.not_written", why=error.strerror) from error
     finally:
         if summary is not None:
             summary.abandon()

@@ -106,10 +106,10 @@ def run_compare(
         What the viewer shows, the table as HTML, the table as CSV, and the agreement map as PNG.
     """
     if upload is None:
-        raise BadRequestError("No image was sent. Choose one to compare the models on.")
+        raise BadRequestError("comparisons.no_image")
     chosen = list(dict.fromkeys(each for each in models if isinstance(each, str))) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
-        raise BadRequestError(f"Two to {MOST} different models can be compared, but {len(chosen)} were chosen.")
+        raise BadRequestError("comparisons.bad_count", most=MOST, count=len(chosen))
     wanted, failed = score_threshold(threshold), {}
 
     def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _size_of(id: str) -> int:
     """
     model = predictor().get(id)
     if model.spec.task == "region":
-        raise BadRequestError("Region methods have no classes, so they cannot be compared. Choose networks.")
+        raise BadRequestError("comparisons.region_method")
     return model.nbytes
 
 
@@ -184,10 +184,7 @@ def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:
     try:
         return truth_ids(numbers_meant(mask, len(first.labels)), first, together.names)
     except ValueError as error:
-        raise BadRequestError(
-            f"The correct mask cannot be used: {error}. Send a mask at the size of the image with the label ids of the first model "
-            "(255 is ignored)."
-        ) from error
+        raise BadRequestError("truth.unusable", reason=error) from error
 
 
 def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, agreeing: np.ndarray, language: str) -> str:

@@ -161,9 +161,9 @@ def outcome(tab: str, correctable: bool = False) -> Outcome:
 def with_doubt(result: Result | None) -> Result:
     """The session's result, with the map of its confidence for the viewer."""
     if result is None:
-        raise BadRequestError("There is no result to look at, or it has expired. Segment the image again.")
+        raise BadRequestError("results.nothing_to_look_at")
     if result.shown.confidence is None:
-        raise BadRequestError("Regions are computed without a network, so nothing is known about how sure they are.")
+        raise BadRequestError("results.regions_have_no_doubt")
     return result.with_doubt()
 
 
@@ -173,7 +173,7 @@ def download_of(kind: str) -> Callable[[Result | None], str]:
     @in_words
     def download(result: Result | None) -> str:
         if result is None:
-            raise BadRequestError("There is no result to download, or it has expired. Segment the image again.")
+            raise BadRequestError("results.nothing_to_download")
         with aside():
             name, content = make_file(result, kind)
         return store_bytes(content, name)
@@ -453,5 +453,5 @@ def token_for(typed: object, login: gr.OAuthToken | None, request: gr.Request) -
     if not os.environ.get("SPACE_ID") and at_this_machine(request):
         return None
     if login_offered():
-        raise BadRequestError("You are not logged in. Log in with the button above, or type an access token with write permission.")
-    raise BadRequestError("You are not logged in. Type an access token with write permission, from huggingface.co/settings/tokens.")
+        raise BadRequestError("login.use_button_or_token")
+    raise BadRequestError("login.type_a_token")

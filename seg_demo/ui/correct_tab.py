@@ -20,6 +20,7 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.ownership import owner_of
 from seg_demo.core.types import LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
@@ -247,7 +248,7 @@ def open_new(
 
     if not may_collect():
         if task not in ("semantic", "instance"):
-            raise BadRequestError(f"The kind of masks is semantic or instance, but got {str(task)[:40]!r}.")
+            raise BadRequestError("corrections.bad_task", value=str(task)[:40])
         labels = labels_for(classes, guide, task)
         document = begin(upload, labels, str(task), start, model, mask, mapping, report)
         mention(document.drawing, language)
@@ -321,7 +322,7 @@ def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
     reason = unfit(now, sent) if now is not None else ""
     other = Place(now.key, now.name) if now is not None and not reason else None
     if opened is None and other is None:
-        raise BadRequestError(reason or "The dataset that this image was opened for has been deleted. Choose another one, then save again.")
+        raise BadRequestError(reason or Message("corrections.dataset_deleted"))
     place = None if opened is None else Place(opened.key, opened.name)
     return Answer(str(sent.get("doc")), None, place, other, None if now is None else now.name, asks=True)
 
@@ -390,7 +391,7 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
             whole = known.background is not None or task == "semantic"
             return label_set(known if whole else list(known.names))
     if not names:
-        raise BadRequestError("Type the classes of the dataset, such as: cell, border.")
+        raise BadRequestError("corrections.type_classes")
     return label_set(names)
 
 
@@ -417,11 +418,11 @@ def begin(
         SegDemoError: anything that cannot be used.
     """
     if upload is None:
-        raise BadRequestError("There is no image to correct. Drop one into the box first.")
+        raise BadRequestError("corrections.no_image")
     if start not in STARTS:
-        raise BadRequestError(f"A mask starts from one of {', '.join(STARTS)}, but got {str(start)[:40]!r}.")
+        raise BadRequestError("corrections.bad_start", starts=", ".join(STARTS), value=str(start)[:40])
     if start == "mask" and mask is None:
-        raise BadRequestError("There is no mask file. Choose one, or another starting point.")
+        raise BadRequestError("corrections.no_mask_file")
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
     with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
@@ -499,15 +500,15 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
 def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
     """Why a mask cannot be saved into another dataset than that which it was opened for; empty if it can."""
     if sent.get("stem") is not None:
-        return "This sample belongs to the dataset that it was opened from. Choose that one again, or save it there."
+        return Message("corrections.sample_of_other_dataset")
     if sent.get("task") != dataset.task:
-        return f"The dataset {dataset.name!r} holds another kind of masks. Choose one of the same kind."
+        return Message("corrections.other_kind_of_masks", name=dataset.name)
     return ""
 
 
 def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:
     """[[whole number, ``kind``], ...] as a dictionary."""
-    wrong = DataError("What was sent with the mask cannot be read. Reload the page, and save again.")
+    wrong = DataError("corrections.facts_unreadable")
     if not isinstance(value, list) or len(value) > most:
         raise wrong
     found = {}
@@ -567,11 +568,9 @@ def open_result(visitor: object, result: Result | None, kept: object, request: g
 def _opened(visitor: object, result: Result | None, kept: object, request: gr.Request) -> tuple[Document, Any, Any]:
     """The document, for the visitor's last dataset that fits, else for a new one."""
     if result is None:
-        raise BadRequestError("There is no result to correct, or it has expired. Segment the image again.")
+        raise BadRequestError("results.nothing_to_correct")
     if not result.upload.path.is_file():
-        raise BadRequestError(
-            "The uploaded image is no longer on the server, because uploads are deleted after a while. Upload it again."
-        )
+        raise BadRequestError("results.upload_is_gone")
     found = result.shown
     store = visitor_store(visitor) if may_collect() else None
     dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)

@@ -12,6 +12,7 @@ import gradio as gr
 
 from seg_demo.core import ownership, settings as engine_rules
 from seg_demo.core.errors import SettingsError
+from seg_demo.core.messages import Message, lines
 from seg_demo.core.ownership import Viewer
 from seg_demo.core.settings import accounts, settings
 from seg_demo.datasets import may_collect
@@ -136,7 +137,7 @@ def check_machine() -> None:
         try:
             choose_device(chosen.device)
         except SettingsError as error:
-            problems.append(f"SEG_DEMO_DEVICE: {error}")
+            problems.append(Message("settings.bad_device", why=error))
     if chosen.engine == "openvino" or chosen.precision == "bf16":
         problems += engine_rules.engine_refusals(chosen.engine, chosen.precision, _kind(chosen.device))
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
@@ -145,9 +146,9 @@ def check_machine() -> None:
         while not there.exists() and there != there.parent:
             there = there.parent
         if not there.is_dir() or not os.access(there, os.W_OK):
-            problems.append(f"{name} is {folder!r}, where no folder can be made or written to. Name another one.")
+            problems.append(Message("settings.folder_not_writable", name=name, folder=folder))
     if problems:
-        raise SettingsError("\n".join(["These settings cannot be served by this machine; correct or unset them:", *problems]))
+        raise SettingsError(lines(Message("settings.not_served"), *problems))
 
 
 def _kind(device: str) -> str:
@@ -170,13 +171,9 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
             the passwords cannot be read.
     """
     if settings().mcp and find_spec("mcp") is None:
-        raise SettingsError(
-            "SEG_DEMO_MCP is on, but the mcp package is not installed. Run pip install 'gradio[mcp]', or unset it."
-        )
+        raise SettingsError("settings.mcp_not_installed")
     if settings().mcp and settings().auth:
-        raise SettingsError(
-            "SEG_DEMO_AUTH and SEG_DEMO_MCP cannot both be set: MCP tools have no login and would let everyone in. Unset one."
-        )
+        raise SettingsError("settings.auth_and_mcp")
     return {
         "theme": theme(),
         "css": stylesheet(),

@@ -206,7 +206,7 @@ def _superpixels(request: Any) -> bytes:
     asked = request if isinstance(request, dict) else {}
     count = asked.get("count")
     if not isinstance(count, int) or isinstance(count, bool) or not PATCHES[0] <= count <= PATCHES[1]:
-        raise BadRequestError(f"count must be a whole number from {PATCHES[0]} to {PATCHES[1]}, but is {str(count)[:40]!r}.")
+        raise BadRequestError("editor.bad_count", low=PATCHES[0], high=PATCHES[1], value=str(count)[:40])
     path = uploaded(asked.get("path"))
     with predictor().work(large=is_large(path)):
         return draw.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
@@ -221,7 +221,7 @@ def uploaded(path: object) -> Path:
     folder = Path(utils.get_upload_folder()).resolve()
     place = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
     if place is None or not place.is_relative_to(folder) or not place.is_file():
-        raise BadRequestError("The file that was sent is not on the server any more. Save it again.")
+        raise BadRequestError("editor.file_is_gone")
     return place
 
 

@@ -348,7 +348,7 @@ def choose(visitor: Any, draft: Any, reading: Any, request: gr.Request) -> list[
     """Read the masks of a draft as the visitor says, and check it again."""
     job = mine(visitor, draft)
     if reading not in {name for _, name in choices(job.check(), "en")}:
-        raise BadRequestError("This data cannot be read in this way. Check the data again.")
+        raise BadRequestError("finetuning.bad_reading")
     all_jobs().configure(job, mask_reading=reading)
     return checked(job, request)
 
@@ -359,7 +359,7 @@ def mend_data(visitor: Any, draft: Any, request: gr.Request) -> list[Any]:
     job = mine(visitor, draft)
     found = proposals(job.check())
     if not found:
-        raise BadRequestError("There is no suggestion for this data. Check it again.")
+        raise BadRequestError("finetuning.no_suggestion")
     all_jobs().mend(job, found[0])
     return checked(job, request)
 
@@ -496,7 +496,7 @@ def share(visitor: Any, id: Any, shared: Any, request: gr.Request) -> str:
     """
     job = mine(visitor, id)
     if not of_key(visitor).host:
-        raise BadRequestError("Only the owner of this server may share a model with everybody.")
+        raise BadRequestError("finetuning.owner_shares")
     trained.share(job.checkpoint, shared is True)
     return view.note("finetune_shared" if shared is True else "finetune_unshared", language_of(request))
 
@@ -555,7 +555,7 @@ def mine(visitor: Any, id: Any) -> Job:
     """
     job = all_jobs().open(id)
     if not of_key(visitor).owns(job.owner):
-        raise BadRequestError("There is no such job. It may have been deleted; reload the page.")
+        raise BadRequestError("jobs.none_such")
     return job
 
 
@@ -570,16 +570,16 @@ def draft_of(
     """
     spec = catalog.resolve(base if isinstance(base, str) else "", local_folders=False)
     if spec.source == "builtin":
-        raise BadRequestError(f"{spec.title} has no weights, so it cannot be trained. Choose a network.")
+        raise BadRequestError("finetuning.no_weights", model=spec.title)
     if os.environ.get("SPACE_ID") and not catalog.on_menu(spec):
-        raise BadRequestError("On this server only models on its menu can be fine-tuned. Choose one of them.")
+        raise BadRequestError("finetuning.menu_only")
     given = {"steps": steps, "batch": batch, "share": share, "replay": replay, "lr": lr or 0, "size": size or 0}
     for name, value in given.items():
         low, high = LIMITS[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise BadRequestError(f"The setting {name} must be a number from {low} to {high}, but is {str(value)[:40]!r}.")
+            raise BadRequestError("finetuning.bad_number", name=name, low=low, high=high, value=str(value)[:40])
     if augment not in ("none", "light", "strong"):
-        raise BadRequestError(f"The variation of the images is none, light or strong, but got {str(augment)[:40]!r}.")
+        raise BadRequestError("finetuning.bad_augment", value=str(augment)[:40])
     config = {
         "model": menu.key(spec),
         "max_steps": int(steps),
@@ -598,11 +598,9 @@ def draft_of(
         chosen = visitor_store(visitor).open(dataset)
         source, name = chosen.path, chosen.name
     else:
-        raise BadRequestError(
-            "There is no data to train on yet. Save samples on the Correct tab, or send a zip of images/ and masks/."
-        )
+        raise BadRequestError("finetuning.no_data")
     if not (owner := owner_of(visitor)):
-        raise BadRequestError("This browser has no key yet, with which it finds its jobs again. Reload the page.")
+        raise BadRequestError("finetuning.no_key")
     job = all_jobs().draft(name, source, config, owner)
     if spec.source == "bundled" and replay:
         all_jobs().remember(job, replay=float(replay))

@@ -268,9 +268,9 @@ def pairs_of(value: object, model: list[str] | None = None, dataset: list[str] |
     for text in value if isinstance(value, list) else []:
         source, arrow, target = str(text)[:200].rpartition(ARROW)
         if not arrow or (model is not None and source not in model) or (dataset is not None and target not in dataset):
-            raise DataError(f"{str(text)[:80]!r} does not pair a class of the model with one of the dataset. Choose it from the list.")
+            raise DataError("pairs.no_pair", text=str(text)[:80])
         if source in found:
-            raise DataError(f"The class {source!r} cannot become both {found[source]!r} and {target!r}. Remove one of them.")
+            raise DataError("pairs.two_targets", name=source, first=found[source], second=target)
         found[source] = target
     return found
 

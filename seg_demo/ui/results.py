@@ -217,9 +217,7 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
 
 def _image(result: Result) -> np.ndarray:
     if not result.upload.path.is_file():
-        raise BadRequestError(
-            "The uploaded image is no longer on the server, because uploads are deleted after a while. Upload it again."
-        )
+        raise BadRequestError("results.upload_is_gone")
     return decode(result.upload.path)
 
 
@@ -271,7 +269,7 @@ class Kept:
             if self._plain is not None:
                 return self._plain
             if self._packed is None:
-                raise BadRequestError("This result was removed to make room for others. Segment the image again.")
+                raise BadRequestError("results.removed")
             there = self._seen[None]() if None in self._seen else None
             if there is None:
                 # Arrays that may be written to, as the others.

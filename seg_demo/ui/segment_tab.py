@@ -143,7 +143,7 @@ def run_network(
     if upload is None:
         return None, None
     if not model:
-        raise BadRequestError("No model is chosen. Choose one from the menu, or type a Hugging Face id such as user/repo.")
+        raise BadRequestError("requests.no_model")
     wanted, closely = score_threshold(threshold), detail_of(detail)
     if before is not None and before.answers(upload, model, closely):
         again = before.at(wanted)
@@ -248,7 +248,7 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     if upload is None:
         return None, None
     if method not in METHODS:
-        raise BadRequestError(f"There is no region method {str(method)[:40]!r}. Choose one of {', '.join(METHODS)}.")
+        raise BadRequestError("regions.no_such_method", method=str(method)[:40], names=", ".join(METHODS))
     *chosen, before = values
     keys = [(name, parameter.name) for name, row in METHODS.items() for parameter in row.parameters]
     parameters = {parameter: value for (name, parameter), value in zip(keys, chosen, strict=True) if name == method}
