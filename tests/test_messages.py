@@ -18,6 +18,7 @@ from seg_demo.core import errors
 from seg_demo.core.errors import BadImageError, BadRequestError, SegDemoError
 from seg_demo.core.messages import FOLDER, LANGUAGES, Message, sentences, table
 from seg_demo.inputs.images import decode
+from seg_demo.masks.regions import METHODS
 from tests.served import ROOT
 
 KEY = re.compile(r"[a-z_]+\.[a-z0-9_]+")
@@ -76,9 +77,18 @@ def test_every_key_is_used():
                 written.add(node.value)
             elif isinstance(node, ast.JoinedStr):
                 parts = [re.escape(part.value) if isinstance(part, ast.Constant) else r"\w+" for part in node.values]
-                if re.match(r"[a-z_]+\\\.", parts[0]):
+                if sum(map(str.isalpha, "".join(part.value for part in node.values if isinstance(part, ast.Constant)))) >= 3:
                     patterns.append(re.compile("".join(parts)))
-    unused = [key for key in table("en") if key not in written and not any(pattern.fullmatch(key) for pattern in patterns)]
+
+    sliders = {f"{method}_{parameter.name}" for method, row in METHODS.items() for parameter in row.parameters}
+    written |= sliders | {f"{slider}_help" for slider in sliders}
+
+    def used(key: str) -> bool:
+        # The page's words are asked for by what follows "page.".
+        names = {key, key.removeprefix("page.")}
+        return bool(names & written) or any(pattern.fullmatch(name) for pattern in patterns for name in names)
+
+    unused = [key for key in table("en") if not used(key)]
     assert not unused
 
 

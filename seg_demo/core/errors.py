@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, table
 
 
 class SegDemoError(Exception):
@@ -17,11 +17,11 @@ class SegDemoError(Exception):
         """Make an error.
 
         Args:
-            key: of the tables, or a whole message.
+            key: of the tables; or a whole message, or what another program said.
             **values: that its text names; see :class:`seg_demo.core.messages.Message`.
         """
-        whole = isinstance(key, Message) or (not values and " " in key)  # a finished sentence, where one is not in the tables yet
-        super().__init__(Message.of(key) if whole else Message(key, **values))
+        named = not isinstance(key, Message) and (values or key in table("en"))
+        super().__init__(Message(key, **values) if named else Message.of(key))
 
     @property
     def message(self) -> Message:

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError
+from seg_demo.core.messages import in_language
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, is_background, plain_name
 from seg_demo.datasets import Store
@@ -24,7 +25,7 @@ from seg_demo.hub import lookup
 from seg_demo.networks import NETWORKS
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in
-from seg_demo.ui.i18n import ABOUT_ZH, TITLES_ZH, language_of, words
+from seg_demo.ui.i18n import language_of, words
 
 SAMPLE_CLASSES = 6
 # Of the weight files that are not here: nvidia's repositories and torchvision's own table (``_file_size``).
@@ -54,7 +55,7 @@ def availability() -> dict[str, bool]:
 
 def title(spec: ModelSpec, language: str) -> str:
     """What a model is called on the page."""
-    return TITLES_ZH.get(spec.id, spec.title) if language == "zh" else spec.title
+    return in_language(spec.title, language)
 
 
 def choices(task: str, ready: dict[str, bool] | None = None, language: str = "en") -> list[tuple[str, str]]:
@@ -105,7 +106,7 @@ def everyday(task: str) -> str:
 
 def about(spec: ModelSpec, language: str) -> str:
     """One or two sentences: what the model is good at."""
-    return ABOUT_ZH.get(spec.id, spec.about) if language == "zh" else spec.about
+    return in_language(spec.about, language)
 
 
 def class_sample(spec: ModelSpec, language: str) -> str:
