@@ -141,7 +141,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
         ("network", NETWORKS[spec.architecture].title if spec.architecture in NETWORKS else ""),
         ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
         ("licence", spec.licence or words("unstated", language)),
-        ("source", words("source_" + spec.source, language)),
+        ("source", words(f"source_{spec.source}", language)),
         ("size", size_of(spec)),
         ("precision", precision_of(spec, language)),
     ]
