@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from seg_demo.core.errors import BadCheckpointError, BusyError
 from seg_demo.gateway.files import Upload
@@ -78,3 +79,16 @@ def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
 def test_what_is_no_list_of_models(models):
     with pytest.raises(Exception, match="Two to 4 different models can be compared"):
         compared(models)
+
+
+def test_what_was_understood_is_said_below_the_pictures(tmp_path):
+    """Of the picture, the truth, and how well the models know such pictures; in the viewer's own data."""
+    pages = [Image.fromarray(data.astronaut()[:256, :256])] * 3
+    picture, truth = tmp_path / "pages.tif", tmp_path / "truth.png"
+    pages[0].save(picture, save_all=True, append_images=pages[1:])
+    Image.fromarray(np.array([0, 127, 255], np.uint8)[np.arange(256) // 86][None].repeat(256, 0)).save(truth)
+    told = compare_tab.run_compare(Upload(picture, "pages"), ["unet-cells", "segformer-cells"], 0.5, str(truth), None, lambda *_, **__: None)
+    first, second, *own = compare_tab.ComparisonViewer().postprocess(told[0])["notes"]
+    assert first == "This file has 3 pages; the first is shown."
+    assert second.startswith("ground truth: This mask holds as many greys as there are classes") and "127 = cell" in second
+    assert [note.split(": ")[0] for note in own] == list(told[0].titles) and all("unlike those" in note for note in own)

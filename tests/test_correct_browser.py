@@ -387,3 +387,20 @@ def test_a_prediction_becomes_what_the_dataset_calls_it(visit, address, data):  
     page.get_by_role("option", name="Mask R-CNN, cells").click()
     expect(pairs).to_be_visible()
     assert pairs.locator(".token").count() == 0
+
+
+def test_what_was_understood_of_a_picture_and_its_mask_is_said(visit, address, tmp_path):  # noqa: F811
+    coins = Image.open(COINS).convert("L")
+    coins.save(tmp_path / "two.gif", save_all=True, append_images=[coins.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    white = Image.new("RGBA", SIZE[::-1], "white")
+    white.putalpha(coins.point(lambda grey: 255 * (grey > 120)))
+    white.save(tmp_path / "mask.png")
+    page = visit(address)
+    page.locator("#correct-start input[value=mask]").check()
+    page.locator("#correct-mask input[type=file]").set_input_files(str(tmp_path / "mask.png"))
+    begin(page, tmp_path / "two.gif", name="Understood", classes="coin", start="mask")
+    notice = page.locator(".se-notice")
+    for part in ("has 2 frames; the first is shown", "transparency alone", "white was read as coin, black as background"):
+        expect(notice).to_contain_text(part)
+    Canvas(page, SIZE).stroke((60, 60), (90, 60))
+    expect(notice).to_be_hidden()

@@ -20,7 +20,6 @@ from seg_demo.inference.batching import _split
 from seg_demo.inference.familiarity import UNFAMILIAR, Familiarity, statistics
 from seg_demo.inference.model import Model
 from seg_demo.serving.catalog import BUNDLED
-from seg_demo.ui.i18n_errors import in_chinese
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
 from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
@@ -63,7 +62,7 @@ def test_the_word_reaches_json_and_stays_at_another_threshold(model):
     result = model.predict_all(data.astronaut())
     told = result.above(0.9).to_dict()
     assert told["familiar"] is False and told["notes"] == [UNFAMILIAR]
-    assert in_chinese(UNFAMILIAR) != UNFAMILIAR
+    assert UNFAMILIAR.text("zh") != UNFAMILIAR
     assert load_model("otsu").predict(data.astronaut()).to_dict()["familiar"] is None
 
 

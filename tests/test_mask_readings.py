@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets.sample import IGNORE_ID, from_mask
-from seg_demo.inputs.mask_files import read_mask, read_object_map
+from seg_demo.inputs.mask_files import numbers_meant, read_mask, read_object_map
 from seg_demo.inputs.object_maps import MOST_OBJECTS
+from seg_demo.masks.compare import label_ids
 from seg_demo.ui import finetune_view
 from seg_demo.ui.i18n_errors import told
 from tests.small_datasets import picture, save, save_palette, write_json
@@ -324,3 +326,40 @@ def test_the_editor_reads_the_same(tmp_path):
     tifffile.imwrite(tmp_path / "d.tif", objects() - 1)
     assert (from_mask(read_mask(tmp_path / "d.tif"), (SIDE, SIDE), LabelSet.from_names("abcdef", 0), "semantic").ids == IGNORE_ID).sum() == 4096 - 720
     assert MOST_OBJECTS >= 65_534
+
+
+BLACK_TO_WHITE = np.where(objects() > 0, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "task", "classes", "said"),
+    [
+        ("a.png", BLACK_TO_WHITE, "semantic", ("background", "cell"), ["white was read as cell, black as background"]),
+        ("b.png", np.dstack([np.full((SIDE, SIDE, 3), 255, np.uint8), BLACK_TO_WHITE]), "semantic", ("background", "cell"), ["transparency alone", "black and white"]),
+        ("c.tif", BLACK_TO_WHITE.astype(np.uint16) * 257, "semantic", ("background", "cell"), ["65535 was read as 255", "black and white"]),
+        ("d.png", np.array([0, 127, 255], np.uint8)[three(0) % 3], "semantic", ("background", "cat", "dog"), ["0 = background, 127 = cat, 255 = dog"]),
+        ("e.png", np.where(objects() == 1, 255, objects() == 2).astype(np.uint8), "semantic", ("background", "cell", "x"), ["are 255, which means ignore"]),
+        ("f.tif", objects() - 1, "semantic", tuple("abcdef"), ["numbers below 0 are ignored", "ignore"]),
+        ("g.png", VOC[objects()], "instance", ("background", "cell"), ["each of 5 colours became an object"]),
+        ("h.tif", SPREAD[objects()].astype(np.uint32), "instance", ("background", "cell"), ["its 5 objects were renumbered from 1"]),
+        ("i.png", objects().astype(np.uint8), "instance", ("background", "cell"), []),
+        ("j.png", (objects() % 3).astype(np.uint8), "semantic", ("background", "cell", "x"), []),
+    ],
+)
+def test_what_was_understood_of_a_mask_is_said_where_one_is_opened(tmp_path, name, written, task, classes, said):
+    path = tmp_path / name
+    tifffile.imwrite(path, written) if name.endswith("tif") else save(written, path)
+    labels = LabelSet.from_names(classes, 0)
+    notes = from_mask((read_object_map if task == "instance" else read_mask)(path), (SIDE, SIDE), labels, task).notes
+    assert len(notes) == len(said) and all(part in note for part, note in zip(said, notes, strict=True)), notes
+    assert not any(re.search("[a-z]{3,} [a-z]{3,}", note.text("zh")) for note in notes)
+
+
+def test_what_a_file_of_8_bits_names_as_no_data_is_not_white(tmp_path):
+    """GDAL's tag says 255: black and 255 is no picture of a shape."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, BLACK_TO_WHITE, extratags=[(42113, "s", 0, "255", True)])
+    labels = LabelSet.from_names(("background", "cell"), 0)
+    drawing = from_mask(read_mask(path), (SIDE, SIDE), labels, "semantic")
+    assert set(np.unique(drawing.ids)) == {0, IGNORE_ID} and "no data are ignored" in drawing.notes[0]
+    assert np.array_equal(label_ids(numbers_meant(read_mask(path), 2), labels) == 65_535, BLACK_TO_WHITE == 255)

@@ -20,7 +20,7 @@ from PIL import Image
 from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.messages import Message
 from seg_demo.core.types import IGNORE, LabelSet, Segmentation, ignore_id, plain_name
-from seg_demo.inputs.mask_files import MaskFile, numbers_meant
+from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
 from seg_demo.outputs.export import pieces_of
@@ -205,14 +205,14 @@ class Drawing:
         objects: class id by object number; None for a map of classes.
         confidence: mean margin of the prediction in [0, 1], or None.
         missing: names of predicted classes that the dataset does not have; their pixels are left empty.
-        notes: how a mask file was read, where that may not be what was meant; one sentence each.
+        notes: how a mask file was read, where that is not plain; one sentence each.
     """
 
     ids: np.ndarray
     objects: dict[int, int] | None
     confidence: float | None = None
     missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
 
 
 def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: Mapping[str, str] | None = None) -> Drawing:
@@ -302,7 +302,9 @@ def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelS
     try:
         if task == "instance":
             return _objects(mask, labels)
-        return Drawing(_classes(label_ids(numbers_meant(mask, len(labels)), labels), labels), None)
+        notes: list[Message] = []
+        ids = label_ids(numbers_meant(mask, len(labels), notes), labels, notes)
+        return Drawing(_classes(ids, labels), None, notes=tuple(notes))
     except ValueError as error:
         raise DataError("drawings.unusable", reason=error) from error
 
@@ -312,26 +314,32 @@ def _objects(mask: MaskFile, labels: LabelSet) -> Drawing:
     things = [index for index in range(len(labels)) if index != labels.background]
     if mask.others:
         raise ValueError(Message("pixels.pages_differ", count=mask.pages))
+    notes = [note_of(finding, Message("mask_files.this_mask")) for finding in findings(mask)]
     values, coloured = values_of(mask)
-    rule = understand_objects([counts_of(values)], [coloured], 8 if mask.numbers.dtype == np.uint8 else 16, "this mask").rule
-    found = objects_of(mask, rule)
-    if len(found.values) == 1:
+    bits, where = 8 if mask.numbers.dtype == np.uint8 else 16, Message("mask_files.this_mask_within")
+    reading = understand_objects([counts_of(values)], [coloured], bits, where)
+    found = objects_of(mask, reading.rule)
+    notes += reading.notes
+    count = len(found.values)
+    if count == 1:
         ids, objects = _pieces(np.where(found.numbers > 0, things[0], IGNORE_ID), things[:1])
         if len(objects) > 1:
             ids[~found.ignored & (found.numbers == 0)] = 0
-            note = Message("drawings.pieces_as_objects", count=len(objects))
-            return Drawing(ids, objects, notes=(note,))
-    notes = ()
-    if len(found.values) > 1 and (apart := int((pieces_of(found.numbers)[1:] > 1).sum())) > CUT_IN_TWO * len(found.values):
-        notes = (
-            Message("drawings.numbers_in_pieces", apart=apart, count=len(found.values)),
-        )
+            notes.append(Message("drawings.pieces_as_objects", count=len(objects)))
+            return Drawing(ids, objects, notes=tuple(notes))
+    if coloured and count:
+        notes.append(Message("object_maps.colours", count=count))
+    if count > 1 and (apart := int((pieces_of(found.numbers)[1:] > 1).sum())) > CUT_IN_TWO * count:
+        notes.append(Message("drawings.numbers_in_pieces", apart=apart, count=count))
     ids = found.numbers.copy()
-    numbers = range(1, len(found.values) + 1)
-    if not coloured and max(found.values, default=0) < IGNORE_ID:
+    numbers = range(1, count + 1)
+    most = max(found.values, default=0)
+    if not coloured and most < IGNORE_ID:
         ids, numbers = np.array([0, *found.values], dtype=np.uint16)[found.numbers], found.values
+    elif not coloured:
+        notes.append(Message("object_maps.renumbered", most=most, count=count))
     ids[found.ignored] = IGNORE_ID
-    return Drawing(ids, dict.fromkeys(numbers, things[0]), notes=notes)
+    return Drawing(ids, dict.fromkeys(numbers, things[0]), notes=tuple(notes))
 
 
 def from_sample(mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Drawing:

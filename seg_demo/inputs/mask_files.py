@@ -33,7 +33,8 @@ _STRETCHED = {2: 85, 4: 17}
 _MOST_PAGES = 64
 # What may be said of a file; see MaskFile.understood.
 ALPHA, BLACK_ALPHA, EMPTY_ALPHA, HIDDEN, NEGATIVE, NAN = "alpha", "black alpha", "empty alpha", "hidden", "negative", "nan"
-PAGES, NODATA, ZERO_NODATA = "pages", "nodata", "zero nodata"
+PAGES, NODATA, ZERO_NODATA, UNUSED_ALPHA = "pages", "nodata", "zero nodata", "unused alpha"
+SAME_PAGES = "same pages"
 IGNORED_NUMBER = -1
 
 
@@ -51,7 +52,8 @@ class MaskFile:
             drawn in black, so that nobody can tell whether the opaque or the transparent part is meant), ``empty alpha`` (nothing is
             opaque: no shape), ``hidden`` (transparent pixels are background), ``negative`` and ``nan`` (such pixels are ignored),
             ``nodata`` (pixels of the value that the file names for what has no data are ignored), ``zero nodata`` (it names 0, which is
-            the background as often, and stays 0), ``pages`` (each page was one object).
+            the background as often, and stays 0), ``pages`` (each page was one object), ``unused alpha`` (colours and transparency both
+            differ, and the colours count).
         pages: how many pictures of this size the file holds; only the first is in ``numbers``.
         others: the other pages hold something else than the first.
     """
@@ -67,6 +69,26 @@ class MaskFile:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.numbers.shape[0], self.numbers.shape[1]
+
+
+def findings(mask: MaskFile) -> tuple[str, ...]:
+    """What reading a mask had to find out and :func:`note_of` says.
+
+    Args:
+        mask: as read, or what else has its ``understood``, ``pages`` and ``others``.
+    """
+    said = tuple(finding for finding in mask.understood if finding != BLACK_ALPHA)
+    return said if mask.pages < 2 or mask.others or PAGES in said else (*said, SAME_PAGES)
+
+
+def note_of(finding: str, where: str) -> Message:
+    """What reading masks had to find out, as a sentence.
+
+    Args:
+        finding: one of :func:`findings`.
+        where: how to name the files.
+    """
+    return Message(f"mask_files.{finding.replace(' ', '_')}", where=where)
 
 
 def read_mask(data: images.Source) -> MaskFile:
@@ -112,16 +134,18 @@ def _without_data(mask: MaskFile, nodata: float | None) -> MaskFile:
     return replace(mask, numbers=numbers, understood=(*mask.understood, NODATA))
 
 
-def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
+def numbers_meant(mask: MaskFile, classes: int, notes: list[Message] | None = None) -> np.ndarray:
     """What one label mask means where there is no other of its dataset to tell.
 
     Args:
         mask: as read.
         classes: how many there are.
+        notes: what had to be found out is appended, a sentence each.
 
     Returns:
         uint8 or uint16 (H, W), or (H, W, 3) of colours: greys instead of their numbers where those were meant (see
-        :func:`seg_demo.inputs.mask_files.greys_count`), 16-bit black and white as 0 and 255.
+        :func:`seg_demo.inputs.mask_files.greys_count`), 16-bit black and white as 0 and 255. Where a file of 8 bits names what has
+        no data, that is 65535.
 
     Raises:
         ValueError: it can be read in several ways, or holds no label ids; the message says so.
@@ -130,19 +154,26 @@ def numbers_meant(mask: MaskFile, classes: int) -> np.ndarray:
         raise ValueError(Message("pixels.pages_differ", count=mask.pages))
     if BLACK_ALPHA in mask.understood:
         raise ValueError(Message("pixels.black_alpha"))
+    notes = [] if notes is None else notes
+    notes += [note_of(finding, Message("mask_files.this_mask")) for finding in findings(mask)]
     numbers = mask.numbers
+    if NODATA in mask.understood and numbers.dtype == np.uint8:
+        # Otherwise black and 255 would be black and white.
+        numbers = np.where(numbers == 255, np.uint16(65_535), numbers.astype(np.uint16))
     if mask.levels is not None:
         used = {number: [int(mask.levels[number])] for number in np.unique(numbers).tolist() if number < len(mask.levels)}
         if greys_count(used, classes=classes):
+            notes.append(Message("mask_files.by_grey"))
             return np.concatenate([mask.levels, np.zeros(256 - len(mask.levels), np.uint8)])[numbers]
     if numbers.dtype == np.int64:
         if numbers.max() > 65_535:
             raise ValueError(Message("pixels.numbers_too_large", most=numbers.max()))
         numbers = np.where(numbers < 0, 65_535, numbers).astype(np.uint16)
-    if numbers.dtype == np.uint16 and numbers.ndim == 2 and bool((numbers % 257 == 0).all()):
+    if numbers.dtype == np.uint16 and numbers.ndim == 2 and NODATA not in mask.understood and bool((numbers % 257 == 0).all()):
         used = set(np.unique(numbers).tolist())
         # Black and white, or 8 bits spread over 16.
         if used & {65_535} and used <= {0, 65_535} or (max(used) >= classes and all(each // 257 < classes for each in used - {65_535})):
+            notes.append(Message("mask_files.eight_bits", wide=max(used), value=max(used) // 257))
             return (numbers // 257).astype(np.uint8)
     return numbers
 
@@ -212,7 +243,7 @@ def _of_picture(image: Image.Image) -> MaskFile:
         both = pixels._fill(image, lambda strip: np.asarray(strip.convert("LA") if strip.mode == "La" else strip), 2, np.uint8)
         palette = _palette(image) if image.mode == "PA" else None
         numbers, understood = _with_alpha(both[..., 0], both[..., 1])
-        return MaskFile(numbers, None if understood else palette, understood=understood)
+        return MaskFile(numbers, palette if understood in ((), (UNUSED_ALPHA,)) else None, understood=understood)
     if image.mode in ("RGBA", "RGBa") or "transparency" in image.info:
         four = pixels._fill(image, lambda strip: np.asarray(strip.convert("RGBA")), 4, np.uint8)
         return _with_colours(four)
@@ -251,7 +282,7 @@ def _with_colours(four: np.ndarray) -> MaskFile:
     colours, alpha = four[..., :3], four[..., 3]
     grey = bool((colours[..., 0] == colours[..., 1]).all() and (colours[..., 1] == colours[..., 2]).all())
     numbers, understood = _with_alpha(colours[..., 0] if grey else colours, alpha)
-    if grey and not understood and numbers.dtype == np.uint8:
+    if grey and understood in ((), (UNUSED_ALPHA,)) and numbers.dtype == np.uint8:
         numbers = np.repeat(numbers[..., None], 3, axis=2)  # as other files of three channels, whose colours may have names
     return MaskFile(np.ascontiguousarray(numbers), understood=understood)
 
@@ -286,7 +317,7 @@ def _with_alpha(numbers: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, tup
     # Several colours: where none of them is nothing, what is transparent and of one colour that nobody sees is the background.
     if bool((hidden == hidden[0]).all()) and hidden[0].any() and bool(visible.any(axis=1).all()):
         return np.where(kept, numbers, 0).astype(numbers.dtype), (HIDDEN,)
-    return numbers, ()
+    return numbers, (UNUSED_ALPHA,)
 
 
 def _of_values(values: np.ndarray, zero_is_white: bool, nodata: float | None = None) -> MaskFile:

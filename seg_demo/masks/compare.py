@@ -129,7 +129,7 @@ def overlap(first: np.ndarray, second: np.ndarray, names: Sequence[str], shared:
     return Overlap(iou, float(np.mean(list(iou.values()))) if iou else None, float(both.sum() / total) if total else 1.0)
 
 
-def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np.ndarray:
+def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str], notes: list[Message] | None = None) -> np.ndarray:
     """An uploaded label mask in the numbering of :func:`common`.
 
     Args:
@@ -137,6 +137,7 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
             :func:`seg_demo.masks.compare.label_ids` reads; 255 (65535 of 16 bits) is ignored.
         model: the result whose model's ids the mask has.
         names: of :func:`common`.
+        notes: as for :func:`label_ids`.
 
     Returns:
         uint16 (H, W), 65535 to ignore.
@@ -147,7 +148,7 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str]) -> np
     if mask.shape[:2] != (model.height, model.width):
         came = f"{mask.shape[1]} x {mask.shape[0]}"
         raise ValueError(Message("truth.other_size", came=came, wanted=f"{model.width} x {model.height}"))
-    mask = label_ids(mask, model.labels)
+    mask = label_ids(mask, model.labels, notes)
     ids = [names.index(key(name)) for name in model.labels.names]
     ignore = ignore_id(mask.dtype)
     table = np.full(ignore + 1, IGNORE_16, dtype=np.uint16)
@@ -200,7 +201,7 @@ def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: 
 LEAST_SPREAD = 64
 
 
-def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
+def label_ids(raw: np.ndarray, labels: LabelSet, notes: list[Message] | None = None) -> np.ndarray:
     """The label ids that a mask means.
 
     Args:
@@ -209,6 +210,7 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
             program). Black and white, or one of them, is the one class that is not the background. As many greys as classes, spread like
             0, 127, 255, are the classes in rising order.
         labels: the classes.
+        notes: how it was read is appended, where its numbers are no label ids; a sentence each.
 
     Returns:
         uint8 or uint16 (H, W): label ids, and what else the mask holds as it is, the 255 of pixels to ignore with it.
@@ -216,9 +218,12 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
     Raises:
         ValueError: colours that no class has; or black and white where several classes could be meant. The message says so.
     """
+    notes = [] if notes is None else notes
     if raw.ndim == 3:
         if not (np.array_equal(raw[..., 0], raw[..., 1]) and np.array_equal(raw[..., 0], raw[..., 2])):
-            return _of_colors(raw, labels)
+            ids = _of_colors(raw, labels)
+            notes.append(Message("label_maps.by_colour"))
+            return ids
         raw = np.ascontiguousarray(raw[..., 0])
     if raw.dtype == np.uint8 and bool(((raw == 0) | (raw == 255)).all()):
         background = _background(labels)
@@ -230,11 +235,19 @@ def label_ids(raw: np.ndarray, labels: LabelSet) -> np.ndarray:
             first = {"number": things[0], "name": labels.names[things[0]]}
             raise ValueError(Message("truth.black_and_white", count=len(things), names=names, **first))
         black = IGNORE if background is None else background
+        if things and bool((raw == 255).any()):
+            nothing = Message("label_maps.ignored") if background is None else labels.names[background]
+            notes.append(Message("label_maps.black_and_white", name=labels.names[things[0]], background=nothing))
         return np.where(raw == 255, np.uint8(things[0] if things else black), np.uint8(black))
     if raw.dtype == np.uint8:
         levels = np.unique(raw)
         if len(levels) == len(labels) and levels[-1] >= LEAST_SPREAD and not set(levels.tolist()) - {IGNORE} <= set(range(len(labels))):
+            pairs = ", ".join(f"{level} = {name}" for level, name in zip(levels.tolist(), labels.names, strict=True))
+            notes.append(Message("label_maps.greys_in_order", pairs=pairs))
             return np.searchsorted(levels, raw).astype(np.uint8)
+    ignored = ignore_id(raw.dtype)
+    if len(labels) <= ignored and (count := int((raw == ignored).sum())):
+        notes.append(Message("label_maps.some_ignored", value=ignored, share=max(count / raw.size, 0.001)))
     return raw
 
 

@@ -19,10 +19,11 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import BACKGROUND, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.work import in_words, predictor, score_threshold, work_limits
-from seg_demo.inputs.images import read
+from seg_demo.inputs.images import Picture, read
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
 from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids
 from seg_demo.outputs import draw
@@ -132,7 +133,7 @@ def run_compare(
     with predictor().work(large=is_large(upload.path)):
         picture = read(upload.path)
         results = of_each(lambda each: predictor().segment(picture, each, wanted), list(sizes), (BadCheckpointError,))
-        shown, rows, *files = _compared(upload, picture.pixels, results, [sizes[each] for each in results], truth, language)
+        shown, rows, *files = _compared(upload, picture, results, [sizes[each] for each in results], truth, language)
     return shown, _left_out(failed, language) + rows, *files
 
 
@@ -149,15 +150,21 @@ def _size_of(id: str) -> int:
 
 
 def _compared(
-    upload: Upload, image: np.ndarray, found: dict[str, Segmentation], sizes: list[int], truth: Any, language: str
+    upload: Upload, picture: Picture, found: dict[str, Segmentation], sizes: list[int], truth: Any, language: str
 ) -> tuple[Any, ...]:
     """What :func:`run_compare` answers; it makes the pictures of all models, so its caller has a place to work in."""
     results = list(found.values())
     titles = tuple(_title(result, id, language) for id, result in found.items())
     together = common(results)
-    known = None if not truth else _truth(truth, results[0], together)
+    heard: list[Message] = []
+    known = None if not truth else _truth(truth, results[0], together, heard)
     agreeing = agreement(together.maps)
-    shown = Comparison(preview_of(image), tuple(results), titles, tuple(sizes), together, agreeing)
+    about: dict[str, Sequence[str]] = {"": picture.notes, words("compare_with_truth", language): heard}
+    for result, title in zip(results, titles, strict=True):
+        about[title] = [*(note for note in result.notes if note not in picture.notes), *(result.model.notes if result.model else ())]
+    colon = words("colon", language)
+    notes = [(name and name + colon) + told(note, language) for name, said in about.items() for note in said]
+    shown = Comparison(preview_of(picture.pixels), tuple(results), titles, tuple(sizes), together, agreeing, tuple(notes))
     files = [
         (f"{upload.stem}_comparison.csv", comparison_table(titles, together, known).encode("utf-8", "replace")),
         (f"{upload.stem}_agreement.png", agreement_png(agreeing, len(results))),
@@ -179,10 +186,11 @@ def _title(result: Segmentation, id: str, language: str) -> str:
     return menu.title(result.model, language) if result.model is not None and result.model.source != "hub" else id
 
 
-def _truth(path: str, first: Segmentation, together: Common) -> np.ndarray:
+def _truth(path: str, first: Segmentation, together: Common, notes: list[Message]) -> np.ndarray:
+    """The correct mask in the common numbering; how it was read is appended to ``notes``."""
     mask = read_mask(path)
     try:
-        return truth_ids(numbers_meant(mask, len(first.labels)), first, together.names)
+        return truth_ids(numbers_meant(mask, len(first.labels), notes), first, together.names, notes)
     except ValueError as error:
         raise BadRequestError("truth.unusable", reason=error) from error
 
@@ -224,6 +232,7 @@ class Comparison:
         memory: of their weights, in bytes.
         together: the results in one numbering of classes.
         agreeing: uint8 (H, W), how many models say what most say.
+        notes: what to know of how the picture and the truth were read, and of what the models say; sentences in the visitor's language.
     """
 
     preview: bytes
@@ -232,6 +241,7 @@ class Comparison:
     memory: tuple[int, ...]
     together: Common
     agreeing: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 class ComparisonViewer(gr.HTML):
@@ -269,6 +279,7 @@ class ComparisonViewer(gr.HTML):
             "classes": [
                 {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
             ],
+            "notes": list(value.notes),
         }  # fmt: skip
 
     def api_info(self) -> dict[str, Any]:

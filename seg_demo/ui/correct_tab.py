@@ -29,7 +29,7 @@ from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_pred
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import only_uploaded
 from seg_demo.gateway.work import aside, in_words, predictor, work_limits
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.images import decode, decode_mask, read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.serving.limits import is_large
 from seg_demo.ui import menu
@@ -47,7 +47,6 @@ from seg_demo.ui.editor import (
     uploaded,
 )
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import Result
 
 KINDS = ("semantic", "instance", "region")
@@ -246,25 +245,24 @@ def open_new(
     def report(part: float | None, text: str) -> None:
         progress(part, desc=text)
 
+    def begun(labels: LabelSet, task: str) -> Document:
+        return begin(upload, labels, task, start, model, mask, mapping, report, language)
+
     if not may_collect():
         if task not in ("semantic", "instance"):
             raise BadRequestError("corrections.bad_task", value=str(task)[:40])
         labels = labels_for(classes, guide, task)
-        document = begin(upload, labels, str(task), start, model, mask, mapping, report)
-        mention(document.drawing, language)
-        return document, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        return begun(labels, str(task)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
     store = visitor_store(visitor)
     if chosen != NEW:
         dataset = store.open(chosen)
-        document = begin(upload, dataset.labels, dataset.task, start, model, mask, mapping, report)
-        mention(document.drawing, language)
+        document = begun(dataset.labels, dataset.task)
         kept, box = _remembered(store, dataset.key, guide, mapping, kept)
         return replace(document, dataset=dataset.key, dataset_name=dataset.name), gr.skip(), gr.skip(), kept, box
     labels = labels_for(classes, guide, task)
     # Only an image that could be opened makes a dataset.
-    document = begin(upload, labels, str(task), start, model, mask, mapping, report)
+    document = begun(labels, str(task))
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
-    mention(document.drawing, language)
     picker = gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     kept, box = _remembered(store, dataset.key, guide, mapping, kept)
     return replace(document, dataset=dataset.key, dataset_name=dataset.name), picker, "", kept, box
@@ -281,15 +279,12 @@ def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, st
     return kept, menu.box(kept, store, dataset, [], model)
 
 
-def mention(drawing: Drawing | None, language: str) -> None:
-    """Tell the visitor how a mask file was read, and which predicted classes the dataset does not have."""
-    if drawing is None:
-        return
-    for note in drawing.notes:
-        gr.Info(html.escape(told(note, language)))
-    if missing := drawing.missing:
-        names = words("separator", language).join(missing[:8]) + (" …" if len(missing) > 8 else "")
-        gr.Info(html.escape(words("correct_missing", language).format(names=names)))
+def notes_of(drawing: Drawing | None, language: str) -> tuple[str, ...]:
+    """How a mask file was read, and which predicted classes the dataset does not have."""
+    if drawing is None or not drawing.missing:
+        return () if drawing is None else drawing.notes
+    names = words("separator", language).join(drawing.missing[:8]) + (" …" if len(drawing.missing) > 8 else "")
+    return (*drawing.notes, words("correct_missing", language).format(names=names))
 
 
 def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, Any]:
@@ -397,7 +392,7 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
 
 def begin(
     upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, mapping: dict[str, str],
-    report: Report,
+    report: Report, language: str = "en",
 ) -> Document:  # fmt: skip
     """A document for a new sample.
 
@@ -410,6 +405,7 @@ def begin(
         mask: the file, for ``mask``.
         mapping: class of the model → class of the dataset, for ``model``.
         report: told about downloads.
+        language: of the notes.
 
     Returns:
         The document, without a dataset.
@@ -426,15 +422,18 @@ def begin(
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
     with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
-        image = decode(upload.path)
+        picture = read(upload.path)
+        image, notes = picture.pixels, picture.notes
         if start == "model":
-            result = predictor().segment_all(image, model, confidence=True, report=report).above(THRESHOLD)
+            result = predictor().segment_all(picture, model, confidence=True, report=report).above(THRESHOLD)
+            notes = result.notes
             drawing = from_prediction(result, labels, task, mapping)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
         elif start == "mask":
-            read = read_object_map if task == "instance" else read_mask
-            drawing = from_mask(read(mask.path), image.shape[:2], labels, task)
-    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts)
+            opened = (read_object_map if task == "instance" else read_mask)(mask.path)
+            drawing = from_mask(opened, image.shape[:2], labels, task)
+    notes += notes_of(drawing, language)
+    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes)
 
 
 def again(dataset: Dataset, stem: str) -> Document:
@@ -585,8 +584,8 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
     document = Document(
         found.task, labels, image, drawing, result.upload.stem, result.upload.path,
         None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
+        notes=found.notes + notes_of(drawing, language_of(request)),
     )  # fmt: skip
-    mention(drawing, language_of(request))
     picker = gr.skip() if dataset is None else gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     return document, picker, gr.Tabs(selected="correct")
 

@@ -37,6 +37,7 @@ from seg_demo.outputs import draw
 from seg_demo.serving.limits import is_large
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
 from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n_errors import spoken
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (
@@ -63,6 +64,7 @@ class Document:
         stem: of the sample in the dataset, or None for a new one.
         dataset_name: of that dataset, as a person called it.
         facts: how the mask came about so far.
+        notes: what a person should know of how the picture and the mask were read, a sentence each.
         id: tells documents apart.
     """
 
@@ -76,6 +78,7 @@ class Document:
     stem: str | None = None
     dataset_name: str = ""
     facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -179,6 +182,7 @@ class MaskEditor(gr.HTML):
             "confidence": facts.confidence,
             "seconds": facts.seconds,
             "strokes": facts.strokes,
+            "notes": [spoken(note) for note in value.notes],
         }
 
     def api_info(self) -> dict[str, Any]:

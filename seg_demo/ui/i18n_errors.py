@@ -434,8 +434,6 @@ SENTENCES = {
     "This kind of TIFF cannot be read: {reason}.": "无法读取这种 TIFF：{reason}。",
     "Save it as an ordinary RGB or grey image and send that.": "请另存为普通 RGB 或灰度图后发送。",
     # How a picture was read.
-    "This picture is unlike those in which this model learnt to find things: what it marks here may mean nothing.":
-        "这张图片与该模型学习寻找物体时所用的图片不同：它在此标出的内容可能毫无意义。",
     "This file has more than {n} pages; the first is shown.": "该文件超过 {n} 页，显示的是第一页。",
     "This file has {n} pages; the first is shown.": "该文件有 {n} 页，显示的是第一页。",
     "This animation has more than {n} frames; the first is shown.": "该动画超过 {n} 帧，显示的是第一帧。",

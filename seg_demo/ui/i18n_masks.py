@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 SENTENCES = {
-    "The shape in {files} is in its transparency alone: what is opaque is the object, the rest is background.":
-        "{files} 的形状只在透明度中：不透明处为对象，其余为背景。",
+    # As seg_demo.inputs.mask_files.note_of says them, from another process.
+    "{files}: the shape is in its transparency alone; what is opaque is the object, the rest is background.":
+        "{files}：形状只在透明度中；不透明处为对象，其余为背景。",
     "{files}: transparent everywhere, so nothing is drawn there.": "{files}：处处透明，因此其中什么也没有画。",
     "{files}: what is transparent was read as background.": "{files}：透明处视为背景。",
+    "{files}: its transparency was not used; its colours or numbers count.": "{files}：未使用其透明度，以颜色或数值为准。",
     "{files}: numbers below 0 are ignored.": "{files}：小于 0 的数值被忽略。",
     "{files}: pixels that are not numbers (NaN) are ignored.": "{files}：不是数（NaN）的像素被忽略。",
     "{files}: each page was read as one object.": "{files}：每一页视为一个对象。",
     "{files}: pixels of the value that the file names for what has no data are ignored.": "{files}：文件标为无数据的值，其像素被忽略。",
     "{files}: the file names 0 for what has no data, and 0 was read like any other number.": "{files}：文件将 0 标为无数据，而 0 仍按普通数值读取。",
     "If such pixels are to be ignored, say so in labels.json, such as {example}.": "若这些像素应忽略，请在 labels.json 中说明，例如 {example}。",
+    "{files}: holds several equal pages; the first was read.": "{files}：含有几页相同的内容，读取了第一页。",
     "Numbers in the 16-bit masks are all 257 times one of 8 bits, as programs make 16 bits of 8: {n} was read as {m}.":
         "16 位掩膜的数值都是 8 位数值的 257 倍（程序由 8 位转成 16 位时如此）：{n} 读作 {m}。",
-    "{files}: holds several equal pages; the first was read.": "{files}：含有几页相同的内容，读取了第一页。",
     "No pixel of {where} is 0: {value}, which is in every map and the largest in most, was read as no object.":
         "{where} 中没有为 0 的像素：{value} 在每张实例图中都有，且多数图中面积最大，视为没有对象。",
     "{value} in {where} was read as pixels to ignore, such as the border between objects.": "{where} 中的 {value} 视为忽略的像素，例如对象之间的边界。",
@@ -37,11 +39,6 @@ SENTENCES = {
     "Expected {example} with one of {names}.": "应为 {example}，取值为 {names} 之一。",
     "This mask cannot be used: the mask has {n} pages that differ.": "无法使用这张掩膜：它有 {n} 页不同的内容。",
     "The correct mask cannot be used: the mask has {n} pages that differ.": "无法使用正确掩膜：它有 {n} 页不同的内容。",
-    "This mask has one value only, so each of its {n} separate pieces became an object.": "这张掩膜只有一个数值，因此它的 {n} 个不相连的块各成为一个对象。",
-    "Merge those that are one.": "属于同一对象的请合并。",
-    "{apart} of {n} numbers in this mask lie in several separate pieces, but each was read as one object.":
-        "这张掩膜的 {n} 个数值中有 {apart} 个分成几个不相连的块，但每个数值视为一个对象。",
-    "Check that it is a mask of objects, not of classes and not a photograph.": "请确认它是对象掩膜，而不是类别掩膜或照片。",
     "Save the one that is meant in a file of its own.": "请将所需的那一页另存为单独的文件。",
     "This mask cannot be used: the mask is black where it is opaque, and only its transparency shows a shape: either part may be meant.":
         "无法使用这张掩膜：不透明处为黑色，只有透明度显示形状，两部分都可能是对象。",

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from seg_demo.inputs import mask_files
-from seg_demo.inputs.mask_files import MaskFile
+from seg_demo.core.messages import Message, sentences
+from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
 from train.data.listing import FAULT, NOTE, Choice, Fault, Item, relative
 from train.data.masks import pack
@@ -302,17 +302,6 @@ WHOLE = 0.95
 # Counts that are so many times more or fewer than in most maps.
 JUMP, LEAST_JUMP = 10, 20
 VALUES, PIECES = "objects", "pieces"
-_SAID = {
-    mask_files.ALPHA: "The shape in {files} is in its transparency alone: what is opaque is the object, the rest is background.",
-    mask_files.EMPTY_ALPHA: "{files}: transparent everywhere, so nothing is drawn there.",
-    mask_files.HIDDEN: "{files}: what is transparent was read as background.",
-    mask_files.NEGATIVE: "{files}: numbers below 0 are ignored.",
-    mask_files.NAN: "{files}: pixels that are not numbers (NaN) are ignored.",
-    mask_files.PAGES: "{files}: each page was read as one object.",
-    mask_files.NODATA: "{files}: pixels of the value that the file names for what has no data are ignored.",
-    mask_files.ZERO_NODATA: "{files}: the file names 0 for what has no data, and 0 was read like any other number. If such pixels are to "
-    'be ignored, say so in labels.json, such as {{"0": "ignore", "1": "cell"}}.',
-}
 
 
 @dataclass
@@ -421,19 +410,14 @@ def understood_in(items: Sequence[Item], scans: Mapping[str, object], root) -> l
     found: dict[str, list[str]] = {}
     for item in items:
         for path, scan in ((item.mask, scans[item.name].mask), (item.instances, scans[item.name].instances)):
-            if path is None or scan is None:
-                continue
-            for kind in scan.understood:
-                if kind in _SAID:
-                    found.setdefault(kind, []).append(relative(path, root))
-            if scan.pages > 1 and not scan.others and mask_files.PAGES not in scan.understood:
-                found.setdefault("same pages", []).append(relative(path, root))
-    said = {**_SAID, "same pages": "{files}: holds several equal pages; the first was read."}
-    return [said[kind].format(files=_files(names)) for kind, names in found.items()]
+            for finding in () if path is None or scan is None else findings(scan):
+                found.setdefault(finding, []).append(relative(path, root))
+    notes = {finding: note_of(finding, _files(names)) for finding, names in found.items()}
+    return [sentences(note, Message("mask_files.ignore_zero")) if finding == ZERO_NODATA else note for finding, note in notes.items()]
 
 
 def _files(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    return names[0] if len(names) == 1 else Message("mask_files.and_more", name=names[0], count=len(names) - 1)
 
 
 def doubtful_maps(

@@ -169,7 +169,7 @@ async function receive(value) {
     shown = null;
     root.dataset.state = "empty";
     panes.replaceChildren();
-    for (const name of ["bar", "legend"]) find(name).hidden = true;
+    for (const name of ["bar", "legend", "notes"]) find(name).hidden = true;
     return;
   }
   const picture = fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob));
@@ -185,9 +185,13 @@ async function receive(value) {
   }
   root.dataset.state = "shown";
   find("bar").hidden = false;
+  // How the picture and the truth were read, and what the models say of the picture.
+  find("notes").replaceChildren();
+  for (const note of shown.notes || []) make("li", "", find("notes")).textContent = note;
+  find("notes").hidden = !(shown.notes || []).length;
   view = null;
   layout();
-  find("live").textContent = shown.models.map((each) => each.title + ", " + each.facts).join("; ");
+  find("live").textContent = shown.models.map((each) => each.title + ", " + each.facts).concat(shown.notes || []).join("; ");
 }
 
 const observer = new ResizeObserver(() => shown && view && (view.fitted ? view.fit() : view.settle()));

@@ -56,7 +56,7 @@ async function show(work, restored) {
   colour();
   editor.refresh();
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
-  else notice(writable ? "" : say("keptHere"), null, null, true);
+  else notice([...(work.value.notes || []), ...(writable ? [] : [say("keptHere")])].join("\n"), null, null, true);
 }
 
 async function open(value) {
