@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -675,3 +675,23 @@ layout("a renamed repository with a pickle", lambda: pickled(transformers_files(
 layout("a folder of a renamed repository", _ZOO, id="ann/zoo-today", before=("ann/zoo-formerly",), typed="ann/zoo-formerly/b1", like=lambda: others(transformers_files()))
 layout("an id in other letters", transformers_files, id="ann/Sea-Ice", before=("Ann/sea-ice",), typed="Ann/sea-ice")
 layout("the bot's weights of a renamed repository", lambda: _unconverted(), id="ann/bot-today", before=("ann/bot-formerly",), typed="ann/bot-formerly", pulls=((1, BOT, "open", transformers_files),), like=transformers_files)
+
+# Rows that show of another network, prefix or spelling what a neighbour shows: left to the soak tests.
+_REPEATED = (
+    "data2vec-vision as transformers saves it", "mobilevit as transformers saves it", "upernet-convnext as transformers saves it",
+    *(f"smp {decoder} with tu-test_resnet" for decoder in ("UnetPlusPlus", "MAnet", "Linknet", "DeepLabV3", "PSPNet")),
+    "smp Unet with mobilenet_v2", "smp UPerNet with tu-test_convnext", "smp Unet with tu-test_convnext and its own mean",
+    "smp FPN with mit_b0 and its own mean", "smp UnetPlusPlus with resnet18 and its own mean", "smp with a loss among the weights",
+    "SegFormer saved within module.", "SegFormer saved within net.", "SegFormer saved within segmentation_model.",
+    "SegFormer saved within model. beside a loss", "UPerNet saved within network.", "smp saved within segmentation_model.",
+    "smp without counters", "dpt in shards", "upernet-swin in shards", "shards saved within model.", "smp with weights of another name",
+    "another folder of it", "smp in a folder", "the address of a file", "only the number of classes", "class names are null",
+    "smp with names that begin at 1", "smp with keys of a trainer", "weights of 150 classes for the loss",
+    "the newest of the bot's pull requests, and not a stranger's", "shards in the bot's pull request",
+    "weights in the bot's pull request, the branch by its name", "a pickle of DPT within model.", "a pickle of smp", "a pickle in a folder",
+    "a pickle where discussions are switched off", "a pickle of weights beside an optimizer",
+    "a whole network whose config names SegformerForImageClassification", "a whole network whose config names SegformerModel",
+    "SegFormer of one channel called background", "resampling by Pillow's number 1", "resampling by Pillow's number 3",
+    *(f"copied text {number}" for number in (1, 2, 4, 6, 7, 8, 10)), "a renamed repository with a pickle",
+)  # fmt: skip
+LAYOUTS |= {name: replace(LAYOUTS[name], soak=True) for name in _REPEATED}
