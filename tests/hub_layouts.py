@@ -1,6 +1,6 @@
 """Repositories as people have them: what their files are called, what their configs say, what is left out and what is too much.
 
-``LAYOUTS`` is a table; ``tests/test_hub_layouts.py`` serves each row over the Hub stand-in and compares what the demo makes of it
+``LAYOUTS`` is a table; ``tests/hub/test_layouts.py`` serves each row over the Hub stand-in and compares what the demo makes of it
 with the plain library. A row is added by ``layout(name, files)``: bytes by path, made from a small network with real keys
 (``transformers_files(family)``, ``smp_files(decoder, encoder)``) by functions that change them. ``like`` is what the plain library
 loads where it cannot load the row itself, ``refused`` a pattern of the sentence where nothing can be loaded.

@@ -1,4 +1,4 @@
-"""Microscopy that the built-in data does not draw, to be learnt from twenty pictures: the domains of tests/test_improves.py."""
+"""Microscopy that the built-in data does not draw, to be learnt from twenty pictures: the domains of tests/train/test_improves.py."""
 
 from __future__ import annotations
 

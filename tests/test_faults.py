@@ -26,7 +26,7 @@ from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.crowd import file_data
 from tests.surface import API, SECRETS
-from tests.test_hub import FILES, impatient, spec  # noqa: F401  (a fixture)
+from tests.hub.test_lookup import FILES, impatient, spec  # noqa: F401  (a fixture)
 
 
 @contextmanager

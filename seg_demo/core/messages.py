@@ -12,7 +12,7 @@ To add a sentence:
 
 What may differ within a sentence and is a word itself is a value that is a :class:`Message`: a kind of file, a remedy, the reason of
 another error (an exception may be given as it is). Names, numbers and what other libraries say are given as they are. Sentences
-that go together but vary by themselves are put behind each other with :func:`sentences`. ``tests/test_messages.py`` holds that both
+that go together but vary by themselves are put behind each other with :func:`sentences`. ``tests/core/test_messages.py`` holds that both
 tables have the same keys with the same values, and that each key is used.
 """
 

@@ -1,4 +1,4 @@
-"""Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/test_guard_seams.py fails when a seam moves.
+"""Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/gateway/test_queue.py fails when a seam moves.
 
 * ``Queue.push(body, request, username)`` returns (accepted, text, state); ``queue_full`` becomes HTTP 503 with the text.
 * ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.

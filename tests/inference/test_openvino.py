@@ -1,0 +1,233 @@
+"""What the engine keeps: compiled forms per size, files on the disk, and every thread its own answers."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from seg_demo import networks
+from seg_demo.core.errors import SettingsError
+from seg_demo.serving import loading
+from seg_demo.inference import devices, engine, openvino
+from seg_demo.core import settings, requests  # fmt: skip
+from seg_demo.inference.openvino import Part
+from seg_demo.inference.model import Model
+from seg_demo.serving.predictor import Predictor
+from seg_demo.core.settings import Settings
+from tests.checkpoints import IMAGE
+from tests.engines import CPU, Small, conversions, own_cache, part, settled  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
+
+
+def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(monkeypatch):
+    monkeypatch.setattr(openvino, "KEPT", 2)
+    small = part(free=())
+    sizes = [torch.randn(1, 3, side, side) for side in (8, 12, 16)]
+    settled(small, sizes[0])
+    assert list(small._forms) == [(1, 3, 8, 8)], "the first is compiled at once"
+    small(sizes[1])
+    assert openvino.drain_compiling(60) and len(small._forms) == 1, "others are not for the first time"
+    settled(small, sizes[1])
+    assert len(small._forms) == 2
+    small(sizes[0])
+    settled(small, sizes[2])
+    settled(small, sizes[2])
+    assert list(small._forms) == [(1, 3, 8, 8), (1, 3, 16, 16)], "the least recently used one went"
+    assert small.nbytes == 2 * sum(each.numel() * 4 for each in small.module.parameters())
+
+
+def test_compiling_waits_while_others_wait_but_not_for_ever(monkeypatch):
+    waiting = threading.Event()
+    waiting.set()
+    monkeypatch.setattr(openvino, "LOOK_SECONDS", 0.01)
+    busy = part()
+    with requests.opened(requests.Request("test", crowded=waiting.is_set)):
+        busy(torch.randn(1, 3, 16, 16))
+    assert not openvino.drain_compiling(0.5) and not busy._forms, "the crowd goes first"
+    waiting.clear()
+    assert openvino.drain_compiling(60) and busy._forms
+    waiting.set()
+    monkeypatch.setattr(openvino, "CROWDED_SECONDS", 0.1)
+    never = part()
+    with requests.opened(requests.Request("test", crowded=waiting.is_set)):
+        never(torch.randn(1, 3, 16, 16))
+    assert openvino.drain_compiling(60) and never._forms, "a crowd that never ends is no reason to stay slow"
+
+
+def test_it_is_traced_once_and_read_from_the_disk_afterwards(conversions):  # noqa: F811
+    batch = torch.randn(1, 3, 16, 16)
+    settled(part(), batch)
+    again = part()
+    settled(again, batch)
+    assert again._forms and conversions == ["Small"]
+    settled(part(Small(seed=1)), batch)
+    assert len(conversions) == 2, "other weights are another network"
+    settled(Part("small", Small(), openvino.OpenVino(1), (0, 2, 3), lambda batch: batch, "other options"), batch)
+    assert len(conversions) == 3
+    graphs = sorted(openvino.cache_root().glob("*/graph.xml"))
+    assert len(graphs) == 3 and not list(openvino.cache_root().glob(".*"))
+    for path in graphs:
+        path.write_text("<net", encoding="ascii")
+    repaired = part()
+    settled(repaired, batch)
+    assert repaired._forms and len(conversions) == 4, "a damaged file is made again"
+
+
+def test_a_damaged_file_of_compiled_code_is_made_again():
+    batch = torch.randn(1, 3, 16, 16)
+    settled(part(), batch)
+    blobs = list(openvino.cache_root().rglob("*.blob"))
+    assert blobs
+    for blob in blobs:
+        blob.write_bytes(blob.read_bytes()[:100])
+    small = part()
+    before, after = settled(small, batch)
+    assert small._forms
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_cache_folder_it_compiles_all_the_same(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("", encoding="ascii")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    small = part()
+    settled(small, torch.randn(1, 3, 16, 16))
+    assert small._forms
+
+
+def test_the_cache_stays_below_its_limit(monkeypatch):
+    batch = torch.randn(1, 3, 16, 16)
+    settled(part(), batch)
+    settled(part(Small(seed=1)), batch)
+    assert len(list(openvino.cache_root().iterdir())) == 2
+    monkeypatch.setattr(openvino, "LIMIT", 1)
+    settled(part(Small(seed=2)), batch)
+    assert [each.name for each in openvino.cache_root().iterdir()] == [openvino.cache_key(Small(seed=2), "")]
+
+
+def test_many_threads_get_their_own_answers():
+    small = part()
+    batches = [torch.randn(1, 3, 8 + 4 * side, 20) for side in range(4)] * 6
+    expected = [small.module(each)[0] for each in batches]
+    settled(small, batches[0])
+    with ThreadPoolExecutor(6) as pool:
+        for found, wanted in zip(pool.map(small, batches), expected, strict=True):
+            torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_logits_may_stay_as_kernels_leave_them():
+    """Channels last saves a copy of all logits; the numbers are the same."""
+    plain, last = part(), Part("small", Small(), openvino.OpenVino(1, channels_last=True), (0, 2, 3), lambda each: each, "")
+    batch = torch.randn(2, 3, 16, 20)
+    expected, found = settled(plain, batch)[1][0], settled(last, batch)[1][0]
+    assert plain._forms and last._forms and torch.equal(found, expected)
+    assert expected.is_contiguous() and found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_answers_outlive_the_next_call():
+    small, batch = part(), torch.randn(1, 3, 16, 16)
+    _, first = settled(small, batch)
+    kept = first[0].clone()
+    small(torch.randn(1, 3, 16, 16))
+    assert torch.equal(first[0], kept)
+
+
+def test_where_it_serves(folders, monkeypatch):
+    checkpoint = networks.load(folders / "tiny")
+    verbs = networks.network("segformer")
+    assert engine.choose(checkpoint, verbs, CPU, "eager", 1) is None
+    assert engine.choose(checkpoint, verbs, torch.device("cuda"), "auto", 1) is None
+    assert isinstance(engine.choose(checkpoint, verbs, CPU, "auto", 1), engine.SemanticEngine)
+    with pytest.raises(SettingsError, match="for CPUs, but the device is cuda"):
+        engine.choose(checkpoint, verbs, torch.device("cuda"), "openvino", 1)
+    monkeypatch.setattr(settings, "has_openvino", lambda: False)
+    assert engine.choose(checkpoint, verbs, CPU, "auto", 1) is None
+    with pytest.raises(SettingsError, match="not installed. Run pip install openvino"):
+        engine.choose(checkpoint, verbs, CPU, "openvino", 1)
+
+
+def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
+    monkeypatch.setattr(loading, "settings", lambda: replace(Settings(), engine="auto"))
+    serving = Predictor(replace(Settings(), engine="auto", device="cpu"))
+    model = serving.get(str(folders / "tiny"), visitor=False)
+    before, after = settled(model.predict, IMAGE)
+    assert model._run.engine._part._forms and after.device == "cpu"
+    assert (before.id_map == after.id_map).mean() >= 0.999
+    spec = model.spec
+    live = Model.from_checkpoint(loading.load(replace(spec, source="folder"), folders / "tiny"), spec)
+    assert live._run.engine is None
+    assert devices.choose_device("cpu") == CPU
+
+
+def test_eager_answers_are_exact_while_another_thread_traces():
+    """Tracing goes on in the background of requests, and some of what torch changes for it is not this thread's alone."""
+    other, batch = Small(seed=3), torch.randn(1, 3, 16, 16)
+    expected, ended = other(batch)[0], threading.Event()
+
+    def trace() -> None:
+        for seed in range(40):
+            openvino.convert(Small(seed), batch)
+        ended.set()
+
+    tracing = threading.Thread(target=trace)
+    tracing.start()
+    asked = 0
+    while not ended.is_set():
+        assert torch.equal(other(batch)[0], expected)
+        asked += 1
+    tracing.join()
+    assert asked > 40
+
+
+def test_tracing_leaves_the_module_alone_and_a_dropped_model_is_freed():
+    small = part()
+    before = {name: (type(value), id(value)) for name, value in small.module.layer._parameters.items()}
+    state = list(small.module._modules), sorted(small.module.__dict__)
+    settled(small, torch.randn(1, 3, 16, 16))
+    assert small._forms
+    assert before == {name: (type(value), id(value)) for name, value in small.module.layer._parameters.items()}
+    assert state == (list(small.module._modules), sorted(small.module.__dict__))
+    weight = weakref.ref(small.module.layer.weight)
+    del small
+    gc.collect()
+    assert weight() is None
+
+
+def test_importing_openvino_reports_to_nobody():
+    openvino.library()
+    assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
+
+
+def test_a_process_may_end_while_it_compiles(tmp_path):
+    code = """
+import torch
+from torch import nn
+from seg_demo.inference import openvino as engine_worker
+from seg_demo.inference.openvino import OpenVino
+from seg_demo.inference.openvino import Part
+engine_worker.PAUSE = 0.0
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(*[nn.Conv2d(3 if i == 0 else 32, 32, 3) for i in range(30)])
+    def forward(self, batch):
+        return (self.layers(batch),)
+part = Part("net", Net().eval().requires_grad_(False), OpenVino(1), (0, 2, 3), lambda batch: batch[..., :64, :64], "")
+part(torch.randn(1, 3, 96, 96))
+"""
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env={"XDG_CACHE_HOME": str(tmp_path), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert not list(tmp_path.rglob(".*")), "nothing half-written is left"

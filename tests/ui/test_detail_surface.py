@@ -1,0 +1,117 @@
+"""Full detail where people ask for it: the API, the predictor, the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from seg_demo.__main__ import main
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import Settings
+from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import Predictor
+from seg_demo.ui import results
+from seg_demo.ui.components import SegmentationViewer, with_doubt
+from seg_demo.ui.results import Kept, Result
+from tests.checkpoints import IMAGE
+from tests.networks.test_segformer import plain_repo
+from tests.served import ROOT
+from tests.ui.test_ui import instance_result
+
+with Image.open(ROOT / "seg_demo/ui/examples/coins.png") as _coins:
+    LARGE = np.asarray(_coins.convert("RGB").resize((720, 700), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("large") / "large.png"
+    Image.fromarray(LARGE).save(path)
+    return path
+
+
+def test_the_endpoint_looks_closely_on_request(demo_url, photo):
+    client = Client(demo_url, verbose=False, httpx_kwargs={"timeout": 120})
+    model = load_model("unet-cells", device="cpu")
+    asked = {"image": handle_file(str(photo)), "model": "unet-cells", "api_name": "/segment"}
+    whole, full = client.predict(**asked), client.predict(**asked, detail="full")
+    for (_, mask, _), detail in ((whole, "whole"), (full, "full")):
+        expected = model.predict(LARGE, detail=detail).id_map
+        assert (np.asarray(Image.open(mask)) == expected).mean() > 0.9999
+    assert not np.array_equal(np.asarray(Image.open(whole[1])), np.asarray(Image.open(full[1])))
+    for bad in ("huge", None, 1, ["full"]):
+        with pytest.raises(AppError, match="detail must be 'whole'"):
+            client.predict(**asked, detail=bad)
+
+
+def test_the_predictor_passes_it_on_and_reports_tiles(folders):
+    predictor, seen = Predictor(Settings()), []
+    result = predictor.segment(
+        LARGE, "unet-cells", detail="full", confidence=True, report=lambda part, text: seen.append((part, text))
+    )
+    assert result.confidence is not None and seen[-1] == (1.0, "Tile 4 of 4")
+    with pytest.raises(BadRequestError, match="detail must be"):
+        predictor.segment(IMAGE, "unet-cells", detail="all")
+    assert predictor.segment(IMAGE, "otsu", detail="full").task == "region"
+
+
+def test_the_command_looks_closely_on_request(photo, tmp_path, capsys):
+    for detail in ("whole", "full"):
+        assert main(["segment", str(photo), "--model", "unet-cells", "--out", str(tmp_path / detail), "--detail", detail]) == 0
+    masks = [np.asarray(Image.open(tmp_path / detail / "large" / "mask.png")) for detail in ("whole", "full")]
+    assert not np.array_equal(*masks)
+    assert np.array_equal(masks[1], load_model("unet-cells").predict(LARGE, detail="full").id_map)
+    assert json.loads((tmp_path / "full" / "run.json").read_text())["detail"] == "full"
+    assert main(["segment", str(photo), "--model", "unet-cells", "--out", str(tmp_path / "full")]) == 2
+    assert "another run" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["segment", str(photo), "--model", "unet-cells", "--out", str(tmp_path), "--detail", "most"])
+
+
+def test_the_viewer_gets_the_doubt_without_loss_and_only_when_asked(monkeypatch):
+    result = load_model("unet-cells", device="cpu").predict(LARGE, confidence=True)
+    plain = Result(instance_result(0.5).upload, Kept(result), 0.5, b"jpeg")
+    viewer = SegmentationViewer()
+    assert viewer.postprocess(plain)["doubt"] is None and viewer.postprocess(plain)["unsure"]
+    sent = viewer.postprocess(with_doubt(plain))
+    with Image.open(sent["doubt"]["path"]) as picture:
+        assert picture.mode == "L" and np.array_equal(np.asarray(picture), result.margin)
+    assert sent["ids"] == viewer.postprocess(plain)["ids"], "the id map is the same file, not sent again"
+    for row in sent["classes"]:
+        assert row["margin"] == pytest.approx(result.margin[result.id_map == row["id"]].mean() / 255)
+    monkeypatch.setattr(results, "MAX_DOUBT_PIXELS", result.confidence.size // 7)
+    thin = np.asarray(Image.open(io.BytesIO(results.viewer_doubt(result))))
+    assert thin.shape == (-(-700 // 3), 720 // 3) and thin[5, 7] == result.margin[15:18, 21:24].min()
+    assert thin[-1, 0] == result.margin[699:, :3].min()
+
+
+def test_doubt_of_what_has_none_is_a_sentence():
+    for result in (None, instance_result(0.5)):
+        with pytest.raises(gr.Error, match="expired|without a network"):
+            with_doubt(result)
+
+
+def test_the_viewer_learns_the_size_that_the_network_saw(tmp_path):
+    """By hand where the rule is a longest or a fixed side; torchvision's own transform where it is both a shortest and a longest."""
+    strip = np.ascontiguousarray(np.tile(LARGE, (1, 3, 1))[:301, :2003])
+    detector = load_model("maskrcnn-cells", device="cpu")
+    transform = detector._run._checkpoint.module.transform
+    (resized,) = transform([torch.from_numpy(strip).permute(2, 0, 1).float() / 255])[0].image_sizes
+    expected = {"unet-cells": (67, 448), "segformer-cells": (67, 448), "maskrcnn-cells": tuple(resized)}
+    for model, size in expected.items():
+        whole = load_model(model, device="cpu").predict_all(strip)
+        assert whole.seen == size and whole.above(0.5).seen == size, model
+        assert load_model(model, device="cpu").predict_all(strip, detail="full").seen is None
+        upload = instance_result(0.5).upload
+        assert results.viewer_value(Result(upload, Kept(whole), 0.5, b"jpeg"))["seen"] == [size[1], size[0]]
+    stretched = load_model(str(plain_repo(tmp_path, {"height": 64, "width": 96})), device="cpu")
+    assert stretched.predict_all(strip).seen == (64, 96)
+    assert Predictor(Settings()).segment(strip, "otsu").seen is None
+    assert results.viewer_value(instance_result(0.5))["seen"] is None
