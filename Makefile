@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+# Tests wait for pages, jobs and processes half of their time, so that three keep two cores busy; each takes up to 3 GB of memory.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test soak bench screenshots checkpoints clean
@@ -12,8 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.ready  ## set everything up and serve the demo
 	$(BIN)/python app.py
 
-test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one of two workers
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one of the workers
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops
 	$(BIN)/python -m pytest -q -m soak --timeout=3600
