@@ -134,7 +134,7 @@ def _segment(options: argparse.Namespace) -> int:
         _summarise(jobs, options.out, None, {}, pixel)
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
-    from seg_demo.inference.model import check_threshold
+    from seg_demo.core.requests import check_threshold
     from seg_demo.serving.loading import load_model
 
     threshold = check_threshold(options.threshold)

@@ -1,24 +1,83 @@
-"""The request that a thread works on: its id, whether somebody still waits for it, how long it may take, what to log of it.
+"""What a request asks for, and the request that a thread works on: whether somebody still waits for it, how long it may take, what
+to log of it.
 
-The page opens a request around each handler; whatever works for it further down asks :func:`check` between its stages. Code
-that runs outside any request (Python, the command line, training) is never stopped.
+The page opens a request around each handler; whatever works for it further down asks :func:`check` between its stages, and
+waits, for whatever it has to wait, with :func:`wait`. Code that runs outside any request (Python, the command line, training)
+is never stopped.
 """
 
 from __future__ import annotations
 
 import contextvars
+import math
+import numbers
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from seg_demo.core.errors import BusyError, SegDemoError
+from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
 
 # A request whose model is being fetched keeps others waiting for no longer than this.
 FETCHING_SECONDS = 15.0
+# How often one who waits looks whether somebody still waits for them.
+LOOK_SECONDS = 0.2
+DETAILS = ("whole", "full")
 
 _current: contextvars.ContextVar[Request | None] = contextvars.ContextVar("seg_demo_request", default=None)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for beside the image and the model: checked where it is made, and nowhere after.
+
+    Attributes:
+        threshold: score in [0, 1] that objects of instance models must reach; other models have none.
+        detail: ``whole`` shrinks a large image to what the network takes at once; ``full`` goes over its own pixels tile by tile.
+        confidence: whether it is also computed how sure the network is of every pixel.
+        parameters: of a region method, by name, as ``regions.METHODS`` lists them; the method itself checks them. Networks have none.
+
+    Raises:
+        BadRequestError: a threshold that is no number from 0 to 1, or another detail.
+    """
+
+    threshold: float = 0.5
+    detail: str = "whole"
+    confidence: bool = False
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threshold", check_threshold(self.threshold))
+        check_detail(self.detail)
+
+
+def smoothed(pixels: float | None) -> dict[str, float]:
+    """The parameters that a smoothing stands for; None is the method's default."""
+    return {} if pixels is None else {"smoothing": pixels}
+
+
+def check_threshold(value: object) -> float:
+    """A score threshold, or the sentence why it is none.
+
+    Raises:
+        BadRequestError: anything but a finite number from 0 to 1.
+    """
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if number and math.isfinite(value) and 0 <= value <= 1:
+        return float(value)
+    raise BadRequestError("requests.bad_threshold", value=str(value)[:40])
+
+
+def check_detail(value: object) -> str:
+    """How closely to look, or the sentence why it is nothing of the kind.
+
+    Raises:
+        BadRequestError: anything but ``whole`` or ``full``.
+    """
+    if isinstance(value, str) and value in DETAILS:
+        return value
+    raise BadRequestError("requests.bad_detail", value=str(value)[:40])
 
 
 class LeftError(SegDemoError):
@@ -86,6 +145,31 @@ def check(fetching: bool = False) -> None:
     request = _current.get()
     if request is not None:
         request.check(fetching)
+
+
+def wait(reached: Callable[[float], object], *, fetching: bool = False) -> None:
+    """Wait, as long as somebody waits for the answer.
+
+    Args:
+        reached: waits for so many seconds at most, and says whether it has come.
+        fetching: as for :meth:`Request.check`.
+
+    Raises:
+        LeftError, TooLongError, BusyError: as :meth:`Request.check`.
+    """
+    while not reached(LOOK_SECONDS):
+        check(fetching)
+
+
+def detached(call: Callable[[], object]) -> Callable[[], object]:
+    """A call for another thread, in the context of this one but for its request: it goes on when that is withdrawn.
+
+    Args:
+        call: made once.
+    """
+    context = contextvars.copy_context()
+    context.run(_current.set, None)
+    return lambda: context.run(call)
 
 
 def crowded() -> Callable[[], bool]:

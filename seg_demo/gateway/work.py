@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from seg_demo.core import storage
-from seg_demo.core.errors import BusyError, SegDemoError
+from seg_demo.core.errors import SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.core.requests import Request
 from seg_demo.core.settings import settings
@@ -25,7 +25,7 @@ from seg_demo.gateway.files import DISK_FULL, refused
 from seg_demo.gateway.queue import FETCHING, WORK, departure
 from seg_demo.hub import sandbox
 from seg_demo.inference import zerogpu
-from seg_demo.serving.limits import Places, gpu_expected, places
+from seg_demo.serving.limits import Limit, gpu_expected, slots
 
 if TYPE_CHECKING:
     from seg_demo.serving.predictor import Predictor
@@ -34,11 +34,11 @@ log = logging.getLogger("seg_demo.ui")
 
 
 # Results that are filtered or written into files at a time; each may take the memory of a large picture.
-ASIDE = 2
-_aside = Places(ASIDE)
-# Batches that are worked on at a time: each holds a picture and its result while it waits for a place.
+RENDERING = 2
+_rendering = Limit(RENDERING)
+# Batches that are worked on at a time: each holds a picture and its result while it waits for a slot.
 BATCHES = 2
-_batches = threading.BoundedSemaphore(BATCHES)
+_batches = Limit(BATCHES)
 # Set once the models that the page opens with have been loaded, or could not be.
 _loaded_ahead = threading.Event()
 
@@ -51,7 +51,7 @@ def work_limits() -> dict[str, Any]:
 def working() -> int:
     """Images that are worked on at a time, as far as can be told before torch is imported."""
     chosen = settings()
-    return places(chosen, gpu_expected(chosen) and not zerogpu.ACTIVE)
+    return slots(chosen, gpu_expected(chosen) and not zerogpu.ACTIVE)
 
 
 _one = threading.Lock()
@@ -81,24 +81,18 @@ def agreement(spec: ModelSpec) -> float | None:
     return _predictor().agreement(spec) if _predictor.cache_info().currsize else None
 
 
-def aside() -> AbstractContextManager[None]:
+def rendering() -> AbstractContextManager[None]:
     """For what takes memory but no network: few at a time, whoever asks and however."""
-    return _aside.one()
+    return _rendering.slot()
 
 
-@contextmanager
-def one_batch() -> Iterator[None]:
+def one_batch() -> AbstractContextManager[None]:
     """For a batch: few at a time, whoever asks and however.
 
     Raises:
         BusyError: as many are being worked on.
     """
-    if not _batches.acquire(timeout=1):
-        raise BusyError("requests.too_many_batches", count=BATCHES)
-    try:
-        yield
-    finally:
-        _batches.release()
+    return _batches.slot(Message("requests.too_many_batches", count=BATCHES))
 
 
 def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
@@ -147,28 +141,6 @@ def stream_in_words(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iter
 
 
 _END = object()
-
-
-def score_threshold(value: object) -> float:
-    """A score threshold as a visitor sent it.
-
-    Raises:
-        BadRequestError: anything but a finite number from 0 to 1.
-    """
-    from seg_demo.inference.model import check_threshold
-
-    return check_threshold(value)
-
-
-def detail_of(value: object) -> str:
-    """``whole`` or ``full``, as a visitor sent it.
-
-    Raises:
-        BadRequestError: anything else.
-    """
-    from seg_demo.inference.tiled import check_detail
-
-    return check_detail(value)
 
 
 def expect_typed_ids() -> None:

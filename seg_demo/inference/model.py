@@ -7,9 +7,8 @@ What runs behind a model: a network's stages on its device, or a region method.
 from __future__ import annotations
 
 import copy
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Options
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
 from seg_demo.hub.download import Report
@@ -85,14 +85,13 @@ class Model:
         return cls(known, checkpoint.labels, run, checkpoint.nbytes)
 
     @classmethod
-    def classical(cls, spec: ModelSpec, parameters: dict[str, float] | None = None) -> Model:
+    def classical(cls, spec: ModelSpec) -> Model:
         """A region method as a model without weights.
 
         Args:
             spec: whose id is the method.
-            parameters: values by name, as ``regions.METHODS`` lists them; those left out take their defaults.
         """
-        return cls(spec, LabelSet.from_names(spec.labels, background=0), RegionRun(spec.id, parameters or {}), 0)
+        return cls(spec, LabelSet.from_names(spec.labels, background=0), RegionRun(spec.id, {}), 0)
 
     def named(self, spec: ModelSpec) -> Model:
         """The same model, weights shared, under the id and revision that it was asked for by."""
@@ -127,9 +126,8 @@ class Model:
             BadImageError: not an image, or too large for the settings or the memory.
             BadRequestError: a threshold that is no number from 0 to 1, another detail, or a smoothing for a model that has none.
         """
-        wanted = check_threshold(threshold)
-        options = {"detail": detail, "confidence": confidence, "report": report, "smoothing": smoothing}
-        return self.predict_all(image, **options).above(wanted)
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing))
+        return self.run(image, options, report).above(options.threshold)
 
     def predict_all(
         self,
@@ -153,14 +151,27 @@ class Model:
             BadImageError: not an image, or too large for the settings or the memory.
             BadRequestError: another detail, or a smoothing for a model that has none.
         """
-        tiled.check_detail(detail)
-        run = self._run if smoothing is None else self._smoothed(smoothing)
+        return self.run(image, Options(detail=detail, confidence=confidence, parameters=requests.smoothed(smoothing)), report)
+
+    def run(self, image: Source, options: Options, report: Report | None = None) -> Segmentation:
+        """Every candidate in one image; what :meth:`predict` and :meth:`predict_all` do once the options are checked.
+
+        Args:
+            image: as for :meth:`predict`.
+            options: what is asked for; the threshold is for whoever filters the result.
+            report: as for :meth:`predict`.
+
+        Raises:
+            BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: parameters for a model that has none, or none of these.
+        """
+        run = self._run if not options.parameters else self._with(options.parameters)
         began = time.perf_counter()
         picture = read(image)
         pixels = picture.pixels
         decoded = time.perf_counter()
         try:
-            result = run(pixels, detail, confidence, report)
+            result = run(pixels, options.detail, options.confidence, report)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -172,28 +183,15 @@ class Model:
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
         return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
 
-
-    def _smoothed(self, pixels: float) -> Run:
+    def _with(self, parameters: Mapping[str, float]) -> Run:
         if isinstance(self._run, RegionRun):
-            return self._run.smoothed(pixels)
+            return self._run.with_parameters(parameters)
         raise BadRequestError(not_smoothed(self.spec.id))
 
 
 def not_smoothed(id: str) -> Message:
     """The sentence for a smoothing that a network was asked for."""
     return Message("requests.not_smoothed", id=id)
-
-
-def check_threshold(value: object) -> float:
-    """A score threshold, or the sentence why it is none.
-
-    Raises:
-        BadRequestError: anything but a finite number from 0 to 1.
-    """
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if number and math.isfinite(value) and 0 <= value <= 1:
-        return float(value)
-    raise BadRequestError("requests.bad_threshold", value=str(value)[:40])
 
 
 # uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
@@ -206,9 +204,9 @@ class RegionRun:
     def __init__(self, method: str, parameters: dict[str, float]) -> None:
         self._method, self._parameters = method, parameters
 
-    def smoothed(self, pixels: float) -> RegionRun:
-        """The same method with another smoothing; whether it has one is found out when it runs."""
-        return RegionRun(self._method, {**self._parameters, "smoothing": pixels})
+    def with_parameters(self, parameters: Mapping[str, float]) -> RegionRun:
+        """The same method with other parameters; whether it has such is found out when it runs."""
+        return RegionRun(self._method, {**self._parameters, **parameters})
 
     def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
         # scikit-image is only needed here, and takes a second to import.

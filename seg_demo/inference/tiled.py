@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 
 from seg_demo import networks
-from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
 from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
 from seg_demo.hub.download import Report
@@ -25,7 +24,6 @@ from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_
 from seg_demo.masks.tiling import Blender, Block, Grid, Window, grid_of, merge
 from seg_demo.networks.base import Checkpoint
 
-DETAILS = ("whole", "full")
 # Where a preprocessing does not say the stride that images are padded to: the coarsest grid of any usual encoder.
 STRIDE = 32
 # Longest side of a tile: larger ones need more memory and gain little.
@@ -35,17 +33,6 @@ MARGIN = 4
 
 # A batch → what the network says, floating, on the CPU or where it was computed, and where that was.
 Forward = Callable[[torch.Tensor], tuple[Any, torch.device]]
-
-
-def check_detail(value: object) -> str:
-    """How closely to look, or the sentence why it is nothing of the kind.
-
-    Raises:
-        BadRequestError: anything but ``whole`` or ``full``.
-    """
-    if isinstance(value, str) and value in DETAILS:
-        return value
-    raise BadRequestError("requests.bad_detail", value=str(value)[:40])
 
 
 @dataclass(frozen=True)

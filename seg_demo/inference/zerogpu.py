@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seg_demo.core.requests import Options
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.inputs.images import Picture
 
@@ -49,9 +50,7 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_on_gpu
-def segment_all(
-    key: str, spec: ModelSpec, path: Path, image: Picture, detail: str = "whole", confidence: bool = False
-) -> Segmentation:
+def segment(key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> Segmentation:
     """Every candidate in one image, computed in the worker; only plain data goes in and out.
 
     Args:
@@ -59,8 +58,7 @@ def segment_all(
         spec: the model.
         path: where its files are.
         image: as it was read.
-        detail: as for :meth:`seg_demo.inference.model.Model.predict`.
-        confidence: likewise.
+        options: what is asked for.
     """
     from seg_demo.serving import loading
 
@@ -69,4 +67,4 @@ def segment_all(
         model = _loaded[key] = loading.build(spec, path, DEVICE)
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)
-    return model.named(spec).predict_all(image, detail=detail, confidence=confidence)
+    return model.named(spec).run(image, options)

@@ -17,6 +17,8 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -267,10 +269,28 @@ def pixels_of(data: Source) -> int:
     limits = limits_of(None, None, None)
     if isinstance(data, Picture):
         data = data.pixels
+    if isinstance(data, np.ndarray):
+        return data.shape[0] * data.shape[1] if data.ndim in (2, 3) else 0
+    if isinstance(data, Image.Image):
+        return data.width * data.height
+    if not isinstance(data, os.PathLike):
+        return _pixels_in(data, limits)
     try:
-        if isinstance(data, np.ndarray):
-            return data.shape[0] * data.shape[1] if data.ndim in (2, 3) else 0
-        image = data if isinstance(data, Image.Image) else _open(_read(data, limits), limits)[0]
+        state = os.stat(data)
+    except (OSError, ValueError):
+        return 0
+    return _pixels_of_file(os.fspath(data), state.st_ino, state.st_size, state.st_mtime_ns, limits)
+
+
+@lru_cache(maxsize=256)
+def _pixels_of_file(path: str, number: int, size: int, written: int, limits: Limits) -> int:
+    """The queue and the handler both want to know it of an upload: it is looked into once as long as nobody writes to it."""
+    return _pixels_in(Path(path), limits)
+
+
+def _pixels_in(data: Source, limits: Limits) -> int:
+    try:
+        image = _open(_read(data, limits), limits)[0]
     except BadImageError:
         return 0
     return image.width * image.height

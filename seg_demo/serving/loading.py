@@ -20,7 +20,7 @@ from seg_demo.inference import batching, devices, engine, familiarity, zerogpu
 from seg_demo.inference.model import Model
 from seg_demo.serving import catalog, trained
 from seg_demo.serving.catalog import known_labels
-from seg_demo.serving.limits import places
+from seg_demo.serving.limits import slots
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Checkpoint
@@ -134,6 +134,6 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     networks.optimise(checkpoint, target)
     verbs, chosen = networks.network(checkpoint.architecture), settings()
     served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency or 1, chosen.precision)
-    together = target.type == "cuda" and not zerogpu.ACTIVE and places(chosen, gpu=True) > 1
+    together = target.type == "cuda" and not zerogpu.ACTIVE and slots(chosen, gpu=True) > 1
     window = batching.WINDOW if together else None
     return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)

@@ -1,39 +1,48 @@
-"""Loaded models for many visitors: each loaded once, kept while memory allows, and never more work at a time than agreed.
-
-One call per key at a time: whoever asks for the same thing meanwhile gets the same outcome.
-
-Models of visitors' choice: fetched by nobody's login, tried where they can do no harm, and in nobody's way.
-"""
+"""Loaded models for many visitors: each loaded once, kept while memory allows, and never more work at a time than agreed."""
 
 from __future__ import annotations
 
-import contextvars
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Options
 from seg_demo.core.settings import Settings, settings
-from seg_demo.core.threads import begin
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import lookup, pickles, sandbox
 from seg_demo.hub.download import Report
 from seg_demo.inference import devices, zerogpu
-from seg_demo.inference.model import Model, check_threshold, not_smoothed
-from seg_demo.inference.tiled import check_detail
-from seg_demo.inputs.images import Source, read
+from seg_demo.inference.model import Model, not_smoothed
+from seg_demo.inputs.images import Picture, Source, read
 from seg_demo.networks.checkpoint import weight_paths
 from seg_demo.serving import catalog, loading
-from seg_demo.serving.limits import Admission, is_large, places
+from seg_demo.serving.limits import Admission, Limit, SingleFlight, is_large, slots
 from seg_demo.serving.loading import build
+
+# Untrusted models that are fetched and tried at the same time; as many again may wait for that.
+UNTRUSTED_MOST = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model of a request: what its id was resolved to, once.
+
+    Attributes:
+        spec: the model.
+        path: where its files are on this machine; None for a region method, which has none.
+    """
+
+    spec: ModelSpec
+    path: Path | None
 
 
 class Predictor:
@@ -41,8 +50,8 @@ class Predictor:
 
     Least recently used models are dropped once all together exceed the budget; one that alone exceeds it serves its request
     and is not kept. A model that is being loaded is waited for, not loaded twice, and one is loaded at a time. At most
-    ``places`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
-    loading a model takes no one else's place. A model of a visitor's choice is tried in a process of its own first.
+    ``slots`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
+    loading a model takes no one else's slot. A model of a visitor's choice is tried in a process of its own first.
 
     Args:
         chosen: the settings; None takes those of this process.
@@ -56,10 +65,10 @@ class Predictor:
         self._budget = devices.cache_budget(self._settings, where)
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
-        self._fetching, self._building, self._one_build = Once(), Once(), threading.Lock()
+        self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limit(1)
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
-        self._admission = Admission(places(self._settings, gpu), self._settings.queue_size)
-        self._strangers = Strangers(self._settings.quarantine)
+        self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size)
+        self._untrusted = UntrustedModels(self._settings.quarantine)
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
         """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
@@ -72,16 +81,35 @@ class Predictor:
         Raises:
             SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
         """
+        return self.load(self.choose(id, visitor=visitor, report=report), report)
+
+    def choose(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Choice:
+        """What an id stands for, with its files on this machine.
+
+        Args and Raises: as for :meth:`get`.
+        """
         spec = catalog.resolve(id, local_folders=not visitor)
         requests.note(model=spec.id if visitor else spec.source)
-        if spec.source == "builtin":
-            return Model.classical(spec)
-        path = self._locate(spec, visitor, report)
-        key = _key(path)
+        return Choice(spec, None if spec.source == "builtin" else self._locate(spec, visitor, report))
+
+    def load(self, choice: Choice, report: Report | None = None) -> Model:
+        """The model of a choice, loaded unless it is kept.
+
+        Args:
+            choice: of :meth:`choose`.
+            report: as for :meth:`get`.
+
+        Raises:
+            BadCheckpointError: its files are refused.
+            BusyError: its files were removed meanwhile.
+        """
+        if choice.path is None:
+            return Model.classical(choice.spec)
+        key = _key(choice.path)
         if (model := self._kept(key)) is None:
-            with stays(spec, path):
-                model = self._building.run(key, lambda: self._build(key, spec, path, report))
-        return model.named(spec)
+            with stays(choice.spec, choice.path):
+                model = self._building.run(key, lambda: self._build(key, choice, report))
+        return model.named(choice.spec)
 
     def _kept(self, key: str) -> Model | None:
         with self._lock:
@@ -101,7 +129,7 @@ class Predictor:
         confidence: bool = False,
         smoothing: float | None = None,
     ) -> Segmentation:
-        """Segment one image.
+        """Segment one image: a whole request.
 
         Args:
             image: as for :meth:`Model.predict`.
@@ -116,79 +144,58 @@ class Predictor:
         Raises:
             SegDemoError: a bad image, threshold, detail, smoothing or model, or :class:`BusyError`.
         """
-        wanted, options = check_threshold(threshold), {"detail": check_detail(detail), "confidence": confidence, "smoothing": smoothing}
-        return self.segment_all(image, id, visitor=visitor, report=report, **options).above(wanted)
-
-    def segment_all(
-        self,
-        image: Source,
-        id: str,
-        *,
-        visitor: bool = True,
-        report: Report | None = None,
-        detail: str = "whole",
-        confidence: bool = False,
-        smoothing: float | None = None,
-    ) -> Segmentation:
-        """Segment one image and keep every candidate; ``Segmentation.above`` filters without the network.
-
-        Args and Raises: as for :meth:`segment`.
-        """
-        with self._admission.admission():
-            if zerogpu.ACTIVE and (spec := catalog.resolve(id, local_folders=not visitor)).source != "builtin":
-                path = self._locate(spec, visitor, report)
-                if smoothing is not None:
-                    raise BadRequestError(not_smoothed(spec.id))
-                with self._admission.place(is_large(image, detail)), stays(spec, path):
-                    result = zerogpu.segment_all(_key(path), spec, path, read(image), detail, confidence)
-                requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
-                return result
-            model = self.get(id, visitor=visitor, report=report)
-            with self._admission.place(is_large(image, detail)):
-                return model.predict_all(image, detail=detail, confidence=confidence, report=report, smoothing=smoothing)
-
-    def segment_regions(self, image: Source, method: str, parameters: dict[str, float]) -> Segmentation:
-        """Regions of one image by a classical method with other than its default parameters.
-
-        Args:
-            image: as for :meth:`Model.predict`.
-            method: key of ``regions.METHODS``.
-            parameters: values by name, as that table lists them.
-
-        Raises:
-            SegDemoError: a bad image, method or parameter, or :class:`BusyError`.
-        """
-        spec = catalog.resolve(method, local_folders=False)
-        if spec.source != "builtin":
-            raise BadRequestError("regions.no_such_method_on_tab", method=method[:40])
-        requests.note(model=spec.id)
-        with self.work(large=is_large(image)):
-            return Model.classical(spec, parameters).predict_all(image)
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing))
+        with self.work(image, id, options=options, visitor=visitor, report=report) as work:
+            return work.segment().above(options.threshold)
 
     @contextmanager
     def work(
-        self, id: str | None = None, *, large: bool = False, visitor: bool = True, report: Report | None = None
-    ) -> Iterator[None]:
-        """A place to work in, for a handler that also decodes and draws: within it no call waits for another place.
+        self,
+        image: Source,
+        *ids: str,
+        options: Options = Options(),  # noqa: B008  (frozen)
+        visitor: bool = True,
+        report: Report | None = None,
+    ) -> Iterator[Work]:
+        """One request, admitted and in a slot of its own: decoding and drawing belong into it as well. Not to be nested.
 
         Args:
-            id: as for :meth:`get`; the model is fetched and loaded before the place is taken. None where there is none.
-            large: of ``admission.is_large``.
+            image: as for :meth:`Model.predict`; decoded when it is first asked for.
+            ids: as for :meth:`get`; models that are fetched and loaded before the slot is taken.
+            options: what is asked for.
             visitor: as for :meth:`get`.
-            report: as for :meth:`get`.
+            report: as for :meth:`segment`.
 
         Raises:
             SegDemoError: what :meth:`get` raises, or :class:`BusyError`.
         """
         with self._admission.admission():
-            if id is not None and zerogpu.ACTIVE:
-                spec = catalog.resolve(id, local_folders=not visitor)
-                if spec.source != "builtin":
-                    self._locate(spec, visitor, report)
-            elif id is not None:
-                self.get(id, visitor=visitor, report=report)
-            with self._admission.place(large):
-                yield
+            choices = [self.choose(id, visitor=visitor, report=report) for id in ids]
+            for choice in choices if not zerogpu.ACTIVE else ():
+                self.load(choice, report)
+            with self._admission.slot(is_large(image, options.detail)):
+                yield Work(self, image, choices, options, report)
+
+    def run(self, choice: Choice, picture: Picture, options: Options, report: Report | None) -> Segmentation:
+        """A picture through a model, by whoever has a slot (:class:`Work`).
+
+        Args:
+            choice: the model.
+            picture: what :func:`seg_demo.inputs.images.read` made of the upload.
+            options: what is asked for.
+            report: as for :meth:`segment`.
+
+        Returns:
+            Every candidate, whatever its score.
+        """
+        if not zerogpu.ACTIVE or choice.path is None:
+            return self.load(choice, report).run(picture, options, report)
+        if options.parameters:
+            raise BadRequestError(not_smoothed(choice.spec.id))
+        with stays(choice.spec, choice.path):
+            result = zerogpu.segment(_key(choice.path), choice.spec, choice.path, picture, options)
+        requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
+        return result
 
     @property
     def state(self) -> dict[str, float]:
@@ -206,20 +213,21 @@ class Predictor:
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
         token = not visitor or catalog.on_menu(spec)
-        if (spec.source != "hub" or token) and loading.is_here(spec, token=token):
-            return loading.locate(spec, token=token)
-        who = (spec.id, spec.revision, spec.source, token)
         if spec.source != "hub" or token:
-            return self._fetching.run(who, lambda: loading.locate(spec, token=token, report=report))
-        if (path := self._strangers.ready(spec)) is not None:
+            if loading.is_here(spec, token=token):
+                return loading.locate(spec, token=token)
+            key = (spec.id, spec.revision, spec.source, token)
+            return self._fetching.run(key, lambda: loading.locate(spec, token=token, report=report))
+        if (path := self._untrusted.ready(spec)) is not None:
             return path
-        self._strangers.check(spec, len(self._fetching))
-        return self._fetching.run(who, lambda: self._strangers.bring(spec, report))
+        self._untrusted.check(spec, len(self._fetching))
+        return self._fetching.run((spec.id, spec.revision), lambda: self._untrusted.bring(spec, report))
 
-    def _build(self, key: str, spec: ModelSpec, path: Path, report: Report | None) -> Model:
+    def _build(self, key: str, choice: Choice, report: Report | None) -> Model:
+        spec, path = choice.spec, choice.path
         if report is not None:
             report(None, Message("progress.loading", title=spec.title))
-        with self._one_build, stays(spec, path):
+        with self._one_build.slot(), stays(spec, path):
             if (model := self._kept(key)) is not None:
                 return model  # another request built it since we looked
             self._make_room(sum(file.stat().st_size for file in weight_paths(path)))
@@ -248,81 +256,51 @@ def _key(path: Path) -> str:
     return f"{path}:{max((file.stat().st_mtime_ns for file in weight_paths(path)), default=0)}"
 
 
-T = TypeVar("T")
-# How often one who waits looks whether somebody still waits for them.
-LOOK_SECONDS = 0.2
+class Work:
+    """A request in its slot; of :meth:`Predictor.work`.
 
+    Attributes:
+        options: what is asked for.
+    """
 
-class Once:
-    """Calls under way, by key. Nothing is kept after a call has ended."""
+    def __init__(
+        self, predictor: Predictor, image: Source, choices: list[Choice], options: Options, report: Report | None
+    ) -> None:
+        self._predictor, self._image, self._choices, self._report = predictor, image, choices, report
+        self.options = options
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[Hashable, Future[Any]] = {}
-
-    def __len__(self) -> int:
-        return len(self._running)
-
-    def run(self, key: Hashable, call: Callable[[], T]) -> T:
-        """The outcome of the call that runs for this key: the one given, or one that was under way already.
-
-        The call runs in a thread of its own: it goes on when the request that began it is withdrawn or takes too long, for
-        whoever asks next.
-
-        Args:
-            key: what the call is about.
-            call: made unless one for the key is under way.
+    @cached_property
+    def picture(self) -> Picture:
+        """The image, decoded once.
 
         Raises:
-            LeftError: the request that waits was withdrawn.
-            TooLongError: it has used up its time.
-            BusyError: it has waited a while, and others wait behind it; or the system gives no more threads.
-            BaseException: whatever the call raises, to everyone who waits for it.
+            BadImageError: anything else than an accepted image within the limits.
         """
-        with self._lock:
-            running = self._running.get(key)
-            if running is None:
-                running = Future()
-                context = contextvars.copy_context()
-                begin(threading.Thread(target=context.run, args=(self._make, key, call, running), name="once", daemon=True))
-                self._running[key] = running
-        while True:
-            try:
-                return running.result(LOOK_SECONDS)
-            except TimeoutError:
-                if running.done():  # the call's own TimeoutError, not that of the waiting
-                    return running.result()
-                requests.check(fetching=True)
+        return read(self._image)
 
-    def _make(self, key: Hashable, call: Callable[[], Any], future: Future[Any]) -> None:
-        value, failure = None, None
-        try:
-            value = call()
-        except BaseException as error:  # handed over to everyone who waits, whatever it is
-            failure = error
-        # First the key, then the outcome: who asks after having got it makes a new call.
-        with self._lock:
-            del self._running[key]
-        if failure is None:
-            future.set_result(value)
-        else:
-            future.set_exception(failure)
+    def segment(self, choice: Choice | None = None) -> Segmentation:
+        """Every candidate, whatever its score.
+
+        Args:
+            choice: of :meth:`Predictor.choose`; None is the first of the request's models.
+
+        Raises:
+            SegDemoError: a bad image, parameters that are not the model's, or too little memory.
+        """
+        return self._predictor.run(choice or self._choices[0], self.picture, self.options, self._report)
 
 
-# Models that are fetched and tried at the same time; as many again may wait for that.
-MOST = 2
-
-
-class Strangers:
-    """The way in for Hub models that are not on the owner's menu.
+class UntrustedModels:
+    """The way in for Hub models that are not on the owner's menu: fetched with nobody's login, tried where they can do no harm,
+    and in nobody's way.
 
     Args:
         tries: whether they are tried in a process of their own; never on ZeroGPU.
     """
 
     def __init__(self, tries: bool) -> None:
-        self._wanted = tries
-        self._places = threading.BoundedSemaphore(MOST)
+        self._tries = tries and not zerogpu.ACTIVE
+        self._limit = Limit(UNTRUSTED_MOST)
 
     def ready(self, spec: ModelSpec) -> Path | None:
         """The folder of a model that has been fetched and tried; it waits behind nobody whose model has not.
@@ -333,7 +311,7 @@ class Strangers:
         folder = lookup.recent(spec, token=False)
         try:
             path = None if folder is None else pickles.ready(folder)
-            if path is None or (self._tries() and not sandbox.passed(path)):
+            if path is None or (self._tries and not sandbox.passed(path)):
                 return None
         except OSError:
             return None  # removed meanwhile to make room for others: it is fetched again
@@ -349,7 +327,7 @@ class Strangers:
         Raises:
             BusyError: too many.
         """
-        if under_way >= 2 * MOST and lookup.cached(spec, token=False) is None:
+        if under_way >= 2 * UNTRUSTED_MOST and lookup.cached(spec, token=False) is None:
             raise BusyError("requests.downloads_full")
 
     def bring(self, spec: ModelSpec, report: Report | None) -> Path:
@@ -357,25 +335,22 @@ class Strangers:
 
         Args:
             spec: of source ``hub``.
-            report: told about it.
+            report: called as it goes on.
 
         Raises:
             SegDemoError: it cannot be had, or is refused.
         """
-        with self._places:
-            if self._tries():
+        with self._limit.slot():
+            if self._tries:
                 # Meanwhile: the file that is largest takes longer to come than the libraries to be imported.
                 sandbox.prepare()
             path = loading.locate(spec, token=False, report=report)
-            if self._tries():
+            if self._tries:
                 if report is not None:
                     report(None, Message("progress.trying", title=spec.title))
                 with stays(spec, path):
                     sandbox.inspect(path)
         return path
-
-    def _tries(self) -> bool:
-        return self._wanted and not zerogpu.ACTIVE
 
 
 @contextmanager

@@ -8,12 +8,11 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.requests import Options, smoothed
 from seg_demo.gateway.files import Photo, Upload, store_bytes
-from seg_demo.gateway.work import detail_of, in_words, predictor, score_threshold, work_limits
-from seg_demo.inputs.images import read
+from seg_demo.gateway.work import in_words, predictor, work_limits
 from seg_demo.outputs import draw
 from seg_demo.serving import catalog
-from seg_demo.serving.limits import is_large
 from seg_demo.ui.results import overlay_png
 
 RESULT = (
@@ -86,12 +85,11 @@ def segment(
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    wanted, closely = score_threshold(threshold), detail_of(detail)
-    with predictor().work(model, large=is_large(image.path, closely)):
-        picture = read(image.path)
-        result = predictor().segment(picture, model, wanted, detail=closely, smoothing=smoothing)
+    options = Options(threshold, detail, parameters=smoothed(smoothing))
+    with predictor().work(image.path, model, options=options) as work:
+        result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
-        overlay = store_bytes(overlay_png(picture.pixels, result), image.stem + "_overlay.png")
+        overlay = store_bytes(overlay_png(work.picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 
 

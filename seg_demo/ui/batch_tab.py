@@ -19,10 +19,11 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import settings
 from seg_demo.core.types import Segmentation
 from seg_demo.gateway.files import Files, store_file
-from seg_demo.gateway.work import BATCHES, one_batch, predictor, score_threshold, stream_in_words
+from seg_demo.gateway.work import BATCHES, one_batch, predictor, stream_in_words
 from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
@@ -129,7 +130,7 @@ def run_batch(
     Returns:
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
     """
-    wanted = score_threshold(threshold)
+    wanted = check_threshold(threshold)
     size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
     language, session = language_of(request), str(request.session_hash)
     if not files:

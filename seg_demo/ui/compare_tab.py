@@ -13,27 +13,30 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Options
 from seg_demo.core.types import BACKGROUND, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
-from seg_demo.gateway.work import in_words, predictor, score_threshold, work_limits
-from seg_demo.inputs.images import Picture, read
+from seg_demo.gateway.work import in_words, predictor, work_limits
+from seg_demo.inputs.images import Picture
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
 from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
-from seg_demo.serving.limits import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, image_box, plain_files, run_dock, served_file
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
+
+if TYPE_CHECKING:
+    from seg_demo.serving.predictor import Choice
 
 MOST = 4
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
@@ -111,7 +114,7 @@ def run_compare(
     chosen = list(dict.fromkeys(each for each in models if isinstance(each, str))) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError("comparisons.bad_count", most=MOST, count=len(chosen))
-    wanted, failed = score_threshold(threshold), {}
+    options, failed = Options(threshold), {}
 
     def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
         """What those models say that do not fail; the others are written down."""
@@ -127,26 +130,26 @@ def run_compare(
                     raise
         return said
 
-    # Loaded before the place is taken, and before their time is.
-    sizes = of_each(_size_of, chosen, UNUSABLE)
+    # Loaded before the slot is taken, and before their time is.
+    ready = of_each(_ready, chosen, UNUSABLE)
     language = language_of(request)
-    with predictor().work(large=is_large(upload.path)):
-        picture = read(upload.path)
-        results = of_each(lambda each: predictor().segment(picture, each, wanted), list(sizes), (BadCheckpointError,))
-        shown, rows, *files = _compared(upload, picture, results, [sizes[each] for each in results], truth, language)
+    with predictor().work(upload.path, options=options) as work:
+        results = of_each(lambda each: work.segment(ready[each][0]).above(options.threshold), list(ready), (BadCheckpointError,))
+        shown, rows, *files = _compared(upload, work.picture, results, [ready[each][1] for each in results], truth, language)
     return shown, _left_out(failed, language) + rows, *files
 
 
-def _size_of(id: str) -> int:
-    """Bytes of a model's weights, once it is loaded.
+def _ready(id: str) -> tuple[Choice, int]:
+    """A model that is loaded, and the bytes of its weights.
 
     Raises:
         SegDemoError: it cannot be had, or has no classes to compare.
     """
-    model = predictor().get(id)
+    choice = predictor().choose(id)
+    model = predictor().load(choice)
     if model.spec.task == "region":
         raise BadRequestError("comparisons.region_method")
-    return model.nbytes
+    return choice, model.nbytes
 
 
 def _compared(

@@ -34,7 +34,7 @@ from gradio.i18n import I18nData
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.visitor import at_this_machine
-from seg_demo.gateway.work import aside, in_words
+from seg_demo.gateway.work import in_words, rendering
 from seg_demo.ui.i18n import t
 from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
@@ -174,7 +174,7 @@ def download_of(kind: str) -> Callable[[Result | None], str]:
     def download(result: Result | None) -> str:
         if result is None:
             raise BadRequestError("results.nothing_to_download")
-        with aside():
+        with rendering():
             name, content = make_file(result, kind)
         return store_bytes(content, name)
 

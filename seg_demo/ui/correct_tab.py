@@ -22,16 +22,16 @@ import numpy as np
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.core.ownership import owner_of
+from seg_demo.core.requests import Options
 from seg_demo.core.types import LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import only_uploaded
-from seg_demo.gateway.work import aside, in_words, predictor, work_limits
-from seg_demo.inputs.images import decode, decode_mask, read
+from seg_demo.gateway.work import in_words, predictor, rendering, work_limits
+from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
-from seg_demo.serving.limits import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box
 from seg_demo.ui.editor import (
@@ -421,11 +421,12 @@ def begin(
         raise BadRequestError("corrections.no_mask_file")
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
-    with predictor().work(model if start == "model" else None, large=is_large(upload.path), report=report):
-        picture = read(upload.path)
-        image, notes = picture.pixels, picture.notes
+    models = [model] if start == "model" else []
+    options = Options(THRESHOLD, confidence=True)
+    with predictor().work(upload.path, *models, options=options, report=report) as work:
+        image, notes = work.picture.pixels, work.picture.notes
         if start == "model":
-            result = predictor().segment_all(picture, model, confidence=True, report=report).above(THRESHOLD)
+            result = work.segment().above(options.threshold)
             notes = result.notes
             drawing = from_prediction(result, labels, task, mapping)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
@@ -443,7 +444,7 @@ def again(dataset: Dataset, stem: str) -> Document:
         SegDemoError: it is gone or damaged.
     """
     sample = dataset.sample(stem)
-    with aside():
+    with rendering():
         image, mask, instances = dataset.read(stem)
         drawing = from_sample(mask, instances, dataset.labels)
     return Document(
@@ -473,7 +474,7 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         raise BadRequestError(reason)
     classes = _pairs(sent.get("classes"), str, 255)
     objects = _pairs(sent.get("objects"), int, MOST_OBJECTS)
-    with aside():
+    with rendering():
         raw = decode_mask(uploaded(sent.get("mask")))[0]
         if elsewhere:
             # Only what is painted joins another dataset's classes.
@@ -574,7 +575,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
     store = visitor_store(visitor) if may_collect() else None
     dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)
     labels = labels_of(found) if dataset is None else dataset.labels
-    with aside():
+    with rendering():
         image = decode(result.upload.path)
         drawing = from_prediction(found, labels, found.task, mapping)
     if store is not None and dataset is None:

@@ -28,13 +28,12 @@ from PIL import Image
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.requests import Options
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.work import in_words, predictor
-from seg_demo.inputs.images import decode
 from seg_demo.outputs import draw
-from seg_demo.serving.limits import is_large
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import spoken
@@ -212,8 +211,8 @@ def _superpixels(request: Any) -> bytes:
     if not isinstance(count, int) or isinstance(count, bool) or not PATCHES[0] <= count <= PATCHES[1]:
         raise BadRequestError("editor.bad_count", low=PATCHES[0], high=PATCHES[1], value=str(count)[:40])
     path = uploaded(asked.get("path"))
-    with predictor().work(large=is_large(path)):
-        return draw.viewer_id_png(predictor().segment_regions(decode(path), "slic", {"regions": count}))
+    with predictor().work(path, "slic", options=Options(parameters={"regions": count})) as work:
+        return draw.viewer_id_png(work.segment())
 
 
 def uploaded(path: object) -> Path:

@@ -14,11 +14,10 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.requests import Options, check_threshold
 from seg_demo.gateway.files import Photo, Upload
-from seg_demo.gateway.work import aside, detail_of, in_words, predictor, score_threshold, work_limits
-from seg_demo.inputs.images import read
+from seg_demo.gateway.work import in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
-from seg_demo.serving.limits import is_large
 from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t, words
@@ -144,29 +143,28 @@ def run_network(
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    wanted, closely = score_threshold(threshold), detail_of(detail)
-    if before is not None and before.answers(upload, model, closely):
-        again = before.at(wanted)
+    options = Options(threshold, detail, confidence=True)
+    if before is not None and before.answers(upload, model, options.detail):
+        again = before.at(options.threshold)
         return again, again
 
     def report(part: float | None, text: str) -> None:
         # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
         progress(1.0 if part is None else part, desc=spoken(text))
 
-    with predictor().work(model, large=is_large(upload.path, closely), report=report):
-        picture = read(upload.path)
-        everything = predictor().segment_all(picture, model, report=report, detail=closely, confidence=True)
-        result = Result(upload, Kept(everything), wanted, preview_of(picture.pixels), asked=(model, closely))
+    with predictor().work(upload.path, model, options=options, report=report) as work:
+        everything = Kept(work.segment())
+        result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail))
     return result, result
 
 
 @in_words
 def refilter(result: Result | None, threshold: object) -> tuple[Result | None, Result | None]:
     """The session's result at another threshold."""
-    wanted = score_threshold(threshold)
+    wanted = check_threshold(threshold)
     filtered = result and result.at(wanted)
     if filtered is not None:
-        with aside():
+        with rendering():
             _ = filtered.ids  # painted here, and not by the viewer, where nothing bounds how many are at the same time
     return filtered, filtered
 
@@ -254,10 +252,8 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     parameters = {parameter: value for (name, parameter), value in zip(keys, chosen, strict=True) if name == method}
     if before is not None and before.answers(upload, method, *parameters.values()):
         return before, before
-    with predictor().work(large=is_large(upload.path)):
-        picture = read(upload.path)
-        found = Kept(predictor().segment_regions(picture, method, parameters))
-        result = Result(upload, found, 0.0, preview_of(picture.pixels), asked=(method, *parameters.values()))
+    with predictor().work(upload.path, method, options=Options(parameters=parameters)) as work:
+        result = Result(upload, Kept(work.segment()), 0.0, preview_of(work.picture.pixels), asked=(method, *parameters.values()))
     return result, result
 
 

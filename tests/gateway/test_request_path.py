@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,14 +12,21 @@ import torch
 from PIL import Image
 
 from seg_demo import networks
+from seg_demo.core import requests
+from seg_demo.core.types import LabelSet
+from seg_demo.gateway import large
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs import images
 from seg_demo.masks import semantic
 from seg_demo.masks.regions import METHODS
-from seg_demo.ui import results, segment_tab
+from seg_demo.serving import catalog, limits, predictor
+from seg_demo.ui import api, compare_tab, correct_tab, results, segment_tab
 from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import make_file
 from tests.served import ROOT
+
+CELLS = LabelSet.from_names(("background", "cell", "border"), background=0)
+DEFAULTS = [parameter.default for row in METHODS.values() for parameter in row.parameters]
 
 
 @pytest.fixture
@@ -90,6 +98,37 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
     assert other.kept.everything is result.kept.everything and other.preview is result.preview
 
 
+def test_each_request_is_resolved_admitted_and_checked_once(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: Counter[str] = Counter()
+    images._pixels_of_file.cache_clear()
+
+    def count(place: object, name: str) -> None:
+        inner = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *arguments, **named: (seen.update([name]), inner(*arguments, **named))[1])
+
+    for place, name in (
+        (catalog, "resolve"), (limits.Admission, "admission"), (limits.Admission, "slot"), (images, "_pixels_in"),
+        (predictor, "read"), (requests, "check_threshold"), (requests, "check_detail"),
+    ):  # fmt: skip
+        count(place, name)
+    once = dict.fromkeys(("resolve", "admission", "slot", "read", "check_threshold", "check_detail"), 1)
+
+    assert large.is_large(upload.path) is False
+    api.segment(upload, "unet-cells", 0.5, "whole")
+    assert seen == once | {"_pixels_in": 1}, "the queue has looked into the file, and nobody looks again"
+    for ask in (
+        lambda: segment_tab.run_network(upload, "maskrcnn-cells", 0.5, "whole"),
+        lambda: segment_tab.run_method(upload, "otsu", *DEFAULTS, None),
+        lambda: correct_tab.begin(upload, CELLS, "semantic", "model", "unet-cells", None, {}, lambda *_: None),
+    ):
+        seen.clear()
+        ask()
+        assert seen == once
+    seen.clear()
+    compare_tab.run_compare(upload, ["unet-cells", "segformer-cells"], 0.5, None, SimpleNamespace(headers={}), lambda *_, **__: None)
+    assert seen == once | {"resolve": 2}
+
+
 def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
     steps: Counter[str], upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,10 +146,9 @@ def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
 
 
 def test_regions_that_are_asked_for_again_at_once_are_not_computed_again(upload: Upload) -> None:
-    values = [parameter.default for row in METHODS.values() for parameter in row.parameters]
-    first, _ = segment_tab.run_method(upload, "otsu", *values, None)
-    assert segment_tab.run_method(upload, "otsu", *values, first) == (first, first)
-    for method, changed in (("watershed", values), ("otsu", [values[0] + 1, *values[1:]])):
+    first, _ = segment_tab.run_method(upload, "otsu", *DEFAULTS, None)
+    assert segment_tab.run_method(upload, "otsu", *DEFAULTS, first) == (first, first)
+    for method, changed in (("watershed", DEFAULTS), ("otsu", [DEFAULTS[0] + 1, *DEFAULTS[1:]])):
         other, _ = segment_tab.run_method(upload, method, *changed, first)
         assert other is not first and other.asked != first.asked
 

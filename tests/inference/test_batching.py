@@ -124,8 +124,8 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 
 
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.places(Settings(), gpu=False) == 2 and limits.places(Settings(), gpu=True) == batching.MOST
-    assert limits.places(replace(Settings(), concurrency=3), gpu=True) == 3
+    assert limits.slots(Settings(), gpu=False) == 2 and limits.slots(Settings(), gpu=True) == batching.MOST
+    assert limits.slots(replace(Settings(), concurrency=3), gpu=True) == 3
     assert loading.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
     monkeypatch.setattr(limits, "GPU_FILES", ())
     assert not limits.gpu_expected(Settings()) and limits.gpu_expected(replace(Settings(), device="cuda:1"))

@@ -1,4 +1,4 @@
-"""Places to work in: how many work at a time, and that the large do not keep the small waiting."""
+"""Slots to work in: how many work at a time, and that the large do not keep the small waiting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def working(admission: Admission, large: list[bool], work) -> list[threading.Thr
     """Threads that call ``work`` with their number in a place each."""
 
     def run(number: int, is_large: bool) -> None:
-        with admission.admission(), admission.place(is_large):
+        with admission.admission(), admission.slot(is_large):
             work(number)
 
     threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(large)]
@@ -65,7 +65,7 @@ def test_never_more_than_there_are_places_and_all_are_given_back():
     admission, lock, now, seen = Admission(3, 100), threading.Lock(), [0], []
 
     def one(number: int) -> None:
-        with suppress(ValueError), admission.admission(), admission.place(number % 3 == 0):
+        with suppress(ValueError), admission.admission(), admission.slot(number % 3 == 0):
             with lock:
                 now[0] += 1
                 seen.append(now[0])
@@ -78,8 +78,8 @@ def test_never_more_than_there_are_places_and_all_are_given_back():
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(one, range(60)))
     assert max(seen) == 3
-    with admission.place(True), admission.place(False):
-        assert admission.running == 1, "who has a place keeps it"
+    with admission.slot(True):
+        assert admission.running == 1
     assert admission.running == 0
 
 
@@ -90,25 +90,25 @@ def test_places_are_taken_in_the_order_of_coming():
     gone, others = threading.Event(), []
 
     def impatient() -> None:
-        with requests.opened(requests.Request("test", left=gone.is_set)), suppress(requests.LeftError), admission.place():
+        with requests.opened(requests.Request("test", left=gone.is_set)), suppress(requests.LeftError), admission.slot():
             order.append("impatient")
 
     for number in range(6):
-        ahead = len(admission._free._waiting)
+        ahead = len(admission._all._waiting)
         target = impatient if number == 2 else None
         if target is None:
             others += working(admission, [False], lambda _, number=number: order.append(number))
         else:
             others.append(threading.Thread(target=target, daemon=True))
             others[-1].start()
-        until(lambda ahead=ahead: len(admission._free._waiting) == ahead + 1)
+        until(lambda ahead=ahead: len(admission._all._waiting) == ahead + 1)
     gone.set()
-    until(lambda: len(admission._free._waiting) == 5)
+    until(lambda: len(admission._all._waiting) == 5)
     go.set()
     for thread in (*first, *others):
         thread.join(10)
     assert order == [0, 1, 3, 4, 5] and admission.running == 0
-    with admission.place():
+    with admission.slot():
         assert admission.running == 1
 
 
@@ -117,13 +117,13 @@ def test_who_leaves_while_a_large_one_is_worked_on_leaves_at_once():
     threads = working(admission, [True], lambda _: go.wait(10))
     until(lambda: admission.running == 1)
     threading.Timer(0.1, gone.set).start()
-    with pytest.raises(requests.LeftError), requests.opened(requests.Request("test", left=gone.is_set)), admission.place(True):
+    with pytest.raises(requests.LeftError), requests.opened(requests.Request("test", left=gone.is_set)), admission.slot(True):
         pass
-    with admission.place(False):
+    with admission.slot(False):
         assert admission.running == 2
     go.set()
     threads[0].join(10)
-    with admission.place(True):
+    with admission.slot(True):
         assert admission.running == 1
 
 

@@ -13,8 +13,9 @@ import pytest
 from seg_demo.core.errors import BusyError
 from seg_demo.core.settings import Settings
 from seg_demo.hub import client, sandbox
-from seg_demo.serving import catalog, loading, predictor as once_module
-from seg_demo.serving.predictor import Once, Predictor
+from seg_demo.serving import catalog, limits, loading
+from seg_demo.serving.limits import SingleFlight
+from seg_demo.serving.predictor import Predictor
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def no_threads():
 
 
 def test_a_call_that_gets_no_thread_is_not_waited_for_by_the_next_one(no_threads):
-    once = Once()
+    flight = SingleFlight()
     for _ in range(2):
         with pytest.raises(BusyError, match="no more threads"):
-            once.run("key", lambda: 1)
-    assert len(once) == 0
+            flight.run("key", lambda: 1)
+    assert len(flight) == 0
     threading.stack_size(0)
-    assert once.run("key", lambda: 1) == 1
+    assert flight.run("key", lambda: 1) == 1
 
 
 def test_a_look_up_that_gets_no_thread(no_threads):
@@ -66,8 +67,8 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
 def test_what_is_here_is_used_without_a_thread(hub, folders, monkeypatch):
     """The owner's Hub models, visitors' and torchvision's weights: threads for the first request, none for those that follow."""
     started: list[str] = []
-    real = once_module.begin
-    monkeypatch.setattr(once_module, "begin", lambda thread: started.append(thread.name) or real(thread))
+    real = limits.begin
+    monkeypatch.setattr(limits, "begin", lambda thread: started.append(thread.name) or real(thread))
     hub.add_repo("ann/model", folders / "tiny")
     predictor = Predictor(Settings())
     for visitor in (False, True):

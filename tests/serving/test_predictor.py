@@ -17,11 +17,12 @@ from PIL import Image
 import seg_demo
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError, BusyError, SettingsError
+from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import cache
 from seg_demo.inference import devices, model as runs, zerogpu
-from seg_demo.inference.model import Model, check_threshold
+from seg_demo.inference.model import Model
 from seg_demo.serving import catalog
 from seg_demo.serving.loading import load_model
 from seg_demo.serving.predictor import Predictor
@@ -83,14 +84,14 @@ def test_no_more_work_at_a_time_than_agreed(folders, monkeypatch):
     predictor.get(str(folders / "tiny"), visitor=False)
     running, most, gate = [], [], threading.Event()
 
-    def slow(self, image, **options):
+    def slow(self, image, options, report=None):
         running.append(1)
         most.append(len(running))
         gate.wait(10)
         running.pop()
         return Segmentation("semantic", 2, 2, TWO, np.zeros((2, 2), np.uint8), ())
 
-    monkeypatch.setattr(Model, "predict_all", slow)
+    monkeypatch.setattr(Model, "run", slow)
     with ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(predictor.segment, IMAGE, str(folders / "tiny"), visitor=False) for _ in range(4)]
         while predictor.state["admitted"] < 4:
@@ -176,7 +177,7 @@ def test_devices_and_memory():
 
 def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, monkeypatch):
     hub.add_repo("ann/model", folders / "tiny")
-    work, free = zerogpu.segment_all, []
+    work, free = zerogpu.segment, []
 
     def worker(*arguments):
         # What removes models to make room for others asks for this lock first.
@@ -186,7 +187,7 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
 
     monkeypatch.setattr(zerogpu, "ACTIVE", True)
     monkeypatch.setattr(zerogpu, "DEVICE", "cpu")
-    monkeypatch.setattr(zerogpu, "segment_all", worker)
+    monkeypatch.setattr(zerogpu, "segment", worker)
     predictor = Predictor(Settings())
     first = predictor.segment(IMAGE, "ann/model")
     assert first.model.architecture == "segformer" and len(loads) == 1 and not predictor._models

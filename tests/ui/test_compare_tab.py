@@ -23,14 +23,14 @@ def compared(models, truth=None):
 @pytest.fixture
 def broken(monkeypatch):
     """A model that can be loaded, and gives no numbers for this image."""
-    real = Predictor.segment
+    real = Predictor.run
 
-    def segment(self, image, id, *arguments, **named):
-        if id == "maskrcnn-cells":
+    def run(self, choice, *arguments):
+        if choice.spec.id == "maskrcnn-cells":
             raise BadCheckpointError("This model gave <b>no numbers</b>.")
-        return real(self, image, id, *arguments, **named)
+        return real(self, choice, *arguments)
 
-    monkeypatch.setattr(Predictor, "segment", segment)
+    monkeypatch.setattr(Predictor, "run", run)
 
 
 def test_a_model_that_is_not_there_is_told_and_left_out():
@@ -70,7 +70,7 @@ def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
     def full(*_, **__):
         raise BusyError("As many are there as are accepted.")
 
-    monkeypatch.setattr(Predictor, "segment", full)
+    monkeypatch.setattr(Predictor, "run", full)
     with pytest.raises(Exception, match="As many are there"):
         compared(["unet-cells", "segformer-cells", "maskrcnn-cells"])
 

@@ -14,13 +14,13 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.messages import Message, table
+from seg_demo.core.requests import check_threshold
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Store, dataset
 from seg_demo.datasets.dataset import clean_names
 from seg_demo.datasets.sample import from_mask
 from seg_demo.gateway import files
 from seg_demo.hub import client
-from seg_demo.inference.model import check_threshold
 from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
 from seg_demo.serving import catalog
