@@ -16,7 +16,6 @@ from seg_demo import networks
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.core.storage import recover_folder
 from seg_demo.hub import lookup
-from seg_demo.hub.client import host
 from train import run as runs
 from train.card import CardFacts, read_facts, write_card
 from train.config import Config
@@ -89,7 +88,7 @@ def check_rights(repo_id: str | None, network: str, data_name: str, private: boo
     if private and there is not None and not there.private:
         raise BadRequestError(
             f"--private was given, but {wanted} exists already and is public. Make it private in its settings at "
-            f"{host()}/{wanted}/settings, push to another repository, or leave --private out."
+            f"{lookup.host()}/{wanted}/settings, push to another repository, or leave --private out."
         )
     return Rights(wanted, user)
 
@@ -134,7 +133,7 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
             f"{', '.join(different)} in {repo_id} at {sha} differ from what was pushed.\n"
             f"{retry_hint(run_dir, repo_id, private)}"
         )
-    return Published(repo_id, f"{host()}/{repo_id}", sha, before == sha)
+    return Published(repo_id, f"{lookup.host()}/{repo_id}", sha, before == sha)
 
 
 def _sha(repo_id: str) -> str | None:

@@ -25,6 +25,9 @@ FETCHING_SECONDS = 15.0
 LOOK_SECONDS = 0.2
 DETAILS = ("whole", "full")
 
+# Told how far something has come: a fraction in [0, 1], or None where nobody knows, and a few words.
+Report = Callable[[float | None, str], None]
+
 _current: contextvars.ContextVar[Request | None] = contextvars.ContextVar("seg_demo_request", default=None)
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 
 from seg_demo.core.ownership import VISITOR_KEY, Viewer, owner_of
+from seg_demo.core.settings import settings
 
 # What a program sends its visitor's key in, to see what is theirs; the page sends it with its events.
 KEY_HEADER = "x-seg-demo-key"
@@ -81,8 +82,11 @@ def at_this_machine(request: gr.Request) -> bool:
     """Whether a request comes from a browser on the machine that serves it, and through no proxy.
 
     The browser's own words count too: a proxy that adds no header, and a foreign page whose name was made to lead here (DNS
-    rebinding), are addressed by another name.
+    rebinding), are addressed by another name. A proxy may also hide that name, and whoever comes through it may forge words; a
+    demo with passwords is there for others, so with them nobody is known by where a request comes from.
     """
+    if settings().auth:
+        return False
     if any(request.headers.get(name) for name in _FORWARDED):
         return False
     named = [request.headers.get("host"), request.headers.get("origin")]

@@ -1,4 +1,4 @@
-"""The local cache of Hub models: huggingface_hub's own folders, and whether what lies there is whole.
+"""The local cache of Hub models: huggingface_hub's own folders, whether what lies there is whole, who may remove it and when.
 
 huggingface_hub stores a file under its hash and links to it from ``snapshots/<commit>/``; the link's target therefore says
 what the bytes must hash to, and a half-written or rotten file is found before it is loaded.
@@ -6,17 +6,14 @@ what the bytes must hash to, and a half-written or rotten file is found before i
 Where a checkpoint is not just what lies at the top of a commit (a folder of it, weights of another name or of another commit), it
 is put together from such links in ``snapshots/<commit>/.seg-demo/<folder>/``, which is removed with the commit.
 
-Locks on the cache of the Hub between the processes that share it: who reads a repository, who removes one.
+Locks between the processes that share the cache: who reads a repository (:func:`held`), who removes one (:func:`exclusive`). They
+lie in a fixed number of files that are never removed; repositories that share one only wait for each other. Where the system
+(Windows) or the disk has no locks, nothing is held.
 
-They lie in a fixed number of files that are never removed; repositories that share one only wait for each other. Where the
-system (Windows) or the disk has no locks, nothing is held.
-
-Room on the disk for the models that visitors typed: bounded, the least recently used ones go first, and nobody else's do.
-
-The cache of the Hub is shared with the owner and with other programs. A revision that a visitor's request brought into it
-gets a marker, ``.visitors/<commit>`` in its repository's folder: what has none is never removed. The marker's time is that
-of the last use, its content the bytes that were promised before the download, which count until it has ended. Whoever reads a
-repository's files shares its lock (``hub_locks.held``); removing takes the lock alone.
+The disk quota of the models that visitors typed: bounded, the least recently used ones go first, and nobody else's do. The cache is
+shared with the owner and with other programs. A revision that a visitor's request brought into it gets a marker,
+``.visitors/<commit>`` in its repository's folder: what has none is never removed. The marker's time is that of the last use, its
+content the bytes that were promised before the download, which count until it has ended.
 """
 
 from __future__ import annotations

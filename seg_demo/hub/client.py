@@ -170,6 +170,11 @@ def status_of(error: BaseException) -> int | None:
     return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
 
 
+def unseen(error: BaseException) -> bool:
+    """Whether the Hub shows this login no such repository, or says that it may not see it."""
+    return status_of(error) in (401, 403, 404)
+
+
 def is_silence(error: BaseException) -> bool:
     """Whether an error means that no answer came at all. LocalEntryNotFoundError is what a lost connection ends as."""
     if isinstance(error, HfHubHTTPError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tqdm.std import tqdm
 
 from seg_demo.core.errors import BadCheckpointError, ModelNotFoundError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, pickles
@@ -31,7 +32,6 @@ from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
 CONVERSION_BOT = "SFconvertbot"
 DEFAULT_BRANCH = "main"
 
-Report = Callable[[float | None, str], None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""ModelSpec → verified local checkpoint folder; the only door to the Hub (``hub_*.py`` are the rooms behind it).
+"""ModelSpec → verified local checkpoint folder; what datasets, training and the page want of the Hub they import from here.
 
 What was found once is remembered: a second request for a model makes no network call. A branch is looked up again after
 ``REFRESH_SECONDS``; a commit never. Where the Hub cannot be reached, the local cache serves, and for ``DOWN_SECONDS`` nobody
@@ -28,13 +28,14 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, download as hub_download
 from seg_demo.hub.cache import COMMIT, held
-from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, whoami
-from seg_demo.hub.download import Listing, Report, download, look_up
-from seg_demo.hub.push import push, verify
+from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, host, unseen, whoami
+from seg_demo.hub.download import Listing, download, look_up
+from seg_demo.hub.push import push, push_files, verify
 
 __all__ = [
     "TRANSPORT_ERRORS",
@@ -47,10 +48,13 @@ __all__ = [
     "forget",
     "head",
     "held",
+    "host",
     "look",
     "push",
-    "recent",
+    "push_files",
     "reachable",
+    "recent",
+    "unseen",
     "verify",
     "whoami",
 ]

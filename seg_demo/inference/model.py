@@ -21,10 +21,9 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.core.messages import Message
-from seg_demo.core.requests import Options
+from seg_demo.core.requests import Options, Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
-from seg_demo.hub.download import Report
 from seg_demo.inference import devices, familiarity, tiled
 from seg_demo.inference.batching import Batcher
 from seg_demo.inference.familiarity import UNFAMILIAR

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 
 from seg_demo import networks
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Report
 from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
-from seg_demo.hub.download import Report
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.masks.tiling import Blender, Block, Grid, Window, grid_of, merge
 from seg_demo.networks.base import Checkpoint

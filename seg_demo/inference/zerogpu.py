@@ -50,21 +50,20 @@ def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_on_gpu
-def segment(key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> Segmentation:
+def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> Segmentation:
     """Every candidate in one image, computed in the worker; only plain data goes in and out.
 
     Args:
+        build: :func:`seg_demo.serving.loading.build`, for what the worker does not have yet.
         key: of :func:`hold`.
         spec: the model.
         path: where its files are.
         image: as it was read.
         options: what is asked for.
     """
-    from seg_demo.serving import loading
-
     model = _held.get(key) or _loaded.get(key)
     if model is None:
-        model = _loaded[key] = loading.build(spec, path, DEVICE)
+        model = _loaded[key] = build(spec, path, DEVICE)
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)
     return model.named(spec).run(image, options)

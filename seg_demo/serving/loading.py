@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
+from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import lookup, pickles, sandbox
-from seg_demo.hub.download import Report
 from seg_demo.inference import batching, devices, engine, familiarity, zerogpu
 from seg_demo.inference.model import Model
 from seg_demo.serving import catalog, trained

@@ -15,11 +15,10 @@ import torch
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError
 from seg_demo.core.messages import Message
-from seg_demo.core.requests import Options
+from seg_demo.core.requests import Options, Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import lookup, pickles, sandbox
-from seg_demo.hub.download import Report
 from seg_demo.inference import devices, zerogpu
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inputs.images import Picture, Source, read
@@ -193,7 +192,7 @@ class Predictor:
         if options.parameters:
             raise BadRequestError(not_smoothed(choice.spec.id))
         with stays(choice.spec, choice.path):
-            result = zerogpu.segment(_key(choice.path), choice.spec, choice.path, picture, options)
+            result = zerogpu.segment(build, _key(choice.path), choice.spec, choice.path, picture, options)
         requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
         return result
 

@@ -22,7 +22,7 @@ import numpy as np
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.core.ownership import owner_of
-from seg_demo.core.requests import Options
+from seg_demo.core.requests import Options, Report
 from seg_demo.core.types import LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
@@ -354,7 +354,6 @@ def _stem(event: gr.EventData) -> Any:
 STARTS = ("model", "mask", "blank")
 # The score that a predicted object must reach to be drawn.
 THRESHOLD = 0.5
-Report = Callable[[float | None, str], None]
 
 
 def class_names(text: object) -> list[str]:

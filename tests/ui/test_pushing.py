@@ -11,7 +11,8 @@ from gradio.helpers import special_args
 from starlette.requests import Request
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.settings import settings
+from seg_demo.core.settings import Settings, settings
+from seg_demo.gateway import visitor
 from seg_demo.ui import components
 from seg_demo.ui.editor import push_to_hub
 from seg_demo.ui.finetune_tab import push
@@ -40,6 +41,18 @@ def test_a_typed_token_goes_before_the_login_and_both_before_the_machines():
 def test_strangers_do_not_push_with_the_login_of_the_machine(stranger):
     with pytest.raises(BadRequestError, match="You are not logged in. Type an access token"):
         components.token_for("", None, stranger)
+
+
+def test_with_passwords_nobody_is_the_owner_for_where_a_request_comes_from(monkeypatch):
+    """A bare proxy on the machine (nginx without a Host or X-Forwarded-For of the visitor) speaks like a browser on it."""
+    bare = request(host="127.0.0.1:7860")
+    assert visitor.is_host(bare) and components.token_for("", None, bare) is None
+    monkeypatch.setattr(visitor, "settings", lambda: Settings(auth="ann:one"))
+    for through in (bare, request(), request(host="localhost:7860", origin="http://localhost:7860")):
+        assert not visitor.is_host(through) and not visitor.viewer_of({}, through, None).host
+        with pytest.raises(BadRequestError, match="You are not logged in"):
+            components.token_for("", None, through)
+    assert components.token_for("hf_typed", None, bare) == "hf_typed"
 
 
 def test_on_a_space_nobody_does(monkeypatch):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from seg_demo.core.errors import DataError, HubUnavailableError
 from seg_demo.core.storage import write_atomically
-from seg_demo.hub.client import status_of
-from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded
+from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded, unseen
 from train.data.classes import ClassList, read_classes
 from train.data.listing import SPLITS, Fault, Item, Listing, short_name
 
@@ -62,7 +61,7 @@ def _load(name: str, revision: str | None) -> DatasetDict:
     except DatasetNotFoundError as error:
         raise DataError(_unseen(name, revision)) from error
     except TRANSPORT_ERRORS as error:
-        if status_of(error) in (401, 403, 404):
+        if unseen(error):
             raise DataError(_unseen(name, revision)) from error
         if isinstance(error, FileNotFoundError):
             raise DataError(
