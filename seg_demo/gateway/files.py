@@ -25,6 +25,7 @@ from gradio import processing_utils, utils
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
+from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_once
@@ -165,6 +166,19 @@ def too_large(size: int) -> str:
     """The sentence for a file over the limit of bytes."""
     limit = settings().max_bytes
     return Message("uploads.too_large", size=size, most=limit)
+
+
+def uploaded(path: object) -> Path:
+    """A file that a browser has uploaded and now names.
+
+    Raises:
+        BadRequestError: no text, or no file in the folder of uploads.
+    """
+    folder = Path(utils.get_upload_folder()).resolve()
+    place = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
+    if place is None or not place.is_relative_to(folder) or not place.is_file():
+        raise BadRequestError("editor.file_is_gone")
+    return place
 
 
 class Refused(gr.Error):

@@ -1,16 +1,13 @@
-"""The door of the server: which addresses exist, how much may be sent, and what every answer says to the browser.
+"""What stands before gradio: which addresses are served, how much may be sent, and what every answer says to the browser.
 
-gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): ``guard_rules``
-lists what is served, and everything else is answered with 404. The guard is ASGI middleware, put in through
-``launch(app_kwargs=...)``; it also answers ``/health`` and ``/metrics``.
+gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): what is served is listed
+here, and everything else is answered with 404. The guard is ASGI middleware, put in through ``launch(app_kwargs=...)``; it also
+answers ``/health`` and ``/metrics``. Bodies of requests are read within bounds before gradio parses them.
 
-Bodies of requests, read within bounds before gradio parses them.
-
-Connections that never say what they want are closed; bodies have a bound of their own (``guard_body``).
-
-uvicorn waits for the head of a request as long as the connection lives, so a few thousand silent or dripping ones take every
-file descriptor ("slowloris"). Written against uvicorn 0.54: a server's protocol class is looked up in its configuration for
-each connection, ``cycle`` is the request under way, and ``data_received`` and ``connection_made`` are asyncio's.
+Connections that never say what they want are closed (:func:`bound_heads`): uvicorn waits for the head of a request as long as the
+connection lives, so a few thousand silent or dripping ones take every file descriptor ("slowloris"). Written against uvicorn 0.54: a
+server's protocol class is looked up in its configuration for each connection, ``cycle`` is the request under way, and
+``data_received`` and ``connection_made`` are asyncio's.
 """
 
 from __future__ import annotations
@@ -37,20 +34,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from seg_demo.core import storage
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics, work
-from seg_demo.gateway.queue import (
-    API,
-    COMPONENT,
-    FILE,
-    FILE_HEADERS,
-    GONE,
-    LOGIN,
-    READ,
-    WRITE,
-    crowded,
-    drop_partial,
-    queue_of,
-    security_headers,
-)
+from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
 from seg_demo.gateway.visitor import address_of
 from seg_demo.ui.i18n import language_of
 from seg_demo.ui.i18n_errors import told
@@ -58,6 +42,19 @@ from seg_demo.ui.i18n_errors import told
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# As gradio 6.31 names them. What the page, gradio_client, MCP and the login of a Space ask for.
+API = r"/gradio_api"
+READ = re.compile(
+    rf"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon|/(?:assets|static|svelte)/.+"
+    rf"|{API}/(?:info/?|openapi\.json|app_id/?|user/?|login_check/?|theme\.css|startup-events|queue/data|queue/status"
+    rf"|upload_progress|heartbeat/\w{{1,64}}|call/(?:v2/)?\w+/\w{{1,64}}|file=.+|mcp(?:/.*)?)"
+    rf"|/login/huggingface|/login/callback|/logout"
+)
+WRITE = re.compile(rf"{API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
+# Only where the demo has passwords.
+LOGIN = re.compile(r"/login/?")
+COMPONENT = f"{API}/component_server"
+FILE = f"{API}/file="
 DIRECT = re.compile(rf"{API}/(?:run|api)/")
 JOIN = f"{API}/queue/join"
 # Requests past the queue that are answered at a time, in all and for one visitor.
@@ -325,6 +322,41 @@ def sweep_partial(folder: str, age: float) -> None:
                 path.unlink()
         except OSError:
             continue  # another process was faster
+
+
+def security_headers(frame_ancestors: str) -> dict[str, str]:
+    """What every answer says to the browser.
+
+    The page needs inline scripts and ``eval``: gradio's front end has the one and makes components' scripts with the other.
+
+    Args:
+        frame_ancestors: sites that may show the page in a frame, beside this one.
+    """
+    policy = (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: https://cdnjs.cloudflare.com",
+        "style-src 'self' 'unsafe-inline' https://fonts.googleapis.com",
+        "font-src 'self' data: https://fonts.gstatic.com",
+        "img-src 'self' data: blob: https://huggingface.co",
+        "media-src 'self' data: blob:",
+        "connect-src 'self' data: blob: https://huggingface.co https://*.hf.space",
+        "worker-src 'self' blob:",
+        "frame-src 'self'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self' https://huggingface.co",
+        f"frame-ancestors 'self' {frame_ancestors}".strip(),
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "strict-origin-when-cross-origin",
+        "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    }
+
+
+# Whatever a visitor uploads, opened by itself, is a dead thing.
+FILE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"}
 
 
 def middleware(blocks: gr.Blocks) -> dict[str, Any]:

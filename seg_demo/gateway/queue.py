@@ -1,6 +1,7 @@
 """Where we reach into gradio, and nowhere else: written against gradio 6.31.0; tests/gateway/test_queue.py fails when a seam moves.
 
-* ``Queue.push(body, request, username)`` returns (accepted, text, state); ``queue_full`` becomes HTTP 503 with the text.
+* ``Queue.push(body, request, username)`` returns (accepted, text or the event's id, state); ``queue_full`` becomes HTTP 503.
+* ``Queue.get_events`` chooses what leaves the queue, without an await.
 * ``Queue.event_queue_per_concurrency_id[id].queue`` is a list: appended to by ``push``, worked off from its front.
 * ``current_concurrency`` beside it counts the events of the line that have begun.
 * ``Queue.event_ids_to_events`` loses an event when it has ended or was cancelled; ``Event.alive`` is False once its
@@ -13,14 +14,11 @@
 * ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
 * ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
-
-What the guard knows: the addresses that are served, and what every answer says to the browser.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import gradio as gr
 from gradio import route_utils
 from gradio.blocks import BlocksConfig
@@ -35,11 +34,13 @@ from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
 from seg_demo.core import ownership, storage
+from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics
-from seg_demo.gateway.files import DISK_FULL, Refused, refused
+from seg_demo.gateway.files import DISK_FULL, Refused, refused, uploaded
 from seg_demo.gateway.visitor import viewer_of, whose
+from seg_demo.serving.limits import is_large
 from seg_demo.ui.i18n import language_of
 from seg_demo.ui.i18n_errors import told
 
@@ -50,6 +51,15 @@ UNREAD_SECONDS, SWEEP_SECONDS = 900.0, 60.0
 # The line of everything that runs a network. Beside the requests that are worked on, so many may leave it: one that waits for
 # its model to be fetched holds up nobody whose model is there.
 WORK, FETCHING = "work", 3
+
+# Beside the large requests that are worked on, so many may have left the line: the next one, whose model is fetched meanwhile.
+NEXT = 1
+# Files that are looked into at a time; some kinds are read whole.
+LOOKS = 2
+NOT_UNDERSTOOD = (
+    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
+    "here. The endpoints are described at the foot of the page, under API."
+)
 
 log = logging.getLogger("seg_demo.ui")
 
@@ -206,18 +216,26 @@ class FairList(list):
         super().append(event)
 
 
-def make_fair(blocks: gr.Blocks) -> None:
-    """Let visitors take turns in a page's queue, and say in words why one is not let in.
+def manage(blocks: gr.Blocks, large: int) -> None:
+    """Let visitors take turns in a page's queue, let few large requests leave it at a time, and say in words why one is not let in.
+
+    Of large requests half as many are worked on as of all (:mod:`seg_demo.serving.limits`). Those that wait for that would fill
+    what may leave the queue, and behind them everybody would wait: they are held back here, where the small ones pass them.
 
     Args:
         blocks: whose queue has been set.
+        large: large requests that are worked on at a time.
     """
     queue = queue_of(blocks)
-    push, swept = queue.push, _Sweep(queue)
+    push, choose, swept, looks = queue.push, queue.get_events, _Sweep(queue), anyio.CapacityLimiter(LOOKS)
+    held: set[str] = set()  # ids of the large ones
 
-    async def fairly(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
+    async def let_in(body: Any, request: Any, username: str | None) -> tuple[bool, Any, Any]:
         swept()
-        if reason := refusal(queue, whose(request, body.session_hash)):
+        who = whose(request, body.session_hash)
+        # What is about to be refused is not looked into; and while it is, others come.
+        much = refusal(queue, who) is None and await anyio.to_thread.run_sync(asks_much, body.data, limiter=looks)
+        if reason := refusal(queue, who):
             metrics.count("queue", "full")
             return False, told(reason, language_of(request)), "queue_full"
         fn = route_utils.get_fn(blocks, None, body)
@@ -225,9 +243,50 @@ def make_fair(blocks: gr.Blocks) -> None:
         line = queue.event_queue_per_concurrency_id[fn.concurrency_id]
         if not isinstance(line.queue, FairList):
             line.queue = FairList(line.queue)
-        return await push(body=body, request=request, username=username)
+        accepted, answer, state = await push(body=body, request=request, username=username)
+        event = queue.event_ids_to_events.get(answer) if accepted and much else None
+        if event is not None and event.concurrency_id == WORK:
+            held.intersection_update(queue.event_ids_to_events)
+            held.add(answer)
+        return accepted, answer, state
 
-    queue.push = fairly
+    def small_first() -> tuple[list[Event], bool, str] | None:
+        line = queue.event_queue_per_concurrency_id.get(WORK)
+        if line is None or not held:
+            return choose()
+        waiting, everyone = [event for event in line.queue if event._id in held], line.queue
+        if len(held & queue.event_ids_to_events.keys()) - len(waiting) < large + NEXT:
+            return choose()
+        line.queue = [event for event in everyone if event._id not in held]
+        try:
+            found = choose()
+        finally:
+            line.queue = everyone
+        if found is not None and found[2] == WORK:
+            for event in found[0]:
+                everyone.remove(event)
+        return found
+
+    queue.push, queue.get_events = let_in, small_first
+
+
+def asks_much(data: list[Any]) -> bool:
+    """Whether what was sent for a handler is a large picture, or asks for full detail.
+
+    Args:
+        data: JSON values, as the browser or a client sent them.
+    """
+    if "full" in data:
+        return True
+    named = (value.get("path") for value in data if isinstance(value, dict))
+    return any(is_large(path) for path in map(_uploaded, named) if path is not None)
+
+
+def _uploaded(path: object) -> Path | None:
+    try:
+        return uploaded(path)
+    except (BadRequestError, OSError, ValueError):  # no upload, or a name that no file can have
+        return None
 
 
 def crowded(queue: Queue) -> str | None:
@@ -282,57 +341,3 @@ class _Sweep:
         for session in [each for each, since in self._idle.items() if now - since > UNREAD_SECONDS]:
             for kept in (self._queue.pending_messages_per_session, self._queue.pending_event_ids_session, self._idle):
                 kept.pop(session, None)
-
-
-# As gradio 6.31 names them. What the page, gradio_client, MCP and the login of a Space ask for.
-API = r"/gradio_api"
-READ = re.compile(
-    rf"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon|/(?:assets|static|svelte)/.+"
-    rf"|{API}/(?:info/?|openapi\.json|app_id/?|user/?|login_check/?|theme\.css|startup-events|queue/data|queue/status"
-    rf"|upload_progress|heartbeat/\w{{1,64}}|call/(?:v2/)?\w+/\w{{1,64}}|file=.+|mcp(?:/.*)?)"
-    rf"|/login/huggingface|/login/callback|/logout"
-)
-WRITE = re.compile(rf"{API}/(?:queue/join|call/(?:v2/)?\w+/?|run/\w+/?|api/\w+/?|upload|cancel|reset/?|mcp(?:/.*)?)")
-# Only where the demo has passwords.
-LOGIN = re.compile(r"/login/?")
-COMPONENT = f"{API}/component_server"
-FILE = f"{API}/file="
-NOT_UNDERSTOOD = (
-    "The request could not be understood: a parameter is missing, is of another kind, or names a file that was not uploaded "
-    "here. The endpoints are described at the foot of the page, under API."
-)
-
-
-def security_headers(frame_ancestors: str) -> dict[str, str]:
-    """What every answer says to the browser.
-
-    The page needs inline scripts and ``eval``: gradio's front end has the one and makes components' scripts with the other.
-
-    Args:
-        frame_ancestors: sites that may show the page in a frame, beside this one.
-    """
-    policy = (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob: https://cdnjs.cloudflare.com",
-        "style-src 'self' 'unsafe-inline' https://fonts.googleapis.com",
-        "font-src 'self' data: https://fonts.gstatic.com",
-        "img-src 'self' data: blob: https://huggingface.co",
-        "media-src 'self' data: blob:",
-        "connect-src 'self' data: blob: https://huggingface.co https://*.hf.space",
-        "worker-src 'self' blob:",
-        "frame-src 'self'",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self' https://huggingface.co",
-        f"frame-ancestors 'self' {frame_ancestors}".strip(),
-    )
-    return {
-        "Content-Security-Policy": "; ".join(policy),
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "strict-origin-when-cross-origin",
-        "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
-    }
-
-
-# Whatever a visitor uploads, opened by itself, is a dead thing.
-FILE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"}

@@ -27,7 +27,7 @@ from seg_demo.core.types import LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
-from seg_demo.gateway.files import Photo, Upload
+from seg_demo.gateway.files import Photo, Upload, uploaded
 from seg_demo.gateway.queue import only_uploaded
 from seg_demo.gateway.work import in_words, predictor, rendering, work_limits
 from seg_demo.inputs.images import decode, decode_mask
@@ -44,7 +44,6 @@ from seg_demo.ui.editor import (
     SampleList,
     dataset_choices,
     export_panel,
-    uploaded,
 )
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.results import Result

@@ -17,8 +17,7 @@ from seg_demo.core.ownership import Viewer
 from seg_demo.core.settings import accounts, settings
 from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
-from seg_demo.gateway.large import hold_back
-from seg_demo.gateway.queue import Page, keep_deleting, make_fair
+from seg_demo.gateway.queue import Page, keep_deleting, manage
 from seg_demo.gateway.visitor import key_or_new, visitor_state
 from seg_demo.gateway.work import expect_typed_ids, start_loading, working
 from seg_demo.inference import zerogpu
@@ -106,8 +105,7 @@ def _build() -> gr.Blocks:
     # By default everyone who waits is told their place whenever one is served: work that grows with the queue, for each request.
     demo.queue(max_size=settings().queue_size, default_concurrency_limit=4, status_update_rate=STATUS_SECONDS)
     keep_deleting(demo)
-    make_fair(demo)
-    hold_back(demo)
+    manage(demo, max(1, working() // 2))
     return demo
 
 

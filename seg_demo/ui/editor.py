@@ -32,6 +32,7 @@ from seg_demo.core.requests import Options
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
+from seg_demo.gateway.files import uploaded
 from seg_demo.gateway.work import in_words, predictor
 from seg_demo.outputs import draw
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
@@ -213,19 +214,6 @@ def _superpixels(request: Any) -> bytes:
     path = uploaded(asked.get("path"))
     with predictor().work(path, "slic", options=Options(parameters={"regions": count})) as work:
         return draw.viewer_id_png(work.segment())
-
-
-def uploaded(path: object) -> Path:
-    """A file that a browser has uploaded and now names.
-
-    Raises:
-        BadRequestError: no text, or no file in the folder of uploads.
-    """
-    folder = Path(utils.get_upload_folder()).resolve()
-    place = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
-    if place is None or not place.is_relative_to(folder) or not place.is_file():
-        raise BadRequestError("editor.file_is_gone")
-    return place
 
 
 def _picture(image: np.ndarray) -> bytes:

@@ -29,7 +29,7 @@ def test_every_answer_carries_the_headers(http):  # noqa: F811
         assert ("sandbox" in policy) == (f"{API}/file=" in address)
         assert "object-src 'none'" in policy or "default-src 'none'" in policy
     assert "frame-ancestors 'self' https://huggingface.co" in http.get("/").headers["content-security-policy"]
-    assert "frame-ancestors 'self' https://a.org" in queue.security_headers("https://a.org")["Content-Security-Policy"]
+    assert "frame-ancestors 'self' https://a.org" in guard.security_headers("https://a.org")["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.types import LabelSet
-from seg_demo.gateway import large
+from seg_demo.gateway import queue
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs import images
 from seg_demo.masks import semantic
@@ -113,7 +113,7 @@ def test_each_request_is_resolved_admitted_and_checked_once(upload: Upload, monk
         count(place, name)
     once = dict.fromkeys(("resolve", "admission", "slot", "read", "check_threshold", "check_detail"), 1)
 
-    assert large.is_large(upload.path) is False
+    assert queue.is_large(upload.path) is False
     api.segment(upload, "unet-cells", 0.5, "whole")
     assert seen == once | {"_pixels_in": 1}, "the queue has looked into the file, and nobody looks again"
     for ask in (
