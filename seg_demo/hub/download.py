@@ -99,7 +99,8 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
     config = path_of(folder, CONFIG)
     weights, lender, lent, pickled = weights_in(sizes, folder), None, {}, ()
     if not weights and config in sizes:
-        if spec.revision in (None, DEFAULT_BRANCH):
+        # A tag or a commit that is the newest one too; what an older one had may be other weights than those that were converted.
+        if spec.revision in (None, DEFAULT_BRANCH) or api.model_info(id).sha == info.sha:
             lender, weights, lent = _conversion(api, id, folder)
         if not weights:
             pickled = pickles.offered(below(sizes, folder))

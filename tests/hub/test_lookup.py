@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, lookup
+from seg_demo.hub import cache, download, lookup
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -137,7 +137,7 @@ def test_old_weights_that_the_hub_has_converted_are_taken_and_nothing_else(hub, 
     hub.add_pull("ann/old", 2, {**FILES, "model.safetensors": b"newest"}, "SFconvertbot")
     hub.add_pull("ann/old", 3, {**FILES, "model.safetensors": b"a stranger's"}, "mallory")
     hub.add_pull("ann/old", 4, {**FILES, "model.safetensors": b"closed"}, "SFconvertbot", "closed")
-    for revision in (None, "main"):
+    for revision in (commit, None, "main"):
         lookup.forget()
         folder = lookup.fetch(spec("ann/old", revision), token=False)
         assert folder.parts[-3:] == (commit, ".seg-demo", "top")
@@ -149,6 +149,11 @@ def test_old_weights_that_the_hub_has_converted_are_taken_and_nothing_else(hub, 
     hub.add_pull("ann/old", 5, {**FILES, "model.safetensors": b"newer still"}, "SFconvertbot")
     monkeypatch.setattr(lookup, "REFRESH_SECONDS", 0.0)
     assert (lookup.fetch(spec("ann/old"), token=False) / "model.safetensors").read_bytes() == b"newer still"
+    # What was converted are not an older commit's weights.
+    hub.add_repo("ann/old", {**main, "pytorch_model.bin": b"others"})
+    before = download.look_up(spec("ann/old", commit), token=False)
+    assert before.lender is None and before.pickled == len(main["pytorch_model.bin"])
+    assert download.look_up(spec("ann/old"), token=False).lender is not None
     hub.__exit__()
     lookup.forget()
     assert lookup.cached(spec("ann/old"), token=False) == folder and cache.intact(folder)
