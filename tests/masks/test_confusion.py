@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from seg_demo.masks import compare
 from seg_demo.masks.compare import confusion
 
 
@@ -42,7 +39,3 @@ def test_labels_out_of_range_are_named() -> None:
         confusion(np.array([-1]), np.array([0]), 3)
     with pytest.raises(ValueError, match="shape"):
         confusion(np.zeros((2, 3)), np.zeros((3, 2)), 3)
-
-
-def test_doctests() -> None:
-    assert doctest.testmod(compare, extraglobs={"np": np}).failed == 0

@@ -1,6 +1,5 @@
 """The card: everything that issue and Hub ask for is on it, all foreign text stays text, and nothing private leaves."""
 
-import doctest
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from markdown_it import MarkdownIt
 
 from seg_demo import networks
 from seg_demo.core.types import LabelSet
-from train import card
 from train.card import CURVES_PNG, SAMPLES_PNG, SOURCE, CardFacts, read_facts, write_card
 
 NASTY = "<script>alert(1)</script> | **x** [link](http://evil.example) `` ``` ``` $a$ \n# title"
@@ -50,11 +48,6 @@ def some_facts(**changes) -> CardFacts:
 def written(folder: Path, **changes) -> str:
     write_card(folder, some_facts(**changes))
     return (folder / "README.md").read_text(encoding="utf-8")
-
-
-def test_doctests():
-    result = doctest.testmod(card)
-    assert result.failed == 0 and result.attempted
 
 
 def test_the_card_says_everything(tmp_path):
