@@ -17,8 +17,9 @@ import math
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from seg_demo.core.types import Segmentation, count_ids
 from seg_demo.outputs import draw
 
 Json = dict[str, object]
+Ring = list[tuple[int, int]]
+Polygon = list[Ring]
 # A spreadsheet takes a cell that begins like this for a formula (OWASP, CSV injection), also in full width.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
@@ -254,37 +257,97 @@ def _json(value: Json) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def bundle(image: np.ndarray, segmentation: Segmentation, stem: str, file_name: str | None = None) -> dict[str, bytes]:
+class Subject:
+    """One segmented picture as the exports take it; what several of them need is made once, and only if one asks.
+
+    Args:
+        segmentation: what is written.
+        picture: the upright original, uint8 (H, W, 3), or what decodes it.
+        file_name: of the image, as COCO names it.
+    """
+
+    def __init__(self, segmentation: Segmentation, picture: np.ndarray | Callable[[], np.ndarray], file_name: str) -> None:
+        self.segmentation, self.file_name = segmentation, file_name
+        self._picture = picture
+
+    @cached_property
+    def picture(self) -> np.ndarray:
+        """uint8 (H, W, 3), the upright original."""
+        return self._picture() if callable(self._picture) else self._picture
+
+    @cached_property
+    def polygons(self) -> list[list[Polygon]]:
+        """:func:`polygons_of` the segmentation."""
+        return polygons_of(self.segmentation)
+
+
+@dataclass(frozen=True)
+class Export:
+    """One kind of file that a person can take away.
+
+    Attributes:
+        key: of its button's words; also its name for :func:`make`.
+        file: its name, after the picture's.
+        make: its content.
+        button: whether the page offers it by itself.
+        bundled: whether it is in the zip, in a batch, and among what the command line writes.
+        exists: whether a result has it.
+    """
+
+    key: str
+    file: str
+    make: Callable[[Subject], bytes]
+    button: bool = True
+    bundled: bool = True
+    exists: Callable[[Segmentation], bool] = lambda segmentation: True
+
+
+# In the order in which the page and the archives show them. A new kind of file is a row here.
+EXPORTS: dict[str, Export] = {
+    row.key: row
+    for row in (
+        Export("mask", "mask.png", lambda one: draw.id_map_png(one.segmentation)),
+        Export("overlay", "overlay.png", lambda one: draw.overlay_png(one.picture, one.segmentation)),
+        Export("coco_rle", "coco_rle.json", lambda one: _json(coco(one.segmentation, one.file_name))),
+        Export("coco_polygons", "coco_polygons.json", lambda one: _json(coco(one.segmentation, one.file_name, one.polygons))),
+        Export("geojson", "segments.geojson", lambda one: _json(geojson(one.segmentation, one.polygons))),
+        # One row per class, or per object with its areas: what a spreadsheet is opened for.
+        Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation)), bundled=False),
+        Export("segments", "segments.csv", lambda one: _text(csv(one.segmentation)), button=False),
+        Export("classes", "classes.csv", lambda one: _text(class_csv(one.segmentation)), button=False),
+        Export("result", "result.json", lambda one: _json(one.segmentation.to_dict()), button=False),
+        Export(
+            "confidence", "confidence.png", lambda one: draw.encode_png(one.segmentation.confidence), button=False,
+            exists=lambda segmentation: segmentation.confidence is not None,
+        ),
+    )
+}  # fmt: skip
+
+
+def _text(table: str) -> bytes:
+    return table.encode("utf-8", "replace")
+
+
+def bundle(
+    image: np.ndarray | Callable[[], np.ndarray], segmentation: Segmentation, stem: str, file_name: str | None = None
+) -> dict[str, bytes]:
     """Every file that a person can take away.
 
     Args:
-        image: uint8 (H, W, 3), the upright original.
+        image: uint8 (H, W, 3), the upright original, or what decodes it.
         segmentation: of that image.
         stem: what the files' names begin with, usually the image's name without its suffix; characters that are no
             letters, digits, dots or dashes become underscores. Empty for the bare names.
         file_name: of the image, as COCO names it; None takes the stem with ``.png``.
 
     Returns:
-        File name → content: ``mask.png`` (ids), ``overlay.png``, ``coco_rle.json``, ``coco_polygons.json``,
-        ``segments.geojson``, ``segments.csv``, ``classes.csv`` and ``result.json``, each after the stem and an underscore; for
+        File name → content: the bundled rows of :data:`EXPORTS`, each after the stem and an underscore; for
         a result that has confidence also ``confidence.png`` (grey, 255 is certain).
     """
     prefix = re.sub(r"[^\w.-]+", "_", stem).strip(".")
-    shapes = polygons_of(segmentation)
-    name = file_name or f"{prefix or 'image'}.png"
-    files = {
-        "mask.png": draw.id_map_png(segmentation),
-        "overlay.png": draw.overlay_png(image, segmentation),
-        "coco_rle.json": _json(coco(segmentation, name)),
-        "coco_polygons.json": _json(coco(segmentation, name, shapes)),
-        "segments.geojson": _json(geojson(segmentation, shapes)),
-        "segments.csv": csv(segmentation).encode("utf-8", "replace"),
-        "classes.csv": class_csv(segmentation).encode("utf-8", "replace"),
-        "result.json": _json(segmentation.to_dict()),
-    }
-    if segmentation.confidence is not None:
-        files["confidence.png"] = draw.encode_png(segmentation.confidence)
-    return {f"{prefix}_{key}" if prefix else key: content for key, content in files.items()}
+    subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png")
+    rows = [row for row in EXPORTS.values() if row.bundled and row.exists(segmentation)]
+    return {f"{prefix}_{row.file}" if prefix else row.file: row.make(subject) for row in rows}
 
 
 def zip_bytes(files: dict[str, bytes]) -> bytes:
@@ -304,8 +367,6 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
 
 
 _STRIP_PIXELS = 1 << 20
-Ring = list[tuple[int, int]]
-Polygon = list[Ring]
 
 
 @dataclass(frozen=True)

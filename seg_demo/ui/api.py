@@ -13,7 +13,6 @@ from seg_demo.gateway.files import Photo, Upload, store_bytes
 from seg_demo.gateway.work import in_words, predictor, work_limits
 from seg_demo.outputs import draw
 from seg_demo.serving import catalog
-from seg_demo.ui.results import overlay_png
 
 RESULT = (
     "The result as json: task, model, width, height, device, seconds, familiar (false where the picture is unlike what the model "
@@ -89,7 +88,7 @@ def segment(
     with predictor().work(image.path, model, options=options) as work:
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
-        overlay = store_bytes(overlay_png(work.picture.pixels, result), image.stem + "_overlay.png")
+        overlay = store_bytes(draw.overlay_png(work.picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
 
 

@@ -13,7 +13,6 @@ comes back to such a one is told to segment the image again.
 
 from __future__ import annotations
 
-import json
 import pickle
 import threading
 import time
@@ -33,7 +32,6 @@ from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode
 from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export
-from seg_demo.outputs.export import polygons_of
 
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
 MAX_VIEWER_PIXELS = 16_000_000
@@ -44,7 +42,7 @@ MAX_DOUBT_PIXELS = 4_000_000
 # How long an answer also serves whoever asks for the same once more.
 AGAIN_SECONDS = 10.0
 
-KINDS = ("zip", "mask", "overlay", "coco_rle", "coco_polygons", "geojson", "csv")
+KINDS = ("zip", *(row.key for row in export.EXPORTS.values() if row.button))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,16 +176,6 @@ def viewer_value(result: Result) -> dict[str, object]:
     }
 
 
-def overlay_png(image: np.ndarray, segmentation: Segmentation) -> bytes:
-    """The image with its segments drawn over it, as a PNG.
-
-    Args:
-        image: uint8 (H, W, 3), RGB, the upright original.
-        segmentation: of that image.
-    """
-    return draw.overlay_png(image, segmentation)
-
-
 def make_file(result: Result, kind: str) -> tuple[str, bytes]:
     """One download, made from the session's result; no network runs.
 
@@ -204,25 +192,14 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
     shown, stem = result.shown, result.upload.stem
     if kind == "zip":
         return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem))
-    suffix, make = {
-        "mask": ("mask.png", lambda: draw.id_map_png(shown)),
-        "overlay": ("overlay.png", lambda: overlay_png(_image(result), shown)),
-        "coco_rle": ("coco_rle.json", lambda: _json(export.coco(shown, f"{stem}.png"))),
-        "coco_polygons": ("coco_polygons.json", lambda: _json(export.coco(shown, f"{stem}.png", polygons_of(shown)))),
-        "geojson": ("segments.geojson", lambda: _json(export.geojson(shown))),
-        "csv": ("table.csv", lambda: export.objects_csv(shown).encode("utf-8", "replace")),
-    }[kind]
-    return f"{stem}_{suffix}", make()
+    row = export.EXPORTS[kind]
+    return f"{stem}_{row.file}", row.make(export.Subject(shown, lambda: _image(result), f"{stem}.png"))
 
 
 def _image(result: Result) -> np.ndarray:
     if not result.upload.path.is_file():
         raise BadRequestError("results.upload_is_gone")
     return decode(result.upload.path)
-
-
-def _json(value: dict[str, object]) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 # Of all results together, as they are and packed; and of one that is kept as it is.
