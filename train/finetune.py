@@ -11,6 +11,7 @@ import json
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 from seg_demo.core.errors import SegDemoError  # noqa: E402
+from seg_demo.core.messages import messages_in  # noqa: E402
 from seg_demo.hub.redact import redacted  # noqa: E402
 from train import run as runs  # noqa: E402
 from train.config import Config, ConfigError, parse  # noqa: E402
@@ -122,8 +124,7 @@ def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None)
             return prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)
     except NotPrepared as error:
         if config.dry_run and config.json and main_process:
-            found = error.diagnosis and error.diagnosis.to_dict()
-            print(json.dumps({"problems": str(error), "diagnosis": found}, indent=2))
+            _print_json({"problems": str(error), "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, error.problems)
         raise
 
 
@@ -131,8 +132,8 @@ def _train_evaluate_publish(
     prepared: Any, accelerator: Any, folder: Path, previous: runs.PreviousRun | None, stopper: runs.Stopper
 ) -> int:
     """The run itself, in a folder that is locked; each part can be repeated after a crash. For what is returned see :func:`main`."""
-    from seg_demo.inference.devices import out_of_memory
     from seg_demo.core.storage import recover_folder
+    from seg_demo.inference.devices import out_of_memory
     from train.card import write_report
     from train.evaluate import HeldOut, compare_with_base
     from train.publish import PublishError, push_best
@@ -238,9 +239,15 @@ def _print_plan(prepared: Any) -> None:
     from train.setup import describe
 
     if prepared.config.json:
-        print(json.dumps({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2))
+        _print_json({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None})
     else:
         print(describe(prepared))
+
+
+def _print_json(answer: dict[str, Any], problems: Sequence[str] = ()) -> None:
+    """What ``--dry-run --json`` prints: the texts in it are English, and ``messages`` says those that have them in other languages."""
+    messages = [message.to_dict() for message in messages_in([answer, list(problems)])]
+    print(json.dumps({**answer, "messages": messages}, indent=2))
 
 
 if __name__ == "__main__":

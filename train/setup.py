@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.networks.base import Checkpoint, square
 from seg_demo.networks.roi_pooling import SharedRoIAlign
 from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, remembered, start
@@ -136,11 +138,16 @@ class Prepared:
 
 
 class NotPrepared(ConfigError):
-    """A run that cannot begin: every problem that was found, and the doctor's findings where the data could be opened."""
+    """A run that cannot begin.
 
-    def __init__(self, message: str, diagnosis: Diagnosis | None) -> None:
-        super().__init__(message)
-        self.diagnosis = diagnosis
+    Attributes:
+        problems: each that was found.
+        diagnosis: the doctor's findings, where the data could be opened.
+    """
+
+    def __init__(self, problems: Sequence[str], diagnosis: Diagnosis | None) -> None:
+        super().__init__(Message.of("\n\n".join(problems)))
+        self.problems, self.diagnosis = tuple(problems), diagnosis
 
 
 def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun | None = None) -> Prepared:
@@ -192,7 +199,7 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
     repo_id, user = _rights(config, begun, dataset, problems)
     if problems:
-        raise NotPrepared("\n\n".join(dict.fromkeys(problems)), diagnosis)
+        raise NotPrepared(list(dict.fromkeys(problems)), diagnosis)
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
     total = _steps(config, plan, begun.checkpoint.architecture)
@@ -282,7 +289,7 @@ def _attempt(problems: list[str], work: Any) -> Any:
     try:
         return work()
     except SegDemoError as error:
-        problems.append(str(error))
+        problems.append(error.message)
         return None
 
 
@@ -323,7 +330,7 @@ def _rights(
     try:
         rights = check_rights(config.push or None, name, "", config.private)
     except SegDemoError as error:
-        problems.append(str(error))
+        problems.append(error.message)
         return None, None
     return rights.repo_id, rights.user
 

@@ -138,6 +138,28 @@ def lines(*parts: str) -> Message:
     return functools.reduce(lambda first, then: Message("text.two_lines", first=first, then=then), given) if given else Message.of("")
 
 
+def messages_in(value: object) -> list[Message]:
+    """All messages that nested lists and dicts hold as texts, each once.
+
+    >>> messages_in({"notes": ["a text", Message("images.empty")], "more": (Message("images.empty"),)})
+    ['This file is empty.']
+
+    Args:
+        value: JSON-able.
+    """
+    found: dict[str, Message] = {}
+    todo = [value]
+    while todo:
+        held = todo.pop()
+        if isinstance(held, Message):
+            found.setdefault(held, held)
+        elif isinstance(held, Mapping):
+            todo.extend(held.values())
+        elif isinstance(held, (list, tuple)):
+            todo.extend(held)
+    return list(found.values())
+
+
 def in_language(text: str, language: str) -> str:
     """A message in a language; any other text as it is."""
     return text.text(language) if isinstance(text, Message) else text

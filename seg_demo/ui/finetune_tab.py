@@ -32,7 +32,7 @@ from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.store import TRAIN, Jobs
 from seg_demo.serving import catalog, trained
-from seg_demo.ui import finetune_view as view, i18n_doctor, menu
+from seg_demo.ui import finetune_view as view, menu
 from seg_demo.ui.components import Choice, Slider, login_offered, token_for
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
@@ -642,7 +642,7 @@ def choices(answer: dict[str, Any], language: str) -> list[tuple[str, str]]:
     """(what it means, its name) of each reading that a person has to choose from."""
     faults = (answer.get("diagnosis") or {}).get("faults") or ()
     found = next((fault["choices"] for fault in faults if fault.get("choices")), ())
-    return [(i18n_doctor.finding(each["means"], language), each["reading"]) for each in found]
+    return [(view.in_words(answer, each["means"], language), each["reading"]) for each in found]
 
 
 def proposals(answer: dict[str, Any]) -> list[str]:

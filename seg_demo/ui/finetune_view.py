@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seg_demo.core.messages import Message
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
-from seg_demo.ui import i18n_doctor
 from seg_demo.ui.i18n import words
 from seg_demo.ui.i18n_errors import told
 
@@ -42,6 +42,20 @@ def idle(tab: str, language: str) -> str:
     return '<div class="idle">{}<strong>{}</strong><span>{}</span></div>'.format(drawing, *lines)
 
 
+def in_words(answer: Mapping[str, Any], text: str, language: str) -> str:
+    """A text of the training command in a language, where it has it.
+
+    Args:
+        answer: of ``--dry-run --json``. One that an earlier version wrote down has English alone.
+        text: in it.
+        language: ``en`` or ``zh``.
+    """
+    if language == "en":
+        return text
+    found = next((each for each in answer.get("messages") or () if each.get("text") == text), None)
+    return told(text, language) if found is None else Message.from_dict(found).text(language)
+
+
 def findings(answer: Mapping[str, Any], language: str, picture: bytes | None = None) -> str:
     """The doctor's findings and the plan.
 
@@ -60,25 +74,27 @@ def findings(answer: Mapping[str, Any], language: str, picture: bytes | None = N
         parts.append(note("finetune_plan", language, **plan) + note("finetune_ok", language))
     faults = diagnosis.get("faults") or ()
     if faults:
-        parts.append(_listed("finetune_faults", faults, language))
+        parts.append(_listed("finetune_faults", faults, answer, language))
         if picture is not None and any(fault.get("choices") for fault in faults):
             text = html.escape(words("finetune_readings", language))
             data = base64.b64encode(picture).decode("ascii")
             parts.append(f'<figure class="readings"><img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%"><figcaption>{text}</figcaption></figure>')
     elif answer.get("problems"):
-        parts.append(f'<p class="note fault" role="alert">{html.escape(told(answer["problems"], language))}</p>')
+        problems = "\n\n".join(in_words(answer, text, language) for text in answer["problems"].split("\n\n"))
+        parts.append(f'<p class="note fault" role="alert">{html.escape(problems)}</p>')
     if diagnosis.get("notes"):
-        parts.append(_listed("finetune_notes", diagnosis["notes"], language))
+        parts.append(_listed("finetune_notes", diagnosis["notes"], answer, language))
     assumed = [*(diagnosis.get("assumed") or ()), *(answer.get("network") or {}).get("notes", ())]
-    parts += [f'<p class="note">{html.escape(told(each, language))}</p>' for each in assumed]
+    parts += [f'<p class="note">{html.escape(in_words(answer, text, language))}</p>' for text in assumed]
     return f'<div class="findings">{"".join(parts)}</div>'
 
 
-def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
+def _listed(key: str, found: Sequence[Mapping[str, Any]], answer: Mapping[str, Any], language: str) -> str:
+    def phrase(text: str) -> str:
+        return html.escape(in_words(answer, text, language).removesuffix("。"))
+
     rows = "".join(
-        f"<li><b>{html.escape(i18n_doctor.about(each['file'], language))}</b> "
-        f"{html.escape(i18n_doctor.finding(each['what'], language) + words('stop', language))} "
-        f"<i>{html.escape(i18n_doctor.finding(each['remedy'], language))}</i></li>"
+        f"<li><b>{phrase(each['file'])}</b> {phrase(each['what'])}{words('stop', language)} <i>{phrase(each['remedy'])}</i></li>"
         for each in found[:SHOWN_FAULTS]
     )
     more = len(found) - SHOWN_FAULTS

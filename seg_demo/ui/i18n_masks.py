@@ -93,60 +93,6 @@ SENTENCES = {
     "The split is that of the lists in ImageSets/.": "划分取自 ImageSets/ 中的列表。",
     "The split is that of the lists in ImageSets/; {n} images that they do not name were left out.": "划分取自 ImageSets/ 中的列表；列表未提到的 {n} 张图片已略去。",
 }  # fmt: skip
-PHRASES = {
-    "has no mask beside it": "旁边没有掩膜",
-    "has 8 bits and uses all their numbers, and {n} of them lie in several separate pieces: objects above 255 seem to have begun at 0 again":
-        "是 8 位图且用尽了所有数值，其中 {n} 个数值分成几个不相连的块：超过 255 的对象似乎又从 0 开始编号",
-    "save instance maps with 16 bits from their source; or say --mask-reading pieces (each connected piece is one object)":
-        "请从来源将实例图保存为 16 位；或用 --mask-reading pieces 说明（每个连通块为一个对象）",
-    "exchange red and blue: the masks were saved as BGR (OpenCV's order), and the list has these colours the other way round":
-        "请交换红色与蓝色：掩膜按 BGR（OpenCV 的顺序）保存，而列表中的颜色顺序相反",
-    "correct the list or the masks, whose colours differ by a little: {pairs}": "请修正列表或掩膜，它们的颜色略有不同：{pairs}",
-    "is {form}, compressed with loss, which invents objects at the edges: {n} different values": "是 {form}，经过有损压缩，会在边缘产生不存在的对象：{n} 种不同的值",
-    "save the instance map as PNG or TIFF from its source; rounding cannot bring the numbers back":
-        "请从来源将实例图重新保存为 PNG 或 TIFF；取整无法恢复编号",
-    "holds {n} pages that differ, but one page is one mask; only the first would be read": "含有 {n} 页不同的内容，但一页才是一张掩膜；只会读取第一页",
-    "save the page that belongs to the image in a file of its own; if each page shows one object, rename the folder to instances/, where pages are read so":
-        "请将属于该图片的那一页另存为单独的文件；若每页为一个对象，请将文件夹改名为 instances/，那里会这样读取",
-    "save the page that belongs to the image in a file of its own": "请将属于该图片的那一页另存为单独的文件",
-    "{apart} of {n} values lie in several separate pieces: each value may be one object, or a class whose connected pieces are the objects":
-        "{n} 个数值中有 {apart} 个分成几个不相连的块：每个数值可能是一个对象，也可能是一个类别，其连通块才是对象",
-    "choose with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)":
-        "请用 --mask-reading objects（每个数值为一个对象）或 --mask-reading pieces（每个连通块为一个对象）说明",
-    "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object":
-        "掩膜的不透明处为黑色，只有透明度显示形状：两部分都可能是对象",
-    "begins with {void}, and no mask holds 255 or the number of its last name: 0 may be {one} (then {last} never occurs), or {first} (then {other} has no number)":
-        "以 {void} 开头，而没有掩膜含有 255 或最后一个名称的数值：0 可能是 {one}（则 {last} 没有出现），也可能是 {first}（则 {other} 没有数值）",
-    "choose with --mask-reading {one} (0 is {void}) or --mask-reading {other} (0 is {first}, 1 is {second})":
-        "请用 --mask-reading {one}（0 为 {void}）或 --mask-reading {other}（0 为 {first}，1 为 {second}）说明",
-    "choose with --mask-reading {one} or --mask-reading {other}": "请用 --mask-reading {one} 或 --mask-reading {other} 说明是哪一个",
-    "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename masks/ to instances/, or in a list the column mask to instances; or choose with --mask-reading classes or objects":
-        "若是类别，请写 classes.txt，每行一个名称，背景在最前；若各为一个对象，请将 masks/ 改名为 instances/，或把列表中的 mask 列改为 instances；也可用 --mask-reading classes 或 objects 说明",
-    "holds no object, like {n} of {all} instance maps": "没有对象，{all} 张实例图中有 {n} 张如此",
-    "if there is something to see in these images, export the instance maps again; if not, there is nothing to do": "若这些图片中有内容，请重新导出实例图；若没有，可不处理",
-    "holds one object that covers {share} % of the picture, like {n} of {all} instance maps": "只有一个对象，占图片的 {share}%，{all} 张实例图中有 {n} 张如此",
-    "look at one: if this is the background, save the maps again with 0 where there is no object; if the pictures show one thing each, use --mask-reading objects":
-        "请查看一张：若那是背景，请重新保存实例图，没有对象处为 0；若每张图片确实只有一个对象，请用 --mask-reading objects 说明",
-    "holds {n} objects where most instance maps hold about {usual}, and {more} more differ as much": "有 {n} 个对象，而多数实例图约有 {usual} 个；另有 {more} 张相差同样多",
-    "holds {n} objects where most instance maps hold about {usual}": "有 {n} 个对象，而多数实例图约有 {usual} 个",
-    "check whether it was exported like the others; if it does show so many, there is nothing to do": "请检查它的导出方式是否与其他的相同；若确有这么多，可不处理",
-    "is {name} on every pixel, and each of {n} masks is one class from edge to edge": "每个像素都是 {name}，{n} 张掩膜各自只有一个类别",
-    "look at one: the shapes are not in what was saved, so export the masks again as a number or colour per class":
-        "请查看一张：保存的内容中没有形状，请重新导出掩膜，每个类别一个数值或颜色",
-    "has {share} % of foreground, and each of {n} images has more than {most} %": "前景占 {share}%，{n} 张图片每张都超过 {most}%",
-    "look at one: if background and object are exchanged, write labels.json with {example}; if it is correct, there is nothing to do":
-        "请查看一张：若背景与对象颠倒，请写 labels.json：{example}；若本来如此，可不处理",
-    "look at one: if background and object are exchanged, say in labels.json which value is the background; if it is correct, there is nothing to do":
-        "请查看一张：若背景与对象颠倒，请在 labels.json 中说明哪个数值是背景；若本来如此，可不处理",
-    # What the readings mean, where a person has to choose one.
-    "each value is one object": "每个数值为一个对象",
-    "each connected piece is one object": "每个连通块为一个对象",
-    "each number is a class": "每个数值为一个类别",
-    "each number is one object": "每个数值为一个对象",
-    "the opaque part is the object": "不透明处为对象",
-    "the transparent part is the object": "透明处为对象",
-    "0 is {void}, 1 is {first}": "0 为 {void}，1 为 {first}",
-}  # fmt: skip
 PARTS = {
     "some of its values are fractions, but label ids are whole numbers; if they are probabilities, save the class or object number of each pixel":
         "部分值为小数，而标签编号应为整数；若是概率，请保存每个像素的类别或对象编号",

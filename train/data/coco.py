@@ -18,6 +18,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, is_background, tight_box
 from train.data.classes import ClassList, is_ignored
@@ -219,19 +220,19 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         label = f"{file}, annotation {annotation['id']}"
         image_id, item = annotation["image_id"], names.get(annotation["image_id"])
         if annotation["id"] in seen:
-            what = f"annotation id {annotation['id']} is used more than once"
+            what = Message("findings.annotation_id_is_used_more", annotation=annotation['id'])
             listing.faults.append(
-                Fault("duplicate COCO id", file, what, "number the annotations without repeats", item=item)
+                Fault("duplicate COCO id", file, what, Message("findings.number_the_annotations_without_repeats"), item=item)
             )
         seen.add(annotation["id"])
         if item is None:
-            what = f"belongs to image id {image_id}, which is not among the images"
+            what = Message("findings.belongs_to_image_id", image_id=image_id)
             listing.faults.append(
-                Fault("unknown image id", label, what, "add the image to the list, or remove the annotation")
+                Fault("unknown image id", label, what, Message("findings.add_the_image_to_the_list"))
             )
         elif annotation["category_id"] not in known:
-            what = f"has category id {annotation['category_id']}, which is not among the categories"
-            remedy = "add the category, or remove the annotation"
+            what = Message("findings.has_category_id_which_is_not", annotation=annotation['category_id'])
+            remedy = Message("findings.add_the_category_or_remove")
             listing.faults.append(Fault("unknown category id", label, what, remedy, item=item))
         else:
             label_id = ids[annotation["category_id"]]
@@ -240,8 +241,8 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         name, image_id = names[image["id"]], image["id"]
         if counts[image_id] > 1:
             if image_id not in blame:
-                what = f"image id {image_id} is there {counts[image_id]} times"
-                listing.faults.append(Fault("duplicate COCO id", file, what, "number the images without repeats", item=name))
+                what = Message("findings.image_id_is_there_times", image_id=image_id, counts=counts[image_id])
+                listing.faults.append(Fault("duplicate COCO id", file, what, Message("findings.number_the_images_without_repeats"), item=name))
             blame[image_id] = name
             continue
         item = _item(image, places[image_id], name, tuple(objects[image_id]), split, file, listing)
@@ -277,10 +278,9 @@ def _parts_fault(parts: list[str], file: str) -> list[Fault]:
     if not parts:
         return []
     what = (
-        f"holds {len(parts)} parts of objects that are not polygons of three or more points, such as in {parts[0]}; they were left "
-        "out, and the other parts of these objects were kept"
+        Message("findings.holds_parts_of_objects", count=len(parts), parts=parts[0])
     )
-    return [Fault("broken parts", file, what, "nothing to do if the objects look right; otherwise draw them again", NOTE)]
+    return [Fault("broken parts", file, what, Message("findings.nothing_to_do_if_the_objects"), NOTE)]
 
 
 def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> CocoObject:
@@ -321,8 +321,8 @@ def _item(
         elif inside(Path(), listed) is None:
             listing.faults.append(climbing(listed, file, name))
         else:
-            what = f"lists {listed!r}, which is neither beside it nor in images/"
-            remedy = "put the image there, or remove it from the list"
+            what = Message("findings.lists_which_is_neither_beside", listed=listed)
+            remedy = Message("findings.put_the_image_there_or_remove")
             listing.faults.append(Fault("missing image", file, what, remedy, item=name))
         return None
     stated = (image.get("height"), image.get("width"))
@@ -360,11 +360,11 @@ def _drop_twins(listing: Listing, file: str) -> None:
             continue
         other = first[key].name
         what = (
-            f"lists {item.name!r} {counts[key]} times with different ids"
+            Message("findings.lists_times_with_different_ids", name=item.name, counts=counts[key])
             if other == item.name
-            else f"lists {item.name!r}, an image that is listed as {other!r} already"
+            else Message("findings.lists_an_image_that_is_listed", name=item.name, other=other)
         )
-        fault = Fault("duplicate image", file, what, "list each image once, with all of its annotations", item=other)
+        fault = Fault("duplicate image", file, what, Message("findings.list_each_image_once_with_all"), item=other)
         if fault not in listing.faults:
             listing.faults.append(fault)
     listing.items = [item for item in listing.items if first[item.image, item.split] is item]
@@ -426,9 +426,9 @@ def draw_item(item: Item, height: int, width: int) -> tuple[Drawn, int | None]:
         return draw(item.annotations, height, width), None
     turned = sideways(item.image, (height, width), stated)
     if turned is None:
-        what = f"is stated with {stated[1]} x {stated[0]} pixels, but the file has {width} x {height}"
+        what = Message("findings.is_stated_with_x_pixels", stated=stated[1], stated_2=stated[0], width=width, height=height)
         raise BadAnnotation(
-            "size mismatch", item.name, what, "annotate the image as it is now, or put back the one that was annotated"
+            "size mismatch", item.name, what, Message("findings.annotate_the_image")
         )
     drawn = draw(item.annotations, *stated)
     maps = {"label_map": turn(drawn.label_map, turned), "instance_map": turn(drawn.instance_map, turned)}
@@ -519,8 +519,8 @@ def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
     size, counts = thing.segmentation.get("size"), thing.segmentation.get("counts")
     # The size is checked before anything is expanded: a stated 10^6 x 10^6 would otherwise take the memory.
     if size != [height, width]:
-        what = f"has an RLE of size {str(size)[:40]}, but its image has {height} x {width} (height x width) pixels"
-        raise BadAnnotation("size mismatch", thing.file, what, "export it again from the image as it is now")
+        what = Message("findings.has_an_rle_of_size", size=str(size)[:40], height=height, width=width)
+        raise BadAnnotation("size mismatch", thing.file, what, Message("findings.export_it_again_from_the_image"))
     try:
         if isinstance(counts, list) and not all(type(count) is int for count in counts):
             raise ValueError("counts that are not whole numbers")
@@ -529,7 +529,7 @@ def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
         return decode_rle({"size": size, "counts": counts})
     except (ValueError, OverflowError, IndexError) as error:
         raise BadAnnotation(
-            "broken RLE", thing.file, f"cannot be decoded: {error}", "export the annotation again"
+            "broken RLE", thing.file, Message("findings.cannot_be_decoded", error=error), Message("findings.export_the_annotation_again")
         ) from error
 
 
@@ -544,17 +544,17 @@ def polygon_problem(polygon: object) -> str | None:
     """
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         count = len(polygon) if isinstance(polygon, list) else type(polygon).__name__
-        return f"has a polygon of {count} numbers, but three or more points x, y are needed"
+        return Message("findings.has_a_polygon_of_numbers", count=count)
     # Far outside an image of at most 20000 pixels a side is no coordinate, and the drawing routine counts in 32 bits.
     if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 100_000 for v in polygon):
-        return "has a polygon with a coordinate that is no finite number of pixels"
+        return Message("findings.has_a_polygon_with_a_coordinate")
     return None
 
 
 def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
     what = polygon_problem(polygon)
     if what is not None:
-        raise BadAnnotation("broken polygon", thing.file, what, "draw the object again, or remove the annotation")
+        raise BadAnnotation("broken polygon", thing.file, what, Message("findings.draw_the_object_again_or_remove"))
     return polygon
 
 
@@ -562,18 +562,18 @@ def _refuse_shares(thing: CocoObject, polygons: Sequence[Sequence[float]]) -> No
     """Refuse outlines that lie within the first pixel, and not along its edges: they are shares of the image's width and height."""
     numbers = [number for polygon in polygons for number in polygon]
     if all(0 <= number <= 1 for number in numbers) and any(0 < number < 1 for number in numbers):
-        what = "has all its coordinates between 0 and 1, as shares of the image, where pixels are expected"
-        raise BadAnnotation("shares, not pixels", thing.file, what, "multiply x by the image's width and y by its height")
+        what = Message("findings.has_all_its_coordinates_between_0")
+        raise BadAnnotation("shares, not pixels", thing.file, what, Message("findings.multiply_x_by_the_image"))
 
 
 def _zero_area(thing: CocoObject) -> BadAnnotation:
     return BadAnnotation(
-        "zero-area object", thing.file, "covers no pixel of its image", "remove the annotation, or draw it again"
+        "zero-area object", thing.file, Message("findings.covers_no_pixel_of_its_image"), Message("findings.remove_the_annotation_or_draw")
     )
 
 
 def _no_mask(thing: CocoObject) -> BadAnnotation:
-    what = "has no segmentation (only a box, or nothing)"
+    what = Message("findings.has_no_segmentation_only_a_box")
     return BadAnnotation(
-        "object without a mask", thing.file, what, "draw its outline; boxes alone do not teach segmentation"
+        "object without a mask", thing.file, what, Message("findings.draw_its_outline_boxes_alone_do")
     )

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seg_demo.core.messages import Message
 from train.data.histogram import MaskScan, by_class, clusters, doubtful_maps
 from train.data.index import Dataset, digest_of
 from train.data.listing import FAULT, NOTE, Diagnosis, Fault, Item, relative
@@ -114,25 +115,26 @@ def _mask_faults(dataset: Dataset, item: Item, mask: MaskScan) -> list[Fault]:
     if blurred(mask, None):
         return [_smoothed(mask, file, item)]
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
-    what = f"holds {listed} on {sum(unknown.values())} pixels, which belong to no class"
+    pixels = sum(unknown.values())
     if coloured:
-        remedy = _known_otherwise(unknown, dataset.rule.colors) or "add the colour to labels.json, or correct the mask"
+        what = Message("findings.holds_on_pixels_which_belong_to_no_class", listed=listed, pixels=pixels)
+        remedy = _known_otherwise(unknown, dataset.rule.colors) or Message("findings.add_the_colour_to_labels_json")
         return [Fault("unknown colour", file, what, remedy, item=item.name)]
     highest = max((value for value, label in dataset.rule.values.items() if label >= 0), default=0)
-    what = f"{what} (classes go from 0 to {highest}, 255 means ignore)"
-    return [Fault("label out of range", file, what, "add the class to the list, or correct the mask", item=item.name)]
+    what = Message("findings.holds_on_pixels_which_belong", listed=listed, pixels=pixels, highest=highest)
+    return [Fault("label out of range", file, what, Message("findings.add_the_class_to_the_list"), item=item.name)]
 
 
 def _known_otherwise(unknown: Collection[int], table: Mapping[int, int]) -> str | None:
     """What to do about colours that the list has with red and blue exchanged, or a little different; None for others."""
     turned = {color: (color & 255) << 16 | color & 0xFF00 | color >> 16 for color in unknown}
     if any(color != other for color, other in turned.items()) and all(other in table for other in turned.values()):
-        return "exchange red and blue: the masks were saved as BGR (OpenCV's order), and the list has these colours the other way round"
+        return Message("findings.exchange_red_and_blue_the_masks")
     near = {color: min(table, key=lambda other: _distance(color, other), default=None) for color in unknown}
     if any(other is None or _distance(color, other) > NEAR for color, other in near.items()):
         return None
     pairs = ", ".join(f"{hex_color(color)} for {hex_color(other)}" for color, other in list(near.items())[:5])
-    return f"correct the list or the masks, whose colours differ by a little: {pairs}"
+    return Message("findings.correct_the_list_or_the_masks", pairs=pairs)
 
 
 def _distance(one: int, other: int) -> int:
@@ -143,26 +145,27 @@ def _smoothed(mask: MaskScan, file: str, item: Item) -> Fault:
     """The fault of a mask with more values or colours than classes."""
     coloured = mask.mode == "color"
     peaks = clusters(mask.counts, coloured)
-    what = f"holds {len(mask.counts)} different {'colours' if coloured else 'values'}"
+    different, kind = len(mask.counts), Message("findings.colours" if coloured else "findings.values")
     if sum(mask.counts[peak] for peak in peaks) < sum(mask.counts.values()) / 2:
-        remedy = "put the mask in its place: a PNG with one number or one colour per class"
-        return Fault("blurred mask", file, f"{what}: it is a picture rather than a mask", remedy, item=item.name)
+        remedy = Message("findings.put_the_mask_in_its_place")
+        what = Message("findings.holds_different_it_is_a_picture", different=different, kind=kind)
+        return Fault("blurred mask", file, what, remedy, item=item.name)
     near = ", ".join(hex_color(peak) if coloured else str(peak) for peak in peaks)
-    what += f", most of them near {near}: it was smoothed"
-    remedy = f"resize masks with nearest neighbour only; otherwise round each pixel to the nearest of {near}"
+    what = Message("findings.holds_different_most_of_them_near", different=different, kind=kind, near=near)
+    remedy = Message("findings.resize_masks_with_nearest_neighbour_only", near=near)
     return Fault("blurred mask", file, what, remedy, item=item.name)
 
 
 def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault]:
     file = relative(item.mask or item.instances or item.image, dataset.root)
     if not held and item.annotations is None:
-        what, remedy = "has no labelled pixel: all are ignored", "label it, or remove it with its image"
+        what, remedy = Message("findings.has_no_labelled_pixel_all"), Message("findings.label_it_or_remove")
         return [Fault("nothing labelled", file, what, remedy, item=item.name)]
     background = dataset.labels.background
     if background is not None and not set(held) - {background}:
-        what = "shows only background" if item.annotations is None else "has no annotated object"
+        what = Message("findings.shows_only_background") if item.annotations is None else Message("findings.has_no_annotated_object")
         remedy = (
-            "nothing to do if the picture really shows none of the classes: such pictures teach the model what not to mark"
+            Message("findings.nothing_to_do_if_the_picture")
         )
         return [Fault("empty mask", file, what, remedy, NOTE)]
     return []
@@ -181,15 +184,15 @@ def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> lis
         learnt = [item for side, item in group if side == "train"]
         if tested is not None:
             for item in learnt:
-                what = f"is the same picture as {relative(tested.image, dataset.root)}, one to train on, one to validate on"
-                remedy = "remove one of them: measured on pictures it has learnt, a network looks better than it is"
+                what = Message("findings.is_the_same_picture", image=relative(tested.image, dataset.root))
+                remedy = Message("findings.remove_one_of_them_measured")
                 file = relative(item.image, dataset.root)
                 found.append(Fault("duplicate across the split", file, what, remedy, item=item.name))
         elif len(learnt) > 1:
             others = ", ".join(relative(item.image, dataset.root) for item in learnt[1:4])
             differ = len({dataset.scans[item.name].truth for item in learnt}) > 1
-            what = f"is the same picture as {others}" + (", with different masks" if differ else "")
-            remedy = "keep one, with the right mask" if differ else "keep one; a copy only makes it count twice"
+            what = Message("findings.is_the_same_picture_as_with_different_masks", others=others) if differ else Message("findings.is_the_same_picture_2", others=others)
+            remedy = Message("findings.keep_one_with_the_right_mask") if differ else Message("findings.keep_one_a_copy_only_makes")
             found.append(Fault("duplicate image", relative(learnt[0].image, dataset.root), what, remedy, NOTE))
     return found
 
@@ -205,28 +208,27 @@ def _doubtful_masks(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
     file = relative(truth[first].mask, dataset.root)
     if all(len(pixels) == 1 for pixels in held.values()):
         label = next(iter(held[first]))
-        what = f"is {dataset.labels.names[label]!r} on every pixel, and each of {len(held)} masks is one class from edge to edge"
-        remedy = "look at one: the shapes are not in what was saved, so export the masks again as a number or colour per class"
+        what = Message("findings.is_on_every_pixel_and_each", names=dataset.labels.names[label], count=len(held))
+        remedy = Message("findings.look_at_one_the_shapes")
         return [Fault("one value everywhere", file, what, remedy)]
     if background is None:
         return []
     shares = [1 - pixels.get(background, 0) / sum(pixels.values()) for pixels in held.values()]
     if min(shares) <= MOST_FOREGROUND:
         return []
-    what = f"has {100 * shares[list(held).index(first)]:.0f} % of foreground, and each of {len(held)} images has more than {100 * MOST_FOREGROUND:.0f} %"
-    remedy = "look at one: if background and object are exchanged, " + _exchanged(dataset) + "; if it is correct, there is nothing to do"
-    return [Fault("nearly all foreground", file, what, remedy, NOTE)]
+    share, most = 100 * shares[list(held).index(first)], 100 * MOST_FOREGROUND
+    what = Message("findings.has_of_foreground_and_each", share=share, count=len(held), most=most)
+    return [Fault("nearly all foreground", file, what, _exchange(dataset), NOTE)]
 
 
-def _exchanged(dataset: Dataset) -> str:
+def _exchange(dataset: Dataset) -> Message:
     """How to say that two values mean the opposite."""
     labels, background = dataset.labels, dataset.labels.background
     shown = {label: value for value, label in sorted(dataset.rule.values.items(), reverse=True) if label >= 0 and _occurs(dataset, value)}
     if len(labels) != 2 or set(shown) != {0, 1} or background is None:
-        return "say in labels.json which value is the background"
-    return "write labels.json with " + json.dumps(
-        {str(shown[background]): labels.names[1 - background], str(shown[1 - background]): labels.names[background]}
-    )
+        return Message("findings.look_at_one_if_background_and_object")
+    example = json.dumps({str(shown[background]): labels.names[1 - background], str(shown[1 - background]): labels.names[background]})
+    return Message("findings.look_at_one_if_background", example=example)
 
 
 def _occurs(dataset: Dataset, value: int) -> bool:
@@ -256,24 +258,25 @@ def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[F
         if label == dataset.labels.background:
             continue
         if not images["train"][label]:
-            where = "in any image" if not images["val"][label] else "in a training image"
-            remedy = "add images that show it, or take it out of the class list (--skip-bad trains without it)"
+            where = Message("findings.in_any_image" if not images["val"][label] else "findings.in_a_training_image")
+            remedy = Message("findings.add_images_that_show")
             severity = NOTE if dataset.lenient else FAULT
             found.append(
-                Fault("class never occurs", name, f"never occurs {where}, so it cannot be learnt", remedy, severity)
+                Fault("class never occurs", name, Message("findings.never_occurs_so_it_cannot", where=where), remedy, severity)
             )
         elif not images["val"][label]:
-            what = "never occurs in a validation image, so it cannot be measured"
-            found.append(Fault("class not measured", name, what, "add more images that show it", NOTE))
+            what = Message("findings.never_occurs_in_a_validation_image")
+            found.append(Fault("class not measured", name, what, Message("findings.add_more_images_that_show"), NOTE))
     return found
 
 
 def _too_few(train: int, val: int, others_listed: bool) -> list[Fault]:
     if train and val:
         return []
-    what = f"has {train} images to train on and {val} to validate on, but each needs one at least"
-    remedy = "add images" if not others_listed else "correct the faults above, which leave too few images"
-    return [Fault("too few images", "the data", what, f"{remedy} (two different pictures are the least)")]
+    what = Message("findings.has_images_to_train", train=train, val=val)
+    more = Message("findings.add_images_two_different_pictures")
+    correct = Message("findings.correct_the_faults_above_which_leave")
+    return [Fault("too few images", Message("findings.the_data"), what, correct if others_listed else more)]
 
 
 @dataclass

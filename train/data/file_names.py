@@ -25,6 +25,7 @@ from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 from train.data.listing import NOTE, SPLITS, Fault, inside, is_file
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -74,8 +75,8 @@ def several_fit(listed: str, files: Sequence[Path], file: str, item: str | None)
         file: the list, as a message names it.
         item: what has to go if the fault is to be skipped.
     """
-    what = f"names {listed[:200]!r}, and both {files[0].name!r} and {files[1].name!r} fit: which one is meant?"
-    return Fault("two files for one name", file, what, "name the file as it is called, or remove one of them", item=item)
+    what = Message("findings.names_and_both_and_fit", listed=listed[:200], name=files[0].name, name_2=files[1].name)
+    return Fault("two files for one name", file, what, Message("findings.name_the_file"), item=item)
 
 
 def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
@@ -89,10 +90,9 @@ def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
         return []
     listed, path = found[0]
     what = (
-        f"goes with {len(found)} files whose names are spelled differently, such as {ascii(listed[:200])} and {ascii(path.name)}; "
-        "each was found, since one file alone fits"
+        Message("findings.goes_with_files_whose_names", count=len(found), listed=ascii(listed[:200]), name=ascii(path.name))
     )
-    return [Fault("names spelled differently", file, what, "check whether they belong together; otherwise make the names equal", NOTE)]
+    return [Fault("names spelled differently", file, what, Message("findings.check_whether_they_belong_together_otherwise"), NOTE)]
 
 
 class FileFinder:
@@ -252,13 +252,13 @@ def _spelled(path: str, spelling: Callable[[str], str]) -> str:
 _LOOKED_AT = 2000
 _MOST_BYTES = 2_000_000
 _ARRAYS = {
-    ".txt": ("holds text files, not pictures (outlines as YOLO stores them, perhaps)",
-             "convert them to masks or to COCO JSON (the tool that made them exports COCO), since text files hold no pixels"),
-    ".json": ("holds JSON files, not pictures", "export COCO JSON, or masks as PNG, from the tool that made them"),
-    ".xml": ("holds XML files, not pictures", "export COCO JSON, or masks as PNG, from the tool that made them"),
-    ".npy": ("holds arrays of numpy, not pictures", "save each as a PNG of its numbers: Image.fromarray(array).save(...), uint8 up to 255, else uint16"),
-    ".npz": ("holds arrays of numpy, not pictures", "save each as a PNG of its numbers: Image.fromarray(array).save(...), uint8 up to 255, else uint16"),
-    ".mat": ("holds MATLAB files, not pictures", "save the numbers in each as PNG: scipy.io.loadmat reads them, Image.fromarray(array).save(...) writes them"),
+    ".txt": (Message("findings.holds_text_files_not_pictures_outlines"),
+             Message("findings.convert_them_to_masks")),
+    ".json": (Message("findings.holds_json_files_not_pictures"), Message("findings.export_coco_json_or_masks")),
+    ".xml": (Message("findings.holds_xml_files_not_pictures"), Message("findings.export_coco_json_or_masks")),
+    ".npy": (Message("findings.holds_arrays_of_numpy_not_pictures"), Message("findings.save_each_as_a_png")),
+    ".npz": (Message("findings.holds_arrays_of_numpy_not_pictures"), Message("findings.save_each_as_a_png")),
+    ".mat": (Message("findings.holds_matlab_files_not_pictures"), Message("findings.save_the_numbers_in_each")),
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 from train.data.classes import find_classes
 from train.data.coco import is_coco, list_coco
 from train.data.file_names import described, file_per_object, of_label_studio, other_files, pair_affixes, pair_names, respelled
@@ -119,7 +120,7 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
         for image, mask in pairs.items():
             item = relative(image.with_suffix(""), root)
             if mask is None:
-                what, remedy = "has no mask beside it", f"add {image.stem}_mask.png, or remove the image"
+                what, remedy = Message("findings.has_no_mask_beside"), Message("findings.add_mask_png", stem=image.stem)
                 listing.faults.append(Fault("missing mask", relative(image, root), what, remedy, item=item))
             else:
                 listing.items.append(Item(item, image, mask, None, split=split))
@@ -157,8 +158,8 @@ def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault
     if not same:
         return []
     read = " and ".join(f"{relative(folder, root)}/" for folder in truths.values())
-    what = f"holds a picture for each image too and was not read; {read} was taken for the truth"
-    return [Fault("folder left aside", f"{relative(same[0], root)}/", what, "if it is the truth, rename it to masks/ and the other one to something else", NOTE)]
+    what = Message("findings.holds_a_picture_for_each_image", read=read)
+    return [Fault("folder left aside", f"{relative(same[0], root)}/", what, Message("findings.if_it_is_the_truth_rename"), NOTE)]
 
 
 def _coco_elsewhere(root: Path) -> list[tuple[Path, str | None]]:
@@ -226,20 +227,20 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
                 clash = clash or (by_stem[key] if len(by_stem[key]) > 1 else None)
                 found[kind] = by_stem[key][0]
         if clash:
-            what = f"has the same stem as {clash[1].name}: which one is meant?"
-            remedy = "rename or remove one, so that every image has one mask of its name"
+            what = Message("findings.has_the_same_stem", name=clash[1].name)
+            remedy = Message("findings.rename_or_remove")
             listing.faults.append(Fault("two files of one stem", relative(clash[0], listing.root), what, remedy, item=item))
         elif not found:
             folders = " or ".join(f"{relative(folder, listing.root)}/" for folder in truths.values())
-            file, remedy = relative(paths[0], listing.root), f"add {stem}.png to {folders}, or remove the image"
-            listing.faults.append(Fault("missing mask", file, f"has no mask in {folders}", remedy, item=item))
+            file, remedy = relative(paths[0], listing.root), Message("findings.add_png_to_or_remove", stem=stem, folders=folders)
+            listing.faults.append(Fault("missing mask", file, Message("findings.has_no_mask_2", folders=folders), remedy, item=item))
         else:
             listing.items.append(Item(item, paths[0], found.get("mask"), found.get("instances"), split=split))
     for kind, by_stem in maps.items():
         for stem in by_stem.keys() - used[kind]:
             file = relative(by_stem[stem][0], listing.root)
-            what = f"has no image of its name in {relative(images, listing.root)}/"
-            listing.faults.append(Fault("mask without image", file, what, "add the image, or remove the mask"))
+            what = Message("findings.has_no_image_of_its_name", images=relative(images, listing.root))
+            listing.faults.append(Fault("mask without image", file, what, Message("findings.add_the_image_or_remove")))
     listing.faults.sort(key=lambda fault: (fault.kind, fault.file))
 
 
@@ -269,20 +270,20 @@ def _another_kind(
             what, remedy = found
             return Fault("no masks", where, what, remedy)
         if of_label_studio(maps[kind]):
-            what = "holds masks that Label Studio named by the numbers of its tasks, which no image has"
-            remedy = "export the project as 'COCO' if it has polygons; else rename each mask as its image (the export as JSON says which task is which)"
+            what = Message("findings.holds_masks_that_label_studio_named")
+            remedy = Message("findings.export_the_project_as_coco_if")
             return Fault("masks named by tasks", where, what, remedy)
         if not any(_key(stem, maps[kind]) for stem in pictures) and file_per_object(pictures, maps[kind]):
-            what = "holds several files per image, as if each object or class had one of its own"
-            remedy = "make one file per image: of objects a PNG in instances/ with 0 for the background and 1, 2, 3 ... for them, of classes one in masks/"
+            what = Message("findings.holds_several_files_per_image")
+            remedy = Message("findings.make_one_file_per_image")
             return Fault("several masks per image", where, what, remedy)
     return None
 
 
 def _strangers(images: Path, others: list[Path], root: Path) -> Fault:
     names = ", ".join(path.name for path in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-    what = f"holds {names}, not images by their names"
-    return Fault("other files", relative(images, root) + "/", what, "nothing to do if they are not part of the data", NOTE)
+    what = Message("findings.holds_not_images_by_their_names", names=names)
+    return Fault("other files", relative(images, root) + "/", what, Message("findings.nothing_to_do_if_they"), NOTE)
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:

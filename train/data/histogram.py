@@ -389,19 +389,18 @@ def _wrapped(scan: MaskScan, objects: int) -> bool:
 
 
 def _wrapped_fault(file: str, apart: int) -> Fault:
-    what = f"has 8 bits and uses all their numbers, and {apart} of them lie in several separate pieces: objects above 255 seem to have begun at 0 again"
-    remedy = "save instance maps with 16 bits from their source; or say --mask-reading pieces (each connected piece is one object)"
-    choices = (Choice(VALUES, "each value is one object"), Choice(PIECES, "each connected piece is one object"))
+    what = Message("findings.has_8_bits_and_uses_all", apart=apart)
+    remedy = Message("findings.save_instance_maps_with_16_bits")
+    choices = (Choice(VALUES, Message("findings.each_value_is_one_object")), Choice(PIECES, Message("findings.each_connected_piece_is_one_object")))
     return Fault("numbers ran out", file, what, remedy, choices=choices)
 
 
 def _values_or_pieces(where: str, apart: int, several: int) -> Fault:
     what = (
-        f"{apart} of {several} values lie in several separate pieces: each value may be one object, or a class whose connected "
-        "pieces are the objects"
+        Message("findings.of_values_lie_in_several_separate", apart=apart, several=several)
     )
-    remedy = "choose with --mask-reading objects (each value is one object) or --mask-reading pieces (each connected piece is one)"
-    choices = (Choice(VALUES, "each value is one object"), Choice(PIECES, "each connected piece is one object"))
+    remedy = Message("findings.choose_with_mask_reading_objects_each")
+    choices = (Choice(VALUES, Message("findings.each_value_is_one_object")), Choice(PIECES, Message("findings.each_connected_piece_is_one_object")))
     return Fault("values or pieces", where, what, remedy, choices=choices)
 
 
@@ -436,17 +435,16 @@ def doubtful_maps(
         return found
     empty = [name for name, count in counts.items() if count == 0]
     if 2 * len(empty) > len(counts) and len(empty) < len(counts):
-        what = f"holds no object, like {len(empty)} of {len(counts)} instance maps"
-        remedy = "if there is something to see in these images, export the instance maps again; if not, there is nothing to do"
+        what = Message("findings.holds_no_object_like_of_instance", count=len(empty), count_2=len(counts))
+        remedy = Message("findings.if_there_is_something_to_see")
         found.append(Fault("maps without objects", files[empty[0]], what, remedy, NOTE))
     whole = [name for name, count in counts.items() if count == 1 and shares[name] >= WHOLE]
     if 2 * len(whole) > len(counts):
         # Whoever has said that each value is an object has looked.
         severity = NOTE if decided else FAULT
-        what = f"holds one object that covers {100 * shares[whole[0]]:.0f} % of the picture, like {len(whole)} of {len(counts)} instance maps"
+        what = Message("findings.holds_one_object_that_covers", value=100 * shares[whole[0]], count=len(whole), count_2=len(counts))
         remedy = (
-            "look at one: if this is the background, save the maps again with 0 where there is no object; if the pictures show one "
-            "thing each, use --mask-reading objects"
+            Message("findings.look_at_one_if")
         )
         found.append(Fault("one object everywhere", files[whole[0]], what, remedy, severity))
     usual = median(counts.values())
@@ -457,8 +455,9 @@ def doubtful_maps(
     ]
     if jumps and len(counts) > 2:
         name = max(jumps, key=lambda name: abs(counts[name] - usual))
-        more = f", and {len(jumps) - 1} more differ as much" if len(jumps) > 1 else ""
-        what = f"holds {counts[name]} objects where most instance maps hold about {usual:.0f}{more}"
-        remedy = "check whether it was exported like the others; if it does show so many, there is nothing to do"
+        count, more = counts[name], len(jumps) - 1
+        alone = Message("findings.holds_objects_where_most_instance_maps", count=count, usual=usual)
+        what = Message("findings.holds_objects_where_most_instance_maps_hold_about", count=count, usual=usual, more=more) if more else alone
+        remedy = Message("findings.check_whether_it_was_exported_like")
         found.append(Fault("counts that jump", files[name], what, remedy, NOTE))
     return found

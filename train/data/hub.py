@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_demo.core.errors import DataError, HubUnavailableError
+from seg_demo.core.messages import Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded, unseen
 from train.data.classes import ClassList, read_classes
@@ -118,15 +119,15 @@ def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Li
         for index, files in enumerate(_files(rows, columns, listing.root / key, _own_folders(name))):
             item = f"{key}/{index:06d}"
             if (outside := next((what for what, path in files.items() if path is None), None)) is not None:
-                what = f"names a file for its {outside} that is not the dataset's own; only what the dataset brings is read"
-                remedy = "tell the dataset's owner: such a row leads to a file of whoever loads it. Put the images themselves into it"
+                what = Message("findings.names_a_file", outside=outside)
+                remedy = Message("findings.tell_the_dataset_s_owner_such")
                 listing.faults.append(Fault("path outside the dataset", item, what, remedy, item=item))
             elif "image" in files and ("mask" in files or "instances" in files):
                 truth = files.get("mask"), files.get("instances")
                 listing.items.append(Item(item, files["image"], *truth, split=split if len(loaded) > 1 else None))
             else:
-                what = f"has no {'mask' if 'image' in files else 'image'}"
-                listing.faults.append(Fault("missing mask", item, what, "complete the row in the dataset", item=item))
+                what = Message("findings.has_no_mask" if "image" in files else "findings.has_no_image")
+                listing.faults.append(Fault("missing mask", item, what, Message("findings.complete_the_row"), item=item))
     if not listing.items and not listing.faults:
         raise DataError(f"The dataset {name} has no rows to learn from in {', '.join(loaded)}. Choose another one.")
     listing.settle_test_split()

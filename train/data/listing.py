@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from seg_demo.core.messages import Message
 from train.data.classes import ClassList
 
 IMAGE_SUFFIXES = frozenset(
@@ -65,6 +67,17 @@ class Choice:
 
     reading: str
     means: str
+
+
+class Phrase(Message):
+    """A sentence that stands within a line: its text begins with a small letter and has no full stop."""
+
+    def __new__(cls, key: str, /, **values: Any) -> Phrase:
+        """As :class:`Message`."""
+        whole = Message(key, **values)
+        self = str.__new__(cls, whole[:1].lower() + whole[1:].rstrip("."))
+        self.key, self.values = whole.key, whole.values
+        return self
 
 
 @dataclass(frozen=True)
@@ -231,8 +244,8 @@ def climbing(name: str, listed_in: str, item: str | None) -> Fault:
     return Fault(
         "path outside the dataset",
         listed_in,
-        f"names {name!r}, which is absolute or climbs out of the dataset's folder",
-        "list paths relative to the file that lists them, and keep the images beside or below it",
+        Message("findings.names_which_is_absolute_or_climbs", name=name),
+        Message("findings.list_paths_relative_to_the_file"),
         item=item,
     )
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from seg_demo.core.messages import Message
 from seg_demo.core.types import LabelSet, distinct_colors, is_background
 from seg_demo.inputs.mask_files import BLACK_ALPHA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
@@ -140,10 +141,10 @@ def _drawn_in_black(masks: Sequence[MaskScan], decided: str | None) -> list[Faul
     """The fault of shapes that are black with transparency round them, or transparent with black round them."""
     if decided in (OPAQUE, TRANSPARENT) or not any(BLACK_ALPHA in mask.understood for mask in masks):
         return []
-    what = "the masks are black where they are opaque, and only the transparency shows a shape: either part may be the object"
-    remedy = f"choose with --mask-reading {OPAQUE} or --mask-reading {TRANSPARENT}"
-    choices = (Choice(OPAQUE, "the opaque part is the object"), Choice(TRANSPARENT, "the transparent part is the object"))
-    return [Fault("opaque or transparent", "masks", what, remedy, choices=choices)]
+    what = Message("findings.the_masks_are_black_where_they")
+    remedy = Message("findings.choose_with_mask_reading_or_mask", opaque=OPAQUE, transparent=TRANSPARENT)
+    choices = (Choice(OPAQUE, Message("findings.the_opaque_part_is_the_object")), Choice(TRANSPARENT, Message("findings.the_transparent_part_is_the_object")))
+    return [Fault("opaque or transparent", Message("findings.masks"), what, remedy, choices=choices)]
 
 
 def _understood(sound: Sequence[MaskScan], classes: ClassList | None, decided: str | None) -> Reading:
@@ -270,8 +271,8 @@ def _single_class(labels: LabelSet) -> list[Fault]:
     if len(labels) != 1:
         return []
     name = labels.names[0]
-    what = f"is the only class: every pixel is {name!r} or ignored, so there is nothing to tell apart"
-    remedy = 'if another value is a class, say so in labels.json, such as {"1": "background", "255": "cell"}'
+    what = Message("findings.is_the_only_class_every_pixel", name=name)
+    remedy = Message("findings.if_another_value_is_a_class")
     return [Fault("only one class", name, what, remedy)]
 
 
@@ -292,8 +293,8 @@ def _positions(
             + ", ".join(f'"{v}": "{classes.names[i]}"' for v, i in zip((0, 255), (empty or 0, things[0]), strict=True))
             + "}"
         )
-        what = f"all masks hold 0 and 255 only, but {classes.file} names {count} classes: which one is 255?"
-        faults.append(Fault("0/255 masks", classes.file, what, f"say it in labels.json, for example {proposal}", proposal=proposal))
+        what = Message("findings.all_masks_hold_0_and_255", file=classes.file, count=count)
+        faults.append(Fault("0/255 masks", classes.file, what, Message("findings.say_it_in_labels_json", proposal=proposal), proposal=proposal))
         return plain
     if classes.values is not None:
         return plain
@@ -325,11 +326,10 @@ def _void_first(classes: ClassList) -> Fault:
     void, first, second = classes.names[:3]
     last = classes.names[-1]
     what = (
-        f"begins with {void!r}, and no mask holds 255 or the number of its last name: 0 may be {void!r} (then {last!r} never occurs), or "
-        f"{first!r} (then {void!r} has no number)"
+        Message("findings.begins_with_and_no_mask_holds", void=void, last=last, first=first)
     )
-    remedy = f"choose with --mask-reading {VOID_FIRST} (0 is {void!r}) or --mask-reading {VOID_LAST} (0 is {first!r}, 1 is {second!r})"
-    choices = (Choice(VOID_FIRST, f"0 is {void!r}, 1 is {first!r}"), Choice(VOID_LAST, f"0 is {first!r}, 1 is {second!r}"))
+    remedy = Message("findings.choose_with_mask_reading_0", void_first=VOID_FIRST, void=void, void_last=VOID_LAST, first=first, second=second)
+    choices = (Choice(VOID_FIRST, Message("findings.0_is_1", void=void, first=first)), Choice(VOID_LAST, Message("findings.0_is_1_2", first=first, second=second)))
     return Fault("where numbers begin", classes.file, what, remedy, choices=choices)
 
 
@@ -342,10 +342,10 @@ def _lacks_background(classes: ClassList, positions: dict[int, int], values: Cou
 
 def _no_colors(colors: Counter[int], classes: ClassList) -> Fault:
     found = [hex_color(color) for color, _ in colors.most_common(8)]
-    what = f"masks are coloured ({', '.join(found)}{' ...' if len(colors) > 8 else ''}), but {classes.file} gives no colours"
+    what = Message("findings.masks_are_coloured_but_gives_no", found=', '.join(found), value=' ...' if len(colors) > 8 else '', file=classes.file)
     pairs = zip(classes.names, found, strict=False)
     proposal = "{" + ", ".join(f'"{name}": "{color}"' for name, color in pairs) + "}"
-    remedy = f"say which colour is which in labels.json, for example {proposal}"
+    remedy = Message("findings.say_which_colour", proposal=proposal)
     # Only where there is a colour for every class can the guess be complete.
     complete = proposal if len(colors) == len(classes.names) else None
     return Fault("coloured masks", classes.file, what, remedy, proposal=complete)
@@ -415,8 +415,8 @@ def name_objects(classes: ClassList | None) -> tuple[tuple[str, str], Fault | No
     named = [name for name in (classes.names if classes else ()) if not is_background(name) and not is_left_out(name)]
     if len(named) <= 1:
         return ("background", named[0] if named else "object"), None
-    what = f"names {len(named)} classes, but instance maps do not say which object is which"
-    remedy = "add masks/ with a class per pixel beside instances/, or list one class"
+    what = Message("findings.names_classes_but_instance_maps_do", count=len(named))
+    remedy = Message("findings.add_masks_with_a_class_per")
     return ("background", "object"), Fault("classes without masks", classes.file, what, remedy)
 
 
@@ -445,9 +445,9 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool, decided: str | N
         # A mask without any object is grey even among coloured ones.
         extra = set(values) - {0, 255}
         if extra:
-            what = f"some masks are coloured and others hold numbers such as {min(extra)}"
+            what = Message("findings.some_masks_are_coloured_and_others", extra=min(extra))
             return _nothing(
-                Fault("mixed masks", "masks", what, "write labels.json with the colours, or save all in one way")
+                Fault("mixed masks", Message("findings.masks"), what, Message("findings.write_labels_json_with_the_colours"))
             )
         return _by_color(colors, by_palette_colors)
     wide = any(mask.bits == 16 for mask in masks)
@@ -494,13 +494,12 @@ def numbering(masks: Sequence[MaskScan]) -> str:
 
 
 def _unclear_fault(most: int) -> Fault:
-    what = f"16-bit masks hold the numbers 1 to {most} and there is no class list: they may be classes, or number the objects"
+    what = Message("findings.16_bit_masks_hold_the_numbers", most=most)
     remedy = (
-        "if they are classes, write classes.txt with a name per line, the background first; if each is one object, rename "
-        "masks/ to instances/, or in a list the column mask to instances; or choose with --mask-reading classes or objects"
+        Message("findings.if_they_are_classes_write_classes")
     )
-    choices = (Choice(CLASSES, "each number is a class"), Choice(OBJECTS, "each number is one object"))
-    return Fault("classes or objects", "masks", what, remedy, choices=choices)
+    choices = (Choice(CLASSES, Message("findings.each_number_is_a_class")), Choice(OBJECTS, Message("findings.each_number_is_one_object")))
+    return Fault("classes or objects", Message("findings.masks"), what, remedy, choices=choices)
 
 
 def counted(masks: Sequence[MaskScan], least: int) -> bool:
@@ -531,10 +530,9 @@ def mixed_fault(file: str, name: str) -> Fault:
         file: where the class is named, or what the message is about.
         name: of the class.
     """
-    what = "some masks hold 0 and 255 and others 0 and 1"
+    what = Message("findings.some_masks_hold_0_and_255")
     remedy = (
-        f'if 255 is the class too, save all masks in one way; if it means ignore, say so in labels.json: '
-        f'{{"0": "background", "1": "{name}", "255": "ignore"}}'
+        Message("findings.if_255_is_the_class_too", name=name)
     )
     return Fault("mixed masks", file, what, remedy)
 
@@ -554,9 +552,9 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
     if levels:
         ids = sorted(values)
     if len(ids) > MOST_CLASSES:
-        what = f"the masks hold {len(ids)} different values and there is no class list"
-        remedy = "if they number objects, rename the folder to instances/; otherwise write classes.txt with a name per line"
-        return _nothing(Fault("too many classes", "masks", what, remedy))
+        what = Message("findings.the_masks_hold_different_values", count=len(ids))
+        remedy = Message("findings.if_they_number_objects_rename")
+        return _nothing(Fault("too many classes", Message("findings.masks"), what, remedy))
     table = {value: label for label, value in enumerate(ids)}
     names = tuple("background" if value == 0 else f"class {value}" for value in ids)
     background = table.get(0)
@@ -580,9 +578,9 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
 def _by_color(colors: Counter[int], by_palette: bool) -> Found:
     shown = [color for color, _ in sorted(colors.items(), key=lambda pair: (-pair[1], pair[0])) if color != VOC_BORDER]
     if len(shown) > MOST_CLASSES:
-        what = f"the masks hold {len(shown)} colours and there is no colour table"
-        remedy = 'write labels.json with the colour of each class, {"road": [128, 64, 128], ...}'
-        return _nothing(Fault("coloured masks", "masks", what, remedy))
+        what = Message("findings.the_masks_hold_colours_and_there", count=len(shown))
+        remedy = Message("findings.write_labels_json_with_the_colour")
+        return _nothing(Fault("coloured masks", Message("findings.masks"), what, remedy))
     if 0 in shown:
         shown = [0, *(color for color in shown if color != 0)]
     background = 0 if shown[0] == 0 else None

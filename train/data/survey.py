@@ -17,12 +17,13 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from seg_demo.core.errors import SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import read_mask, read_object_map, settled
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram, objects_in, scan_of
-from train.data.listing import NOTE, Fault, Item, leads_out, relative, sideways, unconfirmed
+from train.data.listing import NOTE, Fault, Item, Phrase, leads_out, relative, sideways, unconfirmed
 from train.data.masks import hex_color
 
 
@@ -100,8 +101,8 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
         truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
         drawn = _scan_objects(item, (height, width), faults) if digest else None
     if digest and (value := unconfirmed(item.image, item.mask or item.instances, (height, width))) is not None:
-        what = f"is turned by its EXIF orientation ({value}), and its size does not show whether its mask was drawn upright"
-        remedy = "look at one with its mask; if they differ, save both photo and mask upright"
+        what = Message("findings.is_turned_by_its_exif_orientation", value=value)
+        remedy = Message("findings.look_at_one_with_its_mask")
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
     faults += [_linked(path, root) for path in (item.image, item.mask, item.instances) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
@@ -117,8 +118,8 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
         drawn, turned, problems = None, None, (problem,)
     faults += [Fault(p.kind, p.file, p.what, p.remedy, item=item.name) for p in problems]
     if drawn is not None and drawn.buried:
-        what = f"has {drawn.buried} pixels where more than {MOST_LAYERS} objects overlap; the lowest were left out there"
-        faults.append(Fault("overlapping objects", item.name, what, "check whether objects are annotated more than once", NOTE))
+        what = Message("findings.has_pixels_where_more_than_objects", buried=drawn.buried, most_layers=MOST_LAYERS)
+        faults.append(Fault("overlapping objects", item.name, what, Message("findings.check_whether_objects_are_annotated_more"), NOTE))
     if turned is not None:
         faults.append(_turned_fault(item.name, item, size, turned))
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts
@@ -148,55 +149,61 @@ def _scan_mask(
 
 
 def _linked(path: Path, root: Path) -> Fault:
-    what = f"is a link to {path.resolve()}, outside of the dataset"
-    remedy = "nothing to do if you made the links; if the dataset came from somebody else, look at what they lead to, or remove them"
+    what = Message("findings.is_a_link_to_outside", path=path.resolve())
+    remedy = Message("findings.nothing_to_do_if_you_made")
     return Fault("links out of the dataset", relative(path, root), what, remedy, NOTE)
 
 
 def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: Item) -> Fault:
-    what = f"has {shape[1]} x {shape[0]} pixels, but {item.image.name} has {size[1]} x {size[0]}"
-    remedy = "make the mask again at the size of the image, or resize it with nearest neighbour"
+    what = Message("findings.has_x_pixels_but_has_x", shape=shape[1], shape_2=shape[0], name=item.image.name, size=size[1], size_2=size[0])
+    remedy = Message("findings.make_the_mask_again")
     return Fault("size mismatch", file, what, remedy, item=item.name)
 
 
 def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int) -> Fault:
     what = (
-        f"was drawn on {item.image.name} as the camera stored it; its EXIF orientation ({orientation}) makes the photo "
-        f"{size[1]} x {size[0]} pixels, and the mask was turned with it"
+        Message("findings.was_drawn_on_as_the_camera", name=item.image.name, orientation=orientation, size=size[1], size_2=size[0])
     )
-    return Fault("photo turned by EXIF", file, what, "check whether that fits; otherwise save both photo and mask upright", NOTE)
+    return Fault("photo turned by EXIF", file, what, Message("findings.check_whether_that_fits_otherwise_save"), NOTE)
 
 
 def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
     levels = clusters(found.by_color if found.mode == "color" else found.counts, found.mode == "color")
     named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
-    values = f"{len(found.counts)} different values, most of them near {named}"
-    what = f"is {form}, compressed with loss, which blurs labels: {values}"
-    remedy = f"save the mask as PNG from its source; otherwise round each pixel to the nearest of {named} and save that as PNG"
+    what = Message("findings.is_compressed_with_loss_which_blurs", form=form, count=len(found.counts), named=named)
+    remedy = Message("findings.save_the_mask_as_png_from", named=named)
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
 
 def _lossy_objects(file: str, form: str, found: MaskScan, item: Item) -> Fault:
-    what = f"is {form}, compressed with loss, which invents objects at the edges: {len(found.counts)} different values"
-    remedy = "save the instance map as PNG or TIFF from its source; rounding cannot bring the numbers back"
+    what = Message("findings.is_compressed_with_loss_which_invents", form=form, count=len(found.counts))
+    remedy = Message("findings.save_the_instance_map_as_png")
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
 
 def _several_pages(file: str, pages: int, objects: bool, item: Item) -> Fault:
-    what = f"holds {pages} pages that differ, but one page is one mask; only the first would be read"
-    remedy = "save the page that belongs to the image in a file of its own"
-    if not objects:
-        remedy += "; if each page shows one object, rename the folder to instances/, where pages are read so"
+    what = Message("findings.holds_pages_that_differ", pages=pages)
+    alone = Message("findings.save_the_page_that_belongs")
+    remedy = alone if objects else Message("findings.save_the_page_that_belongs_to_the_image")
     return Fault("several pages", file, what, remedy, item=item.name)
 
 
 def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path) -> Fault:
-    # The door's messages go on with what it accepts and what a visitor can do; here only the reason is wanted.
-    text = (str(error) or type(error).__name__).partition(" Accepted are ")[0].rstrip(".")
-    remedy = f"replace the {which}, or remove it with its {'mask' if which == 'image' else 'image'}"
+    text = _reason(error)
+    mask, image, instances = (Message(f"findings.{word}") for word in ("mask", "image", "instances"))
+    replaced, other = {"image": (image, mask), "mask": (mask, image)}.get(which, (instances, image))
+    remedy = Message("findings.replace_the_or_remove", replaced=replaced, other=other)
     if "more than" in text:
-        remedy = "scale image and mask down, cut them into tiles, or raise SEG_DEMO_MAX_PIXELS, _MAX_BYTES or _MAX_SIDE"
-    return Fault(f"unreadable {which}", relative(path, root), text[0].lower() + text[1:], remedy, item=item.name)
+        remedy = Message("findings.scale_image_and_mask_down_cut")
+    return Fault(f"unreadable {which}", relative(path, root), text, remedy, item=item.name)
+
+
+def _reason(error: Exception) -> Message:
+    """Why a picture cannot be read; what goes on with what is accepted, and what a visitor can do, is left out."""
+    message = error.message if isinstance(error, SegDemoError) else Message.of(str(error) or type(error).__name__)
+    if message.key == "images.refused":
+        message = message.values["what"]
+    return Phrase(message.key, **message.values)
 
 
 # Pillow's names of TIFF compressions that lose.

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 from train.data.classes import find_classes
 from train.data.file_names import FileFinder, SeveralFit, several_fit
 from train.data.listing import SPLITS, Fault, Item, Listing, climbing, inside, is_file, short_name
@@ -144,7 +145,7 @@ def _add(
     where = f"{path.name}, line {line}"
     listed = {what: row.get(name, "") if name else "" for what, name in columns.items()}
     if not listed["image"]:
-        listing.faults.append(Fault("missing image", where, "names no image", "fill in the image, or remove the row"))
+        listing.faults.append(Fault("missing image", where, Message("findings.names_no_image"), Message("findings.fill_in_the_image_or_remove")))
         return
     name = listed["image"].replace("\\", "/")
     if inside(path.parent, name) is None:
@@ -164,26 +165,26 @@ def _add(
             listing.faults.append(climbing(listed[what], where, name))
             return
         if target is None:
-            fault = f"names {listed[what][:200]!r}, which does not exist"
-            remedy = f"put the file there (names are relative to {path.name}), or remove the row"
+            fault = Message("findings.names_which_does_not_exist", listed=listed[what][:200])
+            remedy = Message("findings.put_the_file_there_names", name=path.name)
             listing.faults.append(
                 Fault(f"missing {'image' if what == 'image' else 'mask'}", where, fault, remedy, item=name)
             )
             return
         files[what] = target
     if files["mask"] is None and files["instances"] is None:
-        remedy = "fill in the mask, or remove the row"
-        listing.faults.append(Fault("missing mask", where, f"names no mask for {listed['image']!r}", remedy, item=name))
+        remedy = Message("findings.fill_in_the_mask_or_remove")
+        listing.faults.append(Fault("missing mask", where, Message("findings.names_no_mask", listed=listed['image']), remedy, item=name))
         return
     if str(files["image"]) in seen:
-        remedy = "list each image once"
-        listing.faults.append(Fault("duplicate image", where, f"lists {listed['image']!r} again", remedy, item=name))
+        remedy = Message("findings.list_each_image_once")
+        listing.faults.append(Fault("duplicate image", where, Message("findings.lists_again", listed=listed['image']), remedy, item=name))
         return
     seen.add(str(files["image"]))
     stated = listed["split"].lower()
     if stated and stated not in SPLITS:
-        remedy = "use train, val or test, or leave it empty"
-        listing.faults.append(Fault("unknown split", where, f"has split {stated!r}", remedy, item=name))
+        remedy = Message("findings.use_train_val_or_test")
+        listing.faults.append(Fault("unknown split", where, Message("findings.has_split", stated=stated), remedy, item=name))
         return
     listing.items.append(Item(name, files["image"], files["mask"], files["instances"], split=split or SPLITS.get(stated)))
 

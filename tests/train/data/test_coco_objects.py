@@ -13,7 +13,7 @@ from seg_demo.core.types import LabelSet, Segment, Segmentation, semantic_segmen
 from seg_demo.inputs.images import decode
 from seg_demo.outputs.batch import Summary
 from seg_demo.outputs.export import coco as exported, polygons_of
-from seg_demo.ui.i18n_doctor import finding
+from seg_demo.core.messages import in_language
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
@@ -32,7 +32,7 @@ def look(source):
     dataset = open_dataset(str(source), seed=0, size=None, workers=1, progress=False)
     found = examine(dataset, *split(dataset, 0.5, 0))
     for phrase in (text for each in (*found.notes, *found.faults) for text in (each.what, each.remedy)):
-        assert finding(phrase, "zh") != phrase, phrase
+        assert in_language(phrase, "zh") != phrase, phrase
     for sentence in dataset.notes:
         assert in_chinese(sentence) != sentence, sentence
     return dataset, found

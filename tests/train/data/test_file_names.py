@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from seg_demo.ui.i18n_doctor import finding
+from seg_demo.core.messages import in_language
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, square, write_json
 from train.data.doctor import examine
 from train.data.file_names import FileFinder, SeveralFit, pair_names
@@ -57,7 +57,7 @@ def test_another_spelling_is_found(tmp_path, name):
     if (tmp_path / listed.replace("\\", "/")).is_file():
         assert not notes
     else:
-        assert notes[0].severity == "note" and finding(notes[0].what, "zh") != notes[0].what
+        assert notes[0].severity == "note" and in_language(notes[0].what, "zh") != notes[0].what
 
 
 def test_what_is_written_comes_first_and_nothing_is_guessed(tmp_path):
@@ -153,7 +153,7 @@ def test_two_files_for_one_name_are_said(tmp_path):
     data["images"][0]["file_name"] = "x.png"
     _, found = look(write_json(data, tmp_path / "c.json"))
     (fault,) = found.faults
-    assert fault.kind == "two files for one name" and finding(fault.what, "zh") != fault.what
+    assert fault.kind == "two files for one name" and in_language(fault.what, "zh") != fault.what
     path = pairs(tmp_path / "p")
     for name in ("11111111-x.png", "22222222-x.png"):
         save(picture(0), tmp_path / "p" / "images" / name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
-from seg_demo.ui.i18n_doctor import finding
+from seg_demo.core.messages import in_language
 from tests.small_datasets import picture, save, save_palette
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset
@@ -220,7 +220,7 @@ def test_more_objects_than_eight_bits_can_number(tmp_path: Path) -> None:
     (fault,) = look(tmp_path).unclear
     assert fault.kind == "numbers ran out" and "16 bits" in fault.remedy
     for phrase in (fault.what, fault.remedy):
-        assert finding(phrase, "zh") != phrase
+        assert in_language(phrase, "zh") != phrase
     chosen = open_dataset(str(tmp_path), seed=0, size=None, workers=1, progress=False, reading="pieces")
     assert not chosen.unclear and chosen.read(chosen.items[0]).instance_map.max() == 319  # object 256 was written as 0
 
@@ -235,4 +235,4 @@ def test_a_colour_that_the_list_has_a_little_otherwise(stored: tuple[int, int, i
     dataset = look(tmp_path)
     faults = [fault for fault in examine(dataset, *split(dataset, 0.25, 0)).faults if fault.kind == "unknown colour"]
     assert len(faults) == 3 and said in faults[0].remedy
-    assert finding(faults[0].remedy, "zh") != faults[0].remedy
+    assert in_language(faults[0].remedy, "zh") != faults[0].remedy

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seg_demo.core.errors import DataError
-from seg_demo.ui.i18n_doctor import finding
+from seg_demo.core.messages import in_language
 from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
 from train.data.doctor import examine
@@ -86,7 +86,7 @@ def test_truth_of_another_kind_is_one_fault_and_not_one_per_file(kind: str, tmp_
     (fault,) = look(tmp_path).faults
     assert fault.kind == kind
     for phrase in (fault.what, fault.remedy):
-        assert finding(phrase, "zh") != phrase
+        assert in_language(phrase, "zh") != phrase
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".mat", ".json", ".xml", ".npz"])
@@ -98,7 +98,7 @@ def test_files_that_are_no_pictures_are_named(suffix: str, tmp_path: Path) -> No
     (fault,) = (fault for fault in look(tmp_path).faults if fault.severity == "fault")
     assert fault.kind == "no masks" and "not pictures" in fault.what
     for phrase in (fault.what, fault.remedy):
-        assert finding(phrase, "zh") != phrase
+        assert in_language(phrase, "zh") != phrase
 
 
 PANOPTIC = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": []}], "categories": []}
@@ -220,7 +220,7 @@ def test_shares_of_the_image_are_no_pixels(tmp_path: Path) -> None:
     dataset = look(tmp_path)
     fault = examine(dataset, *split(dataset, 0.3, 0)).faults[0]
     assert "between 0 and 1" in fault.what and "multiply" in fault.remedy
-    assert finding(fault.what, "zh") != fault.what and finding(fault.remedy, "zh") != fault.remedy
+    assert in_language(fault.what, "zh") != fault.what and in_language(fault.remedy, "zh") != fault.remedy
 
 
 @pytest.mark.parametrize("lists", ["ImageSets/Segmentation", "ImageSets"])
