@@ -95,7 +95,7 @@ def measure(repeats: int) -> dict[str, float]:
 
     for _ in range(repeats + 1):
         _until_it_waits(sandbox)
-        memory |= _memory(sandbox._quarantine._process.pid)
+        memory |= _memory(sandbox._sandbox._process.pid)
         ours = timed("warm", lambda id: predictor.segment(image, id).id_map)
         theirs = timed("plain", plain)
         sandbox.close()
@@ -110,7 +110,7 @@ def _until_it_waits(quarantine: Any) -> None:
     import psutil
 
     quarantine.warm()
-    helper = psutil.Process(quarantine._quarantine._process.pid)
+    helper = psutil.Process(quarantine._sandbox._process.pid)
     before = -1.0
     while helper.children() or (now := helper.cpu_times().user + helper.cpu_times().system) > before:
         before = -1.0 if helper.children() else now

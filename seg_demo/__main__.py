@@ -108,7 +108,7 @@ def _check(options: argparse.Namespace) -> int:
     """Look at a model without loading it."""
     from dataclasses import asdict
 
-    from seg_demo.serving.check import offer
+    from seg_demo.serving.loading import offer
 
     found = offer(options.id)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))

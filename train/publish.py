@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.core.storage import recover_folder
-from seg_demo.hub import lookup
+from seg_demo.hub import lookup, push
 from train import run as runs
 from train.card import CardFacts, read_facts, write_card
 from train.config import Config
@@ -124,8 +124,8 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         if facts is not None and facts.repo_id != repo_id:
             write_card(folder, replace(facts, repo_id=repo_id))
         before = _sha(repo_id)
-        sha = lookup.push(folder, repo_id, private=private, message=message, say=log.warning)
-        different = lookup.verify(repo_id, sha, folder)
+        sha = push.push(folder, repo_id, private=private, message=message, say=log.warning)
+        different = push.verify(repo_id, sha, folder)
     except SegDemoError as error:
         raise PublishError(f"{error}\n{retry_hint(run_dir, repo_id, private)}") from error
     if different:

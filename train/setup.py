@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, SegDemoError
 from seg_demo.core.messages import Message
+from seg_demo.inference import devices
 from seg_demo.networks.base import Checkpoint, square
 from seg_demo.networks.roi_pooling import SharedRoIAlign
 from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, remembered, start
@@ -580,10 +581,6 @@ def available_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "cpu":
-        try:
-            with open("/proc/meminfo", encoding="ascii") as file:
-                lines = dict(line.split(":", 1) for line in file)
-            return int(lines["MemAvailable"].split()[0]) * 1024 // local_processes()
-        except (OSError, KeyError, ValueError):
-            return None
+        free = devices.free_memory()
+        return None if free is None else free // local_processes()
     return None

@@ -140,7 +140,7 @@ class Guard:
         log.warning("%s %s", type(error).__name__, "before an answer" if not send.begun else "within an answer")
         log.debug("the request", exc_info=True)
         drop_partial(error)
-        if send.told(error):
+        if send.ends_in_words(error):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         if send.begun:
@@ -293,7 +293,7 @@ class _Answer:
             self._ended = not message.get("more_body", False)
         await self._send(message)
 
-    def told(self, error: Exception) -> bool:
+    def ends_in_words(self, error: Exception) -> bool:
         """Whether an answer that has begun ends in an event that says what is wrong: gradio says so of sessions that it does not
         know, and raises it then (starlette wraps it)."""
         return self.begun and self._events and isinstance(error.__cause__ or error, HTTPException)

@@ -41,8 +41,8 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {"time": f"{at}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
-        told = getattr(record, "told", None)
-        line |= told if told is not None else {"logger": record.name, "message": record.getMessage()}
+        entry = getattr(record, "entry", None)
+        line |= entry if entry is not None else {"logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = record.exc_text or self.formatException(record.exc_info)
         return json.dumps(line, default=str)
@@ -92,8 +92,8 @@ def count(endpoint: str, outcome: str, took: float = 0.0, **facts: object) -> No
         _seconds[endpoint] += took
         for bucket in BUCKETS:
             _durations[endpoint, bucket] += took <= bucket
-    told = {"endpoint": endpoint, "outcome": outcome, "took": round(took, 3), **facts}
-    log.log(logging.ERROR if outcome == FAILED else logging.INFO, endpoint, extra={"told": told})
+    entry = {"endpoint": endpoint, "outcome": outcome, "took": round(took, 3), **facts}
+    log.log(logging.ERROR if outcome == FAILED else logging.INFO, endpoint, extra={"entry": entry})
 
 
 def health(state: dict[str, float] | None, waiting: int) -> tuple[int, dict[str, object]]:

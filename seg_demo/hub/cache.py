@@ -263,8 +263,8 @@ def exclusive(name: str) -> Iterator[bool]:
 
 
 @contextmanager
-def room_lock() -> Iterator[None]:
-    """Within it no other process makes room."""
+def quota_lock() -> Iterator[None]:
+    """Within it no other process looks after the quota."""
     with _locked(locks_folder() / "room.lock", shared=False, wait=True):
         yield
 
@@ -286,14 +286,14 @@ def _locked(path: Path, *, shared: bool, wait: bool) -> Iterator[bool]:
 
 
 # Revisions that are kept at most, however small: each is looked at when room is made.
-MOST = 1000
+MOST_REVISIONS = 1000
 # Where the system has no locks, what was used so recently counts as in use.
 RECENT_SECONDS = 3600.0
 _MARKERS = ".visitors"
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Revision:
     """A revision that a visitor's request brought here."""
 
     repo: Path
@@ -346,7 +346,7 @@ def reserve(
         raise BadCheckpointError("disk.model_too_large", id=id, wanted=wanted / 1e6, most=most / 1e6)
     mine = marker(id, sha)
     try:
-        with room_lock():
+        with quota_lock():
             new, had = _missing(id, sha, files) + made, mine.is_file()
             if snapshot(id, sha).is_dir() and not had:
                 # Brought by somebody else, whose it stays, if only in part: no marker, but no full disk either.
@@ -439,7 +439,7 @@ def _make_room(mine: Path, new: int, most: int) -> bool:
     sizes = {repo: _size(repo, found) for repo in {each.repo for each in found}}
     left = len(found)
     for each in found:
-        if sum(sizes.values()) <= most and left <= MOST and storage.free_space(constants.HF_HUB_CACHE) >= new:
+        if sum(sizes.values()) <= most and left <= MOST_REVISIONS and storage.free_space(constants.HF_HUB_CACHE) >= new:
             return True
         if (each.repo, each.sha) == (mine.parent.parent, mine.name):
             continue
@@ -456,17 +456,17 @@ def _missing(id: str, sha: str, files: Mapping[str, int]) -> int:
     return sum(size for name, size in files.items() if not (snapshot(id, sha) / name).is_file())
 
 
-def _all() -> list[_Kept]:
+def _all() -> list[_Revision]:
     """Every marked revision in the cache."""
     return [each for folder in Path(constants.HF_HUB_CACHE).glob(f"models--*/{_MARKERS}") for each in _of(folder.parent)]
 
 
-def _of(repo: Path) -> list[_Kept]:
+def _of(repo: Path) -> list[_Revision]:
     """The marked revisions of one repository's folder."""
     found = []
     for path in (repo / _MARKERS).glob("*"):
         try:
-            found.append(_Kept(repo, path.name, path.stat().st_mtime, int(path.read_text(encoding="ascii") or 0)))
+            found.append(_Revision(repo, path.name, path.stat().st_mtime, int(path.read_text(encoding="ascii") or 0)))
         except (OSError, ValueError):
             continue  # removed, or half written, at this moment
     return found
@@ -481,7 +481,7 @@ def _blobs(repo: Path, marked: Collection[str] | None) -> set[str]:
     return found
 
 
-def _size(repo: Path, found: Collection[_Kept]) -> int:
+def _size(repo: Path, found: Collection[_Revision]) -> int:
     """Bytes that a repository's marked revisions take; while one may be arriving, at least what was promised for them."""
     mine = [each for each in found if each.repo == repo]
     marked = {each.sha for each in mine}

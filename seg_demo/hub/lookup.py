@@ -35,7 +35,6 @@ from seg_demo.hub import cache, client, download as hub_download
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, host, unseen, whoami
 from seg_demo.hub.download import Listing, download, look_up
-from seg_demo.hub.push import push, push_files, verify
 
 __all__ = [
     "TRANSPORT_ERRORS",
@@ -50,12 +49,9 @@ __all__ = [
     "held",
     "host",
     "look",
-    "push",
-    "push_files",
     "reachable",
     "recent",
     "unseen",
-    "verify",
     "whoami",
 ]
 

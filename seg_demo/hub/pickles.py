@@ -10,7 +10,7 @@ they hold. Where there is a safetensors file, it is taken.
 
 What was made of a Hub model lies beside its snapshot, ``.converted/<commit>/<hash of the pickles>/``: its JSON files, linked,
 and ``model.safetensors``, a link to a file that is called by its hash, as in the Hub's own cache. It counts as the model's in
-the room that visitors' models have, and is removed with it. What was made of other files lies in this user's cache,
+the quota of visitors' models, and is removed with it. What was made of other files lies in this user's cache,
 ``seg-demo/converted``.
 """
 
@@ -129,14 +129,14 @@ def converted(folder: Path, *, visitor: bool = False) -> Path:
 
     Args:
         folder: with a checkpoint: a snapshot in the Hub's cache, or any other folder.
-        visitor: whether a visitor named it; then the room is looked after by :mod:`seg_demo.hub.cache`.
+        visitor: whether a visitor named it; then the quota is looked after by :mod:`seg_demo.hub.cache`.
 
     Raises:
         BadCheckpointError: the pickles are not to be read here, hold more than tensors, or overtax the child that reads them.
         BusyError: no process can be started for it.
         StorageError: what is made cannot be stored.
     """
-    # The rooms behind quarantine and hub_cache import this module's neighbours, and its child needs none of them.
+    # The cache imports this module, and the child of the sandbox needs nothing of it.
     from seg_demo.hub import cache
 
     if (found := ready(folder)) is not None and (found == folder or cache.intact(found)):

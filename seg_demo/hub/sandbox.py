@@ -35,12 +35,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class Quarantine:
+class Sandbox:
     """The helper process and what it has found."""
 
     def __init__(self) -> None:
         self._one = threading.Lock()
-        # What is known already is told at once, also while the helper is busy with somebody else's model.
+        # What is known already is answered at once, also while the helper is busy with somebody else's model.
         self._known = threading.Lock()
         # The helper is started, and written to, by one thread at a time.
         self._pipe, self._why = threading.Lock(), None
@@ -59,9 +59,9 @@ class Quarantine:
             BusyError: no process can be started to try it in, which says nothing about it.
         """
         name = identity(path)
-        if (reason := self._told(name)) is None:
+        if (reason := self._verdict(name)) is None:
             with self._one:
-                if (reason := self._told(name)) is None:  # somebody else may have asked meanwhile
+                if (reason := self._verdict(name)) is None:  # somebody else may have asked meanwhile
                     reason = self._ask(path)
                     self._note(name, reason)
         if reason:
@@ -73,9 +73,9 @@ class Quarantine:
         Args:
             path: checkpoint folder.
         """
-        return self._told(identity(path)) == ""
+        return self._verdict(identity(path)) == ""
 
-    def _told(self, name: str) -> str | None:
+    def _verdict(self, name: str) -> str | None:
         """Why a checkpoint was refused lately, empty if it passed, None if it has to be tried."""
         with self._known:
             if name in self._passed:
@@ -213,13 +213,13 @@ def _no_process(why: str | None) -> BusyError:
     return BusyError("sandbox.no_process", why=why)
 
 
-_quarantine = Quarantine()
-inspect = _quarantine.inspect
-warm = _quarantine.warm
-prepare = _quarantine.prepare
-convert = _quarantine.convert
-passed = _quarantine.passed
-close = _quarantine.close
+_sandbox = Sandbox()
+inspect = _sandbox.inspect
+warm = _sandbox.warm
+prepare = _sandbox.prepare
+convert = _sandbox.convert
+passed = _sandbox.passed
+close = _sandbox.close
 
 
 def identity(path: Path) -> str:

@@ -149,11 +149,17 @@ def total_memory(device: torch.device) -> int:
 
 def available_memory() -> int:
     """Ordinary memory that this process may still take without swapping, in bytes; half of the machine's where nobody says."""
+    free = free_memory()
+    return total_memory(torch.device("cpu")) // 2 if free is None else free
+
+
+def free_memory() -> int | None:
+    """Ordinary memory that this container still has without swapping, in bytes; None where nobody says."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
-        return total_memory(torch.device("cpu")) // 2
+        return None
     for limit, used, statistics in CGROUP_FILES:
         try:
             most, now = (int(path.read_text(encoding="ascii")) for path in (limit, used))

@@ -84,23 +84,29 @@ def shards_of(index: Mapping[str, object]) -> list[str]:
     return names
 
 
-def weight_paths(path: Path) -> list[Path]:
-    """The files that hold a model's weights, with the index of shards last; empty where there are none yet.
+def weight_paths(path: Path, *, whole: bool = False) -> list[Path]:
+    """The files that hold a model's weights: model.safetensors, or its shards and then their index.
 
     Args:
         path: checkpoint folder, or a file of weights by itself.
+        whole: they are about to be read: every one must be there, and the index is left out. Otherwise what is missing is left out.
 
     Raises:
-        BadCheckpointError: the index names something else than safetensors files beside it.
+        BadCheckpointError: the index names something else than safetensors files beside it; with ``whole``, a file is missing.
     """
     if path.is_file():
         return [path]
     if (path / WEIGHTS).is_file():
         return [path / WEIGHTS]
     if not (path / INDEX).is_file():
+        if whole:
+            raise BadCheckpointError("weights.none")
         return []
-    shards = (path / name for name in shards_of(read_json(path, INDEX)))
-    return [*(shard for shard in shards if shard.is_file()), path / INDEX]
+    shards = [path / name for name in shards_of(read_json(path, INDEX))]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if whole and missing:
+        raise BadCheckpointError("weights.part_missing", count=len(shards), missing=missing[0])
+    return shards if whole else [*(shard for shard in shards if shard.name not in missing), path / INDEX]
 
 
 def not_weights(path: Path) -> str | None:

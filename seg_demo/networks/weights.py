@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.messages import Message
-from seg_demo.networks.checkpoint import INDEX, WEIGHTS, library_message, not_weights, read_json, shards_of
+from seg_demo.networks.checkpoint import WEIGHTS, library_message, not_weights, weight_paths
 
 MAX_PARAMETERS = 1_000_000_000
 _COMPILED = "._orig_mod."
@@ -50,13 +50,12 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         BadCheckpointError: a file is missing, malformed, or holds a NaN.
     """
-    folder = Path(folder)
     state: dict[str, Tensor] = {}
-    for name in _weight_files(folder):
+    for path in weight_paths(Path(folder), whole=True):
         try:
-            part = load_file(folder / name, device="cpu")
+            part = load_file(path, device="cpu")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise unreadable(folder / name, error) from error
+            raise unreadable(path, error) from error
         # Numbers of 8 bits know no arithmetic.
         part = {key: tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor for key, tensor in part.items()}
         # Checked before the cast: a finite fp32 value never comes from a damaged half, but a damaged half may.
@@ -75,12 +74,12 @@ def stored_names(folder: Path) -> list[str]:
         BadCheckpointError: as :func:`read_weights`.
     """
     found: list[str] = []
-    for name in _weight_files(Path(folder)):
+    for path in weight_paths(Path(folder), whole=True):
         try:
-            with safe_open(Path(folder) / name, "pt") as file:
+            with safe_open(path, "pt") as file:
                 found += file.keys()
         except (SafetensorError, OSError, ValueError) as error:
-            raise unreadable(Path(folder) / name, error) from error
+            raise unreadable(path, error) from error
     return found
 
 
@@ -101,19 +100,6 @@ def unreadable(path: Path, error: Exception) -> BadCheckpointError:
     if "incomplete" in str(error).lower() or "too short" in str(error).lower():
         return BadCheckpointError("weights.cut_off", name=path.name, size=size, advice=again)
     return BadCheckpointError("weights.unreadable", name=path.name, why=library_message(error, path.parent))
-
-
-def _weight_files(folder: Path) -> list[str]:
-    """Names of the files that hold a checkpoint's weights."""
-    if (folder / WEIGHTS).is_file():
-        return [WEIGHTS]
-    if not (folder / INDEX).is_file():
-        raise BadCheckpointError("weights.none")
-    shards = shards_of(read_json(folder, INDEX))
-    missing = [name for name in shards if not (folder / name).is_file()]
-    if missing:
-        raise BadCheckpointError("weights.part_missing", count=len(shards), missing=missing[0])
-    return shards
 
 
 def write_weights(module: nn.Module, folder: Path, half: bool) -> None:

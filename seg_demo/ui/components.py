@@ -290,7 +290,7 @@ class SegmentationViewer(gr.HTML):
             }
         except SegDemoError as error:
             raise refused(error.message) from error
-        value.kept.shown()
+        value.cached.answered()
         return made
 
     def api_info(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import spoken
-from seg_demo.ui.results import Kept, Result, preview_of
+from seg_demo.ui.results import Result, preview_of
+from seg_demo.ui.session_cache import CachedResult
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
@@ -153,7 +154,7 @@ def run_network(
         progress(1.0 if part is None else part, desc=spoken(text))
 
     with predictor().work(upload.path, model, options=options, report=report) as work:
-        everything = Kept(work.segment())
+        everything = CachedResult(work.segment())
         result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail))
     return result, result
 
@@ -253,7 +254,7 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     if before is not None and before.answers(upload, method, *parameters.values()):
         return before, before
     with predictor().work(upload.path, method, options=Options(parameters=parameters)) as work:
-        result = Result(upload, Kept(work.segment()), 0.0, preview_of(work.picture.pixels), asked=(method, *parameters.values()))
+        result = Result(upload, CachedResult(work.segment()), 0.0, preview_of(work.picture.pixels), asked=(method, *parameters.values()))
     return result, result
 
 

@@ -95,7 +95,7 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
 
     make_file(result, "overlay")
     assert steps == {"decode": 1, "encode": 1}, "sessions keep no decoded picture"
-    assert other.kept.everything is result.kept.everything and other.preview is result.preview
+    assert other.cached.everything is result.cached.everything and other.preview is result.preview
 
 
 def test_each_request_is_resolved_admitted_and_checked_once(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +135,14 @@ def test_a_question_that_is_asked_again_at_once_is_not_computed_again(
     first, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole")
     steps.clear()
     again, shown = segment_tab.run_network(upload, "unet-cells", 0.7, "whole", first)
-    assert again is shown and again.kept.everything is first.kept.everything and again.threshold == 0.7 and not steps
+    assert again is shown and again.cached.everything is first.cached.everything and again.threshold == 0.7 and not steps
     for model, detail in (("maskrcnn-cells", "whole"), ("unet-cells", "full")):
         segment_tab.run_network(upload, model, 0.5, detail, first)
         assert steps["forward"] == 1, (model, detail)
         steps.clear()
     monkeypatch.setattr(results, "AGAIN_SECONDS", 0.0)
     later, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole", first)
-    assert steps["forward"] == 1 and later.kept.everything is not first.kept.everything, "by then a model may have been taught more"
+    assert steps["forward"] == 1 and later.cached.everything is not first.cached.everything, "by then a model may have been taught more"
 
 
 def test_regions_that_are_asked_for_again_at_once_are_not_computed_again(upload: Upload) -> None:
@@ -155,5 +155,5 @@ def test_regions_that_are_asked_for_again_at_once_are_not_computed_again(upload:
 
 def test_nothing_that_could_be_trained_is_kept(upload: Upload) -> None:
     result, _ = segment_tab.run_network(upload, "unet-cells", 0.5, "whole")
-    assert not any(isinstance(value, torch.Tensor) for value in vars(result.kept.everything).values())
-    assert isinstance(result.kept.everything.id_map, np.ndarray) and result.kept.everything.confidence.dtype == np.uint8
+    assert not any(isinstance(value, torch.Tensor) for value in vars(result.cached.everything).values())
+    assert isinstance(result.cached.everything.id_map, np.ndarray) and result.cached.everything.confidence.dtype == np.uint8

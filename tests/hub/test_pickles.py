@@ -279,7 +279,7 @@ def test_training_reads_none_either_and_keeps_no_process_waiting(folders, tmp_pa
     begun = start(Config(model=str(folder)), lambda task: TWO)
     wanted = segformer.load(folders / "other").module.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in begun.checkpoint.module.state_dict().items())
-    assert sandbox._quarantine._process is None
+    assert sandbox._sandbox._process is None
 
 
 def test_torchvisions_files_go_through_the_child_too(tmp_path, monkeypatch):

@@ -26,12 +26,12 @@ def folder(tmp_path):
 def test_a_push_is_one_commit_that_arrives_whole(hub, folder, monkeypatch):
     hub.add_user("ann", "hf_ann")
     monkeypatch.setenv("HF_TOKEN", "hf_ann")
-    sha = lookup.push(folder, "ann/new", private=True, message="first")
+    sha = push.push(folder, "ann/new", private=True, message="first")
     assert hub.commits("ann/new") == ["initial commit", "first"] and hub.repos["model", "ann/new"].private
     assert {name: data for name, data in hub.files("ann/new", sha).items() if name != ".gitattributes"} == FILES
-    assert lookup.verify("ann/new", sha, folder) == []
+    assert push.verify("ann/new", sha, folder) == []
     (folder / "config.json").write_bytes(b"{}")
-    assert lookup.verify("ann/new", sha, folder) == ["config.json"]
+    assert push.verify("ann/new", sha, folder) == ["config.json"]
 
 
 def test_a_push_survives_what_passes(hub, folder, monkeypatch):
@@ -41,10 +41,10 @@ def test_a_push_survives_what_passes(hub, folder, monkeypatch):
     hub.fail("POST .*/commit/", status=None)
     hub.fail("POST .*/commit/", status=429, headers={"Retry-After": "0"})
     said = []
-    lookup.push(folder, "ann/new", token="hf_ann", message="once", say=said.append)
+    push.push(folder, "ann/new", token="hf_ann", message="once", say=said.append)
     assert hub.commits("ann/new") == ["initial commit", "once"] and len(said) == 3
     assert not any("hf_ann" in line for line in said)
-    lookup.push(folder, "ann/new", token="hf_ann", message="again")
+    push.push(folder, "ann/new", token="hf_ann", message="again")
     assert hub.commits("ann/new") == ["initial commit", "once"], "unchanged files make no second commit"
 
 
@@ -54,10 +54,10 @@ def test_a_push_that_cannot_succeed_says_why(hub, folder, monkeypatch):
     with pytest.raises(BadRequestError, match="You are not logged in"):
         lookup.whoami()
     with pytest.raises(BadRequestError, match="may not write to bob/new"):
-        lookup.push(folder, "bob/new", token="hf_ann")
+        push.push(folder, "bob/new", token="hf_ann")
     hub.fail("POST .*/commit/", status=503, times=100)
     with pytest.raises(HubUnavailableError, match=r"\(503\), and ann/new was not pushed; the folder .* is kept"):
-        lookup.push(folder, "ann/new", token="hf_ann")
+        push.push(folder, "ann/new", token="hf_ann")
 
 
 def test_the_right_to_write_is_known_before(hub):

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from seg_demo.core.errors import SegDemoError
-from seg_demo.hub import client as hub_client, lookup, push
+from seg_demo.hub import client as hub_client, push
 from seg_demo.hub.redact import install, redacted
 from tests.hub_stand_in_routes import SIGNED
 from tests.served import ROOT
@@ -77,7 +77,7 @@ def test_a_push_that_fails_at_the_upload(hub, tmp_path, monkeypatch, everything,
     hub.add_user("ann", TOKEN)
     hub.fail("PUT /lfs/", times=100, **fault)
     try:
-        lookup.push(tmp_path, "ann/new", token=TOKEN)
+        push.push(tmp_path, "ann/new", token=TOKEN)
         said = ""
     except SegDemoError as error:
         said = str(error)

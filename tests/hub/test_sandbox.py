@@ -25,7 +25,7 @@ from tests.checkpoints import IMAGE, TINY, TWO
 @pytest.fixture
 def fresh():
     """A quarantine that has seen nothing."""
-    mine = sandbox.Quarantine()
+    mine = sandbox.Sandbox()
     yield mine
     mine.close()
 

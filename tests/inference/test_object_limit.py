@@ -19,7 +19,8 @@ from seg_demo.gateway.files import Upload
 from seg_demo.networks import maskrcnn
 from seg_demo.outputs import export
 from seg_demo.ui import batch_tab
-from seg_demo.ui.results import Kept, Result, viewer_value
+from seg_demo.ui.results import Result, viewer_value
+from seg_demo.ui.session_cache import CachedResult
 from tests.engines import own_cache, served, settled  # noqa: F401  (fixtures)
 from train.data.sample import Sample
 from train.evaluate import evaluate
@@ -153,7 +154,7 @@ def test_the_viewer_is_told(limited, tmp_path):
     image, _ = discs(20, 20)
     Image.fromarray(image).save(path)
     for result, wanted in ((limited.predict_all(image), 300), (limited.predict_all(image[:150, :150]), None)):
-        assert viewer_value(Result(Upload(path, "x"), Kept(result), 0.5, b""))["limit"] == wanted
+        assert viewer_value(Result(Upload(path, "x"), CachedResult(result), 0.5, b""))["limit"] == wanted
 
 
 def test_full_detail_says_what_a_tile_lacks(limited):

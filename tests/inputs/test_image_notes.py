@@ -17,7 +17,8 @@ from seg_demo.inputs.images import decode, pixels_of, read
 from seg_demo.outputs.batch import Summary
 from seg_demo.serving.loading import load_model
 from seg_demo.ui.components import SegmentationViewer
-from seg_demo.ui.results import Kept, Result, preview_of
+from seg_demo.ui.results import Result, preview_of
+from seg_demo.ui.session_cache import CachedResult
 from tests.ui.test_i18n_errors import Browser
 
 NOTE = "This file has 3 pages; the first is shown."
@@ -44,7 +45,7 @@ def test_a_result_says_how_its_picture_was_read(stack):
 @pytest.mark.parametrize(("language", "said"), [("en", NOTE), ("zh-CN", "该文件有 3 页，显示的是第一页。")])
 def test_the_page_says_it_in_its_language(stack, language, said):
     picture = read(stack)
-    result = Result(Upload(stack, "stack"), Kept(load_model("otsu").predict(picture)), 0.5, preview_of(picture.pixels))
+    result = Result(Upload(stack, "stack"), CachedResult(load_model("otsu").predict(picture)), 0.5, preview_of(picture.pixels))
     token = LocalContext.request.set(Browser(language))
     try:
         assert SegmentationViewer().postprocess(result)["notes"] == [said]

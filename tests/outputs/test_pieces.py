@@ -16,7 +16,8 @@ from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic
 from seg_demo.gateway.files import Upload
 from seg_demo.outputs import export
 from seg_demo.outputs.batch import Summary
-from seg_demo.ui.results import Kept, Result, make_file, viewer_value
+from seg_demo.ui.results import Result, make_file, viewer_value
+from seg_demo.ui.session_cache import CachedResult
 
 LABELS = LabelSet.from_names(["background", "cell", "=dirt"], background=0)
 
@@ -51,7 +52,7 @@ def test_every_surface_counts_the_same(tmp_path):
     summary.close()
     batch = {row[header.index("label")]: row[header.index("count")] for row in rows}
     table = {row["label"]: row["count"] for row in export.table(result)}
-    shown = viewer_value(Result(Upload(tmp_path / "coins.png", "coins"), Kept(result), 0.5, b""))
+    shown = viewer_value(Result(Upload(tmp_path / "coins.png", "coins"), CachedResult(result), 0.5, b""))
     viewer = {row["name"]: row["count"] for row in shown["classes"]}
     classes = {row["label"]: int(row["count"]) for row in csv.DictReader(io.StringIO(export.class_csv(result)))}
     assert batch == table == viewer == classes
@@ -70,7 +71,7 @@ def objects() -> Segmentation:
 
 def test_the_tables_download_has_the_area_of_every_object(tmp_path):
     result = objects()
-    name, content = make_file(Result(Upload(tmp_path / "x.png", "x"), Kept(result), 0.7, b""), "csv")
+    name, content = make_file(Result(Upload(tmp_path / "x.png", "x"), CachedResult(result), 0.7, b""), "csv")
     assert name == "x_table.csv"
     rows = list(csv.DictReader(io.StringIO(content.decode())))
     assert [(row["row"], row["id"], row["label"], row["area_pixels"]) for row in rows] == [

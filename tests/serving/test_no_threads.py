@@ -44,7 +44,7 @@ def test_a_look_up_that_gets_no_thread(no_threads):
 @pytest.mark.soak
 def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, monkeypatch):
     """The helper cannot fork (its fork always fails); afterwards another helper tries the same model, and it passes."""
-    mine, real = sandbox.Quarantine(), subprocess.Popen
+    mine, real = sandbox.Sandbox(), subprocess.Popen
     code = (
         "import os, sys, errno\nfrom seg_demo.serving import sandbox_child as quarantine_child\n"
         "def fork(): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"

@@ -143,7 +143,7 @@ print(child.in_child(json.loads({json.dumps(json.dumps(order))})))
 
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
     monkeypatch.setattr(sandbox, "IDLE_SECONDS", 6.0)
-    mine = sandbox.Quarantine()
+    mine = sandbox.Sandbox()
     try:
         mine.warm()
         mine.inspect(folders / "tiny")
@@ -161,7 +161,7 @@ def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
 
 
 def test_the_process_that_has_imported_networks_is_made_ahead_and_leaves_first(folders, monkeypatch):
-    mine = sandbox.Quarantine()
+    mine = sandbox.Sandbox()
     try:
         mine.prepare()
         helper = psutil.Process(mine._process.pid)

@@ -20,7 +20,8 @@ from seg_demo.serving.loading import load_model
 from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import results
 from seg_demo.ui.components import SegmentationViewer, with_doubt
-from seg_demo.ui.results import Kept, Result
+from seg_demo.ui.results import Result
+from seg_demo.ui.session_cache import CachedResult
 from tests.checkpoints import IMAGE
 from tests.networks.test_segformer import plain_repo
 from tests.served import ROOT
@@ -77,7 +78,7 @@ def test_the_command_looks_closely_on_request(photo, tmp_path, capsys):
 
 def test_the_viewer_gets_the_doubt_without_loss_and_only_when_asked(monkeypatch):
     result = load_model("unet-cells", device="cpu").predict(LARGE, confidence=True)
-    plain = Result(instance_result(0.5).upload, Kept(result), 0.5, b"jpeg")
+    plain = Result(instance_result(0.5).upload, CachedResult(result), 0.5, b"jpeg")
     viewer = SegmentationViewer()
     assert viewer.postprocess(plain)["doubt"] is None and viewer.postprocess(plain)["unsure"]
     sent = viewer.postprocess(with_doubt(plain))
@@ -110,7 +111,7 @@ def test_the_viewer_learns_the_size_that_the_network_saw(tmp_path):
         assert whole.seen == size and whole.above(0.5).seen == size, model
         assert load_model(model, device="cpu").predict_all(strip, detail="full").seen is None
         upload = instance_result(0.5).upload
-        assert results.viewer_value(Result(upload, Kept(whole), 0.5, b"jpeg"))["seen"] == [size[1], size[0]]
+        assert results.viewer_value(Result(upload, CachedResult(whole), 0.5, b"jpeg"))["seen"] == [size[1], size[0]]
     stretched = load_model(str(plain_repo(tmp_path, {"height": 64, "width": 96})), device="cpu")
     assert stretched.predict_all(strip).seen == (64, 96)
     assert Predictor(Settings()).segment(strip, "otsu").seen is None

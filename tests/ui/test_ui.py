@@ -20,7 +20,7 @@ from seg_demo.core.errors import BadImageError
 from seg_demo.core.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.gateway import files, work
 from seg_demo.ui import components, i18n, menu, results, segment_tab
-from seg_demo.ui.results import Kept
+from seg_demo.ui.session_cache import CachedResult
 from tests.served import ROOT
 
 STATIC = ROOT / "seg_demo/ui/static"
@@ -31,7 +31,7 @@ def instance_result(threshold: float = 0.5) -> results.Result:
     disc = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4
     segments = (Segment(1, 0.9, (2, 3, 11, 12), disc), Segment(1, 0.3, (8, 3, 17, 12), disc))
     everything = Segmentation("instance", 20, 30, LABELS, paint(segments, 20, 30), segments)
-    return results.Result(files.Upload(Path("missing.png"), "cells"), Kept(everything), threshold, b"jpeg")
+    return results.Result(files.Upload(Path("missing.png"), "cells"), CachedResult(everything), threshold, b"jpeg")
 
 
 def decoded(png: bytes) -> np.ndarray:

@@ -20,9 +20,10 @@ from seg_demo.core.types import Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
 from seg_demo.serving.loading import load_model
-from seg_demo.ui import components, results as kept, segment_tab
+from seg_demo.ui import components, segment_tab, session_cache
 from seg_demo.ui.components import SegmentationViewer
-from seg_demo.ui.results import KINDS, Kept, Result, make_file
+from seg_demo.ui.results import KINDS, Result, make_file
+from seg_demo.ui.session_cache import CachedResult
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
@@ -39,7 +40,7 @@ def found() -> dict[str, Segmentation]:
 @pytest.fixture(autouse=True)
 def empty(monkeypatch):
     gc.collect()
-    monkeypatch.setattr(kept, "_shelf", weakref.WeakSet())
+    monkeypatch.setattr(session_cache, "_cached", weakref.WeakSet())
 
 
 def same(mine: Segmentation, expected: Segmentation) -> None:
@@ -59,47 +60,47 @@ def same(mine: Segmentation, expected: Segmentation) -> None:
 
 @pytest.mark.parametrize("id", ["unet-cells", "maskrcnn-cells", "slic"])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 0.9, 1.0])
-def test_what_was_packed_is_the_same(found, id, threshold):
-    plain, other = Kept(found[id]), Kept(replace(found[id]))
+def test_what_was_compressed_is_the_same(found, id, threshold):
+    plain, other = CachedResult(found[id]), CachedResult(replace(found[id]))
     before = other.nbytes
     assert before >= found[id].id_map.nbytes
-    other.pack()
+    other.compress()
     assert other.nbytes < before / 3
     same(other.everything, found[id])
     same(other.above(threshold), found[id].above(threshold))
     assert plain.above(threshold) is plain.above(threshold), "made once"
     held = other.above(threshold)
     assert other.above(threshold) is held, "unpacked once as long as somebody has it"
-    other.pack()
+    other.compress()
     same(other.above(0.3), found[id].above(0.3))
 
 
-def test_every_download_of_a_packed_result(found, monkeypatch):
+def test_every_download_of_a_compressed_result(found, monkeypatch):
     for id, everything in found.items():
         upload = Upload(COINS, "coins")
-        results = [Result(upload, Kept(replace(everything)), 0.5, b"jpeg") for _ in range(2)]
-        results[1].kept.pack()
+        results = [Result(upload, CachedResult(replace(everything)), 0.5, b"jpeg") for _ in range(2)]
+        results[1].cached.compress()
         for kind in KINDS:
             (name, plain), (_, packed) = (make_file(each, kind) for each in results)
             assert plain == packed or (kind == "zip" and len(plain) == len(packed)), (id, name)
         assert results[0].ids == results[1].ids
 
 
-def test_the_latest_are_kept_as_they_are_others_packed_and_the_oldest_let_go(found, monkeypatch):
+def test_the_latest_are_kept_as_they_are_others_compressed_and_the_oldest_evicted(found, monkeypatch):
     one = found["unet-cells"]
-    size = Kept(one).nbytes
-    monkeypatch.setattr(kept, "KEPT_BYTES", int(3.5 * size))
-    there = [Kept(replace(one)) for _ in range(4)]
+    size = CachedResult(one).nbytes
+    monkeypatch.setattr(session_cache, "CACHE_BYTES", int(3.5 * size))
+    there = [CachedResult(replace(one)) for _ in range(4)]
     assert [each.nbytes == size for each in there] == [False, True, True, True]
     _ = there[1].everything  # looked at again
-    there.append(Kept(replace(one)))
+    there.append(CachedResult(replace(one)))
     assert [each.nbytes == size for each in there] == [False, True, False, True, True]
     for each in there:
         same(each.everything, one)
     packed = there[0].nbytes
-    monkeypatch.setattr(kept, "KEPT_BYTES", size + int(2.5 * packed))
-    there.append(Kept(replace(one)))
-    assert sum(each.nbytes for each in there) <= kept.KEPT_BYTES and there[-1].nbytes == size
+    monkeypatch.setattr(session_cache, "CACHE_BYTES", size + int(2.5 * packed))
+    there.append(CachedResult(replace(one)))
+    assert sum(each.nbytes for each in there) <= session_cache.CACHE_BYTES and there[-1].nbytes == size
     gone = [each for each in there if not each.nbytes]
     assert len(gone) == 3
     for ask in (lambda: gone[0].everything, lambda: gone[0].above(0.5)):
@@ -108,16 +109,16 @@ def test_the_latest_are_kept_as_they_are_others_packed_and_the_oldest_let_go(fou
 
 
 def test_what_nobody_holds_takes_no_room(found):
-    there = [Kept(replace(found["slic"])) for _ in range(3)]
-    assert len(kept._shelf) == 3
+    there = [CachedResult(replace(found["slic"])) for _ in range(3)]
+    assert len(session_cache._cached) == 3
     there.clear()
     gc.collect()
-    assert not kept._shelf
+    assert not session_cache._cached
 
 
 def test_what_had_to_go_is_said_in_words(found):
-    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
-    result.kept.let_go()
+    result = Result(Upload(COINS, "coins"), CachedResult(replace(found["unet-cells"])), 0.5, b"jpeg")
+    result.cached.evict()
     for ask in (
         lambda: segment_tab.refilter(result, 0.4), lambda: components.with_doubt(result), lambda: components.download_of("mask")(result),
         lambda: SegmentationViewer().postprocess(result),
@@ -126,26 +127,26 @@ def test_what_had_to_go_is_said_in_words(found):
             ask()
 
 
-def test_a_large_one_is_packed_once_it_has_been_shown(found, monkeypatch):
-    large = Kept(replace(found["maskrcnn-cells"]))
+def test_a_large_one_is_compressed_once_it_has_been_shown(found, monkeypatch):
+    large = CachedResult(replace(found["maskrcnn-cells"]))
     before = large.nbytes
-    large.shown()
-    kept._threads().submit(int).result()
+    large.answered()
+    session_cache._threads().submit(int).result()
     assert large.nbytes == before, "small ones are kept as they are"
-    monkeypatch.setattr(kept, "PLAIN_BYTES", before - 1)
+    monkeypatch.setattr(session_cache, "UNCOMPRESSED_BYTES", before - 1)
     result = Result(Upload(Path("coins.png"), "coins"), large, 0.5, b"jpeg")
     SegmentationViewer().postprocess(result)
-    kept._threads().submit(int).result()
+    session_cache._threads().submit(int).result()
     assert large.nbytes < before
     same(result.shown, found["maskrcnn-cells"].above(0.5))
 
 
 def test_many_threads(found, monkeypatch):
-    monkeypatch.setattr(kept, "KEPT_BYTES", 1_000_000)
+    monkeypatch.setattr(session_cache, "CACHE_BYTES", 1_000_000)
 
     def work(number: int) -> None:
         id = ("unet-cells", "maskrcnn-cells", "slic")[number % 3]
-        mine = Kept(replace(found[id]))
+        mine = CachedResult(replace(found[id]))
         for threshold in (0.2, 0.6, 0.2):
             try:
                 assert np.array_equal(mine.above(threshold).id_map, found[id].above(threshold).id_map)
@@ -158,24 +159,24 @@ def test_many_threads(found, monkeypatch):
 
 def test_the_page_says_it_too_when_only_the_picture_is_missing(found):
     """The handler has answered already, as it does for a question that is asked again at once."""
-    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
+    result = Result(Upload(COINS, "coins"), CachedResult(replace(found["unet-cells"])), 0.5, b"jpeg")
     with Page() as page:
         viewer = SegmentationViewer()
         gr.Button().click(lambda: result, None, viewer)
-    result.kept.let_go()
+    result.cached.evict()
     with pytest.raises(gr.Error, match="removed to make room.*Segment the image again"):
         asyncio.run(page.process_api(page.fns[0], []))
 
 
 def test_a_view_counts_as_long_as_it_is_kept(found):
-    mine, other = Kept(replace(found["maskrcnn-cells"])), Kept(replace(found["unet-cells"]))
+    mine, other = CachedResult(replace(found["maskrcnn-cells"])), CachedResult(replace(found["unet-cells"]))
     own, whole = mine.nbytes, other.nbytes
     for threshold in (0.5, 0.9):
         view = mine.above(threshold)
         assert mine.nbytes == own + view.id_map.nbytes + view.confidence.nbytes
     other.above(0.5)
     assert other.nbytes == whole, "it is all of it"
-    mine.pack()
+    mine.compress()
     packed = mine.nbytes
     assert packed < own and mine.above(0.4) is not view and mine.nbytes == packed
 
@@ -192,27 +193,27 @@ class Counts:
         return Counts, ()
 
 
-def test_what_is_counted_while_it_is_packed_does_no_harm(found):
+def test_what_is_counted_while_it_is_compressed_does_no_harm(found):
     counts = Counts()
-    mine = Kept(replace(found["unet-cells"], seconds={"total": counts}))
+    mine = CachedResult(replace(found["unet-cells"], seconds={"total": counts}))
     counts.result.append(mine.everything)
     before = mine.nbytes
-    mine.pack()
+    mine.compress()
     assert mine.nbytes < before / 3 and mine.everything.areas == found["unet-cells"].areas
 
 
 def test_results_that_come_and_go_at_the_same_time_keep_the_bound(found, monkeypatch):
     one = found["unet-cells"]
-    monkeypatch.setattr(kept, "KEPT_BYTES", int(3.5 * Kept(one).nbytes))
-    monkeypatch.setattr(Kept, "pack", lambda self: None)
+    monkeypatch.setattr(session_cache, "CACHE_BYTES", int(3.5 * CachedResult(one).nbytes))
+    monkeypatch.setattr(CachedResult, "compress", lambda self: None)
     switching, together = sys.getswitchinterval(), threading.Barrier(4)
-    there: list[list[Kept]] = [[] for _ in range(4)]
+    there: list[list[CachedResult]] = [[] for _ in range(4)]
 
-    def bring(mine: list[Kept]) -> None:
+    def bring(mine: list[CachedResult]) -> None:
         together.wait(10)
         for _ in range(300):
             mine[:-20] = []
-            mine.append(Kept(one))
+            mine.append(CachedResult(one))
 
     sys.setswitchinterval(1e-6)
     try:
@@ -220,16 +221,16 @@ def test_results_that_come_and_go_at_the_same_time_keep_the_bound(found, monkeyp
             list(pool.map(bring, there))
     finally:
         sys.setswitchinterval(switching)
-    assert sum(each.nbytes > 0 for each in kept._shelf) == 3, "no more, and no fewer"
+    assert sum(each.nbytes > 0 for each in session_cache._cached) == 3, "no more, and no fewer"
 
 
-def test_where_no_thread_is_left_to_pack_it_the_answer_comes_all_the_same(found, monkeypatch):
-    monkeypatch.setattr(kept, "PLAIN_BYTES", 1)
+def test_where_no_thread_is_left_to_compress_it_the_answer_comes_all_the_same(found, monkeypatch):
+    monkeypatch.setattr(session_cache, "UNCOMPRESSED_BYTES", 1)
 
     class Full:
         def submit(self, *_: object) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(kept, "_threads", Full)
-    result = Result(Upload(COINS, "coins"), Kept(replace(found["unet-cells"])), 0.5, b"jpeg")
+    monkeypatch.setattr(session_cache, "_threads", Full)
+    result = Result(Upload(COINS, "coins"), CachedResult(replace(found["unet-cells"])), 0.5, b"jpeg")
     assert SegmentationViewer().postprocess(result)["width"] == found["unet-cells"].width
