@@ -43,6 +43,12 @@ _batches = Limit(BATCHES)
 _loaded_ahead = threading.Event()
 
 
+# Event arguments of what the page does by itself: no endpoint of the API, and no progress is drawn; and of what answers so fast that
+# it need not queue.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+UNQUEUED: dict[str, Any] = {**QUIET, "queue": False}
+
+
 def work_limits() -> dict[str, Any]:
     """Event arguments of everything that runs a network: one queue."""
     return {"concurrency_limit": working() + FETCHING, "concurrency_id": WORK}

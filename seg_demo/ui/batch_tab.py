@@ -23,7 +23,7 @@ from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import settings
 from seg_demo.core.types import Segmentation
 from seg_demo.gateway.files import Files, store_file
-from seg_demo.gateway.work import BATCHES, one_batch, predictor, stream_in_words
+from seg_demo.gateway.work import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
 from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
@@ -56,7 +56,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 label=t("batch_files"), file_count="multiple", file_types=["image", ".zip"], height=180,
                 elem_id="batch-files",
             )  # fmt: skip
-            choices = [choice for task in TASKS for choice in menu.choices(task)]
+            choices = menu.choices(*TASKS)
             model = gr.Dropdown(
                 choices=choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
                 filterable=True, label=t("model"), info=t("batch_model_info"), elem_id="batch-model",
@@ -81,20 +81,19 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 elem_id="batch-sheet",
             )  # fmt: skip
             table = gr.HTML("", elem_id="batch-table")
-    busy = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-    began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **busy)
+    began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
         run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
     # gradio's ``then`` does not follow a failure.
     for after in (ended.success, ended.failure):
-        after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **busy)
-    ended.failure(left_off, status, status, **busy)
-    cancel.click(None, None, None, cancels=[ended], **busy)
+        after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **UNQUEUED)
+    ended.failure(left_off, status, status, **UNQUEUED)
+    cancel.click(None, None, None, cancels=[ended], **UNQUEUED)
     menu.follow(tab, model, *TASKS)
-    page.load(waiting, None, status, queue=False, api_visibility="private", show_progress="hidden")
-    stop.click(stop_batch, None, None, api_visibility="private", queue=False, show_progress="hidden")
+    page.load(waiting, None, status, **UNQUEUED)
+    stop.click(stop_batch, None, None, **UNQUEUED)
 
 
 def waiting(request: gr.Request) -> str:

@@ -23,7 +23,7 @@ from seg_demo.core.messages import Message
 from seg_demo.core.requests import Options
 from seg_demo.core.types import BACKGROUND, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
-from seg_demo.gateway.work import in_words, predictor, work_limits
+from seg_demo.gateway.work import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.inputs.images import Picture
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
 from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids
@@ -52,7 +52,7 @@ def compare_tab(tab: gr.Tab) -> None:
         tab: this one; opening it reads the menu anew.
     """
     gr.Markdown(t("compare_lead"), elem_classes="lead")
-    choices = [choice for task in TASKS for choice in menu.choices(task)]
+    choices = menu.choices(*TASKS)
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             photo = image_box("compare")
@@ -79,11 +79,11 @@ def compare_tab(tab: gr.Tab) -> None:
         run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
     )  # fmt: skip
-    cancel.click(None, None, None, cancels=[done], queue=False, api_visibility="private", show_progress="hidden")
+    cancel.click(None, None, None, cancels=[done], **UNQUEUED)
     # No older comparison stays beside models or an image that could not be used.
     done.failure(
         lambda: (None, "", *2 * (gr.DownloadButton(visible=False),)), None, [viewer, table, listed, drawn],
-        api_visibility="private", show_progress="hidden", queue=False,
+        **UNQUEUED,
     )  # fmt: skip
 
 

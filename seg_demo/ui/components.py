@@ -32,9 +32,10 @@ from gradio.blocks import Block
 from gradio.i18n import I18nData
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.visitor import at_this_machine
-from seg_demo.gateway.work import in_words, rendering
+from seg_demo.gateway.work import UNQUEUED, in_words, rendering
 from seg_demo.ui.i18n import t
 from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
@@ -77,7 +78,7 @@ class Outcome:
 
     def cancellable(self, event: gr.events.Dependency) -> None:
         """Let the button stop a run: the request leaves the queue, and what works for it ends at its next stage or tile."""
-        self.cancel.click(None, None, None, cancels=[event], queue=False, api_visibility="private", show_progress="hidden")
+        self.cancel.click(None, None, None, cancels=[event], **UNQUEUED)
 
     def clear_after_failure(self, event: gr.events.Dependency) -> None:
         """Show no older result beside an image or a model that could not be used, but the reason in its place.
@@ -86,7 +87,7 @@ class Outcome:
         the browser takes it from there.
         """
         event.failure(
-            lambda: (None, None), None, self.outputs, api_visibility="private", show_progress="hidden", queue=False
+            lambda: (None, None), None, self.outputs, **UNQUEUED
         )
         event.failure(None, js=f"() => {{ {self._node}?.fails?.(); }}", api_visibility="private")
 
@@ -206,16 +207,28 @@ def examples(
         elem_id=elem_id,
     )
     if picker is None:
-        shown.click(lambda index: paths[index], shown, photo, api_visibility="private", show_progress="hidden", queue=False)
+        shown.click(lambda index: paths[index], shown, photo, **UNQUEUED)
     else:
         shown.click(
             lambda index: (paths[index], model),
             shown,
             [photo, picker],
-            api_visibility="private",
-            show_progress="hidden",
-            queue=False,
+            **UNQUEUED,
         )
+
+
+def reporting(progress: gr.Progress) -> Report:
+    """What tells a visitor, in their language, how far their request has come.
+
+    Args:
+        progress: of the handler.
+    """
+
+    def report(part: float | None, text: str) -> None:
+        # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
+        progress(1.0 if part is None else part, desc=spoken(text))
+
+    return report
 
 
 class Choice(gr.Dropdown):

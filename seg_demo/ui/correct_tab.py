@@ -29,11 +29,11 @@ from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.gateway.files import Photo, Upload, uploaded
 from seg_demo.gateway.queue import only_uploaded
-from seg_demo.gateway.work import in_words, predictor, rendering, work_limits
+from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Outcome, image_box
+from seg_demo.ui.components import Choice, Outcome, image_box, reporting
 from seg_demo.ui.editor import (
     NEW,
     Answer,
@@ -49,7 +49,6 @@ from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.results import Result
 
 KINDS = ("semantic", "instance", "region")
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",
             )  # fmt: skip
-            choices = [choice for kind in KINDS for choice in menu.choices(kind)]
+            choices = menu.choices(*KINDS)
             model = gr.Dropdown(
                 choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
                 filterable=True, label=t("model"), elem_id="correct-model",
@@ -125,14 +124,14 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
         api_visibility="private", show_progress_on=editor, **work_limits(),
     )  # fmt: skip
     opened.success(None, js=INTO_VIEW, **QUIET)
-    dataset.change(choose, [visitor, dataset], [fresh, collected, samples], queue=False, **QUIET)
+    dataset.change(choose, [visitor, dataset], [fresh, collected, samples], **UNQUEUED)
     start.change(
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
-        queue=False, **QUIET,
+        **UNQUEUED,
     )  # fmt: skip
     asked = [visitor, dataset, classes, model, start, mappings]
     for event in (dataset.change, classes.blur, model.change, start.change, mappings.change):
-        event(pairs_box, asked, pairs, queue=False, trigger_mode="always_last", **QUIET)
+        event(pairs_box, asked, pairs, trigger_mode="always_last", **UNQUEUED)
     saved = editor.save(save, [visitor, dataset], [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
     # Whatever went wrong, be it the queue or the connection: the button does not stay at "Saving …".
     saved.failure(None, js="() => { document.querySelector('#correct-editor .se')?.saveFailed?.(); }", api_visibility="private")
@@ -241,11 +240,8 @@ def open_new(
     language, guide = language_of(request), model if start == "model" else None
     mapping = menu.pairs_of(pairs) if guide else {}
 
-    def report(part: float | None, text: str) -> None:
-        progress(part, desc=text)
-
     def begun(labels: LabelSet, task: str) -> Document:
-        return begin(upload, labels, task, start, model, mask, mapping, report, language)
+        return begin(upload, labels, task, start, model, mask, mapping, reporting(progress), language)
 
     if not may_collect():
         if task not in ("semantic", "instance"):

@@ -19,7 +19,7 @@ from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
 from seg_demo.gateway.queue import Page, keep_deleting, manage
 from seg_demo.gateway.visitor import key_or_new, visitor_state
-from seg_demo.gateway.work import expect_typed_ids, start_loading, working
+from seg_demo.gateway.work import UNQUEUED, expect_typed_ids, start_loading, working
 from seg_demo.inference import zerogpu
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
@@ -96,9 +96,9 @@ def _build() -> gr.Blocks:
             known = key_or_new(key)
             return known, filled(known)
 
-        demo.load(greeted, visitor, [visitor, correcting.dataset], api_visibility="private", show_progress="hidden", queue=False)
+        demo.load(greeted, visitor, [visitor, correcting.dataset], **UNQUEUED)
         openings = [*semantic.outputs, *instance.outputs, region_note, overview]
-        demo.load(opened, visitor, openings, api_visibility="private", show_progress="hidden", queue=False)
+        demo.load(opened, visitor, openings, **UNQUEUED)
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

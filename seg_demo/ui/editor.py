@@ -33,7 +33,7 @@ from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.files import uploaded
-from seg_demo.gateway.work import in_words, predictor
+from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor
 from seg_demo.outputs import draw
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
 from seg_demo.ui.i18n import language_of, t, words
@@ -323,24 +323,23 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
             private = gr.Checkbox(True, label=t("correct_private"), elem_id="correct-private")
             push = gr.Button(t("correct_push"), elem_id="correct-push")
         said = gr.HTML("", elem_id="correct-pushed")
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
     made = pack.click(
         zip_of, [visitor, dataset], link, api_visibility="private", concurrency_limit=2, concurrency_id="zips",
         show_progress="minimal",
     )  # fmt: skip
-    made.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **quiet)
-    delete.click(lambda: (gr.Button(visible=False), gr.Button(visible=True)), None, [delete, sure], queue=False, **quiet)
-    gone = sure.click(drop, [visitor, dataset], [dataset, samples], queue=False, **quiet)
+    made.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **QUIET)
+    delete.click(lambda: (gr.Button(visible=False), gr.Button(visible=True)), None, [delete, sure], **UNQUEUED)
+    gone = sure.click(drop, [visitor, dataset], [dataset, samples], **UNQUEUED)
     # gradio's ``then`` does not follow a failure.
     for event in (gone.success, gone.failure, dataset.change):
-        event(lambda: (gr.Button(visible=True), gr.Button(visible=False)), None, [delete, sure], queue=False, **quiet)
+        event(lambda: (gr.Button(visible=True), gr.Button(visible=False)), None, [delete, sure], **UNQUEUED)
     # The token leaves the page with the request: the box is emptied whether the push succeeds or not.
     pushed = push.click(
         push_to_hub, [visitor, dataset, repo, token, private], said, api_visibility="private", concurrency_limit=2,
         concurrency_id="pushes", show_progress="minimal",
     )  # fmt: skip
     for after in (pushed.success, pushed.failure):
-        after(lambda: "", None, token, queue=False, **quiet)
+        after(lambda: "", None, token, **UNQUEUED)
 
 
 def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:

@@ -27,7 +27,7 @@ from seg_demo.core.ownership import of_key, owner_of
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.files import Files, stem_of, store_file
-from seg_demo.gateway.work import in_words, stream_in_words
+from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, stream_in_words
 from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.store import TRAIN, Jobs
@@ -115,7 +115,6 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         with gr.Column(scale=9, min_width=300):
             job = _job()
     mending = [found, draft, skip, mend]
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     heavy = {"concurrency_limit": 2, "concurrency_id": "finetune"}
     hidden = {"api_visibility": "undocumented"}
     looked = [
@@ -131,46 +130,46 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         **hidden, **heavy,
     )  # fmt: skip
     for event in (*looked, began):
-        event.success(readings, [visitor, draft], reading, **quiet)
-    began.success(watch, [visitor, job.picker], job.shown, **quiet)
+        event.success(readings, [visitor, draft], reading, **QUIET)
+    began.success(watch, [visitor, job.picker], job.shown, **QUIET)
     # Other settings are another draft.
     for each in inputs:
-        each.change(lambda: "", None, draft, queue=False, **quiet)
-    job.timer.tick(watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **quiet)
+        each.change(lambda: "", None, draft, **UNQUEUED)
+    job.timer.tick(watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **QUIET)
     job.picker.change(
         watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden
     )
     for button, handler in ((job.stop, stop), (job.resume, resume)):
-        button.click(handler, [visitor, job.picker], None, **quiet).success(
-            watch, [visitor, job.picker], job.shown, **quiet
+        button.click(handler, [visitor, job.picker], None, **QUIET).success(
+            watch, [visitor, job.picker], job.shown, **QUIET
         )
     told, models = job.told, _hub(job, visitor)
-    _deleting(job, visitor, quiet)
+    _deleting(job, visitor)
     packed = job.download.click(
         download, [visitor, job.picker], job.link, api_name="finetune_download", show_progress="minimal",
         concurrency_limit=2, concurrency_id="zips", **hidden,
     )  # fmt: skip
-    packed.success(None, js="() => setTimeout(() => document.querySelector('#finetune-file').click(), 60)", **quiet)
+    packed.success(None, js="() => setTimeout(() => document.querySelector('#finetune-file').click(), 60)", **QUIET)
     job.share.input(
         share, [visitor, job.picker, job.share], told, api_name="finetune_share", show_progress="hidden", **hidden
     )
     # What is said about one job is not left beside another.
-    job.picker.change(lambda: "", None, told, queue=False, **quiet)
+    job.picker.change(lambda: "", None, told, **UNQUEUED)
     job.use.click(
         use, [visitor, job.picker], [told, *pickers.values()], api_name="finetune_use", show_progress="hidden", **hidden
-    ).success(watch, [visitor, job.picker], job.shown, **quiet)
+    ).success(watch, [visitor, job.picker], job.shown, **QUIET)
     models(list(pickers.values()))
     base, dataset = inputs[:2]
     menu.follow(tab, base, "semantic", "instance")
-    dataset.change(suggest, [visitor, dataset], base, **quiet)
-    tab.select(datasets, [visitor, dataset], dataset, **quiet)
-    page.load(datasets, [visitor, dataset], dataset, **quiet)
-    page.load(job_picker, visitor, job.picker, **quiet).then(watch, [visitor, job.picker], job.shown, **quiet)
+    dataset.change(suggest, [visitor, dataset], base, **QUIET)
+    tab.select(datasets, [visitor, dataset], dataset, **QUIET)
+    page.load(datasets, [visitor, dataset], dataset, **QUIET)
+    page.load(job_picker, visitor, job.picker, **QUIET).then(watch, [visitor, job.picker], job.shown, **QUIET)
 
 
 def _settings() -> tuple[list[Any], gr.Textbox]:
     """What is trained on what and how: the inputs of :func:`finetune_work.start` in their order, and the draft's id."""
-    choices = [*menu.choices("semantic"), *menu.choices("instance")]
+    choices = menu.choices("semantic", "instance")
     base = gr.Dropdown(
         choices=choices, value=menu.at_first("semantic"), allow_custom_value=True, filterable=True, label=t("finetune_base"),
         info=t("finetune_base_info"), elem_id="finetune-base",
@@ -239,17 +238,17 @@ def _job() -> _Job:
     )  # fmt: skip
 
 
-def _deleting(job: _Job, visitor: gr.BrowserState, quiet: dict[str, Any]) -> None:
+def _deleting(job: _Job, visitor: gr.BrowserState) -> None:
     """Deleting asks first, and says what is lost."""
     row = [job.asked, job.delete]
-    job.delete.click(ask, [visitor, job.picker], [job.lost, *row], **quiet)
-    job.keep.click(lambda: asking(False), None, row, queue=False, **quiet)
+    job.delete.click(ask, [visitor, job.picker], [job.lost, *row], **QUIET)
+    job.keep.click(lambda: asking(False), None, row, **UNQUEUED)
     gone = job.sure.click(delete, [visitor, job.picker], job.picker, api_name="finetune_delete", show_progress="hidden",
         api_visibility="undocumented")  # fmt: skip
     # gradio's ``then`` does not follow a failure.
     for event in (gone.success, gone.failure):
-        event(lambda: gr.Column(visible=False), None, job.asked, queue=False, **quiet)
-    job.picker.change(lambda: gr.Column(visible=False), None, job.asked, queue=False, **quiet)
+        event(lambda: gr.Column(visible=False), None, job.asked, **UNQUEUED)
+    job.picker.change(lambda: gr.Column(visible=False), None, job.asked, **UNQUEUED)
 
 
 def _hub(job: _Job, visitor: gr.BrowserState) -> Callable[[list[gr.Dropdown]], None]:
@@ -527,7 +526,7 @@ def _pickers(job: Job, id: str, language: str) -> list[Any]:
     found = job.verdict()
     chosen = {"value": id} if found is None or found.offered else {}
     return [
-        gr.Dropdown(choices=menu.choices(each, ready, language), **(chosen if each == task else {}))
+        gr.Dropdown(choices=menu.choices(each, ready=ready, language=language), **(chosen if each == task else {}))
         for each in ("semantic", "instance")
     ]
 

@@ -20,7 +20,7 @@ from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, is_background, plain_name
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.gateway.work import agreement
+from seg_demo.gateway.work import UNQUEUED, agreement
 from seg_demo.hub import lookup
 from seg_demo.networks import NETWORKS
 from seg_demo.serving import catalog
@@ -58,10 +58,10 @@ def title(spec: ModelSpec, language: str) -> str:
     return in_language(spec.title, language)
 
 
-def choices(task: str, ready: dict[str, bool] | None = None, language: str = "en") -> list[tuple[str, str]]:
-    """(text, id) for the picker; ○ marks what cannot be reached, nothing is marked while that is not known."""
+def choices(*tasks: str, ready: dict[str, bool] | None = None, language: str = "en") -> list[tuple[str, str]]:
+    """(text, id) for the picker, task by task; ○ marks what cannot be reached, nothing is marked while that is not known."""
     known = ready or {}
-    marks = {spec: "" if known.get(key(spec), True) else "○ " for spec in specs(task)}
+    marks = {spec: "" if known.get(key(spec), True) else "○ " for task in tasks for spec in specs(task)}
     return [(mark + title(spec, language), key(spec)) for spec, mark in marks.items()]
 
 
@@ -77,9 +77,9 @@ def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
 
     def anew(request: gr.Request) -> gr.Dropdown:
         ready, language = availability(), language_of(request)
-        return gr.Dropdown(choices=[choice for task in tasks for choice in choices(task, ready, language)])
+        return gr.Dropdown(choices=choices(*tasks, ready=ready, language=language))
 
-    tab.select(anew, None, picker, queue=False, api_visibility="private", show_progress="hidden")
+    tab.select(anew, None, picker, **UNQUEUED)
 
 
 def at_first(task: str) -> str:

@@ -16,12 +16,11 @@ import gradio as gr
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options, check_threshold
 from seg_demo.gateway.files import Photo, Upload
-from seg_demo.gateway.work import in_words, predictor, rendering, work_limits
+from seg_demo.gateway.work import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
-from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome
+from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome, reporting
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import spoken
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.session_cache import CachedResult
 
@@ -61,7 +60,7 @@ class NetworkTab:
         """
         spec = menu.best(self.task)
         chosen = menu.key(spec) if spec else None
-        picker = gr.Dropdown(choices=menu.choices(self.task, ready, language), value=chosen)
+        picker = gr.Dropdown(choices=menu.choices(self.task, ready=ready, language=language), value=chosen)
         return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task), False))]
 
 
@@ -119,7 +118,7 @@ def connect(
     )  # fmt: skip
     shown.clear_after_failure(done)
     shown.cancellable(done)
-    model.change(describe, model, note, api_visibility="private", show_progress="hidden", queue=False)
+    model.change(describe, model, note, **UNQUEUED)
     threshold.input(
         refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
         trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
@@ -148,12 +147,7 @@ def run_network(
     if before is not None and before.answers(upload, model, options.detail):
         again = before.at(options.threshold)
         return again, again
-
-    def report(part: float | None, text: str) -> None:
-        # gradio shows no words without a number: what has none (loading) follows a download, and finds the bar full.
-        progress(1.0 if part is None else part, desc=spoken(text))
-
-    with predictor().work(upload.path, model, options=options, report=report) as work:
+    with predictor().work(upload.path, model, options=options, report=reporting(progress)) as work:
         everything = CachedResult(work.segment())
         result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail))
     return result, result
@@ -214,7 +208,7 @@ def regions_tab() -> gr.HTML:
     )  # fmt: skip
     shown.clear_after_failure(done)
     shown.cancellable(done)
-    method.change(choose, method, [note, *rows.values()], api_visibility="private", show_progress="hidden", queue=False)
+    method.change(choose, method, [note, *rows.values()], **UNQUEUED)
     return note
 
 
@@ -300,7 +294,7 @@ def models_tab(tab: gr.Tab) -> gr.HTML:
         tab: this one.
     """
     shown = gr.HTML(cards({}, "en"), elem_id="models-cards")
-    tab.select(now, None, shown, queue=False, api_visibility="private", show_progress="hidden")
+    tab.select(now, None, shown, **UNQUEUED)
     return shown
 
 
