@@ -18,8 +18,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +82,9 @@ class Guard:
         self._app, self._blocks = app, blocks
         self._headers = security_headers(settings().frame_ancestors)
         self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
-        self._direct: dict[str | None, int] = {}
+        self._direct: Counter[str | None] = Counter()
         self._passwords = bool(settings().auth)
-        self._logins: dict[str, int] = {}
+        self._logins: Counter[str | None] = Counter()
         self._swept = float("-inf")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -191,48 +192,49 @@ class Guard:
         """A name and a password: guessing is made slow, which who types theirs does not notice."""
         # Not :func:`address_of`: colleagues behind one address wait for a guesser among them, nobody else does.
         who = (scope.get("client") or ("",))[0]
-        if self._logins.get(who, 0) >= LOGINS_OWN or sum(self._logins.values()) >= DIRECT_MOST:
+        if self._logins[who] >= LOGINS_OWN or self._logins.total() >= DIRECT_MOST:
             metrics.count("login", "full")
             await _sentence(429, "Too many passwords are being tried. Wait a few seconds.")(scope, receive, send)
             return
-        self._logins[who] = self._logins.get(who, 0) + 1
-        try:
-            held: list[Message] = []
+        answer: list[Message] = []
 
-            async def keep(message: Message) -> None:
-                held.append(message)
+        async def keep(message: Message) -> None:
+            answer.append(message)
 
+        with _counted(self._logins, who):
             await self._app(scope, await self._bodies.bounded(path, scope, receive), keep)
-            right = held[0].get("status", 500) < 400
+            right = answer[0].get("status", 500) < 400
             metrics.count("login", "right" if right else "wrong")
             if not right:
                 await asyncio.sleep(WRONG_SECONDS)
-        finally:
-            self._logins[who] -= 1
-            if not self._logins[who]:
-                del self._logins[who]
-        for message in held:
+        for message in answer:
             await send(message)
 
     async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
         """A request past the queue: bounded in number, and known to have left when its connection is closed."""
         who = address_of(scope)
-        own = self._direct.get(who, 0) if who else 0
-        if sum(self._direct.values()) >= DIRECT_MOST or own >= DIRECT_OWN:
+        if self._direct.total() >= DIRECT_MOST or (who and self._direct[who] >= DIRECT_OWN):
             metrics.count("direct", "full")
             text = "Too many requests are being answered at the same time. Wait for one to end, or use the queue (/call)."
             await JSONResponse({"error": text, "detail": text}, 503)(scope, receive, send)
             return
-        self._direct[who] = self._direct.get(who, 0) + 1
-        try:
-            # An object, since routers hand on copies of the scope.
-            gone = scope[GONE] = threading.Event()
+        # An object, since routers hand on copies of the scope.
+        gone = scope[GONE] = threading.Event()
+        with _counted(self._direct, who):
             async with self._bodies.watched(scope, receive, gone.set) as read:
                 await self._app(scope, read, send)
-        finally:
-            self._direct[who] -= 1
-            if not self._direct[who]:
-                del self._direct[who]
+
+
+@contextmanager
+def _counted(counts: Counter[str | None], who: str | None) -> Iterator[None]:
+    """Within it one more is under way for somebody; who has none takes no memory."""
+    counts[who] += 1
+    try:
+        yield
+    finally:
+        counts[who] -= 1
+        if not counts[who]:
+            del counts[who]
 
 
 _NOT_A_REQUEST = json.dumps(
