@@ -13,7 +13,6 @@ from torchvision.ops import box_iou
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.requests import plain
-from seg_demo.networks import maskrcnn
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -77,13 +76,13 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
     which the same kernels' sums have another order.
     """
     model = subjects.model("maskrcnn-r50")
-    checkpoint = model._run._checkpoint
+    checkpoint = model._run._network
     photo = subjects.photo(*size)
     peer = plain(checkpoint)
 
     def ours() -> Any:
         with torch.inference_mode():
-            return model._run._forward(maskrcnn.preprocess(checkpoint, photo))[0]
+            return model._run._forward(checkpoint.preprocess(photo))[0]
 
     def theirs(layout: torch.memory_format = torch.contiguous_format) -> Any:
         with torch.inference_mode():
@@ -93,7 +92,7 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
             return peer.roi_heads(features, proposals, images.image_sizes)[0]
 
     def check(mine: Any, other: Any) -> str:
-        seen = maskrcnn.preprocess(checkpoint, photo).shape[-2:]
+        seen = checkpoint.preprocess(photo).shape[-2:]
         peer.to(memory_format=torch.channels_last)
         again = theirs(torch.channels_last)
         peer.to(memory_format=torch.contiguous_format)

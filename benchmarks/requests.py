@@ -19,7 +19,7 @@ from seg_demo.core.types import Segmentation, tight_box
 from seg_demo.inference.devices import available_memory
 from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 from seg_demo.outputs import draw
 from seg_demo.ui.results import overlay_png
 
@@ -121,8 +121,8 @@ def segformer_rows(sizes: list[str]) -> Iterator[Row]:
 def maskrcnn_row(size: str) -> Row:
     """Mask R-CNN with a hundred objects."""
     model, file = subjects.model("maskrcnn-r50"), subjects.jpeg(*subjects.SIZES[size])
-    checkpoint = model._run._checkpoint
-    peer, eager = plain(checkpoint), Model.from_checkpoint(checkpoint, model.spec)
+    checkpoint = model._run._network
+    peer, eager = plain(checkpoint), Model.from_network(checkpoint, model.spec)
     pixels = np.prod(subjects.SIZES[size])
     fits = available_memory() > 100 * pixels * 7
 
@@ -150,7 +150,7 @@ def maskrcnn_row(size: str) -> Row:
     )
 
 
-def plain(checkpoint: Checkpoint) -> torch.nn.Module:
+def plain(checkpoint: Network) -> torch.nn.Module:
     """torchvision's own network with the same weights; it pastes the masks itself."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 

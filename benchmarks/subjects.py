@@ -14,12 +14,13 @@ from PIL import Image
 from skimage import data
 from torch import nn
 
-from seg_demo import networks
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import openvino
 from seg_demo.inference.model import Model
-from seg_demo.networks import maskrcnn, segformer, unet
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
+from seg_demo.networks.maskrcnn import MaskRcnn
+from seg_demo.networks.segformer import SegFormer
+from seg_demo.networks.unet import UNet
 from seg_demo.serving import loading
 
 CLASSES = 150
@@ -56,7 +57,7 @@ def folder(kind: str) -> Path:
     """
     torch.manual_seed(0)
     path = Path(tempfile.mkdtemp(prefix="benchmark-")) / kind
-    networks.save(_MAKERS[kind](), path)
+    _MAKERS[kind]().save(path)
     return path
 
 
@@ -73,28 +74,28 @@ def compiled() -> None:
         raise RuntimeError("The engine did not compile within ten minutes.")
 
 
-def _segformer() -> Checkpoint:
+def _segformer() -> Network:
     from transformers import SegformerConfig, SegformerImageProcessor
 
     names = labels(CLASSES)
     config = SegformerConfig(num_labels=CLASSES).to_dict()
-    options = {key: config[key] for key in ("model_type", *segformer.default_options()) if key in config}
-    checkpoint = segformer.create(names, options)
+    options = {key: config[key] for key in ("model_type", *SegFormer.default_options()) if key in config}
+    checkpoint = SegFormer.create(names, options)
     processor = SegformerImageProcessor(do_reduce_labels=False)
     size = (processor.size["height"], processor.size["width"])
     rule = type(checkpoint.preprocessing)(size=size)
     _calibrate(checkpoint.module, lambda: checkpoint.module(pixel_values=_sample(512, 512)))
-    return Checkpoint("segformer", checkpoint.module, names, rule, options, processor)
+    return SegFormer(checkpoint.module, names, rule, options, processor)
 
 
-def _unet() -> Checkpoint:
-    checkpoint = unet.create(labels(21), {"decoder": "Unet", "encoder": "resnet34"})
+def _unet() -> Network:
+    checkpoint = UNet.create(labels(21), {"decoder": "Unet", "encoder": "resnet34"})
     _calibrate(checkpoint.module, lambda: checkpoint.module(_sample(512, 512)))
     return checkpoint
 
 
-def _maskrcnn() -> Checkpoint:
-    checkpoint = maskrcnn.create(labels(91), {"variant": "maskrcnn_resnet50_fpn", "box_score_thresh": 0.0})
+def _maskrcnn() -> Network:
+    checkpoint = MaskRcnn.create(labels(91), {"variant": "maskrcnn_resnet50_fpn", "box_score_thresh": 0.0})
     module = checkpoint.module
     _calibrate(module.backbone, lambda: module.backbone(_sample(800, 1066)))
     # Untrained scores are all alike; spread out, rounding does not decide which hundred objects are the best.

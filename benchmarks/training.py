@@ -12,12 +12,11 @@ from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.overlays import discs
 from seg_demo import networks
-from seg_demo.networks import maskrcnn, segformer
-from seg_demo.networks.base import Checkpoint, normalised
+from seg_demo.networks.base import Network, normalised
+from seg_demo.networks.maskrcnn import MaskRcnn
 from train.batches import Crop
-from train.losses import Batch, InstanceTask, SemanticTask
+from train.losses import Batch, Objective
 from train.optim import parameter_groups
-from train.setup import lay_out
 
 CPU = torch.device("cpu")
 
@@ -36,7 +35,7 @@ def rows(quick: bool) -> Iterator[Row]:
         if not quick:
             # The network of torchvision's reference script, and the small one that is trained here where nothing is named.
             yield maskrcnn_row(", R50-FPN", {"variant": "maskrcnn_resnet50_fpn"}, 512, precision, repeats)
-            yield maskrcnn_row(", small", maskrcnn.default_options(), 512, precision, repeats)
+            yield maskrcnn_row(", small", MaskRcnn.default_options(), 512, precision, repeats)
 
 
 def step(module: nn.Module, loss: Callable[[], torch.Tensor], lr: float = 1e-4) -> Callable[[], float]:
@@ -56,7 +55,7 @@ def step(module: nn.Module, loss: Callable[[], torch.Tensor], lr: float = 1e-4) 
 
 
 def ours(
-    checkpoint: Checkpoint, task: SemanticTask | InstanceTask, batch: Callable[[], Batch], precision: str, lr: float = 1e-4
+    checkpoint: Network, task: Objective, batch: Callable[[], Batch], precision: str, lr: float = 1e-4
 ) -> Callable[[], float]:
     """The project's step in a precision, with the network laid out as training lays it out.
 
@@ -67,7 +66,7 @@ def ours(
         precision: ``fp32`` or ``bf16``.
         lr: learning rate of all layers.
     """
-    lay_out(checkpoint, CPU, precision)
+    checkpoint.optimise_training(CPU, precision)
     module = checkpoint.module.train()
 
     def loss() -> torch.Tensor:
@@ -99,7 +98,7 @@ def segformer_row(side: int, count: int, precision: str, repeats: int) -> Row:
     """SegFormer-B0 against what transformers' Trainer computes per step."""
     first, second = (networks.load(subjects.folder("segformer-b0")) for _ in range(2))
     batch, rule = semantic_batch(count, side, subjects.CLASSES), first.preprocessing
-    task = SemanticTask(segformer.forward, rule, subjects.CLASSES, "ce")
+    task = Objective(first, "ce")
     pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
@@ -114,7 +113,7 @@ def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
     first, second = (networks.load(subjects.folder("unet-r34")) for _ in range(2))
     classes, rule = len(first.labels), first.preprocessing
     batch = semantic_batch(count, side, classes)
-    task = SemanticTask(networks.network("unet").forward, rule, classes, "ce")
+    task = Objective(first, "ce")
     pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
@@ -131,10 +130,11 @@ def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, 
     segmentation = discs(side, side, 20)
     image = torch.from_numpy(subjects.photo(side, side)).permute(2, 0, 1).float() / 255
     instances = torch.from_numpy(segmentation.id_map.astype("int64"))
-    batch = InstanceTask().collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], CPU)
     for name in ("ours", "theirs"):
         torch.manual_seed(0)
-        found[name] = maskrcnn.create(names, options)
+        found[name] = MaskRcnn.create(names, options)
+    task = Objective(found["ours"], "ce")
+    batch = task.collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], CPU)
     peer = found["theirs"].module.train()
 
     def theirs() -> torch.Tensor:
@@ -142,6 +142,6 @@ def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, 
 
     return compare(
         f"training step, Mask R-CNN{kind}, {side}², {precision}", "torchvision in fp32",
-        ours(found["ours"], InstanceTask(), lambda: batch, precision), step(peer, theirs), near,
+        ours(found["ours"], task, lambda: batch, precision), step(peer, theirs), near,
         targets=(aimed(0.6, precision), None), repeats=repeats,
     )  # fmt: skip

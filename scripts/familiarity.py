@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from seg_demo import networks  # noqa: E402
 from seg_demo.inputs.images import decode  # noqa: E402
 from seg_demo.inference.familiarity import CLIP, FILE, Familiarity, read, statistics  # noqa: E402
-from seg_demo.networks.base import Checkpoint  # noqa: E402
+from seg_demo.networks.base import Network  # noqa: E402
 from synthetic.cells import WITH_CELLS, render  # noqa: E402
 from train.data.index import CELLS_VAL_SEED  # noqa: E402
 
@@ -66,18 +66,16 @@ def real() -> dict[str, np.ndarray]:
     return found
 
 
-def told(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+def told(checkpoint: Network, image: np.ndarray) -> np.ndarray:
     """float32 (D,): what the encoder says of one picture."""
-    verbs = networks.network(checkpoint.architecture)
     with torch.inference_mode():
-        return statistics(MAPS[checkpoint.architecture](checkpoint.module, verbs.preprocess(checkpoint, image)))[0].numpy()
+        return statistics(MAPS[checkpoint.name](checkpoint.module, checkpoint.preprocess(image)))[0].numpy()
 
 
-def check(checkpoint: Checkpoint, image: np.ndarray) -> None:
+def check(checkpoint: Network, image: np.ndarray) -> None:
     """That what is fitted is what is served."""
-    verbs = networks.network(checkpoint.architecture)
     with torch.inference_mode():
-        _, maps = verbs.forward_with_maps(checkpoint.module, verbs.preprocess(checkpoint, image))
+        _, maps = checkpoint.forward_with_maps(checkpoint.module, checkpoint.preprocess(image))
     assert np.array_equal(statistics(maps)[0].numpy(), told(checkpoint, image)), "the maps are others than those that are served"
 
 
@@ -127,7 +125,7 @@ def on_card(folder: Path, figures: dict[str, float], warned: dict[str, bool]) ->
     path.write_text(text[:place] + said + text[place:], encoding="utf-8")
 
 
-def write(folder: Path, checkpoint: Checkpoint, rule: Familiarity, figures: dict[str, float]) -> None:
+def write(folder: Path, checkpoint: Network, rule: Familiarity, figures: dict[str, float]) -> None:
     """The rule beside the weights, and what it says of real pictures on the card."""
     data = {"mean": rounded(rule.mean), "deviation": rounded(rule.deviation), "weights": rounded(rule.weights)}
     figures = {key: round(value, 4) for key, value in figures.items()}

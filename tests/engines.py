@@ -72,7 +72,6 @@ def served(folder: Path, kind: str) -> tuple[Model, Model]:
     for wanted in ("openvino", "eager"):
         checkpoint = networks.load(folder)
         checkpoint.module.eval().requires_grad_(False)
-        verbs = networks.network(checkpoint.architecture)
-        chosen = engine.choose(checkpoint, verbs, CPU, wanted, 1)
-        made.append(Model.from_checkpoint(checkpoint, spec, engine=chosen))
+        chosen = engine.choose(checkpoint, CPU, wanted, 1)
+        made.append(Model.from_network(checkpoint, spec, engine=chosen))
     return made[0], made[1]

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import growth, masks, metrics, overlays, report, subjects, training, typed
 from benchmarks.measure import Row, compare, peak_of
-from seg_demo.networks import maskrcnn
+from seg_demo.networks.maskrcnn import MaskRcnn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -48,7 +48,7 @@ def test_a_missed_comparison_would_be_told():
 
 def test_the_losses_of_a_training_step_are_the_plain_librarys(monkeypatch):
     torch.manual_seed(0)
-    row = training.maskrcnn_row("", maskrcnn.default_options(), 96, "fp32", 1)
+    row = training.maskrcnn_row("", MaskRcnn.default_options(), 96, "fp32", 1)
     assert row.result.startswith("first losses")
     step = training.step(module := torch.nn.Linear(2, 1), lambda: module(torch.ones(1, 2)).square().sum())
     assert step() > step()

@@ -49,8 +49,6 @@ EXCEPT = {
     ("seg_demo.gateway.queue", "seg_demo.ui.i18n"),
     ("seg_demo.gateway.queue", "seg_demo.ui.i18n_errors"),
     ("seg_demo.hub.pickles", "seg_demo.hub.cache"),
-    ("seg_demo.networks", "seg_demo.networks.segformer"),
-    ("seg_demo.networks", "seg_demo.networks.unet"),
     ("synthetic.cells", "train.data.sample"),
     ("train.setup", "train.publish"),
 }

@@ -15,38 +15,23 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
 from seg_demo import networks
-from seg_demo.core.errors import BadRequestError, EncoderOnlyError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.core.errors import (
+    BadCheckpointError,
+    BadRequestError,
+    EncoderOnlyError,
+    HubUnavailableError,
+    ModelNotFoundError,
+    SegDemoError,
+)
+from seg_demo.core.types import SEMANTIC, LabelSet, ModelSpec
 from seg_demo.hub import lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
-from seg_demo.networks.base import Checkpoint, Preprocessing, copy_known_classes
+from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults, copy_known_classes
 from seg_demo.networks.class_names import labels_from_dict, labels_to_dict
 from seg_demo.serving import catalog
 from seg_demo.serving.loading import load_checkpoint, locate
-from train.config import NETWORKS, Config
+from train.config import Config
 from train.metrics import shared_labels
-
-# What a bare network name starts from where the Hub can be reached.
-PRETRAINED = {
-    "fcn": "fcn-resnet50-voc",
-    "segformer": "nvidia/segformer-b0-finetuned-ade-512-512",
-    "maskrcnn": "maskrcnn-v2-coco",
-}
-PRETRAINED_UNET = {"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]}
-# Optimizer steps after which twenty pictures are learnt; a step of Mask R-CNN takes several times as long as the others'.
-LEAST_STEPS = {"unet": 400, "fcn": 400, "segformer": 400, "maskrcnn": 250}
-# Passes over the built-in pictures, of which there are many, beside 8: what a step takes differs as much.
-PASSES = {"unet": 12, "maskrcnn": 4}
-# Peak learning rates of AdamW and crop sides that suit each network.
-LEARNING_RATES = {"unet": 3e-3, "fcn": 1e-3, "segformer": 1e-3, "maskrcnn": 1e-3}
-CROP_SIDES = {"unet": 160, "fcn": 256, "segformer": 160, "maskrcnn": 192}
-BATCH_SIZE = 8
-# Where every layer is fresh, more and smaller crops: after 1200 steps of equal cost on the built-in data, an IoU of the cells
-# of 0.38 (fp32) and 0.54 (bf16) instead of 0.28. Batches of 8 such crops stay below 0.35 even after 1800 steps.
-SCRATCH_LEARNING_RATES = LEARNING_RATES | {"unet": 2e-3}
-SCRATCH_CROP_SIDES = CROP_SIDES | {"unet": 128}
-SCRATCH_BATCH_SIZES = {"unet": 12}
-PRETRAINED_CROP_SIDES = {"unet": 256, "fcn": 384, "segformer": 384, "maskrcnn": 448}
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ class Start:
     """A network that is ready to be trained.
 
     Attributes:
-        checkpoint: with the data's classes.
+        checkpoint: the network, with the data's classes.
         fresh: prefixes of parameter names that start from random weights; empty if the heads fitted as they were.
         pretrained: False if every layer is fresh.
         base: the model it comes from, or None.
@@ -62,7 +47,7 @@ class Start:
         knows: it can segment the data's classes as it is, for better or worse, so that training has something to beat.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: Network
     fresh: tuple[str, ...]
     pretrained: bool
     base: ModelSpec | None
@@ -70,26 +55,38 @@ class Start:
     knows: bool = False
 
     @property
+    def defaults(self) -> TrainingDefaults:
+        """What suits the network.
+
+        Raises:
+            BadCheckpointError: it cannot be trained here.
+        """
+        if self.checkpoint.training is None:
+            raise BadCheckpointError("networks.not_trained", network=self.checkpoint.family.title)
+        return self.checkpoint.training
+
+    @property
     def crop_side(self) -> int:
         """Side of the training crops in pixels that suits the network."""
-        small = self.base is not None and self.base.source == "bundled"
-        sides = CROP_SIDES if small else PRETRAINED_CROP_SIDES if self.pretrained else SCRATCH_CROP_SIDES
-        return sides[self.checkpoint.architecture]
+        suits = self.defaults
+        if self.base is not None and self.base.source == "bundled":
+            return suits.crop
+        return suits.pretrained_crop if self.pretrained else suits.scratch_crop or suits.crop
 
     @property
     def batch_size(self) -> int:
         """Images per step and process that suit the network."""
-        return BATCH_SIZE if self.pretrained else SCRATCH_BATCH_SIZES.get(self.checkpoint.architecture, BATCH_SIZE)
+        return self.defaults.batch_size if self.pretrained else self.defaults.scratch_batch_size
 
     @property
     def lr(self) -> float:
         """Peak learning rate of fresh layers that suits the network."""
-        return (LEARNING_RATES if self.pretrained else SCRATCH_LEARNING_RATES)[self.checkpoint.architecture]
+        return self.defaults.lr if self.pretrained else self.defaults.scratch_lr or self.defaults.lr
 
 
 def architecture_of(config: Config) -> str | None:
     """The network that a configuration asks for by its name or by a menu key, or None until the checkpoint is seen."""
-    if config.model in NETWORKS:
+    if config.model in networks.FAMILIES:
         return config.model
     spec = catalog.resolve(config.model, local_folders=True)
     return spec.architecture or None
@@ -104,7 +101,7 @@ def name_of(start: Start, data_name: str, trained: bool) -> str:
         trained: False for ``--epochs 0``.
     """
     if trained or start.base is None or start.base.source == "folder":
-        return f"{start.checkpoint.architecture}-{data_name}"
+        return f"{start.checkpoint.name}-{data_name}"
     return Path(start.base.id).name
 
 
@@ -122,41 +119,47 @@ def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
     torch.manual_seed(config.seed)
     if config.epochs == 0:
         return _as_it_is(config.model, labels_for)
-    if config.model not in NETWORKS:
+    if config.model not in networks.FAMILIES:
         try:
             base = _load(config.model)
         except EncoderOnlyError:
-            return _from_encoder(config, labels_for(networks.NETWORKS["segformer"].task))
-        checkpoint = base.checkpoint
-        labels = labels_for(networks.NETWORKS[checkpoint.architecture].task)
+            return _from_encoder(config, labels_for(SEMANTIC.name))
+        labels = labels_for(base.checkpoint.task.name)
         if config.from_scratch:
-            fresh = networks.network(checkpoint.architecture).build(len(labels), checkpoint.options)
-            rebuilt = dataclasses.replace(checkpoint, module=fresh, labels=labels)
+            fresh = base.checkpoint.build(len(labels), base.checkpoint.options)
+            rebuilt = dataclasses.replace(base.checkpoint, module=fresh, labels=labels)
             return Start(rebuilt, (), False, None, (f"{config.model}'s architecture, with random weights.",))
         return _with_labels(base, labels)
-    labels = labels_for(networks.NETWORKS[config.model].task)
-    if config.from_scratch:
-        return _scratch(config.model, labels, ())
-    if config.model == "unet":
-        return _pretrained_unet(labels)
+    family = networks.family(config.model)
+    labels, training = labels_for(family.tasks[0].name), family.network.training
+    if config.from_scratch or training is None:
+        return _scratch(family.network, labels, ())
+    if training.pretrained_encoder is not None:
+        return _with_pretrained_encoder(family.network, training.pretrained_encoder, labels)
+    if training.base is None:
+        return _scratch(family.network, labels, ())
     try:
-        if not catalog.available(catalog.resolve(PRETRAINED[config.model], local_folders=False)):
+        if not catalog.available(catalog.resolve(training.base, local_folders=False)):
             raise HubUnavailableError("it is not in the local cache, and its server cannot be reached from here")
-        return _with_labels(_load(PRETRAINED[config.model]), labels)
+        return _with_labels(_load(training.base), labels)
     except (HubUnavailableError, ModelNotFoundError) as error:
-        return _scratch(config.model, labels, (_warning(PRETRAINED[config.model], error),))
+        return _scratch(family.network, labels, (_warning(training.base, error),))
 
 
 def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
     """A trained network that is only published: no layer of it is replaced, whatever the data's classes are."""
-    if model == "unet":
-        raise BadRequestError(
-            "--epochs 0 publishes a trained network as it is, but there is no standard U-Net checkpoint: its decoder would "
-            "have random weights. Give --model a menu key such as unet-cells, a Hub id, or a checkpoint folder."
-        )
-    base = _load(PRETRAINED.get(model, model))
+    if model in networks.FAMILIES:
+        family = networks.family(model)
+        training = family.network.training
+        if training is None or training.base is None:
+            raise BadRequestError(
+                f"--epochs 0 publishes a trained network as it is, but there is no standard {family.title} checkpoint: its decoder would "
+                "have random weights. Give --model a menu key such as unet-cells, a Hub id, or a checkpoint folder."
+            )
+        model = training.base
+    base = _load(model)
     known = base.checkpoint.labels
-    labels = labels_for(networks.NETWORKS[base.checkpoint.architecture].task)
+    labels = labels_for(base.checkpoint.task.name)
     if known.names == labels.names:
         return base
     shared = shared_labels(labels, known)
@@ -170,8 +173,8 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
 
 def _load(id: str) -> Start:
     spec = catalog.resolve(id, local_folders=True)
-    checkpoint = load_checkpoint(spec, token=True)
-    return Start(dataclasses.replace(checkpoint, notes=()), (), True, spec, checkpoint.notes)
+    network = load_checkpoint(spec, token=True)
+    return Start(dataclasses.replace(network, notes=()), (), True, spec, network.notes)
 
 
 def _from_encoder(config: Config, labels: LabelSet) -> Start:
@@ -180,23 +183,22 @@ def _from_encoder(config: Config, labels: LabelSet) -> Start:
     from seg_demo.networks.segformer import encoder_with_head
 
     spec = catalog.resolve(config.model, local_folders=True)
-    checkpoint, fresh = encoder_with_head(locate(spec, token=True), labels)
+    network, fresh = encoder_with_head(locate(spec, token=True), labels)
     if config.from_scratch:
-        module = networks.network(checkpoint.architecture).build(len(labels), checkpoint.options)
+        module = network.build(len(labels), network.options)
         note = f"{config.model}'s architecture with a segmentation head, with random weights."
-        return Start(dataclasses.replace(checkpoint, module=module, notes=()), (), False, None, (note,))
-    return Start(dataclasses.replace(checkpoint, notes=()), fresh, True, spec, checkpoint.notes)
+        return Start(dataclasses.replace(network, module=module, notes=()), (), False, None, (note,))
+    return Start(dataclasses.replace(network, notes=()), fresh, True, spec, network.notes)
 
 
 def _with_labels(base: Start, labels: LabelSet) -> Start:
-    checkpoint = base.checkpoint
-    if checkpoint.labels.names == labels.names:
-        return dataclasses.replace(base, checkpoint=dataclasses.replace(checkpoint, labels=labels), knows=True)
-    verbs = networks.network(checkpoint.architecture)
-    fresh, replaced = tuple(verbs.head_prefixes(checkpoint)), verbs.replace_head(checkpoint, labels)
-    renamed = in_words_of(labels, checkpoint.labels, base.base is not None and base.base.source == "bundled")
-    known = copy_known_classes(dataclasses.replace(checkpoint, labels=renamed), replaced, fresh)
-    pairs = dict(zip(renamed.names, checkpoint.labels.names, strict=True))
+    network = base.checkpoint
+    if network.labels.names == labels.names:
+        return dataclasses.replace(base, checkpoint=dataclasses.replace(network, labels=labels), knows=True)
+    fresh, replaced = network.head_prefixes(), network.replace_head(labels)
+    renamed = in_words_of(labels, network.labels, base.base is not None and base.base.source == "bundled")
+    known = copy_known_classes(dataclasses.replace(network, labels=renamed), replaced, fresh)
+    pairs = dict(zip(renamed.names, network.labels.names, strict=True))
     said = ", ".join(name if pairs[name] == name else f"{name} (the base calls it {pairs[name]})" for name in known)
     note = (f"In the new layers, what the base model knows about these classes is kept: {said}.",) if known else ()
     knows = set(known) == set(labels.names)
@@ -221,35 +223,33 @@ def in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:
     return dataclasses.replace(known, names=tuple(names))
 
 
-def _scratch(architecture: str, labels: LabelSet, notes: tuple[str, ...]) -> Start:
+def _scratch(family: type[Network], labels: LabelSet, notes: tuple[str, ...]) -> Start:
     """A small network with random weights, which a CPU can train."""
-    verbs = networks.network(architecture)
-    return Start(verbs.create(labels, verbs.default_options()), (), False, None, notes)
+    return Start(family.create(labels, family.default_options()), (), False, None, notes)
 
 
-def _pretrained_unet(labels: LabelSet) -> Start:
-    """A U-Net whose encoder knows ImageNet, or a small fresh one."""
+def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], labels: LabelSet) -> Start:
+    """A network of segmentation_models_pytorch whose encoder knows ImageNet, or a small fresh one."""
     import segmentation_models_pytorch as smp
 
-    encoder = PRETRAINED_UNET["encoder"]
+    encoder = options["encoder"]
     what = f"the ImageNet weights of {encoder}"
     if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
-        return _scratch("unet", labels, (_warning(what, "the Hub cannot be reached from here"),))
+        return _scratch(family, labels, (_warning(what, "the Hub cannot be reached from here"),))
     try:
         with lookup.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
     except (*lookup.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return _scratch("unet", labels, (_warning(what, reason),))
-    checkpoint = networks.network("unet").create(labels, dict(PRETRAINED_UNET))
-    checkpoint.module.encoder.load_state_dict(encoding.state_dict())
+        return _scratch(family, labels, (_warning(what, reason),))
+    network = family.create(labels, dict(options))
+    network.module.encoder.load_state_dict(encoding.state_dict())
     parameters = smp.encoders.get_preprocessing_params(encoder, "imagenet")
-    preprocessing = dataclasses.replace(
-        checkpoint.preprocessing, mean=tuple(parameters["mean"]), std=tuple(parameters["std"])
+    rule = dataclasses.replace(network.preprocessing, mean=tuple(parameters["mean"]), std=tuple(parameters["std"]))
+    spec = ModelSpec(
+        f"smp-hub/{encoder}.imagenet", None, network.task.name, network.name, f"{encoder} (ImageNet)", "", "hub"
     )
-    checkpoint = dataclasses.replace(checkpoint, preprocessing=preprocessing)
-    spec = ModelSpec(f"smp-hub/{encoder}.imagenet", None, "semantic", "unet", f"{encoder} (ImageNet)", "", "hub")
-    return Start(checkpoint, ("decoder.", "segmentation_head."), True, spec, ())
+    return Start(dataclasses.replace(network, preprocessing=rule), ("decoder.", "segmentation_head."), True, spec, ())
 
 
 def _at_hand(source: dict[str, str]) -> bool:
@@ -264,13 +264,13 @@ def _warning(what: str, why: object) -> str:
 
 def remembered(start: Start) -> dict[str, Any]:
     """Everything about a start but the weights, JSON-able; inverse of :func:`rebuilt`."""
-    checkpoint = start.checkpoint
+    network = start.checkpoint
     return {
-        "architecture": checkpoint.architecture,
-        "options": checkpoint.options,
-        "labels": labels_to_dict(checkpoint.labels),
-        "preprocessing": checkpoint.preprocessing.to_dict(),
-        "processor": None if checkpoint.processor is None else json.loads(checkpoint.processor.to_json_string()),
+        "architecture": network.name,
+        "options": network.options,
+        "labels": labels_to_dict(network.labels),
+        "preprocessing": network.preprocessing.to_dict(),
+        "processor": None if network.processor is None else json.loads(network.processor.to_json_string()),
         "fresh": list(start.fresh),
         "pretrained": start.pretrained,
         "base": None if start.base is None else asdict(start.base),
@@ -289,18 +289,13 @@ def rebuilt(data: dict[str, Any]) -> Start:
         BadCheckpointError: it describes no network.
     """
     labels = labels_from_dict(data["labels"], len(data["labels"]["id2label"]))
-    module = networks.network(data["architecture"]).build(len(labels), data["options"]).eval()
-    checkpoint = Checkpoint(
-        data["architecture"],
-        module,
-        labels,
-        Preprocessing.from_dict(data["preprocessing"]),
-        data["options"],
-        _processor(data["processor"]),
-    )
-    base = data["base"] and ModelSpec(**{**data["base"], "labels": tuple(data["base"]["labels"])})
+    family = networks.network(data["architecture"])
+    module = family.build(len(labels), data["options"]).eval()
+    preprocessing = Preprocessing.from_dict(data["preprocessing"])
+    network = family(module, labels, preprocessing, data["options"], _processor(data["processor"]))
+    base = data["base"] and ModelSpec(**{**data["base"], **{key: tuple(data["base"].get(key, ())) for key in ("labels", "notes", "tasks")}})
     notes = tuple(data["notes"])
-    return Start(checkpoint, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))
+    return Start(network, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))
 
 
 def _processor(data: dict[str, Any] | None) -> Any:

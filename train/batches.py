@@ -21,10 +21,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from seg_demo import networks
-from seg_demo.core.types import IGNORE, IGNORE_16, LabelSet, ModelSpec
+from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
 from seg_demo.inference.devices import total_memory
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
 from train.data.index import CELLS_SIZE, Dataset, as_objects
@@ -313,7 +312,7 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
     Args:
         sample: of the built-in data.
         dataset: whose classes are wanted.
-        task: ``instance`` also names the class of each object.
+        task: where it has objects, the class of each is named too.
         base: what the run starts from.
 
     Returns:
@@ -327,7 +326,7 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
         ids["cell"] = cell
     table = np.array([ids.get(name, ignore) for name in CLASS_NAMES], dtype=dataset.rule.dtype)
     fitted = Sample(sample.image, table[sample.label_map], sample.instance_map, sample.name, hidden=sample.hidden)
-    return as_objects(fitted, dataset) if task == "instance" else fitted
+    return as_objects(fitted, dataset) if TASKS[task].objects else fitted
 
 
 class AsSeen:
@@ -336,7 +335,7 @@ class AsSeen:
     A sample that has that size already stays as it is, so that it may be done twice.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Network) -> None:
         """
         Args:
             checkpoint: whose preprocessing is used; its weights are not kept, so that this is small enough to be sent to a worker.
@@ -345,8 +344,7 @@ class AsSeen:
 
     def __call__(self, sample: Sample) -> Sample:
         """The same sample at the network's size."""
-        verbs = networks.network(self._checkpoint.architecture)
-        image = verbs.pixels_as_seen(self._checkpoint, sample.image)
+        image = self._checkpoint.pixels_as_seen(sample.image)
         size = image.shape[:2]
         if size == sample.image.shape[:2]:
             return sample

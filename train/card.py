@@ -20,8 +20,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from seg_demo import __version__, networks
 from seg_demo.core.storage import save_file, save_folder
-from seg_demo.core.types import LabelSet
-from seg_demo.networks.base import Checkpoint
+from seg_demo.core.types import TASKS, LabelSet
+from seg_demo.networks.base import Network
 from train import run as runs
 from train.base_model import name_of
 from train.evaluate import HeldOut, evaluate_best
@@ -55,8 +55,8 @@ class CardFacts:
 
     Attributes:
         name: of the model, such as ``unet-cells``.
-        architecture: row of the table of networks.
-        task: ``semantic`` or ``instance``.
+        architecture: family of networks.
+        task: a name of :data:`seg_demo.core.types.TASKS`.
         labels: the classes.
         library: what the checkpoint is loaded with, such as ``segmentation_models_pytorch``.
         snippet: code that loads it in the plain library, with :data:`SOURCE` for the repository.
@@ -195,7 +195,6 @@ def _last_part(value: Any) -> Any:
 SAMPLES_PNG = "samples.png"
 CURVES_PNG = "curves.png"
 MOST_CLASSES = 200
-PER_CLASS = {"semantic": ("iou", "dice", "boundary_iou"), "instance": ("mask_ap",)}
 COLUMNS = {"iou": "IoU", "dice": "Dice", "boundary_iou": "boundary IoU", "mask_ap": "mask AP"}
 # The licence ids that the Hub accepts and that people use; any other name goes into `license_name`.
 LICENCES = {
@@ -302,9 +301,9 @@ def _licence_fields(licence: str | None) -> tuple[str | None, str | None]:
 
 
 def _what(facts: CardFacts) -> str:
-    title = networks.NETWORKS[facts.architecture].title
-    semantic = facts.task == "semantic"
-    does = "gives every pixel one class" if semantic else "finds objects, each with its own mask, class and score"
+    title = networks.title_of(facts.architecture)
+    task = TASKS[facts.task]
+    does = f"finds objects, each with its own mask{', class and score' if task.scores else ' and class'}" if task.objects else "gives every pixel one class"
     start = f"fine-tuned from {as_text(facts.base)}" if facts.base else "trained from random weights"
     if facts.base and not facts.steps:
         start = f"the weights of {as_text(facts.base)}, as they are"
@@ -317,7 +316,7 @@ def _what(facts: CardFacts) -> str:
 
 
 def _classes(facts: CardFacts) -> str:
-    kinds = [kind for kind in PER_CLASS[facts.task] if any(key.startswith(f"{kind}/") for key in facts.metrics)]
+    kinds = [kind for kind in COLUMNS if any(key.startswith(f"{kind}/") for key in facts.metrics)]
     header = ["id", "class", "colour", *(COLUMNS[kind] for kind in kinds)]
     rows = [header, ["---"] * len(header)]
     for index, name in enumerate(facts.labels.names[:MOST_CLASSES]):
@@ -336,9 +335,10 @@ def _number(value: float | None) -> str:
 
 
 def _metrics(facts: CardFacts, pictures: list[str]) -> str:
-    present = [key for key in CURVES if key in facts.metrics]
+    names = {TASKS[facts.task].metric: TASKS[facts.task].metric} | CURVES
+    present = [key for key in (*CURVES, *(names.keys() - CURVES.keys())) if key in facts.metrics]
     before = {key: f" {_number(facts.before.get(key))} |" if facts.before else "" for key in present}
-    rows = [f"| {CURVES[key]} | {facts.metrics[key]:.4f} |{before[key]}" for key in present]
+    rows = [f"| {names[key]} | {facts.metrics[key]:.4f} |{before[key]}" for key in present]
     if not facts.val_images:
         return "It was not measured here."
     if not rows:
@@ -347,7 +347,7 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
         f"On {facts.val_images} held-out images at their original size, through the same code that serves predictions, "
         "after loading this folder afresh."
     )
-    if facts.task == "semantic":
+    if not TASKS[facts.task].objects:
         about += " Pixels are summed over all images. Boundary IoU after Cheng et al. 2021, within 2 % of the diagonal."
     else:
         lifted = {key: value for key, value in facts.metrics.items() if key.endswith(f"@{STANDARD_CAP}")}
@@ -489,7 +489,7 @@ def beside_standard(name: str, metrics: dict[str, float]) -> str:
     return f" (images hold more than {STANDARD_CAP} objects, and all count; with COCO's cap of {STANDARD_CAP}: {standard:.4f})"
 
 
-def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics: dict[str, float]) -> CardFacts:
+def card_facts(prepared: Prepared, folder: Path, checkpoint: Network, metrics: dict[str, float]) -> CardFacts:
     """What the card says about a run.
 
     Args:
@@ -499,7 +499,6 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics
         metrics: of the held-out images.
     """
     config, start, dataset = prepared.config, prepared.start, prepared.dataset
-    row = networks.NETWORKS[checkpoint.architecture]
     history = load_state(folder / runs.LAST)["history"]
     given = any(item.split == "val" for item in dataset.items)
     by_hash = f"Held out: {config.val_fraction:.0%} of the images, by the hash of their content and seed {config.seed}."
@@ -508,11 +507,11 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Checkpoint, metrics
     knows_cells = dataset.source == "cells" and (trained or (base is not None and base.source == "bundled"))
     return CardFacts(
         name=name_of(start, dataset.name, trained),
-        architecture=checkpoint.architecture,
+        architecture=checkpoint.name,
         task=prepared.task,
         labels=checkpoint.labels,
-        library=row.library,
-        snippet=networks.network(checkpoint.architecture).card_snippet(checkpoint, SOURCE),
+        library=checkpoint.family.library,
+        snippet=checkpoint.card_snippet(SOURCE),
         data_name=dataset.name,
         data_source=config.data,
         data_sha256=dataset.digest,

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
+from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet, ModelSpec, Segmentation
 from seg_demo.inference.model import Model
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 from seg_demo.serving.loading import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("train")
 
-# The metric that decides which weights are kept, by task.
-MAIN_METRIC = {"semantic": "mean_iou", "instance": "mask_ap"}
+# By task: the meter of its results, and what that takes of a sample and its prediction. A task of one's own needs its row.
+METERS: dict[str, tuple[Callable[[LabelSet, LabelSet], Any], Callable[[Sample, Segmentation], tuple[Any, ...]]]] = {
+    SEMANTIC.name: (SemanticMeter, lambda sample, prediction: (sample.label_map, prediction.id_map)),
+    INSTANCE.name: (InstanceMeter, lambda sample, prediction: (sample, prediction)),
+}
 # Held-out samples that stay decoded between evaluations; further ones are read again.
 MOST_CACHED_BYTES = 96 * 2**20
 
@@ -82,7 +85,7 @@ def evaluate(
     Args:
         model: what predicts.
         samples: held-out images with their labels, read as they are needed.
-        task: ``semantic`` or ``instance``.
+        task: of :data:`METERS`.
         labels: classes of the data, matched with the model's by name; None if they are the same.
         progress: called with the number of images done, after each.
         pictures: how many of the worst images are kept as pictures.
@@ -94,19 +97,17 @@ def evaluate(
     Raises:
         ValueError: another task, or objects without an instance map.
     """
-    if task not in MAIN_METRIC:
-        raise ValueError(f"task must be one of {', '.join(MAIN_METRIC)}, but got {task!r}.")
+    if task not in METERS:
+        raise ValueError(f"task must be one of {', '.join(METERS)}, but got {task!r}.")
     truth = labels or model.labels
-    meter = SemanticMeter(truth, model.labels) if task == "semantic" else InstanceMeter(truth, model.labels)
+    make, compared = METERS[task]
+    meter = make(truth, model.labels)
     results: list[ImageResult] = []
     worst: list[tuple[float, int, Picture]] = []
     for index, sample in enumerate(samples):
         prediction = model.predict_all(sample.image)
-        if isinstance(meter, SemanticMeter):
-            score = meter.add(sample.label_map, prediction.id_map)
-        else:
-            score = meter.add(sample, prediction)
-        things = meter.things if isinstance(meter, SemanticMeter) else score
+        score = meter.add(*compared(sample, prediction))
+        things = getattr(meter, "things", score)
         results.append(ImageResult(sample.name, score, things=things))
         if pictures and not math.isnan(score) and (len(worst) < pictures or -score > worst[0][0]):
             # Only now is it worth a drawing; what it pushes out of the heap is the best of the worst.
@@ -144,7 +145,7 @@ class HeldOut:
             yield self.cached[index] if index in self.cached else read(index)
 
 
-def model_of(checkpoint: Checkpoint, folder: Path, title: str) -> Model:
+def model_of(checkpoint: Network, folder: Path, title: str) -> Model:
     """A network of a run as the demo would serve it.
 
     Args:
@@ -152,11 +153,11 @@ def model_of(checkpoint: Checkpoint, folder: Path, title: str) -> Model:
         folder: where it is or will be.
         title: of the model.
     """
-    task = networks.NETWORKS[checkpoint.architecture].task
-    return Model.from_checkpoint(checkpoint, ModelSpec(str(folder), None, task, checkpoint.architecture, title, "", "folder"))
+    spec = ModelSpec(str(folder), None, checkpoint.task.name, checkpoint.name, title, "", "folder")
+    return Model.from_network(checkpoint, spec)
 
 
-def best_of(prepared: Prepared, folder: Path) -> tuple[Model, Checkpoint]:
+def best_of(prepared: Prepared, folder: Path) -> tuple[Model, Network]:
     """The best network of a run, loaded afresh.
 
     Args:
@@ -168,7 +169,7 @@ def best_of(prepared: Prepared, folder: Path) -> tuple[Model, Checkpoint]:
     return model_of(checkpoint, folder / BEST, prepared.dataset.name), checkpoint
 
 
-def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[dict[str, float], list[ImageResult], Checkpoint]:
+def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[dict[str, float], list[ImageResult], Network]:
     """The metrics of the best network of a run; of one that is published as it is, on the classes that the data has too.
 
     Args:
@@ -210,7 +211,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
         ``base_things`` and ``new_things`` (likewise, without the background).
     """
     spec, task = prepared.start.base, prepared.task
-    answer: dict[str, Any] = {"model": spec and spec.id, "why": None, "metric": MAIN_METRIC[task], "classes": [], "background": None}
+    answer: dict[str, Any] = {"model": spec and spec.id, "why": None, "metric": TASKS[task].metric, "classes": [], "background": None}
     answer |= {"base": {}, "new": {}, "images": []}
     if spec is None or spec.id.startswith("smp-hub/"):
         return answer | {"model": None, "why": "It was trained from weights that could not segment anything yet."}
@@ -222,7 +223,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
     data = labels_for(prepared.dataset, task)
     # The names by which training took the base's classes over: a cell is the data's only kind of thing, whatever that is called.
     named = in_words_of(data, checkpoint.labels, spec.source == "bundled")
-    base = Model.from_checkpoint(dataclasses.replace(checkpoint, labels=named), spec)
+    base = Model.from_network(dataclasses.replace(checkpoint, labels=named), spec)
     shared = data if data.names == base.labels.names else shared_labels(data, base.labels)
     if shared is None:
         return answer | {"why": "The base knows none of these classes."}
@@ -239,7 +240,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
         }
         for result in sorted(results["base"], key=lambda result: result.name)
     ]  # fmt: skip
-    metric = MAIN_METRIC[task]
+    metric = TASKS[task].metric
     log.info(
         "On the held-out images: %s of the base %.4f, of this one %.4f",
         metric, answer["base"].get(metric, math.nan), answer["new"].get(metric, math.nan),

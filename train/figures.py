@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.storage import save_file
-from seg_demo.core.types import LabelSet, Segmentation, distinct_colors, ignore_id, semantic_segmentation
+from seg_demo.core.types import TASKS, LabelSet, Segmentation, distinct_colors, ignore_id, semantic_segmentation
 from seg_demo.outputs.draw import overlay
 from train.data.index import Dataset, Item
 from train.data.listing import Choice, Diagnosis
@@ -74,7 +74,7 @@ def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task:
         task: ``semantic`` or ``instance``.
         score: of this image.
     """
-    if task == "instance":
+    if TASKS[task].objects:
         truth, found = true_objects(sample, labels), prediction.above(SHOWN_SCORE)
         drawn = overlay(sample.image, truth)
     else:

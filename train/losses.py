@@ -1,9 +1,10 @@
-"""What training minimises: how crops become a batch, and the losses of semantic and instance networks."""
+"""What training minimises: how crops become a batch, and what its loss is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_demo.core.types import IGNORE_16
-from seg_demo.networks.base import Preprocessing, normalised
+from seg_demo.networks.base import Network
 from train.batches import Crop
 from train.data.sample import Sample
 
@@ -41,36 +42,24 @@ class Batch:
         return len(self.names) if self.labels is None else int((self.labels != IGNORE_16).sum())
 
 
-class SemanticTask:
-    """Per-pixel classification with torch's cross-entropy and the losses of segmentation_models_pytorch.
+class Objective:
+    """The loss of a network: its own (:meth:`seg_demo.networks.base.Network.loss`), or of its logits per pixel torch's cross-entropy and
+    the losses of segmentation_models_pytorch.
 
     Cross-entropy is normalised by the number of labelled pixels of the whole step, over all micro-batches and processes, so
     that splitting a batch changes nothing.
     """
 
-    def __init__(
-        self,
-        forward: Callable[[nn.Module, torch.Tensor], torch.Tensor],
-        preprocessing: Preprocessing,
-        classes: int,
-        loss: str,
-        class_weights: torch.Tensor | None = None,
-    ) -> None:
+    def __init__(self, network: Network, loss: str, class_weights: torch.Tensor | None = None) -> None:
         """
         Args:
-            forward: the network's own verb: module, images (B, 3, S, S) → logits (B, C, h, w).
-            preprocessing: of the checkpoint: what happens to the colours of an image.
-            classes: number of classes.
-            loss: names of losses joined by ``+``.
+            network: what is trained; its module is handed over with each batch.
+            loss: of logits per pixel: names joined by ``+``.
             class_weights: float32 (classes,), or None.
         """
         import segmentation_models_pytorch as smp
 
-        self.forward = forward
-        self.preprocessing = preprocessing
-        self.classes = classes
-        self.class_weights = class_weights
-        self.names = loss.split("+")
+        self.network, self.class_weights, self.names = network, class_weights, loss.split("+")
         made: dict[str, Callable[[], nn.Module]] = {
             "focal": lambda: smp.losses.FocalLoss(mode="multiclass", ignore_index=IGNORE_16),
             "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16),
@@ -78,21 +67,34 @@ class SemanticTask:
         self.others = [made[name]() for name in self.names if name in made]
 
     def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
-        """Crops as one batch on the device."""
+        """Crops as one batch on the device; of objects with boxes, classes and masks of those that are still in the crop."""
         images = torch.stack([crop.image for crop in crops]).to(device, non_blocking=True)
-        labels = torch.stack([crop.labels for crop in crops]).to(device, non_blocking=True)
-        return Batch(images, labels, None, tuple(crop.name for crop in crops))
+        names = tuple(crop.name for crop in crops)
+        if self.network.task.objects:
+            return Batch(images, None, [{key: value.to(device) for key, value in target(crop).items()} for crop in crops], names)
+        return Batch(images, torch.stack([crop.labels for crop in crops]).to(device, non_blocking=True), None, names)
 
     def loss(self, module: nn.Module, batch: Batch, valid: int, parts: int) -> torch.Tensor:
         """The share of this micro-batch in the loss of the whole step; the shares add up to it.
 
         Args:
-            module: the network.
+            module: the network's, perhaps wrapped for several processes.
             batch: one micro-batch.
             valid: labelled pixels of the whole step.
             parts: micro-batches of the whole step.
         """
-        logits = self._logits(module, batch.images)
+        truth = batch.targets if batch.labels is None else batch.labels
+        per_pixel = partial(self._per_pixel, labels=batch.labels, valid=valid, parts=parts)
+        return self.network.loss(module, batch.images, truth, per_pixel, 1 / parts)
+
+    def adversarial(self, module: nn.Module, batch: Batch, epsilon: float) -> Batch:
+        """The batch after one step of FGSM (Goodfellow et al. 2015): images moved by ±epsilon to raise the loss."""
+        images = batch.images.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self.loss(module, replace(batch, images=images), batch.valid, 1), images)
+        return replace(batch, images=(images.detach() + epsilon * gradient.sign()).clamp(0, 1))
+
+    def _per_pixel(self, logits: torch.Tensor, labels: torch.Tensor, valid: int, parts: int) -> torch.Tensor:
+        logits = logits.float()
         if logits.shape[1] == 1:
             # A binary network has one logit, for the foreground; two equal columns make it a case of the general loss.
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -100,44 +102,12 @@ class SemanticTask:
         if {"ce", "dice"} & set(self.names):
             weights = None if self.class_weights is None else self.class_weights.to(logits.device)
             shares = ("ce" in self.names) / max(1, valid), ("dice" in self.names) / parts
-            total = total + banded_loss(logits, batch.labels, IGNORE_16, *shares, weights)
-        if self.others and (batch.labels != IGNORE_16).any():
-            whole = nn.functional.interpolate(logits, batch.labels.shape[-2:], mode="bilinear", align_corners=False)
+            total = total + banded_loss(logits, labels, IGNORE_16, *shares, weights)
+        if self.others and (labels != IGNORE_16).any():
+            whole = nn.functional.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
             for other in self.others:
-                total = total + other(whole, batch.labels) / parts
+                total = total + other(whole, labels) / parts
         return total
-
-    def adversarial(self, module: nn.Module, batch: Batch, epsilon: float) -> Batch:
-        """The batch after one step of FGSM (Goodfellow et al. 2015): images moved by ±epsilon to raise the loss."""
-        images = batch.images.detach().clone().requires_grad_(True)
-        moved = Batch(images, batch.labels, batch.targets, batch.names)
-        (gradient,) = torch.autograd.grad(self.loss(module, moved, batch.valid, 1), images)
-        return Batch((images.detach() + epsilon * gradient.sign()).clamp(0, 1), batch.labels, batch.targets, batch.names)
-
-    def _logits(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        return self.forward(module, normalised(images, self.preprocessing)).float()
-
-
-class InstanceTask:
-    """Mask R-CNN with torchvision's own losses. Crops are trained at their own size: samples have been resized before they were cut."""
-
-    def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
-        """Crops as one batch on the device, with boxes, classes and masks of the objects that are still in the crop."""
-        images = torch.stack([crop.image for crop in crops]).to(device, non_blocking=True)
-        targets = [{key: value.to(device) for key, value in target(crop).items()} for crop in crops]
-        return Batch(images, None, targets, tuple(crop.name for crop in crops))
-
-    def loss(self, module: nn.Module, batch: Batch, valid: int, parts: int) -> torch.Tensor:
-        """The share of this micro-batch in the loss of the whole step: the sum of torchvision's five losses."""
-        losses: dict[str, Any] = module(list(batch.images), batch.targets)
-        return sum(losses.values()) / parts
-
-    def adversarial(self, module: nn.Module, batch: Batch, epsilon: float) -> Batch:
-        """The batch after one step of FGSM (Goodfellow et al. 2015): images moved by ±epsilon to raise the loss."""
-        images = batch.images.detach().clone().requires_grad_(True)
-        losses = module(list(images), batch.targets)
-        (gradient,) = torch.autograd.grad(sum(losses.values()), images)
-        return Batch((images.detach() + epsilon * gradient.sign()).clamp(0, 1), None, batch.targets, batch.names)
 
 
 def target(crop: Crop) -> dict[str, torch.Tensor]:

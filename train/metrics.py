@@ -14,7 +14,7 @@ from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
 from seg_demo.core.rle import encode_crop
-from seg_demo.core.types import LabelSet, Segment, Segmentation, ignore_id, paint, tight_box
+from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segment, Segmentation, ignore_id, paint, tight_box
 from seg_demo.masks.compare import confusion
 from train.data.sample import Sample
 
@@ -245,7 +245,7 @@ class InstanceMeter:
             return
         height, width = unknown.shape
         region = Segment(0, None, box, unknown[box[1] : box[3], box[0] : box[2]])
-        whole = Segmentation("instance", height, width, self.labels, np.zeros((height, width), np.uint8), (region,))
+        whole = Segmentation(INSTANCE.name, height, width, self.labels, np.zeros((height, width), np.uint8), (region,))
         for label_id in range(len(self.labels)):
             crowd = _annotation(identity, region, label_id, whole)
             self._truth.append(crowd | {"id": len(self._truth) + 1, "iscrowd": 1})
@@ -369,7 +369,7 @@ def true_objects(sample: Sample, labels: LabelSet) -> Segmentation:
         else:
             label_id = _class_under(sample.label_map[window][mask], labels)
         segments.append(Segment(label_id, None, (columns.start, rows.start, columns.stop, rows.stop), mask))
-    return Segmentation("instance", height, width, labels, paint(segments, height, width), tuple(segments))
+    return Segmentation(INSTANCE.name, height, width, labels, paint(segments, height, width), tuple(segments))
 
 
 def _windows(sample: Sample) -> dict[int, tuple[slice, slice]]:
@@ -424,14 +424,14 @@ def only_shared(samples: Iterable[Sample], data: LabelSet, shared: LabelSet, tas
         samples: with the ids of ``data``.
         data: classes of the data, for this task.
         shared: of :func:`shared_labels`.
-        task: ``semantic``: label maps are translated. ``instance``: objects are.
+        task: objects are translated where it has them, else label maps.
 
     Yields:
         Samples with the ids of ``shared``.
     """
     ids = np.array([shared.names.index(name) if name in shared.names else -1 for name in data.names])
     for sample in samples:
-        yield _with_objects(sample, ids) if task == "instance" else _with_pixels(sample, ids)
+        yield _with_objects(sample, ids) if TASKS[task].objects else _with_pixels(sample, ids)
 
 
 def _with_pixels(sample: Sample, ids: np.ndarray) -> Sample:

@@ -15,11 +15,11 @@ from huggingface_hub.utils import validate_repo_id
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
 from seg_demo.core.storage import recover_folder
+from seg_demo.core.types import TASKS
 from seg_demo.hub import lookup, push
 from train import run as runs
 from train.card import CardFacts, read_facts, write_card
 from train.config import Config
-from train.evaluate import MAIN_METRIC
 from train.run import ProgressFile
 
 log = logging.getLogger("train")
@@ -96,8 +96,8 @@ def check_rights(repo_id: str | None, network: str, data_name: str, private: boo
 def default_name(network: str, data_name: str) -> str:
     """The name of a repository for a network and its data, with the characters that the Hub allows.
 
-    >>> default_name("unet", "My cells (2024)/ß..v2")
-    'unet-My-cells-2024-v2'
+    >>> default_name("net", "My cells (2024)/ß..v2")
+    'net-My-cells-2024-v2'
     """
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{network}-{data_name}")[:LONGEST_NAME].strip("-_")
     return name or "model"
@@ -176,7 +176,7 @@ def push_best(config: Config, folder: Path, repo_id: str) -> dict[str, str]:
         PublishError: the push failed; everything is kept and the message has the command that retries.
     """
     facts = read_facts(folder / runs.BEST)
-    score = MAIN_METRIC[facts.task]
+    score = TASKS[facts.task].metric
     message = f"{facts.name}: {score} {facts.metrics[score]:.3f}" if score in facts.metrics else facts.name
     published = publish(folder / runs.BEST, repo_id, private=config.private, message=message, run_dir=folder)
     log.info("Pushed to %s, revision %s", published.url, published.sha)

@@ -19,11 +19,11 @@ from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.inference import devices
-from seg_demo.networks.base import Checkpoint, square
-from seg_demo.networks.roi_pooling import SharedRoIAlign
-from train.base_model import LEAST_STEPS, PASSES, Start, architecture_of, name_of, rebuilt, remembered, start
+from seg_demo.networks.base import Network
+from seg_demo.serving import catalog
+from train.base_model import Start, architecture_of, name_of, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
-from train.config import NETWORKS, Config, ConfigError
+from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
 from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset
 from train.data.listing import Diagnosis
@@ -80,8 +80,8 @@ class Prepared:
 
     @property
     def task(self) -> str:
-        """``semantic`` or ``instance``."""
-        return networks.NETWORKS[self.start.checkpoint.architecture].task
+        """What the network answers, by its name."""
+        return self.start.checkpoint.task.name
 
     @property
     def augment(self) -> str:
@@ -91,7 +91,7 @@ class Prepared:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed about the data, a sentence each."""
-        if self.task == "instance" and self.dataset.kind == "semantic":
+        if self.start.checkpoint.task.objects and self.dataset.kind == "semantic":
             return (*self.dataset.notes, PIECES_NOTE)
         return self.dataset.notes
 
@@ -111,7 +111,7 @@ class Prepared:
                 "notes": list(self.notes),
             },
             "network": {
-                "architecture": start.checkpoint.architecture,
+                "architecture": start.checkpoint.name,
                 "base": start.base and start.base.id,
                 "pretrained": start.pretrained,
                 "parameters": sum(parameter.numel() for parameter in start.checkpoint.module.parameters()),
@@ -203,7 +203,7 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         raise NotPrepared(list(dict.fromkeys(problems)), diagnosis)
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
-    total = _steps(config, plan, begun.checkpoint.architecture)
+    total = _steps(config, plan, begun)
     crop = crop_side(config, begun)
     trains = total > 0 and not (previous is not None and previous.finished)
     return Prepared(
@@ -237,22 +237,20 @@ def crop_side(config: Config, begun: Start) -> int:
     Raises:
         ConfigError: ``--image-size`` is one that the network does not take; the message names one that it does.
     """
-    checkpoint = begun.checkpoint
+    network = begun.checkpoint
     if config.image_size is None:
         # Samples are resized as uploads are: a crop is never larger than what the network sees of them.
-        rule = checkpoint.preprocessing
+        rule = network.preprocessing
         sides = [side for side in (*(rule.size or ()), rule.shortest_side, rule.longest_side) if side is not None]
         wanted = min([begun.crop_side, *sides])
     else:
         wanted = config.image_size
     rounded = max(32, wanted // 32 * 32) if config.image_size is None else -(-wanted // 32) * 32
-    if networks.NETWORKS[checkpoint.architecture].task == "instance":
-        return rounded
-    fits = square(checkpoint, rounded)
+    fits = network.square(rounded)
     if fits == rounded or (fits is not None and (config.image_size is None or fits == config.image_size)):
         return fits
     given = "" if config.image_size is None else f"--image-size {config.image_size}: "
-    size = checkpoint.preprocessing.size
+    size = network.preprocessing.size
     only = f"--image-size {fits}" if fits is not None else "no square crop" + (f", only {size[0]} x {size[1]} pixels" if size else "")
     raise ConfigError(
         f"{given}this network does not take crops of {rounded} x {rounded} pixels, which its position tables, windows or patches do "
@@ -302,15 +300,15 @@ def _opened(config: Config, quiet: bool) -> Dataset:
     )  # fmt: skip
 
 
-def _steps(config: Config, plan: Plan, architecture: str) -> int:
+def _steps(config: Config, plan: Plan, begun: Start) -> int:
     """Optimizer steps: ``--epochs``, at most ``--max-steps``; without either, enough that a small data set is learnt."""
     if config.epochs is not None:
         steps = config.epochs * plan.steps_per_epoch
     elif config.max_steps is not None:
         return config.max_steps
     else:
-        passes = PASSES.get(architecture, 8) if config.data == CELLS else 10
-        steps = max(LEAST_STEPS[architecture], passes * plan.steps_per_epoch)
+        passes = begun.defaults.passes if config.data == CELLS else 10
+        steps = max(begun.defaults.least_steps, passes * plan.steps_per_epoch)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
@@ -323,7 +321,7 @@ def _rights(
     from train.publish import check_rights
 
     try:
-        network = begun.checkpoint.architecture if begun else architecture_of(config) or "model"
+        network = begun.checkpoint.name if begun else architecture_of(config) or "model"
     except SegDemoError:
         network = "model"
     data = dataset.name if dataset else "data"
@@ -342,9 +340,8 @@ def check_network(config: Config) -> None:
     Raises:
         SegDemoError: an unknown menu key, a malformed id, a folder that is not there.
     """
-    if config.model not in NETWORKS:
-        architecture = architecture_of(config)
-        if architecture == "classical":
+    if config.model not in networks.FAMILIES:
+        if catalog.resolve(config.model, local_folders=True).source == "builtin":
             raise BadCheckpointError(f"--model {config.model} is a method without weights; there is nothing to train.")
 
 
@@ -395,25 +392,6 @@ def _push(push: dict[str, object] | None) -> str:
 def best_device() -> str:
     """What ``--device auto`` means here: ``cuda``, ``mps`` or ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def lay_out(checkpoint: Checkpoint, device: torch.device, precision: str) -> None:
-    """Let a network compute in the order and memory layout in which it is trained fastest; its state dict stays as it is.
-
-    As for prediction (:func:`seg_demo.networks.optimise`). Mask R-CNN on a CPU pools with all cores, and in bf16 has its
-    channels last: measured 0.78 of the time. In fp32 that layout changes nothing.
-
-    Args:
-        checkpoint: its module is changed in place, but not moved.
-        device: where it is trained.
-        precision: as accelerate names it.
-    """
-    networks.optimise(checkpoint, device)
-    if checkpoint.architecture == "maskrcnn" and device.type == "cpu":
-        heads = checkpoint.module.roi_heads
-        heads.box_roi_pool, heads.mask_roi_pool = SharedRoIAlign(heads.box_roi_pool), SharedRoIAlign(heads.mask_roi_pool)
-        if precision == "bf16":
-            checkpoint.module.to(memory_format=torch.channels_last)
 
 
 def choose_device(config: Config, problems: list[str]) -> tuple[torch.device, str]:
@@ -475,11 +453,10 @@ def accelerator_of(prepared: Prepared, team: PartialState | None) -> Accelerator
         prepared: of :func:`train.setup.prepare`.
         team: of :func:`launched`.
     """
-    # Some of transformers' networks have layers that their logits do not depend on; SegFormer and all others use each.
-    other = prepared.start.checkpoint.options.get("model_type", "segformer") != "segformer"
+    unused = prepared.start.checkpoint.unused_layers
     # Running statistics are saved from the main process, so copying them to the others at each pass would change nothing,
     # and would overwrite what the backward pass of adversarial training still needs.
-    handler = DistributedDataParallelKwargs(find_unused_parameters=other, broadcast_buffers=False)
+    handler = DistributedDataParallelKwargs(find_unused_parameters=unused, broadcast_buffers=False)
     cpu, handlers = prepared.device.type == "cpu", [handler] if team else []
     if team is None:
         # A run earlier in this process may have had another precision or device, which accelerate would hold on to.
@@ -495,12 +472,12 @@ OVERHEAD = 1.5
 MEASURED_SIDE = 512
 
 
-def check_memory(batch: int, checkpoint: Checkpoint, crop: int, device: torch.device) -> int:
+def check_memory(batch: int, network: Network, crop: int, device: torch.device) -> int:
     """Refuse a batch that cannot fit, with the size that does, and one that the network cannot be trained with.
 
     Args:
         batch: images per step and process.
-        checkpoint: the network.
+        network: what would be trained.
         crop: side of the crops in pixels.
         device: where it would be trained.
 
@@ -511,11 +488,11 @@ def check_memory(batch: int, checkpoint: Checkpoint, crop: int, device: torch.de
         ConfigError: names the batch size that fits.
     """
     try:
-        fixed, per_image = _costs(checkpoint, batch, crop)
+        fixed, per_image = _costs(network, batch, crop)
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(
-            f"This {checkpoint.architecture} cannot be trained on batches of {batch} crops of {crop} x {crop} pixels "
+            f"This {network.name} cannot be trained on batches of {batch} crops of {crop} x {crop} pixels "
             f"({reason}). Try another --image-size, or a larger --batch-size (some networks need 2 or more)."
         ) from error
     needed, have = int(fixed + per_image * batch), available_memory(device)
@@ -529,20 +506,20 @@ def check_memory(batch: int, checkpoint: Checkpoint, crop: int, device: torch.de
     )
 
 
-def _costs(checkpoint: Checkpoint, batch_size: int, side: int) -> tuple[float, float]:
+def _costs(network: Network, batch_size: int, side: int) -> tuple[float, float]:
     """Bytes of a step that do not depend on the batch, and bytes per image.
 
     The tensors that autograd keeps for the backward pass are counted in a real forward pass of two images, or of one where
     that is the batch: some networks cannot normalise a single one.
     """
     images, measured = min(2, batch_size), min(side, MEASURED_SIDE)
-    counted = _saved_bytes(checkpoint, images, measured) / images * (side / measured) ** 2
-    parameters = sum(parameter.numel() for parameter in checkpoint.module.parameters())
+    counted = _saved_bytes(network, images, measured) / images * (side / measured) ** 2
+    parameters = sum(parameter.numel() for parameter in network.module.parameters())
     return parameters * BYTES_PER_PARAMETER, (counted + side * side * 3 * 4) * OVERHEAD
 
 
-def _saved_bytes(checkpoint: Checkpoint, batch_size: int, side: int) -> int:
-    module = checkpoint.module
+def _saved_bytes(network: Network, batch_size: int, side: int) -> int:
+    module = network.module
     device = next(module.parameters()).device
     seen: dict[int, int] = {}
 
@@ -558,10 +535,8 @@ def _saved_bytes(checkpoint: Checkpoint, batch_size: int, side: int) -> int:
     try:
         with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             images = torch.rand(batch_size, 3, side, side, device=device)
-            if networks.NETWORKS[checkpoint.architecture].task == "instance":
-                kept.append(module(list(images), [_one_object(side, device) for _ in images]))
-            else:
-                kept.append(networks.network(checkpoint.architecture).forward(module, images))
+            truth = [_one_object(side, device) for _ in images] if network.task.objects else None
+            kept.append(network.loss(module, images, truth, lambda logits: logits, 1.0))
     finally:
         module.train(training)
         for name, buffer in module.named_buffers():

@@ -19,20 +19,20 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker
 from tqdm import tqdm
 
-from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.storage import save_folder
-from seg_demo.networks.base import Checkpoint
+from seg_demo.core.types import TASKS
+from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, crops_of, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
 from train.data.index import CELLS, preload, read_item
-from train.evaluate import MAIN_METRIC, HeldOut, evaluate, model_of
+from train.evaluate import HeldOut, evaluate, model_of
 from train.figures import sample_grid
-from train.losses import Batch, InstanceTask, SemanticTask, balanced_weights, count_pixels
+from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.optim import MovingAverage, freeze_auxiliary, lr_factor, parameter_groups, restore, set_train
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
-from train.setup import Prepared, lay_out
+from train.setup import Prepared
 
 log = logging.getLogger("train")
 
@@ -71,11 +71,11 @@ class Trainer:
         self.main = accelerator.is_main_process
         self.device = prepared.device if accelerator.num_processes == 1 else accelerator.device
         self.checkpoint, self.plan, self.total = prepared.start.checkpoint, prepared.plan, prepared.total
-        self.score = MAIN_METRIC[prepared.task]
+        self.score = TASKS[prepared.task].metric
         self.crops = self._crops()
-        self.task = self._task()
+        self.objective = self._objective()
         self.module = self.checkpoint.module.to(self.device)
-        lay_out(self.checkpoint, self.device, accelerator.mixed_precision)
+        self.checkpoint.optimise_training(self.device, accelerator.mixed_precision)
         freeze_auxiliary(self.module)
         self.average = MovingAverage(self.module, self.config.ema)
         optimizer = self._adamw()
@@ -106,7 +106,7 @@ class Trainer:
         config, history, accelerator = self.config, self.history, self.accelerator
         if not self.resumed:
             self._save()
-        log.info("%s on %s: %d steps in %s", self.checkpoint.architecture, self.prepared.device, self.total, self.folder)
+        log.info("%s on %s: %d steps in %s", self.checkpoint.name, self.prepared.device, self.total, self.folder)
         tracker = start_tracker(config, self.folder, history.step) if self.main else None
         batches = self.plan.micro_batches(history.step, self.total, accelerator.process_index)
         parts = loader(self.crops, batches, workers_for(config.workers, self.prepared.device))
@@ -153,7 +153,7 @@ class Trainer:
         torch.manual_seed((config.seed * 1_000_003 + step) * 4_099 + accelerator.process_index)
         for group, peak in zip(optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self._lr_factor(step)
-        batches: list[Batch] = [self.task.collate(next(parts), self.device) for _ in range(config.accumulate)]
+        batches: list[Batch] = [self.objective.collate(next(parts), self.device) for _ in range(config.accumulate)]
         world = accelerator.num_processes
         valid = sum(batch.valid for batch in batches)
         if world > 1:
@@ -164,10 +164,10 @@ class Trainer:
             share = world * len(batches)
             last = index == len(batches) - 1
             with accelerator.no_sync(self.wrapped) if not last else nullcontext():
-                loss = self.task.loss(self.wrapped, batch, valid, share)
+                loss = self.objective.loss(self.wrapped, batch, valid, share)
                 if config.adversarial:
-                    moved = self.task.adversarial(self.wrapped, batch, config.adversarial)
-                    loss = 0.5 * (loss + self.task.loss(self.wrapped, moved, valid, share))
+                    moved = self.objective.adversarial(self.wrapped, batch, config.adversarial)
+                    loss = 0.5 * (loss + self.objective.loss(self.wrapped, moved, valid, share))
                 # DistributedDataParallel averages gradients over processes; the loss is a sum of shares.
                 accelerator.backward(loss * world)
             total += float(loss.detach())
@@ -203,7 +203,7 @@ class Trainer:
         history.lines.append({**line, "seconds": round(seconds, 1), **metrics})
         return best
 
-    def _metrics(self, checkpoint: Checkpoint) -> dict[str, float]:
+    def _metrics(self, checkpoint: Network) -> dict[str, float]:
         """The metrics of a network on the held-out images; its worst samples are drawn for whoever watches the run."""
         watched = self.config.progress_file is not None
         with self.pace.evaluating():
@@ -269,16 +269,13 @@ class Trainer:
         fused = self.device.type in ("cpu", "cuda")
         return torch.optim.AdamW(groups, fused=fused, foreach=not fused)
 
-    def _task(self) -> SemanticTask | InstanceTask:
-        if self.prepared.task == "instance":
-            return InstanceTask()
+    def _objective(self) -> Objective:
         checkpoint, weights = self.checkpoint, None
-        if self.config.class_weights == "balanced":
+        if self.config.class_weights == "balanced" and not checkpoint.task.objects:
             # Built-in data is not surveyed; its decoded samples say how frequent each class is.
             pixels = self.prepared.diagnosis.class_pixels or count_pixels(self.crops.cached.values(), len(checkpoint.labels))
             weights = balanced_weights(pixels, len(checkpoint.labels))
-        verbs = networks.network(checkpoint.architecture)
-        return SemanticTask(verbs.forward, checkpoint.preprocessing, len(checkpoint.labels), self.config.loss, weights)
+        return Objective(checkpoint, self.config.loss, weights)
 
     def _crops(self) -> CropDataset:
         prepared = self.prepared
@@ -292,7 +289,7 @@ class Trainer:
         return crops_of(prepared, read, cached, seen)
 
 
-def save_best(checkpoint: Checkpoint, folder: Path, half: bool) -> None:
+def save_best(checkpoint: Network, folder: Path, half: bool) -> None:
     """Write a checkpoint as the best one of a run, atomically.
 
     Args:
@@ -300,7 +297,7 @@ def save_best(checkpoint: Checkpoint, folder: Path, half: bool) -> None:
         folder: of the run.
         half: store it in 16 bits.
     """
-    save_folder(folder / runs.BEST, lambda best: networks.save(checkpoint, best, half))
+    save_folder(folder / runs.BEST, lambda best: checkpoint.save(best, half))
 
 
 class Trackio(TrackioTracker):

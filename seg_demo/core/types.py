@@ -374,12 +374,62 @@ def tight_box(mask: np.ndarray) -> Box | None:
 
 
 __all__ = [
-    "MAX_IDS", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation", "SoftMask", "distinct_colors", "paint",
-    "semantic_segmentation", "tight_box",
+    "INSTANCE", "MAX_IDS", "REGION", "SEMANTIC", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation",
+    "SoftMask", "Task", "distinct_colors", "learnt_tasks", "paint", "register_task", "semantic_segmentation", "tight_box",
 ]  # fmt: skip
 
-TASKS = ("semantic", "instance", "region")
 SOURCES = ("bundled", "hub", "torchvision", "folder", "builtin")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a segmentation says about a picture. JSON, files and the API have its name; everything else asks these.
+
+    Attributes:
+        name: of the table :data:`TASKS`.
+        segment: what one segment is called: ``class``, ``object`` or ``region``.
+        title: key of its words on the page, if that is not its name.
+        objects: its segments are separate things, and the id map holds 1 + index of the topmost one, 0 for none. Otherwise there is
+            one segment per class present, background included, and the id map holds label ids.
+        overlaps: segments may cover each other, so each has a mask of its own.
+        scores: segments have scores, by which a threshold chooses among them.
+        metric: of :mod:`train.metrics`, by which trained networks are compared; None where nothing can be learnt.
+    """
+
+    name: str
+    segment: str = "object"
+    title: str = ""
+    objects: bool = True
+    overlaps: bool = False
+    scores: bool = False
+    metric: str | None = None
+
+    @property
+    def learnt(self) -> bool:
+        """Whether its segments have classes, which networks can be taught; otherwise it is of methods without classes."""
+        return self.metric is not None
+
+
+SEMANTIC = Task("semantic", segment="class", objects=False, metric="mean_iou")
+INSTANCE = Task("instance", overlaps=True, scores=True, metric="mask_ap")
+REGION = Task("region", segment="region", title="regions")
+TASKS: dict[str, Task] = {task.name: task for task in (SEMANTIC, INSTANCE, REGION)}
+
+
+def register_task(task: Task) -> None:
+    """Add a task that is not in the table.
+
+    Raises:
+        ValueError: one of its name is there already.
+    """
+    if task.name in TASKS:
+        raise ValueError(f"There are two tasks {task.name!r}. Rename one of them.")
+    TASKS[task.name] = task
+
+
+def learnt_tasks() -> tuple[Task, ...]:
+    """The tasks that networks answer, in the order of the page's tabs."""
+    return tuple(task for task in TASKS.values() if task.learnt)
 
 
 @dataclass(frozen=True)
@@ -389,15 +439,16 @@ class ModelSpec:
     Attributes:
         id: menu key, Hub id (``user/repo``) or folder.
         revision: branch, tag or commit of a Hub repo, or None for the default branch.
-        task: one of ``semantic``, ``instance``, ``region``.
-        architecture: row of the table of networks (``unet``, ``fcn``, ``segformer``, ``maskrcnn``) or ``classical``;
-            empty while a typed id has not been looked at.
+        task: of :data:`TASKS`; what it answers unless something else is asked for.
+        architecture: family of networks (:data:`seg_demo.networks.FAMILIES`) or ``classical``; empty while a typed id has not been
+            looked at.
         title: a few words for the menu.
         licence: SPDX id or the name of the licence of the weights; empty if not stated.
         source: one of ``bundled``, ``hub``, ``torchvision``, ``folder``, ``builtin``.
         labels: class names as far as they are known before loading.
         about: one or two sentences: what it is good at.
         notes: what was understood or left out when it was loaded, a sentence each.
+        tasks: all that it answers; empty where ``task`` is all.
     """
 
     id: str
@@ -410,12 +461,18 @@ class ModelSpec:
     labels: tuple[str, ...] = ()
     about: str = ""
     notes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {self.task!r}.")
+        for task in (self.task, *self.tasks):
+            if task not in TASKS:
+                raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {task!r}.")
         if self.source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, but got {self.source!r}.")
+
+    def answers(self, task: str) -> bool:
+        """Whether it has a task."""
+        return task == self.task or task in self.tasks
 
 
 @dataclass(frozen=True)
@@ -490,7 +547,7 @@ class Segmentation:
                 raise ValueError(f"label id {segment.label_id} is outside the {len(self.labels)} classes.")
             if segment.box[2] > self.width or segment.box[3] > self.height:
                 raise ValueError(f"box {segment.box} leaves the image of {self.width} x {self.height} pixels.")
-            if self.task == "instance" and not segment.has_mask:
+            if TASKS[self.task].overlaps and not segment.has_mask:
                 raise ValueError(f"a segment of a {self.task} result needs a mask, but got None.")
 
     def __getstate__(self) -> dict[str, object]:
@@ -500,19 +557,20 @@ class Segmentation:
     @property
     def ids(self) -> tuple[int, ...]:
         """The value of each segment in the id map, in the order of ``segments``."""
-        if self.task == "semantic":
+        if not TASKS[self.task].objects:
             return tuple(segment.label_id for segment in self.segments)
         return tuple(range(1, len(self.segments) + 1))
 
     @cached_property
     def areas(self) -> tuple[int, ...]:
         """Pixels of each segment's own mask (overlapping objects count fully), in the order of ``segments``."""
-        if self.task == "semantic":
+        task = TASKS[self.task]
+        if not task.objects:
             counts = count_ids(self.id_map, len(self.labels))
             return tuple(int(counts[segment.label_id]) for segment in self.segments)
-        if self.task == "region":
-            return tuple(count_ids(self.id_map, len(self.segments) + 1)[1 : len(self.segments) + 1].tolist())
-        return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+        if task.overlaps:
+            return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+        return tuple(count_ids(self.id_map, len(self.segments) + 1)[1 : len(self.segments) + 1].tolist())
 
     @cached_property
     def confidence_sums(self) -> np.ndarray | None:
@@ -546,18 +604,18 @@ class Segmentation:
         if mask is not None:
             return mask
         x0, y0, x1, y1 = segment.box
-        return self.id_map[y0:y1, x0:x1] == segment.label_id
+        return self.id_map[y0:y1, x0:x1] == self.ids[index]
 
     def above(self, threshold: float) -> Segmentation:
         """The same result with only the objects whose score reaches the threshold; no network runs.
 
         Args:
-            threshold: score in [0, 1]. Semantic results, regions, and objects without a score are kept as they are.
+            threshold: score in [0, 1]. Results of tasks without scores, and objects without one, are kept as they are.
 
         Returns:
             A result whose confidence, if there is one, counts the objects left out as doubt about the pixels below them.
         """
-        if self.task != "instance":
+        if not TASKS[self.task].scores:
             return self
         kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
         id_map = paint(kept, self.height, self.width)
@@ -637,4 +695,4 @@ def semantic_segmentation(
     for label_id in np.flatnonzero(pixels).tolist():
         score = None if scores is None else scores.get(label_id)
         segments.append(Segment(label_id, score, tuple(boxes[label_id].tolist()), None))
-    return Segmentation("semantic", height, width, labels, id_map, tuple(segments), confidence=confidence, margin=margin)
+    return Segmentation(SEMANTIC.name, height, width, labels, id_map, tuple(segments), confidence=confidence, margin=margin)

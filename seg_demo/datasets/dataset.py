@@ -35,7 +35,7 @@ import numpy as np
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
 from seg_demo.core.messages import Message, sentences
 from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import BACKGROUND, IGNORE, LabelSet, background_of, distinct_colors
+from seg_demo.core.types import BACKGROUND, IGNORE, TASKS, LabelSet, background_of, distinct_colors
 from seg_demo.datasets import journal
 from seg_demo.datasets.sample import Facts, Sample, check_truth, thumbnail
 from seg_demo.inputs.images import Source, decode, decode_mask
@@ -160,8 +160,8 @@ class Dataset:
         self, stem: str, name: str, pixels: np.ndarray, mask: np.ndarray, instances: np.ndarray | None, facts: Facts,
         draft: str | None, *, new: bool,
     ) -> Sample:  # fmt: skip
-        if (instances is not None) != (self.task == "instance"):
-            key = "datasets.takes_instances" if self.task == "instance" else "datasets.takes_mask_alone"
+        if (instances is not None) != TASKS[self.task].objects:
+            key = "datasets.takes_instances" if TASKS[self.task].objects else "datasets.takes_mask_alone"
             raise DataError(key, name=self.name, task=self.task)
         checked = check_truth(pixels.shape[:2], self.labels, mask, instances)
         counts = np.bincount(checked.ravel(), minlength=256)
@@ -411,7 +411,7 @@ def dataset_card(dataset: Dataset, samples: list[Sample], unreadable: Sequence[s
     began = f" Masks began as predictions of {', '.join(map(_cell, sources))} and were corrected." if sources else ""
     maps = (
         "`instances/` numbers the objects (16-bit PNG, 0 is none); `masks/` gives their classes."
-        if dataset.task == "instance"
+        if TASKS[dataset.task].objects
         else "`masks/` holds a class per pixel."
     )
     return f"""---
@@ -423,7 +423,7 @@ tags:
 
 # {_cell(dataset.name)}
 
-{len(samples)} images{f" with {objects} objects" if dataset.task == "instance" else ""}. {maps} 255 means: ignore this pixel.
+{len(samples)} images{f" with {objects} objects" if TASKS[dataset.task].objects else ""}. {maps} 255 means: ignore this pixel.
 
 | value | class | share of the pixels |
 |---|---|---|

@@ -19,7 +19,7 @@ from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.messages import Message
-from seg_demo.core.types import IGNORE, LabelSet, Segmentation, ignore_id, plain_name
+from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segmentation, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
@@ -231,7 +231,7 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: 
     """
     things = [index for index in range(len(labels)) if index != labels.background]
     by_name = {plain_name(name): index for index, name in enumerate(labels.names)}
-    if result.task == "region" and things:
+    if not TASKS[result.task].learnt and things:
         by_name = {"region": things[0], "background": labels.background}
     elif result.labels.background is not None and labels.background is not None:
         by_name[plain_name(result.labels.names[result.labels.background])] = labels.background
@@ -246,15 +246,15 @@ def from_prediction(result: Segmentation, labels: LabelSet, task: str, mapping: 
         target = by_name.get(plain_name(result.labels.names[label]))
         table[label] = nothing if target is None else target
     confidence = None if result.confidence is None else float(result.margin_sums.sum()) / result.id_map.size
-    if result.task == "semantic":
+    if not TASKS[result.task].objects:
         known = np.full(int(np.iinfo(result.id_map.dtype).max) + 1, nothing, dtype=np.uint16)
         known[: len(table)] = table
         classes = known[result.id_map]
-        if task == "semantic":
+        if not TASKS[task].objects:
             return Drawing(classes, None, confidence, missing)
         return Drawing(*_pieces(classes, things), confidence, missing)
     of_segment = np.array([nothing, *(table[segment.label_id] for segment in result.segments)], dtype=np.uint16)
-    if task == "semantic":
+    if not TASKS[task].objects:
         return Drawing(of_segment[result.id_map], None, confidence, missing)
     objects = {number: int(label) for number, label in enumerate(of_segment) if number > 0 and label in things}
     if len(of_segment) > MOST_OBJECTS:
@@ -300,7 +300,7 @@ def from_mask(mask: MaskFile | np.ndarray, size: tuple[int, int], labels: LabelS
         came, wanted = f"{mask.size[1]} x {mask.size[0]}", f"{size[1]} x {size[0]}"
         raise DataError("drawings.other_size", came=came, wanted=wanted)
     try:
-        if task == "instance":
+        if TASKS[task].objects:
             return _objects(mask, labels)
         notes: list[Message] = []
         ids = label_ids(numbers_meant(mask, len(labels), notes), labels, notes)
@@ -389,7 +389,7 @@ def truth(
     """
     if raw.ndim != 2:
         raise DataError("drawings.arrived_coloured")
-    if task == "semantic":
+    if not TASKS[task].objects:
         table = np.full(65_536, -1, dtype=np.int32)
         table[IGNORE] = IGNORE
         for here, there in class_ids.items():

@@ -13,11 +13,12 @@ from seg_demo.core.errors import BadRequestError, DataError, StorageError
 from seg_demo.core.ownership import owner_of
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import DISK
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet
 from seg_demo.datasets import journal
 from seg_demo.datasets.dataset import Dataset, header_files, is_stem, label_set, stem_of
 
-TASKS = ("semantic", "instance")
+# What can be drawn by hand.
+DRAWN = (SEMANTIC.name, INSTANCE.name)
 MAX_DATASETS = 100
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,13 @@ class Store:
             DataError: no classes, too many, or names that no class can have; an instance dataset without a background.
             StorageError: the disk is full or fails.
         """
-        if task not in TASKS:
-            raise BadRequestError("datasets.bad_task", tasks=", ".join(TASKS), value=str(task)[:40])
+        if task not in DRAWN:
+            raise BadRequestError("datasets.bad_task", tasks=", ".join(DRAWN), value=str(task)[:40])
         title = " ".join(str(name).split())[:80]
         if not title:
             raise BadRequestError("datasets.no_name")
         chosen = label_set(labels)
-        if task == "instance" and chosen.background is None:
+        if TASKS[task].objects and chosen.background is None:
             raise DataError("datasets.no_background")
         with journal.storage_errors(self.root / stem_of(title, "dataset")):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ class Store:
                 raise BadRequestError("datasets.too_many", most=MAX_DATASETS)
             draft = self.root / f".draft-{uuid.uuid4().hex}"
             draft.mkdir()
-            for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if task == "instance" else [])):
+            for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if TASKS[task].objects else [])):
                 (draft / folder).mkdir()
             journal.commit(draft, header_files(title, task, chosen))
             return Dataset(self._place(draft, stem_of(title, "dataset")), self._room)

@@ -12,39 +12,30 @@ from pathlib import Path
 
 import torch
 
-from seg_demo import networks
 from seg_demo.core.errors import BadImageError, SettingsError
 from seg_demo.core.messages import Message
 from seg_demo.core.settings import Settings
 from seg_demo.inference.tiled import Plan, plan
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 
-# Bytes per pixel of the image beside the decoded image itself, measured and rounded up. Whole image, semantic: a copy in
-# the layout of tensors, the id map and what counting it takes. Whole image, instance: the id map, the masks
-# that are kept, and the largest as float32 while it is pasted. Full detail: the id map, for objects with 16 bits, and their masks.
-WHOLE = {"semantic": 9, "instance": 12}
-FULL = {"semantic": 4, "instance": 9}
-CONFIDENCE = {"semantic": 2, "instance": 4}
 # What a forward pass takes per pixel of its batch, and whatever the size is.
 FORWARD, FLOOR = 800, 64 << 20
 
 
-def memory_needed(checkpoint: Checkpoint, height: int, width: int, detail: str, confidence: bool) -> int:
+def memory_needed(network: Network, height: int, width: int, detail: str, confidence: bool) -> int:
     """Bytes that a prediction takes above the loaded model and the decoded image: an estimate, rather too high.
 
     Args:
-        checkpoint: of any network.
+        network: any.
         height: of the image, in pixels.
         width: of the image, in pixels.
         detail: ``whole`` or ``full``.
         confidence: whether it is asked for.
     """
-    task = networks.NETWORKS[checkpoint.architecture].task
-    cut = plan(checkpoint, height, width) if detail == "full" else None
-    each = (FULL if cut else WHOLE)[task] + CONFIDENCE[task] * confidence
-    batch = math.prod(cut.grid.tile if cut else checkpoint.preprocessing.fitted(height, width))
-    strips = _strips(cut, len(checkpoint.labels)) if cut and task == "semantic" else 0
-    return FLOOR + FORWARD * batch + height * width * each + strips
+    cut = plan(network, height, width) if detail == "full" else None
+    batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width))
+    strips = _strips(cut, len(network.labels)) if cut and not network.task.objects else 0
+    return FLOOR + FORWARD * batch + height * width * network.memory_per_pixel(cut is not None, confidence) + strips
 
 
 def _strips(cut: Plan, classes: int) -> int:
@@ -53,7 +44,7 @@ def _strips(cut: Plan, classes: int) -> int:
     return 4 * classes * (cut.grid.overlap * wide + 6 * cut.grid.tile[0] * cut.grid.tile[1])
 
 
-def check_memory(checkpoint: Checkpoint, height: int, width: int, detail: str, confidence: bool) -> None:
+def check_memory(network: Network, height: int, width: int, detail: str, confidence: bool) -> None:
     """Refuse an image that would not fit into the memory that is free now.
 
     Args:
@@ -63,10 +54,10 @@ def check_memory(checkpoint: Checkpoint, height: int, width: int, detail: str, c
         BadImageError: it would not; the message says what size would.
     """
     free = available_memory()
-    wanted = memory_needed(checkpoint, height, width, detail, confidence)
+    wanted = memory_needed(network, height, width, detail, confidence)
     if wanted <= free:
         return
-    scale = _largest_scale(checkpoint, height, width, detail, confidence, free)
+    scale = _largest_scale(network, height, width, detail, confidence, free)
     if scale is None:
         advice = Message("memory.none_fits")
     else:
@@ -76,14 +67,14 @@ def check_memory(checkpoint: Checkpoint, height: int, width: int, detail: str, c
 
 
 def _largest_scale(
-    checkpoint: Checkpoint, height: int, width: int, detail: str, confidence: bool, free: int
+    network: Network, height: int, width: int, detail: str, confidence: bool, free: int
 ) -> float | None:
     """The largest factor in (0, 1), to a thousandth, at which the image fits; None if none does."""
     low, high = 0, 1000
     while high - low > 1:
         middle = (low + high) // 2
         tall, wide = (max(1, math.floor(side * middle / 1000)) for side in (height, width))
-        if memory_needed(checkpoint, tall, wide, detail, confidence) <= free:
+        if memory_needed(network, tall, wide, detail, confidence) <= free:
             low = middle
         else:
             high = middle

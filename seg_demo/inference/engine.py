@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,7 +34,7 @@ from seg_demo.inference.openvino import Compiler, Part, crop, described, same_si
 from seg_demo.masks.resize import each
 
 if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
+    from seg_demo.networks.base import Network
 
 # Regions for which sharing the pooling out is worth it.
 SHARED = 32
@@ -49,18 +49,17 @@ class DetectorEngine:
     """A Mask R-CNN's forward pass in three parts, each eager at first and compiled once it has proved to agree.
 
     Args:
-        checkpoint: in eval mode, not to be trained any more.
-        verbs: the network's module.
+        network: in eval mode, not to be trained any more.
         compiler: makes its compiled forms.
     """
 
-    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
-        module, about = checkpoint.module, described(checkpoint)
-        self._module, self._forward = module, verbs.forward_with_maps
+    def __init__(self, network: Network, compiler: Compiler) -> None:
+        module, about = network.module, described(network)
+        self._module, self._forward = module, network.forward_with_maps
         self._levels = _levels(module)
         heads = module.roi_heads
         self._pyramid = Part(
-            "maskrcnn pyramid", _Pyramid(module), compiler, (0, 2, 3), crop(checkpoint), f"{about} pyramid", slack=SLACK
+            "maskrcnn pyramid", _Pyramid(module), compiler, (0, 2, 3), crop(network), f"{about} pyramid", slack=SLACK
         )
         self._boxes = Part("maskrcnn box head", _Boxes(heads), compiler, (0,), _half, f"{about} boxes", same_winners)
         self._masks = Part("maskrcnn mask head", _Masks(heads), compiler, (0,), _half, f"{about} masks", same_signs)
@@ -231,24 +230,18 @@ def _with(module: nn.Module, **replaced: Any) -> nn.Module:
     return other
 
 
-class SemanticEngine:
-    """A semantic network's forward pass, eager at first and compiled once that has proved to agree.
+class PixelEngine:
+    """A forward pass of logits, eager at first and compiled once that has proved to agree.
 
     Args:
-        checkpoint: in eval mode, not to be trained any more.
-        verbs: the network's module.
+        network: in eval mode, not to be trained any more.
         compiler: makes its compiled form.
     """
 
-    def __init__(self, checkpoint: Checkpoint, verbs: ModuleType, compiler: Compiler) -> None:
-        told = checkpoint.familiarity is not None
-        network = _Forward(checkpoint.module, verbs, told)
-        about = described(checkpoint) + " and statistics" * told
-        # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
-        free = () if checkpoint.architecture == "segformer" else (0, 2, 3)
-        self._part = Part(
-            checkpoint.architecture, network, compiler, free, crop(checkpoint), about, same_winners
-        )
+    def __init__(self, network: Network, compiler: Compiler) -> None:
+        about = described(network) + " and statistics" * (network.familiarity is not None)
+        free = network.engine.free
+        self._part = Part(network.name, _Forward(network), compiler, free, crop(network), about, same_winners)
 
     def __call__(self, batch: Tensor) -> Tensor:
         """Logits of a batch, as the network's ``forward`` gives them.
@@ -259,7 +252,7 @@ class SemanticEngine:
         return self._part(batch)[0]
 
     def with_statistics(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and :func:`seg_demo.inference.familiarity.statistics`, of a checkpoint that has a familiarity.
+        """Logits, and :func:`seg_demo.inference.familiarity.statistics`, of a network that has a familiarity.
 
         Args:
             batch: as for a call.
@@ -278,17 +271,14 @@ class SemanticEngine:
         return self._part.agreement
 
 
-Engine = SemanticEngine | DetectorEngine
+Engine = PixelEngine | DetectorEngine
 
 
-def choose(
-    checkpoint: Checkpoint, verbs: ModuleType, device: torch.device, wanted: str, streams: int, precision: str = "auto"
-) -> Engine | None:
+def choose(network: Network, device: torch.device, wanted: str, streams: int, precision: str = "auto") -> Engine | None:
     """The engine that a network is served with.
 
     Args:
-        checkpoint: in eval mode, not to be trained any more.
-        verbs: the network's module.
+        network: in eval mode, not to be trained any more.
         device: where its weights are.
         wanted: ``auto`` (OpenVINO on a CPU where it is installed), ``eager`` or ``openvino``.
         streams: images that are segmented at the same time.
@@ -302,26 +292,27 @@ def choose(
     """
     if found := settings.engine_refusals(wanted, precision, device.type):
         raise SettingsError(" ".join(found))
-    if wanted == "eager" or device.type != "cpu" or not settings.has_openvino():
+    hints = network.engine
+    if hints is None or wanted == "eager" or device.type != "cpu" or not settings.has_openvino():
         return None
     from seg_demo.inference.openvino import OpenVino
 
-    semantic = checkpoint.architecture != "maskrcnn"
-    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=semantic)
-    return (SemanticEngine if semantic else DetectorEngine)(checkpoint, verbs, compiler)
+    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=hints.channels_last)
+    return (DetectorEngine if hints.detector else PixelEngine)(network, compiler)
 
 
 class _Forward(nn.Module):
-    """A network's ``forward`` verb as a module of one tensor."""
+    """A network's ``forward`` as a module of one tensor."""
 
-    def __init__(self, network: nn.Module, verbs: ModuleType, told: bool) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network, self._verbs, self._told = network, verbs, told
+        told = network.familiarity is not None
+        self.network, self._forward, self._told = network.module, network.forward_with_maps if told else network.forward, told
         self.training = False
 
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
         """Logits of a batch (B, 3, h, w), alone in a tuple or with the statistics of the encoder's maps."""
         if self._told:
-            logits, maps = self._verbs.forward_with_maps(self.network, batch)
+            logits, maps = self._forward(self.network, batch)
             return logits, statistics(maps)
-        return (self._verbs.forward(self.network, batch),)
+        return (self._forward(self.network, batch),)

@@ -23,8 +23,6 @@ from seg_demo.networks.checkpoint import read_optional_json
 FILE = "familiarity.json"
 # A channel that is further off than this many deviations counts no more than that: pictures of other kinds leave any linear range.
 CLIP = 2.0
-# Rows of the table of networks that have `forward_with_maps`.
-NETWORKS = ("unet", "segformer", "maskrcnn")
 _MOST = 4096
 UNFAMILIAR = Message("models.unfamiliar_picture")
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.core.messages import Message
@@ -29,7 +28,7 @@ from seg_demo.inference.batching import Batcher
 from seg_demo.inference.familiarity import UNFAMILIAR
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
@@ -59,29 +58,28 @@ class Model:
         return getattr(getattr(self._run, "engine", None), "agreement", None)
 
     @classmethod
-    def from_checkpoint(
+    def from_network(
         cls,
-        checkpoint: Checkpoint,
+        network: Network,
         spec: ModelSpec,
         precision: str | None = None,
         engine: Engine | None = None,
         window: float | None = None,
     ) -> Model:
-        """A model around a checkpoint in memory, on the device that its weights are on. The module is left as it is.
+        """A model around a network in memory, on the device that its weights are on. The module is left as it is.
 
         Args:
-            checkpoint: may be in training; it is put into eval mode while it predicts.
-            spec: what to call it; architecture, task and classes are taken from the checkpoint.
+            network: may be in training; it is put into eval mode while it predicts.
+            spec: what to call it; architecture, task and classes are the network's.
             precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``; None takes the setting.
             engine: of :func:`seg_demo.inference.engine.choose`, for a module that is not trained any more; None is eager torch.
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
-        row = networks.NETWORKS[checkpoint.architecture]
         known = replace(
-            spec, architecture=checkpoint.architecture, task=row.task, labels=checkpoint.labels.names, notes=checkpoint.notes
+            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **network.family.answers
         )
-        run = NetworkRun(checkpoint, precision or settings().precision, engine, window)
-        return cls(known, checkpoint.labels, run, checkpoint.nbytes)
+        run = NetworkRun(network, precision or settings().precision, engine, window)
+        return cls(known, network.labels, run, network.nbytes)
 
     @classmethod
     def classical(cls, spec: ModelSpec) -> Model:
@@ -220,25 +218,24 @@ class NetworkRun:
     """A network's stages: preprocess, forward, postprocess.
 
     Args:
-        checkpoint: on the device that computes.
+        network: on the device that computes.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, which is the engine's affair.
         engine: answers in place of the module, or None.
         window: seconds for which a request waits for others to be computed with, or None.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, precision: str, engine: Engine | None = None, window: float | None = None
+        self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None
     ) -> None:
-        self._checkpoint, self._precision, self.engine = checkpoint, precision, engine
-        self._verbs = networks.network(checkpoint.architecture)
+        self._network, self._precision, self.engine = network, precision, engine
         self._batcher = None if window is None else Batcher(self._here, window)
 
     def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
-        devices.check_memory(self._checkpoint, *image.shape[:2], detail, confidence)
-        plan = tiled.plan(self._checkpoint, *image.shape[:2]) if detail == "full" else None
+        devices.check_memory(self._network, *image.shape[:2], detail, confidence)
+        plan = tiled.plan(self._network, *image.shape[:2]) if detail == "full" else None
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
-        trained = any(each.requires_grad for each in self._checkpoint.module.parameters())
+        trained = any(each.requires_grad for each in self._network.module.parameters())
         joined = nullcontext() if self._batcher is None else self._batcher.underway()
         with joined, torch.no_grad() if trained else torch.inference_mode():
             seen: list[np.ndarray] = []
@@ -253,15 +250,15 @@ class NetworkRun:
 
     def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
         """The result, with a word where the picture is unlike those that the network learnt from."""
-        known = self._checkpoint.familiarity
+        known = self._network.familiarity
         familiar = None if known is None else known.knows(statistics)
         return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
 
     def _stages(self, image: np.ndarray, confidence: bool, answer: tiled.Forward) -> Segmentation:
         times = [time.perf_counter()]
-        batch = self._verbs.preprocess(self._checkpoint, image)
+        batch = self._network.preprocess(image)
         # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
-        fitted = self._checkpoint.preprocessing.fitted(*image.shape[:2])
+        fitted = self._network.preprocessing.fitted(*image.shape[:2])
         seen = min(fitted[0], batch.shape[-2]), min(fitted[1], batch.shape[-1])
         times.append(time.perf_counter())
         raw, device = answer(batch)
@@ -274,12 +271,12 @@ class NetworkRun:
     def _postprocess(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
         """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""
         try:
-            return self._verbs.postprocess(self._checkpoint, raw, height, width, confidence)
+            return self._network.postprocess(raw, height, width, confidence)
         except (RuntimeError, MemoryError) as error:
             if not (devices.out_of_memory(error) and isinstance(raw, torch.Tensor) and raw.device.type == "cuda"):
                 raise
         torch.cuda.empty_cache()
-        return self._verbs.postprocess(self._checkpoint, _fetched(raw), height, width, confidence)
+        return self._network.postprocess(_fetched(raw), height, width, confidence)
 
     def _answer(self, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
         """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of
@@ -296,7 +293,7 @@ class NetworkRun:
 
     def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
         """The network's answer, as :meth:`_pass` gives it, and where it was computed: the CPU, if the GPU cannot."""
-        module = self._checkpoint.module
+        module = self._network.module
         device = next(module.parameters()).device
         try:
             return (self._batcher or self._here)(batch), device
@@ -310,16 +307,16 @@ class NetworkRun:
         return self._pass(_on_cpu(module), batch, cpu), cpu
 
     def _here(self, batch: torch.Tensor) -> Any:
-        module = self._checkpoint.module
+        module = self._network.module
         return self._pass(module, batch, next(module.parameters()).device, self.engine)
 
     def _told(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
         """The answer of a module or its engine; with the encoder's statistics in a tuple where they are wanted."""
-        if self._checkpoint.familiarity is None:
-            return self._verbs.forward(module, batch) if engine is None else engine(batch)
+        if self._network.familiarity is None:
+            return self._network.forward(module, batch) if engine is None else engine(batch)
         if engine is not None:
             return engine.with_statistics(batch)
-        raw, maps = self._verbs.forward_with_maps(module, batch)
+        raw, maps = self._network.forward_with_maps(module, batch)
         return raw, familiarity.statistics(maps)
 
     def _pass(
@@ -334,7 +331,7 @@ class NetworkRun:
             with devices.arithmetic(device, self._precision):
                 given = to_device(_laid_out(batch, module), device)
                 raw = self._told(module, given, engine)
-                return raw if device.type == "cuda" and self._verbs.TASK == "semantic" else _fetched(raw)
+                return raw if device.type == "cuda" and not self._network.task.objects else _fetched(raw)
         finally:
             if training:
                 module.train()

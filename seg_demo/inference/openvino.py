@@ -38,7 +38,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 
 if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
+    from seg_demo.networks.base import Network
 
 _log = logging.getLogger(__name__)
 
@@ -214,14 +214,14 @@ class Part:
             _log.warning("%s: the form compiled with %s %s; eager torch goes on.", self.name, self._compiler.name, why)
 
 
-def described(checkpoint: Checkpoint) -> str:
-    """What a checkpoint's network was built with."""
-    return f"{checkpoint.architecture} {len(checkpoint.labels)} {json.dumps(checkpoint.options, sort_keys=True)}"
+def described(network: Network) -> str:
+    """What a network was built with."""
+    return f"{network.name} {len(network.labels)} {json.dumps(network.options, sort_keys=True)}"
 
 
-def crop(checkpoint: Checkpoint) -> Callable[[Tensor], Tensor]:
+def crop(network: Network) -> Callable[[Tensor], Tensor]:
     """Makes about a quarter of a batch of images, of a size that the network takes."""
-    step = checkpoint.preprocessing.multiple
+    step = network.preprocessing.multiple
 
     def cropped(batch: Tensor) -> Tensor:
         height, width = (max(step, side // 2 // step * step) for side in batch.shape[-2:])

@@ -1,7 +1,7 @@
 """Full detail: a huge image at its own pixels, tile by tile, instead of shrunk to what its network takes at once.
 
-Semantic: the tiles' logits are blended, and each part of the label map is made as soon as no later tile changes it.
-Instance: objects are found tile by tile and merged. Memory follows the tile and the width of the image; only the results
+Classes: the tiles' logits are blended, and each part of the label map is made as soon as no later tile changes it.
+Objects are found tile by tile and merged. Memory follows the tile and the width of the image; only the results
 themselves have the size of the image.
 """
 
@@ -16,18 +16,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from seg_demo import networks
 from seg_demo.core.messages import Message
 from seg_demo.core.requests import Report
 from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.masks.tiling import Blender, Block, Grid, Window, grid_of, merge
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import STRIDE, Network
 
-# Where a preprocessing does not say the stride that images are padded to: the coarsest grid of any usual encoder.
-STRIDE = 32
-# Longest side of a tile: larger ones need more memory and gain little.
-LARGEST = 1024
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4
 
@@ -40,62 +35,46 @@ class Plan:
     """How an image is cut up for a network.
 
     Attributes:
-        checkpoint: with a preprocessing that takes a tile at its own pixels.
+        network: with a preprocessing that takes a tile at its own pixels.
         grid: the tiles.
         unit: tiles begin at multiples of this many pixels.
     """
 
-    checkpoint: Checkpoint
+    network: Network
     grid: Grid
     unit: int
 
 
-def plan(checkpoint: Checkpoint, height: int, width: int) -> Plan | None:
+def plan(network: Network, height: int, width: int) -> Plan | None:
     """The tiles for an image, or None if it is no larger than one: then the whole image has full detail already.
 
     Args:
-        checkpoint: of any network.
+        network: any.
         height: of the image, in pixels.
         width: of the image, in pixels.
     """
-    if checkpoint.architecture == "unet" and checkpoint.processor is not None:
-        # Its steps would resize a tile again, or pad it.
-        sides = checkpoint.preprocessing.size or (checkpoint.preprocessing.shortest_side, checkpoint.preprocessing.longest_side)
-        longest = max(side for side in (*sides, 1) if side is not None)
-        free = replace(checkpoint.preprocessing, size=None, shortest_side=None, longest_side=longest)
-        checkpoint = replace(checkpoint, processor=None, preprocessing=free)
-    rule = checkpoint.preprocessing
-    instance = networks.NETWORKS[checkpoint.architecture].task == "instance"
-    fixed = rule.size is not None or instance
+    network = network.for_tiles()
+    rule, tile = network.preprocessing, network.tile()
     unit = rule.multiple if rule.multiple > 1 else STRIDE
-    if rule.size is not None:
-        tile = rule.size
-    elif instance:
-        # torchvision scales the shorter side to one length: such tiles keep their pixels.
-        side, longest = rule.shortest_side or LARGEST, rule.longest_side or LARGEST
-        tile = side, max(side, min(longest, 2 * side) // STRIDE * STRIDE)
-    else:
-        side = min(LARGEST, rule.longest_side or LARGEST, rule.shortest_side or LARGEST)
-        tile = (max(4, side // unit) * unit,) * 2
     if height <= tile[0] and width <= tile[1]:
         return None
-    if not fixed:
+    if rule.size is None and not network.scales_tiles:
         # A long and narrow image needs no tiles that are higher than it is.
         tile = tuple(min(side, max(4, -(-length // unit)) * unit) for side, length in zip(tile, (height, width), strict=True))
-        checkpoint = _at_own_pixels(checkpoint, tile)
+        network = _at_own_pixels(network, tile)
     unit = math.gcd(unit, *tile)
     while 4 * unit > min(tile) and unit % 2 == 0:
         unit //= 2
     overlap = max(unit, min(tile) // (4 * unit) * unit)
-    return Plan(checkpoint, grid_of(height, width, tile, overlap, unit), unit)
+    return Plan(network, grid_of(height, width, tile, overlap, unit), unit)
 
 
-def _at_own_pixels(checkpoint: Checkpoint, tile: tuple[int, int]) -> Checkpoint:
-    """The checkpoint with a preprocessing that does not resize a tile."""
-    rule = checkpoint.preprocessing
+def _at_own_pixels(network: Network, tile: tuple[int, int]) -> Network:
+    """The network with a preprocessing that does not resize a tile."""
+    rule = network.preprocessing
     if rule.fitted(*tile) == tile:
-        return checkpoint
-    return replace(checkpoint, preprocessing=replace(rule, shortest_side=None, longest_side=max(tile)))
+        return network
+    return replace(network, preprocessing=replace(rule, shortest_side=None, longest_side=max(tile)))
 
 
 def run(
@@ -113,8 +92,7 @@ def run(
     Returns:
         The result; ``device`` is where the last tile was computed.
     """
-    task = networks.NETWORKS[plan.checkpoint.architecture].task
-    work = _semantic if task == "semantic" else _instance
+    work = _merged if plan.network.task.objects else _blended
     return work(plan, _Tiles(plan, forward, image, report), image.shape[:2], confidence)
 
 
@@ -123,12 +101,11 @@ class _Tiles:
 
     def __init__(self, plan: Plan, forward: Forward, image: np.ndarray, report: Report | None) -> None:
         self._plan, self._forward, self._image, self._report = plan, forward, image, report
-        self._verbs = networks.network(plan.checkpoint.architecture)
         self.device = "cpu"
 
     def __iter__(self) -> Iterator[tuple[Window, Any]]:
         for done, window in enumerate(self._plan.grid, start=1):
-            raw, device = self._forward(self._verbs.preprocess(self._plan.checkpoint, self._crop(window)))
+            raw, device = self._forward(self._plan.network.preprocess(self._crop(window)))
             self.device = str(device)
             yield window, raw
             if self._report is not None:
@@ -138,23 +115,23 @@ class _Tiles:
     def _crop(self, window: Window) -> np.ndarray:
         """A tile's pixels; what lies outside the image mirrors it, as the padding of a whole image does.
 
-        For detectors it has the mean colour, in which there is nothing to detect: a mirrored object would be one more.
+        For objects it has the mean colour, in which there is nothing to detect: a mirrored object would be one more.
         """
         part = self._image[window.top : window.bottom, window.left : window.right]
         missing = window.bottom - window.top - part.shape[0], window.right - window.left - part.shape[1]
         if not any(missing):
             return part
-        if self._verbs.TASK == "semantic":
+        if not self._plan.network.task.objects:
             return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
-        color = np.rint(np.array(self._plan.checkpoint.preprocessing.mean) * 255).astype(np.uint8)
+        color = np.rint(np.array(self._plan.network.preprocessing.mean) * 255).astype(np.uint8)
         tile = np.broadcast_to(color, (window.bottom - window.top, window.right - window.left, 3)).copy()
         tile[: part.shape[0], : part.shape[1]] = part
         return tile
 
 
-def _semantic(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     height, width = size
-    labels = plan.checkpoint.labels
+    labels = plan.network.labels
     label_map = np.zeros(size, dtype=np.uint8 if len(labels) <= 255 else np.uint16)
     sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
     scores, blender, factor = MeanScores(), None, 1
@@ -193,21 +170,19 @@ def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.nda
     window[:] = pixels[..., above : above + window.shape[-2], left : left + window.shape[-1]]
 
 
-def _instance(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     height, width = size
-    verbs = networks.network(plan.checkpoint.architecture)
     found, limits = [], []
     for window, raw in tiles:
         inside = min(window.bottom, height) - window.top, min(window.right, width) - window.left
-        result = verbs.postprocess(plan.checkpoint, raw, *inside, confidence)
+        result = plan.network.postprocess(raw, *inside, confidence)
         found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
         limits += [result.limit] if result.limit is not None else []
     segments = merge(found, height, width)
     id_map = paint(segments, height, width)
     sure = paint_confidence(id_map, segments, segments) if confidence else None
-    task = networks.NETWORKS[plan.checkpoint.architecture].task
     return Segmentation(
-        task, height, width, plan.checkpoint.labels, id_map, segments, device=tiles.device, confidence=sure,
+        plan.network.task.name, height, width, plan.network.labels, id_map, segments, device=tiles.device, confidence=sure,
         # The tile that may lack the surest object speaks for all.
         limit=max(limits, key=lambda limit: limit.score, default=None),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seg_demo.core.messages import Message
-from seg_demo.core.types import BACKGROUND, IGNORE, IGNORE_16, LabelSet, Segmentation, background_of, ignore_id, is_background
+from seg_demo.core.types import BACKGROUND, IGNORE, IGNORE_16, TASKS, LabelSet, Segmentation, background_of, ignore_id, is_background
 
 _STRIP_PIXELS = 1 << 20
 
@@ -67,7 +67,7 @@ def common(results: Sequence[Segmentation]) -> Common:
     maps, known = [], []
     for result in results:
         ids = [names.setdefault(key(name), len(names)) for name in result.labels.names]
-        if result.task == "semantic":
+        if not TASKS[result.task].objects:
             table = np.array(ids, dtype=np.uint16)
         else:
             nothing = names.setdefault(BACKGROUND, len(names))

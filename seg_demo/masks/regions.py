@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import MAX_IDS, LabelSet, Region, Segmentation
+from seg_demo.core.types import MAX_IDS, REGION, LabelSet, Region, Segmentation
 
 __all__ = ["METHODS", "Method", "Parameter", "segment"]
 _LABELS = ("background", "region")
@@ -117,7 +117,7 @@ def _segmentation(regions: np.ndarray) -> Segmentation:
     for index, box in enumerate(_boxes(id_map).tolist()):
         segments.append(Region(1, tuple(box), id_map, index + 1))
     labels = LabelSet.from_names(_LABELS, background=0)
-    return Segmentation("region", *id_map.shape, labels, id_map, tuple(segments))
+    return Segmentation(REGION.name, *id_map.shape, labels, id_map, tuple(segments))
 
 
 @dataclass(frozen=True)

@@ -1,101 +1,155 @@
-"""The table of networks: one row and one file per architecture, each with the same verbs, imported when first used.
+"""The registry of networks: one row here and one file per family, imported when first used.
 
-Verbs of a network's module: ``TASK``, ``default_options``, ``build``, ``load``, ``save``, ``preprocess``, ``forward``,
-``postprocess``, ``head_prefixes``, ``replace_head``, ``card_snippet``; and of those whose encoder can say what a picture is like,
-``forward_with_maps``.
+A row is what must be known before torch is there: what the family is called, what it answers, and which config.json is one of its.
+Everything else the class says (:class:`seg_demo.networks.base.Network`), and everybody else asks that. To add a family, write its
+file and its row; :func:`register` takes a class that is not in this package.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import INSTANCE, SEMANTIC, Task
 
 if TYPE_CHECKING:
-    import torch
-
-    from seg_demo.networks.base import Checkpoint
+    from seg_demo.networks.base import Network
 
 
 @dataclass(frozen=True)
-class Row:
-    """One network.
+class Family:
+    """One family of networks.
 
     Attributes:
-        task: ``semantic`` or ``instance``.
-        module_name: where its verbs are.
+        name: as ``--model`` and the API's ``architecture`` have it; a config.json whose ``architecture`` is this is the family's.
         title: for people.
         library: what its checkpoints are made with.
+        tasks: what it answers; the first unless something else is asked for.
+        where: ``module:Class``, or the class itself.
+        recognises: whether a config.json that names no architecture is one of the family's.
     """
 
-    task: str
-    module_name: str
+    name: str
     title: str
     library: str
+    tasks: tuple[Task, ...]
+    where: str | type[Network] = ""
+    recognises: Callable[[Mapping[str, Any]], bool] = lambda config: False
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """``task`` and ``tasks`` of the :class:`seg_demo.core.types.ModelSpec` of a model of this family."""
+        named = tuple(task.name for task in self.tasks)
+        return {"task": named[0], "tasks": named if len(named) > 1 else ()}
+
+    @property
+    def network(self) -> type[Network]:
+        """The family's class, imported when it is first asked for."""
+        if not isinstance(self.where, str):
+            return self.where
+        module, _, name = self.where.partition(":")
+        return getattr(importlib.import_module(module), name)
 
 
-NETWORKS: dict[str, Row] = {
-    "unet": Row("semantic", "seg_demo.networks.unet", "U-Net", "segmentation_models_pytorch"),
-    "fcn": Row("semantic", "seg_demo.networks.fcn", "FCN", "torchvision"),
-    "segformer": Row("semantic", "seg_demo.networks.segformer", "SegFormer", "transformers"),
-    "maskrcnn": Row("instance", "seg_demo.networks.maskrcnn", "Mask R-CNN", "torchvision"),
-}
+# In the order in which they look at a config.json.
+FAMILIES: dict[str, Family] = {
+    row.name: row
+    for row in (
+        Family(
+            "unet", "U-Net", "segmentation_models_pytorch", (SEMANTIC,), "seg_demo.networks.unet:UNet",
+            lambda config: isinstance(config.get("_model_class"), str),
+        ),
+        Family("fcn", "FCN", "torchvision", (SEMANTIC,), "seg_demo.networks.fcn:FCN"),
+        Family(
+            "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",
+            lambda config: isinstance(config.get("model_type"), str),
+        ),
+        Family("maskrcnn", "Mask R-CNN", "torchvision", (INSTANCE,), "seg_demo.networks.maskrcnn:MaskRcnn"),
+    )
+}  # fmt: skip
 
 
-def network(name: str) -> ModuleType:
-    """The verbs of a network.
+def family(name: str) -> Family:
+    """The row of a family.
 
     Args:
-        name: row of :data:`NETWORKS`.
+        name: key of :data:`FAMILIES`.
 
     Raises:
-        BadCheckpointError: no such row; the message lists the rows.
+        BadCheckpointError: no such row; the message lists them.
     """
-    if name not in NETWORKS:
-        raise BadCheckpointError("networks.no_such_network", name=name, names=", ".join(NETWORKS))
-    return importlib.import_module(NETWORKS[name].module_name)
+    if name not in FAMILIES:
+        raise BadCheckpointError("networks.no_such_network", name=name, names=", ".join(FAMILIES))
+    return FAMILIES[name]
+
+
+def network(name: str) -> type[Network]:
+    """The class of a family.
+
+    Args:
+        name: key of :data:`FAMILIES`.
+
+    Raises:
+        BadCheckpointError: no such family; the message lists them.
+    """
+    return family(name).network
+
+
+def title_of(name: str) -> str:
+    """What people call a family; empty for what is none, such as a region method or a model that nobody has looked at."""
+    return FAMILIES[name].title if name in FAMILIES else ""
+
+
+def register(cls: type[Network]) -> None:
+    """Add a family whose class is somewhere else: a fork's, or a test's.
+
+    Args:
+        cls: has ``family``, a row without ``where``.
+
+    Raises:
+        ValueError: a family of this name is there already.
+    """
+    if cls.family.name in FAMILIES:
+        raise ValueError(f"There are two networks {cls.family.name!r}: {FAMILIES[cls.family.name].network} and {cls}. Rename one of them.")
+    FAMILIES[cls.family.name] = replace(cls.family, where=cls)
 
 
 def identify(folder: Path) -> str:
-    """Which network a checkpoint folder is of, from its config.json alone.
+    """Which family a checkpoint folder is of, from its config.json alone.
 
-    ``architecture`` says it in checkpoints of our torchvision networks, ``_model_class`` in those of
-    segmentation_models_pytorch, and ``model_type`` in those of transformers.
+    ``architecture`` says it in checkpoints of our own format, ``_model_class`` in those of segmentation_models_pytorch, and
+    ``model_type`` in those of transformers.
 
     Args:
         folder: the checkpoint.
 
     Returns:
-        Row of :data:`NETWORKS`.
+        Key of :data:`FAMILIES`.
 
     Raises:
         BadCheckpointError: none of them; the message says what is supported.
     """
-    from seg_demo.networks import checkpoint as kinds
+    from seg_demo.networks import checkpoint
     from seg_demo.networks.checkpoint import read_json
 
     config = read_json(Path(folder), "config.json")
-    if (why := kinds.unsupported_kind(config)) is not None:
+    if (why := checkpoint.unsupported_kind(config)) is not None:
         raise BadCheckpointError(why)
-    if config.get("architecture") in NETWORKS:
+    # A config of a stranger: what is no name is no key either.
+    if isinstance(config.get("architecture"), str) and config["architecture"] in FAMILIES:
         return config["architecture"]
-    if isinstance(config.get("_model_class"), str):
-        return "unet"
-    if isinstance(config.get("model_type"), str):
-        return "segformer"
-    if isinstance(config.get("encoder_name"), str):
-        raise BadCheckpointError("checkpoints.no_model_class", encoder=config["encoder_name"][:60])
-    about = json.dumps(config.get("architectures") or sorted(config)[:8])[:200]
-    raise BadCheckpointError("checkpoints.no_segmentation", about=about)
+    for row in FAMILIES.values():
+        if row.recognises(config):
+            return row.name
+    raise BadCheckpointError(checkpoint.unknown(config))
 
 
-def load(folder: Path) -> Checkpoint:
-    """Load a checkpoint folder, whatever its network.
+def load(folder: Path) -> Network:
+    """Load a checkpoint folder, whatever its family.
 
     Args:
         folder: config.json, model.safetensors, preprocessor_config.json.
@@ -108,39 +162,3 @@ def load(folder: Path) -> Checkpoint:
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         # Every value that is known to matter is checked by name; this is for the kinds of nonsense nobody thought of.
         raise BadCheckpointError("checkpoints.wrong_kind_in_config", why=repr(error)) from error
-
-
-def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
-    """Write a checkpoint folder that the network's plain library loads with identical logits.
-
-    Args:
-        checkpoint: what to write.
-        folder: made if it does not exist; files of the same names are replaced.
-        half: weights as fp16.
-    """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    network(checkpoint.architecture).save(checkpoint, Path(folder), half)
-
-
-def optimise(checkpoint: Checkpoint, device: torch.device) -> None:
-    """Let a network compute in the order and memory layout that is fastest on a device; its state dict stays as it is.
-
-    Logits change by rounding only. SegFormer's head is folded (see :mod:`seg_demo.networks.segformer`). On a CPU a U-Net's
-    decoder is folded too (:mod:`seg_demo.networks.unet`), measured 1.1 times as fast, and it gets channels last, 1.25
-    (training) to 1.4 (prediction) times, while the other networks lose by that.
-
-    Args:
-        checkpoint: its module is changed in place, but not moved.
-        device: where it will compute.
-    """
-    if checkpoint.architecture == "segformer":
-        from seg_demo.networks.segformer import fold_head
-
-        fold_head(checkpoint.module)
-    elif checkpoint.architecture == "unet" and device.type == "cpu":
-        from seg_demo.networks import unet
-
-        unet.fold_decoder(checkpoint.module)
-        # MobileOne's convolutions have corrupted memory in this layout.
-        if "mobileone" not in str(checkpoint.options):
-            checkpoint.module.to(memory_format=importlib.import_module("torch").channels_last)

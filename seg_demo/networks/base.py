@@ -1,4 +1,7 @@
-"""What every network shares: the checkpoint in memory, and how an upload becomes the batch that the network sees.
+"""What a network is: the class that a family of networks derives from, and how an upload becomes the batch that it sees.
+
+A new family is one file with a subclass of :class:`Network` (:class:`PixelNetwork` where its answer is logits per pixel) and one row
+in :data:`seg_demo.networks.FAMILIES`.
 
 Which sizes of picture a network takes: tried on shapes alone, without memory or arithmetic.
 
@@ -7,23 +10,35 @@ Position tables, windows and patches fix the size for some networks, and configs
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, Segmentation, Task
+from seg_demo.masks.semantic import semantic_from_logits
+from seg_demo.networks import checkpoint, class_names, weights
+
+if TYPE_CHECKING:
+    from seg_demo.networks import Family
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # An upload that is 50 times as long as it is high would otherwise grow a shortest side of 520 into gigabytes.
 MAX_NETWORK_SIDE = 4096
+# What networks that are trained from scratch here see: their pictures at their own size, up to this side, padded to the coarsest
+# grid of any usual encoder.
+LONGEST_SIDE, STRIDE = 640, 32
+# Longest side of a tile in full detail: larger ones need more memory and gain little.
+LARGEST_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -123,12 +138,65 @@ def _side(value: object) -> int | None:
     return None if value is None else int(value)
 
 
-@dataclass
-class Checkpoint:
-    """A network in memory with everything that a prediction needs.
+@dataclass(frozen=True)
+class EngineHints:
+    """What a compiler may do with a network.
 
     Attributes:
-        architecture: row of the table of networks.
+        free: axes of a batch (B, 3, h, w) that one compiled form leaves open; every other size is compiled for itself.
+        channels_last: the compiled form keeps its maps in this layout.
+        detector: it is one of torchvision's detectors, whose convolutions and heads are compiled apart
+            (:class:`seg_demo.inference.engine.DetectorEngine`); otherwise all of it is one part, whose winning classes must agree.
+    """
+
+    free: tuple[int, ...] = (0, 2, 3)
+    channels_last: bool = True
+    detector: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingDefaults:
+    """What suits a network in training, where the command line does not say it.
+
+    Attributes:
+        base: menu key or Hub id that the family's bare name starts from where it can be had, or None.
+        pretrained_encoder: options of a network of segmentation_models_pytorch whose encoder the bare name starts from, with the
+            ImageNet weights; None for none.
+        lr: AdamW's peak learning rate of fresh layers.
+        scratch_lr: the same where every layer is fresh; None for ``lr``.
+        crop: side of the crops in pixels, for the small bundled networks.
+        scratch_crop: the same where every layer is fresh; None for ``crop``.
+        pretrained_crop: the same for other pretrained networks.
+        batch_size: images per step and process.
+        scratch_batch_size: the same where every layer is fresh.
+        least_steps: optimizer steps after which twenty pictures are learnt.
+        passes: over the built-in pictures, of which there are many.
+    """
+
+    base: str | None = None
+    pretrained_encoder: dict[str, Any] | None = None
+    lr: float = 1e-3
+    scratch_lr: float | None = None
+    crop: int = 160
+    scratch_crop: int | None = None
+    pretrained_crop: int = 384
+    batch_size: int = 8
+    scratch_batch_size: int = 8
+    least_steps: int = 400
+    passes: int = 8
+
+
+@dataclass
+class Network(ABC):
+    """A network in memory with everything that a prediction needs; its class says everything about its family.
+
+    Attributes:
+        family: the row of :data:`seg_demo.networks.FAMILIES`: name, title, library, tasks.
+        engine: what a compiler may do with it; None is always eager torch.
+        training: what suits it in training; None where it cannot be trained here.
+        forward_with_maps: as :meth:`forward`, with a list of the encoder's maps (B, C, h, w), the largest left out, by which pictures
+            are told apart that are unlike those that it learnt from; None where it has none.
+        scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
         module: in eval mode, fp32 on the CPU when loaded.
         labels: the classes; the index is the label id.
         preprocessing: how an upload becomes a batch.
@@ -136,11 +204,15 @@ class Checkpoint:
         processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.albumentations.Pipeline`) where
             that preprocesses, else None.
         notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
-        familiarity: :class:`seg_demo.inference.familiarity.Familiarity` of these weights, or None; networks whose row has
-            ``forward_with_maps`` are asked for what it needs.
+        familiarity: :class:`seg_demo.inference.familiarity.Familiarity` of these weights, or None.
     """
 
-    architecture: str
+    family: ClassVar[Family]
+    engine: ClassVar[EngineHints | None] = None
+    training: ClassVar[TrainingDefaults | None] = None
+    forward_with_maps: ClassVar[Callable[[nn.Module, Tensor], tuple[Any, list[Tensor]]] | None] = None
+    scales_tiles: ClassVar[bool] = False
+
     module: nn.Module
     labels: LabelSet
     preprocessing: Preprocessing
@@ -150,10 +222,285 @@ class Checkpoint:
     familiarity: Any = None
 
     @property
+    def name(self) -> str:
+        """The family's name."""
+        return self.family.name
+
+    @property
+    def task(self) -> Task:
+        """What it answers unless something else is asked for."""
+        return self.family.tasks[0]
+
+    @property
+    def unused_layers(self) -> bool:
+        """Whether its answer may not depend on all of its layers."""
+        return False
+
+    @property
     def nbytes(self) -> int:
         """Memory of all parameters and buffers in bytes."""
         tensors = [*self.module.parameters(), *self.module.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    # How it is made, read and written.
+
+    @staticmethod
+    @abstractmethod
+    def default_options() -> dict[str, Any]:
+        """Options of a small network that learns from scratch on a laptop."""
+
+    @staticmethod
+    @abstractmethod
+    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+        """A module with random weights; never touches the Hub.
+
+        Args:
+            num_classes: background included.
+            options: JSON-able; of :meth:`default_options`, or of a checkpoint.
+
+        Raises:
+            BadCheckpointError: options that describe no network.
+        """
+
+    @classmethod
+    def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
+        """A network with random weights, ready to be trained.
+
+        Args:
+            labels: the classes.
+            options: as for :meth:`build`.
+        """
+        module = cls.build(len(labels), options).eval()
+        return cls(module, labels, cls.fresh_preprocessing(module, options), dict(options))
+
+    @classmethod
+    def fresh_preprocessing(cls, module: nn.Module, options: dict[str, Any]) -> Preprocessing:
+        """How uploads become batches where nothing has been learnt yet."""
+        return Preprocessing(longest_side=LONGEST_SIDE, multiple=STRIDE)
+
+    @classmethod
+    def stored_preprocessing(cls, folder: Path, options: dict[str, Any]) -> Preprocessing:
+        """What a checkpoint folder written by :meth:`write` says about it."""
+        return Preprocessing.from_dict(checkpoint.read_json(folder, checkpoint.PREPROCESSOR))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A checkpoint folder written by :meth:`save`.
+
+        Args:
+            folder: config.json, model.safetensors, preprocessor_config.json.
+
+        Raises:
+            BadCheckpointError: a config that describes no network of sane size, or weights that do not fit it.
+        """
+        config = checkpoint.read_json(folder, checkpoint.CONFIG)
+        options, count, labels = class_names.own_config(config)
+        preprocessing = cls.stored_preprocessing(folder, options)
+        what = str(options.get("variant", cls.family.title))
+        module, notes = weights.construct(lambda: cls.build(count, options), weights.read_weights(folder), what)
+        return cls(module, labels, preprocessing, options, notes=(*class_names.table_notes(config, count), *notes))
+
+    def save(self, folder: Path, half: bool = False) -> None:
+        """Write a checkpoint folder that the family's plain library loads with identical logits.
+
+        Args:
+            folder: made if it does not exist; files of the same names are replaced.
+            half: weights as fp16, which the library casts back.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.write(Path(folder), half)
+
+    def write(self, folder: Path, half: bool) -> None:
+        """The files of :meth:`save`, which a family with a format of its own overrides."""
+        checkpoint.write_json(folder, checkpoint.CONFIG, class_names.own_config_of(self.name, self.options, self.labels))
+        checkpoint.write_json(folder, checkpoint.PREPROCESSOR, self.preprocessing.to_dict())
+        weights.write_weights(self.module, folder, half)
+
+    @abstractmethod
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with the plain library.
+
+        Args:
+            source: folder or Hub id.
+        """
+
+    # How it is run.
+
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """An upload as the network sees it.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            float32 (1, 3, h, w) on the CPU.
+        """
+        return to_batch(image, self.preprocessing)
+
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+        """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            uint8 (h, w, 3), RGB.
+        """
+        return resized(image, self.preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
+
+    @staticmethod
+    @abstractmethod
+    def forward(module: nn.Module, batch: Tensor) -> Any:
+        """The network's answer to a batch; without its state, because what stands in for the module may be a copy of it.
+
+        Args:
+            module: of this family.
+            batch: float32 (B, 3, h, w) of :meth:`preprocess`.
+
+        Returns:
+            Tensors, in lists and dicts if need be; by image where it is a list, and along the first axis where it is a tensor.
+        """
+
+    @abstractmethod
+    def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
+        """The answer to one image as a result at the size of the upload.
+
+        Args:
+            raw: of :meth:`forward`, one image.
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+            confidence: also how sure the network is of every pixel.
+
+        Raises:
+            BadCheckpointError: the network returned NaN.
+        """
+
+    def optimise(self, device: torch.device) -> None:
+        """Let the module compute in the order and memory layout that is fastest on a device; its state dict stays as it is.
+
+        Logits change by rounding only.
+
+        Args:
+            device: where it will compute; it is not moved.
+        """
+
+    def for_tiles(self) -> Self:
+        """The network as it takes tiles: with a preprocessing that does not pad or resize them by steps of its own."""
+        return self
+
+    def tile(self) -> tuple[int, int]:
+        """(height, width) in pixels of the tiles that it takes in full detail at their own pixels."""
+        rule = self.preprocessing
+        if rule.size is not None:
+            return rule.size
+        unit = rule.multiple if rule.multiple > 1 else STRIDE
+        side = min(LARGEST_TILE, rule.longest_side or LARGEST_TILE, rule.shortest_side or LARGEST_TILE)
+        return (max(4, side // unit) * unit,) * 2
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """Bytes per pixel of the upload that a prediction takes beside the decoded image and the forward pass, rounded up.
+
+        As measured for objects: the id map, the masks that are kept, and the largest as float32 while it is pasted; in tiles
+        the id map of 16 bits and the masks.
+
+        Args:
+            tiled: in full detail.
+            confidence: whether it is asked for.
+        """
+        return (9 if tiled else 12) + 4 * confidence
+
+    # How it is trained.
+
+    def optimise_training(self, device: torch.device, precision: str) -> None:
+        """As :meth:`optimise`, for training.
+
+        Args:
+            device: where it is trained; it is not moved.
+            precision: ``no``, ``bf16`` or ``fp16``, as accelerate names it.
+        """
+        self.optimise(device)
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
+        """What training minimises, for one micro-batch.
+
+        Args:
+            module: of this network, in training, perhaps wrapped for several processes.
+            images: float32 (B, 3, S, S) in [0, 1], RGB.
+            truth: where the task is of classes int64 (B, S, S); of objects per image ``boxes``, ``labels`` and ``masks``, as
+                torchvision's detectors take them.
+            per_pixel: the configured loss of logits (B, C, h, w): this micro-batch's share in that of the whole step.
+            share: of this micro-batch in the step, for losses that are a mean over their batch.
+
+        Returns:
+            A number.
+        """
+        raise NotImplementedError(f"{self.family.title} cannot be trained here.")
+
+    def square(self, wanted: int) -> int | None:
+        """The side of a square crop that it takes, as near to a wanted one as it gets; None if it takes none that was tried."""
+        return wanted
+
+    def head_options(self) -> dict[str, Any]:
+        """Options of the same network with a fresh head for any number of classes."""
+        return {key: value for key, value in self.options.items() if key != "binary"}
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        """Names of the parameters that depend on the number of classes begin with one of these: those whose shape changes with it."""
+        options = self.head_options()
+        count = 1 if self.options.get("binary") else len(self.labels)
+        return weights.class_dependent(lambda classes: self.build(classes, options), count)
+
+    def replace_head(self, labels: LabelSet) -> Self:
+        """The same network for other classes: a fresh head, everything else kept; this one stays as it is.
+
+        Args:
+            labels: the new classes.
+        """
+        options = self.head_options()
+        module = self.build(len(labels), options).eval()
+        copy_matching(self.module, module, self.head_prefixes())
+        return replace(self, module=module, labels=labels, options=options, processor=copy.deepcopy(self.processor))
+
+
+class PixelNetwork(Network):
+    """A network whose answer is logits per class and pixel, (B, C, h, w); one channel of logits is about two classes."""
+
+    engine: ClassVar[EngineHints | None] = EngineHints()
+
+    def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
+        """Logits to the label map at the size of the upload.
+
+        Args:
+            raw: (1, C, h, w) logits, at the size of the batch, padding included.
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+            confidence: also how sure the network is of every pixel.
+
+        Raises:
+            BadCheckpointError: the network returned NaN.
+        """
+        rows, columns = self.preprocessing.fitted(height, width)
+        return semantic_from_logits(raw[0, :, :rows, :columns], self.labels, height, width, confidence=confidence)
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """As measured: a copy in the layout of tensors, the id map and what counting it takes; in tiles the id map."""
+        return (4 if tiled else 9) + 2 * confidence
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
+        """The configured loss of the logits."""
+        return per_pixel(self.forward(module, normalised(images, self.preprocessing)))
+
+    def square(self, wanted: int) -> int | None:
+        """As :meth:`Network.square`, tried on shapes alone."""
+        takes = Takes(lambda: self.build(len(self.labels), self.options), self.forward)
+        rule = self.preprocessing
+        # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
+        near = {round(wanted / step) * step for step in (rule.multiple, 14, 16, 32, 64, 224, 256)}
+        tried = {side for side in near | set(rule.size or ()) if side > 0}
+        sides = [wanted, *sorted(tried, key=lambda side: (abs(side - wanted), side))]
+        return next((side for side in sides if takes(side, side)), None)
 
 
 def to_batch(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
@@ -195,19 +542,6 @@ def resized(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
-    """:func:`resized`, as the networks whose preprocessing is :func:`to_batch` see an upload: what training varies.
-
-    Args:
-        checkpoint: its preprocessing.
-        image: uint8 (H, W, 3), RGB.
-
-    Returns:
-        uint8 (h, w, 3), RGB.
-    """
-    return resized(image, checkpoint.preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
-
-
 def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Pixels as a network takes them: the one place where training and prediction get their colours from.
 
@@ -238,7 +572,7 @@ def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[s
 
 
 @torch.no_grad()
-def copy_known_classes(source: Checkpoint, target: Checkpoint, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ...]) -> tuple[str, ...]:
     """Give a new head what the old one knows about the classes that both have by name.
 
     A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four).
@@ -298,20 +632,3 @@ class Takes:
         except Exception as error:  # whatever a library raises at a size that it was not made for
             return "meta" in str(error)
         return True
-
-
-def square(checkpoint: Checkpoint, wanted: int) -> int | None:
-    """The side of a square that a network takes, as near to a wanted one as it gets; None if it takes no square that was tried.
-
-    Args:
-        checkpoint: of a semantic network.
-        wanted: pixels.
-    """
-    verbs = networks.network(checkpoint.architecture)
-    count = len(checkpoint.labels)
-    takes = Takes(lambda: verbs.build(count, checkpoint.options), verbs.forward)
-    # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
-    near = {round(wanted / step) * step for step in (checkpoint.preprocessing.multiple, 14, 16, 32, 64, 224, 256)}
-    fixed = set(checkpoint.preprocessing.size or ())
-    sides = [wanted, *sorted({side for side in near | fixed if side > 0}, key=lambda side: (abs(side - wanted), side))]
-    return next((side for side in sides if takes(side, side)), None)

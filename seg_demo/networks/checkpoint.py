@@ -238,6 +238,17 @@ def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
     return None
 
 
+def unknown(config: Mapping[str, Any]) -> Message:
+    """What a config.json is that no family recognises, and what is supported.
+
+    Args:
+        config: content of config.json; whatever a stranger wrote.
+    """
+    if isinstance(config.get("encoder_name"), str):
+        return Message("checkpoints.no_model_class", encoder=config["encoder_name"][:60])
+    return Message("checkpoints.no_segmentation", about=json.dumps(config.get("architectures") or sorted(config)[:8])[:200])
+
+
 def _file_of(auto_map: Mapping[str, Any]) -> str:
     """The file in which a repository's own classes are."""
     classes = [str(value[0] if isinstance(value, list) and value else value) for value in auto_map.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.messages import Message
 from seg_demo.core.types import MAX_IDS, LabelSet, distinct_colors, is_background
 from seg_demo.networks.checkpoint import check_options
-
-if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
 
 
 def labels_to_dict(labels: LabelSet) -> dict[str, Any]:
@@ -144,21 +141,16 @@ def _colors(data: object, count: int, background: int | None) -> np.ndarray:
     return colors.astype(np.uint8)
 
 
-def torchvision_config_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """config.json of a torchvision network; ``num_classes`` and ``options`` are arguments as the Hub's mixin keeps them."""
-    return {
-        "architecture": checkpoint.architecture,
-        "num_classes": len(checkpoint.labels),
-        "options": checkpoint.options,
-        **labels_to_dict(checkpoint.labels),
-    }
+def own_config_of(name: str, options: dict[str, Any], labels: LabelSet) -> dict[str, Any]:
+    """config.json of a network whose library has no format; ``num_classes`` and ``options`` are arguments as the Hub's mixin keeps them."""
+    return {"architecture": name, "num_classes": len(labels), "options": options, **labels_to_dict(labels)}
 
 
-def torchvision_config(config: dict[str, Any]) -> tuple[dict[str, Any], int, LabelSet]:
-    """Options, number of classes and class names from the config.json of a torchvision network.
+def own_config(config: dict[str, Any]) -> tuple[dict[str, Any], int, LabelSet]:
+    """Options, number of classes and class names from a config.json that :func:`own_config_of` made.
 
     Args:
-        config: what :func:`torchvision_config_of` made.
+        config: its content.
 
     Raises:
         BadCheckpointError: no options, absurd numbers, or class names that are not the network's.

@@ -24,10 +24,8 @@ the papers of both. The head has random weights.
 
 from __future__ import annotations
 
-import copy
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -39,11 +37,10 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import base, checkpoint as files, class_names, transformers_config
-from seg_demo.networks.base import Checkpoint, Preprocessing, Takes, copy_matching, to_batch
+from seg_demo.networks import FAMILIES, checkpoint, class_names, transformers_config
+from seg_demo.networks.base import EngineHints, PixelNetwork, Takes, TrainingDefaults
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
-    MULTIPLE,
     OUR_KEY,
     PYRAMIDS,
     config_of,
@@ -57,257 +54,218 @@ from seg_demo.networks.transformers_config import (
     refuse_encoder,
     settled,
 )
-from seg_demo.networks.weights import check_finite, class_dependent, own_names, read_weights, shapes_of, stored_names
+from seg_demo.networks.weights import check_finite, own_names, read_weights, shapes_of, stored_names
 
-TASK = "semantic"
-CELLS_LONGEST_SIDE = 640
 PIPELINE_SIZE = 512
 
 
-def default_options() -> dict[str, Any]:
-    """A SegFormer of 1.3 million parameters that learns from scratch on a laptop; its logits are at half the size."""
-    return {
-        "model_type": "segformer",
-        "depths": [2, 2, 2, 2],
-        "hidden_sizes": [24, 48, 96, 144],
-        "num_attention_heads": [1, 2, 4, 6],
-        "sr_ratios": [8, 4, 2, 1],
-        "patch_sizes": [7, 3, 3, 3],
-        "strides": [2, 2, 2, 2],
-        "mlp_ratios": [4, 4, 4, 4],
-        "decoder_hidden_size": 128,
-        "drop_path_rate": 0.0,
-        "classifier_dropout_prob": 0.1,
-    }
+class SegFormer(PixelNetwork):
+    """SegFormer, and transformers' other networks whose logits per class and pixel are resized and compared."""
 
+    family = FAMILIES["segformer"]
+    # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
+    engine = EngineHints(free=())
+    training = TrainingDefaults(base="nvidia/segformer-b0-finetuned-ade-512-512")
 
-def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
-    """A network with random weights; never touches the Hub.
+    @property
+    def unused_layers(self) -> bool:
+        """Some of transformers' networks have layers that their logits do not depend on; SegFormer uses each."""
+        return self.options["model_type"] != "segformer"
 
-    SegFormers get Xavier and Kaiming initialisation: with transformers' own (deviation 0.02 everywhere) they hardly
-    learn from scratch.
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A SegFormer of 1.3 million parameters that learns from scratch on a laptop; its logits are at half the size."""
+        return {
+            "model_type": "segformer",
+            "depths": [2, 2, 2, 2],
+            "hidden_sizes": [24, 48, 96, 144],
+            "num_attention_heads": [1, 2, 4, 6],
+            "sr_ratios": [8, 4, 2, 1],
+            "patch_sizes": [7, 3, 3, 3],
+            "strides": [2, 2, 2, 2],
+            "mlp_ratios": [4, 4, 4, 4],
+            "decoder_hidden_size": 128,
+            "drop_path_rate": 0.0,
+            "classifier_dropout_prob": 0.1,
+        }
 
-    Args:
-        num_classes: output channels.
-        options: keys of the transformers config, ``model_type`` among them.
+    @staticmethod
+    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+        """A network with random weights; never touches the Hub.
 
-    Raises:
-        BadCheckpointError: a model type that is none of transformers' semantic segmentation, or a config it refuses.
-    """
-    module = from_config(num_classes, options)
-    if options["model_type"] == "segformer":
-        initialise(module)
-    return module
+        SegFormers get Xavier and Kaiming initialisation: with transformers' own (deviation 0.02 everywhere) they hardly
+        learn from scratch.
 
+        Args:
+            num_classes: output channels.
+            options: keys of the transformers config, ``model_type`` among them.
 
-def create(labels: LabelSet, options: dict[str, Any]) -> Checkpoint:
-    """A checkpoint with random weights, ready to be trained.
+        Raises:
+            BadCheckpointError: a model type that is none of transformers' semantic segmentation, or a config it refuses.
+        """
+        module = from_config(num_classes, options)
+        if options["model_type"] == "segformer":
+            initialise(module)
+        return module
 
-    Args:
-        labels: the classes.
-        options: as for :func:`build`.
-    """
-    size = {"height": PIPELINE_SIZE, "width": PIPELINE_SIZE}
-    processor = SegformerImageProcessor(size=size, do_reduce_labels=False)
-    preprocessing = Preprocessing(longest_side=CELLS_LONGEST_SIDE, multiple=MULTIPLE)
-    return Checkpoint("segformer", build(len(labels), options).eval(), labels, preprocessing, dict(options), processor)
+    @classmethod
+    def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
+        """As :meth:`Network.create`, with the image processor that transformers' pipeline needs."""
+        made = super().create(labels, options)
+        size = {"height": PIPELINE_SIZE, "width": PIPELINE_SIZE}
+        made.processor = SegformerImageProcessor(size=size, do_reduce_labels=False)
+        return made
 
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A checkpoint folder written by :meth:`save` or by transformers' ``save_pretrained``. No remote code is ever run.
 
-def load(folder: Path) -> Checkpoint:
-    """A checkpoint folder written by :func:`save` or by transformers' ``save_pretrained``. No remote code is ever run.
+        Args:
+            folder: config.json, model.safetensors and preprocessor_config.json.
 
-    Args:
-        folder: config.json, model.safetensors and preprocessor_config.json.
-
-    Raises:
-        BadCheckpointError: a model type that is not supported, absurd sizes, or weights that do not fit the config.
-        EncoderOnlyError: an encoder without a segmentation head.
-    """
-    config = files.read_json(folder, files.CONFIG)
-    refuse_encoder(config, lambda: stored_names(folder))
-    options, count = options_from_config(config)
-    described = config_of(count, options)
-    processor_data = transformers_config.processor_data(folder)
-    ours = processor_data.get(OUR_KEY)
-    ours = ours if isinstance(ours, dict) else {}
-    processor = transformers_config.read_processor(folder, processor_data, described)
-    colours = transformers_config.colours_of(processor)
-    notes: list[str | None] = []
-    if ours.get("longest_side") is None:
-        # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
-        transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
-        processor, note = transformers_config.without_cropping(processor, colours)
-        notes.append(note)
-        if options["model_type"] not in ANY_SIZE:
-            takes = Takes(lambda: from_config(count, options), forward)
-            processor, note = transformers_config.fitting(processor, takes, own_size(described))
+        Raises:
+            BadCheckpointError: a model type that is not supported, absurd sizes, or weights that do not fit the config.
+            EncoderOnlyError: an encoder without a segmentation head.
+        """
+        config = checkpoint.read_json(folder, checkpoint.CONFIG)
+        refuse_encoder(config, lambda: stored_names(folder))
+        options, count = options_from_config(config)
+        described = config_of(count, options)
+        processor_data = transformers_config.processor_data(folder)
+        ours = processor_data.get(OUR_KEY)
+        ours = ours if isinstance(ours, dict) else {}
+        processor = transformers_config.read_processor(folder, processor_data, described)
+        colours = transformers_config.colours_of(processor)
+        notes: list[str | None] = []
+        if ours.get("longest_side") is None:
+            # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
+            transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+            processor, note = transformers_config.without_cropping(processor, colours)
             notes.append(note)
-    preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
-    wanted = shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
-    state, inside = own_names(read_weights(folder), wanted)
-    options, count = settled(options, count, state, wanted)
-    labels, named = label_set(config, ours, count)
-    module, left = read_module(options, count, state)
-    said = (*(note for note in notes if note is not None), *named, *inside, *left)
-    return Checkpoint("segformer", module.eval(), labels, preprocessing, options, processor, said)
+            if options["model_type"] not in ANY_SIZE:
+                takes = Takes(lambda: from_config(count, options), cls.forward)
+                processor, note = transformers_config.fitting(processor, takes, own_size(described))
+                notes.append(note)
+        preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
+        wanted = shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
+        state, inside = own_names(read_weights(folder), wanted)
+        options, count = settled(options, count, state, wanted)
+        labels, named = label_set(config, ours, count)
+        module, left = read_module(options, count, state)
+        said = (*(note for note in notes if note is not None), *named, *inside, *left)
+        return cls(module.eval(), labels, preprocessing, options, processor, said)
 
+    def write(self, folder: Path, half: bool) -> None:
+        """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
+        transformers casts halves back on loading."""
+        described = class_names.labels_to_dict(self.labels)
+        module = self.module
+        binary = self.options.get("binary")
+        module.config.id2label = {0: self.labels.names[1]} if binary else dict(enumerate(self.labels.names))
+        module.config.label2id = {name: index for index, name in module.config.id2label.items()}
+        state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+        if half:
+            state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        with quiet():
+            module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
+        # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
+        checkpoint.write_json(folder, checkpoint.CONFIG, {**checkpoint.read_json(folder, checkpoint.CONFIG), "dtype": "float32"})
+        data = {} if self.processor is None else transformers_config.to_json(self.processor)
+        ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
+        if self._by_itself():
+            ours |= {"longest_side": self.preprocessing.longest_side, "multiple": self.preprocessing.multiple}
+        checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, OUR_KEY: ours})
 
-def save(checkpoint: Checkpoint, folder: Path, half: bool = False) -> None:
-    """Write the folder that transformers' Auto classes and ``pipeline("image-segmentation")`` load.
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """An upload as the network sees it: through the checkpoint's image processor, or at its own size (see the module).
 
-    Args:
-        checkpoint: of this network.
-        folder: exists.
-        half: weights as fp16; config.json says float32, so transformers casts them back on loading.
-    """
-    described = class_names.labels_to_dict(checkpoint.labels)
-    module = checkpoint.module
-    binary = checkpoint.options.get("binary")
-    module.config.id2label = {0: checkpoint.labels.names[1]} if binary else dict(enumerate(checkpoint.labels.names))
-    module.config.label2id = {name: index for index, name in module.config.id2label.items()}
-    state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-    if half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    with quiet():
-        module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
-    # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
-    files.write_json(folder, files.CONFIG, {**files.read_json(folder, files.CONFIG), "dtype": "float32"})
-    data = {} if checkpoint.processor is None else transformers_config.to_json(checkpoint.processor)
-    ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
-    if _by_itself(checkpoint):
-        ours |= {"longest_side": checkpoint.preprocessing.longest_side, "multiple": checkpoint.preprocessing.multiple}
-    files.write_json(folder, files.PREPROCESSOR, {**data, OUR_KEY: ours})
+        Args:
+            image: uint8 (H, W, 3), RGB.
 
+        Returns:
+            float32 (1, 3, h, w) on the CPU.
+        """
+        if self._by_itself():
+            return super().preprocess(image)
+        processor = self.processor
+        if transformers_config.is_plain(processor) and processor.do_resize and self.preprocessing.size is not None:
+            # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
+            pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+            (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
+            how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
+            return processor(images=resized, **how)["pixel_values"].float()
+        # A PIL image, because an array of 3 x W x 3 could be channels first or last. What neither scales nor normalises leaves bytes.
+        return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
 
-def preprocess(checkpoint: Checkpoint, image: np.ndarray) -> Tensor:
-    """An upload as the network sees it: through the checkpoint's image processor, or at its own size (see the module).
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+        """As :meth:`Network.pixels_as_seen`, through the image processor."""
+        return super().pixels_as_seen(image) if self._by_itself() else transformers_config.pixels_as_seen(self.processor, image)
 
-    Args:
-        checkpoint: of this network.
-        image: uint8 (H, W, 3), RGB.
+    @staticmethod
+    def forward(module: nn.Module, batch: Tensor) -> Tensor:
+        """Logits of a batch as the network gives them, not resized; differentiable.
 
-    Returns:
-        float32 (1, 3, h, w) on the CPU.
-    """
-    if _by_itself(checkpoint):
-        return to_batch(image, checkpoint.preprocessing)
-    processor = checkpoint.processor
-    if transformers_config.is_plain(processor) and processor.do_resize and checkpoint.preprocessing.size is not None:
-        # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-        (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
-        how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
-        return processor(images=resized, **how)["pixel_values"].float()
-    # A PIL image, because an array of 3 x W x 3 could be channels first or last. What neither scales nor normalises leaves bytes.
-    return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+        Args:
+            module: of this network.
+            batch: (B, 3, h, w), normalised.
 
+        Returns:
+            (B, C, h', w') logits; SegFormer's are at a quarter of the batch, or half for :meth:`default_options`.
+        """
+        return module(pixel_values=batch).logits
 
-def pixels_as_seen(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
-    """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
+    @staticmethod
+    def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`forward`, with the encoder's maps, the largest left out.
 
-    Args:
-        checkpoint: of this network.
-        image: uint8 (H, W, 3), RGB.
+        Args:
+            module: a SegFormer.
+            batch: as for :meth:`forward`.
+        """
+        found = module(pixel_values=batch, output_hidden_states=True)
+        return found.logits, list(found.hidden_states[1:])
 
-    Returns:
-        uint8 (h, w, 3), RGB.
-    """
-    if _by_itself(checkpoint):
-        return base.pixels_as_seen(checkpoint, image)
-    return transformers_config.pixels_as_seen(checkpoint.processor, image)
+    def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
+        """As :meth:`PixelNetwork.postprocess`, of logits (1, C, h', w') at a size of their own."""
+        if not self._by_itself():
+            return semantic_from_logits(raw[0], self.labels, height, width, confidence=confidence)
+        # The image may end in the middle of a cell of the logit grid: the padding is cut off after the resize, not before.
+        rule = self.preprocessing
+        rows, columns = rule.fitted(height, width)
+        padded_height = round((rows + -rows % rule.multiple) * height / rows)
+        padded_width = round((columns + -columns % rule.multiple) * width / columns)
+        return semantic_from_logits(raw[0], self.labels, height, width, (padded_height, padded_width), confidence)
 
+    def optimise(self, device: torch.device) -> None:
+        """The head is folded (see :mod:`seg_demo.networks.segformer`)."""
+        fold_head(self.module)
 
-def forward(module: nn.Module, batch: Tensor) -> Tensor:
-    """Logits of a batch as the network gives them, not resized; differentiable.
+    def replace_head(self, labels: LabelSet) -> Self:
+        """As :meth:`Network.replace_head`."""
+        made = super().replace_head(labels)
+        if getattr(made.processor, "do_reduce_labels", False):
+            # ADE20K's masks count from 1, and whoever trains on with the plain library would have the new classes shifted.
+            made.processor.do_reduce_labels = False
+        return made
 
-    Args:
-        module: of this network.
-        batch: (B, 3, h, w), normalised.
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with plain transformers.
 
-    Returns:
-        (B, C, h', w') logits; SegFormer's are at a quarter of the batch, or half for :func:`default_options`.
-    """
-    return module(pixel_values=batch).logits
-
-
-def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """As :func:`forward`, with the encoder's maps, the largest left out.
-
-    Args:
-        module: a SegFormer.
-        batch: as for :func:`forward`.
-    """
-    found = module(pixel_values=batch, output_hidden_states=True)
-    return found.logits, list(found.hidden_states[1:])
-
-
-def postprocess(checkpoint: Checkpoint, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
-    """Logits to the label map at the size of the upload.
-
-    Args:
-        checkpoint: of this network.
-        raw: (1, C, h', w') logits.
-        height: of the upload, in pixels.
-        width: of the upload, in pixels.
-        confidence: also how sure the network is of every pixel.
-
-    Raises:
-        BadCheckpointError: the network returned NaN.
-    """
-    if not _by_itself(checkpoint):
-        return semantic_from_logits(raw[0], checkpoint.labels, height, width, confidence=confidence)
-    # The image may end in the middle of a cell of the logit grid: the padding is cut off after the resize, not before.
-    rule = checkpoint.preprocessing
-    rows, columns = rule.fitted(height, width)
-    padded_height = round((rows + -rows % rule.multiple) * height / rows)
-    padded_width = round((columns + -columns % rule.multiple) * width / columns)
-    return semantic_from_logits(raw[0], checkpoint.labels, height, width, (padded_height, padded_width), confidence)
-
-
-def head_prefixes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Names of the parameters that depend on the number of classes: those whose shape changes with it."""
-    options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
-    count = 1 if checkpoint.options.get("binary") else len(checkpoint.labels)
-    return class_dependent(lambda classes: from_config(classes, options), count)
-
-
-def replace_head(checkpoint: Checkpoint, labels: LabelSet) -> Checkpoint:
-    """The same network for other classes: a fresh classifier, everything else kept.
-
-    Args:
-        checkpoint: stays as it is.
-        labels: the new classes.
-    """
-    options = {key: value for key, value in checkpoint.options.items() if key != "binary"}
-    module = build(len(labels), options).eval()
-    copy_matching(checkpoint.module, module, head_prefixes(checkpoint))
-    processor = copy.deepcopy(checkpoint.processor)
-    if getattr(processor, "do_reduce_labels", False):
-        # ADE20K's masks count from 1, and whoever trains on with the plain library would have the new classes shifted.
-        processor.do_reduce_labels = False
-    return replace(checkpoint, module=module, labels=labels, options=options, processor=processor)
-
-
-def card_snippet(checkpoint: Checkpoint, source: str) -> str:
-    """Code that loads the checkpoint with plain transformers.
-
-    Args:
-        checkpoint: of this network.
-        source: folder or Hub id.
-    """
-    return f"""from transformers import pipeline
+        Args:
+            source: folder or Hub id.
+        """
+        return f"""from transformers import pipeline
 
 segment = pipeline("image-segmentation", model="{source}")
 # segment("image.png") → [{{"label": ..., "mask": PIL image}}, ...]
 model, processor = segment.model, segment.image_processor
 """
 
-
-def _by_itself(checkpoint: Checkpoint) -> bool:
-    """Whether an image keeps its size up to a longest side, instead of going through the processor."""
-    rule = checkpoint.preprocessing
-    capped = rule.longest_side is not None and rule.size is None and rule.shortest_side is None
-    return checkpoint.processor is None or capped
+    def _by_itself(self) -> bool:
+        """Whether an image keeps its size up to a longest side, instead of going through the processor."""
+        rule = self.preprocessing
+        capped = rule.longest_side is not None and rule.size is None and rule.shortest_side is None
+        return self.processor is None or capped
 
 
 class FoldedDecodeHead(SegformerDecodeHead):
@@ -386,7 +344,7 @@ STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SIDE = 512
 
 
-def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[Checkpoint, tuple[str, ...]]:
+def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[SegFormer, tuple[str, ...]]:
     """An encoder with a fresh segmentation head.
 
     Args:
@@ -394,15 +352,15 @@ def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[Checkpoint, tuple
         labels: the classes.
 
     Returns:
-        The checkpoint, and prefixes of the names of its fresh parameters.
+        The network, and prefixes of the names of its fresh parameters.
 
     Raises:
         BadCheckpointError: a config that builds nothing, or weights that are not the encoder's.
     """
-    config = files.read_json(folder, files.CONFIG)
+    config = checkpoint.read_json(folder, checkpoint.CONFIG)
     options = _options(config)
     described = config_of(len(labels), options)
-    module = build(len(labels), options).eval()
+    module = SegFormer.build(len(labels), options).eval()
     fresh = _fill(module, folder, options, described)
     processor = _processor(folder, config, options, described)
     colours = transformers_config.colours_of(processor)
@@ -412,7 +370,7 @@ def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[Checkpoint, tuple
         f"The base is an encoder without a segmentation head: its layers are kept, and {head} head with random weights is added, which "
         "only training can teach.",
     )
-    return Checkpoint("segformer", module, labels, preprocessing, options, processor, notes), fresh
+    return SegFormer(module, labels, preprocessing, options, processor, notes), fresh
 
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:
@@ -450,7 +408,7 @@ def _fill(module: nn.Module, folder: Path, options: dict[str, Any], described: A
                 None, config=inner, state_dict=state, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
             )
     except Exception as error:  # transformers and torch have their own
-        raise BadCheckpointError("weights.not_loaded", why=files.library_message(error)) from error
+        raise BadCheckpointError("weights.not_loaded", why=checkpoint.library_message(error)) from error
     absent = {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])}
     encoder = "" if pyramid else f"{cls.base_model_prefix}."
     lost = sorted(name for name in absent if name.startswith(encoder) and not name.startswith("hidden_states_norms."))
@@ -470,7 +428,7 @@ def _processor(folder: Path, config: dict[str, Any], options: dict[str, Any], de
     encoder = AutoConfig.for_model(config["model_type"])
     own = transformers_config.colours_of(transformers_config.read_processor(folder, transformers_config.processor_data(folder), encoder))
     size = own_size(described)
-    takes = Takes(lambda: from_config(2, options), forward)
+    takes = Takes(lambda: from_config(2, options), SegFormer.forward)
     free = options["model_type"] in ANY_SIZE or options["model_type"] == "upernet" or size is None or not takes(*size)
     side = {"height": SIDE, "width": SIDE} if free else {"height": size[0], "width": size[1]}
     kind = type(transformers_config.default_processor(described))

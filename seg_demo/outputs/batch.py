@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.core.types import LabelSet, Segmentation, is_background
+from seg_demo.core.types import TASKS, LabelSet, Segmentation, is_background
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PixelSize, cell, count, geojson
 
@@ -77,7 +77,7 @@ class Summary:
         for segment in result["segments"]:
             self._names[segment["label_id"]] = segment["label"]
             self._write_annotation(number, segment)
-        if result["task"] != "semantic":
+        if TASKS[result["task"]].objects:
             self._write_objects(name, result["segments"])
         found = [f"{row['label']}: {row['count']}" for label, row in rows.items() if not self._is_background(label)]
         self._sheet.add(name, picture, ", ".join(found) or "nothing found")

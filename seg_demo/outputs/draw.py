@@ -15,7 +15,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from seg_demo.core.threads import pool
-from seg_demo.core.types import Segmentation, distinct_colors
+from seg_demo.core.types import TASKS, Segmentation, distinct_colors
 
 _STRIP_PIXELS = 1 << 18
 
@@ -30,7 +30,7 @@ def colors_of(segmentation: Segmentation) -> np.ndarray:
         uint8 RGB; semantic: (K, 3), the colours of the classes; otherwise (n + 1, 3), black for id 0, then one colour per
         object that differs from its neighbours in the list.
     """
-    if segmentation.task == "semantic":
+    if not TASKS[segmentation.task].objects:
         return segmentation.labels.colors
     return distinct_colors(len(segmentation.segments) + 1, background=0)
 
@@ -43,7 +43,7 @@ def _table(segmentation: Segmentation) -> tuple[np.ndarray, np.ndarray]:
     colors[: len(known)] = known
     painted = np.zeros(size, dtype=bool)
     painted[: len(known)] = True
-    nothing = segmentation.labels.background if segmentation.task == "semantic" else 0
+    nothing = 0 if TASKS[segmentation.task].objects else segmentation.labels.background
     if nothing is not None:
         painted[nothing] = False
     return colors, painted

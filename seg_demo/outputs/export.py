@@ -26,7 +26,7 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.rle import encode_crop
-from seg_demo.core.types import Segmentation, count_ids
+from seg_demo.core.types import TASKS, Segmentation, count_ids
 from seg_demo.outputs import draw
 
 Json = dict[str, object]
@@ -169,7 +169,7 @@ def table(segmentation: Segmentation) -> list[Json]:
 
 def _pieces(segmentation: Segmentation) -> np.ndarray | None:
     """Connected pieces of every class of a semantic result, counted once; None for others, which have objects."""
-    if segmentation.task != "semantic":
+    if TASKS[segmentation.task].objects:
         return None
     known = vars(segmentation)
     if "pieces" not in known:
@@ -196,13 +196,13 @@ def objects_csv(segmentation: Segmentation) -> str:
     for each in table(segmentation):
         first = ("class", None, each["label_id"], each["label"], each["pixels"], each["share"], each["count"], each["mean_score"])
         rows.append((*first, None, None, None, None, *limit))
-    kind = {"instance": "object", "region": "region"}.get(segmentation.task)
-    listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, strict=True) if kind else ()
+    task = TASKS[segmentation.task]
+    listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, strict=True) if task.objects else ()
     for identity, segment, area in listed:
         x0, y0, x1, y1 = segment.box
         name = segmentation.labels.names[segment.label_id]
         place = x0, y0, x1 - x0, y1 - y0
-        rows.append((kind, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit))
+        rows.append((task.segment, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit))
     return _csv([*columns, *([_LIMIT] if limit else [])], rows)
 
 
@@ -533,12 +533,13 @@ def polygons_of(segmentation: Segmentation) -> list[list[Polygon]]:
         segmentation: any result. Semantic results are traced in one pass over the id map, objects (which may overlap)
             within their boxes.
     """
-    if segmentation.task == "semantic":
+    task = TASKS[segmentation.task]
+    if not task.objects:
         # 0 is a class here, and nothing to the tracer.
         traced = trace(segmentation.id_map.astype(np.uint16) + np.uint16(1))
         return [traced.get(segment.label_id + 1, []) for segment in segmentation.segments]
-    if segmentation.task == "region":
-        # Regions do not overlap, and there may be thousands.
+    if not task.overlaps:
+        # In one pass, for there may be thousands.
         traced = trace(segmentation.id_map)
         return [traced.get(identity, []) for identity in segmentation.ids]
     result = []
@@ -630,15 +631,15 @@ def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, 
         :func:`pieces_of`), ``pixels`` (of the id map, so that objects that overlap count once) and
         ``mean_score`` in [0, 1] or None.
     """
-    semantic = result["task"] == "semantic"
+    classes = not TASKS[result["task"]].objects
     pixels = np.bincount(id_map.ravel(), minlength=1 + max((each["id"] for each in result["segments"]), default=0))
-    pieces = pieces_of(id_map) if semantic else None
+    pieces = pieces_of(id_map) if classes else None
     rows: dict[int, dict[str, Any]] = {}
     scores: dict[int, list[float]] = {}
     for segment in result["segments"]:
         label = segment["label_id"]
         row = rows.setdefault(label, {"label": segment["label"], "count": 0, "pixels": 0})
-        row["count"] += int(pieces[segment["id"]]) if semantic else 1
+        row["count"] += int(pieces[segment["id"]]) if classes else 1
         row["pixels"] += int(pixels[segment["id"]])
         if segment["score"] is not None:
             scores.setdefault(label, []).append(segment["score"])

@@ -30,30 +30,31 @@ from typing import TYPE_CHECKING
 import httpx2
 from huggingface_hub import constants
 
+from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SettingsError
 from seg_demo.core.messages import Message
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import replacing
-from seg_demo.core.types import ModelSpec
+from seg_demo.core.types import INSTANCE, SEMANTIC, ModelSpec, learnt_tasks
 from seg_demo.hub import client, lookup, pickles
-from seg_demo.networks import NETWORKS, identify
+from seg_demo.networks import identify
 from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, read_json, read_optional_json
 from seg_demo.networks.class_names import class_table, labels_from_dict
 from seg_demo.serving import trained
 
 if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
+    from seg_demo.networks.base import Network
 
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled"
 # What a newcomer drops in is a street or a room: these know everyday objects, the bundled ones know cells.
-EVERYDAY = {"semantic": "nvidia/segformer-b0-finetuned-ade-512-512", "instance": "maskrcnn-v2-coco"}
+EVERYDAY = {SEMANTIC.name: "nvidia/segformer-b0-finetuned-ade-512-512", INSTANCE.name: "maskrcnn-v2-coco"}
 MAX_ID = 200
 MAX_ADDRESS = 600
 
 _NAME = r"\w(?:[\w.-]{0,94}\w)?"
 _HUB_ID = re.compile(rf"(?P<id>(?P<repo>{_NAME}/{_NAME})(?:/{_NAME}){{0,4}})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
-_OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>semantic|instance))?")
+_OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>\w+))?")
 
 
 def menu(chosen: Settings | None = None, *, every: bool = False) -> list[ModelSpec]:
@@ -79,8 +80,9 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     specs, wrong = {}, []
     for entry in filter(None, (part.strip() for part in owners.split(","))):
         match = _OWNERS.fullmatch(entry)
-        parsed = parse_hub_id(_plain(match["id"])) if match else None
-        spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or "semantic")))
+        known = match is not None and match["task"] in (None, *(task.name for task in learnt_tasks()))
+        parsed = parse_hub_id(_plain(match["id"])) if known else None
+        spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or SEMANTIC.name)))
         if spec is None or spec.id in specs:
             wrong.append(entry)
         else:
@@ -115,8 +117,8 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
     if folder is not None:
         try:
             architecture = architecture_of(folder)
-            task = NETWORKS[architecture].task
-            return replace(spec, architecture=architecture, task=task, labels=labels_in(folder) or spec.labels)
+            known = networks.family(architecture).answers
+            return replace(spec, architecture=architecture, labels=labels_in(folder) or spec.labels, **known)
         except BadCheckpointError:
             return spec
     return replace(spec, labels=known_labels("cityscapes")) if "cityscapes" in spec.id and not spec.labels else spec
@@ -134,7 +136,7 @@ def parse_hub_id(text: str) -> tuple[str, str | None] | None:
     return match["id"], match["revision"]
 
 
-def hub_spec(id: str, revision: str | None, task: str = "semantic") -> ModelSpec:
+def hub_spec(id: str, revision: str | None, task: str = SEMANTIC.name) -> ModelSpec:
     """A Hub model that nothing is known about yet; loading it fills in the architecture and the task."""
     return ModelSpec(id, revision, task, "", id if revision is None else f"{id}@{revision}", "", "hub", about=TYPED)
 
@@ -155,7 +157,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     if (spec := _on_menu(text, local_folders)) is not None:
         return spec
     if local_folders and _exists(text, CONFIG):
-        return ModelSpec(str(Path(text).expanduser()), None, "semantic", "", Path(text).name, "", "folder")
+        return ModelSpec(str(Path(text).expanduser()), None, SEMANTIC.name, "", Path(text).name, "", "folder")
     named = lookup.id_of(text) if len(text) <= MAX_ADDRESS else text
     if named != text and (spec := _on_menu(named, local_folders)) is not None:
         return spec
@@ -188,8 +190,9 @@ def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
         BadCheckpointError: the folder holds no network that is known.
     """
     architecture = architecture_of(folder)
-    row = NETWORKS[architecture]
-    return ModelSpec(id, None, row.task, architecture, row.title, "", source, labels_in(folder), about=MADE_HERE)
+    row = networks.family(architecture)
+    known = {"architecture": architecture, "title": row.title, "licence": "", "source": source, "labels": labels_in(folder)}
+    return ModelSpec(id, None, about=MADE_HERE, **known, **row.answers)
 
 
 def _exists(folder: str, name: str = "") -> bool:
@@ -222,12 +225,12 @@ def default_model(task: str) -> str:
     """The id that the page opens with: what knows everyday things if it can be had, else what is bundled.
 
     Args:
-        task: ``semantic``, ``instance`` or ``region``.
+        task: a name of :data:`seg_demo.core.types.TASKS`.
 
     Raises:
         ModelNotFoundError: the menu has no model of this task.
     """
-    of_task = [spec for spec in menu() if spec.task == task]
+    of_task = [spec for spec in menu() if spec.answers(task)]
     if not of_task:
         raise ModelNotFoundError("models.none_of_task", task=task)
     if not settings().models.strip(" ,"):
@@ -332,7 +335,7 @@ class TorchvisionWeights:
     """One weight file.
 
     Attributes:
-        network: row of the table of networks.
+        network: family of networks.
         variant: torchvision's name of the architecture.
         url: where torchvision has it; the name ends with the first 8 hex digits of its sha256.
         labels: key in ``labels.json``.
@@ -395,8 +398,8 @@ def fetch_weights(weights: TorchvisionWeights, report: Report | None = None) -> 
     return path
 
 
-def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> Checkpoint:
-    """A checkpoint from a weight file, whose pickle another process reads (:mod:`seg_demo.hub.pickles`).
+def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> Network:
+    """A network from a weight file, whose pickle another process reads (:mod:`seg_demo.hub.pickles`).
 
     Args:
         weights: row of :data:`TORCHVISION`.

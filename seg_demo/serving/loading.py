@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
@@ -16,14 +16,13 @@ from seg_demo.core.types import ModelSpec
 from seg_demo.hub import lookup, pickles, sandbox
 from seg_demo.inference import batching, devices, engine, familiarity, zerogpu
 from seg_demo.inference.model import Model
-from seg_demo.networks import NETWORKS
 from seg_demo.networks.checkpoint import INDEX, WEIGHTS
 from seg_demo.serving import catalog, trained
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 from seg_demo.serving.limits import slots
 
 if TYPE_CHECKING:
-    from seg_demo.networks.base import Checkpoint
+    from seg_demo.networks.base import Network
 
 # Class names that are listed of an offer.
 SHOWN_NAMES = 8
@@ -73,8 +72,8 @@ def is_here(spec: ModelSpec, *, token: bool) -> bool:
     return spec.source != "torchvision" or catalog.weights_checked(catalog.TORCHVISION[spec.id])
 
 
-def load(spec: ModelSpec, path: Path) -> Checkpoint:
-    """A checkpoint in memory, in eval mode, fp32 on the CPU.
+def load(spec: ModelSpec, path: Path) -> Network:
+    """A network in memory, in eval mode, fp32 on the CPU.
 
     Args:
         spec: the model.
@@ -89,7 +88,7 @@ def load(spec: ModelSpec, path: Path) -> Checkpoint:
     return networks.load(path)
 
 
-def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Checkpoint:
+def load_checkpoint(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Network:
     """:func:`locate`, then :func:`load`; for training, which needs the process that reads pickles only here."""
     try:
         return load(spec, locate(spec, token=token, report=report))
@@ -126,17 +125,16 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
         SettingsError: there is no such device.
     """
     target = devices.choose_device(device)
-    checkpoint = load(spec, path)
-    if checkpoint.architecture in familiarity.NETWORKS:
-        checkpoint = replace(checkpoint, familiarity=familiarity.read(path))
-    checkpoint.module.eval().requires_grad_(False)
-    checkpoint.module.to(target)
-    networks.optimise(checkpoint, target)
-    verbs, chosen = networks.network(checkpoint.architecture), settings()
-    served = engine.choose(checkpoint, verbs, target, chosen.engine, chosen.concurrency or 1, chosen.precision)
+    network, chosen = load(spec, path), settings()
+    if network.forward_with_maps is not None:
+        network = replace(network, familiarity=familiarity.read(path))
+    network.module.eval().requires_grad_(False)
+    network.module.to(target)
+    network.optimise(target)
+    served = engine.choose(network, target, chosen.engine, chosen.concurrency or 1, chosen.precision)
     together = target.type == "cuda" and not zerogpu.ACTIVE and slots(chosen, gpu=True) > 1
     window = batching.WINDOW if together else None
-    return Model.from_checkpoint(checkpoint, spec, engine=served, window=window)
+    return Model.from_network(network, spec, engine=served, window=window)
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ class Offer:
     Attributes:
         id: as it was resolved.
         commit: of the repository; empty for a folder.
-        architecture: row of the table of networks.
+        architecture: family of networks.
         task: what it answers.
         labels: class names that it states; empty if it states none.
         weights: where they come from, in words.
@@ -167,7 +165,7 @@ class Offer:
         rows = {
             "model": self.id,
             "commit": self.commit,
-            "network": f"{NETWORKS[self.architecture].title} ({self.task}, {NETWORKS[self.architecture].library})",
+            "network": f"{networks.title_of(self.architecture)} ({self.task}, {networks.family(self.architecture).library})",
             "classes": f"{len(self.labels)}: {names}" if self.labels else "no names are stated; they are called by their number",
             "weights": self.weights,
             "download": f"{self.size / 1e6:,.1f} MB" if self.size else "",
@@ -204,6 +202,4 @@ def offer(id: str) -> Offer:
 
 def _offer(id: str, commit: str, folder: Path, where: str, size: int) -> Offer:
     architecture = architecture_of(folder)
-    if architecture not in NETWORKS:
-        raise BadCheckpointError("hub.unknown_network", id=id)
-    return Offer(id, commit, architecture, NETWORKS[architecture].task, labels_in(folder), where, size)
+    return Offer(id, commit, architecture, networks.family(architecture).tasks[0].name, labels_in(folder), where, size)

@@ -60,14 +60,10 @@ SIDE = 64
 TRY_FILE_BYTES = 1 << 20
 # How long the networks' process waits for a checkpoint.
 NETWORKS_SECONDS = 15.0
-# What the helper itself imports, and what the networks' process does, the most frequent first. torchvision and transformers'
+# What the helper itself imports, and what the networks' process does, the most frequent first, and then each family's file. torchvision and transformers'
 # models bring torch's compiler with them, and scipy.
 LIGHT = ("torch", "safetensors.torch", "numpy", "PIL.Image", "transformers", "seg_demo.networks", "seg_demo.hub.pickles")
-HEAVY = (
-    "seg_demo.networks.segformer", "transformers.models.segformer.modeling_segformer", "seg_demo.networks.segformer",
-    "transformers.models.auto.processing_auto", "seg_demo.inference.model", "seg_demo.networks.unet", "seg_demo.networks.unet",
-    "seg_demo.networks.maskrcnn", "seg_demo.networks.fcn",
-)  # fmt: skip
+HEAVY = ("transformers.models.segformer.modeling_segformer", "transformers.models.auto.processing_auto", "seg_demo.inference.model")
 # Begins a child's answer: what ends without it has died, whatever its exit status says.
 _DONE = b"done:"
 _SIGNALS = {number: number.name for number in signal.Signals}
@@ -88,10 +84,10 @@ def attempt(path: Path, most: int, seconds: float) -> str:
     import numpy as np
 
     from seg_demo.core.errors import BadImageError, SegDemoError
+    from seg_demo.core.types import SEMANTIC, ModelSpec
     from seg_demo.inference import devices as inference_devices
     from seg_demo.inference.model import Model
-    from seg_demo.networks import load, optimise
-    from seg_demo.core.types import ModelSpec
+    from seg_demo.networks import load
 
     limit_resources(most, seconds, TRY_FILE_BYTES)
     # What ends here for memory has to be told from what is wrong with the files.
@@ -100,10 +96,10 @@ def attempt(path: Path, most: int, seconds: float) -> str:
         checkpoint = load(path)
         # As it will be served: folded, it answers in half the time.
         checkpoint.module.eval().requires_grad_(False)
-        optimise(checkpoint, inference_devices.choose_device("cpu"))
-        spec = ModelSpec("checkpoint", None, "semantic", "", "checkpoint", "", "folder")
+        checkpoint.optimise(inference_devices.choose_device("cpu"))
+        spec = ModelSpec("checkpoint", None, SEMANTIC.name, "", "checkpoint", "", "folder")
         image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-        Model.from_checkpoint(checkpoint, spec, "fp32").predict_all(image)
+        Model.from_network(checkpoint, spec, "fp32").predict_all(image)
     except (MemoryError, BadImageError):
         return memory
     except SegDemoError as error:
@@ -325,7 +321,9 @@ class Networks:
     @staticmethod
     def _work(told: int, sender: int) -> None:
         """In the process: an order goes before what is still to be imported, since it may do without."""
-        lines, missing = _Lines(told), list(HEAVY)
+        from seg_demo.networks import FAMILIES
+
+        lines, missing = _Lines(told), [*HEAVY, *(row.where.partition(":")[0] for row in FAMILIES.values())]
         while True:
             while missing and not lines.ready():
                 importlib.import_module(missing.pop(0))

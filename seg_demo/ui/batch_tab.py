@@ -21,7 +21,7 @@ import gradio as gr
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import settings
-from seg_demo.core.types import Segmentation
+from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.gateway.files import Files, store_file
 from seg_demo.gateway.work import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
 from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
@@ -34,7 +34,6 @@ from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.i18n_errors import told
 
-TASKS = ("semantic", "instance", "region")
 SHOWN_ROWS = 60
 FEW_FAULTS = 3
 ZIP = "segmentation.zip"
@@ -58,7 +57,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
             )  # fmt: skip
             choices = menu.choices(*TASKS)
             model = gr.Dropdown(
-                choices=choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
+                choices=choices, value=menu.first_network(), allow_custom_value=True,
                 filterable=True, label=t("model"), info=t("batch_model_info"), elem_id="batch-model",
             )  # fmt: skip
             threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="batch-threshold")
@@ -361,7 +360,7 @@ def segment_all(
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
             summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result))
-            report.pieces = result.task == "semantic"
+            report.pieces = not TASKS[result.task].objects
             report.done += 1
         if summary is None:
             raise last or BadRequestError("batches.stopped_early")

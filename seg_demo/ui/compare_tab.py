@@ -21,7 +21,7 @@ import numpy as np
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.core.requests import Options
-from seg_demo.core.types import BACKGROUND, Segmentation, distinct_colors
+from seg_demo.core.types import BACKGROUND, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.work import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.inputs.images import Picture
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 MOST = 4
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
-TASKS = ("semantic", "instance")
 # What is wrong with one model, and not with the image or the server.
 UNUSABLE = (BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError)
 
@@ -52,7 +51,7 @@ def compare_tab(tab: gr.Tab) -> None:
         tab: this one; opening it reads the menu anew.
     """
     gr.Markdown(t("compare_lead"), elem_classes="lead")
-    choices = menu.choices(*TASKS)
+    choices = menu.choices(*menu.learnt())
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             photo = image_box("compare")
@@ -74,7 +73,7 @@ def compare_tab(tab: gr.Tab) -> None:
             with gr.Row(elem_classes="files"):
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
-    menu.follow(tab, models, *TASKS)
+    menu.follow(tab, models, *menu.learnt())
     done = run.click(
         run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
@@ -147,7 +146,7 @@ def _ready(id: str) -> tuple[Choice, int]:
     """
     choice = predictor().choose(id)
     model = predictor().load(choice)
-    if model.spec.task == "region":
+    if not TASKS[model.spec.task].learnt:
         raise BadRequestError("comparisons.region_method")
     return choice, model.nbytes
 

@@ -23,10 +23,11 @@ from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.messages import Message
 from seg_demo.core.ownership import owner_of
 from seg_demo.core.requests import Options, Report
-from seg_demo.core.types import LabelSet, Segmentation, plain_name
+from seg_demo.core.types import TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.store import DRAWN
 from seg_demo.gateway.files import Photo, Upload, uploaded
 from seg_demo.gateway.queue import only_uploaded
 from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
@@ -34,21 +35,9 @@ from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box, reporting
-from seg_demo.ui.editor import (
-    NEW,
-    Answer,
-    Document,
-    MaskEditor,
-    Place,
-    Refusal,
-    SampleList,
-    dataset_choices,
-    export_panel,
-)
+from seg_demo.ui.editor import NEW, Answer, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
 from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.results import Result
-
-KINDS = ("semantic", "instance", "region")
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             with gr.Column(elem_classes="controls", elem_id="correct-fresh") as fresh:
                 name = gr.Textbox(label=t("correct_name"), max_length=80, visible=collects, elem_id="correct-name")
                 task = gr.Radio(
-                    [(t("correct_semantic"), "semantic"), (t("correct_instance"), "instance")], value="semantic",
+                    [(t(f"correct_{task}"), task) for task in DRAWN], value=DRAWN[0],
                     label=t("correct_task"), elem_id="correct-task",
                 )  # fmt: skip
                 classes = gr.Textbox(
@@ -98,9 +87,9 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",
             )  # fmt: skip
-            choices = menu.choices(*KINDS)
+            choices = menu.choices(*TASKS)
             model = gr.Dropdown(
-                choices, value=menu.at_first("semantic") or menu.at_first("instance"), allow_custom_value=True,
+                choices, value=menu.first_network(), allow_custom_value=True,
                 filterable=True, label=t("model"), elem_id="correct-model",
             )  # fmt: skip
             pairs = Choice(
@@ -117,7 +106,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             with gr.Column(visible=False, elem_id="correct-collected") as collected:
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
-    menu.follow(tab, model, *KINDS)
+    menu.follow(tab, model, *TASKS)
     opened = opener.click(
         open_new, [visitor, dataset, name, task, classes, photo, start, model, mask, pairs, mappings],
         [editor, dataset, name, mappings, pairs],
@@ -244,7 +233,7 @@ def open_new(
         return begin(upload, labels, task, start, model, mask, mapping, reporting(progress), language)
 
     if not may_collect():
-        if task not in ("semantic", "instance"):
+        if task not in DRAWN:
             raise BadRequestError("corrections.bad_task", value=str(task)[:40])
         labels = labels_for(classes, guide, task)
         return begun(labels, str(task)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
@@ -377,7 +366,7 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
     if not names and model:
         known = predictor().get(str(model)).labels
         if known is not None and known.names != ("background", "region"):
-            whole = known.background is not None or task == "semantic"
+            whole = known.background is not None or not TASKS[task].objects
             return label_set(known if whole else list(known.names))
     if not names:
         raise BadRequestError("corrections.type_classes")
@@ -425,7 +414,7 @@ def begin(
             drawing = from_prediction(result, labels, task, mapping)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
         elif start == "mask":
-            opened = (read_object_map if task == "instance" else read_mask)(mask.path)
+            opened = (read_object_map if TASKS[task].objects else read_mask)(mask.path)
             drawing = from_mask(opened, image.shape[:2], labels, task)
     notes += notes_of(drawing, language)
     return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes)
@@ -472,7 +461,7 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         raw = decode_mask(uploaded(sent.get("mask")))[0]
         if elsewhere:
             # Only what is painted joins another dataset's classes.
-            used = set(np.unique(raw).tolist()) if dataset.task == "semantic" else set(objects.values())
+            used = set(objects.values()) if TASKS[dataset.task].objects else set(np.unique(raw).tolist())
             ground = sent.get("background") if dataset.labels.background is not None else None
             classes = {identity: name for identity, name in classes.items() if identity in used and identity != ground}
         labels = dataset.add_classes(list(classes.values()))
@@ -609,6 +598,6 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
 def labels_of(found: Segmentation) -> LabelSet:
     """The classes of a new dataset for a result: its model's; objects need a background, which some models do not name."""
     known = found.labels
-    if known.background is None and found.task == "instance":
+    if known.background is None and TASKS[found.task].objects:
         return label_set(list(known.names))
     return label_set(known)

@@ -10,11 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core import ownership, settings as engine_rules
+from seg_demo.core import ownership
+from seg_demo.core import settings as engine_rules
 from seg_demo.core.errors import SettingsError
 from seg_demo.core.messages import Message, lines
 from seg_demo.core.ownership import Viewer
 from seg_demo.core.settings import accounts, settings
+from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
 from seg_demo.gateway.queue import Page, keep_deleting, manage
@@ -28,7 +30,7 @@ from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.components import EXAMPLES, STATIC, head, stylesheet, theme
 from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
-from seg_demo.ui.i18n import I18N, language_of, t
+from seg_demo.ui.i18n import I18N, language_of, t, task_words
 from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
 TITLE = "Image segmentation"
@@ -61,14 +63,13 @@ def _build() -> gr.Blocks:
                 gr.Markdown(t("title"))
                 gr.Markdown(t("tagline"), elem_id="tagline")
         # An owner's menu may have models of one kind only.
-        first = next((task for task in ("semantic", "instance") if menu.specs(task)), "regions")
+        first = next(filter(menu.specs, menu.learnt()), "regions")
         with gr.Tabs(elem_id="tabs", selected=first) as tabs:
-            with gr.Tab(t("semantic"), id="semantic") as tab:
-                semantic = network_tab("semantic")
-                menu.follow(tab, semantic.model, "semantic")
-            with gr.Tab(t("instance"), id="instance") as tab:
-                instance = network_tab("instance")
-                menu.follow(tab, instance.model, "instance")
+            networks = []
+            for task in learnt_tasks():
+                with gr.Tab(task_words(task)[0], id=task.name) as tab:
+                    networks.append(network_tab(task))
+                    menu.follow(tab, networks[-1].model, task.name)
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
             with gr.Tab(t("correct"), id="correct") as correct:
@@ -78,10 +79,10 @@ def _build() -> gr.Blocks:
             with gr.Tab(t("compare"), id="compare") as compare:
                 compare_tab(compare)
             with gr.Tab(t("finetune"), id="finetune") as finetune:
-                finetune_tab(demo, finetune, visitor, {"semantic": semantic.model, "instance": instance.model})
+                finetune_tab(demo, finetune, visitor, {network.task.name: network.model for network in networks})
             with gr.Tab(t("models"), id="models") as tab:
                 overview = models_tab(tab)
-        for network in (semantic, instance):
+        for network in networks:
             correct_results(network.shown, correcting, visitor, tabs)
         gr.Markdown(t("credits"), elem_classes="credits")
 
@@ -90,14 +91,14 @@ def _build() -> gr.Blocks:
             expect_typed_ids()
             ready, language = menu.availability(), language_of(request)
             regions = menu.note(FIRST, language)
-            return [*semantic.opened(ready, language), *instance.opened(ready, language), regions, cards(ready, language)]
+            return [*(value for network in networks for value in network.opened(ready, language)), regions, cards(ready, language)]
 
         def greeted(key: object) -> tuple[str, Any]:
             known = key_or_new(key)
             return known, filled(known)
 
         demo.load(greeted, visitor, [visitor, correcting.dataset], **UNQUEUED)
-        openings = [*semantic.outputs, *instance.outputs, region_note, overview]
+        openings = [*(output for network in networks for output in network.outputs), region_note, overview]
         demo.load(opened, visitor, openings, **UNQUEUED)
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
@@ -115,7 +116,7 @@ def load_ahead() -> Thread:
     Returns:
         The running thread.
     """
-    first = [spec for spec in (menu.best("semantic"), menu.best("instance")) if spec is not None]
+    first = [spec for spec in map(menu.best, menu.learnt()) if spec is not None]
     at_hand = [spec for spec in menu.specs() if spec.source == "bundled" or (zerogpu.ACTIVE and spec.source != "builtin")]
     return start_loading(list(dict.fromkeys(menu.key(spec) for spec in (*first, *at_hand))))
 

@@ -160,7 +160,7 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
     ).success(watch, [visitor, job.picker], job.shown, **QUIET)
     models(list(pickers.values()))
     base, dataset = inputs[:2]
-    menu.follow(tab, base, "semantic", "instance")
+    menu.follow(tab, base, *menu.learnt())
     dataset.change(suggest, [visitor, dataset], base, **QUIET)
     tab.select(datasets, [visitor, dataset], dataset, **QUIET)
     page.load(datasets, [visitor, dataset], dataset, **QUIET)
@@ -169,9 +169,8 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
 
 def _settings() -> tuple[list[Any], gr.Textbox]:
     """What is trained on what and how: the inputs of :func:`finetune_work.start` in their order, and the draft's id."""
-    choices = menu.choices("semantic", "instance")
     base = gr.Dropdown(
-        choices=choices, value=menu.at_first("semantic"), allow_custom_value=True, filterable=True, label=t("finetune_base"),
+        choices=menu.choices(*menu.learnt()), value=menu.first_network(), allow_custom_value=True, filterable=True, label=t("finetune_base"),
         info=t("finetune_base_info"), elem_id="finetune-base",
     )  # fmt: skip
     dataset = Choice(
@@ -512,7 +511,7 @@ def push(
     language = language_of(request)
     try:
         job, given = mine(visitor, id), token_for(token, login, request)
-        yield [view.note("push_doing", language), "", gr.Dropdown(), gr.Dropdown()]
+        yield [view.note("push_doing", language), "", *(gr.Dropdown() for _ in menu.learnt())]
         pushed = store.push_model(job, str(repo or "").strip(), given, bool(private))
     except SegDemoError as error:
         yield [view.fault(told(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
@@ -521,13 +520,13 @@ def push(
 
 
 def _pickers(job: Job, id: str, language: str) -> list[Any]:
-    """The pickers of the semantic and the instance tab with a new model, chosen where it may be."""
+    """The pickers of the networks' tabs with a new model, chosen where it may be."""
     ready, task = menu.availability(), catalog.resolve(id, local_folders=False).task
     found = job.verdict()
     chosen = {"value": id} if found is None or found.offered else {}
     return [
         gr.Dropdown(choices=menu.choices(each, ready=ready, language=language), **(chosen if each == task else {}))
-        for each in ("semantic", "instance")
+        for each in menu.learnt()
     ]
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.i18n import I18nData
 
 from seg_demo.core.messages import LANGUAGES, table
+from seg_demo.core.types import Task
 
 _AREA = "page."
 # key: (English, Chinese)
@@ -43,6 +44,23 @@ def t(key: str) -> I18nData:
     if key not in WORDS:
         raise KeyError(key)
     return I18N(PREFIX + key)
+
+
+def task_words(task: Task, language: str | None = None) -> tuple[I18nData | str, I18nData | str]:
+    """Title of a task and what to say about it first; its bare name where nobody has written words for it.
+
+    Args:
+        task: of the table.
+        language: ``en`` or ``zh``; None for static texts, which the browser translates.
+    """
+    title = task.title or task.name
+
+    def text(key: str, otherwise: str) -> I18nData | str:
+        if key not in WORDS:
+            return otherwise
+        return t(key) if language is None else words(key, language)
+
+    return text(title, task.name.capitalize()), text(f"{title}_lead", "")
 
 
 def language_of(request: gr.Request | None) -> str:

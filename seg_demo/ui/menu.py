@@ -14,15 +14,15 @@ from typing import Any
 
 import gradio as gr
 
+from seg_demo import networks
 from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError
 from seg_demo.core.messages import in_language
 from seg_demo.core.settings import settings
-from seg_demo.core.types import LabelSet, ModelSpec, is_background, plain_name
+from seg_demo.core.types import LabelSet, ModelSpec, is_background, learnt_tasks, plain_name
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.gateway.work import UNQUEUED, agreement
 from seg_demo.hub import lookup
-from seg_demo.networks import NETWORKS
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in
 from seg_demo.ui.i18n import language_of, words
@@ -40,7 +40,7 @@ PUBLISHED_SIZES = {
 
 def specs(task: str | None = None) -> list[ModelSpec]:
     """The models on the menu, of one task or of all."""
-    return [spec for spec in catalog.menu(settings()) if task in (None, spec.task)]
+    return [spec for spec in catalog.menu(settings()) if task is None or spec.answers(task)]
 
 
 def key(spec: ModelSpec) -> str:
@@ -80,6 +80,16 @@ def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
         return gr.Dropdown(choices=choices(*tasks, ready=ready, language=language))
 
     tab.select(anew, None, picker, **UNQUEUED)
+
+
+def learnt() -> tuple[str, ...]:
+    """Names of the tasks that networks answer, in the order of the tabs."""
+    return tuple(task.name for task in learnt_tasks())
+
+
+def first_network() -> str:
+    """The id that a picker of all networks begins with; empty if the menu has none."""
+    return next(filter(None, map(at_first, learnt())), "")
 
 
 def at_first(task: str) -> str:
@@ -138,7 +148,7 @@ def note(identity: object, language: str) -> str:
 def card(spec: ModelSpec, ready: bool, language: str) -> str:
     """One model as an HTML article. Everything is escaped."""
     rows = [
-        ("network", NETWORKS[spec.architecture].title if spec.architecture in NETWORKS else ""),
+        ("network", networks.title_of(spec.architecture)),
         ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
         ("licence", spec.licence or words("unstated", language)),
         ("source", words(f"source_{spec.source}", language)),

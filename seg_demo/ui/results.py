@@ -14,7 +14,7 @@ from io import BytesIO
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import Segmentation
+from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode
 from seg_demo.masks.regions import fitting, shrunk
@@ -132,11 +132,12 @@ def viewer_value(result: Result) -> dict[str, object]:
     """What the viewer is told beside its two pictures: classes and segments, both largest first.
 
     Returns:
-        JSON-able: ``task``, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
+        JSON-able: ``task``, what a ``segment`` is called, whether they are ``objects`` and ``scored``, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
         ``background`` (label id or None), ``unsure`` (whether there is confidence), ``classes`` (id, name, pixels, share, count, score, mean margin in [0, 1] or None) and ``segments`` (id in
         the id map, label id, color [R, G, B], score, area in pixels).
     """
     shown = result.shown
+    task = TASKS[shown.task]
     colors = draw.colors_of(shown)
     segments = [
         {"id": identity, "label": segment.label_id, "color": colors[identity].tolist(), "score": segment.score, "area": area}
@@ -144,6 +145,9 @@ def viewer_value(result: Result) -> dict[str, object]:
     ]
     return {
         "task": shown.task,
+        "segment": task.segment,
+        "objects": task.objects,
+        "scored": task.learnt,
         "width": shown.width,
         "height": shown.height,
         "seen": None if shown.seen is None else [shown.seen[1], shown.seen[0]],

@@ -15,12 +15,13 @@ import gradio as gr
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options, check_threshold
+from seg_demo.core.types import TASKS, Task
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.work import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome, reporting
-from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.i18n import language_of, t, task_words
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.session_cache import CachedResult
 
@@ -33,14 +34,14 @@ class NetworkTab:
     """What the page's load event fills in.
 
     Attributes:
-        task: ``semantic`` or ``instance``.
+        task: what its models answer.
         model: the picker.
         note: what the chosen model knows.
         everyday: the examples that only a model of everyday things understands.
         shown: the right-hand side.
     """
 
-    task: str
+    task: Task
     model: gr.Dropdown
     note: gr.HTML
     everyday: gr.Column
@@ -58,44 +59,45 @@ class NetworkTab:
             ready: menu key -> whether it can be used now.
             language: ``en`` or ``zh``.
         """
-        spec = menu.best(self.task)
+        spec = menu.best(self.task.name)
         chosen = menu.key(spec) if spec else None
-        picker = gr.Dropdown(choices=menu.choices(self.task, ready=ready, language=language), value=chosen)
-        return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task), False))]
+        picker = gr.Dropdown(choices=menu.choices(self.task.name, ready=ready, language=language), value=chosen)
+        return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task.name), False))]
 
 
-def network_tab(task: str) -> NetworkTab:
+def network_tab(task: Task) -> NetworkTab:
     """Build the tab in the current Blocks.
 
     Args:
-        task: ``semantic`` or ``instance``.
+        task: what its models answer.
     """
-    first = menu.at_first(task)
-    gr.Markdown(t(f"{task}_lead"), elem_classes="lead")
+    name = task.name
+    first = menu.at_first(name)
+    gr.Markdown(task_words(task)[1], elem_classes="lead")
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
-            photo = image_box(task)
+            photo = image_box(name)
             model = gr.Dropdown(
-                choices=menu.choices(task), value=first, allow_custom_value=True, filterable=True,
-                label=t("model"), info=t("model_info"), elem_id=f"{task}-model", render=False,
+                choices=menu.choices(name), value=first, allow_custom_value=True, filterable=True,
+                label=t("model"), info=t("model_info"), elem_id=f"{name}-model", render=False,
             )  # fmt: skip
             with gr.Column(visible=False, elem_classes="examples") as everyday:
-                examples(EVERYDAY_PICTURES, menu.everyday(task), photo, model, t("examples_everyday"), f"{task}-everyday")
+                examples(EVERYDAY_PICTURES, menu.everyday(name), photo, model, t("examples_everyday"), f"{name}-everyday")
             with gr.Column(visible=bool(first), elem_classes="examples"):
-                examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{task}-cells")
+                examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{name}-cells")
             model.render()
-            note = gr.HTML(menu.note(first, "en"), elem_id=f"{task}-note")
+            note = gr.HTML(menu.note(first, "en"), elem_id=f"{name}-note")
             threshold = Slider(
                 0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info"),
-                visible=task == "instance", elem_id=f"{task}-threshold",
+                visible=task.scores, elem_id=f"{name}-threshold",
             )  # fmt: skip
             detail = gr.Radio(
                 [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
-                info=t("detail_info"), elem_id=f"{task}-detail",
+                info=t("detail_info"), elem_id=f"{name}-detail",
             )  # fmt: skip
-            run = gr.Button(t("run"), variant="primary", elem_id=f"{task}-run")
+            run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome(task, correctable=True)
+            shown = outcome(name, correctable=True)
     connect(photo, model, note, threshold, detail, run, shown)
     return NetworkTab(task, model, note, everyday, shown)
 
@@ -283,8 +285,6 @@ CHOOSE = (
         ("区域分割", "没有类别，只找出区域之间的边界。无需下载权重，任何机器上都很快。"),
     ),
 )
-# (task, key of its name), in the order of the tabs.
-FAMILIES = (("semantic", "semantic"), ("instance", "instance"), ("region", "regions"))
 
 
 def models_tab(tab: gr.Tab) -> gr.HTML:
@@ -314,14 +314,14 @@ def cards(ready: dict[str, bool], language: str) -> str:
     advice = "".join(
         f"<div><dt>{html.escape(row[column][0])}</dt><dd>{html.escape(row[column][1])}</dd></div>" for row in CHOOSE
     )
-    families = "".join(_family(task, heading, ready, language) for task, heading in FAMILIES)
+    families = "".join(_kind(task, ready, language) for task in TASKS.values())
     return f'<dl class="choose">{advice}</dl>{families}'
 
 
-def _family(task: str, heading: str, ready: dict[str, bool], language: str) -> str:
+def _kind(task: Task, ready: dict[str, bool], language: str) -> str:
     """The models of one kind under a heading; nothing if the menu has none."""
-    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs(task))
+    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs(task.name))
     if not articles:
         return ""
-    name, lead = (html.escape(words(key, language)) for key in (heading, f"{heading}_lead"))
+    name, lead = map(html.escape, task_words(task, language))
     return f'<h2 class="family">{name}</h2><p>{lead}</p><div class="cards">{articles}</div>'

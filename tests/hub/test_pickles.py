@@ -21,7 +21,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import locked
 from seg_demo.hub import cache, lookup, pickles, sandbox
-from seg_demo.networks import segformer
+from seg_demo.networks.segformer import SegFormer
 from seg_demo.serving.catalog import hub_spec
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TWO
@@ -85,7 +85,7 @@ def test_what_is_made_is_what_plain_transformers_reads(folders, tmp_path, monkey
     made = pickles.converted(folder)
     monkeypatch.undo()
     plain = AutoModelForSemanticSegmentation.from_pretrained(folder).state_dict()
-    ours = segformer.load(made).module.state_dict()
+    ours = SegFormer.load(made).module.state_dict()
     assert plain.keys() == ours.keys() and all(torch.equal(plain[name], ours[name]) for name in plain)
 
 
@@ -277,7 +277,7 @@ def test_training_reads_none_either_and_keeps_no_process_waiting(folders, tmp_pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = write(pickled(folders / "other"), tmp_path / "model")
     begun = start(Config(model=str(folder)), lambda task: TWO)
-    wanted = segformer.load(folders / "other").module.state_dict()
+    wanted = SegFormer.load(folders / "other").module.state_dict()
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in begun.checkpoint.module.state_dict().items())
     assert sandbox._sandbox._process is None
 

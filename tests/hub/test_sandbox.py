@@ -11,13 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BusyError
 from seg_demo.core.requests import LeftError, Request, TooLongError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.hub import sandbox
-from seg_demo.networks import segformer
+from seg_demo.networks.segformer import SegFormer
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TINY, TWO
 
@@ -73,10 +72,10 @@ def test_what_takes_too_much_memory_or_time_is_a_sentence_and_the_next_one_is_se
 
 
 def test_a_model_that_gives_no_numbers_is_refused(hub, tmp_path):
-    checkpoint = segformer.create(TWO, TINY)
+    checkpoint = SegFormer.create(TWO, TINY)
     weight = next(iter(checkpoint.module.parameters()))
     weight.data.mul_(3e38)
-    networks.save(checkpoint, tmp_path)
+    checkpoint.save(tmp_path)
     hub.add_repo("ann/nan", tmp_path)
     with pytest.raises(BadCheckpointError, match="invalid numbers"):
         Predictor(Settings()).segment(IMAGE, "ann/nan")

@@ -105,8 +105,8 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
     checkpoint.module.eval().requires_grad_(False)
     sizes = []
     images = [IMAGE, IMAGE[::-1].copy(), IMAGE[:, ::-1].copy()]
-    alone = [Model.from_checkpoint(checkpoint, SPEC).predict_all(image, confidence=True) for image in images]
-    model = Model.from_checkpoint(checkpoint, SPEC, window=5.0)
+    alone = [Model.from_network(checkpoint, SPEC).predict_all(image, confidence=True) for image in images]
+    model = Model.from_network(checkpoint, SPEC, window=5.0)
     run = model._run
     here = run._batcher._forward
     run._batcher._forward = lambda batch: sizes.append(len(batch)) or here(batch)

@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from seg_demo import networks
 from seg_demo.core import settings
 from seg_demo.inference import openvino
 from seg_demo.inference.model import Model
 from seg_demo.inference.openvino import TOLERANCE, DisagreementError, agree
-from seg_demo.networks import fcn
+from seg_demo.networks.fcn import FCN
 from tests.checkpoints import CELLS, IMAGE
 from tests.engines import LARGER, Small, own_cache, part, served, settled  # noqa: F401  (fixtures)
 
@@ -24,10 +23,9 @@ pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is
 
 def margins(model: Model, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels of eager logits, and by how much of the largest value they win."""
-    checkpoint = model._run._checkpoint
-    verbs = networks.network(checkpoint.architecture)
+    checkpoint = model._run._network
     with torch.inference_mode():
-        logits = verbs.forward(checkpoint.module, verbs.preprocess(checkpoint, image))
+        logits = checkpoint.forward(checkpoint.module, checkpoint.preprocess(image))
     logits = torch.cat([logits, -logits], 1) if logits.shape[1] == 1 else logits
     best = logits.topk(2, dim=1).values
     return logits, (best[:, 0] - best[:, 1]) / logits.abs().max()
@@ -42,15 +40,15 @@ def test_every_label_is_eagers_but_at_rounding(kind, folders, tmp_path):
     if kind == "fcn":
         folder = tmp_path / kind
         torch.manual_seed(0)
-        networks.save(fcn.create(CELLS, fcn.default_options()), folder)
+        FCN.create(CELLS, FCN.default_options()).save(folder)
     fast, eager = served(folder, kind)
     for image in (IMAGE, LARGER):
         for _ in range(2):  # a size of its own is compiled when it comes again
             settled(fast.predict, image)
         assert fast._run.engine._part._forms
         with torch.inference_mode():
-            checkpoint = eager._run._checkpoint
-            batch = networks.network(checkpoint.architecture).preprocess(checkpoint, image)
+            checkpoint = eager._run._network
+            batch = checkpoint.preprocess(image)
             compiled = fast._run.engine(batch)
         expected, margin = margins(eager, image)
         compiled = torch.cat([compiled, -compiled], 1) if compiled.shape[1] == 1 else compiled

@@ -46,7 +46,7 @@ def own_cache(monkeypatch, tmp_path_factory):
 def logits(model, image):
     """What the model's forward pass says now."""
     run = model._run
-    return run._forward(run._verbs.preprocess(run._checkpoint, image))[0]
+    return run._forward(run._network.preprocess(image))[0]
 
 
 @pytest.mark.parametrize("kind", ["unet", "binary", "tiny"])
@@ -54,9 +54,8 @@ def test_the_agreement_is_that_of_a_dense_comparison(kind, folders, caplog):
     """It is computed on the logits of the first image; where the processor has bf16, they are not eager's."""
     checkpoint = networks.load(folders / kind)
     checkpoint.module.eval().requires_grad_(False)
-    verbs = networks.network(checkpoint.architecture)
-    batch = verbs.preprocess(checkpoint, IMAGE)
-    chosen = engine.choose(checkpoint, verbs, CPU, "auto", 1, "bf16")
+    batch = checkpoint.preprocess(IMAGE)
+    chosen = engine.choose(checkpoint, CPU, "auto", 1, "bf16")
     assert chosen.agreement is None
     with torch.no_grad(), caplog.at_level(logging.INFO):
         eager = chosen(batch)
@@ -133,7 +132,7 @@ def test_what_cannot_serve_it_is_refused(changed, folders, monkeypatch):
     checkpoint = networks.load(folders / "unet")
     device = torch.device(changed.get("device", "cpu"))
     with pytest.raises(SettingsError, match="SEG_DEMO_PRECISION is bf16"):
-        engine.choose(checkpoint, networks.network("unet"), device, changed["engine"], 1, "bf16")
+        engine.choose(checkpoint, device, changed["engine"], 1, "bf16")
 
 
 def test_the_setting_takes_it():

@@ -10,7 +10,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
 from seg_demo.inference import engine
-from seg_demo.networks import maskrcnn
+from seg_demo.networks.maskrcnn import MaskRcnn
 from tests.checkpoints import CELLS
 
 
@@ -39,8 +39,8 @@ def test_shared_pooling_has_the_same_bits(count: int, threads: int, monkeypatch:
 @pytest.fixture
 def heads() -> RoIHeads:
     torch.manual_seed(0)
-    options = {**maskrcnn.default_options(), "box_score_thresh": 0.001, "box_detections_per_img": 20}
-    return maskrcnn.create(CELLS, options).module.roi_heads
+    options = {**MaskRcnn.default_options(), "box_score_thresh": 0.001, "box_detections_per_img": 20}
+    return MaskRcnn.create(CELLS, options).module.roi_heads
 
 
 @pytest.mark.parametrize(("spread", "looks"), [(3.0, 1), (0.0, 2)])

@@ -10,7 +10,6 @@ from seg_demo.core import settings as engine_rules
 from seg_demo.core.errors import SettingsError
 from seg_demo.core.settings import settings
 from seg_demo.inference import engine
-from seg_demo.networks import unet
 from seg_demo.ui import demo
 
 
@@ -36,7 +35,7 @@ def test_where_it_does_not_serve_it_is_refused(wanted, precision, device, instal
         with pytest.raises(SettingsError, match=said):
             demo.check_machine()
         with pytest.raises(SettingsError, match=said):
-            engine.choose(checkpoint, unet, torch.device(device), wanted, 1, precision)
+            engine.choose(checkpoint, torch.device(device), wanted, 1, precision)
     finally:
         settings.cache_clear()
 

@@ -80,11 +80,10 @@ def test_full_detail_says_the_same_of_a_large_picture(model):
 
 
 def test_what_the_network_says_is_not_changed_by_asking(model):
-    checkpoint = model._run._checkpoint
-    verbs = networks.network(checkpoint.architecture)
-    batch = verbs.preprocess(checkpoint, data.coins()[:160, :200, None].repeat(3, axis=2))
+    checkpoint = model._run._network
+    batch = checkpoint.preprocess(data.coins()[:160, :200, None].repeat(3, axis=2))
     with torch.inference_mode():
-        alone, (found, maps) = verbs.forward(checkpoint.module, batch), verbs.forward_with_maps(checkpoint.module, batch)
+        alone, (found, maps) = checkpoint.forward(checkpoint.module, batch), checkpoint.forward_with_maps(checkpoint.module, batch)
     if isinstance(alone, torch.Tensor):
         assert torch.equal(alone, found)
     else:
@@ -99,17 +98,16 @@ def test_the_engine_says_what_eager_torch_says(name):
     checkpoint = networks.load(folder)
     checkpoint = replace(checkpoint, familiarity=familiarity.read(folder))
     checkpoint.module.eval().requires_grad_(False)
-    verbs = networks.network(checkpoint.architecture)
-    fast = engine.choose(checkpoint, verbs, torch.device("cpu"), "openvino", 1)
-    batch = verbs.preprocess(checkpoint, np.asarray(Image.fromarray(data.astronaut()).resize((96, 80))))
+    fast = engine.choose(checkpoint, torch.device("cpu"), "openvino", 1)
+    batch = checkpoint.preprocess(np.asarray(Image.fromarray(data.astronaut()).resize((96, 80))))
     with torch.inference_mode():
         (before, first), (after, second) = settled(fast.with_statistics, batch)
         again = fast(batch)
-    part = fast._part if checkpoint.architecture != "maskrcnn" else fast._pyramid
+    part = fast._part if checkpoint.name != "maskrcnn" else fast._pyramid
     assert part._forms, "it has been compiled"
     assert torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(first.abs().max()))
     assert type(before) is type(after) is type(again)
-    result = Model.from_checkpoint(checkpoint, ModelSpec(name, None, "semantic", "", name, "", "folder"), engine=fast).predict(data.astronaut())
+    result = Model.from_network(checkpoint, ModelSpec(name, None, "semantic", "", name, "", "folder"), engine=fast).predict(data.astronaut())
     assert result.familiar is False
 
 

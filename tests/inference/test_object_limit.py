@@ -17,6 +17,7 @@ from seg_demo.__main__ import main
 from seg_demo.core.types import LabelSet
 from seg_demo.gateway.files import Upload
 from seg_demo.networks import maskrcnn
+from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.outputs import export
 from seg_demo.ui import batch_tab
 from seg_demo.ui.results import Result, viewer_value
@@ -40,7 +41,7 @@ def discs(rows: int, columns: int, pitch: int = 30, radius: int = 10) -> tuple[n
 def scaled(side: int):
     """The bundled detector, looking at pictures at another size."""
     model = load_model("maskrcnn-cells", device="cpu")
-    transform = model._run._checkpoint.module.transform
+    transform = model._run._network.module.transform
     transform.min_size, transform.max_size = (side,), 2 * side
     return model
 
@@ -82,11 +83,11 @@ def test_the_compiled_parts_find_them_too():
 
 
 def test_pictures_of_a_batch_are_looked_at_each(model):
-    checkpoint = model._run._checkpoint
-    batches = [maskrcnn.preprocess(checkpoint, discs(n, n, 600 // n, 200 // n)[0]) for n in (5, 20)]
+    checkpoint = model._run._network
+    batches = [checkpoint.preprocess(discs(n, n, 600 // n, 200 // n)[0]) for n in (5, 20)]
     with torch.inference_mode():
-        alone = [maskrcnn.forward(checkpoint.module, batch)[0] for batch in batches]
-        both = maskrcnn.forward(checkpoint.module, torch.cat(batches))
+        alone = [MaskRcnn.forward(checkpoint.module, batch)[0] for batch in batches]
+        both = MaskRcnn.forward(checkpoint.module, torch.cat(batches))
     assert [len(each["scores"]) for each in alone] == [25, 400]
     for mine, theirs in zip(both, alone, strict=True):
         for name in ("boxes", "scores", "labels", "masks"):
@@ -103,7 +104,7 @@ def test_parts_give_what_the_whole_gives(model, monkeypatch):
 
 
 def test_an_ordinary_picture_is_torchvisions_to_the_bit(model):
-    module = model._run._checkpoint.module
+    module = model._run._network.module
     image, _ = discs(9, 9)
     with torch.inference_mode():
         (found,) = module([torch.from_numpy(image).permute(2, 0, 1).float() / 255])

@@ -143,16 +143,15 @@ def test_answers_outlive_the_next_call():
 
 def test_where_it_serves(folders, monkeypatch):
     checkpoint = networks.load(folders / "tiny")
-    verbs = networks.network("segformer")
-    assert engine.choose(checkpoint, verbs, CPU, "eager", 1) is None
-    assert engine.choose(checkpoint, verbs, torch.device("cuda"), "auto", 1) is None
-    assert isinstance(engine.choose(checkpoint, verbs, CPU, "auto", 1), engine.SemanticEngine)
+    assert engine.choose(checkpoint, CPU, "eager", 1) is None
+    assert engine.choose(checkpoint, torch.device("cuda"), "auto", 1) is None
+    assert isinstance(engine.choose(checkpoint, CPU, "auto", 1), engine.PixelEngine)
     with pytest.raises(SettingsError, match="for CPUs, but the device is cuda"):
-        engine.choose(checkpoint, verbs, torch.device("cuda"), "openvino", 1)
+        engine.choose(checkpoint, torch.device("cuda"), "openvino", 1)
     monkeypatch.setattr(settings, "has_openvino", lambda: False)
-    assert engine.choose(checkpoint, verbs, CPU, "auto", 1) is None
+    assert engine.choose(checkpoint, CPU, "auto", 1) is None
     with pytest.raises(SettingsError, match="not installed. Run pip install openvino"):
-        engine.choose(checkpoint, verbs, CPU, "openvino", 1)
+        engine.choose(checkpoint, CPU, "openvino", 1)
 
 
 def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
@@ -163,7 +162,7 @@ def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypat
     assert model._run.engine._part._forms and after.device == "cpu"
     assert (before.id_map == after.id_map).mean() >= 0.999
     spec = model.spec
-    live = Model.from_checkpoint(loading.load(replace(spec, source="folder"), folders / "tiny"), spec)
+    live = Model.from_network(loading.load(replace(spec, source="folder"), folders / "tiny"), spec)
     assert live._run.engine is None
     assert devices.choose_device("cpu") == CPU
 

@@ -16,18 +16,19 @@ from seg_demo.core.types import paint
 from seg_demo.inference import devices, tiled
 from seg_demo.inference.model import Model
 from seg_demo.masks.tiling import Blender
-from seg_demo.networks import fcn, unet
 from seg_demo.networks.base import Preprocessing
+from seg_demo.networks.fcn import FCN
+from seg_demo.networks.unet import UNet
 from tests.checkpoints import CELLS
 from tests.tiled import ROOT, SPEC, Count, small_unet, textured
 
 
-def halo_of(checkpoint: unet.Checkpoint) -> int:
+def halo_of(checkpoint: UNet) -> int:
     """How far a change of one pixel reaches in the logits, measured: the gradient of one output by its input."""
     side = 512
     batch = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(1)).requires_grad_(True)
     middle = side // 2
-    unet.forward(checkpoint.module, batch)[0, :, middle : middle + 8, middle : middle + 8].sum().backward()
+    UNet.forward(checkpoint.module, batch)[0, :, middle : middle + 8, middle : middle + 8].sum().backward()
     touched = batch.grad.abs().sum((0, 1)).nonzero()
     return int(max(middle - touched.min(), touched.max() - (middle + 7)))
 
@@ -40,19 +41,19 @@ def test_a_unet_in_tiles_is_the_unet_on_the_whole_image_beyond_its_halo(monkeypa
     halo = 71
     assert 60 < halo_of(checkpoint) <= halo
     image = textured(660, 1111)
-    whole = Model.from_checkpoint(replace(checkpoint, preprocessing=Preprocessing(longest_side=2048, multiple=8)), SPEC)
+    whole = Model.from_network(replace(checkpoint, preprocessing=Preprocessing(longest_side=2048, multiple=8)), SPEC)
     expected = whole.predict(image)
     plan = tiled.plan(checkpoint, *image.shape[:2])
     assert plan.unit == 8 and plan.grid.tile == (640, 640) and plan.grid.overlap == 160
     monkeypatch.setattr(tiled, "Blender", lambda grid, factor, margin: Blender(grid, factor, halo + 1))
-    found = Model.from_checkpoint(checkpoint, SPEC).predict(image, detail="full")
+    found = Model.from_network(checkpoint, SPEC).predict(image, detail="full")
     assert len(np.unique(expected.id_map)) == 3
     assert (found.id_map == expected.id_map).mean() > 0.99999, "but for ties within rounding"
     for mine, theirs in zip(found.segments, expected.segments, strict=True):
         assert mine.score == pytest.approx(theirs.score, abs=1e-4)
     # With the default margin of 40 pixels some weight lies within the halo: equal beyond it, nearly so within.
     monkeypatch.undo()
-    ordinary = Model.from_checkpoint(checkpoint, SPEC).predict(image, detail="full", confidence=True)
+    ordinary = Model.from_network(checkpoint, SPEC).predict(image, detail="full", confidence=True)
     away = np.ones(image.shape[:2], dtype=bool)
     for borders, length, axis in ((plan.grid.tops, 660, 0), (plan.grid.lefts, 1111, 1)):
         inner = [start for start in borders if start] + [start + 640 for start in borders if start + 640 < length]
@@ -71,10 +72,10 @@ def test_every_pixel_is_where_it_belongs(size: tuple[int, int], factor: int) -> 
     checkpoint = replace(checkpoint, module=Count(factor))
     image = textured(*size, seed=factor)
     rule = replace(checkpoint.preprocessing, longest_side=2048)
-    logits = Count(factor).requires_grad_(False)(unet.preprocess(replace(checkpoint, preprocessing=rule), image))
+    logits = Count(factor).requires_grad_(False)(replace(checkpoint, preprocessing=rule).preprocess(image))
     up = torch.nn.functional.interpolate(logits, scale_factor=factor, mode="bilinear")[0, :, : size[0], : size[1]]
     reports = []
-    model = Model.from_checkpoint(checkpoint, SPEC)
+    model = Model.from_network(checkpoint, SPEC)
     found = model.predict(image, detail="full", confidence=True, report=lambda part, text: reports.append((part, text)))
     top = up.topk(2, dim=0).values
     clear = (top[0] - top[1] > 1e-5).numpy()
@@ -101,19 +102,19 @@ def test_tiles_keep_their_pixels_in_every_network(folders) -> None:
         "fcn": Preprocessing(shortest_side=520, longest_side=4096, multiple=32),
     }
     for name, rule in rules.items():
-        checkpoint = fcn.create(CELLS, fcn.default_options()) if name == "fcn" else networks.load(folders / name)
+        checkpoint = FCN.create(CELLS, FCN.default_options()) if name == "fcn" else networks.load(folders / name)
         checkpoint = checkpoint if rule is None else replace(checkpoint, preprocessing=rule)
         for size in ((3000, 4000), (100, 3000), (3000, 100)):
             plan = tiled.plan(checkpoint, *size)
             tile = plan.grid.tile
-            assert plan.checkpoint.preprocessing.fitted(*tile) == tile
-            batch = networks.network(checkpoint.architecture).preprocess(plan.checkpoint, np.zeros((*tile, 3), np.uint8))
+            assert plan.network.preprocessing.fitted(*tile) == tile
+            batch = plan.network.preprocess(np.zeros((*tile, 3), np.uint8))
             assert tuple(batch.shape[2:]) == tile
 
 
 def test_objects_are_found_in_tiles_and_counted_once(folders) -> None:
     checkpoint = networks.load(folders / "maskrcnn")
-    model = Model.from_checkpoint(checkpoint, replace(SPEC, task="instance"))
+    model = Model.from_network(checkpoint, replace(SPEC, task="instance"))
     image = textured(150, 260)
     result = model.predict_all(image, detail="full", confidence=True)
     assert result.task == "instance" and result.segments and result.confidence is not None
@@ -123,7 +124,7 @@ def test_objects_are_found_in_tiles_and_counted_once(folders) -> None:
 
 
 def test_another_detail_is_refused(folders) -> None:
-    model = Model.from_checkpoint(networks.load(folders / "tiny"), SPEC)
+    model = Model.from_network(networks.load(folders / "tiny"), SPEC)
     for bad in ("Full", "", None, 1, True, ["full"], "x" * 500):
         with pytest.raises(BadRequestError, match="detail must be 'whole' .* or 'full'"):
             model.predict(np.zeros((9, 9, 3), np.uint8), detail=bad)
@@ -131,7 +132,7 @@ def test_another_detail_is_refused(folders) -> None:
 
 def test_a_size_that_does_not_fit_is_refused_with_the_size_that_does(folders, monkeypatch) -> None:
     checkpoint = networks.load(folders / "maskrcnn")
-    model = Model.from_checkpoint(checkpoint, replace(SPEC, task="instance"))
+    model = Model.from_network(checkpoint, replace(SPEC, task="instance"))
     ran = []
     monkeypatch.setattr(type(model._run), "_forward", lambda *_: ran.append(1))
     free = devices.memory_needed(checkpoint, 160, 320, "whole", False)
@@ -170,7 +171,7 @@ side, height, width = map(int, sys.argv[1:])
 checkpoint = small_unet(side)
 if side < 512:
     checkpoint = replace(checkpoint, module=Count(1))
-model = Model.from_checkpoint(checkpoint, SPEC)
+model = Model.from_network(checkpoint, SPEC)
 image = np.zeros((height, width, 3), np.uint8)
 image[::7, ::5] = 255
 model.predict(image[:side + 1, :side + 1], detail="full", confidence=True)

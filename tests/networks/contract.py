@@ -15,7 +15,7 @@ from torch import nn
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
 
 LABELS = LabelSet(("background", "cell <b>", "border"), np.array([[0, 0, 0], [9, 200, 30], [250, 1, 2]], np.uint8), 0)
 SIZES = ((1, 1), (17, 33), (64, 48), (301, 200))
@@ -49,39 +49,38 @@ class NetworkContract:
     name: str
     options: dict[str, Any] = {}
 
-    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> Any:
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
         """Raw output of the plain library for a batch, loaded from a folder."""
         raise NotImplementedError
 
     @pytest.fixture(scope="class")
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Network:
         torch.manual_seed(0)
-        verbs = networks.network(self.name)
-        made = verbs.create(LABELS, {**verbs.default_options(), **self.options})
+        family = networks.network(self.name)
+        made = family.create(LABELS, {**family.default_options(), **self.options})
         randomise(made.module)
         return made
 
     @pytest.fixture(scope="class")
-    def folder(self, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def folder(self, checkpoint: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp(self.name)
-        networks.save(checkpoint, folder)
+        checkpoint.save(folder)
         return folder
 
-    def raw(self, checkpoint: Checkpoint, image: np.ndarray) -> Any:
-        verbs = networks.network(self.name)
+    def raw(self, checkpoint: Network, image: np.ndarray) -> Any:
         with torch.inference_mode():
-            return verbs.forward(checkpoint.module, verbs.preprocess(checkpoint, image))
+            return checkpoint.forward(checkpoint.module, checkpoint.preprocess(image))
 
     @pytest.mark.parametrize("size", SIZES)
-    def test_result_has_the_size_of_the_upload(self, checkpoint: Checkpoint, size: tuple[int, int]) -> None:
-        result = networks.network(self.name).postprocess(checkpoint, self.raw(checkpoint, image_of(*size)), *size)
+    def test_result_has_the_size_of_the_upload(self, checkpoint: Network, size: tuple[int, int]) -> None:
+        result = checkpoint.postprocess(self.raw(checkpoint, image_of(*size)), *size)
         assert (result.height, result.width) == size == result.id_map.shape
-        assert result.task == networks.NETWORKS[self.name].task
+        assert result.task == networks.family(self.name).tasks[0].name
         assert result.labels == LABELS
 
-    def test_save_and_load_give_identical_logits(self, checkpoint: Checkpoint, folder: Path) -> None:
+    def test_save_and_load_give_identical_logits(self, checkpoint: Network, folder: Path) -> None:
         loaded = networks.load(folder)
-        assert networks.identify(folder) == self.name == loaded.architecture
+        assert networks.identify(folder) == self.name == loaded.name
         assert loaded.labels == checkpoint.labels
         assert loaded.preprocessing == checkpoint.preprocessing
         assert loaded.nbytes == checkpoint.nbytes
@@ -97,16 +96,16 @@ class NetworkContract:
         assert shapes == {key: tensor.shape for key, tensor in loaded.module.state_dict().items()}
 
     @pytest.mark.parametrize("half", [False, True])
-    def test_plain_library_gives_identical_logits(self, checkpoint: Checkpoint, tmp_path: Path, half: bool) -> None:
-        networks.save(checkpoint, tmp_path, half)
+    def test_plain_library_gives_identical_logits(self, checkpoint: Network, tmp_path: Path, half: bool) -> None:
+        checkpoint.save(tmp_path, half)
         loaded = networks.load(tmp_path)
-        batch = networks.network(self.name).preprocess(loaded, image_of(64, 96))
+        batch = loaded.preprocess(image_of(64, 96))
         with torch.inference_mode():
-            ours = networks.network(self.name).forward(loaded.module, batch)
+            ours = loaded.forward(loaded.module, batch)
             assert same(ours, self.plain(tmp_path, loaded, batch))
 
-    def test_half_is_half_the_bytes_and_loads_as_fp32(self, checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
-        networks.save(checkpoint, tmp_path, half=True)
+    def test_half_is_half_the_bytes_and_loads_as_fp32(self, checkpoint: Network, folder: Path, tmp_path: Path) -> None:
+        checkpoint.save(tmp_path, half=True)
         whole, half = ((path / "model.safetensors").stat().st_size for path in (folder, tmp_path))
         assert half < 0.6 * whole
         loaded = networks.load(tmp_path).module.state_dict()
@@ -114,12 +113,11 @@ class NetworkContract:
             assert loaded[key].dtype == tensor.dtype
             torch.testing.assert_close(loaded[key], tensor, rtol=1e-3, atol=1e-4)
 
-    def test_replace_head_keeps_the_rest(self, checkpoint: Checkpoint) -> None:
-        verbs = networks.network(self.name)
-        prefixes = verbs.head_prefixes(checkpoint)
+    def test_replace_head_keeps_the_rest(self, checkpoint: Network) -> None:
+        prefixes = checkpoint.head_prefixes()
         labels = LabelSet.from_names(("background", "a", "b", "c", "d"), 0)
-        replaced = verbs.replace_head(checkpoint, labels)
-        assert replaced.labels == labels and replaced.architecture == self.name
+        replaced = checkpoint.replace_head(labels)
+        assert replaced.labels == labels and replaced.name == self.name
         before, after = checkpoint.module.state_dict(), replaced.module.state_dict()
         kept = {key for key in after if not key.startswith(prefixes)}
         assert kept and kept < set(after)
@@ -147,7 +145,7 @@ class NetworkContract:
         with pytest.raises(BadCheckpointError, match=key.split(".")[-1]):
             networks.load(tmp_path)
 
-    def test_what_the_network_does_not_have_is_left_out_and_said(self, checkpoint: Checkpoint, folder: Path, tmp_path: Path) -> None:
+    def test_what_the_network_does_not_have_is_left_out_and_said(self, checkpoint: Network, folder: Path, tmp_path: Path) -> None:
         state = load_file(folder / "model.safetensors")
         for name in ("config.json", "preprocessor_config.json"):
             (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -184,7 +182,7 @@ class NetworkContract:
         with torch.no_grad():
             next(parameter for parameter in loaded.module.parameters() if parameter.ndim == 4).fill_(torch.nan)
         with pytest.raises(BadCheckpointError, match="NaN"):
-            networks.network(self.name).postprocess(loaded, self.raw(loaded, image_of(30, 30)), 30, 30)
+            loaded.postprocess(self.raw(loaded, image_of(30, 30)), 30, 30)
 
     def test_config_that_asks_for_absurd_sizes_is_refused(self, folder: Path, tmp_path: Path) -> None:
         for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
@@ -202,7 +200,7 @@ class NetworkContract:
     def test_card_snippet_runs(self, folder: Path) -> None:
         loaded = networks.load(folder)
         scope: dict[str, Any] = {}
-        exec(networks.network(self.name).card_snippet(loaded, str(folder)), scope)
+        exec(loaded.card_snippet(str(folder)), scope)
         ours = loaded.module.state_dict()
         plain = scope["model"].state_dict()
         assert set(plain) == set(ours) and all(torch.equal(plain[key], ours[key]) for key in ours)

@@ -18,6 +18,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.inference import tiled
 from seg_demo.networks import albumentations, unet
 from seg_demo.networks.base import normalised
+from seg_demo.networks.unet import UNet
 from tests.networks.contract import LABELS, image_of, randomise
 
 WRITTEN: dict[str, Any] = json.loads((Path(__file__).parent / "albumentations_2_0_8.json").read_text())
@@ -90,10 +91,10 @@ def test_the_input_is_albumentations(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_labels_are_smps_and_training_sees_the_same(repo: Path, tmp_path: Path, name: str) -> None:
-    checkpoint = unet.load(with_steps(repo, tmp_path / "a", *WRITTEN[name]["transforms"]))
+    checkpoint = UNet.load(with_steps(repo, tmp_path / "a", *WRITTEN[name]["transforms"]))
     model, image = smp.from_pretrained(repo).eval(), blocks()
     pipeline = albumentations.parse(composed(*WRITTEN[name]["transforms"]))
-    batch = unet.preprocess(checkpoint, image)
+    batch = checkpoint.preprocess(image)
     frame = albumentations.Frame(tuple(batch.shape[2:]), 0, 0, image.shape[:2])
     if checkpoint.processor is not None:
         frame = checkpoint.processor.frame(*image.shape[:2])
@@ -101,16 +102,16 @@ def test_labels_are_smps_and_training_sees_the_same(repo: Path, tmp_path: Path, 
     rows, columns = slice(frame.top, frame.top + frame.content[0]), slice(frame.left, frame.left + frame.content[1])
     with torch.inference_mode():
         logits = model(batch)
-        found = unet.postprocess(checkpoint, logits, *image.shape[:2]).id_map
+        found = checkpoint.postprocess(logits, *image.shape[:2]).id_map
     plain = F.interpolate(logits[..., rows, columns], image.shape[:2], mode="bilinear", align_corners=False)[0].argmax(0)
     assert len(plain.unique()) > 1 and np.array_equal(found, plain.numpy())
-    pixels = torch.from_numpy(unet.pixels_as_seen(checkpoint, image)).permute(2, 0, 1)[None] / 255
+    pixels = torch.from_numpy(checkpoint.pixels_as_seen(image)).permute(2, 0, 1)[None] / 255
     trained = normalised(pixels, checkpoint.preprocessing)
     torch.testing.assert_close(trained, batch[..., rows, columns], atol=1e-3, rtol=1e-3)
     # Written again, it is the same picture, for plain albumentations too.
-    networks.save(unet.replace_head(checkpoint, LABELS), tmp_path / "b")
-    again = unet.load(tmp_path / "b")
-    assert torch.equal(unet.preprocess(again, image), batch) and again.preprocessing == checkpoint.preprocessing
+    checkpoint.replace_head(LABELS).save(tmp_path / "b")
+    again = UNet.load(tmp_path / "b")
+    assert torch.equal(again.preprocess(image), batch) and again.preprocessing == checkpoint.preprocessing
     if checkpoint.processor is not None:
         assert torch.equal(albumentations.read(tmp_path / "b")(image), batch)
 
@@ -119,11 +120,11 @@ def test_padding_is_undone_where_it_was_put(repo: Path, tmp_path: Path) -> None:
     longest = {"__class_fullname__": "LongestMaxSize", "p": 1.0, "max_size": 64, "interpolation": 1}
     for position, top in (("center", 16), ("top_left", 0), ("bottom_left", 32)):
         pad = {"__class_fullname__": "PadIfNeeded", "p": 1.0, "min_height": 64, "min_width": 64, "position": position, "border_mode": 0}
-        checkpoint = unet.load(with_steps(repo, tmp_path / position, longest, pad, NORMALIZE))
+        checkpoint = UNet.load(with_steps(repo, tmp_path / position, longest, pad, NORMALIZE))
         logits = torch.zeros(1, 5, 64, 64)
         # Class 2 in the upper half of where a picture of 2 : 1 lies.
         logits[:, 2, top : top + 16] = 9
-        label_map = unet.postprocess(checkpoint, logits, 100, 200).id_map
+        label_map = checkpoint.postprocess(logits, 100, 200).id_map
         assert (label_map[:47] == 2).all() and not label_map[53:].any()
 
 
@@ -149,26 +150,26 @@ def test_what_is_not_understood_is_refused_in_words(repo: Path, tmp_path: Path, 
 def test_a_centre_crop_is_left_out_and_said(repo: Path, tmp_path: Path) -> None:
     crop = {"__class_fullname__": "CenterCrop", "p": 1.0, "height": 32, "width": 32}
     never = {"__class_fullname__": "HorizontalFlip", "p": 0}
-    checkpoint = unet.load(with_steps(repo, tmp_path, RESIZE, never, crop, NORMALIZE))
+    checkpoint = UNet.load(with_steps(repo, tmp_path, RESIZE, never, crop, NORMALIZE))
     assert "cuts out the middle" in checkpoint.notes[-1]
-    assert unet.preprocess(checkpoint, image_of(50, 70)).shape == (1, 3, 64, 96)
+    assert checkpoint.preprocess(image_of(50, 70)).shape == (1, 3, 64, 96)
 
 
 def test_a_size_that_smp_refuses_is_padded(repo: Path, tmp_path: Path) -> None:
-    checkpoint, image = unet.load(with_steps(repo, tmp_path, {**RESIZE, "height": 50, "width": 70}, NORMALIZE)), image_of(31, 45)
-    batch = unet.preprocess(checkpoint, image)
+    checkpoint, image = UNet.load(with_steps(repo, tmp_path, {**RESIZE, "height": 50, "width": 70}, NORMALIZE)), image_of(31, 45)
+    batch = checkpoint.preprocess(image)
     assert batch.shape == (1, 3, 64, 96)
     with torch.inference_mode():
         logits = checkpoint.module(batch)
         plain = F.interpolate(logits[..., :50, :70], (31, 45), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
-    assert np.array_equal(unet.postprocess(checkpoint, logits, 31, 45).id_map, plain)
+    assert np.array_equal(checkpoint.postprocess(logits, 31, 45).id_map, plain)
 
 
 def test_full_detail_looks_at_the_pixels_themselves(repo: Path, tmp_path: Path) -> None:
-    checkpoint = unet.load(with_steps(repo, tmp_path, RESIZE, NORMALIZE))
+    checkpoint = UNet.load(with_steps(repo, tmp_path, RESIZE, NORMALIZE))
     plan = tiled.plan(checkpoint, 300, 400)
-    assert plan is not None and plan.checkpoint.processor is None
-    batch = unet.preprocess(plan.checkpoint, np.zeros((*plan.grid.tile, 3), np.uint8))
+    assert plan is not None and plan.network.processor is None
+    batch = plan.network.preprocess(np.zeros((*plan.grid.tile, 3), np.uint8))
     assert tuple(batch.shape[2:]) == plan.grid.tile
     assert torch.allclose(batch[0, :, 0, 0], torch.tensor([-0.5 / 0.2, -0.4 / 0.3, -0.3 / 0.4]))
 
@@ -194,4 +195,4 @@ def test_advprop_in_a_config_is_heeded(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "encoder_weights": "advprop"}))
-    assert unet.load(tmp_path).preprocessing.mean == (0.5, 0.5, 0.5)
+    assert UNet.load(tmp_path).preprocessing.mean == (0.5, 0.5, 0.5)

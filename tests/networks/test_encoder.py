@@ -30,6 +30,7 @@ from transformers import (
 from seg_demo import networks
 from seg_demo.core.errors import EncoderOnlyError
 from seg_demo.networks import segformer
+from seg_demo.networks.segformer import SegFormer
 from tests.networks.contract import LABELS
 from tests.networks.families import CONVNEXT, SWIN, VIT
 from tests.networks.test_image_processor import ours, piped, smooth
@@ -68,11 +69,11 @@ def test_an_encoder_is_a_base_for_training(tmp_path: Path, name: str, monkeypatc
     assert given and any(key.startswith(fresh) for key, _ in checkpoint.module.named_parameters())
     # Of the encoder itself, nothing is fresh.
     assert not [key for key in fresh if "encoder" in key]
-    networks.save(checkpoint, tmp_path / "b")
+    checkpoint.save(tmp_path / "b")
     image = smooth(61, 97)
     found = ours(checkpoint, image)
     assert np.array_equal(piped(tmp_path / "b", image), found)
-    assert np.array_equal(ours(segformer.load(tmp_path / "b"), image), found)
+    assert np.array_equal(ours(SegFormer.load(tmp_path / "b"), image), found)
 
 
 def test_the_encoders_colours_are_kept(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from torchvision.models import segmentation
 from torchvision.transforms._presets import SemanticSegmentation
 
 from seg_demo import networks
-from seg_demo.networks import fcn
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
+from seg_demo.networks.fcn import FCN
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
 
 VOC = ["__background__", *(f"voc {index}" for index in range(1, 21))]
@@ -27,7 +27,7 @@ VOC = ["__background__", *(f"voc {index}" for index in range(1, 21))]
 class TestFcn(NetworkContract):
     name = "fcn"
 
-    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> torch.Tensor:
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> torch.Tensor:
         config = json.loads((folder / "config.json").read_text())
         make = getattr(segmentation, config["options"]["variant"])
         model = make(weights=None, weights_backbone=None, num_classes=config["num_classes"])
@@ -49,21 +49,21 @@ class TestFcn(NetworkContract):
 def test_result_equals_torchvision(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = randomise(segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21))
-    checkpoint = fcn.from_torchvision("lraspp_mobilenet_v3_large", model.state_dict(), VOC)
+    checkpoint = FCN.from_torchvision("lraspp_mobilenet_v3_large", model.state_dict(), VOC)
     assert checkpoint.labels.names[:2] == ("background", "voc 1")
     image = image_of(*size)
     with torch.inference_mode():
         logits = model(SemanticSegmentation(resize_size=520)(Image.fromarray(image))[None])["out"]
         expected = F.interpolate(logits, size, mode="bilinear", align_corners=False)[0].argmax(0).numpy()
-        raw = fcn.forward(checkpoint.module, fcn.preprocess(checkpoint, image))
+        raw = FCN.forward(checkpoint.module, checkpoint.preprocess(image))
     assert torch.equal(raw, logits)
-    assert np.array_equal(fcn.postprocess(checkpoint, raw, *size).id_map, expected)
+    assert np.array_equal(checkpoint.postprocess(raw, *size).id_map, expected)
 
 
 def test_a_panorama_does_not_grow_without_bound() -> None:
     state = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None).state_dict()
-    checkpoint = fcn.from_torchvision("lraspp_mobilenet_v3_large", state, VOC)
-    batch = fcn.preprocess(checkpoint, image_of(3, 900))
+    checkpoint = FCN.from_torchvision("lraspp_mobilenet_v3_large", state, VOC)
+    batch = checkpoint.preprocess(image_of(3, 900))
     assert max(batch.shape) == 4096
     assert checkpoint.preprocessing.fitted(3, 900) == (14, 4096)
 
@@ -71,23 +71,23 @@ def test_a_panorama_does_not_grow_without_bound() -> None:
 def test_the_auxiliary_head_goes_when_the_head_is_replaced(tmp_path: Path) -> None:
     variant = "deeplabv3_mobilenet_v3_large"
     made = segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
-    checkpoint = fcn.from_torchvision(variant, made.state_dict(), VOC)
+    checkpoint = FCN.from_torchvision(variant, made.state_dict(), VOC)
     assert checkpoint.options == {"variant": variant, "aux": True}
-    replaced = fcn.replace_head(checkpoint, LABELS)
+    replaced = checkpoint.replace_head(LABELS)
     assert replaced.options["aux"] is False
     assert not any(key.startswith("aux_classifier") for key in replaced.module.state_dict())
-    networks.save(replaced, tmp_path)
+    replaced.save(tmp_path)
     assert networks.load(tmp_path).options == replaced.options
 
 
 def test_fcn_resnet50_is_torchvisions() -> None:
-    module = fcn.build(21, {"variant": "fcn_resnet50", "aux": True}).eval()
+    module = FCN.build(21, {"variant": "fcn_resnet50", "aux": True}).eval()
     assert (
         sum(parameter.numel() for parameter in module.parameters())
         == segmentation.FCN_ResNet50_Weights.DEFAULT.meta["num_params"]
     )
     with torch.inference_mode():
-        assert fcn.forward(module, torch.zeros(1, 3, 17, 33)).shape == (1, 21, 17, 33)
+        assert FCN.forward(module, torch.zeros(1, 3, 17, 33)).shape == (1, 21, 17, 33)
 
 
 def test_a_folder_of_the_hubs_mixin_is_preprocessed_as_by_torchvision(tmp_path: Path) -> None:
@@ -104,5 +104,5 @@ def test_a_folder_of_the_hubs_mixin_is_preprocessed_as_by_torchvision(tmp_path: 
     checkpoint = networks.load(tmp_path)
     image = image_of(33, 47)
     expected = SemanticSegmentation(resize_size=520)(Image.fromarray(image))[None]
-    assert torch.equal(fcn.preprocess(checkpoint, image), expected)
+    assert torch.equal(checkpoint.preprocess(image), expected)
     assert checkpoint.labels.names == ("background", "class 1", "class 2", "class 3")

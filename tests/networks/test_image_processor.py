@@ -14,8 +14,9 @@ from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, C
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.networks import base, segformer, transformers_config
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks import base, transformers_config
+from seg_demo.networks.base import Network
+from seg_demo.networks.segformer import SegFormer
 from tests.networks.contract import LABELS, image_of
 from tests.networks.families import CLASSES, FAMILIES, write_family
 
@@ -30,10 +31,10 @@ def smooth(height: int, width: int) -> np.ndarray:
     return np.array(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def ours(checkpoint: Checkpoint, image: np.ndarray) -> np.ndarray:
+def ours(checkpoint: Network, image: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
-        raw = segformer.forward(checkpoint.module, segformer.preprocess(checkpoint, image))
-    return segformer.postprocess(checkpoint, raw, *image.shape[:2]).id_map
+        raw = SegFormer.forward(checkpoint.module, checkpoint.preprocess(image))
+    return checkpoint.postprocess(raw, *image.shape[:2]).id_map
 
 
 def plain(folder: Path, processor: Any, image: np.ndarray) -> np.ndarray:
@@ -57,7 +58,7 @@ def piped(folder: Path, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_without_a_processor_the_librarys_default_is_used(tmp_path: Path, name: str) -> None:
     config = write_family(tmp_path / "a", name)
-    checkpoint = segformer.load(tmp_path / "a")
+    checkpoint = SegFormer.load(tmp_path / "a")
     processor = transformers_config.default_processor(config)
     assert bool(checkpoint.notes) == (name in CROPPING)
     if name in CROPPING:
@@ -69,7 +70,7 @@ def test_without_a_processor_the_librarys_default_is_used(tmp_path: Path, name: 
         assert len(np.unique(expected)) > 1
         assert np.array_equal(ours(checkpoint, image), expected), size
     # What is written from it is read by plain transformers as it is here.
-    networks.save(checkpoint, tmp_path / "b")
+    checkpoint.save(tmp_path / "b")
     assert np.array_equal(piped(tmp_path / "b", image), expected)
 
 
@@ -88,7 +89,7 @@ def test_the_nested_processor_of_transformers_5_is_read(tmp_path: Path, name: st
     if where == "beside another":
         other = {**transformers_config.to_json(processor), "size": {"height": 32, "width": 32}}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(other))
-    checkpoint, image = segformer.load(tmp_path), smooth(*SIZES[0])
+    checkpoint, image = SegFormer.load(tmp_path), smooth(*SIZES[0])
     assert checkpoint.notes == ()
     assert np.array_equal(ours(checkpoint, image), plain(tmp_path, AutoImageProcessor.from_pretrained(tmp_path), image))
 
@@ -125,10 +126,10 @@ def test_training_sees_what_prediction_sees(tmp_path: Path, name: str, change: s
     processor.save_pretrained(tmp_path)
     if name in ("data2vec-vision", "dpt") and change == "not resized":
         # Tried with what such a network does not take: it is resized to the network's own size, in words.
-        assert "resized to its own" in segformer.load(tmp_path).notes[0]
-    checkpoint = segformer.load(tmp_path)
-    served = segformer.preprocess(checkpoint, image)
-    pixels = torch.from_numpy(segformer.pixels_as_seen(checkpoint, image)).permute(2, 0, 1)[None] / 255
+        assert "resized to its own" in SegFormer.load(tmp_path).notes[0]
+    checkpoint = SegFormer.load(tmp_path)
+    served = checkpoint.preprocess(image)
+    pixels = torch.from_numpy(checkpoint.pixels_as_seen(image)).permute(2, 0, 1)[None] / 255
     trained = base.normalised(pixels, checkpoint.preprocessing)
     assert trained.shape == served.shape
     # Bicubic resizing of pixels is rounded in both; what is left is float arithmetic.
@@ -138,9 +139,9 @@ def test_training_sees_what_prediction_sees(tmp_path: Path, name: str, change: s
 
 def test_a_red_pixel_is_seen_in_blue_green_red(tmp_path: Path) -> None:
     write_family(tmp_path, "mobilevit")
-    checkpoint = segformer.load(tmp_path)
+    checkpoint = SegFormer.load(tmp_path)
     red = np.full((40, 40, 3), (200, 0, 30), np.uint8)
-    colour = segformer.preprocess(checkpoint, red)[0, :, 5, 5]
+    colour = checkpoint.preprocess(red)[0, :, 5, 5]
     assert torch.allclose(colour, torch.tensor([30, 0, 200]) / 255)
 
 
@@ -149,20 +150,20 @@ def test_a_size_that_does_not_fit_becomes_the_networks_own(tmp_path: Path, name:
     config = write_family(tmp_path / "a", name)
     processor = type(transformers_config.default_processor(config))(size={"height": size, "width": size + 20})
     processor.save_pretrained(tmp_path / "a")
-    checkpoint, image = segformer.load(tmp_path / "a"), smooth(61, 97)
+    checkpoint, image = SegFormer.load(tmp_path / "a"), smooth(61, 97)
     assert f"{size} x {size + 20}" in checkpoint.notes[0] and f"{own} x {own}" in checkpoint.notes[0]
     processor.size = {"height": own, "width": own}
     assert np.array_equal(ours(checkpoint, image), plain(tmp_path / "a", type(processor)(**processor.to_dict()), image))
-    networks.save(checkpoint, tmp_path / "b")
+    checkpoint.save(tmp_path / "b")
     assert np.array_equal(piped(tmp_path / "b", image), ours(checkpoint, image))
 
 
 def test_a_processor_that_crops_by_itself_is_replaced(tmp_path: Path) -> None:
     write_family(tmp_path, "upernet-convnext")
     ConvNextImageProcessor(size={"shortest_edge": 64}, image_mean=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
-    checkpoint, image = segformer.load(tmp_path), smooth(61, 97)
+    checkpoint, image = SegFormer.load(tmp_path), smooth(61, 97)
     assert "cuts out the middle" in checkpoint.notes[0]
-    assert segformer.preprocess(checkpoint, image).shape == (1, 3, 64, 64)
+    assert checkpoint.preprocess(image).shape == (1, 3, 64, 64)
     assert checkpoint.preprocessing.mean == pytest.approx((0.4, 0.5, 0.6)) and not checkpoint.preprocessing.bgr
 
 
@@ -171,7 +172,7 @@ def test_a_crop_that_cuts_nothing_off_is_no_difference(tmp_path: Path) -> None:
     values = {"size": {"height": 64, "width": 64}, "crop_size": {"height": 64, "width": 64}}
     processor = transformers_config.default_processor(FAMILIES["mobilevit"]())
     type(processor)(**values).save_pretrained(tmp_path)
-    checkpoint, image = segformer.load(tmp_path), smooth(61, 97)
+    checkpoint, image = SegFormer.load(tmp_path), smooth(61, 97)
     assert checkpoint.notes == ()
     assert np.array_equal(ours(checkpoint, image), piped(tmp_path, image))
 
@@ -179,12 +180,12 @@ def test_a_crop_that_cuts_nothing_off_is_no_difference(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["segformer", "mobilevit", "data2vec-vision"])
 def test_a_new_head_on_a_base_without_a_processor_is_read_alike_by_the_plain_library(tmp_path: Path, name: str) -> None:
     write_family(tmp_path / "a", name)
-    checkpoint = segformer.replace_head(segformer.load(tmp_path / "a"), LABELS)
-    networks.save(checkpoint, tmp_path / "b")
+    checkpoint = SegFormer.load(tmp_path / "a").replace_head(LABELS)
+    checkpoint.save(tmp_path / "b")
     for size in SIZES:
         image = smooth(*size)
         assert np.array_equal(piped(tmp_path / "b", image), ours(checkpoint, image))
-        assert np.array_equal(ours(segformer.load(tmp_path / "b"), image), ours(checkpoint, image))
+        assert np.array_equal(ours(SegFormer.load(tmp_path / "b"), image), ours(checkpoint, image))
 
 
 @pytest.mark.parametrize("factor", [0, float("nan"), "much", 1e12])

@@ -12,11 +12,10 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
-from seg_demo import networks
 from seg_demo.core.types import Segmentation, tight_box
 from seg_demo.networks import maskrcnn
-from seg_demo.networks.base import Checkpoint
-from seg_demo.networks.maskrcnn import V1, V2
+from seg_demo.networks.base import Network
+from seg_demo.networks.maskrcnn import V1, V2, MaskRcnn
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
 
 SMALL = {"min_size": 96, "max_size": 160, "box_detections_per_img": 12}
@@ -26,11 +25,11 @@ class TestMaskRcnn(NetworkContract):
     name = "maskrcnn"
     options = SMALL
 
-    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         scope: dict[str, Any] = {}
-        exec(maskrcnn.card_snippet(checkpoint, str(folder)), scope)
+        exec(checkpoint.card_snippet(str(folder)), scope)
         # The plain model pastes its masks; what comes before is compared here, the pasted masks below.
-        return maskrcnn.forward(scope["model"], batch)
+        return MaskRcnn.forward(scope["model"], batch)
 
     def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
         options = config["options"]
@@ -48,10 +47,10 @@ class TestMaskRcnn(NetworkContract):
         ]
 
 
-def predict(checkpoint: Checkpoint, image: np.ndarray) -> Segmentation:
+def predict(checkpoint: Network, image: np.ndarray) -> Segmentation:
     with torch.inference_mode():
-        raw = maskrcnn.forward(checkpoint.module, maskrcnn.preprocess(checkpoint, image))
-    return maskrcnn.postprocess(checkpoint, raw, *image.shape[:2])
+        raw = MaskRcnn.forward(checkpoint.module, checkpoint.preprocess(image))
+    return checkpoint.postprocess(raw, *image.shape[:2])
 
 
 def assert_equals_torchvision(result: Segmentation, model: torch.nn.Module, image: np.ndarray) -> int:
@@ -80,9 +79,9 @@ def assert_equals_torchvision(result: Segmentation, model: torch.nn.Module, imag
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
+def checkpoint() -> Network:
     torch.manual_seed(3)
-    made = maskrcnn.create(LABELS, {**maskrcnn.default_options(), **SMALL})
+    made = MaskRcnn.create(LABELS, {**MaskRcnn.default_options(), **SMALL})
     randomise(made.module)
     return made
 
@@ -107,37 +106,37 @@ def test_the_input_has_the_bits_of_torchvisions_transform(limits: tuple[tuple[in
         torch.set_num_threads(before)
 
 
-def test_a_large_upload_is_not_made_into_floats(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_upload_is_not_made_into_floats(checkpoint: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     image, sizes = image_of(1200, 1600), []
     normalize = checkpoint.module.transform.normalize
     monkeypatch.setattr(
         checkpoint.module.transform, "normalize", lambda pixels: sizes.append(pixels.numel()) or normalize(pixels)
     )
-    maskrcnn.preprocess(checkpoint, image)
+    checkpoint.preprocess(image)
     assert sizes and sum(sizes) < image.size / 10
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 47), (96, 160), (301, 200)])
-def test_result_equals_torchvision(checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+def test_result_equals_torchvision(checkpoint: Network, size: tuple[int, int]) -> None:
     image = image_of(*size)
     assert_equals_torchvision(predict(checkpoint, image), checkpoint.module, image)
 
 
-def test_confident_objects_are_compared_too(checkpoint: Checkpoint) -> None:
+def test_confident_objects_are_compared_too(checkpoint: Network) -> None:
     with torch.no_grad():
         checkpoint.module.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(0.1)
     image = image_of(70, 90)
     assert assert_equals_torchvision(predict(checkpoint, image), checkpoint.module, image) > 3
 
 
-def test_no_object_is_a_result(checkpoint: Checkpoint) -> None:
-    empty = maskrcnn.create(LABELS, {**maskrcnn.default_options(), **SMALL, "box_score_thresh": 0.999})
+def test_no_object_is_a_result(checkpoint: Network) -> None:
+    empty = MaskRcnn.create(LABELS, {**MaskRcnn.default_options(), **SMALL, "box_score_thresh": 0.999})
     result = predict(empty, image_of(40, 50))
     assert result.segments == () and not result.id_map.any()
     assert_equals_torchvision(result, empty.module, image_of(40, 50))
 
 
-def test_an_image_that_torchvision_would_shrink_to_nothing(checkpoint: Checkpoint) -> None:
+def test_an_image_that_torchvision_would_shrink_to_nothing(checkpoint: Network) -> None:
     result = predict(checkpoint, image_of(1, 900))
     assert result.id_map.shape == (1, 900)
 
@@ -149,7 +148,7 @@ def test_weights_of_torchvision() -> None:
     torch.manual_seed(0)
     limits = {"min_size": 64, "max_size": 96, "box_detections_per_img": 5}
     plain = randomise(maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=4, **limits))
-    checkpoint = maskrcnn.from_torchvision(V2, plain.state_dict(), COCO)
+    checkpoint = MaskRcnn.from_torchvision(V2, plain.state_dict(), COCO)
     assert checkpoint.labels.names == ("background", "person", "N/A", "car") and checkpoint.labels.background == 0
     assert (checkpoint.preprocessing.shortest_side, checkpoint.preprocessing.longest_side) == (800, 1333)
     # At 800 pixels one forward pass takes ten seconds.
@@ -160,19 +159,19 @@ def test_weights_of_torchvision() -> None:
 
 
 def test_the_first_version_keeps_its_frozen_statistics(tmp_path: Path) -> None:
-    state = maskrcnn.build(4, {"variant": V1}).state_dict()
-    checkpoint = maskrcnn.from_torchvision(V1, state, COCO)
+    state = MaskRcnn.build(4, {"variant": V1}).state_dict()
+    checkpoint = MaskRcnn.from_torchvision(V1, state, COCO)
     assert checkpoint.options["frozen_norm"]
     norm = checkpoint.module.backbone.body.bn1
     assert isinstance(norm, FrozenBatchNorm2d) and norm.eps == 0
-    networks.save(checkpoint, tmp_path, half=True)
+    checkpoint.save(tmp_path, half=True)
     scope: dict[str, Any] = {}
-    exec(maskrcnn.card_snippet(checkpoint, str(tmp_path)), scope)
+    exec(checkpoint.card_snippet(str(tmp_path)), scope)
     norm = scope["model"].backbone.body.bn1
     assert isinstance(norm, FrozenBatchNorm2d) and norm.eps == 0
 
 
-def test_training_sees_crops_at_their_own_size(checkpoint: Checkpoint) -> None:
-    module = maskrcnn.build(3, checkpoint.options).train()
+def test_training_sees_crops_at_their_own_size(checkpoint: Network) -> None:
+    module = MaskRcnn.build(3, checkpoint.options).train()
     images, _ = module.transform([torch.zeros(3, 50, 70)])
     assert images.image_sizes == [(50, 70)]

@@ -10,14 +10,13 @@ import torch
 from transformers import SegformerForSemanticSegmentation
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-from seg_demo.networks import segformer
-from seg_demo.networks.segformer import FoldedDecodeHead, fold_head, resize
+from seg_demo.networks.segformer import FoldedDecodeHead, SegFormer, fold_head, resize
 
 
 def pair(**options: object):
     """The same random weights twice, with transformers' head and with ours; BatchNorm's statistics away from 0 and 1."""
     torch.manual_seed(0)
-    folded = fold_head(segformer.build(5, {**segformer.default_options(), "classifier_dropout_prob": 0.0, **options}))
+    folded = fold_head(SegFormer.build(5, {**SegFormer.default_options(), "classifier_dropout_prob": 0.0, **options}))
     norm = folded.decode_head.batch_norm
     torch.nn.init.normal_(norm.running_mean, 0, 2)
     torch.nn.init.uniform_(norm.running_var, 0.2, 3)
@@ -68,7 +67,7 @@ def test_the_state_dict_and_a_copy_are_those_of_transformers():
 def test_other_networks_are_left_alone():
     other = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1))
     assert fold_head(other) is other
-    kept_as_sequence = fold_head(segformer.build(3, {**segformer.default_options(), "reshape_last_stage": False}))
+    kept_as_sequence = fold_head(SegFormer.build(3, {**SegFormer.default_options(), "reshape_last_stage": False}))
     assert type(kept_as_sequence.decode_head) is SegformerDecodeHead
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.networks import unet
-from seg_demo.networks.base import Checkpoint
+from seg_demo.networks.base import Network
+from seg_demo.networks.unet import UNet
 from tests.networks.contract import LABELS, NetworkContract, image_of, randomise
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -25,7 +25,7 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 class TestUnet(NetworkContract):
     name = "unet"
 
-    def plain(self, folder: Path, checkpoint: Checkpoint, batch: torch.Tensor) -> torch.Tensor:
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> torch.Tensor:
         return smp.from_pretrained(folder).eval()(batch)
 
     def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -42,10 +42,10 @@ class TestUnet(NetworkContract):
         ]
 
 
-def plain_repo(folder: Path, model: torch.nn.Module) -> Checkpoint:
+def plain_repo(folder: Path, model: torch.nn.Module) -> Network:
     """A checkpoint as smp itself writes it, loaded by us."""
     randomise(model).save_pretrained(folder)
-    return unet.load(folder)
+    return UNet.load(folder)
 
 
 def label_map_by_smp(model: torch.nn.Module, image: np.ndarray, multiple: int, mode: str) -> np.ndarray:
@@ -71,8 +71,8 @@ def test_every_decoder_equals_smp(decoder: str, tmp_path: Path) -> None:
         image = image_of(*size)
         small = max(-size[0] % multiple - size[0], -size[1] % multiple - size[1]) >= 0
         with torch.inference_mode():
-            raw = unet.forward(checkpoint.module, unet.preprocess(checkpoint, image))
-        result = unet.postprocess(checkpoint, raw, *size)
+            raw = UNet.forward(checkpoint.module, checkpoint.preprocess(image))
+        result = checkpoint.postprocess(raw, *size)
         expected = label_map_by_smp(model, image, multiple, mode or ("edge" if small else "reflect"))
         assert (result.id_map == expected).mean() >= 0.999
 
@@ -84,26 +84,26 @@ def test_binary_checkpoint_has_two_classes(tmp_path: Path) -> None:
     assert checkpoint.labels.names == ("background", "foreground") and checkpoint.labels.background == 0
     image = image_of(40, 64)
     with torch.inference_mode():
-        raw = unet.forward(checkpoint.module, unet.preprocess(checkpoint, image))
-        probability = model(unet.preprocess(checkpoint, image))[0, 0, :40, :64]
+        raw = UNet.forward(checkpoint.module, checkpoint.preprocess(image))
+        probability = model(checkpoint.preprocess(image))[0, 0, :40, :64]
     assert raw.shape[1] == 1
-    result = unet.postprocess(checkpoint, raw, 40, 64)
+    result = checkpoint.postprocess(raw, 40, 64)
     assert np.array_equal(result.id_map, probability.numpy() > 0.5)
-    networks.save(checkpoint, tmp_path / "again")
+    checkpoint.save(tmp_path / "again")
     again = networks.load(tmp_path / "again")
     assert again.options == checkpoint.options and again.labels == checkpoint.labels
-    assert unet.replace_head(checkpoint, checkpoint.labels).module.segmentation_head[0].out_channels == 2
+    assert checkpoint.replace_head(checkpoint.labels).module.segmentation_head[0].out_channels == 2
 
 
 def test_large_upload_is_shrunk_and_comes_back(tmp_path: Path) -> None:
     checkpoint = plain_repo(tmp_path, smp.Unet("resnet18", encoder_weights=None, classes=3))
     image = image_of(20, 2100)
-    batch = unet.preprocess(checkpoint, image)
+    batch = checkpoint.preprocess(image)
     assert batch.shape == (1, 3, 32, 1024)
     with torch.inference_mode():
-        raw = unet.forward(checkpoint.module, batch)
+        raw = UNet.forward(checkpoint.module, batch)
     expected = F.interpolate(raw[..., :10, :1024], (20, 2100), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
-    assert np.array_equal(unet.postprocess(checkpoint, raw, 20, 2100).id_map, expected)
+    assert np.array_equal(checkpoint.postprocess(raw, 20, 2100).id_map, expected)
 
 
 @pytest.mark.parametrize("sizes", [{}, {"dynamic_img_size": True}, {"img_size": 64}])
@@ -114,34 +114,34 @@ def test_a_transformer_encoder_gets_the_sizes_that_it_takes(tmp_path: Path, size
     side = sizes.get("img_size", 224)
     assert checkpoint.preprocessing.size == (None if "dynamic_img_size" in sizes else (side, side))
     image = image_of(45, 70)
-    batch = unet.preprocess(checkpoint, image)
+    batch = checkpoint.preprocess(image)
     assert batch.shape[2:] == ((64, 96) if "dynamic_img_size" in sizes else (side, side))
     with torch.inference_mode():
-        raw, logits = unet.forward(checkpoint.module, batch), model(batch)
+        raw, logits = UNet.forward(checkpoint.module, batch), model(batch)
     if "dynamic_img_size" in sizes:
         logits = logits[..., :45, :70]
     expected = F.interpolate(logits, (45, 70), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
-    assert np.array_equal(unet.postprocess(checkpoint, raw, 45, 70).id_map, expected)
+    assert np.array_equal(checkpoint.postprocess(raw, 45, 70).id_map, expected)
 
 
 def test_names_of_a_plain_config_are_used(tmp_path: Path) -> None:
     smp.Unet("resnet18", encoder_weights=None, classes=2).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": {"0": "road", "1": "<script>"}}))
-    assert unet.load(tmp_path).labels.names == ("road", "<script>")
+    assert UNet.load(tmp_path).labels.names == ("road", "<script>")
 
 
 def test_weights_of_old_smp_load(tmp_path: Path) -> None:
-    checkpoint = unet.create(LABELS, {"decoder": "Unet", "encoder": "timm-mobilenetv3_small_minimal_100"})
-    networks.save(checkpoint, tmp_path)
+    checkpoint = UNet.create(LABELS, {"decoder": "Unet", "encoder": "timm-mobilenetv3_small_minimal_100"})
+    checkpoint.save(tmp_path)
     state = load_file(tmp_path / "model.safetensors")
     old = {key.replace("encoder.model.", "encoder."): tensor for key, tensor in state.items()}
     assert set(old) != set(state)
     save_file(old, tmp_path / "model.safetensors")
-    loaded = unet.load(tmp_path).module.state_dict()
+    loaded = UNet.load(tmp_path).module.state_dict()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in checkpoint.module.state_dict().items())
 
 
 def test_unknown_argument_is_refused() -> None:
     with pytest.raises(BadCheckpointError, match="pretrained_cfg"):
-        unet.build(2, {"decoder": "Unet", "encoder": "resnet18", "pretrained_cfg": "x"})
+        UNet.build(2, {"decoder": "Unet", "encoder": "resnet18", "pretrained_cfg": "x"})

@@ -9,17 +9,14 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from seg_demo import networks
 from seg_demo.core.types import LabelSet
-from seg_demo.networks import unet
-from seg_demo.networks.base import Checkpoint
-from seg_demo.networks.unet import FoldedDecoderBlock, fold_decoder
+from seg_demo.networks.unet import FoldedDecoderBlock, UNet, fold_decoder
 
 
 def trained(**options) -> nn.Module:
     """A U-Net whose norms have statistics and weights of their own, as after training."""
     torch.manual_seed(0)
-    module = unet.build(3, {**unet.default_options(), **options})
+    module = UNet.build(3, {**UNet.default_options(), **options})
     for each in module.modules():
         if isinstance(each, nn.BatchNorm2d):
             nn.init.uniform_(each.weight, 0.5, 1.5)
@@ -91,5 +88,5 @@ def test_a_served_u_net_is_folded_and_a_gpus_is_not():
     labels = LabelSet.from_names(("a", "b", "c"))
     for device, count in (("cpu", 5), ("cuda", 0)):
         module = trained()
-        networks.optimise(Checkpoint("unet", module, labels, None, unet.default_options()), torch.device(device))
+        UNet(module, labels, None, UNet.default_options()).optimise(torch.device(device))
         assert sum(isinstance(each, FoldedDecoderBlock) for each in module.modules()) == count

@@ -125,7 +125,7 @@ def test_a_pil_image_and_its_array_give_the_same(folders):
 def test_training_evaluates_through_the_same_predict_and_is_left_alone(folders):
     checkpoint = networks.load(folders / "maskrcnn")
     checkpoint.module.train()
-    model = Model.from_checkpoint(checkpoint, ModelSpec("run", None, "instance", "maskrcnn", "run", "", "folder"))
+    model = Model.from_network(checkpoint, ModelSpec("run", None, "instance", "maskrcnn", "run", "", "folder"))
     served = load_model(str(folders / "maskrcnn")).predict(IMAGE, 0.0)
     np.testing.assert_array_equal(model.predict(IMAGE, 0.0).id_map, served.id_map)
     assert checkpoint.module.training
@@ -145,7 +145,7 @@ def test_region_methods_are_models(method):
 
 def test_a_gpu_that_runs_out_of_memory_is_replaced_by_the_cpu(folders, monkeypatch):
     checkpoint = networks.load(folders / "tiny")
-    expected = Model.from_checkpoint(checkpoint, SPEC).predict(IMAGE)
+    expected = Model.from_network(checkpoint, SPEC).predict(IMAGE)
     copied = runs._on_cpu(checkpoint.module)
     assert all(mine is not theirs for mine, theirs in zip(copied.parameters(), checkpoint.module.parameters(), strict=True))
     # The meta device stands in for a GPU: whatever is computed on it is refused.
@@ -160,7 +160,7 @@ def test_a_gpu_that_runs_out_of_memory_is_replaced_by_the_cpu(folders, monkeypat
         return run(self, module, batch, device)
 
     monkeypatch.setattr(runs.NetworkRun, "_pass", full)
-    result = Model.from_checkpoint(elsewhere, SPEC).predict(IMAGE)
+    result = Model.from_network(elsewhere, SPEC).predict(IMAGE)
     np.testing.assert_array_equal(result.id_map, expected.id_map)
     assert result.device == "cpu"
 

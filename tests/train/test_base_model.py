@@ -16,9 +16,10 @@ from seg_demo import load_model, networks
 from seg_demo.core.types import LabelSet
 from seg_demo.hub import lookup
 from seg_demo.inference.model import Model
-from seg_demo.networks.base import Checkpoint, copy_known_classes
+from seg_demo.networks.base import Network, copy_known_classes
+from seg_demo.networks.unet import UNet
 from synthetic.cells import render
-from train.base_model import PRETRAINED_UNET, start
+from train.base_model import start
 from train.config import Config
 
 LABELS = LabelSet.from_names(("background", "leaf"), background=0)
@@ -53,7 +54,7 @@ def test_a_hub_without_sound_encoder_weights_is_no_reason_to_stop(hub, tmp_path,
 
 def test_a_cached_encoder_needs_no_hub(no_hub, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    name = PRETRAINED_UNET["encoder"]
+    name = UNet.training.pretrained_encoder["encoder"]
     torch.manual_seed(5)
     weights = smp.encoders.get_encoder(name).state_dict()
     source = smp.encoders.encoders[name]["pretrained_settings"]["imagenet"]
@@ -69,19 +70,19 @@ def test_a_cached_encoder_needs_no_hub(no_hub, tmp_path, monkeypatch):
     assert begun.checkpoint.preprocessing.mean == pytest.approx((0.1, 0.2, 0.3))
 
 
-def logits(checkpoint: Checkpoint, images: torch.Tensor) -> torch.Tensor:
+def logits(checkpoint: Network, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return networks.network(checkpoint.architecture).forward(checkpoint.module.eval(), images)
+        return checkpoint.forward(checkpoint.module.eval(), images)
 
 
 @pytest.mark.parametrize("name", ["unet", "segformer", "fcn"])
 def test_a_new_head_keeps_what_the_base_knows_of_classes_by_their_names(name: str):
-    verbs = networks.network(name)
-    options = verbs.default_options()
-    base = verbs.create(LabelSet.from_names(("background", "cell", "border"), 0), options)
-    replaced = verbs.replace_head(base, LabelSet.from_names(("background", "leaf", "border", "cell"), 0))
+    family = networks.network(name)
+    options = family.default_options()
+    base = family.create(LabelSet.from_names(("background", "cell", "border"), 0), options)
+    replaced = base.replace_head(LabelSet.from_names(("background", "leaf", "border", "cell"), 0))
     before = [each.clone() for each in base.module.parameters()]
-    known = copy_known_classes(base, replaced, verbs.head_prefixes(base))
+    known = copy_known_classes(base, replaced, base.head_prefixes())
     assert known == ("background", "border", "cell")
     assert all(torch.equal(old, now) for old, now in zip(before, base.module.parameters(), strict=True))
     images = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
@@ -90,10 +91,10 @@ def test_a_new_head_keeps_what_the_base_knows_of_classes_by_their_names(name: st
 
 
 def test_a_new_detector_keeps_the_rows_of_a_class():
-    verbs = networks.network("maskrcnn")
-    base = verbs.create(LabelSet.from_names(("background", "cell"), 0), verbs.default_options())
-    replaced = verbs.replace_head(base, LabelSet.from_names(("background", "leaf", "cell"), 0))
-    assert copy_known_classes(base, replaced, verbs.head_prefixes(base)) == ("background", "cell")
+    family = networks.network("maskrcnn")
+    base = family.create(LabelSet.from_names(("background", "cell"), 0), family.default_options())
+    replaced = base.replace_head(LabelSet.from_names(("background", "leaf", "cell"), 0))
+    assert copy_known_classes(base, replaced, base.head_prefixes()) == ("background", "cell")
     old, new = base.module.roi_heads, replaced.module.roi_heads
     assert torch.equal(new.box_predictor.cls_score.weight[[0, 2]], old.box_predictor.cls_score.weight)
     assert torch.equal(new.box_predictor.bbox_pred.weight[8:], old.box_predictor.bbox_pred.weight[4:])
@@ -107,7 +108,7 @@ def test_one_kind_of_thing_is_what_a_bundled_network_calls_a_cell(name, backgrou
     assert begun.knows and begun.fresh and "pollen (the base calls it cell)" in begun.notes[0]
     base = load_model(name, device="cpu")
     image = render(5, 0, 96, kind="fluorescence").image
-    found = Model.from_checkpoint(begun.checkpoint, begun.base).predict(image)
+    found = Model.from_network(begun.checkpoint, begun.base).predict(image)
     assert found.labels.names == labels.names
     assert np.mean((found.id_map > 0) == (base.predict(image).id_map > 0)) > 0.95
     several = start(Config(model=name), lambda task: LabelSet.from_names(("background", "pollen", "dust"), 0))
@@ -115,10 +116,10 @@ def test_one_kind_of_thing_is_what_a_bundled_network_calls_a_cell(name, backgrou
 
 
 def test_nothing_is_copied_between_strangers_or_from_a_binary_head():
-    verbs = networks.network("unet")
-    base = verbs.create(LABELS, verbs.default_options())
-    other = verbs.replace_head(base, LabelSet.from_names(("sky", "sea"), 0))
-    assert copy_known_classes(base, other, verbs.head_prefixes(base)) == ()
-    binary = verbs.create(LABELS, {**verbs.default_options(), "binary": True})
-    more = verbs.replace_head(binary, LabelSet.from_names(("background", "leaf", "stem"), 0))
-    assert copy_known_classes(binary, more, verbs.head_prefixes(binary)) == ()
+    family = networks.network("unet")
+    base = family.create(LABELS, family.default_options())
+    other = base.replace_head(LabelSet.from_names(("sky", "sea"), 0))
+    assert copy_known_classes(base, other, base.head_prefixes()) == ()
+    binary = family.create(LABELS, {**family.default_options(), "binary": True})
+    more = binary.replace_head(LabelSet.from_names(("background", "leaf", "stem"), 0))
+    assert copy_known_classes(binary, more, binary.head_prefixes()) == ()

@@ -142,15 +142,15 @@ def test_training_json_gives_the_facts_back(tmp_path):
     assert read_facts(tmp_path) is None
 
 
-@pytest.mark.parametrize("architecture", list(networks.NETWORKS))
+@pytest.mark.parametrize("architecture", list(networks.FAMILIES))
 def test_the_printed_code_loads_the_same_weights_with_the_plain_library(tmp_path, architecture):
-    verbs = networks.network(architecture)
+    family = networks.network(architecture)
     labels = LabelSet.from_names(["background", "cell"], 0)
-    checkpoint = verbs.create(labels, verbs.default_options())
-    networks.save(checkpoint, tmp_path)
+    checkpoint = family.create(labels, family.default_options())
+    checkpoint.save(tmp_path)
     text = written(
-        tmp_path, architecture=architecture, task=verbs.TASK, labels=labels, metrics={}, repo_id=str(tmp_path),
-        library=networks.NETWORKS[architecture].library, snippet=verbs.card_snippet(checkpoint, SOURCE),
+        tmp_path, architecture=architecture, task=checkpoint.task.name, labels=labels, metrics={}, repo_id=str(tmp_path),
+        library=checkpoint.family.library, snippet=checkpoint.card_snippet(SOURCE),
     )  # fmt: skip
     code = text.split("```python\n")[1].split("\n```")[0]
     assert "seg_demo" not in code

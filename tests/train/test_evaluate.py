@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from seg_demo.core.types import LabelSet, semantic_segmentation
+from seg_demo.core.types import SEMANTIC, LabelSet, semantic_segmentation
 from train.data.sample import Sample
-from train.evaluate import MAIN_METRIC, evaluate
+from train.evaluate import evaluate
 
 LABELS = LabelSet.from_names(["background", "cell", "border"], background=0)
 
@@ -30,7 +30,7 @@ def test_evaluate_keeps_pictures_of_the_worst_only():
     done = []
     metrics, images = evaluate(Echo(LABELS, known), iter(samples), task="semantic", progress=done.append, pictures=2)
     assert done == list(range(1, 10))
-    assert metrics[MAIN_METRIC["semantic"]] < 1
+    assert metrics[SEMANTIC.metric] < 1
     scores = [each.score for each in images]
     assert scores == sorted(scores) and scores[3:] == [1.0] * 6
     assert [each.picture is not None for each in images] == [True, True] + [False] * 7

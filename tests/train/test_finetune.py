@@ -70,7 +70,7 @@ def test_a_run_leaves_a_checkpoint_that_the_demo_loads(network: str, data: Path,
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2] and all(np.isfinite(line["loss"]) for line in lines)
     checkpoint = networks.load(run / "best")
-    assert checkpoint.architecture == network and checkpoint.labels.names == ("background", "disc")
+    assert checkpoint.name == network and checkpoint.labels.names == ("background", "disc")
     result = load_model(str(run / "best"), device="cpu").predict(np.asarray(Image.open(data / "images" / "00.png")))
     assert (result.height, result.width) == (48, 64)
     card = (run / "best" / "README.md").read_text()
@@ -105,14 +105,14 @@ def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatc
 
 
 def test_a_nan_stops_the_run_and_names_the_samples(data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    real = losses.SemanticTask.loss
+    real = losses.Objective.loss
     calls = []
 
     def loss(self, module, batch, valid, parts):
         calls.append(batch.names)
         return real(self, module, batch, valid, parts) * (float("nan") if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(losses.SemanticTask, "loss", loss)
+    monkeypatch.setattr(losses.Objective, "loss", loss)
     assert finetune.main(arguments(data, tmp_path / "run")) == 3
     said = capsys.readouterr().err
     assert "not a number" in said and all(name in said for name in calls[3])

@@ -44,7 +44,7 @@ def test_push_ends_in_a_repository_that_plain_libraries_and_the_demo_load(ann, d
     demo = load_model(pushed, device="cpu")
     plain = smp.from_pretrained(pushed).eval()
     checkpoint = networks.load(run / "best")
-    batch = networks.network("unet").preprocess(checkpoint, image)
+    batch = checkpoint.preprocess(image)
     with torch.no_grad():
         logits = plain(batch)
         assert torch.equal(logits, checkpoint.module(batch))

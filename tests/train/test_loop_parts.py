@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from seg_demo.core.types import IGNORE_16
+from seg_demo.core.types import IGNORE_16, LabelSet
 from seg_demo.networks.base import Preprocessing
+from seg_demo.networks.maskrcnn import MaskRcnn
+from seg_demo.networks.unet import UNet
 from train.batches import Crop, Plan
-from train.losses import InstanceTask, SemanticTask, target
+from train.losses import Objective, target
 from train.optim import MovingAverage, lr_factor, parameter_groups
 
 
@@ -74,8 +76,9 @@ def test_the_moving_average_is_the_recursion() -> None:
     assert torch.allclose(average.module.weight, expected, atol=1e-6)
 
 
-def semantic(loss: str, weights: torch.Tensor | None = None) -> SemanticTask:
-    return SemanticTask(lambda module, batch: module(batch), Preprocessing((0.5,) * 3, (0.25,) * 3), 4, loss, weights)
+def semantic(loss: str, weights: torch.Tensor | None = None) -> Objective:
+    labels = LabelSet.from_names(("a", "b", "c", "d"))
+    return Objective(UNet(nn.Identity(), labels, Preprocessing((0.5,) * 3, (0.25,) * 3)), loss, weights)
 
 
 def crops(count: int, size: int = 16) -> list[Crop]:
@@ -108,8 +111,7 @@ def test_every_loss_falls_when_the_prediction_gets_right(loss: str) -> None:
     task, device = semantic(loss), torch.device("cpu")
     batch = task.collate(crops(2), device)
     truth = nn.functional.one_hot(batch.labels.clamp(max=3), 4).permute(0, 3, 1, 2).float()
-    task.forward = lambda module, images: truth * module
-    values = [float(task.loss(scale, batch, batch.valid, 1)) for scale in (-2.0, 0.0, 2.0, 8.0)]
+    values = [float(task.loss(lambda images, scale=scale: truth * scale, batch, batch.valid, 1)) for scale in (-2.0, 0.0, 2.0, 8.0)]
     assert all(math.isfinite(value) for value in values)
     assert values == sorted(values, reverse=True) and values[-1] < values[0] - 0.1
 
@@ -143,7 +145,8 @@ def test_detection_targets_are_tight_and_leave_out_slivers() -> None:
 
 def test_an_image_without_objects_trains(monkeypatch) -> None:
     crop = Crop(torch.rand(3, 32, 32), torch.zeros(32, 32).long(), torch.zeros(32, 32).long(), None, "empty")
-    made = InstanceTask().collate([crop], torch.device("cpu")).targets[0]
+    detector = MaskRcnn(nn.Identity(), LabelSet.from_names(("background", "a"), 0), Preprocessing())
+    made = Objective(detector, "ce").collate([crop], torch.device("cpu")).targets[0]
     assert made["boxes"].shape == (0, 4) and made["masks"].shape == (0, 32, 32)
 
 

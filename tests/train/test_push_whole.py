@@ -69,8 +69,8 @@ def test_trained_pushed_and_loaded(hub: HubStandIn, flags: list[str], repo: str,
     exec(compile(code, "README.md", "exec"), names)
     checkpoint = networks.load(run / "best")
     image = render(7, 0, 256, kind="fluorescence").image
-    mine = outputs(checkpoint.module.eval(), checkpoint.architecture, image)
-    theirs = outputs(names["model"].eval(), checkpoint.architecture, image)
+    mine = outputs(checkpoint.module.eval(), checkpoint.name, image)
+    theirs = outputs(names["model"].eval(), checkpoint.name, image)
     assert all(torch.equal(one, two) for one, two in zip(mine, theirs, strict=True))
 
     # As a stranger, by its id.

@@ -69,14 +69,14 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
 def test_a_remembered_start_is_the_same_network(network: str, tmp_path: Path) -> None:
     from seg_demo.core.types import LabelSet
 
-    verbs = networks.network(network)
-    made = verbs.create(LabelSet.from_names(["background", "cell"], 0), verbs.default_options())
+    family = networks.network(network)
+    made = family.create(LabelSet.from_names(["background", "cell"], 0), family.default_options())
     before = base_model.Start(made, ("head.",), True, None, ("a note",))
     after = rebuilt(json.loads(json.dumps(remembered(before))))
     after.checkpoint.module.load_state_dict(made.module.state_dict())
     assert (after.fresh, after.pretrained, after.base, after.notes) == (("head.",), True, None, ("a note",))
     for name, checkpoint in (("before", made), ("after", after.checkpoint)):
-        networks.save(checkpoint, tmp_path / name)
+        checkpoint.save(tmp_path / name)
     for path in (tmp_path / "before").iterdir():
         assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes(), path.name
 

@@ -14,12 +14,12 @@ from benchmarks.training import CPU, ours, step
 from seg_demo import networks
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference.model import Model
-from seg_demo.networks.base import Checkpoint, normalised
+from seg_demo.networks.base import Network, normalised
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.batches import Crop, CropDataset
 from train.data.sample import Sample
 from train.evaluate import evaluate
-from train.losses import SemanticTask
+from train.losses import Objective
 
 LABELS = LabelSet(CLASS_NAMES, np.array(CLASS_COLORS, np.uint8), 0)
 STEPS, BATCH, SIDE, TESTED = 150, 4, 96, 20
@@ -32,10 +32,10 @@ def pictures(seed: int, count: int) -> tuple[Sample, ...]:
     return tuple(render(seed, index, 128, kind="fluorescence") for index in range(count))
 
 
-def score(checkpoint: Checkpoint) -> float:
+def score(checkpoint: Network) -> float:
     checkpoint.module.eval()
-    spec = ModelSpec("x", None, "semantic", checkpoint.architecture, "x", "", "folder")
-    model = Model.from_checkpoint(checkpoint, spec)
+    spec = ModelSpec("x", None, "semantic", checkpoint.name, "x", "", "folder")
+    model = Model.from_network(checkpoint, spec)
     return evaluate(model, pictures(3, TESTED), task="semantic", pictures=0)[0]["mean_iou"]
 
 
@@ -44,20 +44,20 @@ def score(checkpoint: Checkpoint) -> float:
 @pytest.mark.parametrize("network", ["unet", "segformer"])
 def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> None:
     torch.manual_seed(0)
-    verbs = networks.network(network)
-    options = verbs.default_options()
+    family = networks.network(network)
+    options = family.default_options()
     # What dropout leaves out would differ between the two.
-    fast = verbs.create(LABELS, options | ({"classifier_dropout_prob": 0.0} if network == "segformer" else {}))
+    fast = family.create(LABELS, options | ({"classifier_dropout_prob": 0.0} if network == "segformer" else {}))
     plain = copy.deepcopy(fast)
     rule = fast.preprocessing
-    task = SemanticTask(verbs.forward, rule, len(LABELS), "ce")
+    task = Objective(fast, "ce")
     crops = CropDataset(lambda index: pictures(2, 40)[index], {}, "light", SIDE, 0)
     peer = plain.module.train()
     held: list[Crop] = []
 
     def loss() -> torch.Tensor:
         batch = task.collate(held, CPU)
-        logits = verbs.forward(peer, normalised(batch.images, rule))
+        logits = family.forward(peer, normalised(batch.images, rule))
         logits = nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)
         return nn.functional.cross_entropy(logits, batch.labels, ignore_index=65_535)
 

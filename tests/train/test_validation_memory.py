@@ -44,7 +44,7 @@ def test_a_validation_of_500_images_and_150_classes_keeps_under_300_mib(tmp_path
     held_out = HeldOut(prepared)
     trainer = Trainer(prepared, Accelerator(cpu=True), tmp_path / "run", held_out, ProgressFile(None))
     checkpoint = prepared.start.checkpoint
-    networks.optimise(checkpoint, prepared.device)
+    checkpoint.optimise(prepared.device)
     # Libraries that are imported and buffers that are made with the first picture are not the validation's.
     model_of(checkpoint, tmp_path, "data").predict_all(subjects.photo(SIDE, SIDE))
     peak, metrics = peak_of(lambda: trainer._metrics(checkpoint))

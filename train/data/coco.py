@@ -20,7 +20,7 @@ from faster_coco_eval.core import mask as coco_mask
 from seg_demo.core.errors import DataError
 from seg_demo.core.messages import Message
 from seg_demo.core.rle import decode as decode_rle
-from seg_demo.core.types import IGNORE_16, is_background, tight_box
+from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
 from train.data.classes import ClassList, is_ignored
 from train.data.file_names import FileFinder, SeveralFit, refuse_json, several_fit
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
@@ -119,7 +119,7 @@ def _identity(value: object) -> object:
 def _is_label_map(data: dict) -> bool:
     """Whether a file holds a class per pixel: it says so, or each class has one annotation per picture and they fill it."""
     info = data.get("info")
-    if isinstance(info, dict) and info.get("task") == "semantic":
+    if isinstance(info, dict) and info.get("task") == SEMANTIC.name:
         return True
     empty = {category["id"] for category in data["categories"] if is_background(str(category["name"]))}
     kinds = Counter((annotation["image_id"], annotation["category_id"]) for annotation in data["annotations"])

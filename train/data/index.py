@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from seg_demo.core.errors import DataError
-from seg_demo.core.types import LabelSet, ignore_id
+from seg_demo.core.types import TASKS, LabelSet, ignore_id
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
@@ -326,10 +326,10 @@ def labels_for(dataset: Dataset, task: str) -> LabelSet:
 
     Args:
         dataset: with its classes.
-        task: ``semantic``: the data's own classes. ``instance``: ``background`` as class 0, as torchvision wants it, and the
-            classes that objects have; a class such as the cells' border, which is no object, is not among them.
+        task: of classes: the data's own. Of objects: ``background`` as class 0, as torchvision wants it, and the classes that
+            objects have; a class such as the cells' border, which is no object, is not among them.
     """
-    if task == "semantic":
+    if not TASKS[task].objects:
         return dataset.labels
     names, colors = dataset.labels.names, dataset.labels.colors
     black = np.zeros((1, 3), dtype=np.uint8)
@@ -373,7 +373,7 @@ def read_item(dataset: Dataset, items: tuple[Item, ...], task: str, index: int) 
     A plain function of the module, so that other processes can run it.
     """
     sample = dataset.read(items[index])
-    return as_objects(sample, dataset) if task == "instance" else sample
+    return as_objects(sample, dataset) if TASKS[task].objects else sample
 
 
 def preload(

@@ -201,9 +201,9 @@ async function receive(value) {
   stepped = -1;
   ids = nextIds;
   base = nextBase;
-  result = { ...value, objects: value.task !== "semantic", scored: value.task !== "region" };
+  result = { ...value };
   // Regions have no class: what they are called is the page's own word.
-  if (value.task === "region") result.classes = value.classes.map((row) => ({ ...row, name: say("region") }));
+  if (value.segment === "region") result.classes = value.classes.map((row) => ({ ...row, name: say("region") }));
   result.names = new Map(result.classes.map((row) => [row.id, row.name]));
   result.byId = new Map(value.segments.map((segment) => [segment.id, segment]));
   for (const part of ["bar", "side", "details", "help"]) find(part).hidden = false;
@@ -224,9 +224,9 @@ async function receive(value) {
   await doubt.show(value);
   find("details").hidden = result.classes.length === 0;
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
-  const whole = value.task === "region" && value.segments.length === 1 && value.segments[0].area === value.width * value.height;
+  const whole = value.segment === "region" && value.segments.length === 1 && value.segments[0].area === value.width * value.height;
   find("nothing").hidden = Boolean(found) && !whole;
-  find("nothing").textContent = say(whole ? "oneRegion" : { semantic: "nothingSemantic", instance: "nothingInstance", region: "nothingRegion" }[value.task]);
+  find("nothing").textContent = say(whole ? "oneRegion" : { class: "nothingSemantic", object: "nothingInstance", region: "nothingRegion" }[value.segment]);
   find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
   if (!same) view.setImage(value.width, value.height);
   redraw(true);

@@ -38,7 +38,7 @@ class Legend {
     const off = (segment) => (before ? before.has(segment.label) : segment.label === result.background && !result.objects);
     this.hidden = new Set(result.segments.filter(off).map((segment) => segment.id));
     const shown = result.classes.filter((row) => row.id !== result.background).length;
-    const noun = { semantic: "classes", instance: "objects", region: "regions" }[result.task];
+    const noun = { class: "classes", object: "objects", region: "regions" }[result.segment];
     this.count.textContent = counted(noun, result.objects ? result.segments.length : shown);
     this.list.replaceChildren(...result.classes.map((row) => this.classRow(row)));
     this.refresh();
@@ -70,7 +70,7 @@ class Legend {
 
   objects(members) {
     const details = make("details", "sv-objects");
-    details.append(make("summary", "", say({ instance: "eachInstance", region: "eachRegion" }[this.result.task])));
+    details.append(make("summary", "", say({ object: "eachInstance", region: "eachRegion" }[this.result.segment])));
     const list = make("ul");
     // Built when opened: a superpixel result has hundreds.
     details.addEventListener("toggle", () => {
