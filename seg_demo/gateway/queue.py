@@ -295,7 +295,7 @@ def crowded(queue: Queue) -> str | None:
     Args:
         queue: gradio's.
     """
-    # Those that gradio has begun beyond the places there are wait as well, only further in.
+    # Those that gradio has begun beyond the slots there are wait as well, only further in.
     lines = list(queue.event_queue_per_concurrency_id.values())
     begun = (max(0, each.current_concurrency - each.concurrency_limit + FETCHING) for each in lines if each.concurrency_id == WORK)
     total = sum(len(each.queue) for each in lines) + sum(begun)

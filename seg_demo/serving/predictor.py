@@ -211,16 +211,15 @@ class Predictor:
         return next((share for share in shares if share is not None), None)
 
     def _locate(self, spec: ModelSpec, visitor: bool, report: Report | None) -> Path:
-        token = not visitor or catalog.on_menu(spec)
-        if spec.source != "hub" or token:
-            if loading.is_here(spec, token=token):
-                return loading.locate(spec, token=token)
-            key = (spec.id, spec.revision, spec.source, token)
-            return self._fetching.run(key, lambda: loading.locate(spec, token=token, report=report))
+        if spec.source != "hub" or not visitor or catalog.on_menu(spec):
+            if loading.is_here(spec, token=True):
+                return loading.locate(spec, token=True)
+            key = (spec.id, spec.revision, spec.source)
+            return self._fetching.run(key, lambda: loading.locate(spec, token=True, report=report))
         if (path := self._untrusted.ready(spec)) is not None:
             return path
         self._untrusted.check(spec, len(self._fetching))
-        return self._fetching.run((spec.id, spec.revision), lambda: self._untrusted.bring(spec, report))
+        return self._fetching.run((spec.id, spec.revision, "untrusted"), lambda: self._untrusted.bring(spec, report))
 
     def _build(self, key: str, choice: Choice, report: Report | None) -> Model:
         spec, path = choice.spec, choice.path

@@ -154,7 +154,7 @@ def _ready(id: str) -> tuple[Choice, int]:
 def _compared(
     upload: Upload, picture: Picture, found: dict[str, Segmentation], sizes: list[int], truth: Any, language: str
 ) -> tuple[Any, ...]:
-    """What :func:`run_compare` answers; it makes the pictures of all models, so its caller has a place to work in."""
+    """What :func:`run_compare` answers; it makes the pictures of all models, so its caller has a slot."""
     results = list(found.values())
     titles = tuple(_title(result, id, language) for id, result in found.items())
     together = common(results)
