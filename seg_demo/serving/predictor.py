@@ -32,7 +32,7 @@ UNTRUSTED_MOST = 2
 
 
 @dataclass(frozen=True)
-class Choice:
+class ResolvedModel:
     """The model of a request: what its id was resolved to, once.
 
     Attributes:
@@ -80,35 +80,35 @@ class Predictor:
         Raises:
             SegDemoError: the model cannot be found, fetched or loaded; the message says what to do.
         """
-        return self.load(self.choose(id, visitor=visitor, report=report), report)
+        return self.load(self.resolve(id, visitor=visitor, report=report), report)
 
-    def choose(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Choice:
+    def resolve(self, id: str, *, visitor: bool = True, report: Report | None = None) -> ResolvedModel:
         """What an id stands for, with its files on this machine.
 
         Args and Raises: as for :meth:`get`.
         """
         spec = catalog.resolve(id, local_folders=not visitor)
         requests.note(model=spec.id if visitor else spec.source)
-        return Choice(spec, None if spec.source == "builtin" else self._locate(spec, visitor, report))
+        return ResolvedModel(spec, None if spec.source == "builtin" else self._locate(spec, visitor, report))
 
-    def load(self, choice: Choice, report: Report | None = None) -> Model:
-        """The model of a choice, loaded unless it is kept.
+    def load(self, resolved: ResolvedModel, report: Report | None = None) -> Model:
+        """The model, loaded unless it is kept.
 
         Args:
-            choice: of :meth:`choose`.
+            resolved: of :meth:`resolve`.
             report: as for :meth:`get`.
 
         Raises:
             BadCheckpointError: its files are refused.
             BusyError: its files were removed meanwhile.
         """
-        if choice.path is None:
-            return Model.classical(choice.spec)
-        key = _key(choice.path)
+        if resolved.path is None:
+            return Model.classical(resolved.spec)
+        key = _key(resolved.path)
         if (model := self._kept(key)) is None:
-            with stays(choice.spec, choice.path):
-                model = self._building.run(key, lambda: self._build(key, choice, report))
-        return model.named(choice.spec)
+            with stays(resolved.spec, resolved.path):
+                model = self._building.run(key, lambda: self._build(key, resolved, report))
+        return model.named(resolved.spec)
 
     def _kept(self, key: str) -> Model | None:
         with self._lock:
@@ -169,17 +169,17 @@ class Predictor:
             SegDemoError: what :meth:`get` raises, or :class:`BusyError`.
         """
         with self._admission.admission():
-            choices = [self.choose(id, visitor=visitor, report=report) for id in ids]
-            for choice in choices if not zerogpu.ACTIVE else ():
-                self.load(choice, report)
+            models = [self.resolve(id, visitor=visitor, report=report) for id in ids]
+            for resolved in models if not zerogpu.ACTIVE else ():
+                self.load(resolved, report)
             with self._admission.slot(is_large(image, options.detail)):
-                yield Work(self, image, choices, options, report)
+                yield Work(self, image, models, options, report)
 
-    def run(self, choice: Choice, picture: Picture, options: Options, report: Report | None) -> Segmentation:
+    def run(self, resolved: ResolvedModel, picture: Picture, options: Options, report: Report | None) -> Segmentation:
         """A picture through a model, by whoever has a slot (:class:`Work`).
 
         Args:
-            choice: the model.
+            resolved: the model.
             picture: what :func:`seg_demo.inputs.images.read` made of the upload.
             options: what is asked for.
             report: as for :meth:`segment`.
@@ -187,12 +187,12 @@ class Predictor:
         Returns:
             Every candidate, whatever its score.
         """
-        if not zerogpu.ACTIVE or choice.path is None:
-            return self.load(choice, report).run(picture, options, report)
+        if not zerogpu.ACTIVE or resolved.path is None:
+            return self.load(resolved, report).run(picture, options, report)
         if options.parameters:
-            raise BadRequestError(not_smoothed(choice.spec.id))
-        with stays(choice.spec, choice.path):
-            result = zerogpu.segment(build, _key(choice.path), choice.spec, choice.path, picture, options)
+            raise BadRequestError(not_smoothed(resolved.spec.id))
+        with stays(resolved.spec, resolved.path):
+            result = zerogpu.segment(build, _key(resolved.path), resolved.spec, resolved.path, picture, options)
         requests.note(device=result.device, seconds=result.seconds)  # the worker's own notes stayed with it
         return result
 
@@ -221,8 +221,8 @@ class Predictor:
         self._untrusted.check(spec, len(self._fetching))
         return self._fetching.run((spec.id, spec.revision, "untrusted"), lambda: self._untrusted.bring(spec, report))
 
-    def _build(self, key: str, choice: Choice, report: Report | None) -> Model:
-        spec, path = choice.spec, choice.path
+    def _build(self, key: str, resolved: ResolvedModel, report: Report | None) -> Model:
+        spec, path = resolved.spec, resolved.path
         if report is not None:
             report(None, Message("progress.loading", title=spec.title))
         with self._one_build.slot(), stays(spec, path):
@@ -262,9 +262,9 @@ class Work:
     """
 
     def __init__(
-        self, predictor: Predictor, image: Source, choices: list[Choice], options: Options, report: Report | None
+        self, predictor: Predictor, image: Source, models: list[ResolvedModel], options: Options, report: Report | None
     ) -> None:
-        self._predictor, self._image, self._choices, self._report = predictor, image, choices, report
+        self._predictor, self._image, self._resolved, self._report = predictor, image, models, report
         self.options = options
 
     @cached_property
@@ -276,16 +276,16 @@ class Work:
         """
         return read(self._image)
 
-    def segment(self, choice: Choice | None = None) -> Segmentation:
+    def segment(self, resolved: ResolvedModel | None = None) -> Segmentation:
         """Every candidate, whatever its score.
 
         Args:
-            choice: of :meth:`Predictor.choose`; None is the first of the request's models.
+            resolved: of :meth:`Predictor.resolve`; None is the first of the request's models.
 
         Raises:
             SegDemoError: a bad image, parameters that are not the model's, or too little memory.
         """
-        return self._predictor.run(choice or self._choices[0], self.picture, self.options, self._report)
+        return self._predictor.run(resolved or self._resolved[0], self.picture, self.options, self._report)
 
 
 class UntrustedModels:

@@ -36,7 +36,7 @@ from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 if TYPE_CHECKING:
-    from seg_demo.serving.predictor import Choice
+    from seg_demo.serving.predictor import ResolvedModel
 
 MOST = 4
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
@@ -138,17 +138,17 @@ def run_compare(
     return shown, _left_out(failed, language) + rows, *files
 
 
-def _ready(id: str) -> tuple[Choice, int]:
+def _ready(id: str) -> tuple[ResolvedModel, int]:
     """A model that is loaded, and the bytes of its weights.
 
     Raises:
         SegDemoError: it cannot be had, or has no classes to compare.
     """
-    choice = predictor().choose(id)
-    model = predictor().load(choice)
+    resolved = predictor().resolve(id)
+    model = predictor().load(resolved)
     if not TASKS[model.spec.task].learnt:
         raise BadRequestError("comparisons.region_method")
-    return choice, model.nbytes
+    return resolved, model.nbytes
 
 
 def _compared(

@@ -25,10 +25,10 @@ def broken(monkeypatch):
     """A model that can be loaded, and gives no numbers for this image."""
     real = Predictor.run
 
-    def run(self, choice, *arguments):
-        if choice.spec.id == "maskrcnn-cells":
+    def run(self, resolved, *arguments):
+        if resolved.spec.id == "maskrcnn-cells":
             raise BadCheckpointError("This model gave <b>no numbers</b>.")
-        return real(self, choice, *arguments)
+        return real(self, resolved, *arguments)
 
     monkeypatch.setattr(Predictor, "run", run)
 
