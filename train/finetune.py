@@ -11,7 +11,6 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 from seg_demo.core.errors import SegDemoError  # noqa: E402
-from seg_demo.core.messages import messages_in  # noqa: E402
+from seg_demo.core.messages import Message, messages_in, sentences  # noqa: E402
 from seg_demo.hub.redact import redacted  # noqa: E402
 from train import run as runs  # noqa: E402
 from train.config import Config, ConfigError, parse  # noqa: E402
@@ -42,11 +41,14 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: 0 done; 2 nothing was started; 3 diverged; 4 trained, but the push failed; 130 and 143 stopped by
         Ctrl-C and SIGTERM after saving; 1 our own bug.
     """
+    config = None
     try:
         config, given = parse(sys.argv[1:] if argv is None else argv)
         return run(config, given)
     except ConfigError as error:
         print(f"Nothing was started:\n{error}", file=sys.stderr)
+        if config is not None:
+            runs.ProgressFile(config.progress_file).ended(error.message)
         return NOT_STARTED
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
@@ -107,7 +109,7 @@ def run(config: Config, given: frozenset[str]) -> int:
     except ConfigError:
         raise
     except SegDemoError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(error.message) from error
 
 
 def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None) -> Any:
@@ -124,7 +126,7 @@ def _read_the_data(config: Config, team: Any, previous: runs.PreviousRun | None)
             return prepare(config, team.num_processes if team else 1, config.json or not main_process, previous)
     except NotPrepared as error:
         if config.dry_run and config.json and main_process:
-            _print_json({"problems": str(error), "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, error.problems)
+            _print_json({"problems": error.message, "diagnosis": error.diagnosis and error.diagnosis.to_dict()}, indent=2)
         raise
 
 
@@ -176,6 +178,7 @@ def _train_evaluate_publish(
             pushed = push_best(config, folder, prepared.repo_id)
     except runs.Diverged as error:
         log.error("Diverged. %s\nIts folder: %s", error, folder)
+        progress.ended(sentences(Message("training.diverged"), Message.of(error)))
         return DIVERGED
     except runs.Stopped as stopped:
         if main_process:
@@ -185,20 +188,20 @@ def _train_evaluate_publish(
         return _push_failed(log, folder, error)
     except SegDemoError as error:
         if not begun:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(error.message) from error
+        progress.ended(error.message)
         log.error("%s\nEverything done so far is saved in %s. When that is fixed, run: %s", error, folder, resume)
         return BUG
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        log.error(
-            "Memory ran out. Free some memory and resume, or start again with a smaller --batch-size or --image-size.\n"
-            "Everything done so far is saved in %s. Continue with: %s", folder, resume,
-        )  # fmt: skip
+        reason = Message("training.memory_ran_out")
+        progress.ended(reason)
+        log.error("%s\nEverything done so far is saved in %s. Continue with: %s", reason, folder, resume)
         return BUG
     if config.json:
         answer = {"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": metrics, "baseline": baseline, "pushed": pushed}
-        print(json.dumps(answer))
+        _print_json(answer)
     return DONE
 
 
@@ -225,7 +228,7 @@ def _push_alone(config: Config, folder: Path) -> int:
     except PublishError as error:
         return _push_failed(log, folder, error)
     if config.json:
-        print(json.dumps(done))
+        _print_json(done)
     return DONE
 
 
@@ -239,15 +242,14 @@ def _print_plan(prepared: Any) -> None:
     from train.setup import describe
 
     if prepared.config.json:
-        _print_json({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None})
+        _print_json({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2)
     else:
         print(describe(prepared))
 
 
-def _print_json(answer: dict[str, Any], problems: Sequence[str] = ()) -> None:
-    """What ``--dry-run --json`` prints: the texts in it are English, and ``messages`` says those that have them in other languages."""
-    messages = [message.to_dict() for message in messages_in([answer, list(problems)])]
-    print(json.dumps({**answer, "messages": messages}, indent=2))
+def _print_json(answer: dict[str, Any], indent: int | None = None) -> None:
+    """What ``--json`` prints: the texts in it are English, and ``messages`` says those that have them in other languages."""
+    print(json.dumps({**answer, "messages": [message.to_dict() for message in messages_in(answer)]}, indent=indent))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from seg_demo import __version__
 from seg_demo.core.errors import SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.storage import DISK, Disk, save_file, storage_errors, write_atomically
 from train.config import Config, ConfigError, check, load_config
 
@@ -398,7 +399,8 @@ PAUSE = 1.0
 
 
 class ProgressFile:
-    """``{"stage", "step", "total", "loss", "seconds", "left"}`` in a file; a failing disk never stops a run.
+    """``{"stage", "step", "total", "loss", "seconds", "left"}`` in a file, and ``error``, a message, where it ended before its end; a
+    failing disk never stops a run.
 
     Args:
         path: the file; None writes nothing.
@@ -427,6 +429,19 @@ class ProgressFile:
         content = {"stage": stage, "step": step, "total": total, "loss": loss, "seconds": seconds, "left": rest}
         with suppress(OSError):
             write_atomically(self._path, json.dumps(content))
+
+
+    def ended(self, reason: Message) -> None:
+        """Say why the run ended before its end, beside how far it was.
+
+        Args:
+            reason: for whoever watches.
+        """
+        if self._path is None:
+            return
+        with suppress(OSError, ValueError):
+            before = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
+            write_atomically(self._path, json.dumps({**before, "error": reason.to_dict()}))
 
 
 # Steps that are measured before anything is said. The one before them does not count: it sets up kernels and workers.

@@ -21,6 +21,7 @@ from __future__ import annotations
 import functools
 import json
 import numbers
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,19 @@ def table(language: str) -> Mapping[str, str]:
         language: one of :data:`LANGUAGES`.
     """
     return json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+
+
+class _Formatter(string.Formatter):
+    """:meth:`str.format`, in which ``{sentence!p}`` is a sentence as half a one: ``this file is empty``."""
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        if conversion != "p":
+            return super().convert_field(value, conversion)
+        text = str(value).rstrip(".。")
+        return text[:1].lower() + text[1:]
+
+
+_FORMATTER = _Formatter()
 
 
 class Message(str):
@@ -68,7 +82,7 @@ class Message(str):
             KeyError: there is no such key, or the text names a value that is not given.
         """
         values = {name: _value(value) for name, value in values.items()}
-        self = super().__new__(cls, table("en")[key].format_map(values))
+        self = super().__new__(cls, _FORMATTER.vformat(table("en")[key], (), values))
         self.key, self.values = key, values
         return self
 
@@ -85,7 +99,7 @@ class Message(str):
             language: one of :data:`LANGUAGES`.
         """
         values = {name: value.text(language) if isinstance(value, Message) else value for name, value in self.values.items()}
-        return table(language)[self.key].format_map(values)
+        return _FORMATTER.vformat(table(language)[self.key], (), values)
 
     def changed(self, change: Callable[[str], str]) -> Message:
         """It with every text among its values changed, such as to leave out where something lies."""
@@ -138,6 +152,11 @@ def lines(*parts: str) -> Message:
     return functools.reduce(lambda first, then: Message("text.two_lines", first=first, then=then), given) if given else Message.of("")
 
 
+def phrase(sentence: str) -> Message:
+    """A sentence as half a one, for a sentence around it: ``this file is empty``."""
+    return Message("text.phrase", sentence=sentence)
+
+
 def messages_in(value: object) -> list[Message]:
     """All messages that nested lists and dicts hold as texts, each once.
 
@@ -158,6 +177,26 @@ def messages_in(value: object) -> list[Message]:
         elif isinstance(held, (list, tuple)):
             todo.extend(held)
     return list(found.values())
+
+
+def restored(content: Any, messages: object) -> Any:
+    """Content with messages again where it has their texts.
+
+    Args:
+        content: from JSON.
+        messages: that :func:`messages_in` found, each as :meth:`Message.to_dict`, from JSON.
+    """
+    rows = [each for each in messages if isinstance(each, Mapping)] if isinstance(messages, list) else []
+    known = {str(row.get("text")): Message.from_dict(row) for row in rows}
+
+    def change(value: Any) -> Any:
+        if isinstance(value, str):
+            return known.get(value, value)
+        if isinstance(value, dict):
+            return {key: change(each) for key, each in value.items()}
+        return [change(each) for each in value] if isinstance(value, list) else value
+
+    return change(content)
 
 
 def in_language(text: str, language: str) -> str:

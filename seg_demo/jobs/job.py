@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, restored
 from seg_demo.core.types import is_background
 from seg_demo.jobs import processes
 from seg_demo.jobs.processes import ROOT
@@ -125,11 +125,13 @@ class Job:
 
     def reason(self) -> Message:
         """Why it ended before it was done, in a sentence or two; empty if it said nothing, as what is killed does."""
-        if (state := self.state()) == REFUSED:
+        if (state := self.state()) not in (REFUSED, FAILED, DIVERGED):
+            return Message.of("")
+        if why := Message.from_dict(self.progress().get("error")):
+            return why.changed(self.in_public)
+        if state == REFUSED:
             said = processes.tail(self.folder / processes.CONSOLE).rpartition("Nothing was started:")[2]
             return Message.of(self.in_public(said).strip())
-        if state not in (FAILED, DIVERGED):
-            return Message.of("")
         if (ended := processes.read_json(self.folder / processes.EXIT)) and (why := Message.from_dict(ended.get("why"))):
             return why.changed(self.in_public)
         last = processes.tail(self.run / "log.txt").splitlines()[::-1]
@@ -147,7 +149,7 @@ class Job:
     def result(self) -> dict[str, Any] | None:
         """What the command answered when it was done: ``metrics``, ``baseline``, ``pushed``; None before."""
         found = processes.read_json(self.folder / processes.RESULT)
-        return found if isinstance(found, dict) else None
+        return restored(found, found.get("messages")) if isinstance(found, dict) else None
 
     def verdict(self) -> Verdict | None:
         """Whether it became better; None before it is done."""
@@ -157,7 +159,7 @@ class Job:
     def check(self) -> dict[str, Any]:
         """What the dry run found: the plan, the ``diagnosis`` and the ``problems`` (None if it may start)."""
         found = processes.read_json(self.folder / processes.CHECK)
-        return found if isinstance(found, dict) else {}
+        return restored(found, found.get("messages")) if isinstance(found, dict) else {}
 
 
 def _is_number(value: object) -> bool:
@@ -259,7 +261,7 @@ def judge(result: dict[str, Any], evaluations: Sequence[Mapping[str, float]] = (
         kind = "same" if abs(new - base) < MARGIN else "worse" if new < base else "unclear"
         return Verdict(kind, metric, base, new, new - base, None, None, 0, None, classes, logged=True)
     if not pairs:
-        why = Message.from_dict(baseline["why"]) if baseline.get("why") else Message("verdicts.no_shared_class")
+        why = baseline.get("why") or Message("verdicts.no_shared_class")
         return Verdict("unknown", metric, base, new, None, None, None, 0, why, classes)
     gains = np.array([new_score - base_score for base_score, new_score in pairs])
     difference = float(gains.mean())

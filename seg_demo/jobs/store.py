@@ -164,7 +164,7 @@ class Jobs:
         command = [*self._command(), "--config", str(job.folder / processes.CONFIG), "--output", str(job.run)]
         answer = dry_run(command, public_environment() | {"SEG_DEMO_JOBS": str(self.root)}, job.in_public)
         processes.write_json(job.folder / processes.CHECK, answer)
-        return answer
+        return job.check()
 
     def mend(self, job: Job, labels: str) -> None:
         """Take the doctor's proposal for what the values of the masks mean.
