@@ -23,6 +23,7 @@ from seg_demo.core.errors import (
     ModelNotFoundError,
     SegDemoError,
 )
+from seg_demo.core.messages import Message
 from seg_demo.core.types import SEMANTIC, LabelSet, ModelSpec
 from seg_demo.hub import lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
@@ -128,7 +129,7 @@ def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
         if config.from_scratch:
             fresh = base.checkpoint.build(len(labels), base.checkpoint.options)
             rebuilt = dataclasses.replace(base.checkpoint, module=fresh, labels=labels)
-            return Start(rebuilt, (), False, None, (f"{config.model}'s architecture, with random weights.",))
+            return Start(rebuilt, (), False, None, (Message("training.fresh", model=config.model),))
         return _with_labels(base, labels)
     family = networks.family(config.model)
     labels, training = labels_for(family.tasks[0].name), family.network.training
@@ -140,7 +141,7 @@ def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
         return _scratch(family.network, labels, ())
     try:
         if not catalog.available(catalog.resolve(training.base, local_folders=False)):
-            raise HubUnavailableError("it is not in the local cache, and its server cannot be reached from here")
+            raise HubUnavailableError("training.server_out_of_reach")
         return _with_labels(_load(training.base), labels)
     except (HubUnavailableError, ModelNotFoundError) as error:
         return _scratch(family.network, labels, (_warning(training.base, error),))
@@ -152,10 +153,7 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
         family = networks.family(model)
         training = family.network.training
         if training is None or training.base is None:
-            raise BadRequestError(
-                f"--epochs 0 publishes a trained network as it is, but there is no standard {family.title} checkpoint: its decoder would "
-                "have random weights. Give --model a menu key such as unet-cells, a Hub id, or a checkpoint folder."
-            )
+            raise BadRequestError("training.no_standard_checkpoint", family=family.title)
         model = training.base
     base = _load(model)
     known = base.checkpoint.labels
@@ -164,10 +162,10 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
         return base
     shared = shared_labels(labels, known)
     if shared is None:
-        note = "It was not measured: the data has none of its classes."
+        note = Message("training.not_measured")
     else:
         names = ", ".join(name for index, name in enumerate(shared.names) if index != shared.background)
-        note = f"It was measured on the classes that the data has too, by their names: {names}."
+        note = Message("training.measured_on_shared", names=names)
     return dataclasses.replace(base, notes=(note,))
 
 
@@ -186,7 +184,7 @@ def _from_encoder(config: Config, labels: LabelSet) -> Start:
     network, fresh = encoder_with_head(locate(spec, token=True), labels)
     if config.from_scratch:
         module = network.build(len(labels), network.options)
-        note = f"{config.model}'s architecture with a segmentation head, with random weights."
+        note = Message("training.fresh_with_head", model=config.model)
         return Start(dataclasses.replace(network, module=module, notes=()), (), False, None, (note,))
     return Start(dataclasses.replace(network, notes=()), fresh, True, spec, network.notes)
 
@@ -199,8 +197,8 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     renamed = in_words_of(labels, network.labels, base.base is not None and base.base.source == "bundled")
     known = copy_known_classes(dataclasses.replace(network, labels=renamed), replaced, fresh)
     pairs = dict(zip(renamed.names, network.labels.names, strict=True))
-    said = ", ".join(name if pairs[name] == name else f"{name} (the base calls it {pairs[name]})" for name in known)
-    note = (f"In the new layers, what the base model knows about these classes is kept: {said}.",) if known else ()
+    named = ", ".join(name if pairs[name] == name else f"{name} (the base calls it {pairs[name]})" for name in known)
+    note = (Message("training.classes_taken_over", names=named),) if known else ()
     knows = set(known) == set(labels.names)
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
 
@@ -233,9 +231,9 @@ def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], lab
     import segmentation_models_pytorch as smp
 
     encoder = options["encoder"]
-    what = f"the ImageNet weights of {encoder}"
+    what = Message("training.imagenet_weights", encoder=encoder)
     if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
-        return _scratch(family, labels, (_warning(what, "the Hub cannot be reached from here"),))
+        return _scratch(family, labels, (_warning(what, Message("training.hub_out_of_reach")),))
     try:
         with lookup.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
@@ -258,8 +256,8 @@ def _at_hand(source: dict[str, str]) -> bool:
     return all(isinstance(try_to_load_from_cache(source["repo_id"], each, revision=source["revision"]), str) for each in files)
 
 
-def _warning(what: str, why: object) -> str:
-    return f"Warning: {what} cannot be had ({why}); training starts from random weights, which takes longer and needs more images."
+def _warning(what: str, why: object) -> Message:
+    return Message("training.from_random_weights", what=what, why=why)
 
 
 def remembered(start: Start) -> dict[str, Any]:

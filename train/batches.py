@@ -216,13 +216,10 @@ def replay_count(share: float, images: int, dataset: Dataset, base: ModelSpec | 
     if share == 0:
         return 0
     if dataset.source == "cells":
-        raise ConfigError("--replay mixes the built-in data into other data, but --data is the built-in data. Leave it out.")
+        raise ConfigError("training.replay_of_itself")
     if cell_of(dataset.labels, base) is None:
         names = ", ".join(dataset.labels.names)
-        raise ConfigError(
-            f"--replay {share:g} mixes in built-in images of the class 'cell', but the data has {names}. Name its class "
-            "'cell' if that is what it shows, or leave --replay out."
-        )
+        raise ConfigError("training.replay_without_cell", share=share, names=names)
     return max(1, round(share / (1 - share) * images))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seg_demo.core.errors import SegDemoError
+from seg_demo.core.messages import Message, lines, sentences
 from seg_demo.networks import FAMILIES
 
 
@@ -99,24 +100,21 @@ def check(config: Config) -> list[str]:
     for name, least in _LEAST.items():
         value = getattr(config, name)
         if value is not None and not value >= least:
-            problems.append(f"--{name.replace('_', '-')} is {value}, but must be at least {least}.")
+            problems.append(Message("flags.too_small", flag=_flag(name), value=value, least=least))
     for name, (least, most) in _RANGES.items():
         value = getattr(config, name)
         if not least <= value <= most:
-            problems.append(f"--{name.replace('_', '-')} is {value}, but must be from {least} to {most}.")
+            problems.append(Message("flags.out_of_range", flag=_flag(name), value=value, least=least, most=most))
     if config.lr is not None and not 0 < config.lr <= 10:
-        problems.append(f"--lr is {config.lr}, but must be above 0 and at most 10; 0.001 is usual.")
+        problems.append(Message("flags.bad_lr", value=config.lr))
     if config.epochs == 0 and config.from_scratch:
-        problems.append("--epochs 0 publishes a trained network as it is; leave --from-scratch out.")
+        problems.append(Message("flags.nothing_from_scratch"))
     if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
-        problems.append(
-            f"--report-to {config.report_to} needs the package {config.report_to}, which is not installed here. Install it "
-            f"(pip install {config.report_to}), or leave --report-to out: metrics.jsonl has the same numbers."
-        )
+        problems.append(Message("flags.tracker_not_installed", package=config.report_to))
     if config.resume and config.output:
-        problems.append("--resume continues in its own folder; leave --output out.")
+        problems.append(Message("flags.resume_without_output"))
     if config.push and not _looks_like_repo(config.push):
-        problems.append(f"--push got {config.push!r}, but a Hub repository is written USER/REPO.")
+        problems.append(Message("push.write_user_repo", value=config.push))
     return problems
 
 
@@ -162,9 +160,7 @@ def load_config(path: Path) -> Config:
         known = {each.name for each in fields(Config)}
         return Config(**{name: value for name, value in content["config"].items() if name in known})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} is not the configuration of a run ({type(error).__name__}). Give the run's folder."
-        ) from error
+        raise ConfigError("runs.no_configuration", path=path, why=type(error).__name__) from error
 
 
 _FIELDS: dict[str, Field] = {each.name: each for each in fields(Config)}
@@ -188,34 +184,38 @@ def parse(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
     given = vars(known)
     problems = [_strange(word) for word in strange if word.startswith("-")]
     if strange and not problems:
-        problems = [f"{strange[0]!r} belongs to no flag. --help lists them all."]
+        problems = [Message("flags.belongs_to_none", word=strange[0])]
     values: dict[str, Any] = {}
     path = given.pop("config", None)
     if path is not None:
         values.update(_read_yaml(Path(path), problems))
     for name, text in given.items():
-        values[name] = _converted(_FIELDS[name], text, "--" + name.replace("_", "-"), problems)
+        values[name] = _converted(_FIELDS[name], text, _flag(name), problems)
     config = Config(**{name: value for name, value in values.items() if value is not _BAD})
     problems += check(config)
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(lines(*problems))
     return config, frozenset(values)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong without repeating every flag there is."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message[0].upper()}{message[1:]}. --help lists every flag.")
+        raise ConfigError("flags.not_understood", what=f"{message[0].upper()}{message[1:]}")
 
 
-def _strange(word: str) -> str:
+def _strange(word: str) -> Message:
     """The sentence for a flag that does not exist."""
     name = word.lstrip("-").partition("=")[0].replace("-", "_")
     near = difflib.get_close_matches(name, [*_FIELDS, "config"], 1)
-    hint = f"Did you mean --{near[0].replace('_', '-')}?" if near else "--help lists them all."
     # What follows "=" may be a token that was meant for another program.
-    return f"{word.partition('=')[0]} is not a flag. {hint}"
+    word = word.partition("=")[0]
+    return Message("flags.misspelt", word=word, near=_flag(near[0])) if near else Message("flags.unknown", word=word)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -259,13 +259,12 @@ def _converted(each: Field, value: Any, where: str, problems: list[str]) -> Any:
             raise ValueError
         result = kind(value)
     except (TypeError, ValueError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
-        problems.append(f"{where} is {value!r}, but must be {wanted}.")
+        problems.append(Message(f"flags.wanted_{kind.__name__}", where=where, value=repr(value)))
         return _BAD
     if choices and result not in choices:
         near = difflib.get_close_matches(str(result), choices, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        problems.append(f"{where} is {result!r}, but must be one of {', '.join(choices)}.{hint}")
+        problem = Message("flags.no_choice", where=where, value=repr(result), choices=", ".join(choices))
+        problems.append(sentences(problem, Message("flags.did_you_mean", near=near[0]) if near else ""))
         return _BAD
     return result
 
@@ -277,23 +276,23 @@ def _read_yaml(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        problems.append(f"--config {path}: cannot be read ({error.strerror}).")
+        problems.append(Message("flags.config_unreadable", path=path, why=error.strerror))
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problems.append(f"--config {path}: is not YAML ({str(error).splitlines()[0]}).")
+        problems.append(Message("flags.config_no_yaml", path=path, why=str(error).splitlines()[0]))
         return {}
     if content is None:
         return {}
     if not isinstance(content, dict):
-        problems.append(f"--config {path}: must hold `name: value` lines, but holds a {type(content).__name__}.")
+        problems.append(Message("flags.config_no_lines", path=path, kind=type(content).__name__))
         return {}
     values = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in _FIELDS:
             near = difflib.get_close_matches(name, _FIELDS, 1)
-            hint = f" Did you mean {near[0]}?" if near else " See --help for the names."
-            problems.append(f"--config {path}: {key!r} is not a setting.{hint}")
+            hint = Message("flags.did_you_mean", near=near[0]) if near else Message("flags.see_help")
+            problems.append(sentences(Message("flags.no_setting", path=path, name=str(key)), hint))
             continue
         values[name] = _converted(_FIELDS[name], value, f"--config {path}: {name}", problems)
     return values

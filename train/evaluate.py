@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.core.errors import SegDemoError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet, ModelSpec, Segmentation
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
@@ -214,11 +215,11 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
     answer: dict[str, Any] = {"model": spec and spec.id, "why": None, "metric": TASKS[task].metric, "classes": [], "background": None}
     answer |= {"base": {}, "new": {}, "images": []}
     if spec is None or spec.id.startswith("smp-hub/"):
-        return answer | {"model": None, "why": "It was trained from weights that could not segment anything yet."}
+        return answer | {"model": None, "why": Message("verdicts.base_segmented_nothing")}
     try:
         checkpoint = load_checkpoint(spec, token=True)
     except SegDemoError as error:
-        return answer | {"why": f"The base cannot be loaded any more: {error}"}
+        return answer | {"why": Message("verdicts.base_not_loaded", why=error)}
     checkpoint.module.to(prepared.device)
     data = labels_for(prepared.dataset, task)
     # The names by which training took the base's classes over: a cell is the data's only kind of thing, whatever that is called.
@@ -226,7 +227,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
     base = Model.from_network(dataclasses.replace(checkpoint, labels=named), spec)
     shared = data if data.names == base.labels.names else shared_labels(data, base.labels)
     if shared is None:
-        return answer | {"why": "The base knows none of these classes."}
+        return answer | {"why": Message("verdicts.base_knows_none")}
     whole = shared.names == data.names
     results = {}
     for name, model in (("base", base), ("new", best_of(prepared, folder)[0])):

@@ -14,6 +14,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
+from seg_demo.core.messages import Message, lines
 from seg_demo.core.storage import recover_folder
 from seg_demo.core.types import TASKS
 from seg_demo.hub import lookup, push
@@ -78,18 +79,15 @@ def check_rights(repo_id: str | None, network: str, data_name: str, private: boo
     user = lookup.whoami().name
     wanted = repo_id or f"{user}/{default_name(network, data_name)}"
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", wanted):
-        raise BadRequestError(f"--push got {wanted!r}, but a Hub repository is written USER/REPO.")
+        raise BadRequestError("push.write_user_repo", value=wanted)
     try:
         validate_repo_id(wanted)
     except HFValidationError as error:
-        raise BadRequestError(f"--push got {wanted!r}, which the Hub cannot have as a name: {error}") from error
+        raise BadRequestError("push.no_name_of_hub", value=wanted, why=error) from error
     lookup.can_write(wanted)
     there = lookup.head(wanted)
     if private and there is not None and not there.private:
-        raise BadRequestError(
-            f"--private was given, but {wanted} exists already and is public. Make it private in its settings at "
-            f"{lookup.host()}/{wanted}/settings, push to another repository, or leave --private out."
-        )
+        raise BadRequestError("push.is_public", repo=wanted, host=lookup.host())
     return Rights(wanted, user)
 
 
@@ -127,12 +125,10 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         sha = push.push(folder, repo_id, private=private, message=message, say=log.warning)
         different = push.verify(repo_id, sha, folder)
     except SegDemoError as error:
-        raise PublishError(f"{error}\n{retry_hint(run_dir, repo_id, private)}") from error
+        raise PublishError(lines(error.message, retry_hint(run_dir, repo_id, private))) from error
     if different:
-        raise PublishError(
-            f"{', '.join(different)} in {repo_id} at {sha} differ from what was pushed.\n"
-            f"{retry_hint(run_dir, repo_id, private)}"
-        )
+        what = Message("push.arrived_different", files=", ".join(different), repo=repo_id, sha=sha)
+        raise PublishError(lines(what, retry_hint(run_dir, repo_id, private)))
     return Published(repo_id, f"{lookup.host()}/{repo_id}", sha, before == sha)
 
 
@@ -148,7 +144,7 @@ def _sha(repo_id: str) -> str | None:
 def retry_hint(run_dir: Path, repo_id: str, private: bool) -> str:
     """The sentence with the command that pushes a finished run without training it again."""
     command = ["python", "train/finetune.py", "--resume", str(run_dir), "--push", repo_id, *["--private"] * private]
-    return f"Nothing is lost. This pushes it without training again: {shlex.join(command)}"
+    return Message("push.nothing_is_lost", command=shlex.join(command))
 
 
 def reported_in(folder: Path) -> CardFacts | None:

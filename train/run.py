@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from seg_demo import __version__
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, lines
 from seg_demo.core.storage import DISK, Disk, save_file, storage_errors, write_atomically
 from train.config import Config, ConfigError, check, load_config
 
@@ -68,11 +68,9 @@ def check_new(folder: Path) -> None:
         ConfigError: with what to do instead.
     """
     if (folder / "config.json").exists():
-        raise ConfigError(
-            f"--output {folder} already holds a run. Continue it with --resume {folder}, or choose another folder."
-        )
+        raise ConfigError("runs.holds_a_run", folder=folder)
     if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - UNBORN):
-        raise ConfigError(f"--output {folder} is not an empty folder. Choose a new one.")
+        raise ConfigError("runs.not_empty", folder=folder)
 
 
 def resumed(config: Config, given: frozenset[str]) -> Config:
@@ -87,22 +85,22 @@ def resumed(config: Config, given: frozenset[str]) -> Config:
     """
     folder = Path(config.resume)
     if not (folder / "config.json").is_file():
-        raise ConfigError(
-            f"--resume {folder} holds no run (no config.json there). Give the run's folder, such as runs/unet-cells-1."
-        )
+        raise ConfigError("runs.no_run", folder=folder)
     before = load_config(folder / "config.json")
     changed = [
-        f"--{name.replace('_', '-')} is {getattr(config, name)!r}, but the run in {folder} has {getattr(before, name)!r}; "
-        "a resumed run keeps its settings."
+        Message(
+            "runs.keeps_its_settings", flag="--" + name.replace("_", "-"), value=repr(getattr(config, name)), folder=folder,
+            before=repr(getattr(before, name)),
+        )
         for name in sorted(given - OPERATIONAL)
         if getattr(config, name) != getattr(before, name)
     ]
     if changed:
-        raise ConfigError("\n".join(changed))
+        raise ConfigError(lines(*changed))
     values = before.to_dict() | {name: getattr(config, name) for name in given & OPERATIONAL}
     now = Config(**{**values, "resume": config.resume, "dry_run": config.dry_run, "json": config.json, "output": None})
     if problems := check(now):
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(lines(*problems))
     return now
 
 
@@ -136,7 +134,7 @@ def previous_run(folder: Path) -> PreviousRun:
     try:
         facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / 'config.json'} cannot be read ({type(error).__name__}).") from error
+        raise ConfigError("runs.unreadable", file=folder / "config.json", why=type(error).__name__) from error
     return PreviousRun(facts, load_state(folder / LAST) if (folder / LAST).exists() else None)
 
 
@@ -238,13 +236,10 @@ def run_lock(folder: Path) -> Iterator[None]:
 def _in_use(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        who, since = f"process {holder['pid']} on {holder['host']}", f" since {holder['started']}"
+        who = Message("runs.process_since", pid=str(holder["pid"]), host=holder["host"], started=holder["started"])
     except (OSError, ValueError, KeyError, TypeError):  # the holder is just writing it
-        who, since = "another process", ""
-    return (
-        f"{path.parent} is in use by {who}{since}: two runs in one folder would overwrite each other. Wait for it "
-        "to end, stop it, or give this run another --output."
-    )
+        who = Message("runs.another_process")
+    return Message("runs.in_use", folder=path.parent, who=who)
 
 
 # What ``torch.load(weights_only=True)`` reads back. A numpy float is a Python float to isinstance, but not to it.
@@ -288,10 +283,7 @@ def load_state(path: Path) -> dict[str, Any]:
         StorageError: the disk fails.
     """
     if not path.is_file():
-        raise BadStateError(
-            f"{path} does not exist, so there is nothing to resume. Give the folder of a run that has started (it holds "
-            "config.json and last/), or start a new run without --resume."
-        )
+        raise BadStateError("runs.nothing_to_resume", path=path)
     import torch
 
     with storage_errors(path):
@@ -305,16 +297,12 @@ def load_state(path: Path) -> dict[str, Any]:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadStateError(_damaged(path, reason)) from error
     if damaged:
-        raise BadStateError(_damaged(path, f"record {damaged} does not match its checksum"))
+        raise BadStateError(_damaged(path, Message("runs.record_damaged", record=damaged)))
     return state
 
 
-def _damaged(path: Path, reason: str) -> str:
-    size = path.stat().st_size
-    return (
-        f"{path} ({size} bytes) is incomplete or damaged: {reason}. It cannot be resumed. The weights in best/ are kept: "
-        f"start a new run from them with --model {path.parent.parent / 'best'}."
-    )
+def _damaged(path: Path, reason: str) -> Message:
+    return Message("runs.damaged", path=path, size=path.stat().st_size, why=reason, best=path.parent.parent / "best")
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -182,14 +182,12 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
             diagnosis = with_picture(diagnosis, dataset, Path(config.output).parent if config.output else Path("runs"))
             problems.append(diagnosis.report())
         if not problems and (not val or (not train and config.epochs != 0)):
-            problems.append(
-                f"--data {config.data}: {len(train)} images to learn from and {len(val)} held out; at least 1 each is needed."
-            )
+            problems.append(Message("training.too_few_images", data=config.data, train=len(train), val=len(val)))
         if previous is not None:
             problems += _changes(config, previous, dataset, processes)
     elif previous is not None:
-        when = "before its evaluation, which needs the held-out images" if previous.finished else "before its last step"
-        problems.append(f"The run in {config.resume} was stopped {when}. Put the data back where it was, and resume again.")
+        key = "runs.stopped_before_evaluation" if previous.finished else "runs.stopped_before_last_step"
+        problems.append(Message(key, run=config.resume))
     begun = None
     if dataset is not None:
         begun = _attempt(problems, lambda: _start(config, dataset, previous))
@@ -249,13 +247,13 @@ def crop_side(config: Config, begun: Start) -> int:
     fits = network.square(rounded)
     if fits == rounded or (fits is not None and (config.image_size is None or fits == config.image_size)):
         return fits
-    given = "" if config.image_size is None else f"--image-size {config.image_size}: "
     size = network.preprocessing.size
-    only = f"--image-size {fits}" if fits is not None else "no square crop" + (f", only {size[0]} x {size[1]} pixels" if size else "")
-    raise ConfigError(
-        f"{given}this network does not take crops of {rounded} x {rounded} pixels, which its position tables, windows or patches do "
-        f"not fit. It takes {only}."
-    )
+    if fits is not None:
+        only = Message("training.takes_size", side=fits)
+    else:
+        only = Message("training.takes_no_square_only", height=size[0], width=size[1]) if size else Message("training.takes_no_square")
+    what = Message("training.crop_not_taken", side=rounded, takes=only)
+    raise ConfigError(what if config.image_size is None else Message("training.image_size", side=config.image_size, what=what))
 
 
 def _changes(config: Config, previous: PreviousRun, dataset: Dataset, processes: int) -> list[str]:
@@ -263,16 +261,10 @@ def _changes(config: Config, previous: PreviousRun, dataset: Dataset, processes:
     changes = []
     before = previous.facts.get("data", {}).get("sha256")
     if before is not None and before != dataset.digest:
-        changes.append(
-            f"--data {config.data} is not what the run in {config.resume} began with (its images, masks or class names "
-            "changed). Put it back to resume, or start a new run with the changed data."
-        )
+        changes.append(Message("runs.other_data", data=config.data, run=config.resume))
     began = previous.facts.get("processes", processes)
     if began != processes and not previous.finished:
-        changes.append(
-            f"The run in {config.resume} was begun by {began} processes, and {processes} would see the data in another order. "
-            f"Resume it with {began}, launched as it was then."
-        )
+        changes.append(Message("runs.other_processes", run=config.resume, began=began, processes=processes))
     return changes
 
 
@@ -342,7 +334,7 @@ def check_network(config: Config) -> None:
     """
     if config.model not in networks.FAMILIES:
         if catalog.resolve(config.model, local_folders=True).source == "builtin":
-            raise BadCheckpointError(f"--model {config.model} is a method without weights; there is nothing to train.")
+            raise BadCheckpointError("training.method_without_weights", model=config.model)
 
 
 def describe(prepared: Prepared) -> str:
@@ -407,19 +399,20 @@ def choose_device(config: Config, problems: list[str]) -> tuple[torch.device, st
     name = best_device() if config.device == "auto" else config.device
     try:
         if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("that is not one of cpu, cuda, cuda:N, mps")
+            raise RuntimeError(Message("devices.no_such_kind"))
         device = torch.device(name)
         if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("no CUDA device can be used here")
+            raise RuntimeError(Message("devices.no_cuda"))
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise RuntimeError(f"there are {torch.cuda.device_count()} CUDA devices")
+            raise RuntimeError(Message("devices.cuda_count", count=torch.cuda.device_count()))
     except RuntimeError as error:
-        problems.append(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}. Use --device cpu or auto.")
+        why = error.args[0] if error.args and isinstance(error.args[0], Message) else str(error).splitlines()[0]
+        problems.append(Message("devices.unusable", device=config.device, why=why))
         device = torch.device("cpu")
     if config.precision == "auto":
         return device, "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     if config.precision == "fp16" and device.type != "cuda":
-        problems.append("--precision fp16 needs a CUDA device; on a CPU use fp32 or bf16.")
+        problems.append(Message("devices.fp16_needs_cuda"))
     return device, {"fp32": "no"}.get(config.precision, config.precision)
 
 
@@ -439,10 +432,7 @@ def launched(config: Config) -> PartialState | None:
     cpu = config.device == "cpu" or (config.device == "auto" and best_device() == "cpu")
     team = PartialState(cpu=cpu, timeout=timedelta(hours=PATIENCE))
     if team.num_processes != count or team.distributed_type.value not in ("MULTI_CPU", "MULTI_GPU"):
-        raise ConfigError(
-            f"{count} processes were launched as {team.distributed_type.value}, but only CPUs and NVIDIA GPUs can work "
-            "together here, without DeepSpeed or FSDP. Launch with --multi_gpu, or give --device cpu."
-        )
+        raise ConfigError("training.other_processes", count=count, kind=team.distributed_type.value)
     return team
 
 
@@ -499,10 +489,9 @@ def check_memory(batch: int, network: Network, crop: int, device: torch.device) 
     if have is None or needed <= have:
         return needed
     fits = int((have - fixed) // per_image)
-    advice = f"--batch-size {fits} fits" if fits >= 1 else "even one image does not fit; use a smaller --image-size"
+    advice = Message("training.batch_fits", count=fits) if fits >= 1 else Message("training.not_even_one_fits")
     raise ConfigError(
-        f"--batch-size {batch} with crops of {crop} pixels needs about {needed / 2**30:.1f} GiB, but {device} has "
-        f"{have / 2**30:.1f} GiB free: {advice} (with --accumulate, the same effective batch)."
+        "training.not_enough_memory", batch=batch, crop=crop, needed=needed / 2**30, device=device, have=have / 2**30, advice=advice,
     )
 
 

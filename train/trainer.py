@@ -20,6 +20,7 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTrack
 from tqdm import tqdm
 
 from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.messages import Message
 from seg_demo.core.storage import save_folder
 from seg_demo.core.types import TASKS
 from seg_demo.networks.base import Network
@@ -140,7 +141,7 @@ class Trainer:
         if history.step < self.total:
             log.info("No better for %d evaluations: stopped early at step %d.", history.stale, history.step)
         if self.prepared.start.knows and history.stale == len(history.lines) - 1:
-            log.warning("Nothing was gained on the held-out images: best/ holds the weights that the run started from.")
+            log.warning("%s", Message("training.nothing_gained"))
         accelerator.wait_for_everyone()
         stopper.check()  # a signal that came with the last save
         return history
@@ -177,10 +178,8 @@ class Trainer:
         skipped_by_scaler = accelerator.scaler is not None
         if not math.isfinite(total) or (not skipped_by_scaler and not math.isfinite(float(norm))):
             names = ", ".join(name for batch in batches for name in batch.names)
-            raise Diverged(
-                f"Step {step + 1}: the {'loss' if not math.isfinite(total) else 'gradient'} is not a number. Samples of this "
-                f"step: {names}. The last good state is kept; try a smaller --lr, or look at these samples."
-            )
+            key = "training.loss_not_a_number" if not math.isfinite(total) else "training.gradient_not_a_number"
+            raise Diverged(Message(key, step=step + 1, names=names))
         optimizer.step()
         return total
 
@@ -191,7 +190,7 @@ class Trainer:
         try:
             metrics = self._metrics(dataclasses.replace(self.checkpoint, module=self.average.module))
         except BadCheckpointError as error:
-            raise Diverged(f"Step {history.step}: {error} Try a smaller --lr.") from error
+            raise Diverged(Message("training.answer_not_a_number", step=history.step, why=error)) from error
         score = metrics.get(self.score, math.nan)
         score = -math.inf if math.isnan(score) else score
         best = history.best is None or score > history.best
