@@ -17,7 +17,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError, SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, paragraphs
 from seg_demo.inference import devices
 from seg_demo.networks.base import Network
 from seg_demo.serving import catalog
@@ -141,14 +141,14 @@ class Prepared:
 class NotPrepared(ConfigError):
     """A run that cannot begin.
 
-    Attributes:
+    Args:
         problems: each that was found.
         diagnosis: the doctor's findings, where the data could be opened.
     """
 
     def __init__(self, problems: Sequence[str], diagnosis: Diagnosis | None) -> None:
-        super().__init__(Message.of("\n\n".join(problems)))
-        self.problems, self.diagnosis = tuple(problems), diagnosis
+        super().__init__(paragraphs(*problems))
+        self.diagnosis = diagnosis
 
 
 def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun | None = None) -> Prepared:
@@ -481,10 +481,7 @@ def check_memory(batch: int, network: Network, crop: int, device: torch.device) 
         fixed, per_image = _costs(network, batch, crop)
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(
-            f"This {network.name} cannot be trained on batches of {batch} crops of {crop} x {crop} pixels "
-            f"({reason}). Try another --image-size, or a larger --batch-size (some networks need 2 or more)."
-        ) from error
+        raise ConfigError("training.crops_not_taken", architecture=network.name, batch=batch, crop=crop, why=reason) from error
     needed, have = int(fixed + per_image * batch), available_memory(device)
     if have is None or needed <= have:
         return needed

@@ -22,7 +22,7 @@ import functools
 import json
 import numbers
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +140,22 @@ def sentences(*parts: str) -> Message:
     Args:
         *parts: messages or texts; empty ones are left out.
     """
-    given = [Message.of(part) for part in parts if part]
-    if not given:
-        return Message.of("")
-    return functools.reduce(lambda first, then: Message("text.two_sentences", first=first, then=then), given)
+    return _joined("text.two_sentences", parts)
 
 
 def lines(*parts: str) -> Message:
     """As :func:`sentences`, a line each."""
+    return _joined("text.two_lines", parts)
+
+
+def paragraphs(*parts: str) -> Message:
+    """As :func:`sentences`, with an empty line between them."""
+    return _joined("text.two_paragraphs", parts)
+
+
+def _joined(key: str, parts: Iterable[str]) -> Message:
     given = [Message.of(part) for part in parts if part]
-    return functools.reduce(lambda first, then: Message("text.two_lines", first=first, then=then), given) if given else Message.of("")
+    return functools.reduce(lambda first, then: Message(key, first=first, then=then), given) if given else Message.of("")
 
 
 def phrase(sentence: str) -> Message:

@@ -23,6 +23,7 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.messages import in_language
 from seg_demo.core.ownership import of_key, owner_of
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
@@ -640,7 +641,7 @@ def choices(answer: dict[str, Any], language: str) -> list[tuple[str, str]]:
     """(what it means, its name) of each reading that a person has to choose from."""
     faults = (answer.get("diagnosis") or {}).get("faults") or ()
     found = next((fault["choices"] for fault in faults if fault.get("choices")), ())
-    return [(view.in_words(answer, each["means"], language), each["reading"]) for each in found]
+    return [(in_language(each["means"], language), each["reading"]) for each in found]
 
 
 def proposals(answer: dict[str, Any]) -> list[str]:

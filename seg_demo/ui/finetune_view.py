@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.i18n import words
 from seg_demo.ui.i18n_errors import told
@@ -42,25 +42,11 @@ def idle(tab: str, language: str) -> str:
     return '<div class="idle">{}<strong>{}</strong><span>{}</span></div>'.format(drawing, *lines)
 
 
-def in_words(answer: Mapping[str, Any], text: str, language: str) -> str:
-    """A text of the training command in a language, where it has it.
-
-    Args:
-        answer: of ``--dry-run --json``. One that an earlier version wrote down has English alone.
-        text: in it.
-        language: ``en`` or ``zh``.
-    """
-    if language == "en":
-        return text
-    found = next((each for each in answer.get("messages") or () if each.get("text") == text), None)
-    return told(text, language) if found is None else Message.from_dict(found).text(language)
-
-
 def findings(answer: Mapping[str, Any], language: str, picture: bytes | None = None) -> str:
     """The doctor's findings and the plan.
 
     Args:
-        answer: of ``--dry-run --json``.
+        answer: of :meth:`seg_demo.jobs.job.Job.check`.
         language: ``en`` or ``zh``.
         picture: PNG of a sample in each of several readings of the masks, or None.
     """
@@ -74,24 +60,24 @@ def findings(answer: Mapping[str, Any], language: str, picture: bytes | None = N
         parts.append(note("finetune_plan", language, **plan) + note("finetune_ok", language))
     faults = diagnosis.get("faults") or ()
     if faults:
-        parts.append(_listed("finetune_faults", faults, answer, language))
+        parts.append(_listed("finetune_faults", faults, language))
         if picture is not None and any(fault.get("choices") for fault in faults):
             text = html.escape(words("finetune_readings", language))
             data = base64.b64encode(picture).decode("ascii")
             parts.append(f'<figure class="readings"><img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%"><figcaption>{text}</figcaption></figure>')
     elif answer.get("problems"):
-        problems = "\n\n".join(in_words(answer, text, language) for text in answer["problems"].split("\n\n"))
+        problems = in_language(answer["problems"], language)
         parts.append(f'<p class="note fault" role="alert">{html.escape(problems)}</p>')
     if diagnosis.get("notes"):
-        parts.append(_listed("finetune_notes", diagnosis["notes"], answer, language))
+        parts.append(_listed("finetune_notes", diagnosis["notes"], language))
     assumed = [*(diagnosis.get("assumed") or ()), *(answer.get("network") or {}).get("notes", ())]
-    parts += [f'<p class="note">{html.escape(in_words(answer, text, language))}</p>' for text in assumed]
+    parts += [f'<p class="note">{html.escape(in_language(text, language))}</p>' for text in assumed]
     return f'<div class="findings">{"".join(parts)}</div>'
 
 
-def _listed(key: str, found: Sequence[Mapping[str, Any]], answer: Mapping[str, Any], language: str) -> str:
+def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
     def phrase(text: str) -> str:
-        return html.escape(in_words(answer, text, language).removesuffix("。"))
+        return html.escape(in_language(text, language))
 
     rows = "".join(
         f"<li><b>{phrase(each['file'])}</b> {phrase(each['what'])}{words('stop', language)} <i>{phrase(each['remedy'])}</i></li>"

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from seg_demo.core.messages import Message, messages_in
+from seg_demo.core.messages import Message, messages_in, restored
 from seg_demo.ui import finetune_view
 from tests.broken_datasets import BROKEN
 from tests.train.data.test_doctor import look
@@ -34,6 +34,7 @@ def test_every_finding_about_a_broken_dataset_is_said_in_chinese(name, tmp_path)
     diagnosis = found.to_dict()
     messages = [message.to_dict() for message in messages_in(diagnosis)]
     answer = json.loads(json.dumps({"diagnosis": diagnosis, "problems": found.report(), "messages": messages}))
+    answer = restored(answer, answer["messages"])
     shown = finetune_view.findings(answer, "zh")
     assert "个问题使其无法开始" in shown and "</i></li>" in shown
     for each in found.faults[: finetune_view.SHOWN_FAULTS]:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,17 +66,6 @@ class Choice:
 
     reading: str
     means: str
-
-
-class Phrase(Message):
-    """A sentence that stands within a line: its text begins with a small letter and has no full stop."""
-
-    def __new__(cls, key: str, /, **values: Any) -> Phrase:
-        """As :class:`Message`."""
-        whole = Message(key, **values)
-        self = str.__new__(cls, whole[:1].lower() + whole[1:].rstrip("."))
-        self.key, self.values = whole.key, whole.values
-        return self
 
 
 @dataclass(frozen=True)

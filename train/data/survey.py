@@ -17,13 +17,13 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, phrase
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import read_mask, read_object_map, settled
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item
 from train.data.histogram import MaskScan, clusters, digest_of_pixels, histogram, objects_in, scan_of
-from train.data.listing import NOTE, Fault, Item, Phrase, leads_out, relative, sideways, unconfirmed
+from train.data.listing import NOTE, Fault, Item, leads_out, relative, sideways, unconfirmed
 from train.data.masks import hex_color
 
 
@@ -188,14 +188,18 @@ def _several_pages(file: str, pages: int, objects: bool, item: Item) -> Fault:
     return Fault("several pages", file, what, remedy, item=item.name)
 
 
+# Refusals of what is only too large.
+_TOO_LARGE = ("images.too_many_bytes", "images.too_many_pixels", "images.far_too_many_pixels")
+
+
 def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path) -> Fault:
-    text = _reason(error)
+    reason = _reason(error)
     mask, image, instances = (Message(f"findings.{word}") for word in ("mask", "image", "instances"))
     replaced, other = {"image": (image, mask), "mask": (mask, image)}.get(which, (instances, image))
     remedy = Message("findings.replace_the_or_remove", replaced=replaced, other=other)
-    if "more than" in text:
+    if reason.key in _TOO_LARGE:
         remedy = Message("findings.scale_image_and_mask_down_cut")
-    return Fault(f"unreadable {which}", relative(path, root), text, remedy, item=item.name)
+    return Fault(f"unreadable {which}", relative(path, root), phrase(reason), remedy, item=item.name)
 
 
 def _reason(error: Exception) -> Message:
@@ -203,7 +207,7 @@ def _reason(error: Exception) -> Message:
     message = error.message if isinstance(error, SegDemoError) else Message.of(str(error) or type(error).__name__)
     if message.key == "images.refused":
         message = message.values["what"]
-    return Phrase(message.key, **message.values)
+    return message
 
 
 # Pillow's names of TIFF compressions that lose.
