@@ -12,6 +12,7 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from seg_demo.core.errors import BadImageError
+from seg_demo.core.messages import Message
 from seg_demo.inputs.images import decode
 
 RNG = np.random.default_rng(0)
@@ -36,11 +37,11 @@ def picture(height: int = 37, width: int = 53) -> np.ndarray:
     return image
 
 
-def refused(data: object, **limits: int) -> str:
+def refused(data: object, **limits: int) -> Message:
     """The sentence with which something is refused; it says what is accepted."""
     with pytest.raises(BadImageError) as caught:
         decode(data, **limits)
-    text = str(caught.value)
+    text = caught.value.message
     assert "Accepted are JPEG, PNG" in text and text.endswith(".") and "\n" not in text
     assert "Traceback" not in text and "/tmp" not in text and "0x" not in text
     return text

@@ -30,10 +30,7 @@ from train.data.listing import Diagnosis
 from train.figures import with_picture
 from train.run import PreviousRun
 
-PIECES_NOTE = (
-    "The masks say classes, not objects: every connected piece of a class counts as one object. That is right for things "
-    "that stand apart; things that touch become one."
-)
+PIECES_NOTE = Message("readings.pieces_are_objects")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.messages import Message
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_once
-from seg_demo.ui.i18n_errors import spoken
+from seg_demo.gateway.visitor import spoken
 
 
 def store_bytes(data: bytes, name: str, folder: str | None = None) -> str:

@@ -33,12 +33,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.core import storage
+from seg_demo.core.messages import in_language
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics, work
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
-from seg_demo.gateway.visitor import address_of
-from seg_demo.ui.i18n import language_of
-from seg_demo.ui.i18n_errors import told
+from seg_demo.gateway.visitor import address_of, language_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -118,7 +117,7 @@ class Guard:
                     # Before gradio finds its route, parses and builds the request: those who are told to come back take
                     # less time from those who wait.
                     metrics.count("queue", "full")
-                    await _sentence(503, told(reason, language_of(Request(scope))))(scope, receive, send)
+                    await _sentence(503, in_language(reason, language_of(Request(scope))))(scope, receive, send)
                     return
                 await self._app(scope, read, send)
         except BodyError as error:

@@ -35,14 +35,12 @@ from gradio.queueing import Event, Queue
 
 from seg_demo.core import ownership, storage
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, in_language
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics
 from seg_demo.gateway.files import DISK_FULL, Refused, refused, uploaded
-from seg_demo.gateway.visitor import viewer_of, whose
+from seg_demo.gateway.visitor import language_of, viewer_of, whose
 from seg_demo.serving.limits import is_large
-from seg_demo.ui.i18n import language_of
-from seg_demo.ui.i18n_errors import told
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
 GONE = "seg_demo.gone"
@@ -237,7 +235,7 @@ def manage(blocks: gr.Blocks, large: int) -> None:
         much = refusal(queue, who) is None and await anyio.to_thread.run_sync(asks_much, body.data, limiter=looks)
         if reason := refusal(queue, who):
             metrics.count("queue", "full")
-            return False, told(reason, language_of(request)), "queue_full"
+            return False, in_language(reason, language_of(request)), "queue_full"
         fn = route_utils.get_fn(blocks, None, body)
         queue.create_event_queue_for_fn(fn)
         line = queue.event_queue_per_concurrency_id[fn.concurrency_id]

@@ -1,6 +1,7 @@
 """Who a visitor is: for what they make, the holder of a random key that is kept in their browser alone; for turns, an address.
 
-Also whether a visitor is the server's owner: off Spaces who sits at the machine, on a Space who is logged in as its author.
+Also whether a visitor is the server's owner (off Spaces who sits at the machine, on a Space who is logged in as its author), and the
+language that the visitor's browser asks for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gradio as gr
+from gradio.context import LocalContext
 
+from seg_demo.core.messages import in_language
 from seg_demo.core.ownership import VISITOR_KEY, Viewer, owner_of
 from seg_demo.core.settings import settings
 
@@ -127,3 +130,14 @@ def _public(host: str) -> str | None:
 def whose(request: Any, session: str | None) -> str:
     """Whose turn an event takes: that of an address, or of a browser's session where the address tells nothing."""
     return address_of(request.scope) or f"session {session}"
+
+
+def language_of(request: gr.Request | None) -> str:
+    """``zh`` if the browser asks for Chinese first, else ``en``."""
+    wanted = (request.headers.get("accept-language") or "") if request is not None else ""
+    return "zh" if wanted.lower().startswith("zh") else "en"
+
+
+def spoken(message: str) -> str:
+    """A message in the language of the browser whose request is being answered; English for all other clients."""
+    return in_language(message, language_of(LocalContext.request.get(None)))

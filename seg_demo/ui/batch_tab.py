@@ -19,6 +19,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.messages import in_language
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, Segmentation
@@ -32,7 +33,6 @@ from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, run_dock
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import told
 
 SHOWN_ROWS = 60
 FEW_FAULTS = 3
@@ -188,7 +188,7 @@ def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
     """What is to say about single files, to be opened where it is much: many lines would push the results off the screen."""
     if not sentences:
         return ""
-    lines = "".join(f"<li><b>{html.escape(name)}</b> {html.escape(told(why, language))}</li>" for name, why in sentences[:SHOWN_ROWS])
+    lines = "".join(f"<li><b>{html.escape(name)}</b> {html.escape(in_language(why, language))}</li>" for name, why in sentences[:SHOWN_ROWS])
     head = html.escape(words(key, language).format(count=len(sentences)))
     opened = " open" if len(sentences) <= FEW_FAULTS else ""
     return f'<details class="note"{opened}><summary>{head}</summary><ul>{lines}</ul></details>'

@@ -19,7 +19,7 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, in_language
 from seg_demo.core.requests import Options
 from seg_demo.core.types import BACKGROUND, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
@@ -32,7 +32,6 @@ from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, image_box, plain_files, run_dock, served_file
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import told
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def _compared(
     for result, title in zip(results, titles, strict=True):
         about[title] = [*(note for note in result.notes if note not in picture.notes), *(result.model.notes if result.model else ())]
     colon = words("colon", language)
-    notes = [(name and name + colon) + told(note, language) for name, said in about.items() for note in said]
+    notes = [(name and name + colon) + in_language(note, language) for name, said in about.items() for note in said]
     shown = Comparison(preview_of(picture.pixels), tuple(results), titles, tuple(sizes), together, agreeing, tuple(notes))
     files = [
         (f"{upload.stem}_comparison.csv", comparison_table(titles, together, known).encode("utf-8", "replace")),
@@ -179,7 +178,7 @@ def _compared(
 def _left_out(failed: dict[str, SegDemoError], language: str) -> str:
     """Which models could not be had, and why, as HTML; everything is escaped."""
     return "".join(
-        f'<p class="note fault" role="alert"><b>{html.escape(id)}</b> {html.escape(told(error.message, language))}</p>'
+        f'<p class="note fault" role="alert"><b>{html.escape(id)}</b> {html.escape(in_language(error.message, language))}</p>'
         for id, error in failed.items()
     )
 

@@ -36,8 +36,7 @@ from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.visitor import at_this_machine
 from seg_demo.gateway.work import UNQUEUED, in_words, rendering
-from seg_demo.ui.i18n import t
-from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.i18n import spoken, t
 from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
 
 EXAMPLES = Path(__file__).parent / "examples"

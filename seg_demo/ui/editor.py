@@ -36,8 +36,7 @@ from seg_demo.gateway.files import uploaded
 from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor
 from seg_demo.outputs import draw
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
-from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import spoken
+from seg_demo.ui.i18n import language_of, spoken, t, words
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (

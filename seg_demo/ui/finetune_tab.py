@@ -37,7 +37,6 @@ from seg_demo.ui import finetune_view as view, menu
 from seg_demo.ui.components import Choice, Slider, login_offered, token_for
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.i18n import language_of, t, words
-from seg_demo.ui.i18n_errors import told
 
 REFRESH_SECONDS = 2.0
 # What the note has that says that a push is on its way.
@@ -515,7 +514,7 @@ def push(
         yield [view.note("push_doing", language), "", *(gr.Dropdown() for _ in menu.learnt())]
         pushed = store.push_model(job, str(repo or "").strip(), given, bool(private))
     except SegDemoError as error:
-        yield [view.fault(told(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
+        yield [view.fault(in_language(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
         raise
     yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
 

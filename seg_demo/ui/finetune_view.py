@@ -11,7 +11,6 @@ from typing import Any
 from seg_demo.core.messages import in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.i18n import words
-from seg_demo.ui.i18n_errors import told
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
@@ -128,7 +127,7 @@ def status(job: Job, language: str) -> str:
             line += words("separator", language) + words(key, language).format(minutes=math.ceil((left or 0) / 60))
         value = f' value="{step}"' if stage != "start" else ""
         bar = f'<progress class="bar" aria-label="{html.escape(job.name)}" max="{max(1, total)}"{value}></progress>'
-    said = told(job.reason(), language)
+    said = in_language(job.reason(), language)
     reason = f'<p class="note fault" role="alert">{html.escape(said)}</p>' if said else ""
     return (
         f'<div class="job" data-state="{state}"><p role="status"><b>{html.escape(job.name)}</b> '
@@ -191,7 +190,7 @@ def verdict(found: Verdict | None, language: str) -> str:
         key = "verdict_margin"
     sentence = html.escape(words(key, language).format(count=found.images, margin=f"{MARGIN:g}"))
     if found.kind == "unknown":
-        sentence += " " + html.escape(told(found.why or "", language))
+        sentence += " " + html.escape(in_language(found.why or "", language))
     rows = [("verdict_base", found.base), ("verdict_new", found.new)]
     known = [(html.escape(words(key, language)), value) for key, value in rows if value is not None]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value:.3f}</dd></div>" for name, value in known)

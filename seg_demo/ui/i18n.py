@@ -12,6 +12,9 @@ from gradio.i18n import I18nData
 
 from seg_demo.core.messages import LANGUAGES, table
 from seg_demo.core.types import Task
+from seg_demo.gateway.visitor import language_of, spoken
+
+__all__ = ["I18N", "SPOKEN", "WORDS", "language_of", "spoken", "t", "task_words", "words"]
 
 _AREA = "page."
 # key: (English, Chinese)
@@ -61,12 +64,6 @@ def task_words(task: Task, language: str | None = None) -> tuple[I18nData | str,
         return t(key) if language is None else words(key, language)
 
     return text(title, task.name.capitalize()), text(f"{title}_lead", "")
-
-
-def language_of(request: gr.Request | None) -> str:
-    """``zh`` if the browser asks for Chinese first, else ``en``."""
-    wanted = (request.headers.get("accept-language") or "") if request is not None else ""
-    return "zh" if wanted.lower().startswith("zh") else "en"
 
 
 def words(key: str, language: str) -> str:

@@ -12,7 +12,6 @@ from seg_demo.core.errors import SegDemoError
 from seg_demo.hub import lookup, sandbox
 from seg_demo.serving.catalog import HUB
 from seg_demo.serving.loading import load_model
-from seg_demo.ui.i18n_errors import in_chinese
 from tests.hub_layouts import IMAGE, LAYOUTS, Layout, expected
 
 ROWS = [pytest.param(row, id=name, marks=[pytest.mark.soak] if row.soak else []) for name, row in LAYOUTS.items()]
@@ -61,12 +60,12 @@ def test_layout(served, row):
         with pytest.raises(SegDemoError, match=row.refused) as caught:
             load_model(typed)
         assert 30 < len(str(caught.value)) < 700 and "Traceback" not in str(caught.value)
-        assert in_chinese(str(caught.value)) != str(caught.value), "a page in Chinese says it in Chinese"
+        assert caught.value.message.text("zh") != str(caught.value), "a page in Chinese says it in Chinese"
         return
     model = load_model(typed)
     result, notes = model.predict(IMAGE), " ".join(model.spec.notes)
     assert re.search(row.says, notes) if row.says else not notes, notes
-    assert all(in_chinese(note) != note for note in model.spec.notes), notes
+    assert all(note.text("zh") != note for note in model.spec.notes), notes
     if row.labels is not None:
         assert result.labels.names == row.labels
     wanted = expected((row.like or row.files)())

@@ -15,7 +15,6 @@ from PIL import Image, ImageCms, ImageOps
 
 from seg_demo.inputs import formats
 from seg_demo.inputs.images import decode
-from seg_demo.ui.i18n_errors import in_chinese
 from tests.heic_tiles import tiled
 from tests.pictures import picture, refused, saved
 
@@ -109,7 +108,7 @@ def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(formats, "_reads_heic", lambda: False)
     said = refused(heic(Image.new("RGB", (8, 8))))
     assert "This is a HEIC photo, which cannot be opened as a picture" in said and "most compatible" in said
-    assert "TIFF and AVIF up to" in said and in_chinese(said).count("HEIC") == 1 and "和 AVIF，" in in_chinese(said)
+    assert "TIFF and AVIF up to" in said and said.text("zh").count("HEIC") == 1 and "和 AVIF，" in said.text("zh")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from gradio.context import LocalContext
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message, table
+from seg_demo.core.messages import Message, in_language
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Store, dataset
@@ -25,7 +24,6 @@ from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
 from seg_demo.serving import catalog
 from seg_demo.ui.components import token_for
-from seg_demo.ui.i18n_errors import SENTENCES, in_chinese, told
 from tests.served import ROOT
 from tests.stranger_tiffs import tiff as made
 
@@ -80,8 +78,8 @@ MESSAGES = {
     "key": raised(lambda: catalog.resolve("unet", local_folders=False)),
     "path": raised(lambda: catalog.resolve("/etc", local_folders=False)),
     "threshold": raised(lambda: check_threshold(float("nan"))),
-    "silent": str(client.unavailable(TimeoutError(), f"{SPEC.id} is not in the local cache")),
-    "offline": str(client.unavailable(OfflineModeIsEnabled(), f"{SPEC.id} is not in the local cache")),
+    "silent": client.unavailable(TimeoutError(), Message("hub.not_in_cache", id=SPEC.id)).message,
+    "offline": client.unavailable(OfflineModeIsEnabled(), Message("hub.not_in_cache", id=SPEC.id)).message,
     "repository": raised(lambda: dataset.push_dataset(None, "", None, private=True)),
     "names": raised(lambda: clean_names(["x" * 90])),
     "owner": raised(lambda: token_for("", None, gr.Request(headers={"x-forwarded-for": "8.8.8.8"}))),
@@ -100,7 +98,7 @@ def test_every_note_on_how_a_picture_was_read_is_here():
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_real_error_leaves_no_english_behind(name):
-    said = told(MESSAGES[name], "zh")
+    said = MESSAGES[name].text("zh")
     menu = "|".join(re.escape(spec.id) for spec in catalog.menu())
     left = re.sub(f"{menu}|{re.escape(SPEC.id)}|{NAMES}", "", said)
     assert re.search("[\u4e00-\u9fff]", said) and not re.search(r"[A-Za-z]{3,}", left), said
@@ -109,22 +107,8 @@ def test_a_real_error_leaves_no_english_behind(name):
 
 
 def test_what_is_not_known_stays_as_it_is():
-    assert in_chinese("Something new. Send an image.") == "Something new. Send an image."
-    assert in_chinese("There is no model '{0}' {n}. Choose another model.") == "没有名为 '{0}' {n} 的模型。请选择另一个模型。"
-
-
-def test_every_sentence_is_one_that_is_raised():
-    """A sentence that is reworded where it is raised would silently be English again."""
-    texts = []
-    for path in (*(ROOT / "seg_demo").rglob("*.py"), *(ROOT / "train").rglob("*.py")):
-        if path.name not in ("i18n_errors.py", "i18n_masks.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    texts.append(node.value)
-    said = "\n".join([*texts, *table("en").values()])
-    for english in SENTENCES:
-        for part in re.split(r"\{\w+\}|[,.();:] ?", english):
-            assert part.strip().removeprefix("and ").removeprefix("but ") in said, (english, part)
+    assert in_language("Something new. Send an image.", "zh") == "Something new. Send an image."
+    assert Message("models.not_on_menu", id="'{0}' {n}", keys="slic").text("zh").startswith("没有名为 '{0}' {n} 的模型。菜单中有 slic；")
 
 
 class Browser:
@@ -136,15 +120,7 @@ class Browser:
 def test_the_browser_says_which_language(language, said):
     token = LocalContext.request.set(Browser(language))
     try:
-        assert str(files.refused("This file is empty.").message) == said
+        assert str(files.refused(Message("images.empty")).message) == said
     finally:
         LocalContext.request.reset(token)
-    assert str(files.refused("This file is empty.").message) == "This file is empty."
-
-
-def test_no_table_has_one_key_twice():
-    """The second of two equal keys would silently take the first one's place on the page."""
-    for path in sorted((ROOT / "seg_demo/ui").glob("i18n*.py")):
-        for table in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Dict)):
-            keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
-            assert len(keys) == len(set(keys)), (path.name, {key for key in keys if keys.count(key) > 1})
+    assert str(files.refused(Message("images.empty")).message) == "This file is empty."

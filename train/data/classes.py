@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 
 FILES = (
     "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",
@@ -110,16 +111,13 @@ def read_classes(path: Path) -> ClassList:
             return _checked(*_from_table(text), path.name)
         return _checked(*_from_lines(text), path.name)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
+        raise DataError("data.no_utf8", path=path, why=error.reason, byte=error.start) from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error.msg} in line {error.lineno}. Correct it or remove it.") from error
+        raise DataError("data.no_json", path=path, why=error.msg, line=error.lineno) from error
     except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply to be a list of classes. Correct it or remove it.") from error
+        raise DataError("data.nested_too_deeply", path=path) from error
     except _BadList as error:
-        raise DataError(
-            f'{path} {error}. Expected one name per line (classes.txt), or {{"0": "background", "1": "cell"}}, '
-            '["background", "cell"] or {"background": [0, 0, 0], "cell": [255, 0, 0]} (labels.json).'
-        ) from error
+        raise DataError("class_lists.bad", path=path, what=error) from error
 
 
 class _BadList(Exception):
@@ -176,7 +174,7 @@ def _from_table(text: str) -> Rows:
     number = column("pixelvalue", "value", "id", "classid", "labelid", "index", "pixel")
     colors = [column("r", "red"), column("g", "green"), column("b", "blue")]
     if name is None or len(rows) < 2 or any(len(row) != len(header) for row in rows):
-        raise _BadList("is a table without a column of class names (name, r, g, b, or Pixel Value, Class)")
+        raise _BadList(Message("class_lists.table_without_names"))
     names = [_name(row[name]) for row in rows[1:]]
     if number is not None and all(re.fullmatch(r"-1|\d{1,5}", row[number]) for row in rows[1:]):
         return _by_number([(int(row[number]), each) for row, each in zip(rows[1:], names, strict=True)])
@@ -201,7 +199,7 @@ def _from_json(data: object) -> Rows:
     if isinstance(data, list):
         return [_name(entry) for entry in data], None, [None] * len(data)
     if not isinstance(data, dict):
-        raise _BadList(f"holds {type(data).__name__}, not a list of classes")
+        raise _BadList(Message("class_lists.no_list", kind=type(data).__name__))
     if all(_is_number(key) for key in data):
         return _by_number([(int(key), _name(value)) for key, value in data.items()])
     if all(isinstance(value, int) and not isinstance(value, bool) for value in data.values()):
@@ -216,7 +214,7 @@ def _from_records(records: list[dict]) -> Rows:
     if all(number is None for number in numbers):
         return names, None, colors
     if not all(isinstance(number, int) for number in numbers):
-        raise _BadList(f"gives some classes a whole number as id and some not: {numbers[:5]}")
+        raise _BadList(Message("class_lists.some_numbers", numbers=numbers[:5]))
     order = sorted(range(len(names)), key=lambda index: numbers[index])
     return [names[i] for i in order], [numbers[i] for i in order], [colors[i] for i in order]
 
@@ -228,7 +226,7 @@ def _named_colors(data: object, names: list[str]) -> list[Color | None] | None:
         return [_color(value) for value in data]
     if isinstance(data, dict):
         return [_color(data[name]) if name in data else None for name in names]
-    raise _BadList(f"has colours that do not match its {len(names)} names")
+    raise _BadList(Message("class_lists.other_count_of_colours", count=len(names)))
 
 
 def _color(value: object) -> Color:
@@ -237,13 +235,13 @@ def _color(value: object) -> Color:
         return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
     whole = isinstance(value, list) and len(value) in (3, 4) and all(type(v) is int and 0 <= v <= 255 for v in value)
     if not whole:
-        raise _BadList(f"has {str(value)[:40]!r} where a colour [r, g, b] of 0 to 255 or #rrggbb is expected")
+        raise _BadList(Message("class_lists.no_colour", value=str(value)[:40]))
     return value[0], value[1], value[2]
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _BadList(f"has {str(value)[:40]!r} where a class name is expected")
+        raise _BadList(Message("class_lists.no_name", value=str(value)[:40]))
     return value.strip()
 
 
@@ -253,11 +251,11 @@ def _is_number(key: str) -> bool:
 
 def _checked(names: list[str], values: list[int] | None, colors: list[Color | None], file: str) -> ClassList:
     if not names:
-        raise _BadList("lists no class")
-    for what, given in (("the name", names), ("the number", values or []), ("the colour", [c for c in colors if c])):
+        raise _BadList(Message("class_lists.empty"))
+    for what, given in (("name", names), ("number", values or []), ("colour", [c for c in colors if c])):
         twice = next((entry for index, entry in enumerate(given) if entry in given[:index]), None)
         if twice is not None:
-            raise _BadList(f"gives {what} {twice!r} twice")
+            raise _BadList(Message(f"class_lists.{what}_twice", value=repr(twice)))
     if values is not None and not 0 <= values[0] <= values[-1] <= 65_535:
-        raise _BadList(f"has numbers from {values[0]} to {values[-1]}, but masks hold 0 to 65535")
+        raise _BadList(Message("class_lists.numbers_beyond_masks", least=values[0], most=values[-1]))
     return ClassList(tuple(names), None if values is None else tuple(values), tuple(colors), file)

@@ -51,9 +51,7 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
     read = [(path, split, _read(path)) for path, split in files]
     listing = Listing(short_name(name), root, per_pixel=all(_is_label_map(data) for _, _, data in read))
     if listing.per_pixel:
-        listing.notes.append(
-            f"{files[0][0].name} has one annotation per class and picture, which together cover it: a class per pixel, no separate objects."
-        )
+        listing.notes.append(Message("coco.class_per_pixel", file=files[0][0].name))
     for (path, split, data), ids in zip(read, _categories(read, listing), strict=True):
         _add_items(path, split, data, ids, listing, _prefix(path, split, files))
     listing.settle_test_split()
@@ -64,17 +62,13 @@ def _read(path: Path) -> dict:
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Export it again as UTF-8."
-        ) from error
+        raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}). Export it again; it may have been cut short.") from error
+        raise DataError("coco.no_json", path=path, why=error) from error
     refuse_json(path, data)
     missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
     if missing:
-        raise DataError(
-            f"{path} is no COCO file: no list of {', '.join(missing)}. Expected an object with the lists {', '.join(KEYS)}."
-        )
+        raise DataError("coco.no_lists", path=path, missing=", ".join(missing), keys=", ".join(KEYS))
     if not any(isinstance(entry, dict) and "id" in entry for entry in data["annotations"]):
         # Nothing refers to an annotation by its number.
         for number, entry in enumerate(data["annotations"], start=1):
@@ -92,9 +86,9 @@ def _read(path: Path) -> dict:
                 field for field in wanted if not (isinstance(entry, dict) and isinstance(entry.get(field), int | str))
             ]
             if lacking:
-                raise DataError(f"{path}: {key}[{position}] lacks {', '.join(lacking)}. Add it, or remove the entry.")
+                raise DataError("coco.entry_lacks", path=path, key=key, position=position, lacking=", ".join(lacking))
     if not data["images"]:
-        raise DataError(f"{path} lists no images. Export it again with the images that are annotated.")
+        raise DataError("coco.no_images", path=path)
     return data
 
 
@@ -148,9 +142,7 @@ def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> 
     agreed = len(names) == len(numbers) == sum(map(len, numbers.values()))
     if not agreed:
         moved = min((name for name in numbers if len(numbers[name]) > 1), default=min(numbers), key=str)
-        listing.notes.append(
-            f"The {len(read)} COCO files number their categories differently, such as {moved!r}: they were matched by their names."
-        )
+        listing.notes.append(Message("coco.numbered_differently", count=len(read), name=moved))
     tables_in_order = [names] if agreed else [tables[index] for index in first]
     ordered = dict.fromkeys(
         table[identity] for table in tables_in_order for identity in sorted(table, key=lambda i: (isinstance(i, str), i))
@@ -158,10 +150,10 @@ def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> 
     used = {table[a["category_id"]] for (_, _, data), table in zip(read, tables, strict=True) for a in data["annotations"] if a["category_id"] in table}
     empty = [name for name in ordered if name not in used]
     if empty:
-        listing.notes.append(f"Categories without any annotation are left out: {_few(empty)}.")
+        listing.notes.append(Message("coco.empty_categories", names=_few(empty)))
     kept = [name for name in ordered if name in used and not is_no_class(name)]
     if not kept:
-        raise DataError(f"{read[0][0]} annotates no object of any of its categories. Export it again with annotations.")
+        raise DataError("coco.no_annotations", path=read[0][0])
     _tell_of_no_classes([name for name in ordered if name in used and is_no_class(name)], read, tables, listing)
     classes = ("background", *kept)
     listing.classes = ClassList(classes, tuple(range(len(classes))), (None,) * len(classes), read[0][0].name)
@@ -178,14 +170,14 @@ def _names(path: Path, data: dict, listing: Listing) -> dict[object, str]:
         identity, name = category["id"], unicodedata.normalize("NFC", str(category["name"]).strip())
         if own[identity] > 1:
             other = names.setdefault(identity, name)
-            raise DataError(f"{path} gives category id {identity!r} to {other!r} and {name!r}. Number each once.")
+            raise DataError("coco.category_id_twice", path=path, id=identity, other=other, name=name)
         names[identity] = name
     used = {annotation["category_id"] for annotation in data["annotations"]}
     # Some exports begin with the project's name, which may be that of a class; nothing is annotated as that.
     named = Counter(name for identity, name in names.items() if identity in used)
     twice = [name for name, count in named.items() if count > 1]
     if twice:
-        raise DataError(f"{path} has more than one category named {twice[0]!r}. Merge or rename them.")
+        raise DataError("coco.category_name_twice", path=path, name=twice[0])
     return {identity: name for identity, name in names.items() if identity in used or name not in named}
 
 
@@ -201,8 +193,8 @@ def _tell_of_no_classes(names: list[str], read: list, tables: list[dict[object, 
             for (_, _, data), table in zip(read, tables, strict=True)
             for annotation in data["annotations"]
         )
-        read_as = "were read as ignored" if is_ignored(name) else "were read as background"
-        listing.notes.append(f"Annotations of {name!r} are not objects: the pixels of these {count} {read_as}.")
+        key = "coco.no_objects_but_ignored" if is_ignored(name) else "coco.no_objects_but_background"
+        listing.notes.append(Message(key, name=name, count=count))
 
 
 def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str) -> None:
@@ -277,9 +269,7 @@ def _parts_fault(parts: list[str], file: str) -> list[Fault]:
     """What a person should know about parts of objects that are no polygons; their objects have other parts."""
     if not parts:
         return []
-    what = (
-        Message("findings.holds_parts_of_objects", count=len(parts), parts=parts[0])
-    )
+    what = Message("findings.holds_parts_of_objects", count=len(parts), parts=parts[0])
     return [Fault("broken parts", file, what, Message("findings.nothing_to_do_if_the_objects"), NOTE)]
 
 
@@ -383,7 +373,7 @@ class BadAnnotation(Exception):
 
     def __init__(self, kind: str, file: str, what: str, remedy: str) -> None:
         self.kind, self.file, self.what, self.remedy = kind, file, what, remedy
-        super().__init__(f"{file}: {what}; {remedy}")
+        super().__init__(Message("data.annotation", file=file, what=what, remedy=remedy))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def without_bad(dataset: Dataset, diagnosis: Diagnosis) -> Dataset:
     kept = tuple(item for item in dataset.items if item.name not in bad)
     scans = {item.name: dataset.scans[item.name] for item in kept if item.name in dataset.scans}
     total = len({*bad, *(item.name for item in dataset.items)})
-    note = f"{len(bad)} of {total} images were left out because of their faults."
+    note = Message("data.left_out", count=len(bad), total=total)
     return replace(
         dataset,
         items=kept,
@@ -164,9 +164,7 @@ def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault
     background = dataset.labels.background
     if background is not None and not set(held) - {background}:
         what = Message("findings.shows_only_background") if item.annotations is None else Message("findings.has_no_annotated_object")
-        remedy = (
-            Message("findings.nothing_to_do_if_the_picture")
-        )
+        remedy = Message("findings.nothing_to_do_if_the_picture")
         return [Fault("empty mask", file, what, remedy, NOTE)]
     return []
 

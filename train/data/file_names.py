@@ -89,9 +89,7 @@ def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
     if not found:
         return []
     listed, path = found[0]
-    what = (
-        Message("findings.goes_with_files_whose_names", count=len(found), listed=ascii(listed[:200]), name=ascii(path.name))
-    )
+    what = Message("findings.goes_with_files_whose_names", count=len(found), listed=ascii(listed[:200]), name=ascii(path.name))
     return [Fault("names spelled differently", file, what, Message("findings.check_whether_they_belong_together_otherwise"), NOTE)]
 
 
@@ -272,42 +270,33 @@ def described(root: Path, deeper: bool = True) -> str | None:
     children = sorted(child for child in root.iterdir() if not child.name.startswith("."))
     folders = {child.name.lower(): child for child in children if child.is_dir()}
     if "gtfine" in folders or "gtcoarse" in folders:
-        return (
-            "This is Cityscapes as it is downloaded. Copy leftImg8bit/ to images/, and of gtFine/ the files ..._labelIds.png (or "
-            "..._labelTrainIds.png) to masks/, those ..._instanceIds.png to instances/, train/ and val/ below each."
-        )
+        return Message("other_tools.cityscapes")
     if "imagestr" in folders and "labelstr" in folders:
-        return "This is nnU-Net's layout. Rename imagesTr/ to images/ and labelsTr/ to masks/, and write the names of dataset.json into classes.txt."
+        return Message("other_tools.nnunet")
     if (root / "annotations.xml").is_file():
-        return "annotations.xml is CVAT's own format. Export the task again as 'COCO 1.0', or as 'Segmentation mask 1.1' with its images."
+        return Message("other_tools.cvat")
     below = [folder for folder in folders.values() if (folder / "images").is_dir() and (folder / "masks").is_dir()]
     if len(below) > 1:
-        return (
-            "Each image has a folder of its own, with a file per object in masks/. Put the images into images/, and for each one PNG of its "
-            "name into instances/: 0 is the background, and 1, 2, 3 ... are the objects."
-        )
+        return Message("other_tools.folder_per_image")
     if any((folder / "ann").is_dir() for folder in [root, *folders.values()]):
-        return "This is Supervisely's own format. Export it as COCO, or as masks: with the app 'Export as masks', machine masks into masks/."
+        return Message("other_tools.supervisely")
     if (root / "data.yaml").is_file() or (root / "labels").is_dir() and (root / "images").is_dir():
-        return "This looks like a dataset in YOLO's format, whose outlines are text files. Export it as COCO (in Roboflow: 'COCO Segmentation')."
+        return Message("other_tools.yolo")
     if any(_of_labelme(path) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
-        return (
-            "The JSON files are labelme's own. Make masks of them with labelme's labelme2voc.py, whose JPEGImages/ and SegmentationClass/ are "
-            "read, or COCO with labelme2coco.py."
-        )
+        return Message("other_tools.labelme")
     if any(_is_panoptic(_loaded(path)) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
-        return "This is COCO's panoptic format. Rename the folder of its PNG files to instances/, beside images/, to learn its segments as objects of one class."
+        return Message("other_tools.panoptic")
     for ending in ("_masks", "_mask", "_labels", "_label", "_annotations", "_gt", "annot", "masks", "labels"):
         if (pair := next((name for name in folders if name + ending in folders), None)) is not None:
             beside = folders[pair + ending].name
-            return f"{beside}/ seems to hold the masks of {folders[pair].name}/. Rename them to {folders[pair].name}/masks/ and {folders[pair].name}/images/."
+            return Message("other_tools.masks_beside", beside=beside, name=folders[pair].name)
     inner = [folder for name, folder in folders.items() if name in SPLITS] or (list(folders.values()) if len(folders) == 1 else [])
     if deeper and inner and (found := described(inner[0], deeper=False)) is not None:
         return found
     twins = Counter(child.stem.lower().rsplit("_", 1)[-1] for child in children if child.is_file())
     ending = next((each for each in ("masks", "mask", "label", "labels", "gt", "seg", "segmentation") if twins[each] > 1), None)
     if ending is not None:
-        return f"Images and masks lie in one folder. Move the files that end in _{ending} to masks/ (or to instances/, if they number objects), the images to images/."
+        return Message("other_tools.one_folder", ending=ending)
     return None
 
 
@@ -332,17 +321,11 @@ def refuse_json(path: Path, data: object) -> None:
     if not isinstance(data, dict | list):
         return
     if _is_panoptic(data):
-        raise DataError(
-            f"{path} is a panoptic COCO file, whose masks are PNG files of their own. Rename the folder of these PNG files to instances/, beside images/, to learn their segments as "
-            "objects of one class; or convert it with panopticapi's panoptic2detection_coco_format.py and give that file."
-        )
+        raise DataError("other_tools.panoptic_file", path=path)
     if isinstance(data, dict) and isinstance(data.get("shapes"), list) and "imagePath" in data:
-        raise DataError(
-            f"{path} is labelme's own JSON of one image. Make masks of all of them with labelme's labelme2voc.py, or COCO with labelme2coco.py, and give "
-            "that folder or file."
-        )
+        raise DataError("other_tools.labelme_file", path=path)
     if isinstance(data, list) and any(isinstance(task, dict) and "annotations" in task for task in data[:5]):
-        raise DataError(f"{path} is Label Studio's own JSON. Export the project again as 'COCO', and give its result.json.")
+        raise DataError("other_tools.label_studio_file", path=path)
 
 
 def _is_panoptic(data: object) -> bool:

@@ -39,8 +39,7 @@ _BESIDE = ("_cp_masks", *MASK_ENDINGS, "_segmentation")
 # What names of folders with truth have in them, whatever else: DRIVE's 1st_manual, say, beside its mask/ of what the camera sees.
 _TRUTH = re.compile("manual|label|mask|truth|annot|segm|(^|[^a-z])gt")
 EXPECTED = (
-    "Expected images/ and masks/ (same file names; optionally inside train/ and val/), a metadata.jsonl with file_name and "
-    "mask_file_name, or _annotations.coco.json; a COCO file or a CSV of pairs is given by its own path."
+    Message("data.expected")
 )
 
 
@@ -69,7 +68,7 @@ def list_folder(root: Path) -> Listing:
     if not triples and any(together := {folder: _together(folder) for folder, _ in parts}.values()):
         return _list_together([(folder, split, pairs) for (folder, split), pairs in zip(parts, together, strict=True) if pairs], root, name)
     if not triples:
-        raise DataError(f"{root} holds {_contents(root)}. {described(root) or EXPECTED}")
+        raise DataError("data.folder_holds", path=root, what=_contents(root), advice=described(root) or EXPECTED)
     truth_folders = [folder for _, truths, _ in triples for folder in truths.values()]
     listing = Listing(short_name(name), root, classes=find_classes(*(folder for folder, _ in parts), *truth_folders))
     for images, truths, split in triples:
@@ -81,7 +80,7 @@ def list_folder(root: Path) -> Listing:
     for images, truths, _ in triples:
         listing.faults += _left_aside(images, truths, root)
     if not listing.items and all(fault.severity == NOTE for fault in listing.faults):
-        raise DataError(f"{triples[0][0]} holds no images, but {_contents(triples[0][0])}. {EXPECTED}")
+        raise DataError("data.no_images_but", path=triples[0][0], what=_contents(triples[0][0]), advice=EXPECTED)
     listing.settle_test_split()
     return listing
 
@@ -125,7 +124,7 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
             else:
                 listing.items.append(Item(item, image, mask, None, split=split))
         first = next(mask for mask in pairs.values() if mask is not None)
-        listing.notes.append(f"Images and masks lie in one folder: files such as {first.name} were read as masks.")
+        listing.notes.append(Message("data.one_folder", name=first.name))
     listing.settle_test_split()
     return listing
 
@@ -146,7 +145,7 @@ def _split_by_lists(root: Path, listing: Listing) -> None:
     unnamed = [f for f in listing.faults if f.kind == "missing mask" and f.item is not None and f.item.partition("/")[2] not in named]
     listing.faults = [fault for fault in listing.faults if fault not in unnamed]
     out = left + len(unnamed)
-    listing.notes.append("The split is that of the lists in ImageSets/" + (f"; {out} images that they do not name were left out." if out else "."))
+    listing.notes.append(Message("data.split_of_lists_without", count=out) if out else Message("data.split_of_lists"))
 
 
 def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault]:
@@ -173,7 +172,7 @@ def _coco_elsewhere(root: Path) -> list[tuple[Path, str | None]]:
     twice = next((split for split in splits if splits.count(split) > 1 or (split is None and len(found) > 1)), "")
     if twice != "":
         names = ", ".join(relative(path, root) for path in found)
-        raise DataError(f"{root} holds several COCO files: {names}. Give the one that is meant by its own path, or name them train.json and val.json.")
+        raise DataError("data.several_coco_files", path=root, names=names)
     return list(zip(found, splits, strict=True))
 
 

@@ -360,24 +360,21 @@ def understand_maps(maps: Mapping[str, MaskScan], items: Sequence[Item], root, d
     coloured = [name for name, scan in sound.items() if scan.mode == "color"]
     if coloured:
         name = max(coloured, key=counts.__getitem__)
-        notes.append(f"Objects in {where} are colours: each colour is one object ({counts[name]} in {files[name]}).")
+        notes.append(Message("readings.object_colours", where=where, count=counts[name], file=files[name]))
     if any(value > 65_535 for scan in sound.values() for value in scan.counts) and not coloured:
         highest = max(value for scan in sound.values() for value in scan.counts)
-        notes.append(f"Numbers in {where} go up to {highest}: the objects of each map were renumbered from 1.")
+        notes.append(Message("readings.renumbered_objects", where=where, highest=highest))
     apart, several = sum(scan.apart for scan in sound.values()), sum(counts.values())
     faults = []
     if decided == PIECES:
         rule = replace(rule, pieces=True)
-        notes.append(f"Each connected piece of a value in {where} was read as one object.")
+        notes.append(Message("object_maps.pieces", where=where))
     elif decided is None and (wrapped := [name for name in sound if _wrapped(sound[name], counts[name])]):
         faults.append(_wrapped_fault(files[wrapped[0]], sound[wrapped[0]].apart))
     elif decided is None and apart >= LEAST_APART and apart > MOST_APART * several:
         if any(item.mask is not None for item in items):
             # Beside masks, which say the classes, the maps are meant to say the objects.
-            notes.append(
-                f"{apart} of {several} values in {where} lie in several separate pieces; each value was read as one object. If each "
-                f"connected piece is one, use --mask-reading {PIECES}."
-            )
+            notes.append(Message("object_maps.values_in_pieces", apart=apart, count=several, where=where, reading=PIECES))
         else:
             faults.append(_values_or_pieces(where, apart, several))
     return Maps(rule, notes, faults)
@@ -396,9 +393,7 @@ def _wrapped_fault(file: str, apart: int) -> Fault:
 
 
 def _values_or_pieces(where: str, apart: int, several: int) -> Fault:
-    what = (
-        Message("findings.of_values_lie_in_several_separate", apart=apart, several=several)
-    )
+    what = Message("findings.of_values_lie_in_several_separate", apart=apart, several=several)
     remedy = Message("findings.choose_with_mask_reading_objects_each")
     choices = (Choice(VALUES, Message("findings.each_value_is_one_object")), Choice(PIECES, Message("findings.each_connected_piece_is_one_object")))
     return Fault("values or pieces", where, what, remedy, choices=choices)
@@ -443,9 +438,7 @@ def doubtful_maps(
         # Whoever has said that each value is an object has looked.
         severity = NOTE if decided else FAULT
         what = Message("findings.holds_one_object_that_covers", value=100 * shares[whole[0]], count=len(whole), count_2=len(counts))
-        remedy = (
-            Message("findings.look_at_one_if")
-        )
+        remedy = Message("findings.look_at_one_if")
         found.append(Fault("one object everywhere", files[whole[0]], what, remedy, severity))
     usual = median(counts.values())
     jumps = [

@@ -39,13 +39,11 @@ def list_hub(source: str) -> Listing:
     """
     match = WHO.fullmatch(source)
     if match is None or any(part in (".", "..") for part in match["id"].split("/")):
-        raise DataError(f"hub:{source} is no dataset on the Hub. Expected hub:USER/NAME or hub:USER/NAME@REVISION.")
+        raise DataError("hub_data.no_dataset", name=source)
     name, revision = match["id"], match["revision"]
     # load_dataset prefers a local folder of that name to the Hub.
     if Path(name).exists():
-        raise DataError(
-            f"hub:{name} is ambiguous, since there is a folder {name} here. Run elsewhere, or use --data ./{name}."
-        )
+        raise DataError("hub_data.ambiguous", name=name)
     with bounded():
         loaded = _load(name, revision)
         classes = _classes(name, revision)
@@ -65,19 +63,15 @@ def _load(name: str, revision: str | None) -> DatasetDict:
         if unseen(error):
             raise DataError(_unseen(name, revision)) from error
         if isinstance(error, FileNotFoundError):
-            raise DataError(
-                f"The dataset {name} holds no data files that can be read. Look at its page on the Hub."
-            ) from error
-        text = f"The dataset {name} is not in the local cache and the Hub does not answer ({type(error).__name__})"
-        raise HubUnavailableError(f"{text}. Try again later, or give a folder.") from error
+            raise DataError("hub_data.no_files", name=name) from error
+        raise HubUnavailableError("hub_data.not_in_cache", name=name, why=type(error).__name__) from error
     except (DatasetGenerationError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"The dataset {name} cannot be loaded: {reason}. Download it and give its folder.") from error
+        raise DataError("hub_data.not_loaded", name=name, why=reason) from error
 
 
-def _unseen(name: str, revision: str | None) -> str:
-    text = f"There is no dataset {name}{f' at {revision}' if revision else ''} on the Hub that this login may see."
-    return f"{text} Check the name, or log in with `hf auth login`."
+def _unseen(name: str, revision: str | None) -> Message:
+    return Message("hub_data.unseen_revision", name=name, revision=revision) if revision else Message("hub_data.unseen", name=name)
 
 
 def _classes(name: str, revision: str | None) -> ClassList | None:
@@ -113,7 +107,7 @@ def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Li
     for key, rows in loaded.items():
         split = SPLITS.get(key.lower())
         if split is None and len(loaded) > 1:
-            listing.notes.append(f"The split {key!r} was left alone; train, validation and test are used.")
+            listing.notes.append(Message("hub_data.split_left_alone", name=key))
             continue
         columns = _columns(rows, name)
         for index, files in enumerate(_files(rows, columns, listing.root / key, _own_folders(name))):
@@ -129,7 +123,7 @@ def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Li
                 what = Message("findings.has_no_mask" if "image" in files else "findings.has_no_image")
                 listing.faults.append(Fault("missing mask", item, what, Message("findings.complete_the_row"), item=item))
     if not listing.items and not listing.faults:
-        raise DataError(f"The dataset {name} has no rows to learn from in {', '.join(loaded)}. Choose another one.")
+        raise DataError("hub_data.no_rows", name=name, splits=", ".join(loaded))
     listing.settle_test_split()
     return listing
 
@@ -143,11 +137,7 @@ def _columns(rows: Dataset, name: str) -> dict[str, str]:
     found = {what: next((c for c in names if c in pictures), None) for what, names in wanted.items()}
     found = {what: column for what, column in found.items() if column is not None}
     if "image" not in found or len(found) < 2:
-        raise DataError(
-            f"The dataset {name} has the columns {', '.join(rows.features)}, "
-            f"of which {', '.join(pictures) or 'none'} hold images. "
-            "Expected image, and mask (or label, annotation) of the type Image."
-        )
+        raise DataError("hub_data.other_columns", name=name, columns=", ".join(rows.features), pictures=", ".join(pictures) or "none")
     return found
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from seg_demo.core.errors import DataError
+from seg_demo.core.messages import Message
 from seg_demo.core.types import TASKS, LabelSet, ignore_id
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
@@ -130,7 +131,7 @@ class Dataset:
                 found = settled(_fitting(item, item.instances, size, read_object_map), self.decided)
                 objects = objects_of(found, self.objects)
             except ValueError as problem:
-                raise DataError(f"{item.instances} cannot be read: {problem}. Correct the instance map.") from problem
+                raise DataError("data.instances_unreadable", path=item.instances, reason=problem) from problem
         instance_map = None if objects is None else objects.numbers
         try:
             if item.mask is not None:
@@ -141,18 +142,16 @@ class Dataset:
                 label_map = np.where(instance_map > 0, self.rule.dtype(self.rule.object_label), self.rule.dtype(0))
                 label_map[objects.ignored] = ignore_id(self.rule.dtype)
         except UnknownValue as unknown:
-            raise DataError(
-                f"{item.mask or item.instances} holds {unknown}, which no class has. Add the class, or correct the mask."
-            ) from unknown
+            raise DataError("data.mask_beyond_classes", path=item.mask or item.instances, values=unknown) from unknown
         return Sample(image, label_map, instance_map, item.name)
 
     def _read_objects(self, item: Item, image: np.ndarray) -> Sample:
         try:
             drawn, _ = draw_item(item, *image.shape[:2])
         except BadAnnotation as problem:
-            raise DataError(f"{problem}.") from problem
+            raise DataError("data.bad_annotation", what=problem) from problem
         if drawn.problems:
-            raise DataError(f"{drawn.problems[0]}.")
+            raise DataError("data.bad_annotation", what=drawn.problems[0])
         # Casting wraps 65535, which means ignore, to 255, which means the same in 8 bits.
         label_map = drawn.label_map.astype(self.rule.dtype)
         if self.kind == "semantic":
@@ -167,8 +166,8 @@ def _fitting(item: Item, path: Path, size: tuple[int, int], read: Callable[[Path
     if shape != size:
         turned = sideways(item.image, size, shape)
         if turned is None:
-            what = f"{path} has {shape[1]} x {shape[0]} pixels, but {item.image.name} has {size[1]} x {size[0]}"
-            raise DataError(f"{what}. Make the mask again at the size of the image.")
+            came, wanted = f"{shape[1]} x {shape[0]}", f"{size[1]} x {size[0]}"
+            raise DataError("data.other_size", path=path, came=came, image=item.image.name, wanted=wanted)
         mask = replace(mask, numbers=turn(mask.numbers, turned))
     return mask
 
@@ -205,7 +204,7 @@ def open_dataset(
     try:
         listing = _list(source)
     except OSError as error:
-        raise DataError(f"{source} cannot be read ({error.strerror or error}). Check its rights and its disk.") from error
+        raise DataError("data.source_unreadable", path=source, why=error.strerror or error) from error
     listing.items.sort(key=lambda item: item.name)
     decided = reading or decided_in(listing.root)
     scans = survey(listing.items, listing.root, workers=workers, progress=progress, decided=decided)
@@ -227,7 +226,7 @@ def decided_in(root: Path) -> str | None:
     except (ValueError, OSError, RecursionError):
         found = None
     if found not in READINGS:
-        raise DataError(f'{path} has nothing in it that is understood. Expected {{"reading": ...}} with one of {", ".join(READINGS)}.')
+        raise DataError("data.no_reading", path=path, example='{"reading": ...}', names=", ".join(READINGS))
     return found
 
 
@@ -238,17 +237,12 @@ def _list(source: str) -> Listing:
     if path.is_dir():
         return list_folder(path)
     if not path.is_file():
-        raise DataError(
-            f"There is no data at {source}. Give a folder with images/ and masks/, a COCO JSON, a CSV with the columns "
-            f"image,mask, hub:USER/NAME, or {CELLS} for the built-in data."
-        )
+        raise DataError("data.none_there", path=source, cells=CELLS)
     if path.suffix.lower() == ".json":
         return list_coco([(path, None)], path.name, path.parent)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
         return list_table([(path, None)], path.name, path.parent, anywhere=True)
-    raise DataError(
-        f"{source} is a single {path.suffix or 'nameless'} file. Expected a folder, or a list: .json, .csv or .jsonl."
-    )
+    raise DataError("data.single_file", path=source, suffix=path.suffix or "nameless")
 
 
 def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: str | None) -> Dataset:
@@ -301,7 +295,7 @@ def digest_of(items: list[Item] | tuple[Item, ...], scans: Mapping[str, Scan], l
 def _cells(seed: int, size: int, samples: int) -> Dataset:
     """The built-in data: training images of the seed, and validation images that no training seed draws."""
     if seed < 0:
-        raise DataError(f"The seed of the built-in data is a whole number from 0 on, but got {seed}.")
+        raise DataError("data.bad_seed", seed=seed)
     # Training seeds are even and the validation seed is odd, so that no image is in both.
     train = [Item(f"cells-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(samples)]
     val = [Item(f"cells-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(CELLS_VAL)]
@@ -316,7 +310,7 @@ def _cells(seed: int, size: int, samples: int) -> Dataset:
         kind="instance",
         things=(CLASS_NAMES.index("cell"),),
         digest=hashlib.sha256(content.encode()).hexdigest(),
-        notes=(f"Built-in data: {samples} images of {size} pixels rendered from seed {seed}, {CELLS_VAL} to validate.",),
+        notes=(Message("data.built_in", count=samples, size=size, seed=seed, val=CELLS_VAL),),
         size=size,
     )
 

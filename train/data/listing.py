@@ -166,10 +166,10 @@ class Listing:
             return
         if any(item.split == "val" for item in self.items):
             self.items = [item for item in self.items if item.split != "test"]
-            self.notes.append(f"The test split ({len(tested)} images) was not used; validation is measured on val.")
+            self.notes.append(Message("data.test_not_used", count=len(tested)))
             return
         self.items = [replace(item, split="val") if item.split == "test" else item for item in self.items]
-        self.notes.append(f"There is no validation split: the test split ({len(tested)} images) is used as one.")
+        self.notes.append(Message("data.test_as_validation", count=len(tested)))
 
 
 def short_name(text: str) -> str:

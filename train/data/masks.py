@@ -170,8 +170,5 @@ def with_objects(sample: Sample, labels: LabelSet) -> Sample:
         pieces += np.where(found > 0, found + len(classes) - 1, 0)
         classes += [label_id] * count
     if len(classes) > 65_535:
-        raise DataError(
-            f"{sample.name}: its mask falls into {len(classes) - 1} separate pieces, too many to be objects. "
-            "Give instance maps (a folder instances/ beside images/), or train a semantic network."
-        )
+        raise DataError("data.too_many_pieces", name=sample.name, count=len(classes) - 1)
     return replace(sample, instance_map=pieces.astype(np.uint16), instance_labels=np.array(classes, dtype=np.uint16))

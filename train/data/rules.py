@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from seg_demo.core.messages import Message
+from seg_demo.core.messages import Message, sentences
 from seg_demo.core.types import LabelSet, distinct_colors, is_background
 from seg_demo.inputs.mask_files import BLACK_ALPHA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
@@ -92,15 +92,13 @@ def understand(
     reading = _understood(sound, classes, decided)
     if by_grey:
         reading.rule = replace(reading.rule, by_grey=True, grey_palettes=grey_palettes)
-        reading.notes.append("Masks that list greys (palettes of grey, or a few bits) were read by the grey that is seen, not by its number.")
+        reading.notes.append(Message("readings.greys"))
     if spread:
         wide = {257 * value: label for value, label in reading.rule.values.items() if value <= 255}
         reading.rule = replace(reading.rule, values={**reading.rule.values, **wide})
         if spread != {0, 65_535}:
             highest = max(value for value in spread if value < 65_535)
-            reading.notes.append(
-                f"Numbers in the 16-bit masks are all 257 times one of 8 bits, as programs make 16 bits of 8: {highest} was read as {highest // 257}."
-            )
+            reading.notes.append(Message("readings.bytes_in_16_bits", stored=highest, read=highest // 257))
     reading.faults += _drawn_in_black(masks, decided)
     return reading
 
@@ -163,7 +161,7 @@ def _understood(sound: Sequence[MaskScan], classes: ClassList | None, decided: s
         reading = _objects(classes)
         reading.masks_hold_objects = True
         name = reading.labels.names[1]
-        reading.notes.append(f"Masks hold more numbers than {classes.file} has classes: each was read as one object, {name!r}.")
+        reading.notes.append(Message("readings.numbers_as_objects", file=classes.file, name=name))
         return reading
     return _listed(sound, classes, decided)
 
@@ -212,26 +210,23 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
     if numbers:
         values.update({number: colors[color] for color, number in numbers.items()})
         colors = Counter()
-        notes.append("Masks are coloured, but each colour is a small number in one channel and 0 in the others: it was read as that number.")
+        notes.append(Message("readings.number_in_one_channel"))
     positions = _positions(set(values), classes, notes, faults, decided)
     names = list(classes.names)
     add_background = _lacks_background(classes, positions, values, colors)
     if add_background:
         names.insert(0, "background")
-        notes.append(f"{classes.file} lists no background: value 0 (black) was read as one.")
+        notes.append(Message("readings.black_background", file=classes.file))
     elif 0 in positions and not is_background(names[positions[0]]) and not any(map(is_background, names)) and values:
-        notes.append(
-            f"{classes.file} lists no background: value 0 was read as {names[positions[0]]!r}, its first class. "
-            f"If 0 is the background, write background as the first name of {classes.file}."
-        )
+        notes.append(Message("readings.first_class_for_0", file=classes.file, name=names[positions[0]]))
     ignored = [name for name in names if is_left_out(name)]
     alone = len(names) - len(ignored) < 2 and not any(map(is_background, names))
     empty = next((name for name in ignored if is_unlabeled(name)), None) if alone else None
     if empty is not None:
         ignored.remove(empty)
-        notes.append(f"{empty!r} is all that is not the one class, so it was read as the background.")
+        notes.append(Message("readings.rest_as_background", name=empty))
     if ignored:
-        notes.append(f"Pixels of {', '.join(ignored)} are ignored, in training and in the metrics.")
+        notes.append(Message("readings.ignored", names=", ".join(ignored)))
     kept = [name for name in names if name not in ignored]
     ids = {name: kept.index(name) if name in kept else IGNORED for name in names}
     value_table = {value: ids[classes.names[position]] for value, position in positions.items()}
@@ -286,7 +281,7 @@ def _positions(
     plain = dict(zip(classes.values or range(count), range(count), strict=True))
     if 255 in values and values <= BOTH and 255 not in plain:
         if len(things) == 1:
-            notes.append(f"Masks hold 0 and 255: 255 was read as {classes.names[things[0]]!r}.")
+            notes.append(Message("readings.white_as_class", name=classes.names[things[0]]))
             return {255: things[0]} if empty is None else {0: empty, 255: things[0]}
         proposal = (
             "{"
@@ -304,8 +299,13 @@ def _positions(
         beyond = bool(used) and max(used) > count - 2
         if decided == VOID_LAST or is_unnumbered(classes.names[0]) or (decided != VOID_FIRST and not beyond and 255 in values):
             notes.append(
-                f"{classes.names[0]!r}, the first name in {classes.file}, has no number of its own (its pixels are 255): value 0 was "
-                f"read as {classes.names[1]!r}, 1 as {classes.names[2]!r}."
+                Message(
+                    "readings.void_without_number",
+                    void=classes.names[0],
+                    file=classes.file,
+                    first=classes.names[1],
+                    second=classes.names[2],
+                )
             )
             return shifted
         if decided != VOID_FIRST and not beyond:
@@ -316,7 +316,7 @@ def _positions(
     if len(values) == count and max(values) >= LEAST_SPREAD and not used <= set(range(count)):
         levels = sorted(values)
         pairs = ", ".join(f"{value} = {name}" for value, name in zip(levels, classes.names, strict=True))
-        notes.append(f"Masks hold as many grey values as there are classes; they were read in rising order: {pairs}.")
+        notes.append(Message("readings.rising_greys", pairs=pairs))
         return dict(zip(levels, range(count), strict=True))
     return plain
 
@@ -325,9 +325,7 @@ def _void_first(classes: ClassList) -> Fault:
     """The fault of a list that begins with what is ignored, for masks that fit it either way."""
     void, first, second = classes.names[:3]
     last = classes.names[-1]
-    what = (
-        Message("findings.begins_with_and_no_mask_holds", void=void, last=last, first=first)
-    )
+    what = Message("findings.begins_with_and_no_mask_holds", void=void, last=last, first=first)
     remedy = Message("findings.choose_with_mask_reading_0", void_first=VOID_FIRST, void=void, void_last=VOID_LAST, first=first, second=second)
     choices = (Choice(VOID_FIRST, Message("findings.0_is_1", void=void, first=first)), Choice(VOID_LAST, Message("findings.0_is_1_2", first=first, second=second)))
     return Fault("where numbers begin", classes.file, what, remedy, choices=choices)
@@ -456,10 +454,7 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool, decided: str | N
     if kind == "unclear":
         return _nothing(_unclear_fault(max(ids)))
     if kind == "objects":
-        note = (
-            f"No class list names the numbers in the masks, which go up to {max(ids)}: each was read as one object. If they "
-            "are classes, name them in classes.txt."
-        )
+        note = Message("readings.unnamed_as_objects", most=max(ids))
         return Found(("background", "object"), distinct_colors(2, 0), 0, {}, {}, objects=True, note=note)
     if mixed(masks):
         return _nothing(mixed_fault("masks", "class"))
@@ -495,9 +490,7 @@ def numbering(masks: Sequence[MaskScan]) -> str:
 
 def _unclear_fault(most: int) -> Fault:
     what = Message("findings.16_bit_masks_hold_the_numbers", most=most)
-    remedy = (
-        Message("findings.if_they_are_classes_write_classes")
-    )
+    remedy = Message("findings.if_they_are_classes_write_classes")
     choices = (Choice(CLASSES, Message("findings.each_number_is_a_class")), Choice(OBJECTS, Message("findings.each_number_is_one_object")))
     return Fault("classes or objects", Message("findings.masks"), what, remedy, choices=choices)
 
@@ -531,9 +524,7 @@ def mixed_fault(file: str, name: str) -> Fault:
         name: of the class.
     """
     what = Message("findings.some_masks_hold_0_and_255")
-    remedy = (
-        Message("findings.if_255_is_the_class_too", name=name)
-    )
+    remedy = Message("findings.if_255_is_the_class_too", name=name)
     return Fault("mixed masks", file, what, remedy)
 
 
@@ -545,7 +536,7 @@ def _nothing(fault: Fault | None = None) -> Found:
 def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Found:
     if set(values) <= {0, 255}:
         found = _nothing()
-        found.note = "Masks hold 0 and 255: 255 was read as class 1, 'foreground'." if 255 in values else ""
+        found.note = Message("readings.white_as_foreground") if 255 in values else ""
         return found
     ids = sorted(set(values) - {65_535 if wide else 255})
     levels = 255 in values and not wide and max(ids) >= max(32, 2 * len(ids))
@@ -564,14 +555,9 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
     chosen = any(color is not None and len({color >> 16, color >> 8 & 255, color & 255}) > 1 for color in shown)
     if chosen and None not in shown and len(set(shown)) == len(shown):
         colors = np.array([[color >> 16, color >> 8 & 255, color & 255] for color in shown], dtype=np.uint8)
-    note = f"No class list: masks hold {_listed_values(ids)}, each read as a class of its own"
-    if 255 in values and not levels:
-        note += "; 255 is ignored"
-    note += (
-        ". Name them in classes.txt."
-        if not wide
-        else ". Name them in classes.txt, or use instances/ if they number objects."
-    )
+    key = "readings.classes_assumed_255_ignored" if 255 in values and not levels else "readings.classes_assumed"
+    advice = Message("readings.name_them_or_use_instances" if wide else "readings.name_them")
+    note = sentences(Message(key, values=_listed_values(ids)), advice)
     return Found(names, colors, background, table, {}, note=note)
 
 
@@ -588,7 +574,7 @@ def _by_color(colors: Counter[int], by_palette: bool) -> Found:
     table = {color: label for label, color in enumerate(shown)} | {VOC_BORDER: IGNORED}
     rgb = np.array([[color >> 16, color >> 8 & 255, color & 255] for color in shown], dtype=np.uint8)
     proposal = ", ".join(f"{hex_color(color)} = {label}" for color, label in table.items() if label != IGNORED)
-    note = f"Masks are coloured and there is no colour table: read as {proposal}. Name the classes in labels.json."
+    note = Message("readings.colours_proposed", proposal=proposal)
     values = {0: 0} if background == 0 else {}
     return Found(names, rgb, background, values, table, by_palette, note=note)
 

@@ -161,9 +161,7 @@ def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: 
 
 
 def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int) -> Fault:
-    what = (
-        Message("findings.was_drawn_on_as_the_camera", name=item.image.name, orientation=orientation, size=size[1], size_2=size[0])
-    )
+    what = Message("findings.was_drawn_on_as_the_camera", name=item.image.name, orientation=orientation, size=size[1], size_2=size[0])
     return Fault("photo turned by EXIF", file, what, Message("findings.check_whether_that_fits_otherwise_save"), NOTE)
 
 

@@ -52,7 +52,7 @@ def list_table(files: list[tuple[Path, str | None]], name: str, root: Path, anyw
         header, rows = read_rows(path)
         columns = _columns(path, header)
         if not rows:
-            raise DataError(f"{path} lists no images: it has a header and no rows. Add a row per image.")
+            raise DataError("lists.no_rows", path=path)
         finder = FileFinder([path.parent])
         for line, row in rows:
             _add(path, line, row, columns, split, listing, seen, finder if not anywhere else _Anywhere(path.parent, finder))
@@ -73,8 +73,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        what = f"{path} is not UTF-8 text (byte {error.start}: {error.reason})"
-        raise DataError(f"{what}. Save it as UTF-8; in Excel: 'CSV UTF-8'.") from error
+        raise DataError("lists.no_utf8", path=path, byte=error.start, why=error.reason) from error
     if path.suffix == ".jsonl":
         rows = list(_json_rows(path, text))
         return sorted({key for _, row in rows for key in row}), rows
@@ -83,7 +82,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     text = text[stated.end() :] if stated else text
     lines = text.splitlines()
     if not lines:
-        raise DataError(f"{path} is empty. Expected a header line image,mask and a row per image.")
+        raise DataError("lists.empty", path=path)
     separator = stated[1] if stated else max(",;\t", key=lines[0].count)
     reader = csv.DictReader(io.StringIO(text), delimiter=separator, strict=True)
     try:
@@ -91,11 +90,11 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
         reader.fieldnames = header
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. Check its quotes.") from error
+        raise DataError("lists.bad_quotes", path=path, line=reader.line_num, why=error) from error
     for line, row in rows:
         if None in row:
-            what = f"{path}, line {line}: {len(header) + len(row[None])} fields, but the header names {len(header)}"
-            raise DataError(f"{what}. Put names that contain {separator!r} in quotes.")
+            count = len(header) + len(row[None])
+            raise DataError("lists.too_many_fields", path=path, line=line, count=count, named=len(header), separator=separator)
     return header, [(line, {key: (value or "").strip() for key, value in row.items()}) for line, row in rows]
 
 
@@ -106,9 +105,9 @@ def _json_rows(path: Path, text: str) -> Iterable[Row]:
         try:
             row = json.loads(entry)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}, line {line} is not JSON ({error}). Correct or remove the line.") from error
+            raise DataError("lists.line_no_json", path=path, line=line, why=error) from error
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {line} is no JSON object. Expected file_name and mask_file_name in each line.")
+            raise DataError("lists.line_no_object", path=path, line=line)
         yield line, {key.lower(): value for key, value in row.items() if isinstance(value, str)}
 
 
@@ -119,15 +118,9 @@ def _columns(path: Path, header: list[str]) -> dict[str, str | None]:
     missing = [] if found["image"] else ["image"]
     missing += [] if found["mask"] or found["instances"] else ["mask"]
     if missing and any("encodedpixels" in name or name == "rle" for name in called):
-        raise DataError(
-            f"{path} holds run lengths (Kaggle's EncodedPixels), which depend on the size of each image. Draw them into PNG masks, and list those: "
-            "a header image,mask and a row per image."
-        )
+        raise DataError("lists.run_lengths", path=path)
     if missing:
-        raise DataError(
-            f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(header) or 'none'}. "
-            "Expected a header with image,mask (file_name,mask_file_name in metadata.jsonl)."
-        )
+        raise DataError("lists.no_column", path=path, missing=" and no column ".join(missing), columns=", ".join(header) or "none")
     return found
 
 

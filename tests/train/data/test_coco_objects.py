@@ -14,7 +14,6 @@ from seg_demo.inputs.images import decode
 from seg_demo.outputs.batch import Summary
 from seg_demo.outputs.export import coco as exported, polygons_of
 from seg_demo.core.messages import in_language
-from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
 from train.data.coco import MOST_LAYERS, draw
@@ -34,7 +33,7 @@ def look(source):
     for phrase in (text for each in (*found.notes, *found.faults) for text in (each.what, each.remedy)):
         assert in_language(phrase, "zh") != phrase, phrase
     for sentence in dataset.notes:
-        assert in_chinese(sentence) != sentence, sentence
+        assert sentence.text("zh") != sentence, sentence
     return dataset, found
 
 

@@ -17,7 +17,6 @@ from seg_demo.inputs.mask_files import numbers_meant, read_mask, read_object_map
 from seg_demo.inputs.object_maps import MOST_OBJECTS
 from seg_demo.masks.compare import label_ids
 from seg_demo.ui import finetune_view
-from seg_demo.ui.i18n_errors import told
 from tests.small_datasets import picture, save, save_palette, write_json
 from train.data.classes import read_classes
 from train.data.doctor import examine
@@ -302,13 +301,13 @@ def test_a_foreground_is_opened_as_its_pieces_and_a_photograph_not_without_a_wor
     drawing = from_mask(np.where(objects() > 0, white, 0).astype(np.uint8), (SIDE, SIDE), labels, "instance")
     assert sorted(np.bincount(drawing.ids.ravel())[1:].tolist()) == [144] * 5 and drawing.objects == dict.fromkeys(range(1, 6), 1)
     assert drawing.notes and "each of its 5 separate pieces became an object" in drawing.notes[0]
-    assert "object" not in told(drawing.notes[0], "zh") and "5" in told(drawing.notes[0], "zh")
+    assert "object" not in drawing.notes[0].text("zh") and "5" in drawing.notes[0].text("zh")
     # One object in one piece keeps its number, and nothing is said.
     drawing = from_mask(np.where(objects() == 1, white, 0).astype(np.uint8), (SIDE, SIDE), labels, "instance")
     assert drawing.objects == {white: 1} and not drawing.notes
     photograph = np.random.default_rng(0).integers(0, 200, (SIDE, SIDE), dtype=np.uint8)
     (note,) = from_mask(photograph, (SIDE, SIDE), labels, "instance").notes
-    assert "not a photograph" in note and "object" not in told(note, "zh")
+    assert "not a photograph" in note and "object" not in note.text("zh")
     assert not from_mask(objects().astype(np.uint8), (SIDE, SIDE), labels, "instance").notes
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from seg_demo.core.errors import DataError
 from seg_demo.core.messages import in_language
-from seg_demo.ui.i18n_errors import in_chinese
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
 from train.data.doctor import examine
 from train.data.file_names import pair_affixes
@@ -126,7 +125,7 @@ def test_a_layout_that_is_not_read_is_named_with_what_to_do(said: str, tmp_path:
         (tmp_path / name).write_text(json.dumps(content))
     with pytest.raises(DataError, match=said) as refused:
         look(tmp_path)
-    chinese = in_chinese(str(refused.value))
+    chinese = refused.value.message.text("zh")
     assert chinese is not None and any("\u4e00" <= letter <= "\u9fff" for letter in chinese)
 
 
