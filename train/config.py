@@ -64,7 +64,7 @@ class Config:
     val_fraction: float = option(0.15, "share of the images that are held out", float)
     mask_reading: str | None = option(
         None, "which of two readings is meant, where masks can be read in two ways (the data's masks.json may say it too)", str,
-        choices=("classes", "objects", "pieces", "opaque", "transparent", "void-0", "void-255"),
+        choices=("classes", "objects", "pieces", "opaque", "transparent", "void-0", "void-255", "255=ignore", "255=CLASS"),
     )  # fmt: skip
     augment: str | None = option(
         None, "how much images are varied (default: strong; light for the built-in data, which varies by itself)", str,
@@ -261,7 +261,8 @@ def _converted(each: Field, value: Any, where: str, problems: list[str]) -> Any:
     except (TypeError, ValueError):
         problems.append(Message(f"flags.wanted_{kind.__name__}", where=where, value=repr(value)))
         return _BAD
-    if choices and result not in choices:
+    named = tuple(choice.removesuffix("CLASS") for choice in choices if choice.endswith("=CLASS"))
+    if choices and result not in choices and not (named and str(result).startswith(named)):
         near = difflib.get_close_matches(str(result), choices, 1)
         problem = Message("flags.no_choice", where=where, value=repr(result), choices=", ".join(choices))
         problems.append(sentences(problem, Message("flags.did_you_mean", near=near[0]) if near else ""))

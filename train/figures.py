@@ -217,21 +217,28 @@ def with_picture(diagnosis: Diagnosis, dataset: Dataset, folder: Path) -> Diagno
 
 
 def _sample(dataset: Dataset, choices: Sequence[Choice]) -> tuple[list[Sample], list[Choice]] | None:
-    """One item in each reading: of the first few the one that holds most, as read where it can be."""
+    """One item in each reading: of those that hold most the first on which they differ, else the first that can be read."""
     scans = dataset.scans
 
     def held(item: Item) -> int:
         scan = scans[item.name].mask or scans[item.name].instances
         return 0 if scan is None or scans[item.name].faults else len(scan.counts)
 
-    readings = [dataset.read_as(choice.reading) for choice in choices]
+    readings, first = [dataset.read_as(choice.reading) for choice in choices], None
     for item in sorted(dataset.items, key=held, reverse=True)[:8]:
         try:
             found = [reading.read(reading.named(item.name)) for reading in readings]
         except (SegDemoError, OSError):
             continue
-        return found, list(choices)
-    return None
+        if any(not np.array_equal(_ids(found[0]), _ids(other)) for other in found[1:]):
+            return found, list(choices)
+        first = first or (found, list(choices))
+    return first
+
+
+def _ids(sample: Sample) -> np.ndarray:
+    """What is drawn of a sample: its objects, where it has any, else its classes."""
+    return sample.label_map if sample.instance_map is None else sample.instance_map
 
 
 def draw(samples: Sequence[Sample], choices: Sequence[Choice]) -> Image.Image:
@@ -250,7 +257,7 @@ def draw(samples: Sequence[Sample], choices: Sequence[Choice]) -> Image.Image:
     photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     tiles = [(samples[0].name, "", photo)]
     for sample, choice in zip(samples, choices, strict=True):
-        ids = sample.label_map if sample.instance_map is None else sample.instance_map
+        ids = _ids(sample)
         colours = Image.fromarray(_coloured(ids)).resize(size, Image.Resampling.NEAREST)
         kind = "classes" if sample.instance_map is None else "objects"
         drawn = np.unique(ids[ids > 0] if sample.instance_map is not None else ids[ids < np.iinfo(ids.dtype).max])

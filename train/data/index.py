@@ -33,18 +33,17 @@ from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder
-from train.data.histogram import PIECES, understand_maps, understood_in
+from train.data.histogram import understand_maps, understood_in
 from train.data.hub import list_hub
 from train.data.listing import Fault, Item, Listing, sideways, turn
 from train.data.masks import MaskRule, UnknownValue, map_dtype, with_objects
-from train.data.rules import CLASSES, OBJECTS, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, Reading, understand
+from train.data.readings import decided_in
+from train.data.rules import Reading, understand
 from train.data.sample import Sample
 from train.data.survey import Scan, survey
 from train.data.table import list_table
 
 CELLS = "cells"
-DECISION = "masks.json"
-READINGS = (CLASSES, OBJECTS, PIECES, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST)
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
 # The validation images are the same whatever the training seed is, so that runs can be compared.
 CELLS_VAL_SEED = 1
@@ -98,7 +97,7 @@ class Dataset:
         return len(self.items)
 
     def read_as(self, reading: str) -> Dataset:
-        """The same data in another reading of its masks, one of ``READINGS``; nothing is read again."""
+        """The same data in another reading of its masks, one of :data:`train.data.readings.READINGS`; nothing is read again."""
         return self if self.again is None else self.again(reading)
 
     def named(self, name: str) -> Item:
@@ -192,7 +191,7 @@ def open_dataset(
         workers: threads that read; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
         samples: training images of built-in data, None for 2400; other data has its own number.
-        reading: which of two readings of the masks is meant, one of ``READINGS``; None takes what ``masks.json`` in the
+        reading: which of two readings of the masks is meant, one of :data:`train.data.readings.READINGS`; None takes what ``masks.json`` in the
             dataset's folder says, ``{"reading": "pieces"}``, if it is there.
 
     Raises:
@@ -209,25 +208,6 @@ def open_dataset(
     decided = reading or decided_in(listing.root)
     scans = survey(listing.items, listing.root, workers=workers, progress=progress, decided=decided)
     return _understood(source, listing, scans, decided)
-
-
-def decided_in(root: Path) -> str | None:
-    """The reading that ``masks.json`` in a dataset's folder decides for, or None.
-
-    Raises:
-        DataError: the file is there and says nothing of the kind.
-    """
-    path = root / DECISION
-    if not path.is_file():
-        return None
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-        found = said.get("reading") if isinstance(said, dict) else None
-    except (ValueError, OSError, RecursionError):
-        found = None
-    if found not in READINGS:
-        raise DataError("data.no_reading", path=path, example='{"reading": ...}', names=", ".join(READINGS))
-    return found
 
 
 def _list(source: str) -> Listing:

@@ -10,7 +10,8 @@ With a class list (see classes.py for its forms):
 * masks of 0 and 255 with one class beside the background: 255 is that class;
 * names alone of which the first is ``void``, ``ignore`` or the like: it is 0 where the masks go up to the last name's number;
   where they hold 255 and do not, or where labelme calls it ``__ignore__``, it is 255 and the next name is 0;
-* as many grey values as classes, spread like 0, 127, 255: they follow in rising order;
+* as many grey values as classes, spread like 0, 127, 255: they follow in rising order; one more than classes of which none is a
+  background: so too, and 0 is the background;
 * value 0 (or black) without a class of its own is the background.
 
 Without one, found.py proposes a meaning. In all cases 255 (65535 in 16 bits) means ignore unless it was given a class.
@@ -30,17 +31,19 @@ import numpy as np
 
 from seg_demo.core.messages import Message, sentences
 from seg_demo.core.types import LabelSet, distinct_colors, is_background
-from seg_demo.inputs.mask_files import BLACK_ALPHA, greys_count
+from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.masks.compare import LEAST_SPREAD
 from train.data.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
 from train.data.histogram import MaskScan, by_class, by_thousands, clusters
-from train.data.listing import Choice, Fault
+from train.data.listing import Fault
 from train.data.masks import IGNORED, MaskRule, hex_color, map_dtype
+from train.data.readings import (
+    CLASSES, FOREGROUND, OBJECTS, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, WHITE, WHITE_IGNORED, black_alpha_fault, grey_fault,
+    mixed_fault, no_data_fault, unclear_fault, void_fault, white_fault,
+)  # fmt: skip
 
 BOTH = {0, 255}
-OPAQUE, TRANSPARENT = "opaque", "transparent"
-VOID_FIRST, VOID_LAST = "void-0", "void-255"
 
 
 @dataclass
@@ -89,7 +92,11 @@ def understand(
     spread = _spread_over_sixteen_bits(sound)
     if spread:
         sound = [_eight_bits(mask) for mask in sound]
-    reading = _understood(sound, classes, decided)
+    unmarked, marked = _without_data(sound, classes, decided)
+    reading = _understood(unmarked, classes, decided)
+    if marked and not any(len(mask.counts) > 1 for mask in unmarked):
+        name = next((name for name in reading.labels.names if not is_background(name)), FOREGROUND)
+        reading.faults = [no_data_fault(name)]
     if by_grey:
         reading.rule = replace(reading.rule, by_grey=True, grey_palettes=grey_palettes)
         reading.notes.append(Message("readings.greys"))
@@ -99,7 +106,8 @@ def understand(
         if spread != {0, 65_535}:
             highest = max(value for value in spread if value < 65_535)
             reading.notes.append(Message("readings.bytes_in_16_bits", stored=highest, read=highest // 257))
-    reading.faults += _drawn_in_black(masks, decided)
+    if decided not in (OPAQUE, TRANSPARENT) and any(BLACK_ALPHA in mask.understood for mask in masks):
+        reading.faults.append(black_alpha_fault())
     return reading
 
 
@@ -129,20 +137,20 @@ def _spread_over_sixteen_bits(masks: Sequence[MaskScan]) -> set[int]:
     return values if spread and 0 in values and (values == {0, 65_535} or len(values - {0, 65_535}) > 1) else set()
 
 
+def _without_data(masks: Sequence[MaskScan], classes: ClassList | None, decided: str | None) -> tuple[list[MaskScan], bool]:
+    """Masks without the pixels of 255 that their files themselves mark as without data, and whether there are any; as they are
+    where a class is numbered 255, or a person has said what it is."""
+    holding = [mask for mask in masks if mask.bits == 8 and 255 in mask.counts]
+    listed = classes is not None and classes.values is not None and 255 in classes.values
+    if not holding or listed or (decided or "").startswith(WHITE) or not all(NODATA in mask.understood for mask in holding):
+        return list(masks), False
+    return [replace(mask, counts={v: n for v, n in mask.counts.items() if v != 255}) if mask in holding else mask for mask in masks], True
+
+
 def _eight_bits(mask: MaskScan) -> MaskScan:
     if mask.bits == 8 or mask.mode != "grey":
         return mask
     return replace(mask, bits=8, counts={value // 257: pixels for value, pixels in mask.counts.items()}, apart=0)
-
-
-def _drawn_in_black(masks: Sequence[MaskScan], decided: str | None) -> list[Fault]:
-    """The fault of shapes that are black with transparency round them, or transparent with black round them."""
-    if decided in (OPAQUE, TRANSPARENT) or not any(BLACK_ALPHA in mask.understood for mask in masks):
-        return []
-    what = Message("findings.the_masks_are_black_where_they")
-    remedy = Message("findings.choose_with_mask_reading_or_mask", opaque=OPAQUE, transparent=TRANSPARENT)
-    choices = (Choice(OPAQUE, Message("findings.the_opaque_part_is_the_object")), Choice(TRANSPARENT, Message("findings.the_transparent_part_is_the_object")))
-    return [Fault("opaque or transparent", Message("findings.masks"), what, remedy, choices=choices)]
 
 
 def _understood(sound: Sequence[MaskScan], classes: ClassList | None, decided: str | None) -> Reading:
@@ -206,12 +214,13 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
         (colors if as_color else values).update(mask.by_color if as_color else mask.counts)
     notes: list[str] = []
     faults: list[Fault] = []
+    classes = _with_white_alone(classes, set(values), notes, decided)
     numbers = {} if any(classes.colors) else _numbers_in_one_channel(colors)
     if numbers:
         values.update({number: colors[color] for color, number in numbers.items()})
         colors = Counter()
         notes.append(Message("readings.number_in_one_channel"))
-    positions = _positions(set(values), classes, notes, faults, decided)
+    positions = _positions(set(values) - {65_535}, classes, notes, faults, decided)
     names = list(classes.names)
     add_background = _lacks_background(classes, positions, values, colors)
     if add_background:
@@ -242,7 +251,13 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
     if background is not None:
         color_table.setdefault(0, background)
     if mixed(masks) and 255 not in positions and len(things := [n for n in kept if not is_background(n)]) == 1:
-        faults.append(mixed_fault(classes.file, things[0]))
+        if decided == WHITE + things[0]:
+            value_table[255] = ids[things[0]]
+        elif decided != WHITE_IGNORED:
+            faults.append(mixed_fault(classes.file, things[0]))
+    if (decided or "").startswith(WHITE) and (grey := _grey_between(set(values), classes)) is not None:
+        # Between black and white is what is neither: a trimap's unknown.
+        value_table.setdefault(grey, IGNORED)
     if colors and not any(classes.colors):
         faults.append(_no_colors(colors, classes))
     given = dict(zip(classes.names, classes.colors, strict=True))
@@ -283,13 +298,17 @@ def _positions(
         if len(things) == 1:
             notes.append(Message("readings.white_as_class", name=classes.names[things[0]]))
             return {255: things[0]} if empty is None else {0: empty, 255: things[0]}
-        proposal = (
-            "{"
-            + ", ".join(f'"{v}": "{classes.names[i]}"' for v, i in zip((0, 255), (empty or 0, things[0]), strict=True))
-            + "}"
-        )
-        what = Message("findings.all_masks_hold_0_and_255", file=classes.file, count=count)
-        faults.append(Fault("0/255 masks", classes.file, what, Message("findings.say_it_in_labels_json", proposal=proposal), proposal=proposal))
+        faults.append(white_fault(classes, [classes.names[thing] for thing in things], None if empty is None else classes.names[empty]))
+        return plain
+    grey = _grey_between(values, classes)
+    if grey is not None and len(things) == 1:
+        name = classes.names[things[0]]
+        there = {} if empty is None else {0: empty}
+        if decided == WHITE + name:
+            return there | {255: things[0]}
+        if decided == WHITE_IGNORED:
+            return there | {grey: things[0]}
+        faults.append(grey_fault(classes.file, name, grey))
         return plain
     if classes.values is not None:
         return plain
@@ -309,7 +328,7 @@ def _positions(
             )
             return shifted
         if decided != VOID_FIRST and not beyond:
-            faults.append(_void_first(classes))
+            faults.append(void_fault(classes))
         return plain
     if used and max(used) == count and (empty is None or 0 not in used):
         return {position + 1: position for position in range(count)}
@@ -318,17 +337,34 @@ def _positions(
         pairs = ", ".join(f"{value} = {name}" for value, name in zip(levels, classes.names, strict=True))
         notes.append(Message("readings.rising_greys", pairs=pairs))
         return dict(zip(levels, range(count), strict=True))
+    if empty is None and 0 in values and len(values) == count + 1 and max(values) >= LEAST_SPREAD and not used <= set(range(count + 1)):
+        levels = sorted(values)[1:]
+        pairs = ", ".join(f"{value} = {name}" for value, name in zip(levels, classes.names, strict=True))
+        notes.append(Message("readings.greys_and_background_in_order", pairs=pairs))
+        return dict(zip(levels, range(count), strict=True))
     return plain
 
 
-def _void_first(classes: ClassList) -> Fault:
-    """The fault of a list that begins with what is ignored, for masks that fit it either way."""
-    void, first, second = classes.names[:3]
-    last = classes.names[-1]
-    what = Message("findings.begins_with_and_no_mask_holds", void=void, last=last, first=first)
-    remedy = Message("findings.choose_with_mask_reading_0", void_first=VOID_FIRST, void=void, void_last=VOID_LAST, first=first, second=second)
-    choices = (Choice(VOID_FIRST, Message("findings.0_is_1", void=void, first=first)), Choice(VOID_LAST, Message("findings.0_is_1_2", first=first, second=second)))
-    return Fault("where numbers begin", classes.file, what, remedy, choices=choices)
+def _with_white_alone(classes: ClassList, values: set[int], notes: list[str], decided: str | None) -> ClassList:
+    """The list without the other classes, where masks hold 0 and 255 and a person has said which class 255 is."""
+    name = (decided or "").removeprefix(WHITE)
+    if not (decided or "").startswith(WHITE) or name not in classes.names or not values <= BOTH or 255 in (classes.values or ()):
+        return classes
+    kept = [at for at, each in enumerate(classes.names) if each == name or is_background(each)]
+    left = [each for at, each in enumerate(classes.names) if at not in kept and not is_left_out(each)]
+    if left:
+        notes.append(Message("readings.other_classes_left_out", file=classes.file, names=", ".join(left)))
+    return replace(classes, names=tuple(classes.names[at] for at in kept), values=None, colors=tuple(classes.colors[at] for at in kept))
+
+
+def _grey_between(values: set[int], classes: ClassList) -> int | None:
+    """The grey of masks of black, one grey and white, which come with one class beside the background; None for others."""
+    between = values - {0, 255, 65_535}
+    things = [name for name in classes.names if not is_background(name) and not is_left_out(name)]
+    if classes.values is not None or len(things) != 1 or len(between) != 1 or not values >= BOTH:
+        return None
+    (grey,) = between
+    return grey if grey >= LEAST_SPREAD // 2 else None
 
 
 def _lacks_background(classes: ClassList, positions: dict[int, int], values: Counter[int], colors: Counter[int]) -> bool:
@@ -374,7 +410,6 @@ MOST_IDS = 16
 FEWEST_OBJECTS = 4
 # Share of the numbers that may lie in several pieces and still be objects, some of which others cut in two.
 MOST_APART = 0.2
-CLASSES, OBJECTS = "classes", "objects"
 
 
 @dataclass
@@ -452,12 +487,14 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool, decided: str | N
     ids = set(values) - {65_535 if wide else 255}
     kind = decided if decided in (CLASSES, OBJECTS) else numbering(masks)
     if kind == "unclear":
-        return _nothing(_unclear_fault(max(ids)))
+        return _nothing(unclear_fault(max(ids)))
     if kind == "objects":
         note = Message("readings.unnamed_as_objects", most=max(ids))
         return Found(("background", "object"), distinct_colors(2, 0), 0, {}, {}, objects=True, note=note)
-    if mixed(masks):
-        return _nothing(mixed_fault("masks", "class"))
+    if mixed(masks) and decided != WHITE_IGNORED:
+        if decided == WHITE + FOREGROUND:
+            return replace(_nothing(), values={0: 0, 1: 1, 255: 1})
+        return _nothing(mixed_fault("masks", FOREGROUND))
     palettes = [mask.palette for mask in masks if mask.mode == "palette"]
     return _by_value(values, {k: v for palette in palettes for k, v in palette.items()}, wide)
 
@@ -488,13 +525,6 @@ def numbering(masks: Sequence[MaskScan]) -> str:
     return "objects" if rising and counted(masks, FEWEST_OBJECTS) else "unclear"
 
 
-def _unclear_fault(most: int) -> Fault:
-    what = Message("findings.16_bit_masks_hold_the_numbers", most=most)
-    remedy = Message("findings.if_they_are_classes_write_classes")
-    choices = (Choice(CLASSES, Message("findings.each_number_is_a_class")), Choice(OBJECTS, Message("findings.each_number_is_one_object")))
-    return Fault("classes or objects", Message("findings.masks"), what, remedy, choices=choices)
-
-
 def counted(masks: Sequence[MaskScan], least: int) -> bool:
     """Whether masks number objects by what they hold: each has 1, 2, 3 ... without gaps, not all equally many, some many.
 
@@ -516,20 +546,8 @@ def mixed(masks: Sequence[MaskScan]) -> bool:
     return set(ways) <= held and all(len(values) == 1 or values in ways for values in held)
 
 
-def mixed_fault(file: str, name: str) -> Fault:
-    """The fault of such masks.
-
-    Args:
-        file: where the class is named, or what the message is about.
-        name: of the class.
-    """
-    what = Message("findings.some_masks_hold_0_and_255")
-    remedy = Message("findings.if_255_is_the_class_too", name=name)
-    return Fault("mixed masks", file, what, remedy)
-
-
 def _nothing(fault: Fault | None = None) -> Found:
-    names = ("background", "foreground")
+    names = ("background", FOREGROUND)
     return Found(names, distinct_colors(2, 0), 0, {0: 0, 255: 1}, {}, faults=(fault,) if fault else ())
 
 

@@ -22,7 +22,7 @@ from train.data.classes import read_classes
 from train.data.doctor import examine
 from train.data.index import open_dataset
 from train.data.doctor import split
-from train.figures import FILE, with_picture
+from train.figures import FILE, GAP, LINE, SIDE as SHOWN, with_picture
 
 SIDE = 64
 PLACES = [(2, 2), (2, 30), (25, 2), (25, 30), (45, 10)]
@@ -204,9 +204,27 @@ def black_alpha(index: int) -> np.ndarray:
     return np.dstack([np.zeros((SIDE, SIDE, 3), np.uint8), np.where(objects(index) > 0, 255, 0).astype(np.uint8)])
 
 
+def one_or_white(index: int) -> np.ndarray:
+    return (objects(index) > 0).astype(np.uint8) * (255 if index else 1)
+
+
+def white(index: int) -> np.ndarray:
+    return (objects(index) > 0).astype(np.uint8) * 255
+
+
+def grey_and_white(index: int) -> np.ndarray:
+    return np.array([0, 128, 255], np.uint8)[np.where(objects(index) > 2, 2, objects(index) > 0) + 0]
+
+
 @pytest.mark.parametrize(
     ("sub", "write", "classes", "kind", "wanted"),
     [
+        ("masks", one_or_white, "background\ncell\n", "mixed masks", {"255=cell": 4 * 720, "255=ignore": 720}),
+        ("masks", one_or_white, None, "mixed masks", {"255=foreground": 4 * 720, "255=ignore": 720}),
+        ("masks", white, "background\ncell\nwall\n", "0/255 masks", {"255=cell": 4 * 720, "255=wall": 4 * 720}),
+        ("masks", white, "cat\nblack dog\n", "0/255 masks", {"255=cat": 4 * 720, "255=black dog": 4 * 720}),
+        ("masks", grey_and_white, "background\ncell\n", "black, grey and white", {"255=cell": 4 * 432, "255=ignore": 4 * 288}),
+        ("masks", grey_and_white, "cell\n", "black, grey and white", {"255=cell": 4 * 432, "255=ignore": 4 * 288}),
         ("instances", ids_in_pieces, None, "values or pieces", {"objects": [288, 432], "pieces": [144] * 5}),
         ("masks", black_alpha, "background\ncell\n", "opaque or transparent", {"opaque": 720, "transparent": 4096 - 720}),
         ("masks", lambda i: (objects(i) > 0).astype(np.uint8), "void\nsky\ncell\n", "where numbers begin", {"void-0": 720, "void-255": 4096 - 720}),
@@ -225,13 +243,16 @@ def test_two_readings_are_shown_and_both_answers_settle_it(tmp_path, sub, write,
     assert str(path) in shown.report() and str(path) in json.dumps(shown.to_dict()) and "masks.json" in shown.report()
     with Image.open(path) as image:
         seen = np.asarray(image)
-    third = seen.shape[1] // 3
-    assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 20 and not np.array_equal(seen[50:, third : 2 * third], seen[50:, 2 * third : 3 * third])
+    third = (seen.shape[1] - GAP) // 3
+    tiles = [seen[2 * LINE + GAP :, GAP + at * third : GAP + at * third + SHOWN] for at in range(3)]
+    alike = kind in ("0/255 masks", "classes or objects")  # the same shapes, with either meaning above
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 20
+    assert np.array_equal(tiles[1], tiles[2]) == alike and not np.array_equal(tiles[0], tiles[1])
     page = finetune_view.findings({"diagnosis": shown.to_dict(), "problems": shown.report()}, "zh", path.read_bytes())
     assert '<img alt=' in page and "data:image/png;base64," in page
     answers = []
     for choice in fault.choices:
-        assert f"--mask-reading {choice.reading}" in fault.remedy or kind == "classes or objects"
+        assert f"--mask-reading {choice.reading}" in fault.remedy or kind in ("classes or objects", "0/255 masks")
         by_flag, after = look(root, choice.reading)
         assert not [each for each in after.faults if each.choices]
         (root / "masks.json").write_text(json.dumps({"reading": choice.reading}))
@@ -240,7 +261,10 @@ def test_two_readings_are_shown_and_both_answers_settle_it(tmp_path, sub, write,
         sample = by_flag.read(by_flag.items[0])
         assert np.array_equal(sample.label_map, by_file.read(by_file.items[0]).label_map)
         answers.append(sample)
-        if wanted is not None:
+        if choice.reading.startswith("255="):
+            assert after.ok and len(by_flag.labels) == 2, after.report()
+            assert after.class_pixels[1] == wanted[choice.reading]
+        elif wanted is not None:
             got = areas(by_flag) if sub == "instances" else int((sample.label_map == (0 if kind.startswith("where") else 1)).sum())
             assert got == wanted[choice.reading], choice
 
@@ -362,3 +386,41 @@ def test_what_a_file_of_8_bits_names_as_no_data_is_not_white(tmp_path):
     drawing = from_mask(read_mask(path), (SIDE, SIDE), labels, "semantic")
     assert set(np.unique(drawing.ids)) == {0, IGNORE_ID} and "no data are ignored" in drawing.notes[0]
     assert np.array_equal(label_ids(numbers_meant(read_mask(path), 2), labels) == 65_535, BLACK_TO_WHITE == 255)
+
+
+def tagged(root: Path, values, classes: str | None = None) -> Path:
+    """Masks whose files name 255 for what has no data, as GDAL writes it."""
+    dataset(root, lambda i: objects(i).astype(np.uint8), classes)
+    for index in range(4):
+        (root / "masks" / f"{index}.png").unlink()
+        ids = np.where(objects(index) > 2, 2, objects(index) > 0) + 0
+        tifffile.imwrite(root / "masks" / f"{index}.tif", np.array(values, np.uint8)[ids], extratags=[(42113, "s", 0, "255", True)])
+    return root
+
+
+def test_no_data_of_8_bits_is_no_class_and_no_grey(tmp_path):
+    """Of 0, 127 and 255 the last is none; of 0 and 255 nothing is left, which is said instead of guessed."""
+    found, diagnosis = look(tagged(tmp_path / "a", (0, 127, 255), "background\ncell\n"))
+    assert diagnosis.ok and diagnosis.class_pixels[1] == 4 * 288
+    assert any("no data are ignored" in note for note in found.notes)
+    for classes in (None, "background\ncell\n"):
+        root = tagged(tmp_path / f"b{bool(classes)}", (0, 255, 255), classes)
+        (fault,) = look(root)[1].faults
+        assert fault.kind == "0/255 masks" and "GDAL_NODATA" in fault.remedy and "GDAL_NODATA" in fault.remedy.text("zh")
+        _, diagnosis = look(root, fault.choices[0].reading)
+        assert diagnosis.ok and diagnosis.class_pixels[1] == 4 * 720
+    root = tagged(tmp_path / "c", (0, 255, 255))
+    (root / "labels.json").write_text('{"0": "background", "255": "cell"}')
+    _, diagnosis = look(root)
+    assert diagnosis.ok and diagnosis.class_pixels[1] == 4 * 720, "a list that names 255 counts more"
+
+
+def test_greys_of_two_classes_that_name_no_background(tmp_path):
+    found, diagnosis = look(dataset(tmp_path, grey_and_white, "cell\nwall\n"))
+    assert diagnosis.ok and found.labels.names == ("background", "cell", "wall") and diagnosis.class_pixels[1:] == (4 * 288, 4 * 432)
+    assert any("128 = cell, 255 = wall" in note for note in found.notes)
+
+
+def test_a_reading_that_names_no_class_leaves_the_fault(tmp_path):
+    root = dataset(tmp_path, white, "background\ncell\nwall\n")
+    assert [fault.kind for fault in look(root, "255=dog")[1].faults] == ["0/255 masks"]
