@@ -95,8 +95,8 @@ class Page(gr.Blocks):
             gr.Error: whatever went wrong, as a sentence.
         """
         wanted = getattr(block_fn, "inputs", ())
-        inputs = [*inputs, *(getattr(each, "value", None) for each in wanted[len(inputs) :])]
-        kept = {each.storage_key: value for each, value in zip(wanted, inputs, strict=False) if isinstance(each, gr.BrowserState)}
+        inputs = [*inputs, *(getattr(component, "value", None) for component in wanted[len(inputs) :])]
+        kept = {component.storage_key: value for component, value in zip(wanted, inputs, strict=False) if isinstance(component, gr.BrowserState)}
         request = named.get("request")
         who = viewer_of(kept, request[0] if isinstance(request, list) else request, named.get("session_hash"))
         before = ownership.viewer.set(who)
@@ -136,7 +136,7 @@ def keep_deleting(blocks: gr.Blocks) -> None:
     Args:
         blocks: whose components are all there.
     """
-    kept = {id(each): _Files(each) for each in blocks.temp_file_sets}
+    kept = {id(paths): _Files(paths) for paths in blocks.temp_file_sets}
     blocks.temp_file_sets = list(kept.values())
     blocks.upload_file_set = kept[id(blocks.upload_file_set)]
     for block in blocks.blocks.values():
@@ -172,7 +172,7 @@ def only_uploaded(path: str) -> bool:
     blocks = LocalContext.blocks.get(None)
     if blocks is None or path not in blocks.upload_file_set:
         return False
-    return not any(path in getattr(each, "keep_in_cache", ()) for each in blocks.blocks.values())
+    return not any(path in getattr(block, "keep_in_cache", ()) for block in blocks.blocks.values())
 
 
 def drop_partial(error: BaseException) -> None:
@@ -203,10 +203,10 @@ class FairList(list):
     def append(self, event: Event) -> None:
         """Put an event where its visitor's turn is."""
         mine = whose(event.request, event.session_hash)
-        rank = sum(whose(each.request, each.session_hash) == mine for each in self)
+        rank = sum(whose(other.request, other.session_hash) == mine for other in self)
         seen: Counter[str] = Counter()
-        for index, each in enumerate(self):
-            owner = whose(each.request, each.session_hash)
+        for index, other in enumerate(self):
+            owner = whose(other.request, other.session_hash)
             if seen[owner] > rank:
                 self.insert(index, event)
                 return
@@ -295,8 +295,8 @@ def crowded(queue: Queue) -> str | None:
     """
     # Those that gradio has begun beyond the slots there are wait as well, only further in.
     lines = list(queue.event_queue_per_concurrency_id.values())
-    begun = (max(0, each.current_concurrency - each.concurrency_limit + FETCHING) for each in lines if each.concurrency_id == WORK)
-    total = sum(len(each.queue) for each in lines) + sum(begun)
+    begun = (max(0, line.current_concurrency - line.concurrency_limit + FETCHING) for line in lines if line.concurrency_id == WORK)
+    total = sum(len(line.queue) for line in lines) + sum(begun)
     if total < settings().queue_size:
         return None
     return Message("requests.queue_full", count=total)
@@ -336,6 +336,6 @@ class _Sweep:
         busy = {event.session_hash for event in self._queue.event_ids_to_events.values()}
         there = {*self._queue.pending_messages_per_session, *self._queue.pending_event_ids_session} - busy
         self._idle = {session: self._idle.get(session, now) for session in there}
-        for session in [each for each, since in self._idle.items() if now - since > UNREAD_SECONDS]:
+        for session in [name for name, since in self._idle.items() if now - since > UNREAD_SECONDS]:
             for kept in (self._queue.pending_messages_per_session, self._queue.pending_event_ids_session, self._idle):
                 kept.pop(session, None)

@@ -94,7 +94,7 @@ def at_this_machine(request: gr.Request) -> bool:
         return False
     named = [request.headers.get("host"), request.headers.get("origin")]
     client = getattr(request.client, "host", None)
-    return all(_is_here(urlsplit(each if "//" in each else f"//{each}").hostname) for each in named if each) and _is_here(client)
+    return all(_is_here(urlsplit(name if "//" in name else f"//{name}").hostname) for name in named if name) and _is_here(client)
 
 
 def _is_here(host: str | None) -> bool:

@@ -435,18 +435,18 @@ def _make_room(mine: Path, new: int, most: int) -> bool:
     Returns:
         Whether they fit.
     """
-    found = sorted(_all(), key=lambda each: each.used)
-    sizes = {repo: _size(repo, found) for repo in {each.repo for each in found}}
+    found = sorted(_all(), key=lambda revision: revision.used)
+    sizes = {repo: _size(repo, found) for repo in {revision.repo for revision in found}}
     left = len(found)
-    for each in found:
+    for revision in found:
         if sum(sizes.values()) <= most and left <= MOST_REVISIONS and storage.free_space(constants.HF_HUB_CACHE) >= new:
             return True
-        if (each.repo, each.sha) == (mine.parent.parent, mine.name):
+        if (revision.repo, revision.sha) == (mine.parent.parent, mine.name):
             continue
-        with exclusive(each.repo.name) as alone:
-            if alone and (LOCKS_KNOWN or time.time() - each.used > RECENT_SECONDS):
-                _remove(each.repo, each.sha)
-                sizes[each.repo] = _size(each.repo, _of(each.repo))
+        with exclusive(revision.repo.name) as alone:
+            if alone and (LOCKS_KNOWN or time.time() - revision.used > RECENT_SECONDS):
+                _remove(revision.repo, revision.sha)
+                sizes[revision.repo] = _size(revision.repo, _of(revision.repo))
                 left -= 1
     return sum(sizes.values()) <= most
 
@@ -458,7 +458,7 @@ def _missing(id: str, sha: str, files: Mapping[str, int]) -> int:
 
 def _all() -> list[_Revision]:
     """Every marked revision in the cache."""
-    return [each for folder in Path(constants.HF_HUB_CACHE).glob(f"models--*/{_MARKERS}") for each in _of(folder.parent)]
+    return [revision for folder in Path(constants.HF_HUB_CACHE).glob(f"models--*/{_MARKERS}") for revision in _of(folder.parent)]
 
 
 def _of(repo: Path) -> list[_Revision]:
@@ -483,8 +483,8 @@ def _blobs(repo: Path, marked: Collection[str] | None) -> set[str]:
 
 def _size(repo: Path, found: Collection[_Revision]) -> int:
     """Bytes that a repository's marked revisions take; while one may be arriving, at least what was promised for them."""
-    mine = [each for each in found if each.repo == repo]
-    marked = {each.sha for each in mine}
+    mine = [revision for revision in found if revision.repo == repo]
+    marked = {revision.sha for revision in mine}
     owners = _blobs(repo, marked)
     stored = [path for path in (repo / "blobs").glob("*") if path.name not in owners]
     for part in ("snapshots", pickles.FOLDER):
@@ -495,7 +495,7 @@ def _size(repo: Path, found: Collection[_Revision]) -> int:
             total += path.stat().st_size if path.is_file() else 0
         except OSError:
             continue  # a download that has just ended
-    return total + sum(each.promised for each in mine if not _arrived(repo / "snapshots" / each.sha))
+    return total + sum(revision.promised for revision in mine if not _arrived(repo / "snapshots" / revision.sha))
 
 
 def _arrived(snapshot: Path) -> bool:

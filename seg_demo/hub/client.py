@@ -296,7 +296,7 @@ def whoami(token: str | None = None) -> Login:
 def _write_scopes(fine: dict[str, Any]) -> frozenset[str]:
     """Names of the entities that a fine-grained token may write repositories of."""
     scoped = fine.get("scoped") or ()
-    return frozenset(each["entity"]["name"] for each in scoped if "repo.write" in (each.get("permissions") or ()))
+    return frozenset(entry["entity"]["name"] for entry in scoped if "repo.write" in (entry.get("permissions") or ()))
 
 
 def can_write(repo_id: str, token: str | None = None) -> bool:

@@ -101,7 +101,7 @@ def sources(folder: Path) -> tuple[Path, ...]:
     if not (folder / INDEX).is_file():
         return ()
     table = read_json(folder, INDEX).get("weight_map")
-    names = sorted(set(table.values())) if isinstance(table, dict) and all(isinstance(each, str) for each in table.values()) else []
+    names = sorted(set(table.values())) if isinstance(table, dict) and all(isinstance(name, str) for name in table.values()) else []
     lost = [name for name in names if not _SHARD.fullmatch(name) or not (folder / name).is_file()]
     if lost or not names:
         raise BadCheckpointError(Message("pickles.part_lost", name=str(lost[0])[:80]) if lost else Message("pickles.bad_index"))
@@ -193,9 +193,9 @@ def root() -> Path:
 
 def _commit(folder: Path) -> tuple[Path, str] | None:
     """The repository's folder in the Hub's cache and the commit that a checkpoint's folder is of, or None."""
-    for each in (folder, *folder.parents[:2]):  # a snapshot, or what was put together from one, two folders further down
-        if each.parent.name == "snapshots" and each.parent.parent.name.startswith("models--"):
-            return each.parent.parent, each.name
+    for place in (folder, *folder.parents[:2]):  # a snapshot, or what was put together from one, two folders further down
+        if place.parent.name == "snapshots" and place.parent.parent.name.startswith("models--"):
+            return place.parent.parent, place.name
     return None
 
 

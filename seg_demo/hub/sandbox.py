@@ -113,7 +113,7 @@ class Sandbox:
             BadCheckpointError: they hold more than tensors, or kill or overtax the process that reads them.
             BusyError: no process can be started for it.
         """
-        order = {"do": "convert", "files": [str(each) for each in files], "output": str(output), "most": most}
+        order = {"do": "convert", "files": [str(file) for file in files], "output": str(output), "most": most}
         with self._one:
             reason = self._answer_to(order)
         if reason:
@@ -229,7 +229,7 @@ def identity(path: Path) -> str:
         path: checkpoint folder; in huggingface_hub's cache a link names its file's hash, which was checked before.
     """
     digest = hashlib.sha256()
-    for file in sorted(each for each in path.iterdir() if each.is_file()):
+    for file in sorted(found for found in path.iterdir() if found.is_file()):
         stored = os.path.basename(os.readlink(file)) if file.is_symlink() else ""
         if len(stored) not in (40, 64):
             with open(file, "rb") as opened:

@@ -205,7 +205,7 @@ def _exists(folder: str, name: str = "") -> bool:
 
 def on_menu(spec: ModelSpec) -> bool:
     """Whether a model is the owner's choice, which is fetched with the owner's login."""
-    return any((spec.id, spec.revision, spec.source) == (each.id, each.revision, each.source) for each in menu())
+    return any((spec.id, spec.revision, spec.source) == (entry.id, entry.revision, entry.source) for entry in menu())
 
 
 def available(spec: ModelSpec) -> bool:

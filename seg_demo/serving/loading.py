@@ -48,7 +48,7 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "folder":
         return pickles.converted(trained.folder_of(spec.id) or Path(spec.id))
     if spec.source == "hub":
-        owners = [(each.id, each.revision or "main") for each in catalog.menu(every=True) if each.source == "hub" and not token]
+        owners = [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub" and not token]
         folder = lookup.fetch(spec, token=token, report=report, owners=owners)
         if report is not None and pickles.ready(folder) is None:
             report(None, Message("progress.converting", title=spec.title))
