@@ -134,7 +134,7 @@ def metrics(state: dict[str, float] | None, waiting: int) -> str:
         lines.append(f'seg_demo_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}} {number}')
     lines.append("# TYPE seg_demo_request_seconds histogram")
     for endpoint in sorted(seconds):
-        total = sum(number for (each, _), number in outcomes.items() if each == endpoint)
+        total = sum(number for (name, _), number in outcomes.items() if name == endpoint)
         for bucket in BUCKETS:
             lines.append(
                 f'seg_demo_request_seconds_bucket{{endpoint="{endpoint}",le="{bucket:g}"}} {durations[endpoint, bucket]}'

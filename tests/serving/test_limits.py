@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from seg_demo.core import requests
+from seg_demo.core.errors import BusyError
 from seg_demo.inputs.images import decode, pixels_of
-from seg_demo.serving.limits import LARGE_PIXELS, Admission, is_large
+from seg_demo.serving import limits
+from seg_demo.serving.limits import LARGE_PIXELS, Admission, Limit, SingleFlight, is_large
 from tests.pictures import picture
 
 
@@ -110,6 +112,46 @@ def test_places_are_taken_in_the_order_of_coming():
     assert order == [0, 1, 3, 4, 5] and admission.running == 0
     with admission.slot():
         assert admission.running == 1
+
+
+def test_who_would_rather_be_refused_than_wait_is_refused_after_a_moment(monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE_SECONDS", 0.05)
+    limit, began = Limit(1), time.monotonic()
+    with limit.slot():
+        with pytest.raises(BusyError, match="all are taken"), limit.slot("all are taken"):
+            pass
+        assert 0.05 < time.monotonic() - began < 5
+    with limit.slot("all are taken"), pytest.raises(BusyError), limit.slot("all are taken"):
+        pass
+    with limit.slot("all are taken"):
+        pass  # who was refused has taken nothing
+
+
+def test_a_call_goes_on_for_the_others_when_who_began_it_has_gone():
+    flight, go, gone, outcomes = SingleFlight(), threading.Event(), threading.Event(), []
+
+    def call() -> str:
+        go.wait(10)
+        requests.check()  # asked by whatever works in it: nobody's request is withdrawn here
+        return "made"
+
+    def ask(left: threading.Event) -> None:
+        try:
+            with requests.opened(requests.Request("test", left=left.is_set)):
+                outcomes.append(flight.run("key", call))
+        except requests.LeftError:
+            outcomes.append("left")
+
+    first, second = (threading.Thread(target=ask, args=(event,), daemon=True) for event in (gone, threading.Event()))
+    first.start()
+    until(lambda: len(flight) == 1)
+    second.start()
+    gone.set()
+    first.join(10)
+    assert outcomes == ["left"]
+    go.set()
+    second.join(10)
+    assert outcomes == ["left", "made"] and len(flight) == 0
 
 
 def test_who_leaves_while_a_large_one_is_worked_on_leaves_at_once():
