@@ -20,11 +20,11 @@ def bad(tmp_path):
 
 @pytest.fixture
 def long(tmp_path):
-    """The coins in a strip of 6000 x 760 pixels."""
+    """The coins in a strip of 3000 x 380 pixels."""
     path = tmp_path / "long.png"
     with Image.open(COINS) as coins:
-        strip = Image.new("L", (6000, 760))
-        for left in range(0, 6000, coins.width):
+        strip = Image.new("L", (3000, 380))
+        for left in range(0, 3000, coins.width):
             strip.paste(coins.convert("L"), (left, 0))
     strip.save(path)
     return path
@@ -120,7 +120,7 @@ def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page
     expect(small).to_be_hidden()
     upload(page, "semantic", long)
     expect(small).to_have_text(
-        "The image was shrunk from 6000 × 760 to 448 × 57 for the network, so small things may be missed. "
+        "The image was shrunk from 3000 × 380 to 448 × 57 for the network, so small things may be missed. "
         "Full detail works at the original size.",
         timeout=RESULT_MS,
     )
