@@ -177,11 +177,9 @@ def _load(id: str) -> Start:
 
 def _from_encoder(config: Config, labels: LabelSet) -> Start:
     """An encoder with a classifier, which is what tutorials fine-tune: its layers, and a fresh head for the data's classes."""
-    # transformers takes seconds to import.
-    from seg_demo.networks.segformer import encoder_with_head
-
     spec = catalog.resolve(config.model, local_folders=True)
-    network, fresh = encoder_with_head(locate(spec, token=True), labels)
+    folder = locate(spec, token=True)
+    network, fresh = networks.network(networks.identify(folder)).from_encoder(folder, labels)
     if config.from_scratch:
         module = network.build(len(labels), network.options)
         note = Message("training.fresh_with_head", model=config.model)

@@ -300,6 +300,19 @@ class Network(ABC):
         module, notes = weights.construct(lambda: cls.build(count, options), weights.read_weights(folder), what)
         return cls(module, labels, preprocessing, options, notes=(*class_names.table_notes(config, count), *notes))
 
+    @classmethod
+    def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:
+        """An encoder alone with a fresh head, of families whose :meth:`load` raises ``EncoderOnlyError`` of such a checkpoint.
+
+        Args:
+            folder: the checkpoint.
+            labels: the classes.
+
+        Returns:
+            The network, and prefixes of the names of its fresh parameters.
+        """
+        raise NotImplementedError(f"{cls.family.title} has no encoders by themselves.")
+
     def save(self, folder: Path, half: bool = False) -> None:
         """Write a checkpoint folder that the family's plain library loads with identical logits.
 

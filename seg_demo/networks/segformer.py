@@ -155,6 +155,35 @@ class SegFormer(PixelNetwork):
         said = (*(note for note in notes if note is not None), *named, *inside, *left)
         return cls(module.eval(), labels, preprocessing, options, processor, said)
 
+    @classmethod
+    def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:
+        """An encoder with a fresh segmentation head.
+
+        Args:
+            folder: config.json, the weights, and perhaps an image processor, whose colours are kept.
+            labels: the classes.
+
+        Returns:
+            The network, and prefixes of the names of its fresh parameters.
+
+        Raises:
+            BadCheckpointError: a config that builds nothing, or weights that are not the encoder's.
+        """
+        config = checkpoint.read_json(folder, checkpoint.CONFIG)
+        options = _options(config)
+        described = config_of(len(labels), options)
+        module = cls.build(len(labels), options).eval()
+        fresh = _fill(module, folder, options, described)
+        processor = _processor(folder, config, options, described)
+        colours = transformers_config.colours_of(processor)
+        preprocessing = transformers_config.preprocessing_of(processor, colours, {})
+        head = "UPerNet's" if options["model_type"] == "upernet" else "its family's"
+        notes = (
+            f"The base is an encoder without a segmentation head: its layers are kept, and {head} head with random weights is added, which "
+            "only training can teach.",
+        )
+        return cls(module, labels, preprocessing, options, processor, notes), fresh
+
     def write(self, folder: Path, half: bool) -> None:
         """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
         transformers casts halves back on loading."""
@@ -342,35 +371,6 @@ def _matrix(before: int, after: int, like: Tensor) -> Tensor:
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 # Side to which pictures are resized where the network takes any: what segmentation networks of these families were trained at.
 SIDE = 512
-
-
-def encoder_with_head(folder: Path, labels: LabelSet) -> tuple[SegFormer, tuple[str, ...]]:
-    """An encoder with a fresh segmentation head.
-
-    Args:
-        folder: config.json, the weights, and perhaps an image processor, whose colours are kept.
-        labels: the classes.
-
-    Returns:
-        The network, and prefixes of the names of its fresh parameters.
-
-    Raises:
-        BadCheckpointError: a config that builds nothing, or weights that are not the encoder's.
-    """
-    config = checkpoint.read_json(folder, checkpoint.CONFIG)
-    options = _options(config)
-    described = config_of(len(labels), options)
-    module = SegFormer.build(len(labels), options).eval()
-    fresh = _fill(module, folder, options, described)
-    processor = _processor(folder, config, options, described)
-    colours = transformers_config.colours_of(processor)
-    preprocessing = transformers_config.preprocessing_of(processor, colours, {})
-    head = "UPerNet's" if options["model_type"] == "upernet" else "its family's"
-    notes = (
-        f"The base is an encoder without a segmentation head: its layers are kept, and {head} head with random weights is added, which "
-        "only training can teach.",
-    )
-    return SegFormer(module, labels, preprocessing, options, processor, notes), fresh
 
 
 def _options(config: dict[str, Any]) -> dict[str, Any]:

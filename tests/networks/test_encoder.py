@@ -61,7 +61,7 @@ def test_an_encoder_is_a_base_for_training(tmp_path: Path, name: str, monkeypatc
     model.save_pretrained(tmp_path / "a")
     with pytest.raises(EncoderOnlyError, match="base for training"):
         networks.load(tmp_path / "a")
-    checkpoint, fresh = segformer.encoder_with_head(tmp_path / "a", LABELS)
+    checkpoint, fresh = SegFormer.from_encoder(tmp_path / "a", LABELS)
     assert checkpoint.labels == LABELS and "random weights" in checkpoint.notes[0]
     given = {tuple(tensor.shape): tensor for tensor in model.state_dict().values() if tensor.ndim == 4}
     kept = [tensor for key, tensor in checkpoint.module.named_parameters() if not key.startswith(fresh) and tensor.ndim == 4]
@@ -79,8 +79,8 @@ def test_an_encoder_is_a_base_for_training(tmp_path: Path, name: str, monkeypatc
 def test_the_encoders_colours_are_kept(tmp_path: Path) -> None:
     ENCODERS["convnext"]().save_pretrained(tmp_path / "convnext")
     ConvNextImageProcessor(image_mean=[0.1, 0.2, 0.3], size={"shortest_edge": 64}).save_pretrained(tmp_path / "convnext")
-    checkpoint, _ = segformer.encoder_with_head(tmp_path / "convnext", LABELS)
+    checkpoint, _ = SegFormer.from_encoder(tmp_path / "convnext", LABELS)
     assert checkpoint.preprocessing.mean == pytest.approx((0.1, 0.2, 0.3)) and checkpoint.preprocessing.size == (512, 512)
     ENCODERS["beit"]().save_pretrained(tmp_path / "beit")
     BeitImageProcessor(size={"height": 256, "width": 256}, do_center_crop=True).save_pretrained(tmp_path / "beit")
-    assert segformer.encoder_with_head(tmp_path / "beit", LABELS)[0].preprocessing.size == (64, 64)
+    assert SegFormer.from_encoder(tmp_path / "beit", LABELS)[0].preprocessing.size == (64, 64)

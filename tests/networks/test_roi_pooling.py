@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign
 
-from seg_demo.networks.roi_pooling import SharedRoIAlign
+from seg_demo.networks.maskrcnn import SharedRoIAlign
 
 NAMES = ["0", "1", "2", "3"]
 
