@@ -66,13 +66,6 @@ for _name, _reason, _kind, _change in (
     )
 
 
-@broken("c.json", "annotation id 1 is used more than once", "duplicate COCO id")
-def coco_annotation_id_twice(root: Path) -> Path:
-    data = coco(root)
-    data["annotations"][3]["id"] = 1
-    return write_json(data, root / "c.json")
-
-
 @broken("c.json", "image id 10 is there 2 times", "duplicate COCO id")
 def coco_image_id_twice(root: Path) -> Path:
     data = coco(root)

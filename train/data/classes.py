@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seg_demo.core.errors import DataError
 from seg_demo.core.messages import Message
+from seg_demo.core.types import is_background
 
 FILES = (
     "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",
@@ -41,12 +42,14 @@ class ClassList:
         values: the value of each in the masks, or None if the file gives only an order.
         colors: RGB of each in coloured masks, None for one without.
         file: where the list comes from.
+        notes: what else is to be said of it, a sentence each.
     """
 
     names: tuple[str, ...]
     values: tuple[int, ...] | None
     colors: tuple[Color | None, ...]
     file: str
+    notes: tuple[Message, ...] = ()
 
     @property
     def coloured(self) -> bool:
@@ -81,14 +84,44 @@ def _plain(name: str) -> str:
 def find_classes(*folders: Path) -> ClassList | None:
     """The class list of a dataset: the first of ``FILES`` that lies in one of the folders, or None.
 
+    Its notes name the other lists there that say something else.
+
     Raises:
         DataError: a list was found and cannot be used.
     """
-    for folder in folders:
-        for name in FILES:
-            if (folder / name).is_file():
-                return read_classes(folder / name)
-    return None
+    found = [folder / name for folder in dict.fromkeys(folders) for name in FILES if (folder / name).is_file()]
+    if not found:
+        return None
+    chosen = read_classes(found[0])
+    notes = []
+    for path in found[1:]:
+        try:
+            other = read_classes(path)
+        except DataError:
+            continue  # nothing is read from it
+        if _contradict(chosen, other):
+            name = path.name if path.parent == found[0].parent else f"{path.parent.name}/{path.name}"
+            notes.append(Message("readings.other_list", other=name, said=_said(other), file=chosen.file, used=_said(chosen)))
+    return replace(chosen, notes=tuple(notes))
+
+
+def _contradict(one: ClassList, other: ClassList) -> bool:
+    """Whether two lists cannot both be right: other names, other numbers or colours for a name, or names alone in another order."""
+    pairs = [(_plain(name), value, color) for name, value, color in zip(other.names, other.values or [None] * len(other.names), other.colors, strict=True)]
+    known = {_plain(name): (value, color) for name, value, color in zip(one.names, one.values or [None] * len(one.names), one.colors, strict=True)}
+    things = [[_plain(name) for name in each.names if not is_background(name) and not is_left_out(name)] for each in (one, other)]
+    if set(things[0]) != set(things[1]):
+        return True
+    if any(None not in pair and pair[0] != pair[1] for name, value, color in pairs if name in known for pair in zip(known[name], (value, color), strict=True)):
+        return True
+    ordered = not any(each.values is None and any(each.colors) for each in (one, other))
+    return ordered and things[0] != things[1]
+
+
+def _said(listed: ClassList, most: int = 6) -> str:
+    """What a list says, shortly: its names, with their numbers where it gives any."""
+    said = [name if listed.values is None else f"{listed.values[at]} = {name}" for at, name in enumerate(listed.names[:most])]
+    return ", ".join(said) + (" ..." if len(listed.names) > most else "")
 
 
 def read_classes(path: Path) -> ClassList:

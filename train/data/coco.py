@@ -207,16 +207,9 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
     names = {image["id"]: prefix + places[image["id"]].name for image in data["images"]}
     known = {category["id"] for category in data["categories"]}
     parts: list[str] = []
-    seen: set[object] = set()
-    for annotation in data["annotations"]:
+    for annotation in _once(data["annotations"], file, listing):
         label = f"{file}, annotation {annotation['id']}"
         image_id, item = annotation["image_id"], names.get(annotation["image_id"])
-        if annotation["id"] in seen:
-            what = Message("findings.annotation_id_is_used_more", annotation=annotation['id'])
-            listing.faults.append(
-                Fault("duplicate COCO id", file, what, Message("findings.number_the_annotations_without_repeats"), item=item)
-            )
-        seen.add(annotation["id"])
         if item is None:
             what = Message("findings.belongs_to_image_id", image_id=image_id)
             listing.faults.append(
@@ -242,6 +235,25 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
             listing.items.append(item)
     listing.faults += [*finder.note(file), *_parts_fault(parts, file)]
     _drop_twins(listing, file)
+
+
+def _once(annotations: list[dict], file: str, listing: Listing) -> list[dict]:
+    """The annotations without exact copies under one id. Nothing else refers to an id, so that objects which share one are objects all
+    the same, as files that were put together from several have them; a note says so."""
+    kept: dict[object, list[dict]] = defaultdict(list)
+    found, repeated = [], []
+    for annotation in annotations:
+        before = kept[annotation["id"]]
+        if before:
+            repeated.append(annotation["id"])
+        if annotation not in before:
+            before.append(annotation)
+            found.append(annotation)
+    if repeated:
+        what = Message("findings.annotation_id_is_used_more", annotation=repeated[0])
+        remedy = Message("findings.each_annotation_was_read", copies=len(annotations) - len(found))
+        listing.faults.append(Fault("duplicate COCO id", file, what, remedy, NOTE))
+    return found
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,7 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         kind="instance" if has_objects else "semantic",
         things=tuple(index for index in range(len(reading.labels)) if index != reading.labels.background),
         digest=digest_of(items, scans, reading.labels),
-        notes=(*listing.notes, *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
+        notes=(*listing.notes, *(listing.classes.notes if listing.classes else ()), *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
         faults=tuple(listing.faults),
         unclear=(*reading.faults, *objects.faults),
         scans=scans,

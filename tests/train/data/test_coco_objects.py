@@ -288,3 +288,18 @@ def test_segmented_by_a_network_and_read_back(tmp_path):
     dataset, _ = look(tmp_path / "coco.json")
     for item in dataset.items:
         assert np.array_equal(dataset.read(item).label_map, results[item.name].id_map)
+
+
+def test_annotations_that_share_an_id_are_objects_all_the_same(tmp_path):
+    """Files put together from several begin to count anew; an exact copy of an annotation is one object."""
+    data = coco(tmp_path)
+    wanted = look(write_json(data, tmp_path / "c.json"))[0]
+    for annotation in data["annotations"]:
+        annotation["id"] = 1
+    data["annotations"].append(dict(data["annotations"][0]))
+    dataset, found = look(write_json(data, tmp_path / "c.json"))
+    assert found.ok and [note.kind for note in found.notes].count("duplicate COCO id") == 1
+    (note,) = [note for note in found.notes if note.kind == "duplicate COCO id"]
+    assert "annotation id 1 is used more than once" in note.what and "1 exact copies once" in note.remedy
+    for mine, other in zip(dataset.items, wanted.items, strict=True):
+        assert np.array_equal(dataset.read(mine).instance_map, wanted.read(other).instance_map)

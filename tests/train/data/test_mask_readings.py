@@ -424,3 +424,25 @@ def test_greys_of_two_classes_that_name_no_background(tmp_path):
 def test_a_reading_that_names_no_class_leaves_the_fault(tmp_path):
     root = dataset(tmp_path, white, "background\ncell\nwall\n")
     assert [fault.kind for fault in look(root, "255=dog")[1].faults] == ["0/255 masks"]
+
+
+@pytest.mark.parametrize(
+    ("other", "text", "contradicts"),
+    [
+        ("classes.txt", "background\ndog\ncat\n", True),
+        ("classes.txt", "background\ncat\nhorse\n", True),
+        ("label2id.json", '{"background": 0, "cat": 2, "dog": 1}', True),
+        ("classes.txt", "background\ncat\ndog\n", False),
+        ("classes.txt", "Cat\ndog\n", False),
+        ("class_dict.csv", "name,r,g,b\ndog,1,2,3\ncat,4,5,6\n", False),
+        ("labels.csv", "image,label\na.png,cat\nb.png,cat\n", False),
+    ],
+)
+def test_class_lists_that_contradict_each_other_are_said(tmp_path, other, text, contradicts):
+    root = dataset(tmp_path, three, '{"0": "background", "1": "cat", "2": "dog"}', listed="labels.json")
+    (root / other).write_text(text)
+    found, diagnosis = look(root)
+    assert diagnosis.ok and found.labels.names == ("background", "cat", "dog")
+    notes = [note for note in found.notes if "says otherwise" in note]
+    assert [note.startswith(other) and "labels.json was used" in note for note in notes] == [True] * contradicts
+    assert all("otherwise" not in note.text("zh") for note in notes)
