@@ -29,6 +29,8 @@ from seg_demo.core import types
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.settings import settings
 from seg_demo.core.types import SEMANTIC, Segment, Segmentation, Task, paint
+from seg_demo.datasets.sample import from_prediction
+from seg_demo.datasets.store import drawn_as
 from seg_demo.gateway.files import Upload
 from seg_demo.hub import lookup, push
 from seg_demo.networks import Family
@@ -206,6 +208,8 @@ def test_what_was_pushed_is_loaded_and_found_in_python_and_on_the_command_line(p
         assert main(["check", f"ann/{name}"]) == 0
         assert f"{networks.title_of(name)} ({task.name}, torch)" in capsys.readouterr().out
         assert main(["segment", str(picture), "--model", f"ann/{name}", "--out", str(tmp_path / name), "--device", "cpu"]) == 0
+        drawing = from_prediction(result, result.labels, drawn_as(task.name))
+        assert (drawing.objects is None) == (not task.objects) and not drawing.missing, "and corrected by hand"
         written = json.loads((tmp_path / name / "coco.json").read_text())
         assert written["info"]["task"] == task.name and written["annotations"]
     assert main(["models"]) == 0

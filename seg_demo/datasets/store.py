@@ -24,6 +24,11 @@ MAX_DATASETS = 100
 _log = logging.getLogger(__name__)
 
 
+def drawn_as(task: str) -> str:
+    """The task of a dataset that takes results of a task: its own, or the one of :data:`DRAWN` that has objects as it has."""
+    return task if task in DRAWN else DRAWN[TASKS[task].objects]
+
+
 class Store:
     """A folder of datasets, one folder each.
 

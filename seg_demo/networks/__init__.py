@@ -105,7 +105,7 @@ def title_of(name: str) -> str:
 
 
 def register(cls: type[Network]) -> None:
-    """Add a family whose class is somewhere else: a fork's, or a test's.
+    """Add a family whose class is somewhere else, to this process: a test's. A fork's has a row, which every process knows.
 
     Args:
         cls: has ``family``, a row without ``where``.

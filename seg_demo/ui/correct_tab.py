@@ -27,7 +27,7 @@ from seg_demo.core.types import TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
-from seg_demo.datasets.store import DRAWN
+from seg_demo.datasets.store import DRAWN, drawn_as
 from seg_demo.gateway.files import Photo, Upload, uploaded
 from seg_demo.gateway.queue import only_uploaded
 from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
@@ -554,19 +554,19 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
         raise BadRequestError("results.nothing_to_correct")
     if not result.upload.path.is_file():
         raise BadRequestError("results.upload_is_gone")
-    found = result.shown
+    found, task = result.shown, drawn_as(result.shown.task)
     store = visitor_store(visitor) if may_collect() else None
     dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)
     labels = labels_of(found) if dataset is None else dataset.labels
     with rendering():
         image = decode(result.upload.path)
-        drawing = from_prediction(found, labels, found.task, mapping)
+        drawing = from_prediction(found, labels, task, mapping)
     if store is not None and dataset is None:
         # More pictures will join it, so it is not called after this one.
-        dataset = store.create(found.model.title if found.model else result.upload.stem, labels, found.task)
+        dataset = store.create(found.model.title if found.model else result.upload.stem, labels, task)
     facts = Facts(confidence=drawing.confidence, source=(menu.key(found.model) if found.model else "")[:120])
     document = Document(
-        found.task, labels, image, drawing, result.upload.stem, result.upload.path,
+        task, labels, image, drawing, result.upload.stem, result.upload.path,
         None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
         notes=found.notes + notes_of(drawing, language_of(request)),
     )  # fmt: skip
@@ -590,7 +590,7 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
     for dataset in store.list():
         mapping = menu.remembered(kept, dataset.key, menu.key(found.model)) if found.model else None
         left = wanted - {plain_name(name) for name in (*dataset.labels.names, *(mapping or {}))}
-        if dataset.task == found.task and not (left - menu.HELPERS if mapping else left):
+        if dataset.task == drawn_as(found.task) and not (left - menu.HELPERS if mapping else left):
             return dataset, mapping or {}
     return None, {}
 
