@@ -185,7 +185,7 @@ def _train_evaluate_publish(
             log.warning("Stopped at your request; everything done so far is saved. Continue with: %s", resume)
         return stopped.exit_code
     except PublishError as error:
-        return _push_failed(log, folder, error)
+        return _push_failed(log, config, folder, error)
     except SegDemoError as error:
         if not begun:
             raise ConfigError(error.message) from error
@@ -226,14 +226,15 @@ def _push_alone(config: Config, folder: Path) -> int:
     try:
         done = publish_again(config, folder)
     except PublishError as error:
-        return _push_failed(log, folder, error)
+        return _push_failed(log, config, folder, error)
     if config.json:
         _print_json(done)
     return DONE
 
 
-def _push_failed(log: Any, folder: Path, error: SegDemoError) -> int:
+def _push_failed(log: Any, config: Config, folder: Path, error: Any) -> int:
     log.error("The checkpoint is kept in %s. %s", folder / runs.BEST, error)
+    runs.ProgressFile(config.progress_file).ended(error.reason)
     return PUSH_FAILED
 
 

@@ -29,7 +29,16 @@ LONGEST_NAME = 60
 
 
 class PublishError(SegDemoError):
-    """The push failed; everything is kept, and the message ends with the command that retries."""
+    """The push failed; everything is kept, and the message ends with the command that retries.
+
+    Args:
+        reason: why, without that command.
+        hint: that command.
+    """
+
+    def __init__(self, reason: Message, hint: str = "") -> None:
+        super().__init__(lines(reason, hint))
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -125,10 +134,10 @@ def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir:
         sha = push.push(folder, repo_id, private=private, message=message, say=log.warning)
         different = push.verify(repo_id, sha, folder)
     except SegDemoError as error:
-        raise PublishError(lines(error.message, retry_hint(run_dir, repo_id, private))) from error
+        raise PublishError(error.message, retry_hint(run_dir, repo_id, private)) from error
     if different:
         what = Message("push.arrived_different", files=", ".join(different), repo=repo_id, sha=sha)
-        raise PublishError(lines(what, retry_hint(run_dir, repo_id, private)))
+        raise PublishError(what, retry_hint(run_dir, repo_id, private))
     return Published(repo_id, f"{lookup.host()}/{repo_id}", sha, before == sha)
 
 

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -29,11 +30,10 @@ from gradio import utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.core import storage
-from seg_demo.core.messages import in_language
+from seg_demo.core.messages import Message as Sentence
 from seg_demo.core.settings import settings
 from seg_demo.gateway import metrics, work
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
@@ -61,7 +61,7 @@ JOIN = f"{API}/queue/join"
 DIRECT_MOST, DIRECT_OWN = 64, 16
 # How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
 PARTIAL_SECONDS, SWEEP_SECONDS = 600.0, 60.0
-NO_ROOM = "The server has no room for uploads at the moment. Try again in an hour."
+NO_ROOM = Sentence("gateway.no_room")
 
 # A wrong password is answered after so long, and so many of one address may be looked at together.
 WRONG_SECONDS, LOGINS_OWN = 1.0, 4
@@ -117,7 +117,7 @@ class Guard:
                     # Before gradio finds its route, parses and builds the request: those who are told to come back take
                     # less time from those who wait.
                     metrics.count("queue", "full")
-                    await _sentence(503, in_language(reason, language_of(Request(scope))))(scope, receive, send)
+                    await _sentence(503, reason, scope)(scope, receive, send)
                     return
                 await self._app(scope, read, send)
         except BodyError as error:
@@ -126,7 +126,7 @@ class Guard:
                 return
             drop_partial(error)
             metrics.count("body", str(error.status))
-            await _sentence(error.status, str(error))(scope, receive, send)
+            await _sentence(error.status, error.args[0], scope)(scope, receive, send)
         except Exception as error:
             await self._failed(error, scope, receive, send)
 
@@ -148,11 +148,10 @@ class Guard:
             raise error
         if storage.disk_full(error):
             metrics.count("disk", "full")
-            await _sentence(507, NO_ROOM)(scope, receive, send)
+            await _sentence(507, NO_ROOM, scope)(scope, receive, send)
             return
         metrics.count("malformed", type(error).__name__)
-        text = "The request names an endpoint, a session or a component that is not there. See /gradio_api/info for what is."
-        await _sentence(400, text)(scope, receive, send)
+        await _sentence(400, Sentence("gateway.names_what_is_not_there"), scope)(scope, receive, send)
 
     def _own(self, path: str, scope: Scope) -> Response | None:
         """The answer to what the guard itself serves."""
@@ -177,14 +176,14 @@ class Guard:
             served = any(getattr(block, "server_fns", None) for block in self._blocks.blocks.values())
         query = scope.get("query_string", b"")
         if not served or b"deep_link" in query or "/deep_links/" in path:
-            return _sentence(404, "There is nothing at this address.")
+            return _sentence(404, Sentence("gateway.nothing_here"), scope)
         if path.startswith(FILE) and re.match(r"[\w+.-]{2,}:", path.removeprefix(FILE)):
-            return _sentence(403, "Addresses are not fetched here. Download the file and upload it.")
+            return _sentence(403, Sentence("gateway.addresses_not_fetched"), scope)
         if path == f"{API}/upload" and time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
         if path == f"{API}/upload" and storage.free_space(utils.get_upload_folder()) < 0:
-            return _sentence(507, NO_ROOM)
+            return _sentence(507, NO_ROOM, scope)
         return None
 
     async def _login(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:
@@ -193,7 +192,7 @@ class Guard:
         who = (scope.get("client") or ("",))[0]
         if self._logins[who] >= LOGINS_OWN or self._logins.total() >= DIRECT_MOST:
             metrics.count("login", "full")
-            await _sentence(429, "Too many passwords are being tried. Wait a few seconds.")(scope, receive, send)
+            await _sentence(429, Sentence("gateway.too_many_passwords"), scope)(scope, receive, send)
             return
         answer: list[Message] = []
 
@@ -214,7 +213,7 @@ class Guard:
         who = address_of(scope)
         if self._direct.total() >= DIRECT_MOST or (who and self._direct[who] >= DIRECT_OWN):
             metrics.count("direct", "full")
-            text = "Too many requests are being answered at the same time. Wait for one to end, or use the queue (/call)."
+            text = Sentence("gateway.too_many_requests").text(_language(scope))
             await JSONResponse({"error": text, "detail": text}, 503)(scope, receive, send)
             return
         # An object, since routers hand on copies of the scope.
@@ -306,8 +305,12 @@ class _Answer:
         return _NOT_A_REQUEST if status == 422 else None
 
 
-def _sentence(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"detail": text}, status)
+def _sentence(status: int, sentence: Sentence, scope: Scope) -> JSONResponse:
+    return JSONResponse({"detail": sentence.text(_language(scope))}, status)
+
+
+def _language(scope: Scope) -> str:
+    return language_of(SimpleNamespace(headers=Headers(raw=list(scope.get("headers", ())))))
 
 
 def sweep_partial(folder: str, age: float) -> None:
@@ -380,11 +383,11 @@ class BodyError(Exception):
 
     Args:
         status: of the answer.
-        text: what came, what is accepted.
+        sentence: what came, what is accepted.
     """
 
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, status: int, sentence: Sentence) -> None:
+        super().__init__(sentence)
         self.status = status
 
 
@@ -475,13 +478,13 @@ class Bodies:
                 if len(data) > self._json:
                     raise _too_large(self._json)
                 if self._held > HELD * self._json:
-                    raise BodyError(503, "The server is receiving too much at the same time. Try again in a minute.")
+                    raise BodyError(503, Sentence("gateway.receives_too_much"))
                 if not message.get("more_body", False):
                     break
         finally:
             self._held -= len(data)
         if data.count(b"[") + data.count(b"{") + data.count(b",") > PARTS:
-            raise BodyError(400, f"The request has more than {PARTS:,} parts. See /gradio_api/info for what is wanted.")
+            raise BodyError(400, Sentence("gateway.too_many_parts", most=PARTS))
         return bytes(data)
 
 
@@ -489,7 +492,7 @@ async def _in_time(receive: Receive, until: float) -> Message:
     try:
         return await asyncio.wait_for(receive(), max(0.01, until - time.monotonic()))
     except TimeoutError:
-        raise BodyError(408, f"The request did not arrive within {BODY_SECONDS:g} seconds. Send it again.") from None
+        raise BodyError(408, Sentence("gateway.too_slow", seconds=BODY_SECONDS)) from None
 
 
 def _check_promise(scope: Scope, most: int) -> None:
@@ -500,7 +503,7 @@ def _check_promise(scope: Scope, most: int) -> None:
 
 
 def _too_large(most: int) -> BodyError:
-    return BodyError(413, f"The request is larger than the {most:,} bytes that are accepted. Send a smaller image.")
+    return BodyError(413, Sentence("gateway.too_large", most=most))
 
 
 def _again(data: bytes, after: Receive) -> Receive:

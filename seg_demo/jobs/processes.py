@@ -116,7 +116,7 @@ RUNNER, CHILD, EXIT = "runner.json", "child.json", "exit.json"
 # What the command writes: its terminal, its answer, how far it is, its run folder; and the copy of the data.
 CONSOLE, RESULT, PROGRESS, RUN, DATA = "console.txt", "result.json", "progress.json", "run", "data"
 # What the dry run found, and its picture of a sample in each of several readings of the masks.
-CHECK, READINGS = "check.json", "two-readings.png"
+CHECK, READINGS, PUSH = "check.json", "two-readings.png", "push.json"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -458,7 +458,10 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
         came = Message("push.bad_repository", repo=repo[:80]) if repo else Message("push.no_repository")
         raise BadRequestError(sentences(came, Message("push.write_name_so")))
+    report = job.folder / processes.PUSH
+    report.unlink(missing_ok=True)
     command = [sys.executable, str(TRAIN), "--resume", str(job.run), "--push", repo, "--json", *["--private"] * private]
+    command += ["--progress-file", str(report)]
     environ = public_environment()
     if token:
         environ["HF_TOKEN"] = token
@@ -477,7 +480,12 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
             child.kill()
             child.communicate()
     if child.returncode != 0:
-        raise BadRequestError("jobs.not_pushed", why=_reason(said, token))
+        ended = processes.read_json(report)
+        if isinstance(ended, dict) and ended.get("error"):
+            why = Message.from_dict(ended["error"]).changed(lambda text: _without_secrets(text, token))
+        else:
+            why = _reason(said, token)
+        raise BadRequestError("jobs.not_pushed", why=why)
     pushed = json.loads(answer)["pushed"]
     spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
@@ -502,5 +510,9 @@ def _reason(said: str, token: str | None) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip() and "Warning" not in line]
     lines = [line for line in lines if not line.startswith(("Nothing is lost", "image = "))]
     found = " ".join(lines[-3:])[-600:] or "The training command gave no reason."
-    found = redacted(found)
-    return found.replace(token, "***") if token else found
+    return _without_secrets(found, token)
+
+
+def _without_secrets(text: str, token: str | None) -> str:
+    text = redacted(text)
+    return text.replace(token, "***") if token else text

@@ -24,7 +24,7 @@ from tests.served import ROOT
 KEY = re.compile(r"[a-z_]+\.[a-z0-9_]+")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 # Calls whose first argument is a key.
-RAISED = re.compile(r"\w*(?:Error|Message|Diverged|NotPrepared)$")
+RAISED = re.compile(r"\w*(?:Error|Message|Sentence)$")
 
 
 def values_of(text: str) -> list[tuple[str, str, str | None]]:
