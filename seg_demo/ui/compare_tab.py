@@ -160,11 +160,12 @@ def _compared(
     heard: list[Message] = []
     known = None if not truth else _truth(truth, results[0], together, heard)
     agreeing = agreement(together.maps)
-    about: dict[str, Sequence[str]] = {"": picture.notes, words("compare_with_truth", language): heard}
+    truth_named, colon = words("compare_with_truth", language), words("colon", language)
+    about: list[tuple[str, Sequence[str]]] = [("", picture.notes), (truth_named[:1].upper() + truth_named[1:], heard)]
     for result, title in zip(results, titles, strict=True):
-        about[title] = [*(note for note in result.notes if note not in picture.notes), *(result.model.notes if result.model else ())]
-    colon = words("colon", language)
-    notes = [(name and name + colon) + in_language(note, language) for name, said in about.items() for note in said]
+        own = [note for note in result.notes if note not in picture.notes]
+        about.append((title, [*own, *(result.model.notes if result.model else ())]))
+    notes = [(name and name + colon) + in_language(note, language) for name, said in about for note in said]
     shown = Comparison(preview_of(picture.pixels), tuple(results), titles, tuple(sizes), together, agreeing, tuple(notes))
     files = [
         (f"{upload.stem}_comparison.csv", comparison_table(titles, together, known).encode("utf-8", "replace")),

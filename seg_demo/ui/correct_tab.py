@@ -146,9 +146,20 @@ INTO_VIEW = """() => {
   const look = () => {
     const now = place();
     still = now === before && editor.querySelector('.se').dataset.state === 'open' ? still + 1 : 0;
-    if (still > 2 || beside || performance.now() > until) return editor.scrollIntoView({ block: 'nearest', behavior });
     before = now;
-    requestAnimationFrame(look);
+    if (still <= 2 && !beside && performance.now() < until) return requestAnimationFrame(look);
+    editor.scrollIntoView({ block: 'nearest', behavior });
+    follow();
+  };
+  // The fields above go when the server answers, which may be later: until the person does something, the editor stays in view.
+  let touched = beside;
+  for (const act of ['wheel', 'pointerdown', 'touchstart', 'keydown']) addEventListener(act, () => { touched = true; }, { once: true, passive: true });
+  const follow = () => {
+    if (touched || performance.now() > until + 3000) return;
+    const now = place();
+    if (now !== before) editor.scrollIntoView({ block: 'nearest', behavior });
+    before = now;
+    requestAnimationFrame(follow);
   };
   look();
 }"""

@@ -90,5 +90,5 @@ def test_what_was_understood_is_said_below_the_pictures(tmp_path):
     told = compare_tab.run_compare(Upload(picture, "pages"), ["unet-cells", "segformer-cells"], 0.5, str(truth), None, lambda *_, **__: None)
     first, second, *own = compare_tab.ComparisonViewer().postprocess(told[0])["notes"]
     assert first == "This file has 3 pages; the first is shown."
-    assert second.startswith("ground truth: This mask holds as many greys as there are classes") and "127 = cell" in second
+    assert second.startswith("Ground truth: This mask holds as many greys as there are classes") and "127 = cell" in second
     assert [note.split(": ")[0] for note in own] == list(told[0].titles) and all("unlike those" in note for note in own)
