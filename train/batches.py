@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,9 +27,6 @@ from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
 from train.data.index import CELLS_SIZE, Dataset, as_objects
 from train.data.sample import Sample
-
-if TYPE_CHECKING:
-    from train.setup import Prepared
 
 Key = tuple[int, int]
 
@@ -120,6 +116,7 @@ class CropDataset(TorchDataset):
         size: int,
         seed: int,
         seen: Callable[[Sample], Sample] | None = None,
+        replay: Replay | None = None,
     ) -> None:
         """
         Args:
@@ -129,9 +126,10 @@ class CropDataset(TorchDataset):
             size: side of the crops in pixels.
             seed: decides the crops.
             seen: resizes a sample as the network sees a picture of its size, before it is varied; None leaves it.
+            replay: gives the samples of indices beyond the data's own.
         """
         self.read, self.cached, self.level, self.size, self.seed = read, cached, level, size, seed
-        self.seen = seen
+        self.seen, self.replay = seen, replay
 
     def __getitem__(self, key: Key) -> Crop:
         epoch, index = key
@@ -144,7 +142,9 @@ class CropDataset(TorchDataset):
 
     def sample(self, key: Key) -> Sample:
         """The sample that a key stands for, before it is varied."""
-        _, index = key
+        epoch, index = key
+        if self.replay is not None and index >= self.replay.own:
+            return self.replay.sample(epoch, index)
         sample = self.cached.get(index)
         return self.read(index) if sample is None else sample
 
@@ -238,69 +238,36 @@ def cell_of(labels: LabelSet, base: ModelSpec | None) -> int | None:
     return next(named, only)
 
 
-class ReplayCrops(CropDataset):
-    """Crops of which those with an index beyond the data's own are of built-in images, others in every epoch."""
+@dataclass
+class Replay:
+    """Built-in samples among those of the data, others in every epoch.
 
-    def __init__(
-        self,
-        read: Callable[[int], Sample],
-        cached: dict[int, Sample],
-        level: str,
-        size: int,
-        seed: int,
-        seen: Callable[[Sample], Sample] | None = None,
-        *,
-        own: int,
-        extra: int,
-        dataset: Dataset,
-        task: str,
-        base: ModelSpec | None,
-    ) -> None:
-        """
-        Args:
-            read, cached, level, size, seed, seen: as for :class:`CropDataset`.
-            own: samples of the data.
-            extra: built-in samples of an epoch.
-            dataset: whose label ids are wanted.
-            task: ``semantic`` or ``instance``.
-            base: what the run starts from.
-        """
-        super().__init__(read, cached, level, size, seed, seen)
-        self.own, self.extra, self.dataset, self.task, self.base = own, extra, dataset, task, base
-
-    def sample(self, key: Key) -> Sample:
-        """As :meth:`CropDataset.sample`: a pure function of the key and the seed."""
-        epoch, index = key
-        if index < self.own:
-            return super().sample(key)
-        number = (epoch * self.extra + index - self.own) % POOL
-        place = self.own + number
-        if place not in self.cached:
-            # Even seeds are for training: none of these is a validation image of the built-in data.
-            drawn = render(2 * self.seed, number, CELLS_SIZE, training=True)
-            self.cached[place] = translated(drawn, self.dataset, self.task, self.base)
-        return self.cached[place]
-
-
-def crops_of(
-    prepared: Prepared,
-    read: Callable[[int], Sample],
-    cached: dict[int, Sample],
-    seen: Callable[[Sample], Sample] | None = None,
-) -> CropDataset:
-    """The crops of a run, built-in ones among them if it replays.
-
-    Args:
-        prepared: the run.
-        read: index → sample of its training images, for those that are not in ``cached``.
-        cached: samples that are already decoded.
-        seen: as for :class:`CropDataset`.
+    Attributes:
+        own: samples of the data.
+        extra: built-in samples of an epoch.
+        seed: decides them.
+        dataset: whose label ids are wanted.
+        task: ``semantic`` or ``instance``.
+        base: what the run starts from.
+        drawn: those that were needed already, by their number.
     """
-    common = (read, cached, prepared.augment, prepared.crop, prepared.config.seed, seen)
-    if not prepared.replay:
-        return CropDataset(*common)
-    own, extra = len(prepared.train), prepared.replay
-    return ReplayCrops(*common, own=own, extra=extra, dataset=prepared.dataset, task=prepared.task, base=prepared.start.base)
+
+    own: int
+    extra: int
+    seed: int
+    dataset: Dataset
+    task: str
+    base: ModelSpec | None
+    drawn: dict[int, Sample] = field(default_factory=dict)
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        """The built-in sample of an index beyond those of the data: a pure function of epoch, index and seed."""
+        number = (epoch * self.extra + index - self.own) % POOL
+        if number not in self.drawn:
+            # Even seeds are for training: none of these is a validation image of the built-in data.
+            sample = render(2 * self.seed, number, CELLS_SIZE, training=True)
+            self.drawn[number] = translated(sample, self.dataset, self.task, self.base)
+        return self.drawn[number]
 
 
 def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | None) -> Sample:

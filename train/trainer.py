@@ -25,7 +25,7 @@ from seg_demo.core.storage import save_folder
 from seg_demo.core.types import TASKS
 from seg_demo.networks.base import Network
 from train import run as runs
-from train.batches import AsSeen, Crop, CropDataset, crops_of, loader, local_cores, memory_budget, read_as_seen, workers_for
+from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
 from train.data.index import CELLS, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of
@@ -285,7 +285,11 @@ class Trainer:
             read = functools.partial(read_as_seen, read, seen)
         quiet = self.config.json or not self.main
         cached = preload(read, prepared.dataset, len(prepared.train), memory_budget(), local_cores(), quiet)
-        return crops_of(prepared, read, cached, seen)
+        replay = None
+        if prepared.replay:
+            of = (prepared.dataset, prepared.task, prepared.start.base)
+            replay = Replay(len(prepared.train), prepared.replay, self.config.seed, *of)
+        return CropDataset(read, cached, prepared.augment, prepared.crop, self.config.seed, seen, replay)
 
 
 def save_best(checkpoint: Network, folder: Path, half: bool) -> None:

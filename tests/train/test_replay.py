@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.types import ModelSpec
 from tests.small_datasets import folder
 from train import finetune
-from train.batches import ReplayCrops, replay_count, translated
+from train.batches import CropDataset, Replay, replay_count, translated
 from train.config import ConfigError
 from synthetic.cells import render
 from train.data.index import open_dataset
@@ -88,11 +88,11 @@ def test_a_bundled_base_is_trained_with_replay_on_a_thing_of_another_name(tmp_pa
 def test_crops_depend_on_key_and_seed_alone(tmp_path):
     dataset = opened(tmp_path, "background\ncell\n")
 
-    def crops(seed: int) -> ReplayCrops:
+    def crops(seed: int) -> CropDataset:
         def read(index: int):
             return read_item(dataset, dataset.items, "semantic", index)
 
-        return ReplayCrops(read, {}, "light", 32, seed, own=3, extra=2, dataset=dataset, task="semantic", base=None)
+        return CropDataset(read, {}, "light", 32, seed, replay=Replay(3, 2, seed, dataset, "semantic", None))
 
     first, second, other = crops(1), crops(1), crops(2)
     keys = [(epoch, index) for epoch in range(2) for index in range(5)]
