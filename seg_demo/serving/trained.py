@@ -65,7 +65,8 @@ def _read() -> list[Own]:
 
 
 def _spec(row: dict[str, object]) -> ModelSpec:
-    return ModelSpec(**{**row, "labels": tuple(row["labels"]), "notes": tuple(map(Message.from_dict, row.get("notes", ())))})
+    lists = {"labels": tuple(row["labels"]), "tasks": tuple(row.get("tasks", ()))}
+    return ModelSpec(**{**row, **lists, "notes": tuple(map(Message.from_dict, row.get("notes", ())))})
 
 
 def _owner(row: dict[str, object]) -> str:
