@@ -245,6 +245,9 @@ def label_ids(raw: np.ndarray, labels: LabelSet, notes: list[Message] | None = N
             pairs = ", ".join(f"{level} = {name}" for level, name in zip(levels.tolist(), labels.names, strict=True))
             notes.append(Message("label_maps.greys_in_order", pairs=pairs))
             return np.searchsorted(levels, raw).astype(np.uint8)
+        things = [name for index, name in enumerate(labels.names) if index != _background(labels)]
+        if len(things) == 1 and len(levels) == 3 and levels[0] == 0 and levels[1] >= LEAST_SPREAD // 2 and levels[2] == IGNORE:
+            raise ValueError(Message("truth.black_grey_and_white", grey=levels[1], name=things[0]))
     ignored = ignore_id(raw.dtype)
     if len(labels) <= ignored and (count := int((raw == ignored).sum())):
         notes.append(Message("label_maps.some_ignored", value=ignored, share=max(count / raw.size, 0.001)))

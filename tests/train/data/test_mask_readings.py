@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from seg_demo.core.errors import DataError
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets.sample import IGNORE_ID, from_mask
 from seg_demo.inputs.mask_files import numbers_meant, read_mask, read_object_map
@@ -376,6 +377,14 @@ def test_what_was_understood_of_a_mask_is_said_where_one_is_opened(tmp_path, nam
     notes = from_mask((read_object_map if task == "instance" else read_mask)(path), (SIDE, SIDE), labels, task).notes
     assert len(notes) == len(said) and all(part in note for part, note in zip(said, notes, strict=True)), notes
     assert not any(re.search("[a-z]{3,} [a-z]{3,}", note.text("zh")) for note in notes)
+
+
+def test_black_grey_and_white_of_one_class_is_not_guessed_in_the_editor_either():
+    labels = LabelSet.from_names(("background", "cell"), 0)
+    with pytest.raises(DataError, match="whether cell is 255 or 128") as caught:
+        from_mask(grey_and_white(0), (SIDE, SIDE), labels, "semantic")
+    assert "128" in caught.value.message.text("zh") and "whether" not in caught.value.message.text("zh")
+    assert from_mask(grey_and_white(0), (SIDE, SIDE), LabelSet.from_names(("background", "cell", "x"), 0), "semantic").notes
 
 
 def test_what_a_file_of_8_bits_names_as_no_data_is_not_white(tmp_path):
