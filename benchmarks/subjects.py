@@ -21,7 +21,7 @@ from seg_demo.networks.base import Network
 from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.networks.segformer import SegFormer
 from seg_demo.networks.unet import UNet
-from seg_demo.serving import loading
+from seg_demo.serving import predictor
 
 CLASSES = 150
 # (height, width) of 4:3 photographs.
@@ -65,7 +65,7 @@ def model(kind: str) -> Model:
     """The project's model, as the demo serves it."""
     path = folder(kind)
     spec = ModelSpec(kind, None, "semantic", "", kind, "", "folder")
-    return loading.build(spec, path, "cpu")
+    return predictor.build(spec, path, "cpu")
 
 
 def compiled() -> None:

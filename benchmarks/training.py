@@ -16,7 +16,7 @@ from seg_demo.networks.base import Network, normalised
 from seg_demo.networks.maskrcnn import MaskRcnn
 from train.batches import Crop
 from train.losses import Batch, Objective
-from train.optim import parameter_groups
+from train.trainer import parameter_groups
 
 CPU = torch.device("cpu")
 

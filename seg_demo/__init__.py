@@ -25,6 +25,6 @@ def load_model(id: str, device: str | None = None) -> Model:
         SegDemoError: one of its children, whose message says what came, what was expected and what to do.
     """
     # torch is heavy, and whoever only imports the package for its types should not wait for it.
-    from seg_demo.serving.loading import load_model as load
+    from seg_demo.serving.predictor import load_model as load
 
     return load(id, device=device)

@@ -108,7 +108,7 @@ def _check(options: argparse.Namespace) -> int:
     """Look at a model without loading it."""
     from dataclasses import asdict
 
-    from seg_demo.serving.loading import offer
+    from seg_demo.serving.predictor import offer
 
     found = offer(options.id)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))
@@ -135,7 +135,7 @@ def _segment(options: argparse.Namespace) -> int:
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
     from seg_demo.core.requests import check_threshold
-    from seg_demo.serving.loading import load_model
+    from seg_demo.serving.predictor import load_model
 
     threshold = check_threshold(options.threshold)
     model = load_model(options.model, device=options.device)

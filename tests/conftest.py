@@ -78,10 +78,10 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def loads(monkeypatch):
     """The paths that are loaded into memory during a test."""
-    from seg_demo.serving import loading
+    from seg_demo.serving import predictor
 
-    seen, load = [], loading.load
-    monkeypatch.setattr(loading, "load", lambda spec, path: seen.append(path) or load(spec, path))
+    seen, load = [], predictor.load
+    monkeypatch.setattr(predictor, "load", lambda spec, path: seen.append(path) or load(spec, path))
     return seen
 
 

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from seg_demo.core.errors import BadImageError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadImageError, Message
 from seg_demo.inputs.images import decode
 
 RNG = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from PIL import Image
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BusyError, HubUnavailableError, SegDemoError
 from seg_demo.core.settings import Settings
 from seg_demo.hub import cache, lookup, sandbox
-from seg_demo.serving import loading
+from seg_demo.serving import predictor as loading
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.crowd import file_data

@@ -20,17 +20,17 @@ from seg_demo.core.errors import (
     BadRequestError,
     EncoderOnlyError,
     HubUnavailableError,
+    Message,
     ModelNotFoundError,
     SegDemoError,
 )
-from seg_demo.core.messages import Message
 from seg_demo.core.types import SEMANTIC, LabelSet, ModelSpec
 from seg_demo.hub import lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults, copy_known_classes
-from seg_demo.networks.class_names import labels_from_dict, labels_to_dict
+from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
 from seg_demo.serving import catalog
-from seg_demo.serving.loading import load_checkpoint, locate
+from seg_demo.serving.predictor import load_checkpoint, locate
 from train.config import Config
 from train.metrics import shared_labels
 

@@ -14,8 +14,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message, lines, sentences
+from seg_demo.core.errors import Message, SegDemoError, lines, sentences
 from seg_demo.networks import FAMILIES
 
 

@@ -16,12 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from seg_demo import networks
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet, ModelSpec, Segmentation
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
-from seg_demo.serving.loading import load_checkpoint
+from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
 from train.data.index import labels_for, preload, read_item

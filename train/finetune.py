@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 from seg_demo.core.errors import SegDemoError  # noqa: E402
-from seg_demo.core.messages import Message, messages_in, sentences  # noqa: E402
-from seg_demo.hub.redact import redacted  # noqa: E402
+from seg_demo.core.errors import Message, messages_in, sentences  # noqa: E402
+from seg_demo.core.errors import redacted  # noqa: E402
 from train import run as runs  # noqa: E402
 from train.config import Config, ConfigError, parse  # noqa: E402
 

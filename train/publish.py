@@ -13,8 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
-from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
-from seg_demo.core.messages import Message, lines
+from seg_demo.core.errors import BadRequestError, HubUnavailableError, Message, SegDemoError, lines
 from seg_demo.core.storage import recover_folder
 from seg_demo.core.types import TASKS
 from seg_demo.hub import lookup, push

@@ -23,8 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from seg_demo import __version__
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message, lines
+from seg_demo.core.errors import Message, SegDemoError, lines
 from seg_demo.core.storage import DISK, Disk, save_file, storage_errors, write_atomically
 from train.config import Config, ConfigError, check, load_config
 

@@ -16,8 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, SegDemoError
-from seg_demo.core.messages import Message, paragraphs
+from seg_demo.core.errors import BadCheckpointError, Message, SegDemoError, paragraphs
 from seg_demo.inference import devices
 from seg_demo.networks.base import Network
 from seg_demo.serving import catalog

@@ -18,8 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from seg_demo.core.errors import SettingsError
-from seg_demo.core.messages import Message, lines
+from seg_demo.core.errors import Message, SettingsError, lines
 
 PREFIX = "SEG_DEMO_"
 _TRUE = ("1", "true", "yes", "on")

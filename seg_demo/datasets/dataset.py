@@ -32,8 +32,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError, DataError, StorageError
-from seg_demo.core.messages import Message, sentences
+from seg_demo.core.errors import BadRequestError, DataError, Message, StorageError, sentences
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import BACKGROUND, IGNORE, TASKS, LabelSet, background_of, distinct_colors
 from seg_demo.datasets import journal

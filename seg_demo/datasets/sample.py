@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError, DataError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, DataError, Message
 from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segmentation, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of

@@ -25,8 +25,7 @@ from gradio import processing_utils, utils
 from gradio.blocks import Block
 from gradio.data_classes import ImageData
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_once
 from seg_demo.gateway.visitor import spoken

@@ -33,9 +33,9 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.core import storage
-from seg_demo.core.messages import Message as Sentence
+from seg_demo.core.errors import Message as Sentence
 from seg_demo.core.settings import settings
-from seg_demo.gateway import metrics, work
+from seg_demo.gateway import metrics, queue
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
 from seg_demo.gateway.visitor import address_of, language_of
 
@@ -157,7 +157,7 @@ class Guard:
         """The answer to what the guard itself serves."""
         if path not in ("/health", "/metrics") or scope["method"] not in ("GET", "HEAD"):
             return None
-        state, queued = work.state(), len(queue_of(self._blocks))
+        state, queued = queue.state(), len(queue_of(self._blocks))
         if path == "/metrics":
             return PlainTextResponse(metrics.metrics(state, queued), media_type="text/plain; version=0.0.4")
         status, content = metrics.health(state, queued)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 from gradio.context import LocalContext
 
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import in_language
 from seg_demo.core.ownership import VISITOR_KEY, Viewer, owner_of
 from seg_demo.core.settings import settings
 

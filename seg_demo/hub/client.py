@@ -35,12 +35,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils._http import hf_request_event_hook
 
-from seg_demo.core.errors import BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core import errors
+from seg_demo.core.errors import BadRequestError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
 from seg_demo.core.settings import settings
 from seg_demo.core.threads import begin
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import redact
 
 T = TypeVar("T")
 # What a lost, refused or silent connection raises. HfHubHTTPError and OfflineModeIsEnabled are OSErrors.
@@ -62,7 +61,7 @@ def connect() -> None:
     with _installed:
         if not _is_installed:
             set_client_factory(_client)
-            redact.install()
+            errors.install()
             _is_installed = True
 
 

@@ -18,8 +18,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFo
 from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
-from seg_demo.core.errors import BadCheckpointError, ModelNotFoundError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message, ModelNotFoundError
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec

@@ -26,8 +26,7 @@ from urllib.parse import unquote, urlsplit
 from huggingface_hub import constants, get_session
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from seg_demo.core.errors import BadRequestError, HubUnavailableError, SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, HubUnavailableError, Message, SegDemoError
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec

@@ -30,8 +30,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from seg_demo.core.errors import BadCheckpointError, StorageError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message, StorageError
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import abandoned, locked
 from seg_demo.networks.checkpoint import CONFIG, WEIGHTS, not_weights, read_json

@@ -16,10 +16,8 @@ from typing import TypeVar
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-from seg_demo.core.errors import BadRequestError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, Message, redacted
 from seg_demo.hub import client
-from seg_demo.hub.redact import redacted
 
 T = TypeVar("T")
 ATTEMPTS = 5

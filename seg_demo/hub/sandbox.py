@@ -20,8 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg_demo.core.errors import BadCheckpointError, BusyError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, BusyError, Message
 from seg_demo.core.settings import public_environment, settings
 from seg_demo.core.threads import begin
 

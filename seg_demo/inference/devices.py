@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from seg_demo.core.errors import BadImageError, SettingsError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadImageError, Message, SettingsError
 from seg_demo.core.settings import Settings
 from seg_demo.inference.tiled import Plan, plan
 from seg_demo.networks.base import Network

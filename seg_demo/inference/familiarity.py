@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks.checkpoint import read_optional_json
 
 FILE = "familiarity.json"

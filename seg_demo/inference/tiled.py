@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 from seg_demo.core.requests import Report
 from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin

@@ -54,7 +54,7 @@ def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: Mode
     """Every candidate in one image, computed in the worker; only plain data goes in and out.
 
     Args:
-        build: :func:`seg_demo.serving.loading.build`, for what the worker does not have yet.
+        build: :func:`seg_demo.serving.predictor.build`, for what the worker does not have yet.
         key: of :func:`hold`.
         spec: the model.
         path: where its files are.

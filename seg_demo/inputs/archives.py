@@ -23,8 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from seg_demo.core.errors import BadRequestError, StorageError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, Message, StorageError
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100

@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImagePalette
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 
 _HEAD = 1024
 

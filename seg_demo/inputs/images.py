@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadImageError, Message
 from seg_demo.core.settings import settings
 from seg_demo.inputs import formats, samples
 from seg_demo.inputs.formats import accepted, decoding_cost, fault, identify

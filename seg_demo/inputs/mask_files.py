@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 from seg_demo.inputs import images, samples as pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import limits_of, refuse

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.jobs.processes import (
     CHILD,

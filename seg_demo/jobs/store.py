@@ -29,11 +29,9 @@ from typing import Any
 from filelock import FileLock
 
 from seg_demo.core import storage
-from seg_demo.core.errors import BadRequestError, StorageError
-from seg_demo.core.messages import Message, sentences
+from seg_demo.core.errors import BadRequestError, Message, StorageError, redacted, sentences
 from seg_demo.core.settings import public_environment, settings
 from seg_demo.core.storage import replacing
-from seg_demo.hub.redact import redacted
 from seg_demo.inputs.archives import unpack
 from seg_demo.jobs import processes
 from seg_demo.jobs.job import DONE, DRAFT, RESUMABLE, RUNNING, Job

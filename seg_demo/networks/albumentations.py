@@ -21,8 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
 

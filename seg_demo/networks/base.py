@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import checkpoint, class_names, weights
+from seg_demo.networks import checkpoint, weights
 
 if TYPE_CHECKING:
     from seg_demo.networks import Family
@@ -294,11 +294,11 @@ class Network(ABC):
             BadCheckpointError: a config that describes no network of sane size, or weights that do not fit it.
         """
         config = checkpoint.read_json(folder, checkpoint.CONFIG)
-        options, count, labels = class_names.own_config(config)
+        options, count, labels = checkpoint.own_config(config)
         preprocessing = cls.stored_preprocessing(folder, options)
         what = str(options.get("variant", cls.family.title))
         module, notes = weights.construct(lambda: cls.build(count, options), weights.read_weights(folder), what)
-        return cls(module, labels, preprocessing, options, notes=(*class_names.table_notes(config, count), *notes))
+        return cls(module, labels, preprocessing, options, notes=(*checkpoint.table_notes(config, count), *notes))
 
     @classmethod
     def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:
@@ -325,7 +325,7 @@ class Network(ABC):
 
     def write(self, folder: Path, half: bool) -> None:
         """The files of :meth:`save`, which a family with a format of its own overrides."""
-        checkpoint.write_json(folder, checkpoint.CONFIG, class_names.own_config_of(self.name, self.options, self.labels))
+        checkpoint.write_json(folder, checkpoint.CONFIG, checkpoint.own_config_of(self.name, self.options, self.labels))
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, self.preprocessing.to_dict())
         weights.write_weights(self.module, folder, half)
 

@@ -37,7 +37,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, checkpoint, class_names, transformers_config
+from seg_demo.networks import FAMILIES, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, Takes, TrainingDefaults
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
@@ -187,7 +187,7 @@ class SegFormer(PixelNetwork):
     def write(self, folder: Path, half: bool) -> None:
         """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
         transformers casts halves back on loading."""
-        described = class_names.labels_to_dict(self.labels)
+        described = checkpoint.labels_to_dict(self.labels)
         module = self.module
         binary = self.options.get("binary")
         module.config.id2label = {0: self.labels.names[1]} if binary else dict(enumerate(self.labels.names))

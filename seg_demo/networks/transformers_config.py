@@ -51,10 +51,9 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError, Message
 from seg_demo.core.types import MAX_IDS, LabelSet
-from seg_demo.networks import checkpoint, class_names
+from seg_demo.networks import checkpoint
 from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
 from seg_demo.networks.weights import class_dependent, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 
@@ -149,7 +148,7 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     if config.get("num_channels", 3) != 3:
         raise BadCheckpointError("checkpoints.other_channels", channels=config["num_channels"])
     _check_what_is_built(options)
-    table, stated = class_names.class_table(config), config.get("num_labels", 2)
+    table, stated = checkpoint.class_table(config), config.get("num_labels", 2)
     count = len(table) or stated
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_IDS:
         count = 2
@@ -242,11 +241,11 @@ def own_size(config: PreTrainedConfig) -> tuple[int, int] | None:
 
 def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> tuple[LabelSet, tuple[str, ...]]:
     """Class names from config.json, and what is to be said about them; one channel means background and the class it names."""
-    table = class_names.class_table(config)
+    table = checkpoint.class_table(config)
     if count > 1:
-        found = class_names.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background") if key in ours}}, count)
-        return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), class_names.table_notes(config, count)
-    return class_names.binary_labels(table), ()
+        found = checkpoint.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background") if key in ours}}, count)
+        return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), checkpoint.table_notes(config, count)
+    return checkpoint.binary_labels(table), ()
 
 
 def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -> tuple[nn.Module, tuple[str, ...]]:

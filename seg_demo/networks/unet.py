@@ -30,11 +30,10 @@ import torch
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, albumentations, checkpoint, class_names, weights
+from seg_demo.networks import FAMILIES, albumentations, checkpoint, weights
 from seg_demo.networks.albumentations import Pipeline
 from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, LONGEST_SIDE, PixelNetwork, Preprocessing, TrainingDefaults
 
@@ -139,7 +138,7 @@ class UNet(PixelNetwork):
             **arguments,
         }
         checkpoint.write_json(folder, checkpoint.CONFIG, config)
-        described = {**self.preprocessing.to_dict(), **class_names.labels_to_dict(self.labels)}
+        described = {**self.preprocessing.to_dict(), **checkpoint.labels_to_dict(self.labels)}
         if self.processor is not None:
             described[OF_PIPELINE] = True
             checkpoint.write_json(folder, albumentations.CONFIG, self.processor.to_json())
@@ -291,7 +290,7 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     decoder = decoder_class(config.get("_model_class"))
     check_encoder(config.get("encoder_name", "resnet34"))
     channels = config.get("classes", 1)
-    class_names.check_count(channels)
+    checkpoint.check_count(channels)
     if config.get("in_channels", 3) != 3:
         raise BadCheckpointError("checkpoints.other_channels", channels=config["in_channels"])
     options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
@@ -306,12 +305,12 @@ def label_set(config: dict[str, Any], extra: dict[str, Any], channels: int) -> t
     """Class names from preprocessor_config.json, else config.json, else generated; and what is to be said about them."""
     count = max(2, channels)
     for data in (extra, config):
-        table = class_names.class_table(data)
+        table = checkpoint.class_table(data)
         if channels == 1 and len(table) == 1:
-            return class_names.binary_labels(table), ()
-        found = class_names.labels_from_dict(data, count)
+            return checkpoint.binary_labels(table), ()
+        found = checkpoint.labels_from_dict(data, count)
         if found is not None:
-            return found, class_names.table_notes(data, count)
+            return found, checkpoint.table_notes(data, count)
     if channels == 1:
         return LabelSet.from_names(("background", "foreground"), background=0), ()
     return LabelSet.from_names(tuple(f"class {index}" for index in range(channels))), ()

@@ -17,8 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks.checkpoint import WEIGHTS, library_message, not_weights, weight_paths
 
 MAX_PARAMETERS = 1_000_000_000

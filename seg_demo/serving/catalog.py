@@ -31,16 +31,21 @@ import httpx2
 from huggingface_hub import constants
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SettingsError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import (
+    BadCheckpointError,
+    BadRequestError,
+    HubUnavailableError,
+    Message,
+    ModelNotFoundError,
+    SettingsError,
+)
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import replacing
 from seg_demo.core.types import INSTANCE, SEMANTIC, ModelSpec, learnt_tasks
 from seg_demo.hub import client, lookup, pickles
 from seg_demo.networks import identify
-from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, read_json, read_optional_json
-from seg_demo.networks.class_names import class_table, labels_from_dict
+from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
 from seg_demo.serving import trained
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 
 SIDE = 64
 # What a child that loads and runs a network may write: nothing of size, and only where its own files are.

@@ -11,8 +11,7 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from seg_demo.core.errors import BadRequestError, StorageError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, Message, StorageError
 from seg_demo.core.ownership import viewer
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import write_atomically

@@ -10,7 +10,7 @@ from gradio import utils
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options, smoothed
 from seg_demo.gateway.files import Photo, Upload, store_bytes
-from seg_demo.gateway.work import in_words, predictor, work_limits
+from seg_demo.gateway.queue import in_words, predictor, work_limits
 from seg_demo.outputs import draw
 from seg_demo.serving import catalog
 

@@ -18,13 +18,12 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError, in_language
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.gateway.files import Files, store_file
-from seg_demo.gateway.work import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
+from seg_demo.gateway.queue import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
 from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image

@@ -18,12 +18,19 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError, SegDemoError
-from seg_demo.core.messages import Message, in_language
+from seg_demo.core.errors import (
+    BadCheckpointError,
+    BadRequestError,
+    HubUnavailableError,
+    Message,
+    ModelNotFoundError,
+    SegDemoError,
+    in_language,
+)
 from seg_demo.core.requests import Options
 from seg_demo.core.types import BACKGROUND, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
-from seg_demo.gateway.work import UNQUEUED, in_words, predictor, work_limits
+from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.inputs.images import Picture
 from seg_demo.inputs.mask_files import numbers_meant, read_mask
 from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids

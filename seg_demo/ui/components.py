@@ -34,8 +34,8 @@ from gradio.i18n import I18nData
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
+from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine
-from seg_demo.gateway.work import UNQUEUED, in_words, rendering
 from seg_demo.ui.i18n import spoken, t
 from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
 

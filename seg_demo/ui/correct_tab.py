@@ -19,8 +19,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
 from seg_demo.core.ownership import owner_of
 from seg_demo.core.requests import Options, Report
 from seg_demo.core.types import TASKS, LabelSet, Segmentation, plain_name
@@ -29,8 +28,7 @@ from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
 from seg_demo.gateway.files import Photo, Upload, uploaded
-from seg_demo.gateway.queue import only_uploaded
-from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu

@@ -10,18 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core import ownership
-from seg_demo.core import settings as engine_rules
-from seg_demo.core.errors import SettingsError
-from seg_demo.core.messages import Message, lines
+from seg_demo.core import ownership, settings as engine_rules
+from seg_demo.core.errors import Message, SettingsError, lines
 from seg_demo.core.ownership import Viewer
 from seg_demo.core.settings import accounts, settings
 from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
-from seg_demo.gateway.queue import Page, keep_deleting, manage
+from seg_demo.gateway.queue import UNQUEUED, Page, expect_typed_ids, keep_deleting, manage, start_loading, working
 from seg_demo.gateway.visitor import key_or_new, visitor_state
-from seg_demo.gateway.work import UNQUEUED, expect_typed_ids, start_loading, working
 from seg_demo.inference import zerogpu
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints

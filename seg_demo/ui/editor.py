@@ -33,7 +33,7 @@ from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.files import uploaded
-from seg_demo.gateway.work import QUIET, UNQUEUED, in_words, predictor
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor
 from seg_demo.outputs import draw
 from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
 from seg_demo.ui.i18n import language_of, spoken, t, words

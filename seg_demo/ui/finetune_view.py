@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.i18n import words
 

@@ -1,6 +1,6 @@
 """The page's words in English and Chinese, chosen by the browser's language.
 
-They are those of the tables of :mod:`seg_demo.core.messages` under ``page.``. Static texts are translated in the browser by
+They are those of the tables of :mod:`seg_demo.core.errors` under ``page.``. Static texts are translated in the browser by
 ``gr.I18n``; what the server writes later (about a model, for example) follows the request's ``Accept-Language``, which browsers send
 for the same setting. The viewer carries its own words.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.i18n import I18nData
 
-from seg_demo.core.messages import LANGUAGES, table
+from seg_demo.core.errors import LANGUAGES, table
 from seg_demo.core.types import Task
 from seg_demo.gateway.visitor import language_of, spoken
 

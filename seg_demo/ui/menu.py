@@ -15,13 +15,12 @@ from typing import Any
 import gradio as gr
 
 from seg_demo import networks
-from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError, in_language
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet, ModelSpec, is_background, learnt_tasks, plain_name
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.gateway.work import UNQUEUED, agreement
+from seg_demo.gateway.queue import UNQUEUED, agreement
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in

@@ -17,7 +17,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options, check_threshold
 from seg_demo.core.types import TASKS, Task
 from seg_demo.gateway.files import Photo, Upload
-from seg_demo.gateway.work import UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome, reporting

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from seg_demo.core import errors
-from seg_demo.core.errors import BadImageError, BadRequestError, SegDemoError
-from seg_demo.core.messages import FOLDER, LANGUAGES, Message, sentences, table
+from seg_demo.core.errors import FOLDER, LANGUAGES, BadImageError, BadRequestError, Message, SegDemoError, sentences, table
 from seg_demo.inputs.images import decode
 from seg_demo.masks.regions import METHODS
 from tests.served import ROOT

@@ -14,8 +14,7 @@ from gradio import utils
 from gradio.queueing import Queue
 from PIL import Image
 
-from seg_demo.gateway.queue import NEXT, asks_much
-from seg_demo.gateway.work import working
+from seg_demo.gateway.queue import NEXT, asks_much, working
 from seg_demo.serving.limits import LARGE_PIXELS
 from tests import crowd
 from tests.surface import API, http  # noqa: F401  (fixture)

@@ -161,7 +161,7 @@ async def one_among_many(address: str, number: int, many: int) -> int:
 
 
 def test_one_request_goes_before_the_many_of_another(http):
-    from seg_demo.gateway.work import FETCHING, working
+    from seg_demo.gateway.queue import FETCHING, working
 
     passed = asyncio.run(one_among_many(str(http.base_url), function(http), 12))
     # Those that had left the queue already, and those that are worked on beside it. In the order of their coming all twelve would.

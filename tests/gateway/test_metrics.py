@@ -13,7 +13,7 @@ import pytest
 from seg_demo.core.errors import BadImageError
 from seg_demo.core.requests import Request, note
 from seg_demo.core.settings import Settings, settings
-from seg_demo.gateway import metrics, work
+from seg_demo.gateway import metrics, queue
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lines(monkeypatch):
 
 
 def test_a_request_is_one_line_with_its_facts(lines):
-    @work.in_words
+    @queue.in_words
     def handler(secret):
         note(model="unet-cells", width=40, height=30, seconds={"forward": 0.1})
 
@@ -42,11 +42,11 @@ def test_a_request_is_one_line_with_its_facts(lines):
 
 
 def test_refusals_are_named_and_our_own_mistakes_have_a_traceback_in_the_log_alone(lines):
-    @work.in_words
+    @queue.in_words
     def refuse():
         raise BadImageError("no image")
 
-    @work.in_words
+    @queue.in_words
     def fail():
         raise ZeroDivisionError("inside")
 

@@ -18,7 +18,7 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from seg_demo.core.settings import settings
-from seg_demo.gateway import guard, queue as guard_seams, work
+from seg_demo.gateway import guard, queue as guard_seams
 from seg_demo.ui.demo import build_demo
 from tests.surface import API, COINS, MODEL, file_data, functions, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
@@ -50,7 +50,7 @@ def test_direct_posts_and_cancelled_jobs_do_not_get_round_the_bound(http, functi
         answers = list(answers)
     end.set()
     watcher.join()
-    assert max(seen) <= work.working()
+    assert max(seen) <= guard_seams.working()
     assert all(answer.status_code == 200 or len(answer.json()["error"]) > 20 for answer in answers)
     assert sum(answer.status_code == 200 for answer in answers) >= 15
     quiet(http)

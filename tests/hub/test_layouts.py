@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.errors import SegDemoError
 from seg_demo.hub import lookup, sandbox
 from seg_demo.serving.catalog import HUB
-from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import load_model
 from tests.hub_layouts import IMAGE, LAYOUTS, Layout, expected
 
 ROWS = [pytest.param(row, id=name, marks=[pytest.mark.soak] if row.soak else []) for name, row in LAYOUTS.items()]

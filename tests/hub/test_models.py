@@ -12,8 +12,7 @@ from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavail
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, lookup, push
-from seg_demo.serving.loading import load_model
-from seg_demo.serving.predictor import Predictor
+from seg_demo.serving.predictor import Predictor, load_model
 from tests.checkpoints import IMAGE
 
 SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")

@@ -10,9 +10,8 @@ import sys
 
 import pytest
 
-from seg_demo.core.errors import SegDemoError
+from seg_demo.core.errors import SegDemoError, install, redacted
 from seg_demo.hub import client as hub_client, push
-from seg_demo.hub.redact import install, redacted
 from tests.hub_stand_in_routes import SIGNED
 from tests.served import ROOT
 

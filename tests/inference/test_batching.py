@@ -15,11 +15,10 @@ import torch
 from seg_demo import networks
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.inference import batching
-from seg_demo.inference.batching import Batcher
-from seg_demo.inference.model import Model
+from seg_demo.inference import model as batching
+from seg_demo.inference.model import Batcher, Model
 from seg_demo.masks.semantic import to_device, to_host
-from seg_demo.serving import limits, loading
+from seg_demo.serving import limits, predictor
 from tests.checkpoints import IMAGE
 
 SPEC = ModelSpec("m", None, "semantic", "", "m", "", "folder")
@@ -126,7 +125,7 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits.slots(Settings(), gpu=False) == 2 and limits.slots(Settings(), gpu=True) == batching.MOST
     assert limits.slots(replace(Settings(), concurrency=3), gpu=True) == 3
-    assert loading.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
+    assert predictor.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
     monkeypatch.setattr(limits, "GPU_FILES", ())
     assert not limits.gpu_expected(Settings()) and limits.gpu_expected(replace(Settings(), device="cuda:1"))
     monkeypatch.setattr(limits, "GPU_FILES", (Path(__file__),))

@@ -14,7 +14,7 @@ from seg_demo.core.errors import SettingsError
 from seg_demo.core.settings import Settings, load_settings, settings
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.openvino import same_signs, same_winners
-from seg_demo.serving import loading
+from seg_demo.serving import predictor
 from seg_demo.serving.catalog import resolve
 from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import demo, menu
@@ -117,7 +117,7 @@ def test_without_the_request_nothing_is_shown_and_fp32_is_compiled(monkeypatch):
     asked = []
     compiled = openvino.compile
     monkeypatch.setattr(openvino, "compile", lambda *a: asked.append(a[4]) or compiled(*a))
-    loading.load_model("unet-cells").predict(IMAGE)
+    predictor.load_model("unet-cells").predict(IMAGE)
     assert openvino.drain_compiling(120) and asked == ["fp32"]
 
 

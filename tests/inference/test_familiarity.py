@@ -17,9 +17,8 @@ from seg_demo.core import settings
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import ModelSpec
 from seg_demo.inference import engine, familiarity
-from seg_demo.inference.batching import _split
 from seg_demo.inference.familiarity import UNFAMILIAR, Familiarity, statistics
-from seg_demo.inference.model import Model
+from seg_demo.inference.model import Model, _split
 from seg_demo.serving.catalog import BUNDLED
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT

@@ -16,7 +16,7 @@ import torch
 
 from seg_demo import networks
 from seg_demo.core.errors import SettingsError
-from seg_demo.serving import loading
+from seg_demo.serving import predictor
 from seg_demo.inference import devices, engine, openvino
 from seg_demo.core import settings, requests  # fmt: skip
 from seg_demo.inference.openvino import Part
@@ -155,14 +155,14 @@ def test_where_it_serves(folders, monkeypatch):
 
 
 def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
-    monkeypatch.setattr(loading, "settings", lambda: replace(Settings(), engine="auto"))
+    monkeypatch.setattr(predictor, "settings", lambda: replace(Settings(), engine="auto"))
     serving = Predictor(replace(Settings(), engine="auto", device="cpu"))
     model = serving.get(str(folders / "tiny"), visitor=False)
     before, after = settled(model.predict, IMAGE)
     assert model._run.engine._part._forms and after.device == "cpu"
     assert (before.id_map == after.id_map).mean() >= 0.999
     spec = model.spec
-    live = Model.from_network(loading.load(replace(spec, source="folder"), folders / "tiny"), spec)
+    live = Model.from_network(predictor.load(replace(spec, source="folder"), folders / "tiny"), spec)
     assert live._run.engine is None
     assert devices.choose_device("cpu") == CPU
 

@@ -15,7 +15,7 @@ from seg_demo.__main__ import main
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode, pixels_of, read
 from seg_demo.outputs.batch import Summary
-from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import load_model
 from seg_demo.ui.components import SegmentationViewer
 from seg_demo.ui.results import Result, preview_of
 from seg_demo.ui.session_cache import CachedResult

@@ -29,7 +29,7 @@ from seg_demo.inference.model import Model
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.outputs import export
-from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import load_model
 from tests.checkpoints import IMAGE
 from tests.masks.test_confidence import dense, field
 

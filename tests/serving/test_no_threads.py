@@ -13,7 +13,7 @@ import pytest
 from seg_demo.core.errors import BusyError
 from seg_demo.core.settings import Settings
 from seg_demo.hub import client, sandbox
-from seg_demo.serving import catalog, limits, loading
+from seg_demo.serving import catalog, limits, predictor as loading
 from seg_demo.serving.limits import SingleFlight
 from seg_demo.serving.predictor import Predictor
 

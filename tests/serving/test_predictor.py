@@ -24,8 +24,7 @@ from seg_demo.hub import cache
 from seg_demo.inference import devices, model as runs, zerogpu
 from seg_demo.inference.model import Model
 from seg_demo.serving import catalog
-from seg_demo.serving.loading import load_model
-from seg_demo.serving.predictor import Predictor
+from seg_demo.serving.predictor import Predictor, load_model
 from tests.checkpoints import CELLS, IMAGE, TWO, write_tiny
 from tests.hub_layouts import sharded
 

@@ -17,7 +17,7 @@ from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.networks.unet import UNet
 from train.batches import Crop, Plan
 from train.losses import Objective, target
-from train.optim import MovingAverage, lr_factor, parameter_groups
+from train.trainer import MovingAverage, lr_factor, parameter_groups
 
 
 @settings(max_examples=30, deadline=None)

@@ -16,8 +16,7 @@ from PIL import Image
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.settings import Settings
-from seg_demo.serving.loading import load_model
-from seg_demo.serving.predictor import Predictor
+from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui import results
 from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import Result

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import load_model
 from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, pixels, shown, upload  # noqa: F401
 
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from seg_demo.core.messages import Message, messages_in, restored
+from seg_demo.core.errors import Message, messages_in, restored
 from seg_demo.ui import finetune_view
 from tests.broken_datasets import BROKEN
 from tests.train.data.test_doctor import look

@@ -11,8 +11,7 @@ import pytest
 from gradio.context import LocalContext
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-from seg_demo.core.errors import SegDemoError
-from seg_demo.core.messages import Message, in_language
+from seg_demo.core.errors import Message, SegDemoError, in_language
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Store, dataset

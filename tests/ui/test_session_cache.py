@@ -19,7 +19,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
-from seg_demo.serving.loading import load_model
+from seg_demo.serving.predictor import load_model
 from seg_demo.ui import components, segment_tab, session_cache
 from seg_demo.ui.components import SegmentationViewer
 from seg_demo.ui.results import KINDS, Result, make_file

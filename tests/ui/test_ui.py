@@ -18,7 +18,7 @@ from PIL import Image
 
 from seg_demo.core.errors import BadImageError
 from seg_demo.core.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.gateway import files, work
+from seg_demo.gateway import files, queue
 from seg_demo.ui import components, i18n, menu, results, segment_tab
 from seg_demo.ui.session_cache import CachedResult
 from tests.served import ROOT
@@ -140,11 +140,11 @@ def test_what_comes_from_strangers_is_escaped_on_the_page(monkeypatch):
 
 
 def test_every_failure_is_a_sentence_and_our_own_mistakes_stay_in_the_log():
-    @work.in_words
+    @queue.in_words
     def refuse():
         raise BadImageError("The file is <empty>.")
 
-    @work.in_words
+    @queue.in_words
     def fail():
         raise ZeroDivisionError("secret path /root")
 

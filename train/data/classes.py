@@ -19,8 +19,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seg_demo.core.errors import DataError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import is_background
 
 FILES = (

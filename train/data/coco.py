@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
-from seg_demo.core.errors import DataError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
 from train.data.classes import ClassList, is_ignored

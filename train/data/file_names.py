@@ -24,8 +24,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
-from seg_demo.core.errors import DataError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import DataError, Message
 from train.data.listing import NOTE, SPLITS, Fault, inside, is_file
 
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg_demo.core.errors import DataError, HubUnavailableError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import DataError, HubUnavailableError, Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded, unseen
 from train.data.classes import ClassList, read_classes

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import Message
 from train.data.classes import ClassList
 
 IMAGE_SUFFIXES = frozenset(

@@ -10,11 +10,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg_demo.core.errors import DataError
-from seg_demo.core.messages import Message
+from seg_demo.core.errors import DataError, Message
 from train.data.classes import ClassList
-from train.data.histogram import PIECES
 from train.data.listing import Choice, Fault
+from train.data.masks import PIECES
 
 CLASSES, OBJECTS = "classes", "objects"
 OPAQUE, TRANSPARENT = "opaque", "transparent"

@@ -29,13 +29,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from seg_demo.core.messages import Message, sentences
+from seg_demo.core.errors import Message, sentences
 from seg_demo.core.types import LabelSet, distinct_colors, is_background
 from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.masks.compare import LEAST_SPREAD
 from train.data.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
-from train.data.histogram import MaskScan, by_class, by_thousands, clusters
+from train.data.masks import MaskScan, by_class, by_thousands, clusters
 from train.data.listing import Fault
 from train.data.masks import IGNORED, MaskRule, hex_color, map_dtype
 from train.data.readings import (

@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import in_language
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, square, write_json
 from train.data.doctor import examine
 from train.data.file_names import FileFinder, SeveralFit, pair_names

@@ -13,9 +13,8 @@ from skimage.measure import label
 from tests.pictures import saved
 from tests.small_datasets import folder, two_values
 from train.data.doctor import examine, split
-from train.data.histogram import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
-from train.data.index import open_dataset
-from train.data.survey import lossy_form
+from train.data.index import lossy_form, open_dataset
+from train.data.masks import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
 
 
 def webp(mask: np.ndarray, **options: object) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import in_language
 from tests.small_datasets import picture, save, save_palette
 from train.data.doctor import examine
 from train.data.index import Dataset, open_dataset

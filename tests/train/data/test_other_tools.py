@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_demo.core.errors import DataError
-from seg_demo.core.messages import in_language
+from seg_demo.core.errors import DataError, in_language
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
 from train.data.doctor import examine
 from train.data.file_names import pair_affixes

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from seg_demo.core.types import LabelSet
 from tests.small_datasets import blob_mask, folder, picture, save
-from train.data.histogram import MaskScan
+from train.data.masks import MaskScan
 from train.data.index import Dataset, open_dataset
 from train.data.listing import Item
 from train.data.masks import MaskRule
 from train.data.doctor import split
-from train.data.survey import Scan
+from train.data.index import Scan
 
 
 def made(pictures: list[str], classes: list[set[int]], splits: list[str | None] | None = None) -> Dataset:
