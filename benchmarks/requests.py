@@ -21,7 +21,7 @@ from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
 from seg_demo.networks.base import Network
 from seg_demo.outputs import draw
-from seg_demo.ui.results import overlay_png
+from seg_demo.outputs.draw import overlay_png
 
 # Class, box and the mask within the box.
 Found = tuple[int, Box, np.ndarray]
