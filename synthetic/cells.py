@@ -5,11 +5,8 @@ Everything is procedural: no file, no download, no pixel of a real picture. Abou
 photographs and empty fields, so that a network learns what not to paint. `SCENES` is the mixture of the held-out
 pictures; `TRAINING_SCENES`, with more of the latter, is that of the pictures to learn from.
 
-From painted instances to labels: whole visible objects, and the thin line that keeps touching ones apart.
-
-Pictures without cells of things that grow, lie or stand about: ground, leaves, blossoms, solids, and montages of all.
-
-The same contract as cells_negatives.py: (rng, size) to RGB float32 (S, S, 3) in about [0, 1], before the camera.
+Here are also the labels (whole visible objects, and the thin line that keeps touching ones apart) and the pictures of ground, leaves,
+blossoms, solids and montages, which keep the contract of negatives.py.
 """
 
 from __future__ import annotations

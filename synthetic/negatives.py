@@ -1,15 +1,11 @@
 """Pictures without cells, which are half of the lesson: without them a network paints blotches over photographs.
 
 Each function takes (rng, size) and returns RGB float32 (S, S, 3) in about [0, 1], before the camera. They imitate
-what everyday photographs consist of: occluding regions, surfaces, darkness, print. More are in cells_faces.py,
-cells_built.py and cells_natural.py. The round details in them (eyes, cups, badges, wheels) are not cells, because they lie
+what everyday photographs consist of: occluding regions, surfaces, darkness, print. More are in cells.py. The round details in them (eyes, cups, badges, wheels) are not cells, because they lie
 in the clutter of a photograph.
 
-Pictures without cells of people and animals: heads are the large round things of photographs, eyes the small ones.
-
-The same contract as cells_negatives.py: (rng, size) to RGB float32 (S, S, 3) in about [0, 1], before the camera.
-
-More pictures without cells, of things that people build: walls, houses, crockery, flags, drawings, and collages.
+Three kinds: textures and surfaces; people and animals, whose heads and eyes are the round things of photographs; and what people
+build: walls, houses, crockery, flags, drawings, collages.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 pixels: uint8 (S, S, 3). stage: the painted instances (see Stage). Sizes are in pixels of the picture.
 
-How one cell, coin or pill is shaded: rim, halo, nucleus, grain, embossing, highlights. One painter, many looks.
-
-Separate things outside the microscope, and single or arbitrary cells; the same contract as cells_scenes.py.
+One painter shades every cell, coin or pill: rim, halo, nucleus, grain, embossing, highlights. Separate things outside the microscope
+and single cells keep the same contract.
 """
 
 from __future__ import annotations

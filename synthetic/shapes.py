@@ -1,13 +1,9 @@
-"""Outlines of cells and where they lie: rounded, bent, dented and elongated shapes, each evaluated in its own box.
-
-Colours that go together and large regions filled with them: what the pictures without cells are made of.
-
-Noise, gradients and surfaces: the grounds that cells lie on and that photographs are made of.
+"""What pictures are painted from: outlines (rounded, bent, dented, elongated), palettes and regions, noise and surfaces, the camera.
 
 All functions take a numpy Generator first and the image's `size` (square images), work in float32 and build their noise
 on small grids that are scaled up, which is what keeps a whole image within a few milliseconds.
 
-From painted light to a photograph's bytes: colour, exposure, blur, noise, JPEG, and the dirt on the way.
+The camera goes from painted light to a photograph's bytes: colour, exposure, blur, noise, JPEG, and the dirt on the way.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-"""The errors that a person may meet. Each message says what came, what was expected, and what to do next.
+"""Errors and all other sentences for people, each under a key with named values, in English and Chinese; and logs without secrets.
 
-Their sentences are in the tables of :mod:`seg_demo.core.errors`: ``raise BadRequestError("jobs.no_such_job")``.
-
-Sentences for people, each under a key with named values, in English and Chinese.
-
-The sentences are two tables, ``locale/en.json`` and ``locale/zh.json``, from key to text. A text may name values as
+An error says what came, what was expected, and what to do next: ``raise BadRequestError("jobs.no_such_job")``. The sentences are two tables, ``locale/en.json`` and ``locale/zh.json``, from key to text. A text may name values as
 :meth:`str.format` does: ``"This file has {pages:,} pages; the first is shown."`` A key is ``area.what_is_the_matter``: the noun that
 it is about (``images``, ``hub``, ``datasets``), a full stop, and a few words in lower case that say which of its sentences this is,
 so that the place that makes it reads without the table: ``raise BadImageError("images.empty")``.
@@ -19,9 +15,7 @@ another error (an exception may be given as it is). Names, numbers and what othe
 that go together but vary by themselves are put behind each other with :func:`sentences`. ``tests/core/test_messages.py`` holds that both
 tables have the same keys with the same values, and that each key is used.
 
-Nothing signed in any log: addresses without their query, tokens without their letters.
-
-The Hub answers with addresses that whoever holds them may use (an upload's, a download's), and the client library writes them
+Nothing signed reaches any log (:func:`redacted`): addresses lose their query, tokens their letters. The Hub answers with addresses that whoever holds them may use (an upload's, a download's), and the client library writes them
 into its warnings when it tries again. Every record of the libraries that talk to the Hub, and every trace, passes through here
 before any handler sees it, whatever its level.
 """

@@ -1,8 +1,7 @@
 """The ``SEG_DEMO_*`` settings: one documented table, read from the environment once; wrong values are refused at start.
 
-Which engine serves where: the combinations that are refused, and the sentences that say so. Imports no torch.
-
-The page looks here before it starts, the models when one is built.
+Which engine serves where, and which combinations are refused, stands here too: the page looks before it starts, the models when one
+is built.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The order is that of every careful file system user: write under another name, sync, rename, sync the folder (the rename
 itself is only an entry in that folder). Each step goes through a :class:`Disk`, so that a test can fail every one of them.
 
-The disk: what strangers leave free of it, and which errors mean that it is full.
+Beside it: how much room the disk has, which errors mean that it is full, and locks between processes.
 """
 
 from __future__ import annotations

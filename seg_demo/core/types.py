@@ -1,12 +1,7 @@
-"""Class names and their colours.
+"""The types that cross packages: class names and colours, one segment, one segmented image, a task, one model on the menu.
 
-One class, object or region of an image: its box, and its mask within the box.
-
-Id maps: painted from objects, counted, measured; and how sure each of their pixels is. numpy only, in strips of rows.
-
-The types that cross rooms: class names, one segment, one segmented image, one model on the menu.
-
-numpy only; each is validated where it is made, so what arrives anywhere else is right by construction.
+numpy only; each is validated where it is made, so what arrives anywhere else is right by construction. With them stands what id
+maps are made by and measured with (painted from objects, counted), in strips of rows.
 """
 
 from __future__ import annotations

@@ -4,15 +4,9 @@ Beside them lie ``labels.json`` (the class of each number), ``facts/`` (a JSON f
 (which sample a save has made) and ``dataset.json`` (name, task, colours). Every change is journalled, so that a killed server
 leaves the old state or the new.
 
-What is stored about the samples of a dataset: ``facts/STEM.json`` each, and ``drafts/`` that say which save made which sample.
-
-A file that cannot be read costs its own sample alone: it is named and passed over, and nothing of it is touched.
-
-Names that people type → names of files and folders that are safe on every file system.
-
-A dataset as others take it: one zip, or a Hub dataset repository; both are an imagefolder with ``metadata.jsonl``.
-
-The classes of a dataset: names that can be stored, and the files that say which number in a mask is which class.
+A file that cannot be read costs its own sample alone: it is named and passed over, and nothing of it is touched. Names that people
+type become names of files that are safe on every file system. Others take a dataset as one zip or as a Hub dataset repository; both
+are an imagefolder with ``metadata.jsonl``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Files that answers name, in gradio's cache folder: stored once under the hash of their content.
+"""Files that come and go: uploads as bounded local files, answers in gradio's cache folder under the hash of their content.
 
 Two visitors with the same picture, or with equal masks, are given the same file. gradio's ``save_bytes_to_cache`` would write it
 anew in place while the first of them is fetching it.
 
-What a visitor sends, from the browser or through the API, as a bounded local file that our own decoder opens.
-
-gradio's ``Image`` decodes before the handler runs: a corrupt file gives a nameless error, 16-bit images are clipped, and
+What a visitor sends, from the browser or through the API, is opened by our own decoder alone: gradio's ``Image`` decodes before the handler runs: a corrupt file gives a nameless error, 16-bit images are clipped, and
 a URL is downloaded without bound. Here nothing is decoded or downloaded, and everything is bounded before it is stored.
 """
 

@@ -1,12 +1,7 @@
-"""A part of a network that is eager until its compiled form has been made, in the background, and has proved to agree.
+"""OpenVINO: parts of a network are eager until their compiled form has been made, in the background, and has proved to agree.
 
-Whether a compiled form of a network says what eager torch says, and how much of what that decides.
-
-Where compiled networks are kept on disk: one folder per network and version of everything that shapes it.
-
-One background thread that compiles networks, one at a time and not in a crowd, and is never killed in native code.
-
-OpenVINO: a module in, a compiled one out. The only module that imports openvino.
+One thread compiles, one network at a time and not in a crowd, and is never killed in native code. Compiled networks are kept on disk,
+a folder per network and version of everything that shapes it. The only module that imports openvino.
 """
 
 from __future__ import annotations

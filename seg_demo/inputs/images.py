@@ -1,8 +1,7 @@
-"""The one door for images: whatever is sent becomes upright RGB, or a BadImageError that a person understands.
+"""The one decoder of images: whatever is sent becomes upright RGB, or a BadImageError that a person understands.
 
-How many pictures a file holds, of which the first is shown, counted without decoding any.
-
-The bytes behind what is sent, and how many of them and of their pixels are accepted. Nothing is decoded here.
+How many bytes and pixels are accepted is decided before anything is decoded; of a file with several pictures the first is shown, and
+the others are counted without decoding.
 """
 
 from __future__ import annotations

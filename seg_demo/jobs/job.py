@@ -1,7 +1,7 @@
 """One fine-tuning job as its folder says: what it is, how far it is, how it ended. Nothing is kept in memory.
 
-Whether a fine-tuned network became better: per-image scores of base and new on the same held-out images, else what the log
-has from before the first step.
+The verdict, whether the network became better, comes from per-image scores of base and new on the same held-out images, else from
+what the log has from before the first step.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
 """All jobs of a server: made, checked, started one at a time, stopped, resumed; a restarted server finds them as they are.
 
-The data of a job: a copy of a dataset's folder, or what an archive holds.
-
-What the training command would do with a job's data, and what is wrong with them: asked before anything is started.
-
-A finished job's network → the menu of its owner, a zip, and the Hub.
+A job's data are a copy of a dataset's folder, or what an archive holds; the training command's dry run says what is wrong with them
+before anything is started. A finished job's network goes to the menu of its owner, into a zip, and to the Hub.
 """
 
 from __future__ import annotations

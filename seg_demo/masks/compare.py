@@ -1,8 +1,6 @@
 """How far several segmentations of one image agree: over class names, whatever ids and tasks the models have.
 
-The confusion matrix of two label maps, shared by everything that compares.
-
-A label mask that a person uploads, in whatever way their program saved it → label ids.
+Beside it the confusion matrix that everything shares which compares, and what the numbers of an uploaded label mask mean.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 What grows with the pixels goes to the disk at once, image by image; only a few numbers per image and class stay in memory.
 
-A contact sheet: every image of a batch as a small picture with its name, so that a person sees at a glance what went wrong.
-
-Fonts for text in pictures: Pillow's own, which knows ASCII, and for other signs those of the system.
+The contact sheet shows every image as a small picture with its name (in Pillow's own font, and for other signs one of the system's),
+so that a person sees at a glance what went wrong.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The models on the menu, and what a typed id means.
 
 ``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
-region methods stay, named or not, and so do the models that were made here (``own.py``), each on its owner's menu. Each entry is a key of the
+region methods stay, named or not, and so do the models that were made here (``trained.py``), each on its owner's menu. Each entry is a key of the
 built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
 then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
 semantic, unless ``=instance`` follows the id.

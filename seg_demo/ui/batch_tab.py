@@ -1,6 +1,6 @@
 """The tab for many images: files or a zip in, one zip out.
 
-What the Batch tab does between the upload and the zip; results lie on the disk, one image is in memory at a time.
+Results lie on the disk, one image is in memory at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The tab that shows two to four models on one image: zoomed together, swiped, where they agree, how much, how fast.
 
-The viewer of a comparison: the picture, the id map of every model in common colours, and where they agree.
-
-A comparison of models as files: the table of their overlaps, and the agreement map.
+Its viewer has the picture, the id map of every model in common colours, and where they agree; its files are the table of overlaps and
+the agreement map.
 """
 
 from __future__ import annotations

@@ -1,21 +1,12 @@
-"""What the three working tabs share: the image box on the left; viewer, downloads and the session's result on the right.
+"""What the tabs share: the image box on the left; viewer, downloads and the session's result on the right; dropdown, slider, theme.
 
-A dropdown whose choices come and go while pages are open.
-
-A slider whose number can be typed, and so be anything for a moment.
-
-The viewer: a ``gr.HTML`` subclass in plain files that composites one picture and one id map in the browser.
+The viewer is a ``gr.HTML`` subclass in plain files that composites one picture and one id map in the browser.
 
 Hover, opacity, outlines, before/after, hiding classes, zoom and pan never ask the server. The template contains no
 expressions, so gradio renders it once and the script keeps its canvases from result to result.
 
-How the page looks: one accent, quiet neutrals, system fonts (nothing is fetched from elsewhere), light and dark.
-
-What our components have in common: ``gr.HTML`` subclasses whose page parts are plain files, and which send files.
-
-Functions, not a base class: gradio draws a component as its first base.
-
-With whose right something is pushed to the Hub: a token typed for one push, the visitor's login, or that of this machine.
+What our components have in common stands in functions, not in a base class: gradio draws a component as its first base. The theme
+has one accent, quiet neutrals, system fonts (nothing is fetched from elsewhere), light and dark.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The tab in which a person corrects masks and collects them as a dataset.
 
-What the tab Correct does on the server: open a mask to draw on, take one back. What a browser sends is checked.
-
-From a result on the Semantic or Instance tab straight into the editor, without another upload.
+A mask is opened to draw on (from a model, a file, or straight from a result of another tab), and taken back; what a browser sends is
+checked.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 The browser holds the mask and its history; the server is asked for superpixels alone, and told when a mask is to be saved
 (event ``save``, whose data :mod:`seg_demo.ui.correct_tab` checks).
 
-The list of a dataset's samples: a ``gr.HTML`` subclass with thumbnails, which says what is to be edited or deleted.
-
-Below the samples: the dataset as a zip, its push to the Hub, and its deletion.
+Beside it stands the list of a dataset's samples, which says what is to be edited or deleted, and below that the dataset as a zip,
+its push to the Hub, and its deletion.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The tab in which a network learns a visitor's images: settings on the left, the job on the right, the Hub below it.
 
-The handlers of the Fine-tune tab. What they know lies on the disk, so that any server and any page finds it again.
-
-From what was chosen on the Fine-tune tab to a draft of a job, and what the doctor says about it.
+What the handlers know lies on the disk, so that any server and any page finds it again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The menu as the page shows it: choices with what is available now, a note on the chosen model, a card for each.
 
-Class mapping: what the classes of a model become in a dataset that calls them otherwise, such as cell → coin.
-
-Classes of the same name go together by themselves. For the others the page shows one box of pairs; what was chosen there is
+And the class mapping: what the classes of a model become in a dataset that calls them otherwise, such as cell → coin. Classes of the same name go together by themselves. For the others the page shows one box of pairs; what was chosen there is
 remembered in the visitor's browser, for each dataset and model.
 """
 

@@ -1,8 +1,5 @@
-"""The two tabs with networks: every pixel gets a class (semantic), or every object its own mask (instance).
-
-The tab in which an image falls into regions without any network.
-
-The tab that says what each model is, and when to choose which.
+"""The tabs with networks, one per task that networks answer; the tab in which an image falls into regions without any; and the tab that
+says what each model is, and when to choose which.
 """
 
 from __future__ import annotations

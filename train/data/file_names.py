@@ -5,9 +5,7 @@ What happens to names on their way: web tools write ``%20`` or ``+`` for a blank
 upload, and an absolute path names folders of somebody else's machine. A name as it is written always comes first; another
 spelling counts only where one file alone fits it, and no path ever leaves the folders that are searched.
 
-Annotations in the formats of other tools that are not read here: what they are, and how to get masks or COCO from them.
-
-The formats are known by their files: Ultralytics' ``labels/*.txt`` and ``data.yaml``, labelme's and Supervisely's JSON beside the images,
+Annotations in formats of other tools that are not read here are known by their files, and it is said how to get masks or COCO from them: Ultralytics' ``labels/*.txt`` and ``data.yaml``, labelme's and Supervisely's JSON beside the images,
 CVAT's ``annotations.xml``, Cityscapes' ``gtFine``, nnU-Net's ``labelsTr``, COCO's panoptic JSON, one file per object (Data Science Bowl
 2018), arrays of numpy, MATLAB files.
 """

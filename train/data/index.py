@@ -1,16 +1,9 @@
-"""The door of training data: a source as a person types it → a Dataset whose items can be read one by one.
+"""Training data as a person types it (a folder, a list, ``hub:USER/NAME``, ``cells``) → a Dataset whose items are read one by one.
 
-The view of a data set that an instance network needs: background first, then the classes that objects can have.
-
-Samples decoded once and kept: read in parallel, in their order, until the memory budget is used up.
-
-Worker processes import this module and what renders or decodes, but no torch: each is small, and at work within a second.
-
-Reads every file of a dataset once, in parallel, and keeps only numbers: sizes, hashes, and which values masks hold.
-
-Everything that follows (what the masks mean, the split, the doctor) works on these numbers without reading again.
-
-Whether a mask's file was compressed with loss, so that its numbers are not those that were drawn.
+First every file is read once, in parallel, and only numbers are kept: sizes, hashes, which values masks hold, whether a mask was
+compressed with loss. What the masks mean, the split and the doctor work on these numbers without reading again. Later samples are
+decoded once and kept (:func:`preload`), until the memory budget is used up. Worker processes import this module and what renders or
+decodes, but no torch: each is small, and at work within a second.
 """
 
 from __future__ import annotations

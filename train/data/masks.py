@@ -1,10 +1,7 @@
 """From what a mask file holds to label ids, and from a label map to separate objects.
 
-What a mask holds, in numbers: how many pixels of each value or colour, and around which values they gather.
-
-Connected pieces of a mask of numbers, from its runs: memory goes with its outlines and not with its pixels.
-
-What the instance maps of a dataset mean, and what about them cannot be right.
+Beside it, what a mask holds in numbers: how many pixels of each value or colour, around which values they gather, its connected
+pieces (from runs: memory goes with outlines, not pixels); and what the instance maps of a dataset mean.
 """
 
 from __future__ import annotations

@@ -14,11 +14,8 @@ With a class list (see classes.py for its forms):
   background: so too, and 0 is the background;
 * value 0 (or black) without a class of its own is the background.
 
-Without one, found.py proposes a meaning. In all cases 255 (65535 in 16 bits) means ignore unless it was given a class.
+Without one, a meaning is proposed for the values and colours in the masks. In all cases 255 (65535 in 16 bits) means ignore unless it was given a class.
 
-Classes of a dataset without a class list: the meaning that is proposed for the values and colours in its masks.
-
-Masks judged by their numbers alone: whether they were blurred, and how many pixels each label has.
 """
 
 from __future__ import annotations
