@@ -210,12 +210,12 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         label = f"{file}, annotation {annotation['id']}"
         image_id, item = annotation["image_id"], names.get(annotation["image_id"])
         if item is None:
-            what = Message("findings.belongs_to_image_id", image_id=image_id)
+            what = Message("findings.image_id_unknown", image_id=image_id)
             listing.faults.append(
                 Fault("unknown image id", label, what, Message("findings.add_the_image_to_the_list"))
             )
         elif annotation["category_id"] not in known:
-            what = Message("findings.has_category_id_which_is_not", annotation=annotation['category_id'])
+            what = Message("findings.category_id_unknown", annotation=annotation['category_id'])
             remedy = Message("findings.add_the_category_or_remove")
             listing.faults.append(Fault("unknown category id", label, what, remedy, item=item))
         else:
@@ -225,7 +225,7 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         name, image_id = names[image["id"]], image["id"]
         if counts[image_id] > 1:
             if image_id not in blame:
-                what = Message("findings.image_id_is_there_times", image_id=image_id, counts=counts[image_id])
+                what = Message("findings.image_id_repeated", image_id=image_id, counts=counts[image_id])
                 listing.faults.append(Fault("duplicate COCO id", file, what, Message("findings.number_the_images_without_repeats"), item=name))
             blame[image_id] = name
             continue
@@ -249,8 +249,8 @@ def _once(annotations: list[dict], file: str, listing: Listing) -> list[dict]:
             before.append(annotation)
             found.append(annotation)
     if repeated:
-        what = Message("findings.annotation_id_is_used_more", annotation=repeated[0])
-        remedy = Message("findings.each_annotation_was_read", copies=len(annotations) - len(found))
+        what = Message("findings.annotation_id_twice", annotation=repeated[0])
+        remedy = Message("findings.fine_each_annotation_is_one_object", copies=len(annotations) - len(found))
         listing.faults.append(Fault("duplicate COCO id", file, what, remedy, NOTE))
     return found
 
@@ -280,8 +280,8 @@ def _parts_fault(parts: list[str], file: str) -> list[Fault]:
     """What a person should know about parts of objects that are no polygons; their objects have other parts."""
     if not parts:
         return []
-    what = Message("findings.holds_parts_of_objects", count=len(parts), parts=parts[0])
-    return [Fault("broken parts", file, what, Message("findings.nothing_to_do_if_the_objects"), NOTE)]
+    what = Message("findings.parts_that_are_no_polygons", count=len(parts), parts=parts[0])
+    return [Fault("broken parts", file, what, Message("findings.check_objects_or_draw_again"), NOTE)]
 
 
 def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> CocoObject:
@@ -322,7 +322,7 @@ def _item(
         elif inside(Path(), listed) is None:
             listing.faults.append(climbing(listed, file, name))
         else:
-            what = Message("findings.lists_which_is_neither_beside", listed=listed)
+            what = Message("findings.listed_image_missing", listed=listed)
             remedy = Message("findings.put_the_image_there_or_remove")
             listing.faults.append(Fault("missing image", file, what, remedy, item=name))
         return None
@@ -361,9 +361,9 @@ def _drop_twins(listing: Listing, file: str) -> None:
             continue
         other = first[key].name
         what = (
-            Message("findings.lists_times_with_different_ids", name=item.name, counts=counts[key])
+            Message("findings.listed_with_different_ids", name=item.name, counts=counts[key])
             if other == item.name
-            else Message("findings.lists_an_image_that_is_listed", name=item.name, other=other)
+            else Message("findings.listed_image_again", name=item.name, other=other)
         )
         fault = Fault("duplicate image", file, what, Message("findings.list_each_image_once_with_all"), item=other)
         if fault not in listing.faults:
@@ -427,9 +427,9 @@ def draw_item(item: Item, height: int, width: int) -> tuple[Drawn, int | None]:
         return draw(item.annotations, height, width), None
     turned = sideways(item.image, (height, width), stated)
     if turned is None:
-        what = Message("findings.is_stated_with_x_pixels", stated=stated[1], stated_2=stated[0], width=width, height=height)
+        what = Message("findings.stated_size_differs", stated=stated[1], stated_2=stated[0], width=width, height=height)
         raise BadAnnotation(
-            "size mismatch", item.name, what, Message("findings.annotate_the_image")
+            "size mismatch", item.name, what, Message("findings.annotate_again_or_restore_image")
         )
     drawn = draw(item.annotations, *stated)
     maps = {"label_map": turn(drawn.label_map, turned), "instance_map": turn(drawn.instance_map, turned)}
@@ -520,8 +520,8 @@ def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
     size, counts = thing.segmentation.get("size"), thing.segmentation.get("counts")
     # The size is checked before anything is expanded: a stated 10^6 x 10^6 would otherwise take the memory.
     if size != [height, width]:
-        what = Message("findings.has_an_rle_of_size", size=str(size)[:40], height=height, width=width)
-        raise BadAnnotation("size mismatch", thing.file, what, Message("findings.export_it_again_from_the_image"))
+        what = Message("findings.rle_of_other_size", size=str(size)[:40], height=height, width=width)
+        raise BadAnnotation("size mismatch", thing.file, what, Message("findings.export_again_from_image"))
     try:
         if isinstance(counts, list) and not all(type(count) is int for count in counts):
             raise ValueError("counts that are not whole numbers")
@@ -545,17 +545,17 @@ def polygon_problem(polygon: object) -> str | None:
     """
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         count = len(polygon) if isinstance(polygon, list) else type(polygon).__name__
-        return Message("findings.has_a_polygon_of_numbers", count=count)
+        return Message("findings.polygon_too_short", count=count)
     # Far outside an image of at most 20000 pixels a side is no coordinate, and the drawing routine counts in 32 bits.
     if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 100_000 for v in polygon):
-        return Message("findings.has_a_polygon_with_a_coordinate")
+        return Message("findings.polygon_not_finite")
     return None
 
 
 def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
     what = polygon_problem(polygon)
     if what is not None:
-        raise BadAnnotation("broken polygon", thing.file, what, Message("findings.draw_the_object_again_or_remove"))
+        raise BadAnnotation("broken polygon", thing.file, what, Message("findings.draw_object_again_or_remove"))
     return polygon
 
 
@@ -563,7 +563,7 @@ def _refuse_shares(thing: CocoObject, polygons: Sequence[Sequence[float]]) -> No
     """Refuse outlines that lie within the first pixel, and not along its edges: they are shares of the image's width and height."""
     numbers = [number for polygon in polygons for number in polygon]
     if all(0 <= number <= 1 for number in numbers) and any(0 < number < 1 for number in numbers):
-        what = Message("findings.has_all_its_coordinates_between_0")
+        what = Message("findings.coordinates_are_shares")
         raise BadAnnotation("shares, not pixels", thing.file, what, Message("findings.multiply_x_by_the_image"))
 
 
@@ -574,7 +574,7 @@ def _zero_area(thing: CocoObject) -> BadAnnotation:
 
 
 def _no_mask(thing: CocoObject) -> BadAnnotation:
-    what = Message("findings.has_no_segmentation_only_a_box")
+    what = Message("findings.has_only_a_box")
     return BadAnnotation(
-        "object without a mask", thing.file, what, Message("findings.draw_its_outline_boxes_alone_do")
+        "object without a mask", thing.file, what, Message("findings.draw_outline_not_box")
     )

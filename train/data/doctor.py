@@ -116,19 +116,19 @@ def _mask_faults(dataset: Dataset, item: Item, mask: MaskScan) -> list[Fault]:
     listed = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
     pixels = sum(unknown.values())
     if coloured:
-        what = Message("findings.holds_on_pixels_which_belong_to_no_class", listed=listed, pixels=pixels)
-        remedy = _known_otherwise(unknown, dataset.rule.colors) or Message("findings.add_the_colour_to_labels_json")
+        what = Message("findings.numbers_of_no_class", listed=listed, pixels=pixels)
+        remedy = _known_otherwise(unknown, dataset.rule.colors) or Message("findings.add_colour_or_correct_mask")
         return [Fault("unknown colour", file, what, remedy, item=item.name)]
     highest = max((value for value, label in dataset.rule.values.items() if label >= 0), default=0)
-    what = Message("findings.holds_on_pixels_which_belong", listed=listed, pixels=pixels, highest=highest)
-    return [Fault("label out of range", file, what, Message("findings.add_the_class_to_the_list"), item=item.name)]
+    what = Message("findings.numbers_beyond_classes", listed=listed, pixels=pixels, highest=highest)
+    return [Fault("label out of range", file, what, Message("findings.add_class_or_correct_mask"), item=item.name)]
 
 
 def _known_otherwise(unknown: Collection[int], table: Mapping[int, int]) -> str | None:
     """What to do about colours that the list has with red and blue exchanged, or a little different; None for others."""
     turned = {color: (color & 255) << 16 | color & 0xFF00 | color >> 16 for color in unknown}
     if any(color != other for color, other in turned.items()) and all(other in table for other in turned.values()):
-        return Message("findings.exchange_red_and_blue_the_masks")
+        return Message("findings.exchange_red_and_blue")
     near = {color: min(table, key=lambda other: _distance(color, other), default=None) for color in unknown}
     if any(other is None or _distance(color, other) > NEAR for color, other in near.items()):
         return None
@@ -147,23 +147,23 @@ def _smoothed(mask: MaskScan, file: str, item: Item) -> Fault:
     different, kind = len(mask.counts), Message("findings.colours" if coloured else "findings.values")
     if sum(mask.counts[peak] for peak in peaks) < sum(mask.counts.values()) / 2:
         remedy = Message("findings.put_the_mask_in_its_place")
-        what = Message("findings.holds_different_it_is_a_picture", different=different, kind=kind)
+        what = Message("findings.picture_rather_than_mask", different=different, kind=kind)
         return Fault("blurred mask", file, what, remedy, item=item.name)
     near = ", ".join(hex_color(peak) if coloured else str(peak) for peak in peaks)
-    what = Message("findings.holds_different_most_of_them_near", different=different, kind=kind, near=near)
-    remedy = Message("findings.resize_masks_with_nearest_neighbour_only", near=near)
+    what = Message("findings.mask_was_smoothed", different=different, kind=kind, near=near)
+    remedy = Message("findings.resize_with_nearest_neighbour", near=near)
     return Fault("blurred mask", file, what, remedy, item=item.name)
 
 
 def _emptiness(dataset: Dataset, item: Item, held: dict[int, int]) -> list[Fault]:
     file = relative(item.mask or item.instances or item.image, dataset.root)
     if not held and item.annotations is None:
-        what, remedy = Message("findings.has_no_labelled_pixel_all"), Message("findings.label_it_or_remove")
+        what, remedy = Message("findings.all_pixels_ignored"), Message("findings.label_it_or_remove")
         return [Fault("nothing labelled", file, what, remedy, item=item.name)]
     background = dataset.labels.background
     if background is not None and not set(held) - {background}:
         what = Message("findings.shows_only_background") if item.annotations is None else Message("findings.has_no_annotated_object")
-        remedy = Message("findings.nothing_to_do_if_the_picture")
+        remedy = Message("findings.fine_if_picture_shows_none")
         return [Fault("empty mask", file, what, remedy, NOTE)]
     return []
 
@@ -181,15 +181,15 @@ def _copies(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> lis
         learnt = [item for side, item in group if side == "train"]
         if tested is not None:
             for item in learnt:
-                what = Message("findings.is_the_same_picture", image=relative(tested.image, dataset.root))
-                remedy = Message("findings.remove_one_of_them_measured")
+                what = Message("findings.same_picture_in_train_and_val", image=relative(tested.image, dataset.root))
+                remedy = Message("findings.remove_one_of_both_splits")
                 file = relative(item.image, dataset.root)
                 found.append(Fault("duplicate across the split", file, what, remedy, item=item.name))
         elif len(learnt) > 1:
             others = ", ".join(relative(item.image, dataset.root) for item in learnt[1:4])
             differ = len({dataset.scans[item.name].truth for item in learnt}) > 1
-            what = Message("findings.is_the_same_picture_as_with_different_masks", others=others) if differ else Message("findings.is_the_same_picture_2", others=others)
-            remedy = Message("findings.keep_one_with_the_right_mask") if differ else Message("findings.keep_one_a_copy_only_makes")
+            what = Message("findings.same_picture_different_masks", others=others) if differ else Message("findings.same_picture_again", others=others)
+            remedy = Message("findings.keep_one_with_right_mask") if differ else Message("findings.keep_one_copy")
             found.append(Fault("duplicate image", relative(learnt[0].image, dataset.root), what, remedy, NOTE))
     return found
 
@@ -205,8 +205,8 @@ def _doubtful_masks(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
     file = relative(truth[first].mask, dataset.root)
     if all(len(pixels) == 1 for pixels in held.values()):
         label = next(iter(held[first]))
-        what = Message("findings.is_on_every_pixel_and_each", names=dataset.labels.names[label], count=len(held))
-        remedy = Message("findings.look_at_one_the_shapes")
+        what = Message("findings.every_mask_is_one_class", names=dataset.labels.names[label], count=len(held))
+        remedy = Message("findings.export_masks_with_class_numbers")
         return [Fault("one value everywhere", file, what, remedy)]
     if background is None:
         return []
@@ -214,7 +214,7 @@ def _doubtful_masks(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
     if min(shares) <= MOST_FOREGROUND:
         return []
     share, most = 100 * shares[list(held).index(first)], 100 * MOST_FOREGROUND
-    what = Message("findings.has_of_foreground_and_each", share=share, count=len(held), most=most)
+    what = Message("findings.mostly_foreground", share=share, count=len(held), most=most)
     return [Fault("nearly all foreground", file, what, _exchange(dataset), NOTE)]
 
 
@@ -223,9 +223,9 @@ def _exchange(dataset: Dataset) -> Message:
     labels, background = dataset.labels, dataset.labels.background
     shown = {label: value for value, label in sorted(dataset.rule.values.items(), reverse=True) if label >= 0 and _occurs(dataset, value)}
     if len(labels) != 2 or set(shown) != {0, 1} or background is None:
-        return Message("findings.look_at_one_if_background_and_object")
+        return Message("findings.say_which_value_is_background")
     example = json.dumps({str(shown[background]): labels.names[1 - background], str(shown[1 - background]): labels.names[background]})
-    return Message("findings.look_at_one_if_background", example=example)
+    return Message("findings.exchange_values_in_labels_json", example=example)
 
 
 def _occurs(dataset: Dataset, value: int) -> bool:
@@ -256,23 +256,23 @@ def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[F
             continue
         if not images["train"][label]:
             where = Message("findings.in_any_image" if not images["val"][label] else "findings.in_a_training_image")
-            remedy = Message("findings.add_images_that_show")
+            remedy = Message("findings.add_images_of_class_or_drop_it")
             severity = NOTE if dataset.lenient else FAULT
             found.append(
-                Fault("class never occurs", name, Message("findings.never_occurs_so_it_cannot", where=where), remedy, severity)
+                Fault("class never occurs", name, Message("findings.class_never_occurs", where=where), remedy, severity)
             )
         elif not images["val"][label]:
-            what = Message("findings.never_occurs_in_a_validation_image")
-            found.append(Fault("class not measured", name, what, Message("findings.add_more_images_that_show"), NOTE))
+            what = Message("findings.class_not_in_validation")
+            found.append(Fault("class not measured", name, what, Message("findings.add_more_images_of_class"), NOTE))
     return found
 
 
 def _too_few(train: int, val: int, others_listed: bool) -> list[Fault]:
     if train and val:
         return []
-    what = Message("findings.has_images_to_train", train=train, val=val)
-    more = Message("findings.add_images_two_different_pictures")
-    correct = Message("findings.correct_the_faults_above_which_leave")
+    what = Message("findings.too_few_images_for_split", train=train, val=val)
+    more = Message("findings.add_two_different_images")
+    correct = Message("findings.correct_faults_too_few_images_left")
     return [Fault("too few images", Message("findings.the_data"), what, correct if others_listed else more)]
 
 

@@ -72,7 +72,7 @@ def several_fit(listed: str, files: Sequence[Path], file: str, item: str | None)
         file: the list, as a message names it.
         item: what has to go if the fault is to be skipped.
     """
-    what = Message("findings.names_and_both_and_fit", listed=listed[:200], name=files[0].name, name_2=files[1].name)
+    what = Message("findings.name_fits_two_files", listed=listed[:200], name=files[0].name, name_2=files[1].name)
     return Fault("two files for one name", file, what, Message("findings.name_the_file"), item=item)
 
 
@@ -86,8 +86,8 @@ def respelled(found: Sequence[tuple[str, Path]], file: str) -> list[Fault]:
     if not found:
         return []
     listed, path = found[0]
-    what = Message("findings.goes_with_files_whose_names", count=len(found), listed=ascii(listed[:200]), name=ascii(path.name))
-    return [Fault("names spelled differently", file, what, Message("findings.check_whether_they_belong_together_otherwise"), NOTE)]
+    what = Message("findings.names_spelled_differently", count=len(found), listed=ascii(listed[:200]), name=ascii(path.name))
+    return [Fault("names spelled differently", file, what, Message("findings.check_pairs_or_make_names_equal"), NOTE)]
 
 
 class FileFinder:
@@ -248,7 +248,7 @@ _LOOKED_AT = 2000
 _MOST_BYTES = 2_000_000
 _ARRAYS = {
     ".txt": (Message("findings.holds_text_files_not_pictures_outlines"),
-             Message("findings.convert_them_to_masks")),
+             Message("findings.convert_outlines_to_masks_or_coco")),
     ".json": (Message("findings.holds_json_files_not_pictures"), Message("findings.export_coco_json_or_masks")),
     ".xml": (Message("findings.holds_xml_files_not_pictures"), Message("findings.export_coco_json_or_masks")),
     ".npy": (Message("findings.holds_arrays_of_numpy_not_pictures"), Message("findings.save_each_as_a_png")),

@@ -145,7 +145,7 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
         for image, mask in pairs.items():
             item = relative(image.with_suffix(""), root)
             if mask is None:
-                what, remedy = Message("findings.has_no_mask_beside"), Message("findings.add_mask_png", stem=image.stem)
+                what, remedy = Message("findings.has_no_mask_beside"), Message("findings.add_named_mask_or_remove_image", stem=image.stem)
                 listing.faults.append(Fault("missing mask", relative(image, root), what, remedy, item=item))
             else:
                 listing.items.append(Item(item, image, mask, None, split=split))
@@ -183,8 +183,8 @@ def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault
     if not same:
         return []
     read = " and ".join(f"{relative(folder, root)}/" for folder in truths.values())
-    what = Message("findings.holds_a_picture_for_each_image", read=read)
-    return [Fault("folder left aside", f"{relative(same[0], root)}/", what, Message("findings.if_it_is_the_truth_rename"), NOTE)]
+    what = Message("findings.other_folder_of_pictures_not_read", read=read)
+    return [Fault("folder left aside", f"{relative(same[0], root)}/", what, Message("findings.rename_folder_if_truth"), NOTE)]
 
 
 def _coco_elsewhere(root: Path) -> list[tuple[Path, str | None]]:
@@ -252,13 +252,13 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
                 clash = clash or (by_stem[key] if len(by_stem[key]) > 1 else None)
                 found[kind] = by_stem[key][0]
         if clash:
-            what = Message("findings.has_the_same_stem", name=clash[1].name)
+            what = Message("findings.same_stem_twice", name=clash[1].name)
             remedy = Message("findings.rename_or_remove")
             listing.faults.append(Fault("two files of one stem", relative(clash[0], listing.root), what, remedy, item=item))
         elif not found:
             folders = " or ".join(f"{relative(folder, listing.root)}/" for folder in truths.values())
-            file, remedy = relative(paths[0], listing.root), Message("findings.add_png_to_or_remove", stem=stem, folders=folders)
-            listing.faults.append(Fault("missing mask", file, Message("findings.has_no_mask_2", folders=folders), remedy, item=item))
+            file, remedy = relative(paths[0], listing.root), Message("findings.add_mask_to_folder_or_remove_image", stem=stem, folders=folders)
+            listing.faults.append(Fault("missing mask", file, Message("findings.has_no_mask_in_folders", folders=folders), remedy, item=item))
         else:
             listing.items.append(Item(item, paths[0], found.get("mask"), found.get("instances"), split=split))
     for kind, by_stem in maps.items():
@@ -296,7 +296,7 @@ def _another_kind(
             return Fault("no masks", where, what, remedy)
         if of_label_studio(maps[kind]):
             what = Message("findings.holds_masks_that_label_studio_named")
-            remedy = Message("findings.export_the_project_as_coco_if")
+            remedy = Message("findings.export_label_studio_as_coco")
             return Fault("masks named by tasks", where, what, remedy)
         if not any(_key(stem, maps[kind]) for stem in pictures) and file_per_object(pictures, maps[kind]):
             what = Message("findings.holds_several_files_per_image")
@@ -307,8 +307,8 @@ def _another_kind(
 
 def _strangers(images: Path, others: list[Path], root: Path) -> Fault:
     names = ", ".join(path.name for path in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-    what = Message("findings.holds_not_images_by_their_names", names=names)
-    return Fault("other files", relative(images, root) + "/", what, Message("findings.nothing_to_do_if_they"), NOTE)
+    what = Message("findings.holds_no_images", names=names)
+    return Fault("other files", relative(images, root) + "/", what, Message("findings.fine_if_not_of_the_data"), NOTE)
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -483,8 +483,8 @@ def _add(
             listing.faults.append(climbing(listed[what], where, name))
             return
         if target is None:
-            fault = Message("findings.names_which_does_not_exist", listed=listed[what][:200])
-            remedy = Message("findings.put_the_file_there_names", name=path.name)
+            fault = Message("findings.named_file_missing", listed=listed[what][:200])
+            remedy = Message("findings.put_file_there_or_remove_row", name=path.name)
             listing.faults.append(
                 Fault(f"missing {'image' if what == 'image' else 'mask'}", where, fault, remedy, item=name)
             )
@@ -502,7 +502,7 @@ def _add(
     stated = listed["split"].lower()
     if stated and stated not in SPLITS:
         remedy = Message("findings.use_train_val_or_test")
-        listing.faults.append(Fault("unknown split", where, Message("findings.has_split", stated=stated), remedy, item=name))
+        listing.faults.append(Fault("unknown split", where, Message("findings.unknown_split", stated=stated), remedy, item=name))
         return
     listing.items.append(Item(name, files["image"], files["mask"], files["instances"], split=split or SPLITS.get(stated)))
 

@@ -112,8 +112,8 @@ def list_loaded(loaded: DatasetDict, name: str, classes: ClassList | None) -> Li
         for index, files in enumerate(_files(rows, columns, listing.root / key, _own_folders(name))):
             item = f"{key}/{index:06d}"
             if (outside := next((what for what, path in files.items() if path is None), None)) is not None:
-                what = Message("findings.names_a_file", outside=outside)
-                remedy = Message("findings.tell_the_dataset_s_owner_such")
+                what = Message("findings.names_foreign_file", outside=outside)
+                remedy = Message("findings.tell_owner_row_leaves_dataset")
                 listing.faults.append(Fault("path outside the dataset", item, what, remedy, item=item))
             elif "image" in files and ("mask" in files or "instances" in files):
                 truth = files.get("mask"), files.get("instances")

@@ -499,8 +499,8 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
         truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
         drawn = _scan_objects(item, (height, width), faults) if digest else None
     if digest and (value := unconfirmed(item.image, item.mask or item.instances, (height, width))) is not None:
-        what = Message("findings.is_turned_by_its_exif_orientation", value=value)
-        remedy = Message("findings.look_at_one_with_its_mask")
+        what = Message("findings.turned_by_exif", value=value)
+        remedy = Message("findings.compare_with_mask_and_save_upright")
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
     faults += [_linked(path, root) for path in (item.image, item.mask, item.instances) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
@@ -516,8 +516,8 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
         drawn, turned, problems = None, None, (problem,)
     faults += [Fault(p.kind, p.file, p.what, p.remedy, item=item.name) for p in problems]
     if drawn is not None and drawn.buried:
-        what = Message("findings.has_pixels_where_more_than_objects", buried=drawn.buried, most_layers=MOST_LAYERS)
-        faults.append(Fault("overlapping objects", item.name, what, Message("findings.check_whether_objects_are_annotated_more"), NOTE))
+        what = Message("findings.too_many_overlapping", buried=drawn.buried, most_layers=MOST_LAYERS)
+        faults.append(Fault("overlapping objects", item.name, what, Message("findings.check_for_double_annotation"), NOTE))
     if turned is not None:
         faults.append(_turned_fault(item.name, item, size, turned))
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts
@@ -548,39 +548,39 @@ def _scan_mask(
 
 def _linked(path: Path, root: Path) -> Fault:
     what = Message("findings.is_a_link_to_outside", path=path.resolve())
-    remedy = Message("findings.nothing_to_do_if_you_made")
+    remedy = Message("findings.fine_if_links_are_yours")
     return Fault("links out of the dataset", relative(path, root), what, remedy, NOTE)
 
 
 def _size_fault(file: str, shape: tuple[int, int], size: tuple[int, int], item: Item) -> Fault:
-    what = Message("findings.has_x_pixels_but_has_x", shape=shape[1], shape_2=shape[0], name=item.image.name, size=size[1], size_2=size[0])
-    remedy = Message("findings.make_the_mask_again")
+    what = Message("findings.size_differs_from_other", shape=shape[1], shape_2=shape[0], name=item.image.name, size=size[1], size_2=size[0])
+    remedy = Message("findings.make_mask_at_image_size")
     return Fault("size mismatch", file, what, remedy, item=item.name)
 
 
 def _turned_fault(file: str, item: Item, size: tuple[int, int], orientation: int) -> Fault:
-    what = Message("findings.was_drawn_on_as_the_camera", name=item.image.name, orientation=orientation, size=size[1], size_2=size[0])
-    return Fault("photo turned by EXIF", file, what, Message("findings.check_whether_that_fits_otherwise_save"), NOTE)
+    what = Message("findings.drawn_before_turning", name=item.image.name, orientation=orientation, size=size[1], size_2=size[0])
+    return Fault("photo turned by EXIF", file, what, Message("findings.check_turn_or_save_upright"), NOTE)
 
 
 def _lossy_fault(file: str, form: str, found: MaskScan, item: Item) -> Fault:
     levels = clusters(found.by_color if found.mode == "color" else found.counts, found.mode == "color")
     named = ", ".join(hex_color(v) if found.mode == "color" else str(v) for v in levels)
-    what = Message("findings.is_compressed_with_loss_which_blurs", form=form, count=len(found.counts), named=named)
-    remedy = Message("findings.save_the_mask_as_png_from", named=named)
+    what = Message("findings.lossy_blurs_labels", form=form, count=len(found.counts), named=named)
+    remedy = Message("findings.save_mask_as_png_or_round", named=named)
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
 
 def _lossy_objects(file: str, form: str, found: MaskScan, item: Item) -> Fault:
-    what = Message("findings.is_compressed_with_loss_which_invents", form=form, count=len(found.counts))
+    what = Message("findings.lossy_invents_objects", form=form, count=len(found.counts))
     remedy = Message("findings.save_the_instance_map_as_png")
     return Fault("JPEG mask", file, what, remedy, item=item.name)
 
 
 def _several_pages(file: str, pages: int, objects: bool, item: Item) -> Fault:
     what = Message("findings.holds_pages_that_differ", pages=pages)
-    alone = Message("findings.save_the_page_that_belongs")
-    remedy = alone if objects else Message("findings.save_the_page_that_belongs_to_the_image")
+    alone = Message("findings.save_page_by_itself")
+    remedy = alone if objects else Message("findings.save_page_by_itself_or_use_instances")
     return Fault("several pages", file, what, remedy, item=item.name)
 
 
@@ -594,7 +594,7 @@ def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path
     replaced, other = {"image": (image, mask), "mask": (mask, image)}.get(which, (instances, image))
     remedy = Message("findings.replace_the_or_remove", replaced=replaced, other=other)
     if reason.key in _TOO_LARGE:
-        remedy = Message("findings.scale_image_and_mask_down_cut")
+        remedy = Message("findings.scale_down_or_raise_limits")
     return Fault(f"unreadable {which}", relative(path, root), phrase(reason), remedy, item=item.name)
 
 

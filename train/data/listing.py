@@ -232,7 +232,7 @@ def climbing(name: str, listed_in: str, item: str | None) -> Fault:
     return Fault(
         "path outside the dataset",
         listed_in,
-        Message("findings.names_which_is_absolute_or_climbs", name=name),
+        Message("findings.name_leaves_folder", name=name),
         Message("findings.list_paths_relative_to_the_file"),
         item=item,
     )

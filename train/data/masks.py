@@ -548,15 +548,15 @@ def _wrapped(scan: MaskScan, objects: int) -> bool:
 
 
 def _wrapped_fault(file: str, apart: int) -> Fault:
-    what = Message("findings.has_8_bits_and_uses_all", apart=apart)
+    what = Message("findings.eight_bits_used_up", apart=apart)
     remedy = Message("findings.save_instance_maps_with_16_bits")
     choices = (Choice(VALUES, Message("findings.each_value_is_one_object")), Choice(PIECES, Message("findings.each_connected_piece_is_one_object")))
     return Fault("numbers ran out", file, what, remedy, choices=choices)
 
 
 def _values_or_pieces(where: str, apart: int, several: int) -> Fault:
-    what = Message("findings.of_values_lie_in_several_separate", apart=apart, several=several)
-    remedy = Message("findings.choose_with_mask_reading_objects_each")
+    what = Message("findings.values_lie_in_pieces", apart=apart, several=several)
+    remedy = Message("findings.choose_objects_or_pieces")
     choices = (Choice(VALUES, Message("findings.each_value_is_one_object")), Choice(PIECES, Message("findings.each_connected_piece_is_one_object")))
     return Fault("values or pieces", where, what, remedy, choices=choices)
 
@@ -592,15 +592,15 @@ def doubtful_maps(
         return found
     empty = [name for name, count in counts.items() if count == 0]
     if 2 * len(empty) > len(counts) and len(empty) < len(counts):
-        what = Message("findings.holds_no_object_like_of_instance", count=len(empty), count_2=len(counts))
-        remedy = Message("findings.if_there_is_something_to_see")
+        what = Message("findings.no_object_like_others", count=len(empty), count_2=len(counts))
+        remedy = Message("findings.export_instance_maps_again_if_wrong")
         found.append(Fault("maps without objects", files[empty[0]], what, remedy, NOTE))
     whole = [name for name, count in counts.items() if count == 1 and shares[name] >= WHOLE]
     if 2 * len(whole) > len(counts):
         # Whoever has said that each value is an object has looked.
         severity = NOTE if decided else FAULT
-        what = Message("findings.holds_one_object_that_covers", value=100 * shares[whole[0]], count=len(whole), count_2=len(counts))
-        remedy = Message("findings.look_at_one_if")
+        what = Message("findings.one_object_covers_picture", value=100 * shares[whole[0]], count=len(whole), count_2=len(counts))
+        remedy = Message("findings.save_background_as_0_or_choose_objects")
         found.append(Fault("one object everywhere", files[whole[0]], what, remedy, severity))
     usual = median(counts.values())
     jumps = [
@@ -611,8 +611,8 @@ def doubtful_maps(
     if jumps and len(counts) > 2:
         name = max(jumps, key=lambda name: abs(counts[name] - usual))
         count, more = counts[name], len(jumps) - 1
-        alone = Message("findings.holds_objects_where_most_instance_maps", count=count, usual=usual)
-        what = Message("findings.holds_objects_where_most_instance_maps_hold_about", count=count, usual=usual, more=more) if more else alone
-        remedy = Message("findings.check_whether_it_was_exported_like")
+        alone = Message("findings.unusual_number_of_objects", count=count, usual=usual)
+        what = Message("findings.unusual_number_of_objects_in_several", count=count, usual=usual, more=more) if more else alone
+        remedy = Message("findings.compare_export_with_others")
         found.append(Fault("counts that jump", files[name], what, remedy, NOTE))
     return found

@@ -278,8 +278,8 @@ def _single_class(labels: LabelSet) -> list[Fault]:
     if len(labels) != 1:
         return []
     name = labels.names[0]
-    what = Message("findings.is_the_only_class_every_pixel", name=name)
-    remedy = Message("findings.if_another_value_is_a_class")
+    what = Message("findings.only_one_class", name=name)
+    remedy = Message("findings.name_other_value_in_labels_json")
     return [Fault("only one class", name, what, remedy)]
 
 
@@ -373,7 +373,7 @@ def _lacks_background(classes: ClassList, positions: dict[int, int], values: Cou
 
 def _no_colors(colors: Counter[int], classes: ClassList) -> Fault:
     found = [hex_color(color) for color, _ in colors.most_common(8)]
-    what = Message("findings.masks_are_coloured_but_gives_no", found=', '.join(found), value=' ...' if len(colors) > 8 else '', file=classes.file)
+    what = Message("findings.coloured_masks_list_without_colours", found=', '.join(found), value=' ...' if len(colors) > 8 else '', file=classes.file)
     pairs = zip(classes.names, found, strict=False)
     proposal = "{" + ", ".join(f'"{name}": "{color}"' for name, color in pairs) + "}"
     remedy = Message("findings.say_which_colour", proposal=proposal)
@@ -445,8 +445,8 @@ def name_objects(classes: ClassList | None) -> tuple[tuple[str, str], Fault | No
     named = [name for name in (classes.names if classes else ()) if not is_background(name) and not is_left_out(name)]
     if len(named) <= 1:
         return ("background", named[0] if named else "object"), None
-    what = Message("findings.names_classes_but_instance_maps_do", count=len(named))
-    remedy = Message("findings.add_masks_with_a_class_per")
+    what = Message("findings.instances_of_several_classes", count=len(named))
+    remedy = Message("findings.add_class_masks_or_list_one_class")
     return ("background", "object"), Fault("classes without masks", classes.file, what, remedy)
 
 
@@ -475,9 +475,9 @@ def propose(masks: Sequence[MaskScan], by_palette_colors: bool, decided: str | N
         # A mask without any object is grey even among coloured ones.
         extra = set(values) - {0, 255}
         if extra:
-            what = Message("findings.some_masks_are_coloured_and_others", extra=min(extra))
+            what = Message("findings.some_coloured_some_numbers", extra=min(extra))
             return _nothing(
-                Fault("mixed masks", Message("findings.masks"), what, Message("findings.write_labels_json_with_the_colours"))
+                Fault("mixed masks", Message("findings.masks"), what, Message("findings.write_colours_or_save_alike"))
             )
         return _by_color(colors, by_palette_colors)
     wide = any(mask.bits == 16 for mask in masks)
@@ -558,8 +558,8 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
     if levels:
         ids = sorted(values)
     if len(ids) > MOST_CLASSES:
-        what = Message("findings.the_masks_hold_different_values", count=len(ids))
-        remedy = Message("findings.if_they_number_objects_rename")
+        what = Message("findings.too_many_values_without_list", count=len(ids))
+        remedy = Message("findings.rename_to_instances_or_write_classes")
         return _nothing(Fault("too many classes", Message("findings.masks"), what, remedy))
     table = {value: label for label, value in enumerate(ids)}
     names = tuple("background" if value == 0 else f"class {value}" for value in ids)
@@ -579,8 +579,8 @@ def _by_value(values: Counter[int], palette: dict[int, int], wide: bool) -> Foun
 def _by_color(colors: Counter[int], by_palette: bool) -> Found:
     shown = [color for color, _ in sorted(colors.items(), key=lambda pair: (-pair[1], pair[0])) if color != VOC_BORDER]
     if len(shown) > MOST_CLASSES:
-        what = Message("findings.the_masks_hold_colours_and_there", count=len(shown))
-        remedy = Message("findings.write_labels_json_with_the_colour")
+        what = Message("findings.colours_without_table", count=len(shown))
+        remedy = Message("findings.write_colour_of_each_class")
         return _nothing(Fault("coloured masks", Message("findings.masks"), what, remedy))
     if 0 in shown:
         shown = [0, *(color for color in shown if color != 0)]
