@@ -64,6 +64,21 @@ def test_results_and_failures_of_one_image(page, tmp_path: Path):
     assert not english(page)
 
 
+def test_files_of_a_kind_that_a_box_does_not_take(page, open_page, tmp_path: Path):  # noqa: F811
+    """gradio refuses them in the browser, with words of its own, and none of them in Chinese."""
+    (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.4")
+    upload(page, "semantic", tmp_path / "paper.pdf")
+    expect(page.locator(".toast-body")).to_contain_text("此处只接受图片，未使用：paper.pdf")
+    assert not english(page)
+    open_tab(page, name("batch"))
+    page.locator("#batch-files input[type=file]").set_input_files(tmp_path / "paper.pdf")
+    expect(page.locator(".toast-body").last).to_contain_text("此处只接受图片、.zip，未使用：paper.pdf")
+    assert not english(page)
+    other = open_page()
+    upload(other, "semantic", tmp_path / "paper.pdf")
+    expect(other.locator(".toast-body")).to_contain_text("Not taken: paper.pdf. Choose images here.")
+
+
 def test_a_batch_with_a_broken_file_and_a_model_that_cannot_be_had(page, tmp_path: Path):
     (tmp_path / "notes.png").write_text("no picture")
     open_tab(page, name("batch"))

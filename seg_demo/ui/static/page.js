@@ -48,6 +48,22 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
   const changes = { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["aria-label"] };
   new MutationObserver(translate).observe(document.documentElement, changes);
 }
+// Gradio's boxes refuse a file by its kind before the server sees it, in English, and name the kinds as a browser writes them.
+{
+  const zh = (navigator.language || "").toLowerCase().startsWith("zh");
+  const images = zh ? "图片" : "images";
+  const named = (kind) => (/^image(\/\*)?$/.test(kind) ? images : kind);
+  const translate = () => {
+    for (const node of document.querySelectorAll(".toast-message-text")) {
+      const found = /^\s*Invalid file types?: (.*)\. Only (.*) allowed\.\s*$/s.exec(node.textContent);
+      if (!found) continue;
+      const kinds = found[2].split(", ").map(named).join(zh ? "、" : ", ");
+      const files = zh ? found[1].replace(/ and (\d+) more$/, " 等，另有 $1 个") : found[1];
+      node.textContent = zh ? `此处只接受${kinds}，未使用：${files}。请更换文件。` : `Not taken: ${files}. Choose ${kinds} here.`;
+    }
+  };
+  new MutationObserver(translate).observe(document.documentElement, { childList: true, subtree: true });
+}
 // Browsers that cannot show HEIC do not know what it is either, and gradio's boxes refuse what has no type.
 {
   const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type").get;
