@@ -100,7 +100,11 @@ def unpack(
 
 
 def _unreadable(path: Path, error: Exception) -> BadRequestError:
-    return BadRequestError("archives.unreadable", name=path.name[:80], why=str(error)[:120] or type(error).__name__)
+    if isinstance(error, NotImplementedError):
+        why = Message("archives.way_unknown")
+    else:
+        why = Message("archives.damaged" if zipfile.is_zipfile(path) else "archives.no_zip")
+    return BadRequestError("archives.unreadable", name=path.name[:80], why=why)
 
 
 def _check_list(path: Path) -> None:

@@ -79,6 +79,16 @@ def test_files_of_a_kind_that_a_box_does_not_take(page, open_page, tmp_path: Pat
     expect(other.locator(".toast-body")).to_contain_text("Not taken: paper.pdf. Choose images here.")
 
 
+def test_a_file_called_zip_that_is_none(page, tmp_path: Path):
+    open_tab(page, name("finetune"))
+    (tmp_path / "data.zip").write_text("no archive")
+    page.locator("#finetune-zip input[type=file]").set_input_files(tmp_path / "data.zip")
+    expect(page.locator("#finetune-zip")).to_contain_text("data")
+    page.locator("#finetune-check").click()
+    expect(page.locator(".toast-body")).to_contain_text("这是其他类型的文件", timeout=RESULT_MS)
+    assert not english(page)
+
+
 def test_a_batch_with_a_broken_file_and_a_model_that_cannot_be_had(page, tmp_path: Path):
     (tmp_path / "notes.png").write_text("no picture")
     open_tab(page, name("batch"))
