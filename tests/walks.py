@@ -4,13 +4,15 @@
     python -m tests.walks id            # a typed Hub id, until its network is in memory
     python -m tests.walks folder        # a training folder, until its checkpoint is a repository
 
-prints a JSON list of paths. Hub and repositories are the stand-in's; ``docs/ARCHITECTURE.md`` shows the lists.
+prints a JSON list of paths. Hub and repositories are the stand-in's. ``python -m tests.walks write`` makes all three and writes the
+lists into ``docs/ARCHITECTURE.md``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -123,10 +125,49 @@ def folder() -> None:
 
 
 WALKS = {"picture": picture, "id": id, "folder": folder}
+# What each is called on the page, and the most files that it may pass.
+TITLES = {
+    "picture": ("A picture, uploaded, until the viewer shows its result", 37),
+    "id": ("A typed Hub id, until its network is in memory", 23),
+    "folder": ("A training folder, until its checkpoint is a repository", 47),
+}
+PAGE = ROOT / "docs" / "ARCHITECTURE.md"
+MARK = "<!-- walks -->"
+
+
+def passed(name: str) -> list[str]:
+    """The files that one walk passes, measured in a process of its own.
+
+    Args:
+        name: of :data:`WALKS`.
+    """
+    words = [sys.executable, "-m", "tests.walks", name]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-4000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def shown(name: str, files: list[str]) -> str:
+    """A walk as the page has it."""
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        place, _, leaf = file.rpartition("/")
+        folders.setdefault(place.removeprefix("seg_demo/"), []).append(leaf.removesuffix(".py"))
+    listed = "; ".join(f"**{place}** {', '.join(leaves)}" for place, leaves in folders.items())
+    return f"**{TITLES[name][0]}** ({len(files)} files): {listed}."
+
+
+def write() -> None:
+    """Measure all walks and write them into the page."""
+    text = PAGE.read_text(encoding="utf-8").split(MARK)[0]
+    PAGE.write_text(text + MARK + "\n\n" + "\n\n".join(shown(name, passed(name)) for name in WALKS) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """One walk, in a process of its own: what other tests have cached would shorten it."""
+    if sys.argv[1:] == ["write"]:
+        return write()
     import tests.conftest  # noqa: F401  (the stand-in's address, and caches of its own)
 
     with tempfile.TemporaryDirectory() as own:
