@@ -23,6 +23,7 @@ from seg_demo.core.errors import (
     Message,
     ModelNotFoundError,
     SegDemoError,
+    listed,
 )
 from seg_demo.core.types import SEMANTIC, LabelSet, ModelSpec
 from seg_demo.hub import lookup
@@ -195,8 +196,9 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     renamed = in_words_of(labels, network.labels, base.base is not None and base.base.source == "bundled")
     known = copy_known_classes(dataclasses.replace(network, labels=renamed), replaced, fresh)
     pairs = dict(zip(renamed.names, network.labels.names, strict=True))
-    named = ", ".join(name if pairs[name] == name else f"{name} (the base calls it {pairs[name]})" for name in known)
-    note = (Message("training.classes_taken_over", names=named),) if known else ()
+    same = ", ".join(name for name in known if pairs[name] == name)
+    others = (Message("training.class_of_other_name", name=name, base=pairs[name]) for name in known if pairs[name] != name)
+    note = (Message("training.classes_taken_over", names=listed(same, *others)),) if known else ()
     knows = set(known) == set(labels.names)
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
 

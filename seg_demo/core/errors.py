@@ -221,6 +221,11 @@ def paragraphs(*parts: str) -> Message:
     return _joined("text.two_paragraphs", parts)
 
 
+def listed(*parts: str) -> Message:
+    """As :func:`sentences`, for a few names in a row."""
+    return _joined("text.two_names", parts)
+
+
 def _joined(key: str, parts: Iterable[str]) -> Message:
     given = [Message.of(part) for part in parts if part]
     return functools.reduce(lambda first, then: Message(key, first=first, then=then), given) if given else Message.of("")

@@ -106,6 +106,7 @@ def test_one_kind_of_thing_is_what_a_bundled_network_calls_a_cell(name, backgrou
     labels = LabelSet.from_names((background, "pollen"), 0)
     begun = start(Config(model=name), lambda task: labels)
     assert begun.knows and begun.fresh and "pollen (the base calls it cell)" in begun.notes[0]
+    assert "pollen（起始模型称之为 cell）" in begun.notes[0].text("zh")
     base = load_model(name, device="cpu")
     image = render(5, 0, 96, kind="fluorescence").image
     found = Model.from_network(begun.checkpoint, begun.base).predict(image)
