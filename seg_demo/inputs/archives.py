@@ -209,7 +209,7 @@ def _write(
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # the disk; bz2 says OSError without a number for damaged data, and a place before the beginning is invalid
         path.unlink(missing_ok=True)
-        return Message("archives.damaged_inside", why=str(error)[:80] or type(error).__name__), used
+        return Message("archives.damaged_inside"), used
     return None, used
 
 
