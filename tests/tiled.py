@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from seg_demo.core.types import ModelSpec
-from seg_demo.networks import unet
 from seg_demo.networks.base import Preprocessing
 from seg_demo.networks.unet import UNet
 from tests.checkpoints import CELLS
@@ -18,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "folder")
 
 
-def small_unet(longest: int, **options: object) -> unet.Network:
+def small_unet(longest: int, **options: object) -> UNet:
     """A U-Net of three stages, whose halo can be worked out; its weights make every class win somewhere."""
     torch.manual_seed(3)
     made = {"decoder": "Unet", "encoder": "resnet18", "encoder_depth": 3, "decoder_channels": [32, 16, 8], **options}

@@ -389,7 +389,7 @@ def bmp_run_lengths(image: Image.Image, data: bytes) -> Image.Image | None:
     """The picture of a BMP with run lengths; None if it has none.
 
     Args:
-        image: opened and through :func:`keep_palette`, not loaded.
+        image: opened and through :func:`keep_bmp_palette`, not loaded.
         data: the whole file.
 
     Returns:

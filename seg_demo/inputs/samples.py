@@ -571,7 +571,7 @@ def png_samples(data: bytes) -> Samples:
     """All 16 bits.
 
     Args:
-        data: a PNG for which :func:`is_deep` holds.
+        data: a PNG for which :func:`is_deep_png` holds.
 
     Raises:
         OSError: and whatever else Pillow raises on damaged files.

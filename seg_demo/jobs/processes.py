@@ -51,10 +51,10 @@ def process_identity(pid: int) -> dict[str, object]:
 
 
 def is_running(known: object) -> bool:
-    """Whether the process that :func:`identity` described still runs, and not another one of its id.
+    """Whether the process that :func:`process_identity` described still runs, and not another one of its id.
 
     Args:
-        known: of :func:`identity`; anything else runs not.
+        known: of :func:`process_identity`; anything else runs not.
     """
     if not isinstance(known, dict) or not isinstance(known.get("pid"), int) or not known.get("began"):
         return False
@@ -95,7 +95,7 @@ def send_signal(known: object, number: int) -> bool:
     """Send a signal to a process if it still runs.
 
     Args:
-        known: of :func:`identity`.
+        known: of :func:`process_identity`.
         number: of the signal.
 
     Returns:

@@ -10,10 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core import ownership, settings as engine_rules
+from seg_demo.core import ownership
 from seg_demo.core.errors import Message, SettingsError, lines
 from seg_demo.core.ownership import Viewer
-from seg_demo.core.settings import accounts, settings
+from seg_demo.core.settings import accounts, engine_refusals, settings
 from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
@@ -135,7 +135,7 @@ def check_machine() -> None:
         except SettingsError as error:
             problems.append(Message("settings.bad_device", why=error))
     if chosen.engine == "openvino" or chosen.precision == "bf16":
-        problems += engine_rules.engine_refusals(chosen.engine, chosen.precision, _kind(chosen.device))
+        problems += engine_refusals(chosen.engine, chosen.precision, _kind(chosen.device))
     written = [("SEG_DEMO_DATA", chosen.data, may_collect()), ("SEG_DEMO_JOBS", chosen.jobs, offered())]
     for name, folder in ((name, folder) for name, folder, wanted in written if wanted):
         there = Path(folder).absolute()

@@ -16,7 +16,7 @@ from seg_demo.ui.demo import build_demo
 
 
 def test_the_seams_into_gradio_are_where_they_were():
-    assert gr.__version__ == "6.31.0", "read guard_seams.py again with the new version's source, then change this line"
+    assert gr.__version__ == "6.31.0", "read gateway/queue.py again with the new version's source, then change this line"
     push, events = inspect.getsource(Queue.push), inspect.getsource(Queue.get_events)
     assert "event_queue.queue.append(event)" in push and "self.event_ids_to_events[event._id] = event" in push
     assert "first_event = event_queue.queue[0]" in events and list(inspect.signature(Queue.push).parameters)[1:] == [

@@ -18,7 +18,7 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from seg_demo.core.settings import settings
-from seg_demo.gateway import guard, queue as guard_seams
+from seg_demo.gateway import guard, queue as request_queue
 from seg_demo.ui.demo import build_demo
 from tests.surface import API, COINS, MODEL, file_data, functions, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
@@ -50,7 +50,7 @@ def test_direct_posts_and_cancelled_jobs_do_not_get_round_the_bound(http, functi
         answers = list(answers)
     end.set()
     watcher.join()
-    assert max(seen) <= guard_seams.working()
+    assert max(seen) <= request_queue.working()
     assert all(answer.status_code == 200 or len(answer.json()["error"]) > 20 for answer in answers)
     assert sum(answer.status_code == 200 for answer in answers) >= 15
     quiet(http)
@@ -79,13 +79,13 @@ def event(address: str, session: str) -> Event:
 
 
 def test_visitors_take_turns():
-    line = guard_seams.FairList()
+    line = request_queue.FairList()
     for number in range(4):
         line.append(event("8.8.8.8", f"a{number}"))
     for address in ("9.9.9.9", "1.1.1.1", "9.9.9.9"):
         line.append(event(address, "b"))
     assert [each.request.scope["client"][0][0] for each in line] == list("8918988")
-    hidden = guard_seams.FairList([event("127.0.0.1", "a"), event("127.0.0.1", "a")])
+    hidden = request_queue.FairList([event("127.0.0.1", "a"), event("127.0.0.1", "a")])
     hidden.append(event("127.0.0.1", "b"))
     assert [each.session_hash for each in hidden] == ["a", "b", "a"], "behind a proxy, sessions take turns"
 
@@ -93,19 +93,19 @@ def test_visitors_take_turns():
 def test_nobody_fills_the_queue_alone():
     place = SimpleNamespace(queue=[], concurrency_id="work", concurrency_limit=4, current_concurrency=1)
     queue, line = SimpleNamespace(event_queue_per_concurrency_id={"work": place}), place.queue
-    while guard_seams.refusal(queue, "8.8.8.8") is None:
+    while request_queue.refusal(queue, "8.8.8.8") is None:
         line.append(event("8.8.8.8", "a"))
     assert len(line) == settings().queue_size * 3 // 4
-    assert "You have 24 requests waiting" in guard_seams.refusal(queue, "8.8.8.8")
+    assert "You have 24 requests waiting" in request_queue.refusal(queue, "8.8.8.8")
     for number in range(settings().queue_size - len(line)):
-        assert guard_seams.refusal(queue, f"9.9.9.{number}") is None
+        assert request_queue.refusal(queue, f"9.9.9.{number}") is None
         line.append(event(f"9.9.9.{number}", "b"))
-    assert "The server is busy: 32 requests" in guard_seams.refusal(queue, "1.1.1.1")
+    assert "The server is busy: 32 requests" in request_queue.refusal(queue, "1.1.1.1")
     place.current_concurrency = 4
     del line[8:10]
-    assert "The server is busy: 33 requests" in guard_seams.refusal(queue, "1.1.1.1"), "three wait for a place"
+    assert "The server is busy: 33 requests" in request_queue.refusal(queue, "1.1.1.1"), "three wait for a place"
     del line[8:22]
-    assert "You have 8" in guard_seams.refusal(queue, "8.8.8.8"), "while others wait, the bound of one visitor holds"
+    assert "You have 8" in request_queue.refusal(queue, "8.8.8.8"), "while others wait, the bound of one visitor holds"
 
 
 def test_a_full_queue_is_said_before_gradio_is_asked():

@@ -131,7 +131,7 @@ def _is_label_map(data: dict) -> bool:
 
 def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> list[dict[object, int]]:
     """Per file category id → label id, 0 for the background, ``IGNORED`` for what counts for nothing; sets the class list of the listing."""
-    tables = [_names(path, data, listing) for path, _, data in read]
+    tables = [_names(path, data) for path, _, data in read]
     first = sorted(range(len(read)), key=lambda index: read[index][1] != "train")
     numbers: dict[str, set[object]] = defaultdict(set)
     for table in tables:
@@ -161,7 +161,7 @@ def _categories(read: list[tuple[Path, str | None, dict]], listing: Listing) -> 
     return [{identity: labels[name] for identity, name in table.items() if name in labels} for table in tables]
 
 
-def _names(path: Path, data: dict, listing: Listing) -> dict[object, str]:
+def _names(path: Path, data: dict) -> dict[object, str]:
     """Category id → name of one file."""
     own = Counter(category["id"] for category in data["categories"])
     names: dict[object, str] = {}

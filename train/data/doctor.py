@@ -24,7 +24,7 @@ NEAR = 4
 
 
 def examine(dataset: Dataset, train: Sequence[Item], val: Sequence[Item]) -> Diagnosis:
-    """Everything that is wrong with a dataset and its split, from what :func:`open_dataset` read; opens no file.
+    """Everything that is wrong with a dataset and its split, from what :func:`train.data.index.open_dataset` read; opens no file.
 
     Built-in data is trusted.
 

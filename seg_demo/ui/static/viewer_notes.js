@@ -32,7 +32,7 @@ class Notes {
         if (event.target.closest(`#${tab}cancel`)) this.cancelled = this.touched;
       }, true);
     }
-    // For the scripts of the page's events, see bench.py.
+    // For the scripts of the page's events.
     root.begins = (inputs) => this.begins(inputs);
     root.fails = () => this.fails();
   }
