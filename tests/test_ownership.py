@@ -186,7 +186,7 @@ def test_what_earlier_versions_made_is_the_server_owners(jobs, tmp_path, monkeyp
         def seen(who: Viewer | None) -> set[str]:
             before = viewer.set(who)
             try:
-                return {spec.id for spec in trained.own_models()}
+                return {spec.id for spec in trained.trained_models()}
             finally:
                 viewer.reset(before)
 

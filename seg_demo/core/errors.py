@@ -265,15 +265,15 @@ def restored(content: Any, messages: object) -> Any:
         content: from JSON.
         messages: that :func:`messages_in` found, each as :meth:`Message.to_dict`, from JSON.
     """
-    rows = [each for each in messages if isinstance(each, Mapping)] if isinstance(messages, list) else []
+    rows = [row for row in messages if isinstance(row, Mapping)] if isinstance(messages, list) else []
     known = {str(row.get("text")): Message.from_dict(row) for row in rows}
 
     def change(value: Any) -> Any:
         if isinstance(value, str):
             return known.get(value, value)
         if isinstance(value, dict):
-            return {key: change(each) for key, each in value.items()}
-        return [change(each) for each in value] if isinstance(value, list) else value
+            return {key: change(inner) for key, inner in value.items()}
+        return [change(inner) for inner in value] if isinstance(value, list) else value
 
     return change(content)
 

@@ -547,7 +547,7 @@ class Segmentation:
 
     def __getstate__(self) -> dict[str, object]:
         """The fields, for pickle; what is counted of them when asked for is counted anew, and may be so meanwhile by another thread."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def ids(self) -> tuple[int, ...]:

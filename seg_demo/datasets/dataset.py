@@ -53,7 +53,7 @@ class Dataset:
     """
 
     def __init__(self, path: Path, room: Callable[[], int] | None = None) -> None:
-        self.path, self.key, self._room, self._door = path, path.name, room, journal.door(path)
+        self.path, self.key, self._room, self._lock = path, path.name, room, journal.lock_of(path)
         self.name, self.task, self.labels = read_header(path)
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class Dataset:
             StorageError: the disk is full or fails, or the visitor's share of it is used up.
         """
         pixels = decode(image)
-        with self._door:
+        with self._lock:
             if draft and (again := made_by(self.path, self.name, draft)) is not None:
                 return self.replace(again, mask, facts, instances=instances)
             if len(self) >= MAX_SAMPLES:
@@ -144,7 +144,7 @@ class Dataset:
 
         Args and Raises: as for :meth:`add`.
         """
-        with self._door:
+        with self._lock:
             old = self.sample(stem)
             pixels = decode(old.image.read_bytes(), max_bytes=2**40)
             return self._store(stem, old.name, pixels, mask, instances, facts, old.draft, new=False)
@@ -186,7 +186,7 @@ class Dataset:
         Raises:
             BadRequestError: there is no such sample.
         """
-        with self._door:
+        with self._lock:
             sample = self.sample(stem)
             gone = [sample.image, sample.mask, sample.instances, sample.thumbnail, self.path / "facts" / f"{stem}.json"]
             names = [path.relative_to(self.path).as_posix() for path in gone if path is not None]
@@ -204,7 +204,7 @@ class Dataset:
         Raises:
             StorageError: the disk is full or fails.
         """
-        with self._door:
+        with self._lock:
             return write_dataset_zip(self, target)
 
     def push(self, repo_id: str, token: str | None, *, private: bool = True) -> str:
@@ -236,7 +236,7 @@ class Dataset:
         Raises:
             DataError: too many, or a name that no class can have.
         """
-        with self._door:
+        with self._lock:
             self.name, self.task, self.labels = read_header(self.path)
             longer = extended(self.labels, names)
             if len(longer) > len(self.labels):
@@ -352,7 +352,7 @@ def free_stem(stem: str, taken: Iterable[str]) -> str:
     >>> free_stem("photo", ["Photo", "photo-2"])
     'photo-3'
     """
-    others = {each.casefold() for each in taken}
+    others = {name.casefold() for name in taken}
     number, found = 1, stem
     while found.casefold() in others:
         number += 1
@@ -392,7 +392,7 @@ def dataset_card(dataset: Dataset, samples: list[Sample], unreadable: Sequence[s
         samples: of it.
         unreadable: sentences about those that are left out.
     """
-    left_out = "".join(f"\n- {_cell(each)}" for each in unreadable)
+    left_out = "".join(f"\n- {_cell(name)}" for name in unreadable)
     total = sum(sample.width * sample.height for sample in samples) or 1
     rows = "\n".join(
         f"| {index} | {_cell(name)} | {sum(sample.pixels.get(index, 0) for sample in samples) / total:.2%} |"

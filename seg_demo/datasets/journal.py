@@ -22,11 +22,11 @@ from seg_demo.core.storage import DISK, FULL
 _DRAFT, _FINAL, _REMOVED = ".draft-", ".change-", "removed.json"
 
 
-_doors: WeakValueDictionary[Path, _Door] = WeakValueDictionary()
-_doors_lock = threading.Lock()
+_locks: WeakValueDictionary[Path, _FolderLock] = WeakValueDictionary()
+_locks_lock = threading.Lock()
 
 
-class _Door:
+class _FolderLock:
     """A re-entrant lock that weak references may point to."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class _Door:
         self._lock.release()
 
 
-def door(root: Path) -> _Door:
+def lock_of(root: Path) -> _FolderLock:
     """The lock of a folder, the same for all that ask while anybody holds it; who asks first in this process also recovers.
 
     One process at a time may write to a folder: the server.
@@ -47,11 +47,11 @@ def door(root: Path) -> _Door:
     Raises:
         StorageError: the disk fails.
     """
-    with _doors_lock:
-        found = _doors.get(root)
+    with _locks_lock:
+        found = _locks.get(root)
         if found is None:
             recover(root)
-            found = _doors[root] = _Door()
+            found = _locks[root] = _FolderLock()
         return found
 
 

@@ -61,7 +61,7 @@ JOIN = f"{API}/queue/join"
 DIRECT_MOST, DIRECT_OWN = 64, 16
 # How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
 PARTIAL_SECONDS, SWEEP_SECONDS = 600.0, 60.0
-NO_ROOM = Sentence("gateway.no_room")
+DISK_FULL = Sentence("gateway.no_room")
 
 # A wrong password is answered after so long, and so many of one address may be looked at together.
 WRONG_SECONDS, LOGINS_OWN = 1.0, 4
@@ -148,7 +148,7 @@ class Guard:
             raise error
         if storage.disk_full(error):
             metrics.count("disk", "full")
-            await _sentence(507, NO_ROOM, scope)(scope, receive, send)
+            await _sentence(507, DISK_FULL, scope)(scope, receive, send)
             return
         metrics.count("malformed", type(error).__name__)
         await _sentence(400, Sentence("gateway.names_what_is_not_there"), scope)(scope, receive, send)
@@ -183,7 +183,7 @@ class Guard:
             self._swept = time.monotonic()
             sweep_partial(utils.get_upload_folder(), PARTIAL_SECONDS)
         if path == f"{API}/upload" and storage.free_space(utils.get_upload_folder()) < 0:
-            return _sentence(507, NO_ROOM, scope)
+            return _sentence(507, DISK_FULL, scope)
         return None
 
     async def _login(self, path: str, scope: Scope, receive: Receive, send: _Answer) -> None:

@@ -357,7 +357,7 @@ def reserve(
             mine.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(mine, str(wanted))
             try:
-                if not _make_room(mine, new, most):
+                if not _make_space(mine, new, most):
                     raise BusyError("disk.models_in_use")
                 _refuse_if_full(id, wanted, new)
             except SegDemoError:
@@ -424,7 +424,7 @@ def _unmark(mine: Path) -> None:
             folder.rmdir()
 
 
-def _make_room(mine: Path, new: int, most: int) -> bool:
+def _make_space(mine: Path, new: int, most: int) -> bool:
     """Remove revisions, the least recently used first, until those that are left and the new one fit.
 
     Args:

@@ -47,7 +47,7 @@ def check_memory(network: Network, height: int, width: int, detail: str, confide
     """Refuse an image that would not fit into the memory that is free now.
 
     Args:
-        As for :func:`needed`.
+        As for :func:`memory_needed`.
 
     Raises:
         BadImageError: it would not; the message says what size would.
@@ -171,4 +171,4 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(each in words for each in ("out of memory", "can't allocate memory"))
+    return isinstance(error, RuntimeError) and any(phrase in words for phrase in ("out of memory", "can't allocate memory"))

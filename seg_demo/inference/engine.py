@@ -306,13 +306,13 @@ class _Forward(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        told = network.familiarity is not None
-        self.network, self._forward, self._told = network.module, network.forward_with_maps if told else network.forward, told
+        with_maps = network.familiarity is not None
+        self.network, self._forward, self._with_maps = network.module, network.forward_with_maps if with_maps else network.forward, with_maps
         self.training = False
 
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
         """Logits of a batch (B, 3, h, w), alone in a tuple or with the statistics of the encoder's maps."""
-        if self._told:
+        if self._with_maps:
             logits, maps = self._forward(self.network, batch)
             return logits, statistics(maps)
         return (self._forward(self.network, batch),)

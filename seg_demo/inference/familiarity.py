@@ -36,8 +36,8 @@ def statistics(maps: Sequence[Tensor]) -> Tensor:
         (B, 2 * sum of C), fp32.
     """
     found = []
-    for each in maps:
-        flat = each.float().flatten(2)
+    for level in maps:
+        flat = level.float().flatten(2)
         mean = flat.mean(2)
         found += [mean, ((flat - mean[..., None]) ** 2).mean(2).sqrt()]
     return torch.cat(found, dim=1)

@@ -241,7 +241,7 @@ class NetworkRun:
         plan = tiled.plan(self._network, *image.shape[:2]) if detail == "full" else None
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
-        trained = any(each.requires_grad for each in self._network.module.parameters())
+        trained = any(parameter.requires_grad for parameter in self._network.module.parameters())
         joined = nullcontext() if self._batcher is None else self._batcher.underway()
         with joined, torch.no_grad() if trained else torch.inference_mode():
             seen: list[np.ndarray] = []
@@ -316,7 +316,7 @@ class NetworkRun:
         module = self._network.module
         return self._pass(module, batch, next(module.parameters()).device, self.engine)
 
-    def _told(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
+    def _forward_familiar(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
         """The answer of a module or its engine; with the encoder's statistics in a tuple where they are wanted."""
         if self._network.familiarity is None:
             return self._network.forward(module, batch) if engine is None else engine(batch)
@@ -336,7 +336,7 @@ class NetworkRun:
         try:
             with devices.arithmetic(device, self._precision):
                 given = to_device(_laid_out(batch, module), device)
-                raw = self._told(module, given, engine)
+                raw = self._forward_familiar(module, given, engine)
                 return raw if device.type == "cuda" and not self._network.task.objects else _fetched(raw)
         finally:
             if training:
@@ -345,15 +345,15 @@ class NetworkRun:
 
 def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
     """The batch in the memory layout that the module's weights were put into."""
-    weight = next((each for each in module.parameters() if each.dim() == 4 and each.shape[1] > 1), None)
+    weight = next((parameter for parameter in module.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1), None)
     last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
     return batch.contiguous(memory_format=torch.channels_last) if last else batch
 
 
 def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
     """A copy on the CPU that never needs memory on the GPU; the original serves on."""
-    memo: dict[int, Any] = {id(each): torch.nn.Parameter(each.detach().cpu(), False) for each in module.parameters()}
-    memo.update({id(each): each.detach().cpu() for each in module.buffers()})
+    memo: dict[int, Any] = {id(parameter): torch.nn.Parameter(parameter.detach().cpu(), False) for parameter in module.parameters()}
+    memo.update({id(buffer): buffer.detach().cpu() for buffer in module.buffers()})
     return copy.deepcopy(module, memo)
 
 
@@ -371,8 +371,8 @@ def _fetched(raw: Any) -> Any:
     if isinstance(raw, dict):
         return {key: _fetched(value) for key, value in raw.items()}
     if isinstance(raw, tuple):
-        return tuple(_fetched(each) for each in raw)
-    return [_fetched(each) for each in raw]
+        return tuple(_fetched(part) for part in raw)
+    return [_fetched(part) for part in raw]
 
 
 # Seconds in which others may join: little beside a forward pass and the sending of its result.
@@ -473,7 +473,7 @@ class Batcher:
             except Exception:
                 # Too little memory for all at once, or one of them cannot be computed: then each gets its own answer.
                 pass
-        return [self._alone(each) for each in batches]
+        return [self._alone(batch) for batch in batches]
 
     def _alone(self, batch: Tensor) -> Any:
         try:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # Forms compiled for sizes of their own that are kept.
-KEPT = 4
+MOST_FORMS = 4
 # Sizes that are remembered as seen once.
 REMEMBERED = 64
 
@@ -61,7 +61,7 @@ class Compiler(Protocol):
 
     Attributes:
         name: for the log.
-        precision: row of ``engine_agree.TOLERANCE`` that its forms compute in.
+        precision: row of ``TOLERANCE`` that its forms compute in.
     """
 
     name: str
@@ -156,13 +156,13 @@ class Part:
             self._pending.add(place)
         # Whoever called may write into what they got; and what inference mode made cannot be traced.
         with torch.inference_mode(False):
-            example, expected = batch.detach().clone(), tuple(each.detach().clone() for each in found)
+            example, expected = batch.detach().clone(), tuple(output.detach().clone() for output in found)
         submit_compiling(partial(self._compile, place, example, expected))
 
     def _compile(self, place: tuple[int, ...], example: Tensor, expected: tuple[Tensor, ...]) -> None:
         """Make, check and install a form; whatever goes wrong leaves the part eager."""
         try:
-            if not all(bool(torch.isfinite(each).all()) for each in expected):
+            if not all(bool(torch.isfinite(output).all()) for output in expected):
                 return  # broken weights, of which postprocessing tells
             form = self._compiler.compile(self.module, example, place, self._about)
             check_ending()
@@ -179,7 +179,7 @@ class Part:
                 if self._eager_for_good:
                     return  # another form failed meanwhile
                 self._forms[place] = form
-                while len(self._forms) > KEPT:
+                while len(self._forms) > MOST_FORMS:
                     self._forms.popitem(last=False)
             told = ""
             if self._alike is not None:
@@ -246,7 +246,7 @@ def agree(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: fl
     Raises:
         DisagreementError: other shapes, or a larger difference; the message has both.
     """
-    shapes = [tuple(each.shape) for each in found], [tuple(each.shape) for each in expected]
+    shapes = [tuple(output.shape) for output in found], [tuple(output.shape) for output in expected]
     if shapes[0] != shapes[1]:
         raise DisagreementError(f"outputs of {shapes[0]} instead of {shapes[1]}")
     for mine, theirs in zip(found, expected, strict=True):
@@ -264,7 +264,7 @@ def same_winners(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> flo
         expected: the first is (B, C, ...) logits.
         found: as ``expected``.
     """
-    mine, theirs = (each[0] > 0 if each[0].shape[1] == 1 else each[0].argmax(1) for each in (found, expected))
+    mine, theirs = (outputs[0] > 0 if outputs[0].shape[1] == 1 else outputs[0].argmax(1) for outputs in (found, expected))
     return float((mine == theirs).double().mean())
 
 
@@ -316,7 +316,7 @@ def cache_entry(name: str, fill: Callable[[Path], None]) -> Path | None:
     """The folder of a key, filled by whoever comes first, in this process or another.
 
     Args:
-        name: of :func:`key`.
+        name: of :func:`cache_key`.
         fill: writes the content of a new folder; may raise what it likes.
 
     Returns:
@@ -594,7 +594,7 @@ class Compiled:
         found = tuple(torch.from_numpy(outputs[index]) for index in range(len(self._model.outputs)))
         # A request that failed is not used again.
         self._idle.put(request)
-        return tuple(each.permute(0, 3, 1, 2) if each.dim() == 4 else each for each in found) if self._last else found
+        return tuple(output.permute(0, 3, 1, 2) if output.dim() == 4 else output for output in found) if self._last else found
 
 
 class OpenVino:
@@ -624,7 +624,7 @@ class OpenVino:
         graph, cache = _graph(module, example, about)
         check_ending()
         form = compile(graph, list(place), self._streams, cache, self.precision, self._last)
-        form.nbytes = sum(each.numel() * each.element_size() for each in module.parameters())
+        form.nbytes = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
         return form
 
 

@@ -140,7 +140,7 @@ def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool)
         if blender is None:
             blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN)
         block = blender.add(window, logits)
-        rows, columns = (range(*each) for each in (block.rows, block.columns))
+        rows, columns = (range(*bounds) for bounds in (block.rows, block.columns))
         if not rows or not columns:
             continue
         _write(label_map, argmax_resized, block, factor)

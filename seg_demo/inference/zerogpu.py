@@ -29,7 +29,7 @@ ACTIVE = spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in
 DURATION = 60
 DEVICE = "cuda"
 # Models of visitors' choice that a worker keeps.
-KEPT = 2
+MOST_LOADED = 2
 
 _held: dict[str, Model] = {}
 _loaded: OrderedDict[str, Model] = OrderedDict()
@@ -64,6 +64,6 @@ def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: Mode
     model = _held.get(key) or _loaded.get(key)
     if model is None:
         model = _loaded[key] = build(spec, path, DEVICE)
-        while len(_loaded) > KEPT:
+        while len(_loaded) > MOST_LOADED:
             _loaded.popitem(last=False)
     return model.named(spec).run(image, options)

@@ -348,9 +348,9 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
-        return [_each_text(each, change) for each in value]
+        return [_each_text(inner, change) for inner in value]
     if isinstance(value, dict):
-        return {key: _each_text(each, change) for key, each in value.items()}
+        return {key: _each_text(inner, change) for key, inner in value.items()}
     return value
 
 
@@ -392,7 +392,7 @@ def use_here(job: Job) -> str:
         if (known := trained.of_folder(job.checkpoint)) is not None:
             return known.spec.id
         # Also those that this visitor does not see: an id means one model.
-        id = trained.free_id(f"{spec.architecture}-{slug}", {each.id for each in catalog.menu(every=True)})
+        id = trained.free_id(f"{spec.architecture}-{slug}", {row.id for row in catalog.menu(every=True)})
         trained.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
         return id
 

@@ -209,8 +209,8 @@ def _collect(step: dict[str, Any], steps: list[tuple[str, dict[str, Any]]], note
     if chance <= 0:
         return
     if name in GROUPS and chance >= 1:
-        for each in step["transforms"]:
-            _collect(each, steps, notes)
+        for inner in step["transforms"]:
+            _collect(inner, steps, notes)
     elif name in IDLE:
         return
     elif name not in UNDERSTOOD:

@@ -565,7 +565,7 @@ def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     Returns:
         float32 (B, 3, h, w) on the same device; differentiable.
     """
-    mean, std = (torch.tensor(each, dtype=torch.float32, device=images.device) for each in (preprocessing.mean, preprocessing.std))
+    mean, std = (torch.tensor(values, dtype=torch.float32, device=images.device) for values in (preprocessing.mean, preprocessing.std))
     ordered = images.flip(1) if preprocessing.bgr else images
     return (ordered - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
 

@@ -28,7 +28,7 @@ MAX_JSON_BYTES = 8_000_000
 MAX_OPTION = 8192
 MAX_OPTION_LENGTH = 64
 # Letters of a library's message that are handed on.
-SAID = 300
+MOST_LETTERS = 300
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def library_message(error: Exception, folder: Path | None = None) -> str:
     text = str(error) or type(error).__name__
     for path in () if folder is None else (str(folder), str(Path(folder).resolve())):
         text = text.replace(path, "of this checkpoint")
-    return " ".join(text.split())[:SAID]
+    return " ".join(text.split())[:MOST_LETTERS]
 
 
 def check_options(options: object, path: str = CONFIG) -> None:
@@ -285,7 +285,7 @@ def class_table(data: dict[str, Any]) -> dict[int, str]:
             continue
         forward = {_id(id): name for id, name in reversed(table.items())}
         backward = {_id(id): name for name, id in reversed(table.items())}
-        found = max((forward, backward), key=lambda each: len(each) - (None in each))
+        found = max((forward, backward), key=lambda names: len(names) - (None in names))
         names = {id: str(name)[:200] for id, name in found.items() if id is not None and name is not None and str(name).strip()}
         if names:
             return dict(sorted(names.items()))

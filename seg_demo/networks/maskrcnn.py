@@ -272,7 +272,7 @@ class MaskRcnn(Network):
         if padded_size(transform, *image.shape[:2]) != image.shape[:2]:
             return image  # many times as long as wide: its padding could not be told from the picture
         seen = network_input(transform, image)[0]
-        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (self.preprocessing.mean, self.preprocessing.std))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
         return ((seen * std + mean) * 255).clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
     @staticmethod
@@ -378,8 +378,8 @@ def _filtered(
     lifted._pre_nms_top_n = {"training": before, "testing": max(before, min(most, MOST_PROPOSALS))}
     lifted._post_nms_top_n = {"training": after, "testing": max(after, MOST_PROPOSALS)}
     boxes, scores = type(rpn).filter_proposals(lifted, proposals, objectness, sizes, counts)
-    kept = [max(after, int((each >= LIKELY_PROPOSAL).sum())) for each in scores]
-    return [each[:n] for each, n in zip(boxes, kept, strict=True)], [each[:n] for each, n in zip(scores, kept, strict=True)]
+    kept = [max(after, int((proposed >= LIKELY_PROPOSAL).sum())) for proposed in scores]
+    return [rows[:n] for rows, n in zip(boxes, kept, strict=True)], [rows[:n] for rows, n in zip(scores, kept, strict=True)]
 
 
 def _detections(
@@ -404,12 +404,12 @@ def _detections(
             cut[image] = len(scores), float(scores[-1])
             if cut[image][1] >= LIKELY_OBJECT:
                 kept[image], cut[image] = _lifted(heads, logits[rows], deltas[rows], [own], sizes[image : image + 1])
-    boxes, scores, labels = (list(each) for each in zip(*kept, strict=True))
+    boxes, scores, labels = (list(column) for column in zip(*kept, strict=True))
     masks = _masks(heads, features, boxes, labels, sizes)
     names = "boxes", "scores", "labels", "masks", "limit", "cut"
     limits = [(torch.tensor(limit), torch.tensor(score)) for limit, score in cut]
     return [
-        dict(zip(names, (*each, *limit), strict=True)) for each, limit in zip(zip(boxes, scores, labels, masks), limits, strict=True)
+        dict(zip(names, (*found, *limit), strict=True)) for found, limit in zip(zip(boxes, scores, labels, masks), limits, strict=True)
     ]
 
 
@@ -418,7 +418,7 @@ def _lifted(heads: nn.Module, *given: Any) -> tuple[tuple[Tensor, Tensor, Tensor
     kept and the best score that was cut, or zeros if nothing was."""
     other = copy.copy(heads)
     other.detections_per_img = most = max(heads.detections_per_img, MOST_OBJECTS)
-    boxes, scores, labels = (each[0] for each in type(heads).postprocess_detections(other, *given))
+    boxes, scores, labels = (answers[0] for answers in type(heads).postprocess_detections(other, *given))
     count = max(heads.detections_per_img, int((scores >= LIKELY_OBJECT).sum()))
     cut = (count, float(scores[count])) if count < len(scores) else (count, float(scores[-1])) if count == most else (0, 0.0)
     return (boxes[:count], scores[:count], labels[:count]), cut
@@ -466,7 +466,7 @@ def _masks(
 
 def _image(features: dict[str, Tensor], image: int) -> dict[str, Tensor]:
     """The features of one image of a batch."""
-    return OrderedDict((name, each[image : image + 1]) for name, each in features.items())
+    return OrderedDict((name, level[image : image + 1]) for name, level in features.items())
 
 
 def _preprocessing(options: dict[str, Any]) -> Preprocessing:

@@ -409,7 +409,7 @@ def _fill(module: nn.Module, folder: Path, options: dict[str, Any], described: A
             )
     except Exception as error:  # transformers and torch have their own
         raise BadCheckpointError("weights.not_loaded", why=checkpoint.library_message(error)) from error
-    absent = {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])}
+    absent = {*report["missing_keys"], *(row[0] for row in report["mismatched_keys"])}
     encoder = "" if pyramid else f"{cls.base_model_prefix}."
     lost = sorted(name for name in absent if name.startswith(encoder) and not name.startswith("hidden_states_norms."))
     if lost:

@@ -230,8 +230,8 @@ def _refuse_fetching(config: object) -> None:
 
 def own_size(config: PreTrainedConfig) -> tuple[int, int] | None:
     """(height, width) in pixels that a network was made for, by its config; None if that says none."""
-    for each in (config, getattr(config, "backbone_config", None)):
-        size = getattr(each, "image_size", None)
+    for part in (config, getattr(config, "backbone_config", None)):
+        size = getattr(part, "image_size", None)
         if isinstance(size, int):
             return size, size
         if isinstance(size, (list, tuple)) and len(size) == 2:
@@ -429,7 +429,7 @@ def colours_of(processor: Any) -> Colours:
     """
     named = _named_colours(processor)
     measured = _measured_colours(processor)
-    numbers = [(*each.mean, *each.std) for each in (named, measured)]
+    numbers = [(*rule.mean, *rule.std) for rule in (named, measured)]
     if named.bgr == measured.bgr and np.allclose(*numbers, rtol=NEAR, atol=NEAR):
         return named
     return measured
@@ -442,10 +442,10 @@ def _named_colours(processor: Any) -> Colours:
     if not 1e-6 < scale < 1e6:
         raise BadCheckpointError("preprocessing.bad_factor", value=processor.rescale_factor)
     mean, std = (processor.image_mean, processor.image_std) if normal else (0.0, 1.0)
-    mean, std = ((each,) * 3 if isinstance(each, (int, float)) else each for each in (mean, std))
+    mean, std = ((value,) * 3 if isinstance(value, (int, float)) else value for value in (mean, std))
     checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std})
     if scale != 1:
-        checked = Preprocessing(tuple(each / scale for each in checked.mean), tuple(each / scale for each in checked.std))
+        checked = Preprocessing(tuple(value / scale for value in checked.mean), tuple(value / scale for value in checked.std))
     return Colours(checked.mean, checked.std, bool(getattr(processor, "do_flip_channel_order", False)))
 
 
@@ -461,7 +461,7 @@ def _measured_colours(processor: Any) -> Colours:
         raise _unusable(error) from error
     middle, width = seen.shape[1] // 2, seen.shape[2]
     black, *lit = (seen[:, middle, round((stripe + 0.5) * width / 4)] for stripe in range(4))
-    gain = torch.stack([each - black for each in lit])  # by the picture's channel, then the network's
+    gain = torch.stack([answer - black for answer in lit])  # by the picture's channel, then the network's
     straight, mirrored = gain.diagonal(), gain.flip(0).diagonal()
     bgr = bool(mirrored.abs().sum() > straight.abs().sum())
     used = mirrored if bgr else straight
@@ -503,7 +503,7 @@ def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]
         processor: of transformers; changed in place where an attribute says it.
         colours: of :func:`colours_of`.
     """
-    crops, pads = (bool(getattr(processor, each, False)) for each in ("do_center_crop", "do_pad"))
+    crops, pads = (bool(getattr(processor, name, False)) for name in ("do_center_crop", "do_pad"))
     if (crops or pads) and _covers(processor):
         crops = pads = False
     if crops:

@@ -78,7 +78,7 @@ def menu(chosen: Settings | None = None, *, every: bool = False) -> list[ModelSp
 
 def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     built_in = {spec.id: spec for spec in (*_bundled(), *map(_with_known_labels, HUB), *map(_with_known_labels, TORCH))}
-    made_here = [spec for spec in trained.own_models(every=every) if spec.id not in built_in]
+    made_here = [spec for spec in trained.trained_models(every=every) if spec.id not in built_in]
     if not owners.strip(" ,"):
         return (*built_in.values(), *made_here, *METHODS)
     methods = {spec.id: spec for spec in METHODS}
@@ -408,7 +408,7 @@ def load_weights(weights: TorchvisionWeights, path: Path, names: list[str]) -> N
 
     Args:
         weights: row of :data:`TORCHVISION`.
-        path: of :func:`fetch`.
+        path: of :func:`fetch_weights`.
         names: one per class.
     """
     from safetensors.torch import load_file

@@ -113,12 +113,12 @@ class Predictor:
         if resolved.path is None:
             return Model.classical(resolved.spec)
         key = _key(resolved.path)
-        if (model := self._kept(key)) is None:
+        if (model := self._cached(key)) is None:
             with stays(resolved.spec, resolved.path):
                 model = self._building.run(key, lambda: self._build(key, resolved, report))
         return model.named(resolved.spec)
 
-    def _kept(self, key: str) -> Model | None:
+    def _cached(self, key: str) -> Model | None:
         with self._lock:
             if key in self._models:
                 self._models.move_to_end(key)
@@ -234,19 +234,19 @@ class Predictor:
         if report is not None:
             report(None, Message("progress.loading", title=spec.title))
         with self._one_build.slot(), stays(spec, path):
-            if (model := self._kept(key)) is not None:
+            if (model := self._cached(key)) is not None:
                 return model  # another request built it since we looked
-            self._make_room(sum(file.stat().st_size for file in weight_paths(path)))
+            self._make_space(sum(file.stat().st_size for file in weight_paths(path)))
             model = build(spec, path, str(self._device))
         if zerogpu.ACTIVE:
             zerogpu.hold(key, model)
         if model.nbytes <= self._budget:
-            self._make_room(model.nbytes)
+            self._make_space(model.nbytes)
             with self._lock:
                 self._models[key] = model
         return model
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_space(self, wanted: int) -> None:
         """Drop models until this many bytes more fit into the budget; what can never fit drops none."""
         dropped = False
         with self._lock:

@@ -125,7 +125,7 @@ def convert(order: dict[str, Any]) -> str:
 
     limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["most"]) + TRY_FILE_BYTES)
     try:
-        pickles.rewrite([Path(each) for each in order["files"]], Path(order["output"]), int(order["most"]))
+        pickles.rewrite([Path(file) for file in order["files"]], Path(order["output"]), int(order["most"]))
     except MemoryError:
         return Message("sandbox.weights_too_large", most=order["bytes"] / 1e9)
     except SegDemoError as error:
@@ -153,7 +153,7 @@ def perform(order: dict[str, Any]) -> str:
 
 def _homes(files: Any) -> set[Path]:
     """The files themselves, wherever links lead to them."""
-    return {Path(each).resolve() for each in files}
+    return {Path(file).resolve() for file in files}
 
 
 def fork(work: Callable[[int], None], *own: int) -> tuple[int, int]:
@@ -274,14 +274,14 @@ class Networks:
         if self._pid is not None and os.waitpid(self._pid, os.WNOHANG)[0]:
             self._close()
         if self._pid is None:
-            told, orders = os.pipe()
+            incoming, orders = os.pipe()
             try:
-                self._pid, self._answers = fork(lambda sender: self._work(told, sender), orders, *self._own)
+                self._pid, self._answers = fork(lambda sender: self._work(incoming, sender), orders, *self._own)
             except OSError:
                 os.close(orders)
                 raise
             finally:
-                os.close(told)
+                os.close(incoming)
             self._orders = orders
 
     def ask(self, order: dict[str, Any]) -> dict[str, str]:
@@ -319,11 +319,13 @@ class Networks:
         self._pid = None
 
     @staticmethod
-    def _work(told: int, sender: int) -> None:
+    def _work(incoming: int, sender: int) -> None:
         """In the process: an order goes before what is still to be imported, since it may do without."""
         from seg_demo.networks import FAMILIES
 
-        lines, missing = _Lines(told), [*HEAVY, *(row.where.partition(":")[0] for row in FAMILIES.values())]
+        # A class that was registered is imported already.
+        files = (row.where.partition(":")[0] for row in FAMILIES.values() if isinstance(row.where, str))
+        lines, missing = _Lines(incoming), [*HEAVY, *files]
         while True:
             while missing and not lines.ready():
                 importlib.import_module(missing.pop(0))
@@ -332,7 +334,7 @@ class Networks:
             line = lines.next(None)
             if line is None:
                 return
-            os.write(sender, json.dumps(answered(json.loads(line), told, sender)).encode() + b"\n")
+            os.write(sender, json.dumps(answered(json.loads(line), incoming, sender)).encode() + b"\n")
 
 
 def serve(idle: float) -> None:
@@ -399,11 +401,11 @@ class _Lines:
     """
 
     def __init__(self, input: int) -> None:
-        self._input, self._kept = input, b""
+        self._input, self._buffer = input, b""
 
     def ready(self) -> bool:
         """Whether there is something to read, or the input has ended."""
-        return b"\n" in self._kept or bool(select.select([self._input], [], [], 0)[0])
+        return b"\n" in self._buffer or bool(select.select([self._input], [], [], 0)[0])
 
     def next(self, seconds: float | None) -> str | None:
         """The next line; empty if none has come for so long, None if the input has ended.
@@ -411,14 +413,14 @@ class _Lines:
         Args:
             seconds: to wait; None waits for ever.
         """
-        while b"\n" not in self._kept:
+        while b"\n" not in self._buffer:
             if seconds is not None and not select.select([self._input], [], [], seconds)[0]:
                 return ""
             part = os.read(self._input, 1 << 16)
             if not part:
                 return None
-            self._kept += part
-        line, self._kept = self._kept.split(b"\n", 1)
+            self._buffer += part
+        line, self._buffer = self._buffer.split(b"\n", 1)
         return line.decode()
 
 
@@ -638,12 +640,12 @@ def _no_calls(libc: ctypes.CDLL) -> bool:
     lines = [(load, 0, 0, architecture), (equal, 1, 0, _PROCESSORS[processor]), (give, 0, 0, refuse)]
     # From here on the numbers of x86-64's other calls, those with pointers of 32 bits.
     lines += [(load, 0, 0, number), (at_least, 0, 1, 0x40000000), (give, 0, 0, refuse)]
-    for each in (*_CALLS[processor].values(), *_NEW_CALLS):
-        lines += [(equal, 0, 1, each), (give, 0, 0, refuse)]
+    for call in (*_CALLS[processor].values(), *_NEW_CALLS):
+        lines += [(equal, 0, 1, call), (give, 0, 0, refuse)]
     lines += [(equal, 0, 1, _CLONE3), (give, 0, 0, unknown)]
     own = os.getpid()
-    for each, compare, right in ((_CLONE, any_bit, _THREAD), (_TGKILL, equal, own), (_PRLIMIT, equal, 0)):
-        lines += [(equal, 0, 4, each[processor]), (load, 0, 0, argument), (compare, 1, 0, right), (give, 0, 0, refuse), (give, 0, 0, allow)]
+    for calls, compare, right in ((_CLONE, any_bit, _THREAD), (_TGKILL, equal, own), (_PRLIMIT, equal, 0)):
+        lines += [(equal, 0, 4, calls[processor]), (load, 0, 0, argument), (compare, 1, 0, right), (give, 0, 0, refuse), (give, 0, 0, allow)]
     lines += [(give, 0, 0, allow)]
     program = (_Instruction * len(lines))(*(_Instruction(*line) for line in lines))
     return libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(_Program(len(lines), program)), 0, 0) == 0

@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Own:
+class TrainedModel:
     """One entry of the list.
 
     Attributes:
@@ -48,12 +48,12 @@ def _file() -> Path:
     return Path(settings().jobs) / FILE
 
 
-def _read() -> list[Own]:
+def _read() -> list[TrainedModel]:
     """Every entry; a damaged file counts as none, for the demo must open."""
     try:
         rows = json.loads(_file().read_text(encoding="utf-8"))
         return [
-            Own(
+            TrainedModel(
                 _spec(row["model"]), row["folder"], _owner(row),
                 row.get("shared") is True,
             )
@@ -80,22 +80,22 @@ def _owner(row: dict[str, object]) -> str:
         return ""
 
 
-def entries(*, every: bool = False) -> list[Own]:
+def entries(*, every: bool = False) -> list[TrainedModel]:
     """The models that were made here, the newest first; without those whose folder is gone.
 
     Args:
         every: also those that whoever is being answered may not see.
     """
-    there = (each for each in _read() if each.folder is None or (Path(each.folder) / "config.json").is_file())
-    return [each for each in there if every or each.visible]
+    there = (row for row in _read() if row.folder is None or (Path(row.folder) / "config.json").is_file())
+    return [row for row in there if every or row.visible]
 
 
-def own_models(*, every: bool = False) -> list[ModelSpec]:
+def trained_models(*, every: bool = False) -> list[ModelSpec]:
     """The models of :func:`entries`; of several with one id the newest, and one's own before what others share."""
     who = viewer.get()
     rows = entries(every=every)
-    rows.sort(key=lambda each: who is not None and not who.owns(each.owner))
-    return list({each.spec.id: each.spec for each in reversed(rows)}.values())[::-1]
+    rows.sort(key=lambda row: who is not None and not who.owns(row.owner))
+    return list({row.spec.id: row.spec for row in reversed(rows)}.values())[::-1]
 
 
 def folder_of(id: str) -> Path | None:
@@ -103,7 +103,7 @@ def folder_of(id: str) -> Path | None:
     return next((Path(row.folder) for row in _read() if row.spec.id == id and row.spec.source == "folder" and row.folder), None)
 
 
-def of_folder(folder: Path) -> Own | None:
+def of_folder(folder: Path) -> TrainedModel | None:
     """The entry whose checkpoint is this folder, or None."""
     return next((row for row in _read() if row.folder is not None and Path(row.folder) == folder.resolve()), None)
 
@@ -121,7 +121,7 @@ def add(spec: ModelSpec, folder: Path | None = None, owner: str = "") -> None:
     """
     with _lock:
         kept = [row for row in _read() if (row.spec.id, row.owner) != (spec.id, owner)]
-        _write([Own(spec, None if folder is None else str(folder.resolve()), owner), *kept])
+        _write([TrainedModel(spec, None if folder is None else str(folder.resolve()), owner), *kept])
 
 
 def share(folder: Path, shared: bool) -> None:
@@ -169,7 +169,7 @@ def free_id(wanted: str, taken: set[str]) -> str:
     return found
 
 
-def _write(rows: list[Own]) -> None:
+def _write(rows: list[TrainedModel]) -> None:
     path = _file()
     content = [
         {

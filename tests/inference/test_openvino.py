@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is
 
 
 def test_sizes_of_their_own_are_compiled_when_they_come_again_and_few_are_kept(monkeypatch):
-    monkeypatch.setattr(openvino, "KEPT", 2)
+    monkeypatch.setattr(openvino, "MOST_FORMS", 2)
     small = part(free=())
     sizes = [torch.randn(1, 3, side, side) for side in (8, 12, 16)]
     settled(small, sizes[0])

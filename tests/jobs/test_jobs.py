@@ -107,7 +107,7 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     assert (spec.source, spec.task, spec.labels) == ("folder", "semantic", ("background", "cell"))
     assert trained.folder_of(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
     again.delete(job)
-    assert trained.own_models() == [] and not job.folder.exists()
+    assert trained.trained_models() == [] and not job.folder.exists()
 
 
 @pytest.mark.soak

@@ -66,8 +66,8 @@ def test_weights_in_shards_make_room_before_they_are_loaded_and_are_loaded_anew(
     assert not (folder / "model.safetensors").exists()
     bytes_of_shards = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     asked, predictor = [], Predictor()
-    room = predictor._make_room
-    monkeypatch.setattr(predictor, "_make_room", lambda wanted: asked.append(wanted) or room(wanted))
+    room = predictor._make_space
+    monkeypatch.setattr(predictor, "_make_space", lambda wanted: asked.append(wanted) or room(wanted))
     predictor.get(str(folder), visitor=False)
     assert asked[0] >= bytes_of_shards > 0
     predictor.get(str(folder), visitor=False)

@@ -100,7 +100,7 @@ def find_classes(*folders: Path) -> ClassList | None:
             continue  # nothing is read from it
         if _contradict(chosen, other):
             name = path.name if path.parent == found[0].parent else f"{path.parent.name}/{path.name}"
-            notes.append(Message("readings.other_list", other=name, said=_said(other), file=chosen.file, used=_said(chosen)))
+            notes.append(Message("readings.other_list", other=name, said=_names_of(other), file=chosen.file, used=_names_of(chosen)))
     return replace(chosen, notes=tuple(notes))
 
 
@@ -117,7 +117,7 @@ def _contradict(one: ClassList, other: ClassList) -> bool:
     return ordered and things[0] != things[1]
 
 
-def _said(listed: ClassList, most: int = 6) -> str:
+def _names_of(listed: ClassList, most: int = 6) -> str:
     """What a list says, shortly: its names, with their numbers where it gives any."""
     said = [name if listed.values is None else f"{listed.values[at]} = {name}" for at, name in enumerate(listed.names[:most])]
     return ", ".join(said) + (" ..." if len(listed.names) > most else "")

@@ -104,7 +104,7 @@ def list_folder(root: Path) -> Listing:
             _pair(folder, {kind: _twin(truth, sub) for kind, truth in truths.items()}, split or inner, listing)
     _split_by_lists(root, listing)
     for images, truths, _ in triples:
-        listing.faults += _left_aside(images, truths, root)
+        listing.faults += _not_read(images, truths, root)
     if not listing.items and all(fault.severity == NOTE for fault in listing.faults):
         raise DataError("data.no_images_but", path=triples[0][0], what=_contents(triples[0][0]), advice=EXPECTED)
     listing.settle_test_split()
@@ -174,7 +174,7 @@ def _split_by_lists(root: Path, listing: Listing) -> None:
     listing.notes.append(Message("data.split_of_lists_without", count=out) if out else Message("data.split_of_lists"))
 
 
-def _left_aside(images: Path, truths: dict[str, Path], root: Path) -> list[Fault]:
+def _not_read(images: Path, truths: dict[str, Path], root: Path) -> list[Fault]:
     """Folders beside the images with as many pictures and a name of truth, which were not read: one of them may be what was meant."""
     count = sum(map(len, _by_stem(images)[0].values()))
     used = {images, *truths.values()}
@@ -231,7 +231,7 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
     """Adds an item for every image, and the faults of what has no counterpart."""
     pictures, others = _by_stem(images)
     if others:
-        listing.faults.append(_strangers(images, others, listing.root))
+        listing.faults.append(_other_files(images, others, listing.root))
     maps = {kind: _by_stem(folder)[0] for kind, folder in truths.items()}
     if pictures and (another := _another_kind(pictures, truths, maps, listing)) is not None:
         listing.faults.append(another)
@@ -305,7 +305,7 @@ def _another_kind(
     return None
 
 
-def _strangers(images: Path, others: list[Path], root: Path) -> Fault:
+def _other_files(images: Path, others: list[Path], root: Path) -> Fault:
     names = ", ".join(path.name for path in others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     what = Message("findings.holds_no_images", names=names)
     return Fault("other files", relative(images, root) + "/", what, Message("findings.fine_if_not_of_the_data"), NOTE)
