@@ -14,7 +14,8 @@ from pathlib import Path
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.storage import write_atomically
-from seg_demo.core.types import LabelSet, background_of
+from seg_demo.core.requests import AUTO
+from seg_demo.core.types import TASKS, LabelSet, background_of
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
 from seg_demo.outputs.export import PixelSize
@@ -67,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         "--detail", choices=("whole", "full"), default="whole",
         help="whole: a large image is shrunk for the model (default); full: its own pixels, tile by tile",
     )  # fmt: skip
+    segment.add_argument(
+        "--task", choices=(AUTO, *TASKS), default=AUTO, help="what to answer, for models that answer several (default: what it was made for)"
+    )
     segment.add_argument(
         "--smoothing", type=float, metavar="PIXELS",
         help="otsu and watershed: blur before the threshold or the search for edges (default: none for otsu, 2 for watershed)",
@@ -121,6 +125,8 @@ def _segment(options: argparse.Namespace) -> int:
     run = {"model": options.model, "threshold": options.threshold}
     if options.detail != "whole":
         run["detail"] = options.detail
+    if options.task != AUTO:
+        run["task"] = options.task
     if options.smoothing is not None:
         run["smoothing"] = options.smoothing
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
@@ -145,7 +151,7 @@ def _segment(options: argparse.Namespace) -> int:
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, threshold, options.detail, options.smoothing, bar)
+            problem = _segment_one(model, job, options.out, threshold, options.detail, options.smoothing, options.task, bar)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
@@ -156,7 +162,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, threshold: float, detail: str, smoothing: float | None, bar: object
+    model: object, job: Job, out: Path, threshold: float, detail: str, smoothing: float | None, task: str, bar: object
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None."""
     from seg_demo.inputs.images import read
@@ -165,7 +171,7 @@ def _segment_one(
     try:
         picture = read(job.source)
         result = model.predict(
-            picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile), smoothing=smoothing
+            picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile), smoothing=smoothing, task=task
         )
         files = bundle(picture.pixels, result, "", file_name=job.source.name)
         folder = out / job.target

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, masks, metrics, overlays, report, subjects, training, typed
+from benchmarks import growth, masks, metrics, overlays, queries, report, subjects, training, typed
 from benchmarks.measure import Row, compare, peak_of
 from seg_demo.networks.maskrcnn import MaskRcnn
 
@@ -26,6 +26,14 @@ def test_label_maps_and_masks_are_the_peers():
     for kind in ("", ", white noise"):
         assert masks.label_map_row("tiny", kind, 20, grid=16).result == "identical"
     assert masks.pasted_row("tiny", 90, 120, 7).result == "identical"
+
+
+def test_segments_of_class_queries_are_the_peers():
+    for family in queries.PROCESSORS:
+        assert queries.panoptic_row("tiny", family).result.endswith("identical")
+    for kind in ("", ", white noise"):
+        assert queries.instance_row("tiny", kind).result.endswith("identical")
+        assert queries.semantic_row("tiny", kind).result.endswith("identical")
 
 
 def test_counts_and_overlays_are_the_peers():

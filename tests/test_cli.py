@@ -120,4 +120,4 @@ def test_the_menu_is_listed(capsys):
     assert "otsu" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"id", "title", "task", "architecture", "source", "licence", "labels", "available"} == set(rows[0])
+    assert {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "available"} == set(rows[0])

@@ -18,12 +18,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.types import TASKS
 
 # A request whose model is being fetched keeps others waiting for no longer than this.
 FETCHING_SECONDS = 15.0
 # How often one who waits looks whether somebody still waits for them.
 LOOK_SECONDS = 0.2
 DETAILS = ("whole", "full")
+# The task that a model was made for.
+AUTO = "auto"
 
 # Told how far something has come: a fraction in [0, 1], or None where nobody knows, and a few words.
 Report = Callable[[float | None, str], None]
@@ -39,20 +42,26 @@ class Options:
         threshold: score in [0, 1] that objects of instance models must reach; other models have none.
         detail: ``whole`` shrinks a large image to what the network takes at once; ``full`` goes over its own pixels tile by tile.
         confidence: whether it is also computed how sure the network is of every pixel.
+        task: of :data:`seg_demo.core.types.TASKS`, or ``auto`` for ``preferred`` where the model has that, else what it was made for.
+        preferred: a task that is taken where the model has it, or ``auto``.
         parameters: of a region method, by name, as ``regions.METHODS`` lists them; the method itself checks them. Networks have none.
 
     Raises:
-        BadRequestError: a threshold that is no number from 0 to 1, or another detail.
+        BadRequestError: a threshold that is no number from 0 to 1, another detail, or no task.
     """
 
     threshold: float = 0.5
     detail: str = "whole"
     confidence: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
+    task: str = AUTO
+    preferred: str = AUTO
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", check_threshold(self.threshold))
         check_detail(self.detail)
+        check_task(self.task)
+        check_task(self.preferred)
 
 
 def smoothed(pixels: float | None) -> dict[str, float]:
@@ -81,6 +90,17 @@ def check_detail(value: object) -> str:
     if isinstance(value, str) and value in DETAILS:
         return value
     raise BadRequestError("requests.bad_detail", value=str(value)[:40])
+
+
+def check_task(value: object) -> str:
+    """What to answer, or the sentence why it is nothing of the kind.
+
+    Raises:
+        BadRequestError: anything but ``auto`` or the name of a task.
+    """
+    if isinstance(value, str) and (value == AUTO or value in TASKS):
+        return value
+    raise BadRequestError("requests.bad_task", value=str(value)[:40], tasks=", ".join((AUTO, *TASKS)))
 
 
 class LeftError(SegDemoError):

@@ -136,3 +136,16 @@ def decode(rle: dict[str, object]) -> np.ndarray:
         raise ValueError(f"COCO RLE has {int(counts.sum())} pixels, but its size {height} x {width} says {height * width}.")
     values = np.arange(counts.size) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
+
+
+def tight_box(mask: np.ndarray) -> Box | None:
+    """The smallest half-open box (x0, y0, x1, y1) around the true pixels of a mask, or None if there are none.
+
+    Args:
+        mask: bool (H, W).
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from seg_demo.core.rle import Box, encode_crop
+from seg_demo.core.rle import Box, encode_crop, tight_box
 
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
@@ -88,11 +88,13 @@ class LabelSet:
         names: one name per class; the index is the label id.
         colors: uint8 (K, 3), RGB.
         background: the label id that means "nothing", or None if every class is a thing of its own.
+        things: bool (K,), which classes are of things that can be counted; the others are stuff. None where nobody knows.
     """
 
     names: tuple[str, ...]
     colors: np.ndarray
     background: int | None = None
+    things: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
@@ -103,6 +105,8 @@ class LabelSet:
             raise ValueError(f"colors must be uint8 of shape ({count}, 3), but got {self.colors.dtype} {self.colors.shape}.")
         if self.background is not None and not 0 <= self.background < count:
             raise ValueError(f"background must be None or a label id from 0 to {count - 1}, but got {self.background}.")
+        if self.things is not None and (self.things.dtype != bool or self.things.shape != (count,)):
+            raise ValueError(f"things must be bool of shape ({count},), but got {self.things.dtype} {self.things.shape}.")
 
     @classmethod
     def from_names(cls, names: Sequence[str], background: int | None = None) -> LabelSet:
@@ -117,11 +121,15 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    def is_thing(self, label_id: int) -> bool:
+        """Whether a class is of things; of any class where nobody knows."""
+        return self.things is None or bool(self.things[label_id])
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LabelSet):
             return NotImplemented
         same = self.names == other.names and self.background == other.background
-        return same and np.array_equal(self.colors, other.colors)
+        return same and np.array_equal(self.colors, other.colors) and np.array_equal(self.things, other.things)
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,21 +363,8 @@ def _evidence(segment: Segment) -> np.ndarray:
     return np.rint(score * np.arange(256)).astype(np.uint8)[segment.soft.values]
 
 
-def tight_box(mask: np.ndarray) -> Box | None:
-    """The smallest half-open box (x0, y0, x1, y1) around the true pixels of a mask, or None if there are none.
-
-    Args:
-        mask: bool (H, W).
-    """
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 __all__ = [
-    "INSTANCE", "MAX_IDS", "REGION", "SEMANTIC", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation",
+    "INSTANCE", "MAX_IDS", "PANOPTIC", "REGION", "SEMANTIC", "SOURCES", "TASKS", "LabelSet", "Limit", "ModelSpec", "Segment", "Segmentation",
     "SoftMask", "Task", "distinct_colors", "learnt_tasks", "paint", "register_task", "semantic_segmentation", "tight_box",
 ]  # fmt: skip
 
@@ -389,6 +384,7 @@ class Task:
         overlaps: segments may cover each other, so each has a mask of its own.
         scores: segments have scores, by which a threshold chooses among them.
         metric: of :mod:`train.metrics`, by which trained networks are compared; None where nothing can be learnt.
+        stuff: its segments are things one by one, and of a class that is stuff one for all of it.
     """
 
     name: str
@@ -398,6 +394,7 @@ class Task:
     overlaps: bool = False
     scores: bool = False
     metric: str | None = None
+    stuff: bool = False
 
     @property
     def learnt(self) -> bool:
@@ -407,8 +404,9 @@ class Task:
 
 SEMANTIC = Task("semantic", segment="class", objects=False, metric="mean_iou")
 INSTANCE = Task("instance", overlaps=True, scores=True, metric="mask_ap")
+PANOPTIC = Task("panoptic", segment="segment", metric="pq", stuff=True)
 REGION = Task("region", segment="region", title="regions")
-TASKS: dict[str, Task] = {task.name: task for task in (SEMANTIC, INSTANCE, REGION)}
+TASKS: dict[str, Task] = {task.name: task for task in (SEMANTIC, INSTANCE, PANOPTIC, REGION)}
 
 
 def register_task(task: Task) -> None:
@@ -488,7 +486,7 @@ class Segmentation:
     """One segmented image, at the size of the upload whatever the network saw. No segments at all is legal.
 
     Attributes:
-        task: ``semantic``, ``instance`` or ``region``.
+        task: ``semantic``, ``instance``, ``panoptic`` or ``region``.
         height: pixels.
         width: pixels.
         labels: the classes.
@@ -629,7 +627,7 @@ class Segmentation:
             is like those that the model learnt from, or None), ``notes``, ``limit`` (so many objects at most were kept and
             there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
             COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes`` where something of it was
-            understood or left out.
+            understood or left out. A segment of a panoptic result has ``isthing``.
         """
         model = self.model
         named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
@@ -651,6 +649,8 @@ class Segmentation:
                     "segmentation": encode_crop(self.mask_of(index), segment.box, self.height, self.width),
                 }
             )
+            if TASKS[self.task].stuff:
+                segments[-1]["isthing"] = self.labels.is_thing(segment.label_id)
         return {
             "task": self.task,
             "model": named,

@@ -27,13 +27,14 @@ from torch import Tensor
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError, Message
-from seg_demo.core.requests import Options, Report
+from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
-from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
+from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import devices, familiarity, tiled
 from seg_demo.inference.familiarity import UNFAMILIAR
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
+from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Model:
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
         known = replace(
-            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **network.family.answers
+            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(network.tasks)
         )
         run = NetworkRun(network, precision or settings().precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
@@ -112,6 +113,7 @@ class Model:
         confidence: bool = False,
         report: Report | None = None,
         smoothing: float | None = None,
+        task: str = AUTO,
     ) -> Segmentation:
         """Segment one image.
 
@@ -124,12 +126,14 @@ class Model:
             report: called with the fraction done and a few words after each tile.
             smoothing: standard deviation in pixels of the blur before Otsu's threshold or the search for edges; None takes the
                 method's default. Other models have none.
+            task: what to answer, for models that answer several; ``auto`` is what it was made for.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
-            BadRequestError: a threshold that is no number from 0 to 1, another detail, or a smoothing for a model that has none.
+            BadRequestError: a threshold that is no number from 0 to 1, another detail, a smoothing for a model that has none, or a
+                task that the model does not have.
         """
-        options = Options(threshold, detail, confidence, requests.smoothed(smoothing))
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task)
         return self.run(image, options, report).above(options.threshold)
 
     def predict_all(
@@ -166,15 +170,16 @@ class Model:
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
-            BadRequestError: parameters for a model that has none, or none of these.
+            BadRequestError: parameters for a model that has none, or none of these; or a task that it does not have.
         """
+        task = self._task(options)
         run = self._run if not options.parameters else self._with(options.parameters)
         began = time.perf_counter()
         picture = read(image)
         pixels = picture.pixels
         decoded = time.perf_counter()
         try:
-            result = run(pixels, options.detail, options.confidence, report)
+            result = run(pixels, options.detail, options.confidence, report, task)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -185,6 +190,16 @@ class Model:
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
         return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
+
+    def _task(self, options: Options) -> Task:
+        """The task that is answered."""
+        spec = self.spec
+        if options.task == AUTO:
+            return TASKS[options.preferred if spec.answers(options.preferred) else spec.task]
+        if not spec.answers(options.task):
+            answered = ", ".join(spec.tasks or (spec.task,))
+            raise BadRequestError("requests.task_not_answered", id=spec.id, task=options.task, tasks=answered)
+        return TASKS[options.task]
 
     def _with(self, parameters: Mapping[str, float]) -> Run:
         if isinstance(self._run, RegionRun):
@@ -197,8 +212,8 @@ def not_smoothed(id: str) -> Message:
     return Message("requests.not_smoothed", id=id)
 
 
-# uint8 (H, W, 3), detail, confidence and report in, a result with the seconds of its stages out.
-Run = Callable[[np.ndarray, str, bool, Report | None], Segmentation]
+# uint8 (H, W, 3), detail, confidence, report and task in, a result with the seconds of its stages out.
+Run = Callable[[np.ndarray, str, bool, Report | None, Task], Segmentation]
 
 
 class RegionRun:
@@ -211,7 +226,7 @@ class RegionRun:
         """The same method with other parameters; whether it has such is found out when it runs."""
         return RegionRun(self._method, {**self._parameters, **parameters})
 
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task) -> Segmentation:
         # scikit-image is only needed here, and takes a second to import.
         from seg_demo.masks import regions
 
@@ -236,9 +251,12 @@ class NetworkRun:
         self._network, self._precision, self.engine = network, precision, engine
         self._batcher = None if window is None else Batcher(self._here, window)
 
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None) -> Segmentation:
-        devices.check_memory(self._network, *image.shape[:2], detail, confidence)
-        plan = tiled.plan(self._network, *image.shape[:2]) if detail == "full" else None
+    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task) -> Segmentation:
+        network = self._network.answering(task)
+        devices.check_memory(network, *image.shape[:2], detail, confidence)
+        plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
+        if plan is not None and task.stuff:
+            raise BadRequestError("requests.no_full_detail", task=task.name)
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
         trained = any(parameter.requires_grad for parameter in self._network.module.parameters())
@@ -251,7 +269,7 @@ class NetworkRun:
                 result = tiled.run(plan, answer, image, confidence, report)
                 result = replace(result, seconds={"tiles": time.perf_counter() - began})
             else:
-                result = self._stages(image, confidence, answer)
+                result = self._stages(network, image, confidence, answer)
             return self._judged(result, seen)
 
     def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
@@ -260,29 +278,29 @@ class NetworkRun:
         familiar = None if known is None else known.knows(statistics)
         return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
 
-    def _stages(self, image: np.ndarray, confidence: bool, answer: tiled.Forward) -> Segmentation:
+    def _stages(self, network: Network, image: np.ndarray, confidence: bool, answer: tiled.Forward) -> Segmentation:
         times = [time.perf_counter()]
-        batch = self._network.preprocess(image)
+        batch = network.preprocess(image)
         # A batch may be padded beyond the size that the rule says, and libraries round that size down where the rule does not.
-        fitted = self._network.preprocessing.fitted(*image.shape[:2])
+        fitted = network.preprocessing.fitted(*image.shape[:2])
         seen = min(fitted[0], batch.shape[-2]), min(fitted[1], batch.shape[-1])
         times.append(time.perf_counter())
         raw, device = answer(batch)
         times.append(time.perf_counter())
-        result = self._postprocess(raw, *image.shape[:2], confidence)
+        result = self._postprocess(network, raw, *image.shape[:2], confidence)
         times.append(time.perf_counter())
         stages = zip(("preprocess", "forward", "postprocess"), np.diff(times).tolist(), strict=True)
         return replace(result, device=str(device), seconds=dict(stages), seen=seen)
 
-    def _postprocess(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
+    def _postprocess(self, network: Network, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
         """Where the network's answer is; on the CPU, if a GPU has too little memory left for it."""
         try:
-            return self._network.postprocess(raw, height, width, confidence)
+            return network.postprocess(raw, height, width, confidence)
         except (RuntimeError, MemoryError) as error:
             if not (devices.out_of_memory(error) and isinstance(raw, torch.Tensor) and raw.device.type == "cuda"):
                 raise
         torch.cuda.empty_cache()
-        return self._network.postprocess(_fetched(raw), height, width, confidence)
+        return network.postprocess(_fetched(raw), height, width, confidence)
 
     def _answer(self, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
         """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of

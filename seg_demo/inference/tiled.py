@@ -136,7 +136,7 @@ def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool)
     sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
     scores, blender, factor = MeanScores(), None, 1
     for window, raw in tiles:
-        logits, factor = _gridded(raw[0], plan)
+        logits, factor = _gridded(plan.network.logits(raw), plan)
         if blender is None:
             blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN)
         block = blender.add(window, logits)
@@ -175,7 +175,8 @@ def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) 
     found, limits = [], []
     for window, raw in tiles:
         inside = min(window.bottom, height) - window.top, min(window.right, width) - window.left
-        result = plan.network.postprocess(raw, *inside, confidence)
+        tile = window.bottom - window.top, window.right - window.left
+        result = plan.network.postprocess_tile(raw, tile, inside, confidence)
         found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
         limits += [result.limit] if result.limit is not None else []
     segments = merge(found, height, width)

@@ -7,6 +7,9 @@ is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -163,3 +166,113 @@ class _Pasted(Segment):
         """The same object, so many pixels further right and down."""
         box, placed, confidence, shift = self._source
         return _Pasted(self.label_id, self.score, box, placed, confidence, (shift[0] + right, shift[1] + down))
+
+
+class Deferred(Segment):
+    """An object whose mask is made whenever it is asked for.
+
+    Args:
+        label_id: index into the label set.
+        score: in [0, 1].
+        box: tight around the mask, in pixels of the upload that it was found in.
+        make: that box → bool (y1 - y0, x1 - x0); plain data, for results travel between processes.
+        shift: pixels to the right and down from there to the image that it belongs to.
+    """
+
+    def __init__(self, label_id: int, score: float, box: Box, make: Callable[[Box], np.ndarray], shift: tuple[int, int] = (0, 0)) -> None:
+        right, down = shift
+        there = box[0] + right, box[1] + down, box[2] + right, box[3] + down
+        for name, value in {"label_id": label_id, "score": score, "box": there, "soft": None}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_source", (box, make, shift))
+
+    @property
+    def has_mask(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (y1 - y0, x1 - x0)."""
+        box, make, _ = self._source
+        return make(box)
+
+    def moved(self, right: int, down: int) -> Segment:
+        """The same object, so many pixels further right and down."""
+        box, make, shift = self._source
+        return Deferred(self.label_id, self.score, box, make, (shift[0] + right, shift[1] + down))
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """A mask at a low size, enlarged without interpolation.
+
+    Attributes:
+        small: bool (h, w).
+        rows: int (H,), the row that every row of the upload comes from.
+        columns: int (W,), likewise.
+    """
+
+    small: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+
+    def __call__(self, box: Box) -> np.ndarray:
+        """The mask within a box in pixels of the upload."""
+        x0, y0, x1, y1 = box
+        return self.small[np.ix_(self.rows[y0:y1], self.columns[x0:x1])]
+
+    def tight(self) -> tuple[Box, np.ndarray] | None:
+        """The smallest box in pixels of the upload and the mask within it; None without a pixel."""
+        down, across = self.small.any(1)[self.rows].nonzero()[0], self.small.any(0)[self.columns].nonzero()[0]
+        if not len(down) or not len(across):
+            return None
+        x, y = int(across[0]), int(down[0])
+        crop = self((x, y, int(across[-1]) + 1, int(down[-1]) + 1))
+        # Where the upload leaves rows out, what is left may be narrower.
+        tight = tight_box(crop)
+        if tight is None:
+            return None
+        x0, y0, x1, y1 = tight
+        return (x + x0, y + y0, x + x1, y + y1), np.ascontiguousarray(crop[y0:y1, x0:x1])
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A mask where logits are above 0 at the size of the upload.
+
+    Attributes:
+        logits: float32 (h, w).
+        size: (height, width) of the upload.
+    """
+
+    logits: np.ndarray
+    size: tuple[int, int]
+
+    def __call__(self, box: Box) -> np.ndarray:
+        """The mask within a box in pixels of the upload."""
+        x0, y0, x1, y1 = box
+        resized = F.interpolate(torch.from_numpy(self.logits)[None, None], self.size, mode="bilinear", align_corners=False)[0, 0]
+        return (resized[y0:y1, x0:x1] > 0).numpy()
+
+
+def cropped(segment: Segment, height: int, width: int) -> Segment | None:
+    """The part of an object above and left of an image's lower right corner; None if there is none.
+
+    Args:
+        segment: has a mask.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+    """
+    x0, y0, x1, y1 = segment.box
+    if x1 <= width and y1 <= height:
+        return segment
+    if x0 >= width or y0 >= height:
+        return None
+    crop = segment.mask[: height - y0, : width - x0]
+    tight = tight_box(crop)
+    if tight is None:
+        return None
+    left, top, right, bottom = tight
+    box = x0 + left, y0 + top, x0 + right, y0 + bottom
+    return Segment(segment.label_id, segment.score, box, np.ascontiguousarray(crop[top:bottom, left:right]))

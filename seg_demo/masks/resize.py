@@ -132,6 +132,44 @@ def _find_rule(
     return None
 
 
+@lru_cache(maxsize=32)
+def find_antialiased_rule(source: tuple[int, int], target: tuple[int, int]) -> Rule | None:
+    """The variant that reproduces ``F.interpolate(..., antialias=True)`` of contiguous maps for these sizes, or None if none does:
+    where a side shrinks, a pixel depends on more than two.
+
+    Args:
+        source: (h, w).
+        target: (H, W).
+    """
+    rows, columns = (_taps(before, after) for before, after in zip(source, target, strict=True))
+    few = _taps(3, 5)
+    if rows is None or columns is None:
+        return None
+    noise = [torch.randn((2, *size), generator=torch.Generator().manual_seed(1)) for size in ((source[0], 3), (3, source[1]))]
+    resized = [_antialiased(values, size) for values, size in zip(noise, ((target[0], 5), (5, target[1])), strict=True)]
+    for add in (_add_fused_far, _add_plain, _add_fused_near):
+        combine = partial(_separable, add)
+        tried = evaluate(noise[0], rows, few, combine), evaluate(noise[1], few, columns, combine)
+        if all(map(torch.equal, tried, resized)):
+            return Rule(rows, columns, combine, combine, 0)
+    return None
+
+
+def _antialiased(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(values[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _taps(source: int, target: int) -> Axis | None:
+    """The axis of an antialiased resize, read off what becomes of unit vectors; None if a pixel depends on more than two."""
+    weights = _antialiased(torch.eye(source)[None], (target, source))[0]
+    if int((weights != 0).sum(1).max()) > 2:
+        return None
+    first = (weights != 0).float().argmax(1)
+    second = (first + 1).clamp(max=source - 1)
+    pixels = torch.arange(target)
+    return Axis(first, second, weights[pixels, first], torch.where(second > first, weights[pixels, second], 0.0))
+
+
 def evaluate(values: Tensor, rows: Axis, columns: Axis, combine: Combine) -> Tensor:
     """All pixels of a resized tensor.
 

@@ -23,7 +23,7 @@ Tensors between ordinary memory and a GPU, through page-locked memory, which the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from math import ceil, isqrt
 
@@ -226,10 +226,12 @@ CORNER_BUDGET = 500_000
 ROUNDING = 2e-6
 CORNER_BLOCK = 64
 # Cells are evaluated together with those that have about as many candidates.
+# Interpolated values (n, K, R, S) and their classes int64 (n, K) → what is compared.
+Weigh = Callable[[Tensor, Tensor], Tensor]
 CANDIDATES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024, 4096, 65536)
 
 
-class _Spans:
+class Spans:
     """The output pixels of every cell along one axis."""
 
     def __init__(self, first: Tensor, cells: int) -> None:
@@ -263,9 +265,9 @@ def labels_by_corners(logits: Tensor, rule: Rule) -> Tensor:
     tolerance = float(torch.maximum(best.max(), -pixels.min())) * ROUNDING + torch.finfo(torch.float32).tiny
     clear = (best - _second_best(pixels, label) > tolerance).reshape(height, width)
     label = label.reshape(height, width).to(torch.uint8 if classes <= 255 else torch.int32)
-    decided = clear & _right(clear) & _below(clear) & _below(_right(clear))
-    decided &= (label == _right(label)) & (label == _below(label)) & (label == _below(_right(label)))
-    rows, columns = _Spans(rule.rows.first, height), _Spans(rule.columns.first, width)
+    decided = clear & right_of(clear) & below_of(clear) & below_of(right_of(clear))
+    decided &= (label == right_of(label)) & (label == below_of(label)) & (label == below_of(right_of(label)))
+    rows, columns = Spans(rule.rows.first, height), Spans(rule.columns.first, width)
     undecided = ~decided & (rows.count > 0)[:, None] & (columns.count > 0)
     labels = label[rule.rows.first][:, rule.columns.first]
     for cells in undecided.flatten().nonzero()[:, 0].split(max(1, CORNER_BUDGET // classes)):
@@ -278,18 +280,18 @@ def _second_best(pixels: Tensor, label: Tensor) -> Tensor:
     return pixels.scatter(1, label[:, None], -torch.inf).max(1).values
 
 
-def _right(cells: Tensor) -> Tensor:
+def right_of(cells: Tensor) -> Tensor:
     """Each cell's neighbour to the right; the last column is its own."""
     return torch.cat([cells[:, 1:], cells[:, -1:]], dim=1)
 
 
-def _below(cells: Tensor) -> Tensor:
+def below_of(cells: Tensor) -> Tensor:
     """Each cell's neighbour below; the last row is its own."""
     return torch.cat([cells[1:], cells[-1:]])
 
 
 def _evaluate(
-    pixels: Tensor, height: int, cells: Tensor, tolerance: float, rule: Rule, rows: _Spans, columns: _Spans, labels: Tensor
+    pixels: Tensor, height: int, cells: Tensor, tolerance: float, rule: Rule, rows: Spans, columns: Spans, labels: Tensor
 ) -> None:
     """Write the labels of some cells, evaluating every class that can win.
 
@@ -304,12 +306,51 @@ def _evaluate(
         labels: (H, W), written to.
     """
     width = pixels.shape[0] // height
-    y, x = cells // width, cells % width
-    below, right = (y + 1).clamp(max=height - 1), (x + 1).clamp(max=width - 1)
-    corners = tuple(pixels[i * width + j] for i, j in ((y, x), (y, right), (below, x), (below, right)))
+    corners = corners_of(pixels, height, cells)
     highest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
     lowest = torch.minimum(torch.minimum(corners[0], corners[1]), torch.minimum(corners[2], corners[3]))
     can_win = highest >= lowest.max(1, keepdim=True).values - tolerance
+    fill_cells(corners, can_win, cells // width, cells % width, rule, rows, columns, labels)
+
+
+def corners_of(pixels: Tensor, height: int, cells: Tensor) -> Corners:
+    """The four corners of some cells, float32 (U, C) each.
+
+    Args:
+        pixels: float32 (h * w, C).
+        height: h.
+        cells: int64 (U,), indices of the corners above left.
+    """
+    width = pixels.shape[0] // height
+    y, x = cells // width, cells % width
+    below, right = (y + 1).clamp(max=height - 1), (x + 1).clamp(max=width - 1)
+    return tuple(pixels[i * width + j] for i, j in ((y, x), (y, right), (below, x), (below, right)))
+
+
+def fill_cells(
+    corners: Corners,
+    can_win: Tensor,
+    y: Tensor,
+    x: Tensor,
+    rule: Rule,
+    rows: Spans,
+    columns: Spans,
+    labels: Tensor,
+    weigh: Weigh | None = None,
+) -> None:
+    """Write the labels of some cells, evaluating the classes that can win.
+
+    Args:
+        corners: float32 (U, C) each.
+        can_win: bool (U, C), one of a cell at least.
+        y: int64 (U,), row of each cell.
+        x: int64 (U,), column of each cell.
+        rule: of the sizes.
+        rows: output rows of every row of cells.
+        columns: output columns of every column of cells.
+        labels: (H, W), written to.
+        weigh: what is compared instead of the interpolated values.
+    """
     winners = can_win.nonzero()[:, 1]
     count = can_win.sum(1)
     start = count.cumsum(0) - count
@@ -322,11 +363,19 @@ def _evaluate(
         order = torch.minimum(torch.arange(int(kept.max()))[None], kept[:, None] - 1)
         candidates = winners[start[chosen][:, None] + order]
         values = tuple(corner[chosen].gather(1, candidates) for corner in corners)
-        _fill(values, candidates, y[chosen], x[chosen], rule, rows, columns, labels)
+        _fill(values, candidates, y[chosen], x[chosen], rule, rows, columns, labels, weigh)
 
 
 def _fill(
-    values: Corners, candidates: Tensor, y: Tensor, x: Tensor, rule: Rule, rows: _Spans, columns: _Spans, labels: Tensor
+    values: Corners,
+    candidates: Tensor,
+    y: Tensor,
+    x: Tensor,
+    rule: Rule,
+    rows: Spans,
+    columns: Spans,
+    labels: Tensor,
+    weigh: Weigh | None,
 ) -> None:
     """Write the labels of cells that have the same number of candidates, block by block.
 
@@ -339,6 +388,7 @@ def _fill(
         rows: output rows of every row of cells.
         columns: output columns of every column of cells.
         labels: (H, W), written to.
+        weigh: what is compared instead of the interpolated values.
     """
     count = candidates.shape[1]
     block = max(1, min(CORNER_BLOCK, isqrt(CORNER_BUDGET // count)))
@@ -350,10 +400,10 @@ def _fill(
                 r = rows.pixels(y[part], top, min(top + block, tall))
                 c = columns.pixels(x[part], left, min(left + block, wide))
                 corners = tuple(value[part][:, :, None, None] for value in values)
-                labels[r[:, :, None], c[:, None, :]] = _winner(corners, candidates[part], r, c, rule).to(labels.dtype)
+                labels[r[:, :, None], c[:, None, :]] = _winner(corners, candidates[part], r, c, rule, weigh).to(labels.dtype)
 
 
-def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Rule) -> Tensor:
+def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Rule, weigh: Weigh | None) -> Tensor:
     """The winning class of every pixel of a block of cells.
 
     Args:
@@ -362,6 +412,7 @@ def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Ru
         r: int64 (n, R), output rows.
         c: int64 (n, S), output columns.
         rule: of the sizes.
+        weigh: what is compared instead of the interpolated values.
 
     Returns:
         int64 (n, R, S).
@@ -372,6 +423,8 @@ def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Ru
     tail = candidates >= rule.tail
     if rule.combine_tail is not rule.combine and bool(tail.any()):
         values = torch.where(tail[:, :, None, None], rule.combine_tail(corners, (above, below, left, right)), values)
+    if weigh is not None:
+        values = weigh(values, candidates)
     # max over a dimension is ten times as fast as argmax, and a comparison five times as fast as max.
     place = (values[:, 1] > values[:, 0]).long() if values.shape[1] == 2 else values.max(1).indices
     return candidates.gather(1, place.flatten(1)).reshape(place.shape)

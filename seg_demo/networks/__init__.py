@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import INSTANCE, SEMANTIC, Task
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, Task
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
@@ -42,9 +42,8 @@ class Family:
 
     @property
     def answers(self) -> dict[str, Any]:
-        """``task`` and ``tasks`` of the :class:`seg_demo.core.types.ModelSpec` of a model of this family."""
-        named = tuple(task.name for task in self.tasks)
-        return {"task": named[0], "tasks": named if len(named) > 1 else ()}
+        """As :func:`answers_of`, for a model of this family that nobody has loaded."""
+        return answers_of(self.tasks)
 
     @property
     def network(self) -> type[Network]:
@@ -53,6 +52,12 @@ class Family:
             return self.where
         module, _, name = self.where.partition(":")
         return getattr(importlib.import_module(module), name)
+
+
+def answers_of(tasks: tuple[Task, ...]) -> dict[str, Any]:
+    """``task`` and ``tasks`` of the :class:`seg_demo.core.types.ModelSpec` of a model with these tasks, the one it was made for first."""
+    named = tuple(task.name for task in tasks)
+    return {"task": named[0], "tasks": named if len(named) > 1 else ()}
 
 
 # In the order in which they look at a config.json.
@@ -64,6 +69,22 @@ FAMILIES: dict[str, Family] = {
             lambda config: isinstance(config.get("_model_class"), str),
         ),
         Family("fcn", "FCN", "torchvision", (SEMANTIC,), "seg_demo.networks.fcn:FCN"),
+        Family(
+            "mask2former", "Mask2Former", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Mask2Former",
+            lambda config: config.get("model_type") == "mask2former",
+        ),
+        Family(
+            "maskformer", "MaskFormer", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:MaskFormer",
+            lambda config: config.get("model_type") == "maskformer",
+        ),
+        Family(
+            "eomt", "EoMT", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Eomt",
+            lambda config: config.get("model_type") in ("eomt", "eomt_dinov3"),
+        ),
+        Family(
+            "detr", "DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Detr",
+            lambda config: config.get("model_type") == "detr",
+        ),
         Family(
             "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",
             lambda config: isinstance(config.get("model_type"), str),

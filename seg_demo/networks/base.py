@@ -205,6 +205,7 @@ class Network(ABC):
             that preprocesses, else None.
         notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
         familiarity: :class:`seg_demo.inference.familiarity.Familiarity` of these weights, or None.
+        asked: which of its tasks it answers; None for what it was made for.
     """
 
     family: ClassVar[Family]
@@ -220,6 +221,7 @@ class Network(ABC):
     processor: Any = None
     notes: tuple[str, ...] = ()
     familiarity: Any = None
+    asked: Task | None = None
 
     @property
     def name(self) -> str:
@@ -227,9 +229,18 @@ class Network(ABC):
         return self.family.name
 
     @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What it can answer; the first is what it was made for."""
+        return self.family.tasks
+
+    @property
     def task(self) -> Task:
-        """What it answers unless something else is asked for."""
-        return self.family.tasks[0]
+        """What it answers."""
+        return self.asked or self.tasks[0]
+
+    def answering(self, task: Task) -> Self:
+        """The same network, weights shared, answering one of its tasks."""
+        return self if task == self.task else replace(self, asked=task)
 
     @property
     def unused_layers(self) -> bool:
@@ -387,6 +398,25 @@ class Network(ABC):
         Raises:
             BadCheckpointError: the network returned NaN.
         """
+
+    def postprocess_tile(self, raw: Any, tile: tuple[int, int], inside: tuple[int, int], confidence: bool = False) -> Segmentation:
+        """The answer to one tile of a larger image, for a task of objects.
+
+        Args:
+            raw: of :meth:`forward`, one tile.
+            tile: (height, width) in pixels.
+            inside: (height, width) in pixels of its part above left that lies in the image, which is the result's size.
+            confidence: also how sure the network is of every pixel.
+        """
+        return self.postprocess(raw, *inside, confidence)
+
+    def logits(self, raw: Any) -> Tensor:
+        """The answer to one tile of a larger image, for a task of classes: what is blended and compared, (C, h', w').
+
+        Args:
+            raw: of :meth:`forward`, one tile.
+        """
+        return raw[0]
 
     def optimise(self, device: torch.device) -> None:
         """Let the module compute in the order and memory layout that is fastest on a device; its state dict stays as it is.

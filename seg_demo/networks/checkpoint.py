@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -217,6 +217,8 @@ _HEADS = (
 # Kinds of which a head for segmentation exists, so that training can begin with them.
 _ENCODERS = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "convnext", "convnextv2", "swin", "upernet")
 _KNOWN = (*_ENCODERS, "sapiens2")
+# Networks of class queries that have a family here.
+QUERY_TYPES = ("mask2former", "maskformer", "eomt", "eomt_dinov3", "detr")
 
 
 def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
@@ -229,7 +231,7 @@ def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
     named = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
     name, kind = (named[0][:60] if named else ""), config.get("model_type")
     for pattern, does in _HEADS:
-        if re.search(rf"(?:{pattern})$", name):
+        if re.search(rf"(?:{pattern})$", name) and not (does == "assembles_from_queries" and kind in QUERY_TYPES):
             return Message(f"model_kinds.{does}", name=name, advice=CHOOSE)
     if name.endswith("ForImageClassification") and kind not in _ENCODERS:
         return Message("model_kinds.classifies_pictures", name=name, advice=CHOOSE)
@@ -357,6 +359,43 @@ def table_notes(data: dict[str, Any], count: int) -> tuple[str, ...]:
         first = homeless[0]
         notes.append(Message("class_tables.homeless", count=count, last=count - 1, homeless=len(homeless), name=table[first][:40], id=first))
     return tuple(notes)
+
+
+# Share of a data set's things that are among the classes of whoever was trained on it.
+KNOWN_SHARE = 0.9
+# Cityscapes' (Cordts et al. 2016), COCO's (Lin et al. 2014) and ADE20K's (Zhou et al. 2017) classes with instances.
+CITYSCAPES_THINGS = frozenset("person rider car truck bus train motorcycle bicycle".split())
+COCO_THINGS = frozenset(
+    "person/bicycle/car/motorcycle/airplane/bus/train/truck/boat/traffic light/fire hydrant/stop sign/parking meter/bench/bird/cat/dog/"
+    "horse/sheep/cow/elephant/bear/zebra/giraffe/backpack/umbrella/handbag/tie/suitcase/frisbee/skis/snowboard/sports ball/kite/"
+    "baseball bat/baseball glove/skateboard/surfboard/tennis racket/bottle/wine glass/cup/fork/knife/spoon/bowl/banana/apple/sandwich/"
+    "orange/broccoli/carrot/hot dog/pizza/donut/cake/chair/couch/potted plant/bed/dining table/toilet/tv/laptop/mouse/remote/keyboard/"
+    "cell phone/microwave/oven/toaster/sink/refrigerator/book/clock/vase/scissors/teddy bear/hair drier/toothbrush".split("/")
+)
+ADE_THINGS = frozenset(
+    "bed/windowpane/cabinet/person/door/table/curtain/chair/car/painting/sofa/shelf/mirror/armchair/seat/fence/desk/wardrobe/lamp/bathtub/"
+    "railing/cushion/box/column/signboard/chest of drawers/counter/sink/fireplace/refrigerator/stairs/case/pool table/pillow/screen door/"
+    "bookcase/coffee table/toilet/flower/book/bench/countertop/stove/palm/kitchen island/computer/swivel chair/boat/arcade machine/bus/"
+    "towel/light/truck/chandelier/awning/streetlight/booth/television receiver/airplane/apparel/pole/bannister/ottoman/bottle/van/ship/"
+    "fountain/washer/plaything/stool/barrel/basket/bag/minibike/oven/ball/food/step/trade name/microwave/pot/animal/bicycle/dishwasher/"
+    "screen/sculpture/hood/sconce/vase/traffic light/tray/ashcan/fan/plate/monitor/bulletin board/radiator/glass/clock/flag".split("/")
+)
+
+
+def things_of(names: Sequence[str]) -> np.ndarray | None:
+    """Which classes are of things, by the names that the data sets of panoptic segmentation have: bool (K,), or None where it is not known.
+
+    >>> things_of(["road", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]).tolist()[:3]
+    [False, False, True]
+
+    Args:
+        names: of the classes; of several words for one (``airplane, aeroplane``) the first counts.
+    """
+    first = [re.split(r"[,;]", name)[0].strip().lower() for name in names]
+    for things in (COCO_THINGS, ADE_THINGS, CITYSCAPES_THINGS):
+        if len(things & set(first)) >= KNOWN_SHARE * len(things):
+            return np.array([name in things for name in first])
+    return None
 
 
 def first_background(names: tuple[str, ...]) -> int | None:

@@ -53,6 +53,7 @@ from seg_demo.networks.transformers_config import (
     read_module,
     refuse_encoder,
     settled,
+    write_module,
 )
 from seg_demo.networks.weights import check_finite, own_names, read_weights, shapes_of, stored_names
 
@@ -188,17 +189,7 @@ class SegFormer(PixelNetwork):
         """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
         transformers casts halves back on loading."""
         described = checkpoint.labels_to_dict(self.labels)
-        module = self.module
-        binary = self.options.get("binary")
-        module.config.id2label = {0: self.labels.names[1]} if binary else dict(enumerate(self.labels.names))
-        module.config.label2id = {name: index for index, name in module.config.id2label.items()}
-        state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-        if half:
-            state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-        with quiet():
-            module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
-        # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
-        checkpoint.write_json(folder, checkpoint.CONFIG, {**checkpoint.read_json(folder, checkpoint.CONFIG), "dtype": "float32"})
+        write_module(self.module, self.labels.names[1:] if self.options.get("binary") else self.labels.names, folder, half)
         data = {} if self.processor is None else transformers_config.to_json(self.processor)
         ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
         if self._by_itself():

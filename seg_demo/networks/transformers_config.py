@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
     BeitImageProcessor,
     DPTImageProcessor,
     MobileNetV2ImageProcessor,
@@ -48,6 +50,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
     MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
+    MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
 )
 from transformers.utils import logging
 
@@ -74,7 +77,7 @@ NOT_OPTIONS = (
 
 
 def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
-    """transformers' config of a model type for semantic segmentation, and of nothing else.
+    """transformers' config of a model type for semantic segmentation or of class queries, and of nothing else.
 
     Args:
         num_classes: output channels, but for ``binary`` options, where two classes share one channel.
@@ -84,7 +87,7 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
         BadCheckpointError: another model type, or a config that transformers refuses.
     """
     model_type = options.get("model_type")
-    if model_type not in MODEL_TYPES:
+    if model_type not in (*MODEL_TYPES, *checkpoint.QUERY_TYPES):
         raise BadCheckpointError("checkpoints.no_logits", type=str(model_type)[:80], types=", ".join(MODEL_TYPES))
     arguments = {key: value for key, value in options.items() if key not in ("model_type", "binary")}
     try:
@@ -95,7 +98,8 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
 
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """A module with transformers' own initialisation."""
-    return AutoModelForSemanticSegmentation.from_config(config_of(num_classes, options))
+    auto = AutoModelForUniversalSegmentation if options.get("model_type") in checkpoint.QUERY_TYPES else AutoModelForSemanticSegmentation
+    return auto.from_config(config_of(num_classes, options))
 
 
 def is_encoder(config: dict[str, Any]) -> bool:
@@ -221,6 +225,8 @@ def _refuse_fetching(config: object) -> None:
             by = quantised.get("quant_method") if isinstance(quantised, dict) else None
             raise BadCheckpointError("checkpoints.quantised", by=str(by or "quantization_config")[:40])
         named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
+        if config.get("model_type") == "timm_backbone" and re.fullmatch(r"[\w.]+", str(config.get("backbone")), re.ASCII):
+            named = False  # timm builds it by itself; an address of the Hub has other characters
         if config.get("use_pretrained_backbone") or named:
             backbone = str(config.get("backbone") or "")[:80]
             raise BadCheckpointError("checkpoints.backbone_elsewhere", backbone=backbone)
@@ -266,7 +272,9 @@ def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -
     what = f"{options.get('model_type')} model"
     try:
         with quiet():
-            module, report = MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING[type(described)].from_pretrained(
+            queries = described.model_type in checkpoint.QUERY_TYPES
+            mapping = MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING if queries else MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
+            module, report = mapping[type(described)].from_pretrained(
                 None,
                 config=described,
                 state_dict=state,
@@ -283,11 +291,43 @@ def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -
     return module, left_out(report["unexpected_keys"])
 
 
+def write_module(module: nn.Module, names: Sequence[str], folder: Path, half: bool) -> None:
+    """config.json and model.safetensors as transformers' Auto classes load them; config.json says float32, so that they cast halves
+    back on loading.
+
+    Args:
+        module: of transformers; its config gets the names.
+        names: of its classes.
+        folder: exists.
+        half: weights as fp16.
+    """
+    module.config.id2label = dict(enumerate(names))
+    module.config.label2id = {name: index for index, name in enumerate(names)}
+    state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+    if half:
+        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    with quiet():
+        module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
+    # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.
+    checkpoint.write_json(folder, checkpoint.CONFIG, {**checkpoint.read_json(folder, checkpoint.CONFIG), "dtype": "float32"})
+
+
 def _result(module: nn.Module) -> Tensor:
     """Logits for some input, by which it is known what they depend on."""
     side = getattr(module.config, "image_size", None)
     height, width = side if isinstance(side, (list, tuple)) else (side or 512,) * 2
-    return module(pixel_values=torch.zeros(1, 3, height, width)).logits
+    found = module(pixel_values=torch.zeros(1, 3, height, width))
+    if module.config.model_type in checkpoint.QUERY_TYPES:
+        classes, masks = query_logits(found)
+        return classes.sum() + masks.sum()
+    return found.logits
+
+
+def query_logits(found: Any) -> tuple[Tensor, Tensor]:
+    """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w) of what a network of class queries answers: DETR names them otherwise."""
+    if hasattr(found, "pred_masks"):
+        return found.logits, found.pred_masks
+    return found.class_queries_logits, found.masks_queries_logits
 
 
 @contextmanager
@@ -380,7 +420,7 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
         why = checkpoint.library_message(error, folder)
         raise BadCheckpointError("preprocessing.no_processor", why=why) from error
-    if type(processor).__name__.startswith(QUERY_PROCESSORS):
+    if type(processor).__name__.startswith(QUERY_PROCESSORS) and config.model_type not in checkpoint.QUERY_TYPES:
         raise BadCheckpointError("preprocessing.class_queries", name=type(processor).__name__)
     if getattr(processor, "do_rescale", True) is False and getattr(processor, "do_normalize", True) is False:
         # What neither scales nor normalises gives bytes, which the plain library cannot feed to a network: times one they are numbers.
@@ -456,6 +496,8 @@ def _measured_colours(processor: Any) -> Colours:
         picture[:, 32 * (stripe + 1) : 32 * (stripe + 2), stripe] = 255
     try:
         whole = {"do_resize": False, "do_center_crop": False, "do_pad": False}
+        if hasattr(processor, "do_split_image"):
+            whole["do_split_image"] = False
         seen = processor(images=Image.fromarray(picture), return_tensors="pt", **whole)["pixel_values"][0].double()
     except Exception as error:  # the values of a strange file, as it is first used
         raise _unusable(error) from error

@@ -244,12 +244,13 @@ def default_model(task: str) -> str:
 
 
 def describe() -> list[dict[str, object]]:
-    """The menu as JSON-able rows: id, title, task, architecture, source, licence, labels, available."""
+    """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, available."""
     return [
         {
             "id": spec.id if spec.revision is None else f"{spec.id}@{spec.revision}",
             "title": spec.title,
             "task": spec.task,
+            "tasks": list(spec.tasks or (spec.task,)),
             "architecture": spec.architecture,
             "source": spec.source,
             "licence": spec.licence,

@@ -8,7 +8,8 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import Options, smoothed
+from seg_demo.core.requests import AUTO, Options, smoothed
+from seg_demo.core.types import TASKS
 from seg_demo.gateway.files import Photo, Upload, store_bytes
 from seg_demo.gateway.queue import in_words, predictor, work_limits
 from seg_demo.outputs import draw
@@ -21,7 +22,7 @@ RESULT = (
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
 OVERLAY = "A PNG of the image with the segments drawn over it."
-MODELS = "A json list, per model: id, title, task, architecture, source, licence, labels, and available."
+MODELS = "A json list, per model: id, title, task, tasks (all that it answers), architecture, source, licence, labels, and available."
 
 
 class AnyNumber(gr.Number):
@@ -53,7 +54,7 @@ class ModelId(gr.Textbox):
 
 
 class Detail(gr.Radio):
-    """gradio's radio buttons for whole image or full detail, whose handler sees what was really sent."""
+    """gradio's radio buttons for one of a few words, whose handler sees what was really sent."""
 
     is_template = True
 
@@ -64,10 +65,10 @@ class Detail(gr.Radio):
 
 @in_words
 def segment(
-    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole", smoothing: Any = None
+    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole", smoothing: Any = None, task: Any = "auto"
 ) -> tuple[dict[str, object], str, str]:
     """
-    Segment an image with any model of the demo: semantic, instance, or region segmentation. Three values come back: the
+    Segment an image with any model of the demo: semantic, instance, panoptic or region segmentation. Three values come back: the
     result as JSON, the mask as a PNG of ids at the size of the image, and the image with the segments drawn over it.
 
     Args:
@@ -76,6 +77,7 @@ def segment(
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
         detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).
         smoothing: For "otsu" (null: none) and "watershed" (null: 2): blur in pixels, at most 8; others refuse it. Send it by its name.
+        task: "auto" is what the model was made for; for models that answer several: "semantic", "instance" or "panoptic". Send it by its name.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
@@ -84,7 +86,7 @@ def segment(
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    options = Options(threshold, detail, parameters=smoothed(smoothing))
+    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task)
     with predictor().work(image.path, model, options=options) as work:
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
@@ -98,7 +100,7 @@ def models() -> list[dict[str, object]]:
     List the models that /segment accepts, beside Hugging Face ids.
 
     Returns:
-        One entry per model: id, title, task (semantic, instance or region), architecture, source, licence, labels (class
+        One entry per model: id, title, task (semantic, instance, panoptic or region: what it was made for), tasks (all that it answers), architecture, source, licence, labels (class
         names as far as they are known before loading), and available (whether it can be used right now).
     """
     return catalog.describe()
@@ -125,10 +127,11 @@ def add_endpoints() -> None:
         threshold = documented(AnyNumber(0.5, label="threshold"), parts["threshold"])
         detail = documented(Detail(["whole", "full"], value="whole", label="detail"), parts["detail"])
         smoothing = documented(AnyNumber(None, label="smoothing"), parts["smoothing"])
+        task = documented(Detail([AUTO, *TASKS], value=AUTO, label="task"), parts["task"])
         result = documented(gr.JSON(label="result"), RESULT)
         mask = documented(gr.File(label="mask"), MASK)
         overlay = documented(gr.File(label="overlay"), OVERLAY)
         listed = documented(gr.JSON(label="models"), MODELS)
-        asked = [image, model, threshold, detail, smoothing]
+        asked = [image, model, threshold, detail, smoothing, task]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

@@ -80,6 +80,8 @@ def _build() -> gr.Blocks:
             with gr.Tab(t("models"), id="models") as tab:
                 overview = models_tab(tab)
         for network in networks:
+            if network.shown.correct is None:
+                continue
             correct_results(network.shown, correcting, visitor, tabs)
         gr.Markdown(t("credits"), elem_classes="credits")
 

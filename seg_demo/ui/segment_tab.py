@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import Options, check_threshold
+from seg_demo.core.requests import AUTO, Options, check_threshold
 from seg_demo.core.types import TASKS, Task
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
@@ -94,12 +94,13 @@ def network_tab(task: Task) -> NetworkTab:
             )  # fmt: skip
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome(name, correctable=True)
-    connect(photo, model, note, threshold, detail, run, shown)
+            shown = outcome(name, correctable=not task.stuff)
+    connect(task, photo, model, note, threshold, detail, run, shown)
     return NetworkTab(task, model, note, everyday, shown)
 
 
 def connect(
+    task: Task,
     photo: Photo,
     model: gr.Dropdown,
     note: gr.HTML,
@@ -111,8 +112,8 @@ def connect(
     """A new picture, another model or detail, or the button runs the network; the slider only filters."""
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, run.click], run_network, [photo, model, threshold, detail, shown.result],
-        shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
+        [photo.change, model.input, detail.input, run.click], run_network,
+        [photo, model, threshold, detail, shown.result, gr.State(task.name)], shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
         **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
@@ -131,6 +132,7 @@ def run_network(
     threshold: object,
     detail: object,
     before: Result | None = None,
+    preferred: str = AUTO,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:
     """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later.
@@ -142,13 +144,13 @@ def run_network(
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    options = Options(threshold, detail, confidence=True)
-    if before is not None and before.answers(upload, model, options.detail):
+    options = Options(threshold, detail, confidence=True, preferred=preferred)
+    if before is not None and before.answers(upload, model, options.detail, preferred):
         again = before.at(options.threshold)
         return again, again
     with predictor().work(upload.path, model, options=options, report=reporting(progress)) as work:
         everything = CachedResult(work.segment())
-        result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail))
+        result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail, preferred))
     return result, result
 
 

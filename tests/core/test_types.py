@@ -77,7 +77,7 @@ def test_bad_segments_are_refused(score: float | None, box: tuple[int, int, int,
 def test_bad_segmentations_are_refused() -> None:
     empty = np.zeros((8, 10), np.uint8)
     for task, id_map, segment in (
-        ("panoptic", empty, square(1, 0.5, 0, 0, 2)),
+        ("saliency", empty, square(1, 0.5, 0, 0, 2)),
         ("instance", empty.T, square(1, 0.5, 0, 0, 2)),
         ("instance", empty.astype(np.int64), square(1, 0.5, 0, 0, 2)),
         ("instance", empty, square(3, 0.5, 0, 0, 2)),
@@ -90,7 +90,7 @@ def test_bad_segmentations_are_refused() -> None:
 
 def test_specs_know_tasks_and_sources() -> None:
     with pytest.raises(ValueError, match="task"):
-        ModelSpec("x", None, "panoptic", "unet", "", "", "hub")
+        ModelSpec("x", None, "saliency", "unet", "", "", "hub")
     with pytest.raises(ValueError, match="source"):
         ModelSpec("x", None, "semantic", "unet", "", "", "cloud")
 

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.outputs import export
-from seg_demo.outputs.export import trace
+from seg_demo.outputs.polygons import trace
 
 RNG = np.random.default_rng(0)
 NAMES = ("background", "=cmd|' /C calc'!A0", 'say "hi", <b>you</b>', "细胞")

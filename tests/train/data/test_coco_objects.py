@@ -13,7 +13,8 @@ from seg_demo.core.errors import in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, semantic_segmentation
 from seg_demo.inputs.images import decode
 from seg_demo.outputs.batch import Summary
-from seg_demo.outputs.export import coco as exported, polygons_of
+from seg_demo.outputs.export import coco as exported
+from seg_demo.outputs.polygons import polygons_of
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
 from train.data.coco import MOST_LAYERS, draw

@@ -1,0 +1,470 @@
+"""transformers' networks of class queries: each query is a guess at one thing or one kind of stuff, with a mask.
+
+The folder is transformers' own, its image processor preprocesses, and what is made of the queries equals the processor's
+``post_process_{semantic,instance,panoptic}_segmentation(outputs, target_sizes=[(H, W)])`` (:mod:`seg_demo.masks.queries`), with two
+differences: objects of the instance task lie in the order of their scores, so that none hides one that is surer, and each keeps the
+whole of its mask; and segments of the panoptic task are things one by one and stuff one per class, each with a number of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers.image_transforms import get_size_with_aspect_ratio
+
+from seg_demo.core.errors import BadImageError
+from seg_demo.core.types import (
+    INSTANCE,
+    MAX_IDS,
+    PANOPTIC,
+    SEMANTIC,
+    LabelSet,
+    Segment,
+    Segmentation,
+    Task,
+    extents,
+    paint,
+    semantic_segmentation,
+)
+from seg_demo.masks import queries
+from seg_demo.masks.instances import cropped
+from seg_demo.masks.queries import Order, Thresholds
+from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
+from seg_demo.networks import FAMILIES, checkpoint, transformers_config
+from seg_demo.networks.base import Network
+from seg_demo.networks.transformers_config import OUR_KEY, config_of, from_config, label_set, options_from_config, read_module
+from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
+
+# Objects that score lower are not looked at, as in torchvision's detectors: every query has some class with some probability.
+LEAST_SCORE = 0.05
+# Of pictures that a network with random weights sees.
+SHORTEST_SIDE, LONGEST_SIDE = 384, 640
+# Squares into which EoMT cuts a long picture.
+MOST_SQUARES = 16
+# Keys by which transformers takes a backbone from somewhere else.
+FETCHES = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "backbone_kwargs")
+# The weights of classes in the loss, of which the answer does not depend.
+LOSS_WEIGHT = "criterion.empty_weight"
+
+
+@dataclass
+class ClassQueries(Network):
+    """A network of class queries.
+
+    Attributes:
+        tasks: what this checkpoint answers, what it was made for first.
+    """
+
+    order: ClassVar[Order] = Order()
+    thresholds: ClassVar[Thresholds] = Thresholds()
+    tasks: tuple[Task, ...] = field(default=(PANOPTIC, INSTANCE, SEMANTIC))
+
+    @staticmethod
+    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+        """A network with random weights; never touches the Hub.
+
+        Args:
+            num_classes: beside "none of them".
+            options: keys of the transformers config, ``model_type`` among them.
+
+        Raises:
+            BadCheckpointError: a config that transformers refuses.
+        """
+        return from_config(num_classes, options)
+
+    @classmethod
+    def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
+        """As :meth:`Network.create`, with the image processor of its family."""
+        module = cls.build(len(labels), options).eval()
+        kind = type(transformers_config.default_processor(module.config))
+        processor = kind(size={"shortest_edge": SHORTEST_SIDE, "longest_edge": LONGEST_SIDE})
+        preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
+        return cls(module, labels, preprocessing, dict(options), processor)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """A checkpoint folder written by transformers' ``save_pretrained``. No remote code is ever run, and nothing is asked of the Hub.
+
+        Args:
+            folder: config.json, model.safetensors and preprocessor_config.json.
+
+        Raises:
+            BadCheckpointError: absurd sizes, or weights that do not fit the config.
+        """
+        config = without_fetching(checkpoint.read_json(folder, checkpoint.CONFIG))
+        options, count = options_from_config(config)
+        options.pop("binary", None)
+        described = config_of(count, options)
+        data = transformers_config.processor_data(folder)
+        processor = transformers_config.read_processor(folder, data, described)
+        # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
+        transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+        colours = transformers_config.colours_of(processor)
+        preprocessing = transformers_config.preprocessing_of(processor, colours, {})
+        what = f"{options['model_type']} model"
+        wanted = shapes_of(lambda: from_config(count, options), what)
+        state, inside = own_names(read_weights(folder), wanted)
+        count = _stated_classes(options, count, state)
+        if LOSS_WEIGHT in wanted and LOSS_WEIGHT not in state:
+            state[LOSS_WEIGHT] = torch.ones(count + 1)
+        ours = data.get(OUR_KEY) if isinstance(data.get(OUR_KEY), dict) else {}
+        labels, named = label_set(config, ours, count)
+        labels = replace(labels, things=checkpoint.things_of(labels.names))
+        module, left = read_module(options, count, state)
+        made_for = _made_for(folder, config)
+        tasks = tuple(sorted(cls.tasks_of(processor), key=lambda task: task is not made_for))
+        return cls(module.eval(), labels, preprocessing, options, processor, (*named, *inside, *left), tasks=tasks)
+
+    @classmethod
+    def tasks_of(cls, processor: Any) -> tuple[Task, ...]:
+        """What a checkpoint can answer, by its image processor."""
+        return cls.family.tasks
+
+    def order_for(self, height: int, width: int) -> Order:
+        """The order of operations for an upload of a size in pixels."""
+        return self.order
+
+    def write(self, folder: Path, half: bool) -> None:
+        """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
+        transformers casts halves back on loading."""
+        transformers_config.write_module(self.module, self.labels.names, folder, half)
+        described = checkpoint.labels_to_dict(self.labels)
+        data = {} if self.processor is None else transformers_config.to_json(self.processor)
+        ours = {"colors": described["colors"], "background": described["background"]}
+        checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, OUR_KEY: ours})
+
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """An upload through the checkpoint's image processor.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+
+        Returns:
+            float32 (1, 3, h, w) on the CPU.
+        """
+        # A PIL image, because an array of 3 x W x 3 could be channels first or last.
+        return self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+        """As :meth:`Network.pixels_as_seen`, through the image processor."""
+        return transformers_config.pixels_as_seen(self.processor, image)
+
+    @staticmethod
+    def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
+        """What the queries say.
+
+        Args:
+            module: of this network.
+            batch: (B, 3, h, w), normalised.
+
+        Returns:
+            Per image ``classes`` (Q, C + 1), the last being none of them, and ``masks`` (Q, h', w'), both logits.
+        """
+        pairs = zip(*transformers_config.query_logits(module(pixel_values=batch)), strict=True)
+        return [{"classes": classes, "masks": masks} for classes, masks in pairs]
+
+    def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
+        """The queries as the network's task has it.
+
+        Args:
+            raw: of :meth:`forward`, one image.
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+            confidence: also how sure the network is of every pixel, where the task is of classes; objects have none.
+
+        Raises:
+            BadCheckpointError: the network returned NaN.
+        """
+        classes, masks = raw[0]["classes"].float(), raw[0]["masks"].float()
+        if self.task.stuff:
+            return self._things_and_stuff(classes, masks, height, width)
+        if self.task.objects:
+            found = self._instances(classes, masks, height, width)
+            found.sort(key=lambda segment: -segment.score)
+            return Segmentation(INSTANCE.name, height, width, self.labels, paint(found, height, width), tuple(found))
+        maps = self._class_maps(raw, height, width)
+        label_map = argmax_resized(maps, height, width)
+        # A class's share in the sum of all is what a softmax of these gives.
+        logits = maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
+        scores = MeanScores()
+        scores.add(logits)
+        sure = probability_and_margin(logits, height, width) if confidence else (None, None)
+        return semantic_segmentation(label_map, self.labels, scores.of(range(len(self.labels))), *sure)
+
+    def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
+        """Objects that may overlap, in any order."""
+        return queries.instances(classes, masks, height, width, self.order, LEAST_SCORE)
+
+    def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
+        """What is resized to the upload and compared: float32 (C, h, w), not negative."""
+        return queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), self.order_for(height, width))
+
+    def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int) -> Segmentation:
+        things = self.labels.things
+        stuff = frozenset() if things is None else frozenset(np.flatnonzero(~things).tolist())
+        found = queries.without_overlaps(classes, masks, height, width, self.order_for(height, width), self.thresholds, stuff)
+        _, boxes = extents(found.id_map)
+        listed = zip(found.label_ids, found.scores, strict=True)
+        segments = tuple(
+            Segment(label_id, score, tuple(boxes[index].tolist()), None) for index, (label_id, score) in enumerate(listed, start=1)
+        )
+        return Segmentation(PANOPTIC.name, height, width, self.labels, found.id_map, segments)
+
+    def postprocess_tile(self, raw: Any, tile: tuple[int, int], inside: tuple[int, int], confidence: bool = False) -> Segmentation:
+        """As :meth:`Network.postprocess_tile`: a mask is as large as the tile."""
+        found = [cropped(segment, *inside) for segment in self.postprocess(raw, *tile, confidence).segments]
+        kept = tuple(segment for segment in found if segment is not None)
+        return Segmentation(INSTANCE.name, *inside, self.labels, paint(kept, *inside), kept)
+
+    def logits(self, raw: Any) -> Tensor:
+        """As :meth:`Network.logits`: a class's share in the sum of all is their softmax."""
+        maps = self._class_maps(raw, *self.tile())
+        return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """The id map, the masks that are kept, and what counting takes."""
+        return (9 if tiled else 12) + 4 * confidence
+
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with plain transformers.
+
+        Args:
+            source: folder or Hub id.
+        """
+        return f"""from transformers import pipeline
+
+segment = pipeline("image-segmentation", model="{source}")
+# segment("image.png", subtask="{self.tasks[0].name}") → [{{"label": ..., "score": ..., "mask": PIL image}}, ...]
+model, processor = segment.model, segment.image_processor
+"""
+
+
+class Mask2Former(ClassQueries):
+    """Mask2Former (Cheng et al. 2021, arXiv 2112.01527)."""
+
+    family = FAMILIES["mask2former"]
+    # The size of masks in its processor, whatever the network gives.
+    order = Order(grid=(384, 384))
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A Mask2Former of a few million parameters."""
+        return {
+            "model_type": "mask2former",
+            "backbone_config": _small_swin(),
+            "feature_size": 64,
+            "mask_feature_size": 64,
+            "hidden_dim": 64,
+            "encoder_feedforward_dim": 128,
+            "dim_feedforward": 128,
+            "encoder_layers": 2,
+            "decoder_layers": 4,
+            "num_attention_heads": 4,
+            "num_queries": 50,
+        }
+
+
+class MaskFormer(ClassQueries):
+    """MaskFormer (Cheng et al. 2021, arXiv 2107.06278)."""
+
+    family = FAMILIES["maskformer"]
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A MaskFormer of a few million parameters."""
+        return {
+            "model_type": "maskformer",
+            "backbone_config": _small_swin(),
+            "decoder_config": {
+                "model_type": "detr",
+                "d_model": 64,
+                "encoder_layers": 0,
+                "decoder_layers": 3,
+                "encoder_ffn_dim": 128,
+                "decoder_ffn_dim": 128,
+                "encoder_attention_heads": 4,
+                "decoder_attention_heads": 4,
+                "num_queries": 50,
+            },
+            "fpn_feature_size": 64,
+            "mask_feature_size": 64,
+        }
+
+
+class Eomt(ClassQueries):
+    """EoMT, a plain vision transformer with queries (Kerssies et al. 2025, arXiv 2503.19108), on DINOv2 or DINOv3.
+
+    Its processor pads pictures where the checkpoint is of things, and cuts them into squares where it is of classes; neither can
+    do the other's: the library would stretch the padding over the picture, or have several answers to one.
+    """
+
+    family = FAMILIES["eomt"]
+    thresholds = Thresholds(score=0.8)
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """An EoMT of a few million parameters."""
+        return {
+            "model_type": "eomt",
+            "hidden_size": 96,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 4,
+            "image_size": 256,
+            "num_blocks": 2,
+            "num_queries": 50,
+            "num_register_tokens": 0,
+        }
+
+    @classmethod
+    def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
+        """As :meth:`Network.create`, with a processor that pads to the one size that the network takes."""
+        module = cls.build(len(labels), options).eval()
+        side = module.config.image_size
+        kind = type(transformers_config.default_processor(module.config))
+        processor = kind(size={"shortest_edge": side, "longest_edge": side}, do_pad=True, do_split_image=False)
+        preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
+        return cls(module, labels, preprocessing, dict(options), processor, tasks=cls.tasks_of(processor))
+
+    @classmethod
+    def tasks_of(cls, processor: Any) -> tuple[Task, ...]:
+        """As the class says."""
+        if processor.do_split_image:
+            return (SEMANTIC,)
+        return (PANOPTIC, INSTANCE) if processor.do_pad else cls.family.tasks
+
+    def order_for(self, height: int, width: int) -> Order:
+        """Masks have the processor's size first, from which the padding is cut off; sigmoids are taken last."""
+        short, long = self._sides
+        return Order(grid=(short, long or short), crop=self._fitted(height, width), late=True, cut=True)
+
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """As :meth:`ClassQueries.preprocess`, of one or several squares: float32 (N, 3, s, s).
+
+        Raises:
+            BadImageError: a picture so long that it would be very many.
+        """
+        height, width = image.shape[:2]
+        if self.processor.do_split_image and max(height, width) > MOST_SQUARES * min(height, width):
+            raise BadImageError("networks.too_long", width=width, height=height, most=MOST_SQUARES)
+        return super().preprocess(image)
+
+    def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
+        return queries.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
+
+    def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
+        short, long = self._sides
+        order = Order(grid=(short, long or short))
+        maps = queries.class_maps(*(torch.stack([part[name].float() for part in raw]) for name in ("classes", "masks")), order)
+        if not self.processor.do_split_image:
+            return maps[0]
+        tall, wide = self._fitted(height, width)
+        total, count = torch.zeros((maps.shape[1], tall, wide), device=maps.device), torch.zeros((tall, wide), device=maps.device)
+        # Which squares there are is the library's own business.
+        _, offsets = self.processor._split_image(torch.empty((1, 1, tall, wide), device="meta"), self.processor.size, [0])
+        for square, (_, begin, end) in zip(maps, offsets, strict=True):
+            where = (slice(None), slice(begin, end)) if height > width else (slice(None), slice(None), slice(begin, end))
+            total[where] += square
+            count[where[1:]] += 1
+        return total / count.clamp(min=1)
+
+    @property
+    def _sides(self) -> tuple[int, int | None]:
+        size = self.processor.size
+        return size["shortest_edge"], size["longest_edge"]
+
+    def _fitted(self, height: int, width: int) -> tuple[int, int]:
+        """The size that a picture has in the batch, as the library rounds it."""
+        return get_size_with_aspect_ratio((height, width), *self._sides)
+
+
+class Detr(ClassQueries):
+    """DETR with masks (Carion et al. 2020, arXiv 2005.12872), whose objects never overlap."""
+
+    family = FAMILIES["detr"]
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A DETR of a few million parameters."""
+        backbone = {"embedding_size": 16, "hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+        layers = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 8, "decoder_attention_heads": 8}
+        return {
+            "model_type": "detr",
+            "backbone_config": {"model_type": "resnet", **backbone, "out_features": ["stage1", "stage2", "stage3", "stage4"]},
+            **layers,
+            "d_model": 64,
+            "encoder_ffn_dim": 128,
+            "decoder_ffn_dim": 128,
+            "num_queries": 50,
+        }
+
+    def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
+        found = queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds)
+        _, boxes = extents(found.id_map)
+        segments = []
+        for index, (label_id, score) in enumerate(zip(found.label_ids, found.scores, strict=True), start=1):
+            x0, y0, x1, y1 = box = tuple(boxes[index].tolist())
+            segments.append(Segment(label_id, score, box, found.id_map[y0:y1, x0:x1] == index))
+        return segments
+
+
+def _small_swin() -> dict[str, Any]:
+    return {
+        "model_type": "swin",
+        "embed_dim": 24,
+        "depths": [1, 1, 2, 1],
+        "num_heads": [1, 2, 4, 8],
+        "window_size": 7,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    }
+
+
+def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that makes transformers ask nobody for a backbone where it describes that, or names one of timm's: all weights are in
+    the folder.
+
+    Args:
+        config: content of config.json.
+    """
+    described, name = config.get("backbone_config"), config.get("backbone")
+    plain = {key: value for key, value in config.items() if key not in FETCHES}
+    if isinstance(decoder := config.get("decoder_config"), dict):
+        # MaskFormer's is a DETR's, whose backbone is never built.
+        plain["decoder_config"] = {key: value for key, value in decoder.items() if key not in (*FETCHES, "backbone_config")}
+    if isinstance(described, dict):
+        return {**plain, "backbone_config": {key: value for key, value in described.items() if key != "use_pretrained_backbone"}}
+    if config.get("model_type") != "detr" or not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
+        return dict(config)
+    if config.get("use_timm_backbone", True) is not True:
+        return dict(config)
+    # As DetrConfig makes it of the same keys.
+    given = config.get("backbone_kwargs") if isinstance(config.get("backbone_kwargs"), dict) else {}
+    made = {"model_type": "timm_backbone", "backbone": name, "num_channels": 3, "features_only": True}
+    made |= {"use_pretrained_backbone": False, "out_indices": given.get("out_indices", [1, 2, 3, 4])}
+    return {**plain, "backbone_config": made | ({"output_stride": given.get("output_stride", 16)} if config.get("dilation") else {})}
+
+
+def _stated_classes(options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:
+    """The number of classes as the weights have it, whose head has one row more: class tables are of other lengths now and then."""
+    heads = class_dependent(lambda classes: from_config(classes, options), count)
+    rows = {state[name].shape[0] - 1 for name in heads if name in state and state[name].ndim and name != LOSS_WEIGHT}
+    if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:
+        return found
+    return count
+
+
+def _made_for(folder: Path, config: Mapping[str, Any]) -> Task:
+    """What a checkpoint was trained for, which its name says and no key of its config: ``...-ade-semantic``."""
+    path = Path(folder).absolute()
+    named = (config.get("_name_or_path"), path.name, *(part for part in path.parts if part.startswith("models--")))
+    names = " ".join(str(name) for name in named).lower()
+    stated = [task for task in (SEMANTIC, INSTANCE, PANOPTIC) if task.name in names]
+    return stated[0] if len(stated) == 1 else PANOPTIC

@@ -1,0 +1,270 @@
+"""Networks of class queries: the oracle is plain transformers, its own processor and post-processing."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation, DetrConfig
+
+from seg_demo import load_model, networks
+from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core.requests import Options
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
+from seg_demo.masks.queries import Thresholds
+from seg_demo.networks import universal
+from seg_demo.networks.base import Network
+from seg_demo.networks.transformers_config import query_logits
+from seg_demo.networks.universal import LEAST_SCORE
+from seg_demo.outputs.export import bundle
+from tests.networks.contract import LABELS, NetworkContract, image_of, randomise, same
+
+TINY = {
+    "mask2former": {"num_queries": 9, "decoder_layers": 2, "encoder_layers": 1},
+    "maskformer": {},
+    "eomt": {"image_size": 64, "hidden_size": 32, "num_queries": 9},
+    "detr": {"num_queries": 12},
+}
+SIZES = [(70, 50), (31, 201), (420, 300)]
+
+
+def outspoken(made: Network) -> Network:
+    """Random weights whose queries are sure of something, here and there."""
+    generator = torch.Generator().manual_seed(3)
+    randomise(made.module)
+    with torch.no_grad():
+        for name, tensor in made.module.named_parameters():
+            if "class_predictor" in name or "class_labels_classifier" in name:
+                if tensor.ndim > 1:
+                    tensor.copy_(torch.randn(tensor.shape, generator=generator) * 2)
+                else:
+                    tensor[-1] -= 6
+            elif ("bbox_attention" in name or "mask_head.output_conv" in name) and tensor.ndim > 1:
+                # DETR's masks begin as what each query looks at.
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * (1.5 if "output_conv" in name else 0.6))
+            elif "mask_embedd" in name and tensor.ndim > 1:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
+    return made
+
+
+class QueriesContract(NetworkContract):
+    tasks = ("panoptic", "instance", "semantic")
+    void = 0
+    # Tasks in which random weights give one class only.
+    flat: tuple[str, ...] = ()
+    whole_masks = True
+
+    def asked(self, threshold: float) -> dict[str, Any]:
+        """How the library is asked for the same objects."""
+        return {"threshold": threshold, "return_binary_maps": True}
+
+    def masks_of(self, info: dict[str, Any]) -> Any:
+        """The whole mask of every object of theirs."""
+        return info["segmentation"].numpy() if info["segments_info"] else []
+
+    @pytest.fixture(scope="class")
+    def checkpoint(self) -> Network:
+        torch.manual_seed(0)
+        family = networks.network(self.name)
+        return outspoken(family.create(LABELS, {**family.default_options(), **TINY[self.name]}))
+
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
+        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        classes, masks = query_logits(module(pixel_values=batch))
+        return [{"classes": classes[0], "masks": masks[0]}]
+
+    def theirs(self, folder: Path, image: np.ndarray, task: str, **thresholds: float) -> Any:
+        processor = AutoImageProcessor.from_pretrained(folder)
+        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        inputs = processor(images=Image.fromarray(image), return_tensors="pt")
+        with torch.inference_mode():
+            outputs = module(**inputs)
+        work = getattr(processor, f"post_process_{task}_segmentation")
+        return work(outputs, target_sizes=[image.shape[:2]], **thresholds)[0]
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_a_picture_gets_the_plain_librarys_label_map(self, folder: Path, size: tuple[int, int]) -> None:
+        if "semantic" not in self.tasks:
+            pytest.skip("the library stretches the padding over the picture")
+        image = image_of(*size)
+        result = load_model(str(folder), device="cpu").predict(image, task="semantic")
+        assert result.task == "semantic"
+        np.testing.assert_array_equal(result.id_map, self.theirs(folder, image, "semantic").numpy())
+        assert all(0 < segment.score <= 1 for segment in result.segments)
+
+    @pytest.mark.parametrize("size", SIZES)
+    @pytest.mark.parametrize("threshold", [0.2, 0.5])
+    def test_a_picture_gets_the_plain_librarys_objects(self, folder: Path, size: tuple[int, int], threshold: float) -> None:
+        image = image_of(*size)
+        result = load_model(str(folder), device="cpu").predict(image, threshold, task="instance")
+        assert result.task == "instance"
+        info = self.theirs(folder, image, "instance", **self.asked(threshold))
+        masks = self.masks_of(info)
+        wanted = [(s["label_id"], s["score"], mask) for s, mask in zip(info["segments_info"], masks, strict=True) if s["score"] >= threshold]
+        wanted.sort(key=lambda row: -row[1])
+        assert [(s.label_id, s.score) for s in result.segments] == [row[:2] for row in wanted]
+        painted = np.zeros(size, bool)
+        for segment, (*_, mask) in zip(result.segments, wanted, strict=True):
+            x0, y0, x1, y1 = segment.box
+            whole = np.zeros(size, bool)
+            whole[y0:y1, x0:x1] = segment.mask
+            painted |= whole
+            if self.whole_masks:
+                np.testing.assert_array_equal(whole, mask == 1)
+            assert not (mask.astype(bool) & ~whole).any()
+        np.testing.assert_array_equal(painted, np.any([row[2] == 1 for row in wanted], axis=0) if wanted else painted)
+
+    @pytest.fixture(autouse=True)
+    def lenient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Queries with random weights lie over each other, and the library's overlap would leave hardly one."""
+        monkeypatch.setattr(universal.ClassQueries, "thresholds", Thresholds(0.3, 0.5, 0.02))
+        monkeypatch.setattr(universal.Eomt, "thresholds", Thresholds(0.3, 0.5, 0.02))
+
+    def test_there_is_something_to_compare(self, folder: Path) -> None:
+        model = load_model(str(folder), device="cpu")
+        image = image_of(70, 50)
+        assert (model.spec.task, model.spec.tasks or (model.spec.task,)) == (self.tasks[0], self.tasks)
+        for task in self.tasks:
+            found = model.predict(image, 0.1, task=task)
+            assert len(found.segments) > (task not in self.flat) and found.task == task
+        assert all(segment.score >= LEAST_SCORE for segment in model.run(image, Options(task="instance")).segments)
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_a_picture_gets_the_plain_librarys_segments(self, folder: Path, size: tuple[int, int]) -> None:
+        image = image_of(*size)
+        result = load_model(str(folder), device="cpu").predict(image, task="panoptic")
+        assert result.task == "panoptic"
+        info = self.theirs(folder, image, "panoptic", threshold=0.3, overlap_mask_area_threshold=0.02)
+        assert [(s.label_id, s.score) for s in result.segments] == [(s["label_id"], s["score"]) for s in info["segments_info"]]
+        np.testing.assert_array_equal(result.id_map, info["segmentation"].numpy() - self.void if result.segments else np.zeros(size))
+        rows = result.to_dict()["segments"]
+        assert all(row["isthing"] for row in rows) and sum(row["area"] for row in rows) == np.count_nonzero(result.id_map)
+
+    def test_stuff_is_one_segment_per_class(self, folder: Path, tmp_path: Path) -> None:
+        """Of the classes, only one is called as a thing is."""
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        model = load_model(str(tmp_path), device="cpu")
+        things = np.array([False, True, False])
+        model._run._network.labels = replace(model.labels, things=things)
+        image = image_of(70, 50)
+        result = model.predict(image)
+        stuff = [segment.label_id for segment in result.segments if not things[segment.label_id]]
+        assert len(stuff) == len(set(stuff))
+        plain = load_model(str(folder), device="cpu").predict(image)
+        names = [np.array([255, *(segment.label_id for segment in each.segments)])[each.id_map] for each in (result, plain)]
+        np.testing.assert_array_equal(*names)
+        assert [row["isthing"] for row in result.to_dict()["segments"]] == [bool(things[s.label_id]) for s in result.segments]
+        files = bundle(np.asarray(image), result, "x")
+        told = json.loads(files["x_panoptic.json"])
+        rgb = np.asarray(Image.open(io.BytesIO(files[told["annotations"][0]["file_name"]])).convert("RGB")).astype(np.uint32)
+        ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+        np.testing.assert_array_equal(ids, result.id_map)
+        for row in told["annotations"][0]["segments_info"]:
+            assert row["area"] == int((ids == row["id"]).sum()) > 0
+            assert told["categories"][row["category_id"]]["isthing"] == things[row["category_id"]]
+
+    def test_full_detail_answers_both_tasks(self, folder: Path) -> None:
+        model = load_model(str(folder), device="cpu")
+        image = image_of(500, 700)
+        with pytest.raises(BadRequestError, match="Full detail"):
+            model.predict(image, detail="full")
+        for task in self.tasks[1:]:
+            result = model.predict(image, detail="full", task=task)
+            assert (result.task, result.id_map.shape, result.seen) == (task, (500, 700), None)
+
+    def test_a_task_that_it_does_not_have_is_refused_with_those_that_it_has(self, folder: Path) -> None:
+        model = load_model(str(folder), device="cpu")
+        with pytest.raises(BadRequestError, match="does not answer the task 'region'; it answers: panoptic"):
+            model.predict(image_of(20, 20), task="region")
+        with pytest.raises(BadRequestError, match="must be one of auto, semantic"):
+            model.predict(image_of(20, 20), task="cats")
+
+    def test_what_it_was_made_for_is_in_its_name(self, folder: Path, tmp_path: Path) -> None:
+        made = SEMANTIC if "semantic" in self.tasks else PANOPTIC
+        for name, task in (("swin-ade-semantic", made), ("models--ann--x-instance", INSTANCE), ("x", PANOPTIC), ("y-coco-panoptic", PANOPTIC)):
+            there = tmp_path / name
+            there.symlink_to(folder, target_is_directory=True)
+            assert networks.load(there).tasks[0] is task
+
+    def test_a_backbone_that_is_named_and_described_is_not_fetched(self, folder: Path, checkpoint: Network, tmp_path: Path) -> None:
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        config = json.loads((folder / "config.json").read_text())
+        if "backbone_config" not in config:
+            pytest.skip("a network without a backbone of its own")
+        (tmp_path / "config.json").write_text(json.dumps({**config, "backbone": "someone/else", "use_pretrained_backbone": True}))
+        image = image_of(40, 60)
+        assert same(self.raw(networks.load(tmp_path), image), self.raw(checkpoint, image))
+        (tmp_path / "config.json").write_text(json.dumps({**config, "backbone": "someone/else", "backbone_config": None}))
+        with pytest.raises(BadCheckpointError, match="someone/else"):
+            networks.load(tmp_path)
+
+    def test_a_class_table_of_another_length_is_not_the_networks(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        config = json.loads((folder / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a"}, "label2id": {"a": 0}}))
+        assert networks.load(tmp_path).labels.names == ("a", "class 1", "class 2")
+
+    def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        if "decoder_config" in config:
+            return [{**config, "decoder_config": {**config["decoder_config"], "num_queries": 10**9}}, {**config, "fpn_feature_size": -1}]
+        wide = {"mask2former": "hidden_dim", "detr": "d_model", "eomt": "hidden_size"}[self.name]
+        return [{**config, "num_queries": 10**9}, {**config, wide: 10**6}]
+
+
+class TestMask2Former(QueriesContract):
+    name = "mask2former"
+
+
+class TestMaskFormer(QueriesContract):
+    name = "maskformer"
+
+
+class TestDetr(QueriesContract):
+    name = "detr"
+    flat = ("semantic",)
+
+    def asked(self, threshold: float) -> dict[str, Any]:
+        """They do not overlap, so the threshold decides who gets which pixel: it is the library's, and the asked-for one only filters."""
+        return {"threshold": 0.3, "overlap_mask_area_threshold": 0.02}
+
+    def masks_of(self, info: dict[str, Any]) -> Any:
+        return [info["segmentation"].numpy() == segment["id"] for segment in info["segments_info"]]
+
+    def test_a_backbone_of_timm_is_built_from_its_name(self, tmp_path: Path) -> None:
+        """As the first DETR repositories have it; nobody is asked for weights."""
+        config = {"model_type": "detr", "backbone": "resnet18", "use_timm_backbone": True, "use_pretrained_backbone": True, "d_model": 32}
+        config |= {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "num_queries": 5}
+        module = AutoModelForUniversalSegmentation.from_config(DetrConfig(**config, id2label=dict(enumerate("abc"))))
+        module.save_pretrained(tmp_path)
+        (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": dict(enumerate("abc"))}))
+        loaded = networks.load(tmp_path)
+        assert loaded.notes == () and loaded.labels.names == ("a", "b", "c")
+        for name in ("hf-hub:someone/else", "someone/else"):
+            (tmp_path / "config.json").write_text(json.dumps({**config, "backbone": name}))
+            with pytest.raises(BadCheckpointError, match="someone/else"):
+                networks.load(tmp_path)
+
+
+class TestEomt(QueriesContract):
+    name = "eomt"
+    tasks = ("panoptic", "instance")
+
+    def asked(self, threshold: float) -> dict[str, Any]:
+        return {"threshold": threshold}
+
+    void = -1
+    whole_masks = False
+
+    def masks_of(self, info: dict[str, Any]) -> Any:
+        """Later ones lie over earlier ones: only the last is whole."""
+        return [info["segmentation"].numpy() == segment["id"] for segment in info["segments_info"]]
