@@ -234,6 +234,8 @@ def test_full_detail_goes_over_a_large_picture_tile_by_tile(pushed, picture: Pat
 
 def test_the_menu_the_page_and_the_interface_have_them(api, picture: Path) -> None:
     demo, client = api
+    for name in (DOTS, SPOTS):  # what a model of the Hub is, is known once it has been fetched
+        client.predict(handle_file(picture), f"ann/{name}", api_name="/segment")
     listed = {row["id"]: row for row in client.predict(api_name="/models")}
     for name, task in ((DOTS, SEMANTIC), (SPOTS, FINDS)):
         row = listed[f"ann/{name}"]
