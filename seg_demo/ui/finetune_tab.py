@@ -511,7 +511,7 @@ def push(
         yield [view.note("push_doing", language), "", *(gr.Dropdown() for _ in menu.learnt())]
         pushed = store.push_model(job, str(repo or "").strip(), given, bool(private))
     except SegDemoError as error:
-        yield [view.fault(in_language(error.message, language)), "", gr.Dropdown(), gr.Dropdown()]
+        yield [view.fault(in_language(error.message, language)), "", *(gr.Dropdown() for _ in menu.learnt())]
         raise
     yield [view.note("push_done", language, id=pushed.id), "", *_pickers(job, pushed.id, language)]
 

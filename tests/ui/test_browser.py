@@ -106,7 +106,7 @@ def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):  
 
 def test_regions_and_models(open_page):  # noqa: F811
     page = open_page()
-    page.get_by_role("tab").nth(2).click()
+    open_tab(page, "Regions")
     upload(page, "regions", COINS)
     viewer = shown(page, "regions")
     expect(viewer.locator(".sv-count")).to_contain_text("regions")

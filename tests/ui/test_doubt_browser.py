@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from seg_demo.serving.predictor import load_model
-from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, pixels, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, pixels, shown, upload  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_doubt_follows_the_threshold_and_fits_a_phone_in_chinese(open_page):  # 
 
 def test_regions_have_no_doubt(open_page):  # noqa: F811
     page = open_page()
-    page.get_by_role("tab").nth(2).click()
+    open_tab(page, "Regions")
     upload(page, "regions", COINS)
     viewer = shown(page, "regions")
     expect(viewer.locator(".sv-doubt")).to_be_hidden()
