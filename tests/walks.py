@@ -127,9 +127,9 @@ def folder() -> None:
 WALKS = {"picture": picture, "id": id, "folder": folder}
 # What each is called on the page, and the most files that it may pass.
 TITLES = {
-    "picture": ("A picture, uploaded, until the viewer shows its result", 37),
-    "id": ("A typed Hub id, until its network is in memory", 23),
-    "folder": ("A training folder, until its checkpoint is a repository", 47),
+    "picture": ("A picture, uploaded, until the viewer shows its result", 36),
+    "id": ("A typed Hub id, until its network is in memory", 25),
+    "folder": ("A training folder, until its checkpoint is a repository", 46),
 }
 PAGE = ROOT / "docs" / "ARCHITECTURE.md"
 MARK = "<!-- walks -->"
