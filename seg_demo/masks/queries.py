@@ -155,8 +155,7 @@ def instances(classes: Tensor, masks: Tensor, height: int, width: int, order: Or
     """
     _check(classes, masks)
     scores, queries, label_ids = _best_pairs(classes)
-    # No mean is above 1: what cannot reach the threshold is not resized. A billionth is more than rounding makes of that.
-    hopeful = (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
+    hopeful = _hopeful(scores, threshold)
     grid = order.grid or (masks.shape[1], masks.shape[2])
     rows, columns = (_nearest(before, after).numpy() for before, after in zip(grid, (height, width), strict=True))
     found, left = [], KEPT * height * width
@@ -165,9 +164,7 @@ def instances(classes: Tensor, masks: Tensor, height: int, width: int, order: Or
         several = part.repeat(2) if len(part) == 1 < len(scores) else part
         logits = _on_grid(masks, queries[several], order)
         inside = logits > 0
-        counted = inside.float()
-        means = (logits.sigmoid().flatten(1) * counted.flatten(1)).sum(1) / (counted.flatten(1).sum(1) + 1e-6)
-        sure = (scores[several] * means).tolist()
+        sure = (scores[several] * _means_inside(logits.sigmoid(), inside)).tolist()
         for score, label_id, mask in zip(sure, label_ids[part].tolist(), inside.cpu().numpy(), strict=False):
             shape = Enlarged(mask, rows, columns).tight() if score >= threshold else None
             if shape is None:
@@ -199,7 +196,7 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
     """
     _check(classes, masks)
     scores, label_ids = classes.softmax(-1)[:, :-1].max(-1)
-    hopeful = (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
+    hopeful = _hopeful(scores, threshold)
     together = torch.arange(len(masks), device=masks.device)
     all_at_once = len(masks) <= 4 or height + width <= SMALL_OUTPUT
     found, left = [], KEPT * height * width
@@ -210,9 +207,7 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
         resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
         resized = resized[several] if all_at_once else resized
         inside = resized > 0
-        counted = inside.float()
-        means = (resized.sigmoid_().flatten(1) * counted.flatten(1)).sum(1) / (counted.flatten(1).sum(1) + 1e-6)
-        sure = (scores[several] * means).tolist()
+        sure = (scores[several] * _means_inside(resized.sigmoid_(), inside)).tolist()
         for index, (score, query) in enumerate(zip(sure, part.tolist(), strict=False)):
             mask = inside[index].cpu().numpy()
             box = tight_box(mask) if score >= threshold else None
@@ -251,6 +246,18 @@ def class_maps(classes: Tensor, masks: Tensor, order: Order) -> Tensor:
 def _check(classes: Tensor, masks: Tensor) -> None:
     if not (all_finite(classes) and all_finite(masks)):
         raise BadCheckpointError("networks.not_finite")
+
+
+def _hopeful(scores: Tensor, threshold: float) -> Tensor:
+    """Indices of those whose score may reach the threshold once it is multiplied by a mean; the others are not resized."""
+    # No mean is above 1 by more than rounding makes of it, for which the factor leaves room.
+    return (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
+
+
+def _means_inside(probabilities: Tensor, inside: Tensor) -> Tensor:
+    """The mean of each mask's probabilities where it is inside, (Q,), added up as transformers does."""
+    counted = inside.float().flatten(1)
+    return (probabilities.flatten(1) * counted).sum(1) / (counted.sum(1) + 1e-6)
 
 
 def _best_pairs(classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
