@@ -194,13 +194,13 @@ def test_who_closes_the_page_leaves_the_queue(http):
 
 
 def test_a_request_has_its_time(tmp_path):
-    with served(SEG_DEMO_REQUEST_SECONDS="1") as address, httpx.Client(base_url=address, timeout=120) as http:
-        asyncio.run(crowd.crowd(address, function(http), 1))
+    with served(SEG_DEMO_REQUEST_SECONDS="3") as address, httpx.Client(base_url=address, timeout=120) as http:
+        asyncio.run(crowd.crowd(address, function(http), 3))  # the same visits as below: what a first one imports and loads is there by then
         large = asyncio.run(_uploaded(address))
         body = {"data": [crowd.file_data(large), "unet-cells", 0.5, "full"]}
         began = time.monotonic()
         answer = http.post(f"{API}/run/segment", json=body).json()
-        assert "longer than the 1 seconds" in answer["error"] and time.monotonic() - began < 30
+        assert "longer than the 3 seconds" in answer["error"] and time.monotonic() - began < 30
         _, visits = asyncio.run(crowd.crowd(address, function(http), 3))
         assert all(each.result is not None for each in visits)
 
