@@ -1,11 +1,13 @@
 """How far several segmentations of one image agree: over class names, whatever ids and tasks the models have.
 
-Beside it the confusion matrix that everything shares which compares, and what the numbers of an uploaded label mask mean.
+Beside it the confusion matrix and the panoptic quality that everything shares which compares, and what the numbers of an uploaded label
+mask mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -203,6 +205,190 @@ def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: 
             found = int(values.max() if values.max() >= classes else values.min())
             raise ValueError(f"The {name} has label id {found}, but there are {classes} classes (ids 0 to {classes - 1}).")
     return np.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentMap:
+    """Segments of one picture that do not overlap, as COCO's panoptic format has them.
+
+    Attributes:
+        ids: integer (H, W), not negative, the segment of every pixel; 0 is void.
+        label_ids: the class of every segment by its id. What is not listed is no segment.
+        crowds: ids of those that are several things in one, which nobody is expected to tell apart.
+    """
+
+    ids: np.ndarray
+    label_ids: Mapping[int, int]
+    crowds: frozenset[int] = frozenset()
+
+
+def segment_map(result: Segmentation, label_ids: Mapping[int, int]) -> SegmentMap:
+    """The segments of a result as they are seen: of objects that overlap, the topmost.
+
+    Args:
+        result: of a task of objects, or of classes, of which each is one segment.
+        label_ids: the number of a class for those that count, by the result's label id.
+    """
+    ids, offset = result.id_map, 0
+    if not TASKS[result.task].objects:
+        # 0 is a class there.
+        ids, offset = ids.astype(np.uint32) + 1, 1
+    seen = zip(result.ids, result.segments, strict=True)
+    return SegmentMap(ids, {i + offset: label_ids[s.label_id] for i, s in seen if s.label_id in label_ids})
+
+
+@dataclass(frozen=True)
+class Match:
+    """A true segment and the one that was found for it.
+
+    Attributes:
+        truth: id of the true one.
+        found: id of the other.
+        label_id: the class of both.
+        iou: intersection over union in (0.5, 1], without what the truth calls void.
+    """
+
+    truth: int
+    found: int
+    label_id: int
+    iou: float
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which segments of a picture were found.
+
+    Attributes:
+        matches: by the ids of the true segments.
+        missed: id → class of the true segments without a match, crowds apart.
+        extra: id → class of those found without a match.
+        ignored: ids of those found that count for nothing, because more than half of one lies in void or in a crowd of its class.
+    """
+
+    matches: tuple[Match, ...]
+    missed: Mapping[int, int]
+    extra: Mapping[int, int]
+    ignored: frozenset[int] = frozenset()
+
+
+def match_segments(truth: SegmentMap, found: SegmentMap) -> Matching:
+    """Match segments of one class whose IoU is above 0.5, so that none can match two; the rules of ``pq_compute`` in COCO's panopticapi.
+
+    Args:
+        truth: true segments.
+        found: those of a result of the same size.
+
+    Raises:
+        ValueError: another size.
+    """
+    if truth.ids.shape != found.ids.shape:
+        raise ValueError(f"Segments to match must be of one image, but got {truth.ids.shape} and {found.ids.shape}.")
+    shared = _shared_pixels(truth.ids, found.ids)
+    true_areas, found_areas = Counter(), Counter()
+    for (true_id, found_id), pixels in shared.items():
+        true_areas[true_id] += pixels
+        found_areas[found_id] += pixels
+    matches = []
+    for (true_id, found_id), pixels in sorted(shared.items()):
+        label_id = truth.label_ids.get(true_id)
+        if label_id is None or true_id in truth.crowds or found.label_ids.get(found_id) != label_id:
+            continue
+        union = found_areas[found_id] + true_areas[true_id] - pixels - shared.get((0, found_id), 0)
+        if pixels / union > 0.5:
+            matches.append(Match(true_id, found_id, label_id, pixels / union))
+    seen, taken = {match.truth for match in matches}, {match.found for match in matches}
+    missed = {i: label_id for i, label_id in truth.label_ids.items() if i not in seen and i not in truth.crowds}
+    # A data set has one crowd per class and picture.
+    crowds = {label_id: i for i, label_id in truth.label_ids.items() if i in truth.crowds}
+    extra, ignored = {}, set()
+    for found_id, label_id in found.label_ids.items():
+        if found_id in taken:
+            continue
+        forgiven = shared.get((0, found_id), 0) + shared.get((crowds.get(label_id), found_id), 0)
+        if forgiven > 0.5 * found_areas[found_id]:
+            ignored.add(found_id)
+        else:
+            extra[found_id] = label_id
+    return Matching(tuple(matches), missed, extra, frozenset(ignored))
+
+
+def _shared_pixels(first: np.ndarray, second: np.ndarray) -> dict[tuple[int, int], int]:
+    """How many pixels every pair of values shares."""
+    counts: Counter[tuple[int, int]] = Counter()
+    rows = max(1, _STRIP_PIXELS // max(1, first.shape[1]))
+    for top in range(0, first.shape[0], rows):
+        pairs = first[top : top + rows].astype(np.int64) << 32
+        pairs |= second[top : top + rows].astype(np.int64)
+        for pair, pixels in zip(*(each.tolist() for each in np.unique(pairs, return_counts=True)), strict=True):
+            counts[pair >> 32, pair & 0xFFFFFFFF] += pixels
+    return counts
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Panoptic quality of one class, or the mean over several (Kirillov et al., CVPR 2019, arXiv 1801.00868).
+
+    Attributes:
+        pq: the product of the other two for one class; in [0, 1].
+        sq: mean IoU of the matched segments, in [0, 1].
+        rq: the F1 of finding segments, in [0, 1].
+        classes: how many occur.
+    """
+
+    pq: float
+    sq: float
+    rq: float
+    classes: int = 1
+
+
+class PanopticQuality:
+    """Adds up matchings image by image; the quality is that of the data set as a whole, as panopticapi has it.
+
+    Args:
+        classes: number of classes K.
+
+    Attributes:
+        iou: float64 (K,), sum of the IoU of matches.
+        matched: int64 (K,), segments that were found.
+        extra: int64 (K,), segments that are not in the truth.
+        missed: int64 (K,), segments that were not found.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.iou = np.zeros(classes)
+        self.matched, self.extra, self.missed = (np.zeros(classes, dtype=np.int64) for _ in range(3))
+
+    def add(self, matching: Matching) -> None:
+        """Count one image.
+
+        Args:
+            matching: of :func:`match_segments`, with classes below K.
+        """
+        for match in matching.matches:
+            self.iou[match.label_id] += match.iou
+            self.matched[match.label_id] += 1
+        for counts, segments in ((self.extra, matching.extra), (self.missed, matching.missed)):
+            np.add.at(counts, np.array(list(segments.values()), dtype=np.int64), 1)
+
+    def of_class(self, label_id: int) -> Quality | None:
+        """The quality of a class, or None if it occurs on neither side."""
+        matched, wrong = int(self.matched[label_id]), 0.5 * int(self.extra[label_id]) + 0.5 * int(self.missed[label_id])
+        if not matched + wrong:
+            return None
+        iou = float(self.iou[label_id])
+        return Quality(iou / (matched + wrong), iou / matched if matched else 0.0, matched / (matched + wrong))
+
+    def mean(self, label_ids: Iterable[int] | None = None) -> Quality | None:
+        """The mean over the classes that occur, or None if none does.
+
+        Args:
+            label_ids: of these alone, such as the things; all if None.
+        """
+        among = range(len(self.iou)) if label_ids is None else label_ids
+        found = [quality for quality in map(self.of_class, among) if quality is not None]
+        if not found:
+            return None
+        return Quality(*(sum(getattr(each, name) for each in found) / len(found) for name in ("pq", "sq", "rq")), len(found))
 
 
 # Grey levels that were chosen so that an eye can tell them apart reach at least this far.
