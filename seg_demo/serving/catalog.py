@@ -43,7 +43,7 @@ from seg_demo.core.requests import Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import replacing
 from seg_demo.core.types import INSTANCE, SEMANTIC, ModelSpec, learnt_tasks
-from seg_demo.hub import client, lookup, pickles
+from seg_demo.hub import addresses, client, lookup, pickles
 from seg_demo.networks import identify
 from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
 from seg_demo.serving import trained
@@ -100,7 +100,7 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
 def _plain(entry: str) -> str:
     """An address as an id; what is none stays."""
     try:
-        return lookup.id_of(entry)
+        return addresses.id_of(entry)
     except BadRequestError:
         return entry
 
@@ -163,7 +163,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         return spec
     if local_folders and _exists(text, CONFIG):
         return ModelSpec(str(Path(text).expanduser()), None, SEMANTIC.name, "", Path(text).name, "", "folder")
-    named = lookup.id_of(text) if len(text) <= MAX_ADDRESS else text
+    named = addresses.id_of(text) if len(text) <= MAX_ADDRESS else text
     if named != text and (spec := _on_menu(named, local_folders)) is not None:
         return spec
     parsed = parse_hub_id(named) if len(named) <= MAX_ID else None
