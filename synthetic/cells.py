@@ -36,7 +36,7 @@ from synthetic.shapes import (
     warp,
     words,
 )
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 BACKGROUND, CELL, BORDER = 0, 1, 2
 MIN_AREA = 20

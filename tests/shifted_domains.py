@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from tests.small_datasets import save
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:

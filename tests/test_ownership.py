@@ -15,12 +15,13 @@ import pytest
 from gradio_client import Client, handle_file
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.ownership import Viewer, owner_of, viewer
+from seg_demo.core.requests import Viewer, owner_of, viewer
 from seg_demo.core.settings import settings
 from seg_demo.gateway.visitor import KEY_HEADER
-from seg_demo.jobs import processes, store as publish
+from seg_demo.jobs import processes
+from seg_demo.jobs import store as publish
 from seg_demo.jobs.store import Jobs
-from seg_demo.serving import catalog, trained
+from seg_demo.serving import catalog
 from tests.finished_jobs import finished
 from tests.pages import COINS
 from tests.surface import API
@@ -44,7 +45,7 @@ def job(jobs, tmp_path):
     yield made
     for left in Jobs(jobs).list():
         Jobs(jobs).delete(left)
-    (jobs / trained.FILE).unlink(missing_ok=True)
+    (jobs / catalog.TRAINED_FILE).unlink(missing_ok=True)
 
 
 def connect(address: str, key: str | None = None, **headers: str) -> Client:
@@ -92,7 +93,7 @@ def test_nobody_reaches_anothers_job(address, job, jobs):
         assert "There is no such job" in answer and "My cells" not in answer, button
     assert job.folder.is_dir() and job.state() == "done"
     # Nor by the file's own address.
-    for path in (job.checkpoint / "model.safetensors", job.checkpoint / "samples.png", jobs / trained.FILE):
+    for path in (job.checkpoint / "model.safetensors", job.checkpoint / "samples.png", jobs / catalog.TRAINED_FILE):
         assert httpx.get(f"{address}{API}/file={path}").status_code in (403, 404)
 
 
@@ -151,13 +152,13 @@ def test_two_visitors_may_give_their_data_the_same_name(address, job, jobs, tmp_
 def test_two_visitors_who_ask_at_once_are_given_two_ids(tmp_path, monkeypatch):
     monkeypatch.setenv("SEG_DEMO_JOBS", str(tmp_path / "jobs"))
     settings.cache_clear()
-    free_id = trained.free_id
-    monkeypatch.setattr(trained, "free_id", lambda *arguments: (free_id(*arguments), time.sleep(0.3))[0])
+    free_id = catalog.free_id
+    monkeypatch.setattr(catalog, "free_id", lambda *arguments: (free_id(*arguments), time.sleep(0.3))[0])
     try:
         made = [finished(tmp_path / "jobs", tmp_path / key, owner_of(key)) for key in (ANN, BOB)]
         with ThreadPoolExecutor(2) as pool:
             ids = list(pool.map(publish.use_here, made))
-        assert [trained.folder_of(id) for id in ids] == [job.checkpoint.resolve() for job in made]
+        assert [catalog.trained_folder(id) for id in ids] == [job.checkpoint.resolve() for job in made]
     finally:
         settings.cache_clear()
 
@@ -179,14 +180,14 @@ def test_what_earlier_versions_made_is_the_server_owners(jobs, tmp_path, monkeyp
     try:
         old, hers = finished(tmp_path / "jobs", tmp_path, "", "old"), finished(tmp_path / "jobs", tmp_path, owner_of(ANN), "hers")
         for job, id in ((old, "old"), (hers, "hers")):
-            trained.add(catalog.of_folder(job.checkpoint, id, "folder"), job.checkpoint)
-        rows = json.loads((tmp_path / "jobs" / trained.FILE).read_text())
-        (tmp_path / "jobs" / trained.FILE).write_text(json.dumps([{"model": row["model"], "folder": row["folder"]} for row in rows]))
+            catalog.add_trained(catalog.of_folder(job.checkpoint, id, "folder"), job.checkpoint)
+        rows = json.loads((tmp_path / "jobs" / catalog.TRAINED_FILE).read_text())
+        (tmp_path / "jobs" / catalog.TRAINED_FILE).write_text(json.dumps([{"model": row["model"], "folder": row["folder"]} for row in rows]))
 
         def seen(who: Viewer | None) -> set[str]:
             before = viewer.set(who)
             try:
-                return {spec.id for spec in trained.trained_models()}
+                return {spec.id for spec in catalog.trained_models()}
             finally:
                 viewer.reset(before)
 

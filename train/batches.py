@@ -26,7 +26,7 @@ from seg_demo.networks.base import Network
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
 from train.data.index import CELLS_SIZE, Dataset, as_objects
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 Key = tuple[int, int]
 

@@ -24,8 +24,7 @@ from seg_demo.core.types import TASKS, LabelSet
 from seg_demo.networks.base import Network
 from train import run as runs
 from train.base_model import name_of
-from train.evaluate import HeldOut, evaluate_best
-from train.figures import CURVES, learning_curves, sample_grid
+from train.evaluate import CURVES, HeldOut, evaluate_best, learning_curves, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import load_state
 from train.setup import Prepared

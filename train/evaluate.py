@@ -1,32 +1,54 @@
-"""Evaluation at the original image size, through the same predict() as the demo's; of the base too, on the classes of both."""
+"""Evaluation at the original image size, through the same predict() as the demo's; of the base too, on the classes of both.
+
+What it shows beside numbers: the worst samples beside their truth, learning curves, readings of masks. Drawn without a display.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import heapq
+import io
+import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.core.errors import Message, SegDemoError
-from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet, ModelSpec, Segmentation
+from seg_demo.core.storage import save_file
+from seg_demo.core.types import (
+    INSTANCE,
+    SEMANTIC,
+    TASKS,
+    LabelSet,
+    ModelSpec,
+    Segmentation,
+    distinct_colors,
+    ignore_id,
+    semantic_segmentation,
+)
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
+from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
-from train.data.index import labels_for, preload, read_item
-from train.data.sample import Sample
-from train.figures import Picture, picture_of
-from train.metrics import InstanceMeter, SemanticMeter, only_shared, shared_labels
+from train.data.index import Dataset, Item, labels_for, preload, read_item
+from train.data.listing import Choice, Diagnosis, Sample
+from train.metrics import SHOWN_SCORE, InstanceMeter, SemanticMeter, only_shared, same_names, shared_labels, true_objects
 from train.run import BEST
 
 if TYPE_CHECKING:
@@ -251,3 +273,271 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
 
 def _plain(score: float) -> float | None:
     return None if math.isnan(score) else score
+
+
+PICTURE_SIDE = 360
+UNKNOWN_COLOR = (255, 0, 255)
+# Okabe and Ito's colours, which stay apart for colour-blind eyes.
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+CURVES = {
+    "mean_iou": "mean IoU",
+    "mean_dice": "mean Dice",
+    "boundary_iou": "boundary IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP50",
+    "mask_ap75": "mask AP75",
+    "box_ap": "box AP",
+}
+# The same run must give the same bytes, or pushing it twice would be two commits.
+PNG = {"format": "png", "dpi": 110, "metadata": {"Software": None}}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample, ready to be drawn; all three images are uint8 (h, w, 3), RGB, at most 360 pixels to a side.
+
+    Attributes:
+        name: of the sample.
+        score: in [0, 1].
+        image: as it was predicted on.
+        truth: the image with its labels painted over it.
+        prediction: the image with what the network found.
+    """
+
+    name: str
+    score: float
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task: str, score: float) -> Picture:
+    """Draw a sample, its truth and a prediction, in the colours of the data's classes.
+
+    Args:
+        sample: image and labels. Pixels without a label stay as they are.
+        prediction: of the network. Classes that the data does not know are magenta; of objects those with a score of at
+            least 0.5 are drawn.
+        labels: classes of the data.
+        task: ``semantic`` or ``instance``.
+        score: of this image.
+    """
+    if TASKS[task].objects:
+        truth, found = true_objects(sample, labels), prediction.above(SHOWN_SCORE)
+        drawn = overlay(sample.image, truth)
+    else:
+        ignored = sample.label_map == ignore_id(sample.label_map.dtype)
+        drawn = overlay(sample.image, semantic_segmentation(np.where(ignored, 0, sample.label_map), labels)).copy()
+        drawn[ignored] = sample.image[ignored]
+        found = _in_colors_of(prediction, labels)
+    images = (_small(each) for each in (sample.image, drawn, overlay(sample.image, found)))
+    return Picture(sample.name, score, *images)
+
+
+def _in_colors_of(prediction: Segmentation, labels: LabelSet) -> Segmentation:
+    if prediction.labels == labels:
+        return prediction
+    names = (*labels.names, "not a class of the data")
+    colors = np.concatenate([labels.colors, np.array([UNKNOWN_COLOR], dtype=np.uint8)])
+    id_map = same_names(labels, prediction.labels)[prediction.id_map]
+    return semantic_segmentation(id_map, replace(labels, names=names, colors=colors))
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = PICTURE_SIDE / max(height, width)
+    if factor >= 1:
+        return image.copy()
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+
+
+def sample_grid(pictures: Sequence[Picture], path: Path) -> None:
+    """Draw samples below each other: image, truth, prediction; the worst first.
+
+    Args:
+        pictures: in any order; must not be empty.
+        path: the PNG to write.
+    """
+    rows = sorted(pictures, key=lambda each: each.score)
+    heights = [each.image.shape[0] / each.image.shape[1] for each in rows]
+    figure = Figure(figsize=(7.5, sum(2.4 * min(each, 2.5) + 0.3 for each in heights) + 0.2), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False, height_ratios=[min(each, 2.5) for each in heights])
+    for row, picture in zip(axes, rows, strict=True):
+        shown = (picture.image, picture.truth, picture.prediction)
+        titles = (_shortened(picture.name), "truth", f"prediction · {picture.score:.2f}")
+        for axis, image, title in zip(row, shown, titles, strict=True):
+            axis.imshow(image, interpolation="nearest" if max(image.shape) < 200 else "antialiased")
+            # A `$` in a file name is not a formula.
+            axis.set_title(title, fontsize=8, parse_math=False)
+            axis.set_axis_off()
+    _write(figure, path)
+
+
+def _shortened(name: str, length: int = 32) -> str:
+    return name if len(name) <= length else "…" + name[1 - length :]
+
+
+def learning_curves(metrics: Path, path: Path) -> bool:
+    """Draw loss and metrics over the steps of a run.
+
+    Args:
+        metrics: ``metrics.jsonl`` of the run: one JSON object per evaluation with ``step``, ``loss`` and metrics. A last
+            line that a kill cut off is left out.
+        path: the PNG to write.
+
+    Returns:
+        False, and nothing is written, if the run has no evaluation yet.
+    """
+    lines = _read_lines(metrics)
+    if not lines:
+        return False
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curve(left, lines, "loss", "training loss", LINES[0])
+    left.set_title("Training loss", fontsize=10, loc="left")
+    left.set_ylim(bottom=min(0, left.get_ylim()[0]))
+    present = [key for key in CURVES if any(key in line for line in lines)]
+    for index, key in enumerate(present):
+        _curve(right, lines, key, CURVES[key], LINES[index % len(LINES)])
+    right.set_title("Held-out images", fontsize=10, loc="left")
+    right.set_ylim(0, 1)
+    if present:
+        right.legend(fontsize=8, frameon=False, loc="best")
+    for axis in (left, right):
+        axis.set_xlabel("step", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _write(figure, path)
+    return True
+
+
+def _curve(axis: Any, lines: list[dict[str, Any]], key: str, label: str, color: str) -> None:
+    points = [(line["step"], line[key]) for line in lines if isinstance(line.get(key), (int, float))]
+    marker = "o" if len(points) <= 20 else None
+    axis.plot([x for x, _ in points], [y for _, y in points], color=color, marker=marker, markersize=3, label=label)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "step" in line:
+            lines.append(line)
+    return lines
+
+
+def _write(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        # A file name in a script that the font lacks is drawn as boxes; that is no news for the log.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        drawn = io.BytesIO()
+        figure.savefig(drawn, **PNG)
+    save_file(path, drawn.getvalue())
+
+
+FILE = "two-readings.png"
+SIDE, GAP, LINE = 320, 12, 22
+_SHADE = 0.65
+
+
+def with_picture(diagnosis: Diagnosis, dataset: Dataset, folder: Path) -> Diagnosis:
+    """The diagnosis with a picture for each fault that lets a person choose; as it was if none does, or no sample can be read.
+
+    Args:
+        diagnosis: of the dataset.
+        dataset: as opened.
+        folder: where to write ``two-readings.png``; where that cannot be, in the folder for temporary files.
+    """
+    fault = next((fault for fault in diagnosis.faults if fault.choices), None)
+    shown = None if fault is None else _sample(dataset, fault.choices)
+    if shown is None:
+        return diagnosis
+    path = _save(draw(*shown), folder)
+    faults = tuple(replace(each, picture=str(path)) if each is fault else each for each in diagnosis.faults)
+    return replace(diagnosis, faults=faults)
+
+
+def _sample(dataset: Dataset, choices: Sequence[Choice]) -> tuple[list[Sample], list[Choice]] | None:
+    """One item in each reading: of those that hold most the first on which they differ, else the first that can be read."""
+    scans = dataset.scans
+
+    def held(item: Item) -> int:
+        scan = scans[item.name].mask or scans[item.name].instances
+        return 0 if scan is None or scans[item.name].faults else len(scan.counts)
+
+    readings, first = [dataset.read_as(choice.reading) for choice in choices], None
+    for item in sorted(dataset.items, key=held, reverse=True)[:8]:
+        try:
+            found = [reading.read(reading.named(item.name)) for reading in readings]
+        except (SegDemoError, OSError):
+            continue
+        if any(not np.array_equal(_ids(found[0]), _ids(other)) for other in found[1:]):
+            return found, list(choices)
+        first = first or (found, list(choices))
+    return first
+
+
+def _ids(sample: Sample) -> np.ndarray:
+    """What is drawn of a sample: its objects, where it has any, else its classes."""
+    return sample.label_map if sample.instance_map is None else sample.instance_map
+
+
+def draw(samples: Sequence[Sample], choices: Sequence[Choice]) -> Image.Image:
+    """The picture, and beside it what each reading makes of its mask, with the reading's name and meaning above.
+
+    Args:
+        samples: the same image in each reading.
+        choices: of the same length.
+
+    Returns:
+        RGB, as wide as the pictures are in a row.
+    """
+    image = samples[0].image
+    scale = SIDE / max(image.shape[:2])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    photo = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+    tiles = [(samples[0].name, "", photo)]
+    for sample, choice in zip(samples, choices, strict=True):
+        ids = _ids(sample)
+        colours = Image.fromarray(_coloured(ids)).resize(size, Image.Resampling.NEAREST)
+        kind = "classes" if sample.instance_map is None else "objects"
+        drawn = np.unique(ids[ids > 0] if sample.instance_map is not None else ids[ids < np.iinfo(ids.dtype).max])
+        tiles.append((f"{choice.reading}: {len(drawn)} {kind}", choice.means, Image.blend(photo, colours, _SHADE)))
+    font = ImageFont.load_default(15)
+    width = max(size[0], *(int(font.getlength(text)) + 1 for tile in tiles for text in tile[:2]))
+    sheet = Image.new("RGB", (len(tiles) * (width + GAP) + GAP, size[1] + 2 * LINE + 2 * GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for index, (name, means, picture) in enumerate(tiles):
+        left = GAP + index * (width + GAP)
+        pen.text((left, GAP // 2), name, fill="black", font=font)
+        pen.text((left, GAP // 2 + LINE), means, fill="black", font=font)
+        sheet.paste(picture, (left, GAP + 2 * LINE))
+    return sheet
+
+
+def _coloured(ids: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): 0 black, what is ignored white, everything else a colour of its own."""
+    found, places = np.unique(ids, return_inverse=True)
+    colours = distinct_colors(len(found), None).copy()
+    colours[found == 0] = 0
+    colours[found == np.iinfo(ids.dtype).max] = 255
+    return colours[places.reshape(ids.shape)]
+
+
+def _save(picture: Image.Image, folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE
+        picture.save(path)
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="masks-")) / FILE
+        picture.save(path)
+    return path

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seg_demo.core.types import IGNORE_16
 from seg_demo.networks.base import Network
 from train.batches import Crop
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 MIN_OBJECT_PIXELS = 12
 

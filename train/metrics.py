@@ -16,7 +16,7 @@ from scipy import ndimage
 from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segment, Segmentation, ignore_id, paint, tight_box
 from seg_demo.masks.compare import confusion
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 BOUNDARY_RATIO = 0.02
 

@@ -26,7 +26,7 @@ from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
 from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset
 from train.data.listing import Diagnosis
-from train.figures import with_picture
+from train.evaluate import with_picture
 from train.run import PreviousRun
 
 PIECES_NOTE = Message("readings.pieces_are_objects")

@@ -32,8 +32,7 @@ from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
 from train.data.index import CELLS, preload, read_item
-from train.evaluate import HeldOut, evaluate, model_of
-from train.figures import sample_grid
+from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
 from train.setup import Prepared

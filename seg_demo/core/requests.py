@@ -1,21 +1,31 @@
-"""What a request asks for, and the request that a thread works on: whether somebody still waits for it, how long it may take, what
-to log of it.
+"""A request: who asks, what for, and the threads that work on it: whether somebody still waits for it, how long it may take, what to
+log of it.
 
 The page opens a request around each handler; whatever works for it further down asks :func:`check` between its stages, and
 waits, for whatever it has to wait, with :func:`wait`. Code that runs outside any request (Python, the command line, training)
 is never stopped.
+
+What a visitor made is theirs: datasets, fine-tuning jobs with their pictures, and the models that come of them. A visitor holds a random key, which lies in their browser; what they make carries the key's hash, and
+they alone see it, on the page and through the API. The server's owner may share a model that they made with everybody. The
+programs of this machine (the command line, Python, the training command) see everything.
 """
 
 from __future__ import annotations
 
 import contextvars
+import hashlib
 import math
 import numbers
+import os
+import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
 from seg_demo.core.types import TASKS
@@ -210,3 +220,81 @@ def note(**facts: object) -> None:
     request = _current.get()
     if request is not None:
         request.facts.update(facts)
+
+
+def pool(name: str, count: int, begin: Callable[[], None] | None = None) -> Callable[[], ThreadPoolExecutor]:
+    """A function that gives the same pool of this process each time.
+
+    Args:
+        name: the threads' names begin with it.
+        count: of threads at most.
+        begin: called by each thread before its first work.
+    """
+
+    @lru_cache(maxsize=1)
+    def made() -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=begin)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=made.cache_clear)
+    return made
+
+
+def begin(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        BusyError: the system gives no more threads.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise BusyError("threads.none_left") from error
+
+
+VISITOR_KEY = re.compile(r"[A-Za-z0-9_-]{32,64}")
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who asks for something.
+
+    Attributes:
+        owner: of :func:`owner_of`; empty for somebody without a key.
+        host: whether this server is theirs. What nobody owns (it was made before anything had an owner) is theirs, too.
+    """
+
+    owner: str = ""
+    host: bool = False
+
+    def owns(self, owner: object) -> bool:
+        """Whether what carries this owner is theirs.
+
+        >>> Viewer("a").owns("a"), Viewer("a").owns("b"), Viewer().owns(""), Viewer("a", host=True).owns("")
+        (True, False, False, True)
+        """
+        return owner == self.owner if owner else self.host
+
+
+# Who is being answered; None is this machine itself, which sees everything.
+viewer: contextvars.ContextVar[Viewer | None] = contextvars.ContextVar("viewer", default=None)
+
+
+def owner_of(key: object) -> str:
+    """What things carry whose visitor holds a key. The disk knows only this hash, so that a listing of it opens nothing.
+
+    Args:
+        key: 32 to 64 letters, digits, ``_`` and ``-``, drawn at random; anything else is no key.
+
+    Returns:
+        32 hexadecimal digits, or an empty text for what is no key.
+    """
+    if not isinstance(key, str) or VISITOR_KEY.fullmatch(key) is None:
+        return ""
+    return hashlib.sha256(key.encode("ascii")).hexdigest()[:32]
+
+
+def of_key(key: object) -> Viewer:
+    """The viewer with a key: what a handler was given with it counts, whoever its session has been before."""
+    now = viewer.get()
+    return Viewer(owner_of(key), host=now is not None and now.host)

@@ -3,19 +3,25 @@
 The order is that of every careful file system user: write under another name, sync, rename, sync the folder (the rename
 itself is only an entry in that folder). Each step goes through a :class:`Disk`, so that a test can fail every one of them.
 
-Beside it: how much room the disk has, which errors mean that it is full, and locks between processes.
+Beside it: how much space the disk has, which errors mean that it is full, and locks between processes.
+
+A change of several files at once survives a killed process by a write-ahead journal of one folder per change: the new files are written and synced in a hidden folder; renaming that folder is the one atomic step; then they are moved
+to their places. Whoever opens the dataset next throws away what was not renamed, and finishes what was.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from seg_demo.core.errors import StorageError
 
@@ -263,8 +269,12 @@ def _sync_tree(folder: Path, disk: Disk) -> None:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, *, public: bool = False) -> Iterator[None]:
     """Turn what the operating system says about a disk into a sentence about ``path``.
+
+    Args:
+        path: a file or folder.
+        public: visitors read the sentence: neither where the path lies nor how much space the disk has is in it.
 
     Raises:
         StorageError: in place of an OSError, and of the libraries' own errors that wrap a full disk.
@@ -274,9 +284,13 @@ def storage_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and "No space left on device" not in str(error):
             raise
-        where = path.parent if path.parent.exists() else Path.cwd()
-        if not isinstance(error, OSError) or error.errno in FULL:
-            free = shutil.disk_usage(where).free / 2**20
+        full = not isinstance(error, OSError) or error.errno in FULL
+        if public and full:
+            raise StorageError("datasets.disk_full") from error
+        if public:
+            raise StorageError("datasets.disk_failed", name=path.name, why=error.strerror or error) from error
+        if full:
+            free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free / 2**20
             raise StorageError("disk.full", path=path, free=free) from error
         raise StorageError("disk.failed", path=path, why=error.strerror or error) from error
 
@@ -348,3 +362,102 @@ def disk_full(error: BaseException | None) -> bool:
             return True
         error, seen = error.__cause__ or error.__context__, seen + 1
     return False
+
+
+_DRAFT, _FINAL, _REMOVED = ".draft-", ".change-", "removed.json"
+
+
+_locks: WeakValueDictionary[Path, _FolderLock] = WeakValueDictionary()
+_locks_lock = threading.Lock()
+
+
+class _FolderLock:
+    """A re-entrant lock that weak references may point to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def lock_of(root: Path) -> _FolderLock:
+    """The lock of a folder, the same for all that ask while anybody holds it; who asks first in this process also recovers.
+
+    One process at a time may write to a folder: the server.
+
+    Raises:
+        StorageError: the disk fails.
+    """
+    with _locks_lock:
+        found = _locks.get(root)
+        if found is None:
+            recover(root)
+            found = _locks[root] = _FolderLock()
+        return found
+
+
+def commit(root: Path, files: Mapping[str, bytes], removed: Sequence[str] = ()) -> None:
+    """Write and remove files of a folder so that all of it happens or nothing.
+
+    Args:
+        root: the folder.
+        files: content by path relative to ``root``, with ``/``; existing files are replaced.
+        removed: relative paths that go; a missing one is fine.
+
+    Raises:
+        StorageError: the disk is full or fails; nothing has changed then.
+    """
+    draft = root / (_DRAFT + uuid.uuid4().hex)
+    with storage_errors(root, public=True):
+        try:
+            for name, data in files.items():
+                _write_synced(draft / name, data)
+            _write_synced(draft / _REMOVED, json.dumps(list(removed)).encode())
+            final = root / (_FINAL + draft.name.removeprefix(_DRAFT))
+            os.replace(draft, final)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        DISK.sync_folder(root)
+        _finish(root, final)
+
+
+def recover(root: Path) -> None:
+    """Finish or undo what a process that died left in a folder. Call it before anybody else may write there.
+
+    Raises:
+        StorageError: the disk fails.
+    """
+    with storage_errors(root, public=True):
+        for change in sorted(root.glob(_FINAL + "*")):
+            _finish(root, change)
+        for draft in root.glob(_DRAFT + "*"):
+            shutil.rmtree(draft)
+
+
+def _finish(root: Path, change: Path) -> None:
+    """Carry out a change; doing a part of it again does no harm."""
+    manifest = change / _REMOVED
+    removed = json.loads(manifest.read_text(encoding="utf-8"))
+    moved = [path for path in change.rglob("*") if path.is_file() and path != manifest]
+    for path in moved:
+        target = root / path.relative_to(change)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    for name in removed:
+        (root / name).unlink(missing_ok=True)
+    for folder in {(root / path.relative_to(change)).parent for path in moved}:
+        DISK.sync_folder(folder)
+    shutil.rmtree(change)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

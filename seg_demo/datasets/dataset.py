@@ -26,10 +26,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from seg_demo.core import storage
 from seg_demo.core.errors import BadRequestError, DataError, Message, StorageError, sentences
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import BACKGROUND, IGNORE, TASKS, LabelSet, background_of, distinct_colors
-from seg_demo.datasets import journal
 from seg_demo.datasets.sample import Facts, Sample, check_truth, thumbnail
 from seg_demo.inputs.images import Source, decode, decode_mask
 from seg_demo.outputs import draw
@@ -53,7 +53,7 @@ class Dataset:
     """
 
     def __init__(self, path: Path, room: Callable[[], int] | None = None) -> None:
-        self.path, self.key, self._room, self._lock = path, path.name, room, journal.lock_of(path)
+        self.path, self.key, self._room, self._lock = path, path.name, room, storage.lock_of(path)
         self.name, self.task, self.labels = read_header(path)
 
     def __len__(self) -> int:
@@ -249,7 +249,7 @@ class Dataset:
             room, wanted = self._room(), sum(map(len, files.values()))
             if wanted > room:
                 raise StorageError("datasets.no_space_left", wanted=wanted / 1e6, left=max(0, room) / 1e6)
-        journal.commit(self.path, files, removed)
+        storage.commit(self.path, files, removed)
 
 
 def read_sample(root: Path, name: str, stem: str) -> Sample:
@@ -474,7 +474,7 @@ def write_dataset_zip(dataset: Dataset, target: Path | None) -> Path:
     Raises:
         StorageError: the disk is full or fails.
     """
-    with journal.storage_errors(dataset.path):
+    with storage.storage_errors(dataset.path, public=True):
         if target is not None:
             write_atomically(target, lambda file: _zip_into(file, dataset))
             return target

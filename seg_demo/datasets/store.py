@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from seg_demo.core import storage
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
-from seg_demo.core.ownership import owner_of
+from seg_demo.core.requests import owner_of
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import DISK
 from seg_demo.core.types import INSTANCE, SEMANTIC, TASKS, LabelSet
-from seg_demo.datasets import journal
 from seg_demo.datasets.dataset import Dataset, header_files, is_stem, label_set, stem_of
 
 # What can be drawn by hand.
@@ -61,7 +61,7 @@ class Store:
         chosen = label_set(labels)
         if TASKS[task].objects and chosen.background is None:
             raise DataError("datasets.no_background")
-        with journal.storage_errors(self.root / stem_of(title, "dataset")):
+        with storage.storage_errors(self.root / stem_of(title, "dataset"), public=True):
             self.root.mkdir(parents=True, exist_ok=True)
             if sum(1 for _ in self._folders()) >= MAX_DATASETS:
                 raise BadRequestError("datasets.too_many", most=MAX_DATASETS)
@@ -69,7 +69,7 @@ class Store:
             draft.mkdir()
             for folder in ("images", "masks", "facts", "thumbnails", *(["instances"] if TASKS[task].objects else [])):
                 (draft / folder).mkdir()
-            journal.commit(draft, header_files(title, task, chosen))
+            storage.commit(draft, header_files(title, task, chosen))
             return Dataset(self._place(draft, stem_of(title, "dataset")), self._room)
 
     def _place(self, draft: Path, stem: str) -> Path:
@@ -119,7 +119,7 @@ class Store:
             StorageError: the disk fails.
         """
         dataset = self.open(key)
-        with journal.storage_errors(dataset.path):
+        with storage.storage_errors(dataset.path, public=True):
             # Renamed first: a removal that is interrupted leaves no half of a dataset.
             gone = self.root / f".removed-{uuid.uuid4().hex}"
             os.rename(dataset.path, gone)

@@ -39,7 +39,7 @@ from gradio.blocks import BlocksConfig
 from gradio.context import LocalContext
 from gradio.queueing import Event, Queue
 
-from seg_demo.core import ownership, storage
+from seg_demo.core import requests, storage
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
 from seg_demo.core.requests import Request
 from seg_demo.core.settings import settings
@@ -111,7 +111,7 @@ class Page(gr.Blocks):
         kept = {component.storage_key: value for component, value in zip(wanted, inputs, strict=False) if isinstance(component, gr.BrowserState)}
         request = named.get("request")
         who = viewer_of(kept, request[0] if isinstance(request, list) else request, named.get("session_hash"))
-        before = ownership.viewer.set(who)
+        before = requests.viewer.set(who)
         try:
             return await super().process_api(block_fn, inputs, *arguments, **named)
         except gr.Error as error:
@@ -126,7 +126,7 @@ class Page(gr.Blocks):
             metrics.count("malformed", type(error).__name__)
             raise refused(NOT_UNDERSTOOD) from None
         finally:
-            ownership.viewer.reset(before)
+            requests.viewer.reset(before)
 
     @classmethod
     def get_block_name(cls) -> str:

@@ -19,7 +19,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from seg_demo.core.errors import in_language
-from seg_demo.core.ownership import VISITOR_KEY, Viewer, owner_of
+from seg_demo.core.requests import VISITOR_KEY, Viewer, owner_of
 from seg_demo.core.settings import settings
 
 # What a program sends its visitor's key in, to see what is theirs; the page sends it with its events.

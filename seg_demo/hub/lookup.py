@@ -7,28 +7,37 @@ waits for the Hub again.
 Whose token: with ``token=False`` nobody's. The local cache is shared with the owner, so a cached private model must not leak
 through it: such a caller is served from the cache only what an anonymous look-up has been answered for before, which a file
 ``.anonymous/<commit>`` beside the cached snapshots notes.
+
+What a repository offers is looked at before anything is fetched: which of its files are a checkpoint's, by their names alone, and what to
+say where none can be. Exactly those are downloaded.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import constants, get_session
-from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub import HfApi, constants, get_session, hf_hub_download, snapshot_download
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
+from huggingface_hub.hf_api import ModelInfo
+from tqdm.std import tqdm
 
-from seg_demo.core.errors import HubUnavailableError, Message, SegDemoError
+from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, client, download as hub_download
+from seg_demo.hub import cache, client, pickles
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, host, unseen, whoami
-from seg_demo.hub.download import Listing, download, look_up
+from seg_demo.networks import checkpoint
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
 
 __all__ = [
     "TRANSPORT_ERRORS",
@@ -144,8 +153,8 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
     try:
         listing, anonymous = _look_up_as(spec, token)
         _note(constants.ENDPOINT, True)
-        folder = hub_download.folder(spec, listing)
-        if not hub_download.here(spec, listing):
+        folder = place_of(spec, listing)
+        if not here(spec, listing):
             if not token:
                 most = settings().visitor_models_bytes
                 cache.reserve(spec.id, listing.sha, listing.every, most, owners, listing.pickled)
@@ -161,7 +170,7 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
         if client.is_silence(error):
             _note(constants.ENDPOINT, False)
         raise client.sentence(error, spec, token) from error
-    if not hub_download.here(spec, listing):
+    if not here(spec, listing):
         raise HubUnavailableError("hub.arrived_damaged", id=spec.id)
     cache.note(spec.id, spec.revision or "main", listing.sha, public=anonymous)
     return folder
@@ -180,7 +189,7 @@ def look(spec: ModelSpec) -> tuple[Listing, Path]:
         raise client.unavailable(OfflineModeIsEnabled(), Message("hub.not_looked_at", id=spec.id))
     try:
         listing, anonymous = _look_up_as(spec, True)
-        return listing, hub_download.small_files(spec, listing, token=not anonymous)
+        return listing, small_files(spec, listing, token=not anonymous)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
         raise client.sentence(error, spec, True) from error
 
@@ -260,3 +269,406 @@ def _remember(key: _Key, folder: Path) -> Path:
         while len(_found) > REMEMBERED:
             _found.popitem(last=False)
     return folder
+
+
+# The Hub's own bot offers the safetensors form of older repositories as a pull request, which transformers loads as well.
+CONVERSION_BOT = "SFconvertbot"
+DEFAULT_BRANCH = "main"
+
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One commit of a repository, and what of it is a checkpoint.
+
+    Attributes:
+        sha: the commit.
+        files: size in bytes of each file of the commit that we want, by its path.
+        pickled: bytes of those among them that hold the weights as pickles, from which safetensors will be made.
+        names: path in the repository by the name that a file has in the checkpoint's folder.
+        lender: the commit that the weights are taken from instead, a pull request's, or None.
+        lent: size in bytes of each file of that commit, by its path.
+    """
+
+    sha: str
+    files: dict[str, int]
+    pickled: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    lender: str | None = None
+    lent: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the checkpoint is what lies at the top of the commit, under the same names."""
+        return self.lender is None and all(name == path for name, path in self.names.items())
+
+    @property
+    def every(self) -> dict[str, int]:
+        """All files that are wanted, whichever commit has them."""
+        return self.files | self.lent
+
+
+def look_up(spec: ModelSpec, *, token: bool) -> Listing:
+    """Ask the Hub for the commit that a revision names and for the sizes of its files.
+
+    Args:
+        spec: ``id`` is ``user/repo``; ``revision`` may be None.
+        token: whether the login of this machine may be used.
+
+    Raises:
+        BadCheckpointError: config.json or model.safetensors is missing or too large.
+        TimeoutError: no answer within ``hub_timeout`` seconds.
+        httpx2.HTTPError, OSError: what the client raises.
+    """
+    listing = client.within(settings().hub_timeout, lambda: _look_up(spec, None if token else False))
+    too_large = {name: size for name, size in listing.every.items() if size > settings().max_model_bytes}
+    for name, size in too_large.items():
+        raise BadCheckpointError("hub.too_large", name=name, id=spec.id, size=size, most=settings().max_model_bytes)
+    return listing
+
+
+def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
+    api = HfApi(token=token)
+    id, asked = cache.split(spec.id)
+    try:
+        info = api.model_info(id, revision=spec.revision, files_metadata=True)
+    except HfHubHTTPError as error:
+        known = isinstance(error, (GatedRepoError, RevisionNotFoundError)) or client.wrong_token(error)
+        if not known and client.status_of(error) in (401, 403, 404):
+            _refuse_other_kinds(api, id)
+        raise
+    sizes = _sizes(info)
+    folder = folder_of(id, sizes, asked)
+    config = path_of(folder, CONFIG)
+    weights, lender, lent, pickled = weights_in(sizes, folder), None, {}, ()
+    if not weights and config in sizes:
+        # A tag or a commit that is the newest one too; what an older one had may be other weights than those that were converted.
+        if spec.revision in (None, DEFAULT_BRANCH) or api.model_info(id).sha == info.sha:
+            lender, weights, lent = _conversion(api, id, folder)
+        if not weights:
+            pickled = pickles.offered(below(sizes, folder))
+            if pickled and (why := pickles.refusal()) is not None:
+                raise BadCheckpointError("pickles.only_weights", id=spec.id, file=pickled[0], why=why)
+    if config not in sizes or not (weights or pickled):
+        raise BadCheckpointError(layout_refusal(spec.id, sizes, folder))
+    if not COMMIT.fullmatch(info.sha or ""):
+        raise BadCheckpointError("hub.no_commit", id=spec.id, host=client.host())
+    names = {name: path_of(folder, name) for name in (*json_in(sizes, folder), *pickled)} | weights
+    files = {path: sizes[path] for path in names.values() if path not in lent}
+    return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent)
+
+
+def _refuse_other_kinds(api: HfApi, id: str) -> None:
+    """
+    Raises:
+        ModelNotFoundError: there is a dataset or a Space of that name.
+    """
+    for kind, called in (("dataset", Message("addresses.dataset")), ("space", Message("addresses.space"))):
+        try:
+            api.repo_info(id, repo_type=kind)
+        except HfHubHTTPError:
+            continue
+        raise ModelNotFoundError("hub.no_model", id=id, kind=called)
+
+
+def _sizes(info: ModelInfo) -> dict[str, int]:
+    """Bytes by file name; a file whose size the Hub does not tell is as good as not there."""
+    return {file.rfilename: file.size for file in info.siblings or () if file.size is not None}
+
+
+def _conversion(api: HfApi, id: str, folder: str) -> tuple[str | None, dict[str, str], dict[str, int]]:
+    """The weights that the Hub's bot offers as safetensors in its newest open pull request that has them.
+
+    Returns:
+        The commit, the path of each file by its name in the checkpoint, and sizes by path; None and nothing where it offers none.
+    """
+    try:
+        offers = list(
+            api.get_repo_discussions(id, author=CONVERSION_BOT, discussion_type="pull_request", discussion_status="open")
+        )
+    except HfHubHTTPError as error:
+        if client.may_pass(error):
+            raise
+        return None, {}, {}  # discussions are switched off, or not for us: no pull request
+    ours = [offer for offer in offers if offer.author == CONVERSION_BOT and offer.is_pull_request and offer.status == "open"]
+    for offer in sorted(ours, key=lambda offer: offer.num, reverse=True):
+        try:
+            info = api.model_info(id, revision=offer.git_reference, files_metadata=True)
+        except HfHubHTTPError as error:
+            if client.may_pass(error):
+                raise
+            continue
+        sizes = _sizes(info)
+        weights = weights_in(sizes, folder)
+        if weights and COMMIT.fullmatch(info.sha or ""):
+            return info.sha, weights, {path: sizes[path] for path in weights.values()}
+    return None, {}, {}
+
+
+def download(spec: ModelSpec, listing: Listing, *, token: bool, report: Report | None = None) -> None:
+    """Fetch a commit's files into the local cache; those that are there are kept.
+
+    Args:
+        spec: ``id`` is ``user/repo``.
+        listing: of :func:`look_up`.
+        token: whether the login of this machine may be used.
+        report: called with the fraction that has arrived, and a few words.
+
+    Raises:
+        TimeoutError: nothing arrived for ``hub_timeout`` seconds.
+        httpx2.HTTPError, OSError: what the client raises.
+    """
+    moved = client.Progress()
+    id = cache.split(spec.id)[0]
+    total, login = sum(listing.every.values()), None if token else False
+
+    def fetch() -> None:
+        config = listing.names.get(CONFIG, CONFIG)
+        path = hf_hub_download(id, config, revision=listing.sha, token=login, tqdm_class=_meter(moved, total, None, spec.id))
+        # What can be told from this file is said before the weights are downloaded.
+        if (why := checkpoint.unsupported_kind(read_json(Path(path).parent, CONFIG))) is not None:
+            raise BadCheckpointError(why)
+        before = listing.files.get(config, 0)
+        for sha, files in ((listing.sha, listing.files), (listing.lender, listing.lent)):
+            if sha is not None and files:
+                meter = _meter(moved, total, report, spec.id, before)
+                snapshot_download(id, revision=sha, allow_patterns=list(files), token=login, tqdm_class=meter)
+                before = sum(files.values())
+        if not listing.plain:
+            cache.compose(place_of(spec, listing), {name: _source(spec, listing, path) for name, path in listing.names.items()})
+
+    client.within(settings().hub_timeout, fetch, moved)
+
+
+def small_files(spec: ModelSpec, listing: Listing, *, token: bool) -> Path:
+    """Fetch a checkpoint's JSON files alone.
+
+    Args:
+        spec: of source ``hub``.
+        listing: of :func:`look_up`.
+        token: whether the login of this machine may be used.
+
+    Returns:
+        The folder of the commit that they lie in.
+
+    Raises:
+        TimeoutError, httpx2.HTTPError, OSError: as for :func:`download`.
+    """
+    moved, login = client.Progress(), None if token else False
+    id, config = cache.split(spec.id)[0], listing.names[CONFIG]
+    wanted = [path for path in listing.names.values() if path.endswith(".json") and not path.endswith(".index.json")]
+
+    def fetch() -> Path:
+        meter = _meter(moved, 1, None, spec.id)
+        paths = {path: hf_hub_download(id, path, revision=listing.sha, token=login, tqdm_class=meter) for path in wanted}
+        return Path(paths[config]).parent
+
+    return client.within(settings().hub_timeout, fetch, moved)
+
+
+def place_of(spec: ModelSpec, listing: Listing) -> Path:
+    """Where a checkpoint lies, or will lie."""
+    return (cache.snapshot if listing.plain else cache.composed)(spec.id, listing.sha)
+
+
+def _source(spec: ModelSpec, listing: Listing, path: str) -> Path:
+    """The cached file that a path in the repository stands for."""
+    return cache.snapshot(spec.id, str(listing.lender) if path in listing.lent else listing.sha) / path
+
+
+def here(spec: ModelSpec, listing: Listing) -> bool:
+    """Whether every wanted file is in the local cache, undamaged, and the checkpoint put together from these.
+
+    Args:
+        spec: of source ``hub``.
+        listing: of :func:`look_up`.
+    """
+    place = place_of(spec, listing)
+    if not all((place / name).is_file() for name in listing.names) or not cache.intact(place):
+        return False
+    if listing.plain:
+        return True
+    # A pull request may have got other weights since.
+    pairs = ((place / name, _source(spec, listing, path)) for name, path in listing.names.items())
+    return all(mine.resolve() == theirs.resolve() or not mine.is_symlink() for mine, theirs in pairs)
+
+
+def _meter(moved: client.Progress, total: int, report: Report | None, name: str, before: int = 0) -> type[tqdm]:
+    """A progress bar that is drawn nowhere: it notes that bytes arrive, and tells the fraction."""
+    lock = threading.Lock()
+
+    class Meter(tqdm):
+        """huggingface_hub makes one for the files, one for the bytes received and one for the bytes written."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "file": io.StringIO(), "leave": False})
+            self._bytes = options.get("unit") == "B"
+
+        def update(self, n: float | None = 1) -> bool | None:
+            moved.touch()
+            shown = super().update(n)
+            if self._bytes and report is not None:
+                with lock:
+                    report(min(1.0, (before + self.n) / max(1, total)), Message("progress.downloading", name=name))
+            return shown
+
+    return Meter
+
+
+# A configuration is a few kilobytes; tokenizers and the like are not ours to fetch.
+MAX_JSON_BYTES = 1_000_000
+MAX_JSON_FILES = 32
+# Weights that are no network: of an adapter, of the optimizer.
+_NO_NETWORK = re.compile(r"(adapter|optimizer|scheduler|scaler|ema_state).*\.safetensors")
+_DEEPEST = 4
+CHOOSE = Message("layouts.choose_semantic")
+
+
+def below(names: Collection[str], folder: str) -> list[str]:
+    """The names of the files that lie directly in a folder, without it.
+
+    Args:
+        names: paths of files in a repository.
+        folder: path of the folder, empty for the top.
+    """
+    start = f"{folder}/" if folder else ""
+    return sorted(name[len(start) :] for name in names if name.startswith(start) and "/" not in name[len(start) :])
+
+
+def path_of(folder: str, name: str) -> str:
+    """The path of a file in a repository's folder."""
+    return f"{folder}/{name}" if folder else name
+
+
+def weights_in(names: Collection[str], folder: str) -> dict[str, str]:
+    """The safetensors files that are a checkpoint's weights: path in the repository by the name that they get; empty if none are.
+
+    ``model.safetensors``; the shards that an index names; or the only safetensors file there is, whatever it is called.
+
+    Args:
+        names: paths of files in a repository.
+        folder: of the checkpoint in it, empty for the top.
+    """
+    here = below(names, folder)
+    if WEIGHTS in here:
+        return {WEIGHTS: path_of(folder, WEIGHTS)}
+    tensors = [name for name in here if name.endswith(".safetensors") and not _NO_NETWORK.fullmatch(name)]
+    indices = [name for name in here if name.endswith(".safetensors.index.json")]
+    if INDEX in indices or len(indices) == 1:
+        index = INDEX if INDEX in indices else indices[0]
+        stem = index.removesuffix(".safetensors.index.json")
+        shards = [name for name in tensors if re.fullmatch(rf"{re.escape(stem)}-\d+-of-\d+\.safetensors", name)]
+        if shards:
+            return {INDEX: path_of(folder, index), **{name: path_of(folder, name) for name in shards}}
+    return {WEIGHTS: path_of(folder, tensors[0])} if len(tensors) == 1 else {}
+
+
+def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
+    """The small JSON files of a checkpoint's folder, config.json first.
+
+    Args:
+        sizes: bytes by path in the repository.
+        folder: of the checkpoint in it, empty for the top.
+    """
+    small = [
+        name
+        for name in below(sizes, folder)
+        if re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json") and sizes[path_of(folder, name)] <= MAX_JSON_BYTES
+    ]
+    return sorted(small, key=lambda name: (name != CONFIG, name))[:MAX_JSON_FILES]
+
+
+def folders_in(names: Collection[str]) -> list[str]:
+    """The folders of a repository that hold a whole checkpoint.
+
+    Args:
+        names: paths of files in it.
+    """
+    found = []
+    for name in sorted(names):
+        folder, _, file = name.rpartition("/")
+        if file == CONFIG and folder and folder.count("/") < _DEEPEST:
+            if weights_in(names, folder) or pickles.offered(below(names, folder)):
+                found.append(folder)
+    return found
+
+
+def folder_of(id: str, names: Collection[str], asked: str) -> str:
+    """The folder in a repository that holds the checkpoint that is meant, empty for the top.
+
+    Args:
+        id: ``user/repo``.
+        names: paths of the files in it.
+        asked: the folder that was typed, empty if none was.
+
+    Raises:
+        BadCheckpointError: there is no such folder, or there are several and none was typed.
+    """
+    offered = [] if "model_index.json" in names else folders_in(names)
+    listed = ", ".join(f"{id}/{folder}" for folder in offered[:6]) + (" …" if len(offered) > 6 else "")
+    if asked:
+        if any(name.startswith(f"{asked}/") for name in names):
+            return asked
+        advice = Message("layouts.its_models", listed=listed) if offered else Message("layouts.type_id", id=id)
+        raise BadCheckpointError("layouts.no_folder", id=id, folder=asked, advice=advice)
+    if CONFIG in names or not offered or "adapter_config.json" in names:
+        return ""
+    if len(offered) > 1:
+        raise BadCheckpointError("layouts.several_models", id=id, count=len(offered), listed=listed)
+    return offered[0]
+
+
+def layout_refusal(id: str, names: Collection[str], folder: str) -> Message:
+    """Why a repository whose weights or config.json are missing cannot be loaded, and what to choose instead.
+
+    Args:
+        id: ``user/repo``.
+        names: paths of the files in it.
+        folder: of the checkpoint in it, empty for the top.
+    """
+    here = below(names, folder)
+
+    def with_end(*ends: str) -> list[str]:
+        return [name for name in here if name.lower().endswith(ends)]
+
+    def anywhere(*ends: str) -> list[str]:
+        """Here, else in folders; a folder may have such a name itself."""
+        paths = (["/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 2)] for name in sorted(names))
+        return with_end(*ends) or sorted({path for each in paths for path in each if path.lower().endswith(ends)})
+
+    tensors, config = [name for name in with_end(".safetensors") if not _NO_NETWORK.fullmatch(name)], CONFIG in here
+    if "adapter_config.json" in here:
+        return Message("layouts.adapter", id=id)
+    if "model_index.json" in names:
+        return Message("layouts.diffusers", id=id, advice=CHOOSE)
+    if with_end(".gguf") and not tensors:
+        return Message("layouts.gguf", id=id, file=with_end(".gguf")[0], advice=CHOOSE)
+    if len(tensors) > 1:
+        return Message("layouts.several_weight_files", id=id, count=len(tensors), files=", ".join(tensors[:4]))
+    below_here = [name for name in sorted(names) if name.endswith(".safetensors") and "/" in name and not _NO_NETWORK.fullmatch(name.rsplit("/")[-1])]
+    if config and not tensors and below_here:
+        return Message("layouts.config_elsewhere", id=id, file=below_here[0])
+    with_its_program, of_pytorch = Message("layouts.save_with_its_program"), Message("layouts.ask_for_pytorch")
+    other = (
+        (anywhere(".ckpt"), Message("layouts.is_lightning"), Message("layouts.save_network_inside")),
+        (_ultralytics(here), Message("layouts.is_ultralytics"), Message("layouts.no_yolo", advice=CHOOSE)),
+        (anywhere(".onnx"), Message("layouts.is_onnx"), Message("layouts.ask_for_source")),
+        (anywhere(".h5", ".keras", ".pb", ".tflite", "ckpt.index"), Message("layouts.is_tensorflow"), of_pytorch),
+        (anywhere(".msgpack"), Message("layouts.is_flax"), of_pytorch),
+        (anywhere(".mlmodel", ".mlpackage", ".engine", ".xml", ".torchscript", ".ts", ".pte"), Message("layouts.is_compiled"), Message("layouts.ask_for_weights")),
+        (anywhere(".pth", ".pt", ".pkl", ".pickle", ".joblib", ".bin"), Message("layouts.is_other_pickle"), with_its_program),
+    )  # fmt: skip
+    if not tensors:
+        for files, what, advice in other:
+            if files:
+                return Message("layouts.no_safetensors", id=id, file=files[0], what=what, advice=advice)
+    if not config and tensors:
+        return Message("layouts.no_config", id=id, file=tensors[0])
+    found = ", ".join(name for name in here if not name.startswith("."))[:120] or Message("layouts.nothing")
+    return Message("layouts.weights_missing" if config else "layouts.all_missing", id=id, found=found, advice=CHOOSE)
+
+
+def _ultralytics(here: Collection[str]) -> list[str]:
+    """Weights as ultralytics saves and names them."""
+    known = re.compile(r"(yolo|yolov\d|best|last|sam|fastsam|mobile_sam|rtdetr)[\w.-]*\.pt", re.IGNORECASE)
+    return [name for name in here if known.fullmatch(name)]

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg_demo.core.errors import BadCheckpointError, BusyError, Message
+from seg_demo.core.requests import begin
 from seg_demo.core.settings import public_environment, settings
-from seg_demo.core.threads import begin
 
 IDLE_SECONDS = 600.0
 # A checkpoint that was refused is not tried again for so long; the answer is the same.

@@ -3,24 +3,36 @@
 Classes: the tiles' logits are blended, and each part of the label map is made as soon as no later tile changes it.
 Objects are found tile by tile and merged. Memory follows the tile and the width of the image; only the results
 themselves have the size of the image.
+
+Along each axis neighbouring tiles overlap. A tile counts fully in its middle, not at all within a margin of a border that
+lies inside the image (what a network sees there lacks context), and in between fades smoothly into its neighbour, so that
+at every place the weights sum to 1. If the margin is at least the network's halo (how far one output looks), the blended
+logits are those of the whole image. Tiles come row by row; what no later tile can change leaves at once.
+
+Of objects in overlapping tiles none is found twice, and those that tiles cut become one piece. Two tiles can only disagree where they overlap, so candidates are compared there. Those that agree (intersection over union)
+are the same object, at most one per tile; if one tile saw it whole, that mask is taken, else the pieces are united. What is
+left of an object that its tile cut, and that another object covers, is dropped. The thresholds are those of non-maximum
+suppression; comparing masks instead of boxes keeps neighbours apart that touch (cf. Akyon et al., "Slicing Aided Hyper
+Inference", ICIP 2022, which compares boxes).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from seg_demo.core.errors import Message
 from seg_demo.core.requests import Report
-from seg_demo.core.types import Segmentation, paint, paint_confidence, semantic_segmentation
+from seg_demo.core.rle import Box
+from seg_demo.core.types import MAX_IDS, Segment, Segmentation, SoftMask, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
-from seg_demo.masks.tiling import Blender, Block, Grid, Window, grid_of, merge
 from seg_demo.networks.base import STRIDE, Network
 
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
@@ -187,3 +199,418 @@ def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) 
         # The tile that may lack the surest object speaks for all.
         limit=max(limits, key=lambda limit: limit.score, default=None),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Window:
+    """A tile.
+
+    Attributes:
+        row: its place in the grid of tiles.
+        column: likewise.
+        top: first row of pixels.
+        left: first column of pixels.
+        bottom: past its last row of pixels; may lie in the padding below the image.
+        right: past its last column of pixels; may lie in the padding beside the image.
+    """
+
+    row: int
+    column: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x0, y0, x1, y1), half-open."""
+        return self.left, self.top, self.right, self.bottom
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where all tiles lie.
+
+    Attributes:
+        tops: first row of pixels of each row of tiles, ascending, multiples of the unit.
+        lefts: first column of pixels of each column of tiles, ascending, multiples of the unit.
+        tile: (rows, columns) of every tile in pixels.
+        overlap: the least overlap of neighbours in pixels.
+    """
+
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    tile: tuple[int, int]
+    overlap: int
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def __iter__(self) -> Iterator[Window]:
+        for row, top in enumerate(self.tops):
+            for column, left in enumerate(self.lefts):
+                yield Window(row, column, top, left, top + self.tile[0], left + self.tile[1])
+
+
+def grid_of(height: int, width: int, tile: tuple[int, int], overlap: int, unit: int) -> Grid:
+    """Tiles that cover an image, as few as possible, spread evenly.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        tile: (rows, columns) of a tile, multiples of the unit.
+        overlap: of neighbours, at least; a multiple of the unit. Three overlaps and a unit fit into a tile, so that it fades
+            into one neighbour at a time.
+        unit: tiles begin at multiples of this many pixels: of the network's stride, so that a tile's grid of features is
+            the whole image's.
+
+    Raises:
+        ValueError: sides or overlap that break these rules.
+    """
+    if min(height, width, overlap, unit) < 1 or any(side % unit or 3 * overlap + unit > side for side in tile) or overlap % unit:
+        raise ValueError(
+            f"tile and overlap must be multiples of the unit, and three overlaps and a unit fit into a tile, but got an image "
+            f"of {width} x {height}, tile {tile}, overlap {overlap}, unit {unit}."
+        )
+    tops, lefts = (_starts(length, side, overlap, unit) for length, side in zip((height, width), tile, strict=True))
+    return Grid(tops, lefts, tile, overlap)
+
+
+def _starts(length: int, tile: int, overlap: int, unit: int) -> tuple[int, ...]:
+    """First pixels of the tiles along one axis."""
+    free = -(-max(length, tile) // unit) - tile // unit
+    steps = -(-free // ((tile - overlap) // unit))
+    return tuple(free * index // steps * unit for index in range(steps + 1)) if steps else (0,)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of the grid of logits.
+
+    Attributes:
+        length: points.
+        start: first point of each tile.
+        fade: (begin, end) where each tile but the last fades into the next.
+    """
+
+    length: int
+    start: tuple[int, ...]
+    fade: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, starts: tuple[int, ...], tile: int, half: int, factor: int) -> _Axis:
+        start = tuple(each // factor for each in starts)
+        side = tile // factor
+        middles = [(first + side + second) // 2 for first, second in zip(start, start[1:], strict=False)]
+        return cls(start[-1] + side, start, tuple((middle - half, middle + half) for middle in middles))
+
+    def used(self, index: int) -> tuple[int, int]:
+        """The points at which a tile has any weight."""
+        return self.fade[index - 1][0] if index else 0, self._last(index, 1)
+
+    def _last(self, index: int, side: int) -> int:
+        return self.fade[index][side] if index < len(self.fade) else self.length
+
+    def complete(self, index: int) -> int:
+        """The points before this one get nothing from the tiles after this one."""
+        return self._last(index, 0)
+
+    def final(self, index: int) -> int:
+        """The points before this one leave with this tile: each has its neighbour after it, for interpolation."""
+        return 0 if index < 0 else self.length if index == len(self.fade) else self.fade[index][0] - 1
+
+    def kept(self, index: int) -> int:
+        """The first point that is kept for the tiles after this one: the neighbour before those that have not left."""
+        return max(0, self.final(index) - 1)
+
+    def weights(self, index: int) -> Tensor:
+        """float32: weight of a tile at each point where it has any; those of all tiles at a point sum to 1."""
+        begin, end = self.used(index)
+        weights = torch.ones(end - begin)
+        for place, rising in ((index - 1, True), (index, False)):
+            if 0 <= place < len(self.fade):
+                first, last = self.fade[place]
+                along = (torch.arange(last - first) + 0.5) / max(1, last - first)
+                smooth = along * along * (3 - 2 * along)
+                weights[first - begin : last - begin] *= smooth if rising else 1 - smooth
+        return weights
+
+
+@dataclass(frozen=True)
+class Block:
+    """Blended logits that no later tile changes.
+
+    Attributes:
+        rows: (first, past the last) of the grid of logits of the whole image, that leave with this block.
+        columns: likewise.
+        logits: float32 (C, h, w): those, and one point more on each side that lies inside the grid.
+        context: (above, left): how many points the logits begin before them, 0 or 1.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    logits: Tensor
+    context: tuple[int, int]
+
+    @property
+    def inner(self) -> Tensor:
+        """Logits (C, rows, columns) without the points around them."""
+        above, left = self.context
+        tall, wide = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+        return self.logits[:, above : above + tall, left : left + wide]
+
+
+class Blender:
+    """Blends the logits of tiles that come row by row.
+
+    It holds one tile, and of the row of tiles above only the strip that fades: classes x (overlap / 2) x width floats.
+
+    Args:
+        grid: of the tiles.
+        factor: pixels per point of the logits along each axis; divides the unit of the grid.
+        margin: pixels at a tile's inner border that get no weight, at most half of the overlap.
+    """
+
+    def __init__(self, grid: Grid, factor: int, margin: int) -> None:
+        half = max(0, grid.overlap // 2 - margin) // factor
+        self._rows, self._columns = (
+            _Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True)
+        )
+        self._left = self._above = torch.empty(0)
+        self._next = (0, 0)
+        self._device: torch.device | None = None
+
+    def add(self, window: Window, logits: Tensor) -> Block:
+        """The next tile of the grid, in the grid's order.
+
+        Args:
+            window: the tile.
+            logits: floating (C, h, w) of the tile's pixels divided by the factor; what is blended stays on the device of the
+                first tile's.
+
+        Returns:
+            What leaves; its rows or columns may be empty.
+        """
+        assert (window.row, window.column) == self._next, "tiles come in the order of the grid"
+        row, column = self._next
+        last = column == len(self._columns.fade)
+        self._device = device = self._device or logits.device
+        self._next = (row + 1, 0) if last else (row, column + 1)
+        rows, columns = self._rows, self._columns
+        top, left = rows.kept(row - 1), columns.kept(column - 1)
+        (above, bottom), (before, right) = rows.used(row), columns.used(column)
+        sums = torch.zeros((logits.shape[0], bottom - top, right - left), device=device)
+        seen = columns.used(column - 1)[1] if column else 0
+        if column:
+            sums[:, :, : seen - left] = self._left
+        if row:
+            sums[:, : self._above.shape[1], seen - left :] = self._above[:, :, seen:right]
+        elif rows.fade and not column:
+            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(0), columns.length), device=device)
+        down, across = rows.start[row], columns.start[column]
+        part = logits[:, above - down : bottom - down, before - across : right - across]
+        weights = rows.weights(row)[:, None] * columns.weights(column)
+        sums[:, above - top :, before - left :].addcmul_(part.to(device, torch.float32), weights.to(device))
+        if row < len(rows.fade):
+            # In place: the columns written were read above, and every strip is as high as the one before.
+            ready = columns.complete(column)
+            start = columns.complete(column - 1) if column else 0
+            self._above[:, :, start:ready] = sums[:, rows.kept(row) - top :, start - left : ready - left]
+        self._left = sums[:, :, columns.kept(column) - left :].clone() if not last else torch.empty(0)
+        span = (rows.final(row - 1), rows.final(row)), (columns.final(column - 1), columns.final(column))
+        (first, past), (start, stop) = span
+        shown = sums[:, : min(past + 1, rows.length) - top, : min(stop + 1, columns.length) - left]
+        return Block(*span, shown, (first - top, start - left))
+
+
+SAME = 0.5
+COVERED = 0.5
+# A mask that ends this close to a tile's inner border was cut by it; networks draw masks a little short of it.
+REACH = 4
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One detection.
+
+    Attributes:
+        segment: in pixels of the whole image.
+        tile: which tile found it.
+        rank: its score, halved if the tile's border cut it.
+        whole: whether it was not cut.
+    """
+
+    segment: Segment
+    tile: int
+    rank: float
+    whole: bool
+
+
+def merge(tiles: Sequence[tuple[Window, Sequence[Segment]]], height: int, width: int) -> tuple[Segment, ...]:
+    """Segments of the whole image from those of its tiles.
+
+    Args:
+        tiles: each tile and what was found in it, boxes in pixels of the whole image, inside the tile and the image.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+
+    Returns:
+        Segments by falling score, at most as many as an id map can name.
+    """
+    found: list[_Found] = []
+    members: list[range] = []
+    for index, (window, segments) in enumerate(tiles):
+        first = len(found)
+        for segment in segments:
+            whole = not _is_cut(segment.box, window.box, height, width)
+            score = 1.0 if segment.score is None else segment.score
+            found.append(_Found(segment, index, score if whole else score / 2, whole))
+        members.append(range(first, len(found)))
+    same, covering = [], []
+    for one, other, zone in _neighbours([window for window, _ in tiles]):
+        for a, b in _crossing(found, members[one], members[other], zone):
+            common, union = _compare(found[a].segment, found[b].segment, zone)
+            if common >= SAME * union:
+                same.append((common / union, a, b))
+            elif common:
+                covering.append((a, b, common))
+    groups = _grouped(found, same)
+    kept = _uncovered(found, groups, covering)
+    united = [_united([found[index] for index in group]) for group in kept]
+    united.sort(key=lambda segment: -(segment.score or 0.0))
+    return tuple(united[:MAX_IDS])
+
+
+def _is_cut(box: Box, tile: Box, height: int, width: int) -> bool:
+    """Whether a box reaches a border of its tile that is none of the image."""
+    x0, y0, x1, y1 = box
+    left, top, right, bottom = tile
+    return (
+        (left > 0 and x0 < left + REACH)
+        or (top > 0 and y0 < top + REACH)
+        or (right < width and x1 > right - REACH)
+        or (bottom < height and y1 > bottom - REACH)
+    )
+
+
+def _neighbours(windows: Sequence[Window]) -> Iterator[tuple[int, int, Box]]:
+    """Pairs of tiles that overlap, and where. Evenly spread tiles reach at most the next but one along each axis."""
+    places = {(window.row, window.column): index for index, window in enumerate(windows)}
+    for index, window in enumerate(windows):
+        for down in range(3):
+            for across in range(-2, 3):
+                other = places.get((window.row + down, window.column + across))
+                if other is None or (down, across) <= (0, 0):
+                    continue
+                zone = _overlap(window.box, windows[other].box)
+                if zone is not None:
+                    yield index, other, zone
+
+
+def _overlap(a: Box, b: Box) -> Box | None:
+    x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _crossing(found: Sequence[_Found], ones: range, others: range, zone: Box) -> Iterator[tuple[int, int]]:
+    """Pairs of one class from two tiles whose boxes overlap within a zone."""
+    if not ones or not others:
+        return
+    low, high = np.array(zone[:2]), np.array(zone[2:])
+    a, b = (np.array([(*found[i].segment.box, found[i].segment.label_id) for i in side]) for side in (ones, others))
+    begin = np.maximum(np.maximum(a[:, None, :2], b[None, :, :2]), low)
+    end = np.minimum(np.minimum(a[:, None, 2:4], b[None, :, 2:4]), high)
+    for i, j in np.argwhere((begin < end).all(2) & (a[:, None, 4] == b[None, :, 4])).tolist():
+        yield ones[i], others[j]
+
+
+def _compare(a: Segment, b: Segment, zone: Box) -> tuple[int, int]:
+    """Pixels within a zone that two objects share, and that either has."""
+    pieces = [_cut_out(segment, zone) for segment in (a, b)]
+    areas = [int(np.count_nonzero(piece)) for _, piece in pieces]
+    (box_a, mask_a), (box_b, mask_b) = pieces
+    box = _overlap(box_a, box_b)
+    common = int(np.count_nonzero(_part(mask_a, box_a, box) & _part(mask_b, box_b, box))) if box else 0
+    return common, max(1, sum(areas) - common)
+
+
+def _cut_out(segment: Segment, zone: Box) -> tuple[Box, np.ndarray]:
+    """The part of an object within a zone that it touches."""
+    box = _overlap(segment.box, zone)
+    return box, _part(segment.mask, segment.box, box)
+
+
+def _part(mask: np.ndarray, box: Box, window: Box) -> np.ndarray:
+    """A window of a mask whose box is given; the window lies inside the box."""
+    x0, y0, x1, y1 = window
+    return mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
+
+
+def _grouped(found: Sequence[_Found], same: list[tuple[float, int, int]]) -> list[list[int]]:
+    """Detections of the same object, the surest pairs first; a tile has an object only once."""
+    group = list(range(len(found)))
+    members = {index: [index] for index in group}
+    for _, a, b in sorted(same, reverse=True):
+        one, other = group[a], group[b]
+        tiles = {found[index].tile for index in members[one]}
+        if one == other or any(found[index].tile in tiles for index in members[other]):
+            continue
+        for index in members[other]:
+            group[index] = one
+        members[one] += members.pop(other)
+    return list(members.values())
+
+
+def _uncovered(found: Sequence[_Found], groups: list[list[int]], covering: list[tuple[int, int, int]]) -> list[list[int]]:
+    """The groups without those that another group of higher rank covers by half."""
+    of = {index: place for place, group in enumerate(groups) for index in group}
+    ranks = [max(found[index].rank for index in group) for group in groups]
+    areas = [max(int(np.count_nonzero(found[index].segment.mask)) for index in group) for group in groups]
+    common: dict[tuple[int, int], int] = {}
+    for a, b, pixels in covering:
+        pair = (min(of[a], of[b]), max(of[a], of[b]))
+        if pair[0] != pair[1]:
+            common[pair] = max(common.get(pair, 0), pixels)
+    rivals: dict[int, list[tuple[int, int]]] = {}
+    for (one, other), pixels in common.items():
+        better, worse = (one, other) if (ranks[one], -one) >= (ranks[other], -other) else (other, one)
+        rivals.setdefault(worse, []).append((better, pixels))
+    dropped: set[int] = set()
+    for place in sorted(range(len(groups)), key=lambda place: (-ranks[place], place)):
+        if any(better not in dropped and pixels >= COVERED * areas[place] for better, pixels in rivals.get(place, ())):
+            dropped.add(place)
+    return [group for place, group in enumerate(groups) if place not in dropped]
+
+
+def _united(group: Sequence[_Found]) -> Segment:
+    """One segment from the detections of one object."""
+    best = max(group, key=lambda each: each.rank)
+    if best.whole or len(group) == 1:
+        return best.segment
+    pieces = [each.segment for each in group]
+    box = _around([piece.box for piece in pieces])
+    mask = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=bool)
+    for piece in pieces:
+        window = _part(mask, box, piece.box)
+        np.logical_or(window, piece.mask, out=window)
+    scores = [piece.score for piece in pieces if piece.score is not None]
+    return Segment(best.segment.label_id, max(scores) if scores else None, box, mask, _united_soft(pieces))
+
+
+def _united_soft(pieces: Sequence[Segment]) -> SoftMask | None:
+    """The largest probability of any piece at each pixel; None if they have none."""
+    softs = [piece.soft for piece in pieces if piece.soft is not None]
+    if not softs:
+        return None
+    box = _around([soft.box for soft in softs])
+    values = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=np.uint8)
+    for soft in softs:
+        window = _part(values, box, soft.box)
+        np.maximum(window, soft.values, out=window)
+    return SoftMask(box, values)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The smallest box around some."""
+    x0, y0, x1, y1 = zip(*boxes, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)

@@ -55,7 +55,7 @@ class Job:
 
     @property
     def owner(self) -> str:
-        """Whose it is, as in :mod:`seg_demo.core.ownership`; empty for the jobs of earlier versions, which had none."""
+        """Whose it is, as in :mod:`seg_demo.core.requests`; empty for the jobs of earlier versions, which had none."""
         return str(self.about.get("owner") or "")
 
     @property

@@ -33,7 +33,7 @@ from seg_demo.inputs.archives import unpack
 from seg_demo.jobs import processes
 from seg_demo.jobs.job import DONE, DRAFT, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.processes import PATIENCE, ROOT, launch, no_process
-from seg_demo.serving import catalog, trained
+from seg_demo.serving import catalog
 
 TRAIN = ROOT / "train" / "finetune.py"
 LEAST_FREE = 500_000_000
@@ -96,7 +96,7 @@ class Jobs:
             name: of the data, as the page and later the pushed repository call it.
             source: folder with ``images/`` and ``masks/`` (and ``instances/``, class lists), or a zip archive of one.
             config: fields of :class:`train.config.Config` beside ``data``.
-            owner: whose job it is, as in :mod:`seg_demo.core.ownership`; empty for this machine's own.
+            owner: whose job it is, as in :mod:`seg_demo.core.requests`; empty for this machine's own.
 
         Raises:
             BadRequestError: an archive that cannot be used.
@@ -219,7 +219,7 @@ class Jobs:
         """
         if job.state() == RUNNING:
             raise BadRequestError("jobs.stop_first")
-        trained.remove(job.folder)
+        catalog.remove_trained(job.folder)
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def _launch(self, job: Job, arguments: list[str]) -> None:
@@ -389,11 +389,11 @@ def use_here(job: Job) -> str:
     spec = catalog.of_folder(job.checkpoint, f"tuned-{slug}", "folder")
     # Two visitors at once would be given the same id, and one of them the other's model.
     with _naming:
-        if (known := trained.of_folder(job.checkpoint)) is not None:
+        if (known := catalog.trained_in(job.checkpoint)) is not None:
             return known.spec.id
         # Also those that this visitor does not see: an id means one model.
-        id = trained.free_id(f"{spec.architecture}-{slug}", {row.id for row in catalog.menu(every=True)})
-        trained.add(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
+        id = catalog.free_id(f"{spec.architecture}-{slug}", {row.id for row in catalog.menu(every=True)})
+        catalog.add_trained(replace(spec, id=id, title=f"{spec.title}, {job.name}"[:80], licence=_licence(job)), job.checkpoint, job.owner)
         return id
 
 
@@ -485,7 +485,7 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
     title = f"{pushed['repo']} ({spec.title})"
-    trained.add(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)), owner=job.owner)
+    catalog.add_trained(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)), owner=job.owner)
     return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
 
 

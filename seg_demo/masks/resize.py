@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seg_demo.core.threads import pool
+from seg_demo.core.requests import pool
 
 # F.interpolate takes another kernel for outputs whose sides add up to no more than this.
 SMALL_OUTPUT = 128

@@ -1,18 +1,16 @@
 """The models on the menu, and what a typed id means.
 
 ``SEG_DEMO_MODELS`` replaces the networks on the menu (bundled, Hub and torchvision) by the owner's own, in their order; the
-region methods stay, named or not, and so do the models that were made here (``trained.py``), each on its owner's menu. Each entry is a key of the
+region methods stay, named or not, and so do the models that were made here (:class:`TrainedModel`), each on its owner's menu. Each entry is a key of the
 built-in menu, or ``user/repo`` or ``user/repo@revision``; a Hub entry is fetched with the owner's login, so it may be private, and its plain id
 then stands for the revision on the menu. Until such a model has been fetched once, its task is not known and it is listed as
 semantic, unless ``=instance`` follows the id.
 
-The built-in menu: what each model is, whose licence it has, what it is good at.
+torchvision's own weight files are known by their hash, loaded without running code, and downloaded within a time limit. The menu is
+asked for several times with each request, so a folder is read once for each state of its files.
 
-torchvision's own weight files: known by their hash, loaded without running code, downloaded within a time limit.
-
-What is known about a model before it is loaded: the class names of well-known data sets, and what a checkpoint folder says.
-
-The menu is asked for several times with each request, so a folder is read once for each state of its files.
+Models that were made here, fine-tuned in a folder of this server or pushed from it to the Hub, are on their owner's menu at once and
+after a restart, and on everybody's if they are shared: one JSON file beside the jobs keeps the list.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ import json
 import os
 import re
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,15 +36,15 @@ from seg_demo.core.errors import (
     Message,
     ModelNotFoundError,
     SettingsError,
+    StorageError,
 )
-from seg_demo.core.requests import Report
+from seg_demo.core.requests import Report, viewer
 from seg_demo.core.settings import Settings, settings
-from seg_demo.core.storage import replacing
+from seg_demo.core.storage import replacing, write_atomically
 from seg_demo.core.types import INSTANCE, SEMANTIC, ModelSpec, learnt_tasks
-from seg_demo.hub import addresses, client, lookup, pickles
+from seg_demo.hub import client, lookup, pickles
 from seg_demo.networks import identify
 from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
-from seg_demo.serving import trained
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
@@ -78,7 +76,7 @@ def menu(chosen: Settings | None = None, *, every: bool = False) -> list[ModelSp
 
 def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     built_in = {spec.id: spec for spec in (*_bundled(), *map(_with_known_labels, HUB), *map(_with_known_labels, TORCH))}
-    made_here = [spec for spec in trained.trained_models(every=every) if spec.id not in built_in]
+    made_here = [spec for spec in trained_models(every=every) if spec.id not in built_in]
     if not owners.strip(" ,"):
         return (*built_in.values(), *made_here, *METHODS)
     methods = {spec.id: spec for spec in METHODS}
@@ -100,7 +98,7 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
 def _plain(entry: str) -> str:
     """An address as an id; what is none stays."""
     try:
-        return addresses.id_of(entry)
+        return client.id_of(entry)
     except BadRequestError:
         return entry
 
@@ -163,7 +161,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
         return spec
     if local_folders and _exists(text, CONFIG):
         return ModelSpec(str(Path(text).expanduser()), None, SEMANTIC.name, "", Path(text).name, "", "folder")
-    named = addresses.id_of(text) if len(text) <= MAX_ADDRESS else text
+    named = client.id_of(text) if len(text) <= MAX_ADDRESS else text
     if named != text and (spec := _on_menu(named, local_folders)) is not None:
         return spec
     parsed = parse_hub_id(named) if len(named) <= MAX_ID else None
@@ -510,3 +508,171 @@ def _labels(folder: Path, state: object) -> tuple[str, ...]:
         if found is not None:
             return found.names
     return ()
+
+
+TRAINED_FILE = "models.json"
+_trained_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One entry of the list.
+
+    Attributes:
+        spec: of source ``hub``, or ``folder`` with a name for an id, which no other entry has.
+        folder: the checkpoint of a model of source ``folder``.
+        owner: as in :mod:`seg_demo.core.requests`.
+        shared: whether it is on everybody's menu.
+    """
+
+    spec: ModelSpec
+    folder: str | None
+    owner: str = ""
+    shared: bool = False
+
+    @property
+    def visible(self) -> bool:
+        """Whether it is on the menu of whoever is being answered."""
+        who = viewer.get()
+        return who is None or self.shared or who.owns(self.owner)
+
+
+def _trained_file() -> Path:
+    return Path(settings().jobs) / TRAINED_FILE
+
+
+def _read_trained() -> list[TrainedModel]:
+    """Every entry; a damaged file counts as none, for the demo must open."""
+    try:
+        rows = json.loads(_trained_file().read_text(encoding="utf-8"))
+        return [
+            TrainedModel(
+                _trained_spec(row["model"]), row["folder"], _owner_in(row),
+                row.get("shared") is True,
+            )
+            for row in rows
+        ]  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _trained_spec(row: dict[str, object]) -> ModelSpec:
+    lists = {"labels": tuple(row["labels"]), "tasks": tuple(row.get("tasks", ()))}
+    return ModelSpec(**{**row, **lists, "notes": tuple(map(Message.from_dict, row.get("notes", ())))})
+
+
+def _owner_in(row: dict[str, object]) -> str:
+    """Whose an entry is. Those of earlier versions do not say so, but their job does."""
+    if isinstance(row.get("owner"), str):
+        return str(row["owner"])
+    if not isinstance(row.get("folder"), str):
+        return ""
+    try:
+        return str(json.loads((Path(str(row["folder"])).parents[1] / "job.json").read_text(encoding="utf-8")).get("owner") or "")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return ""
+
+
+def trained_entries(*, every: bool = False) -> list[TrainedModel]:
+    """The models that were made here, the newest first; without those whose folder is gone.
+
+    Args:
+        every: also those that whoever is being answered may not see.
+    """
+    there = (row for row in _read_trained() if row.folder is None or (Path(row.folder) / "config.json").is_file())
+    return [row for row in there if every or row.visible]
+
+
+def trained_models(*, every: bool = False) -> list[ModelSpec]:
+    """The models of :func:`entries`; of several with one id the newest, and one's own before what others share."""
+    who = viewer.get()
+    rows = trained_entries(every=every)
+    rows.sort(key=lambda row: who is not None and not who.owns(row.owner))
+    return list({row.spec.id: row.spec for row in reversed(rows)}.values())[::-1]
+
+
+def trained_folder(id: str) -> Path | None:
+    """The checkpoint folder of a model that was made here and lies on this server, or None."""
+    return next((Path(row.folder) for row in _read_trained() if row.spec.id == id and row.spec.source == "folder" and row.folder), None)
+
+
+def trained_in(folder: Path) -> TrainedModel | None:
+    """The entry whose checkpoint is this folder, or None."""
+    return next((row for row in _read_trained() if row.folder is not None and Path(row.folder) == folder.resolve()), None)
+
+
+def add_trained(spec: ModelSpec, folder: Path | None = None, owner: str = "") -> None:
+    """Put a model on its owner's menu; one of the same id and owner gives way.
+
+    Args:
+        spec: of source ``hub``, or ``folder`` with a name for an id.
+        folder: the checkpoint of a model of source ``folder``.
+        owner: whose it is.
+
+    Raises:
+        StorageError: the list cannot be written.
+    """
+    with _trained_lock:
+        kept = [row for row in _read_trained() if (row.spec.id, row.owner) != (spec.id, owner)]
+        _write_trained([TrainedModel(spec, None if folder is None else str(folder.resolve()), owner), *kept])
+
+
+def share_trained(folder: Path, shared: bool) -> None:
+    """Put a model on everybody's menu, or take it back.
+
+    Args:
+        folder: its checkpoint.
+        shared: which of the two.
+
+    Raises:
+        BadRequestError: no model on the menu has this checkpoint.
+        StorageError: the list cannot be written.
+    """
+    with _trained_lock:
+        rows = _read_trained()
+        chosen = [row.folder is not None and Path(row.folder) == folder.resolve() for row in rows]
+        if not any(chosen):
+            raise BadRequestError("models.not_shared_yet")
+        _write_trained([replace(row, shared=shared) if this else row for row, this in zip(rows, chosen, strict=True)])
+
+
+def remove_trained(folder: Path) -> None:
+    """Take models off the menu whose checkpoint lies in a folder.
+
+    Raises:
+        StorageError: the list cannot be written.
+    """
+    with _trained_lock:
+        rows = _read_trained()
+        kept = [row for row in rows if row.folder is None or not Path(row.folder).is_relative_to(folder.resolve())]
+        if len(kept) < len(rows):
+            _write_trained(kept)
+
+
+def free_id(wanted: str, taken: set[str]) -> str:
+    """An id that is not taken: the wanted one, or with a number.
+
+    >>> free_id("unet-coins", {"unet-coins"})
+    'unet-coins-2'
+    """
+    number, found = 1, wanted
+    while found in taken:
+        number += 1
+        found = f"{wanted}-{number}"
+    return found
+
+
+def _write_trained(rows: list[TrainedModel]) -> None:
+    path = _trained_file()
+    content = [
+        {
+            "model": asdict(replace(row.spec, labels=tuple(row.spec.labels))), "folder": row.folder, "owner": row.owner,
+            "shared": row.shared,
+        }
+        for row in rows
+    ]  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False))
+    except OSError as error:
+        raise StorageError("models.list_not_written", why=error.strerror) from error

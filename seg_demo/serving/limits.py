@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BusyError
+from seg_demo.core.requests import begin
 from seg_demo.core.settings import Settings
-from seg_demo.core.threads import begin
 from seg_demo.inputs.images import Source, give_back, pixels_of
 
 T = TypeVar("T")

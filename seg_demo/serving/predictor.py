@@ -24,11 +24,12 @@ from seg_demo.core.requests import Options, Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import lookup, pickles, sandbox
-from seg_demo.inference import devices, engine, familiarity, model as batching, zerogpu
+from seg_demo.inference import devices, engine, familiarity, zerogpu
+from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inputs.images import Picture, Source, read
 from seg_demo.networks.checkpoint import INDEX, WEIGHTS, weight_paths
-from seg_demo.serving import catalog, trained
+from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 from seg_demo.serving.limits import Admission, Limit, SingleFlight, is_large, slots
 
@@ -398,7 +399,7 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "bundled":
         return catalog.BUNDLED_FOLDER / spec.id
     if spec.source == "folder":
-        return pickles.converted(trained.folder_of(spec.id) or Path(spec.id))
+        return pickles.converted(catalog.trained_folder(spec.id) or Path(spec.id))
     if spec.source == "hub":
         owners = [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub" and not token]
         folder = lookup.fetch(spec, token=token, report=report, owners=owners)

@@ -29,9 +29,8 @@ from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
 from seg_demo.outputs.export import PixelSize
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, run_dock
+from seg_demo.ui.components import Slider, language_of, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
-from seg_demo.ui.i18n import language_of, t, words
 
 SHOWN_ROWS = 60
 FEW_FAULTS = 3

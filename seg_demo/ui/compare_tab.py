@@ -36,8 +36,7 @@ from seg_demo.masks.compare import Common, Overlap, agreement, common, key, over
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, image_box, plain_files, run_dock, served_file
-from seg_demo.ui.i18n import language_of, t, words
+from seg_demo.ui.components import Slider, image_box, language_of, plain_files, run_dock, served_file, t, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
-from seg_demo.core.ownership import owner_of
-from seg_demo.core.requests import Options, Report
+from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
@@ -31,9 +30,8 @@ from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, pre
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Outcome, image_box, reporting
+from seg_demo.ui.components import Choice, Outcome, image_box, language_of, reporting, t, words
 from seg_demo.ui.editor import NEW, Answer, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
-from seg_demo.ui.i18n import language_of, t, words
 from seg_demo.ui.results import Result
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from seg_demo.core import ownership
+from seg_demo.core import requests
 from seg_demo.core.errors import Message, SettingsError, lines
-from seg_demo.core.ownership import Viewer
+from seg_demo.core.requests import Viewer
 from seg_demo.core.settings import accounts, engine_refusals, settings
 from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets import may_collect
@@ -24,10 +24,9 @@ from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.compare_tab import compare_tab
-from seg_demo.ui.components import EXAMPLES, STATIC, head, stylesheet, theme
+from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
-from seg_demo.ui.i18n import I18N, language_of, t, task_words
 from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
 TITLE = "Image segmentation"
@@ -42,11 +41,11 @@ STATUS_SECONDS = 1.0
 def build_demo() -> gr.Blocks:
     """The page as Blocks with its queue set; no torch is imported, and no model loaded."""
     # Everybody is sent the page as it is built: it has nothing of any visitor's.
-    before = ownership.viewer.set(Viewer())
+    before = requests.viewer.set(Viewer())
     try:
         return _build()
     finally:
-        ownership.viewer.reset(before)
+        requests.viewer.reset(before)
 
 
 def _build() -> gr.Blocks:

@@ -23,8 +23,8 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 from gradio import utils
+from PIL import Image
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Options
@@ -34,8 +34,7 @@ from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.files import uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor
 from seg_demo.outputs import draw
-from seg_demo.ui.components import login_offered, plain_files, served_file, token_for
-from seg_demo.ui.i18n import language_of, spoken, t, words
+from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (

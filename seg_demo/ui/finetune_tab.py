@@ -21,7 +21,7 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError, SegDemoError, in_language
-from seg_demo.core.ownership import of_key, owner_of
+from seg_demo.core.requests import of_key, owner_of
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.files import Files, stem_of, store_file
@@ -29,11 +29,11 @@ from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, stream_in_words
 from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.store import TRAIN, Jobs
-from seg_demo.serving import catalog, trained
-from seg_demo.ui import finetune_view as view, menu
-from seg_demo.ui.components import Choice, Slider, login_offered, token_for
+from seg_demo.serving import catalog
+from seg_demo.ui import finetune_view as view
+from seg_demo.ui import menu
+from seg_demo.ui.components import Choice, Slider, language_of, login_offered, t, token_for, words
 from seg_demo.ui.finetune_view import idle
-from seg_demo.ui.i18n import language_of, t, words
 
 REFRESH_SECONDS = 2.0
 # What the note has that says that a push is on its way.
@@ -403,7 +403,7 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
     if (picture := job.samples) is not None:
         samples = gr.Image(store_file(picture), visible=True)
     worse = found is not None and not found.offered
-    known = trained.of_folder(job.checkpoint) if state == DONE else None
+    known = catalog.trained_in(job.checkpoint) if state == DONE else None
     return [
         view.status(job, language),
         view.curves(job.curves(), language),
@@ -441,7 +441,7 @@ def resume(visitor: Any, id: Any) -> None:
 def ask(visitor: Any, id: Any, request: gr.Request) -> tuple[Any, Any]:
     """What would be lost with a job, and the buttons that delete and keep it in the place of the one that asked."""
     job = mine(visitor, id)
-    known = trained.of_folder(job.checkpoint)
+    known = catalog.trained_in(job.checkpoint)
     return view.lost(job, known and known.shared, language_of(request)), *asking(True)
 
 
@@ -492,7 +492,7 @@ def share(visitor: Any, id: Any, shared: Any, request: gr.Request) -> str:
     job = mine(visitor, id)
     if not of_key(visitor).host:
         raise BadRequestError("finetuning.owner_shares")
-    trained.share(job.checkpoint, shared is True)
+    catalog.share_trained(job.checkpoint, shared is True)
     return view.note("finetune_shared" if shared is True else "finetune_unshared", language_of(request))
 
 

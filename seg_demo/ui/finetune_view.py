@@ -10,7 +10,7 @@ from typing import Any
 
 from seg_demo.core.errors import in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
-from seg_demo.ui.i18n import words
+from seg_demo.ui.components import words
 
 SHOWN_FAULTS = 6
 METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}

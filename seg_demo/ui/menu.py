@@ -22,7 +22,7 @@ from seg_demo.gateway.queue import UNQUEUED, agreement
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in
-from seg_demo.ui.i18n import language_of, words
+from seg_demo.ui.components import language_of, words
 
 SAMPLE_CLASSES = 6
 # Of the weight files that are not here: nvidia's repositories and torchvision's own table (``_file_size``).

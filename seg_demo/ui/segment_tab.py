@@ -17,10 +17,8 @@ from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
-from seg_demo.ui.components import Outcome, Slider, examples, image_box, outcome, reporting
-from seg_demo.ui.i18n import language_of, t, task_words
-from seg_demo.ui.results import Result, preview_of
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.components import Outcome, Slider, examples, image_box, language_of, outcome, reporting, t, task_words
+from seg_demo.ui.results import CachedResult, Result, preview_of
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")

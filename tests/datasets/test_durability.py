@@ -8,13 +8,14 @@ import threading
 import numpy as np
 import pytest
 
+from seg_demo.core import storage
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet
-from seg_demo.datasets import Facts, Store, journal, may_collect, visitor_store
+from seg_demo.datasets import Facts, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import is_stem, stem_of
-from tests.small_datasets import picture
 from tests.datasets.test_dataset import label_map, look, objects
+from tests.small_datasets import picture
 
 KEY = "k" * 43
 
@@ -44,7 +45,7 @@ def test_a_death_at_any_step_leaves_the_old_state_or_the_new(tmp_path, monkeypat
         patched.setattr(os, "replace", dies(os.replace))
         patched.setattr(os, "fsync", dies(os.fsync))
         # A killed process tidies nothing up.
-        patched.setattr(journal.shutil, "rmtree", lambda *_, **__: None)
+        patched.setattr(storage.shutil, "rmtree", lambda *_, **__: None)
         try:
             dataset.replace("a", other[1], Facts(5, 5), instances=other[0])
             died = False

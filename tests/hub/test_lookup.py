@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, download, lookup
+from seg_demo.hub import cache, lookup
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -151,9 +151,9 @@ def test_old_weights_that_the_hub_has_converted_are_taken_and_nothing_else(hub, 
     assert (lookup.fetch(spec("ann/old"), token=False) / "model.safetensors").read_bytes() == b"newer still"
     # What was converted are not an older commit's weights.
     hub.add_repo("ann/old", {**main, "pytorch_model.bin": b"others"})
-    before = download.look_up(spec("ann/old", commit), token=False)
+    before = lookup.look_up(spec("ann/old", commit), token=False)
     assert before.lender is None and before.pickled == len(main["pytorch_model.bin"])
-    assert download.look_up(spec("ann/old"), token=False).lender is not None
+    assert lookup.look_up(spec("ann/old"), token=False).lender is not None
     hub.__exit__()
     lookup.forget()
     assert lookup.cached(spec("ann/old"), token=False) == folder and cache.intact(folder)

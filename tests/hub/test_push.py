@@ -7,7 +7,7 @@ import os
 import pytest
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError
-from seg_demo.hub import client as hub_login, lookup, push
+from seg_demo.hub import client, lookup, push
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -77,5 +77,5 @@ def test_the_right_to_write_is_known_before(hub):
 
 def test_the_scopes_of_a_fine_grained_token():
     fine = {"scoped": [{"entity": {"type": "user", "name": "ann"}, "permissions": ["repo.content.read", "repo.write"]}]}
-    assert hub_login._write_scopes(fine) == {"ann"}
-    assert hub_login._write_scopes({"scoped": [{"entity": {"name": "ann"}, "permissions": ["repo.content.read"]}]}) == set()
+    assert client._write_scopes(fine) == {"ann"}
+    assert client._write_scopes({"scoped": [{"entity": {"name": "ann"}, "permissions": ["repo.content.read"]}]}) == set()

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from seg_demo.core.errors import SegDemoError, install, redacted
-from seg_demo.hub import client as hub_client, push
+from seg_demo.hub import client, push
 from tests.hub_stand_in_routes import SIGNED
 from tests.served import ROOT
 
@@ -70,7 +70,7 @@ def everything():
 def test_a_push_that_fails_at_the_upload(hub, tmp_path, monkeypatch, everything, fault):
     monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(push, "ATTEMPTS", 2)
-    monkeypatch.setattr(hub_client.constants, "HF_DEBUG", True)
+    monkeypatch.setattr(client.constants, "HF_DEBUG", True)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     (tmp_path / "model.safetensors").write_bytes(os.urandom(50_000))
     hub.add_user("ann", TOKEN)

@@ -20,10 +20,9 @@ from seg_demo.networks import maskrcnn
 from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.outputs import export
 from seg_demo.ui import batch_tab
-from seg_demo.ui.results import Result, viewer_value
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.results import CachedResult, Result, viewer_value
 from tests.engines import own_cache, served, settled  # noqa: F401  (fixtures)
-from train.data.sample import Sample
+from train.data.listing import Sample
 from train.evaluate import evaluate
 
 BUNDLED = Path(__file__).parents[2] / "seg_demo" / "bundled" / "maskrcnn-cells"

@@ -15,7 +15,7 @@ from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.core.types import paint
 from seg_demo.inference import devices, tiled
 from seg_demo.inference.model import Model
-from seg_demo.masks.tiling import Blender
+from seg_demo.inference.tiled import Blender
 from seg_demo.networks.base import Preprocessing
 from seg_demo.networks.fcn import FCN
 from seg_demo.networks.unet import UNet

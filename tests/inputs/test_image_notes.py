@@ -17,8 +17,7 @@ from seg_demo.inputs.images import decode, pixels_of, read
 from seg_demo.outputs.batch import Summary
 from seg_demo.serving.predictor import load_model
 from seg_demo.ui.components import SegmentationViewer
-from seg_demo.ui.results import Result, preview_of
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.results import CachedResult, Result, preview_of
 from tests.ui.test_i18n_errors import Browser
 
 NOTE = "This file has 3 pages; the first is shown."

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from seg_demo.jobs import processes
 from seg_demo.jobs.job import DIVERGED, DONE, FAILED, RUNNING
-from seg_demo.serving import trained
+from seg_demo.serving import catalog
 from seg_demo.ui import finetune_view
-from tests.small_datasets import folder
 from tests.jobs.test_jobs import QUICK, jobs, until  # noqa: F401
+from tests.small_datasets import folder
 from train.run import load_state
 
 
@@ -36,7 +36,7 @@ def ended(jobs, job, limit=None) -> str:
 
 def test_a_job_that_diverges_says_so_and_keeps_its_last_good_state(jobs, tmp_path):  # noqa: F811
     # A base whose last normalisation is near the largest float: its weights are numbers, its loss is none.
-    base = shutil.copytree(Path(trained.__file__).parents[1] / "bundled" / "unet-cells", tmp_path / "base")
+    base = shutil.copytree(Path(catalog.__file__).parents[1] / "bundled" / "unet-cells", tmp_path / "base")
     weights = load_file(base / "model.safetensors")
     last = max(key for key, value in weights.items() if key.startswith("decoder") and key.endswith("weight") and value.ndim == 1)
     save_file({**weights, last: torch.full(weights[last].shape, 1e38)}, base / "model.safetensors", {"format": "pt"})

@@ -18,7 +18,7 @@ from seg_demo.core.settings import settings
 from seg_demo.jobs import processes
 from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
 from seg_demo.jobs.store import Jobs, dry_run, push_model, take, use_here
-from seg_demo.serving import catalog, trained
+from seg_demo.serving import catalog
 from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder
 from train import finetune
@@ -105,9 +105,9 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     assert id == "unet-my-cells" == use_here(job)
     spec = catalog.resolve(id, local_folders=False)
     assert (spec.source, spec.task, spec.labels) == ("folder", "semantic", ("background", "cell"))
-    assert trained.folder_of(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
+    assert catalog.trained_folder(id) == job.checkpoint.resolve() and str(tmp_path) not in str(catalog.describe())
     again.delete(job)
-    assert trained.trained_models() == [] and not job.folder.exists()
+    assert catalog.trained_models() == [] and not job.folder.exists()
 
 
 @pytest.mark.soak

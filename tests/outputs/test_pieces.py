@@ -16,8 +16,7 @@ from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic
 from seg_demo.gateway.files import Upload
 from seg_demo.outputs import export
 from seg_demo.outputs.batch import Summary
-from seg_demo.ui.results import Result, make_file, viewer_value
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.results import CachedResult, Result, make_file, viewer_value
 
 LABELS = LabelSet.from_names(["background", "cell", "=dirt"], background=0)
 

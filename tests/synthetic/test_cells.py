@@ -18,7 +18,7 @@ from synthetic.cells import (
     finish_labels,
     render,
 )
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 
 def discs(size: int, *centres: tuple[int, int, int]) -> tuple[np.ndarray, dict[int, int]]:

@@ -8,7 +8,7 @@ import torch
 
 from seg_demo.core.types import IGNORE_16
 from train.batches import augment
-from train.data.sample import Sample
+from train.data.listing import Sample
 
 
 def painted(height: int, width: int, seed: int = 0) -> Sample:

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from train.card import beside_standard
-from train.data.sample import Sample
+from train.data.listing import Sample
 from train.metrics import InstanceMeter, true_objects
 
 OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
 from seg_demo.core.types import LabelSet
-from train.data.sample import Sample
+from train.data.listing import Sample
 from train.metrics import SemanticMeter, only_shared, shared_labels
 
 torch.set_num_threads(1)

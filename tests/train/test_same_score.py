@@ -17,7 +17,7 @@ from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network, normalised
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.batches import Crop, CropDataset
-from train.data.sample import Sample
+from train.data.listing import Sample
 from train.evaluate import evaluate
 from train.losses import Objective
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from seg_demo.ui.i18n import WORDS
+from seg_demo.ui.components import WORDS
 from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
 
 # Names are the same in every language: of people, of a licence, of the Hub.

@@ -19,8 +19,7 @@ from seg_demo.core.settings import Settings
 from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui import results
 from seg_demo.ui.components import SegmentationViewer, with_doubt
-from seg_demo.ui.results import Result
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.results import CachedResult, Result
 from tests.checkpoints import IMAGE
 from tests.networks.test_segformer import plain_repo
 from tests.served import ROOT

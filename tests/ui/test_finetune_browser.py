@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from seg_demo.core.ownership import owner_of
+from seg_demo.core.requests import owner_of
 from tests.editing import to_tab
 from tests.finished_jobs import finished
 from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from seg_demo.ui.components import Slider
-from seg_demo.ui.i18n import SPOKEN
+from seg_demo.ui.components import SPOKEN, Slider
 from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401  (fixtures)
 from tests.surface import quiet
 

@@ -20,10 +20,10 @@ from seg_demo.core.types import Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
 from seg_demo.serving.predictor import load_model
-from seg_demo.ui import components, segment_tab, session_cache
+from seg_demo.ui import components, segment_tab
+from seg_demo.ui import results as session_cache
 from seg_demo.ui.components import SegmentationViewer
-from seg_demo.ui.results import KINDS, Result, make_file
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui.results import KINDS, CachedResult, Result, make_file
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"

@@ -19,8 +19,8 @@ from PIL import Image
 from seg_demo.core.errors import BadImageError
 from seg_demo.core.types import LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.gateway import files, queue
-from seg_demo.ui import components, i18n, menu, results, segment_tab
-from seg_demo.ui.session_cache import CachedResult
+from seg_demo.ui import components, menu, results, segment_tab
+from seg_demo.ui.results import CachedResult
 from tests.served import ROOT
 
 STATIC = ROOT / "seg_demo/ui/static"
@@ -157,7 +157,7 @@ def test_every_failure_is_a_sentence_and_our_own_mistakes_stay_in_the_log():
 
 
 def test_every_word_exists_in_both_languages():
-    for key, pair in i18n.WORDS.items():
+    for key, pair in components.WORDS.items():
         assert len(pair) == 2 and all(pair), key
     known = set()
     for name in ("viewer", "editor"):  # the editor's words join the viewer's

@@ -34,7 +34,7 @@ from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder, list_table
 from train.data.hub import list_hub
-from train.data.listing import NOTE, Fault, Item, Listing, leads_out, relative, sideways, turn, unconfirmed
+from train.data.listing import NOTE, Fault, Item, Listing, Sample, leads_out, relative, sideways, turn, unconfirmed
 from train.data.masks import (
     MaskRule,
     MaskScan,
@@ -52,7 +52,6 @@ from train.data.masks import (
 )
 from train.data.readings import decided_in
 from train.data.rules import Reading, understand
-from train.data.sample import Sample
 
 CELLS = "cells"
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256

@@ -22,8 +22,7 @@ from seg_demo.core.errors import DataError, Message, sentences
 from seg_demo.core.types import LabelSet, ignore_id
 from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
-from train.data.listing import FAULT, NOTE, Choice, Fault, Item, relative
-from train.data.sample import Sample
+from train.data.listing import FAULT, NOTE, Choice, Fault, Item, Sample, relative
 
 # In a rule, the "label id" of values whose pixels count for nothing; in a label map it is ignore_id of its dtype.
 IGNORED = -1

@@ -18,12 +18,9 @@ from seg_demo.outputs.polygons import polygons_of
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
 from train.data.coco import MOST_LAYERS, draw
-from train.data.doctor import examine
-from train.data.index import open_dataset
-from train.data.listing import CocoObject
-from train.data.index import as_objects, labels_for
-from train.data.sample import Sample
-from train.data.doctor import split
+from train.data.doctor import examine, split
+from train.data.index import as_objects, labels_for, open_dataset
+from train.data.listing import CocoObject, Sample
 from train.losses import target
 from train.metrics import true_objects
 

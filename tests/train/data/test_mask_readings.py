@@ -20,10 +20,10 @@ from seg_demo.masks.compare import label_ids
 from seg_demo.ui import finetune_view
 from tests.small_datasets import picture, save, save_palette, write_json
 from train.data.classes import read_classes
-from train.data.doctor import examine
+from train.data.doctor import examine, split
 from train.data.index import open_dataset
-from train.data.doctor import split
-from train.figures import FILE, GAP, LINE, SIDE as SHOWN, with_picture
+from train.evaluate import FILE, GAP, LINE, with_picture
+from train.evaluate import SIDE as SHOWN
 
 SIDE = 64
 PLACES = [(2, 2), (2, 30), (25, 2), (25, 30), (45, 10)]

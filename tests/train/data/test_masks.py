@@ -13,9 +13,8 @@ from seg_demo.core.types import LabelSet
 from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from tests.small_datasets import picture, two_values
-from train.data.masks import histogram
-from train.data.masks import MaskRule, UnknownValue, pack, with_objects
-from train.data.sample import Sample
+from train.data.listing import Sample
+from train.data.masks import MaskRule, UnknownValue, histogram, pack, with_objects
 
 
 @settings(max_examples=40, deadline=None)

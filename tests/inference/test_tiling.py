@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seg_demo.core.types import Segment, SoftMask, tight_box
-from seg_demo.masks.tiling import Blender, Grid, grid_of, merge
+from seg_demo.inference.tiled import Blender, Grid, grid_of, merge
 
 
 @settings(max_examples=150, deadline=None)
