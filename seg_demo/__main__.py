@@ -14,11 +14,11 @@ from pathlib import Path
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.storage import write_atomically
-from seg_demo.core.requests import AUTO
+from seg_demo.core.requests import AUTO, check_thresholds
 from seg_demo.core.types import TASKS, LabelSet, background_of
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
-from seg_demo.outputs.export import PixelSize
+from seg_demo.outputs.export import EXPORTS, FORMATS, PixelSize, rows_of
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
-        "JSON, GeoJSON and CSV. DIR itself gets the files about all images together: coco.json, counts.csv, objects.csv, failed.csv, notes.csv and "
-        "contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
+        "JSON, GeoJSON and CSV, or with --format those files alone. Without --format DIR itself gets the files about all images together: "
+        "coco.json, counts.csv, objects.csv, failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
     segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[/folder][@revision], its page's address, or checkpoint folder")
@@ -71,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--task", choices=(AUTO, *TASKS), default=AUTO, help="what to answer, for models that answer several (default: what it was made for)"
     )
+    segment.add_argument(
+        "--thresholds", default="", metavar="JSON",
+        help='panoptic results: {"score": 0.5, "mask": 0.5, "overlap": 0.8}, each optional (default: the model\'s own)',
+    )  # fmt: skip
+    segment.add_argument(
+        "--format", dest="formats", nargs="+", choices=tuple(FORMATS), default=[], metavar="F",
+        help=f"write these files alone: {', '.join(FORMATS)} (default: all, and the tables about all images)",
+    )  # fmt: skip
     segment.add_argument(
         "--smoothing", type=float, metavar="PIXELS",
         help="otsu and watershed: blur before the threshold or the search for edges (default: none for otsu, 2 for watershed)",
@@ -127,17 +135,25 @@ def _segment(options: argparse.Namespace) -> int:
         run["detail"] = options.detail
     if options.task != AUTO:
         run["task"] = options.task
+    if thresholds := check_thresholds(options.thresholds):
+        run["thresholds"] = thresholds
     if options.smoothing is not None:
         run["smoothing"] = options.smoothing
+    formats = sorted(set(options.formats), key=list(FORMATS).index)
+    if formats:
+        run["format"] = formats
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
-    waiting = [job for job in jobs if options.overwrite or not _done(options.out / job.target)]
+    # The last of the files that are written: its presence says that an image is done.
+    last = EXPORTS[FORMATS[formats[-1]][-1]].file if formats else RESULT
+    waiting = [job for job in jobs if options.overwrite or not (options.out / job.target / last).is_file()]
     if len(waiting) < len(jobs):
         skipped = len(jobs) - len(waiting)
         print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
     if not waiting:
-        _summarise(jobs, options.out, None, {}, pixel)
+        if not formats:
+            _summarise(jobs, options.out, None, {}, pixel)
         return 0
     # torch takes seconds to import: only now is it certain that there is something to do.
     from seg_demo.core.requests import check_threshold
@@ -147,42 +163,52 @@ def _segment(options: argparse.Namespace) -> int:
     model = load_model(options.model, device=options.device)
     for note in model.spec.notes:
         print(f"note: {model.spec.id}: {note}", file=sys.stderr)
+    rows_of(formats, TASKS[model.spec.task if options.task == AUTO else options.task])
     _prepare(options.out, run)
+    asked = {"threshold": threshold, "detail": options.detail, "smoothing": options.smoothing, "task": options.task, "thresholds": thresholds}
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, threshold, options.detail, options.smoothing, options.task, bar)
+            problem = _segment_one(model, job, options.out, asked, formats, last, bar)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
             bar.update()
-    _summarise(jobs, options.out, model.labels, failed, pixel)
+    if not formats:
+        _summarise(jobs, options.out, model.labels, failed, pixel)
     print(f"{len(waiting) - len(failed)} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
     return 1 if failed else 0
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, threshold: float, detail: str, smoothing: float | None, task: str, bar: object
+    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object
 ) -> str | None:
-    """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None."""
+    """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
+
+    Args:
+        model: as loaded.
+        job: the image.
+        out: the output folder.
+        asked: arguments of its ``predict``.
+        formats: to write, or empty for all files.
+        last: the file that is written last.
+        bar: shows how far it is.
+    """
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
 
     try:
         picture = read(job.source)
-        result = model.predict(
-            picture, threshold, detail=detail, report=lambda _, tile: bar.set_postfix_str(tile), smoothing=smoothing, task=task
-        )
-        files = bundle(picture.pixels, result, "", file_name=job.source.name)
+        result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
+        files = bundle(picture.pixels, result, "", job.source.name, formats)
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)
-        # The result is written last: its presence says that the image is done.
-        for name in sorted(files, key=lambda name: name == RESULT):
+        for name in sorted(files, key=lambda name: name == last):
             write_atomically(folder / name, files[name])
         for note in result.notes:
             bar.write(f"note: {job.source}: {note}", file=sys.stderr)
         if result.limit is not None:
-            bar.write(f"note: {job.source}: {_limit_sentence(result.limit.objects, detail)}", file=sys.stderr)
+            bar.write(f"note: {job.source}: {_limit_sentence(result.limit.objects, str(asked['detail']))}", file=sys.stderr)
     except (SegDemoError, OSError) as error:
         return str(error)
     return None
@@ -236,10 +262,6 @@ def _labels_before(out: Path) -> LabelSet | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return LabelSet.from_names(names, background_of(names)) if names else None
-
-
-def _done(folder: Path) -> bool:
-    return (folder / RESULT).is_file()
 
 
 def _bar(total: int) -> object:

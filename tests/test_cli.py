@@ -121,3 +121,23 @@ def test_the_menu_is_listed(capsys):
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "available"} == set(rows[0])
+
+
+def test_formats_that_are_asked_for_are_written_alone(tmp_path, checkpoint, capsys):
+    write_image(tmp_path / "a.png", 1)
+    out = tmp_path / "out"
+    asked = ["segment", str(tmp_path / "a.png"), "--model", checkpoint, "--out", str(out)]
+    assert main([*asked, "--format", "csv", "png", "coco", "geojson"]) == 0
+    assert {path.name for path in (out / "a").iterdir()} == {"mask.png", "coco_rle.json", "segments.geojson", "segments.csv"}
+    assert {path.name for path in out.iterdir()} == {"a", "run.json"}
+    before = (out / "a" / "mask.png").stat().st_mtime_ns
+    assert main([*asked, "--format", "png", "csv", "coco", "geojson"]) == 0
+    assert "1 of 1 images have results" in capsys.readouterr().out and (out / "a" / "mask.png").stat().st_mtime_ns == before
+    assert main(asked) == 2 and "results of another run" in capsys.readouterr().err
+    other = [*asked[:-1], str(tmp_path / "other")]
+    assert main([*other, "--format", "coco-panoptic"]) == 2
+    assert "is for panoptic results, but the task is 'semantic'" in capsys.readouterr().err
+    assert main([*other, "--thresholds", '{"scores": 1}']) == 2 and "score, mask, overlap" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main([*other, "--format", "dicom"])

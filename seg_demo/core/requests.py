@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
+import json
 import math
 import numbers
 import os
@@ -23,7 +24,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -35,6 +36,9 @@ FETCHING_SECONDS = 15.0
 # How often one who waits looks whether somebody still waits for them.
 LOOK_SECONDS = 0.2
 DETAILS = ("whole", "full")
+# What decides which segments of a panoptic result there are: the score of a query, the probability from which a pixel is in its
+# mask, and the share of its mask that it must win.
+THRESHOLDS = ("score", "mask", "overlap")
 # The task that a model was made for.
 AUTO = "auto"
 
@@ -55,9 +59,10 @@ class Options:
         task: of :data:`seg_demo.core.types.TASKS`, or ``auto`` for ``preferred`` where the model has that, else what it was made for.
         preferred: a task that is taken where the model has it, or ``auto``.
         parameters: of a region method, by name, as ``regions.METHODS`` lists them; the method itself checks them. Networks have none.
+        thresholds: of :data:`THRESHOLDS`, each in [0, 1], for panoptic results; what is left out is the network's default.
 
     Raises:
-        BadRequestError: a threshold that is no number from 0 to 1, another detail, or no task.
+        BadRequestError: a threshold that is no number from 0 to 1 or has another name, another detail, or no task.
     """
 
     threshold: float = 0.5
@@ -66,12 +71,14 @@ class Options:
     parameters: Mapping[str, float] = field(default_factory=dict)
     task: str = AUTO
     preferred: str = AUTO
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "threshold", check_threshold(self.threshold))
         check_detail(self.detail)
         check_task(self.task)
         check_task(self.preferred)
+        object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
 
 
 def smoothed(pixels: float | None) -> dict[str, float]:
@@ -89,6 +96,25 @@ def check_threshold(value: object) -> float:
     if number and math.isfinite(value) and 0 <= value <= 1:
         return float(value)
     raise BadRequestError("requests.bad_threshold", value=str(value)[:40])
+
+
+def check_thresholds(value: object) -> dict[str, float]:
+    """The thresholds of segments that do not overlap, or the sentence why they are none.
+
+    Args:
+        value: a mapping, or its JSON text as the API and the command line take it; empty for the network's defaults.
+
+    Raises:
+        BadRequestError: other names than :data:`THRESHOLDS`, or anything but finite numbers from 0 to 1.
+    """
+    if isinstance(value, str) and value.strip():
+        with suppress(ValueError):
+            value = json.loads(value)
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, Mapping) or not set(value) <= set(THRESHOLDS):
+        raise BadRequestError("requests.bad_thresholds", value=str(value)[:80], names=", ".join(THRESHOLDS))
+    return {name: check_threshold(number) for name, number in value.items()}
 
 
 def check_detail(value: object) -> str:

@@ -496,8 +496,8 @@ class Segmentation:
         device: where it was computed, such as ``cpu`` or ``cuda:0``, or None.
         seconds: duration of the stages, ``total`` among them.
         confidence: uint8 (height, width), 255 times the probability that the id map is right at a pixel: semantic, the softmax of
-            the class; instance, see :func:`seg_demo.core.types.paint_confidence`. None unless it was asked for, and for
-            regions, which have none.
+            the class; instance, see :func:`seg_demo.core.types.paint_confidence` and, of class queries,
+            :func:`seg_demo.masks.queries.presence`; panoptic, :class:`seg_demo.masks.queries.Found`. None unless asked for, and for regions.
         margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
             runner-up. None for other tasks, whose decisions are between two, and without confidence.
         seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
@@ -506,6 +506,7 @@ class Segmentation:
             no data; and whether it is unlike what the model knows. Empty for an ordinary photo.
         limit: where a detector stopped at a number of objects although there may be more; else None.
         familiar: whether the picture is like those in which the model learnt to find things; None where that is not known.
+        outputs: what a network of class queries said, for :meth:`seg_demo.networks.base.Network.again`; None unless that is kept.
     """
 
     task: str
@@ -523,6 +524,7 @@ class Segmentation:
     notes: tuple[str, ...] = ()
     limit: Limit | None = None
     familiar: bool | None = None
+    outputs: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -613,8 +615,11 @@ class Segmentation:
         kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
         id_map = paint(kept, self.height, self.width)
         confidence = self.confidence
-        if confidence is not None:
+        if confidence is not None and self.segments and self.segments[0].soft is not None:
             confidence = paint_confidence(id_map, kept, self.segments)
+        elif confidence is not None:
+            # It is of there being an object, or none: where one is left out, the chance that it is right to leave it out.
+            confidence = np.where((id_map > 0) == (self.id_map > 0), confidence, 255 - confidence)
         # What a limit cut off would be left out here too, if it scores lower than what is asked for.
         limit = self.limit if self.limit is not None and threshold <= self.limit.score else None
         return replace(self, segments=kept, id_map=id_map, confidence=confidence, limit=limit)

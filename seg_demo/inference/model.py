@@ -114,6 +114,7 @@ class Model:
         report: Report | None = None,
         smoothing: float | None = None,
         task: str = AUTO,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -127,13 +128,15 @@ class Model:
             smoothing: standard deviation in pixels of the blur before Otsu's threshold or the search for edges; None takes the
                 method's default. Other models have none.
             task: what to answer, for models that answer several; ``auto`` is what it was made for.
+            thresholds: of panoptic results: ``score``, ``mask`` and ``overlap``, in [0, 1], as :class:`seg_demo.masks.queries.Thresholds`
+                explains them; what is left out is the library's default.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
             BadRequestError: a threshold that is no number from 0 to 1, another detail, a smoothing for a model that has none, or a
                 task that the model does not have.
         """
-        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task)
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task, thresholds=thresholds or {})
         return self.run(image, options, report).above(options.threshold)
 
     def predict_all(
@@ -179,7 +182,7 @@ class Model:
         pixels = picture.pixels
         decoded = time.perf_counter()
         try:
-            result = run(pixels, options.detail, options.confidence, report, task)
+            result = run(pixels, options.detail, options.confidence, report, task, options.thresholds)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -190,6 +193,26 @@ class Model:
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
         return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
+
+    def again(self, result: Segmentation, options: Options) -> Segmentation | None:
+        """A result at other thresholds, from what is kept of it: no network runs.
+
+        Args:
+            result: of :meth:`run` with confidence, of this model's classes.
+            options: thresholds and confidence.
+
+        Returns:
+            None where too little is kept: of large outputs, in full detail, of other tasks, and where the model is another one by now.
+        """
+        if result.outputs is None or result.labels != self.labels or not isinstance(self._run, NetworkRun):
+            return None
+        began = time.perf_counter()
+        found = self._run.again(result, options.confidence, options.thresholds)
+        if found is None:
+            return None
+        seconds = {**result.seconds, "postprocess": round(time.perf_counter() - began, 6)}
+        facts = {name: getattr(result, name) for name in ("model", "device", "seen", "notes", "familiar")}
+        return replace(found, seconds=seconds, outputs=result.outputs, **facts)
 
     def _task(self, options: Options) -> Task:
         """The task that is answered."""
@@ -212,8 +235,8 @@ def not_smoothed(id: str) -> Message:
     return Message("requests.not_smoothed", id=id)
 
 
-# uint8 (H, W, 3), detail, confidence, report and task in, a result with the seconds of its stages out.
-Run = Callable[[np.ndarray, str, bool, Report | None, Task], Segmentation]
+# uint8 (H, W, 3), detail, confidence, report, task and thresholds in, a result with the seconds of its stages out.
+Run = Callable[[np.ndarray, str, bool, Report | None, Task, Mapping[str, float]], Segmentation]
 
 
 class RegionRun:
@@ -226,7 +249,11 @@ class RegionRun:
         """The same method with other parameters; whether it has such is found out when it runs."""
         return RegionRun(self._method, {**self._parameters, **parameters})
 
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task) -> Segmentation:
+    def __call__(
+        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
+    ) -> Segmentation:
+        if thresholds:
+            raise BadRequestError("requests.no_thresholds", title=self._method, task=task.name)
         # scikit-image is only needed here, and takes a second to import.
         from seg_demo.masks import regions
 
@@ -251,12 +278,12 @@ class NetworkRun:
         self._network, self._precision, self.engine = network, precision, engine
         self._batcher = None if window is None else Batcher(self._here, window)
 
-    def __call__(self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task) -> Segmentation:
-        network = self._network.answering(task)
+    def __call__(
+        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
+    ) -> Segmentation:
+        network = self._network.answering(task).with_thresholds(thresholds)
         devices.check_memory(network, *image.shape[:2], detail, confidence)
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
-        if plan is not None and task.stuff:
-            raise BadRequestError("requests.no_full_detail", task=task.name)
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
         trained = any(parameter.requires_grad for parameter in self._network.module.parameters())
@@ -271,6 +298,11 @@ class NetworkRun:
             else:
                 result = self._stages(network, image, confidence, answer)
             return self._judged(result, seen)
+
+    def again(self, result: Segmentation, confidence: bool, thresholds: Mapping[str, float]) -> Segmentation | None:
+        """As :meth:`Model.again`."""
+        with torch.inference_mode():
+            return self._network.answering(TASKS[result.task]).with_thresholds(thresholds).again(result, confidence)
 
     def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
         """The result, with a word where the picture is unlike those that the network learnt from."""

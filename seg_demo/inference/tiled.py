@@ -1,7 +1,7 @@
 """Full detail: a huge image at its own pixels, tile by tile, instead of shrunk to what its network takes at once.
 
 Classes: the tiles' logits are blended, and each part of the label map is made as soon as no later tile changes it.
-Objects are found tile by tile and merged. Memory follows the tile and the width of the image; only the results
+Objects are found tile by tile and merged. Where nothing may overlap, merged things lie over blended stuff. Memory follows the tile and the width of the image; only the results
 themselves have the size of the image.
 
 Along each axis neighbouring tiles overlap. A tile counts fully in its middle, not at all within a margin of a border that
@@ -31,12 +31,13 @@ from torch import Tensor
 from seg_demo.core.errors import Message
 from seg_demo.core.requests import Report
 from seg_demo.core.rle import Box
-from seg_demo.core.types import MAX_IDS, Segment, Segmentation, SoftMask, paint, paint_confidence, semantic_segmentation
+from seg_demo.core.types import MAX_IDS, Segment, Segmentation, SoftMask, extents, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks.base import STRIDE, Network
 
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4
+_STRIP_PIXELS = 1 << 20
 
 # A batch → what the network says, floating, on the CPU or where it was computed, and where that was.
 Forward = Callable[[torch.Tensor], tuple[Any, torch.device]]
@@ -104,7 +105,8 @@ def run(
     Returns:
         The result; ``device`` is where the last tile was computed.
     """
-    work = _merged if plan.network.task.objects else _blended
+    task = plan.network.task
+    work = _things_over_stuff if task.stuff else _merged if task.objects else _blended
     return work(plan, _Tiles(plan, forward, image, report), image.shape[:2], confidence)
 
 
@@ -142,25 +144,43 @@ class _Tiles:
 
 
 def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
-    height, width = size
-    labels = plan.network.labels
-    label_map = np.zeros(size, dtype=np.uint8 if len(labels) <= 255 else np.uint16)
-    sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
-    scores, blender, factor = MeanScores(), None, 1
+    classes = _Classes(plan, size, confidence)
     for window, raw in tiles:
-        logits, factor = _gridded(plan.network.logits(raw), plan)
-        if blender is None:
-            blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN)
-        block = blender.add(window, logits)
+        classes.add(window, plan.network.logits(raw))
+    labels, sure = plan.network.labels, (None, None) if classes.sure is None else classes.sure
+    result = semantic_segmentation(classes.label_map, labels, classes.scores.of(range(len(labels))), *sure)
+    return replace(result, device=tiles.device)
+
+
+class _Classes:
+    """The label map of blended tiles, as far as they have come.
+
+    Attributes:
+        label_map: uint8 or uint16 (H, W).
+        sure: uint8 (2, H, W), probability and margin; None unless wanted.
+        scores: of the classes.
+    """
+
+    def __init__(self, plan: Plan, size: tuple[int, int], confidence: bool) -> None:
+        self._plan, self._size = plan, size
+        self.label_map = np.zeros(size, dtype=np.uint8 if len(plan.network.labels) <= 255 else np.uint16)
+        self.sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
+        self.scores, self._blender = MeanScores(), None
+
+    def add(self, window: Window, logits: torch.Tensor) -> None:
+        """The logits (C, h, w) of the next tile."""
+        plan, (height, width) = self._plan, self._size
+        logits, factor = _gridded(logits, plan)
+        if self._blender is None:
+            self._blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN)
+        block = self._blender.add(window, logits)
         rows, columns = (range(*bounds) for bounds in (block.rows, block.columns))
         if not rows or not columns:
-            continue
-        _write(label_map, argmax_resized, block, factor)
-        if sure is not None:
-            _write(sure, probability_and_margin, block, factor)
-        scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
-    result = semantic_segmentation(label_map, labels, scores.of(range(len(labels))), *(sure if confidence else (None, None)))
-    return replace(result, device=tiles.device)
+            return
+        _write(self.label_map, argmax_resized, block, factor)
+        if self.sure is not None:
+            _write(self.sure, probability_and_margin, block, factor)
+        self.scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
 
 
 def _gridded(logits: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, int]:
@@ -184,21 +204,91 @@ def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.nda
 
 def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     height, width = size
-    found, limits = [], []
+    found, limits, evidence = [], [], _Evidence(size) if confidence else None
     for window, raw in tiles:
-        inside = min(window.bottom, height) - window.top, min(window.right, width) - window.left
-        tile = window.bottom - window.top, window.right - window.left
-        result = plan.network.postprocess_tile(raw, tile, inside, confidence)
+        result = _in_tile(plan, window, raw, size, confidence)
         found.append((window, [segment.moved(window.left, window.top) for segment in result.segments]))
         limits += [result.limit] if result.limit is not None else []
+        if evidence is not None:
+            evidence.add(window, result)
     segments = merge(found, height, width)
-    id_map = paint(segments, height, width)
-    sure = paint_confidence(id_map, segments, segments) if confidence else None
+    id_map, sure = paint(segments, height, width), None
+    if evidence is not None:
+        soft = segments and segments[0].soft is not None
+        sure = paint_confidence(id_map, segments, segments) if soft else evidence.confidence(id_map)
     return Segmentation(
         plan.network.task.name, height, width, plan.network.labels, id_map, segments, device=tiles.device, confidence=sure,
         # The tile that may lack the surest object speaks for all.
         limit=max(limits, key=lambda limit: limit.score, default=None),
     )  # fmt: skip
+
+
+def _in_tile(plan: Plan, window: Window, raw: Any, size: tuple[int, int], confidence: bool) -> Segmentation:
+    """What was found in the part of a tile that lies in the image."""
+    inside = min(window.bottom, size[0]) - window.top, min(window.right, size[1]) - window.left
+    return plan.network.postprocess_tile(raw, (window.bottom - window.top, window.right - window.left), inside, confidence)
+
+
+class _Evidence:
+    """How likely pixels belong to what was found there, tile by tile: the surest of them counts."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._values = np.zeros(size, dtype=np.uint8)
+
+    def add(self, window: Window, result: Segmentation) -> None:
+        """A tile's result, whose confidence is 1 less that where nothing was found."""
+        there = self._values[window.top : window.top + result.height, window.left : window.left + result.width]
+        if result.confidence is not None:
+            np.maximum(there, np.where(result.id_map > 0, result.confidence, 255 - result.confidence), out=there)
+
+    def confidence(self, id_map: np.ndarray) -> np.ndarray:
+        """uint8 (H, W), of an id map in which 0 is nothing; the evidence is used up."""
+        return np.subtract(255, self._values, out=self._values, where=id_map == 0)
+
+
+def _things_over_stuff(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+    """Things are merged as objects and lie on top, in the order of their scores. Between them a pixel belongs to the class that is the
+    largest of the blended ones, if that is stuff of which some tile has a segment, and to nothing otherwise; stuff scores what its
+    best segment in any tile does."""
+    height, width = size
+    labels = plan.network.labels
+    classes, evidence = _Classes(plan, size, confidence), _Evidence(size) if confidence else None
+    things: list[tuple[Window, list[Segment]]] = []
+    stuff: dict[int, float] = {}
+    for window, raw in tiles:
+        result = _in_tile(plan, window, raw, size, confidence)
+        classes.add(window, plan.network.logits(raw))
+        if evidence is not None:
+            evidence.add(window, result)
+        things.append((window, [s.moved(window.left, window.top) for s in result.segments if labels.is_thing(s.label_id)]))
+        for segment in result.segments:
+            if not labels.is_thing(segment.label_id):
+                stuff[segment.label_id] = max(segment.score or 0.0, stuff.get(segment.label_id, 0.0))
+    merged = merge(things, height, width)[: MAX_IDS - len(stuff)]
+    id_map = paint(merged, height, width)
+    listed = [(segment.label_id, segment.score) for segment in merged] + sorted(stuff.items())
+    # What a class's pixels are where there is no thing; 0 for things of which no tile is sure, and stuff that no tile has.
+    numbers = np.zeros(np.iinfo(classes.label_map.dtype).max + 1, dtype=np.uint16)
+    for number, label_id in enumerate(sorted(stuff), start=len(merged) + 1):
+        numbers[label_id] = number
+    sure = None if evidence is None else evidence.confidence(id_map)
+    if len(listed) > 255:
+        id_map = id_map.astype(np.uint16, copy=False)
+    for top in range(0, height, step := max(1, _STRIP_PIXELS // width)):
+        ids, other = id_map[top : top + step], numbers[classes.label_map[top : top + step]]
+        filled = (ids == 0) & (other > 0)
+        np.copyto(ids, other, where=filled, casting="unsafe")
+        if sure is not None:
+            np.copyto(sure[top : top + step], classes.sure[0, top : top + step], where=filled)
+    # A thing that others hide has no pixel, and stuff may lie under things alone.
+    pixels, boxes = extents(id_map)
+    seen = [number for number in range(1, len(listed) + 1) if number < len(pixels) and pixels[number]]
+    renumbered = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.uint8 if len(seen) <= 255 else np.uint16)
+    renumbered[seen] = np.arange(1, len(seen) + 1)
+    segments = tuple(Segment(*listed[number - 1], tuple(boxes[number].tolist()), None) for number in seen)
+    return Segmentation(
+        plan.network.task.name, height, width, labels, renumbered[id_map], segments, device=tiles.device, confidence=sure
+    )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import Segment, count_ids, tight_box
 from seg_demo.masks import semantic
 from seg_demo.masks.instances import KEPT, Deferred, Enlarged, Resized
-from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, find_antialiased_rule, find_rule
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, enlarged_bytes, find_antialiased_rule, find_rule
 from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spans, all_finite, below_of, right_of
 
 # Where corners leave more than this share of all values to evaluate, a query at a time is faster.
@@ -82,15 +82,25 @@ class Found:
         id_map: (H, W), uint8 or uint16, 1 + index of the segment, 0 for none.
         label_ids: of every segment.
         scores: of every segment, in [0, 1], rounded to six digits as transformers does; the best of the parts of a fused one.
+        confidence: uint8 (H, W), or None: 255 times the probability that the id map is right at a pixel. A query has a pixel with the
+            probability score * mask. Where a segment stands, that of the query that won the pixel is taken; elsewhere 1 less that.
     """
 
     id_map: np.ndarray
     label_ids: tuple[int, ...]
     scores: tuple[float, ...]
+    confidence: np.ndarray | None = None
 
 
 def without_overlaps(
-    classes: Tensor, masks: Tensor, height: int, width: int, order: Order, thresholds: Thresholds, fused: frozenset[int] = frozenset()
+    classes: Tensor,
+    masks: Tensor,
+    height: int,
+    width: int,
+    order: Order,
+    thresholds: Thresholds,
+    fused: frozenset[int] = frozenset(),
+    confidence: bool = False,
 ) -> Found:
     """What ``post_process_panoptic_segmentation(..., target_sizes=[(height, width)])`` finds for one image.
 
@@ -104,6 +114,7 @@ def without_overlaps(
         order: of the family.
         thresholds: which segments there are.
         fused: label ids whose queries make one segment together.
+        confidence: also how sure the network is of every pixel.
 
     Raises:
         BadCheckpointError: logits that are no finite numbers.
@@ -111,7 +122,8 @@ def without_overlaps(
     _check(classes, masks)
     scores, label_ids = classes.softmax(-1).max(-1)
     kept = label_ids.ne(classes.shape[-1] - 1) & (scores > thresholds.score)
-    return _segments(masks, kept.nonzero()[:, 0], scores[kept], label_ids[kept], (height, width), order, thresholds, fused)
+    chosen = kept.nonzero()[:, 0], scores[kept], label_ids[kept]
+    return _segments(masks, *chosen, (height, width), order, thresholds, fused, confidence)
 
 
 def best_pairs_without_overlaps(
@@ -224,6 +236,24 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
     return found
 
 
+def presence(classes: Tensor, masks: Tensor, height: int, width: int, order: Order) -> np.ndarray:
+    """How likely a pixel belongs to any object: the largest score * mask of all queries where the network has its masks, and between
+    these points in proportion. uint8 (H, W), 255 times a probability.
+
+    Args:
+        classes: float32 (Q, C + 1), class logits, the last class being none.
+        masks: float32 (Q, h, w), mask logits, on the same device.
+        height: of the upload, in pixels.
+        width: of the upload, in pixels.
+        order: of the family.
+    """
+    scores = classes.softmax(-1)[:, :-1].amax(-1)
+    largest = torch.zeros(masks.shape[1:], device=masks.device)
+    for score, mask in zip(scores, masks, strict=True):
+        torch.maximum(largest, mask.sigmoid() * score, out=largest)
+    return enlarged_bytes(_on_grid(largest[None], torch.zeros(1, dtype=torch.int64, device=masks.device), order), (height, width), lambda value, _: value)
+
+
 def class_maps(classes: Tensor, masks: Tensor, order: Order) -> Tensor:
     """What ``post_process_semantic_segmentation`` resizes to the upload and compares: float32 (C, h, w), not negative.
 
@@ -302,6 +332,7 @@ def _segments(
     order: Order,
     thresholds: Thresholds,
     fused: frozenset[int],
+    confidence: bool = False,
 ) -> Found:
     """The segments of some queries, in their order.
 
@@ -314,13 +345,14 @@ def _segments(
         order: of the family.
         thresholds: which segments there are.
         fused: label ids whose queries make one segment together.
+        confidence: also how sure the network is of every pixel.
     """
     if not len(queries):
-        return Found(np.zeros(size, np.uint8), (), ())
+        return Found(np.zeros(size, np.uint8), (), (), np.full(size, 255, np.uint8) if confidence else None)
     values = _on_grid(masks, queries, order)
     if not (order.late or order.logits):
         values.sigmoid_()
-    pixels = _Pixels(values, scores, order, thresholds.mask)
+    pixels = _Pixels(values, scores, order, thresholds.mask, confidence)
     if order.late:
         # There all masks are resized, and the best chosen afterwards.
         pixels.together = len(masks)
@@ -350,7 +382,10 @@ def _segments(
         raise BadCheckpointError("networks.too_many_segments", count=len(found), most=MAX_SEGMENTS)
     # The last number is of pixels that nobody keeps.
     numbers = numbers.astype(np.uint8 if len(found) <= 255 else np.uint16)
-    return Found(numbers[won_map], tuple(label_id for label_id, _ in found), tuple(score for _, score in found))
+    id_map, sure = numbers[won_map], pixels.evidence
+    if sure is not None:
+        np.subtract(255, sure, out=sure, where=id_map == 0)
+    return Found(id_map, tuple(label_id for label_id, _ in found), tuple(score for _, score in found), sure)
 
 
 Decided = tuple[np.ndarray, list[int], list[int], list[int]]
@@ -364,14 +399,17 @@ class _Pixels:
         scores: float32 (K,), not negative.
         order: of the family.
         threshold: of masks.
+        confidence: whether ``evidence`` is made.
 
     Attributes:
+        evidence: uint8 (H, W), 255 times the score and the mask's probability of the query that wins a pixel, once that is decided.
         together: how many maps the library resizes at once: there are kernels for three, and for few pixels.
         whole: these maps and which of them ``values`` are, where that matters; else None.
     """
 
-    def __init__(self, values: Tensor, scores: Tensor, order: Order, threshold: float) -> None:
+    def __init__(self, values: Tensor, scores: Tensor, order: Order, threshold: float, confidence: bool = False) -> None:
         self.values, self.scores, self.order, self.threshold = values, scores, order, threshold
+        self.confidence, self.evidence = confidence, None
         self.kind = torch.uint8 if len(values) < 255 else torch.int32
         self.together = len(values)
         self.whole: tuple[Tensor, Tensor] | None = None
@@ -454,6 +492,9 @@ class _Pixels:
         count = len(self.values)
         won = count_ids(_ids(winner), count + 1)[:count].tolist()
         painted = won
+        if self.confidence:
+            likely = lambda value: value.sigmoid() if self.order.late or self.order.logits else value  # noqa: E731
+            self.evidence = enlarged_bytes(self.values, tuple(winner.shape), lambda value, query: likely(value) * self.scores[query], winner)
         if lost is not None:
             winner.masked_fill_(lost, count)
             painted = count_ids(_ids(winner), count + 1)[:count].tolist()

@@ -291,3 +291,40 @@ _workers = pool("masks", os.cpu_count() or 1, _begin)
 if hasattr(os, "register_at_fork"):
     # Another thread may hold it at that moment, and would hold it for ever in the forked process, where it does not run.
     os.register_at_fork(after_in_child=_beginning._at_fork_reinit)
+
+
+# Pixels that are enlarged to bytes at a time.
+STRIP_PIXELS = 1_000_000
+
+
+def enlarged_bytes(
+    values: Tensor, size: tuple[int, int], weigh: Callable[[Tensor, Tensor], Tensor], winner: Tensor | None = None
+) -> np.ndarray:
+    """Maps enlarged between their points, each pixel of one of them: uint8 (H, W), 255 times what is in [0, 1].
+
+    Args:
+        values: float32 (K, h, w).
+        size: (H, W).
+        weigh: enlarged values and which map each is of, both (rows, W) → what is written.
+        winner: integer (H, W), which map a pixel is of; None for the first.
+    """
+    _, height, width = values.shape
+    (above, below, down), (left, right, across) = (
+        _between(before, after, values.device) for before, after in zip((height, width), size, strict=True)
+    )
+    flat, made = values.flatten(), np.empty(size, np.uint8)
+    step = max(1, STRIP_PIXELS // size[1])
+    for top in range(0, size[0], step):
+        rows = slice(top, top + step)
+        query = torch.zeros(1, 1, dtype=torch.int64, device=values.device) if winner is None else winner[rows].long()
+        first, second = (query * (height * width) + (row[rows] * width)[:, None] for row in (above, below))
+        upper, lower = (torch.lerp(flat[row + left], flat[row + right], across) for row in (first, second))
+        made[rows] = weigh(torch.lerp(upper, lower, down[rows, None]), query).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
+    return made
+
+
+def _between(before: int, after: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every pixel of an axis the points before and behind it, int64 (after,), and how near it is to the latter, float32."""
+    place = ((torch.arange(after, device=device) + 0.5) * (before / after) - 0.5).clamp(0, before - 1)
+    first = place.floor().long()
+    return first, (first + 1).clamp(max=before - 1), (place - first).float()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import checkpoint, weights
@@ -242,6 +242,19 @@ class Network(ABC):
         """The same network, weights shared, answering one of its tasks."""
         return self if task == self.task else replace(self, asked=task)
 
+    def with_thresholds(self, chosen: Mapping[str, float]) -> Self:
+        """The same network, weights shared, that chooses its segments by other thresholds.
+
+        Args:
+            chosen: of :data:`seg_demo.core.requests.THRESHOLDS`; what is left out stays as it is.
+
+        Raises:
+            BadRequestError: what it answers has no such thresholds.
+        """
+        if not chosen:
+            return self
+        raise BadRequestError("requests.no_thresholds", title=self.family.title, task=self.task.name)
+
     @property
     def unused_layers(self) -> bool:
         """Whether its answer may not depend on all of its layers."""
@@ -409,6 +422,15 @@ class Network(ABC):
             confidence: also how sure the network is of every pixel.
         """
         return self.postprocess(raw, *inside, confidence)
+
+    def again(self, result: Segmentation, confidence: bool = False) -> Segmentation | None:
+        """What the network says of a picture that it has seen, without seeing it again; None where too little of that is kept.
+
+        Args:
+            result: of :meth:`postprocess`, with ``outputs``.
+            confidence: also how sure the network is of every pixel.
+        """
+        return None
 
     def logits(self, raw: Any) -> Tensor:
         """The answer to one tile of a larger image, for a task of classes: what is blended and compared, (C, h', w').

@@ -47,6 +47,8 @@ from seg_demo.networks.weights import class_dependent, own_names, read_weights, 
 LEAST_SCORE = 0.05
 # Of pictures that a network with random weights sees.
 SHORTEST_SIDE, LONGEST_SIDE = 384, 640
+# Outputs that are kept with a result, for other thresholds: at least so many queries, and no more bytes.
+FEWEST_KEPT, MOST_OUTPUT_BYTES = 8, 16_000_000
 # Squares into which EoMT cuts a long picture.
 MOST_SQUARES = 16
 # Keys by which transformers takes a backbone from somewhere else.
@@ -60,12 +62,16 @@ class ClassQueries(Network):
     """A network of class queries.
 
     Attributes:
+        scales_tiles: its processor scales what it gets to one size, also a smaller tile.
         tasks: what this checkpoint answers, what it was made for first.
+        tuned: thresholds that were asked for in place of the library's, by name.
     """
 
     order: ClassVar[Order] = Order()
     thresholds: ClassVar[Thresholds] = Thresholds()
+    scales_tiles: ClassVar[bool] = True
     tasks: tuple[Task, ...] = field(default=(PANOPTIC, INSTANCE, SEMANTIC))
+    tuned: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -132,6 +138,10 @@ class ClassQueries(Network):
         """The order of operations for an upload of a size in pixels."""
         return self.order
 
+    def with_thresholds(self, chosen: Mapping[str, float]) -> Self:
+        """As :meth:`Network.with_thresholds`, for segments that do not overlap."""
+        return replace(self, tuned=dict(chosen)) if chosen and self.task.stuff else super().with_thresholds(chosen)
+
     def write(self, folder: Path, half: bool) -> None:
         """The files that transformers' Auto classes and ``pipeline("image-segmentation")`` load; config.json says float32, so
         transformers casts halves back on loading."""
@@ -178,18 +188,23 @@ class ClassQueries(Network):
             raw: of :meth:`forward`, one image.
             height: of the upload, in pixels.
             width: of the upload, in pixels.
-            confidence: also how sure the network is of every pixel, where the task is of classes; objects have none.
+            confidence: also how sure the network is of every pixel: of classes their share in all, of objects whether there is any
+                (:func:`seg_demo.masks.queries.presence`), of segments that do not overlap the chance of the query that won it.
 
         Raises:
             BadCheckpointError: the network returned NaN.
         """
         classes, masks = raw[0]["classes"].float(), raw[0]["masks"].float()
         if self.task.stuff:
-            return self._things_and_stuff(classes, masks, height, width)
+            return self._things_and_stuff(classes, masks, height, width, confidence)
         if self.task.objects:
             found = self._instances(classes, masks, height, width)
             found.sort(key=lambda segment: -segment.score)
-            return Segmentation(INSTANCE.name, height, width, self.labels, paint(found, height, width), tuple(found))
+            id_map, sure = paint(found, height, width), None
+            if confidence:
+                sure = queries.presence(classes, masks, height, width, self.order_for(height, width))
+                np.subtract(255, sure, out=sure, where=id_map == 0)
+            return Segmentation(INSTANCE.name, height, width, self.labels, id_map, tuple(found), confidence=sure)
         maps = self._class_maps(raw, height, width)
         label_map = argmax_resized(maps, height, width)
         # A class's share in the sum of all is what a softmax of these gives.
@@ -207,26 +222,40 @@ class ClassQueries(Network):
         """What is resized to the upload and compared: float32 (C, h, w), not negative."""
         return queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), self.order_for(height, width))
 
-    def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int) -> Segmentation:
+    def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int, confidence: bool) -> Segmentation:
         things = self.labels.things
         stuff = frozenset() if things is None else frozenset(np.flatnonzero(~things).tolist())
-        found = queries.without_overlaps(classes, masks, height, width, self.order_for(height, width), self.thresholds, stuff)
+        order, thresholds = self.order_for(height, width), replace(self.thresholds, **self.tuned)
+        found = queries.without_overlaps(classes, masks, height, width, order, thresholds, stuff, confidence)
         _, boxes = extents(found.id_map)
         listed = zip(found.label_ids, found.scores, strict=True)
         segments = tuple(
             Segment(label_id, score, tuple(boxes[index].tolist()), None) for index, (label_id, score) in enumerate(listed, start=1)
         )
-        return Segmentation(PANOPTIC.name, height, width, self.labels, found.id_map, segments)
+        outputs = _kept_outputs(classes, masks) if confidence else None
+        return Segmentation(
+            PANOPTIC.name, height, width, self.labels, found.id_map, segments, confidence=found.confidence, outputs=outputs
+        )
+
+    def again(self, result: Segmentation, confidence: bool = False) -> Segmentation | None:
+        """As :meth:`Network.again`, at this network's thresholds."""
+        if result.outputs is None or replace(self.thresholds, **self.tuned).score < LEAST_SCORE:
+            return None
+        classes, masks = (torch.from_numpy(values) for values in result.outputs)
+        return self.postprocess([{"classes": classes, "masks": masks}], result.height, result.width, confidence)
 
     def postprocess_tile(self, raw: Any, tile: tuple[int, int], inside: tuple[int, int], confidence: bool = False) -> Segmentation:
-        """As :meth:`Network.postprocess_tile`: a mask is as large as the tile."""
-        found = [cropped(segment, *inside) for segment in self.postprocess(raw, *tile, confidence).segments]
+        """As :meth:`Network.postprocess_tile`: a mask is as large as the tile, and each segment has one."""
+        result = self.postprocess(raw, *tile, confidence)
+        found = [cropped(replace(s, mask=result.mask_of(i)) if not s.has_mask else s, *inside) for i, s in enumerate(result.segments)]
         kept = tuple(segment for segment in found if segment is not None)
-        return Segmentation(INSTANCE.name, *inside, self.labels, paint(kept, *inside), kept)
+        sure = None if result.confidence is None else result.confidence[: inside[0], : inside[1]]
+        return Segmentation(self.task.name, *inside, self.labels, paint(kept, *inside), kept, confidence=sure)
 
     def logits(self, raw: Any) -> Tensor:
-        """As :meth:`Network.logits`: a class's share in the sum of all is their softmax."""
-        maps = self._class_maps(raw, *self.tile())
+        """As :meth:`Network.logits`: a class's share in the sum of all is their softmax; at the points where the network has its masks,
+        because a family's grid for whole pictures (384 x 384) has nothing to do with a tile's pixels."""
+        maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order())
         return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
     @staticmethod
@@ -450,6 +479,21 @@ def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
     made = {"model_type": "timm_backbone", "backbone": name, "num_channels": 3, "features_only": True}
     made |= {"use_pretrained_backbone": False, "out_indices": given.get("out_indices", [1, 2, 3, 4])}
     return {**plain, "backbone_config": made | ({"output_stride": given.get("output_stride", 16)} if config.get("dilation") else {})}
+
+
+def _kept_outputs(classes: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray] | None:
+    """Class logits float32 (K, C + 1) and mask logits (K, h, w) of the queries that may count at any threshold from
+    :data:`LEAST_SCORE`; None if they are more than :data:`MOST_OUTPUT_BYTES`."""
+    scores, label_ids = classes.softmax(-1).max(-1)
+    counts = label_ids.ne(classes.shape[-1] - 1) & (scores > LEAST_SCORE)
+    if int(counts.sum()) < FEWEST_KEPT:
+        # F.interpolate takes other kernels for few maps.
+        counts[:FEWEST_KEPT] = True
+    if sum(masks.shape[1:]) <= queries.SMALL_OUTPUT:
+        counts[:] = True
+    if int(counts.sum()) * masks[0].numel() * 4 > MOST_OUTPUT_BYTES:
+        return None
+    return classes[counts].cpu().numpy(), masks[counts].cpu().numpy()
 
 
 def _stated_classes(options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.rle import encode_crop
-from seg_demo.core.types import TASKS, Segmentation, count_ids
+from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
 from seg_demo.outputs import draw
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
@@ -316,6 +316,7 @@ class Export:
         button: whether the page offers it by itself.
         bundled: whether it is in the zip, in a batch, and among what the command line writes.
         exists: whether a result has it.
+        fits: whether results of a task can have it.
     """
 
     key: str
@@ -324,8 +325,14 @@ class Export:
     button: bool = True
     bundled: bool = True
     exists: Callable[[Segmentation], bool] = lambda segmentation: True
+    fits: Callable[[Task], bool] = lambda task: True
+
+    def of(self, segmentation: Segmentation) -> bool:
+        """Whether there is such a file of a result."""
+        return self.fits(TASKS[segmentation.task]) and self.exists(segmentation)
 
 
+PANOPTIC_PNG, PANOPTIC_JSON = "panoptic.png", "panoptic.json"
 # In the order in which the page and the archives show them. A new kind of file is a row here.
 EXPORTS: dict[str, Export] = {
     row.key: row
@@ -334,14 +341,13 @@ EXPORTS: dict[str, Export] = {
         Export("overlay", "overlay.png", lambda one: draw.overlay_png(one.picture, one.segmentation)),
         Export("coco_rle", "coco_rle.json", lambda one: _json(coco(one.segmentation, one.file_name))),
         Export("coco_polygons", "coco_polygons.json", lambda one: _json(coco(one.segmentation, one.file_name, one.polygons))),
+        # Both in one, for a click.
+        Export("coco_panoptic", "coco_panoptic.zip", lambda one: zip_bytes(_panoptic(one)), bundled=False, fits=lambda task: task.stuff),
+        Export("panoptic_png", PANOPTIC_PNG, lambda one: draw.viewer_id_png(one.segmentation), button=False, fits=lambda task: task.stuff),
         Export(
-            "panoptic_png", "panoptic.png", lambda one: draw.viewer_id_png(one.segmentation), button=False,
-            exists=lambda segmentation: TASKS[segmentation.task].stuff,
-        ),
-        Export(
-            "panoptic_json", "panoptic.json",
-            lambda one: _json(coco_panoptic(one.segmentation, one.file_name, one.prefix + "panoptic.png")), button=False,
-            exists=lambda segmentation: TASKS[segmentation.task].stuff,
+            "panoptic_json", PANOPTIC_JSON,
+            lambda one: _json(coco_panoptic(one.segmentation, one.file_name, one.prefix + PANOPTIC_PNG)), button=False,
+            fits=lambda task: task.stuff,
         ),
         Export("geojson", "segments.geojson", lambda one: _json(geojson(one.segmentation, one.polygons))),
         # One row per class, or per object with its areas: what a spreadsheet is opened for.
@@ -357,14 +363,51 @@ EXPORTS: dict[str, Export] = {
 }  # fmt: skip
 
 
+# What the command line calls them, and the rows that they are.
+FORMATS: dict[str, tuple[str, ...]] = {
+    "png": ("mask",),
+    "coco": ("coco_rle",),
+    "coco-panoptic": ("panoptic_png", "panoptic_json"),
+    "geojson": ("geojson",),
+    "csv": ("segments",),
+}
+
+
+def rows_of(formats: Sequence[str], task: Task) -> tuple[Export, ...]:
+    """The kinds of file that some formats are.
+
+    Args:
+        formats: keys of :data:`FORMATS`.
+        task: of the results.
+
+    Raises:
+        BadRequestError: a format of other results; the message says of which.
+    """
+    rows = [(name, EXPORTS[key]) for name in dict.fromkeys(formats) for key in FORMATS[name]]
+    for name, row in rows:
+        if not row.fits(task):
+            able = ", ".join(other.name for other in TASKS.values() if row.fits(other))
+            raise BadRequestError("exports.other_task", format=name, task=task.name, tasks=able)
+    return tuple(row for _, row in rows)
+
+
+def _panoptic(one: Subject) -> dict[str, bytes]:
+    """Both files of COCO's panoptic format, by their names."""
+    return {one.prefix + row.file: row.make(one) for row in (EXPORTS["panoptic_png"], EXPORTS["panoptic_json"])}
+
+
 def _text(table: str) -> bytes:
     return table.encode("utf-8", "replace")
 
 
 def bundle(
-    image: np.ndarray | Callable[[], np.ndarray], segmentation: Segmentation, stem: str, file_name: str | None = None
+    image: np.ndarray | Callable[[], np.ndarray],
+    segmentation: Segmentation,
+    stem: str,
+    file_name: str | None = None,
+    formats: Sequence[str] = (),
 ) -> dict[str, bytes]:
-    """Every file that a person can take away.
+    """Every file that a person can take away, or those of some formats.
 
     Args:
         image: uint8 (H, W, 3), the upright original, or what decodes it.
@@ -372,6 +415,10 @@ def bundle(
         stem: what the files' names begin with, usually the image's name without its suffix; characters that are no
             letters, digits, dots or dashes become underscores. Empty for the bare names.
         file_name: of the image, as COCO names it; None takes the stem with ``.png``.
+        formats: keys of :data:`FORMATS`; empty for all that is bundled.
+
+    Raises:
+        BadRequestError: as :func:`rows_of`.
 
     Returns:
         File name → content: the bundled rows of :data:`EXPORTS`, each after the stem and an underscore; for
@@ -380,7 +427,8 @@ def bundle(
     prefix = re.sub(r"[^\w.-]+", "_", stem).strip(".")
     before = f"{prefix}_" if prefix else ""
     subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before)
-    rows = [row for row in EXPORTS.values() if row.bundled and row.exists(segmentation)]
+    every = rows_of(formats, TASKS[segmentation.task]) if formats else (row for row in EXPORTS.values() if row.bundled)
+    rows = [row for row in every if row.of(segmentation)]
     return {before + row.file: row.make(subject) for row in rows}
 
 

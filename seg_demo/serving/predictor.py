@@ -296,6 +296,10 @@ class Work:
         """
         return self._predictor.run(resolved or self._resolved[0], self.picture, self.options, self._report)
 
+    def again(self, result: Segmentation) -> Segmentation | None:
+        """A result at other thresholds, as :meth:`seg_demo.inference.model.Model.again` of the request's first model."""
+        return None if zerogpu.ACTIVE else self._predictor.load(self._resolved[0], self._report).again(result, self.options)
+
 
 class UntrustedModels:
     """The way in for Hub models that are not on the owner's menu: fetched with nobody's login, tried where they can do no harm,

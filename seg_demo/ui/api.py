@@ -53,6 +53,16 @@ class ModelId(gr.Textbox):
         return payload
 
 
+class Words(gr.Textbox):
+    """gradio's text box whose handler sees what was really sent: an object in place of its JSON text, too."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
 class Detail(gr.Radio):
     """gradio's radio buttons for one of a few words, whose handler sees what was really sent."""
 
@@ -65,7 +75,13 @@ class Detail(gr.Radio):
 
 @in_words
 def segment(
-    image: Upload | None, model: Any, threshold: Any = 0.5, detail: Any = "whole", smoothing: Any = None, task: Any = "auto"
+    image: Upload | None,
+    model: Any,
+    threshold: Any = 0.5,
+    detail: Any = "whole",
+    smoothing: Any = None,
+    task: Any = "auto",
+    thresholds: Any = "",
 ) -> tuple[dict[str, object], str, str]:
     """
     Segment an image with any model of the demo: semantic, instance, panoptic or region segmentation. Three values come back: the
@@ -78,6 +94,7 @@ def segment(
         detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).
         smoothing: For "otsu" (null: none) and "watershed" (null: 2): blur in pixels, at most 8; others refuse it. Send it by its name.
         task: "auto" is what the model was made for; for models that answer several: "semantic", "instance" or "panoptic". Send it by its name.
+        thresholds: For panoptic results, JSON text with any of "score", "mask" and "overlap" from 0 to 1, such as {"score": 0.8}; what is left out is the model's own. Others refuse it. Send it by its name.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
@@ -86,7 +103,7 @@ def segment(
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task)
+    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds)
     with predictor().work(image.path, model, options=options) as work:
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
@@ -128,10 +145,11 @@ def add_endpoints() -> None:
         detail = documented(Detail(["whole", "full"], value="whole", label="detail"), parts["detail"])
         smoothing = documented(AnyNumber(None, label="smoothing"), parts["smoothing"])
         task = documented(Detail([AUTO, *TASKS], value=AUTO, label="task"), parts["task"])
+        thresholds = documented(Words(label="thresholds", value=""), parts["thresholds"])
         result = documented(gr.JSON(label="result"), RESULT)
         mask = documented(gr.File(label="mask"), MASK)
         overlay = documented(gr.File(label="overlay"), OVERLAY)
         listed = documented(gr.JSON(label="models"), MODELS)
-        asked = [image, model, threshold, detail, smoothing, task]
+        asked = [image, model, threshold, detail, smoothing, task, thresholds]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

@@ -32,7 +32,7 @@ from seg_demo.core.types import Task
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
-from seg_demo.ui.results import KINDS, Result, make_file, viewer_doubt, viewer_value
+from seg_demo.ui.results import Result, kinds, make_file, viewer_doubt, viewer_value
 
 EXAMPLES = Path(__file__).parent / "examples"
 # A session's result goes half an hour after its last change, or when the page is closed.
@@ -118,11 +118,12 @@ def run_dock(tab: str, *others: gr.Button) -> gr.Button:
         return gr.Button(t("cancel"), size="sm", elem_id=f"{tab}-cancel")
 
 
-def outcome(tab: str, correctable: bool = False) -> Outcome:
+def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
     """Viewer and downloads; a file is made when its button is clicked, from the session's result, by no network.
 
     Args:
         tab: its id.
+        task: of its results.
         correctable: whether there is a button that opens the result in the editor.
     """
     cancel = run_dock(tab)
@@ -134,7 +135,7 @@ def outcome(tab: str, correctable: bool = False) -> Outcome:
     )  # fmt: skip
     with gr.Row(elem_classes="downloads"):
         correct = gr.Button(t("correct_this"), variant="primary", size="sm", elem_id=f"{tab}-correct") if correctable else None
-        buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in KINDS}
+        buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in kinds(task)}
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
     fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"

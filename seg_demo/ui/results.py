@@ -26,7 +26,7 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import pool
-from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.core.types import TASKS, Segmentation, Task
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode
 from seg_demo.masks.regions import fitting, shrunk
@@ -41,7 +41,10 @@ MAX_DOUBT_PIXELS = 4_000_000
 # How long an answer also serves whoever asks for the same once more.
 AGAIN_SECONDS = 10.0
 
-KINDS = ("zip", *(row.key for row in export.EXPORTS.values() if row.button))
+
+def kinds(task: Task) -> tuple[str, ...]:
+    """What the results of a task can be taken away as: everything in one, or keys of the table of exports."""
+    return ("zip", *(row.key for row in export.EXPORTS.values() if row.button and row.fits(task)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,20 @@ class Result:
             asked: as for ``asked``.
         """
         return (upload.path, asked) == (self.upload.path, self.asked) and time.monotonic() - self.made < AGAIN_SECONDS
+
+    def kept_of(self, upload: Upload, *asked: object) -> Segmentation | None:
+        """The segmentation, if it is of an upload and of what its question begins with, and the network's outputs are kept with it.
+
+        Args:
+            upload: the visitor's file.
+            asked: as ``asked`` begins.
+        """
+        if (upload.path, asked) != (self.upload.path, self.asked[: len(asked)]):
+            return None
+        with suppress(BadRequestError):
+            everything = self.cached.everything
+            return everything if everything.outputs is not None else None
+        return None
 
     @property
     def shown(self) -> Segmentation:
@@ -143,15 +160,19 @@ def viewer_value(result: Result) -> dict[str, object]:
     """What the viewer is told beside its two pictures: classes and segments, both largest first.
 
     Returns:
-        JSON-able: ``task``, what a ``segment`` is called, whether they are ``objects`` and ``scored``, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
+        JSON-able: ``task``, what a ``segment`` is called, whether they are ``objects``, ``scored`` and ``grouped`` into things and stuff, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
         ``background`` (label id or None), ``unsure`` (whether there is confidence), ``classes`` (id, name, pixels, share, count, score, mean margin in [0, 1] or None) and ``segments`` (id in
-        the id map, label id, color [R, G, B], score, area in pixels).
+        the id map, label id, color [R, G, B], score, area in pixels); where they are grouped, each also says whether it is a ``thing``.
     """
     shown = result.shown
     task = TASKS[shown.task]
     colors = draw.colors_of(shown)
+
+    def kind(label_id: int) -> dict[str, bool]:
+        return {"thing": shown.labels.is_thing(label_id)} if task.stuff else {}
+
     segments = [
-        {"id": identity, "label": segment.label_id, "color": colors[identity].tolist(), "score": segment.score, "area": area}
+        {"id": identity, "label": segment.label_id, "color": colors[identity].tolist(), "score": segment.score, "area": area, **kind(segment.label_id)}
         for identity, segment, area in zip(shown.ids, shown.segments, shown.areas, strict=True)
     ]
     return {
@@ -159,6 +180,7 @@ def viewer_value(result: Result) -> dict[str, object]:
         "segment": task.segment,
         "objects": task.objects,
         "scored": task.learnt,
+        "grouped": task.stuff,
         "width": shown.width,
         "height": shown.height,
         "seen": None if shown.seen is None else [shown.seen[1], shown.seen[0]],
@@ -172,6 +194,7 @@ def viewer_value(result: Result) -> dict[str, object]:
                 "score": row["mean_score"],
                 "margin": row.get("mean_margin"),
                 **{key: row[key] for key in ("pixels", "share", "count")},
+                **kind(row["label_id"]),
             }
             for row in export.table(shown)
         ],
@@ -184,7 +207,7 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
 
     Args:
         result: of the session.
-        kind: one of ``KINDS``.
+        kind: of :func:`kinds`.
 
     Returns:
         File name and content.

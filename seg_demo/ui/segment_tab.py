@@ -11,8 +11,8 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import AUTO, Options, check_threshold
-from seg_demo.core.types import TASKS, Task
+from seg_demo.core.requests import AUTO, THRESHOLDS, Options, check_threshold
+from seg_demo.core.types import REGION, TASKS, Task
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
@@ -90,11 +90,30 @@ def network_tab(task: Task) -> NetworkTab:
                 [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
                 info=t("detail_info"), elem_id=f"{name}-detail",
             )  # fmt: skip
+            tuned = advanced(name) if task.stuff else []
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome(name, correctable=not task.stuff)
-    connect(task, photo, model, note, threshold, detail, run, shown)
+            shown = outcome(name, task, correctable=True)
+    connect(task, photo, model, note, threshold, detail, tuned, run, shown)
     return NetworkTab(task, model, note, everyday, shown)
+
+
+def advanced(tab: str) -> list[gr.Number]:
+    """The thresholds of segments that do not overlap, by the order of :data:`THRESHOLDS`; an empty box is the model's own.
+
+    Args:
+        tab: its id.
+    """
+    with gr.Accordion(t("advanced"), open=False, elem_id=f"{tab}-advanced"):
+        gr.Markdown(t("advanced_info"), elem_classes="note")
+        with gr.Row():
+            return [
+                gr.Number(
+                    None, label=t(f"threshold_{name}"), info=t(f"threshold_{name}_info"), placeholder=t("threshold_own"), minimum=0,
+                    maximum=1, step=0.05, min_width=120, elem_id=f"{tab}-threshold-{name}",
+                )
+                for name in THRESHOLDS
+            ]  # fmt: skip
 
 
 def connect(
@@ -104,14 +123,16 @@ def connect(
     note: gr.HTML,
     threshold: Slider,
     detail: gr.Radio,
+    tuned: list[gr.Number],
     run: gr.Button,
     shown: Outcome,
 ) -> None:
-    """A new picture, another model or detail, or the button runs the network; the slider only filters."""
+    """A new picture, another model or detail, or the button runs the network; the slider only filters, and other thresholds
+    are answered from what is kept of the network's outputs."""
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, run.click], run_network,
-        [photo, model, threshold, detail, shown.result, gr.State(task.name)], shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
+        [photo.change, model.input, detail.input, run.click, *(box.change for box in tuned)], run_network,
+        [photo, model, threshold, detail, shown.result, gr.State(task.name), *tuned], shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
         **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
@@ -131,24 +152,32 @@ def run_network(
     detail: object,
     before: Result | None = None,
     preferred: str = AUTO,
+    score: object = None,
+    mask: object = None,
+    overlap: object = None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:
     """A visitor's picture through the chosen model; every candidate is kept, so that the threshold can move later.
 
     What was answered a moment ago is not computed again: choosing a model or full detail runs the network by itself, and
-    whoever then clicks on the button too has asked twice.
+    whoever then clicks on the button too has asked twice. Where only score, mask and overlap have changed, no network runs if
+    its outputs are still there.
     """
     if upload is None:
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    options = Options(threshold, detail, confidence=True, preferred=preferred)
-    if before is not None and before.answers(upload, model, options.detail, preferred):
+    chosen = {name: value for name, value in zip(THRESHOLDS, (score, mask, overlap), strict=True) if value is not None}
+    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=chosen)
+    asked = model, options.detail, preferred, *options.thresholds.items()
+    if before is not None and before.answers(upload, *asked):
         again = before.at(options.threshold)
         return again, again
     with predictor().work(upload.path, model, options=options, report=reporting(progress)) as work:
-        everything = CachedResult(work.segment())
-        result = Result(upload, everything, options.threshold, preview_of(work.picture.pixels), asked=(model, options.detail, preferred))
+        kept = before.kept_of(upload, *asked[:3]) if before is not None and before.asked != asked else None
+        found = work.again(kept) if kept is not None else None
+        preview = before.preview if found is not None else preview_of(work.picture.pixels)
+        result = Result(upload, CachedResult(found or work.segment()), options.threshold, preview, asked=asked)
     return result, result
 
 
@@ -198,7 +227,7 @@ def regions_tab() -> gr.HTML:
                     knobs += [knob(name, parameter) for parameter in row.parameters]
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome("regions")
+            shown = outcome("regions", REGION)
     moved = [each.release if isinstance(each, Slider) else each.input for each in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(

@@ -296,3 +296,31 @@ def test_objects_beyond_what_is_kept_are_enlarged_again(monkeypatch: pytest.Monk
         part = one.mask[: max(0, 90 - y0), : max(0, 120 - x0)]
         assert [piece is None for piece in pieces] == [not part.any()] * 2
         assert all(piece is None or piece.mask.sum() == part.sum() for piece in pieces)
+
+
+@pytest.mark.parametrize("order", [Order(grid=(60, 80)), Order(), Order(late=True, grid=(96, 96), crop=(96, 70), cut=True)])
+def test_confidence_is_the_chance_of_the_query_that_wins_a_pixel(order: Order, way: str) -> None:
+    classes, masks = blobs(9, 24, 31, 4)
+    height, width = 203, 157
+    found = queries.without_overlaps(classes, masks, height, width, order, Thresholds(0.4, 0.5, 0.3), confidence=True)
+    plain = queries.without_overlaps(classes, masks, height, width, order, Thresholds(0.4, 0.5, 0.3))
+    np.testing.assert_array_equal(found.id_map, plain.id_map)
+    assert plain.confidence is None and len(found.label_ids) > 2
+    scores, label_ids = classes.softmax(-1).max(-1)
+    kept = label_ids.ne(CLASSES) & (scores > 0.4)
+    logits = masks[kept][None] if order.grid is None else F.interpolate(masks[kept][None], order.grid, mode="bilinear")
+    if order.crop:
+        logits = logits[:, :, : order.crop[0], : order.crop[1]]
+    likely = logits if order.late else logits.sigmoid()
+    likely = F.interpolate(likely, (height, width), mode="bilinear")[0]
+    chance = ((likely.sigmoid() if order.late else likely) * scores[kept][:, None, None]).amax(0).numpy()
+    expected = 255 * np.where(found.id_map > 0, chance, 1 - chance)
+    assert np.abs(found.confidence - expected).max() <= 1
+
+
+def test_objects_are_sure_where_any_query_is() -> None:
+    classes, masks = blobs(9, 24, 31, 4)
+    sure = queries.presence(classes, masks, 97, 123, Order())
+    scores = classes.softmax(-1)[:, :-1].amax(-1)
+    expected = F.interpolate((masks.sigmoid() * scores[:, None, None]).amax(0)[None, None], (97, 123), mode="bilinear")[0, 0]
+    assert sure.dtype == np.uint8 and np.abs(sure - 255 * expected.numpy()).max() <= 1

@@ -171,14 +171,40 @@ class QueriesContract(NetworkContract):
             assert row["area"] == int((ids == row["id"]).sum()) > 0
             assert told["categories"][row["category_id"]]["isthing"] == things[row["category_id"]]
 
-    def test_full_detail_answers_both_tasks(self, folder: Path) -> None:
+    def test_full_detail_answers_every_task(self, folder: Path) -> None:
         model = load_model(str(folder), device="cpu")
-        image = image_of(500, 700)
-        with pytest.raises(BadRequestError, match="Full detail"):
-            model.predict(image, detail="full")
-        for task in self.tasks[1:]:
-            result = model.predict(image, detail="full", task=task)
-            assert (result.task, result.id_map.shape, result.seen) == (task, (500, 700), None)
+        image = image_of(400, 700)
+        for task in self.tasks:
+            result = model.run(image, Options(detail="full", task=task, confidence=True))
+            assert (result.task, result.id_map.shape, result.seen) == (task, (400, 700), None)
+            assert result.confidence.shape == (400, 700) and result.segments
+
+    def test_other_thresholds_need_no_forward_pass(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = load_model(str(folder), device="cpu")
+        image, other = image_of(70, 50), {"score": 0.9, "mask": 0.6, "overlap": 0.1}
+        first = model.run(image, Options(confidence=True))
+        expected = model.run(image, Options(confidence=True, thresholds=other))
+        monkeypatch.setattr(type(model._run), "_forward", None)
+        again = model.again(first, Options(confidence=True, thresholds=other))
+        np.testing.assert_array_equal(again.id_map, expected.id_map)
+        np.testing.assert_array_equal(again.confidence, expected.confidence)
+        assert [(s.label_id, s.score, s.box) for s in again.segments] == [(s.label_id, s.score, s.box) for s in expected.segments]
+        assert not np.array_equal(again.id_map, first.id_map) and again.model == first.model
+        back = model.again(again, Options(confidence=True))
+        np.testing.assert_array_equal(back.id_map, first.id_map)
+        assert model.again(first, Options(thresholds={"score": 0.01})) is None
+        with pytest.raises(BadRequestError, match="no such thresholds for the task 'instance'"):
+            model.predict(image, task="instance", thresholds=other)
+        for bad in ({"scores": 0.5}, "{", [1], {"mask": 2}, {"mask": "x"}):
+            with pytest.raises(BadRequestError, match="threshold"):
+                model.predict(image, thresholds=bad)
+
+    def test_objects_that_are_left_out_turn_their_confidence(self, folder: Path) -> None:
+        every = load_model(str(folder), device="cpu").run(image_of(70, 50), Options(task="instance", confidence=True))
+        some = every.above(0.5)
+        assert 0 < len(some.segments) < len(every.segments)
+        gone = (every.id_map > 0) & (some.id_map == 0)
+        np.testing.assert_array_equal(some.confidence, np.where(gone, 255 - every.confidence, every.confidence))
 
     def test_a_task_that_it_does_not_have_is_refused_with_those_that_it_has(self, folder: Path) -> None:
         model = load_model(str(folder), device="cpu")

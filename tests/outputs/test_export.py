@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.types import LabelSet, Segment, Segmentation, extents, paint, semantic_segmentation
 from seg_demo.outputs import export
 from seg_demo.outputs.polygons import trace
 
@@ -198,3 +200,58 @@ def test_bundle_and_zip() -> None:
 def test_names_that_no_encoding_takes_do_not_break_a_file() -> None:
     result = semantic_segmentation(np.zeros((2, 2), np.uint8), LabelSet.from_names(("\ud800 half",)))
     assert list(export.bundle(np.zeros((2, 2, 3), np.uint8), result, "")) == FILES
+
+
+def panoptic(rows: int = 15, columns: int = 20) -> Segmentation:
+    """Blocks of two kinds of stuff and of things, more than 255 of them, and pixels of nothing."""
+    ids = np.arange(1, rows * columns + 1).reshape(rows, columns)
+    ids[0, :5], ids[1, :5], ids[2, :3] = 1, 2, 0
+    numbers = np.unique(ids[ids > 0])
+    ids = np.searchsorted(numbers, ids) + 1
+    ids[2, :3] = 0
+    id_map = np.repeat(np.repeat(ids, 3, axis=0), 2, axis=1).astype(np.uint16)
+    _, boxes = extents(id_map)
+    labels = replace(LabelSet.from_names(["sky", "road", "car", "person"]), things=np.array([False, False, True, True]))
+    segments = [Segment(i if i < 2 else 2 + i % 2, 0.5 + i / 1000, tuple(boxes[i + 1].tolist()), None) for i in range(len(numbers))]
+    return Segmentation("panoptic", 3 * rows, 2 * columns, labels, id_map, tuple(segments))
+
+
+def read_as_panopticapi(files: dict[str, bytes]) -> tuple[np.ndarray, dict]:
+    """The ids and the JSON of a picture, checked as ``pq_compute`` checks a prediction (panopticapi/evaluation.py)."""
+    told = json.loads(next(content for name, content in files.items() if name.endswith(".json")))
+    annotation, categories = told["annotations"][0], {row["id"]: row for row in told["categories"]}
+    picture = Image.open(io.BytesIO(files[annotation["file_name"]]))
+    assert picture.mode == "RGB"
+    rgb = np.asarray(picture).astype(np.uint32)
+    ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    segments = {row["id"]: row for row in annotation["segments_info"]}
+    left = set(segments)
+    for value, pixels in zip(*np.unique(ids, return_counts=True), strict=True):
+        if value == 0:
+            continue
+        row = segments[int(value)]
+        left.remove(int(value))
+        y, x = np.nonzero(ids == value)
+        assert row["area"] == pixels and row["category_id"] in categories and row["iscrowd"] == 0
+        assert row["bbox"] == [x.min(), y.min(), x.max() + 1 - x.min(), y.max() + 1 - y.min()]
+    assert not left and len(segments) == len(annotation["segments_info"])
+    assert annotation["image_id"] == told["images"][0]["id"] and {row["isthing"] for row in categories.values()} == {0, 1}
+    return ids, told
+
+
+def test_coco_panoptic_is_read_as_panopticapi_reads_it():
+    result = panoptic()
+    picture = np.zeros((result.height, result.width, 3), np.uint8)
+    subject = export.Subject(result, picture, "street.jpg")
+    with zipfile.ZipFile(io.BytesIO(export.EXPORTS["coco_panoptic"].make(subject))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert set(files) == {"panoptic.png", "panoptic.json"}
+    ids, told = read_as_panopticapi(files)
+    np.testing.assert_array_equal(ids, result.id_map)
+    assert [row["name"] for row in told["categories"] if row["isthing"]] == ["car", "person"]
+    assert export.bundle(picture, result, "", "street.jpg", ["coco-panoptic"]) == files
+    every = export.bundle(picture, result, "x")
+    assert {"x_panoptic.png", "x_panoptic.json"} <= set(every) and "x_coco_panoptic.zip" not in every
+    read_as_panopticapi({name: every[name] for name in ("x_panoptic.png", "x_panoptic.json")})
+    with pytest.raises(BadRequestError, match="is for panoptic results"):
+        export.bundle(np.zeros((19, 22, 3), np.uint8), semantic(), "", formats=["png", "coco-panoptic"])

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import Segmentation
+from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
 from seg_demo.serving.predictor import load_model
 from seg_demo.ui import components, segment_tab
 from seg_demo.ui import results as session_cache
 from seg_demo.ui.components import SegmentationViewer
-from seg_demo.ui.results import KINDS, CachedResult, Result, make_file
+from seg_demo.ui.results import CachedResult, Result, kinds, make_file
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
@@ -80,7 +80,7 @@ def test_every_download_of_a_compressed_result(found, monkeypatch):
         upload = Upload(COINS, "coins")
         results = [Result(upload, CachedResult(replace(everything)), 0.5, b"jpeg") for _ in range(2)]
         results[1].cached.compress()
-        for kind in KINDS:
+        for kind in kinds(TASKS[everything.task]):
             (name, plain), (_, packed) = (make_file(each, kind) for each in results)
             assert plain == packed or (kind == "zip" and len(plain) == len(packed)), (id, name)
         assert results[0].ids == results[1].ids

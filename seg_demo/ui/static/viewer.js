@@ -226,7 +226,7 @@ async function receive(value) {
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
   const whole = value.segment === "region" && value.segments.length === 1 && value.segments[0].area === value.width * value.height;
   find("nothing").hidden = Boolean(found) && !whole;
-  find("nothing").textContent = say(whole ? "oneRegion" : { class: "nothingSemantic", object: "nothingInstance", region: "nothingRegion" }[value.segment]);
+  find("nothing").textContent = say(whole ? "oneRegion" : { class: "nothingSemantic", object: "nothingInstance", region: "nothingRegion", segment: "nothingSegment" }[value.segment]);
   find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
   if (!same) view.setImage(value.width, value.height);
   redraw(true);

@@ -15,7 +15,7 @@ function segmentWords(result, segment) {
   const name = result.names.get(segment.label);
   const facts = [number(segment.area) + " px", percent(segment.area / (result.width * result.height))];
   if (segment.score !== null) facts.unshift(say("score") + " " + segment.score.toFixed(2));
-  return [result.objects ? name + " #" + segment.id : name, facts.join(" · ")];
+  return [result.objects && segment.thing !== false ? name + " #" + segment.id : name, facts.join(" · ")];
 }
 
 // `hidden` is the set of segment ids that are not drawn; `changed()` redraws, `light(ids)` highlights (null: nothing).
@@ -38,10 +38,24 @@ class Legend {
     const off = (segment) => (before ? before.has(segment.label) : segment.label === result.background && !result.objects);
     this.hidden = new Set(result.segments.filter(off).map((segment) => segment.id));
     const shown = result.classes.filter((row) => row.id !== result.background).length;
-    const noun = { class: "classes", object: "objects", region: "regions" }[result.segment];
-    this.count.textContent = counted(noun, result.objects ? result.segments.length : shown);
-    this.list.replaceChildren(...result.classes.map((row) => this.classRow(row)));
+    const noun = { class: "classes", object: "objects", region: "regions", segment: "things" }[result.segment];
+    const things = result.segments.filter((segment) => segment.thing !== false).length;
+    this.count.textContent = counted(noun, result.objects ? things : shown);
+    if (result.grouped) this.grouped(things);
+    else this.list.replaceChildren(...result.classes.map((row) => this.classRow(row)));
     this.refresh();
+  }
+
+  // Things one by one below their classes, then stuff, each under its heading.
+  grouped(things) {
+    const groups = [["thingsHead", (row) => row.thing], ["stuffHead", (row) => !row.thing]];
+    const stuff = this.result.segments.length - things;
+    this.count.textContent = [things || !stuff ? counted("things", things) : "", stuff ? counted("stuffs", stuff) : ""].filter(Boolean).join(" · ");
+    this.list.replaceChildren();
+    for (const [words, belongs] of groups) {
+      const rows = this.result.classes.filter(belongs);
+      if (rows.length) this.list.append(make("li", "sv-group", say(words)), ...rows.map((row) => this.classRow(row)));
+    }
   }
 
   hiddenLabels() {
@@ -57,20 +71,21 @@ class Legend {
     const item = make("li", "sv-class");
     const button = this.button(ids, members.slice(0, 4).map((segment) => segment.color), row.name);
     const share = make("span", "sv-share", percent(row.share));
-    if (result.objects) button.append(make("span", "sv-number", "× " + number(row.count)));
+    const listed = result.objects && row.thing !== false;
+    if (listed) button.append(make("span", "sv-number", "× " + number(row.count)));
     button.append(share);
     const bar = make("span", "sv-meter");
     bar.append(make("i"));
     bar.firstChild.style.width = Math.max(0.5, row.share * 100) + "%";
     button.append(bar);
     item.append(button);
-    if (result.objects && members.length) item.append(this.objects(members));
+    if (listed && members.length) item.append(this.objects(members));
     return item;
   }
 
   objects(members) {
     const details = make("details", "sv-objects");
-    details.append(make("summary", "", say({ object: "eachInstance", region: "eachRegion" }[this.result.segment])));
+    details.append(make("summary", "", say({ object: "eachInstance", region: "eachRegion", segment: "eachSegment" }[this.result.segment])));
     const list = make("ul");
     // Built when opened: a superpixel result has hundreds.
     details.addEventListener("toggle", () => {
@@ -87,7 +102,8 @@ class Legend {
     });
     details.append(list);
     // One class with a handful of objects: they are what one wants to see.
-    details.open = this.result.classes.length === 1 && members.length <= 40;
+    const countable = this.result.classes.filter((row) => row.thing !== false);
+    details.open = countable.length === 1 && members.length <= 40;
     return details;
   }
 
@@ -131,7 +147,7 @@ function fillTable(body, result) {
   const rows = result.classes.map((row) => {
     const line = make("tr");
     const score = row.score === null ? "–" : row.score.toFixed(3);
-    const cells = [row.name, number(row.pixels), percent(row.share), number(row.count)];
+    const cells = [row.name, number(row.pixels), percent(row.share), row.thing === false ? "–" : number(row.count)];
     if (result.scored) cells.push(score);
     if (result.unsure) cells.push(row.margin === null ? "–" : row.margin.toFixed(3));
     for (const text of cells) line.append(make("td", "", text));
