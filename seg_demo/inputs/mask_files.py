@@ -13,8 +13,10 @@ that look the same mean the same; a palette of colours is another matter, whose 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -504,3 +506,38 @@ def greys_count(
     if others and (others <= greys) != (others <= numbers | {255} and not others <= {255}):
         return others <= greys
     return greys == {0, 255} and numbers != {0, 1} and (classes is None or max(numbers) >= classes)
+
+
+def read_panoptic(picture: images.Source, table: bytes, name: str) -> tuple[np.ndarray, dict[int, str], frozenset[int]]:
+    """A picture's truth in COCO's panoptic format (Kirillov et al. 2019), as panopticapi reads it.
+
+    Args:
+        picture: the PNG, whose pixels are R + 256 G + 65536 B = the segment's id, 0 for void.
+        table: the JSON beside it, of this picture or of a whole data set.
+        name: of the PNG, by which its annotation is found where there are several.
+
+    Returns:
+        int64 (H, W), ids; the class name of every segment by its id; and the ids of crowds.
+
+    Raises:
+        ValueError: not such a file, or an id that it does not list; the message says so.
+    """
+    try:
+        told = json.loads(table)
+        classes = {row["id"]: str(row["name"]) for row in told["categories"]}
+        rows = {str(row["file_name"]): row["segments_info"] for row in told["annotations"]}
+        stems = {PurePath(file).stem: segments for file, segments in rows.items()}
+        found = next(iter(rows.values())) if len(rows) == 1 else rows.get(name) or stems.get(PurePath(name).stem)
+        if found is None:
+            raise ValueError(Message("truth.panoptic_other_picture", name=name, count=len(rows)))
+        listed = {int(row["id"]): classes[row["category_id"]] for row in found}
+        crowds = frozenset(int(row["id"]) for row in found if row.get("iscrowd"))
+    except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(Message("truth.no_panoptic_json", why=str(error)[:80])) from error
+    numbers = read_mask(picture).numbers.astype(np.int64)
+    # Grey that was saved in three channels is grey: of a void picture, or of ids whose three bytes are equal.
+    ids = numbers @ np.array([1, 256, 65_536]) if numbers.ndim == 3 else numbers
+    unknown = [value for value in np.unique(ids).tolist() if value and value not in listed]
+    if unknown:
+        raise ValueError(Message("truth.panoptic_unknown_id", value=unknown[0], count=len(listed)))
+    return ids, listed, crowds

@@ -169,6 +169,25 @@ def truth_ids(mask: np.ndarray, model: Segmentation, names: Sequence[str], notes
     return table[mask]
 
 
+def named_ids(segments: SegmentMap, names: Sequence[str], known: Sequence[str]) -> tuple[np.ndarray, SegmentMap]:
+    """A truth of segments in the numbering of :func:`common`.
+
+    Args:
+        segments: with classes of their own.
+        names: of these classes, by their number.
+        known: of :func:`common`.
+
+    Returns:
+        uint16 (H, W), 65535 for void and for classes that no model knows; and the segments of the others.
+    """
+    places = {name: index for index, name in enumerate(known)}
+    numbers = {i: places.get(key(names[label_id])) for i, label_id in segments.label_ids.items()}
+    counted = {i: number for i, number in numbers.items() if number is not None}
+    classes = _looked_up(segments.ids, {i: number + 1 for i, number in counted.items()})
+    label_map = np.where(classes > 0, classes - 1, IGNORE_16).astype(np.uint16)
+    return label_map, SegmentMap(segments.ids, counted, segments.crowds & counted.keys())
+
+
 def confusion(target: np.ndarray, prediction: np.ndarray, classes: int, ignore: int = 255) -> np.ndarray:
     """Confusion matrix of two label maps, by one bincount over pairs of target and prediction.
 
@@ -310,6 +329,44 @@ def match_segments(truth: SegmentMap, found: SegmentMap) -> Matching:
         else:
             extra[found_id] = label_id
     return Matching(tuple(matches), missed, extra, frozenset(ignored))
+
+
+# What a pixel is in :func:`matched_pixels`: nothing, of a segment that both have, of one that only the truth has or only the other, and
+# of one of each.
+MATCHED, MISSED, EXTRA, BOTH = 1, 2, 3, 4
+
+
+def matched_pixels(truth: SegmentMap, found: SegmentMap, matching: Matching) -> np.ndarray:
+    """Where segments were matched, missed and found in excess: uint8 (H, W) of :data:`MATCHED`, :data:`MISSED`, :data:`EXTRA`,
+    :data:`BOTH` and 0.
+
+    Args:
+        truth: one side of the matching.
+        found: the other.
+        matching: of both.
+    """
+    # A pixel of a match is one of both masks, or of neither side's failures.
+    pairs = {match.truth: match.found for match in matching.matches}
+    made = np.zeros(truth.ids.shape, dtype=np.uint8)
+    rows = max(1, _STRIP_PIXELS // max(1, truth.ids.shape[1]))
+    for top in range(0, truth.ids.shape[0], rows):
+        strips = [each.ids[top : top + rows] for each in (truth, found)]
+        missed, extra, partner = (
+            _looked_up(ids, table)
+            for ids, table in ((strips[0], dict.fromkeys(matching.missed, 1)), (strips[1], dict.fromkeys(matching.extra, 1)), (strips[0], pairs))
+        )
+        part = made[top : top + rows]
+        part[(partner > 0) & (partner == strips[1])] = MATCHED
+        part[missed > 0] = MISSED
+        part[extra > 0] = EXTRA
+        part[(missed > 0) & (extra > 0)] = BOTH
+    return made
+
+
+def _looked_up(ids: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
+    """The values of ids in a table, 0 for those that it does not have: int64 of the same shape."""
+    values, places = np.unique(ids, return_inverse=True)
+    return np.array([table.get(value, 0) for value in values.tolist()], dtype=np.int64)[places].reshape(ids.shape)
 
 
 def _shared_pixels(first: np.ndarray, second: np.ndarray) -> dict[tuple[int, int], int]:

@@ -10,8 +10,9 @@ import csv
 import html
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -27,12 +28,32 @@ from seg_demo.core.errors import (
     in_language,
 )
 from seg_demo.core.requests import Options
-from seg_demo.core.types import BACKGROUND, TASKS, Segmentation, distinct_colors
+from seg_demo.core.types import BACKGROUND, IGNORE_16, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.inputs.images import Picture
-from seg_demo.inputs.mask_files import numbers_meant, read_mask
-from seg_demo.masks.compare import Common, Overlap, agreement, common, key, overlap, truth_ids
+from seg_demo.inputs.mask_files import numbers_meant, read_mask, read_panoptic
+from seg_demo.masks.compare import (
+    BOTH,
+    EXTRA,
+    MATCHED,
+    MISSED,
+    Common,
+    Matching,
+    Overlap,
+    PanopticQuality,
+    Quality,
+    SegmentMap,
+    agreement,
+    common,
+    key,
+    match_segments,
+    matched_pixels,
+    named_ids,
+    overlap,
+    segment_map,
+    truth_ids,
+)
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
@@ -66,7 +87,7 @@ def compare_tab(tab: gr.Tab) -> None:
             )  # fmt: skip
             threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
             truth = Files(
-                label=t("compare_truth"), file_count="single", file_types=["image"], height=150, elem_id="compare-truth"
+                label=t("compare_truth"), file_count="multiple", file_types=["image", ".json"], height=150, elem_id="compare-truth"
             )
             gr.Markdown(t("compare_truth_info"), elem_classes="note")
             run = gr.Button(t("compare_run"), variant="primary", elem_id="compare-run")
@@ -107,7 +128,7 @@ def run_compare(
         upload: the image.
         models: two to four ids.
         threshold: objects that score lower are left out; from 0 to 1.
-        truth: a label mask of the first model's ids, or None.
+        truth: a label mask of the first model's ids, or the PNG and the JSON of COCO's panoptic format; or None.
 
     Returns:
         What the viewer shows, the table as HTML, the table as CSV, and the agreement map as PNG.
@@ -164,6 +185,7 @@ def _compared(
     together = common(results)
     heard: list[Message] = []
     known = None if not truth else _truth(truth, results[0], together, heard)
+    rows = list(overlaps(titles, together, known, results))
     agreeing = agreement(together.maps)
     truth_named, colon = words("compare_with_truth", language), words("colon", language)
     about: list[tuple[str, Sequence[str]]] = [("", picture.notes), (truth_named[:1].upper() + truth_named[1:], heard)]
@@ -171,14 +193,18 @@ def _compared(
         own = [note for note in result.notes if note not in picture.notes]
         about.append((title, [*own, *(result.model.notes if result.model else ())]))
     notes = [(name and name + colon) + in_language(note, language) for name, said in about for note in said]
-    shown = Comparison(preview_of(picture.pixels), tuple(results), titles, tuple(sizes), together, agreeing, tuple(notes))
+    matched = tuple(
+        Matched(first, second, matching, _thin(matched_pixels(*sides, matching)))
+        for first, second, matching, sides in _against(titles, together, known, results)
+    )
+    shown = Comparison(preview_of(picture.pixels), tuple(results), titles, tuple(sizes), together, agreeing, tuple(notes), matched)
     files = [
-        (f"{upload.stem}_comparison.csv", comparison_table(titles, together, known).encode("utf-8", "replace")),
+        (f"{upload.stem}_comparison.csv", comparison_table(rows).encode("utf-8", "replace")),
         (f"{upload.stem}_agreement.png", agreement_png(agreeing, len(results))),
     ]
     paths = [store_bytes(data, name) for name, data in files]
-    rows = _table(titles, together, known, agreeing, language)
-    return shown, rows, *(gr.DownloadButton(value=path, visible=True) for path in paths)
+    listed = _table(rows, len(titles), agreeing, language)
+    return shown, listed, *(gr.DownloadButton(value=path, visible=True) for path in paths)
 
 
 def _left_out(failed: dict[str, SegDemoError], language: str) -> str:
@@ -193,39 +219,110 @@ def _title(result: Segmentation, id: str, language: str) -> str:
     return menu.title(result.model, language) if result.model is not None and result.model.source != "hub" else id
 
 
-def _truth(path: str, first: Segmentation, together: Common, notes: list[Message]) -> np.ndarray:
+def _truth(paths: str | list[str], first: Segmentation, together: Common, notes: list[Message]) -> Truth:
     """The correct mask in the common numbering; how it was read is appended to ``notes``."""
-    mask = read_mask(path)
+    files = [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
+    tables = [file for file in files if file.suffix.lower() == ".json"]
+    pictures = [file for file in files if file not in tables]
+    if len(pictures) != 1 or len(tables) > 1:
+        raise BadRequestError("truth.which_files", pictures=len(pictures), tables=len(tables))
     try:
-        return truth_ids(numbers_meant(mask, len(first.labels), notes), first, together.names, notes)
+        if not tables:
+            return Truth(truth_ids(numbers_meant(read_mask(pictures[0]), len(first.labels), notes), first, together.names, notes))
+        ids, named, crowds = read_panoptic(pictures[0], tables[0].read_bytes(), pictures[0].name)
+        if ids.shape != first.id_map.shape:
+            came, wanted = f"{ids.shape[1]} x {ids.shape[0]}", f"{first.width} x {first.height}"
+            raise ValueError(Message("truth.other_size", came=came, wanted=wanted))
+        names = sorted(set(named.values()))
+        segments = SegmentMap(ids, {i: names.index(name) for i, name in named.items()}, crowds)
+        return Truth(*named_ids(segments, names, together.names))
     except ValueError as error:
         raise BadRequestError("truth.unusable", reason=error) from error
 
 
-def _table(titles: tuple[str, ...], together: Common, known: np.ndarray | None, agreeing: np.ndarray, language: str) -> str:
-    """Pairs, their IoU and the share of equal pixels as HTML; everything is escaped."""
-    head = "".join(
-        f"<th scope=col>{html.escape(words(each, language))}</th>"
-        for each in ("compare_pair", "compare_classes", "compare_iou", "compare_same")
-    )
+def _table(rows: Sequence[tuple[str, str, Overlap, Segments | None]], count: int, agreeing: np.ndarray, language: str) -> str:
+    """Pairs, their IoU, the share of equal pixels and, where both have segments, their panoptic quality as HTML; everything is
+    escaped."""
+    segmented = any(segments is not None for *_, segments in rows)
+    named = ("compare_pair", "compare_classes", "compare_iou", "compare_same", *(("compare_pq", "compare_segments") if segmented else ()))
+    head = "".join(f"<th scope=col>{html.escape(words(each, language))}</th>" for each in named)
     lines = []
-    for first, second, found in overlaps(titles, together, known):
+    for first, second, found, segments in rows:
         name = words("compare_with_truth", language) if first == TRUTH else first
         per_class = sorted(found.iou.items(), key=lambda row: -row[1])[:8]
         listed = "".join(f"<span>{html.escape(each)} {value:.3f}</span>" for each, value in per_class)
         mean = "–" if found.mean is None else f"{found.mean:.3f}"
         lines.append(
             f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td class=each>{listed or '–'}</td>"
-            f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td></tr>"
+            f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td>{_quality_cells(segments, language) if segmented else ''}</tr>"
         )
-    share = float((agreeing == len(titles)).mean())
+    share = float((agreeing == count).mean())
     line = html.escape(words("compare_all", language).format(share=share))
     body = f'<table class="counts"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     label = html.escape(words("compare_iou", language))
     return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'
 
 
+def _quality_cells(segments: Segments | None, language: str) -> str:
+    """Two cells: PQ, and how many segments are matched, missed and in excess."""
+    if segments is None:
+        return "<td class=num>–</td><td class=num>–</td>"
+    quality, facts = segments.quality, in_language(segments.counts, language)
+    return f"<td class=num>{'–' if quality is None else f'{quality.pq:.3f}'}</td><td class=num>{html.escape(facts)}</td>"
+
+
 SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The correct answer, in the common numbering of classes.
+
+    Attributes:
+        label_map: uint16 (H, W), 65535 to ignore.
+        segments: where it says which these are, else None.
+    """
+
+    label_map: np.ndarray
+    segments: SegmentMap | None = None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How well the segments of two results match.
+
+    Attributes:
+        quality: over the classes that both know; None where neither has any segment of them.
+        counts: how many are matched, only in the first, and only in the second.
+    """
+
+    quality: Quality | None
+    counts: Message
+
+    @classmethod
+    def of(cls, matching: Matching, classes: int) -> Segments:
+        """Counted of one matching."""
+        quality = PanopticQuality(classes)
+        quality.add(matching)
+        numbers = {"matched": len(matching.matches), "missed": len(matching.missed), "extra": len(matching.extra)}
+        return cls(quality.mean(), Message("page.compare_counts", **numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Where the segments of one result are those of another.
+
+    Attributes:
+        first: title of what counts as true.
+        second: title of the other.
+        matching: of their segments.
+        pixels: uint8, of :func:`seg_demo.masks.compare.matched_pixels`, thinned for the screen.
+    """
+
+    first: str
+    second: str
+    matching: Matching
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +337,7 @@ class Comparison:
         together: the results in one numbering of classes.
         agreeing: uint8 (H, W), how many models say what most say.
         notes: what to know of how the picture and the truth were read, and of what the models say; sentences in the visitor's language.
+        matched: of the truth and each model with segments; without one of the first of these models and each other.
     """
 
     preview: bytes
@@ -249,6 +347,7 @@ class Comparison:
     together: Common
     agreeing: np.ndarray
     notes: tuple[str, ...] = ()
+    matched: tuple[Matched, ...] = ()
 
 
 class ComparisonViewer(gr.HTML):
@@ -283,6 +382,13 @@ class ComparisonViewer(gr.HTML):
                 "ids": served_file(self, _agreement_ids(value.agreeing), "agreement.png"),
                 "colors": [[index, agreement_colors(count)[index].tolist()] for index in range(1, count)],
             },
+            "matched": [
+                {"first": None if each.first == TRUTH else each.first, "second": each.second,
+                 "counts": [len(each.matching.matches), len(each.matching.missed), len(each.matching.extra)],
+                 "ids": served_file(self, _coded(each.pixels), f"matched-{index}.png")}
+                for index, each in enumerate(value.matched)
+            ],
+            "matchedColors": [[code, list(color)] for code, color in MATCHED_COLORS.items()],
             "classes": [
                 {"name": names[index], "color": palette[index].tolist()} for index in _present(value) if index != background
             ],
@@ -317,46 +423,102 @@ def _present(value: Comparison) -> list[int]:
 
 
 def _agreement_ids(agreeing: np.ndarray) -> bytes:
-    step = max(1, int(np.ceil(np.sqrt(agreeing.size / MAX_VIEWER_PIXELS))))
-    thin = agreeing[step // 2 :: step, step // 2 :: step]
-    return draw.encode_png(np.stack([thin, np.zeros_like(thin), np.zeros_like(thin)], axis=-1))
+    return _coded(_thin(agreeing))
+
+
+def _thin(pixels: np.ndarray) -> np.ndarray:
+    """Every n-th pixel of a map, as many as the viewer is sent."""
+    step = max(1, int(np.ceil(np.sqrt(pixels.size / MAX_VIEWER_PIXELS))))
+    return np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
+
+
+def _coded(values: np.ndarray) -> bytes:
+    """uint8 (H, W) as the viewer reads ids: an RGB PNG, id = R."""
+    return draw.encode_png(np.stack([values, np.zeros_like(values), np.zeros_like(values)], axis=-1))
 
 
 TRUTH = "truth"
+# Segments that both have, that only the true side has or only the other, and where one of each lies.
+MATCHED_COLORS = {MATCHED: (40, 160, 90), MISSED: (205, 45, 60), EXTRA: (50, 110, 225), BOTH: (150, 70, 190)}
 # Of pixels on which a share of the models agrees: none at 1, from yellow to red the fewer they are.
 _FEW, _MOST = np.array([200, 30, 40]), np.array([250, 200, 60])
 
 
-def overlaps(titles: Sequence[str], together: Common, truth: np.ndarray | None) -> Iterator[tuple[str, str, Overlap]]:
+def overlaps(
+    titles: Sequence[str], together: Common, truth: Truth | None, results: Sequence[Segmentation] = ()
+) -> Iterator[tuple[str, str, Overlap, Segments | None]]:
     """The overlap of every pair of models, then of the truth with every model.
 
     Args:
         titles: of the models.
         together: their results.
-        truth: uint16 (H, W), ids into ``together.names``, 65535 to ignore; or None.
+        truth: or None.
+        results: the same results, for those whose segments are things of their own; empty for none.
+
+    Yields:
+        Both titles, the overlap of their classes, and how well their segments match where both have some.
     """
+    classes = len(together.names)
     for first, second in combinations(range(len(titles)), 2):
         shared = together.shared(first, second)
         found = overlap(together.maps[first], together.maps[second], together.names, shared, None)
-        yield titles[first], titles[second], found
+        sides = [_segments_of(results, index, together, shared) for index in (first, second)]
+        matching = None if None in sides else Segments.of(match_segments(*sides), classes)
+        yield titles[first], titles[second], found, matching
     if truth is not None:
         for index, title in enumerate(titles):
             known = together.shared(index, index)
-            yield TRUTH, title, overlap(truth, together.maps[index], together.names, known, 65_535)
+            sides = _true_segments(truth, known), _segments_of(results, index, together, known)
+            matching = None if None in sides else Segments.of(match_segments(*sides), classes)
+            yield TRUTH, title, overlap(truth.label_map, together.maps[index], together.names, known, IGNORE_16), matching
 
 
-def comparison_table(titles: Sequence[str], together: Common, truth: np.ndarray | None) -> str:
+def _segments_of(results: Sequence[Segmentation], index: int, together: Common, classes: Sequence[int]) -> SegmentMap | None:
+    """The segments of a result that are of some classes, in the common numbering; None where it has classes alone."""
+    if not results or not TASKS[results[index].task].objects:
+        return None
+    names = {label: together.names.index(key(name)) for label, name in enumerate(results[index].labels.names)}
+    return segment_map(results[index], {label: number for label, number in names.items() if number in set(classes)})
+
+
+def _true_segments(truth: Truth, classes: Sequence[int]) -> SegmentMap | None:
+    """Those of the truth of some classes."""
+    if truth.segments is None:
+        return None
+    kept = {i: number for i, number in truth.segments.label_ids.items() if number in set(classes)}
+    return replace(truth.segments, label_ids=kept, crowds=truth.segments.crowds & kept.keys())
+
+
+def _against(
+    titles: Sequence[str], together: Common, truth: Truth | None, results: Sequence[Segmentation]
+) -> Iterator[tuple[str, str, Matching, tuple[SegmentMap, SegmentMap]]]:
+    """The matchings that are drawn: of the truth, else of the first result with segments, and every other such result."""
+    having = [index for index, result in enumerate(results) if TASKS[result.task].objects]
+    reference = None
+    if (truth is None or truth.segments is None) and having:
+        reference = having.pop(0)
+    for index in having:
+        shared = together.shared(index if reference is None else reference, index)
+        true = _true_segments(truth, shared) if reference is None else _segments_of(results, reference, together, shared)
+        sides = true, _segments_of(results, index, together, shared)
+        yield TRUTH if reference is None else titles[reference], titles[index], match_segments(*sides), sides
+
+
+def comparison_table(rows: Sequence[tuple[str, str, Overlap, Segments | None]]) -> str:
     """CSV with one row per pair and shared class.
 
     Args:
-        As for :func:`overlaps`.
+        rows: of :func:`overlaps`.
     """
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["first", "second", "class", "iou", "mean_iou", "same_pixels"])
-    for first, second, found in overlaps(titles, together, truth):
+    writer.writerow(["first", "second", "class", "iou", "mean_iou", "same_pixels", "pq", "sq", "rq", "matched", "only_first", "only_second"])
+    for first, second, found, segments in rows:
+        quality = None if segments is None else segments.quality
+        of_segments = [getattr(quality, name, None) for name in ("pq", "sq", "rq")]
+        of_segments += [None if segments is None else segments.counts.values[name] for name in ("matched", "missed", "extra")]
         for name, value in found.iou.items() or ((None, None),):
-            writer.writerow([cell(each) for each in (first, second, name, value, found.mean, found.same)])
+            writer.writerow([cell(each) for each in (first, second, name, value, found.mean, found.same, *of_segments)])
     return text.getvalue()
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.blocks import Block
@@ -28,11 +28,13 @@ from gradio.i18n import I18nData
 
 from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, table
 from seg_demo.core.requests import Report
-from seg_demo.core.types import Task
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
 from seg_demo.ui.results import Result, kinds, make_file, viewer_doubt, viewer_value
+
+if TYPE_CHECKING:
+    from seg_demo.core.types import Task
 
 EXAMPLES = Path(__file__).parent / "examples"
 # A session's result goes half an hour after its last change, or when the page is closed.

@@ -139,7 +139,7 @@ def test_a_truth_that_does_not_fit_is_said():
 
 def test_the_table_and_the_map_as_files():
     together = common(RESULTS[:3])
-    rows = list(csv.DictReader(io.StringIO(compare_tab.comparison_table(["a", "b", "=c"], together, None))))
+    rows = list(csv.DictReader(io.StringIO(compare_tab.comparison_table(list(compare_tab.overlaps(["a", "b", "=c"], together, None))))))
     assert {(row["first"], row["second"]) for row in rows} == {("a", "b"), ("a", "'=c"), ("b", "'=c")}
     cell = next(row for row in rows if (row["first"], row["second"], row["class"]) == ("a", "b", "cell"))
     wanted = overlap(together.maps[0], together.maps[1], together.names, together.shared(0, 1), None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from seg_demo.masks.compare import PanopticQuality, SegmentMap, match_segments
+from seg_demo.masks.compare import BOTH, EXTRA, MATCHED, MISSED, PanopticQuality, SegmentMap, match_segments, matched_pixels
 
 CLASSES = 5
 THINGS = {1, 2, 4}
@@ -111,3 +112,16 @@ def test_nothing_on_either_side_has_no_quality():
 def test_maps_of_other_sizes_are_refused():
     with pytest.raises(ValueError, match="one image"):
         match_segments(SegmentMap(np.zeros((2, 3), int), {}), SegmentMap(np.zeros((3, 2), int), {}))
+
+
+def test_every_pixel_of_a_matching_is_drawn_as_what_became_of_its_segment():
+    truth = SegmentMap(np.array([[1, 1, 1, 2, 2, 3, 0, 70_001]]), {1: 0, 2: 1, 3: 1, 70_001: 0})
+    found = SegmentMap(np.array([[7, 7, 0, 8, 8, 8, 0, 0]]), {7: 0, 8: 2})
+    matching = match_segments(truth, found)
+    assert [(match.truth, match.found) for match in matching.matches] == [(1, 7)]
+    drawn = matched_pixels(truth, found, matching)
+    assert drawn.tolist() == [[MATCHED, MATCHED, 0, BOTH, BOTH, BOTH, 0, MISSED]]
+    # The other way round the last one lies in void, and is held against nobody.
+    assert matched_pixels(found, truth, match_segments(found, truth)).tolist() == [[MATCHED, MATCHED, 0, BOTH, BOTH, BOTH, 0, 0]]
+    more = SegmentMap(found.ids, {**found.label_ids, 9: 3})
+    assert EXTRA in matched_pixels(truth, replace(more, ids=np.array([[7, 7, 9, 8, 8, 8, 0, 9]])), match_segments(truth, replace(more, ids=np.array([[7, 7, 9, 8, 8, 8, 0, 9]]))))

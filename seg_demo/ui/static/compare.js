@@ -7,6 +7,7 @@ const TEXT = {
     zoomIn: "Zoom in", zoomOut: "Zoom out", fit: "Fit to view", split: "Divider between two models",
     emptyTitle: "The comparison appears here", emptyText: "Choose two to four models and an image.",
     stage: "Image with the result of ", help: ". Arrow keys pan, plus and minus zoom, 0 fits; all views move together.",
+    match: "Segments", truth: "ground truth", codes: ["in both", "only in the first", "only in the second", "differ"], of3: "{0} in both, {1} only in the first, {2} only in the second",
     all: "all agree", of: " of ", agreeing: " agree", failed: "The pictures could not be shown. Please run it again.",
   },
   zh: {
@@ -14,6 +15,7 @@ const TEXT = {
     zoomIn: "放大", zoomOut: "缩小", fit: "适合窗口", split: "两个模型的分界线",
     emptyTitle: "对比结果显示在这里", emptyText: "选择两到四个模型和一张图片。",
     stage: "图片与结果：", help: "。方向键平移，加减号缩放，0 适合窗口；所有视图同步移动。",
+    match: "分割段", truth: "真值", codes: ["两者都有", "仅前者有", "仅后者有", "不一致"], of3: "两者都有 {0}，仅前者 {1}，仅后者 {2}",
     all: "全部一致", of: " / ", agreeing: " 一致", failed: "图像无法显示，请重新运行。",
   },
 };
@@ -105,6 +107,12 @@ function layout() {
   find("pair").hidden = mode !== "swipe";
   if (mode === "side") for (const each of shown.models) pane(each.title, each.facts, [each]);
   if (mode === "agree") pane(told("agree"), "", [{ map: shown.agreeing, colors: shown.agreement.colors }]);
+  if (mode === "match") {
+    for (const [index, each] of shown.matched.entries()) {
+      const facts = told("of3").replace(/\{(\d)\}/g, (_, place) => each.counts[place]);
+      pane((each.first || told("truth")) + " ↔ " + each.second, facts, [{ map: shown.matchedMaps[index], colors: shown.matchedColors }]);
+    }
+  }
   if (mode === "swipe") swipePane();
   const first = stages[0].stage;
   view = new View(first, redraw);
@@ -155,6 +163,7 @@ function legend() {
   const count = shown.models.length;
   const rows = mode === "agree"
     ? [...shown.agreement.colors].map(([agreeing, color]) => [agreeing + told("of") + count + told("agreeing"), color])
+    : mode === "match" ? shown.matchedColors.map(([code, color]) => [told("codes")[code - 1], color])
     : shown.classes.map((each) => [each.name, each.color]);
   for (const [name, color] of rows) {
     const row = make("li", "", list);
@@ -173,11 +182,13 @@ async function receive(value) {
     return;
   }
   const picture = fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob));
-  const maps = await Promise.all([...value.models.map((each) => loadIds(each.ids.url)), loadIds(value.agreement.ids.url)]);
+  const matched = value.matched || [];
+  const maps = await Promise.all([...value.models, value.agreement, ...matched].map((each) => loadIds(each.ids.url)));
   const base = await picture;
   if (props.value !== value && props.value && props.value.image.url !== value.image.url) return; // a newer one overtook it
+  const matchedMaps = maps.splice(value.models.length + 1);
   const agreeing = maps.pop();
-  shown = { ...value, base, agreeing, models: value.models.map((each, index) => ({ ...each, map: maps[index] })) };
+  shown = { ...value, matched, matchedMaps, base, agreeing, models: value.models.map((each, index) => ({ ...each, map: maps[index] })) };
   for (const [name, chosen] of [["left", 0], ["right", 1]]) {
     const select = find(name);
     select.replaceChildren(...shown.models.map((each, index) => new Option(each.title, String(index))));
@@ -185,6 +196,9 @@ async function receive(value) {
   }
   root.dataset.state = "shown";
   find("bar").hidden = false;
+  const segments = modes.find((button) => button.dataset.mode === "match");
+  segments.hidden = !matched.length;
+  if (mode === "match" && segments.hidden) mode = "side";
   // How the picture and the truth were read, and what the models say of the picture.
   find("notes").replaceChildren();
   for (const note of shown.notes || []) make("li", "", find("notes")).textContent = note;
@@ -198,13 +212,14 @@ const observer = new ResizeObserver(() => shown && view && (view.fitted ? view.f
 for (const node of root.querySelectorAll("[data-word]")) node.textContent = told(node.dataset.word);
 for (const node of root.querySelectorAll("[data-name]")) node.setAttribute("aria-label", told(node.dataset.name));
 const modes = [...root.querySelectorAll(".cv-mode")];
-for (const [index, button] of modes.entries()) {
+for (const button of modes) {
   button.addEventListener("click", () => { mode = button.dataset.mode; layout(); });
   button.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
     event.preventDefault();
-    const next = modes[(index + by + modes.length) % modes.length];
+    const there = modes.filter((each) => !each.hidden);
+    const next = there[(there.indexOf(button) + by + there.length) % there.length];
     next.focus();
     next.click();
   });
