@@ -5,13 +5,14 @@ says what each model is, and when to choose which.
 from __future__ import annotations
 
 import html
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import AUTO, THRESHOLDS, Options, check_threshold
+from seg_demo.core.requests import AUTO, THRESHOLDS, Options, check_threshold, check_thresholds
 from seg_demo.core.types import REGION, TASKS, Task
 from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
@@ -98,8 +99,9 @@ def network_tab(task: Task) -> NetworkTab:
     return NetworkTab(task, model, note, everyday, shown)
 
 
-def advanced(tab: str) -> list[gr.Number]:
-    """The thresholds of segments that do not overlap, by the order of :data:`THRESHOLDS`; an empty box is the model's own.
+def advanced(tab: str) -> list[gr.Textbox]:
+    """The thresholds of segments that do not overlap, in the order of :data:`THRESHOLDS`; an empty box is the model's own. (gradio's
+    number box shows 0 where it is empty.)
 
     Args:
         tab: its id.
@@ -108,9 +110,9 @@ def advanced(tab: str) -> list[gr.Number]:
         gr.Markdown(t("advanced_info"), elem_classes="note")
         with gr.Row():
             return [
-                gr.Number(
-                    None, label=t(f"threshold_{name}"), info=t(f"threshold_{name}_info"), placeholder=t("threshold_own"), minimum=0,
-                    maximum=1, step=0.05, min_width=120, elem_id=f"{tab}-threshold-{name}",
+                gr.Textbox(
+                    label=t(f"threshold_{name}"), info=t(f"threshold_{name}_info"), placeholder=t("threshold_own"), max_length=8,
+                    min_width=90, elem_id=f"{tab}-threshold-{name}",
                 )
                 for name in THRESHOLDS
             ]  # fmt: skip
@@ -123,20 +125,26 @@ def connect(
     note: gr.HTML,
     threshold: Slider,
     detail: gr.Radio,
-    tuned: list[gr.Number],
+    tuned: list[gr.Textbox],
     run: gr.Button,
     shown: Outcome,
 ) -> None:
     """A new picture, another model or detail, or the button runs the network; the slider only filters, and other thresholds
     are answered from what is kept of the network's outputs."""
+    asked = [photo, model, threshold, detail, shown.result, gr.State(task.name), *tuned]
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, run.click, *(box.change for box in tuned)], run_network,
-        [photo, model, threshold, detail, shown.result, gr.State(task.name), *tuned], shown.outputs, api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins,
-        **work_limits(),
+        [photo.change, model.input, detail.input, run.click], run_network, asked, shown.outputs, api_visibility="private",
+        show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
     shown.cancellable(done)
+    if tuned:
+        moved = gr.on(
+            [event for box in tuned for event in (box.submit, box.blur)], retune, asked, shown.outputs, api_visibility="private",
+            show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
+        )  # fmt: skip
+        shown.cancellable(moved)
     model.change(describe, model, note, **UNQUEUED)
     threshold.input(
         refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
@@ -163,12 +171,19 @@ def run_network(
     whoever then clicks on the button too has asked twice. Where only score, mask and overlap have changed, no network runs if
     its outputs are still there.
     """
+    return _answered(upload, model, threshold, detail, before, preferred, typed(score, mask, overlap), progress)
+
+
+def _answered(
+    upload: Upload | None, model: object, threshold: object, detail: object, before: Result | None, preferred: str,
+    thresholds: dict[str, object], progress: gr.Progress,
+) -> tuple[Result | None, Result | None]:  # fmt: skip
+    """What :func:`run_network` answers."""
     if upload is None:
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    chosen = {name: value for name, value in zip(THRESHOLDS, (score, mask, overlap), strict=True) if value is not None}
-    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=chosen)
+    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds)
     asked = model, options.detail, preferred, *options.thresholds.items()
     if before is not None and before.answers(upload, *asked):
         again = before.at(options.threshold)
@@ -179,6 +194,37 @@ def run_network(
         preview = before.preview if found is not None else preview_of(work.picture.pixels)
         result = Result(upload, CachedResult(found or work.segment()), options.threshold, preview, asked=asked)
     return result, result
+
+
+def typed(*boxes: object) -> dict[str, object]:
+    """The thresholds of boxes in the order of :data:`THRESHOLDS`, as numbers where they are such; without the empty ones."""
+    chosen: dict[str, object] = {}
+    for name, text in zip(THRESHOLDS, boxes, strict=True):
+        if plain := str(text or "").strip().replace(",", "."):
+            chosen[name] = plain
+            with suppress(ValueError):
+                chosen[name] = float(plain)
+    return chosen
+
+
+@in_words
+def retune(
+    upload: Upload | None,
+    model: object,
+    threshold: object,
+    detail: object,
+    before: Result | None,
+    preferred: str,
+    score: object,
+    mask: object,
+    overlap: object,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Any, Any]:
+    """The session's result at other thresholds; nothing where there is none, or a box was left as it was."""
+    thresholds = typed(score, mask, overlap)
+    if before is None or tuple(check_thresholds(thresholds).items()) == before.asked[3:]:
+        return gr.skip(), gr.skip()
+    return _answered(upload, model, threshold, detail, before, preferred, thresholds, progress)
 
 
 @in_words

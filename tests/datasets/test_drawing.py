@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from scipy import ndimage
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.datasets import Facts, Store
-from seg_demo.datasets.sample import IGNORE_ID, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import IGNORE_ID, check_truth, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.store import drawn_as
 from seg_demo.outputs import draw
 from seg_demo.ui import menu
 from seg_demo.ui.correct_tab import class_names, keep, labels_for
@@ -194,3 +196,19 @@ def test_typed_classes():
     assert labels_for("cell", None, "semantic").names == ("background", "cell")
     with pytest.raises(BadRequestError, match="Type the classes"):
         labels_for(" ", None, "semantic")
+
+
+def test_things_and_stuff_are_drawn_as_objects_and_saved_as_classes_and_numbers():
+    """Of a panoptic result, each thing is one and each kind of stuff is; what nobody has stays background."""
+    id_map = np.repeat(np.array([[1, 1, 2, 2, 0], [3, 3, 2, 4, 0]], np.uint8), 6, axis=0)
+    labels = replace(LabelSet.from_names(["sky", "car"]), things=np.array([False, True]))
+    boxes = [(0, 0, 2, 6), (2, 0, 4, 12), (0, 6, 2, 12), (3, 6, 4, 12)]
+    segments = [Segment(label, 0.9, box, None) for label, box in zip([0, 1, 1, 1], boxes, strict=True)]
+    result = Segmentation("panoptic", 12, 5, labels, id_map, tuple(segments))
+    own = LabelSet.from_names(["background", "sky", "car"], 0)
+    drawing = from_prediction(result, own, drawn_as("panoptic"))
+    assert drawing.objects == {1: 1, 2: 2, 3: 2, 4: 2} and not drawing.missing
+    mask, instances = truth(drawing.ids, "instance", {0: 0, 1: 1, 2: 2}, drawing.objects, 0)
+    np.testing.assert_array_equal(mask, np.array([0, 1, 2, 2, 2], np.uint8)[id_map])
+    np.testing.assert_array_equal(instances, id_map)
+    check_truth((12, 5), own, mask, instances)

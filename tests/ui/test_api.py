@@ -142,6 +142,21 @@ def test_a_data_url_is_decoded_and_bounded(demo_url):
     assert "bytes" in call(demo_url, {"url": "data:image/png;base64," + "A" * 27_000_000})
 
 
+@pytest.mark.parametrize(
+    ("model", "thresholds", "said"),
+    [
+        ("segformer-cells", '{"score": 0.5}', "SegFormer has no such thresholds for the task 'semantic'"),
+        ("otsu", '{"mask": 0.5}', "otsu has no such thresholds"),
+        ("otsu", "score", "must be JSON such as"),
+        ("otsu", {"best": 1}, "score, mask, overlap"),
+        ("otsu", '{"score": true}', "number from 0 to 1"),
+    ],
+)
+def test_thresholds_of_segments_are_for_those_who_have_such(client, model, thresholds, said):
+    with pytest.raises(AppError, match=said):
+        client.predict(image=handle_file(COINS), model=model, thresholds=thresholds, api_name="/segment")
+
+
 @pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
 def test_numbers_that_only_plain_http_can_send(demo_url, threshold):
     file = io.BytesIO()
@@ -171,8 +186,9 @@ def test_only_the_two_documented_endpoints_are_public(client):
         ("detail", True),
         ("smoothing", True),
         ("task", True),
+        ("thresholds", True),
     ]
-    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto"]
+    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto", ""]
     assert parameters[0]["component"] == "Image"
 
 
