@@ -1,8 +1,8 @@
 """Full detail: a huge image at its own pixels, tile by tile, instead of shrunk to what its network takes at once.
 
 Classes: the tiles' logits are blended, and each part of the label map is made as soon as no later tile changes it.
-Objects are found tile by tile and merged. Where nothing may overlap, merged things lie over blended stuff. Memory follows the tile and the width of the image; only the results
-themselves have the size of the image.
+Objects are found tile by tile and merged. Where nothing may overlap, merged things lie over blended stuff. Memory follows the tile
+and the width of the image; only the results themselves have the size of the image.
 
 Along each axis neighbouring tiles overlap. A tile counts fully in its middle, not at all within a margin of a border that
 lies inside the image (what a network sees there lacks context), and in between fades smoothly into its neighbour, so that
@@ -37,7 +37,6 @@ from seg_demo.networks.base import STRIDE, Network
 
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4
-_STRIP_PIXELS = 1 << 20
 
 # A batch → what the network says, floating, on the CPU or where it was computed, and where that was.
 Forward = Callable[[torch.Tensor], tuple[Any, torch.device]]
@@ -224,7 +223,7 @@ def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) 
 
 
 def _in_tile(plan: Plan, window: Window, raw: Any, size: tuple[int, int], confidence: bool) -> Segmentation:
-    """What was found in the part of a tile that lies in the image."""
+    """The objects in a tile's part of the image."""
     inside = min(window.bottom, size[0]) - window.top, min(window.right, size[1]) - window.left
     return plan.network.postprocess_tile(raw, (window.bottom - window.top, window.right - window.left), inside, confidence)
 
@@ -250,8 +249,7 @@ def _things_over_stuff(plan: Plan, tiles: _Tiles, size: tuple[int, int], confide
     """Things are merged as objects and lie on top, in the order of their scores. Between them a pixel belongs to the class that is the
     largest of the blended ones, if that is stuff of which some tile has a segment, and to nothing otherwise; stuff scores what its
     best segment in any tile does."""
-    height, width = size
-    labels = plan.network.labels
+    (height, width), labels = size, plan.network.labels
     classes, evidence = _Classes(plan, size, confidence), _Evidence(size) if confidence else None
     things: list[tuple[Window, list[Segment]]] = []
     stuff: dict[int, float] = {}
@@ -261,20 +259,17 @@ def _things_over_stuff(plan: Plan, tiles: _Tiles, size: tuple[int, int], confide
         if evidence is not None:
             evidence.add(window, result)
         things.append((window, [s.moved(window.left, window.top) for s in result.segments if labels.is_thing(s.label_id)]))
-        for segment in result.segments:
-            if not labels.is_thing(segment.label_id):
-                stuff[segment.label_id] = max(segment.score or 0.0, stuff.get(segment.label_id, 0.0))
+        seen = {s.label_id: s.score or 0.0 for s in result.segments if not labels.is_thing(s.label_id)}
+        stuff |= {label_id: max(score, stuff.get(label_id, 0.0)) for label_id, score in seen.items()}
     merged = merge(things, height, width)[: MAX_IDS - len(stuff)]
     id_map = paint(merged, height, width)
     listed = [(segment.label_id, segment.score) for segment in merged] + sorted(stuff.items())
     # What a class's pixels are where there is no thing; 0 for things of which no tile is sure, and stuff that no tile has.
     numbers = np.zeros(np.iinfo(classes.label_map.dtype).max + 1, dtype=np.uint16)
-    for number, label_id in enumerate(sorted(stuff), start=len(merged) + 1):
-        numbers[label_id] = number
+    numbers[sorted(stuff)] = np.arange(len(merged) + 1, len(listed) + 1)
     sure = None if evidence is None else evidence.confidence(id_map)
-    if len(listed) > 255:
-        id_map = id_map.astype(np.uint16, copy=False)
-    for top in range(0, height, step := max(1, _STRIP_PIXELS // width)):
+    id_map = id_map if len(listed) <= 255 else id_map.astype(np.uint16, copy=False)
+    for top in range(0, height, step := max(1, (1 << 20) // width)):
         ids, other = id_map[top : top + step], numbers[classes.label_map[top : top + step]]
         filled = (ids == 0) & (other > 0)
         np.copyto(ids, other, where=filled, casting="unsafe")
@@ -286,9 +281,8 @@ def _things_over_stuff(plan: Plan, tiles: _Tiles, size: tuple[int, int], confide
     renumbered = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.uint8 if len(seen) <= 255 else np.uint16)
     renumbered[seen] = np.arange(1, len(seen) + 1)
     segments = tuple(Segment(*listed[number - 1], tuple(boxes[number].tolist()), None) for number in seen)
-    return Segmentation(
-        plan.network.task.name, height, width, labels, renumbered[id_map], segments, device=tiles.device, confidence=sure
-    )
+    name = plan.network.task.name
+    return Segmentation(name, height, width, labels, renumbered[id_map], segments, device=tiles.device, confidence=sure)
 
 
 @dataclass(frozen=True)
@@ -300,8 +294,8 @@ class Window:
         column: likewise.
         top: first row of pixels.
         left: first column of pixels.
-        bottom: past its last row of pixels; may lie in the padding below the image.
-        right: past its last column of pixels; may lie in the padding beside the image.
+        bottom: past its last row; may lie in the padding below the image.
+        right: past its last column; may lie in the padding beside it.
     """
 
     row: int
