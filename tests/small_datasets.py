@@ -105,3 +105,34 @@ def pairs(root: Path, count: int = 4, header: Sequence[str] = ("image", "mask"),
         writer.writerow(header)
         writer.writerows([f"images/{index}.png", f"masks/{index}.png"] for index in range(count))
     return root / "pairs.csv"
+
+
+def panoptic(root: Path, count: int = 6, height: int = 48, width: int = 64) -> dict:
+    """COCO panoptic data as COCO lays it out: two discs (things of one class) between sky and ground, a strip of void below, and in the first
+    picture a crowd of discs. The JSON's content is returned, written beside it to ``root/annotations/panoptic_all.json``."""
+    categories = [
+        {"id": 7, "name": "disc", "isthing": 1, "color": [220, 20, 60]}, {"id": 3, "name": "sky", "isthing": 0, "color": [70, 130, 180]},
+        {"id": 21, "name": "ground", "isthing": 0, "color": [107, 142, 35]}, {"id": 5, "name": "boat", "isthing": 1, "color": [1, 2, 3]},
+    ]  # fmt: skip
+    data = {"images": [], "annotations": [], "categories": categories}
+    rows, columns = np.mgrid[:height, :width]
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        ids = np.where(rows < height // 2, 70_000, 300)
+        segments = [{"id": 70_000, "category_id": 3}, {"id": 300, "category_id": 21}]
+        for number, column in enumerate((width // 4, 3 * width // 4)):
+            row = int(rng.integers(12, height - 16))
+            ids[(rows - row) ** 2 + (columns - column - int(rng.integers(-4, 5))) ** 2 < 49] = 1 + number
+            segments.append({"id": 1 + number, "category_id": 7})
+        if index == 0:
+            ids[:6, :10] = 9
+            segments.append({"id": 9, "category_id": 7, "iscrowd": 1})
+        ids[-4:] = 0
+        shown = np.zeros((height, width, 3), dtype=np.int64)
+        shown[ids == 70_000], shown[ids == 300], shown[(ids > 0) & (ids < 10)] = (90, 140, 230), (60, 110, 40), (240, 220, 60)
+        save((shown + rng.integers(-8, 9, shown.shape)).clip(0, 255).astype(np.uint8), root / "all" / f"{index}.png")
+        save(np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=2).astype(np.uint8), root / "annotations" / "panoptic_all" / f"{index}.png")
+        data["images"].append({"id": index, "file_name": f"{index}.png", "height": height, "width": width})
+        data["annotations"].append({"image_id": index, "file_name": f"{index}.png", "segments_info": segments})
+    write_json(data, root / "annotations" / "panoptic_all.json")
+    return data

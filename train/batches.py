@@ -290,7 +290,7 @@ def translated(sample: Sample, dataset: Dataset, task: str, base: ModelSpec | No
         ids["cell"] = cell
     table = np.array([ids.get(name, ignore) for name in CLASS_NAMES], dtype=dataset.rule.dtype)
     fitted = Sample(sample.image, table[sample.label_map], sample.instance_map, sample.name, hidden=sample.hidden)
-    return as_objects(fitted, dataset) if TASKS[task].objects else fitted
+    return as_objects(fitted, dataset, task) if TASKS[task].objects else fitted
 
 
 class AsSeen:
@@ -317,7 +317,7 @@ class AsSeen:
             maps["instance_map"] = nearest(sample.instance_map, size)
         if sample.hidden is not None:
             maps["hidden"] = np.stack([nearest(layer, size) for layer in sample.hidden])
-        return dataclasses.replace(sample, image=image, **maps)
+        return dataclasses.replace(sample, image=image, crowd=None, **maps)
 
 
 def _only_transform(module: nn.Module) -> nn.Module:

@@ -317,8 +317,6 @@ def refuse_json(path: Path, data: object) -> None:
     """
     if not isinstance(data, dict | list):
         return
-    if _is_panoptic(data):
-        raise DataError("other_tools.panoptic_file", path=path)
     if isinstance(data, dict) and isinstance(data.get("shapes"), list) and "imagePath" in data:
         raise DataError("other_tools.labelme_file", path=path)
     if isinstance(data, list) and any(isinstance(task, dict) and "annotations" in task for task in data[:5]):

@@ -4,6 +4,7 @@ Layouts, tried in this order:
 
 * ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``; or COCO files in ``annotations/``, as CVAT
   and COCO itself lay them out (``annotations/instances_train.json``, ``..._val.json``);
+* panoptic files of COCO (``annotations/panoptic_train.json`` with its PNGs) where there are none of objects;
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
@@ -54,6 +55,7 @@ from train.data.listing import (
     relative,
     short_name,
 )
+from train.data.panoptic import list_panoptic, panoptic_files
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")
@@ -81,8 +83,14 @@ def list_folder(root: Path) -> Listing:
     parts = [(root, None), *_split_folders(root)]
     name = root.resolve().name
     coco = [(folder / COCO_NAME, split) for folder, split in parts if (folder / COCO_NAME).is_file()] or _instances_files(root)
+    panoptic = panoptic_files(root)
     if coco:
-        return list_coco(coco, name, root)
+        listing = list_coco(coco, name, root)
+        if panoptic:
+            listing.notes.append(Message("panoptic.not_read", file=relative(panoptic[0][0], root)))
+        return listing
+    if panoptic:
+        return list_panoptic(_one_per_split(panoptic, root), name, root)
     tables = [(folder / file, split) for folder, split in parts for file in METADATA if (folder / file).is_file()]
     if tables:
         return list_table(tables, name, root)
@@ -195,11 +203,16 @@ def _coco_elsewhere(root: Path) -> list[tuple[Path, str | None]]:
     """
     found = [path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")) if is_coco(path)]
     splits = [next((SPLITS[word] for word in re.split(r"[\W\d_]+", path.stem.lower()) if word in SPLITS), None) for path in found]
-    twice = next((split for split in splits if splits.count(split) > 1 or (split is None and len(found) > 1)), "")
-    if twice != "":
-        names = ", ".join(relative(path, root) for path in found)
+    return _one_per_split(list(zip(found, splits, strict=True)), root)
+
+
+def _one_per_split(files: list[tuple[Path, str | None]], root: Path) -> list[tuple[Path, str | None]]:
+    """The same files, which must be of different splits where there are several."""
+    splits = [split for _, split in files]
+    if len(files) > 1 and (None in splits or len(set(splits)) < len(splits)):
+        names = ", ".join(relative(path, root) for path, _ in files)
         raise DataError("data.several_coco_files", path=root, names=names)
-    return list(zip(found, splits, strict=True))
+    return files
 
 
 def _split_folders(folder: Path) -> list[tuple[Path, str]]:

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
-from seg_demo.core.types import TASKS, LabelSet, ignore_id
-from seg_demo.inputs.formats import identify
+from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Task, ignore_id
+from seg_demo.inputs.formats import lossy_form
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
@@ -35,6 +34,7 @@ from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder, list_table
 from train.data.hub import list_hub
 from train.data.listing import NOTE, Fault, Item, Listing, Sample, leads_out, relative, sideways, turn, unconfirmed
+from train.data.panoptic import OtherSize, faults_in, is_panoptic, list_panoptic, maps_of
 from train.data.masks import (
     MaskRule,
     MaskScan,
@@ -69,7 +69,8 @@ class Dataset:
         root: folder to which messages name files.
         labels: the classes.
         items: the images with their truth, in the order of their names.
-        kind: ``semantic`` (a class per pixel) or ``instance`` (separate objects too).
+        kind: the name of the task that it is truth for: ``semantic`` (a class per pixel), ``instance`` (separate objects too) or
+            ``panoptic`` (things and stuff).
         things: label ids that objects may have.
         digest: sha256 over the decoded images, their truth, the given split and the class names.
         notes: what was assumed, a sentence each.
@@ -133,6 +134,8 @@ class Dataset:
         image = decode(item.image)
         if item.annotations is not None:
             return self._read_objects(item, image)
+        if item.panoptic is not None:
+            return self._read_panoptic(item, image)
         size = image.shape[:2]
         objects = None
         if item.instances is not None:
@@ -168,6 +171,17 @@ class Dataset:
         return Sample(image, label_map, drawn.instance_map, item.name, drawn.instance_labels, drawn.hidden)
 
 
+    def _read_panoptic(self, item: Item, image: np.ndarray) -> Sample:
+        try:
+            maps = maps_of(item, *image.shape[:2])
+        except OtherSize as other:
+            came, wanted = f"{other.shape[1]} x {other.shape[0]}", f"{image.shape[1]} x {image.shape[0]}"
+            raise DataError("data.other_size", path=item.panoptic.png, came=came, image=item.image.name, wanted=wanted) from other
+        # Casting wraps 65535, which means ignore, to 255, which means the same in 8 bits.
+        label_map = maps.label_map.astype(self.rule.dtype)
+        return Sample(image, label_map, maps.instance_map, item.name, maps.instance_labels, crowd=maps.crowd)
+
+
 def _fitting(item: Item, path: Path, size: tuple[int, int], read: Callable[[Path], MaskFile]) -> MaskFile:
     """A mask at the size of its image, turned with the photo where it was drawn sideways."""
     mask = read(path)
@@ -194,7 +208,7 @@ def open_dataset(
     """Opens training data and reads every file of it once, in parallel, to learn what the masks mean.
 
     Args:
-        source: ``cells`` (built in), a folder, a COCO ``*.json``, a list ``*.csv`` or ``*.jsonl`` of pairs, or
+        source: ``cells`` (built in), a folder, a COCO ``*.json`` (of objects or panoptic), a list ``*.csv`` or ``*.jsonl`` of pairs, or
             ``hub:USER/NAME``, optionally ``@REVISION``.
         seed: of the built-in data; other data has its own content.
         size: side in pixels of built-in images, None for 256; other data has its own sizes.
@@ -228,6 +242,8 @@ def _list(source: str) -> Listing:
         return list_folder(path)
     if not path.is_file():
         raise DataError("data.none_there", path=source, cells=CELLS)
+    if path.suffix.lower() == ".json" and is_panoptic(path):
+        return list_panoptic([(path, None)], path.name, path.parent)
     if path.suffix.lower() == ".json":
         return list_coco([(path, None)], path.name, path.parent)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
@@ -239,6 +255,8 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
     """The dataset of a listing whose files have been read."""
     items, scanned = listing.items, scans
     coco = any(item.annotations is not None for item in items)
+    if listing.things is not None:
+        return _of_things_and_stuff(source, listing, scans)
     if coco or (not items and listing.classes is not None):
         labels = LabelSet.from_names(listing.classes.names, background=0)
         reading = Reading(MaskRule(map_dtype(len(labels))), labels)
@@ -276,6 +294,29 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
     )
 
 
+def _of_things_and_stuff(source: str, listing: Listing, scans: dict[str, Scan]) -> Dataset:
+    """The dataset of a panoptic listing, which leaves nothing to be understood."""
+    classes, things = listing.classes, np.array(listing.things)
+    labels = LabelSet.from_names(classes.names)
+    colours = np.array(classes.colors, dtype=np.uint8) if classes.coloured else labels.colors
+    labels = LabelSet(labels.names, colours, things=things)
+    counted = sum(listing.things)
+    return Dataset(
+        name=listing.name,
+        source=source,
+        root=listing.root,
+        labels=labels,
+        items=tuple(listing.items),
+        kind=PANOPTIC.name,
+        things=tuple(np.flatnonzero(things).tolist()),
+        digest=digest_of(listing.items, scans, labels),
+        notes=(*listing.notes, Message("panoptic.understood", file=classes.file, things=counted, stuff=len(things) - counted)),
+        faults=tuple(listing.faults),
+        scans=scans,
+        rule=MaskRule(map_dtype(len(labels))),
+    )
+
+
 def digest_of(items: list[Item] | tuple[Item, ...], scans: Mapping[str, Scan], labels: LabelSet) -> str:
     """sha256 of a dataset's content: decoded images, truth, given split and class names; not of where its files lie."""
     rows = sorted([scans[item.name].digest, scans[item.name].truth, item.split or ""] for item in items)
@@ -305,16 +346,31 @@ def _cells(seed: int, size: int, samples: int) -> Dataset:
     )
 
 
+def task_in(dataset: Dataset, tasks: Sequence[Task]) -> Task:
+    """Which of a network's tasks a data set is truth for; the first where it is for none.
+
+    Args:
+        dataset: whose kind counts.
+        tasks: of the network, what it was made for first.
+    """
+    return next((task for task in tasks if task.name == dataset.kind), tasks[0])
+
+
 def labels_for(dataset: Dataset, task: str) -> LabelSet:
     """The classes that a network for a task learns from a data set.
 
     Args:
         dataset: with its classes.
-        task: of classes: the data's own. Of objects: ``background`` as class 0, as torchvision wants it, and the classes that
-            objects have; a class such as the cells' border, which is no object, is not among them.
+        task: of classes, or of things and stuff: the data's own. Of objects: ``background`` as class 0, as torchvision wants it, and the
+            classes that objects have; a class such as the cells' border, which is no object, is not among them.
+
+    Raises:
+        DataError: objects are wanted, and no class has any.
     """
-    if not TASKS[task].objects:
+    if not TASKS[task].objects or TASKS[task].stuff:
         return dataset.labels
+    if not dataset.things:
+        raise DataError("panoptic.no_things", data=dataset.source)
     names, colors = dataset.labels.names, dataset.labels.colors
     black = np.zeros((1, 3), dtype=np.uint8)
     return LabelSet(
@@ -322,20 +378,23 @@ def labels_for(dataset: Dataset, task: str) -> LabelSet:
     )
 
 
-def as_objects(sample: Sample, dataset: Dataset) -> Sample:
-    """A sample with separate objects whose classes are those of ``labels_for(dataset, "instance")``.
+def as_objects(sample: Sample, dataset: Dataset, task: str = INSTANCE.name) -> Sample:
+    """A sample with separate objects whose classes are those of ``labels_for(dataset, task)``.
 
     Args:
         sample: of the data set; without objects, the connected components of its classes become objects.
         dataset: where it is from.
+        task: of objects.
 
     Returns:
         The sample with ``instance_labels``; an object whose class was not stated has the one that most of its pixels have.
     """
     sample = with_objects(sample, dataset.labels)
+    if not TASKS[task].stuff and sample.crowd is not None:
+        sample = dataclasses.replace(sample, crowd=None)
     count = int(max(layer.max() for layer in sample.layers)) + 1
-    lut = np.zeros(max(dataset.things) + 1, dtype=np.uint16)
-    lut[list(dataset.things)] = np.arange(1, len(dataset.things) + 1)
+    lut = np.zeros(max(dataset.things, default=0) + 1, dtype=np.uint16)
+    lut[list(dataset.things)] = dataset.things if TASKS[task].stuff else np.arange(1, len(dataset.things) + 1)
     if sample.instance_labels is not None:
         return dataclasses.replace(sample, instance_labels=lut[sample.instance_labels])
     pixels = np.zeros((count, len(lut)), dtype=np.int64)
@@ -357,7 +416,7 @@ def read_item(dataset: Dataset, items: tuple[Item, ...], task: str, index: int) 
     A plain function of the module, so that other processes can run it.
     """
     sample = dataset.read(items[index])
-    return as_objects(sample, dataset) if TASKS[task].objects else sample
+    return as_objects(sample, dataset, task) if TASKS[task].objects else sample
 
 
 def preload(
@@ -434,7 +493,7 @@ class Scan:
         width: pixels.
         mask: of the mask file, or None.
         instances: of the instance map, or None.
-        object_pixels: COCO: label id → visible pixels, 65535 for crowds; else None.
+        object_pixels: COCO, panoptic too: label id → visible pixels, 65535 for crowds and void; else None.
         truth: sha256 of everything that says what the image shows.
         faults: what is wrong with its files, each with the item's name.
     """
@@ -497,11 +556,15 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
         said = [(thing.label_id, thing.crowd, thing.segmentation) for thing in item.annotations]
         truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
         drawn = _scan_objects(item, (height, width), faults) if digest else None
-    if digest and (value := unconfirmed(item.image, item.mask or item.instances, (height, width))) is not None:
+    if item.panoptic is not None:
+        drawn, said = _scan_panoptic(item, (height, width), root, faults) if digest else ({}, "")
+        truth.append(said)
+    png = None if item.panoptic is None else item.panoptic.png
+    if digest and (value := unconfirmed(item.image, item.mask or item.instances or png, (height, width))) is not None:
         what = Message("findings.turned_by_exif", value=value)
         remedy = Message("findings.compare_with_mask_and_save_upright")
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
-    faults += [_linked(path, root) for path in (item.image, item.mask, item.instances) if path is not None and leads_out(path, root)]
+    faults += [_linked(path, root) for path in (item.image, item.mask, item.instances, png) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
     return Scan(digest, height, width, files.get("mask"), files.get("instances"), drawn, joined, tuple(faults))
 
@@ -520,6 +583,25 @@ def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dic
     if turned is not None:
         faults.append(_turned_fault(item.name, item, size, turned))
     return {} if drawn is None else histogram(drawn.label_map, None, False).counts
+
+
+def _scan_panoptic(item: Item, size: tuple[int, int], root: Path, faults: list[Fault]) -> tuple[dict[int, int], str]:
+    """Pixels per label of a panoptic item and a hash of its truth, its faults appended to ``faults``."""
+    try:
+        maps = maps_of(item, *size)
+    except OtherSize as other:
+        faults.append(_size_fault(relative(item.panoptic.png, root), other.shape, size, item))
+        return {}, ""
+    except (SegDemoError, OSError) as error:
+        faults.append(_unreadable("mask", item.panoptic.png, error, item, root))
+        return {}, ""
+    faults += faults_in(maps, item, root)
+    if maps.turned is not None:
+        faults.append(_turned_fault(relative(item.panoptic.png, root), item, size, maps.turned))
+    hashed = hashlib.sha256()
+    for part in (maps.label_map, maps.instance_map, maps.instance_labels, maps.crowd):
+        hashed.update(b"" if part is None else part.tobytes())
+    return histogram(maps.label_map, None, False).counts, hashed.hexdigest()
 
 
 def _scan_mask(
@@ -603,43 +685,3 @@ def _reason(error: Exception) -> Message:
     if message.key == "images.refused":
         message = message.values["what"]
     return message
-
-
-# Pillow's names of TIFF compressions that lose.
-_LOSING = ("jpeg", "tiff_jpeg", "webp", "jpeg2000")
-
-
-def lossy_form(path: Path) -> str | None:
-    """How a file is compressed with loss, such as ``a JPEG``; None if it is not.
-
-    JPEG, HEIC and AVIF always count: the latter two can be without loss, but nobody can tell from their values.
-
-    Args:
-        path: of an image that can be decoded.
-    """
-    with path.open("rb") as file:
-        head = file.read(64)
-        kind = identify(head)
-        if kind.format in ("JPEG", "HEIF", "AVIF"):
-            return kind.name
-        if kind.format == "WEBP" and _lossy_webp(file.seek(0) or file.read()):
-            return "a lossy WebP"
-    if kind.format == "TIFF":
-        try:
-            with Image.open(path, formats=["TIFF"]) as image:
-                return "a TIFF with JPEG or WebP inside" if image.info.get("compression") in _LOSING else None
-        except UnidentifiedImageError:
-            return None  # of a depth that Pillow does not know, which no lossy compression has
-    return None
-
-
-def _lossy_webp(data: bytes) -> bool:
-    """Whether the first frame is of the lossy kind: the first ``VP8`` chunk, whatever stands before it (RFC 9649)."""
-    at = 12
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        if kind in (b"VP8 ", b"VP8L"):
-            return kind == b"VP8 "
-        # A frame of an animation holds chunks of its own after 16 bytes.
-        at += 8 + 16 if kind == b"ANMF" else 8 + size + size % 2
-    return False

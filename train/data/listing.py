@@ -112,6 +112,36 @@ class CocoObject:
 
 
 @dataclass(frozen=True)
+class SegmentInfo:
+    """One segment of a panoptic picture.
+
+    Attributes:
+        id: of its pixels in the PNG.
+        label_id: index into the dataset's label set; None if its pixels are void.
+        thing: it is one object; otherwise it is stuff.
+        crowd: a group that is not separated into objects; its pixels are ignored.
+    """
+
+    id: int
+    label_id: int | None
+    thing: bool
+    crowd: bool
+
+
+@dataclass(frozen=True)
+class PanopticTruth:
+    """The panoptic truth of one picture, nothing decoded.
+
+    Attributes:
+        png: file whose pixels are R + 256 G + 65536 B = a segment's id, 0 for void.
+        segments: those that are listed.
+    """
+
+    png: Path
+    segments: tuple[SegmentInfo, ...]
+
+
+@dataclass(frozen=True)
 class Item:
     """One image and where its truth is; nothing decoded.
 
@@ -121,6 +151,7 @@ class Item:
         mask: file with a class per pixel, or None.
         instances: file with an object number per pixel, or None.
         annotations: COCO objects, or None.
+        panoptic: things and stuff as COCO's panoptic files have them, or None.
         split: ``train`` or ``val`` where the data says so, else None.
         declared: (height, width) of the image as the annotation file states it, or None.
         rendered: (seed, index) of a built-in image, or None.
@@ -131,6 +162,7 @@ class Item:
     mask: Path | None = None
     instances: Path | None = None
     annotations: tuple[CocoObject, ...] | None = None
+    panoptic: PanopticTruth | None = None
     split: str | None = None
     declared: tuple[int, int] | None = None
     rendered: tuple[int, int] | None = None
@@ -148,6 +180,7 @@ class Listing:
         faults: what is wrong with the listing itself.
         notes: what was assumed.
         per_pixel: annotations give a class per pixel, not separate objects.
+        things: which classes are of things, where there is stuff beside them; else None.
     """
 
     name: str
@@ -157,6 +190,7 @@ class Listing:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     per_pixel: bool = False
+    things: tuple[bool, ...] | None = None
 
     def settle_test_split(self) -> None:
         """Uses a given ``test`` split for validation where no other is given, and leaves it out where one is."""
@@ -434,6 +468,8 @@ class Sample:
         map under an object tells its class.
     hidden: uint16 (L, H, W), where objects overlap the numbers of those below the topmost one, layer by layer, 0 for none; the
         whole mask of object k is where the instance map or a layer is k. None where nothing overlaps.
+    crowd: uint16 (H, W), 1 + class id where objects of a class are not separated (the label map ignores them), 0 elsewhere; None
+        where there are none, or where they only count as ignored.
     """
 
     image: np.ndarray
@@ -442,6 +478,7 @@ class Sample:
     name: str = ""
     instance_labels: np.ndarray | None = None
     hidden: np.ndarray | None = None
+    crowd: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self.image, "image", (np.uint8,), "(H, W, 3)", self.name)
@@ -452,6 +489,9 @@ class Sample:
         if self.instance_map is not None:
             _check(self.instance_map, "instance_map", (np.uint16,), "(H, W)", self.name)
             maps["instance_map"] = self.instance_map
+        if self.crowd is not None:
+            _check(self.crowd, "crowd", (np.uint16,), "(H, W)", self.name)
+            maps["crowd"] = self.crowd
         for what, array in maps.items():
             if array.shape != self.image.shape[:2]:
                 raise ValueError(

@@ -12,8 +12,9 @@ from skimage.measure import label
 
 from tests.pictures import saved
 from tests.small_datasets import folder, two_values
+from seg_demo.inputs.formats import lossy_form
 from train.data.doctor import examine, split
-from train.data.index import lossy_form, open_dataset
+from train.data.index import open_dataset
 from train.data.masks import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
 
 
