@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from seg_demo.core.errors import (
     SegDemoError,
     listed,
 )
-from seg_demo.core.types import SEMANTIC, LabelSet, ModelSpec
+from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
 from seg_demo.hub import lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults, copy_known_classes
@@ -107,12 +108,13 @@ def name_of(start: Start, data_name: str, trained: bool) -> str:
     return Path(start.base.id).name
 
 
-def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
+def start(config: Config, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task] = itemgetter(0)) -> Start:
     """Load or build the network of a configuration and give it the data's classes.
 
     Args:
         config: ``model``, ``from_scratch``, ``epochs`` (0 keeps the network as it is, with its own classes) and ``seed``.
         labels_for: task → the data's classes.
+        task_in: the tasks of a network → which of them it learns from the data.
 
     Raises:
         SegDemoError: a model that was asked for by id or folder cannot be had. A bare network name falls back to fresh
@@ -120,35 +122,43 @@ def start(config: Config, labels_for: Callable[[str], LabelSet]) -> Start:
     """
     torch.manual_seed(config.seed)
     if config.epochs == 0:
-        return _as_it_is(config.model, labels_for)
+        return _as_it_is(config.model, labels_for, task_in)
     if config.model not in networks.FAMILIES:
         try:
             base = _load(config.model)
         except EncoderOnlyError:
             return _from_encoder(config, labels_for(SEMANTIC.name))
-        labels = labels_for(base.checkpoint.task.name)
         if config.from_scratch:
-            fresh = base.checkpoint.build(len(labels), base.checkpoint.options)
-            rebuilt = dataclasses.replace(base.checkpoint, module=fresh, labels=labels)
+            network = base.checkpoint.trained_for(task_in(base.checkpoint.family.tasks))
+            labels = network.classes_of(labels_for(network.task.name), network.task)
+            fresh = network.build(len(labels), network.options)
+            rebuilt = dataclasses.replace(network, module=fresh, labels=labels)
             return Start(rebuilt, (), False, None, (Message("training.fresh", model=config.model),))
-        return _with_labels(base, labels)
+        return _learning(base, labels_for, task_in)
     family = networks.family(config.model)
-    labels, training = labels_for(family.tasks[0].name), family.network.training
+    training, task = family.network.training, task_in(family.tasks)
+    labels = family.network.classes_of(labels_for(task.name), task)
     if config.from_scratch or training is None:
-        return _scratch(family.network, labels, ())
+        return _scratch(family.network, labels, task, ())
     if training.pretrained_encoder is not None:
         return _with_pretrained_encoder(family.network, training.pretrained_encoder, labels)
     if training.base is None:
-        return _scratch(family.network, labels, ())
+        return _scratch(family.network, labels, task, ())
     try:
         if not catalog.available(catalog.resolve(training.base, local_folders=False)):
             raise HubUnavailableError("training.server_out_of_reach")
-        return _with_labels(_load(training.base), labels)
+        return _learning(_load(training.base), labels_for, task_in)
     except (HubUnavailableError, ModelNotFoundError) as error:
-        return _scratch(family.network, labels, (_warning(training.base, error),))
+        return _scratch(family.network, labels, task, (_warning(training.base, error),))
 
 
-def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
+def _learning(base: Start, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task]) -> Start:
+    """A base for the task and the classes of the data."""
+    network = base.checkpoint.trained_for(task_in(base.checkpoint.family.tasks))
+    return _with_labels(dataclasses.replace(base, checkpoint=network), network.classes_of(labels_for(network.task.name), network.task))
+
+
+def _as_it_is(model: str, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task]) -> Start:
     """A trained network that is only published: no layer of it is replaced, whatever the data's classes are."""
     if model in networks.FAMILIES:
         family = networks.family(model)
@@ -157,6 +167,8 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet]) -> Start:
             raise BadRequestError("training.no_standard_checkpoint", family=family.title)
         model = training.base
     base = _load(model)
+    # Of the tasks that it has, it is measured and published for the one that the data is truth for.
+    base = dataclasses.replace(base, checkpoint=base.checkpoint.answering(task_in(base.checkpoint.tasks)))
     known = base.checkpoint.labels
     labels = labels_for(base.checkpoint.task.name)
     if known.names == labels.names:
@@ -221,9 +233,9 @@ def in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:
     return dataclasses.replace(known, names=tuple(names))
 
 
-def _scratch(family: type[Network], labels: LabelSet, notes: tuple[str, ...]) -> Start:
+def _scratch(family: type[Network], labels: LabelSet, task: Task, notes: tuple[str, ...]) -> Start:
     """A small network with random weights, which a CPU can train."""
-    return Start(family.create(labels, family.default_options()), (), False, None, notes)
+    return Start(family.create(labels, family.default_options()).trained_for(task), (), False, None, notes)
 
 
 def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], labels: LabelSet) -> Start:
@@ -233,13 +245,13 @@ def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], lab
     encoder = options["encoder"]
     what = Message("training.imagenet_weights", encoder=encoder)
     if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
-        return _scratch(family, labels, (_warning(what, Message("training.hub_out_of_reach")),))
+        return _scratch(family, labels, SEMANTIC, (_warning(what, Message("training.hub_out_of_reach")),))
     try:
         with lookup.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
     except (*lookup.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return _scratch(family, labels, (_warning(what, reason),))
+        return _scratch(family, labels, SEMANTIC, (_warning(what, reason),))
     network = family.create(labels, dict(options))
     network.module.encoder.load_state_dict(encoding.state_dict())
     parameters = smp.encoders.get_preprocessing_params(encoder, "imagenet")
@@ -265,6 +277,7 @@ def remembered(start: Start) -> dict[str, Any]:
     network = start.checkpoint
     return {
         "architecture": network.name,
+        "task": network.task.name,
         "options": network.options,
         "labels": labels_to_dict(network.labels),
         "preprocessing": network.preprocessing.to_dict(),
@@ -291,6 +304,7 @@ def rebuilt(data: dict[str, Any]) -> Start:
     module = family.build(len(labels), data["options"]).eval()
     preprocessing = Preprocessing.from_dict(data["preprocessing"])
     network = family(module, labels, preprocessing, data["options"], _processor(data["processor"]))
+    network = network.answering(TASKS[data.get("task", network.task.name)])
     base = data["base"] and ModelSpec(**{**data["base"], **{key: tuple(data["base"].get(key, ())) for key in ("labels", "notes", "tasks")}})
     notes = tuple(data["notes"])
     return Start(network, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))

@@ -120,6 +120,8 @@ class CardFacts:
             "colors": self.labels.colors.tolist(),
             "background": self.labels.background,
         }
+        if self.labels.things is not None:
+            plain["labels"]["isthing"] = self.labels.things.astype(int).tolist()
         plain["command"] = public_command(self.command)
         plain["config"] = {name: _last_part(value) for name, value in self.config.items()}
         plain["data_source"] = _last_part(self.data_source)
@@ -134,7 +136,8 @@ class CardFacts:
         values = {each.name: data[each.name] for each in fields(cls) if each.name in data}
         for name in ("fresh_layers", "notes", "limits"):
             values[name] = tuple(values.get(name, ()))
-        return cls(**{**values, "labels": LabelSet(tuple(labels["names"]), colors, labels["background"])})
+        things = np.array(labels["isthing"], dtype=bool) if "isthing" in labels else None
+        return cls(**{**values, "labels": LabelSet(tuple(labels["names"]), colors, labels["background"], things)})
 
 
 def write_facts(folder: Path, facts: CardFacts) -> None:
@@ -194,7 +197,7 @@ def _last_part(value: Any) -> Any:
 SAMPLES_PNG = "samples.png"
 CURVES_PNG = "curves.png"
 MOST_CLASSES = 200
-COLUMNS = {"iou": "IoU", "dice": "Dice", "boundary_iou": "boundary IoU", "mask_ap": "mask AP"}
+COLUMNS = {"iou": "IoU", "dice": "Dice", "boundary_iou": "boundary IoU", "mask_ap": "mask AP", "pq": "PQ", "sq": "SQ", "rq": "RQ"}
 # The licence ids that the Hub accepts and that people use; any other name goes into `license_name`.
 LICENCES = {
     "apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "unlicense", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
@@ -302,7 +305,12 @@ def _licence_fields(licence: str | None) -> tuple[str | None, str | None]:
 def _what(facts: CardFacts) -> str:
     title = networks.title_of(facts.architecture)
     task = TASKS[facts.task]
-    does = f"finds objects, each with its own mask{', class and score' if task.scores else ' and class'}" if task.objects else "gives every pixel one class"
+    if task.stuff:
+        does = "gives every pixel one segment, things one by one and stuff one per class"
+    elif task.objects:
+        does = f"finds objects, each with its own mask{', class and score' if task.scores else ' and class'}"
+    else:
+        does = "gives every pixel one class"
     start = f"fine-tuned from {as_text(facts.base)}" if facts.base else "trained from random weights"
     if facts.base and not facts.steps:
         start = f"the weights of {as_text(facts.base)}, as they are"
@@ -320,6 +328,8 @@ def _classes(facts: CardFacts) -> str:
     rows = [header, ["---"] * len(header)]
     for index, name in enumerate(facts.labels.names[:MOST_CLASSES]):
         note = " (background)" if index == facts.labels.background else ""
+        if facts.labels.things is not None and TASKS[facts.task].stuff:
+            note += " (thing)" if facts.labels.is_thing(index) else " (stuff)"
         color = "`#{:02x}{:02x}{:02x}`".format(*facts.labels.colors[index])
         scores = [_number(facts.metrics.get(f"{kind}/{name}")) for kind in kinds]
         rows.append([str(index), as_text(name) + note, color, *scores])
@@ -346,7 +356,9 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
         f"On {facts.val_images} held-out images at their original size, through the same code that serves predictions, "
         "after loading this folder afresh."
     )
-    if not TASKS[facts.task].objects:
+    if TASKS[facts.task].stuff:
+        about += " Panoptic quality (Kirillov et al. 2019) by panopticapi's rules: PQ = SQ x RQ per class, then the mean over the classes."
+    elif not TASKS[facts.task].objects:
         about += " Pixels are summed over all images. Boundary IoU after Cheng et al. 2021, within 2 % of the diagonal."
     else:
         lifted = {key: value for key, value in facts.metrics.items() if key.endswith(f"@{STANDARD_CAP}")}

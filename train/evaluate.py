@@ -31,6 +31,7 @@ from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.storage import save_file
 from seg_demo.core.types import (
     INSTANCE,
+    PANOPTIC,
     SEMANTIC,
     TASKS,
     LabelSet,
@@ -48,7 +49,17 @@ from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
 from train.data.index import Dataset, Item, labels_for, preload, read_item
 from train.data.listing import Choice, Diagnosis, Sample
-from train.metrics import SHOWN_SCORE, InstanceMeter, SemanticMeter, only_shared, same_names, shared_labels, true_objects
+from train.metrics import (
+    SHOWN_SCORE,
+    InstanceMeter,
+    PanopticMeter,
+    SemanticMeter,
+    only_shared,
+    same_names,
+    shared_labels,
+    true_objects,
+    true_panoptic,
+)
 from train.run import BEST
 
 if TYPE_CHECKING:
@@ -60,6 +71,7 @@ log = logging.getLogger("train")
 METERS: dict[str, tuple[Callable[[LabelSet, LabelSet], Any], Callable[[Sample, Segmentation], tuple[Any, ...]]]] = {
     SEMANTIC.name: (SemanticMeter, lambda sample, prediction: (sample.label_map, prediction.id_map)),
     INSTANCE.name: (InstanceMeter, lambda sample, prediction: (sample, prediction)),
+    PANOPTIC.name: (PanopticMeter, lambda sample, prediction: (sample, prediction)),
 }
 # Held-out samples that stay decoded between evaluations; further ones are read again.
 MOST_CACHED_BYTES = 96 * 2**20
@@ -82,7 +94,7 @@ class ImageResult:
     Attributes:
         name: of the sample.
         score: in [0, 1]. Semantic: mean IoU over the classes in the image. Instance: F1 of objects matched at an IoU of
-            0.5 among candidates with a score of at least 0.5. NaN if nothing in the image is labelled.
+            0.5 among candidates with a score of at least 0.5. Panoptic: mean PQ over the classes. NaN if nothing in the image is labelled.
         picture: image, truth and prediction, for the worst images only.
         things: as ``score``, without the background, which is large and easy: of a mean over two classes it is the half.
     """
@@ -113,7 +125,7 @@ def evaluate(
         pictures: how many of the worst images are kept as pictures.
 
     Returns:
-        The metrics of :class:`SemanticMeter` or :class:`InstanceMeter` (plain floats in [0, 1]; what has no value is left
+        The metrics of the task's meter (plain floats in [0, 1]; what has no value is left
         out), and one result per image, worst first.
 
     Raises:
@@ -203,8 +215,8 @@ def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[
         As :func:`evaluate`, and the network.
     """
     model, checkpoint = best_of(prepared, folder)
-    samples, labels = held_out, None
     data = labels_for(prepared.dataset, prepared.task)
+    samples, labels = held_out, data
     if prepared.config.epochs == 0 and data.names != checkpoint.labels.names:
         labels = shared_labels(data, checkpoint.labels)
         samples = () if labels is None else only_shared(held_out, data, labels, prepared.task)
@@ -241,6 +253,9 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
         checkpoint = load_checkpoint(spec, token=True)
     except SegDemoError as error:
         return answer | {"why": Message("verdicts.base_not_loaded", why=error)}
+    if TASKS[task] not in checkpoint.tasks:
+        return answer | {"why": Message("verdicts.base_has_other_tasks", model=spec.id, task=task)}
+    checkpoint, spec = checkpoint.answering(TASKS[task]), replace(spec, task=task, tasks=())
     checkpoint.module.to(prepared.device)
     data = labels_for(prepared.dataset, task)
     # The names by which training took the base's classes over: a cell is the data's only kind of thing, whatever that is called.
@@ -288,6 +303,11 @@ CURVES = {
     "mask_ap50": "mask AP50",
     "mask_ap75": "mask AP75",
     "box_ap": "box AP",
+    "pq": "PQ",
+    "sq": "SQ",
+    "rq": "RQ",
+    "pq_things": "PQ of things",
+    "pq_stuff": "PQ of stuff",
 }
 # The same run must give the same bytes, or pushing it twice would be two commits.
 PNG = {"format": "png", "dpi": 110, "metadata": {"Software": None}}
@@ -320,10 +340,12 @@ def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task:
         prediction: of the network. Classes that the data does not know are magenta; of objects those with a score of at
             least 0.5 are drawn.
         labels: classes of the data.
-        task: ``semantic`` or ``instance``.
+        task: ``semantic``, ``instance`` or ``panoptic``.
         score: of this image.
     """
-    if TASKS[task].objects:
+    if TASKS[task].stuff:
+        drawn, found = overlay(sample.image, true_panoptic(sample, labels)), prediction
+    elif TASKS[task].objects:
         truth, found = true_objects(sample, labels), prediction.above(SHOWN_SCORE)
         drawn = overlay(sample.image, truth)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seg_demo.core.types import IGNORE_16
+from seg_demo.core.types import IGNORE_16, LabelSet
 from seg_demo.networks.base import Network
 from train.batches import Crop
 from train.data.listing import Sample
@@ -27,7 +27,8 @@ class Batch:
     Attributes:
         images: float32 (B, 3, S, S) in [0, 1], not yet normalised.
         labels: int64 (B, S, S), 65535 is ignored; None for instance training.
-        targets: torchvision's detection targets, one dict per image; None for semantic training.
+        targets: torchvision's detection targets, one dict per image, and where the task is of stuff too a mask per class of it; None for
+            semantic training.
         names: of the samples, for messages.
     """
 
@@ -50,12 +51,13 @@ class Objective:
     that splitting a batch changes nothing.
     """
 
-    def __init__(self, network: Network, loss: str, class_weights: torch.Tensor | None = None) -> None:
+    def __init__(self, network: Network, loss: str, class_weights: torch.Tensor | None = None, labels: LabelSet | None = None) -> None:
         """
         Args:
             network: what is trained; its module is handed over with each batch.
             loss: of logits per pixel: names joined by ``+``.
             class_weights: float32 (classes,), or None.
+            labels: classes of the crops; None if they are the network's.
         """
         import segmentation_models_pytorch as smp
 
@@ -65,14 +67,24 @@ class Objective:
             "lovasz": lambda: smp.losses.LovaszLoss(mode="multiclass", ignore_index=IGNORE_16),
         }
         self.others = [made[name]() for name in self.names if name in made]
+        known = {name: index for index, name in enumerate(network.labels.names)}
+        # What the network has no class for, the background beside objects, no object has.
+        self._ids = torch.tensor([known.get(name, -1) for name in (labels or network.labels).names])
+        things = network.labels.things
+        self._stuff = () if not network.task.stuff or things is None else tuple(np.flatnonzero(~things).tolist())
 
     def collate(self, crops: Sequence[Crop], device: torch.device) -> Batch:
         """Crops as one batch on the device; of objects with boxes, classes and masks of those that are still in the crop."""
         images = torch.stack([crop.image for crop in crops]).to(device, non_blocking=True)
         names = tuple(crop.name for crop in crops)
         if self.network.task.objects:
-            return Batch(images, None, [{key: value.to(device) for key, value in target(crop).items()} for crop in crops], names)
+            return Batch(images, None, [{key: value.to(device) for key, value in self._target(crop).items()} for crop in crops], names)
         return Batch(images, torch.stack([crop.labels for crop in crops]).to(device, non_blocking=True), None, names)
+
+    def _target(self, crop: Crop) -> dict[str, Tensor]:
+        """The truth of a crop, with the network's numbers of the classes."""
+        found = target(crop, self._stuff)
+        return {**found, "labels": self._ids[found["labels"]]}
 
     def loss(self, module: nn.Module, batch: Batch, valid: int, parts: int) -> torch.Tensor:
         """The share of this micro-batch in the loss of the whole step; the shares add up to it.
@@ -110,13 +122,15 @@ class Objective:
         return total
 
 
-def target(crop: Crop) -> dict[str, torch.Tensor]:
+def target(crop: Crop, stuff: Collection[int] = ()) -> dict[str, torch.Tensor]:
     """torchvision's detection target of a crop.
 
-    Objects of fewer than 12 pixels, cut off by the crop's edge, are left out: nobody could name them.
+    Objects of fewer than 12 pixels, cut off by the crop's edge, are left out: nobody could name them. Only here a mask is made of each;
+    before, all are one map of numbers.
 
     Args:
         crop: with an instance map; an object has its whole mask and box, also where others lie on it.
+        stuff: classes of the label map of which all is one more target.
 
     Returns:
         ``boxes`` float32 (N, 4) x0 y0 x1 y1, half-open; ``labels`` int64 (N,); ``masks`` uint8 (N, S, S). N may be 0.
@@ -129,13 +143,18 @@ def target(crop: Crop) -> dict[str, torch.Tensor]:
     instances = crop.instances.reshape(-1, *crop.instances.shape[-2:])
     identities, counts = torch.unique(instances, return_counts=True)
     identities = identities[(identities > 0) & (counts >= MIN_OBJECT_PIXELS)]
+    found = [
+        (1 if crop.instance_labels is None else int(crop.instance_labels[identity]), (instances == identity).any(dim=0))
+        for identity in identities.tolist()
+    ]
+    classes, counts = torch.unique(crop.labels, return_counts=True) if stuff else (torch.empty(0), torch.empty(0))
+    found += [(label, crop.labels == label) for label in classes[counts >= MIN_OBJECT_PIXELS].tolist() if label in stuff]
     boxes, labels, masks = [], [], []
-    for identity in identities.tolist():
-        mask = (instances == identity).any(dim=0)
+    for label, mask in found:
         rows = torch.nonzero(mask.any(dim=1)).flatten()
         columns = torch.nonzero(mask.any(dim=0)).flatten()
         boxes.append([float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)])
-        labels.append(1 if crop.instance_labels is None else int(crop.instance_labels[identity]))
+        labels.append(label)
         masks.append(mask)
     size = instances.shape[-2:]
     return {

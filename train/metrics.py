@@ -1,4 +1,4 @@
-"""The metrics of held-out images: of label maps (IoU, Dice, boundary IoU) and of objects (COCO's average precision)."""
+"""The metrics of held-out images: of label maps (IoU, Dice, boundary IoU), of objects (COCO's average precision), of things and stuff (PQ)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
 from seg_demo.core.rle import encode_crop
-from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segment, Segmentation, ignore_id, paint, tight_box
-from seg_demo.masks.compare import confusion
+from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, tight_box
+from seg_demo.masks.compare import PanopticQuality, SegmentMap, confusion, match_segments, segment_map
 from train.data.listing import Sample
 
 BOUNDARY_RATIO = 0.02
@@ -339,6 +339,109 @@ def _f1(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> floa
             hits += 1
             overlap[:, best] = 0
     return 2 * hits / (len(objects) + len(candidates))
+
+
+class PanopticMeter:
+    """Adds up panoptic quality (Kirillov et al. 2019, arXiv 1801.00868) by panopticapi's rules.
+
+    Classes are matched by name; what is found of classes that the data does not know is left out.
+
+    Args:
+        truth: classes of the data, with what of them are things.
+        predicted: classes of the network. None if they are the same.
+    """
+
+    def __init__(self, truth: LabelSet, predicted: LabelSet | None = None) -> None:
+        self.labels = truth
+        ids = enumerate(same_names(truth, predicted or truth).tolist())
+        self._ids = {theirs: ours for theirs, ours in ids if ours < len(truth)}
+        self._quality = PanopticQuality(len(truth))
+
+    def add(self, sample: Sample, prediction: Segmentation) -> float:
+        """Count one image.
+
+        Args:
+            sample: with an instance map of its things.
+            prediction: of things and stuff.
+
+        Returns:
+            The mean PQ of this image alone over the classes in it, in [0, 1]; NaN if nothing in it counts.
+        """
+        matching = match_segments(true_segments(sample, self.labels), segment_map(prediction, self._ids))
+        alone = PanopticQuality(len(self.labels))
+        alone.add(matching)
+        self._quality.add(matching)
+        mean = alone.mean()
+        return math.nan if mean is None else mean.pq
+
+    def result(self) -> dict[str, float]:
+        """The metrics so far, all in [0, 1].
+
+        Returns:
+            ``pq``, ``sq`` (mean IoU of matched segments) and ``rq`` (their F1), means over the classes that occur; ``pq_things`` and
+            ``pq_stuff``; and ``pq/NAME``, ``sq/NAME``, ``rq/NAME`` for each class that occurs. What has no value is left out.
+        """
+        things = np.ones(len(self.labels), dtype=bool) if self.labels.things is None else self.labels.things
+        values = {}
+        if (mean := self._quality.mean()) is not None:
+            values |= {"pq": mean.pq, "sq": mean.sq, "rq": mean.rq}
+        for name, ids in (("pq_things", np.flatnonzero(things)), ("pq_stuff", np.flatnonzero(~things))):
+            if (part := self._quality.mean(ids.tolist())) is not None:
+                values[name] = part.pq
+        for index, name in enumerate(self.labels.names):
+            if (one := self._quality.of_class(index)) is not None:
+                values |= {f"pq/{name}": one.pq, f"sq/{name}": one.sq, f"rq/{name}": one.rq}
+        return values
+
+
+def true_segments(sample: Sample, labels: LabelSet) -> SegmentMap:
+    """The things of a sample one by one, its stuff one per class, and its crowds, which only forgive.
+
+    Args:
+        sample: with an instance map, whose ``instance_labels`` say the classes.
+        labels: classes of the data, with what of them are things.
+
+    Returns:
+        Ids: 0 where nothing is known, then the things' own numbers, then stuff and crowds by class.
+    """
+    segments = true_objects(sample, labels).segments
+    numbers = np.unique(sample.instance_map)
+    numbers = numbers[numbers > 0].tolist()
+    ids = sample.instance_map.astype(np.uint32)
+    label_ids = {number: segment.label_id for number, segment in zip(numbers, segments, strict=True)}
+    after = int(ids.max()) + 1
+    classes = sample.label_map.astype(np.uint32)
+    stuff = np.zeros(int(ignore_id(sample.label_map.dtype)) + 1, dtype=bool)
+    stuff[: len(labels)] = False if labels.things is None else ~labels.things
+    inside = stuff[sample.label_map] & (ids == 0)
+    ids[inside] = after + classes[inside]
+    label_ids |= {after + label_id: label_id for label_id in np.unique(sample.label_map[inside]).tolist()}
+    if sample.crowd is None:
+        return SegmentMap(ids, label_ids)
+    inside = (sample.crowd > 0) & (ids == 0)
+    beyond = after + len(labels) - 1
+    ids[inside] = beyond + sample.crowd[inside].astype(np.uint32)
+    crowds = {beyond + value: value - 1 for value in np.unique(sample.crowd[inside]).tolist()}
+    return SegmentMap(ids, label_ids | crowds, frozenset(crowds))
+
+
+def true_panoptic(sample: Sample, labels: LabelSet) -> Segmentation:
+    """The things and stuff of a sample as a segmentation, without scores and crowds.
+
+    Args:
+        sample: as for :func:`true_segments`.
+        labels: as for :func:`true_segments`.
+    """
+    truth = true_segments(sample, labels)
+    kept = [identity for identity in truth.label_ids if identity not in truth.crowds]
+    table = np.zeros(int(truth.ids.max()) + 1, dtype=np.uint16)
+    table[kept] = np.arange(1, len(kept) + 1)
+    id_map = table[truth.ids]
+    _, boxes = extents(id_map)
+    segments = [
+        Segment(truth.label_ids[identity], None, tuple(boxes[index].tolist()), None) for index, identity in enumerate(kept, start=1)
+    ]
+    return Segmentation(PANOPTIC.name, *id_map.shape, labels, id_map, tuple(segments))
 
 
 def true_objects(sample: Sample, labels: LabelSet) -> Segmentation:

@@ -24,7 +24,7 @@ from train.base_model import Start, architecture_of, name_of, rebuilt, remembere
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
-from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset
+from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset, task_in
 from train.data.listing import Diagnosis
 from train.evaluate import with_picture
 from train.run import PreviousRun
@@ -268,7 +268,7 @@ def _start(config: Config, dataset: Dataset, previous: PreviousRun | None) -> St
     """The network to train: of a run that has begun the same again, whatever the Hub answers now."""
     if previous is not None and previous.state is not None and "start" in previous.facts:
         return rebuilt(previous.facts["start"])
-    return start(config, functools.partial(labels_for, dataset))
+    return start(config, functools.partial(labels_for, dataset), functools.partial(task_in, dataset))
 
 
 def _attempt(problems: list[str], work: Any) -> Any:
@@ -518,7 +518,7 @@ def _saved_bytes(network: Network, batch_size: int, side: int) -> int:
         with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             images = torch.rand(batch_size, 3, side, side, device=device)
             truth = [_one_object(side, device) for _ in images] if network.task.objects else None
-            kept.append(network.loss(module, images, truth, lambda logits: logits, 1.0))
+            kept.append(network.rehearse(module, images, truth))
     finally:
         module.train(training)
         for name, buffer in module.named_buffers():

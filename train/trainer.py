@@ -26,12 +26,11 @@ from tqdm import tqdm
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.storage import save_folder
-from seg_demo.core.types import TASKS
 from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
-from train.data.index import CELLS, preload, read_item
+from train.data.index import CELLS, labels_for, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
@@ -74,7 +73,7 @@ class Trainer:
         self.main = accelerator.is_main_process
         self.device = prepared.device if accelerator.num_processes == 1 else accelerator.device
         self.checkpoint, self.plan, self.total = prepared.start.checkpoint, prepared.plan, prepared.total
-        self.score = TASKS[prepared.task].metric
+        self.score = self.checkpoint.task.metric
         self.crops = self._crops()
         self.objective = self._objective()
         self.module = self.checkpoint.module.to(self.device)
@@ -209,7 +208,9 @@ class Trainer:
         watched = self.config.progress_file is not None
         with self.pace.evaluating():
             model = model_of(checkpoint, self.folder / runs.BEST, self.prepared.dataset.name)
-            metrics, results = evaluate(model, self.held_out, task=self.prepared.task, pictures=MOST_DRAWN if watched else 0)
+            labels = labels_for(self.prepared.dataset, self.prepared.task)
+            drawn = MOST_DRAWN if watched else 0
+            metrics, results = evaluate(model, self.held_out, task=self.prepared.task, labels=labels, pictures=drawn)
             if pictures := [result.picture for result in results if result.picture is not None]:
                 sample_grid(pictures, self.folder / runs.SAMPLES)
         return metrics
@@ -276,7 +277,7 @@ class Trainer:
             # Built-in data is not surveyed; its decoded samples say how frequent each class is.
             pixels = self.prepared.diagnosis.class_pixels or count_pixels(self.crops.cached.values(), len(checkpoint.labels))
             weights = balanced_weights(pixels, len(checkpoint.labels))
-        return Objective(checkpoint, self.config.loss, weights)
+        return Objective(checkpoint, self.config.loss, weights, labels_for(self.prepared.dataset, checkpoint.task.name))
 
     def _crops(self) -> CropDataset:
         prepared = self.prepared

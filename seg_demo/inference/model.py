@@ -82,9 +82,8 @@ class Model:
             engine: of :func:`seg_demo.inference.engine.choose`, for a module that is not trained any more; None is eager torch.
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
-        known = replace(
-            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(network.tasks)
-        )
+        tasks = (network.task, *(task for task in network.tasks if task != network.task))
+        known = replace(spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(tasks))
         run = NetworkRun(network, precision or settings().precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
 

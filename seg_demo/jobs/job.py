@@ -174,7 +174,7 @@ FEW = 6
 # that differ by their seed alone.
 MARGIN = 0.005
 # The metric of one class, by the main metric.
-_PER_CLASS = {"mean_iou": "iou/", "mask_ap": "mask_ap/"}
+_PER_CLASS = {"mean_iou": "iou/", "mask_ap": "mask_ap/", "pq": "pq/"}
 _AT_ONCE = 2_000_000
 
 
@@ -247,7 +247,7 @@ def judge(result: dict[str, Any], evaluations: Sequence[Mapping[str, float]] = (
         evaluations: those of the run, of its ``metrics.jsonl``; one of step 0 stands for the base where ``result`` has none.
     """
     baseline, metrics = result.get("baseline") or {}, result.get("metrics") or {}
-    metric = baseline.get("metric") or ("mask_ap" if "mask_ap" in metrics else "mean_iou")
+    metric = baseline.get("metric") or next((name for name in _PER_CLASS if name in metrics), "mean_iou")
     before, after = baseline.get("base") or {}, baseline.get("new") or {}
     pairs = _pairs(baseline.get("images") or ())
     first = next((row for row in evaluations if row.get("step") == 0 and metric in row), None)

@@ -2,10 +2,6 @@
 
 A new family is one file with a subclass of :class:`Network` (:class:`PixelNetwork` where its answer is logits per pixel) and one row
 in :data:`seg_demo.networks.FAMILIES`.
-
-Which sizes of picture a network takes: tried on shapes alone, without memory or arithmetic.
-
-Position tables, windows and patches fix the size for some networks, and configs say that in as many ways as there are families.
 """
 
 from __future__ import annotations
@@ -477,6 +473,20 @@ class Network(ABC):
 
     # How it is trained.
 
+    @classmethod
+    def classes_of(cls, labels: LabelSet, task: Task) -> LabelSet:
+        """The classes that a network learns from data.
+
+        Args:
+            labels: of the data; of objects with ``background`` as class 0.
+            task: what it learns.
+        """
+        return labels
+
+    def trained_for(self, task: Task) -> Self:
+        """The network as it learns one of its family's tasks, weights shared."""
+        return self.answering(task)
+
     def optimise_training(self, device: torch.device, precision: str) -> None:
         """As :meth:`optimise`, for training.
 
@@ -493,7 +503,7 @@ class Network(ABC):
             module: of this network, in training, perhaps wrapped for several processes.
             images: float32 (B, 3, S, S) in [0, 1], RGB.
             truth: where the task is of classes int64 (B, S, S); of objects per image ``boxes``, ``labels`` and ``masks``, as
-                torchvision's detectors take them.
+                torchvision's detectors take them; where it is of stuff too, one mask more for every class of it.
             per_pixel: the configured loss of logits (B, C, h, w): this micro-batch's share in that of the whole step.
             share: of this micro-batch in the step, for losses that are a mean over their batch.
 
@@ -501,6 +511,16 @@ class Network(ABC):
             A number.
         """
         raise NotImplementedError(f"{self.family.title} cannot be trained here.")
+
+    def rehearse(self, module: nn.Module, images: Tensor, truth: Any) -> Any:
+        """What a step keeps for its backward pass hangs on this, by which its memory is measured; never waits for other processes.
+
+        Args:
+            module: as for :meth:`loss`.
+            images: as for :meth:`loss`.
+            truth: as for :meth:`loss`; None where the task is of classes.
+        """
+        return self.loss(module, images, truth, lambda logits: logits, 1.0)
 
     def square(self, wanted: int) -> int | None:
         """The side of a square crop that it takes, as near to a wanted one as it gets; None if it takes none that was tried."""
@@ -559,7 +579,7 @@ class PixelNetwork(Network):
 
     def square(self, wanted: int) -> int | None:
         """As :meth:`Network.square`, tried on shapes alone."""
-        takes = Takes(lambda: self.build(len(self.labels), self.options), self.forward)
+        takes = weights.Takes(lambda: self.build(len(self.labels), self.options), self.forward)
         rule = self.preprocessing
         # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
         near = {round(wanted / step) * step for step in (rule.multiple, 14, 16, 32, 64, 224, 256)}
@@ -640,7 +660,8 @@ def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[s
 def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ...]) -> tuple[str, ...]:
     """Give a new head what the old one knows about the classes that both have by name.
 
-    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four).
+    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four), and class
+    queries have one row more, for none of them.
 
     Args:
         source: with the old head; not a binary one of one channel, which has no rows per class.
@@ -657,43 +678,15 @@ def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ..
     given = dict(source.module.named_parameters())
     for name, tensor in target.module.named_parameters():
         before = given.get(name)
-        if not name.startswith(prefixes) or before is None or tensor.shape[0] % len(new) or before.shape[0] % len(old):
+        if not name.startswith(prefixes) or before is None:
+            continue
+        if tensor.shape[0] == len(new) + 1 and before.shape[0] == len(old) + 1:
+            tensor[-1] = before[-1].to(tensor)
+            tensor, before = tensor[:-1], before[:-1]
+        if tensor.shape[0] % len(new) or before.shape[0] % len(old):
             continue
         rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
         if rows.shape[1:] == known.shape[1:]:
             for each in shared:
                 rows[new.index(each)] = known[old.index(each)].to(rows)
     return shared
-
-
-class Takes:
-    """Answers whether a network takes pictures of a height and a width in pixels.
-
-    Args:
-        make: builds the network.
-        forward: module, batch (B, 3, h, w) → logits.
-    """
-
-    def __init__(self, make: Callable[[], nn.Module], forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        self._make, self._forward = make, forward
-        self._module: nn.Module | None = None
-        self._known: dict[tuple[int, int], bool] = {}
-
-    def __call__(self, height: int, width: int) -> bool:
-        """True as well where shapes alone cannot tell."""
-        if (height, width) not in self._known:
-            self._known[height, width] = self._try(height, width)
-        return self._known[height, width]
-
-    def _try(self, height: int, width: int) -> bool:
-        try:
-            if self._module is None:
-                with torch.device("meta"):
-                    self._module = self._make().eval()
-            with torch.no_grad():
-                self._forward(self._module, torch.zeros((1, 3, height, width), device="meta"))
-        except NotImplementedError:
-            return True
-        except Exception as error:  # whatever a library raises at a size that it was not made for
-            return "meta" in str(error)
-        return True

@@ -262,13 +262,15 @@ def _file_of(auto_map: Mapping[str, Any]) -> str:
 
 
 def labels_to_dict(labels: LabelSet) -> dict[str, Any]:
-    """``id2label``, ``label2id``, ``colors`` and ``background`` of a label set, JSON-able."""
-    return {
+    """``id2label``, ``label2id``, ``colors`` and ``background`` of a label set, JSON-able; ``isthing`` (0 or 1 by label id, as COCO calls it)
+    where it is known."""
+    described = {
         "id2label": {str(index): name for index, name in enumerate(labels.names)},
         "label2id": {name: index for index, name in enumerate(labels.names)},
         "colors": labels.colors.tolist(),
         "background": labels.background,
     }
+    return described if labels.things is None else {**described, "isthing": labels.things.astype(int).tolist()}
 
 
 def class_table(data: dict[str, Any]) -> dict[int, str]:
@@ -307,7 +309,7 @@ def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
     """The label set that a config describes. An id is the number of an output channel, as in transformers' own pipelines.
 
     Args:
-        data: has ``id2label`` (id → name) or ``label2id``, and perhaps ``colors`` and ``background``.
+        data: has ``id2label`` (id → name) or ``label2id``, and perhaps ``colors``, ``background`` and ``isthing``.
         count: number of classes that the network has.
 
     Returns:
@@ -325,7 +327,9 @@ def labels_from_dict(data: dict[str, Any], count: int) -> LabelSet | None:
     background = data.get("background", first_background(ordered))
     if background is not None and (not isinstance(background, int) or not 0 <= background < count):
         raise BadCheckpointError("class_tables.bad_background", most=count - 1, value=background)
-    return LabelSet(ordered, _colors(data.get("colors"), count, background), background)
+    things = data.get("isthing")
+    known = isinstance(things, list) and len(things) == count and all(value in (0, 1) for value in things)
+    return LabelSet(ordered, _colors(data.get("colors"), count, background), background, np.array(things, dtype=bool) if known else None)
 
 
 def binary_labels(table: Mapping[int, str]) -> LabelSet:

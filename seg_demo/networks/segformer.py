@@ -38,7 +38,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.base import EngineHints, PixelNetwork, Takes, TrainingDefaults
+from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
     OUR_KEY,
@@ -55,7 +55,7 @@ from seg_demo.networks.transformers_config import (
     settled,
     write_module,
 )
-from seg_demo.networks.weights import check_finite, own_names, read_weights, shapes_of, stored_names
+from seg_demo.networks.weights import Takes, check_finite, own_names, read_weights, shapes_of, stored_names
 
 PIPELINE_SIZE = 512
 

@@ -91,7 +91,8 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
         raise BadCheckpointError("checkpoints.no_logits", type=str(model_type)[:80], types=", ".join(MODEL_TYPES))
     arguments = {key: value for key, value in options.items() if key not in ("model_type", "binary")}
     try:
-        return AutoConfig.for_model(model_type, num_labels=1 if options.get("binary") else num_classes, **arguments)
+        with quiet():  # a backbone that works, but is not among those that the authors published, is warned of
+            return AutoConfig.for_model(model_type, num_labels=1 if options.get("binary") else num_classes, **arguments)
     except Exception as error:  # transformers validates with its own classes of errors, which change with its version
         raise BadCheckpointError("checkpoints.config_of_other_model", type=model_type, why=checkpoint.library_message(error)) from error
 
@@ -249,7 +250,7 @@ def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> tuple
     """Class names from config.json, and what is to be said about them; one channel means background and the class it names."""
     table = checkpoint.class_table(config)
     if count > 1:
-        found = checkpoint.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background") if key in ours}}, count)
+        found = checkpoint.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background", "isthing") if key in ours}}, count)
         return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), checkpoint.table_notes(config, count)
     return checkpoint.binary_labels(table), ()
 
@@ -344,13 +345,21 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+# Deformable attention begins by looking around itself evenly.
+BEGIN_EVENLY = ("sampling_offsets", "attention_weights")
+
+
 def initialise(module: nn.Module) -> None:
     """Random weights that learn: Xavier for linear layers and the classifier, Kaiming for convolutions.
 
+    transformers' own are nearly all of a deviation of 0.02, with which hardly anything is learnt from scratch.
+
     Args:
-        module: a SegFormer of transformers, changed in place.
+        module: of transformers, changed in place.
     """
     for name, layer in module.named_modules():
+        if name.endswith(BEGIN_EVENLY):
+            continue
         if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and name.endswith("classifier")):
             nn.init.xavier_uniform_(layer.weight)
         elif isinstance(layer, nn.Conv2d):
@@ -518,17 +527,18 @@ def _unusable(error: Exception) -> BadCheckpointError:
     return BadCheckpointError("preprocessing.unusable", why=checkpoint.library_message(error))
 
 
-def pixels_as_seen(processor: Any, image: np.ndarray) -> np.ndarray:
+def pixels_as_seen(processor: Any, image: np.ndarray, without: Sequence[str] = ()) -> np.ndarray:
     """An upload's pixels at the size that a processor gives them, colours as they were.
 
     Args:
         processor: of transformers.
         image: uint8 (H, W, 3), RGB.
+        without: its steps that are left out, such as ``do_pad``.
 
     Returns:
         uint8 (h, w, 3), RGB.
     """
-    off = dict(AS_THEY_WERE)
+    off = AS_THEY_WERE | dict.fromkeys(without, False)
     if "do_flip_channel_order" in getattr(processor.valid_kwargs, "__annotations__", {}):
         off["do_flip_channel_order"] = False
     try:

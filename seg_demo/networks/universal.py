@@ -8,6 +8,7 @@ whole of its mask; and segments of the panoptic task are things one by one and s
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,12 @@ from transformers.image_transforms import get_size_with_aspect_ratio
 
 from seg_demo.core.errors import BadImageError
 from seg_demo.core.types import (
+    IGNORE_16,
     INSTANCE,
     MAX_IDS,
     PANOPTIC,
     SEMANTIC,
+    TASKS,
     LabelSet,
     Segment,
     Segmentation,
@@ -39,7 +42,7 @@ from seg_demo.masks.instances import cropped
 from seg_demo.masks.queries import Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.base import Network
+from seg_demo.networks.base import Network, TrainingDefaults, normalised
 from seg_demo.networks.transformers_config import OUR_KEY, config_of, from_config, label_set, options_from_config, read_module
 from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 
@@ -51,6 +54,9 @@ SHORTEST_SIDE, LONGEST_SIDE = 384, 640
 FEWEST_KEPT, MOST_OUTPUT_BYTES = 8, 16_000_000
 # Squares into which EoMT cuts a long picture.
 MOST_SQUARES = 16
+# Of training: what is pretrained moves slowly, and matching queries with objects takes its time.
+SCHEDULE = {"lr": 2e-4, "scratch_lr": 1e-3, "scratch_crop": 160, "batch_size": 4, "least_steps": 600}
+SMALL_RESNET = {"embedding_size": 32, "hidden_sizes": [32, 64, 96, 128], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 # Keys by which transformers takes a backbone from somewhere else.
 FETCHES = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "backbone_kwargs")
 # The weights of classes in the loss, of which the answer does not depend.
@@ -90,6 +96,7 @@ class ClassQueries(Network):
     def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
         """As :meth:`Network.create`, with the image processor of its family."""
         module = cls.build(len(labels), options).eval()
+        transformers_config.initialise(module)
         kind = type(transformers_config.default_processor(module.config))
         processor = kind(size={"shortest_edge": SHORTEST_SIDE, "longest_edge": LONGEST_SIDE})
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
@@ -123,9 +130,10 @@ class ClassQueries(Network):
             state[LOSS_WEIGHT] = torch.ones(count + 1)
         ours = data.get(OUR_KEY) if isinstance(data.get(OUR_KEY), dict) else {}
         labels, named = label_set(config, ours, count)
-        labels = replace(labels, things=checkpoint.things_of(labels.names))
+        if labels.things is None:
+            labels = replace(labels, things=checkpoint.things_of(labels.names))
         module, left = read_module(options, count, state)
-        made_for = _made_for(folder, config)
+        made_for = TASKS[ours["task"]] if ours.get("task") in TASKS else _made_for(folder, config)
         tasks = tuple(sorted(cls.tasks_of(processor), key=lambda task: task is not made_for))
         return cls(module.eval(), labels, preprocessing, options, processor, (*named, *inside, *left), tasks=tasks)
 
@@ -148,7 +156,7 @@ class ClassQueries(Network):
         transformers_config.write_module(self.module, self.labels.names, folder, half)
         described = checkpoint.labels_to_dict(self.labels)
         data = {} if self.processor is None else transformers_config.to_json(self.processor)
-        ours = {"colors": described["colors"], "background": described["background"]}
+        ours = {key: value for key, value in described.items() if key not in ("id2label", "label2id")} | {"task": self.task.name}
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, OUR_KEY: ours})
 
     def preprocess(self, image: np.ndarray) -> Tensor:
@@ -263,6 +271,34 @@ class ClassQueries(Network):
         """The id map, the masks that are kept, and what counting takes."""
         return (9 if tiled else 12) + 4 * confidence
 
+    # How it is trained.
+
+    @classmethod
+    def classes_of(cls, labels: LabelSet, task: Task) -> LabelSet:
+        """As :meth:`Network.classes_of`: "none of them" is no class, so objects come without a background."""
+        if not task.objects or task.stuff or labels.background is None or len(labels) == 1:
+            return labels
+        kept = np.delete(np.arange(len(labels)), labels.background)
+        return LabelSet(tuple(labels.names[index] for index in kept), labels.colors[kept])
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Any, share: float) -> Tensor:
+        """transformers' own loss: queries are matched with the truth (Hungarian matching), after every layer of the decoder.
+
+        Pixels of no mask are nobody's: the library has none that count for nothing.
+        """
+        masks, classes = zip(*map(_masks_of, truth), strict=True)
+        masks = [mask.to(images.dtype) for mask in masks]
+        return share * module(pixel_values=normalised(images, self.preprocessing), mask_labels=masks, class_labels=list(classes)).loss
+
+    @property
+    def unused_layers(self) -> bool:
+        """Backbones of transformers normalise their last state, which no map of theirs is."""
+        return True
+
+    def rehearse(self, module: nn.Module, images: Tensor, truth: Any) -> Any:
+        """As :meth:`Network.rehearse`: transformers' losses ask the other processes for the number of their objects."""
+        return module(pixel_values=normalised(images, self.preprocessing))
+
     def card_snippet(self, source: str) -> str:
         """Code that loads the checkpoint with plain transformers.
 
@@ -272,7 +308,7 @@ class ClassQueries(Network):
         return f"""from transformers import pipeline
 
 segment = pipeline("image-segmentation", model="{source}")
-# segment("image.png", subtask="{self.tasks[0].name}") → [{{"label": ..., "score": ..., "mask": PIL image}}, ...]
+# segment("image.png", subtask="{self.task.name}") → [{{"label": ..., "score": ..., "mask": PIL image}}, ...]
 model, processor = segment.model, segment.image_processor
 """
 
@@ -281,24 +317,26 @@ class Mask2Former(ClassQueries):
     """Mask2Former (Cheng et al. 2021, arXiv 2112.01527)."""
 
     family = FAMILIES["mask2former"]
+    training = TrainingDefaults(base="facebook/mask2former-swin-tiny-coco-instance", **SCHEDULE)
     # The size of masks in its processor, whatever the network gives.
     order = Order(grid=(384, 384))
 
     @staticmethod
     def default_options() -> dict[str, Any]:
-        """A Mask2Former of a few million parameters."""
+        """A Mask2Former of 0.8 million parameters on a ResNet-10, which learns from scratch on a laptop; a Swin takes many times as long."""
         return {
             "model_type": "mask2former",
-            "backbone_config": _small_swin(),
+            "backbone_config": {"model_type": "resnet", "layer_type": "basic", "depths": [1, 1, 1, 1], **SMALL_RESNET},
             "feature_size": 64,
             "mask_feature_size": 64,
             "hidden_dim": 64,
             "encoder_feedforward_dim": 128,
             "dim_feedforward": 128,
-            "encoder_layers": 2,
+            "encoder_layers": 1,
             "decoder_layers": 4,
             "num_attention_heads": 4,
             "num_queries": 50,
+            "train_num_points": 1600,
         }
 
 
@@ -337,6 +375,7 @@ class Eomt(ClassQueries):
     """
 
     family = FAMILIES["eomt"]
+    training = TrainingDefaults(base="tue-mps/coco_panoptic_eomt_base_640_2x", **SCHEDULE)
     thresholds = Thresholds(score=0.8)
 
     @staticmethod
@@ -362,6 +401,24 @@ class Eomt(ClassQueries):
         processor = kind(size={"shortest_edge": side, "longest_edge": side}, do_pad=True, do_split_image=False)
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
         return cls(module, labels, preprocessing, dict(options), processor, tasks=cls.tasks_of(processor))
+
+    def trained_for(self, task: Task) -> Self:
+        """As :meth:`Network.trained_for`, with a processor that cuts pictures into squares for classes, and pads them for things."""
+        if task in self.tasks_of(self.processor):
+            return self.answering(task)
+        side, processor = self.module.config.image_size, copy.deepcopy(self.processor)
+        processor.do_pad, processor.do_split_image = task.objects, not task.objects
+        processor.size = type(processor)(size={"shortest_edge": side, "longest_edge": side if task.objects else None}).size
+        rule = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
+        return replace(self, processor=processor, preprocessing=rule, tasks=self.tasks_of(processor), asked=task)
+
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+        """As :meth:`Network.pixels_as_seen`: the picture before it is padded or cut into squares."""
+        return transformers_config.pixels_as_seen(self.processor, image, ("do_pad", "do_split_image"))
+
+    def square(self, wanted: int) -> int | None:
+        """The one size that it takes."""
+        return self.module.config.image_size
 
     @classmethod
     def tasks_of(cls, processor: Any) -> tuple[Task, ...]:
@@ -443,6 +500,15 @@ class Detr(ClassQueries):
             x0, y0, x1, y1 = box = tuple(boxes[index].tolist())
             segments.append(Segment(label_id, score, box, found.id_map[y0:y1, x0:x1] == index))
         return segments
+
+
+def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Masks (N, S, S) and classes int64 (N,) of one picture: of its objects and stuff, or of a label map int64 (S, S), one per class."""
+    if isinstance(truth, dict):
+        return truth["masks"], truth["labels"]
+    classes = torch.unique(truth)
+    classes = classes[classes != IGNORE_16]
+    return truth[None] == classes[:, None, None], classes
 
 
 def _small_swin() -> dict[str, Any]:

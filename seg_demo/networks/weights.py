@@ -343,3 +343,38 @@ def class_dependent(make: Callable[[int], nn.Module], count: int) -> tuple[str, 
     shapes = shapes_of(lambda: make(count), "network")
     others = shapes_of(lambda: make(count + 1), "network")
     return tuple(name for name, shape in shapes.items() if others[name] != shape)
+
+
+class Takes:
+    """Answers whether a network takes pictures of a height and a width in pixels: tried on shapes alone, without memory or arithmetic.
+
+    Position tables, windows and patches fix the size for some networks, and configs say that in as many ways as there are families.
+
+    Args:
+        make: builds the network.
+        forward: module, batch (B, 3, h, w) → logits.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        self._make, self._forward = make, forward
+        self._module: nn.Module | None = None
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def __call__(self, height: int, width: int) -> bool:
+        """True as well where shapes alone cannot tell."""
+        if (height, width) not in self._known:
+            self._known[height, width] = self._try(height, width)
+        return self._known[height, width]
+
+    def _try(self, height: int, width: int) -> bool:
+        try:
+            if self._module is None:
+                with torch.device("meta"):
+                    self._module = self._make().eval()
+            with torch.no_grad():
+                self._forward(self._module, torch.zeros((1, 3, height, width), device="meta"))
+        except NotImplementedError:
+            return True
+        except Exception as error:  # whatever a library raises at a size that it was not made for
+            return "meta" in str(error)
+        return True

@@ -13,9 +13,9 @@ from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.components import words
 
 SHOWN_FAULTS = 6
-METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP"}
+METRICS = {"mean_iou": "mean IoU", "mask_ap": "mask AP", "pq": "PQ"}
 # The same of one class.
-CLASS_METRICS = {"mean_iou": "IoU", "mask_ap": "mask AP"}
+CLASS_METRICS = {"mean_iou": "IoU", "mask_ap": "mask AP", "pq": "PQ"}
 # Line drawings: a learning curve, and a contact sheet.
 IDLE = {
     "finetune": '<path d="M4 3v42h58"/><path d="M9 12c7 21 17 26 50 27"/><path d="M9 38c12-3 15-24 49-27" stroke-dasharray="3 3"/>',
