@@ -168,7 +168,7 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet], task_in: Callab
         model = training.base
     base = _load(model)
     # Of the tasks that it has, it is measured and published for the one that the data is truth for.
-    base = dataclasses.replace(base, checkpoint=base.checkpoint.answering(task_in(base.checkpoint.tasks)))
+    base = dataclasses.replace(base, checkpoint=base.checkpoint.trained_for(task_in(base.checkpoint.tasks)))
     known = base.checkpoint.labels
     labels = labels_for(base.checkpoint.task.name)
     if known.names == labels.names:
@@ -304,7 +304,7 @@ def rebuilt(data: dict[str, Any]) -> Start:
     module = family.build(len(labels), data["options"]).eval()
     preprocessing = Preprocessing.from_dict(data["preprocessing"])
     network = family(module, labels, preprocessing, data["options"], _processor(data["processor"]))
-    network = network.answering(TASKS[data.get("task", network.task.name)])
+    network = network.trained_for(TASKS[data.get("task", network.task.name)])
     base = data["base"] and ModelSpec(**{**data["base"], **{key: tuple(data["base"].get(key, ())) for key in ("labels", "notes", "tasks")}})
     notes = tuple(data["notes"])
     return Start(network, tuple(data["fresh"]), data["pretrained"], base, notes, data.get("knows", False))

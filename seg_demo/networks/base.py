@@ -484,8 +484,8 @@ class Network(ABC):
         return labels
 
     def trained_for(self, task: Task) -> Self:
-        """The network as it learns one of its family's tasks, weights shared."""
-        return self.answering(task)
+        """The network as it learns one of its family's tasks, weights shared: it says so from then on, wherever it is written to."""
+        return replace(self, asked=task)
 
     def optimise_training(self, device: torch.device, precision: str) -> None:
         """As :meth:`optimise`, for training.

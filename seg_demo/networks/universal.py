@@ -161,7 +161,9 @@ class ClassQueries(Network):
         transformers_config.write_module(self.module, self.labels.names, folder, half)
         described = checkpoint.labels_to_dict(self.labels)
         data = {} if self.processor is None else transformers_config.to_json(self.processor)
-        ours = {key: value for key, value in described.items() if key not in ("id2label", "label2id")} | {"task": self.task.name}
+        ours = {key: value for key, value in described.items() if key not in ("id2label", "label2id")}
+        if self.asked is not None:
+            ours["task"] = self.asked.name
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, OUR_KEY: ours})
 
     def preprocess(self, image: np.ndarray) -> Tensor:
@@ -411,7 +413,7 @@ class Eomt(ClassQueries):
     def trained_for(self, task: Task) -> Self:
         """As :meth:`Network.trained_for`, with a processor that cuts pictures into squares for classes, and pads them for things."""
         if task in self.tasks_of(self.processor):
-            return self.answering(task)
+            return super().trained_for(task)
         side, processor = self.module.config.image_size, copy.deepcopy(self.processor)
         processor.do_pad, processor.do_split_image = task.objects, not task.objects
         processor.size = type(processor)(size={"shortest_edge": side, "longest_edge": side if task.objects else None}).size

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from seg_demo import load_model
-from seg_demo.core.types import LabelSet
+from seg_demo import load_model, networks
+from seg_demo.core.types import INSTANCE, LabelSet
 from tests.shifted_domains import DOMAINS, picture_of, write_folder
 from train import finetune
 from train.data.listing import Sample
@@ -52,3 +54,20 @@ def test_twenty_pictures_make_a_bundled_network_better(model: str, domain: str, 
     print(f"{model} on {domain}: {before:.3f} -> {after:.3f} in {spent:.0f} s")
     assert after > before + 0.01
     assert spent < MOST_SECONDS
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+def test_a_network_of_queries_learns_cells_from_random_weights(tmp_path: Path) -> None:
+    """Matching queries with objects takes its time: this is a beginning that anybody can see, not what a base would reach."""
+    run = tmp_path / "run"
+    command = ["--model", "mask2former", "--from-scratch", "--samples", "400", "--max-steps", "600", "--eval-every", "12", "--batch-size", "8"]
+    assert finetune.main([*command, "--device", "cpu", "--output", str(run)]) == 0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    torch.manual_seed(0)
+    fresh = networks.network("mask2former").create(LabelSet.from_names(["cell"]), networks.network("mask2former").default_options())
+    fresh.trained_for(INSTANCE).save(tmp_path / "fresh")
+    before = evaluate(load_model(str(tmp_path / "fresh"), device="cpu"), unseen(sorted(DOMAINS)[0]), task="instance", labels=LABELS, pictures=0)[0]
+    print("steps and AP50:", [(line["step"], round(line["mask_ap50"], 3)) for line in lines], "fresh:", round(before["mask_ap50"], 3))
+    assert before["mask_ap50"] < 0.02
+    assert lines[-1]["mask_ap50"] > 0.1 and lines[-1]["loss"] < 0.7 * lines[0]["loss"]
