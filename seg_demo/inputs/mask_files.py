@@ -508,6 +508,30 @@ def greys_count(
     return greys == {0, 255} and numbers != {0, 1} and (classes is None or max(numbers) >= classes)
 
 
+def panoptic_ids(picture: images.Source, name: str) -> np.ndarray:
+    """The segment ids in a PNG of COCO's panoptic format, whose pixels are R + 256 G + 65536 B.
+
+    Args:
+        picture: the PNG.
+        name: of it, for messages.
+
+    Returns:
+        int32 (H, W), 0 for void.
+
+    Raises:
+        ValueError: a picture without three channels of 8 bits; the message says so.
+        BadImageError: as :func:`read_mask`.
+    """
+    mask = read_mask(picture)
+    stored = mask.numbers if mask.palette is None else mask.palette[mask.numbers]
+    if stored.ndim == 2 and not stored.any():
+        return np.zeros(stored.shape, dtype=np.int32)  # black all over is read as grey
+    if stored.ndim != 3 or stored.dtype != np.uint8:
+        raise ValueError(Message("panoptic.no_colours", name=name))
+    wide = stored.astype(np.int32)
+    return wide[..., 0] | (wide[..., 1] << 8) | (wide[..., 2] << 16)
+
+
 def read_panoptic(picture: images.Source, table: bytes, name: str) -> tuple[np.ndarray, dict[int, str], frozenset[int]]:
     """A picture's truth in COCO's panoptic format (Kirillov et al. 2019), as panopticapi reads it.
 
@@ -517,7 +541,7 @@ def read_panoptic(picture: images.Source, table: bytes, name: str) -> tuple[np.n
         name: of the PNG, by which its annotation is found where there are several.
 
     Returns:
-        int64 (H, W), ids; the class name of every segment by its id; and the ids of crowds.
+        int32 (H, W), ids; the class name of every segment by its id; and the ids of crowds.
 
     Raises:
         ValueError: not such a file, or an id that it does not list; the message says so.
@@ -534,9 +558,7 @@ def read_panoptic(picture: images.Source, table: bytes, name: str) -> tuple[np.n
         crowds = frozenset(int(row["id"]) for row in found if row.get("iscrowd"))
     except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(Message("truth.no_panoptic_json", why=str(error)[:80])) from error
-    numbers = read_mask(picture).numbers.astype(np.int64)
-    # Grey that was saved in three channels is grey: of a void picture, or of ids whose three bytes are equal.
-    ids = numbers @ np.array([1, 256, 65_536]) if numbers.ndim == 3 else numbers
+    ids = panoptic_ids(picture, name)
     unknown = [value for value in np.unique(ids).tolist() if value and value not in listed]
     if unknown:
         raise ValueError(Message("truth.panoptic_unknown_id", value=unknown[0], count=len(listed)))

@@ -592,7 +592,7 @@ def _scan_panoptic(item: Item, size: tuple[int, int], root: Path, faults: list[F
     except OtherSize as other:
         faults.append(_size_fault(relative(item.panoptic.png, root), other.shape, size, item))
         return {}, ""
-    except (SegDemoError, OSError) as error:
+    except (SegDemoError, OSError, ValueError) as error:
         faults.append(_unreadable("mask", item.panoptic.png, error, item, root))
         return {}, ""
     faults += faults_in(maps, item, root)
@@ -681,7 +681,7 @@ def _unreadable(which: str, path: Path, error: Exception, item: Item, root: Path
 
 def _reason(error: Exception) -> Message:
     """Why a picture cannot be read; what goes on with what is accepted, and what a visitor can do, is left out."""
-    message = error.message if isinstance(error, SegDemoError) else Message.of(str(error) or type(error).__name__)
+    message = error.message if isinstance(error, SegDemoError) else Message.of(error if str(error) else type(error).__name__)
     if message.key == "images.refused":
         message = message.values["what"]
     return message

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seg_demo.core.errors import BadImageError, DataError, Message
+from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import IGNORE_16
-from seg_demo.inputs.mask_files import read_mask
+from seg_demo.inputs.mask_files import panoptic_ids
 from train.data.classes import ClassList, is_left_out
 from train.data.file_names import FileFinder, SeveralFit, several_fit
 from train.data.listing import NOTE, SPLITS, Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
@@ -223,22 +223,6 @@ def _png_roots(path: Path) -> list[Path]:
     return [*(path.parent / name for name in names), path.parent]
 
 
-def ids_in(path: Path) -> np.ndarray:
-    """The segment ids of a panoptic PNG, int32 (H, W).
-
-    Raises:
-        BadImageError: it cannot be read, or it is no picture of three channels of 8 bits.
-    """
-    mask = read_mask(path)
-    stored = mask.numbers if mask.palette is None else mask.palette[mask.numbers]
-    if stored.ndim == 2 and not stored.any():
-        return np.zeros(stored.shape, dtype=np.int32)  # black all over
-    if stored.ndim != 3 or stored.dtype != np.uint8:
-        raise BadImageError("panoptic.no_colours", name=path.name)
-    wide = stored.astype(np.int32)
-    return wide[..., 0] | (wide[..., 1] << 8) | (wide[..., 2] << 16)
-
-
 @dataclass(frozen=True)
 class Maps:
     """The truth of one picture.
@@ -280,9 +264,10 @@ def maps_of(item: Item, height: int, width: int) -> Maps:
 
     Raises:
         BadImageError: the PNG cannot be read.
+        ValueError: it has no three channels of 8 bits; the message says so.
         OtherSize: it does not fit the picture.
     """
-    ids, turned = ids_in(item.panoptic.png), None
+    ids, turned = panoptic_ids(item.panoptic.png, item.panoptic.png.name), None
     if ids.shape != (height, width):
         turned = sideways(item.image, (height, width), ids.shape)
         if turned is None:
