@@ -18,7 +18,7 @@ from seg_demo.core.requests import AUTO, check_thresholds
 from seg_demo.core.types import TASKS, LabelSet, background_of
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
-from seg_demo.outputs.export import EXPORTS, FORMATS, PixelSize, rows_of
+from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, PixelSize, rows_of
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
         "JSON, GeoJSON and CSV, or with --format those files alone. Without --format DIR itself gets the files about all images together: "
-        "coco.json, counts.csv, objects.csv, failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
+        "coco.json, panoptic.json (of panoptic results), counts.csv, objects.csv, failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
     segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[/folder][@revision], its page's address, or checkpoint folder")
@@ -248,7 +248,8 @@ def _summarise(
                 continue
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             id_map, _ = decode_mask(folder / "mask.png")
-            summary.add(job.name, result, id_map, decode((folder / "overlay.png").read_bytes(), max_bytes=2**40))
+            overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
+            summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix())
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError) as error:
         summary.abandon()

@@ -27,6 +27,8 @@ from seg_demo.outputs.export import PixelSize, cell, count, geojson
 COCO, COUNTS, OBJECTS, FAILED, NOTES, SHEET = (
     "coco.json", "counts.csv", "objects.csv", "failed.csv", "notes.csv", "contact_sheet.png",
 )  # fmt: skip
+# COCO's panoptic format of all images: the PNG files of a batch lie in the folder that panopticapi looks for beside the JSON.
+PANOPTIC, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
 _OBJECT_COLUMNS = ("image", "id", "label_id", "label", "score", "area_pixels", "x", "y", "width", "height")
 _COUNT_COLUMNS = ("image", "width", "height", "label_id", "label", "count", "area_pixels", "share", "mean_area_pixels")
 
@@ -36,7 +38,8 @@ class Summary:
 
     Args:
         folder: exists; gets :data:`COCO`, :data:`COUNTS`, :data:`OBJECTS` (results with separate segments only),
-            :data:`FAILED` (if any did), :data:`NOTES` (if there is something to know about how one was read) and :data:`SHEET`.
+            :data:`PANOPTIC` (panoptic results only), :data:`FAILED` (if any did), :data:`NOTES` (if there is something to know about how
+            one was read) and :data:`SHEET`.
         images: how many there will be.
         labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
         pixel: size of a pixel; None leaves areas in pixels.
@@ -50,13 +53,15 @@ class Summary:
         self._failed: list[tuple[str, str]] = []
         self._notes: list[tuple[str, str]] = []
         self._annotations = 0
+        self._panoptic: list[dict[str, Any]] = []
+        self._things: dict[int, bool] = {}
         self._tasks: set[str] = set()
         self._limits: list[int | None] = []
         self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
         self._objects: Any = None
         self._sheet = ContactSheet(images)
 
-    def add(self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray) -> None:
+    def add(self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray, png: str = "") -> None:
         """Add one segmented image.
 
         Args:
@@ -64,6 +69,7 @@ class Summary:
             result: of ``Segmentation.to_dict()``.
             id_map: (H, W), the ids of the result.
             picture: uint8 (h, w, 3), of any size: what the contact sheet shows.
+            png: of a panoptic result, how the JSON calls its PNG.
         """
         width, height = result["width"], result["height"]
         number = len(self._images) + 1
@@ -78,6 +84,13 @@ class Summary:
             self._write_annotation(number, segment)
         if TASKS[result["task"]].objects:
             self._write_objects(name, result["segments"])
+        if TASKS[result["task"]].stuff:
+            self._things |= {segment["label_id"]: segment["isthing"] for segment in result["segments"]}
+            segments = [
+                {"id": each["id"], "category_id": each["label_id"], "area": each["area"], "bbox": each["bbox"], "iscrowd": 0}
+                for each in result["segments"]
+            ]
+            self._panoptic.append({"image_id": number, "file_name": png, "segments_info": segments})
         found = [f"{row['label']}: {row['count']}" for label, row in rows.items() if not self._is_background(label)]
         self._sheet.add(name, picture, ", ".join(found) or "nothing found")
 
@@ -143,6 +156,9 @@ class Summary:
         if self._objects is not None:
             self._objects.close()
             files.append(self._folder / OBJECTS)
+        if self._panoptic:
+            files.append(self._folder / PANOPTIC)
+            files[-1].write_text(json.dumps(self._panoptic_json(), separators=(",", ":")), encoding="ascii")
         if self._failed:
             files.append(self._folder / FAILED)
             _write_csv(files[-1], ["file", "why"], self._failed)
@@ -150,6 +166,15 @@ class Summary:
             files.append(self._folder / NOTES)
             _write_csv(files[-1], ["image", "note"], self._notes)
         return files
+
+    def _panoptic_json(self) -> dict[str, Any]:
+        """As :func:`seg_demo.outputs.export.coco_panoptic`, of all images."""
+        things = {label: self._things.get(label, self._labels is None or self._labels.is_thing(label)) for label in self._names}
+        categories = [
+            {"id": label, "name": name, "isthing": int(things[label]), "supercategory": ""} for label, name in sorted(self._names.items())
+        ]
+        info = {"description": "segmentation", "task": next(iter(self._tasks))}
+        return {"info": info, "images": self._images, "annotations": self._panoptic, "categories": categories}
 
     def abandon(self) -> None:
         """Let go of the files of a batch that is not finished."""
@@ -214,7 +239,8 @@ def picture_of(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
 
 
 def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: PixelSize | None) -> None:
-    """``masks/<stem>.png`` (ids without loss) and ``geojson/<stem>.geojson`` of one image of a batch.
+    """``masks/<stem>.png`` (ids without loss), ``geojson/<stem>.geojson`` and, of a panoptic result, ``panoptic/<stem>.png`` of one image
+    of a batch.
 
     Args:
         folder: exists.
@@ -228,7 +254,10 @@ def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: Pixe
         for feature in shapes["features"]:
             feature["properties"][f"area_{pixel.unit}2"] = pixel.area(feature["properties"]["area"])
     content = json.dumps(shapes, allow_nan=False, separators=(",", ":")).encode("ascii")
-    for path, data in ((f"masks/{stem}.png", draw.id_map_png(segmentation)), (f"geojson/{stem}.geojson", content)):
+    files = [(f"masks/{stem}.png", draw.id_map_png(segmentation)), (f"geojson/{stem}.geojson", content)]
+    if TASKS[segmentation.task].stuff:
+        files.append((f"{PANOPTIC_FOLDER}/{stem}.png", draw.viewer_id_png(segmentation)))
+    for path, data in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 

@@ -357,7 +357,7 @@ def segment_all(
                 summary = Summary(folder, report.total, result.labels, pixel)
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
-            summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result))
+            summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png")
             report.pieces = not TASKS[result.task].objects
             report.done += 1
         if summary is None:

@@ -254,7 +254,7 @@ def _table(rows: Sequence[tuple[str, str, Overlap, Segments | None]], count: int
         mean = "–" if found.mean is None else f"{found.mean:.3f}"
         lines.append(
             f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td class=each>{listed or '–'}</td>"
-            f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td>{_quality_cells(segments, language) if segmented else ''}</tr>"
+            f"<td class=num>{mean}</td><td class=num>{found.same:.1%}</td>{_quality_cells(segments) if segmented else ''}</tr>"
         )
     share = float((agreeing == count).mean())
     line = html.escape(words("compare_all", language).format(share=share))
@@ -263,12 +263,12 @@ def _table(rows: Sequence[tuple[str, str, Overlap, Segments | None]], count: int
     return f'<p class="note" role="status">{line}</p><div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'
 
 
-def _quality_cells(segments: Segments | None, language: str) -> str:
+def _quality_cells(segments: Segments | None) -> str:
     """Two cells: PQ, and how many segments are matched, missed and in excess."""
     if segments is None:
         return "<td class=num>–</td><td class=num>–</td>"
-    quality, facts = segments.quality, in_language(segments.counts, language)
-    return f"<td class=num>{'–' if quality is None else f'{quality.pq:.3f}'}</td><td class=num>{html.escape(facts)}</td>"
+    quality, counts = segments.quality, " / ".join(map(str, segments.counts))
+    return f"<td class=num>{'–' if quality is None else f'{quality.pq:.3f}'}</td><td class=num>{counts}</td>"
 
 
 SCRIPTS = ("viewer_view.js", "viewer_ids.js", "compare.js")
@@ -297,15 +297,14 @@ class Segments:
     """
 
     quality: Quality | None
-    counts: Message
+    counts: tuple[int, int, int]
 
     @classmethod
     def of(cls, matching: Matching, classes: int) -> Segments:
         """Counted of one matching."""
         quality = PanopticQuality(classes)
         quality.add(matching)
-        numbers = {"matched": len(matching.matches), "missed": len(matching.missed), "extra": len(matching.extra)}
-        return cls(quality.mean(), Message("page.compare_counts", **numbers))
+        return cls(quality.mean(), (len(matching.matches), len(matching.missed), len(matching.extra)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -516,7 +515,7 @@ def comparison_table(rows: Sequence[tuple[str, str, Overlap, Segments | None]]) 
     for first, second, found, segments in rows:
         quality = None if segments is None else segments.quality
         of_segments = [getattr(quality, name, None) for name in ("pq", "sq", "rq")]
-        of_segments += [None if segments is None else segments.counts.values[name] for name in ("matched", "missed", "extra")]
+        of_segments += [None] * 3 if segments is None else segments.counts
         for name, value in found.iou.items() or ((None, None),):
             writer.writerow([cell(each) for each in (first, second, name, value, found.mean, found.same, *of_segments)])
     return text.getvalue()

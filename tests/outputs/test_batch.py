@@ -24,6 +24,7 @@ from seg_demo.outputs import batch
 from seg_demo.outputs.export import PixelSize, count
 from seg_demo.ui import batch_tab
 from seg_demo.ui.batch_tab import Picked, gather, pack, segment_all
+from tests.outputs.test_export import panoptic, read_as_panopticapi
 
 LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
 
@@ -256,3 +257,25 @@ def test_how_files_were_read_and_what_is_counted_is_said_on_the_page(tmp_path):
     assert ">Pieces<" in batch_tab._table(report, None, "en") and ">连通块<" in batch_tab._table(report, None, "zh")
     *_, report = segment_all(picked, [], load_model("otsu").predict, tmp_path / "out", None, threading.Event())
     assert ">Count<" in batch_tab._table(report, None, "en")
+
+
+def test_panoptic_results_of_a_batch_are_one_data_set_for_panopticapi(tmp_path):
+    """Its predictions are a JSON X.json and a folder X of PNG files, every id in both."""
+    results = [panoptic(), panoptic(7, 9)]
+    summary = batch.Summary(tmp_path, 2, results[0].labels, None)
+    for name, result in zip(("deep/a", "b"), results, strict=True):
+        batch.write_image(tmp_path, name, result, None)
+        summary.add(f"{name}.jpg", result.to_dict(), result.id_map, np.zeros((9, 9, 3), np.uint8), f"{name}.png")
+    assert tmp_path / "panoptic.json" in summary.close()
+    told = json.loads((tmp_path / "panoptic.json").read_text())
+    assert [row["file_name"] for row in told["images"]] == ["deep/a.jpg", "b.jpg"]
+    for annotation, image, result in zip(told["annotations"], told["images"], results, strict=True):
+        one = {**told, "annotations": [annotation], "images": [image]}
+        png = (tmp_path / "panoptic" / annotation["file_name"]).read_bytes()
+        ids, _ = read_as_panopticapi({"x.json": json.dumps(one).encode(), annotation["file_name"]: png})
+        np.testing.assert_array_equal(ids, result.id_map)
+    assert len(rows(tmp_path / "objects.csv")) == sum(len(result.segments) for result in results)
+
+
+def test_other_results_have_no_panoptic_file(tmp_path):
+    assert not any("panoptic" in path.name for path in summarised(tmp_path, [instance(0, 3)]))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from seg_demo.core.errors import BadCheckpointError, BusyError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError
 from seg_demo.gateway.files import Upload
 from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import compare_tab, menu
@@ -92,3 +96,57 @@ def test_what_was_understood_is_said_below_the_pictures(tmp_path):
     assert first == "This file has 3 pages; the first is shown."
     assert second.startswith("Ground truth: This mask holds as many greys as there are classes") and "127 = cell" in second
     assert [note.split(": ")[0] for note in own] == list(told[0].titles) and all("unlike those" in note for note in own)
+
+
+@pytest.fixture(scope="module")
+def panoptic_truth(tmp_path_factory):
+    """What Mask R-CNN sees of the coins, as a person would have drawn it: one coin left out, one that nobody found, a crowd."""
+    shown, *_ = compared(["maskrcnn-cells", "unet-cells"])
+    found, folder = shown.results[0], tmp_path_factory.mktemp("truth")
+    ids = np.where(found.id_map == 1, 0, found.id_map.astype(np.uint32) + 70_000 * (found.id_map > 0))
+    ids[:40, :40] = 9
+    rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    Image.fromarray(rgb).save(folder / "coins.png")
+    seen = [number for number in range(2, len(found.segments) + 1) if (found.id_map == number).any()]
+    segments = [{"id": 70_000 + number, "category_id": 18, "iscrowd": 0} for number in seen]
+    segments.append({"id": 9, "category_id": 18, "iscrowd": 0})
+    told = {
+        "categories": [{"id": 18, "name": "Cell", "isthing": 1}, {"id": 3, "name": "tree", "isthing": 1}],
+        "annotations": [{"image_id": 5, "file_name": "coins.png", "segments_info": segments}],
+    }
+    (folder / "panoptic.json").write_text(json.dumps(told))
+    return folder, len(seen), shown
+
+
+def test_segments_are_matched_with_a_panoptic_truth(panoptic_truth):
+    folder, seen, _ = panoptic_truth
+    shown, table, listed, _ = compared(["maskrcnn-cells", "unet-cells"], [str(folder / "coins.png"), str(folder / "panoptic.json")])
+    (matched,) = shown.matched
+    assert (matched.first, len(matched.matching.matches), len(matched.matching.missed)) == ("truth", seen, 1)
+    # The coin that was left out lies in void, and is held against nobody.
+    assert not [i for i in matched.matching.extra if i == 1] and set(np.unique(matched.pixels).tolist()) >= {0, 1, 2}
+    rows = list(csv.DictReader(Path(listed.value["path"]).open(encoding="utf-8")))
+    row = next(row for row in rows if row["first"] == "truth" and row["pq"])
+    assert float(row["pq"]) == pytest.approx(seen / (seen + 0.5 + len(matched.matching.extra) / 2)) and row["only_first"] == "1"
+    assert "PQ" in table and f"{seen} / 1 / {len(matched.matching.extra)}" in table
+    sent = compare_tab.ComparisonViewer().postprocess(shown)
+    assert sent["matched"][0]["counts"] == [seen, 1, len(matched.matching.extra)] and len(sent["matchedColors"]) == 4
+    # A network of classes has no segments of its own to match.
+    assert not any(row["pq"] for row in rows if row["second"] != row["first"] and "U-Net" in (row["first"], row["second"]))
+
+
+def test_a_panoptic_truth_that_is_none_is_refused_with_a_sentence(panoptic_truth, tmp_path):
+    folder, _, shown = panoptic_truth
+    png, told = folder / "coins.png", json.loads((folder / "panoptic.json").read_text())
+    several = [{**told["annotations"][0], "file_name": name} for name in ("a.png", "b.png")]
+    for name, content, said in (
+        ("list.json", [], "not of COCO's panoptic format"),
+        ("broken.json", "{", "not of COCO's panoptic format"),
+        ("ids.json", {**told, "annotations": [{**told["annotations"][0], "segments_info": []}]}, "none of the 0 in its JSON"),
+        ("other.json", {**told, "annotations": several}, "none is called coins.png"),
+    ):
+        (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        with pytest.raises(BadRequestError, match=said):
+            compare_tab._truth([str(png), str(tmp_path / name)], shown.results[0], shown.together, [])
+    with pytest.raises(BadRequestError, match="2 pictures and 0 JSON files"):
+        compare_tab._truth([str(png), str(png)], shown.results[0], shown.together, [])
