@@ -1,4 +1,5 @@
-"""``python -m seg_demo segment PATH... --model M --out DIR``, ``python -m seg_demo models`` and ``python -m seg_demo check ID``.
+"""``python -m seg_demo segment PATH... --model M --out DIR``, ``python -m seg_demo prompt IMAGE --points "x,y,1" --model M --out DIR``,
+``python -m seg_demo models`` and ``python -m seg_demo check ID``.
 
 Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
 """
@@ -86,6 +87,20 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
     segment.add_argument("--overwrite", action="store_true", help="segment images again even if their results exist")
     segment.set_defaults(run=_segment)
+    prompt = commands.add_parser(
+        "prompt",
+        help="cut one object out of an image",
+        description="Cut out what clicks, a box or words show, with a promptable model; without any of them, everything in the picture. "
+        "DIR gets what the page's zip has: mask and overlay PNG, COCO JSON, GeoJSON and CSV. Exit codes: 0 done, 2 nothing was written, and why.",
+    )
+    prompt.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
+    prompt.add_argument("--points", metavar='"X,Y,L ..."', help="clicks in pixels: x,y,1 inside the object, x,y,0 outside; x,y is inside")
+    prompt.add_argument("--box", metavar="X0,Y0,X1,Y1", help="a box around the object, in pixels")
+    prompt.add_argument("--text", metavar="WORDS", help="what to look for, for models that take words")
+    prompt.add_argument("--model", required=True, metavar="M", help="as for segment: a promptable model")
+    prompt.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
+    prompt.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
+    prompt.set_defaults(run=_prompt)
     models = commands.add_parser("models", help="list the models on the menu")
     models.add_argument("--json", action="store_true", help="as JSON, with class names")
     models.set_defaults(run=_models)
@@ -114,6 +129,49 @@ def _models(options: argparse.Namespace) -> int:
         state = "available" if row["available"] else "not available now"
         print(f"{row['id']:<{width}}  {row['task']:<8}  {row['title']}; {row['licence'] or 'licence not stated'}; {state}")
     return 0
+
+
+def _prompt(options: argparse.Namespace) -> int:
+    """Cut out one object, or everything."""
+    from seg_demo.core.requests import read_prompt
+
+    shown: dict[str, object] = {}
+    if options.points is not None:
+        clicks = [_listed(part, "--points") for part in options.points.split()]
+        shown["points"] = [click[:2] for click in clicks]
+        shown["labels"] = [click[2] if len(click) == 3 else 1 for click in clicks]
+        if wrong := [part for part, click in zip(options.points.split(), clicks, strict=True) if len(click) not in (2, 3)]:
+            raise BadRequestError("prompts.bad_point", value=wrong[0])
+    if options.box is not None:
+        shown["box"] = _listed(options.box, "--box")
+    prompts = read_prompt({"objects": [shown] if shown else [], "text": [] if options.text is None else [options.text]})
+    from seg_demo.inputs.images import read
+    from seg_demo.outputs.export import bundle
+    from seg_demo.serving.predictor import load_model
+
+    picture = read(options.image)
+    for prompt in prompts:  # before a model is fetched for nothing
+        prompt.check(*picture.pixels.shape[:2])
+    with load_model(options.model, device=options.device).prompt(picture) as session:
+        result = session.answer(prompts) if prompts else session.everything()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, data in bundle(picture.pixels, result, "", file_name=options.image.name).items():
+            write_atomically(options.out / name, data)
+    except OSError as error:
+        raise BadRequestError("cli.out_not_writable", out=options.out, why=error.strerror) from error
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{len(result.segments)} objects with {options.model}, {sum(result.areas):,} pixels; results in {options.out}.")
+    return 0
+
+
+def _listed(text: str, flag: str) -> list[float]:
+    """Numbers with commas between them."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise BadRequestError("cli.no_numbers", flag=flag, value=text[:60]) from None
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -22,13 +22,17 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.rle import decode
 from seg_demo.core.types import TASKS
 
 # A request whose model is being fetched keeps others waiting for no longer than this.
@@ -137,6 +141,156 @@ def check_task(value: object) -> str:
     if isinstance(value, str) and (value == AUTO or value in TASKS):
         return value
     raise BadRequestError("requests.bad_task", value=str(value)[:40], tasks=", ".join((AUTO, *TASKS)))
+
+
+# What one request may ask for at most.
+MOST_POINTS, MOST_OBJECTS, MOST_WORDS, MOST_LETTERS = 1000, 100, 20, 200
+# Letters of a prompt's JSON: a hundred masks of ragged edges.
+MOST_PROMPT = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What one object is shown by: clicks, a box, an earlier mask of it, or words. Coordinates are pixels of the upload.
+
+    Attributes:
+        points: (x, y) of each click, (0, 0) being the upper left pixel.
+        labels: of each click, 1 inside the object and 0 outside.
+        box: (x0, y0, x1, y1) around it, or None.
+        mask: an earlier mask of it as COCO RLE (``size`` and ``counts``, compressed or not), or None.
+        text: words for it; empty for none. Several things may be found by them.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: Mapping[str, Any] | None = None
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        points = self.points if isinstance(self.points, (Sequence, np.ndarray)) and not isinstance(self.points, str) else None
+        if points is None:
+            raise BadRequestError("prompts.no_list", what="points", value=_shown(self.points))
+        if len(points) > MOST_POINTS:
+            raise BadRequestError("prompts.too_many_points", count=len(points), most=MOST_POINTS)
+        object.__setattr__(self, "points", tuple(_numbers(point, 2, "prompts.bad_point") for point in points))
+        labels = self.labels if isinstance(self.labels, (Sequence, np.ndarray)) and not isinstance(self.labels, str) else None
+        if labels is None or len(labels) != len(points):
+            raise BadRequestError("prompts.other_labels", points=len(points), labels=0 if labels is None else len(labels))
+        for label in labels:
+            if isinstance(label, bool) or not isinstance(label, numbers.Real) or label not in (0, 1):
+                raise BadRequestError("prompts.bad_label", value=_shown(label))
+        object.__setattr__(self, "labels", tuple(int(label) for label in labels))
+        if self.box is not None:
+            object.__setattr__(self, "box", _numbers(self.box, 4, "prompts.bad_box"))
+            if not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+                raise BadRequestError("prompts.empty_box", box=_shown(list(self.box)))
+        if self.mask is not None and not isinstance(self.mask, Mapping):
+            raise BadRequestError("prompts.bad_mask", why=_shown(self.mask))
+        if not isinstance(self.text, str) or len(self.text) > MOST_LETTERS:
+            raise BadRequestError("prompts.bad_words", most=MOST_LETTERS, value=_shown(self.text))
+        if not (self.text.strip() or self.box is not None or self.mask is not None or 1 in self.labels):
+            raise BadRequestError("prompts.nothing_inside")
+
+    def check(self, height: int, width: int) -> None:
+        """Refuse what does not lie in the upload.
+
+        Args:
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+
+        Raises:
+            BadRequestError: a point or a box outside, or a mask of another size.
+        """
+        for x, y in self.points:
+            if not (0 <= x < width and 0 <= y < height):
+                raise BadRequestError("prompts.point_outside", x=x, y=y, width=width, height=height)
+        if self.box is not None and not (0 <= self.box[0] and 0 <= self.box[1] and self.box[2] <= width and self.box[3] <= height):
+            raise BadRequestError("prompts.box_outside", box=_shown(list(self.box)), width=width, height=height)
+        if self.mask is not None:
+            size = self.mask.get("size")
+            if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
+                raise BadRequestError("prompts.other_size", size=_shown(size), height=height, width=width)
+
+    def earlier(self) -> np.ndarray | None:
+        """The earlier mask, bool (H, W); None without one.
+
+        Raises:
+            BadRequestError: runs that are no mask of the upload's size.
+        """
+        if self.mask is None:
+            return None
+        try:
+            counts = self.mask["counts"]
+            pixels = int(self.mask["size"][0]) * int(self.mask["size"][1])
+            if not isinstance(counts, (str, bytes)) and max(counts, default=0) > pixels:
+                raise ValueError(f"a run of {max(counts)} pixels")
+            return np.ascontiguousarray(decode(dict(self.mask)))
+        except (KeyError, TypeError, ValueError, OverflowError, MemoryError, UnicodeError) as error:
+            raise BadRequestError("prompts.bad_mask", why=str(error)[:120]) from error
+
+
+def read_prompt(text: object) -> tuple[Prompt, ...]:
+    """The prompts of a request: ``{"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask":
+    {COCO RLE}}, ...], "text": ["cat", ...]}``, every key optional; those of words after the others.
+
+    Args:
+        text: that as JSON text, or as what JSON makes of it.
+
+    Returns:
+        Empty where nothing is shown, which asks for everything that is in the picture.
+
+    Raises:
+        BadRequestError: anything else, or more than one request may ask for.
+    """
+    if isinstance(text, str):
+        if len(text) > MOST_PROMPT:
+            raise BadRequestError("prompts.too_long", most=MOST_PROMPT)
+        try:
+            text = json.loads(text) if text.strip() else {}
+        except (ValueError, RecursionError) as error:
+            raise BadRequestError("prompts.no_json", why=str(error)[:120]) from error
+    if not isinstance(text, Mapping) or not set(text) <= {"objects", "text"}:
+        raise BadRequestError("prompts.no_prompt", value=_shown(sorted(map(str, text)) if isinstance(text, Mapping) else text))
+    objects, words = (text.get(key) if text.get(key) is not None else [] for key in ("objects", "text"))
+    words = [words] if isinstance(words, str) else words
+    for what, listed, most in (("objects", objects, MOST_OBJECTS), ("text", words, MOST_WORDS)):
+        if not isinstance(listed, (list, tuple)):
+            raise BadRequestError("prompts.no_list", what=what, value=_shown(listed))
+        if len(listed) > most:
+            raise BadRequestError("prompts.too_many", what=what, count=len(listed), most=most)
+    found = [_prompt(shown) for shown in objects]
+    total = sum(len(prompt.points) for prompt in found)
+    if total > MOST_POINTS:
+        raise BadRequestError("prompts.too_many_points", count=total, most=MOST_POINTS)
+    for word in words:
+        if not isinstance(word, str) or not word.strip():
+            raise BadRequestError("prompts.bad_words", most=MOST_LETTERS, value=_shown(word))
+    return (*found, *(Prompt(text=word.strip()) for word in words))
+
+
+def _prompt(shown: object) -> Prompt:
+    """One of the objects of a request."""
+    if not isinstance(shown, Mapping) or not set(shown) <= {"points", "labels", "box", "mask"}:
+        raise BadRequestError("prompts.no_object", value=_shown(sorted(map(str, shown)) if isinstance(shown, Mapping) else shown))
+    points = shown.get("points") if shown.get("points") is not None else []
+    labels = shown.get("labels") if shown.get("labels") is not None else [1] * (len(points) if isinstance(points, (list, tuple)) else 0)
+    return Prompt(points, labels, shown.get("box"), shown.get("mask"))
+
+
+def _numbers(values: Any, count: int, key: str) -> tuple[float, ...]:
+    """So many finite numbers, or the sentence why they are none."""
+    listed = list(values) if isinstance(values, (Sequence, np.ndarray)) and not isinstance(values, str) else []
+    plain = all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in listed)
+    if len(listed) != count or not plain or not all(math.isfinite(value) for value in listed):
+        raise BadRequestError(key, value=_shown(values))
+    return tuple(float(value) for value in listed)
+
+
+def _shown(value: object) -> str:
+    """What was sent, in a few letters."""
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 class LeftError(SegDemoError):

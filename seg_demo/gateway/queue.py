@@ -61,6 +61,8 @@ UNREAD_SECONDS, SWEEP_SECONDS = 900.0, 60.0
 # The line of everything that runs a network. Beside the requests that are worked on, so many may leave it: one that waits for
 # its model to be fetched holds up nobody whose model is there.
 WORK, FETCHING = "work", 3
+# The line of prompts, which take little time once their picture has been looked at.
+CLICKS = "clicks"
 
 # Beside the large requests that are worked on, so many may have left the line: the next one, whose model is fetched meanwhile.
 NEXT = 1
@@ -372,6 +374,11 @@ UNQUEUED: dict[str, Any] = {**QUIET, "queue": False}
 def work_limits() -> dict[str, Any]:
     """Event arguments of everything that runs a network: one queue."""
     return {"concurrency_limit": working() + FETCHING, "concurrency_id": WORK}
+
+
+def click_limits() -> dict[str, Any]:
+    """Event arguments of what answers clicks: a queue of its own, in which nobody waits behind a large picture."""
+    return {"concurrency_limit": working() + FETCHING, "concurrency_id": CLICKS}
 
 
 def working() -> int:

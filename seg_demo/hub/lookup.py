@@ -515,8 +515,9 @@ def _meter(moved: client.Progress, total: int, report: Report | None, name: str,
     return Meter
 
 
-# A configuration is a few kilobytes; tokenizers and the like are not ours to fetch.
+# A configuration is a few kilobytes, and the words of a network that is told what to look for are a few megabytes.
 MAX_JSON_BYTES = 1_000_000
+WORDS = {"merges.txt": MAX_JSON_BYTES, "tokenizer.json": 8_000_000}
 MAX_JSON_FILES = 32
 # Weights that are no network: of an adapter, of the optimizer.
 _NO_NETWORK = re.compile(r"(adapter|optimizer|scheduler|scaler|ema_state).*\.safetensors")
@@ -564,7 +565,7 @@ def weights_in(names: Collection[str], folder: str) -> dict[str, str]:
 
 
 def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
-    """The small JSON files of a checkpoint's folder, config.json first.
+    """The small JSON files of a checkpoint's folder, config.json first, and those of its words.
 
     Args:
         sizes: bytes by path in the repository.
@@ -573,7 +574,8 @@ def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
     small = [
         name
         for name in below(sizes, folder)
-        if re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json") and sizes[path_of(folder, name)] <= MAX_JSON_BYTES
+        if (name in WORDS or re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json"))
+        and sizes[path_of(folder, name)] <= WORDS.get(name, MAX_JSON_BYTES)
     ]
     return sorted(small, key=lambda name: (name != CONFIG, name))[:MAX_JSON_FILES]
 

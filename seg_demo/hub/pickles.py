@@ -198,6 +198,11 @@ def _commit(folder: Path) -> tuple[Path, str] | None:
     return None
 
 
+def _described(folder: Path) -> list[Path]:
+    """What lies beside the weights of a folder: its JSON files, and the rules by which words are split."""
+    return sorted([*folder.glob("*.json"), *folder.glob("merges.txt")])
+
+
 def _in_hub_cache(folder: Path) -> bool:
     return _commit(folder) is not None
 
@@ -205,8 +210,8 @@ def _in_hub_cache(folder: Path) -> bool:
 def _home(folder: Path, files: Sequence[Path]) -> Path:
     """Where that lies, or will lie, which is made of a folder."""
     if (commit := _commit(folder)) is not None:
-        return commit[0] / FOLDER / commit[1] / _name(files if folder.name == commit[1] else [*files, *sorted(folder.glob("*.json"))])
-    return root() / _name([*files, *sorted(folder.glob("*.json"))])
+        return commit[0] / FOLDER / commit[1] / _name(files if folder.name == commit[1] else [*files, *_described(folder)])
+    return root() / _name([*files, *_described(folder)])
 
 
 def _name(files: Sequence[Path]) -> str:
@@ -251,7 +256,7 @@ def _furnish(folder: Path, fresh: Path) -> None:
         os.replace(stored, stored.with_name(digest))
     except (OSError, NotImplementedError):  # a system without links
         os.replace(stored, fresh / WEIGHTS)
-    for path in folder.glob("*.json"):
+    for path in _described(folder):
         if path.name == INDEX or not path.is_file():
             continue
         if path.is_symlink() and _in_hub_cache(folder):

@@ -32,10 +32,12 @@ from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import devices, familiarity, tiled
 from seg_demo.inference.familiarity import UNFAMILIAR
+from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
+from seg_demo.networks.promptable import PromptNetwork
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
@@ -84,7 +86,9 @@ class Model:
         """
         tasks = (network.task, *(task for task in network.tasks if task != network.task))
         known = replace(spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(tasks))
-        run = NetworkRun(network, precision or settings().precision, engine, window)
+        precision = precision or settings().precision
+        prompted = isinstance(network, PromptNetwork)
+        run = PromptRun(network, precision) if prompted else NetworkRun(network, precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
 
     @classmethod
@@ -161,6 +165,29 @@ class Model:
             BadRequestError: another detail, or a smoothing for a model that has none.
         """
         return self.run(image, Options(detail=detail, confidence=confidence, parameters=requests.smoothed(smoothing)), report)
+
+    def prompt(self, image: Source) -> Session:
+        """Look at a picture, to answer clicks, boxes, earlier masks or words about it.
+
+        Args:
+            image: as for :meth:`predict`.
+
+        Returns:
+            ``session.segment(points=[(x, y)], labels=[1])`` is a result of one object; ``session.close()`` forgets the picture.
+
+        Raises:
+            BadImageError: not an image, or too large for the settings or the memory.
+            BadRequestError: the model answers no prompts.
+        """
+        if not isinstance(self._run, PromptRun):
+            raise BadRequestError("prompts.not_promptable", id=self.spec.id)
+        return self._run.open(read(image), self.spec)
+
+    def probe(self, image: Source) -> Segmentation:
+        """An answer about a picture, of whatever kind the model gives: that it gives one at all."""
+        if isinstance(self._run, PromptRun):
+            return self.prompt(image).answer([self._run.network.trial])
+        return self.predict_all(image)
 
     def run(self, image: Source, options: Options, report: Report | None = None) -> Segmentation:
         """Every candidate in one image; what :meth:`predict` and :meth:`predict_all` do once the options are checked.

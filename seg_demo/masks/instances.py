@@ -18,11 +18,13 @@ from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
 from seg_demo.core.rle import Box
 from seg_demo.core.types import Segment, SoftMask, tight_box
-from seg_demo.masks.resize import alone
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, evaluate, find_rule, part_of
 
 THRESHOLD = 0.5
 # Bytes of masks that are kept, per pixel of the image.
 KEPT = 4
+# Pixels that are resized at a time.
+STRIP = 1 << 19
 
 
 def from_boxes(
@@ -197,6 +199,10 @@ class Deferred(Segment):
         box, make, _ = self._source
         return make(box)
 
+    def labelled(self, label_id: int) -> Segment:
+        """The same object of another class."""
+        return Deferred(label_id, self.score, *self._source)
+
     def moved(self, right: int, down: int) -> Segment:
         """The same object, so many pixels further right and down."""
         box, make, shift = self._source
@@ -239,21 +245,82 @@ class Enlarged:
 
 @dataclass(frozen=True)
 class Resized:
-    """A mask where logits are above 0 at the size of the upload.
+    """A mask where logits are above 0 at the size of the upload: the bits of ``F.interpolate(...) > 0``, computed where they can be true.
 
     Attributes:
         logits: float32 (h, w).
         size: (height, width) of the upload.
+        grid: (height, width) that the logits are resized to first, or None.
+        crop: (height, width) of what is kept of that, the rest being padding; None for all of it.
+        together: how many maps the library resizes at once: it has another kernel for three.
+        corner: (left, top) in pixels, of the part of the upload that is meant, if ``size`` is that of a part.
     """
 
     logits: np.ndarray
     size: tuple[int, int]
+    grid: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    together: int = 1
+    corner: tuple[int, int] = (0, 0)
 
     def __call__(self, box: Box) -> np.ndarray:
         """The mask within a box in pixels of the upload."""
+        left, top = self.corner
+        shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+        source = self._source()
+        return alone(self._inside, source, shifted, self._rule(source))
+
+    def tight(self) -> tuple[Box, np.ndarray] | None:
+        """The smallest box in pixels of the upload and the mask within it; None without a pixel."""
+        source = self._source()
+        return alone(self._tight, source, self._rule(source))
+
+    def _source(self) -> Tensor:
+        """What the last resize starts from: float32 (h', w')."""
+        source = torch.from_numpy(self.logits)
+        if self.grid is not None:
+            several = source[None, None].repeat(1, self.together, 1, 1)
+            source = F.interpolate(several, self.grid, mode="bilinear", align_corners=False)[0, 0]
+        return source if self.crop is None else source[: self.crop[0], : self.crop[1]].contiguous()
+
+    def _rule(self, source: Tensor) -> Rule | None:
+        if sum(self.size) <= SMALL_OUTPUT:
+            return None
+        return find_rule((source.shape[0], source.shape[1]), self.size, self.together, False)
+
+    def _tight(self, source: Tensor, rule: Rule | None) -> tuple[Box, np.ndarray] | None:
+        height, width = self.size
+        box = (0, 0, width, height)
+        if rule is not None:
+            # Weights are not negative: a pixel between values of which none is above 0 is not above 0 itself.
+            spans = []
+            for axis, line in ((rule.columns, (source > 0).any(0)), (rule.rows, (source > 0).any(1))):
+                places = (line[axis.first] | line[axis.second]).nonzero()[:, 0]
+                if not len(places):
+                    return None
+                spans.append((int(places[0]), int(places[-1]) + 1))
+            (x0, x1), (y0, y1) = spans
+            box = (x0, y0, x1, y1)
+        mask = self._inside(source, box, rule)
+        tight = tight_box(mask)
+        if tight is None:
+            return None
+        left, top, right, bottom = tight
+        x, y = box[0] + self.corner[0], box[1] + self.corner[1]
+        return (x + left, y + top, x + right, y + bottom), np.ascontiguousarray(mask[top:bottom, left:right])
+
+    def _inside(self, source: Tensor, box: Box, rule: Rule | None) -> np.ndarray:
         x0, y0, x1, y1 = box
-        resized = F.interpolate(torch.from_numpy(self.logits)[None, None], self.size, mode="bilinear", align_corners=False)[0, 0]
-        return (resized[y0:y1, x0:x1] > 0).numpy()
+        if rule is None:
+            several = source[None, None].repeat(1, self.together, 1, 1)
+            resized = F.interpolate(several, self.size, mode="bilinear", align_corners=False)[0, 0]
+            return (resized[y0:y1, x0:x1] > 0).numpy()
+        mask = np.empty((y1 - y0, x1 - x0), bool)
+        columns, step = part_of(rule.columns, x0, x1), max(1, STRIP // (x1 - x0))
+        for top in range(y0, y1, step):
+            rows = part_of(rule.rows, top, min(top + step, y1))
+            mask[top - y0 : top - y0 + step] = (evaluate(source[None], rows, columns, rule.combine)[0] > 0).numpy()
+        return mask
 
 
 def cropped(segment: Segment, height: int, width: int) -> Segment | None:

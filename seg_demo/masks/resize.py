@@ -93,6 +93,11 @@ def axis(source: int, target: int, fused: bool) -> Axis:
     return Axis(*(torch.from_numpy(tensor) for tensor in tensors))
 
 
+def part_of(whole: Axis, begin: int, end: int) -> Axis:
+    """The output pixels from ``begin`` up to ``end`` of an axis."""
+    return Axis(whole.first[begin:end], whole.second[begin:end], whole.near[begin:end], whole.far[begin:end])
+
+
 def is_channels_last(logits: Tensor) -> bool:
     """Whether F.interpolate takes its channels-last kernel for these (C, h, w) logits."""
     return logits.shape[0] > 3 and logits[None].is_contiguous(memory_format=torch.channels_last)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from seg_demo.networks.base import Network
 
 
+# Prompts: points, boxes and earlier masks; and words.
+CLICKS, WORDS = "clicks", "words"
+
+
 @dataclass(frozen=True)
 class Family:
     """One family of networks.
@@ -31,6 +35,7 @@ class Family:
         tasks: what it answers; the first unless something else is asked for.
         where: ``module:Class``, or the class itself.
         recognises: whether a config.json that names no architecture is one of the family's.
+        prompts: kinds of prompts that it answers, of :data:`CLICKS` and :data:`WORDS`; empty for what segments pictures by themselves.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Family:
     tasks: tuple[Task, ...]
     where: str | type[Network] = ""
     recognises: Callable[[Mapping[str, Any]], bool] = lambda config: False
+    prompts: tuple[str, ...] = ()
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -86,6 +92,30 @@ FAMILIES: dict[str, Family] = {
             lambda config: config.get("model_type") == "detr",
         ),
         Family(
+            "sam", "SAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam",
+            lambda config: config.get("model_type") == "sam", (CLICKS,),
+        ),
+        Family(
+            "sam_hq", "SAM-HQ", "transformers", (INSTANCE,), "seg_demo.networks.sam:SamHq",
+            lambda config: config.get("model_type") == "sam_hq", (CLICKS,),
+        ),
+        Family(
+            "sam2", "SAM 2", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam2",
+            lambda config: config.get("model_type") in ("sam2", "sam2_video"), (CLICKS,),
+        ),
+        Family(
+            "edgetam", "EdgeTAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:EdgeTam",
+            lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,),
+        ),
+        Family(
+            "sam3_tracker", "SAM 3 (clicks)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Tracker",
+            lambda config: config.get("model_type") in ("sam3_tracker", "sam3_tracker_video", "sam3_video"), (CLICKS,),
+        ),
+        Family(
+            "clipseg", "CLIPSeg", "transformers", (INSTANCE,), "seg_demo.networks.clipseg:ClipSeg",
+            lambda config: config.get("model_type") == "clipseg", (WORDS,),
+        ),
+        Family(
             "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",
             lambda config: isinstance(config.get("model_type"), str),
         ),
@@ -123,6 +153,11 @@ def network(name: str) -> type[Network]:
 def title_of(name: str) -> str:
     """What people call a family; empty for what is none, such as a region method or a model that nobody has looked at."""
     return FAMILIES[name].title if name in FAMILIES else ""
+
+
+def prompts_of(name: str) -> tuple[str, ...]:
+    """Kinds of prompts that a family answers; empty for what is none, or answers none."""
+    return FAMILIES[name].prompts if name in FAMILIES else ()
 
 
 def register(cls: type[Network]) -> None:

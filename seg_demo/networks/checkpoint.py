@@ -219,6 +219,14 @@ _ENCODERS = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2",
 _KNOWN = (*_ENCODERS, "sapiens2")
 # Networks of class queries that have a family here.
 QUERY_TYPES = ("mask2former", "maskformer", "eomt", "eomt_dinov3", "detr")
+# Networks that answer prompts, by the class of transformers, and those that track objects through videos with one of these inside.
+PROMPT_TYPES = {
+    "sam": "SamModel", "sam_hq": "SamHQModel", "sam2": "Sam2Model", "edgetam": "EdgeTamModel", "sam3_tracker": "Sam3TrackerModel",
+    "clipseg": "CLIPSegForImageSegmentation",
+}  # fmt: skip
+VIDEO_TYPES = ("sam2_video", "edgetam_video", "sam3_video", "sam3_tracker_video")
+# What is a family's own although its class's name says otherwise, by what it would be taken for.
+_HAVE_FAMILY = {"assembles_from_queries": QUERY_TYPES, "needs_prompts": (*PROMPT_TYPES, *VIDEO_TYPES)}
 
 
 def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
@@ -231,7 +239,7 @@ def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
     named = [name for name in stated if isinstance(name, str)] if isinstance(stated, list) else []
     name, kind = (named[0][:60] if named else ""), config.get("model_type")
     for pattern, does in _HEADS:
-        if re.search(rf"(?:{pattern})$", name) and not (does == "assembles_from_queries" and kind in QUERY_TYPES):
+        if re.search(rf"(?:{pattern})$", name) and kind not in _HAVE_FAMILY.get(does, ()):
             return Message(f"model_kinds.{does}", name=name, advice=CHOOSE)
     if name.endswith("ForImageClassification") and kind not in _ENCODERS:
         return Message("model_kinds.classifies_pictures", name=name, advice=CHOOSE)

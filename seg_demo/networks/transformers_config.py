@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
@@ -77,7 +78,7 @@ NOT_OPTIONS = (
 
 
 def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
-    """transformers' config of a model type for semantic segmentation or of class queries, and of nothing else.
+    """transformers' config of a model type for semantic segmentation, of class queries or of prompts, and of nothing else.
 
     Args:
         num_classes: output channels, but for ``binary`` options, where two classes share one channel.
@@ -87,7 +88,7 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
         BadCheckpointError: another model type, or a config that transformers refuses.
     """
     model_type = options.get("model_type")
-    if model_type not in (*MODEL_TYPES, *checkpoint.QUERY_TYPES):
+    if model_type not in (*MODEL_TYPES, *checkpoint.QUERY_TYPES, *checkpoint.PROMPT_TYPES):
         raise BadCheckpointError("checkpoints.no_logits", type=str(model_type)[:80], types=", ".join(MODEL_TYPES))
     arguments = {key: value for key, value in options.items() if key not in ("model_type", "binary")}
     try:
@@ -99,8 +100,19 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
 
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """A module with transformers' own initialisation."""
-    auto = AutoModelForUniversalSegmentation if options.get("model_type") in checkpoint.QUERY_TYPES else AutoModelForSemanticSegmentation
-    return auto.from_config(config_of(num_classes, options))
+    described = config_of(num_classes, options)
+    if described.model_type in checkpoint.PROMPT_TYPES:
+        return _class_of(described)._from_config(described)
+    auto = AutoModelForUniversalSegmentation if described.model_type in checkpoint.QUERY_TYPES else AutoModelForSemanticSegmentation
+    return auto.from_config(described)
+
+
+def _class_of(described: PreTrainedConfig) -> type[nn.Module]:
+    """transformers' class of a model."""
+    if described.model_type in checkpoint.PROMPT_TYPES:
+        return getattr(transformers, checkpoint.PROMPT_TYPES[described.model_type])
+    queries = described.model_type in checkpoint.QUERY_TYPES
+    return (MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING if queries else MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING)[type(described)]
 
 
 def is_encoder(config: dict[str, Any]) -> bool:
@@ -163,10 +175,11 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def _unlabelled(value: Any) -> Any:
-    """A part of a config without tables of labels: a backbone's are of the thousands of classes that it was pretrained with."""
+    """A part of a config without tables of labels: a backbone's are of the thousands of classes that it was pretrained with; and without
+    what is set by us."""
     if not isinstance(value, dict):
         return value
-    return {key: _unlabelled(part) for key, part in value.items() if key not in ("id2label", "label2id")}
+    return {key: _unlabelled(part) for key, part in value.items() if key not in NOT_OPTIONS}
 
 
 def _check_what_is_built(options: dict[str, Any]) -> None:
@@ -228,6 +241,8 @@ def _refuse_fetching(config: object) -> None:
         named = isinstance(config.get("backbone"), str) and not config.get("backbone_config")
         if config.get("model_type") == "timm_backbone" and re.fullmatch(r"[\w.]+", str(config.get("backbone")), re.ASCII):
             named = False  # timm builds it by itself; an address of the Hub has other characters
+        if config.get("model_type") == "timm_wrapper" and not re.fullmatch(r"[\w.]+", str(config.get("architecture")), re.ASCII):
+            raise BadCheckpointError("checkpoints.backbone_elsewhere", backbone=str(config.get("architecture"))[:80])
         if config.get("use_pretrained_backbone") or named:
             backbone = str(config.get("backbone") or "")[:80]
             raise BadCheckpointError("checkpoints.backbone_elsewhere", backbone=backbone)
@@ -273,9 +288,7 @@ def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -
     what = f"{options.get('model_type')} model"
     try:
         with quiet():
-            queries = described.model_type in checkpoint.QUERY_TYPES
-            mapping = MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING if queries else MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING
-            module, report = mapping[type(described)].from_pretrained(
+            module, report = _class_of(described).from_pretrained(
                 None,
                 config=described,
                 state_dict=state,

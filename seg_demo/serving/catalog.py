@@ -242,7 +242,7 @@ def default_model(task: str) -> str:
 
 
 def describe() -> list[dict[str, object]]:
-    """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, available."""
+    """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, available, promptable."""
     return [
         {
             "id": spec.id if spec.revision is None else f"{spec.id}@{spec.revision}",
@@ -254,6 +254,7 @@ def describe() -> list[dict[str, object]]:
             "licence": spec.licence,
             "labels": list(spec.labels),
             "available": available(spec),
+            "promptable": bool(networks.prompts_of(spec.architecture)),
         }
         for spec in menu()
     ]

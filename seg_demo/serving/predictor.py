@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +27,7 @@ from seg_demo.hub import lookup, pickles, sandbox
 from seg_demo.inference import devices, engine, familiarity, zerogpu
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
+from seg_demo.inference.prompting import Session, Sessions, fingerprint
 from seg_demo.inputs.images import Picture, Source, read
 from seg_demo.networks.checkpoint import INDEX, WEIGHTS, weight_paths
 from seg_demo.serving import catalog
@@ -61,6 +62,10 @@ class Predictor:
     ``slots`` images are worked on at a time, whoever asks and however; ``queue_size`` more may wait. Fetching and
     loading a model takes no one else's slot. A model of a visitor's choice is tried in a process of its own first.
 
+    Pictures that promptable models have looked at (:meth:`prompting`) are kept for their visitor within the same budget, half of it at
+    most; they go before any model does. Looking at a picture takes a slot like everything else; answering a click does not, and
+    waits for other clicks alone.
+
     Args:
         chosen: the settings; None takes those of this process.
     """
@@ -77,6 +82,7 @@ class Predictor:
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
         self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size)
         self._untrusted = UntrustedModels(self._settings.quarantine)
+        self._sessions, self._clicks = Sessions(), Limit(slots(self._settings, gpu))
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
         """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
@@ -184,6 +190,46 @@ class Predictor:
             with self._admission.slot(is_large(image, options.detail)):
                 yield Work(self, image, models, options, report)
 
+    @contextmanager
+    def prompting(
+        self, image: Source, id: str, *, who: Hashable = None, visitor: bool = True, report: Report | None = None
+    ) -> Iterator[Session]:
+        """A visitor's session on a picture: opened with the first prompt, and found again by the next ones. Not to be nested.
+
+        Args:
+            image: as for :meth:`Model.predict`; read only when the session is opened.
+            id: as for :meth:`get`.
+            who: whose session it is, which nobody else finds; None for one that is closed afterwards.
+            visitor: as for :meth:`get`.
+            report: as for :meth:`get`.
+
+        Raises:
+            SegDemoError: what :meth:`get` and :meth:`Model.prompt` raise, or :class:`BusyError`.
+        """
+        with self._admission.admission():
+            resolved = self.resolve(id, visitor=visitor, report=report)
+            model = self.load(resolved, report)
+            key = (who, resolved.path and _key(resolved.path), fingerprint(image))
+            session = None if who is None else self._sessions.get(key)
+            if session is None:
+                with self._admission.slot(is_large(image)):
+                    session = model.prompt(image)
+                # Models give way to no session; sessions give way to models.
+                with self._lock:
+                    left = self._budget - sum(model.nbytes for model in self._models.values())
+                if who is not None:
+                    self._sessions.keep(key, session, max(0, min(left, self._budget // 2)))
+            with self._clicks.slot():
+                yield session
+
+    def forget(self, who: Hashable) -> None:
+        """Drop the sessions of somebody who has left.
+
+        Args:
+            who: as for :meth:`prompting`.
+        """
+        self._sessions.forget(who)
+
     def run(self, resolved: ResolvedModel, picture: Picture, options: Options, report: Report | None) -> Segmentation:
         """A picture through a model, by whoever has a slot (:class:`Work`).
 
@@ -210,7 +256,7 @@ class Predictor:
         """For those who watch over the server: ``models`` kept, ``running`` and ``admitted`` requests, and the seconds for
         which the ``longest`` running one has been worked on."""
         now = self._admission
-        return {"models": len(self._models), "running": now.running, "admitted": now.admitted, "longest": now.longest}
+        return {"models": len(self._models), "sessions": len(self._sessions), "running": now.running, "admitted": now.admitted, "longest": now.longest}
 
     def agreement(self, spec: ModelSpec) -> float | None:
         """``Model.agreement`` of a model that is loaded; None if it is not, or nothing is known yet."""
@@ -251,6 +297,8 @@ class Predictor:
         """Drop models until this many bytes more fit into the budget; what can never fit drops none."""
         dropped = False
         with self._lock:
+            held = sum(model.nbytes for model in self._models.values())
+            self._sessions.shrink(max(0, self._budget - held - wanted))
             while self._models and wanted <= self._budget < sum(model.nbytes for model in self._models.values()) + wanted:
                 self._models.popitem(last=False)
                 dropped = True

@@ -99,7 +99,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
         checkpoint.optimise(inference_devices.choose_device("cpu"))
         spec = ModelSpec("checkpoint", None, SEMANTIC.name, "", "checkpoint", "", "folder")
         image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-        Model.from_network(checkpoint, spec, "fp32").predict_all(image)
+        Model.from_network(checkpoint, spec, "fp32").probe(image)
     except (MemoryError, BadImageError):
         return memory
     except SegDemoError as error:

@@ -1,4 +1,5 @@
-"""The HTTP endpoints, also served as MCP tools: ``/segment`` for every model, and ``/models``."""
+"""The HTTP endpoints, also served as MCP tools: ``/segment`` for every model, ``/prompt`` for those that are clicked or told words, and
+``/models``."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import AUTO, Options, smoothed
+from seg_demo.core.requests import AUTO, Options, read_prompt, smoothed
 from seg_demo.core.types import TASKS
 from seg_demo.gateway.files import Photo, Upload, store_bytes
-from seg_demo.gateway.queue import in_words, predictor, work_limits
+from seg_demo.gateway.queue import click_limits, in_words, predictor, work_limits
 from seg_demo.outputs import draw
 from seg_demo.serving import catalog
 
@@ -22,7 +23,7 @@ RESULT = (
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
 OVERLAY = "A PNG of the image with the segments drawn over it."
-MODELS = "A json list, per model: id, title, task, tasks (all that it answers), architecture, source, licence, labels, and available."
+MODELS = "A json list, per model: id, title, task, tasks (all that it answers), architecture, source, licence, labels, available, and promptable."
 
 
 class AnyNumber(gr.Number):
@@ -61,6 +62,18 @@ class Words(gr.Textbox):
     def preprocess(self, payload: Any) -> Any:
         """The payload as it came."""
         return payload
+
+
+class PromptText(Words):
+    """gradio's text box for a prompt's JSON, whose handler sees what was really sent, an object too."""
+
+    def example_payload(self) -> str:
+        """The prompt in the snippets of the page "use via API"."""
+        return '{"objects": [{"points": [[120, 80]], "labels": [1]}]}'
+
+    def example_value(self) -> str:
+        """As :meth:`example_payload`."""
+        return self.example_payload()
 
 
 class Detail(gr.Radio):
@@ -112,13 +125,43 @@ def segment(
 
 
 @in_words
+def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", request: gr.Request = None) -> tuple[dict[str, object], str, str]:
+    """
+    Cut out the objects that clicks, boxes, earlier masks or words show, with a promptable model such as one of the SAM family. The picture
+    is looked at once; further prompts on it are answered at once. Three values come back, as from /segment.
+
+    Args:
+        image: The picture: a file in any common format, as for /segment.
+        model: The id of a promptable model: one of /models, or a Hugging Face id "user/repo[@revision]".
+        prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. Left empty: everything in the picture.
+        view: Leave it empty; views of scientific files are not there yet.
+
+    Returns:
+        The result as JSON (task "instance", as from /segment): one segment per object in their order, the id of the first being 1, and for
+        words one segment per thing found, whose label is the words; the mask as a lossless PNG at the size of the image, whose pixel
+        values are the segments' ids; and the image with the segments drawn over it.
+    """
+    if image is None:
+        raise BadRequestError("requests.no_image")
+    if view not in ("", None):
+        raise BadRequestError("prompts.no_view")
+    shown = read_prompt("" if prompt is None else prompt)
+    who = getattr(request, "session_hash", None)
+    with predictor().prompting(image.path, model, who=who) as session:
+        result = session.answer(shown) if shown else session.everything()
+        mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
+        overlay = store_bytes(draw.overlay_png(session.pixels, result), image.stem + "_overlay.png")
+        return result.to_dict(), mask, overlay
+
+
+@in_words
 def models() -> list[dict[str, object]]:
     """
-    List the models that /segment accepts, beside Hugging Face ids.
+    List the models that /segment and /prompt accept, beside Hugging Face ids.
 
     Returns:
         One entry per model: id, title, task (semantic, instance, panoptic or region: what it was made for), tasks (all that it answers), architecture, source, licence, labels (class
-        names as far as they are known before loading), and available (whether it can be used right now).
+        names as far as they are known before loading), available (whether it can be used right now), and promptable (whether /prompt accepts it).
     """
     return catalog.describe()
 
@@ -136,7 +179,7 @@ def documented(box: gr.components.Component, said: str) -> gr.components.Compone
 
 
 def add_endpoints() -> None:
-    """Add both endpoints to the current Blocks. Hidden boxes carry their types, so that clients upload files."""
+    """Add the endpoints to the current Blocks. Hidden boxes carry their types, so that clients upload files."""
     _, parts, _ = utils.get_function_description(segment)
     with gr.Column(visible=False):
         image = documented(Photo(label="image", type="filepath"), parts["image"])
@@ -152,4 +195,8 @@ def add_endpoints() -> None:
         listed = documented(gr.JSON(label="models"), MODELS)
         asked = [image, model, threshold, detail, smoothing, task, thresholds]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
+        told = utils.get_function_description(prompt)[1]
+        shown = documented(PromptText(label="prompt"), told["prompt"])
+        view = documented(Words("", label="view"), told["view"])
+        gr.Button().click(prompt, [image, model, shown, view], [result, mask, overlay], api_name="prompt", **click_limits())
         gr.Button().click(models, None, listed, api_name="models", concurrency_limit=4)

@@ -1,0 +1,470 @@
+"""Clicks, boxes, earlier masks and words: a picture is embedded once, and its session answers many prompts.
+
+``model.prompt(image)`` gives a :class:`Session`, the same for every promptable network (:mod:`seg_demo.networks.promptable`). What the
+network says of an object is brought to the size of the upload around that object alone. A session keeps the embedding, the picture and
+the logits of its last answers, so that an answer that comes back as an earlier mask is continued from its logits and not from its
+pixels; it may be closed by whoever keeps it (:class:`Sessions`), and then answers with a sentence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from seg_demo.core import requests
+from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.requests import Prompt, Report
+from seg_demo.core.rle import encode_crop, tight_box
+from seg_demo.core.types import INSTANCE, LabelSet, Limit, ModelSpec, Segment, Segmentation, Task, paint
+from seg_demo.inference import devices
+from seg_demo.inputs.images import Picture, Source
+from seg_demo.masks.instances import KEPT, Deferred
+from seg_demo.networks import CLICKS, WORDS
+from seg_demo.networks.promptable import Answer, PromptNetwork, tensors_in
+
+# Answers whose logits a session keeps.
+LAST_ANSWERS = 8
+# Everything: points along the longer side, and what is kept, as in segment_anything/automatic_mask_generator.py.
+GRID, LEAST_SCORE, LEAST_STEADINESS, MOST_ALIKE = 32, 0.88, 0.95, 0.7
+# Guesses that are compared at a time (of 256 x 256 logits: 100 MB).
+MOST_GUESSES = 400
+# A session that nobody has asked for so long is closed.
+SESSION_SECONDS = 900.0
+
+Previous = Segmentation | Segment | np.ndarray | Mapping[str, Any]
+
+
+class PromptRun:
+    """A promptable network at work.
+
+    Args:
+        network: on the device that computes.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, of the encoder; the decoder is small and computes in fp32.
+    """
+
+    def __init__(self, network: PromptNetwork, precision: str) -> None:
+        self.network, self._precision = network, precision
+
+    def __call__(
+        self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
+    ) -> Segmentation:
+        """Everything that is in a picture."""
+        if thresholds:
+            raise BadRequestError("requests.no_thresholds", title=self.network.family.title, task=task.name)
+        if detail == "full":
+            raise BadRequestError("prompts.no_full_detail")
+        session = self.open(Picture(image), ModelSpec("", None, task.name, self.network.name, "", "", "folder"))
+        return session.everything(report)
+
+    def open(self, picture: Picture, spec: ModelSpec) -> Session:
+        """A session on a picture.
+
+        Args:
+            picture: as it was read.
+            spec: what the model is called.
+
+        Raises:
+            BadImageError: too large for the memory that is free.
+        """
+        began = time.perf_counter()
+        height, width = picture.pixels.shape[:2]
+        devices.check_memory(self.network, height, width, "whole", False)
+        requests.check()
+        try:
+            with torch.inference_mode(), devices.arithmetic(self.device, self._precision):
+                embedding = _single(self.network.embed(picture.pixels))
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            raise BadImageError("memory.not_enough", width=width, height=height, id=spec.id) from error
+        requests.check()
+        return Session(self, spec, picture, embedding, time.perf_counter() - began)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.module.parameters()).device
+
+
+class Session:
+    """A picture that a promptable model has looked at.
+
+    Attributes:
+        spec: the model.
+        pixels: uint8 (H, W, 3), the picture.
+        notes: on how it was read.
+    """
+
+    def __init__(self, run: PromptRun, spec: ModelSpec, picture: Picture, embedding: Any, seconds: float) -> None:
+        self.spec, self.pixels, self.notes = spec, picture.pixels, picture.notes
+        self._run, self._embedding = run, embedding
+        self._seconds = {"embed": seconds}
+        self._last: OrderedDict[str, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the picture in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, in bytes."""
+        with self._lock:
+            tensors = [*tensors_in(self._embedding), *self._last.values()]
+        return self.pixels.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def close(self) -> None:
+        """Forget the picture's embedding; whoever asks afterwards gets a sentence."""
+        with self._lock:
+            self._embedding = None
+            self._last.clear()
+
+    def segment(
+        self,
+        points: Sequence[Sequence[float]] | None = None,
+        labels: Sequence[int] | None = None,
+        box: Sequence[float] | None = None,
+        text: str | None = None,
+        previous: Previous | None = None,
+    ) -> Segmentation:
+        """One object, or for words each thing that they find.
+
+        Args:
+            points: (x, y) in pixels of the upload, one for every click.
+            labels: 1 inside the object or 0 outside, one for every click; None takes all for inside.
+            box: (x0, y0, x1, y1) around the object, in pixels of the upload.
+            text: words for what to find.
+            previous: an earlier mask of the object that the answer shall start from: a result or a segment, of which the first object
+                counts; bool (H, W); or COCO RLE.
+
+        Returns:
+            A result of the task ``instance``. An object of which no pixel was found is there with an empty mask, and a note.
+
+        Raises:
+            BadRequestError: a prompt that is none, that lies outside the picture, or of a kind that the model does not answer.
+        """
+        given = () if points is None else points
+        marks = [1] * len(given) if labels is None else labels
+        return self.answer([Prompt(given, marks, box, None if previous is None else self._run_lengths(previous), text or "")])
+
+    def answer(self, prompts: Sequence[Prompt]) -> Segmentation:
+        """Several objects, in their order: the first has the id 1.
+
+        Args:
+            prompts: at least one.
+
+        Raises:
+            BadRequestError: as :meth:`segment`.
+        """
+        began, kinds = time.perf_counter(), self._run.network.family.prompts
+        for prompt in prompts:
+            prompt.check(*self.size)
+            if prompt.text and WORDS not in kinds:
+                raise BadRequestError("prompts.no_words", id=self.spec.id)
+            if CLICKS not in kinds and (prompt.points or prompt.box is not None or prompt.mask is not None):
+                raise BadRequestError("prompts.words_alone", id=self.spec.id)
+        found: list[list[Answer]] = [[] for _ in prompts]
+        for group in _alike(prompts, self._run.network.together):
+            for index, guesses in zip(group, self._guess([prompts[index] for index in group]), strict=True):
+                best = max(guesses, key=lambda answer: answer.score, default=None)
+                found[index] = guesses if prompts[index].text else [best] if best is not None else []
+        kept = _Kept(*self.size)
+        notes = []
+        silent = [prompt.text for prompt, answers in zip(prompts, found, strict=True) if prompt.text and not answers]
+        if silent:
+            notes.append(Message("prompts.nothing_found_words", words=", ".join(silent)))
+        empty = 0
+        for prompt, answers in zip(prompts, found, strict=True):
+            for answer in answers:
+                shape = answer.mask.tight()
+                if shape is None:
+                    empty += 1
+                    x, y = (int(value) for value in _place(prompt))
+                    shape = (x, y, x + 1, y + 1), np.zeros((1, 1), bool)
+                segment = kept.add(answer, *shape)
+                self._remember(segment, answer)
+        if empty:
+            notes.append(Message("prompts.nothing_found", count=empty, total=len(kept.segments)))
+        return self._result(kept, notes, time.perf_counter() - began)
+
+    def everything(self, report: Report | None = None, grid: int | None = None) -> Segmentation:
+        """Every object that a click on one of a grid of points would mean, the surest first; what is found twice is there once.
+
+        As ``SamAutomaticMaskGenerator`` of segment_anything does it without crops, with points that are as far apart down as across.
+
+        Args:
+            report: called as it goes on.
+            grid: points along the longer side; None takes :data:`GRID`.
+
+        Raises:
+            BadRequestError: the model answers words alone.
+        """
+        network, began = self._run.network, time.perf_counter()
+        if CLICKS not in network.family.prompts:
+            raise BadRequestError("prompts.needs_words", id=self.spec.id or network.family.title)
+        height, width = self.size
+        across, down = (max(1, math.ceil((grid or GRID) * side / max(height, width))) for side in (width, height))
+        places = [((i + 0.5) * width / across, (j + 0.5) * height / down) for j in range(down) for i in range(across)]
+        guesses: list[tuple[Answer, tuple[int, int, int, int]]] = []
+        limit: Limit | None = None
+        for start in range(0, len(places), network.together):
+            requests.check()
+            if report is not None:
+                report(start / len(places), Message("progress.looking_everywhere", done=start, total=len(places)))
+            clicks = [Prompt((place,), (1,)) for place in places[start : start + network.together]]
+            for answer in (answer for answers in self._guess(clicks) for answer in answers):
+                if answer.score > LEAST_SCORE and answer.steadiness >= LEAST_STEADINESS:
+                    shape = answer.mask.tight()
+                    if shape is not None:
+                        guesses.append((replace(answer, logits=None), shape[0]))
+            if len(guesses) > MOST_GUESSES:
+                guesses = _distinct(guesses)
+                if len(guesses) > MOST_GUESSES // 2:
+                    guesses = guesses[: MOST_GUESSES // 2]
+                    limit = Limit(len(guesses), guesses[-1][0].score)
+        kept = _Kept(height, width)
+        for answer, _ in _distinct(guesses):
+            kept.add(answer, *answer.mask.tight())
+        return replace(self._result(kept, [], time.perf_counter() - began), limit=limit)
+
+    def _guess(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        """The network's guesses at prompts that it answers together."""
+        with self._lock:
+            embedding = self._embedding
+            counts = None if prompts[0].mask is None else prompts[0].mask.get("counts")
+            earlier: Tensor | np.ndarray | None = self._last.get(counts) if isinstance(counts, str) else None
+        if embedding is None:
+            raise BadRequestError("prompts.expired")
+        if earlier is None:
+            earlier = prompts[0].earlier()
+        requests.check()
+        with torch.inference_mode():
+            return self._run.network.candidates(embedding, self.size, prompts, earlier)
+
+    def _remember(self, segment: Segment, answer: Answer) -> None:
+        """Keep what an answer's mask was made of, for when it comes back as an earlier mask."""
+        if answer.logits is None:
+            return
+        counts = encode_crop(segment.mask, segment.box, *self.size)["counts"]
+        with self._lock:
+            if self._embedding is None:
+                return
+            self._last[str(counts)] = answer.logits
+            self._last.move_to_end(str(counts))
+            while len(self._last) > LAST_ANSWERS:
+                self._last.popitem(last=False)
+
+    def _run_lengths(self, previous: Previous) -> Mapping[str, Any]:
+        """An earlier mask as COCO RLE of the picture's size."""
+        if isinstance(previous, Mapping):
+            return previous
+        if isinstance(previous, Segmentation):
+            if not previous.segments:
+                raise BadRequestError("prompts.nothing_inside")
+            if (previous.height, previous.width) != self.size:
+                raise BadRequestError("prompts.other_size", size=[previous.height, previous.width], height=self.size[0], width=self.size[1])
+            return encode_crop(previous.mask_of(0), previous.segments[0].box, *self.size)
+        if isinstance(previous, Segment):
+            if previous.box[2] > self.size[1] or previous.box[3] > self.size[0]:
+                raise BadRequestError("prompts.other_size", size=list(previous.box), height=self.size[0], width=self.size[1])
+            return encode_crop(previous.mask, previous.box, *self.size)
+        mask = np.asarray(previous)
+        if mask.shape != self.size:
+            raise BadRequestError("prompts.other_size", size=list(mask.shape), height=self.size[0], width=self.size[1])
+        mask = mask.astype(bool)
+        x0, y0, x1, y1 = box = tight_box(mask) or (0, 0, 1, 1)
+        return encode_crop(mask[y0:y1, x0:x1], box, *self.size)
+
+    def _result(self, kept: _Kept, notes: Sequence[str], seconds: float) -> Segmentation:
+        names = list(dict.fromkeys(kept.labels)) or list(self._run.network.labels.names)
+        labels = LabelSet.from_names(names)
+        segments = tuple(replace_label(segment, names.index(name)) for segment, name in zip(kept.segments, kept.labels, strict=True))
+        spent = {**self._seconds, "answer": seconds}
+        self._seconds = {}
+        return Segmentation(
+            INSTANCE.name, *self.size, labels, paint(segments, *self.size), segments, model=self.spec, device=str(self._run.device),
+            seconds={stage: round(value, 6) for stage, value in {**spent, "total": sum(spent.values())}.items()},
+            notes=(*self.notes, *notes),
+        )  # fmt: skip
+
+
+class _Kept:
+    """Objects of one picture: their masks, as long as they take little memory together."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.segments: list[Segment] = []
+        self.labels: list[str] = []
+        self._left = KEPT * height * width
+
+    def add(self, answer: Answer, box: tuple[int, int, int, int], mask: np.ndarray) -> Segment:
+        """An answer as a segment."""
+        if mask.size <= self._left:
+            self._left -= mask.size
+            segment = Segment(0, answer.score, box, mask)
+        else:
+            segment = Deferred(0, answer.score, box, answer.mask)
+        self.segments.append(segment)
+        self.labels.append(answer.label)
+        return segment
+
+
+def replace_label(segment: Segment, label_id: int) -> Segment:
+    """The same object, called otherwise."""
+    if label_id == segment.label_id:
+        return segment
+    if isinstance(segment, Deferred):
+        return segment.labelled(label_id)
+    return replace(segment, label_id=label_id)
+
+
+def _alike(prompts: Sequence[Prompt], together: int) -> list[list[int]]:
+    """Indices of prompts that a network can answer at a time: with as many points, with a box or none, of words or none; one that
+    starts from a mask by itself."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        alone = index if prompt.mask is not None else None
+        groups.setdefault((len(prompt.points), prompt.box is None, bool(prompt.text), alone), []).append(index)
+    return [group[start : start + together] for group in groups.values() for start in range(0, len(group), together)]
+
+
+def _place(prompt: Prompt) -> tuple[float, float]:
+    """Where an object was asked for."""
+    if prompt.points:
+        return next((point for point, label in zip(prompt.points, prompt.labels, strict=True) if label), prompt.points[0])
+    return (0.0, 0.0) if prompt.box is None else prompt.box[:2]
+
+
+def _distinct(guesses: list[tuple[Answer, tuple[int, int, int, int]]]) -> list[tuple[Answer, tuple[int, int, int, int]]]:
+    """Those that are nearly in the box of none that is surer, the surest first."""
+    if not guesses:
+        return []
+    boxes = torch.tensor([box for _, box in guesses], dtype=torch.float32)
+    scores = torch.tensor([answer.score for answer, _ in guesses])
+    return [guesses[index] for index in nms(boxes, scores, MOST_ALIKE).tolist()]
+
+
+def _single(value: Any) -> Any:
+    """Tensors in nested lists, tuples and dicts in single precision, without what they are views of."""
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, Mapping):
+        return {key: _single(part) for key, part in value.items()}
+    return type(value)(_single(part) for part in value) if isinstance(value, (list, tuple)) else value
+
+
+def fingerprint(image: Source) -> str:
+    """What tells one picture from another: a hash of the file, or of the pixels."""
+    found = hashlib.blake2b(digest_size=20)
+    if isinstance(image, Picture):
+        image = image.pixels
+    if isinstance(image, np.ndarray):
+        found.update(repr((image.shape, image.dtype.str)).encode())
+        found.update(np.ascontiguousarray(image).view(np.uint8).data)
+    elif isinstance(image, (bytes, bytearray)):
+        found.update(image)
+    elif isinstance(image, os.PathLike) or (isinstance(image, str) and not image.startswith("data:")):
+        try:
+            with open(image, "rb") as file:
+                return hashlib.file_digest(file, lambda: found).hexdigest()
+        except OSError:
+            found.update(os.fsencode(image))
+    elif isinstance(image, str):
+        found.update(image.encode())
+    else:
+        found.update(repr((image.mode, image.size)).encode() + image.tobytes())
+    return found.hexdigest()
+
+
+@dataclass
+class _Entry:
+    session: Session
+    when: float
+
+
+class Sessions:
+    """The sessions of a server's visitors: the least recently used go first when memory is short, and all after a while. A visitor's is
+    never another's, even on the same picture."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all of them, in bytes."""
+        with self._lock:
+            return sum(entry.session.nbytes for entry in self._entries.values())
+
+    def get(self, key: Hashable) -> Session | None:
+        """A session that is kept; those that are too old are closed first.
+
+        Args:
+            key: visitor, model and picture.
+        """
+        now = time.monotonic()
+        with self._lock:
+            for old in [name for name, entry in self._entries.items() if now - entry.when > SESSION_SECONDS]:
+                self._entries.pop(old).session.close()
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            entry.when = now
+            self._entries.move_to_end(key)
+            return entry.session
+
+    def keep(self, key: Hashable, session: Session, most: int) -> None:
+        """Keep a session, and close as many others as that takes; one that by itself takes more than all may is not kept.
+
+        Args:
+            key: visitor, model and picture.
+            session: open.
+            most: bytes that all of them may take.
+        """
+        if session.nbytes > most:
+            return
+        self.shrink(most - session.nbytes)
+        with self._lock:
+            self._entries[key] = _Entry(session, time.monotonic())
+
+    def shrink(self, most: int) -> None:
+        """Close the least recently used until all take no more than so many bytes."""
+        with self._lock:
+            sizes = {key: entry.session.nbytes for key, entry in self._entries.items()}
+            total = sum(sizes.values())
+            for key in list(self._entries):
+                if total <= most:
+                    return
+                total -= sizes[key]
+                self._entries.pop(key).session.close()
+
+    def forget(self, visitor: Hashable) -> None:
+        """Close what a visitor has, who has left the page.
+
+        Args:
+            visitor: the first part of the keys.
+        """
+        with self._lock:
+            for key in [key for key in self._entries if isinstance(key, tuple) and key[0] == visitor]:
+                self._entries.pop(key).session.close()

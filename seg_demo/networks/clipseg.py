@@ -1,0 +1,144 @@
+"""CLIPSeg (Lüddecke and Ecker 2022, arXiv 2112.10003): a picture and words in, where they are out.
+
+The picture is encoded once; words run the text encoder and a small decoder. Logits are those of plain transformers; its processor has no
+post-processing, and what is done here is what the model's documentation shows: bilinear to the upload, a pixel is inside where its
+probability is above one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.requests import Prompt
+from seg_demo.masks.instances import Resized
+from seg_demo.masks.semantic import all_finite
+from seg_demo.networks import FAMILIES, checkpoint
+from seg_demo.networks.promptable import Answer, TransformersPrompts, image_side
+
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass
+class ClipSeg(TransformersPrompts):
+    """CLIPSeg of transformers.
+
+    Attributes:
+        tokenizer: of its words.
+    """
+
+    family: ClassVar = FAMILIES["clipseg"]
+    trial: ClassVar[Prompt] = Prompt(text="a")
+
+    tokenizer: Any = None
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A CLIPSeg of a few million parameters."""
+        layers = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+        vision, text = {**layers, "image_size": 224, "patch_size": 16}, {**layers, "vocab_size": 49408}
+        return {
+            "model_type": "clipseg", "vision_config": vision, "text_config": text, "projection_dim": 64, "extract_layers": [1, 2, 3],
+            "reduce_dim": 32, "decoder_num_attention_heads": 4, "decoder_intermediate_size": 64,
+        }  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As :meth:`TransformersPrompts.load`, with the tokenizer.
+
+        Raises:
+            BadCheckpointError: also for a tokenizer that is missing or has more words than the network.
+        """
+        found = super().load(folder)
+        try:
+            found.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
+            raise BadCheckpointError("checkpoints.no_tokenizer", why=checkpoint.library_message(error, folder)) from error
+        known = found.module.config.text_config.vocab_size
+        if not 3 < len(found.tokenizer) <= known:
+            raise BadCheckpointError("checkpoints.other_tokenizer", count=len(found.tokenizer), known=known)
+        return found
+
+    @classmethod
+    def fitted(cls, processor: Any, config: Any) -> Any:
+        """Squares alone can be decoded; of any size, for the table of positions is stretched."""
+        size = processor.size or {}
+        side = size.get("height") or size.get("shortest_edge") or image_side(config)
+        patch = config.vision_config.patch_size
+        processor.do_resize, processor.size = True, type(processor)(size={"height": max(patch, side), "width": max(patch, side)}).size
+        if hasattr(processor, "do_center_crop"):
+            processor.do_center_crop = False
+        return processor
+
+    @classmethod
+    def framed(cls, preprocessing: Any, config: Any) -> Any:
+        """The processor's own square."""
+        return preprocessing
+
+    def write(self, folder: Path, half: bool) -> None:
+        """As :meth:`TransformersPrompts.write`, with the tokenizer."""
+        super().write(folder, half)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+
+    @staticmethod
+    def forward(module: nn.Module, batch: Tensor) -> list[Tensor]:
+        """The layers of the picture's encoder that the decoder looks at: (1, N, C) each.
+
+        Args:
+            module: of this network.
+            batch: float32 (1, 3, s, s), normalised.
+        """
+        seen = module.clip.get_image_features(batch, interpolate_pos_encoding=True, output_hidden_states=True)
+        return [seen.hidden_states[layer + 1] for layer in module.extract_layers]
+
+    def candidates(
+        self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Tensor | np.ndarray | None
+    ) -> list[list[Answer]]:
+        """As :meth:`PromptNetwork.candidates`: one guess at every text, none where it is nowhere."""
+        device = next(self.module.parameters()).device
+        words = [prompt.text for prompt in prompts]
+        limit = self.module.config.text_config.max_position_embeddings
+        tokens = self.tokenizer(words, padding=True, truncation=True, max_length=limit, return_tensors="pt").to(device)
+        meaning = self.module.get_conditional_embeddings(len(words), tokens["input_ids"], tokens["attention_mask"])
+        layers = [layer.expand(len(words), -1, -1) for layer in embedding]
+        logits = self.module.decoder(layers, meaning).logits.float().reshape(len(words), *self._grid(layers[0])).cpu()
+        if not all_finite(logits):
+            raise BadCheckpointError("models.invalid_numbers")
+        return [self._answers(text, one.clone(), size) for text, one in zip(words, logits, strict=True)]
+
+    def _grid(self, layer: Tensor) -> tuple[int, int]:
+        """(height, width) of the decoder's logits."""
+        side = round((layer.shape[1] - 1) ** 0.5) * self.module.config.vision_config.patch_size
+        return side, side
+
+    def _answers(self, text: str, logits: Tensor, size: tuple[int, int]) -> list[Answer]:
+        inside = logits > 0
+        if not bool(inside.any()):
+            return []
+        return [Answer(Resized(logits.numpy(), size), round(float(logits[inside].sigmoid().mean()), 6), label=text)]
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """The masks that are kept and the id map."""
+        return 8
+
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with plain transformers.
+
+        Args:
+            source: folder or Hub id.
+        """
+        return f"""from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
+
+model = CLIPSegForImageSegmentation.from_pretrained("{source}")
+processor = CLIPSegProcessor.from_pretrained("{source}")
+"""

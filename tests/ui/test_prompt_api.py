@@ -1,0 +1,165 @@
+"""``/prompt`` as gradio_client sees it, with models typed from the Hub; the sessions of visitors; the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from seg_demo.__main__ import main
+from seg_demo.core import rle
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.settings import Settings
+from seg_demo.hub import lookup, sandbox
+from seg_demo.inference import prompting
+from seg_demo.serving.predictor import Predictor, load_model
+from seg_demo.ui.demo import build_demo
+from tests.hub.test_prompt_layouts import files
+from tests.hub_stand_in import HubStandIn
+from tests.networks.contract import image_of
+from tests.networks.test_clipseg import clipseg_files
+
+IMAGE = image_of(75, 110)
+CLICK = {"points": [[40, 30]], "labels": [1]}
+
+
+@pytest.fixture(scope="module")
+def served():
+    from huggingface_hub import constants
+
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+    lookup.forget()
+    with HubStandIn() as hub:
+        hub.add_repo("ann/clicks", files("sam"))
+        hub.add_repo("ann/words", clipseg_files())
+        yield hub
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+    lookup.forget()
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "noise.png"
+    Image.fromarray(IMAGE).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    demo = build_demo()
+    demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    yield Client(demo.local_url, verbose=False)
+    demo.close()
+
+
+def test_clicks_boxes_and_earlier_masks_over_http(client, picture, monkeypatch):
+    monkeypatch.setattr(prompting, "GRID", 4)
+
+    def ask(**prompt):
+        return client.predict(image=handle_file(str(picture)), model="ann/clicks", prompt=json.dumps(prompt), api_name="/prompt")
+
+    result, mask, overlay = ask(objects=[CLICK, {"box": [10, 10, 100, 70]}])
+    with load_model("ann/clicks").prompt(IMAGE) as session:
+        wanted = session.segment(**CLICK), session.segment(box=[10, 10, 100, 70])
+    assert result["task"] == "instance" and [row["id"] for row in result["segments"]] == [1, 2]
+    assert result["model"] == {"id": "ann/clicks", "revision": None, "architecture": "sam", "source": "hub"}
+    for row, one in zip(result["segments"], wanted, strict=True):
+        assert row["segmentation"] == one.to_dict()["segments"][0]["segmentation"] and row["label"] == "object"
+    ids = np.asarray(Image.open(mask))
+    assert ids.shape == IMAGE.shape[:2] and np.array_equal(ids == 1, rle.decode(result["segments"][0]["segmentation"]))
+    assert Image.open(overlay).size == (110, 75) and "embed" in result["seconds"]
+    again, _, _ = ask(objects=[{"points": [[40, 30], [100, 5]], "labels": [1, 0], "mask": result["segments"][0]["segmentation"]}])
+    assert "embed" not in again["seconds"], "the picture has been looked at"
+    everything, _, _ = ask()
+    assert everything["task"] == "instance"
+
+
+def test_words_over_http(client, picture):
+    result, _, _ = client.predict(image=handle_file(str(picture)), model="ann/words", prompt='{"text": ["cat", "dog"]}', api_name="/prompt")
+    assert [row["label"] for row in result["segments"]] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt", "view", "says"),
+    [
+        ("unet-cells", {"objects": [CLICK]}, "", "answers no clicks, boxes or words"),
+        ("ann/clicks", {"text": ["cat"]}, "", "not words"),
+        ("ann/words", {"objects": [CLICK]}, "", "answers words, not clicks"),
+        ("ann/words", {}, "", "told none"),
+        ("ann/clicks", {"objects": [{"points": [[110, 3]], "labels": [1]}]}, "", "lies outside the picture of 110 x 75"),
+        ("ann/clicks", "{", "", "not JSON"),
+        ("ann/clicks", {"objects": [CLICK]}, '{"page": 2}', "cannot be chosen yet"),
+    ],
+)
+def test_what_cannot_be_answered_is_a_sentence(client, picture, model, prompt, view, says):
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt)
+    with pytest.raises(AppError, match=says):
+        client.predict(image=handle_file(str(picture)), model=model, prompt=text, view=view, api_name="/prompt")
+
+
+def test_models_say_whether_they_are_promptable(served):
+    from seg_demo.serving import catalog
+
+    assert not any(row["promptable"] for row in catalog.describe())
+
+
+def test_a_session_is_its_visitors_and_ends(served, monkeypatch):
+    predictor = Predictor(Settings())
+    opened = []
+    plain = prompting.PromptRun.open
+    monkeypatch.setattr(prompting.PromptRun, "open", lambda run, *given: opened.append(run) or plain(run, *given))
+
+    def click(who, image=IMAGE, box=None):
+        with predictor.prompting(image, "ann/clicks", who=who) as session:
+            session.segment([[40, 30]], box=box)
+            return session
+
+    first = click("ann")
+    assert click("ann") is first and len(opened) == 1, "embedded once"
+    assert click("ben") is not first and len(opened) == 2, "never another visitor's"
+    click("ann", image_of(60, 80))
+    assert len(opened) == 3, "another picture"
+    assert click(None) is not click(None), "of nobody, nothing is kept"
+    predictor.forget("ann")
+    with pytest.raises(BadRequestError, match="session has ended"):
+        first.segment([[40, 30]])
+    monkeypatch.setattr(prompting, "SESSION_SECONDS", -1.0)
+    before = len(opened)
+    click("ben")
+    assert len(opened) == before + 1, "too old"
+
+
+def test_sessions_take_half_the_memory_of_models_at_most_and_give_way_to_them(served):
+    with load_model("ann/clicks").prompt(IMAGE) as session:
+        one = session.nbytes
+    model = load_model("ann/clicks").nbytes
+    assert one > IMAGE.nbytes + 32 * 8 * 8 * 4 - 1
+    predictor = Predictor(replace(Settings(), cache_bytes=model + int(3.5 * one)))
+    for who in range(6):
+        with predictor.prompting(IMAGE, "ann/clicks", who=who) as session:
+            assert len(session.segment([[40, 30]]).segments) == 1
+        kept = predictor.state["sessions"]
+        assert 1 <= kept <= 3 and predictor._sessions.nbytes <= 3.6 * one + one
+    predictor._make_space(model + 3 * one)
+    assert predictor.state["sessions"] == 0
+
+
+def test_the_command_cuts_out_what_is_clicked(served, picture, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["prompt", str(picture), "--points", "40,30,1 100,5,0", "--model", "ann/clicks", "--out", str(out)]) == 0
+    assert "1 objects with ann/clicks" in capsys.readouterr().out
+    result = json.loads((out / "result.json").read_text())
+    assert len(result["segments"]) == 1 and {"mask.png", "overlay.png", "coco_rle.json"} <= {path.name for path in out.iterdir()}
+    with load_model("ann/clicks").prompt(IMAGE) as session:
+        assert result["segments"][0]["segmentation"] == session.segment([[40, 30], [100, 5]], [1, 0]).to_dict()["segments"][0]["segmentation"]
+    assert main(["prompt", str(picture), "--text", "cat", "--model", "ann/words", "--out", str(tmp_path / "words")]) == 0
+    for bad in (["--points", "a,b,1"], ["--points", "400,3,1"], ["--box", "1,2,1,9"], ["--text", "cat"]):
+        assert main(["prompt", str(picture), *bad, "--model", "ann/clicks", "--out", str(tmp_path / "bad")]) == 2
+        assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "bad").exists()
