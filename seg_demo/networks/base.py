@@ -10,6 +10,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -317,7 +318,7 @@ class Network(ABC):
         options, count, labels = checkpoint.own_config(config)
         preprocessing = cls.stored_preprocessing(folder, options)
         what = str(options.get("variant", cls.family.title))
-        module, notes = weights.construct(lambda: cls.build(count, options), weights.read_weights(folder), what)
+        module, notes = weights.construct(partial(cls.build, count, options=options), weights.read_weights(folder), what)
         return cls(module, labels, preprocessing, options, notes=(*checkpoint.table_notes(config, count), *notes))
 
     @classmethod
@@ -534,7 +535,7 @@ class Network(ABC):
         """Names of the parameters that depend on the number of classes begin with one of these: those whose shape changes with it."""
         options = self.head_options()
         count = 1 if self.options.get("binary") else len(self.labels)
-        return weights.class_dependent(lambda classes: self.build(classes, options), count)
+        return weights.class_dependent(partial(self.build, options=options), count)
 
     def replace_head(self, labels: LabelSet) -> Self:
         """The same network for other classes: a fresh head, everything else kept; this one stays as it is.
@@ -579,7 +580,7 @@ class PixelNetwork(Network):
 
     def square(self, wanted: int) -> int | None:
         """As :meth:`Network.square`, tried on shapes alone."""
-        takes = weights.Takes(lambda: self.build(len(self.labels), self.options), self.forward)
+        takes = weights.Takes(partial(self.build, len(self.labels), options=self.options), self.forward)
         rule = self.preprocessing
         # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
         near = {round(wanted / step) * step for step in (rule.multiple, 14, 16, 32, 64, 224, 256)}

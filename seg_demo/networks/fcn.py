@@ -6,6 +6,7 @@ preprocesses for them. Networks trained here from scratch see images at their ow
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,7 +89,7 @@ class FCN(PixelNetwork):
         """
         options = {"variant": variant, "aux": any(name.startswith("aux_classifier.") for name in state)}
         weights.check_finite(state.items())
-        module, _ = weights.construct(lambda: cls.build(len(categories), options), state, variant)
+        module, _ = weights.construct(partial(cls.build, len(categories), options=options), state, variant)
         labels = LabelSet.from_names(("background", *categories[1:]), background=0)
         return cls(module, labels, TORCHVISION, options)
 

@@ -244,7 +244,7 @@ class MaskRcnn(Network):
         weights.check_finite(state.items())
         if variant == V1:
             state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
-        module, _ = weights.construct(lambda: cls.build(len(categories), options), state, variant)
+        module, _ = weights.construct(partial(cls.build, len(categories), options=options), state, variant)
         labels = LabelSet.from_names(("background", *categories[1:]), background=0)
         return cls(module, labels, _preprocessing(options), options)
 

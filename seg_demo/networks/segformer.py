@@ -24,6 +24,7 @@ the papers of both. The head has random weights.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -144,11 +145,11 @@ class SegFormer(PixelNetwork):
             processor, note = transformers_config.without_cropping(processor, colours)
             notes.append(note)
             if options["model_type"] not in ANY_SIZE:
-                takes = Takes(lambda: from_config(count, options), cls.forward)
+                takes = Takes(partial(from_config, count, options=options), cls.forward)
                 processor, note = transformers_config.fitting(processor, takes, own_size(described))
                 notes.append(note)
         preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
-        wanted = shapes_of(lambda: from_config(count, options), f"{options['model_type']} model")
+        wanted = shapes_of(partial(from_config, count, options=options), f"{options['model_type']} model")
         state, inside = own_names(read_weights(folder), wanted)
         options, count = settled(options, count, state, wanted)
         labels, named = label_set(config, ours, count)
@@ -419,7 +420,7 @@ def _processor(folder: Path, config: dict[str, Any], options: dict[str, Any], de
     encoder = AutoConfig.for_model(config["model_type"])
     own = transformers_config.colours_of(transformers_config.read_processor(folder, transformers_config.processor_data(folder), encoder))
     size = own_size(described)
-    takes = Takes(lambda: from_config(2, options), SegFormer.forward)
+    takes = Takes(partial(from_config, 2, options=options), SegFormer.forward)
     free = options["model_type"] in ANY_SIZE or options["model_type"] == "upernet" or size is None or not takes(*size)
     side = {"height": SIDE, "width": SIDE} if free else {"height": size[0], "width": size[1]}
     kind = type(transformers_config.default_processor(described))

@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def _has_head(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> 
     options, count = options_from_config(config)
     plain = {key: value for key, value in options.items() if key != "binary"}
     try:
-        heads = class_dependent(lambda classes: from_config(classes, plain), count)
+        heads = class_dependent(partial(from_config, options=plain), count)
     except BadCheckpointError:
         return False  # an encoder's config need not say where a head takes its features from
     return any(f".{name}".endswith(f".{head}") for name in stored() for head in heads)
@@ -198,7 +199,7 @@ def _check_what_is_built(options: dict[str, Any]) -> None:
     def built(few: int) -> dict[str, torch.Size] | None:
         small = {where: value[:few] if isinstance(value, list) else type(value)(few) for where, value in large}
         try:
-            return shapes_of(lambda: from_config(2, checkpoint.with_options(options, small)), "network")
+            return shapes_of(partial(from_config, 2, options=checkpoint.with_options(options, small)), "network")
         except BadCheckpointError:
             return None
 
@@ -224,7 +225,7 @@ def settled(
     plain = {key: value for key, value in options.items() if key != "binary"}
     if all(state[name].shape == shape for name, shape in wanted.items() if name in state):
         return options, count
-    others = shapes_of(lambda: from_config(count + 1, plain), "network")
+    others = shapes_of(partial(from_config, count + 1, options=plain), "network")
     # The head has one row per class, and an auxiliary head as many.
     rows = {state[name].shape[0] for name, shape in wanted.items() if others[name] != shape and name in state and state[name].ndim}
     if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -117,7 +118,7 @@ class UNet(PixelNetwork):
         options, channels = options_from_config(config)
         labels, notes = label_set(config, extra, channels)
         module, more = weights.construct(
-            lambda: cls.build(len(labels), options),
+            partial(cls.build, len(labels), options=options),
             weights.read_weights(folder),
             f"smp.{options['decoder']}",
             _result,

@@ -12,6 +12,7 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -128,7 +129,7 @@ class ClassQueries(Network):
         colours = transformers_config.colours_of(processor)
         preprocessing = transformers_config.preprocessing_of(processor, colours, {})
         what = f"{options['model_type']} model"
-        wanted = shapes_of(lambda: from_config(count, options), what)
+        wanted = shapes_of(partial(from_config, count, options=options), what)
         state, inside = own_names(read_weights(folder), wanted)
         count = _stated_classes(options, count, state)
         if LOSS_WEIGHT in wanted and LOSS_WEIGHT not in state:
@@ -561,7 +562,7 @@ def _kept_outputs(classes: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarra
 
 def _stated_classes(options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:
     """The number of classes as the weights have it, whose head has one row more: class tables are of other lengths now and then."""
-    heads = class_dependent(lambda classes: from_config(classes, options), count)
+    heads = class_dependent(partial(from_config, options=options), count)
     rows = {state[name].shape[0] - 1 for name in heads if name in state and state[name].ndim and name != LOSS_WEIGHT}
     if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:
         return found

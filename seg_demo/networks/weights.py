@@ -7,20 +7,26 @@ cannot depend on it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks.checkpoint import WEIGHTS, library_message, not_weights, weight_paths
 
 MAX_PARAMETERS = 1_000_000_000
+# Of a config in characters: about larger ones nothing is remembered.
+MAX_REMEMBERED = 20_000
 _COMPILED = "._orig_mod."
 # Names that PEFT gives to what it adds to a network.
 _ADAPTED = re.compile(r"\.(lora_[AB]|base_layer|lora_embedding_[AB]|lora_magnitude_vector)\.")
@@ -304,19 +310,73 @@ def _leaves(result: Tensor) -> set[int]:
     return found
 
 
+class Sketch(TorchFunctionMode):
+    """Within it, modules are made on the meta device, where they have shapes and no numbers, and none are drawn for them.
+
+    Torch's own initialisers go through Python there, which takes twice as long as all the rest.
+    """
+
+    _INITIAL = {getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")}
+    _INITIAL |= {Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_}
+
+    def __enter__(self) -> Sketch:
+        self._device = torch.device("meta")
+        self._device.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        self._device.__exit__(*raised)
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """As torch says."""
+        kwargs = kwargs or {}
+        if func in self._INITIAL and (tensor := args[0] if args else kwargs["tensor"]).is_meta:
+            return tensor
+        return func(*args, **kwargs)
+
+
+def remembered(make: Callable[..., nn.Module]) -> dict[Any, Any]:
+    """What has been found out about a network without its weights, to be added to: a dictionary for each that is built.
+
+    Args:
+        make: builds it; only about a ``partial`` of a function and its arguments something is remembered.
+    """
+    if isinstance(make, partial):
+        try:
+            text = json.dumps([make.args, make.keywords], sort_keys=True)
+        except (TypeError, ValueError, RecursionError):  # options that no JSON has
+            return {}
+        if len(text) <= MAX_REMEMBERED:
+            return _remembered(make.func, text)
+    return {}
+
+
+@lru_cache(maxsize=64)
+def _remembered(build: Callable[..., nn.Module], arguments: str) -> dict[Any, Any]:
+    return {}
+
+
 def shapes_of(make: Callable[[], nn.Module], what: str) -> dict[str, torch.Size]:
     """Names and shapes of a network's tensors, found without their memory.
 
     Args:
-        make: builds the module.
+        make: builds the module; a ``partial`` of a function and its arguments is asked once (:func:`remembered`).
         what: the network in words, for the message.
 
     Raises:
         BadCheckpointError: it cannot be built, or has more than a billion parameters.
     """
+    known = remembered(make)
+    if "shapes" not in known:
+        known["shapes"] = _shapes_of(make, what)
+    return dict(known["shapes"])
+
+
+def _shapes_of(make: Callable[[], nn.Module], what: str) -> dict[str, torch.Size]:
     try:
         try:
-            with torch.device("meta"):
+            with Sketch():
                 module = make()
         except RuntimeError as error:
             if "meta tensors" not in str(error):
@@ -340,8 +400,8 @@ def class_dependent(make: Callable[[int], nn.Module], count: int) -> tuple[str, 
         make: builds the network for a number of classes.
         count: that of the checkpoint.
     """
-    shapes = shapes_of(lambda: make(count), "network")
-    others = shapes_of(lambda: make(count + 1), "network")
+    shapes = shapes_of(partial(make, count), "network")
+    others = shapes_of(partial(make, count + 1), "network")
     return tuple(name for name, shape in shapes.items() if others[name] != shape)
 
 
@@ -351,14 +411,14 @@ class Takes:
     Position tables, windows and patches fix the size for some networks, and configs say that in as many ways as there are families.
 
     Args:
-        make: builds the network.
+        make: builds the network; what a ``partial`` of a function and its arguments takes is remembered.
         forward: module, batch (B, 3, h, w) → logits.
     """
 
     def __init__(self, make: Callable[[], nn.Module], forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
         self._make, self._forward = make, forward
         self._module: nn.Module | None = None
-        self._known: dict[tuple[int, int], bool] = {}
+        self._known: dict[tuple[int, int], bool] = remembered(make)
 
     def __call__(self, height: int, width: int) -> bool:
         """True as well where shapes alone cannot tell."""
@@ -369,7 +429,7 @@ class Takes:
     def _try(self, height: int, width: int) -> bool:
         try:
             if self._module is None:
-                with torch.device("meta"):
+                with Sketch():
                     self._module = self._make().eval()
             with torch.no_grad():
                 self._forward(self._module, torch.zeros((1, 3, height, width), device="meta"))

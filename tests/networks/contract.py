@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet
+from seg_demo.networks import weights
 from seg_demo.networks.base import Network
 
 LABELS = LabelSet(("background", "cell <b>", "border"), np.array([[0, 0, 0], [9, 200, 30], [250, 1, 2]], np.uint8), 0)
@@ -94,6 +96,20 @@ class NetworkContract:
         rebuilt = networks.network(self.name).build(len(loaded.labels), loaded.options)
         shapes = {key: tensor.shape for key, tensor in rebuilt.state_dict().items()}
         assert shapes == {key: tensor.shape for key, tensor in loaded.module.state_dict().items()}
+
+    def test_shapes_are_known_without_memory_and_found_once(self, checkpoint: Network) -> None:
+        built: list[int] = []
+
+        def build(count: int, options: dict[str, Any]) -> nn.Module:
+            built.append(count)
+            return checkpoint.build(count, options)
+
+        found = [weights.shapes_of(partial(build, count, options=checkpoint.head_options()), "network") for count in (2, 3, 2)]
+        assert built == [2, 3] and found[0] == found[2] != found[1]
+        real = checkpoint.build(2, checkpoint.head_options()).state_dict()
+        assert found[0] == {key: tensor.shape for key, tensor in real.items()}
+        found[0].clear()
+        assert weights.shapes_of(partial(build, 2, options=checkpoint.head_options()), "network") == found[2] and built == [2, 3]
 
     @pytest.mark.parametrize("half", [False, True])
     def test_plain_library_gives_identical_logits(self, checkpoint: Network, tmp_path: Path, half: bool) -> None:
