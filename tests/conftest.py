@@ -50,6 +50,34 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
+def pytest_collection_modifyitems(items):
+    from tests import schedule
+
+    items[:] = schedule.ordered(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from tests import schedule
+
+    return schedule.scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """One Chromium for all files that look at the page; what comes after them runs event loops, which Playwright's would forbid."""
+    pages = sys.modules.get("tests.pages")
+    if pages is not None and (nextitem is None or not nextitem.nodeid.partition("::")[0].endswith("_browser.py")):
+        pages.close()
+
+
+def pytest_sessionstart(session):
+    """The process that has imported what networks need waits for all tests of a worker: to import it takes as long as ten checkpoints."""
+    from seg_demo.hub import sandbox
+
+    sandbox.NETWORKS_SECONDS = sandbox.IDLE_SECONDS
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """A running Hub stand-in with an empty local cache, nobody logged in, and nothing remembered by this process."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, PlaywrightContextManager, Request, expect, sync_playwright
 
 from tests.served import ROOT
 
@@ -29,20 +29,33 @@ SWITCHES = [
 RESULT_MS = 120_000
 
 
-# The pages of a file's tests, by the options of their contexts, which the next test opens again: a renderer that has run the
-# page's scripts opens it in less than half the processor time.
+# The pages of earlier tests, by the options of their contexts, which the next test opens again: a renderer that has run the
+# page's scripts opens it in less than half the processor time. The last few, since each takes its memory.
 _kept: dict[str, Page] = {}
+MOST_KEPT = 4
+# The Chromium that all files share; conftest.py closes it after the last of them.
+_running: tuple[PlaywrightContextManager, Browser] | None = None
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser() -> Browser:
+    global _running
     if CHROMIUM is None:
         pytest.skip("Chromium is missing. Install it (apt-get install chromium), or set CHROMIUM to a Chrome or Chromium.")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield running
+    if _running is None:
+        playing = sync_playwright()
+        _running = playing, playing.__enter__().chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+    return _running[1]
+
+
+def close() -> None:
+    """End Chromium, if it runs."""
+    global _running
+    if _running is not None:
+        (playing, running), _running = _running, None
         _kept.clear()
         running.close()
+        playing.__exit__()
 
 
 class Visits:
@@ -80,6 +93,8 @@ class Visits:
                 page.context.close()
                 for key in [key for key, each in _kept.items() if each is page]:
                     del _kept[key]
+        while len(_kept) > MOST_KEPT:
+            _kept.pop(next(iter(_kept))).context.close()
         assert not self.problems
 
 

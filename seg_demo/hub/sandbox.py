@@ -25,6 +25,8 @@ from seg_demo.core.requests import begin
 from seg_demo.core.settings import public_environment, settings
 
 IDLE_SECONDS = 600.0
+# How long the process that has imported what networks need waits for a checkpoint; it is half as large again as the helper.
+NETWORKS_SECONDS = 15.0
 # A checkpoint that was refused is not tried again for so long; the answer is the same.
 REFUSED_SECONDS = 600.0
 REMEMBERED = 1024
@@ -184,7 +186,7 @@ class Sandbox:
         # Threads that wait for each other wait asleep: spinning, they take twice the time where others compute too.
         mine["OMP_WAIT_POLICY"] = "PASSIVE"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, str(IDLE_SECONDS)],
+            [sys.executable, "-m", _MODULE, str(IDLE_SECONDS), str(NETWORKS_SECONDS)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

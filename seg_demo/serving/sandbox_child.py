@@ -1,11 +1,11 @@
 """The helper process of :mod:`seg_demo.hub.sandbox`: orders in, as lines of JSON, and a line out for each that is answered.
 
-``python -m seg_demo.serving.sandbox_child IDLE_SECONDS`` ends when its input ends or nothing has come for so long. Three kinds
+``python -m seg_demo.serving.sandbox_child IDLE_SECONDS NETWORKS_SECONDS`` ends when its input ends or nothing has come for so long. Three kinds
 of process work together, so that little waits in memory and nothing of a stranger's outlives its use:
 
 - the *helper* holds torch and little else: it waits in 350 MB for hours;
 - the *networks' process*, forked from it while a checkpoint is looked up and downloaded, imports what networks need, which is
-  half as large again, and ends when none has come for a quarter of a minute;
+  half as large again, and ends when none has come for ``NETWORKS_SECONDS``;
 - a *child*, forked from one of the two for each order, locks itself in (:mod:`seg_demo.serving.sandbox_child`), opens the stranger's
   files, which the other two never do, and ends.
 
@@ -58,11 +58,10 @@ from seg_demo.core.errors import Message
 SIDE = 64
 # What a child that loads and runs a network may write: nothing of size, and only where its own files are.
 TRY_FILE_BYTES = 1 << 20
-# How long the networks' process waits for a checkpoint.
-NETWORKS_SECONDS = 15.0
-# What the helper itself imports, and what the networks' process does, the most frequent first, and then each family's file. torchvision and transformers'
-# models bring torch's compiler with them, and scipy.
-LIGHT = ("torch", "safetensors.torch", "numpy", "PIL.Image", "transformers", "seg_demo.networks", "seg_demo.hub.pickles")
+# What the helper itself imports, what pickles need first; and what the networks' process does, the most frequent first, and then each
+# family's file. torchvision and transformers' models bring torch's compiler with them, and scipy.
+CONVERTING = ("torch", "safetensors.torch", "numpy", "seg_demo.hub.pickles")
+LIGHT = (*CONVERTING, "PIL.Image", "transformers", "seg_demo.networks")
 HEAVY = ("transformers.models.segformer.modeling_segformer", "transformers.models.auto.processing_auto", "seg_demo.inference.model")
 # Begins a child's answer: what ends without it has died, whatever its exit status says.
 _DONE = b"done:"
@@ -245,11 +244,12 @@ class Networks:
     """The process that has imported what networks need.
 
     Args:
+        seconds: for which it waits for a checkpoint.
         own: file descriptors of the helper that it must not keep open.
     """
 
-    def __init__(self, *own: int) -> None:
-        self._own = own
+    def __init__(self, seconds: float, *own: int) -> None:
+        self._seconds, self._own = seconds, own
         self._pid: int | None = None
         self._orders = self._answers = -1
         self._used = 0.0
@@ -257,7 +257,7 @@ class Networks:
     @property
     def ends(self) -> float | None:
         """When it has waited long enough, on the monotonic clock; None if there is none."""
-        return None if self._pid is None else self._used + NETWORKS_SECONDS
+        return None if self._pid is None else self._used + self._seconds
 
     @property
     def pipes(self) -> tuple[int, ...]:
@@ -328,35 +328,33 @@ class Networks:
         lines, missing = _Lines(incoming), [*HEAVY, *files]
         while True:
             while missing and not lines.ready():
-                importlib.import_module(missing.pop(0))
-                if not missing:
-                    slim()
+                import_next(missing)
             line = lines.next(None)
             if line is None:
                 return
             os.write(sender, json.dumps(answered(json.loads(line), incoming, sender)).encode() + b"\n")
 
 
-def serve(idle: float) -> None:
+def serve(idle: float, waits: float) -> None:
     """Answer orders until there are none.
 
     Args:
         idle: seconds without an order after which to end.
+        waits: seconds without a checkpoint after which the networks' process ends.
     """
     # Answers have the output for themselves; what a library prints goes where errors go.
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # Imports make a million objects that stay; looking through them for garbage is a sixth of the time.
     gc.disable()
-    for name in LIGHT:
-        importlib.import_module(name)
-    slim()
     forks = hasattr(os, "fork")
     # Neither the orders nor the answers are a child's to read or write.
     own = (sys.stdin.fileno(), output.fileno())
-    lines, networks = _Lines(own[0]), Networks(*own)
+    lines, networks, missing = _Lines(own[0]), Networks(waits, *own), list(LIGHT)
     until = time.monotonic() + idle
     while True:
+        while missing and not (forks and lines.ready()):
+            import_next(missing)
         soonest = min(until, networks.ends or until)
         line = lines.next(max(0.0, soonest - time.monotonic()) if forks else None)
         if line == "":  # nothing came
@@ -370,6 +368,8 @@ def serve(idle: float) -> None:
             networks.stop()
             return
         order, until = json.loads(line), time.monotonic() + idle
+        while missing and (order["do"] != "convert" or missing[0] in CONVERTING):
+            import_next(missing)
         if order["do"] == "prepare":
             try:
                 if forks:
@@ -384,6 +384,13 @@ def serve(idle: float) -> None:
         print(json.dumps(answer), file=output, flush=True)
         if not forks:
             return  # its limits stay with the process
+
+
+def import_next(missing: list[str]) -> None:
+    """Import the first of some modules, and give back what only importing needed once they are all there."""
+    importlib.import_module(missing.pop(0))
+    if not missing:
+        slim()
 
 
 def alone(order: dict[str, Any]) -> str:
@@ -652,4 +659,4 @@ def _no_calls(libc: ctypes.CDLL) -> bool:
 
 
 if __name__ == "__main__":
-    serve(float(sys.argv[1]))
+    serve(float(sys.argv[1]), float(sys.argv[2]))

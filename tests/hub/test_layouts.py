@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seg_demo.core.errors import SegDemoError
-from seg_demo.hub import lookup, sandbox
+from seg_demo.hub import lookup
 from seg_demo.serving.catalog import HUB
 from seg_demo.serving.predictor import load_model
 from tests.hub_layouts import IMAGE, LAYOUTS, Layout, expected
@@ -44,13 +44,6 @@ def publish(hub, row: Layout) -> str:
     hub.repos[row.kind, id].discussions = row.discussions
     hub.moved |= dict.fromkeys(row.before, id)
     return row.typed.format(id=id)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_helper_is_left():
-    """Pickles are read by a child process, which waits for more."""
-    yield
-    sandbox.close()
 
 
 @pytest.mark.parametrize("row", ROWS)

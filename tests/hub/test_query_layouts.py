@@ -23,7 +23,7 @@ from seg_demo.core.types import LabelSet
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import universal
 from seg_demo.serving.predictor import load_model
-from tests.hub.test_layouts import no_helper_is_left, served  # noqa: F401
+from tests.hub.test_layouts import served  # noqa: F401
 from tests.hub_layouts import (
     CONFIG,
     ID2LABEL,

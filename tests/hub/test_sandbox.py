@@ -21,12 +21,24 @@ from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE, TINY, TWO
 
 
+@pytest.fixture(scope="module")
+def helper():
+    """The helper of this process, started while the environment holds logins: it takes seconds, so all tests here have the same."""
+    sandbox.close()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("HF_TOKEN", "hf_secret")
+        patched.setenv("MY_PASSWORD", "secret")
+        sandbox.warm()
+    return sandbox._sandbox
+
+
 @pytest.fixture
-def fresh():
-    """A quarantine that has seen nothing."""
+def fresh(helper):
+    """A quarantine that has seen nothing, with a helper that runs already."""
     mine = sandbox.Sandbox()
+    mine._process = helper._process
     yield mine
-    mine.close()
+    helper._process = mine._process
 
 
 def test_a_good_checkpoint_passes_and_is_tried_once(fresh, folders, monkeypatch):
@@ -39,9 +51,7 @@ def test_a_good_checkpoint_passes_and_is_tried_once(fresh, folders, monkeypatch)
     assert asked == [folders / "other"]
 
 
-def test_the_helper_has_no_login(fresh, folders, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setenv("MY_PASSWORD", "secret")
+def test_the_helper_has_no_login(fresh, folders):
     fresh.inspect(folders / "tiny")
     environ = open(f"/proc/{fresh._process.pid}/environ", "rb").read()
     assert b"secret" not in environ and b"HF_HUB_OFFLINE=1" in environ

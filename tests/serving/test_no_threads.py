@@ -48,7 +48,7 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
     code = (
         "import os, sys, errno\nfrom seg_demo.serving import sandbox_child as quarantine_child\n"
         "def fork(): raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))\n"
-        "os.fork = fork\nquarantine_child.serve(60.0)"
+        "os.fork = fork\nquarantine_child.serve(60.0, 15.0)"
     )
     try:
         with monkeypatch.context() as patched:

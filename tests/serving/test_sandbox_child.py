@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from seg_demo.hub import sandbox
-from seg_demo.serving import sandbox_child
 from tests.served import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures are Linux's")
@@ -142,13 +141,14 @@ print(child.in_child(json.loads({json.dumps(json.dumps(order))})))
 
 
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
-    monkeypatch.setattr(sandbox, "IDLE_SECONDS", 6.0)
+    monkeypatch.setattr(sandbox, "IDLE_SECONDS", 4.0)
+    monkeypatch.setattr(sandbox, "NETWORKS_SECONDS", 2.0)
     mine = sandbox.Sandbox()
     try:
         mine.warm()
         mine.inspect(folders / "tiny")
         helper = psutil.Process(mine._process.pid)
-        until = time.monotonic() + sandbox_child.NETWORKS_SECONDS + 30
+        until = time.monotonic() + sandbox.NETWORKS_SECONDS + 30
         assert 0 < helper.memory_info().rss < 350e6
         ended = threading.Event()
         threading.Thread(target=lambda: (mine._process.wait(60), ended.set()), daemon=True).start()

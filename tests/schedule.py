@@ -1,0 +1,66 @@
+"""Which tests share a worker, and in which order the workers take them.
+
+A worker takes one unit after another: a file, or all files that look at the page in Chromium, or all that speak to the running demo,
+so that one browser and one demo serve them all. The longest units go first; otherwise the last worker would be left alone with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+BROWSER, DEMO = "tests in Chromium", "tests of the running demo"
+# Those of the demo that is shared (conftest.demo_url); files in Chromium are told by their names.
+ON_THE_DEMO = {
+    "gateway/test_answers_whole.py", "gateway/test_auth.py", "gateway/test_guard.py", "gateway/test_large.py", "gateway/test_load.py", "gateway/test_turns.py",
+    "inputs/test_images_hostile.py", "inputs/test_images_stranger.py", "test_faults.py", "test_ownership.py", "test_readme.py",
+    "ui/test_api.py", "ui/test_detail_surface.py",
+}  # fmt: skip
+# Seconds, roughly, of the units that take more than ten (`make test` with --junitxml). A wrong number costs time and nothing else.
+SECONDS = {
+    BROWSER: 300, DEMO: 290, "jobs/test_ends.py": 76, "hub/test_sandbox.py": 70, "jobs/test_jobs.py": 60, "train/test_finetune.py": 45,
+    "inference/test_familiarity.py": 40, "networks/test_universal.py": 35, "hub/test_stranger.py": 35, "hub/test_layouts.py": 35,
+    "inference/test_object_limit.py": 30, "networks/test_image_processor.py": 30, "networks/test_maskrcnn.py": 28,
+    "networks/test_albumentations.py": 25, "inference/test_tiled.py": 24, "ui/test_session_cache.py": 22, "hub/test_pickles.py": 20,
+    "hub/test_query_layouts.py": 18, "networks/test_unet.py": 16, "serving/test_bundled.py": 15, "hub/test_models.py": 15,
+    "train/test_resume.py": 15, "masks/test_queries.py": 14, "jobs/test_runner.py": 14, "hub/test_cache.py": 12,
+}  # fmt: skip
+ROOT = Path(__file__).parent
+
+
+def unit(nodeid: str) -> str:
+    """The unit that a test belongs to.
+
+    Args:
+        nodeid: as pytest prints it, ``tests/ui/test_browser.py::test_...``.
+    """
+    file = nodeid.partition("::")[0].removeprefix("tests/")
+    if file.endswith("_browser.py"):
+        return BROWSER
+    return DEMO if file in ON_THE_DEMO else file
+
+
+def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Tests unit by unit, the longest unit first; within one they stay as they are.
+
+    Args:
+        items: as they were collected.
+    """
+    place: dict[str, int] = {}
+    for item in items:
+        place.setdefault(unit(item.nodeid), len(place))
+    return sorted(items, key=lambda item: (-SECONDS.get(unit(item.nodeid), 0), place[unit(item.nodeid)]))
+
+
+def scheduler(config: pytest.Config, log: object) -> object:
+    """pytest-xdist's scheduler of whole files, for units instead, in the order of :func:`ordered`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    config.option.loadscopereorder = False  # it would put the units with the most tests first
+    return Units(config, log)
