@@ -20,9 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
@@ -63,6 +60,9 @@ from train.metrics import (
 from train.run import BEST
 
 if TYPE_CHECKING:
+    # Imported where something is drawn: it takes half a second, and a check of data draws nothing.
+    from matplotlib.figure import Figure
+
     from train.setup import Prepared
 
 log = logging.getLogger("train")
@@ -382,6 +382,8 @@ def sample_grid(pictures: Sequence[Picture], path: Path) -> None:
         pictures: in any order; must not be empty.
         path: the PNG to write.
     """
+    from matplotlib.figure import Figure
+
     rows = sorted(pictures, key=lambda each: each.score)
     heights = [each.image.shape[0] / each.image.shape[1] for each in rows]
     figure = Figure(figsize=(7.5, sum(2.4 * min(each, 2.5) + 0.3 for each in heights) + 0.2), layout="constrained")
@@ -412,6 +414,9 @@ def learning_curves(metrics: Path, path: Path) -> bool:
     Returns:
         False, and nothing is written, if the run has no evaluation yet.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     lines = _read_lines(metrics)
     if not lines:
         return False
@@ -456,6 +461,8 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(figure: Figure, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         # A file name in a script that the font lacks is drawn as boxes; that is no news for the log.
