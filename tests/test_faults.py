@@ -159,9 +159,8 @@ def test_what_is_known_to_be_good_waits_for_nobody_elses_trial(hub, folders, mon
     other = threading.Thread(target=predictor.segment, args=(IMAGE, "ann/slow"))
     other.start()
     assert busy.wait(60)
-    began = time.monotonic()
     assert predictor.segment(IMAGE, "ann/good").height == IMAGE.shape[0]
-    assert time.monotonic() - began < 5
+    assert other.is_alive() and not hold.is_set(), "the trial is still going on"
     hold.set()
     other.join(120)
     assert not other.is_alive()

@@ -273,10 +273,9 @@ async def _stream(scope, receive, send):
 def test_an_answer_that_breaks_off_breaks_the_connection(app):
     with guarded(app) as client:
         for _ in range(2):
-            began = time.monotonic()
+            # And nobody waits for the rest, which would end in the client's own timeout.
             with pytest.raises(httpx.RemoteProtocolError):
                 client.get(FILE)
-            assert time.monotonic() - began < 3, "nobody waits for the rest"
 
 
 @pytest.mark.parametrize("app", [body(b"a" * 500, promised=500), body(b"a" * 500), body(promised=0)], ids=["promised", "chunked", "none"])

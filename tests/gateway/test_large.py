@@ -33,7 +33,7 @@ async def passed(address: str, number: int) -> int:
     """Many visitors who ask for full detail, then one who does not; how many of them are answered while that one waits."""
     limits = httpx.Limits(max_connections=3 * MANY)
     async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE, limits=limits) as client:
-        path, order = await _large(client, 1200, 900), []
+        path, order = await _large(client, 800, 600), []
 
         async def answered(session: str, name: str) -> None:
             async with client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:

@@ -141,7 +141,7 @@ async def one_among_many(address: str, number: int, many: int) -> int:
     limits = httpx.Limits(max_connections=3 * many)
     async with httpx.AsyncClient(base_url=address, timeout=crowd.PATIENCE, limits=limits) as http:
         # Slow enough that few are answered before the other comes.
-        path, own = await _large(http, 1200, 900), await crowd.upload(http, crowd.picture_of(0))
+        path, own = await _large(http, 800, 600), await crowd.upload(http, crowd.picture_of(0))
         greedy, answered = uuid.uuid4().hex, []
 
         async def all_of_them() -> None:

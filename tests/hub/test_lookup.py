@@ -9,7 +9,7 @@ import time
 import pytest
 
 from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
-from seg_demo.core.settings import settings
+from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, lookup
 
@@ -23,15 +23,18 @@ FILES = {
 def spec(id: str, revision: str | None = None) -> ModelSpec:
     return ModelSpec(id, revision, "semantic", "", id, "", "hub")
 
+# Less than a Hub is given where nobody is impatient, and much more than one second of patience twice.
+IMPATIENT = Settings().hub_timeout - 0.5
+
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Call it, and from then on the Hub must answer within a second; returns the second."""
+    """Call it, and from then on the Hub must answer within a second, or what is given; returns the seconds."""
 
-    def begin() -> float:
-        monkeypatch.setenv("SEG_DEMO_HUB_TIMEOUT", "1")
+    def begin(seconds: float = 1.0) -> float:
+        monkeypatch.setenv("SEG_DEMO_HUB_TIMEOUT", str(seconds))
         settings.cache_clear()
-        return 1.0
+        return seconds
 
     yield begin
     monkeypatch.undo()
@@ -181,31 +184,31 @@ def test_a_hub_that_accepts_and_never_answers(hub, impatient, monkeypatch, known
         folder = lookup.fetch(spec("ann/model"), token=False)
         lookup.forget()
     hub.hanging = True
-    patience = impatient()
-    monkeypatch.setattr(lookup, "PROBE_SECONDS", 0.3 * patience)
+    # What is cached does not wait as long as what is missing, by far: a machine that others keep busy must not hide it.
+    impatient(20.0 if known else 1.0)
+    monkeypatch.setattr(lookup, "PROBE_SECONDS", 0.3)
     began = time.monotonic()
     if known:
         assert lookup.fetch(spec("ann/model"), token=False) == folder
     else:
         with pytest.raises(HubUnavailableError, match="does not answer, and ann/model is not in the local cache"):
             lookup.fetch(spec("ann/model"), token=False)
-    # What is cached does not wait as long as what is missing.
-    assert time.monotonic() - began < (0.3 * patience + 0.5 if known else patience + 1.5)
-    began = time.monotonic()
+    assert time.monotonic() - began < (10 if known else IMPATIENT)
+    asked = hub.count()
     assert not lookup.reachable()
     with pytest.raises(HubUnavailableError):
         lookup.fetch(spec("ann/other"), token=False)
-    assert time.monotonic() - began < 0.2
+    assert hub.count() == asked, "it is known to be silent, and nobody waits for it again"
 
 
 def test_a_download_that_stalls_is_left_behind(hub, impatient):
     hub.add_repo("ann/model", FILES)
-    patience = impatient()
+    impatient()
     hub.fail("HEAD .*/resolve/", status=None, times=100)
     began = time.monotonic()
     with pytest.raises(HubUnavailableError):
         lookup.fetch(spec("ann/model"), token=False)
-    assert time.monotonic() - began < 2 * patience + 1.5
+    assert time.monotonic() - began < IMPATIENT
 
 
 def test_a_download_that_breaks_off_goes_on(hub):
@@ -249,12 +252,12 @@ def test_offline_mode_is_named(hub, monkeypatch):
 def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
     import huggingface_hub
 
-    patience = impatient()
+    impatient()
     hub.hanging = True
     began = time.monotonic()
     with pytest.raises(HubUnavailableError), lookup.bounded():
         huggingface_hub.hf_hub_download("ann/encoder", "config.json")
-    assert time.monotonic() - began < 2 * patience + 1.5
+    assert time.monotonic() - began < IMPATIENT
 
 
 def test_check_says_what_a_repository_offers_and_fetches_no_weights(hub, folders, capsys):

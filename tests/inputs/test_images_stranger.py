@@ -35,7 +35,8 @@ def test_the_door_gives_the_right_pixels_or_a_sentence(family):
 def test_files_made_by_hand_get_a_result_or_a_sentence(http, functions):  # noqa: F811
     made = {family: make() for family, make in FAMILIES.items()}
     assert len(made) >= 13 and sum(map(len, made.values())) > 180
-    campaign(http, functions, [data for files in made.values() for data, _ in (files[0], files[-1])])
+    # One of each family: its first and its last by turns, which are mostly a sound and a broken one. All are looked at above.
+    campaign(http, functions, [files[-(number % 2)][0] for number, files in enumerate(made.values())])
 
 
 @pytest.mark.soak

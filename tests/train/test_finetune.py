@@ -79,8 +79,8 @@ def test_a_run_leaves_a_checkpoint_that_the_demo_loads(network: str, data: Path,
 
 def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatch) -> None:
     """Every step interrupted once: the weights are those of the run that nobody disturbed."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finetune.main(arguments(data, whole, "--seed", "3")) == 0
+    whole, broken, few = tmp_path / "whole", tmp_path / "broken", ("--seed", "3", "--max-steps", "4")
+    assert finetune.main(arguments(data, whole, *few)) == 0
     real, seen = Trainer._step, []
 
     def stop_after(self, parts, step):
@@ -91,12 +91,12 @@ def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatc
         return loss
 
     monkeypatch.setattr(Trainer, "_step", stop_after)
-    code = finetune.main(arguments(data, broken, "--seed", "3"))
+    code = finetune.main(arguments(data, broken, *few))
     stops = 0
     while code == 143:
         stops += 1
         code = finetune.main(["--resume", str(broken)])
-    assert code == 0 and stops == 6 and seen == list(range(6))
+    assert code == 0 and stops == 4 and seen == list(range(4))
     first, second = load_state(whole / "last" / "state.pt"), load_state(broken / "last" / "state.pt")
     for part in ("module", "average"):
         assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
