@@ -18,8 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """A size that takes milliseconds."""
+    """A size that takes milliseconds; masks of a quarter of the queries, for the processors bring theirs to a size of their own first."""
     monkeypatch.setitem(subjects.SIZES, "tiny", (90, 120))
+    monkeypatch.setattr(queries, "QUERIES", 25)
 
 
 def test_label_maps_and_masks_are_the_peers():

@@ -138,7 +138,8 @@ def test_where_no_process_can_be_started_the_model_is_not_loaded(folders, monkey
     with pytest.raises(BusyError, match="No process could be started"):
         mine.inspect(folders / "tiny")
     monkeypatch.undo()
-    mine.inspect(folders / "tiny")
+    mine.warm()
+    assert mine._process.poll() is None, "as soon as there is one again"
     mine.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,16 +10,19 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.settings import settings
-from seg_demo.jobs import processes
+from seg_demo.jobs import processes, store
 from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
 from seg_demo.jobs.store import Jobs, dry_run, push_model, take, use_here
 from seg_demo.serving import catalog
+from seg_demo.ui import finetune_view
 from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder
 from train import finetune
@@ -34,10 +38,10 @@ WAIT = 240
 def jobs(tmp_path, monkeypatch):
     monkeypatch.setenv("SEG_DEMO_JOBS", str(tmp_path / "jobs"))
     settings.cache_clear()
-    store = Jobs(tmp_path / "jobs")
-    yield store
-    for job in store.list():
-        if store.cancel(job):
+    mine = Jobs(tmp_path / "jobs")
+    yield mine
+    for job in mine.list():
+        if mine.cancel(job):
             until(lambda job=job: job.state() != RUNNING)
     settings.cache_clear()
 
@@ -49,7 +53,16 @@ def until(true, seconds: float = WAIT) -> None:
         time.sleep(0.1)
 
 
-def test_what_a_check_answers_names_no_place_of_this_machine(jobs, tmp_path):
+def in_this_process(words, **_) -> subprocess.CompletedProcess[str]:
+    """What the training command says and answers, without the seconds that a process of its own takes to begin."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = finetune.main(words[words.index(str(store.TRAIN)) + 1 :])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def test_what_a_check_answers_names_no_place_of_this_machine(jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(store.subprocess, "run", in_this_process)
     data = folder(tmp_path / "cells", 3)
     (data / "labels.json").write_text('["cell"', encoding="utf-8")
     answer = jobs.check(jobs.draft("cells", data, QUICK))
@@ -69,14 +82,25 @@ def test_what_a_broken_command_says_of_itself_is_its_last_line(tmp_path, code, r
 
 
 def test_a_job_from_draft_to_menu(jobs, tmp_path):
-    """Drafted, checked, stopped in the middle, found again by another server, resumed, judged, put on the menu."""
+    """Drafted, checked, watched, stopped in the middle, found again by another server, resumed, judged, put on the menu."""
     data = folder(tmp_path / "My cells", 8)
     job = jobs.draft("My cells!", data, {**QUICK, "max_steps": 5000})
     assert job.state() == DRAFT and jobs.list() == []
     answer = jobs.check(job)
     assert answer["problems"] is None and answer["data"]["classes"] == ["background", "cell"]
+    assert str(tmp_path) not in json.dumps(answer)
     jobs.start(job)
     until(lambda: job.progress().get("step", 0) >= 2)
+    assert job.state() == RUNNING
+    # What is seen of it while it runs.
+    until(lambda: job.samples is not None and job.curves())
+    assert job.curves()[-1]["step"] < 5000 and job.samples == job.run / "samples.png"
+    with Image.open(job.samples) as picture:
+        assert picture.format == "PNG" and picture.width > 3 * 100
+    until(lambda: (job.progress().get("left") or 0) > 0)
+    assert " min left" in finetune_view.status(job, "en") or "than a minute left" in finetune_view.status(job, "en")
+    first = job.samples.read_bytes()
+    until(lambda: job.samples.read_bytes() != first)
     assert job.state() == RUNNING
     # What a server that was killed leaves is nothing but the folder.
     again = Jobs(jobs.root)
@@ -88,6 +112,7 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     assert again.cancel(job)
     until(lambda: job.state() != RUNNING)
     assert (job.state(), job.exit_code()) == (STOPPED, 143)
+    assert job.samples is not None, "they stay to be looked at"
     done = job.progress()["step"]
     assert 0 < done < 5000 and "Continue with" in job.log()
     with pytest.raises(BadRequestError, match="not finished"):
