@@ -43,7 +43,7 @@ class Visit:
 
 def size_of(number: int) -> tuple[int, int]:
     """Width and height of a visitor's picture: no two visitors have the same."""
-    return 400 + number, 560 - number // 2
+    return 240 + number, 340 - number // 2
 
 
 def picture_of(number: int) -> bytes:
