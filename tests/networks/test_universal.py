@@ -73,11 +73,7 @@ class QueriesContract(NetworkContract):
     def checkpoint(self) -> Network:
         torch.manual_seed(0)
         family = networks.network(self.name)
-        with pytest.MonkeyPatch.context() as patched:
-            # A fiftieth of the pixels that the library's own sides have, which the tests of repositories keep to.
-            patched.setattr(universal, "SHORTEST_SIDE", 112)
-            patched.setattr(universal, "LONGEST_SIDE", 187)
-            return outspoken(family.create(LABELS, {**family.default_options(), **TINY[self.name]}))
+        return outspoken(family.create(LABELS, {**family.default_options(), **TINY[self.name]}))
 
     def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
         module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
@@ -177,11 +173,11 @@ class QueriesContract(NetworkContract):
 
     def test_full_detail_answers_every_task(self, folder: Path) -> None:
         model = load_model(str(folder), device="cpu")
-        image = image_of(230, 310)
+        image = image_of(380, 420)
         for task in self.tasks:
             result = model.run(image, Options(detail="full", task=task, confidence=True))
-            assert (result.task, result.id_map.shape, result.seen) == (task, (230, 310), None)
-            assert result.confidence.shape == (230, 310) and result.segments
+            assert (result.task, result.id_map.shape, result.seen) == (task, (380, 420), None)
+            assert result.confidence.shape == (380, 420) and result.segments
 
     def test_other_thresholds_need_no_forward_pass(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = load_model(str(folder), device="cpu")
