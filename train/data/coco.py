@@ -233,6 +233,10 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
         if item is not None:
             listing.items.append(item)
     listing.faults += [*finder.note(file), *_parts_fault(parts, file)]
+    crowds = sum(bool(annotation.get("iscrowd")) for annotation in data["annotations"])
+    if crowds:
+        # Several programs mark objects so for the shape of their masks (findings/coco_objects_become_crowds.sh); nothing else would tell.
+        listing.notes.append(Message("coco.crowds", file=file, count=crowds, total=len(data["annotations"])))
     _drop_twins(listing, file)
 
 

@@ -51,6 +51,7 @@ def test_a_whole_file_equals_pycocotools(tmp_path):
     path = write_json(data, tmp_path / "annotations.json")
     dataset, oracle = look(path), COCO(str(path))
     assert dataset.kind == "instance" and dataset.labels.names == ("background", "cat", "dog")
+    assert not any("crowds" in note for note in dataset.notes)
     names = {image["file_name"]: image["id"] for image in data["images"]}
     for item in dataset.items:
         sample = dataset.read(item)
@@ -86,6 +87,8 @@ def test_crowds_are_ignored_and_small_objects_lie_on_top(tmp_path):
     assert not empty.label_map.any() and not empty.instance_map.any() and empty.instance_labels.tolist() == [0]
     diagnosis = examine(dataset, *split(dataset, 0.5, 0))
     assert diagnosis.ok and any(note.kind == "empty mask" for note in diagnosis.notes)
+    # Some programs write whole datasets of objects as crowds, of which nothing would be learnt.
+    assert any("c.json: 1 of 3 annotations are crowds" in note for note in dataset.notes)
 
 
 def test_categories_without_annotations_are_left_out_with_a_note(tmp_path):
