@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import resize_boxes
@@ -13,6 +15,11 @@ from torchvision.ops import box_iou
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.requests import plain
+from seg_demo import networks
+from seg_demo.core.types import ModelSpec
+from seg_demo.inference import engine, familiarity
+from seg_demo.inference.model import Model
+from seg_demo.serving.catalog import BUNDLED_FOLDER
 
 
 def rows(quick: bool) -> Iterator[Row]:
@@ -24,6 +31,7 @@ def rows(quick: bool) -> Iterator[Row]:
     repeats = 3 if quick else 7
     yield unet_row(512, repeats)
     yield segformer_row(512, repeats)
+    yield familiarity_row((480, 640), 5 * repeats)
     if not quick:
         yield maskrcnn_row((1225, 1633), 3)
 
@@ -66,6 +74,34 @@ def segformer_row(side: int, repeats: int) -> Row:
         f"SegFormer-B0 forward, {side}²", "transformers eager", lambda: forward(model, images),
         lambda: eager(lambda each: peer(pixel_values=each).logits, images), same_labels,
         targets=(0.25, None), repeats=repeats, memory=False, settle=subjects.compiled,
+    )  # fmt: skip
+
+
+def familiarity_row(size: tuple[int, int], repeats: int) -> Row:
+    """The bundled U-Net from pixels to result, with and without its word on pictures unlike those that it learnt from."""
+    folder = BUNDLED_FOLDER / "unet-cells"
+
+    def serve(rule: Any) -> Model:
+        network = replace(networks.load(folder), familiarity=rule)
+        network.module.eval().requires_grad_(False)
+        network.optimise(torch.device("cpu"))
+        spec = ModelSpec("unet-cells", None, "semantic", "", "unet-cells", "", "folder")
+        return Model.from_network(network, spec, engine=engine.choose(network, torch.device("cpu"), "auto", 1))
+
+    def settled() -> None:
+        silent.predict(photo)
+        subjects.compiled()
+
+    judging, silent, photo = serve(familiarity.read(folder)), serve(None), subjects.photo(*size)
+
+    def check(mine: Any, other: Any) -> str:
+        same = np.array_equal(mine.id_map, other.id_map) and mine.familiar is not None and other.familiar is None
+        return "identical" if same else "DIFFERENT"
+
+    return compare(
+        f"unet-cells with its familiarity, {size[0] * size[1] / 1e6:.1f} MP", "the same without",
+        lambda: judging.predict(photo), lambda: silent.predict(photo), check,
+        targets=(1.03, None), repeats=repeats, memory=False, settle=settled,
     )  # fmt: skip
 
 

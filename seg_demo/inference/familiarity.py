@@ -37,9 +37,10 @@ def statistics(maps: Sequence[Tensor]) -> Tensor:
     """
     found = []
     for level in maps:
-        flat = level.float().flatten(2)
-        mean = flat.mean(2)
-        found += [mean, ((flat - mean[..., None]) ** 2).mean(2).sqrt()]
+        # Both axes at once: flattened, OpenVINO would first copy every map out of its layout with the channels last.
+        level = level.float()
+        mean = level.mean((2, 3), keepdim=True)
+        found += [mean.flatten(1), ((level - mean) ** 2).mean((2, 3)).sqrt()]
     return torch.cat(found, dim=1)
 
 
