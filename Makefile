@@ -18,7 +18,7 @@ test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one 
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops
-	$(BIN)/python -m pytest -q -m soak --timeout=3600
+	$(BIN)/python -m pytest -q -m soak --timeout=3600 -ra --durations=20
 
 bench: $(VENV)/.ready-dev  ## measure against peers
 	$(BIN)/python -m benchmarks

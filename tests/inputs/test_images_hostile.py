@@ -133,13 +133,13 @@ def test_odd_and_mutated_images_get_a_result_or_a_sentence(http, functions):  # 
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
 def test_all_odd_images(http, functions):  # noqa: F811
     campaign(http, functions, [data for files in families().values() for data in files for _ in range(2)])
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
 def test_a_thousand_mutated_files(http, functions):  # noqa: F811
     campaign(http, functions, list(mutations(1000)))
 
