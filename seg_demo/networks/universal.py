@@ -102,7 +102,8 @@ class ClassQueries(Network):
     def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
         """As :meth:`Network.create`, with the image processor of its family."""
         module = cls.build(len(labels), options).eval()
-        transformers_config.initialise(module)
+        if cls.training is not None:
+            transformers_config.initialise(module)
         kind = type(transformers_config.default_processor(module.config))
         processor = kind(size={"shortest_edge": SHORTEST_SIDE, "longest_edge": LONGEST_SIDE})
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
