@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.requests import Options
+from seg_demo.core.requests import Options, Prompt
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.inputs.images import Picture
 
@@ -61,9 +61,32 @@ def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: Mode
         image: as it was read.
         options: what is asked for.
     """
+    return _model(build, key, spec, path).run(image, options)
+
+
+@_on_gpu
+def prompt(
+    build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path, image: Picture, prompts: Sequence[Prompt]
+) -> Segmentation:
+    """The objects that prompts show, or everything without any: the picture is looked at each time, for workers keep nothing for long.
+
+    Args:
+        build: as for :func:`segment`.
+        key: as for :func:`segment`.
+        spec: the model.
+        path: where its files are.
+        image: as it was read.
+        prompts: what is shown.
+    """
+    with _model(build, key, spec, path).prompt(image) as session:
+        return session.answer(prompts) if prompts else session.everything()
+
+
+def _model(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path) -> Model:
+    """The model, in the worker."""
     model = _held.get(key) or _loaded.get(key)
     if model is None:
         model = _loaded[key] = build(spec, path, DEVICE)
         while len(_loaded) > MOST_LOADED:
             _loaded.popitem(last=False)
-    return model.named(spec).run(image, options)
+    return model.named(spec)

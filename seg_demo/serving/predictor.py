@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ import torch
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError, Message
-from seg_demo.core.requests import Options, Report
+from seg_demo.core.requests import Options, Prompt, Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import lookup, pickles, sandbox
@@ -193,7 +193,7 @@ class Predictor:
     @contextmanager
     def prompting(
         self, image: Source, id: str, *, who: Hashable = None, visitor: bool = True, report: Report | None = None
-    ) -> Iterator[Session]:
+    ) -> Iterator[Session | WorkerSession]:
         """A visitor's session on a picture: opened with the first prompt, and found again by the next ones. Not to be nested.
 
         Args:
@@ -208,6 +208,10 @@ class Predictor:
         """
         with self._admission.admission():
             resolved = self.resolve(id, visitor=visitor, report=report)
+            if zerogpu.ACTIVE and resolved.path is not None:
+                with self._admission.slot(is_large(image)), stays(resolved.spec, resolved.path):
+                    yield WorkerSession(resolved.spec, resolved.path, read(image))
+                return
             model = self.load(resolved, report)
             key = (who, resolved.path and _key(resolved.path), fingerprint(image))
             session = None if who is None else self._sessions.get(key)
@@ -347,6 +351,28 @@ class Work:
     def again(self, result: Segmentation) -> Segmentation | None:
         """A result at other thresholds, as :meth:`seg_demo.inference.model.Model.again` of the request's first model."""
         return None if zerogpu.ACTIVE else self._predictor.load(self._resolved[0], self._report).again(result, self.options)
+
+
+class WorkerSession:
+    """What :meth:`Predictor.prompting` gives on ZeroGPU, whose workers keep no picture: it is looked at for each request.
+
+    Args:
+        spec: the model.
+        path: where its files are.
+        picture: as it was read.
+    """
+
+    def __init__(self, spec: ModelSpec, path: Path, picture: Picture) -> None:
+        self.spec, self.pixels, self.notes = spec, picture.pixels, picture.notes
+        self._path, self._picture = path, picture
+
+    def answer(self, prompts: Sequence[Prompt]) -> Segmentation:
+        """As :meth:`seg_demo.inference.prompting.Session.answer`."""
+        return zerogpu.prompt(build, _key(self._path), self.spec, self._path, self._picture, tuple(prompts))
+
+    def everything(self) -> Segmentation:
+        """As :meth:`seg_demo.inference.prompting.Session.everything`."""
+        return self.answer(())
 
 
 class UntrustedModels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -15,9 +16,10 @@ from PIL import Image
 from seg_demo.__main__ import main
 from seg_demo.core import rle
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.requests import Prompt
 from seg_demo.core.settings import Settings
 from seg_demo.hub import lookup, sandbox
-from seg_demo.inference import prompting
+from seg_demo.inference import prompting, zerogpu
 from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui.demo import build_demo
 from tests.hub.test_prompt_layouts import files
@@ -149,6 +151,19 @@ def test_sessions_take_half_the_memory_of_models_at_most_and_give_way_to_them(se
         assert 1 <= kept <= 3 and predictor._sessions.nbytes <= 3.6 * one + one
     predictor._make_space(model + 3 * one)
     assert predictor.state["sessions"] == 0
+
+
+def test_on_zerogpu_only_plain_data_crosses_to_the_worker(served, monkeypatch):
+    work = zerogpu.prompt
+    monkeypatch.setattr(zerogpu, "ACTIVE", True)
+    monkeypatch.setattr(zerogpu, "DEVICE", "cpu")
+    monkeypatch.setattr(zerogpu, "prompt", lambda *given: pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(given))))))
+    predictor = Predictor(Settings())
+    with predictor.prompting(IMAGE, "ann/clicks", who="ann") as session:
+        found = session.answer([Prompt([[40, 30]], [1])])
+    assert np.array_equal(found.id_map, load_model("ann/clicks").prompt(IMAGE).segment([[40, 30]]).id_map)
+    assert not predictor._models and not predictor.state["sessions"] and np.array_equal(session.pixels, IMAGE)
+    zerogpu._loaded.clear()
 
 
 def test_the_command_cuts_out_what_is_clicked(served, picture, tmp_path, capsys):
