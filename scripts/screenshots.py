@@ -110,6 +110,12 @@ def palette(picture: Image.Image, colors: int) -> Image.Image:
 
 def start(page: Page) -> None:
     """The page as it opens."""
+    # On a busy machine the examples come after the page.
+    page.wait_for_function(
+        "(seen => seen.length > 0 && seen.every(img => img.complete && img.naturalWidth))"
+        "([...document.querySelectorAll('.examples .gallery-item img')].filter(img => img.offsetParent))",
+        timeout=PATIENCE_MS,
+    )
 
 
 def result(page: Page, tab: str, group: str, number: int, point: tuple[float, float] | None) -> None:

@@ -321,10 +321,16 @@ def enlarged_bytes(
     step = max(1, STRIP_PIXELS // size[1])
     for top in range(0, size[0], step):
         rows = slice(top, top + step)
-        query = torch.zeros(1, 1, dtype=torch.int64, device=values.device) if winner is None else winner[rows].long()
-        first, second = (query * (height * width) + (row[rows] * width)[:, None] for row in (above, below))
-        upper, lower = (torch.lerp(flat[row + left], flat[row + right], across) for row in (first, second))
-        made[rows] = weigh(torch.lerp(upper, lower, down[rows, None]), query).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
+        if winner is None:
+            query = torch.zeros(1, 1, dtype=torch.int64, device=values.device)
+            part = torch.lerp(values[0][above[rows]], values[0][below[rows]], down[rows, None])
+            value = torch.lerp(part[:, left], part[:, right], across)
+        else:
+            query = winner[rows].long()
+            first, second = (query * (height * width) + (row[rows] * width)[:, None] for row in (above, below))
+            upper, lower = (torch.lerp(flat[row + left], flat[row + right], across) for row in (first, second))
+            value = torch.lerp(upper, lower, down[rows, None])
+        made[rows] = weigh(value, query).mul_(255).round_().clamp_(0, 255).byte().cpu().numpy()
     return made
 
 

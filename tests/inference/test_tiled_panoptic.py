@@ -25,13 +25,15 @@ LABELS = replace(LabelSet.from_names(["sky", "grass", "ball", "box"]), things=np
 
 
 class Painter(nn.Module):
-    """A network of class queries that is sure: each query is everything of one colour, of things one by one."""
+    """A network of class queries that is sure: each query is everything of one colour, of things one by one; at every ``step``-th pixel."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = 1) -> None:
         super().__init__()
+        self.step = step
         self.weight = nn.Parameter(torch.tensor(COLORS, dtype=torch.float32) / 255, requires_grad=False)
 
     def forward(self, batch: Tensor) -> list[dict[str, Tensor]]:
+        batch = batch[:, :, :: self.step, :: self.step]
         far = (batch[:, None] - self.weight[None, :, :, None, None]).abs().amax(2)
         classes = torch.full((len(COLORS), len(LABELS) + 1), -1.0)
         classes[range(len(COLORS)), CLASSES] = torch.linspace(3, 6, len(COLORS))
@@ -49,8 +51,8 @@ class Painted(MaskFormer):
         return module(batch)
 
 
-def model() -> Model:
-    network = Painted(Painter(), LABELS, Preprocessing(size=(128, 128)), {})
+def model(side: tuple[int, int] = (128, 128), step: int = 1) -> Model:
+    network = Painted(Painter(step), LABELS, Preprocessing(size=side), {})
     return Model.from_network(network, ModelSpec("painter", None, "panoptic", "", "", "", "folder"))
 
 
@@ -109,26 +111,18 @@ def test_stuff_that_no_tile_has_as_a_segment_is_nothing() -> None:
 def test_a_picture_in_tiles_has_the_segments_of_the_whole_one() -> None:
     """At a size that the network takes at once, both ways."""
     image = scene(300, 500)
-    network = replace(model()._run._network, preprocessing=Preprocessing(size=(300, 500)))
-    whole = Model.from_network(network, ModelSpec("painter", None, "panoptic", "", "", "", "folder")).predict(image, task="panoptic")
+    whole = model((300, 500)).predict(image, task="panoptic")
     tiled = model().predict(image, detail="full", task="panoptic")
     facts = [sorted((s.label_id, round(s.score, 4)) for s in result.segments) for result in (whole, tiled)]
     assert facts[0] == facts[1] and whole.task == tiled.task == PANOPTIC.name
 
 
 MEMORY = """
-import resource, sys
 import numpy as np
 from seg_demo.core.requests import Options
 from tests.inference.test_tiled_panoptic import model, scene
-from dataclasses import replace
-from seg_demo.networks.base import Preprocessing
-from seg_demo.inference.model import Model
-from seg_demo.core.types import ModelSpec
-made = model()
-network = replace(made._run._network, preprocessing=Preprocessing(size=(512, 512)))
-made = Model.from_network(network, ModelSpec("painter", None, "panoptic", "", "", "", "folder"))
-made.run(scene(300, 700), Options(detail="full", confidence=True, task="panoptic"))
+made = model((1024, 1024), 4)
+made.run(scene(300, 1700), Options(detail="full", confidence=True, task="panoptic"))
 image = np.empty((6000, 8000, 3), np.uint8)
 image[:] = scene(300, 8000)[np.arange(6000) % 300]
 # What the system counts: the peak is measured from here on.
