@@ -24,7 +24,7 @@ SECONDS = {
     "inference/test_familiarity.py": 40, "networks/test_universal.py": 35, "hub/test_stranger.py": 35, "hub/test_layouts.py": 35,
     "inference/test_object_limit.py": 30, "networks/test_image_processor.py": 30, "networks/test_maskrcnn.py": 28,
     "networks/test_albumentations.py": 25, "inference/test_tiled.py": 24, "ui/test_session_cache.py": 22, "hub/test_pickles.py": 20,
-    "hub/test_query_layouts.py": 18, "networks/test_unet.py": 16, "serving/test_bundled.py": 15, "hub/test_models.py": 15,
+    "hub/test_query_layouts.py": 18, "networks/test_sam.py": 18, "hub/test_prompt_layouts.py": 15, "ui/test_prompt_api.py": 15, "networks/test_unet.py": 16, "serving/test_bundled.py": 15, "hub/test_models.py": 15,
     "train/test_resume.py": 15, "masks/test_queries.py": 14, "jobs/test_runner.py": 14, "hub/test_cache.py": 12,
 }  # fmt: skip
 ROOT = Path(__file__).parent

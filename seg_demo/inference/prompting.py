@@ -402,7 +402,7 @@ class _Entry:
 
 class Sessions:
     """The sessions of a server's visitors: the least recently used go first when memory is short, and all after a while. A visitor's is
-    never another's, even on the same picture."""
+    never another's, even on the same picture. Whoever is being answered from one that goes gets the answer."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
@@ -418,7 +418,7 @@ class Sessions:
             return sum(entry.session.nbytes for entry in self._entries.values())
 
     def get(self, key: Hashable) -> Session | None:
-        """A session that is kept; those that are too old are closed first.
+        """A session that is kept; those that are too old go first.
 
         Args:
             key: visitor, model and picture.
@@ -426,7 +426,7 @@ class Sessions:
         now = time.monotonic()
         with self._lock:
             for old in [name for name, entry in self._entries.items() if now - entry.when > SESSION_SECONDS]:
-                self._entries.pop(old).session.close()
+                del self._entries[old]
             entry = self._entries.get(key)
             if entry is None:
                 return None
@@ -435,7 +435,7 @@ class Sessions:
             return entry.session
 
     def keep(self, key: Hashable, session: Session, most: int) -> None:
-        """Keep a session, and close as many others as that takes; one that by itself takes more than all may is not kept.
+        """Keep a session, and drop as many others as that takes; one that by itself takes more than all may is not kept.
 
         Args:
             key: visitor, model and picture.
@@ -449,7 +449,7 @@ class Sessions:
             self._entries[key] = _Entry(session, time.monotonic())
 
     def shrink(self, most: int) -> None:
-        """Close the least recently used until all take no more than so many bytes."""
+        """Drop the least recently used until all take no more than so many bytes."""
         with self._lock:
             sizes = {key: entry.session.nbytes for key, entry in self._entries.items()}
             total = sum(sizes.values())
@@ -457,7 +457,7 @@ class Sessions:
                 if total <= most:
                     return
                 total -= sizes[key]
-                self._entries.pop(key).session.close()
+                del self._entries[key]
 
     def forget(self, visitor: Hashable) -> None:
         """Close what a visitor has, who has left the page.

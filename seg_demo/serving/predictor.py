@@ -192,14 +192,15 @@ class Predictor:
 
     @contextmanager
     def prompting(
-        self, image: Source, id: str, *, who: Hashable = None, visitor: bool = True, report: Report | None = None
+        self, image: Source, id: str, *, who: Hashable = None, much: bool = False, visitor: bool = True, report: Report | None = None
     ) -> Iterator[Session | WorkerSession]:
         """A visitor's session on a picture: opened with the first prompt, and found again by the next ones. Not to be nested.
 
         Args:
             image: as for :meth:`Model.predict`; read only when the session is opened.
             id: as for :meth:`get`.
-            who: whose session it is, which nobody else finds; None for one that is closed afterwards.
+            who: whose session it is, which nobody else finds; None for one that is not kept.
+            much: everything is asked for, which takes a slot like a large picture and holds up no click.
             visitor: as for :meth:`get`.
             report: as for :meth:`get`.
 
@@ -223,7 +224,7 @@ class Predictor:
                     left = self._budget - sum(model.nbytes for model in self._models.values())
                 if who is not None:
                     self._sessions.keep(key, session, max(0, min(left, self._budget // 2)))
-            with self._clicks.slot():
+            with self._admission.slot(large=True) if much else self._clicks.slot():
                 yield session
 
     def forget(self, who: Hashable) -> None:

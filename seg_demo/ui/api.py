@@ -147,7 +147,7 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
         raise BadRequestError("prompts.no_view")
     shown = read_prompt("" if prompt is None else prompt)
     who = getattr(request, "session_hash", None)
-    with predictor().prompting(image.path, model, who=who) as session:
+    with predictor().prompting(image.path, model, who=who, much=not shown) as session:
         result = session.answer(shown) if shown else session.everything()
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(draw.overlay_png(session.pixels, result), image.stem + "_overlay.png")

@@ -15,7 +15,7 @@ import torch
 from seg_demo.core.errors import SegDemoError
 from seg_demo.serving.catalog import architecture_of
 from seg_demo.serving.predictor import load_model
-from tests.hub.test_layouts import no_helper_is_left, served  # noqa: F401
+from tests.hub.test_layouts import served  # noqa: F401
 from tests.hub_layouts import IMAGE, PROCESSOR, WEIGHTS, Files, pickled, sharded, with_config, with_json, with_tensors, without
 from tests.networks.test_sam import made
 

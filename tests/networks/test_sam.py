@@ -21,6 +21,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import read_prompt
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.inference import prompting
+from seg_demo.masks.instances import KEPT, Deferred
 from tests.networks.contract import image_of
 
 SIDE = 128
@@ -241,3 +242,18 @@ def test_what_video_networks_hold_of_pictures(family: str, folder: Path, tmp_pat
     first, second = (model.prompt(image).segment([[20, 30]]) for model in (one, other))
     np.testing.assert_array_equal(first.id_map, second.id_map)
     assert first.segments[0].score == second.segments[0].score
+
+
+def test_masks_of_many_large_objects_are_not_all_kept(tmp_path: Path) -> None:
+    made("sam2").save(tmp_path)
+    height, width = 300, 400
+    session = load_model(str(tmp_path), device="cpu").prompt(image_of(height, width))
+    boxes = [[step, step, width - step, height - step] for step in range(12)]
+    result = session.answer(read_prompt({"objects": [{"box": box} for box in boxes]}))
+    held = sum(segment.mask.size for segment in result.segments if not isinstance(segment, Deferred))
+    assert held <= KEPT * height * width < sum(segment.mask.size for segment in result.segments)
+    assert isinstance(result.segments[-1], Deferred) and result.ids == tuple(range(1, 13))
+    last = session.answer(read_prompt({"objects": [{"box": box} for box in boxes[-4:]]}))
+    assert not isinstance(last.segments[-1], Deferred)
+    assert (whole(result, 11) == whole(last, 3)).mean() > 0.999
+    assert [row["area"] for row in result.to_dict()["segments"]] == [int(whole(result, index).sum()) for index in range(12)]

@@ -18,7 +18,7 @@ from seg_demo.core import rle
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.settings import Settings
-from seg_demo.hub import lookup, sandbox
+from seg_demo.hub import lookup
 from seg_demo.inference import prompting, zerogpu
 from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui.demo import build_demo
@@ -43,7 +43,6 @@ def served():
         yield hub
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
     lookup.forget()
-    sandbox.close()
 
 
 @pytest.fixture(scope="module")
