@@ -128,6 +128,7 @@ def compare(
     memory: bool = True,
     settle: Callable[[], Any] | None = None,
     processor: bool = True,
+    peer_once: bool = False,
 ) -> Row:
     """Run both, in turn, and take medians. The first runs warm up, the second give the results to compare and the memory.
 
@@ -143,6 +144,7 @@ def compare(
         settle: called after the first run of ours: an engine has then been compiled. What that takes once is told beside the
             result, for the peaks are those of a request above the loaded model.
         processor: whether the work is this process's own, so that its processor time says something.
+        peer_once: the peer takes so long that one run gives its time, memory and result.
     """
 
     def first() -> None:
@@ -153,14 +155,18 @@ def compare(
     once, _ = peak_of(first)
     our_peak, mine = peak_of(ours)
     their_peak, other = None, None
+    alone: tuple[float, float] | None = None
     if theirs is not None:
-        theirs()
+        if not peer_once:
+            theirs()
+        began = time.perf_counter(), time.process_time()
         their_peak, other = peak_of(theirs)
+        alone = time.perf_counter() - began[0], time.process_time() - began[1]
     result = check(mine, other)
     if memory and settle is not None:
         result += f"; compiling took {once / 2**20:.0f} MiB once"
     del mine, other
-    calls = [ours] if theirs is None else [ours, theirs]
+    calls = [ours] if theirs is None or peer_once else [ours, theirs]
     wall: list[list[float]] = [[] for _ in calls]
     cpu: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
@@ -169,7 +175,9 @@ def compare(
             call()
             wall[index].append(time.perf_counter() - began[0])
             cpu[index].append(time.process_time() - began[1])
-    seconds = [statistics.median(each) for each in wall] + [None]
-    processors = [statistics.median(each) for each in cpu] + [None] if processor else [None, None]
+    seconds, processors = ([statistics.median(each) for each in clock] for clock in (wall, cpu))
+    if peer_once and alone is not None:
+        seconds, processors = [*seconds, alone[0]], [*processors, alone[1]]
+    seconds, processors = [*seconds, None], [*processors, None] if processor else [None, None]
     peaks = (our_peak, their_peak) if memory else (None, None)
     return Row(work, peer, *seconds[:2], *processors[:2], *peaks, result, *targets, repeats, time.strftime("%Y-%m-%d"))

@@ -88,7 +88,7 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
     if any(each["quick"] for each in rows):
         text += ["Some rows were measured with `--quick`: smaller images and fewer repeats.", ""]
     text += [HEADER, *lines, ""]
-    for more in (folder / "missed.md", folder / "growth.md"):
+    for more in (folder / "missed.md", folder / "growth.md", folder / "growth-queries.md"):
         if more.is_file():
             text += [more.read_text(encoding="utf-8")]
     return "\n".join(text)

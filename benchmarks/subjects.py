@@ -19,8 +19,10 @@ from seg_demo.inference import openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
 from seg_demo.networks.maskrcnn import MaskRcnn
+from seg_demo.networks.rfdetr import RfDetr
 from seg_demo.networks.segformer import SegFormer
 from seg_demo.networks.unet import UNet
+from seg_demo.networks.universal import Mask2Former
 from seg_demo.serving import predictor
 
 CLASSES = 150
@@ -53,7 +55,8 @@ def folder(kind: str) -> Path:
     """A checkpoint folder with random weights.
 
     Args:
-        kind: ``segformer-b0`` (150 classes, transformers' own layout and sizes), ``unet-r34`` or ``maskrcnn-r50``.
+        kind: ``segformer-b0`` (150 classes, transformers' own layout and sizes), ``unet-r34``, ``maskrcnn-r50``, ``mask2former-swin-t``
+            or ``rfdetr-seg-nano``, in the sizes of their owners' checkpoints.
     """
     torch.manual_seed(0)
     path = Path(tempfile.mkdtemp(prefix="benchmark-")) / kind
@@ -105,7 +108,33 @@ def _maskrcnn() -> Network:
     return checkpoint
 
 
-_MAKERS = {"segformer-b0": _segformer, "unet-r34": _unet, "maskrcnn-r50": _maskrcnn}
+def _mask2former() -> Network:
+    """As facebook's Swin-T for COCO panoptic."""
+    swin = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7}
+    backbone = {"model_type": "swin", **swin, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+    made = Mask2Former.create(labels(133), {"model_type": "mask2former", "backbone_config": backbone, "num_queries": 100})
+    made.processor.size = type(made.processor)(size={"shortest_edge": 800, "longest_edge": 1333}).size
+    with torch.no_grad():
+        # Untrained queries are all alike and sure of nothing.
+        made.module.class_predictor.weight.normal_(0, 1)
+    return made
+
+
+def _rfdetr() -> Network:
+    """As Roboflow's Seg-Nano: 312 pixels, 100 queries."""
+    backbone = {"model_type": "rf_detr_dinov2", "hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "image_size": 312}
+    backbone |= {"patch_size": 12, "num_windows": 1, "out_features": ["stage3", "stage6", "stage9", "stage12"]}
+    sizes = {"d_model": 256, "decoder_layers": 4, "decoder_n_points": 2, "num_queries": 100}
+    made = RfDetr.create(labels(91), {"model_type": "rf_detr", "backbone_config": backbone, **sizes})
+    with torch.no_grad():
+        made.module.model.class_embed.bias.zero_()
+        made.module.query_features_proj.weight.mul_(20)
+    return made
+
+
+_MAKERS = {
+    "segformer-b0": _segformer, "unet-r34": _unet, "maskrcnn-r50": _maskrcnn, "mask2former-swin-t": _mask2former, "rfdetr-seg-nano": _rfdetr,
+}  # fmt: skip
 
 
 def _sample(height: int, width: int) -> torch.Tensor:

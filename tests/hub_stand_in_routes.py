@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+import yaml
+
 from tests.hub_stand_in_repos import Repo, User, entry, upload_mode
 
 if TYPE_CHECKING:
@@ -105,7 +107,10 @@ class Routes:
                     lfs = row["lfs"]
                     sibling["lfs"] = {"sha256": lfs["oid"], "size": lfs["size"], "pointerSize": lfs["pointerSize"]}
         gated = "manual" if repo.gated else False
-        return {"id": repo.id, "sha": sha, "private": repo.private, "gated": gated, "siblings": siblings}
+        readme = repo.commits[sha].get("README.md", b"").decode()
+        card = yaml.safe_load(readme.split("---")[1]) if readme.startswith("---") else None
+        about = {"id": repo.id, "sha": sha, "private": repo.private, "gated": gated, "siblings": siblings}
+        return about | ({"cardData": card} if isinstance(card, dict) else {})
 
     def _discussions(self, repo: Repo, query: dict[str, list[str]]) -> dict[str, Any]:
         """Its pull requests, the newest first."""

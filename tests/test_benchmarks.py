@@ -32,8 +32,9 @@ def test_label_maps_and_masks_are_the_peers():
 def test_segments_of_class_queries_are_the_peers():
     for family in queries.PROCESSORS:
         assert queries.panoptic_row("tiny", family).result.endswith("identical")
-    for kind in ("", ", white noise"):
-        assert queries.instance_row("tiny", kind).result.endswith("identical")
+    for family in queries.OBJECTS:
+        assert queries.instance_row("tiny", "", family).result.endswith("identical"), family
+    for kind in ("", queries.NOISE):
         assert queries.semantic_row("tiny", kind).result.endswith("identical")
 
 
@@ -97,6 +98,11 @@ def test_the_page_keeps_other_rows_and_replaces_its_own(tmp_path):
 
 
 def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "MEGAPIXELS", (0.01, 0.02))
+    monkeypatch.setattr(growth, "QUERIES", (5, 10))
+    monkeypatch.setattr(growth, "CLASSES", (2, 5))
+    growth.write(growth.segment_curves(quick=True), tmp_path, growth.SEGMENTS)
+    assert "queries^" in (tmp_path / "growth-queries.md").read_text(encoding="utf-8") and (tmp_path / "growth-queries-classes.png").is_file()
     found = {"megapixels": growth.curves([0.01, 0.02], lambda size: (5, size))}
     assert [len(points) for points in found["megapixels"].values()] == [2, 2]
     growth.write(found, tmp_path)

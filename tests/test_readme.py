@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from seg_demo.__main__ import main
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
+from seg_demo.networks import FAMILIES
 from tests.served import ROOT
 
 NAMES = ("README.md", "README.zh.md")
@@ -57,3 +59,13 @@ def test_a_reader_that_leaves_early_costs_no_traceback():
     command = f"{shlex.quote(sys.executable)} -m seg_demo models | true"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_of_networks_is_the_registrys(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    table = next(part for part in text.split("\n\n") if "| Conditional DETR |" in part)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    answered = {title: [cell != "–" for cell in cells[:3]] for title, *cells in rows}
+    wanted = {row.title: [task in row.tasks for task in (PANOPTIC, INSTANCE, SEMANTIC)] for row in FAMILIES.values() if not row.prompts}
+    assert answered == wanted and len(answered) == len(rows)

@@ -20,7 +20,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from seg_demo import __version__, networks
 from seg_demo.core.storage import save_file, save_folder
-from seg_demo.core.types import TASKS, LabelSet
+from seg_demo.core.types import TASKS, LabelSet, ModelSpec
+from seg_demo.hub.lookup import inherited
 from seg_demo.networks.base import Network
 from train import run as runs
 from train.base_model import name_of
@@ -430,6 +431,11 @@ def _limits(facts: CardFacts) -> str:
     return "\n".join(f"- {as_text(line, 1000)}" for line in lines)
 
 
+def _inherited(base: ModelSpec) -> str | None:
+    """The licence of a base, or of what that was made from where its terms are narrower."""
+    return (inherited(base.id, base.licence) if base.source == "hub" else base.licence) or None
+
+
 def _licence(facts: CardFacts) -> str:
     if not facts.licence:
         return "No licence is stated for the weights or the data; ask their owner before you use them."
@@ -533,7 +539,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Network, metrics: d
         command=runs.command_of(config),
         metrics=metrics,
         before={key: first[key] for key in CURVES if key in first},
-        licence=(base.licence or None) if base else "apache-2.0" if dataset.source == "cells" else None,
+        licence=_inherited(base) if base else "apache-2.0" if dataset.source == "cells" else None,
         base=base.id if base else None,
         base_on_hub=base is not None and base.source == "hub",
         fresh_layers=start.fresh,

@@ -97,7 +97,7 @@ class Settings:
     concurrency: int = _setting(0, "images segmented at the same time, 0 for 2 on a CPU and 8 on a GPU", 0, 256)
     queue_size: int = _setting(32, "requests that may wait", 1, 100_000)
     mcp: bool = _setting(False, "also serve MCP tools: true or false")
-    max_model_bytes: int = _setting(2_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
+    max_model_bytes: int = _setting(3_000_000_000, "largest weight file fetched from the Hub in bytes", 1, 2**50)
     pickles: str = _setting("convert", "convert or refuse: weights that are pickles", pattern=r"convert|refuse")
     visitor_models_bytes: int = _setting(20_000_000_000, "bytes on the disk for all models that visitors typed", 1, 2**50)
     request_seconds: float = _setting(300.0, "seconds that one request may take once its turn has come", 1, 86_400)

@@ -33,9 +33,10 @@ from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, Messag
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, client, pickles
+from seg_demo.hub import cache, client, licences, pickles
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, host, unseen, whoami
+from seg_demo.hub.licences import allows_commerce, inherited
 from seg_demo.networks import checkpoint
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
 
@@ -43,6 +44,7 @@ __all__ = [
     "TRANSPORT_ERRORS",
     "Head",
     "Login",
+    "allows_commerce",
     "bounded",
     "cached",
     "can_write",
@@ -51,6 +53,7 @@ __all__ = [
     "head",
     "held",
     "host",
+    "inherited",
     "look",
     "reachable",
     "recent",
@@ -176,11 +179,12 @@ def _from_hub(spec: ModelSpec, token: bool, report: Report | None, owners: Itera
     return folder
 
 
-def look(spec: ModelSpec) -> tuple[Listing, Path]:
-    """What the Hub has of a model, and the folder with its config.json, the one file that is fetched. The login is used.
+def look(spec: ModelSpec, *, token: bool = True) -> tuple[Listing, Path]:
+    """What the Hub has of a model, and the folder with its small files, which alone are fetched.
 
     Args:
         spec: of source ``hub``.
+        token: whether the login of this machine may be used.
 
     Raises:
         SegDemoError: as for :func:`fetch`.
@@ -188,10 +192,10 @@ def look(spec: ModelSpec) -> tuple[Listing, Path]:
     if constants.is_offline_mode():
         raise client.unavailable(OfflineModeIsEnabled(), Message("hub.not_looked_at", id=spec.id))
     try:
-        listing, anonymous = _look_up_as(spec, True)
+        listing, anonymous = _look_up_as(spec, token)
         return listing, small_files(spec, listing, token=not anonymous)
     except (*TRANSPORT_ERRORS, SegDemoError, ValueError, RuntimeError) as error:
-        raise client.sentence(error, spec, True) from error
+        raise client.sentence(error, spec, token) from error
 
 
 def _look_up_as(spec: ModelSpec, token: bool) -> tuple[Listing, bool]:
@@ -288,6 +292,8 @@ class Listing:
         names: path in the repository by the name that a file has in the checkpoint's folder.
         lender: the commit that the weights are taken from instead, a pull request's, or None.
         lent: size in bytes of each file of that commit, by its path.
+        licence: that the repository's card states; empty if none.
+        bases: ids of what it says that the weights were made from.
     """
 
     sha: str
@@ -296,6 +302,8 @@ class Listing:
     names: dict[str, str] = field(default_factory=dict)
     lender: str | None = None
     lent: dict[str, int] = field(default_factory=dict)
+    licence: str = ""
+    bases: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -355,7 +363,8 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
         raise BadCheckpointError("hub.no_commit", id=spec.id, host=client.host())
     names = {name: path_of(folder, name) for name in (*json_in(sizes, folder), *pickled)} | weights
     files = {path: sizes[path] for path in names.values() if path not in lent}
-    return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent)
+    card = licences.of_card(id, info.card_data.to_dict() if info.card_data is not None else {})
+    return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent, *card)
 
 
 def _refuse_other_kinds(api: HfApi, id: str) -> None:
@@ -456,7 +465,7 @@ def small_files(spec: ModelSpec, listing: Listing, *, token: bool) -> Path:
     """
     moved, login = client.Progress(), None if token else False
     id, config = cache.split(spec.id)[0], listing.names[CONFIG]
-    wanted = [path for path in listing.names.values() if path.endswith(".json") and not path.endswith(".index.json")]
+    wanted = [path for path in listing.names.values() if path.endswith((".json", ".txt")) and not path.endswith(".index.json")]
 
     def fetch() -> Path:
         meter = _meter(moved, 1, None, spec.id)

@@ -301,8 +301,9 @@ class NetworkRun:
     def __init__(
         self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None
     ) -> None:
-        self._network, self._precision, self.engine = network, precision, engine
-        self._batcher = None if window is None else Batcher(self._here, window)
+        self._network, self._precision, self.engine, self._window = network, precision, engine, window
+        # By the task that is answered: a network may have a module for each.
+        self._batchers: dict[str, Batcher] = {}
 
     def __call__(
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
@@ -313,10 +314,11 @@ class NetworkRun:
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
         trained = any(parameter.requires_grad for parameter in self._network.module.parameters())
-        joined = nullcontext() if self._batcher is None else self._batcher.underway()
+        batcher = self._batcher(network)
+        joined = nullcontext() if batcher is None else batcher.underway()
         with joined, torch.no_grad() if trained else torch.inference_mode():
             seen: list[np.ndarray] = []
-            answer = partial(self._answer, statistics=seen)
+            answer = partial(self._answer, network, batcher, statistics=seen)
             if plan is not None:
                 began = time.perf_counter()
                 result = tiled.run(plan, answer, image, confidence, report)
@@ -360,11 +362,21 @@ class NetworkRun:
         torch.cuda.empty_cache()
         return network.postprocess(_fetched(raw), height, width, confidence)
 
-    def _answer(self, batch: torch.Tensor, statistics: list[np.ndarray]) -> tuple[Any, torch.device]:
+    def _batcher(self, network: Network) -> Batcher | None:
+        """Where requests for what a network answers meet; None where they do not."""
+        if self._window is None:
+            return None
+        name = network.task.name
+        # Of two that come at once the second takes the first's.
+        return self._batchers.get(name) or self._batchers.setdefault(name, Batcher(partial(self._here, network), self._window))
+
+    def _answer(
+        self, network: Network, batcher: Batcher | None, batch: torch.Tensor, statistics: list[np.ndarray]
+    ) -> tuple[Any, torch.device]:
         """The network's answer, or a sentence if it is none; a visitor who has left gets none either. What its encoder says of
         the picture is added to ``statistics``."""
         requests.check()
-        raw, device = self._forward(batch)
+        raw, device = self._forward(network, batcher, batch)
         if isinstance(raw, tuple):
             raw, found = raw
             statistics.append(found[0].float().cpu().numpy())
@@ -373,12 +385,11 @@ class NetworkRun:
         requests.check()
         return raw, device
 
-    def _forward(self, batch: torch.Tensor) -> tuple[Any, torch.device]:
+    def _forward(self, network: Network, batcher: Batcher | None, batch: torch.Tensor) -> tuple[Any, torch.device]:
         """The network's answer, as :meth:`_pass` gives it, and where it was computed: the CPU, if the GPU cannot."""
-        module = self._network.module
-        device = next(module.parameters()).device
+        device = next(network.module.parameters()).device
         try:
-            return (self._batcher or self._here)(batch), device
+            return (batcher or partial(self._here, network))(batch), device
         except (RuntimeError, NotImplementedError) as error:
             # NotImplementedError: an operator that MPS lacks.
             if device.type == "cpu" or not (devices.out_of_memory(error) or isinstance(error, NotImplementedError)):
@@ -386,23 +397,22 @@ class NetworkRun:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         cpu = torch.device("cpu")
-        return self._pass(_on_cpu(module), batch, cpu), cpu
+        return self._pass(network, _on_cpu(network.module), batch, cpu), cpu
 
-    def _here(self, batch: torch.Tensor) -> Any:
-        module = self._network.module
-        return self._pass(module, batch, next(module.parameters()).device, self.engine)
+    def _here(self, network: Network, batch: torch.Tensor) -> Any:
+        return self._pass(network, network.module, batch, next(network.module.parameters()).device, self.engine)
 
-    def _forward_familiar(self, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
+    def _forward_familiar(self, network: Network, module: torch.nn.Module, batch: torch.Tensor, engine: Engine | None) -> Any:
         """The answer of a module or its engine; with the encoder's statistics in a tuple where they are wanted."""
-        if self._network.familiarity is None:
-            return self._network.forward(module, batch) if engine is None else engine(batch)
+        if network.familiarity is None:
+            return network.forward(module, batch) if engine is None else engine(batch)
         if engine is not None:
             return engine.with_statistics(batch)
-        raw, maps = self._network.forward_with_maps(module, batch)
+        raw, maps = network.forward_with_maps(module, batch)
         return raw, familiarity.statistics(maps)
 
     def _pass(
-        self, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
+        self, network: Network, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None
     ) -> Any:
         """The network's answer, or its engine's, as fp32 on the CPU; but logits stay on a CUDA device, and only what is made
         of them leaves."""
@@ -412,8 +422,8 @@ class NetworkRun:
         try:
             with devices.arithmetic(device, self._precision):
                 given = to_device(_laid_out(batch, module), device)
-                raw = self._forward_familiar(module, given, engine)
-                return raw if device.type == "cuda" and not self._network.task.objects else _fetched(raw)
+                raw = self._forward_familiar(network, module, given, engine)
+                return raw if device.type == "cuda" and not network.task.objects else _fetched(raw)
         finally:
             if training:
                 module.train()

@@ -22,9 +22,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import Segment, count_ids, tight_box
+from seg_demo.core.types import count_ids
 from seg_demo.masks import semantic
-from seg_demo.masks.instances import KEPT, Deferred, Enlarged, Resized
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, enlarged_bytes, find_antialiased_rule, find_rule
 from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spans, all_finite, below_of, right_of
 
@@ -32,8 +31,6 @@ from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spa
 WORTH = 0.35
 # A rounding error of numbers near zero is no share of them.
 SMALLEST = 1e-36
-# Floats of masks whose means are taken at once (16 MiB).
-MEANS = 4_000_000
 MAX_SEGMENTS = 65_534
 
 
@@ -119,7 +116,7 @@ def without_overlaps(
     Raises:
         BadCheckpointError: logits that are no finite numbers.
     """
-    _check(classes, masks)
+    check(classes, masks)
     scores, label_ids = classes.softmax(-1).max(-1)
     kept = label_ids.ne(classes.shape[-1] - 1) & (scores > thresholds.score)
     chosen = kept.nonzero()[:, 0], scores[kept], label_ids[kept]
@@ -143,154 +140,57 @@ def best_pairs_without_overlaps(
     Raises:
         BadCheckpointError: logits that are no finite numbers.
     """
-    _check(classes, masks)
-    scores, queries, label_ids = _best_pairs(classes)
+    check(classes, masks)
+    scores, queries, label_ids = best_pairs(classes)
     kept = scores > thresholds.score
     return _segments(masks, queries[kept], scores[kept], label_ids[kept], (height, width), order, thresholds, frozenset())
 
 
-def instances(classes: Tensor, masks: Tensor, height: int, width: int, order: Order, threshold: float = 0.5) -> list[Segment]:
-    """What ``post_process_instance_segmentation(..., target_sizes=[(height, width)])`` of Mask2Former and MaskFormer finds for one
-    image, in its order: the Q best pairs of a query and a class, whose masks are cut at the low size and enlarged without
-    interpolation. (Its map paints later ones over earlier ones; ``return_binary_maps`` has these masks.)
-
-    Args:
-        classes: float32 (Q, C + 1), class logits, the last class being none.
-        masks: float32 (Q, h, w), mask logits, on the same device.
-        height: of the upload, in pixels.
-        width: of the upload, in pixels.
-        order: of the family.
-        threshold: score in [0, 1] from which an object counts.
-
-    Raises:
-        BadCheckpointError: logits that are no finite numbers.
-    """
-    _check(classes, masks)
-    scores, queries, label_ids = _best_pairs(classes)
-    hopeful = _hopeful(scores, threshold)
-    grid = order.grid or (masks.shape[1], masks.shape[2])
-    rows, columns = (_nearest(before, after).numpy() for before, after in zip(grid, (height, width), strict=True))
-    found, left = [], KEPT * height * width
-    for part in hopeful.split(max(2, MEANS // (grid[0] * grid[1]))):
-        # The sum of a single row is shared out among threads, and adds up in another order.
-        several = part.repeat(2) if len(part) == 1 < len(scores) else part
-        logits = _on_grid(masks, queries[several], order)
-        inside = logits > 0
-        sure = (scores[several] * _means_inside(logits.sigmoid(), inside)).tolist()
-        for score, label_id, mask in zip(sure, label_ids[part].tolist(), inside.cpu().numpy(), strict=False):
-            shape = Enlarged(mask, rows, columns).tight() if score >= threshold else None
-            if shape is None:
-                continue
-            box, crop = shape
-            score = min(1.0, round(score, 6))
-            if crop.size <= left:
-                left -= crop.size
-                found.append(Segment(label_id, score, box, crop))
-            else:
-                found.append(Deferred(label_id, score, box, Enlarged(mask, rows, columns)))
-    return found
-
-
-def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, order: Order, threshold: float = 0.8) -> list[Segment]:
-    """What EoMT's ``post_process_instance_segmentation`` finds for one image, in its order: one class per query, masks cut at the size of
-    the upload. (Its map paints later ones over earlier ones.)
-
-    Args:
-        classes: float32 (Q, C + 1), class logits, the last class being none.
-        masks: float32 (Q, h, w), mask logits, on the same device.
-        height: of the upload, in pixels.
-        width: of the upload, in pixels.
-        order: of the family.
-        threshold: score in [0, 1] from which an object counts.
-
-    Raises:
-        BadCheckpointError: logits that are no finite numbers.
-    """
-    _check(classes, masks)
-    scores, label_ids = classes.softmax(-1)[:, :-1].max(-1)
-    hopeful = _hopeful(scores, threshold)
-    together = torch.arange(len(masks), device=masks.device)
-    all_at_once = len(masks) <= 4 or height + width <= SMALL_OUTPUT
-    found, left = [], KEPT * height * width
-    for part in hopeful.split(len(masks) if all_at_once else 2):
-        # The sum of a single row is shared out among threads, and adds up in another order.
-        several = part.repeat(2) if len(part) == 1 < len(scores) else part
-        logits = _on_grid(masks, together if all_at_once else several, order)
-        resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
-        resized = resized[several] if all_at_once else resized
-        inside = resized > 0
-        sure = (scores[several] * _means_inside(resized.sigmoid_(), inside)).tolist()
-        for index, (score, query) in enumerate(zip(sure, part.tolist(), strict=False)):
-            mask = inside[index].cpu().numpy()
-            box = tight_box(mask) if score >= threshold else None
-            if box is None:
-                continue
-            x0, y0, x1, y1 = box
-            score, label_id = min(1.0, round(score, 6)), int(label_ids[query])
-            if (y1 - y0) * (x1 - x0) <= left:
-                left -= (y1 - y0) * (x1 - x0)
-                found.append(Segment(label_id, score, box, mask[y0:y1, x0:x1].copy()))
-            else:
-                one = logits[query if all_at_once else index].cpu().numpy()
-                found.append(Deferred(label_id, score, box, Resized(one, (height, width))))
-    return found
-
-
-def presence(classes: Tensor, masks: Tensor, height: int, width: int, order: Order) -> np.ndarray:
+def presence(scores: Tensor, masks: Tensor, height: int, width: int, order: Order) -> np.ndarray:
     """How likely a pixel belongs to any object: the largest score * mask of all queries where the network has its masks, and between
     these points in proportion. uint8 (H, W), 255 times a probability.
 
     Args:
-        classes: float32 (Q, C + 1), class logits, the last class being none.
+        scores: float32 (Q,), of the best class of every query.
         masks: float32 (Q, h, w), mask logits, on the same device.
         height: of the upload, in pixels.
         width: of the upload, in pixels.
         order: of the family.
     """
-    scores = classes.softmax(-1)[:, :-1].amax(-1)
-    largest = torch.zeros(masks.shape[1:], device=masks.device)
+    most = torch.zeros(masks.shape[1:], device=masks.device)
     for score, mask in zip(scores, masks, strict=True):
-        torch.maximum(largest, mask.sigmoid() * score, out=largest)
-    return enlarged_bytes(_on_grid(largest[None], torch.zeros(1, dtype=torch.int64, device=masks.device), order), (height, width), lambda value, _: value)
+        torch.maximum(most, mask.sigmoid() * score, out=most)
+    first = torch.zeros(1, dtype=torch.int64, device=masks.device)
+    return enlarged_bytes(on_grid(most[None], first, order), (height, width), lambda value, _: value)
 
 
-def class_maps(classes: Tensor, masks: Tensor, order: Order) -> Tensor:
+def class_maps(classes: Tensor, masks: Tensor, order: Order, none: bool = True) -> Tensor:
     """What ``post_process_semantic_segmentation`` resizes to the upload and compares: float32 (C, h, w), not negative.
 
     Args:
         classes: float32 (Q, C + 1), class logits, the last class being none; or (B, Q, C + 1), for as many results.
         masks: float32 (Q, h, w), mask logits, on the same device; or (B, Q, h, w).
         order: of the family.
+        none: False where the last class is one as any other, so that there are C.
 
     Raises:
         BadCheckpointError: logits that are no finite numbers.
     """
-    _check(classes, masks)
+    check(classes, masks)
     if masks.ndim == 3:
-        return class_maps(classes[None], masks[None], order)[0]
+        return class_maps(classes[None], masks[None], order, none)[0]
     flat = masks.flatten(0, 1)
-    probabilities = _on_grid(flat, torch.arange(len(flat), device=masks.device), order).sigmoid_()
-    return torch.einsum("bqc, bqhw -> bchw", classes.softmax(-1)[..., :-1], probabilities.unflatten(0, masks.shape[:2]))
+    probabilities = on_grid(flat, torch.arange(len(flat), device=masks.device), order).sigmoid_()
+    shares = classes.softmax(-1)[..., :-1] if none else classes.softmax(-1)
+    return torch.einsum("bqc, bqhw -> bchw", shares, probabilities.unflatten(0, masks.shape[:2]))
 
 
-def _check(classes: Tensor, masks: Tensor) -> None:
+def check(classes: Tensor, masks: Tensor) -> None:
     if not (all_finite(classes) and all_finite(masks)):
         raise BadCheckpointError("networks.not_finite")
 
 
-def _hopeful(scores: Tensor, threshold: float) -> Tensor:
-    """Indices of those whose score may reach the threshold once it is multiplied by a mean; the others are not resized."""
-    # No mean is above 1 by more than rounding makes of it, for which the factor leaves room.
-    return (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
-
-
-def _means_inside(probabilities: Tensor, inside: Tensor) -> Tensor:
-    """The mean of each mask's probabilities where it is inside, (Q,), added up as transformers does."""
-    counted = inside.float().flatten(1)
-    return (probabilities.flatten(1) * counted).sum(1) / (counted.sum(1) + 1e-6)
-
-
-def _best_pairs(classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def best_pairs(classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, queries and label ids of the Q best pairs, each (Q,), in transformers' order, which is not sorted."""
     chances = classes.softmax(-1)[:, :-1]
     queries, count = chances.shape
@@ -298,7 +198,7 @@ def _best_pairs(classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return scores, places // count, places % count
 
 
-def _on_grid(masks: Tensor, queries: Tensor, order: Order) -> Tensor:
+def on_grid(masks: Tensor, queries: Tensor, order: Order) -> Tensor:
     """Logits of some queries on the family's grid, a copy: float32 (K, h, w).
 
     ``F.interpolate`` takes another kernel for three maps, and for few pixels one that depends on all maps.
@@ -315,12 +215,6 @@ def _on_grid(masks: Tensor, queries: Tensor, order: Order) -> Tensor:
     if order.crop is not None:
         chosen = chosen[:, : order.crop[0], : order.crop[1]]
     return chosen.contiguous()
-
-
-def _nearest(before: int, after: int) -> Tensor:
-    """The pixel that every pixel of an axis comes from, as ``F.interpolate(mode="nearest")`` has it: int64 (after,)."""
-    places = torch.arange(before, dtype=torch.float32).view(1, 1, before, 1)
-    return F.interpolate(places, (after, 1), mode="nearest").flatten().long()
 
 
 def _segments(
@@ -349,7 +243,7 @@ def _segments(
     """
     if not len(queries):
         return Found(np.zeros(size, np.uint8), (), (), np.full(size, 255, np.uint8) if confidence else None)
-    values = _on_grid(masks, queries, order)
+    values = on_grid(masks, queries, order)
     if not (order.late or order.logits):
         values.sigmoid_()
     pixels = _Pixels(values, scores, order, thresholds.mask, confidence)
@@ -357,7 +251,7 @@ def _segments(
         # There all masks are resized, and the best chosen afterwards.
         pixels.together = len(masks)
         if sum(size) <= SMALL_OUTPUT:
-            pixels.whole = _on_grid(masks, torch.arange(len(masks), device=masks.device), order), queries
+            pixels.whole = on_grid(masks, torch.arange(len(masks), device=masks.device), order), queries
     won_map, won, counted, painted = pixels.decide(size)
     numbers = np.zeros(len(queries) + 1, np.uint16)
     found: list[tuple[int, float]] = []
@@ -504,7 +398,7 @@ class _Pixels:
         """As :meth:`_by_queries`, by cells; None where that is not worth it."""
         values, scores = self.values, self.scores
         count, height, width = values.shape
-        cells = _Cells(rule, height, width)
+        cells = Cells(rule, height, width)
         best = torch.full((height, width), -torch.inf)
         second, floor, label = best.clone(), best.clone(), torch.zeros((height, width), dtype=torch.int32)
         size = torch.zeros((height, width))
@@ -512,7 +406,7 @@ class _Pixels:
         for index in range(count):
             value = values[index]
             compared, _ = self.weighted(value, scores[index])
-            torch.maximum(floor, _least(compared), out=floor)
+            torch.maximum(floor, least(compared), out=floor)
             torch.maximum(second, torch.minimum(best, compared), out=second)
             label.masked_fill_(compared > best, index)
             torch.maximum(best, compared, out=best)
@@ -523,7 +417,7 @@ class _Pixels:
         # With a late sigmoid nothing is convex: a cell is decided by the bounds of its values alone.
         clear = (best - second > tolerance) & (not self.order.late)
         decided = clear & right_of(clear) & below_of(clear) & below_of(right_of(clear)) & alike
-        tolerance = _largest(tolerance)
+        tolerance = largest(tolerance)
         floor -= tolerance
         undecided = (~decided & cells.seen).flatten().nonzero()[:, 0]
         places = torch.where(decided, label, 0)
@@ -558,7 +452,7 @@ class _Pixels:
             return best * ROUNDING * (1 + size) + SMALLEST
         return size * ROUNDING + SMALLEST
 
-    def _counted(self, rule: Rule, cells: _Cells, floor: Tensor, winner: Tensor) -> Decided:
+    def _counted(self, rule: Rule, cells: Cells, floor: Tensor, winner: Tensor) -> Decided:
         """Count the pixels that reach the mask threshold, of queries that win any."""
         values, scores, count = self.values, self.scores, len(self.values)
         won = count_ids(_ids(winner), count + 1)[:count].tolist()
@@ -568,7 +462,7 @@ class _Pixels:
             if not won[index]:
                 continue
             value = values[index]
-            highest, lowest = _largest(value), _least(value)
+            highest, lowest = largest(value), least(value)
             beyond = ROUNDING * (1 + torch.maximum(highest.abs(), lowest.abs()))
             (could_win, high), (_, low) = (self.weighted(bound, scores[index]) for bound in (highest, lowest))
             above = low - beyond >= self.threshold
@@ -587,7 +481,7 @@ class _Pixels:
         return self._result(winner, counted, lost)
 
 
-class _Cells:
+class Cells:
     """The output pixels of every cell of a grid.
 
     Args:
@@ -642,17 +536,17 @@ def _of_four(choose: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> Tens
     return choose(across, below_of(across))
 
 
-def _least(values: Tensor) -> Tensor:
+def least(values: Tensor) -> Tensor:
     return _of_four(torch.minimum, values)
 
 
-def _largest(values: Tensor) -> Tensor:
+def largest(values: Tensor) -> Tensor:
     return _of_four(torch.maximum, values)
 
 
 def _all_four(label: Tensor) -> Tensor:
     """Whether all corners of a cell have the same label."""
-    return _least(label) == _largest(label)
+    return least(label) == largest(label)
 
 
 def _largest_at(values: Tensor, y: Tensor, x: Tensor) -> Tensor:

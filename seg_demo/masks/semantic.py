@@ -34,7 +34,7 @@ from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation, semantic_segmentation
-from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, find_rule, is_channels_last
+from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, find_antialiased_rule, find_rule, is_channels_last
 
 # Up to this many floats (32 MiB) the dense way is the fastest.
 DENSE_ELEMENTS = 8_000_000
@@ -43,7 +43,7 @@ DENSE_ELEMENTS = 8_000_000
 CHUNK = 16
 
 
-def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
+def argmax_resized(logits: Tensor, height: int, width: int, antialias: bool = False) -> np.ndarray:
     """Label of every pixel: ``F.interpolate(logits[None], (height, width), mode="bilinear").argmax(1)``, to the last bit.
 
     One class is a binary decision: a resized logit above 0 is label 1.
@@ -52,6 +52,7 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
         logits: floating (C, h, w), any device and memory layout; NaN wins, as in torch.
         height: of the label map, in pixels.
         width: of the label map, in pixels.
+        antialias: as ``F.interpolate`` has it; logits of two classes or more, contiguous.
 
     Returns:
         (height, width), uint8 for up to 255 classes, else uint16.
@@ -63,7 +64,8 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
     labels = None
     small = classes * height * width <= DENSE_ELEMENTS or height + width <= SMALL_OUTPUT
     if not small and logits.device.type == "cpu" and all_finite(logits):
-        rule = find_rule((source[0], source[1]), (height, width), classes, is_channels_last(logits))
+        before, after = (source[0], source[1]), (height, width)
+        rule = find_antialiased_rule(before, after) if antialias else find_rule(before, after, classes, is_channels_last(logits))
         if rule is not None:
             # Zeros stay zeros in a resize, and the first of equals wins.
             compared = torch.cat([torch.zeros_like(logits), logits]) if classes == 1 else logits
@@ -71,7 +73,7 @@ def argmax_resized(logits: Tensor, height: int, width: int) -> np.ndarray:
     if labels is None and classes == 1:
         labels = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0, 0] > 0
     elif labels is None:
-        labels = _labels_by_classes(logits, height, width)
+        labels = _labels_by_classes(logits, height, width, antialias)
     return to_host(labels.to(_dtype(classes)))
 
 
@@ -95,13 +97,14 @@ def all_finite(logits: Tensor) -> bool:
     return bool(torch.isfinite(logits.sum())) or bool(torch.isfinite(logits).all())
 
 
-def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
+def _labels_by_classes(logits: Tensor, height: int, width: int, antialias: bool = False) -> Tensor:
     """The same by resizing a few classes at a time and keeping the best so far.
 
     Args:
         logits: float32 (C, h, w).
         height: of the label map, in pixels.
         width: of the label map, in pixels.
+        antialias: as ``F.interpolate`` has it.
 
     Returns:
         int64 or int32 (height, width).
@@ -116,7 +119,7 @@ def _labels_by_classes(logits: Tensor, height: int, width: int) -> Tensor:
         stop = classes if classes <= 3 else start + _piece(classes - start, step, aligned)
         part = logits[None, start:stop]
         part = part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-        resized = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
+        resized = F.interpolate(part, (height, width), mode="bilinear", align_corners=False, antialias=antialias)[0]
         value, place = resized.max(0)
         if best is None:
             best, label = value, place.to(torch.int32)

@@ -36,6 +36,7 @@ class Family:
         where: ``module:Class``, or the class itself.
         recognises: whether a config.json that names no architecture is one of the family's.
         prompts: kinds of prompts that it answers, of :data:`CLICKS` and :data:`WORDS`; empty for what segments pictures by themselves.
+        tasks_of: which of the tasks a checkpoint can answer, by what it says about its image processor; None is all of them.
     """
 
     name: str
@@ -45,6 +46,27 @@ class Family:
     where: str | type[Network] = ""
     recognises: Callable[[Mapping[str, Any]], bool] = lambda config: False
     prompts: tuple[str, ...] = ()
+    tasks_of: Callable[[Mapping[str, Any]], tuple[Task, ...]] | None = None
+
+    def tasks_in(self, folder: Path) -> tuple[Task, ...]:
+        """What a checkpoint of this family answers, by its files and without its weights; what it was made for first.
+
+        Args:
+            folder: the checkpoint; of the files the JSON alone are read.
+
+        Raises:
+            BadCheckpointError: a file that is not JSON.
+        """
+        from seg_demo.networks import checkpoint
+
+        if len(self.tasks) == 1:
+            return self.tasks
+        data = checkpoint.processor_data(folder)
+        tasks = self.tasks if self.tasks_of is None else self.tasks_of(data)
+        ours = data.get(checkpoint.OUR_KEY)
+        written = ours.get("task") if isinstance(ours, dict) else None
+        first = written or checkpoint.made_for(folder, checkpoint.read_json(folder, checkpoint.CONFIG))
+        return tuple(sorted(tasks, key=lambda task: task.name != first))
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -66,6 +88,13 @@ def answers_of(tasks: tuple[Task, ...]) -> dict[str, Any]:
     return {"task": named[0], "tasks": named if len(named) > 1 else ()}
 
 
+def _of_eomt(data: Mapping[str, Any]) -> tuple[Task, ...]:
+    """EoMT's processor cuts pictures into squares, or pads them; neither does the other's tasks."""
+    if data.get("do_split_image"):
+        return (SEMANTIC,)
+    return (PANOPTIC, INSTANCE) if data.get("do_pad") else (PANOPTIC, INSTANCE, SEMANTIC)
+
+
 # In the order in which they look at a config.json.
 FAMILIES: dict[str, Family] = {
     row.name: row
@@ -84,12 +113,24 @@ FAMILIES: dict[str, Family] = {
             lambda config: config.get("model_type") == "maskformer",
         ),
         Family(
+            "oneformer", "OneFormer", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.oneformer:OneFormer",
+            lambda config: config.get("model_type") == "oneformer",
+        ),
+        Family(
             "eomt", "EoMT", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Eomt",
-            lambda config: config.get("model_type") in ("eomt", "eomt_dinov3"),
+            lambda config: config.get("model_type") in ("eomt", "eomt_dinov3"), tasks_of=_of_eomt,
         ),
         Family(
             "detr", "DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Detr",
             lambda config: config.get("model_type") == "detr",
+        ),
+        Family(
+            "conditional-detr", "Conditional DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC),
+            "seg_demo.networks.universal:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr",
+        ),
+        Family(
+            "rfdetr", "RF-DETR", "transformers", (INSTANCE,), "seg_demo.networks.rfdetr:RfDetr",
+            lambda config: config.get("model_type") == "rf_detr",
         ),
         Family(
             "sam", "SAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam",

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.types import MAX_IDS, LabelSet, distinct_colors, is_background
+from seg_demo.core.types import INSTANCE, MAX_IDS, PANOPTIC, SEMANTIC, LabelSet, distinct_colors, is_background
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -65,6 +65,44 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 def read_optional_json(folder: Path, name: str) -> dict[str, Any]:
     """Like :func:`read_json`, but a missing file is an empty object."""
     return read_json(folder, name) if (Path(folder) / name).is_file() else {}
+
+
+# What transformers 5 saves beside, or instead of, preprocessor_config.json, and the part of it that is about pictures.
+PROCESSOR, NESTED = "processor_config.json", "image_processor"
+OUR_KEY = "seg_demo"
+
+
+def processor_data(folder: Path) -> dict[str, Any]:
+    """What the folder says about its image processor, as ``AutoImageProcessor`` would read it; empty if nothing.
+
+    Args:
+        folder: the checkpoint.
+
+    Raises:
+        BadCheckpointError: a file that is not JSON.
+    """
+    nested = read_optional_json(folder, PROCESSOR).get(NESTED)
+    own = read_optional_json(folder, PREPROCESSOR)
+    if isinstance(nested, dict):
+        return {**({OUR_KEY: own[OUR_KEY]} if OUR_KEY in own else {}), **nested}
+    return own
+
+
+def made_for(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The task that a checkpoint of several was trained for, which its name says and no key of its config: ``...-ade-semantic``.
+
+    Args:
+        folder: the checkpoint; a snapshot of the Hub's cache lies in a folder of its repository's name.
+        config: content of config.json.
+
+    Returns:
+        The task's name; None where the name has none, or several.
+    """
+    path = Path(folder).absolute()
+    named = (config.get("_name_or_path"), path.name, *(part for part in path.parts if part.startswith("models--")))
+    names = " ".join(str(name) for name in named).lower()
+    stated = [task.name for task in (SEMANTIC, INSTANCE, PANOPTIC) if task.name in names]
+    return stated[0] if len(stated) == 1 else None
 
 
 def write_json(folder: Path, name: str, data: dict[str, Any]) -> None:
@@ -202,9 +240,12 @@ def with_options(options: Any, changes: Mapping[tuple[str | int, ...], object]) 
     return copy
 
 
-CHOOSE = Message("model_kinds.choose_semantic")
+CHOOSE, CHOOSE_MASKS = Message("model_kinds.choose_semantic"), Message("model_kinds.choose_instance")
+# Networks with code of their own that cut the main thing out of a picture, by the beginning of the class's name.
+_CUTS_OUT = re.compile(r"BiRefNet|BriaRMBG|RMBG|ISNet|InSPyReNet|MODNet|U2Net|BEN")
 # transformers' own heads, by the end of the class's name, and what they do: a key of the sentences.
 _HEADS = (
+    (r"Videomt\w*", "reads_videos"),
     (r"For(ZeroShot)?ObjectDetection", "finds_boxes"),
     (r"For(Depth|Pose|NormalsAnd\w*)Estimation", "estimates_depth"),
     (r"For(Keypoint\w*|ImageMatting|ImageToImage|VideoClassification|ImageTextToText|VisualQuestionAnswering|ConditionalGeneration)", "does_something_else"),
@@ -218,7 +259,7 @@ _HEADS = (
 _ENCODERS = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "convnext", "convnextv2", "swin", "upernet")
 _KNOWN = (*_ENCODERS, "sapiens2")
 # Networks of class queries that have a family here.
-QUERY_TYPES = ("mask2former", "maskformer", "eomt", "eomt_dinov3", "detr")
+QUERY_TYPES = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3", "detr", "conditional_detr", "rf_detr")
 # Networks that answer prompts, by the class of transformers, and those that track objects through videos with one of these inside.
 PROMPT_TYPES = {
     "sam": "SamModel", "sam_hq": "SamHQModel", "sam2": "Sam2Model", "edgetam": "EdgeTamModel", "sam3_tracker": "Sam3TrackerModel",
@@ -240,10 +281,12 @@ def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
     name, kind = (named[0][:60] if named else ""), config.get("model_type")
     for pattern, does in _HEADS:
         if re.search(rf"(?:{pattern})$", name) and kind not in _HAVE_FAMILY.get(does, ()):
-            return Message(f"model_kinds.{does}", name=name, advice=CHOOSE)
+            return Message(f"model_kinds.{does}", name=name, advice=CHOOSE_MASKS if does == "finds_boxes" else CHOOSE)
     if name.endswith("ForImageClassification") and kind not in _ENCODERS:
         return Message("model_kinds.classifies_pictures", name=name, advice=CHOOSE)
-    if isinstance(config.get("auto_map"), dict) and kind not in _KNOWN:
+    if isinstance(config.get("auto_map"), dict) and kind not in (*_KNOWN, *QUERY_TYPES):
+        if _CUTS_OUT.match(name):
+            return Message("model_kinds.cuts_out", name=name, file=_file_of(config["auto_map"]))
         return Message("model_kinds.brings_code", file=_file_of(config["auto_map"]), advice=CHOOSE)
     if isinstance(config.get("architecture"), str) and ("pretrained_cfg" in config or "num_features" in config):
         return Message("model_kinds.timm_classifier", name=config["architecture"][:60], advice=CHOOSE)

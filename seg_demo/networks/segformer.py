@@ -40,9 +40,9 @@ from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
+from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
-    OUR_KEY,
     PYRAMIDS,
     config_of,
     from_config,
@@ -133,7 +133,7 @@ class SegFormer(PixelNetwork):
         refuse_encoder(config, lambda: stored_names(folder))
         options, count = options_from_config(config)
         described = config_of(count, options)
-        processor_data = transformers_config.processor_data(folder)
+        processor_data = checkpoint.processor_data(folder)
         ours = processor_data.get(OUR_KEY)
         ours = ours if isinstance(ours, dict) else {}
         processor = transformers_config.read_processor(folder, processor_data, described)
@@ -418,7 +418,7 @@ def _fill(module: nn.Module, folder: Path, options: dict[str, Any], described: A
 def _processor(folder: Path, config: dict[str, Any], options: dict[str, Any], described: Any) -> Any:
     """The segmentation family's own image processor, with the encoder's colours and a size that suits."""
     encoder = AutoConfig.for_model(config["model_type"])
-    own = transformers_config.colours_of(transformers_config.read_processor(folder, transformers_config.processor_data(folder), encoder))
+    own = transformers_config.colours_of(transformers_config.read_processor(folder, checkpoint.processor_data(folder), encoder))
     size = own_size(described)
     takes = Takes(partial(from_config, 2, options=options), SegFormer.forward)
     free = options["model_type"] in ANY_SIZE or options["model_type"] == "upernet" or size is None or not takes(*size)

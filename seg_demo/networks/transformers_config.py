@@ -36,8 +36,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoModelForSemanticSegmentation,
-    AutoModelForUniversalSegmentation,
     BeitImageProcessor,
     DPTImageProcessor,
     MobileNetV2ImageProcessor,
@@ -50,6 +48,7 @@ from transformers import (
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING,
     MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING,
     MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES,
     MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING,
@@ -99,21 +98,23 @@ def config_of(num_classes: int, options: dict[str, Any]) -> PreTrainedConfig:
         raise BadCheckpointError("checkpoints.config_of_other_model", type=model_type, why=checkpoint.library_message(error)) from error
 
 
+def class_of(config: PreTrainedConfig) -> type[transformers.PreTrainedModel]:
+    """transformers' class of network for a config of :func:`config_of`."""
+    if config.model_type in checkpoint.PROMPT_TYPES:
+        return getattr(transformers, checkpoint.PROMPT_TYPES[config.model_type])
+    if config.model_type == "conditional_detr":
+        return transformers.ConditionalDetrForSegmentation  # which no Auto class knows
+    if config.model_type not in checkpoint.QUERY_TYPES:
+        return MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING[type(config)]
+    if type(config) in MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING:
+        return MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING[type(config)]
+    return MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING[type(config)]
+
+
 def from_config(num_classes: int, options: dict[str, Any]) -> nn.Module:
     """A module with transformers' own initialisation."""
     described = config_of(num_classes, options)
-    if described.model_type in checkpoint.PROMPT_TYPES:
-        return _class_of(described)._from_config(described)
-    auto = AutoModelForUniversalSegmentation if described.model_type in checkpoint.QUERY_TYPES else AutoModelForSemanticSegmentation
-    return auto.from_config(described)
-
-
-def _class_of(described: PreTrainedConfig) -> type[nn.Module]:
-    """transformers' class of a model."""
-    if described.model_type in checkpoint.PROMPT_TYPES:
-        return getattr(transformers, checkpoint.PROMPT_TYPES[described.model_type])
-    queries = described.model_type in checkpoint.QUERY_TYPES
-    return (MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING if queries else MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING)[type(described)]
+    return class_of(described)._from_config(described)
 
 
 def is_encoder(config: dict[str, Any]) -> bool:
@@ -289,7 +290,7 @@ def read_module(options: dict[str, Any], count: int, state: dict[str, Tensor]) -
     what = f"{options.get('model_type')} model"
     try:
         with quiet():
-            module, report = _class_of(described).from_pretrained(
+            module, report = class_of(described).from_pretrained(
                 None,
                 config=described,
                 state_dict=state,
@@ -384,12 +385,9 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-PROCESSOR = "processor_config.json"
-NESTED = "image_processor"
-OUR_KEY = "seg_demo"
 MULTIPLE = 32
 # These processors assemble masks from class queries instead of comparing logits.
-QUERY_PROCESSORS = ("MaskFormer", "Mask2Former", "OneFormer", "Eomt", "Detr")
+QUERY_PROCESSORS = ("MaskFormer", "Mask2Former", "OneFormer", "Eomt", "Detr", "ConditionalDetr", "RfDetr", "Videomt")
 # They crop and pad only where their attributes say so; others are looked at.
 FAITHFUL = (
     BeitImageProcessor, DPTImageProcessor, MobileNetV2ImageProcessor, MobileViTImageProcessor, SegformerImageProcessor,
@@ -401,23 +399,7 @@ AS_THEY_WERE = {"do_rescale": False, "do_normalize": False}
 NEAR = 2e-3
 
 
-def processor_data(folder: Path) -> dict[str, Any]:
-    """What the folder says about its image processor, as ``AutoImageProcessor`` would read it; empty if nothing.
-
-    Args:
-        folder: the checkpoint.
-
-    Raises:
-        BadCheckpointError: a file that is not JSON.
-    """
-    nested = checkpoint.read_optional_json(folder, PROCESSOR).get(NESTED)
-    own = checkpoint.read_optional_json(folder, checkpoint.PREPROCESSOR)
-    if isinstance(nested, dict):
-        return {**({OUR_KEY: own[OUR_KEY]} if OUR_KEY in own else {}), **nested}
-    return own
-
-
-def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:
+def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig, **more: Any) -> Any:
     """transformers' image processor of a checkpoint, its numbers checked first.
 
     Args:
@@ -425,11 +407,12 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
         data: of :func:`processor_data`.
         config: of the model, whose type has an image processor: the default where the folder has none, and the one that stands in
             for a feature extractor, as they were called until transformers 5, which has none any more.
+        more: values of the processor that are others than the folder's.
 
     Raises:
         BadCheckpointError: sizes that are none, or a processor that is no image processor of transformers or works otherwise.
     """
-    plain = {key: value for key, value in data.items() if key != OUR_KEY}
+    plain = {key: value for key, value in data.items() if key != checkpoint.OUR_KEY}
     if not plain:
         return default_processor(config)
     for key in ("size", "crop_size", "pad_size"):
@@ -439,7 +422,7 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig)
                 raise BadCheckpointError("preprocessing.bad_size", key=key, value=str(sides)[:80], most=MAX_NETWORK_SIDE)
     try:
         former = {"config": config} if str(data.get("image_processor_type")).endswith("FeatureExtractor") else {}
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **former, **more)
     except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
         why = checkpoint.library_message(error, folder)
         raise BadCheckpointError("preprocessing.no_processor", why=why) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from seg_demo.core.errors import BadImageError
+from seg_demo.core.errors import BadImageError, Message
 from seg_demo.core.types import (
     IGNORE_16,
     INSTANCE,
     MAX_IDS,
     PANOPTIC,
     SEMANTIC,
-    TASKS,
     LabelSet,
     Segment,
     Segmentation,
@@ -38,13 +38,14 @@ from seg_demo.core.types import (
     paint,
     semantic_segmentation,
 )
-from seg_demo.masks import queries
+from seg_demo.masks import detections, queries
 from seg_demo.masks.instances import cropped
-from seg_demo.masks.queries import Order, Thresholds
+from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
 from seg_demo.networks.base import Network, TrainingDefaults, normalised
-from seg_demo.networks.transformers_config import OUR_KEY, config_of, from_config, label_set, options_from_config, read_module
+from seg_demo.networks.checkpoint import OUR_KEY
+from seg_demo.networks.transformers_config import config_of, from_config, label_set, options_from_config, read_module
 from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 
 # Objects that score lower are not looked at, as in torchvision's detectors: every query has some class with some probability.
@@ -75,6 +76,9 @@ class ClassQueries(Network):
 
     Attributes:
         scales_tiles: its processor scales what it gets to one size, also a smaller tile.
+        order: in which masks become values per pixel.
+        thresholds: which segments there are.
+        none_rows: how many rows more than classes its head has: one where no class is a class.
         tasks: what this checkpoint answers, what it was made for first.
         tuned: thresholds that were asked for in place of the library's, by name.
     """
@@ -82,6 +86,7 @@ class ClassQueries(Network):
     order: ClassVar[Order] = Order()
     thresholds: ClassVar[Thresholds] = Thresholds()
     scales_tiles: ClassVar[bool] = True
+    none_rows: ClassVar[int] = 1
     tasks: tuple[Task, ...] = field(default=(PANOPTIC, INSTANCE, SEMANTIC))
     tuned: Mapping[str, float] = field(default_factory=dict)
 
@@ -123,16 +128,17 @@ class ClassQueries(Network):
         options, count = options_from_config(config)
         options.pop("binary", None)
         described = config_of(count, options)
-        data = transformers_config.processor_data(folder)
-        processor = transformers_config.read_processor(folder, data, described)
+        data = checkpoint.processor_data(folder)
+        processor = cls.read_processor(folder, data, described)
         # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
         transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+        processor, fitted = cls.fitting_processor(processor, count, options)
         colours = transformers_config.colours_of(processor)
         preprocessing = transformers_config.preprocessing_of(processor, colours, {})
         what = f"{options['model_type']} model"
         wanted = shapes_of(partial(from_config, count, options=options), what)
-        state, inside = own_names(read_weights(folder), wanted)
-        count = _stated_classes(options, count, state)
+        state, inside = cls.by_network_names(read_weights(folder), wanted)
+        count = cls._stated_classes(options, count, state)
         if LOSS_WEIGHT in wanted and LOSS_WEIGHT not in state:
             state[LOSS_WEIGHT] = torch.ones(count + 1)
         ours = data.get(OUR_KEY) if isinstance(data.get(OUR_KEY), dict) else {}
@@ -140,14 +146,38 @@ class ClassQueries(Network):
         if labels.things is None:
             labels = replace(labels, things=checkpoint.things_of(labels.names))
         module, left = read_module(options, count, state)
-        made_for = TASKS[ours["task"]] if ours.get("task") in TASKS else _made_for(folder, config)
-        tasks = tuple(sorted(cls.tasks_of(processor), key=lambda task: task is not made_for))
-        return cls(module.eval(), labels, preprocessing, options, processor, (*named, *inside, *left), tasks=tasks)
+        said = (*fitted, *named, *inside, *left)
+        return cls(module.eval(), labels, preprocessing, options, processor, said, tasks=cls.family.tasks_in(folder))
 
     @classmethod
-    def tasks_of(cls, processor: Any) -> tuple[Task, ...]:
-        """What a checkpoint can answer, by its image processor."""
-        return cls.family.tasks
+    def read_processor(cls, folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:
+        """As :func:`transformers_config.read_processor`."""
+        return transformers_config.read_processor(folder, data, config)
+
+    @classmethod
+    def fitting_processor(cls, processor: Any, count: int, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+        """The checkpoint's image processor with a size that the network takes, and what was changed for that, a sentence or none.
+
+        Args:
+            processor: of transformers; may be changed in place.
+            count: number of classes.
+            options: keys of the transformers config.
+        """
+        return processor, ()
+
+    @classmethod
+    def by_network_names(cls, state: dict[str, Tensor], wanted: Collection[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """As :func:`own_names`; transformers knows the names that its own earlier versions wrote."""
+        return own_names(state, wanted)
+
+    @classmethod
+    def _stated_classes(cls, options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:
+        """The number of classes as the weights have it: class tables are of other lengths now and then."""
+        heads = class_dependent(partial(from_config, options=options), count)
+        rows = {state[name].shape[0] - cls.none_rows for name in heads if name in state and state[name].ndim and name != LOSS_WEIGHT}
+        if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:
+            return found
+        return count
 
     def order_for(self, height: int, width: int) -> Order:
         """The order of operations for an upload of a size in pixels."""
@@ -219,11 +249,11 @@ class ClassQueries(Network):
             found.sort(key=lambda segment: -segment.score)
             id_map, sure = paint(found, height, width), None
             if confidence:
-                sure = queries.presence(classes, masks, height, width, self.order_for(height, width))
+                sure = queries.presence(self.best_scores(classes), masks, height, width, self.order_for(height, width))
                 np.subtract(255, sure, out=sure, where=id_map == 0)
             return Segmentation(INSTANCE.name, height, width, self.labels, id_map, tuple(found), confidence=sure)
         maps = self._class_maps(raw, height, width)
-        label_map = argmax_resized(maps, height, width)
+        label_map = argmax_resized(maps, height, width, self.order.antialias)
         # A class's share in the sum of all is what a softmax of these gives.
         logits = maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
         scores = MeanScores()
@@ -231,13 +261,19 @@ class ClassQueries(Network):
         sure = probability_and_margin(logits, height, width) if confidence else (None, None)
         return semantic_segmentation(label_map, self.labels, scores.of(range(len(self.labels))), *sure)
 
+    @staticmethod
+    def best_scores(classes: Tensor) -> Tensor:
+        """Of every query the score of its best class, (Q,), from logits (Q, C + 1)."""
+        return classes.softmax(-1)[:, :-1].amax(-1)
+
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         """Objects that may overlap, in any order."""
-        return queries.instances(classes, masks, height, width, self.order, LEAST_SCORE)
+        return detections.instances(classes, masks, height, width, self.order, LEAST_SCORE)
 
     def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
         """What is resized to the upload and compared: float32 (C, h, w), not negative."""
-        return queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), self.order_for(height, width))
+        order = self.order_for(height, width)
+        return queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), order, self.none_rows > 0)
 
     def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int, confidence: bool) -> Segmentation:
         things = self.labels.things
@@ -272,7 +308,7 @@ class ClassQueries(Network):
     def logits(self, raw: Any) -> Tensor:
         """As :meth:`Network.logits`: a class's share in the sum of all is their softmax; at the points where the network has its masks,
         because a family's grid for whole pictures (384 x 384) has nothing to do with a tile's pixels."""
-        maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order())
+        maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0)
         return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
     @staticmethod
@@ -410,17 +446,21 @@ class Eomt(ClassQueries):
         kind = type(transformers_config.default_processor(module.config))
         processor = kind(size={"shortest_edge": side, "longest_edge": side}, do_pad=True, do_split_image=False)
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
-        return cls(module, labels, preprocessing, dict(options), processor, tasks=cls.tasks_of(processor))
+        return cls(module, labels, preprocessing, dict(options), processor, tasks=cls.family.tasks_of({"do_pad": True}))
+
+    @classmethod
+    def _tasks(cls, processor: Any) -> tuple[Task, ...]:
+        return cls.family.tasks_of({name: getattr(processor, name) for name in ("do_pad", "do_split_image")})
 
     def trained_for(self, task: Task) -> Self:
         """As :meth:`Network.trained_for`, with a processor that cuts pictures into squares for classes, and pads them for things."""
-        if task in self.tasks_of(self.processor):
+        if task in self._tasks(self.processor):
             return super().trained_for(task)
         side, processor = self.module.config.image_size, copy.deepcopy(self.processor)
         processor.do_pad, processor.do_split_image = task.objects, not task.objects
         processor.size = type(processor)(size={"shortest_edge": side, "longest_edge": side if task.objects else None}).size
         rule = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
-        return replace(self, processor=processor, preprocessing=rule, tasks=self.tasks_of(processor), asked=task)
+        return replace(self, processor=processor, preprocessing=rule, tasks=self._tasks(processor), asked=task)
 
     def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
         """As :meth:`Network.pixels_as_seen`: the picture before it is padded or cut into squares."""
@@ -429,13 +469,6 @@ class Eomt(ClassQueries):
     def square(self, wanted: int) -> int | None:
         """The one size that it takes."""
         return self.module.config.image_size
-
-    @classmethod
-    def tasks_of(cls, processor: Any) -> tuple[Task, ...]:
-        """As the class says."""
-        if processor.do_split_image:
-            return (SEMANTIC,)
-        return (PANOPTIC, INSTANCE) if processor.do_pad else cls.family.tasks
 
     def order_for(self, height: int, width: int) -> Order:
         """Masks have the processor's size first, from which the padding is cut off; sigmoids are taken last."""
@@ -454,7 +487,7 @@ class Eomt(ClassQueries):
         return super().preprocess(image)
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
-        return queries.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
+        return detections.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
 
     def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
         short, long = self._sides
@@ -503,13 +536,7 @@ class Detr(ClassQueries):
         }
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
-        found = queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds)
-        _, boxes = extents(found.id_map)
-        segments = []
-        for index, (label_id, score) in enumerate(zip(found.label_ids, found.scores, strict=True), start=1):
-            x0, y0, x1, y1 = box = tuple(boxes[index].tolist())
-            segments.append(Segment(label_id, score, box, found.id_map[y0:y1, x0:x1] == index))
-        return segments
+        return apart(queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds))
 
 
 def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -519,6 +546,48 @@ def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     classes = torch.unique(truth)
     classes = classes[classes != IGNORE_16]
     return truth[None] == classes[:, None, None], classes
+
+
+class ConditionalDetr(Detr):
+    """Conditional DETR with masks (Meng et al. 2021, arXiv 2108.06152).
+
+    Its classes have no "none of them", but its processor takes the last one for that where it looks for objects and segments, and so
+    never finds it there; for class maps it counts as any other.
+    """
+
+    family = FAMILIES["conditional-detr"]
+    none_rows: ClassVar[int] = 0
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """A Conditional DETR of a few million parameters."""
+        return {**Detr.default_options(), "model_type": "conditional_detr"}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As :meth:`ClassQueries.load`; what the processor does to the last class is said."""
+        made = super().load(folder)
+        return replace(made, notes=(*made.notes, Message("networks.last_class_is_none", name=made.labels.names[-1])))
+
+    def card_snippet(self, source: str) -> str:
+        """As :meth:`ClassQueries.card_snippet`; neither the pipeline nor an Auto class knows it."""
+        return f"""from transformers import AutoImageProcessor, ConditionalDetrForSegmentation
+
+model = ConditionalDetrForSegmentation.from_pretrained("{source}")
+processor = AutoImageProcessor.from_pretrained("{source}")
+# outputs = model(**processor(images=image, return_tensors="pt"))
+# processor.post_process_{self.tasks[0].name}_segmentation(outputs, target_sizes=[(height, width)])
+"""
+
+
+def apart(found: Found) -> list[Segment]:
+    """Segments that do not overlap, each with a mask of its own."""
+    _, boxes = extents(found.id_map)
+    segments = []
+    for index, (label_id, score) in enumerate(zip(found.label_ids, found.scores, strict=True), start=1):
+        x0, y0, x1, y1 = box = tuple(boxes[index].tolist())
+        segments.append(Segment(label_id, score, box, found.id_map[y0:y1, x0:x1] == index))
+    return segments
 
 
 def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -533,9 +602,13 @@ def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(decoder := config.get("decoder_config"), dict):
         # MaskFormer's is a DETR's, whose backbone is never built.
         plain["decoder_config"] = {key: value for key, value in decoder.items() if key not in (*FETCHES, "backbone_config")}
+    if str(config.get("model_type")).startswith("eomt"):
+        return plain  # which is one with its backbone
+    if config.get("model_type") == "oneformer":
+        plain["is_training"] = False  # with what reads descriptions of pictures, which only its loss needs
     if isinstance(described, dict):
         return {**plain, "backbone_config": {key: value for key, value in described.items() if key != "use_pretrained_backbone"}}
-    if config.get("model_type") != "detr" or not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
+    if config.get("model_type") not in ("detr", "conditional_detr") or not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
         return dict(config)
     if config.get("use_timm_backbone", True) is not True:
         return dict(config)
@@ -559,21 +632,3 @@ def _kept_outputs(classes: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarra
     if int(counts.sum()) * masks[0].numel() * 4 > MOST_OUTPUT_BYTES:
         return None
     return classes[counts].cpu().numpy(), masks[counts].cpu().numpy()
-
-
-def _stated_classes(options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:
-    """The number of classes as the weights have it, whose head has one row more: class tables are of other lengths now and then."""
-    heads = class_dependent(partial(from_config, options=options), count)
-    rows = {state[name].shape[0] - 1 for name in heads if name in state and state[name].ndim and name != LOSS_WEIGHT}
-    if len(rows) == 1 and 1 <= (found := rows.pop()) <= MAX_IDS:
-        return found
-    return count
-
-
-def _made_for(folder: Path, config: Mapping[str, Any]) -> Task:
-    """What a checkpoint was trained for, which its name says and no key of its config: ``...-ade-semantic``."""
-    path = Path(folder).absolute()
-    named = (config.get("_name_or_path"), path.name, *(part for part in path.parts if part.startswith("models--")))
-    names = " ".join(str(name) for name in named).lower()
-    stated = [task for task in (SEMANTIC, INSTANCE, PANOPTIC) if task.name in names]
-    return stated[0] if len(stated) == 1 else PANOPTIC

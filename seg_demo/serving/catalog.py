@@ -41,17 +41,22 @@ from seg_demo.core.errors import (
 from seg_demo.core.requests import Report, viewer
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.storage import replacing, write_atomically
-from seg_demo.core.types import INSTANCE, SEMANTIC, ModelSpec, learnt_tasks
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, ModelSpec, Task, learnt_tasks
 from seg_demo.hub import client, lookup, pickles
+from seg_demo.hub.licences import NVIDIA
 from seg_demo.networks import identify
-from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
+from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, PROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
 
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled"
 # What a newcomer drops in is a street or a room: these know everyday objects, the bundled ones know cells.
-EVERYDAY = {SEMANTIC.name: "nvidia/segformer-b0-finetuned-ade-512-512", INSTANCE.name: "maskrcnn-v2-coco"}
+EVERYDAY = {
+    SEMANTIC.name: "nvidia/segformer-b0-finetuned-ade-512-512",
+    INSTANCE.name: "maskrcnn-v2-coco",
+    PANOPTIC.name: "facebook/mask2former-swin-tiny-coco-panoptic",
+}
 MAX_ID = 200
 MAX_ADDRESS = 600
 
@@ -120,7 +125,7 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
     if folder is not None:
         try:
             architecture = architecture_of(folder)
-            known = networks.family(architecture).answers
+            known = networks.answers_of(tasks_in(folder))
             return replace(spec, architecture=architecture, labels=labels_in(folder) or spec.labels, **known)
         except BadCheckpointError:
             return spec
@@ -193,9 +198,9 @@ def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
         BadCheckpointError: the folder holds no network that is known.
     """
     architecture = architecture_of(folder)
-    row = networks.family(architecture)
-    known = {"architecture": architecture, "title": row.title, "licence": "", "source": source, "labels": labels_in(folder)}
-    return ModelSpec(id, None, about=MADE_HERE, **known, **row.answers)
+    title = networks.family(architecture).title
+    known = {"architecture": architecture, "title": title, "licence": "", "source": source, "labels": labels_in(folder)}
+    return ModelSpec(id, None, about=MADE_HERE, **known, **networks.answers_of(tasks_in(folder)))
 
 
 def _exists(folder: str, name: str = "") -> bool:
@@ -260,7 +265,6 @@ def describe() -> list[dict[str, object]]:
     ]
 
 
-NVIDIA = "NVIDIA Source Code License (non-commercial)"
 TYPED = Message("models_about.typed")
 MADE_HERE = Message("models_about.made_here")
 # As the methods of seg_demo.masks.regions label their results.
@@ -281,20 +285,23 @@ BUNDLED = (
     ),
 )  # fmt: skip
 
+def _row(id: str, architecture: str, licence: str, name: str, *tasks: str) -> ModelSpec:
+    """A model of the Hub, whose words have ``name`` in their keys."""
+    words = {"title": Message(f"models_title.{name}"), "about": Message(f"models_about.{name}")}
+    return ModelSpec(id, None, tasks[0], architecture, licence=licence, source="hub", tasks=tasks if len(tasks) > 1 else (), **words)
+
+
 HUB = (
-    ModelSpec(
-        "nvidia/segformer-b0-finetuned-ade-512-512", None, "semantic", "segformer", Message("models_title.segformer_b0_ade"), NVIDIA,
-        "hub", about=Message("models_about.segformer_b0_ade"),
+    _row("nvidia/segformer-b0-finetuned-ade-512-512", "segformer", NVIDIA, "segformer_b0_ade", "semantic"),
+    _row("nvidia/segformer-b2-finetuned-ade-512-512", "segformer", NVIDIA, "segformer_b2_ade", "semantic"),
+    _row("nvidia/segformer-b0-finetuned-cityscapes-1024-1024", "segformer", NVIDIA, "segformer_b0_cityscapes", "semantic"),
+    _row(
+        "facebook/mask2former-swin-tiny-coco-panoptic", "mask2former", "other (the owner's own)", "mask2former_coco",
+        "panoptic", "instance", "semantic",
     ),
-    ModelSpec(
-        "nvidia/segformer-b2-finetuned-ade-512-512", None, "semantic", "segformer", Message("models_title.segformer_b2_ade"), NVIDIA,
-        "hub", about=Message("models_about.segformer_b2_ade"),
-    ),
-    ModelSpec(
-        "nvidia/segformer-b0-finetuned-cityscapes-1024-1024", None, "semantic", "segformer",
-        Message("models_title.segformer_b0_cityscapes"), NVIDIA, "hub",
-        about=Message("models_about.segformer_b0_cityscapes"),
-    ),
+    _row("tue-mps/coco_panoptic_eomt_base_640_2x", "eomt", "", "eomt_coco", "panoptic", "instance"),
+    _row("Roboflow/rf-detr-seg-nano", "rfdetr", "Apache-2.0", "rfdetr_nano", "instance"),
+    _row("Roboflow/rf-detr-seg-small", "rfdetr", "Apache-2.0", "rfdetr_small", "instance"),
 )  # fmt: skip
 
 TORCH = (
@@ -483,10 +490,19 @@ def labels_in(folder: Path) -> tuple[str, ...]:
     return _labels(folder, _state(folder))
 
 
+def tasks_in(folder: Path) -> tuple[Task, ...]:
+    """What a checkpoint folder answers, what it was made for first.
+
+    Raises:
+        BadCheckpointError: a file of it cannot be read, or it is of no network that is known.
+    """
+    return _tasks(folder, _state(folder))
+
+
 def _state(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
     """Changes when a JSON file of the folder does."""
     found = []
-    for name in (CONFIG, PREPROCESSOR):
+    for name in (CONFIG, PREPROCESSOR, PROCESSOR):
         try:
             stat = (folder / name).stat()
             found.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
@@ -498,6 +514,11 @@ def _state(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
 @lru_cache(maxsize=256)
 def _identified(folder: Path, state: object) -> str:
     return identify(folder)
+
+
+@lru_cache(maxsize=256)
+def _tasks(folder: Path, state: object) -> tuple[Task, ...]:
+    return networks.family(_identified(folder, state)).tasks_in(folder)
 
 
 @lru_cache(maxsize=256)

@@ -19,17 +19,17 @@ import torch
 
 from seg_demo import networks
 from seg_demo.core import requests
-from seg_demo.core.errors import BadRequestError, BusyError, Message
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
 from seg_demo.core.requests import Options, Prompt, Report
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec, Segmentation
-from seg_demo.hub import lookup, pickles, sandbox
+from seg_demo.hub import licences, lookup, pickles, sandbox
 from seg_demo.inference import devices, engine, familiarity, zerogpu
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
 from seg_demo.inputs.images import Picture, Source, read
-from seg_demo.networks.checkpoint import INDEX, WEIGHTS, weight_paths
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json, weight_paths
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 from seg_demo.serving.limits import Admission, Limit, SingleFlight, is_large, slots
@@ -517,6 +517,9 @@ def load(spec: ModelSpec, path: Path) -> Network:
     if spec.source == "torchvision":
         row = catalog.TORCHVISION[spec.id]
         return catalog.load_weights(row, path, list(known_labels(row.labels)))
+    wanted, free = memory_to_load(path, weights_size(path)), devices.available_memory()
+    if wanted > free:
+        raise BadCheckpointError("memory.model_too_large", wanted=wanted / 1e9, free=free / 1e9)
     return networks.load(path)
 
 
@@ -576,51 +579,80 @@ class Offer:
     Attributes:
         id: as it was resolved.
         commit: of the repository; empty for a folder.
+        branch: or tag that the commit was found by; empty for a folder.
         architecture: family of networks.
-        task: what it answers.
+        task: what it answers, or was made for if it answers several.
+        tasks: all that it answers.
         labels: class names that it states; empty if it states none.
         weights: where they come from, in words.
         size: bytes that are downloaded; 0 for a folder.
+        memory: bytes that its weights take while it is loaded, twice what they take afterwards.
+        free: bytes that are free on this machine.
+        licence: and what it allows, along everything that it was made from, in a sentence; empty for a folder.
+        commercial: whether that allows commercial use; None where it is not told.
     """
 
     id: str
     commit: str
+    branch: str
     architecture: str
     task: str
+    tasks: tuple[str, ...]
     labels: tuple[str, ...]
     weights: str
     size: int
+    memory: int
+    free: int
+    licence: str
+    commercial: bool | None
 
-    def lines(self) -> list[str]:
-        """For a terminal."""
+    @property
+    def loads(self) -> bool:
+        """Whether it fits this machine."""
+        return self.memory <= self.free
+
+    def rows(self) -> dict[str, str]:
+        """What a person wants to know, by what that is called."""
         names = ", ".join(self.labels[:SHOWN_NAMES]) + (", …" if len(self.labels) > SHOWN_NAMES else "")
+        several = ", ".join(self.tasks) + "; the first is what it was made for" if len(self.tasks) > 1 else ""
+        memory = f"{self.memory / 1e9:,.1f} GB to load it, {self.free / 1e9:,.1f} GB are free here"
         rows = {
             "model": self.id,
-            "commit": self.commit,
+            "commit": f"{self.commit} ({self.branch})" if self.branch else self.commit,
             "network": f"{networks.title_of(self.architecture)} ({self.task}, {networks.family(self.architecture).library})",
+            "tasks": several,
             "classes": f"{len(self.labels)}: {names}" if self.labels else "no names are stated; they are called by their number",
             "weights": self.weights,
             "download": f"{self.size / 1e6:,.1f} MB" if self.size else "",
+            "memory": memory,
+            "licence": self.licence,
+            "loads": "yes, as far as its files tell" if self.loads else "no: this machine has too little memory for it",
         }
-        return [f"{name:<9} {value}" for name, value in rows.items() if value]
+        return {name: value for name, value in rows.items() if value}
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        return [f"{name:<9} {value}" for name, value in self.rows().items()]
 
 
-def offer(id: str) -> Offer:
+def offer(id: str, *, visitor: bool = False) -> Offer:
     """Look at a model without loading it.
 
     Args:
-        id: as for :func:`seg_demo.serving.catalog.resolve`, folders too; the login of this machine is used.
+        id: as for :func:`seg_demo.serving.catalog.resolve`.
+        visitor: it was typed by one, so that folders are nobody's business and the login of this machine is not used.
 
     Raises:
         SegDemoError: there is no such model, or it is none that can be loaded; the message says what to choose instead.
     """
-    spec = catalog.resolve(id, local_folders=True)
+    spec = catalog.resolve(id, local_folders=not visitor)
     if spec.source in ("builtin", "torchvision"):
         raise BadRequestError("hub.nothing_to_check", id=spec.id)
     if spec.source != "hub":
         folder = locate(spec, token=True)
-        return _offer(spec.id, "", folder, "in the folder", 0)
-    listing, folder = lookup.look(spec)
+        return _offer(spec.id, folder, "in the folder", weights_size(folder))
+    token = not visitor or catalog.on_menu(spec)
+    listing, folder = lookup.look(spec, token=token)
     if listing.lender is not None:
         where = f"from the pull request of the Hub's conversion bot (commit {listing.lender[:8]})"
     elif listing.pickled:
@@ -629,9 +661,34 @@ def offer(id: str) -> Offer:
         where = f"{len([name for name in listing.names if name.endswith('.safetensors')])} safetensors files with an index"
     else:
         where = listing.names[WEIGHTS]
-    return _offer(spec.id if spec.revision is None else f"{spec.id}@{spec.revision}", listing.sha, folder, where, sum(listing.every.values()))
+    line = licences.lineage(listing.licence, listing.bases, lambda base: licences.on_hub(base, token=token))
+    heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
+    named = spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
+    return _offer(named, folder, where, heavy, listing, spec.revision or "main", line)
 
 
-def _offer(id: str, commit: str, folder: Path, where: str, size: int) -> Offer:
-    architecture = architecture_of(folder)
-    return Offer(id, commit, architecture, networks.family(architecture).tasks[0].name, labels_in(folder), where, size)
+def weights_size(folder: Path) -> int:
+    """Bytes of the files that hold a checkpoint's weights."""
+    return sum(path.stat().st_size for path in weight_paths(folder) if path.suffix == ".safetensors")
+
+
+def memory_to_load(folder: Path, size: int) -> int:
+    """Bytes that a checkpoint's weights take while they are loaded: as they are read and as the network has them, both as fp32.
+
+    Args:
+        folder: with its config.json.
+        size: bytes of its weights in their files.
+    """
+    config = read_json(folder, CONFIG)
+    half = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.") in ("float16", "bfloat16")
+    return size * (4 if half else 2)
+
+
+def _offer(
+    id: str, folder: Path, where: str, heavy: int, listing: lookup.Listing | None = None, branch: str = "", line: licences.Lineage | None = None
+) -> Offer:
+    architecture, tasks = architecture_of(folder), tuple(task.name for task in catalog.tasks_in(folder))
+    licence, commercial = ("", None) if line is None else (line.described(), line.commercial)
+    commit, size = ("", 0) if listing is None else (listing.sha, sum(listing.every.values()))
+    memory = memory_to_load(folder, heavy), devices.available_memory()
+    return Offer(id, commit, branch, architecture, tasks[0], tasks, labels_in(folder), where, size, *memory, licence, commercial)

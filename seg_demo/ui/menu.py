@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import html
 import math
-from typing import Any
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from seg_demo import networks
-from seg_demo.core.errors import DataError, ModelNotFoundError, SegDemoError, in_language
+from seg_demo.core.errors import DataError, Message, ModelNotFoundError, SegDemoError, in_language
 from seg_demo.core.settings import settings
-from seg_demo.core.types import LabelSet, ModelSpec, is_background, learnt_tasks, plain_name
+from seg_demo.core.types import TASKS, LabelSet, ModelSpec, is_background, learnt_tasks, plain_name
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.gateway.queue import UNQUEUED, agreement
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in
-from seg_demo.ui.components import language_of, words
+from seg_demo.ui.components import language_of, task_words, words
+
+if TYPE_CHECKING:
+    from seg_demo.serving.predictor import Offer
 
 SAMPLE_CLASSES = 6
 # Of the weight files that are not here: nvidia's repositories and torchvision's own table (``_file_size``).
@@ -30,9 +35,14 @@ PUBLISHED_SIZES = {
     "nvidia/segformer-b0-finetuned-ade-512-512": "15 MB",
     "nvidia/segformer-b2-finetuned-ade-512-512": "110 MB",
     "nvidia/segformer-b0-finetuned-cityscapes-1024-1024": "15 MB",
+    "facebook/mask2former-swin-tiny-coco-panoptic": "190 MB",
     "fcn-resnet50-voc": "135 MB",
     "maskrcnn-v2-coco": "177 MB",
 }
+# How many typed models are looked at at once, and for how long what was seen holds.
+_looking = threading.BoundedSemaphore(4)
+REMEMBER_SECONDS = 300.0
+_looks: dict[str, tuple[float, Offer]] = {}
 
 
 def specs(task: str | None = None) -> list[ModelSpec]:
@@ -142,12 +152,55 @@ def note(identity: object, language: str) -> str:
     return f'<p class="note">{html.escape(("" if language == "zh" else " ").join(part for part in parts if part))}</p>'
 
 
+def looked_at(identity: object, language: str) -> str | None:
+    """HTML below the picker for a model that a person typed: what its repository holds, before anything large is fetched, or why it
+    cannot be used. Everything is escaped. None where there is nothing to look at, or where too many look at once.
+    """
+    if not identity or any(key(spec) == identity for spec in specs()) or not _looking.acquire(blocking=False):
+        return None
+    try:
+        found = _offered(str(identity)[: catalog.MAX_ADDRESS])
+    finally:
+        _looking.release()
+    if isinstance(found, Message):
+        return f'<p class="note">{html.escape(in_language(found, language))}</p>'
+    separator, of = words("separator", language), words("memory_of", language)
+    loads = words("loads_yes" if found.loads else "loads_no", language)
+    rows = [
+        ("network", networks.title_of(found.architecture)),
+        ("tasks", separator.join(str(task_words(TASKS[task], language)[0]) for task in found.tasks)),
+        ("size", f"{found.size / 1e6:,.1f} MB"),
+        ("memory", of.format(wanted=f"{found.memory / 1e9:.1f}", free=f"{found.free / 1e9:.1f}") + separator + loads),
+        ("licence", in_language(found.licence, language)),
+    ]
+    facts = "".join(f"<dt>{html.escape(words(name, language))}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)
+    return f'<p class="note">{html.escape(words("typed", language))}</p><dl class="facts">{facts}</dl>'
+
+
+def _offered(identity: str) -> Offer | Message:
+    """What a repository holds, as it was a few minutes ago; or why it cannot be used, which is looked at anew."""
+    from seg_demo.serving.predictor import offer
+
+    known = _looks.get(identity)
+    if known is not None and time.monotonic() - known[0] < REMEMBER_SECONDS:
+        return known[1]
+    try:
+        found = offer(identity, visitor=True)
+    except SegDemoError as error:
+        return error.message
+    if len(_looks) >= MOST_REMEMBERED:
+        _looks.clear()
+    _looks[identity] = time.monotonic(), found
+    return found
+
+
 def card(spec: ModelSpec, ready: bool, language: str) -> str:
     """One model as an HTML article. Everything is escaped."""
     rows = [
         ("network", networks.title_of(spec.architecture)),
         ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
         ("licence", spec.licence or words("unstated", language)),
+        ("commercial", commercial_use(spec, language)),
         ("source", words(f"source_{spec.source}", language)),
         ("size", size_of(spec)),
         ("precision", precision_of(spec, language)),
@@ -160,6 +213,11 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
         f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(title(spec, language))}</h3>'
         f"<code>{html.escape(key(spec))}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
     )
+
+
+def commercial_use(spec: ModelSpec, language: str) -> str:
+    """Whether the licence of the weights allows commercial use, in a word or two."""
+    return words({True: "commercial_yes", False: "commercial_no", None: "commercial_ask"}[lookup.allows_commerce(spec.licence)], language)
 
 
 def precision_of(spec: ModelSpec, language: str) -> str:

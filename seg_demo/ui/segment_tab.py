@@ -145,7 +145,7 @@ def connect(
             show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
         )  # fmt: skip
         shown.cancellable(moved)
-    model.change(describe, model, note, **UNQUEUED)
+    model.change(describe, model, note, **UNQUEUED).then(look, model, note, **UNQUEUED)
     threshold.input(
         refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
         trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
@@ -241,6 +241,12 @@ def refilter(result: Result | None, threshold: object) -> tuple[Result | None, R
 def describe(model: object, request: gr.Request) -> str:
     """The note below the picker."""
     return menu.note(model, language_of(request))
+
+
+def look(model: object, request: gr.Request) -> Any:
+    """What the repository of a model that was typed holds, below the picker."""
+    found = menu.looked_at(model, language_of(request))
+    return gr.skip() if found is None else found
 
 
 PICTURES = ("coins.png", "coffee.jpg", "galaxies.jpg", "astronaut.jpg", "cat.jpg")

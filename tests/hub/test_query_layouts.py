@@ -15,13 +15,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForInstanceSegmentation,
+    AutoModelForUniversalSegmentation,
+    ConditionalDetrForSegmentation,
+    OneFormerProcessor,
+    RfDetrImageProcessor,
+)
 
 from seg_demo import networks
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.types import LabelSet
+from seg_demo.hub import licences
+from seg_demo.inference import devices
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import universal
+from seg_demo.networks.oneformer import TOKENIZER
+from seg_demo.serving.catalog import HUB
 from seg_demo.serving.predictor import load_model
 from tests.hub.test_layouts import served  # noqa: F401
 from tests.hub_layouts import (
@@ -37,8 +48,10 @@ from tests.hub_layouts import (
     sharded,
     with_config,
     with_json,
+    with_tensors,
     without,
 )
+from tests.networks.test_rfdetr import TINY as RFDETR, outspoken as of_rfdetr
 from tests.networks.test_universal import TINY, outspoken
 
 PICTURES = (IMAGE, np.random.default_rng(5).integers(0, 256, (201, 120, 3), dtype=np.uint8), np.tile(IMAGE, (5, 4, 1)))
@@ -52,17 +65,19 @@ DINOV3 = {
 def _files(family: str, split: bool, dinov3: bool) -> tuple[tuple[str, bytes], ...]:
     kind = networks.network(family)
     torch.manual_seed(1)
-    options = DINOV3 if dinov3 else {**kind.default_options(), **TINY[family]}
-    made = outspoken(kind.create(LabelSet.from_names(NAMES), options))
+    options = DINOV3 if dinov3 else {**kind.default_options(), **{**TINY, "rfdetr": RFDETR}[family]}
+    made = (of_rfdetr if family == "rfdetr" else outspoken)(kind.create(LabelSet.from_names(NAMES), options))
     made.module.config.id2label = dict(enumerate(NAMES))
     made.module.config.label2id = LABEL2ID
     if split:
         made.processor = type(made.processor)(size={"shortest_edge": 64, "longest_edge": None}, do_split_image=True, do_pad=False)
-    elif family != "eomt":
+    elif family not in ("eomt", "rfdetr"):
         made.processor.size = type(made.processor)(size={"shortest_edge": 64, "longest_edge": 128}).size
     with tempfile.TemporaryDirectory() as folder:
         made.module.save_pretrained(folder)
         made.processor.save_pretrained(folder)
+        if family == "oneformer":
+            made.tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     # transformers 5 may call the processor's file otherwise; most repositories are older.
     nested = json.loads(files.pop("processor_config.json", b"{}")).get("image_processor")
@@ -74,13 +89,23 @@ def query_files(family: str, split: bool = False, dinov3: bool = False) -> Files
     return dict(_files(family, split, dinov3))
 
 
+def broken(files: Files) -> Files:
+    """With a weight that is no number."""
+
+    def change(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        next(tensor for tensor in state.values() if tensor.ndim > 1).view(-1)[0] = torch.nan
+        return state
+
+    return with_tensors(files, change)
+
+
 def former(files: Files, name: str) -> Files:
     """As transformers 4 named the processor."""
     return with_json(files, PROCESSOR, ("image_processor_type",), feature_extractor_type=name)
 
 
 ROWS: dict[str, tuple[Callable[[], Files], str, dict[str, Any]]] = {
-    "mask2former": (lambda: query_files("mask2former"), "panoptic", {}),
+    "facebook/mask2former-swin-tiny-coco-panoptic": (lambda: query_files("mask2former"), "panoptic", {}),
     "mask2former-ade-semantic": (lambda: query_files("mask2former"), "semantic", {}),
     "maskformer": (lambda: query_files("maskformer"), "panoptic", {}),
     "maskformer-ade-semantic": (lambda: query_files("maskformer"), "semantic", {}),
@@ -89,9 +114,24 @@ ROWS: dict[str, tuple[Callable[[], Files], str, dict[str, Any]]] = {
         lambda: with_json(query_files("mask2former"), PROCESSOR, image_processor_type="Mask2FormerImageProcessorFast"), "panoptic", {},
     ),
     "detr": (lambda: query_files("detr"), "panoptic", {}),
-    "eomt": (lambda: query_files("eomt"), "panoptic", {}),
+    "conditional-detr": (lambda: query_files("conditional-detr"), "panoptic", {"says": "none of them"}),
+    "oneformer": (lambda: query_files("oneformer"), "panoptic", {}),
+    "Roboflow/rf-detr-seg-nano": (lambda: query_files("rfdetr"), "instance", {}),
+    "Roboflow/rf-detr-seg-small": (
+        lambda: with_json(query_files("rfdetr"), PROCESSOR, image_processor_type="DetrImageProcessor"), "instance", {},
+    ),
+    "rfdetr in shards": (lambda: sharded(query_files("rfdetr")), "instance", {}),
+    "tue-mps/coco_panoptic_eomt_base_640_2x": (
+        lambda: with_json(
+            with_config(query_files("eomt"), backbone="vit_base_patch14_reg4_dinov2"), PROCESSOR, image_processor_type="EomtImageProcessorFast"
+        ),
+        "panoptic", {"like": lambda: query_files("eomt")},
+    ),
     "eomt-ade-semantic": (lambda: query_files("eomt", split=True), "semantic", {}),
     "eomt-dinov3": (lambda: query_files("eomt", dinov3=True), "panoptic", {}),
+    "an absurd number of classes, which the weights say better": (
+        lambda: with_config(query_files("detr"), "id2label", "label2id", num_labels=10**7), "panoptic", {"like": lambda: query_files("detr")},
+    ),
     "mask2former in shards": (lambda: sharded(query_files("mask2former")), "panoptic", {}),
     "detr as a pickle": (lambda: pickled(query_files("detr")), "panoptic", {}),
     "a backbone is named and described": (
@@ -103,7 +143,16 @@ ROWS: dict[str, tuple[Callable[[], Files], str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
-    "oneformer": (lambda: with_config(query_files("mask2former"), model_type="oneformer", architectures=["OneFormerForUniversalSegmentation"]), "class queries"),
+    "oneformer without a tokenizer": (
+        lambda: {name: data for name, data in query_files("oneformer").items() if name not in TOKENIZER}, "no tokenizer",
+    ),
+    "a video model": (lambda: with_config(query_files("eomt"), model_type="videomt", architectures=["VideomtForUniversalSegmentation"]), "segments videos"),
+    "birefnet": (
+        lambda: with_config(query_files("eomt"), model_type="birefnet", architectures=["BiRefNet"], auto_map={"AutoModelForImageSegmentation": "birefnet.BiRefNet"}),
+        "cuts the main thing out .* otsu",
+    ),
+    "rf-detr without masks": (lambda: with_config(query_files("rfdetr"), architectures=["RfDetrForObjectDetection"]), "boxes, no masks.*rf-detr-seg-nano"),
+    "weights of NaN": (lambda: broken(query_files("rfdetr")), "not finite|NaN"),
     "a shard is missing": (lambda: without(sharded(query_files("detr")), "model-00002-of-00003.safetensors"), "00002-of-00003"),
     "a pickle that is none": (lambda: {**without(query_files("eomt"), WEIGHTS), "pytorch_model.bin": b"no weights"}, "pytorch_model.bin"),
     "a billion queries": (lambda: with_config(query_files("mask2former"), num_queries=10**9), "num_queries"),
@@ -113,23 +162,41 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
 }  # fmt: skip
 
 
+LIBRARY = {"conditional_detr": ConditionalDetrForSegmentation, "rf_detr": AutoModelForInstanceSegmentation}
+
+
 def theirs(files: Files, picture: np.ndarray, task: str) -> np.ndarray:
     """The map of plain transformers, none as 0 in a panoptic one."""
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).write_bytes(data)
-        module = AutoModelForUniversalSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
-        processor = AutoImageProcessor.from_pretrained(folder)
-    inputs = processor(images=Image.fromarray(picture), return_tensors="pt")
+        kind = json.loads(files[CONFIG])["model_type"]
+        module = LIBRARY.get(kind, AutoModelForUniversalSegmentation).from_pretrained(folder, dtype=torch.float32).eval()
+        if kind == "oneformer":
+            processor = OneFormerProcessor.from_pretrained(folder, repo_path=folder)
+            inputs = processor(images=[Image.fromarray(picture)], task_inputs=[task], return_tensors="pt")
+        else:
+            processor = AutoImageProcessor.from_pretrained(folder)
+            inputs = processor(images=Image.fromarray(picture), return_tensors="pt")
     with torch.inference_mode():
         outputs = module(**inputs)
-    lenient = {} if task == "semantic" else {"threshold": 0.3, "overlap_mask_area_threshold": 0.02}
+    lenient = {} if task == "semantic" or kind == "rf_detr" else {"threshold": 0.3, "overlap_mask_area_threshold": 0.02}
+    if kind == "rf_detr":
+        processor = RfDetrImageProcessor()  # whatever preprocesses
     found = getattr(processor, f"post_process_{task}_segmentation")(outputs, target_sizes=[picture.shape[:2]], **lenient)[0]
     if task == "semantic":
         return found.numpy()
     if not found["segments_info"]:
         return np.zeros(picture.shape[:2])
+    if kind == "rf_detr":
+        return np.maximum(found["segmentation"].numpy(), 0)
     return found["segmentation"].numpy() + min(segment["id"] == 0 for segment in found["segments_info"][:1])
+
+
+def visible(id_map: np.ndarray) -> np.ndarray:
+    """Numbered again without those that others hide."""
+    seen, compact = np.unique(id_map, return_inverse=True)
+    return compact.reshape(id_map.shape) + (seen[0] != 0)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +209,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_query_layout(served, name: str) -> None:  # noqa: F811
     make, task, what = ROWS[name]
-    id = "ann/" + re.sub(r"\W+", "-", name)
+    id = name if "/" in name else "ann/" + re.sub(r"\W+", "-", name)
     served.add_repo(id, make())
     model = load_model(id)
     assert model.spec.task == task
@@ -155,9 +222,14 @@ def test_query_layout(served, name: str) -> None:  # noqa: F811
         like = query_files("maskformer")
     for picture in PICTURES:
         result = model.predict(picture)
-        np.testing.assert_array_equal(result.id_map, theirs(like, picture, task))
+        shown = visible(result.id_map) if task == "instance" else result.id_map
+        np.testing.assert_array_equal(shown, theirs(like, picture, task))
         seen = max(seen, len(result.segments))
     assert seen > 1 and result.task == task
+
+
+def test_every_model_of_the_menu_from_the_hub_that_answers_more_than_classes_is_a_row() -> None:
+    assert {spec.id for spec in HUB if spec.task != "semantic"} <= set(ROWS)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -178,4 +250,40 @@ def test_what_a_repository_offers_is_told_before_it_is_loaded(served, capsys) ->
     assert main(["check", "ann/told"]) == 0
     told = capsys.readouterr().out
     assert "Mask2Former" in told and all(name in told for name in ID2LABEL.values())
-    assert json.loads(query_files("mask2former")[CONFIG])["model_type"] == "mask2former"
+    assert re.search(r"tasks +panoptic, instance, semantic", told) and re.search(r"loads +yes", told) and "(main)" in told
+    assert re.search(r"memory +0.0 GB to load it, [1-9]", told) and re.search(r"licence +none is stated", told)
+
+
+def test_a_fine_tune_of_a_base_for_research_is_said_to_be_one(served, capsys) -> None:  # noqa: F811
+    from seg_demo.__main__ import main
+
+    card = "---\nlicense: apache-2.0\nbase_model: bob/middle\n---\n# Cells\n"
+    served.add_repo("ann/cells-instance", {**query_files("rfdetr"), "README.md": card.encode()})
+    served.add_repo("bob/middle", {"README.md": b"---\nlicense: mit\nbase_model:\n- lab/base\n- gone/away\n---\n"})
+    served.add_repo("lab/base", {"README.md": b"---\nlicense: other\nlicense_name: lab-non-commercial\nbase_model: bob/middle\n---\n"})
+    assert main(["check", "ann/cells-instance", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["commercial"] is False and told["tasks"] == ["instance"] and told["branch"] == "main"
+    assert told["licence"] == (
+        "apache-2.0 is stated, but it was made from lab/base, whose licence holds as well (lab-non-commercial): not for commercial use"
+    )
+    served.add_repo("ann/free", {**query_files("eomt", split=True), "README.md": b"---\nlicense: mit\n---\n"})
+    assert main(["check", "ann/free", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["commercial"], told["licence"], told["task"]) == (True, "mit: commercial use is allowed", "semantic")
+
+
+def test_a_model_that_does_not_fit_this_machine_is_refused_before_it_is_read(served, monkeypatch) -> None:  # noqa: F811
+    served.add_repo("ann/large", query_files("rfdetr"))
+    monkeypatch.setattr(devices, "available_memory", lambda: 100_000)
+    monkeypatch.setattr(networks, "load", None)
+    with pytest.raises(SegDemoError, match="takes about .* GB of memory"):
+        load_model("ann/large")
+
+
+def test_what_is_made_of_a_model_inherits_the_narrowest_licence(served) -> None:  # noqa: F811
+    served.add_repo("ann/tuned", {"README.md": b"---\nlicense: apache-2.0\nbase_model: lab/narrow\n---\n"})
+    served.add_repo("lab/narrow", {"README.md": b"---\nlicense: cc-by-nc-4.0\n---\n"})
+    served.add_repo("ann/silent", {"README.md": b"# nothing\n"})
+    assert [licences.inherited(id) for id in ("ann/tuned", "ann/silent", "nobody/there")] == ["cc-by-nc-4.0", "", ""]
+    assert licences.inherited("ann/tuned/folder", "mit") == "cc-by-nc-4.0" and licences.inherited("nobody/here", "mit") == "mit"

@@ -107,13 +107,14 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
     alone = [Model.from_network(checkpoint, SPEC).predict_all(image, confidence=True) for image in images]
     model = Model.from_network(checkpoint, SPEC, window=5.0)
     run = model._run
-    here = run._batcher._forward
-    run._batcher._forward = lambda batch: sizes.append(len(batch)) or here(batch)
+    batcher = run._batcher(run._network)
+    here = batcher._forward
+    batcher._forward = lambda batch: sizes.append(len(batch)) or here(batch)
     with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
         # As if all three had come before the first has been preprocessed.
-        stack.enter_context(run._batcher.underway())
-        stack.enter_context(run._batcher.underway())
-        run._batcher._most = 3
+        stack.enter_context(batcher.underway())
+        stack.enter_context(batcher.underway())
+        batcher._most = 3
         found = list(pool.map(lambda image: model.predict_all(image, confidence=True), images))
     assert sizes == [3]
     for mine, expected in zip(found, alone, strict=True):
@@ -125,7 +126,8 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     assert limits.slots(Settings(), gpu=False) == 2 and limits.slots(Settings(), gpu=True) == batching.MOST
     assert limits.slots(replace(Settings(), concurrency=3), gpu=True) == 3
-    assert predictor.load_model(str(folders / "tiny"), device="cpu")._run._batcher is None
+    run = predictor.load_model(str(folders / "tiny"), device="cpu")._run
+    assert run._batcher(run._network) is None
     monkeypatch.setattr(limits, "GPU_FILES", ())
     assert not limits.gpu_expected(Settings()) and limits.gpu_expected(replace(Settings(), device="cuda:1"))
     monkeypatch.setattr(limits, "GPU_FILES", (Path(__file__),))

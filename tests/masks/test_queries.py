@@ -12,11 +12,12 @@ from transformers import (
     Mask2FormerImageProcessor,
     MaskFormerImageProcessor,
     OneFormerImageProcessor,
+    RfDetrImageProcessor,
 )
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import Segment
-from seg_demo.masks import instances, queries
+from seg_demo.core.types import Segment, paint
+from seg_demo.masks import detections, instances, queries, semantic
 from seg_demo.masks.queries import Order, Thresholds
 from seg_demo.masks.resize import evaluate, find_antialiased_rule
 from seg_demo.masks.semantic import argmax_resized
@@ -206,7 +207,7 @@ def test_instances_are_the_processors(kind: type, make: object) -> None:
         info = kind.post_process_instance_segmentation(
             processor(kind), outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)], return_binary_maps=True
         )[0]
-        found = queries.instances(classes, masks, height, width, ORDERS[kind], 0.3)
+        found = detections.instances(classes, masks, height, width, ORDERS[kind], 0.3)
         assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
         for instance, mask in zip(found, info["segmentation"].numpy() if found else (), strict=True):
             assert instance.score <= 1
@@ -215,13 +216,15 @@ def test_instances_are_the_processors(kind: type, make: object) -> None:
             assert instance.mask.sum() == mask.sum() and instance.mask[0].any() and instance.mask[:, -1].any()
 
 
-def test_eomts_instances_are_the_processors() -> None:
+@pytest.mark.parametrize("worth", [0, 2], ids=["whole", "boxes"])
+def test_eomts_instances_are_the_processors(worth: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detections, "WORTH", worth)
     own = processor(EomtImageProcessor)
     for make in (blobs, noise):
         for seed, (height, width) in enumerate([(301, 407), (61, 43), (900, 40), (50, 50)]):
             classes, masks = make(9, 24, 24, seed)
             info = own.post_process_instance_segmentation(outputs(classes, masks), target_sizes=[(height, width)], threshold=0.3)[0]
-            found = queries.late_instances(classes, masks, height, width, eomt(height, width), 0.3)
+            found = detections.late_instances(classes, masks, height, width, eomt(height, width), 0.3)
             assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
             painted = np.full((height, width), -1)
             for index, instance in enumerate(found):
@@ -245,15 +248,17 @@ def test_oneformers_instances_are_the_processors(way: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ORDERS, ids=lambda kind: kind.__name__.removesuffix("ImageProcessor"))
-def test_class_maps_are_the_processors(kind: type) -> None:
+def test_class_maps_are_the_processors(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed, (height, width) in enumerate(SIZES):
         classes, masks = blobs(9, 24, 31, seed)
         maps = queries.class_maps(classes, masks, ORDERS[kind])
         (dense,) = kind.post_process_semantic_segmentation(processor(kind), outputs(classes, masks))
         np.testing.assert_array_equal(maps.argmax(0), dense)
-        if kind is not OneFormerImageProcessor:
-            (dense,) = kind.post_process_semantic_segmentation(processor(kind), outputs(classes, masks), target_sizes=[(height, width)])
-            np.testing.assert_array_equal(argmax_resized(maps, height, width), dense)
+        (dense,) = kind.post_process_semantic_segmentation(processor(kind), outputs(classes, masks), target_sizes=[(height, width)])
+        antialias = kind is OneFormerImageProcessor
+        np.testing.assert_array_equal(argmax_resized(maps, height, width, antialias), dense)
+        monkeypatch.setattr(semantic, "DENSE_ELEMENTS", 0)
+        np.testing.assert_array_equal(argmax_resized(maps, height, width, antialias), dense)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -262,7 +267,7 @@ def test_logits_that_are_no_numbers_are_refused(broken: float) -> None:
     masks[1, 2, 3] = broken
     for ask in (
         lambda: queries.without_overlaps(classes, masks, 40, 50, Order(), Thresholds()),
-        lambda: queries.instances(classes, masks, 40, 50, Order()),
+        lambda: detections.instances(classes, masks, 40, 50, Order()),
         lambda: queries.class_maps(classes, masks, Order()),
     ):
         with pytest.raises(BadCheckpointError):
@@ -282,9 +287,9 @@ def test_antialiased_values_have_the_bits_of_the_library() -> None:
 
 def test_objects_beyond_what_is_kept_are_enlarged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     classes, masks = blobs(9, 24, 31, 0)
-    whole = queries.instances(classes, masks, 200, 300, Order(), 0.1)
-    monkeypatch.setattr(queries, "KEPT", 0)
-    lazy = queries.instances(classes, masks, 200, 300, Order(), 0.1)
+    whole = detections.instances(classes, masks, 200, 300, Order(), 0.1)
+    monkeypatch.setattr(detections, "KEPT", 0)
+    lazy = detections.instances(classes, masks, 200, 300, Order(), 0.1)
     assert whole and all(type(segment) is not Segment and segment.has_mask for segment in lazy)
     for one, other in zip(whole, lazy, strict=True):
         assert (one.label_id, one.score, one.box) == (other.label_id, other.score, other.box)
@@ -320,7 +325,38 @@ def test_confidence_is_the_chance_of_the_query_that_wins_a_pixel(order: Order, w
 
 def test_objects_are_sure_where_any_query_is() -> None:
     classes, masks = blobs(9, 24, 31, 4)
-    sure = queries.presence(classes, masks, 97, 123, Order())
     scores = classes.softmax(-1)[:, :-1].amax(-1)
+    sure = queries.presence(scores, masks, 97, 123, Order())
     expected = F.interpolate((masks.sigmoid() * scores[:, None, None]).amax(0)[None, None], (97, 123), mode="bilinear")[0, 0]
     assert sure.dtype == np.uint8 and np.abs(sure - 255 * expected.numpy()).max() <= 1
+
+
+@pytest.mark.parametrize("make", [blobs, noise])
+def test_rfdetrs_detections_are_the_processors(make: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    total = 0
+    for seed, (height, width) in enumerate([*SIZES, (701, 533)]):
+        for worth in (0.35, 2):
+            monkeypatch.setattr(detections, "WORTH", worth)
+            classes, masks = make(3 if seed == 1 else 9, 24, 31, seed)
+            masks[0] = -9
+            classes[1] = classes[2]
+            info = RfDetrImageProcessor().post_process_instance_segmentation(
+                outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)], return_binary_maps=True
+            )[0]
+            found = detections.sigmoid_instances(classes, masks, height, width, 0.3)
+            assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
+            total += len(found)
+            for instance, mask in zip(found, info["segmentation"].numpy(), strict=True):
+                x0, y0, x1, y1 = instance.box
+                np.testing.assert_array_equal(instance.mask, mask[y0:y1, x0:x1])
+                assert instance.mask.sum() == mask.sum() and instance.mask[0].any() and instance.mask[:, -1].any()
+            # Its map is ours, but for the numbers of those that cannot be seen.
+            visible = RfDetrImageProcessor().post_process_instance_segmentation(
+                outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)]
+            )[0]
+            id_map = paint(found, height, width)
+            seen, compact = np.unique(id_map, return_inverse=True)
+            void = 0 if 0 in seen else -1
+            np.testing.assert_array_equal(compact.reshape(id_map.shape) - void, np.maximum(visible["segmentation"].numpy(), 0))
+            assert [(found[index - 1].label_id, found[index - 1].score) for index in seen if index] == theirs(visible)[1]
+    assert total > 20

@@ -45,11 +45,20 @@ def same(first: Any, second: Any) -> bool:
     return all(torch.equal(one[key], other[key]) for one, other in zip(first, second, strict=True) for key in one)
 
 
+def copy_without_weights(folder: Path, target: Path) -> None:
+    """The files of a checkpoint but for model.safetensors."""
+    for path in folder.iterdir():
+        if path.name != "model.safetensors":
+            (target / path.name).write_bytes(path.read_bytes())
+
+
 class NetworkContract:
     """Subclass it and set ``name``, ``options`` and ``plain``."""
 
     name: str
     options: dict[str, Any] = {}
+    # What is said of each of its checkpoints.
+    always_said = 0
 
     def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
         """Raw output of the plain library for a batch, loaded from a folder."""
@@ -155,20 +164,18 @@ class NetworkContract:
         else:
             state[key] = state[key].half()
             state[key].view(-1)[3] = torch.inf
-        for name in ("config.json", "preprocessor_config.json"):
-            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        copy_without_weights(folder, tmp_path)
         save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(BadCheckpointError, match=key.split(".")[-1]):
             networks.load(tmp_path)
 
     def test_what_the_network_does_not_have_is_left_out_and_said(self, checkpoint: Network, folder: Path, tmp_path: Path) -> None:
         state = load_file(folder / "model.safetensors")
-        for name in ("config.json", "preprocessor_config.json"):
-            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        copy_without_weights(folder, tmp_path)
         save_file({**state, "stranger.weight": torch.zeros(2)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
         loaded = networks.load(tmp_path)
-        assert len(loaded.notes) == 1 and "1 weights" in loaded.notes[0] and "'stranger.weight'" in loaded.notes[0]
-        assert networks.load(folder).notes == ()
+        assert len(loaded.notes) == 1 + self.always_said and "1 weights" in loaded.notes[0] and "stranger.weight'" in loaded.notes[0]
+        assert len(networks.load(folder).notes) == self.always_said
         for key, tensor in checkpoint.module.state_dict().items():
             assert torch.equal(loaded.module.state_dict()[key], tensor), key
 
@@ -186,8 +193,7 @@ class NetworkContract:
 
     @pytest.mark.parametrize("content", [None, b"", b"no weights at all", b"\xff" * 64])
     def test_unreadable_weights_are_refused(self, folder: Path, tmp_path: Path, content: bytes | None) -> None:
-        for name in ("config.json", "preprocessor_config.json"):
-            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        copy_without_weights(folder, tmp_path)
         if content is not None:
             (tmp_path / "model.safetensors").write_bytes(content)
         with pytest.raises(BadCheckpointError, match="model.safetensors"):
@@ -201,8 +207,8 @@ class NetworkContract:
             loaded.postprocess(self.raw(loaded, image_of(30, 30)), 30, 30)
 
     def test_config_that_asks_for_absurd_sizes_is_refused(self, folder: Path, tmp_path: Path) -> None:
-        for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
-            (tmp_path / name).write_bytes((folder / name).read_bytes())
+        copy_without_weights(folder, tmp_path)
+        (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
         config = json.loads((folder / "config.json").read_text())
         for damaged in self.absurd(config):
             (tmp_path / "config.json").write_text(json.dumps(damaged))

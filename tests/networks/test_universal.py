@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation, DetrConfig
+from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation, ConditionalDetrForSegmentation, DetrConfig, OneFormerProcessor
 
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
@@ -21,6 +21,7 @@ from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import universal
 from seg_demo.networks.base import Network
+from seg_demo.networks.oneformer import TOKENIZER
 from seg_demo.networks.transformers_config import query_logits
 from seg_demo.networks.universal import LEAST_SCORE
 from seg_demo.outputs.export import bundle
@@ -30,7 +31,9 @@ TINY = {
     "mask2former": {"num_queries": 9, "decoder_layers": 2, "encoder_layers": 1},
     "maskformer": {},
     "eomt": {"image_size": 64, "hidden_size": 32, "num_queries": 9},
+    "oneformer": {"num_queries": 9, "decoder_layers": 2, "encoder_layers": 1},
     "detr": {"num_queries": 12},
+    "conditional-detr": {"num_queries": 12},
 }
 SIZES = [(70, 50), (31, 201), (420, 300)]
 
@@ -41,7 +44,7 @@ def outspoken(made: Network) -> Network:
     randomise(made.module)
     with torch.no_grad():
         for name, tensor in made.module.named_parameters():
-            if "class_predictor" in name or "class_labels_classifier" in name:
+            if any(part in name for part in ("class_predictor", "class_labels_classifier", "decoder.class_embed")):
                 if tensor.ndim > 1:
                     tensor.copy_(torch.randn(tensor.shape, generator=generator) * 2)
                 else:
@@ -49,7 +52,7 @@ def outspoken(made: Network) -> Network:
             elif ("bbox_attention" in name or "mask_head.output_conv" in name) and tensor.ndim > 1:
                 # DETR's masks begin as what each query looks at.
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * (1.5 if "output_conv" in name else 0.6))
-            elif "mask_embedd" in name and tensor.ndim > 1:
+            elif "mask_embed" in name and tensor.ndim > 1:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.5)
     return made
 
@@ -60,6 +63,7 @@ class QueriesContract(NetworkContract):
     # Tasks in which random weights give one class only.
     flat: tuple[str, ...] = ()
     whole_masks = True
+    library: Any = AutoModelForUniversalSegmentation
 
     def asked(self, threshold: float) -> dict[str, Any]:
         """How the library is asked for the same objects."""
@@ -76,13 +80,13 @@ class QueriesContract(NetworkContract):
         return outspoken(family.create(LABELS, {**family.default_options(), **TINY[self.name]}))
 
     def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
-        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        module = self.library.from_pretrained(folder).eval()
         classes, masks = query_logits(module(pixel_values=batch))
         return [{"classes": classes[0], "masks": masks[0]}]
 
     def theirs(self, folder: Path, image: np.ndarray, task: str, **thresholds: float) -> Any:
         processor = AutoImageProcessor.from_pretrained(folder)
-        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        module = self.library.from_pretrained(folder).eval()
         inputs = processor(images=Image.fromarray(image), return_tensors="pt")
         with torch.inference_mode():
             outputs = module(**inputs)
@@ -245,7 +249,7 @@ class QueriesContract(NetworkContract):
     def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
         if "decoder_config" in config:
             return [{**config, "decoder_config": {**config["decoder_config"], "num_queries": 10**9}}, {**config, "fpn_feature_size": -1}]
-        wide = {"mask2former": "hidden_dim", "detr": "d_model", "eomt": "hidden_size"}[self.name]
+        wide = {"mask2former": "hidden_dim", "oneformer": "hidden_dim", "detr": "d_model", "conditional-detr": "d_model", "eomt": "hidden_size"}[self.name]
         return [{**config, "num_queries": 10**9}, {**config, wide: 10**6}]
 
 
@@ -281,6 +285,79 @@ class TestDetr(QueriesContract):
             (tmp_path / "config.json").write_text(json.dumps({**config, "backbone": name}))
             with pytest.raises(BadCheckpointError, match="someone/else"):
                 networks.load(tmp_path)
+
+
+class TestConditionalDetr(TestDetr):
+    name = "conditional-detr"
+    always_said = 1
+    library = ConditionalDetrForSegmentation  # which no Auto class knows
+    test_a_backbone_of_timm_is_built_from_its_name = None
+
+    def test_the_last_class_is_never_found_where_the_processor_takes_it_for_none(self, folder: Path) -> None:
+        model = load_model(str(folder), device="cpu")
+        for task in ("panoptic", "instance"):
+            found = model.predict(image_of(70, 50), 0.1, task=task)
+            assert found.segments and all(segment.label_id < len(LABELS) - 1 for segment in found.segments)
+        assert any("border" in note for note in model.spec.notes)
+
+
+class TestOneFormer(TestDetr):
+    name = "oneformer"
+    test_a_backbone_of_timm_is_built_from_its_name = None
+
+    def theirs(self, folder: Path, image: np.ndarray, task: str, **thresholds: float) -> Any:
+        """From another directory than the checkpoint's, as everybody works."""
+        processor = OneFormerProcessor.from_pretrained(folder, repo_path=str(folder))
+        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        with torch.inference_mode():
+            outputs = module(**processor(images=[Image.fromarray(image)], task_inputs=[task], return_tensors="pt"))
+        work = getattr(processor, f"post_process_{task}_segmentation")
+        return work(outputs, target_sizes=[image.shape[:2]], **thresholds)[0]
+
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
+        question = OneFormerProcessor.from_pretrained(folder, repo_path=str(folder))(
+            images=[Image.fromarray(image_of(20, 20))], task_inputs=["panoptic"], return_tensors="pt"
+        )["task_inputs"]
+        found = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()(pixel_values=batch, task_inputs=question)
+        return [{"classes": found.class_queries_logits[0], "masks": found.masks_queries_logits[0]}]
+
+    def test_each_task_is_asked_for_in_its_words(self, folder: Path) -> None:
+        loaded, image = networks.load(folder), image_of(70, 50)
+        raws = [self.raw(loaded.answering(task), image) for task in loaded.tasks]
+        assert not same(raws[0], raws[1]) and not same(raws[1], raws[2])
+        assert same(raws[0], self.raw(loaded, image))
+        assert len({tuple(row) for row in loaded.questions.values()}) == 3
+        # A module for every task, of the same weights, and back again.
+        instance = loaded.answering(INSTANCE)
+        assert instance.module.network is loaded.module and instance.answering(PANOPTIC).module.network is loaded.module
+        assert not list((folder / "config.json").parent.glob("*tokenizer*.py"))
+
+    def test_things_are_the_tables(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        table = {str(index): {"name": name, "isthing": index % 2} for index, name in enumerate(LABELS.names)}
+        (tmp_path / "class_info.json").write_text(json.dumps(table))
+        assert networks.load(tmp_path).labels.things.tolist() == [False, True, False]
+        (tmp_path / "class_info.json").write_text(json.dumps({"0": {"name": "a", "isthing": 1}, "1": {"name": "b", "isthing": 1}}))
+        assert networks.load(tmp_path).labels.things is None
+        # Where there is none, nobody is asked for it.
+        (tmp_path / "class_info.json").unlink()
+        assert networks.load(tmp_path).labels.things is None
+
+    def test_without_a_tokenizer_there_is_no_task(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        config = json.loads((folder / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps({**config, "task_seq_len": 30}))
+        with pytest.raises(BadCheckpointError, match="77 tokens .* takes 30"):
+            networks.load(tmp_path)
+        for name in TOKENIZER:
+            (tmp_path / name).unlink(missing_ok=True)
+        with pytest.raises(BadCheckpointError, match="no tokenizer"):
+            networks.load(tmp_path)
+        (tmp_path / "tokenizer.json").write_text("{}")
+        with pytest.raises(BadCheckpointError, match="tokenizer"):
+            networks.load(tmp_path)
 
 
 class TestEomt(QueriesContract):
