@@ -49,9 +49,10 @@ def test_the_commands_that_segment(name, tmp_path, monkeypatch, capsys):
     for line in lines:
         words = shlex.split(line, comments=True)[3:]
         if "--out" in words:
-            words[words.index("--out") + 1] = str(tmp_path / "out")
+            place = words.index("--out") + 1
+            words[place] = str(tmp_path / words[place])
         assert main(words) == 0, line
-    assert (tmp_path / "out" / "counts.csv").is_file()
+    assert (tmp_path / "results" / "counts.csv").is_file()
     capsys.readouterr()
 
 

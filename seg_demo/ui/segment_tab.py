@@ -197,7 +197,11 @@ def _answered(
 
 
 def typed(*boxes: object) -> dict[str, object]:
-    """The thresholds of boxes in the order of :data:`THRESHOLDS`, as numbers where they are such; without the empty ones."""
+    """The thresholds of boxes in the order of :data:`THRESHOLDS`, as numbers where they are such; without the empty ones.
+
+    >>> typed("0,8", "", None)
+    {'score': 0.8}
+    """
     chosen: dict[str, object] = {}
     for name, text in zip(THRESHOLDS, boxes, strict=True):
         if plain := str(text or "").strip().replace(",", "."):

@@ -138,4 +138,4 @@ print(len(found.segments), (peak - idle) // 1024)
 def test_48_megapixels_take_less_than_500_mib_over_idle() -> None:
     found = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
     segments, mib = map(int, found.stdout.split())
-    assert segments > 30 and mib < 500
+    assert segments == len(COLORS) and mib < 500

@@ -15,15 +15,20 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from seg_demo import networks
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.core.types import TASKS, ModelSpec, Segmentation
 from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
+from seg_demo.inference.model import NetworkRun
+from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_model
 from seg_demo.ui import components, segment_tab
 from seg_demo.ui import results as session_cache
 from seg_demo.ui.components import SegmentationViewer
 from seg_demo.ui.results import CachedResult, Result, kinds, make_file
+from tests.networks.contract import LABELS
+from tests.networks.test_universal import outspoken
 from tests.served import ROOT
 
 COINS = ROOT / "seg_demo/ui/examples/coins.png"
@@ -234,3 +239,31 @@ def test_where_no_thread_is_left_to_compress_it_the_answer_comes_all_the_same(fo
     monkeypatch.setattr(session_cache, "_threads", Full)
     result = Result(Upload(COINS, "coins"), CachedResult(replace(found["unet-cells"])), 0.5, b"jpeg")
     assert SegmentationViewer().postprocess(result)["width"] == found["unet-cells"].width
+
+
+def test_other_thresholds_are_answered_from_what_is_kept_of_the_networks_outputs(tmp_path, monkeypatch):
+    network = networks.network("maskformer")
+    outspoken(network.create(LABELS, network.default_options())).save(tmp_path)
+    spec = ModelSpec(str(tmp_path), None, "panoptic", "maskformer", "tiny", "", "folder", tasks=("panoptic", "instance", "semantic"))
+    before = catalog._menu
+    monkeypatch.setattr(catalog, "_menu", lambda owners, every: (spec, *before(owners, every)))
+    forwards, real = [], NetworkRun._forward
+    monkeypatch.setattr(NetworkRun, "_forward", lambda *arguments: forwards.append(1) or real(*arguments))
+    asked = Upload(COINS, "coins"), spec.id, 0.5, "whole"
+    first, _ = segment_tab.run_network(*asked, None, "panoptic", "0.2", "", "0.05", lambda *_, **__: None)
+    assert len(forwards) == 1 and first.shown.task == "panoptic" and first.shown.confidence is not None
+    for score in ("0,3", "0.2", "0.6"):
+        other, _ = segment_tab.retune(*asked, first, "panoptic", score, "", "0.05", lambda *_, **__: None)
+        fresh, _ = segment_tab.run_network(*asked, None, "panoptic", score, "", "0.05", lambda *_, **__: None)
+        if score == "0.2":
+            assert other == gr.skip(), "the box was left as it was"
+            continue
+        assert np.array_equal(other.shown.id_map, fresh.shown.id_map)
+        assert [(s.label_id, s.score, s.box) for s in other.shown.segments] == [(s.label_id, s.score, s.box) for s in fresh.shown.segments]
+    assert len(forwards) == 4, "the first and the three that were asked afresh"
+    # Where it had to make room for others', or the picture is another one, the network runs.
+    first.cached.evict()
+    segment_tab.retune(*asked, first, "panoptic", "0.6", "", "0.05", lambda *_, **__: None)
+    assert len(forwards) == 5
+    with pytest.raises(gr.Error, match="number from 0 to 1"):
+        segment_tab.retune(*asked, first, "panoptic", "x", "", "", lambda *_, **__: None)
