@@ -524,9 +524,9 @@ def _meter(moved: client.Progress, total: int, report: Report | None, name: str,
     return Meter
 
 
-# A configuration is a few kilobytes, and the words of a network that is told what to look for are a few megabytes.
+# A configuration is a few kilobytes; tokenizers and the like are not ours to fetch, but for the words of CLIP, which are below this.
 MAX_JSON_BYTES = 1_000_000
-WORDS = {"merges.txt": MAX_JSON_BYTES, "tokenizer.json": 8_000_000}
+MERGES = "merges.txt"
 MAX_JSON_FILES = 32
 # Weights that are no network: of an adapter, of the optimizer.
 _NO_NETWORK = re.compile(r"(adapter|optimizer|scheduler|scaler|ema_state).*\.safetensors")
@@ -583,8 +583,8 @@ def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
     small = [
         name
         for name in below(sizes, folder)
-        if (name in WORDS or re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json"))
-        and sizes[path_of(folder, name)] <= WORDS.get(name, MAX_JSON_BYTES)
+        if (name == MERGES or re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json"))
+        and sizes[path_of(folder, name)] <= MAX_JSON_BYTES
     ]
     return sorted(small, key=lambda name: (name != CONFIG, name))[:MAX_JSON_FILES]
 

@@ -24,8 +24,6 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.promptable import Answer, TransformersPrompts, image_side
 
-TOKENIZER = "tokenizer.json"
-
 
 @dataclass
 class ClipSeg(TransformersPrompts):
