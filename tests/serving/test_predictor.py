@@ -152,11 +152,11 @@ def test_a_gpu_that_runs_out_of_memory_is_replaced_by_the_cpu(folders, monkeypat
     monkeypatch.setattr(runs, "_on_cpu", lambda module: copied)
     run = runs.NetworkRun._pass
 
-    def full(self, module, batch, device, engine=None):
+    def full(self, network, module, batch, device, engine=None):
         if device.type == "meta":
             raise torch.OutOfMemoryError("CUDA out of memory.")
         assert engine is None, "the copy is computed by torch alone"
-        return run(self, module, batch, device)
+        return run(self, network, module, batch, device)
 
     monkeypatch.setattr(runs.NetworkRun, "_pass", full)
     result = Model.from_network(elsewhere, SPEC).predict(IMAGE)
