@@ -118,7 +118,7 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
 
     def ours() -> Any:
         with torch.inference_mode():
-            return model._run._forward(checkpoint.preprocess(photo))[0]
+            return model._run._forward(checkpoint, None, checkpoint.preprocess(photo))[0]
 
     def theirs(layout: torch.memory_format = torch.contiguous_format) -> Any:
         with torch.inference_mode():
@@ -144,7 +144,7 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
 def forward(model: Any, images: torch.Tensor) -> Any:
     """The demo's own forward pass."""
     with torch.inference_mode():
-        return model._run._forward(images)[0]
+        return model._run._forward(model._run._network, None, images)[0]
 
 
 def eager(module: Any, images: torch.Tensor) -> torch.Tensor:
