@@ -10,16 +10,17 @@ the processor have 0.)
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.ops import box_convert
 
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
 from seg_demo.masks import detections
 from seg_demo.networks import FAMILIES, transformers_config
 from seg_demo.networks.transformers_config import config_of, from_config, own_size
-from seg_demo.networks.universal import LEAST_SCORE, ClassQueries
+from seg_demo.networks.universal import LEAST_SCORE, ClassQueries, Mask2Former
 from seg_demo.networks.weights import Takes
 
 # With which the names of weights begin in the authors' own layout, which transformers reads and writes.
@@ -32,6 +33,7 @@ class RfDetr(ClassQueries):
     """RF-DETR with masks. Its sides are multiples of patches times windows, which its image processor's fixed size is."""
 
     family = FAMILIES["rfdetr"]
+    training = replace(Mask2Former.training, base="Roboflow/rf-detr-seg-nano", scratch_lr=5e-4, scratch_crop=None, scratch_batch_size=4)
     none_rows: ClassVar[int] = 0
     tasks: tuple[Task, ...] = field(default=(INSTANCE,))
 
@@ -85,6 +87,25 @@ class RfDetr(ClassQueries):
     def _stated_classes(cls, options: dict[str, Any], count: int, state: Mapping[str, Tensor]) -> int:
         short = {name.removeprefix(PARTS).removeprefix(PARTS): tensor for name, tensor in state.items()}
         return super()._stated_classes(options, count, {f"{PARTS}{name}": tensor for name, tensor in short.items()})
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Any, share: float) -> Tensor:
+        """transformers' own: classes, boxes and masks of queries that are matched with objects, in every group and after every layer."""
+        sides = images.new_tensor([images.shape[-1], images.shape[-2]]).repeat(2)
+        labels = [
+            {"class_labels": one["labels"], "boxes": box_convert(one["boxes"], "xyxy", "cxcywh") / sides, "masks": one["masks"]}
+            for one in truth
+        ]
+        found = module(pixel_values=self.as_seen(images), labels=labels)
+        if any(len(one["labels"]) for one in truth):
+            return share * found.loss
+        # Of no object at all, its losses of masks are tensors without elements, and so is the sum of all (findings/rf_detr_no_objects.sh).
+        classes = sum(value for name, value in found.loss_dict.items() if name.startswith("loss_ce"))
+        return share * self.module.config.class_loss_coefficient * classes
+
+    def square(self, wanted: int) -> int | None:
+        """The side to which its processor resizes pictures, whatever their shape; None where that is no square."""
+        height, width = self.preprocessing.size or own_size(self.module.config)
+        return height if height == width else None
 
     @staticmethod
     def best_scores(classes: Tensor) -> Tensor:

@@ -333,7 +333,7 @@ class ClassQueries(Network):
         """
         masks, classes = zip(*map(_masks_of, truth), strict=True)
         masks = [mask.to(images.dtype) for mask in masks]
-        return share * module(pixel_values=normalised(images, self.preprocessing), mask_labels=masks, class_labels=list(classes)).loss
+        return share * module(pixel_values=self.as_seen(images), mask_labels=masks, class_labels=list(classes)).loss
 
     @property
     def unused_layers(self) -> bool:
@@ -342,7 +342,11 @@ class ClassQueries(Network):
 
     def rehearse(self, module: nn.Module, images: Tensor, truth: Any) -> Any:
         """As :meth:`Network.rehearse`: transformers' losses ask the other processes for the number of their objects."""
-        return module(pixel_values=normalised(images, self.preprocessing))
+        return module(pixel_values=self.as_seen(images))
+
+    def as_seen(self, images: Tensor) -> Tensor:
+        """Crops (B, 3, S, S) in [0, 1] with the colours that the network sees."""
+        return normalised(images, self.preprocessing)
 
     def card_snippet(self, source: str) -> str:
         """Code that loads the checkpoint with plain transformers.

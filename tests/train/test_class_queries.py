@@ -37,9 +37,18 @@ from train.trainer import Trainer
 TINY: dict[str, dict[str, Any]] = {
     "mask2former": {"num_queries": 9, "decoder_layers": 2, "encoder_layers": 1, "train_num_points": 64},
     "maskformer": {},
+    "rfdetr": {
+        "backbone_config": {
+            "model_type": "rf_detr_dinov2", "hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": 64,
+            "patch_size": 8, "num_windows": 2, "out_features": ["stage2", "stage4"],
+        },
+        "d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 64, "decoder_cross_attention_heads": 4, "num_queries": 9, "group_detr": 2,
+    },
     "eomt": {"image_size": 64, "hidden_size": 32, "num_queries": 9, "num_hidden_layers": 3, "num_blocks": 1, "train_num_points": 64},
 }
 TRAINED = tuple(TINY)
+# Those that learn every task; RF-DETR learns objects alone.
+UNIVERSAL = tuple(name for name in TINY if len(networks.FAMILIES[name].tasks) > 1)
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +96,7 @@ def command(name: str, source: Path, run: Path, *more: str) -> list[str]:
     return arguments(source, run, "--model", name, "--image-size", "64", *more)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", UNIVERSAL)
 @pytest.mark.parametrize(
     ("which", "task", "classes"),
     [("scenes", PANOPTIC, ("sky", "disc", "ground")), ("animals", INSTANCE, ("cat", "dog")), ("data", SEMANTIC, ("background", "disc"))],
@@ -108,6 +117,8 @@ def test_the_data_decides_what_is_learnt(name: str, which: str, task: Any, class
 @pytest.mark.parametrize("size", [(90, 130), (200, 70), (300, 300)])
 @pytest.mark.parametrize("task", [INSTANCE, SEMANTIC])
 def test_training_sees_pixels_as_serving_does(name: str, size: tuple[int, int], task: Any) -> None:
+    if task not in networks.FAMILIES[name].tasks:
+        return
     network = made(name, LabelSet.from_names(["cat", "dog"])).trained_for(task)
     image = image_of(*size)
     label_map = np.zeros(size, np.uint8)
@@ -182,6 +193,16 @@ def test_targets_of_classes_are_one_mask_each() -> None:
     assert classes[0].tolist() == [0, 2] and [int(mask.sum()) for mask in masks[0]] == [52 * 64, 8 * 64]
 
 
+def as_the_library_takes_it(name: str, targets: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
+    if name != "rfdetr":
+        return {"mask_labels": [target["masks"].float() for target in targets], "class_labels": [target["labels"] for target in targets]}
+    corners = [target["boxes"] / 64 for target in targets]
+    boxes = [torch.cat([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]], 1) for box in corners]
+    return {
+        "labels": [{"class_labels": target["labels"], "boxes": box, "masks": target["masks"]} for target, box in zip(targets, boxes, strict=True)]
+    }
+
+
 @pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_loss_is_the_librarys_and_reaches_every_weight_that_the_answer_needs(name: str, precision: str) -> None:
@@ -196,14 +217,18 @@ def test_the_loss_is_the_librarys_and_reaches_every_weight_that_the_answer_needs
         torch.manual_seed(5)
         loss = objective.loss(network.module.train(), batch, 2, 4)
         torch.manual_seed(5)
-        masks, classes = [target["masks"].float() for target in batch.targets], [target["labels"] for target in batch.targets]
-        theirs = network.module(pixel_values=normalised(batch.images, network.preprocessing), mask_labels=masks, class_labels=classes).loss
+        theirs = network.module(pixel_values=normalised(batch.images, network.preprocessing), **as_the_library_takes_it(name, batch.targets)).loss
     assert torch.equal(loss, theirs / 4)
     loss.backward()
     left = [key for key, parameter in network.module.named_parameters() if parameter.grad is None]
-    assert all(key.endswith((".layernorm.weight", ".layernorm.bias")) for key in left) and (not left or network.unused_layers)
+    assert all(key.endswith((".layernorm.weight", ".layernorm.bias", ".mask_token")) for key in left) and (not left or network.unused_layers)
     nothing = objective.collate(crops[1:], torch.device("cpu"))
-    assert torch.isfinite(objective.loss(network.module, nothing, 1, 1)), "a crop without any object"
+    network.module.zero_grad()
+    empty = objective.loss(network.module, nothing, 1, 1)
+    empty.backward()
+    assert empty.shape == () and float(empty.detach()) > 0
+    learnt = sum(float(parameter.grad.abs().sum()) for parameter in network.module.parameters() if parameter.grad is not None)
+    assert learnt > 0, "that nothing is there is learnt of a crop without any object"
     moved = objective.adversarial(network.module, batch, 0.01)
     assert 0 < float((moved.images - batch.images).abs().max()) <= 0.0101
 
@@ -220,7 +245,7 @@ def test_a_base_keeps_what_its_head_knows_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "which", "metric"), [("mask2former", "scenes", "pq"), ("eomt", "animals", "mask_ap"), ("mask2former", "data", "mean_iou")]
+    ("name", "which", "metric"), [("mask2former", "scenes", "pq"), ("eomt", "animals", "mask_ap"), ("rfdetr", "animals", "mask_ap"), ("mask2former", "data", "mean_iou")]
 )
 def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
     name: str, which: str, metric: str, request: Any, tmp_path: Path

@@ -65,12 +65,12 @@ def test_a_run_that_began_without_the_hub_keeps_its_network(data: Path, tmp_path
     assert load_state(run / "last" / "state.pt")["history"]["finished"]
 
 
-@pytest.mark.parametrize("network", ["unet", "fcn", "segformer", "maskrcnn"])
+@pytest.mark.parametrize("network", ["unet", "fcn", "segformer", "maskrcnn", "mask2former", "eomt", "rfdetr"])
 def test_a_remembered_start_is_the_same_network(network: str, tmp_path: Path) -> None:
     from seg_demo.core.types import LabelSet
 
     family = networks.network(network)
-    made = family.create(LabelSet.from_names(["background", "cell"], 0), family.default_options())
+    made = family.create(LabelSet.from_names(["background", "cell"], 0), family.default_options()).trained_for(family.family.tasks[0])
     before = base_model.Start(made, ("head.",), True, None, ("a note",))
     after = rebuilt(json.loads(json.dumps(remembered(before))))
     after.checkpoint.module.load_state_dict(made.module.state_dict())
