@@ -1,4 +1,4 @@
-"""``make bench``, or ``python -m benchmarks [--quick] [--only NAME ...]``: measure, print, and write benchmarks/RESULTS.md.
+"""``make bench``, or ``python -m benchmarks [--quick] [--only NAME ...]``: measure, print, and write benchmarks/RESULTS.md (with --quick benchmarks/quick/RESULTS.md).
 
 Each file of rows is one name. What has been measured is kept in results.json, so that names can be run one after another;
 RESULTS.md shows all of it.

@@ -12,18 +12,22 @@ from typing import Any
 from benchmarks.measure import HEADER, Row
 
 FOLDER = Path(__file__).parent
+# What --quick measures never replaces what was measured in full; git ignores it.
+QUICK_FOLDER = FOLDER / "quick"
 _LIBRARIES = ("torch", "torchvision", "transformers", "segmentation-models-pytorch", "openvino", "gradio", "numpy")
 
 
-def keep(name: str, row: Row, quick: bool, folder: Path = FOLDER) -> None:
+def keep(name: str, row: Row, quick: bool, folder: Path | None = None) -> None:
     """Add a row, in place of an earlier one of the same work, and write the page.
 
     Args:
         name: of the file of rows.
         row: just measured.
         quick: whether with ``--quick``.
-        folder: where results.json and RESULTS.md are.
+        folder: where results.json and RESULTS.md are; None is that of such rows.
     """
+    folder = folder or (QUICK_FOLDER if quick else FOLDER)
+    folder.mkdir(exist_ok=True)
     path = folder / "results.json"
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

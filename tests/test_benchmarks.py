@@ -97,6 +97,15 @@ def test_the_page_keeps_other_rows_and_replaces_its_own(tmp_path):
     assert page.count("| same |") == 2 and "torch " in page
 
 
+def test_what_is_measured_quickly_replaces_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    monkeypatch.setattr(report, "QUICK_FOLDER", tmp_path / "quick")
+    row = Row("w", "p", 1.0, 2.0, 1.0, 2.0, None, None, "same", None, None, 1, "2026-01-01")
+    report.keep("masks", row, False)
+    report.keep("masks", Row(**{**row.to_dict(), "ours": 0.5}), True)
+    assert [json.loads((folder / "results.json").read_text())["rows"][0]["ours"] for folder in (tmp_path, tmp_path / "quick")] == [1.0, 0.5]
+
+
 def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "MEGAPIXELS", (0.01, 0.02))
     monkeypatch.setattr(growth, "QUERIES", (5, 10))

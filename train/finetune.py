@@ -8,6 +8,7 @@ python train/finetune.py --data my_folder --dry-run
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -135,8 +136,8 @@ def _train_evaluate_publish(
 ) -> int:
     """The run itself, in a folder that is locked; each part can be repeated after a crash. For what is returned see :func:`main`."""
     from seg_demo.core.storage import recover_folder
-    from seg_demo.inference.devices import out_of_memory
-    from train.card import write_report
+    from seg_demo.inference.engine import out_of_memory
+    from train.publish import write_report
     from train.evaluate import HeldOut, compare_with_base
     from train.publish import PublishError, push_best
     from train.trainer import Trainer, save_best
@@ -245,12 +246,20 @@ def _print_plan(prepared: Any) -> None:
     if prepared.config.json:
         _print_json({**prepared.facts(), "diagnosis": prepared.diagnosis.to_dict(), "problems": None}, indent=2)
     else:
-        print(describe(prepared))
+        _print(describe(prepared))
 
 
 def _print_json(answer: dict[str, Any], indent: int | None = None) -> None:
     """What ``--json`` prints: the texts in it are English, and ``messages`` says those that have them in other languages."""
-    print(json.dumps({**answer, "messages": [message.to_dict() for message in messages_in(answer)]}, indent=indent))
+    _print(json.dumps({**answer, "messages": [message.to_dict() for message in messages_in(answer)]}, indent=indent))
+
+
+def _print(text: str) -> None:
+    """Print what the run came to. A reader that has seen enough (``| head``) is no fault of the run, which ends as it would have."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere either
 
 
 if __name__ == "__main__":

@@ -77,6 +77,16 @@ def test_a_run_leaves_a_checkpoint_that_the_demo_loads(network: str, data: Path,
     assert "disc" in card and str(tmp_path) not in card
 
 
+def test_a_reader_that_has_left_is_no_fault_of_the_run() -> None:
+    """``finetune --json | head -1``: the pipe is closed before everything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    code = "from train import finetune; finetune._print_json({'metrics': {}})"
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_stopped_run_resumes_to_the_bit(data: Path, tmp_path: Path, monkeypatch) -> None:
     """Every step interrupted once: the weights are those of the run that nobody disturbed."""
     whole, broken, few = tmp_path / "whole", tmp_path / "broken", ("--seed", "3", "--max-steps", "4")
