@@ -17,8 +17,9 @@ from benchmarks.measure import Row, compare
 from benchmarks.requests import plain
 from seg_demo import networks
 from seg_demo.core.types import ModelSpec
-from seg_demo.inference import engine, familiarity
+from seg_demo.inference import engine
 from seg_demo.inference.model import Model
+from seg_demo.networks.checkpoint import read_familiarity
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 
 
@@ -92,7 +93,7 @@ def familiarity_row(size: tuple[int, int], repeats: int) -> Row:
         silent.predict(photo)
         subjects.compiled()
 
-    judging, silent, photo = serve(familiarity.read(folder)), serve(None), subjects.photo(*size)
+    judging, silent, photo = serve(read_familiarity(folder)), serve(None), subjects.photo(*size)
 
     def check(mine: Any, other: Any) -> str:
         same = np.array_equal(mine.id_map, other.id_map) and mine.familiar is not None and other.familiar is None

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks import queries
 from benchmarks.masks import dense, smooth_logits
 from benchmarks.measure import Row, peak_of
-from benchmarks.report import FOLDER
-from seg_demo.inference.devices import available_memory
+from benchmarks.report import FOLDER, QUICK_FOLDER
+from seg_demo.inference.engine import available_memory
 from seg_demo.masks.semantic import argmax_resized
 
 MEGAPIXELS = (0.3, 1, 2, 4, 12, 25, 48, 100)
@@ -65,8 +65,10 @@ def rows(quick: bool) -> Iterator[Row]:
         "megapixels": curves(sizes, lambda size: (150, size)),
         "classes": curves(counts, lambda count: (count, 2.0)),
     }
-    write(found, FOLDER)
-    write(segment_curves(quick), FOLDER, SEGMENTS)
+    folder = QUICK_FOLDER if quick else FOLDER
+    folder.mkdir(exist_ok=True)
+    write(found, folder)
+    write(segment_curves(quick), folder, SEGMENTS)
     yield from ()
 
 

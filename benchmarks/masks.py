@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from benchmarks.measure import Row, compare
 from benchmarks.subjects import CLASSES, SIZES
 from seg_demo.core.rle import encode_crop
-from seg_demo.inference.devices import available_memory
+from seg_demo.inference.engine import available_memory
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.semantic import argmax_resized
 

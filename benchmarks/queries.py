@@ -27,7 +27,7 @@ from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.subjects import SIZES
 from seg_demo.core.types import Segment, Segmentation, paint
-from seg_demo.inference.devices import available_memory
+from seg_demo.inference.engine import available_memory
 from seg_demo.inputs.images import decode
 from seg_demo.masks import detections, queries
 from seg_demo.masks.queries import Found, Order, Thresholds

@@ -16,7 +16,7 @@ from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from seg_demo.core.rle import Box
 from seg_demo.core.types import Segmentation, tight_box
-from seg_demo.inference.devices import available_memory
+from seg_demo.inference.engine import available_memory
 from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
 from seg_demo.networks.base import Network

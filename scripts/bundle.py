@@ -22,10 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo import load_model  # noqa: E402
 from seg_demo.networks.checkpoint import PREPROCESSOR  # noqa: E402
-from train.card import (
-    read_facts,  # noqa: E402
-    write_card,  # noqa: E402
-)
+from train.publish import read_facts, write_card
 
 MAX_BYTES = 4_000_000
 PICTURE_SIDE = 640

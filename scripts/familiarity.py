@@ -1,7 +1,7 @@
 """Teach the bundled checkpoints to say which pictures are unlike those that they learnt from: ``python scripts/familiarity.py``.
 
 For each it renders training pictures with and without objects, asks the encoder for its channels' means and deviations, and fits
-the linear rule of :mod:`seg_demo.inference.familiarity`. The threshold is that of held-out rendered pictures: all but a hundredth of
+the linear rule of :class:`seg_demo.networks.checkpoint.Familiarity`. The threshold is that of held-out rendered pictures: all but a hundredth of
 those with objects stay without a warning. Real pictures are only counted, and go onto the card; but which maps are taken, how far
 channels are clipped and how strongly the covariance is shrunk was chosen, the same for all, with a look at those of scikit-image. The weights are not touched. On two cores it takes ten minutes.
 """
@@ -21,9 +21,10 @@ from skimage import data as skimage_data
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo import networks  # noqa: E402
+from seg_demo.inference.engine import statistics  # noqa: E402
 from seg_demo.inputs.images import decode  # noqa: E402
-from seg_demo.inference.familiarity import CLIP, FILE, Familiarity, read, statistics  # noqa: E402
 from seg_demo.networks.base import Network  # noqa: E402
+from seg_demo.networks.checkpoint import FAMILIARITY, MOST_DEVIATIONS, Familiarity, read_familiarity  # noqa: E402
 from synthetic.cells import WITH_CELLS, render  # noqa: E402
 from train.data.index import CELLS_VAL_SEED  # noqa: E402
 
@@ -89,7 +90,7 @@ def fit(rows: np.ndarray, known: np.ndarray, held: np.ndarray, held_known: np.nd
         held_known: as ``known``.
     """
     mean, deviation = rows.mean(0), rows.std(0) + 1e-4
-    clipped = np.clip((rows - mean) / deviation, -CLIP, CLIP).astype(np.float64)
+    clipped = np.clip((rows - mean) / deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS).astype(np.float64)
     centres = [clipped[chosen].mean(0) for chosen in (known, ~known)]
     within = np.cov((clipped - np.where(known[:, None], *centres)).T)
     weights = np.linalg.solve(within + SHRINKING * np.eye(len(within)), centres[1] - centres[0]).astype(np.float32)
@@ -115,7 +116,7 @@ def on_card(folder: Path, figures: dict[str, float], warned: dict[str, bool]) ->
     quiet, missed = [name for name in KNOWN if warned[name]], [name for name in UNKNOWN if not warned[name]]
     said = (
         f"{HEADING}\n\nThe demo warns of a picture that is unlike those in which this model learnt to find things, told by its encoder's "
-        f"own features (`{FILE}`, made by `scripts/familiarity.py`). Of held-out rendered pictures with objects it warns of 1 % (that is how "
+        f"own features (`{FAMILIARITY}`, made by `scripts/familiarity.py`). Of held-out rendered pictures with objects it warns of 1 % (that is how "
         f"the threshold is set), of those without objects of {figures['warned_without_objects']:.0%}. Of {len(KNOWN)} real pictures that it "
         f"works on ({', '.join(KNOWN)}) it warns of {len(quiet)}{': ' + ', '.join(quiet) if quiet else ''}; of {len(UNKNOWN)} real "
         f"pictures of other things ({', '.join(UNKNOWN)}) it warns of {len(UNKNOWN) - len(missed)}"
@@ -130,8 +131,8 @@ def write(folder: Path, checkpoint: Network, rule: Familiarity, figures: dict[st
     data = {"mean": rounded(rule.mean), "deviation": rounded(rule.deviation), "weights": rounded(rule.weights)}
     figures = {key: round(value, 4) for key, value in figures.items()}
     text = json.dumps({**data, "threshold": float(f"{rule.threshold:.4g}"), "held_out": figures}, separators=(",", ":"))
-    (folder / FILE).write_text(text + "\n", encoding="ascii")
-    kept = read(folder)
+    (folder / FAMILIARITY).write_text(text + "\n", encoding="ascii")
+    kept = read_familiarity(folder)
     warned = {key: not kept.knows([told(checkpoint, image)]) for key, image in real().items()}
     on_card(folder, figures, warned)
     print(folder.name, figures, "warned:", ", ".join(key for key, value in warned.items() if value), flush=True)

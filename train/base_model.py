@@ -27,7 +27,7 @@ from seg_demo.core.errors import (
     listed,
 )
 from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
-from seg_demo.hub import lookup
+from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults, copy_known_classes
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
@@ -247,9 +247,9 @@ def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], lab
     if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
         return _scratch(family, labels, SEMANTIC, (_warning(what, Message("training.hub_out_of_reach")),))
     try:
-        with lookup.bounded():
+        with client.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
-    except (*lookup.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
+    except (*client.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         return _scratch(family, labels, SEMANTIC, (_warning(what, reason),))
     network = family.create(labels, dict(options))

@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
-from seg_demo.inference.devices import total_memory
+from seg_demo.inference.engine import total_memory
 from seg_demo.networks.base import Network
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,10 +15,13 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, Message, SegDemoError, paragraphs
-from seg_demo.inference import devices
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
+from seg_demo.hub import client
+from seg_demo.inference import engine
 from seg_demo.networks.base import Network
 from seg_demo.serving import catalog
 from train.base_model import Start, architecture_of, name_of, rebuilt, remembered, start
@@ -306,7 +310,6 @@ def _rights(
     """Repository and user of the push; that the login may write there is checked before anything is trained."""
     if config.push is None:
         return None, None
-    from train.publish import check_rights
 
     try:
         network = begun.checkpoint.name if begun else architecture_of(config) or "model"
@@ -538,6 +541,61 @@ def available_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "cpu":
-        free = devices.free_memory()
+        free = engine.free_memory()
         return None if free is None else free // local_processes()
     return None
+
+
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Where a run will be pushed, and as whom.
+
+    Attributes:
+        repo_id: ``user/repo``.
+        user: who is logged in.
+    """
+
+    repo_id: str
+    user: str
+
+
+def check_rights(repo_id: str | None, network: str, data_name: str, private: bool) -> Rights:
+    """Find out, before hours of training, whether the push at their end would be allowed.
+
+    Args:
+        repo_id: ``user/repo``, or None for ``<user>/<network>-<data_name>``.
+        network: architecture, for the default name.
+        data_name: likewise; empty if ``network`` is the whole name.
+        private: whether the repository must be private.
+
+    Raises:
+        BadRequestError: nobody is logged in, a name that the Hub cannot have, no right to write there, or a public
+            repository where a private one was asked for.
+        HubUnavailableError: the Hub does not answer.
+    """
+    user = client.whoami().name
+    wanted = repo_id or f"{user}/{default_name(network, data_name)}"
+    if not re.fullmatch(r"[^/\s]+/[^/\s]+", wanted):
+        raise BadRequestError("push.write_user_repo", value=wanted)
+    try:
+        validate_repo_id(wanted)
+    except HFValidationError as error:
+        raise BadRequestError("push.no_name_of_hub", value=wanted, why=error) from error
+    client.can_write(wanted)
+    there = client.head(wanted)
+    if private and there is not None and not there.private:
+        raise BadRequestError("push.is_public", repo=wanted, host=client.host())
+    return Rights(wanted, user)
+
+
+def default_name(network: str, data_name: str) -> str:
+    """The name of a repository for a network and its data, with the characters that the Hub allows.
+
+    >>> default_name("net", "My cells (2024)/ß..v2")
+    'net-My-cells-2024-v2'
+    """
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{network}-{data_name}")[:LONGEST_NAME].strip("-_")
+    return name or "model"

@@ -1,13 +1,13 @@
-"""A request: who asks, what for, and the threads that work on it: whether somebody still waits for it, how long it may take, what to
-log of it.
+"""A request: who asks, what for, whether somebody still waits for it, how long it may take, what to log of it; who works now, who waits,
+who is refused: the bounds that no way into the demo gets round.
 
 The page opens a request around each handler; whatever works for it further down asks :func:`check` between its stages, and
 waits, for whatever it has to wait, with :func:`wait`. Code that runs outside any request (Python, the command line, training)
 is never stopped.
 
-What a visitor made is theirs: datasets, fine-tuning jobs with their pictures, and the models that come of them. A visitor holds a random key, which lies in their browser; what they make carries the key's hash, and
-they alone see it, on the page and through the API. The server's owner may share a model that they made with everybody. The
-programs of this machine (the command line, Python, the training command) see everything.
+What a visitor made is theirs: datasets, fine-tuning jobs with their pictures, and the models that come of them. A visitor holds
+a random key, which lies in their browser; what they make carries the key's hash, and they alone see it, on the page and through the
+API. The server's owner may share a model that they made with everybody. The programs of this machine (the command line, Python, the training command) see everything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -478,3 +480,192 @@ def of_key(key: object) -> Viewer:
     """The viewer with a key: what a handler was given with it counts, whoever its session has been before."""
     now = viewer.get()
     return Viewer(owner_of(key), host=now is not None and now.host)
+
+
+T = TypeVar("T")
+
+# How long one who would be refused waits first.
+PATIENCE_SECONDS = 1.0
+
+
+class Limit:
+    """So many at a time, in the order of coming; a semaphore would let whoever comes just now pass those who wait.
+
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._lock, self._free = threading.Lock(), count
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def slot(self, refusal: str = "") -> Iterator[None]:
+        """One of them, as long as somebody waits for the answer.
+
+        Args:
+            refusal: said to whoever would have to wait for longer than a moment; without it they wait.
+
+        Raises:
+            LeftError: whoever asked has gone meanwhile.
+            TooLongError: the request's time was used up by waiting.
+            BusyError: the refusal.
+        """
+        check()
+        mine, began = threading.Event(), time.monotonic()
+        with self._lock:
+            if self._free and not self._waiting:
+                self._free -= 1
+                mine.set()
+            else:
+                self._waiting.append(mine)
+
+        def reached(seconds: float) -> bool:
+            if refusal and not mine.is_set() and time.monotonic() - began > PATIENCE_SECONDS:
+                raise BusyError(refusal)
+            return mine.wait(seconds)
+
+        try:
+            wait(reached)
+            yield
+        finally:
+            self._leave(mine)
+
+    def _leave(self, mine: threading.Event) -> None:
+        with self._lock:
+            if mine.is_set():  # perhaps only while its owner was leaving
+                if self._waiting:
+                    self._waiting.popleft().set()
+                else:
+                    self._free += 1
+            else:
+                self._waiting.remove(mine)
+
+
+class SingleFlight:
+    """Calls under way, one per key at a time: whoever asks for the same thing meanwhile gets the same outcome, which is kept
+    no longer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Hashable, futures.Future[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def run(self, key: Hashable, call: Callable[[], T]) -> T:
+        """The outcome of the call that runs for this key: the one given, or one that was under way already.
+
+        The call runs in a thread of its own: it goes on when the request that began it is withdrawn or takes too long, for
+        whoever asks next.
+
+        Args:
+            key: what the call is about.
+            call: made unless one for the key is under way.
+
+        Raises:
+            LeftError: the request that waits was withdrawn.
+            TooLongError: it has used up its time.
+            BusyError: it has waited a while, and others wait behind it; or the system gives no more threads.
+            BaseException: whatever the call raises, to everyone who waits for it.
+        """
+        with self._lock:
+            running = self._running.get(key)
+            if running is None:
+                running = futures.Future()
+                made = detached(lambda: self._make(key, call, running))
+                begin(threading.Thread(target=made, name="single-flight", daemon=True))
+                self._running[key] = running
+        wait(lambda seconds: futures.wait([running], seconds).done, fetching=True)
+        return running.result()
+
+    def _make(self, key: Hashable, call: Callable[[], Any], future: futures.Future[Any]) -> None:
+        value, failure = None, None
+        try:
+            value = call()
+        except BaseException as error:  # handed over to everyone who waits, whatever it is
+            failure = error
+        # First the key, then the outcome: who asks after having got it makes a new call.
+        with self._lock:
+            del self._running[key]
+        if failure is None:
+            future.set_result(value)
+        else:
+            future.set_exception(failure)
+
+
+class Admission:
+    """A bounded number of slots to work in, half of them (one at least) also for large requests, and a bounded number of
+    requests that wait for one.
+
+    Args:
+        slots: how many work at a time.
+        waiting: how many more may wait.
+        freed: called when a large request is done, before anybody else's large picture is decoded.
+    """
+
+    def __init__(self, slots: int, waiting: int, freed: Callable[[], object] = lambda: None) -> None:
+        self.most, self._freed = slots + waiting, freed
+        self._all = Limit(slots)
+        self._large = Limit(max(1, slots // 2))
+        self._lock = threading.Lock()
+        self._admitted = 0
+        self._began: dict[object, float] = {}
+
+    @property
+    def admitted(self) -> int:
+        """Requests that are being worked on, wait, or fetch their model."""
+        return self._admitted
+
+    @property
+    def running(self) -> int:
+        """Requests that are being worked on now."""
+        return len(self._began)
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which the longest of them has been worked on; 0 if there is none."""
+        now = time.monotonic()
+        return max((now - began for began in list(self._began.values())), default=0.0)
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        """Count one request, or refuse it at once if too many are there already.
+
+        Raises:
+            BusyError: as many are there as are accepted.
+        """
+        with self._lock:
+            if self._admitted >= self.most:
+                raise BusyError("requests.too_many", most=self.most)
+            self._admitted += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._admitted -= 1
+
+    @contextmanager
+    def slot(self, large: bool = False) -> Iterator[None]:
+        """Wait for a slot and work in it.
+
+        Args:
+            large: see :func:`seg_demo.inputs.images.is_large`.
+
+        Raises:
+            LeftError: whoever asked has gone meanwhile.
+            TooLongError: the request's time was used up by waiting.
+        """
+        began = time.monotonic()
+        # In this order: a large request that waits for another one holds no slot that a small one could take.
+        with self._large.slot() if large else nullcontext(), self._all.slot():
+            key = object()
+            self._began[key] = time.monotonic()
+            try:
+                note(waited=round(time.monotonic() - began, 3))
+                check()
+                yield
+            finally:
+                if large:
+                    self._freed()
+                del self._began[key]

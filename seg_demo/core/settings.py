@@ -224,6 +224,28 @@ def settings() -> Settings:
     return load_settings()
 
 
+# Images worked on at a time where the owner has not said it: on a GPU as many as are computed together; on a CPU two, so that
+# one is decoded or drawn while the network runs for another, and a short request need not wait for a long one.
+SLOTS, GPU_SLOTS = 2, 8
+# Made by the drivers of NVIDIA on Linux, and on Windows below WSL.
+GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+
+
+def slots(chosen: Settings, gpu: bool) -> int:
+    """How many images are worked on at a time.
+
+    Args:
+        chosen: the settings.
+        gpu: whether a CUDA device computes.
+    """
+    return chosen.concurrency or (GPU_SLOTS if gpu else SLOTS)
+
+
+def gpu_expected(chosen: Settings) -> bool:
+    """Whether a CUDA device will compute, as far as can be told before torch is imported."""
+    return chosen.device.startswith("cuda") or (chosen.device == "auto" and any(path.exists() for path in GPU_FILES))
+
+
 def has_openvino() -> bool:
     """Whether openvino can be imported; it is not imported for that."""
     return importlib.util.find_spec("openvino") is not None

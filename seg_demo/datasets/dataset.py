@@ -444,7 +444,7 @@ def _cell(text: str) -> str:
 
 def push_dataset(dataset: Dataset, repo_id: str, token: str | None, *, private: bool) -> str:
     """As :meth:`seg_demo.datasets.dataset.Dataset.push`. The Hub's client is imported here alone: it takes a second."""
-    from seg_demo.hub import lookup, push
+    from seg_demo.hub import client
 
     if not isinstance(repo_id, str) or re.fullmatch(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", repo_id) is None:
         came = Message("push.bad_repository", repo=str(repo_id)[:80]) if repo_id else Message("push.no_repository")
@@ -452,10 +452,10 @@ def push_dataset(dataset: Dataset, repo_id: str, token: str | None, *, private: 
     content = dict(export_files(dataset))
     if not any(name.startswith("images/") for name in content):
         raise BadRequestError("datasets.empty", name=dataset.name)
-    lookup.whoami(token)
+    client.whoami(token)
     folders = ("images/", "masks/", "instances/")
     message = f"{len(dataset)} images"
-    return push.push_files(
+    return client.push_files(
         content, repo_id, repo_type="dataset", prune=folders, private=private, token=token, message=message,
         kept="; the dataset is kept here",
     )  # fmt: skip

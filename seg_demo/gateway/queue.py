@@ -41,15 +41,15 @@ from gradio.queueing import Event, Queue
 
 from seg_demo.core import requests, storage
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
-from seg_demo.core.requests import Request
-from seg_demo.core.settings import settings
+from seg_demo.core.requests import Limit, Request
+from seg_demo.core.settings import gpu_expected, settings, slots
 from seg_demo.core.types import ModelSpec
 from seg_demo.gateway import metrics
 from seg_demo.gateway.files import DISK_FULL, Refused, refused, uploaded
 from seg_demo.gateway.visitor import language_of, viewer_of, whose
 from seg_demo.hub import sandbox
 from seg_demo.inference import zerogpu
-from seg_demo.serving.limits import Limit, gpu_expected, is_large, slots
+from seg_demo.inputs.images import is_large
 
 if TYPE_CHECKING:
     from seg_demo.serving.predictor import Predictor
@@ -231,7 +231,7 @@ class FairList(list):
 def manage(blocks: gr.Blocks, large: int) -> None:
     """Let visitors take turns in a page's queue, let few large requests leave it at a time, and say in words why one is not let in.
 
-    Of large requests half as many are worked on as of all (:mod:`seg_demo.serving.limits`). Those that wait for that would fill
+    Of large requests half as many are worked on as of all (:mod:`seg_demo.core.requests`). Those that wait for that would fill
     what may leave the queue, and behind them everybody would wait: they are held back here, where the small ones pass them.
 
     Args:

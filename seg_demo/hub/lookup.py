@@ -1,4 +1,4 @@
-"""ModelSpec → verified local checkpoint folder; what datasets, training and the page want of the Hub they import from here.
+"""ModelSpec → verified local checkpoint folder.
 
 What was found once is remembered: a second request for a model makes no network call. A branch is looked up again after
 ``REFRESH_SECONDS``; a commit never. Where the Hub cannot be reached, the local cache serves, and for ``DOWN_SECONDS`` nobody
@@ -35,31 +35,9 @@ from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, licences, pickles
 from seg_demo.hub.cache import COMMIT, held
-from seg_demo.hub.client import TRANSPORT_ERRORS, Head, Login, bounded, can_write, head, host, unseen, whoami
-from seg_demo.hub.licences import allows_commerce, inherited
+from seg_demo.hub.client import TRANSPORT_ERRORS
 from seg_demo.networks import checkpoint
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
-
-__all__ = [
-    "TRANSPORT_ERRORS",
-    "Head",
-    "Login",
-    "allows_commerce",
-    "bounded",
-    "cached",
-    "can_write",
-    "fetch",
-    "forget",
-    "head",
-    "held",
-    "host",
-    "inherited",
-    "look",
-    "reachable",
-    "recent",
-    "unseen",
-    "whoami",
-]
 
 REFRESH_SECONDS = 600.0
 DOWN_SECONDS = 30.0

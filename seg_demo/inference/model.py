@@ -30,13 +30,14 @@ from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestEr
 from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
-from seg_demo.inference import devices, familiarity, tiled
-from seg_demo.inference.familiarity import UNFAMILIAR
+from seg_demo.inference import engine as devices
+from seg_demo.inference import tiled
 from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
+from seg_demo.networks.checkpoint import UNFAMILIAR
 from seg_demo.networks.promptable import PromptNetwork
 
 if TYPE_CHECKING:
@@ -409,7 +410,7 @@ class NetworkRun:
         if engine is not None:
             return engine.with_statistics(batch)
         raw, maps = network.forward_with_maps(module, batch)
-        return raw, familiarity.statistics(maps)
+        return raw, devices.statistics(maps)
 
     def _pass(
         self, network: Network, module: torch.nn.Module, batch: torch.Tensor, device: torch.device, engine: Engine | None = None

@@ -28,7 +28,7 @@ from seg_demo.core.errors import BadImageError, BadRequestError, Message
 from seg_demo.core.requests import Prompt, Report
 from seg_demo.core.rle import encode_crop, tight_box
 from seg_demo.core.types import INSTANCE, LabelSet, Limit, ModelSpec, Segment, Segmentation, Task, paint
-from seg_demo.inference import devices
+from seg_demo.inference import engine
 from seg_demo.inputs.images import Picture, Source
 from seg_demo.masks.instances import KEPT, Deferred
 from seg_demo.networks import CLICKS, WORDS
@@ -80,13 +80,13 @@ class PromptRun:
         """
         began = time.perf_counter()
         height, width = picture.pixels.shape[:2]
-        devices.check_memory(self.network, height, width, "whole", False)
+        engine.check_memory(self.network, height, width, "whole", False)
         requests.check()
         try:
-            with torch.inference_mode(), devices.arithmetic(self.device, self._precision):
+            with torch.inference_mode(), engine.arithmetic(self.device, self._precision):
                 embedding = _single(self.network.embed(picture.pixels))
         except (RuntimeError, MemoryError) as error:
-            if not devices.out_of_memory(error):
+            if not engine.out_of_memory(error):
                 raise
             raise BadImageError("memory.not_enough", width=width, height=height, id=spec.id) from error
         requests.check()

@@ -54,15 +54,14 @@ _UNPACK = Message("advice.unpack")
 _FRAME = Message("advice.save_frame")
 _CONVERT = Message("advice.save_with_program")
 
+# Either order of bytes, with addresses of 32 bits and of 64.
+TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _READ = (
     (b"\xff\xd8\xff", Kind("jpeg", "JPEG")),
     (b"\x89PNG\r\n\x1a\n", Kind("png", "PNG")),
     (b"GIF87a", Kind("gif", "GIF")),
     (b"GIF89a", Kind("gif", "GIF")),
-    (b"II*\x00", Kind("tiff", "TIFF")),
-    (b"MM\x00*", Kind("tiff", "TIFF")),
-    (b"II+\x00", Kind("tiff", "TIFF")),
-    (b"MM\x00+", Kind("tiff", "TIFF")),
+    *((start, Kind("tiff", "TIFF")) for start in TIFF_STARTS),
     (b"BM", Kind("bmp", "BMP")),
 )
 _REFUSED = (

@@ -32,6 +32,8 @@ from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, men
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
+# From so many pixels on a picture fills memory and takes its time; of such, and of full detail, half as many are worked on at a time.
+LARGE_PIXELS = 4_000_000
 # Bytes of a decoded image from which on it is worth a millisecond to give memory back.
 _LARGE = 20_000_000
 
@@ -159,7 +161,8 @@ def _read(data: Source, limits: Limits) -> bytes:
         data = read_file(data, limits)
     if not isinstance(data, bytes | bytearray | memoryview):
         raise refuse(Message("images.other_type", came=type(data).__name__), limits, Message("advice.send_file_or_array"))
-    return whole_first(bytes(data))
+    data = bytes(data)
+    return whole_first(data) if data.startswith(formats.TIFF_STARTS) else data
 
 
 def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Image | Samples, tuple[str, ...]]:
@@ -253,6 +256,16 @@ def decode(
         BadImageError: as :func:`read`.
     """
     return read(data, max_pixels=max_pixels, max_bytes=max_bytes, max_side=max_side).pixels
+
+
+def is_large(image: Source, detail: str = "whole") -> bool:
+    """Whether working on an image takes much memory or long.
+
+    Args:
+        image: as for :func:`decode`.
+        detail: ``whole`` or ``full``.
+    """
+    return detail == "full" or pixels_of(image) >= LARGE_PIXELS
 
 
 def pixels_of(data: Source) -> int:

@@ -201,7 +201,7 @@ class Network(ABC):
         processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.albumentations.Pipeline`) where
             that preprocesses, else None.
         notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
-        familiarity: :class:`seg_demo.inference.familiarity.Familiarity` of these weights, or None.
+        familiarity: :class:`seg_demo.networks.checkpoint.Familiarity` of these weights, or None.
         asked: which of its tasks it answers; None for what it was made for.
     """
 

@@ -124,7 +124,7 @@ class TransformersPrompts(PromptNetwork):
         options, _ = options_from_config(config)
         options.pop("binary", None)
         described = config_of(2, options)
-        processor = transformers_config.read_processor(folder, transformers_config.processor_data(folder), described)
+        processor = transformers_config.read_processor(folder, checkpoint.processor_data(folder), described)
         processor = cls.fitted(processor, described)
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
         wanted = shapes_of(lambda: from_config(2, options), f"{options['model_type']} model")

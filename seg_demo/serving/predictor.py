@@ -20,19 +20,18 @@ import torch
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
-from seg_demo.core.requests import Options, Prompt, Report
-from seg_demo.core.settings import Settings, settings
+from seg_demo.core.requests import Admission, Limit, Options, Prompt, Report, SingleFlight
+from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import licences, lookup, pickles, sandbox
-from seg_demo.inference import devices, engine, familiarity, zerogpu
+from seg_demo.inference import engine, zerogpu
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
-from seg_demo.inputs.images import Picture, Source, read
-from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json, weight_paths
+from seg_demo.inputs.images import Picture, Source, give_back, is_large, read
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_familiarity, read_json, weight_paths
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
-from seg_demo.serving.limits import Admission, Limit, SingleFlight, is_large, slots
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
@@ -72,15 +71,15 @@ class Predictor:
 
     def __init__(self, chosen: Settings | None = None) -> None:
         self._settings = chosen or settings()
-        self._device = devices.choose_device(self._settings.device)
+        self._device = engine.choose_device(self._settings.device)
         # On ZeroGPU this process has no GPU to ask; its models wait in ordinary memory.
         where = torch.device("cpu") if zerogpu.ACTIVE else self._device
-        self._budget = devices.cache_budget(self._settings, where)
+        self._budget = engine.cache_budget(self._settings, where)
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
         self._fetching, self._building, self._one_build = SingleFlight(), SingleFlight(), Limit(1)
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
-        self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size)
+        self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, give_back)
         self._untrusted = UntrustedModels(self._settings.quarantine)
         self._sessions, self._clicks = Sessions(), Limit(slots(self._settings, gpu))
 
@@ -482,6 +481,8 @@ def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Pat
     if spec.source == "hub":
         owners = [(entry.id, entry.revision or "main") for entry in catalog.menu(every=True) if entry.source == "hub" and not token]
         folder = lookup.fetch(spec, token=token, report=report, owners=owners)
+        if weight_paths(folder):
+            return folder
         if report is not None and pickles.ready(folder) is None:
             report(None, Message("progress.converting", title=spec.title))
         with lookup.held(spec.id):
@@ -517,7 +518,7 @@ def load(spec: ModelSpec, path: Path) -> Network:
     if spec.source == "torchvision":
         row = catalog.TORCHVISION[spec.id]
         return catalog.load_weights(row, path, list(known_labels(row.labels)))
-    wanted, free = memory_to_load(path, weights_size(path)), devices.available_memory()
+    wanted, free = memory_to_load(path, weights_size(path)), engine.available_memory()
     if wanted > free:
         raise BadCheckpointError("memory.model_too_large", wanted=wanted / 1e9, free=free / 1e9)
     return networks.load(path)
@@ -553,16 +554,16 @@ def build(spec: ModelSpec, path: Path, device: str) -> Model:
     Args:
         spec: the model.
         path: of :func:`seg_demo.serving.predictor.locate`.
-        device: as for :func:`seg_demo.inference.devices.choose_device`.
+        device: as for :func:`seg_demo.inference.engine.choose_device`.
 
     Raises:
         BadCheckpointError: the files are refused.
         SettingsError: there is no such device.
     """
-    target = devices.choose_device(device)
+    target = engine.choose_device(device)
     network, chosen = load(spec, path), settings()
     if network.forward_with_maps is not None:
-        network = replace(network, familiarity=familiarity.read(path))
+        network = replace(network, familiarity=read_familiarity(path))
     network.module.eval().requires_grad_(False)
     network.module.to(target)
     network.optimise(target)
@@ -690,5 +691,5 @@ def _offer(
     architecture, tasks = architecture_of(folder), tuple(task.name for task in catalog.tasks_in(folder))
     licence, commercial = ("", None) if line is None else (line.described(), line.commercial)
     commit, size = ("", 0) if listing is None else (listing.sha, sum(listing.every.values()))
-    memory = memory_to_load(folder, heavy), devices.available_memory()
+    memory = memory_to_load(folder, heavy), engine.available_memory()
     return Offer(id, commit, branch, architecture, tasks[0], tasks, labels_in(folder), where, size, *memory, licence, commercial)

@@ -84,7 +84,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
 
     from seg_demo.core.errors import BadImageError, SegDemoError
     from seg_demo.core.types import SEMANTIC, ModelSpec
-    from seg_demo.inference import devices as inference_devices
+    from seg_demo.inference import engine
     from seg_demo.inference.model import Model
     from seg_demo.networks import load
 
@@ -95,7 +95,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
         checkpoint = load(path)
         # As it will be served: folded, it answers in half the time.
         checkpoint.module.eval().requires_grad_(False)
-        checkpoint.optimise(inference_devices.choose_device("cpu"))
+        checkpoint.optimise(engine.choose_device("cpu"))
         spec = ModelSpec("checkpoint", None, SEMANTIC.name, "", "checkpoint", "", "folder")
         image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         Model.from_network(checkpoint, spec, "fp32").probe(image)
@@ -104,7 +104,7 @@ def attempt(path: Path, most: int, seconds: float) -> str:
     except SegDemoError as error:
         return error.message
     except Exception as error:  # whatever a library raises at a file made by a stranger
-        if inference_devices.out_of_memory(error):
+        if engine.out_of_memory(error):
             return memory
         return Message("sandbox.not_loaded", why=type(error).__name__)
     return ""

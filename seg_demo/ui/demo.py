@@ -129,7 +129,7 @@ def check_machine() -> None:
     chosen = settings()
     problems = []
     if chosen.device not in ("auto", "cpu"):
-        from seg_demo.inference.devices import choose_device
+        from seg_demo.inference.engine import choose_device
 
         try:
             choose_device(chosen.device)
@@ -152,7 +152,7 @@ def _kind(device: str) -> str:
     """Where a device setting leads to: ``cpu``, ``cuda`` or ``mps``."""
     if device != "auto":
         return device.split(":")[0]
-    from seg_demo.inference.devices import choose_device
+    from seg_demo.inference.engine import choose_device
 
     return choose_device(device).type
 

@@ -21,7 +21,7 @@ from seg_demo.core.types import TASKS, LabelSet, ModelSpec, is_background, learn
 from seg_demo.datasets import Store
 from seg_demo.datasets.dataset import clean_names, label_set
 from seg_demo.gateway.queue import UNQUEUED, agreement
-from seg_demo.hub import lookup
+from seg_demo.hub import licences, lookup
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import labels_in
 from seg_demo.ui.components import language_of, task_words, words
@@ -217,7 +217,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
 
 def commercial_use(spec: ModelSpec, language: str) -> str:
     """Whether the licence of the weights allows commercial use, in a word or two."""
-    return words({True: "commercial_yes", False: "commercial_no", None: "commercial_ask"}[lookup.allows_commerce(spec.licence)], language)
+    return words({True: "commercial_yes", False: "commercial_no", None: "commercial_ask"}[licences.allows_commerce(spec.licence)], language)
 
 
 def precision_of(spec: ModelSpec, language: str) -> str:

@@ -15,10 +15,10 @@ from gradio.queueing import Queue
 from PIL import Image
 
 from seg_demo.gateway.queue import NEXT, asks_much, working
-from seg_demo.serving.limits import LARGE_PIXELS
+from seg_demo.inputs.images import LARGE_PIXELS
 from tests import crowd
-from tests.surface import API, http  # noqa: F401  (fixture)
 from tests.gateway.test_load import _large, function
+from tests.surface import API, http  # noqa: F401  (fixture)
 
 MANY = 9
 

@@ -19,7 +19,7 @@ from seg_demo.gateway.files import Upload
 from seg_demo.inputs import images
 from seg_demo.masks import semantic
 from seg_demo.masks.regions import METHODS
-from seg_demo.serving import catalog, limits, predictor
+from seg_demo.serving import catalog, predictor
 from seg_demo.ui import api, compare_tab, correct_tab, results, segment_tab
 from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import make_file
@@ -109,7 +109,7 @@ def test_each_request_is_resolved_admitted_and_checked_once(upload: Upload, monk
         monkeypatch.setattr(place, name, lambda *arguments, **named: (seen.update([name]), inner(*arguments, **named))[1])
 
     for place, name in (
-        (catalog, "resolve"), (limits.Admission, "admission"), (limits.Admission, "slot"), (images, "_pixels_in"),
+        (catalog, "resolve"), (requests.Admission, "admission"), (requests.Admission, "slot"), (images, "_pixels_in"),
         (predictor, "read"), (requests, "check_threshold"), (requests, "check_detail"),
     ):  # fmt: skip
         count(place, name)

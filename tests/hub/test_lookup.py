@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, ModelNotFoundError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, lookup
+from seg_demo.hub import cache, client, lookup
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -255,7 +255,7 @@ def test_a_library_that_retries_gives_up_within_bounded(hub, impatient):
     impatient()
     hub.hanging = True
     began = time.monotonic()
-    with pytest.raises(HubUnavailableError), lookup.bounded():
+    with pytest.raises(HubUnavailableError), client.bounded():
         huggingface_hub.hf_hub_download("ann/encoder", "config.json")
     assert time.monotonic() - began < IMPATIENT
 

@@ -11,7 +11,7 @@ import pytest
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, lookup, push
+from seg_demo.hub import cache, client, lookup
 from seg_demo.serving.predictor import Predictor, load_model
 from tests.checkpoints import IMAGE
 
@@ -21,7 +21,7 @@ SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")
 @pytest.mark.parametrize("name", ["unet", "binary", "segformer", "maskrcnn"])
 def test_a_pushed_checkpoint_is_served_by_its_id(hub, folders, loads, name):
     hub.add_user("ann", "hf_ann")
-    push.push(folders / name, f"ann/{name}", token="hf_ann")
+    client.push(folders / name, f"ann/{name}", token="hf_ann")
     predictor = Predictor(Settings())
     reported = []
     result = predictor.segment(IMAGE, f"ann/{name}", 0.0, report=lambda fraction, text: reported.append(text))

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError
-from seg_demo.hub import client, lookup, push
+from seg_demo.hub import client
 
 FILES = {
     "config.json": b'{"model_type": "segformer"}',
@@ -26,45 +26,45 @@ def folder(tmp_path):
 def test_a_push_is_one_commit_that_arrives_whole(hub, folder, monkeypatch):
     hub.add_user("ann", "hf_ann")
     monkeypatch.setenv("HF_TOKEN", "hf_ann")
-    sha = push.push(folder, "ann/new", private=True, message="first")
+    sha = client.push(folder, "ann/new", private=True, message="first")
     assert hub.commits("ann/new") == ["initial commit", "first"] and hub.repos["model", "ann/new"].private
     assert {name: data for name, data in hub.files("ann/new", sha).items() if name != ".gitattributes"} == FILES
-    assert push.verify("ann/new", sha, folder) == []
+    assert client.verify("ann/new", sha, folder) == []
     (folder / "config.json").write_bytes(b"{}")
-    assert push.verify("ann/new", sha, folder) == ["config.json"]
+    assert client.verify("ann/new", sha, folder) == ["config.json"]
 
 
 def test_a_push_survives_what_passes(hub, folder, monkeypatch):
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
     hub.add_user("ann", "hf_ann")
     hub.fail("POST .*/commit/", status=503)
     hub.fail("POST .*/commit/", status=None)
     hub.fail("POST .*/commit/", status=429, headers={"Retry-After": "0"})
     said = []
-    push.push(folder, "ann/new", token="hf_ann", message="once", say=said.append)
+    client.push(folder, "ann/new", token="hf_ann", message="once", say=said.append)
     assert hub.commits("ann/new") == ["initial commit", "once"] and len(said) == 3
     assert not any("hf_ann" in line for line in said)
-    push.push(folder, "ann/new", token="hf_ann", message="again")
+    client.push(folder, "ann/new", token="hf_ann", message="again")
     assert hub.commits("ann/new") == ["initial commit", "once"], "unchanged files make no second commit"
 
 
 def test_a_push_that_cannot_succeed_says_why(hub, folder, monkeypatch):
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
     hub.add_user("ann", "hf_ann")
     with pytest.raises(BadRequestError, match="You are not logged in"):
-        lookup.whoami()
+        client.whoami()
     with pytest.raises(BadRequestError, match="may not write to bob/new"):
-        push.push(folder, "bob/new", token="hf_ann")
+        client.push(folder, "bob/new", token="hf_ann")
     hub.fail("POST .*/commit/", status=503, times=100)
     with pytest.raises(HubUnavailableError, match=r"\(503\), and ann/new was not pushed; the folder .* is kept"):
-        push.push(folder, "ann/new", token="hf_ann")
+        client.push(folder, "ann/new", token="hf_ann")
 
 
 def test_the_right_to_write_is_known_before(hub):
     hub.add_user("ann", "hf_ann", orgs={"lab": "write", "club": "read"})
     hub.add_user("ann", "hf_reader", role="read")
-    assert lookup.whoami("hf_ann").name == "ann"
-    assert lookup.can_write("ann/new", "hf_ann") and lookup.can_write("lab/new", "hf_ann")
+    assert client.whoami("hf_ann").name == "ann"
+    assert client.can_write("ann/new", "hf_ann") and client.can_write("lab/new", "hf_ann")
     for repo, token, why in [
         ("club/new", "hf_ann", "only the role 'read' in club"),
         ("bob/new", "hf_ann", "not a member of bob"),
@@ -72,7 +72,7 @@ def test_the_right_to_write_is_known_before(hub):
         ("ann/new", "hf_wrong", "does not accept the login token"),
     ]:
         with pytest.raises(BadRequestError, match=why):
-            lookup.can_write(repo, token)
+            client.can_write(repo, token)
 
 
 def test_the_scopes_of_a_fine_grained_token():

@@ -28,7 +28,7 @@ from seg_demo import networks
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.types import LabelSet
 from seg_demo.hub import licences
-from seg_demo.inference import devices
+from seg_demo.inference import engine as devices
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import universal
 from seg_demo.networks.oneformer import TOKENIZER

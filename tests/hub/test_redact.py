@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from seg_demo.core.errors import SegDemoError, install, redacted
-from seg_demo.hub import client, push
+from seg_demo.hub import client
 from tests.hub_stand_in_routes import SIGNED
 from tests.served import ROOT
 
@@ -68,15 +68,15 @@ def everything():
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 500}, {"status": 403}, {"status": None, "after": 1000}, {"status": 400}])
 def test_a_push_that_fails_at_the_upload(hub, tmp_path, monkeypatch, everything, fault):
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(push, "ATTEMPTS", 2)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "ATTEMPTS", 2)
     monkeypatch.setattr(client.constants, "HF_DEBUG", True)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     (tmp_path / "model.safetensors").write_bytes(os.urandom(50_000))
     hub.add_user("ann", TOKEN)
     hub.fail("PUT /lfs/", times=100, **fault)
     try:
-        push.push(tmp_path, "ann/new", token=TOKEN)
+        client.push(tmp_path, "ann/new", token=TOKEN)
         said = ""
     except SegDemoError as error:
         said = str(error)

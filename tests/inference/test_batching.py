@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from seg_demo import networks
+from seg_demo.core import settings as configured
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.inference import model as batching
 from seg_demo.inference.model import Batcher, Model
 from seg_demo.masks.semantic import to_device, to_host
-from seg_demo.serving import limits, predictor
+from seg_demo.serving import predictor
 from tests.checkpoints import IMAGE
 
 SPEC = ModelSpec("m", None, "semantic", "", "m", "", "folder")
@@ -124,14 +125,14 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
 
 
 def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits.slots(Settings(), gpu=False) == 2 and limits.slots(Settings(), gpu=True) == batching.MOST
-    assert limits.slots(replace(Settings(), concurrency=3), gpu=True) == 3
+    assert configured.slots(Settings(), gpu=False) == 2 and configured.slots(Settings(), gpu=True) == batching.MOST
+    assert configured.slots(replace(Settings(), concurrency=3), gpu=True) == 3
     run = predictor.load_model(str(folders / "tiny"), device="cpu")._run
     assert run._batcher(run._network) is None
-    monkeypatch.setattr(limits, "GPU_FILES", ())
-    assert not limits.gpu_expected(Settings()) and limits.gpu_expected(replace(Settings(), device="cuda:1"))
-    monkeypatch.setattr(limits, "GPU_FILES", (Path(__file__),))
-    assert limits.gpu_expected(Settings()) and not limits.gpu_expected(replace(Settings(), device="cpu"))
+    monkeypatch.setattr(configured, "GPU_FILES", ())
+    assert not configured.gpu_expected(Settings()) and configured.gpu_expected(replace(Settings(), device="cuda:1"))
+    monkeypatch.setattr(configured, "GPU_FILES", (Path(__file__),))
+    assert configured.gpu_expected(Settings()) and not configured.gpu_expected(replace(Settings(), device="cpu"))
 
 
 def test_transfers_keep_what_they_carry() -> None:

@@ -16,13 +16,15 @@ from seg_demo import load_model, networks
 from seg_demo.core import settings
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import ModelSpec
-from seg_demo.inference import engine, familiarity
-from seg_demo.inference.familiarity import UNFAMILIAR, Familiarity, statistics
+from seg_demo.inference import engine
+from seg_demo.inference.engine import statistics
 from seg_demo.inference.model import Model, _split
+from seg_demo.networks import checkpoint as familiarity
+from seg_demo.networks.checkpoint import UNFAMILIAR, Familiarity
 from seg_demo.serving.catalog import BUNDLED
+from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
-from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
 
 NAMES = [spec.id for spec in BUNDLED]
 EXAMPLES = ROOT / "seg_demo" / "ui" / "examples"
@@ -95,7 +97,7 @@ def test_what_the_network_says_is_not_changed_by_asking(model):
 def test_the_engine_says_what_eager_torch_says(name):
     folder = ROOT / "seg_demo" / "bundled" / name
     checkpoint = networks.load(folder)
-    checkpoint = replace(checkpoint, familiarity=familiarity.read(folder))
+    checkpoint = replace(checkpoint, familiarity=familiarity.read_familiarity(folder))
     checkpoint.module.eval().requires_grad_(False)
     fast = engine.choose(checkpoint, torch.device("cpu"), "openvino", 1)
     batch = checkpoint.preprocess(np.asarray(Image.fromarray(data.astronaut()).resize((96, 80))))
@@ -118,7 +120,7 @@ def test_statistics_are_means_and_deviations_of_channels():
 
 def test_channels_far_off_count_no_more_than_far_off_ones():
     rule = Familiarity(np.zeros(2, np.float32), np.ones(2, np.float32), np.array([1, -1], np.float32), 0.5)
-    assert rule.score(np.array([100.0, 0.0])) == familiarity.CLIP
+    assert rule.score(np.array([100.0, 0.0])) == familiarity.MOST_DEVIATIONS
     assert rule.knows([np.array([0.0, 0.0])]) is True and rule.knows([np.array([3.0, 0.0])]) is False
     assert rule.knows([np.array([3.0, 0.0]), np.array([-3.0, 0.0])]) is True, "the mean of the tiles counts"
     assert rule.knows([]) is None and rule.knows([np.zeros(3)]) is None, "another network's statistics say nothing"
@@ -129,10 +131,10 @@ def test_channels_far_off_count_no_more_than_far_off_ones():
             {"mean": ["x"], "deviation": [1], "weights": [1], "threshold": 1}, {"mean": [1], "deviation": [1], "weights": [1], "threshold": None}],
 )  # fmt: skip
 def test_a_file_that_holds_something_else_is_refused(tmp_path, bad):
-    (tmp_path / familiarity.FILE).write_text(json.dumps(bad))
+    (tmp_path / familiarity.FAMILIARITY).write_text(json.dumps(bad))
     with pytest.raises(BadCheckpointError, match="familiarity.json"):
-        familiarity.read(tmp_path)
-    assert familiarity.read(tmp_path / "nowhere") is None
+        familiarity.read_familiarity(tmp_path)
+    assert familiarity.read_familiarity(tmp_path / "nowhere") is None
 
 
 def test_requests_that_are_computed_together_get_their_own():

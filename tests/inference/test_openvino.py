@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from seg_demo import networks
+from seg_demo.core import requests, settings  # fmt: skip
 from seg_demo.core.errors import SettingsError
-from seg_demo.serving import predictor
-from seg_demo.inference import devices, engine, openvino
-from seg_demo.core import settings, requests  # fmt: skip
-from seg_demo.inference.openvino import Part
-from seg_demo.inference.model import Model
-from seg_demo.serving.predictor import Predictor
 from seg_demo.core.settings import Settings
+from seg_demo.inference import engine, openvino
+from seg_demo.inference.model import Model
+from seg_demo.inference.openvino import Part
+from seg_demo.serving import predictor
+from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.engines import CPU, Small, conversions, own_cache, part, settled  # noqa: F401  (fixtures)
 
@@ -164,7 +164,7 @@ def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypat
     spec = model.spec
     live = Model.from_network(predictor.load(replace(spec, source="folder"), folders / "tiny"), spec)
     assert live._run.engine is None
-    assert devices.choose_device("cpu") == CPU
+    assert engine.choose_device("cpu") == CPU
 
 
 def test_eager_answers_are_exact_while_another_thread_traces():

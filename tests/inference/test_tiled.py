@@ -13,7 +13,7 @@ import torch
 from seg_demo import networks
 from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.core.types import paint
-from seg_demo.inference import devices, tiled
+from seg_demo.inference import engine, tiled
 from seg_demo.inference.model import Model
 from seg_demo.inference.tiled import Blender
 from seg_demo.networks.base import Preprocessing
@@ -135,30 +135,30 @@ def test_a_size_that_does_not_fit_is_refused_with_the_size_that_does(folders, mo
     model = Model.from_network(checkpoint, replace(SPEC, task="instance"))
     ran = []
     monkeypatch.setattr(type(model._run), "_forward", lambda *_: ran.append(1))
-    free = devices.memory_needed(checkpoint, 160, 320, "whole", False)
-    monkeypatch.setattr(devices, "available_memory", lambda: free)
+    free = engine.memory_needed(checkpoint, 160, 320, "whole", False)
+    monkeypatch.setattr(engine, "available_memory", lambda: free)
     image = np.zeros((300, 600, 3), np.uint8)
     with pytest.raises(BadImageError, match=r"600 x 300 pixels needs about .* up to (\d+) x (\d+) pixels fit") as raised:
         model.predict(image)
     wide, tall = (int(part) for part in str(raised.value).split("up to ")[1].split(" pixels")[0].split(" x "))
-    assert devices.memory_needed(checkpoint, tall, wide, "whole", False) <= free < devices.memory_needed(checkpoint, tall + 2, wide + 2, "whole", False)
+    assert engine.memory_needed(checkpoint, tall, wide, "whole", False) <= free < engine.memory_needed(checkpoint, tall + 2, wide + 2, "whole", False)
     assert "choose full detail" in str(raised.value) and not ran
-    monkeypatch.setattr(devices, "available_memory", lambda: 1000)
+    monkeypatch.setattr(engine, "available_memory", lambda: 1000)
     with pytest.raises(BadImageError, match="Not even a small one fits"):
         model.predict(image, detail="full")
 
 
 def test_free_memory_is_that_of_the_container_too(monkeypatch, tmp_path) -> None:
-    free = devices.available_memory()
-    assert 0 < free <= devices.total_memory(torch.device("cpu"))
+    free = engine.available_memory()
+    assert 0 < free <= engine.total_memory(torch.device("cpu"))
     limit, used, statistics = (tmp_path / name for name in ("max", "current", "stat"))
     limit.write_text("5000000\n")
     used.write_text("4000000\n")
     statistics.write_text("anon 1\ninactive_file 300000\n")
-    monkeypatch.setattr(devices, "CGROUP_FILES", ((limit, used, statistics),))
-    assert devices.available_memory() == 1_300_000
+    monkeypatch.setattr(engine, "CGROUP_FILES", ((limit, used, statistics),))
+    assert engine.available_memory() == 1_300_000
     limit.write_text("max\n")
-    assert devices.available_memory() > 5_000_000
+    assert engine.available_memory() > 5_000_000
 
 
 PEAK = """

@@ -10,11 +10,13 @@ import threading
 
 import pytest
 
+from seg_demo.core import requests
 from seg_demo.core.errors import BusyError
+from seg_demo.core.requests import SingleFlight
 from seg_demo.core.settings import Settings
 from seg_demo.hub import client, sandbox
-from seg_demo.serving import catalog, limits, predictor as loading
-from seg_demo.serving.limits import SingleFlight
+from seg_demo.serving import catalog
+from seg_demo.serving import predictor as loading
 from seg_demo.serving.predictor import Predictor
 
 
@@ -67,8 +69,8 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
 def test_what_is_here_is_used_without_a_thread(hub, folders, monkeypatch):
     """The owner's Hub models, visitors' and torchvision's weights: threads for the first request, none for those that follow."""
     started: list[str] = []
-    real = limits.begin
-    monkeypatch.setattr(limits, "begin", lambda thread: started.append(thread.name) or real(thread))
+    real = requests.begin
+    monkeypatch.setattr(requests, "begin", lambda thread: started.append(thread.name) or real(thread))
     hub.add_repo("ann/model", folders / "tiny")
     predictor = Predictor(Settings())
     for visitor in (False, True):

@@ -21,7 +21,9 @@ from seg_demo.core.requests import check_threshold
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import cache
-from seg_demo.inference import devices, model as runs, zerogpu
+from seg_demo.inference import engine as devices
+from seg_demo.inference import model as runs
+from seg_demo.inference import zerogpu
 from seg_demo.inference.model import Model
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import Predictor, load_model

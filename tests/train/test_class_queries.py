@@ -18,7 +18,7 @@ from transformers import pipeline
 
 from seg_demo import load_model, networks
 from seg_demo.core.types import IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, LabelSet
-from seg_demo.hub import push
+from seg_demo.hub import client
 from seg_demo.networks import universal
 from seg_demo.networks.base import Network, normalised
 from tests.networks.contract import image_of
@@ -302,7 +302,7 @@ def ann(hub, monkeypatch: pytest.MonkeyPatch):
     """The Hub, with ann logged in."""
     hub.add_user("ann", TOKEN)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
     return hub
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from seg_demo import load_model, networks
-from seg_demo.hub import push
+from seg_demo.hub import client
 from tests.hub_stand_in import HubStandIn
 from tests.train.test_finetune import CHECKPOINT, TOKEN, arguments, data  # noqa: F401
 from train import finetune
@@ -26,7 +26,7 @@ def ann(hub, monkeypatch):
     """The Hub, with ann logged in."""
     hub.add_user("ann", TOKEN)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
     return hub
 
 
@@ -78,7 +78,7 @@ def pauses(monkeypatch) -> list[float]:
         waited.append(seconds) if asking.startswith(("huggingface_hub", "seg_demo.hub")) else sleep(seconds)
 
     monkeypatch.setattr(time, "sleep", pause)
-    monkeypatch.setattr(push, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 1.0)
     return waited
 
 
@@ -111,8 +111,8 @@ def test_a_connection_lost_again_and_again_keeps_everything_and_needs_no_data_to
     assert finetune.main(arguments(here, run, "--max-steps", "1", "--push", "ann/mine", "--private")) == 4
     said = "".join(capfd.readouterr())
     assert f"--resume {run} --push ann/mine --private" in said and str(run / "best") in said
-    assert "attempt 2 of 5" in said and f"attempt {push.ATTEMPTS} of 5" in said
-    assert len(ann.dropped) >= push.ATTEMPTS and all(received < whole for *_, received, whole in ann.dropped)
+    assert "attempt 2 of 5" in said and f"attempt {client.ATTEMPTS} of 5" in said
+    assert len(ann.dropped) >= client.ATTEMPTS and all(received < whole for *_, received, whole in ann.dropped)
     assert ann.commits("ann/mine") == ["initial commit"] and not ann.lfs, "nothing half-sent is in the repository"
     assert secrets_in(run, said) == []
     before = {path.relative_to(run): path.read_bytes() for path in (run / "best").iterdir()}
@@ -160,7 +160,7 @@ def test_without_its_evaluation_a_finished_run_still_needs_the_data(
         raise Stopped(15)
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.card.write_report", stopped)
+        patch.setattr("train.publish.write_report", stopped)
         assert finetune.main(arguments(here, run, "--max-steps", "1")) == 143
     here.rename(tmp_path / "moved")
     assert finetune.main(["--resume", str(run), "--push"]) == 2

@@ -11,9 +11,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
-from train.card import beside_standard
 from train.data.listing import Sample
 from train.metrics import InstanceMeter, true_objects
+from train.publish import beside_standard
 
 OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)
 

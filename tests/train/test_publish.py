@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from seg_demo.core.errors import BadRequestError, HubUnavailableError
-from seg_demo.hub import push
+from seg_demo.hub import client
 from tests.train.test_card import some_facts
-from train.card import read_facts, write_card
-from train.publish import PublishError, Rights, check_rights, default_name, publish
+from train.publish import PublishError, publish, read_facts, write_card
+from train.setup import Rights, check_rights, default_name
 
 TOKEN = "hf_ann_secret_4711"
 ASK = {"private": False, "message": "unet on cells: mean_iou 0.812"}
@@ -23,7 +23,7 @@ def ann(hub, monkeypatch):
     """The Hub, with ann logged in."""
     hub.add_user("ann", TOKEN, orgs={"lab": "write", "readers": "read"})
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(push, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.01)
     return hub
 
 
@@ -113,7 +113,7 @@ def test_passing_failures_are_retried(ann, best):
 
 
 def test_a_push_that_fails_for_good_keeps_everything_and_says_how_to_retry(ann, best):
-    ann.fail("POST .*/commit/", status=503, times=push.ATTEMPTS)
+    ann.fail("POST .*/commit/", status=503, times=client.ATTEMPTS)
     with pytest.raises(PublishError) as caught:
         publish(best, "ann/m", private=True, message="m", run_dir=best.parent)
     assert isinstance(caught.value.__cause__, HubUnavailableError)
@@ -127,7 +127,7 @@ def test_a_push_that_fails_for_good_keeps_everything_and_says_how_to_retry(ann, 
 
 
 def test_what_arrived_different_is_not_called_published(ann, best, monkeypatch):
-    sound = push.HfApi.create_commit
+    sound = client.HfApi.create_commit
 
     def damaged(self, repo_id, operations, **rest):
         for operation in operations:
@@ -136,6 +136,6 @@ def test_what_arrived_different_is_not_called_published(ann, best, monkeypatch):
                 operation.__post_init__()
         return sound(self, repo_id, operations, **rest)
 
-    monkeypatch.setattr(push.HfApi, "create_commit", damaged)
+    monkeypatch.setattr(client.HfApi, "create_commit", damaged)
     with pytest.raises(PublishError, match=r"config.json in ann/m at [0-9a-f]{40} differ(.|\n)*--resume"):
         publish(best, "ann/m", run_dir=best.parent, **ASK)

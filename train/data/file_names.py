@@ -17,7 +17,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus
@@ -336,23 +336,3 @@ def other_files(folder: Path) -> tuple[str, str] | None:
     found = Counter(path.suffix.lower() for path in islice(folder.rglob("*"), _LOOKED_AT) if path.is_file())
     kinds = [suffix for suffix, _ in found.most_common() if suffix in _ARRAYS]
     return _ARRAYS[kinds[0]] if kinds else None
-
-
-def of_label_studio(masks: Collection[str]) -> bool:
-    """Whether masks are called as Label Studio calls brush strokes, by numbers of tasks that no image has."""
-    return bool(masks) and all(re.match(r"(.*/)?task-\d+-annotation-\d+-", mask) for mask in masks)
-
-
-def file_per_object(stems: Collection[str], masks: Collection[str]) -> bool:
-    """Whether most images have several masks each, whose names begin with theirs.
-
-    >>> file_per_object(["a", "b"], ["a/1", "a/2", "b_1", "b_2", "b_3"])
-    True
-    """
-    counts = Counter()
-    for mask in masks:
-        for end in range(len(mask) - 1, 0, -1):
-            if mask[end] in "/_-." and mask[:end] in stems:
-                counts[mask[:end]] += 1
-                break
-    return sum(count > 1 for count in counts.values()) * 2 > len(stems)

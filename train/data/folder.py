@@ -22,8 +22,8 @@ import csv
 import io
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -34,8 +34,6 @@ from train.data.file_names import (
     FileFinder,
     SeveralFit,
     described,
-    file_per_object,
-    of_label_studio,
     other_files,
     pair_affixes,
     pair_names,
@@ -253,7 +251,8 @@ def _pair(images: Path, truths: dict[str, Path], split: str | None, listing: Lis
     otherwise = {kind: _paired(pictures, by_stem) for kind, by_stem in maps.items()}
     for kind, pairs in otherwise.items():
         named = [(relative(pictures[one][0], listing.root), maps[kind][other][0]) for one, other in pairs.items()]
-        listing.faults += respelled(named, relative(images, listing.root) + "/")
+        if named:
+            listing.faults += respelled(named, relative(images, listing.root) + "/")
     for stem, paths in pictures.items():
         item = relative(images / stem, listing.root)
         found: dict[str, Path] = {}
@@ -307,15 +306,35 @@ def _another_kind(
         if not any(maps.values()) and (found := other_files(folder)) is not None:
             what, remedy = found
             return Fault("no masks", where, what, remedy)
-        if of_label_studio(maps[kind]):
+        if _of_label_studio(maps[kind]):
             what = Message("findings.holds_masks_that_label_studio_named")
             remedy = Message("findings.export_label_studio_as_coco")
             return Fault("masks named by tasks", where, what, remedy)
-        if not any(_key(stem, maps[kind]) for stem in pictures) and file_per_object(pictures, maps[kind]):
+        if not any(_key(stem, maps[kind]) for stem in pictures) and _file_per_object(pictures, maps[kind]):
             what = Message("findings.holds_several_files_per_image")
             remedy = Message("findings.make_one_file_per_image")
             return Fault("several masks per image", where, what, remedy)
     return None
+
+
+def _of_label_studio(masks: Collection[str]) -> bool:
+    """Whether masks are called as Label Studio calls brush strokes, by numbers of tasks that no image has."""
+    return bool(masks) and all(re.match(r"(.*/)?task-\d+-annotation-\d+-", mask) for mask in masks)
+
+
+def _file_per_object(stems: Collection[str], masks: Collection[str]) -> bool:
+    """Whether most images have several masks each, whose names begin with theirs.
+
+    >>> _file_per_object(["a", "b"], ["a/1", "a/2", "b_1", "b_2", "b_3"])
+    True
+    """
+    counts = Counter()
+    for mask in masks:
+        for end in range(len(mask) - 1, 0, -1):
+            if mask[end] in "/_-." and mask[:end] in stems:
+                counts[mask[:end]] += 1
+                break
+    return sum(count > 1 for count in counts.values()) * 2 > len(stems)
 
 
 def _other_files(images: Path, others: list[Path], root: Path) -> Fault:

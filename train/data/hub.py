@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from seg_demo.core.errors import DataError, HubUnavailableError, Message
 from seg_demo.core.storage import write_atomically
-from seg_demo.hub.lookup import TRANSPORT_ERRORS, bounded, unseen
+from seg_demo.hub.client import TRANSPORT_ERRORS, bounded, unseen
 from train.data.classes import ClassList, read_classes
 from train.data.listing import SPLITS, Fault, Item, Listing, short_name
 

@@ -33,8 +33,7 @@ from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder, list_table
 from train.data.hub import list_hub
-from train.data.listing import NOTE, Fault, Item, Listing, Sample, leads_out, relative, sideways, turn, unconfirmed
-from train.data.panoptic import OtherSize, faults_in, is_panoptic, list_panoptic, maps_of
+from train.data.listing import NOTE, Fault, Item, Listing, Sample, decided_in, leads_out, relative, sideways, turn, unconfirmed
 from train.data.masks import (
     MaskRule,
     MaskScan,
@@ -50,7 +49,7 @@ from train.data.masks import (
     understood_in,
     with_objects,
 )
-from train.data.readings import decided_in
+from train.data.panoptic import OtherSize, faults_in, is_panoptic, list_panoptic, maps_of
 from train.data.rules import Reading, understand
 
 CELLS = "cells"
@@ -108,7 +107,7 @@ class Dataset:
         return len(self.items)
 
     def read_as(self, reading: str) -> Dataset:
-        """The same data in another reading of its masks, one of :data:`train.data.readings.READINGS`; nothing is read again."""
+        """The same data in another reading of its masks, one of :data:`train.data.listing.READINGS`; nothing is read again."""
         return self if self.again is None else self.again(reading)
 
     def named(self, name: str) -> Item:
@@ -215,7 +214,7 @@ def open_dataset(
         workers: threads that read; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
         samples: training images of built-in data, None for 2400; other data has its own number.
-        reading: which of two readings of the masks is meant, one of :data:`train.data.readings.READINGS`; None takes what ``masks.json`` in the
+        reading: which of two readings of the masks is meant, one of :data:`train.data.listing.READINGS`; None takes what ``masks.json`` in the
             dataset's folder says, ``{"reading": "pieces"}``, if it is there.
 
     Raises:

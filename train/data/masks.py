@@ -22,7 +22,7 @@ from seg_demo.core.errors import DataError, Message, sentences
 from seg_demo.core.types import LabelSet, ignore_id
 from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
-from train.data.listing import FAULT, NOTE, Choice, Fault, Item, Sample, relative
+from train.data.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
 
 # In a rule, the "label id" of values whose pixels count for nothing; in a label map it is ignore_id of its dtype.
 IGNORED = -1
@@ -462,7 +462,7 @@ LEAST_APART = 3
 WHOLE = 0.95
 # Counts that are so many times more or fewer than in most maps.
 JUMP, LEAST_JUMP = 10, 20
-VALUES, PIECES = "objects", "pieces"
+VALUES = "objects"
 
 
 @dataclass

@@ -32,13 +32,26 @@ from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
 from seg_demo.inputs.object_maps import VOC_BORDER
 from seg_demo.masks.compare import LEAST_SPREAD
 from train.data.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
-from train.data.masks import MaskScan, by_class, by_thousands, clusters
-from train.data.listing import Fault
-from train.data.masks import IGNORED, MaskRule, hex_color, map_dtype
-from train.data.readings import (
-    CLASSES, FOREGROUND, OBJECTS, OPAQUE, TRANSPARENT, VOID_FIRST, VOID_LAST, WHITE, WHITE_IGNORED, black_alpha_fault, grey_fault,
-    mixed_fault, no_data_fault, unclear_fault, void_fault, white_fault,
-)  # fmt: skip
+from train.data.listing import (  # fmt: skip
+    CLASSES,
+    FOREGROUND,
+    OBJECTS,
+    OPAQUE,
+    TRANSPARENT,
+    VOID_FIRST,
+    VOID_LAST,
+    WHITE,
+    WHITE_IGNORED,
+    Fault,
+    black_alpha_fault,
+    grey_fault,
+    mixed_fault,
+    no_data_fault,
+    unclear_fault,
+    void_fault,
+    white_fault,
+)
+from train.data.masks import IGNORED, MaskRule, MaskScan, by_class, by_thousands, clusters, hex_color, map_dtype
 
 BOTH = {0, 255}
 

@@ -12,10 +12,9 @@ from pycocotools.coco import COCO
 from seg_demo.core.errors import DataError
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, save_turned, square, write_json
 from train.data.coco import draw_one
-from train.data.doctor import examine
+from train.data.doctor import examine, split
 from train.data.index import Dataset, open_dataset
 from train.data.listing import CocoObject
-from train.data.doctor import split
 
 
 def look(source: object) -> Dataset:
