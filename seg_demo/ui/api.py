@@ -64,8 +64,10 @@ class Words(gr.Textbox):
         return payload
 
 
-class PromptText(Words):
+class PromptText(gr.Textbox):
     """gradio's text box for a prompt's JSON, whose handler sees what was really sent, an object too."""
+
+    is_template = True
 
     def example_payload(self) -> str:
         """The prompt in the snippets of the page "use via API"."""
@@ -74,6 +76,10 @@ class PromptText(Words):
     def example_value(self) -> str:
         """As :meth:`example_payload`."""
         return self.example_payload()
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
 
 
 class Detail(gr.Radio):
