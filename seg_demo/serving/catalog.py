@@ -296,7 +296,7 @@ HUB = (
     _row("nvidia/segformer-b2-finetuned-ade-512-512", "segformer", NVIDIA, "segformer_b2_ade", "semantic"),
     _row("nvidia/segformer-b0-finetuned-cityscapes-1024-1024", "segformer", NVIDIA, "segformer_b0_cityscapes", "semantic"),
     _row(
-        "facebook/mask2former-swin-tiny-coco-panoptic", "mask2former", "other (the owner's own)", "mask2former_coco",
+        "facebook/mask2former-swin-tiny-coco-panoptic", "mask2former", "other", "mask2former_coco",
         "panoptic", "instance", "semantic",
     ),
     _row("tue-mps/coco_panoptic_eomt_base_640_2x", "eomt", "", "eomt_coco", "panoptic", "instance"),
