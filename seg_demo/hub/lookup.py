@@ -33,7 +33,7 @@ from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, Messag
 from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import ModelSpec
-from seg_demo.hub import cache, client, licences, pickles
+from seg_demo.hub import cache, client, pickles
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS
 from seg_demo.networks import checkpoint
@@ -270,8 +270,7 @@ class Listing:
         names: path in the repository by the name that a file has in the checkpoint's folder.
         lender: the commit that the weights are taken from instead, a pull request's, or None.
         lent: size in bytes of each file of that commit, by its path.
-        licence: that the repository's card states; empty if none.
-        bases: ids of what it says that the weights were made from.
+        card: the front matter of the repository's README; empty if it has none.
     """
 
     sha: str
@@ -280,8 +279,7 @@ class Listing:
     names: dict[str, str] = field(default_factory=dict)
     lender: str | None = None
     lent: dict[str, int] = field(default_factory=dict)
-    licence: str = ""
-    bases: tuple[str, ...] = ()
+    card: dict[str, Any] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
@@ -341,8 +339,8 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
         raise BadCheckpointError("hub.no_commit", id=spec.id, host=client.host())
     names = {name: path_of(folder, name) for name in (*json_in(sizes, folder), *pickled)} | weights
     files = {path: sizes[path] for path in names.values() if path not in lent}
-    card = licences.of_card(id, info.card_data.to_dict() if info.card_data is not None else {})
-    return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent, *card)
+    card = info.card_data.to_dict() if info.card_data is not None else {}
+    return Listing(info.sha, files, sum(sizes[names[name]] for name in pickled), names, lender, lent, card)
 
 
 def _refuse_other_kinds(api: HfApi, id: str) -> None:

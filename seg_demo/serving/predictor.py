@@ -662,7 +662,7 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
         where = f"{len([name for name in listing.names if name.endswith('.safetensors')])} safetensors files with an index"
     else:
         where = listing.names[WEIGHTS]
-    line = licences.lineage(listing.licence, listing.bases, lambda base: licences.on_hub(base, token=token))
+    line = licences.lineage(*licences.of_card(spec.id, listing.card), lambda base: licences.on_hub(base, token=token))
     heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
     named = spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
     return _offer(named, folder, where, heavy, listing, spec.revision or "main", line)
