@@ -55,10 +55,10 @@ def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> 
     peer = plain.module.train()
     held: list[Crop] = []
 
-    def loss() -> torch.Tensor:
+    def loss(module: nn.Module = peer) -> torch.Tensor:
         batch = task.collate(held, CPU)
-        logits = family.forward(peer, normalised(batch.images, rule))
-        logits = nn.functional.interpolate(logits, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        logits = family.forward(module, normalised(batch.images, rule))
+        logits = nn.functional.interpolate(logits.float(), (SIDE, SIDE), mode="bilinear", align_corners=False)
         return nn.functional.cross_entropy(logits, batch.labels, ignore_index=65_535)
 
     their_step = step(peer, loss, lr=2e-3)
@@ -67,9 +67,14 @@ def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> 
         held[:] = [crops[number, (number * BATCH + place) % 40] for place in range(BATCH)]
         batch = task.collate(held, CPU)
         our_step = our_step or ours(fast, task, lambda: batch, "bf16", lr=2e-3)
-        mine, theirs = our_step(), their_step()
         if number == 0:
-            assert mine == pytest.approx(theirs, rel=0.02)
+            # A fresh SegFormer makes a tenth of its loss of bf16's rounding, in plain autocast as well (1.053 instead of 1.171):
+            # the first loss is compared with that; what was learnt, with fp32.
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                rounded = float(loss(copy.deepcopy(peer)))
+        mine, _ = our_step(), their_step()
+        if number == 0:
+            assert mine == pytest.approx(rounded, rel=0.02)
     first, second = score(fast), score(plain)
     print(f"{network}: mean IoU {first:.3f} (bf16, as trained here) and {second:.3f} (plain fp32) after {STEPS} steps")
     assert min(first, second) > 0.3
