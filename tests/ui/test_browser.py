@@ -111,7 +111,7 @@ def test_regions_and_models(open_page):  # noqa: F811
     viewer = shown(page, "regions")
     expect(viewer.locator(".sv-count")).to_contain_text("regions")
     page.locator("button[data-tab-id=models]:visible").click()
-    expect(page.locator("#models-cards article")).to_have_count(12)
+    expect(page.locator("#models-cards article")).to_have_count(16)
     expect(page.locator("#models-cards")).to_contain_text("not available now")
 
 
