@@ -175,9 +175,11 @@ def call(address: str, image: dict, threshold: float = 0.5) -> str:
         return answer.read().decode()
 
 
-def test_only_the_two_documented_endpoints_are_public(client):
+def test_only_the_documented_endpoints_are_public(client):
     described = client.view_api(return_format="dict")
-    assert set(described["named_endpoints"]) == {"/segment", "/models"}
+    assert set(described["named_endpoints"]) == {"/segment", "/prompt", "/models"}
+    asked = [(each["parameter_name"], each["parameter_has_default"]) for each in described["named_endpoints"]["/prompt"]["parameters"]]
+    assert asked == [("image", False), ("model", False), ("prompt", False), ("view", True)]
     parameters = described["named_endpoints"]["/segment"]["parameters"]
     assert [(each["parameter_name"], each["parameter_has_default"]) for each in parameters] == [
         ("image", False),
