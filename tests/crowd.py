@@ -16,6 +16,8 @@ from PIL import Image
 API = "/gradio_api"
 MODELS = ("otsu", "unet-cells", "watershed", "slic", "segformer-cells")
 PATIENCE = 600.0
+# Seconds for which a client keeps an idle connection: less than uvicorn's five, or both end it at the same time and an upload is lost.
+KEPT_ALIVE = 2.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ async def crowd(address: str, function: int, count: int) -> tuple[float, list[Vi
     Returns:
         Seconds of a single request (the mean over the models), and what came of each visitor.
     """
-    limits = httpx.Limits(max_connections=2 * count + 10, max_keepalive_connections=count)
+    limits = httpx.Limits(max_connections=2 * count + 10, max_keepalive_connections=count, keepalive_expiry=KEPT_ALIVE)
     async with httpx.AsyncClient(base_url=address, timeout=PATIENCE, limits=limits) as http:
         paths = []
         for number in range(count):

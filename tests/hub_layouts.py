@@ -538,7 +538,7 @@ layout("a classifier", lambda: _only(WEIGHTS, model_type="vit", architectures=["
 layout("a classifier of timm", lambda: _only(WEIGHTS, architecture="resnet50", num_classes=1000, num_features=2048, pretrained_cfg={}), refused="classifier of timm .resnet50")
 layout("a language model", lambda: _only(WEIGHTS, model_type="llama", architectures=["LlamaForCausalLM"]), refused="is a language model")
 layout("a model of speech", lambda: _only(WEIGHTS, model_type="wav2vec2", architectures=["Wav2Vec2ForCTC"]), refused="speech or sound")
-layout("class queries", lambda: _only(WEIGHTS, model_type="oneformer", architectures=["OneFormerForUniversalSegmentation"]), refused="class queries")
+layout("class queries", lambda: _only(WEIGHTS, model_type="mask_dino", architectures=["MaskDinoForUniversalSegmentation"]), refused="class queries")
 layout("a model that is clicked", lambda: _only(WEIGHTS, model_type="seggpt", architectures=["SegGptForImageSegmentation"]), refused="needs clicks or words")
 layout("a model that is told words", lambda: _only(WEIGHTS, model_type="sam3", architectures=["Sam3Model"]), refused="needs clicks or words")
 layout("code of its own", lambda: {**_only(WEIGHTS, model_type="birefnet", architectures=["BiRefNet"], auto_map={"AutoModelForImageSegmentation": "birefnet.BiRefNet"}), "birefnet.py": b"raise"}, refused="code of its own .birefnet.py")

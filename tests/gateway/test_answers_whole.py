@@ -32,7 +32,7 @@ from tests.surface import API, functions, http  # noqa: F401  (fixtures)
 
 async def together(address: str, function: int, pictures: list[bytes], rounds: int) -> list[list[crowd.Visit]]:
     """Visitors with a picture each, all at the same moment, each several times; those that find the queue full come again."""
-    limits = httpx.Limits(max_connections=4 * len(pictures))
+    limits = httpx.Limits(max_connections=4 * len(pictures), keepalive_expiry=crowd.KEPT_ALIVE)
     async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
 
         async def one(data: bytes) -> list[crowd.Visit]:
