@@ -47,6 +47,8 @@ SEGMENTS = (
     ),
 )
 
+# Queries, classes and megapixels of segments, where they are not what is varied.
+AT = (100, 133, 2.0)
 # What is plotted against the x axis: (x, seconds, bytes).
 Points = list[tuple[float, float, int]]
 # Ours, theirs, and the bytes that theirs takes.
@@ -79,9 +81,9 @@ def segment_curves(quick: bool) -> dict[str, dict[str, Points]]:
         quick: smaller images and fewer queries.
     """
     ranges: dict[str, tuple[list[float], Callable[[float], tuple[int, int, float]]]] = {
-        "megapixels": ([each for each in MEGAPIXELS if each <= 2 or not quick], lambda size: (100, 133, size)),
-        "queries": ([each for each in QUERIES if each <= 100 or not quick], lambda count: (int(count), 133, 2.0)),
-        "classes": ([each for each in CLASSES if each <= 50 or not quick], lambda count: (100, int(count), 2.0)),
+        "megapixels": ([each for each in MEGAPIXELS if each <= 2 or not quick], lambda size: (AT[0], AT[1], size)),
+        "queries": ([each for each in QUERIES if each <= 100 or not quick], lambda count: (int(count), AT[1], AT[2])),
+        "classes": ([each for each in CLASSES if each <= 50 or not quick], lambda count: (AT[0], int(count), AT[2])),
     }
 
     def pair(count: int, classes: int, megapixels: float) -> Pair:

@@ -84,7 +84,8 @@ def test_what_a_broken_command_says_of_itself_is_its_last_line(tmp_path, code, r
 def test_a_job_from_draft_to_menu(jobs, tmp_path):
     """Drafted, checked, watched, stopped in the middle, found again by another server, resumed, judged, put on the menu."""
     data = folder(tmp_path / "My cells", 8)
-    job = jobs.draft("My cells!", data, {**QUICK, "max_steps": 5000})
+    # Two evaluations are waited for, which are fifty steps apart: a state after every step would be most of their time.
+    job = jobs.draft("My cells!", data, {**QUICK, "max_steps": 5000, "save_every": 25})
     assert job.state() == DRAFT and jobs.list() == []
     answer = jobs.check(job)
     assert answer["problems"] is None and answer["data"]["classes"] == ["background", "cell"]
