@@ -32,7 +32,7 @@ from seg_demo.core.types import BACKGROUND, IGNORE_16, TASKS, Segmentation, dist
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.inputs.images import Picture
-from seg_demo.inputs.mask_files import numbers_meant, read_mask, read_panoptic
+from seg_demo.inputs.mask_files import MaskFile, numbers_meant, read_mask, read_panoptic
 from seg_demo.masks.compare import (
     BOTH,
     EXTRA,
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
 MOST = 4
 # Results are compared by the names of their classes. Region methods have none: what two of them call "region" is not the same thing.
+# A mask, or the segments of COCO's panoptic format with their class names and the crowds among them.
+TruthFiles = MaskFile | tuple[np.ndarray, dict[int, str], frozenset[int]]
 # What is wrong with one model, and not with the image or the server.
 UNUSABLE = (BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError)
 
@@ -158,8 +160,10 @@ def run_compare(
     ready = of_each(_ready, chosen, UNUSABLE)
     language = language_of(request)
     with predictor().work(upload.path, options=options) as work:
+        # What cannot be used is refused before the models have run.
+        read = _read_truth(truth, *work.picture.pixels.shape[:2]) if truth else None
         results = of_each(lambda each: work.segment(ready[each][0]).above(options.threshold), list(ready), (BadCheckpointError,))
-        shown, rows, *files = _compared(upload, work.picture, results, [ready[each][1] for each in results], truth, language)
+        shown, rows, *files = _compared(upload, work.picture, results, [ready[each][1] for each in results], read, language)
     return shown, _left_out(failed, language) + rows, *files
 
 
@@ -177,14 +181,14 @@ def _ready(id: str) -> tuple[ResolvedModel, int]:
 
 
 def _compared(
-    upload: Upload, picture: Picture, found: dict[str, Segmentation], sizes: list[int], truth: Any, language: str
+    upload: Upload, picture: Picture, found: dict[str, Segmentation], sizes: list[int], read: TruthFiles | None, language: str
 ) -> tuple[Any, ...]:
     """What :func:`run_compare` answers; it makes the pictures of all models, so its caller has a slot."""
     results = list(found.values())
     titles = tuple(_title(result, id, language) for id, result in found.items())
     together = common(results)
     heard: list[Message] = []
-    known = None if not truth else _truth(truth, results[0], together, heard)
+    known = None if read is None else _truth(read, results[0], together, heard)
     rows = list(overlaps(titles, together, known, results))
     agreeing = agreement(together.maps)
     truth_named, colon = words("compare_with_truth", language), words("colon", language)
@@ -219,20 +223,33 @@ def _title(result: Segmentation, id: str, language: str) -> str:
     return menu.title(result.model, language) if result.model is not None and result.model.source != "hub" else id
 
 
-def _truth(paths: str | list[str], first: Segmentation, together: Common, notes: list[Message]) -> Truth:
-    """The correct mask in the common numbering; how it was read is appended to ``notes``."""
+def _read_truth(paths: str | list[str], height: int, width: int) -> TruthFiles:
+    """What the files of the correct mask hold.
+
+    Raises:
+        BadRequestError: they are not a mask, nor the PNG and the JSON of COCO's panoptic format, or not of the picture's size.
+    """
     files = [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
     tables = [file for file in files if file.suffix.lower() == ".json"]
     pictures = [file for file in files if file not in tables]
     if len(pictures) != 1 or len(tables) > 1:
         raise BadRequestError("truth.which_files", pictures=len(pictures), tables=len(tables))
     try:
-        if not tables:
-            return Truth(truth_ids(numbers_meant(read_mask(pictures[0]), len(first.labels), notes), first, together.names, notes))
-        ids, named, crowds = read_panoptic(pictures[0], tables[0].read_bytes(), pictures[0].name)
-        if ids.shape != first.id_map.shape:
-            came, wanted = f"{ids.shape[1]} x {ids.shape[0]}", f"{first.width} x {first.height}"
-            raise ValueError(Message("truth.other_size", came=came, wanted=wanted))
+        read = read_panoptic(pictures[0], tables[0].read_bytes(), pictures[0].name) if tables else read_mask(pictures[0])
+        came = (read.numbers if isinstance(read, MaskFile) else read[0]).shape
+        if came[:2] != (height, width):
+            raise ValueError(Message("truth.other_size", came=f"{came[1]} x {came[0]}", wanted=f"{width} x {height}"))
+        return read
+    except ValueError as error:
+        raise BadRequestError("truth.unusable", reason=error) from error
+
+
+def _truth(read: TruthFiles, first: Segmentation, together: Common, notes: list[Message]) -> Truth:
+    """The correct mask in the common numbering; how it was read is appended to ``notes``."""
+    try:
+        if isinstance(read, MaskFile):
+            return Truth(truth_ids(numbers_meant(read, len(first.labels), notes), first, together.names, notes))
+        ids, named, crowds = read
         names = sorted(set(named.values()))
         segments = SegmentMap(ids, {i: names.index(name) for i, name in named.items()}, crowds)
         return Truth(*named_ids(segments, names, together.names))

@@ -147,6 +147,15 @@ def test_a_panoptic_truth_that_is_none_is_refused_with_a_sentence(panoptic_truth
     ):
         (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
         with pytest.raises(BadRequestError, match=said):
-            compare_tab._truth([str(png), str(tmp_path / name)], shown.results[0], shown.together, [])
+            compare_tab._read_truth([str(png), str(tmp_path / name)], *shown.results[0].id_map.shape)
     with pytest.raises(BadRequestError, match="2 pictures and 0 JSON files"):
-        compare_tab._truth([str(png), str(png)], shown.results[0], shown.together, [])
+        compare_tab._read_truth([str(png), str(png)], *shown.results[0].id_map.shape)
+
+
+def test_a_truth_of_another_size_is_refused_before_a_model_has_run(monkeypatch, tmp_path):
+    Image.fromarray(np.zeros((7, 9), np.uint8)).save(tmp_path / "small.png")
+    ran = []
+    monkeypatch.setattr(Predictor, "run", lambda *_, **__: ran.append(1))
+    with pytest.raises(Exception, match="9 x 7"):
+        compared(["unet-cells", "segformer-cells"], str(tmp_path / "small.png"))
+    assert not ran
