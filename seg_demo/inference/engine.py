@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_demo.core import settings
-from seg_demo.core.errors import BadImageError, Message, SettingsError
+from seg_demo.core.errors import BadImageError, Message, SettingsError, sentences
 from seg_demo.core.settings import Settings
 from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
 from seg_demo.inference.tiled import Plan, plan
@@ -296,7 +296,7 @@ def choose(network: Network, device: torch.device, wanted: str, streams: int, pr
         SettingsError: what is asked for cannot serve there.
     """
     if found := settings.engine_refusals(wanted, precision, device.type):
-        raise SettingsError(" ".join(found))
+        raise SettingsError(sentences(*found))
     hints = network.engine
     if hints is None or wanted == "eager" or device.type != "cpu" or not settings.has_openvino():
         return None
