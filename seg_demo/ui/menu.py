@@ -198,6 +198,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
     """One model as an HTML article. Everything is escaped."""
     rows = [
         ("network", networks.title_of(spec.architecture)),
+        ("tasks", words("separator", language).join(str(task_words(TASKS[task], language)[0]) for task in spec.tasks)),
         ("classes", class_sample(spec, language) if spec.source != "builtin" else ""),
         ("licence", spec.licence or words("unstated", language)),
         ("commercial", commercial_use(spec, language)),

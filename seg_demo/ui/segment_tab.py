@@ -401,8 +401,9 @@ def cards(ready: dict[str, bool], language: str) -> str:
 
 
 def _kind(task: Task, ready: dict[str, bool], language: str) -> str:
-    """The models of one kind under a heading; nothing if the menu has none."""
-    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in menu.specs(task.name))
+    """The models that were made for one kind under a heading; nothing if the menu has none."""
+    made = [spec for spec in menu.specs(task.name) if spec.task == task.name]
+    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in made)
     if not articles:
         return ""
     name, lead = map(html.escape, task_words(task, language))
