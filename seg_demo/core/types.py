@@ -613,7 +613,9 @@ class Segmentation:
         if not TASKS[self.task].scores:
             return self
         kept = tuple(s for s in self.segments if s.score is None or s.score >= threshold)
-        id_map = paint(kept, self.height, self.width)
+        # Of the first ones, as of objects by score, whoever is on top of a pixel stays there: no mask has to be made again.
+        first, size = all(mine is other for mine, other in zip(kept, self.segments, strict=False)), np.min_scalar_type(len(kept))
+        id_map = (self.id_map * (self.id_map <= len(kept))).astype(size) if first else paint(kept, self.height, self.width)
         confidence = self.confidence
         if confidence is not None and self.segments and self.segments[0].soft is not None:
             confidence = paint_confidence(id_map, kept, self.segments)

@@ -111,6 +111,16 @@ def test_a_threshold_keeps_what_reaches_it() -> None:
     assert len(result.above(0.0).segments) == 3
 
 
+@pytest.mark.parametrize("scores", [np.linspace(0.95, 0.05, 300), np.resize([0.9, 0.2, 0.6], 300)], ids=["best first", "in any order"])
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5, 0.7, 1.0])
+def test_what_a_threshold_leaves_is_painted_as_if_there_had_been_nothing_else(scores: np.ndarray, threshold: float) -> None:
+    rng = np.random.default_rng(3)
+    squares = [square(1, float(score), *map(int, rng.integers(0, 6, 2)), 2) for score in scores]
+    kept = instance(*squares).above(threshold)
+    expected = paint([segment for segment in squares if segment.score >= threshold], 8, 10)
+    assert np.array_equal(kept.id_map, expected) and kept.id_map.dtype == expected.dtype
+
+
 def test_more_than_255_objects_need_16_bits() -> None:
     one = Segment(1, 0.5, (0, 0, 1, 1), np.ones((1, 1), bool))
     assert paint([one] * 255, 2, 2).dtype == np.uint8
