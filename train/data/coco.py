@@ -21,10 +21,9 @@ from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
 from train.data.classes import ClassList, is_ignored
-from train.data.file_names import FileFinder, SeveralFit, refuse_json, several_fit
+from train.data.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 
-KEYS = ("images", "annotations", "categories")
 # Names of what nobody labelled. In COCO a pixel that no annotation covers is just that, and it is background.
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated", "nolabel"})
 # What annotations of categories that are no classes are: label 0, or a region that counts for nothing.
@@ -58,16 +57,7 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
 
 
 def _read(path: Path) -> dict:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError("coco.no_json", path=path, why=error) from error
-    refuse_json(path, data)
-    missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
-    if missing:
-        raise DataError("coco.no_lists", path=path, missing=", ".join(missing), keys=", ".join(KEYS))
+    data = read_lists(path)
     if not any(isinstance(entry, dict) and "id" in entry for entry in data["annotations"]):
         # Nothing refers to an annotation by its number.
         for number, entry in enumerate(data["annotations"], start=1):

@@ -25,6 +25,8 @@ from urllib.parse import unquote, unquote_plus
 from seg_demo.core.errors import DataError, Message
 from train.data.listing import NOTE, SPLITS, Fault, inside, is_file
 
+# The lists of a COCO file.
+KEYS = ("images", "annotations", "categories")
 UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 
 
@@ -309,7 +311,26 @@ def _loaded(path: Path) -> object:
         return None
 
 
-def refuse_json(path: Path, data: object) -> None:
+def read_lists(path: Path) -> dict:
+    """The content of a JSON file of COCO's, of objects or panoptic: lists of images, annotations and categories.
+
+    Raises:
+        DataError: it is no JSON, lacks one of the lists, or is another tool's, which is said in its own words where it is known.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError("coco.no_json", path=path, why=error) from error
+    _refuse_json(path, data)
+    missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
+    if missing:
+        raise DataError("coco.no_lists", path=path, missing=", ".join(missing), keys=", ".join(KEYS))
+    return data
+
+
+def _refuse_json(path: Path, data: object) -> None:
     """Refuse a JSON file that is not COCO's in its own words, where it is known.
 
     Raises:

@@ -7,7 +7,6 @@ which is one segment.
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections import Counter
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import IGNORE_16
 from seg_demo.inputs.mask_files import panoptic_ids
 from train.data.classes import ClassList, is_left_out
-from train.data.file_names import FileFinder, SeveralFit, several_fit
+from train.data.file_names import FileFinder, SeveralFit, read_lists, several_fit
 from train.data.listing import NOTE, SPLITS, Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
 
-KEYS = ("images", "annotations", "categories")
 VOID = 0
 PREFIX = "panoptic_"
 
@@ -70,15 +68,7 @@ def list_panoptic(files: list[tuple[Path, str | None]], name: str, root: Path) -
 
 
 def _read(path: Path) -> dict:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError("coco.no_json", path=path, why=error) from error
-    missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
-    if missing:
-        raise DataError("coco.no_lists", path=path, missing=", ".join(missing), keys=", ".join(KEYS))
+    data = read_lists(path)
     wanted = {"images": {"id": (int, str), "file_name": str}, "annotations": {"image_id": (int, str), "file_name": str, "segments_info": list}}
     wanted["categories"] = {"id": (int, str), "name": str, "isthing": (int, bool)}
     for key, fields in wanted.items():
