@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 from transformers import (
@@ -29,7 +28,7 @@ from benchmarks.subjects import SIZES
 from seg_demo.core.types import Segment, Segmentation, paint
 from seg_demo.inference.engine import available_memory
 from seg_demo.inputs.images import decode
-from seg_demo.masks import detections, queries
+from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import argmax_resized
 from seg_demo.outputs import draw
@@ -195,10 +194,10 @@ def instance_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
             order = Order(antialias=True, logits=True)
             return queries.best_pairs_without_overlaps(classes, masks, height, width, order, Thresholds())
         if family == "RF-DETR":
-            return detections.sigmoid_instances(classes, masks, height, width)
+            return instances.sigmoid_instances(classes, masks, height, width)
         if family == "EoMT":
-            return detections.late_instances(classes, masks, height, width, order_of(family, height, width))
-        return detections.instances(classes, masks, height, width, order_of(family, height, width))
+            return instances.late_instances(classes, masks, height, width, order_of(family, height, width))
+        return instances.early_instances(classes, masks, height, width, order_of(family, height, width))
 
     def theirs() -> dict:
         return processor.post_process_instance_segmentation(outputs, target_sizes=[(height, width)])[0]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
-from seg_demo.masks import detections
+from seg_demo.masks import instances
 from seg_demo.networks import FAMILIES, transformers_config
 from seg_demo.networks.transformers_config import config_of, from_config, own_size
 from seg_demo.networks.universal import LEAST_SCORE, ClassQueries, Mask2Former
@@ -113,4 +113,4 @@ class RfDetr(ClassQueries):
         return classes.sigmoid().amax(-1)
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
-        return detections.sigmoid_instances(classes, masks, height, width, LEAST_SCORE)
+        return instances.sigmoid_instances(classes, masks, height, width, LEAST_SCORE)

@@ -38,8 +38,7 @@ from seg_demo.core.types import (
     paint,
     semantic_segmentation,
 )
-from seg_demo.masks import detections, queries
-from seg_demo.masks.instances import cropped
+from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
@@ -268,7 +267,7 @@ class ClassQueries(Network):
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         """Objects that may overlap, in any order."""
-        return detections.instances(classes, masks, height, width, self.order, LEAST_SCORE)
+        return instances.early_instances(classes, masks, height, width, self.order, LEAST_SCORE)
 
     def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
         """What is resized to the upload and compared: float32 (C, h, w), not negative."""
@@ -300,7 +299,7 @@ class ClassQueries(Network):
     def postprocess_tile(self, raw: Any, tile: tuple[int, int], inside: tuple[int, int], confidence: bool = False) -> Segmentation:
         """As :meth:`Network.postprocess_tile`: a mask is as large as the tile, and each segment has one."""
         result = self.postprocess(raw, *tile, confidence)
-        found = [cropped(replace(s, mask=result.mask_of(i)) if not s.has_mask else s, *inside) for i, s in enumerate(result.segments)]
+        found = [instances.cropped(replace(s, mask=result.mask_of(i)) if not s.has_mask else s, *inside) for i, s in enumerate(result.segments)]
         kept = tuple(segment for segment in found if segment is not None)
         sure = None if result.confidence is None else result.confidence[: inside[0], : inside[1]]
         return Segmentation(self.task.name, *inside, self.labels, paint(kept, *inside), kept, confidence=sure)
@@ -491,7 +490,7 @@ class Eomt(ClassQueries):
         return super().preprocess(image)
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
-        return detections.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
+        return instances.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
 
     def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
         short, long = self._sides

@@ -17,7 +17,7 @@ from transformers import (
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import Segment, paint
-from seg_demo.masks import detections, instances, queries, semantic
+from seg_demo.masks import instances, queries, semantic
 from seg_demo.masks.queries import Order, Thresholds
 from seg_demo.masks.resize import evaluate, find_antialiased_rule
 from seg_demo.masks.semantic import argmax_resized
@@ -207,7 +207,7 @@ def test_instances_are_the_processors(kind: type, make: object) -> None:
         info = kind.post_process_instance_segmentation(
             processor(kind), outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)], return_binary_maps=True
         )[0]
-        found = detections.instances(classes, masks, height, width, ORDERS[kind], 0.3)
+        found = instances.early_instances(classes, masks, height, width, ORDERS[kind], 0.3)
         assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
         for instance, mask in zip(found, info["segmentation"].numpy() if found else (), strict=True):
             assert instance.score <= 1
@@ -218,13 +218,13 @@ def test_instances_are_the_processors(kind: type, make: object) -> None:
 
 @pytest.mark.parametrize("worth", [0, 2], ids=["whole", "boxes"])
 def test_eomts_instances_are_the_processors(worth: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detections, "WORTH", worth)
+    monkeypatch.setattr(instances, "WORTH", worth)
     own = processor(EomtImageProcessor)
     for make in (blobs, noise):
         for seed, (height, width) in enumerate([(301, 407), (61, 43), (900, 40), (50, 50)]):
             classes, masks = make(9, 24, 24, seed)
             info = own.post_process_instance_segmentation(outputs(classes, masks), target_sizes=[(height, width)], threshold=0.3)[0]
-            found = detections.late_instances(classes, masks, height, width, eomt(height, width), 0.3)
+            found = instances.late_instances(classes, masks, height, width, eomt(height, width), 0.3)
             assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
             painted = np.full((height, width), -1)
             for index, instance in enumerate(found):
@@ -267,7 +267,7 @@ def test_logits_that_are_no_numbers_are_refused(broken: float) -> None:
     masks[1, 2, 3] = broken
     for ask in (
         lambda: queries.without_overlaps(classes, masks, 40, 50, Order(), Thresholds()),
-        lambda: detections.instances(classes, masks, 40, 50, Order()),
+        lambda: instances.early_instances(classes, masks, 40, 50, Order()),
         lambda: queries.class_maps(classes, masks, Order()),
     ):
         with pytest.raises(BadCheckpointError):
@@ -287,9 +287,9 @@ def test_antialiased_values_have_the_bits_of_the_library() -> None:
 
 def test_objects_beyond_what_is_kept_are_enlarged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     classes, masks = blobs(9, 24, 31, 0)
-    whole = detections.instances(classes, masks, 200, 300, Order(), 0.1)
-    monkeypatch.setattr(detections, "KEPT", 0)
-    lazy = detections.instances(classes, masks, 200, 300, Order(), 0.1)
+    whole = instances.early_instances(classes, masks, 200, 300, Order(), 0.1)
+    monkeypatch.setattr(instances, "KEPT", 0)
+    lazy = instances.early_instances(classes, masks, 200, 300, Order(), 0.1)
     assert whole and all(type(segment) is not Segment and segment.has_mask for segment in lazy)
     for one, other in zip(whole, lazy, strict=True):
         assert (one.label_id, one.score, one.box) == (other.label_id, other.score, other.box)
@@ -336,14 +336,14 @@ def test_rfdetrs_detections_are_the_processors(make: object, monkeypatch: pytest
     total = 0
     for seed, (height, width) in enumerate([*SIZES, (701, 533)]):
         for worth in (0.35, 2):
-            monkeypatch.setattr(detections, "WORTH", worth)
+            monkeypatch.setattr(instances, "WORTH", worth)
             classes, masks = make(3 if seed == 1 else 9, 24, 31, seed)
             masks[0] = -9
             classes[1] = classes[2]
             info = RfDetrImageProcessor().post_process_instance_segmentation(
                 outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)], return_binary_maps=True
             )[0]
-            found = detections.sigmoid_instances(classes, masks, height, width, 0.3)
+            found = instances.sigmoid_instances(classes, masks, height, width, 0.3)
             assert [(instance.label_id, instance.score) for instance in found] == theirs(info)[1]
             total += len(found)
             for instance, mask in zip(found, info["segmentation"].numpy(), strict=True):
