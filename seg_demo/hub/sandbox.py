@@ -3,26 +3,22 @@
 What kills a loader (a crash in native code, memory without end, a file that keeps it busy for ever) then kills that process,
 and the visitor reads a sentence. A helper process imports torch once, forks a child for each checkpoint, and ends when it
 has had nothing to do for a while; it has no login and does not talk to the Hub, and its children lock themselves in
-(:mod:`seg_demo.serving.sandbox_child`). They also read the weights that are pickles (:mod:`seg_demo.hub.pickles`), which no other
+(:mod:`seg_demo.core.sandbox`). They also read the weights that are pickles (:mod:`seg_demo.hub.pickles`), which no other
 process does, whoever's they are. Where processes cannot fork (Windows), the helper does one thing itself and ends with it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from seg_demo.core.errors import BadCheckpointError, BusyError, Message
-from seg_demo.core.requests import begin
-from seg_demo.core.settings import public_environment, settings
+from seg_demo.core.sandbox import Helper, ProcessError
+from seg_demo.core.settings import settings
 
 IDLE_SECONDS = 600.0
 # How long the process that has imported what networks need waits for a checkpoint; it is half as large again as the helper.
@@ -31,21 +27,15 @@ NETWORKS_SECONDS = 15.0
 REFUSED_SECONDS = 600.0
 REMEMBERED = 1024
 _MODULE = "seg_demo.serving.sandbox_child"
-_ROOT = Path(__file__).resolve().parents[2]
-# What the helper gets of this process's environment: nothing that logs anyone in.
-_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class Sandbox:
+class Sandbox(Helper):
     """The helper process and what it has found."""
 
     def __init__(self) -> None:
-        self._one = threading.Lock()
+        super().__init__(_MODULE, str(IDLE_SECONDS), str(NETWORKS_SECONDS))
         # What is known already is answered at once, also while the helper is busy with somebody else's model.
         self._known = threading.Lock()
-        # The helper is started, and written to, by one thread at a time.
-        self._pipe, self._why = threading.Lock(), None
-        self._process: subprocess.Popen[str] | None = None
         self._refused: dict[str, tuple[str, float]] = {}
         self._passed: set[str] = set()
 
@@ -120,11 +110,6 @@ class Sandbox:
         if reason:
             raise BadCheckpointError(reason)
 
-    def close(self) -> None:
-        """End the helper; the next checkpoint starts another one."""
-        with self._one:
-            self._end()
-
     def _ask(self, path: Path) -> str:
         """Why a checkpoint is refused, or an empty text."""
         return self._answer_to({"do": "try", "path": str(path)})
@@ -133,81 +118,14 @@ class Sandbox:
         """Why an order was refused, or an empty text. One at a time: the caller holds ``_one``."""
         owner = settings()
         order |= {"bytes": owner.quarantine_bytes, "seconds": owner.quarantine_seconds}
-        process = self._write(order)
-        if process is None:
-            raise _no_process(self._why)
-        # The helper keeps the time of its children; this one is for a helper that hangs itself.
-        alarm = threading.Timer(owner.quarantine_seconds + 60, process.kill)
-        begin(alarm)
         try:
-            line = process.stdout.readline()
-            if not line and process.wait(60) == 0 and (process := self._write(order)) is not None:
-                line = process.stdout.readline()  # it had been idle for too long at that moment, and left
-            answer = json.loads(line)
-            if answer.get("busy"):
-                raise _no_process(Message.from_dict(answer["busy"]))
-            return Message.from_dict(answer["refused"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, subprocess.TimeoutExpired):
-            with self._pipe:
-                if self._process is process:
-                    self._end()
+            # The helper keeps the time of its children; this one is for a helper that hangs itself.
+            answer = self.ask(order, owner.quarantine_seconds + 60)
+            return Message("sandbox.ended_process") if answer is None else Message.from_dict(answer["refused"])
+        except ProcessError as error:
+            raise _no_process(error.args[0]) from error
+        except (KeyError, TypeError):
             return Message("sandbox.ended_process")
-        finally:
-            alarm.cancel()
-
-    def _write(self, order: dict[str, object] | None) -> subprocess.Popen[str] | None:
-        """Start the helper if there is none, and give it an order; None if the system gives no process."""
-        with self._pipe:
-            for _ in range(2):  # one that has been idle for too long may end at this moment
-                try:
-                    process = self._running()
-                except OSError as error:
-                    self._why = error.strerror
-                    return None
-                try:
-                    if order is not None:
-                        process.stdin.write(json.dumps(order) + "\n")
-                        process.stdin.flush()
-                    return process
-                except (OSError, ValueError):
-                    self._end()
-            self._why = Message("sandbox.process_ended")
-            return None
-
-    def _running(self) -> subprocess.Popen[str]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self._end()
-        kept = {key: value for key, value in public_environment().items() if key in _PASSED or key.startswith("SEG_DEMO_")}
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-        mine = {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "CUDA_VISIBLE_DEVICES": ""}
-        # The folder it starts in is everybody's: no module is looked for there.
-        mine["PYTHONSAFEPATH"] = "1"
-        # Threads that wait for each other wait asleep: spinning, they take twice the time where others compute too.
-        mine["OMP_WAIT_POLICY"] = "PASSIVE"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, str(IDLE_SECONDS), str(NETWORKS_SECONDS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=tempfile.gettempdir(),
-            env={**kept, **mine},
-            text=True,
-            start_new_session=True,
-        )
-        return self._process
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            try:
-                pipe.close()
-            except OSError:
-                pass  # what was written to it can no longer be flushed
 
 
 def _no_process(why: str | None) -> BusyError:

@@ -54,7 +54,7 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
     )
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(sandbox.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code], **options))
+            patched.setattr(subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code], **options))
             for _ in range(2):
                 with pytest.raises(BusyError, match=r"Resource temporarily unavailable.*Try again"):
                     mine.inspect(folders / "tiny")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the measures ar
 BEGIN = """
 import ctypes, json, os, resource, signal, socket, subprocess, sys, threading
 from pathlib import Path
-from seg_demo.serving import sandbox_child as sandbox
+from seg_demo.core import sandbox
 out, beside, parent, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 libraries = sandbox.library_folders()
 found = {"taken": sandbox.confine(libraries, [out])}
@@ -134,7 +134,7 @@ def attempt(path, most, seconds):
             pass
     return ",".join(said) + "."
 child.attempt = attempt
-print(child.in_child(json.loads({json.dumps(json.dumps(order))})))
+print(child.verdict(json.loads({json.dumps(json.dumps(order))})))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == ".", (done.stdout, done.stderr)
