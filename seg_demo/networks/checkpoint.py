@@ -154,6 +154,11 @@ def weight_paths(path: Path, *, whole: bool = False) -> list[Path]:
     return shards if whole else [*(shard for shard in shards if shard.name not in missing), path / INDEX]
 
 
+def weights_size(folder: Path) -> int:
+    """Bytes of the files that hold a checkpoint's weights."""
+    return sum(path.stat().st_size for path in weight_paths(folder) if path.suffix == ".safetensors")
+
+
 def not_weights(path: Path) -> str | None:
     """What a file of weights is instead, where an upload or a copy went wrong, and what to do; None if it may be weights.
 

@@ -29,7 +29,7 @@ from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
 from seg_demo.inputs.images import Picture, Source, give_back, is_large, read
-from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_familiarity, read_json, weight_paths
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_familiarity, read_json, weight_paths, weights_size
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 
@@ -81,7 +81,8 @@ class Predictor:
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
         self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, give_back)
         self._untrusted = UntrustedModels(self._settings.quarantine)
-        self._sessions, self._clicks = Sessions(), Limit(slots(self._settings, gpu))
+        self._clicks = Limit(slots(self._settings, gpu))
+        self._sessions: Sessions | None = None  # made with the first prompt
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
         """A loaded model. Asking again for one that is kept makes no network call and loads nothing.
@@ -214,6 +215,8 @@ class Predictor:
                 return
             model = self.load(resolved, report)
             key = (who, resolved.path and _key(resolved.path), fingerprint(image))
+            with self._lock:
+                self._sessions = Sessions() if self._sessions is None else self._sessions
             session = None if who is None else self._sessions.get(key)
             if session is None:
                 with self._admission.slot(is_large(image)):
@@ -232,7 +235,8 @@ class Predictor:
         Args:
             who: as for :meth:`prompting`.
         """
-        self._sessions.forget(who)
+        if self._sessions is not None:
+            self._sessions.forget(who)
 
     def run(self, resolved: ResolvedModel, picture: Picture, options: Options, report: Report | None) -> Segmentation:
         """A picture through a model, by whoever has a slot (:class:`Work`).
@@ -260,7 +264,8 @@ class Predictor:
         """For those who watch over the server: ``models`` kept, ``running`` and ``admitted`` requests, and the seconds for
         which the ``longest`` running one has been worked on."""
         now = self._admission
-        return {"models": len(self._models), "sessions": len(self._sessions), "running": now.running, "admitted": now.admitted, "longest": now.longest}
+        sessions = 0 if self._sessions is None else len(self._sessions)
+        return {"models": len(self._models), "sessions": sessions, "running": now.running, "admitted": now.admitted, "longest": now.longest}
 
     def agreement(self, spec: ModelSpec) -> float | None:
         """``Model.agreement`` of a model that is loaded; None if it is not, or nothing is known yet."""
@@ -302,7 +307,8 @@ class Predictor:
         dropped = False
         with self._lock:
             held = sum(model.nbytes for model in self._models.values())
-            self._sessions.shrink(max(0, self._budget - held - wanted))
+            if self._sessions is not None:
+                self._sessions.shrink(max(0, self._budget - held - wanted))
             while self._models and wanted <= self._budget < sum(model.nbytes for model in self._models.values()) + wanted:
                 self._models.popitem(last=False)
                 dropped = True
@@ -666,11 +672,6 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
     heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
     named = spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
     return _offer(named, folder, where, heavy, listing, spec.revision or "main", line)
-
-
-def weights_size(folder: Path) -> int:
-    """Bytes of the files that hold a checkpoint's weights."""
-    return sum(path.stat().st_size for path in weight_paths(folder) if path.suffix == ".safetensors")
 
 
 def memory_to_load(folder: Path, size: int) -> int:

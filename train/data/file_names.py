@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
 from seg_demo.core.errors import DataError, Message
-from train.data.listing import NOTE, SPLITS, Fault, inside, is_file
+from train.data.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
 
 # The lists of a COCO file.
 KEYS = ("images", "annotations", "categories")
@@ -283,7 +283,7 @@ def described(root: Path, deeper: bool = True) -> str | None:
         return Message("other_tools.yolo")
     if any(_of_labelme(path) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
         return Message("other_tools.labelme")
-    if any(_is_panoptic(_loaded(path)) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
+    if any(is_panoptic(path) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
         return Message("other_tools.panoptic")
     for ending in ("_masks", "_mask", "_labels", "_label", "_annotations", "_gt", "annot", "masks", "labels"):
         if (pair := next((name for name in folders if name + ending in folders), None)) is not None:
@@ -342,14 +342,6 @@ def _refuse_json(path: Path, data: object) -> None:
         raise DataError("other_tools.labelme_file", path=path)
     if isinstance(data, list) and any(isinstance(task, dict) and "annotations" in task for task in data[:5]):
         raise DataError("other_tools.label_studio_file", path=path)
-
-
-def _is_panoptic(data: object) -> bool:
-    return isinstance(data, dict) and any(isinstance(entry, dict) and "segments_info" in entry for entry in _listed(data, "annotations")[:5])
-
-
-def _listed(data: dict, key: str) -> list:
-    return data[key] if isinstance(data.get(key), list) else []
 
 
 def other_files(folder: Path) -> tuple[str, str] | None:

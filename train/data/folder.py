@@ -50,10 +50,11 @@ from train.data.listing import (
     climbing,
     inside,
     is_file,
+    panoptic_files,
     relative,
     short_name,
 )
-from train.data.panoptic import list_panoptic, panoptic_files
+from train.data.panoptic import list_panoptic
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")

@@ -33,7 +33,7 @@ from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder, list_table
 from train.data.hub import list_hub
-from train.data.listing import NOTE, Fault, Item, Listing, Sample, decided_in, leads_out, relative, sideways, turn, unconfirmed
+from train.data.listing import NOTE, Fault, Item, Listing, Sample, decided_in, is_panoptic, leads_out, relative, sideways, turn, unconfirmed
 from train.data.masks import (
     MaskRule,
     MaskScan,
@@ -49,7 +49,7 @@ from train.data.masks import (
     understood_in,
     with_objects,
 )
-from train.data.panoptic import OtherSize, faults_in, is_panoptic, list_panoptic, maps_of
+from train.data.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from train.data.rules import Reading, understand
 
 CELLS = "cells"

@@ -9,6 +9,7 @@ Where masks can be read in several ways of which none is more likely, a person d
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import shlex
 from collections import defaultdict
@@ -640,3 +641,23 @@ def mixed_fault(file: str, name: str) -> Fault:
     white, ignored = Message("findings.white_is_too", name=name), Message("findings.white_is_ignored", name=name)
     remedy = Message("findings.save_alike_or_choose_meaning_of_255", name=name, reading=shlex.quote(WHITE + name), other=WHITE_IGNORED)
     return Fault("mixed masks", file, what, remedy, choices=(Choice(WHITE + name, white), Choice(WHITE_IGNORED, ignored)))
+
+
+def is_panoptic(path: Path) -> bool:
+    """Whether a JSON file is COCO's panoptic kind: segments are listed in it, whose pixels are in PNGs. Looks for the key alone."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b'"segments_info"') >= 0
+    except (OSError, ValueError):  # an empty file has nothing to map
+        return False
+
+
+def panoptic_files(root: Path) -> list[tuple[Path, str | None]]:
+    """Panoptic JSON files of a folder with their splits: in ``annotations/`` as COCO has them (``panoptic_train2017.json``), or in the folder."""
+    found = [path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")) if is_panoptic(path)]
+    return [(path, _split_in(path.stem)) for path in found]
+
+
+def _split_in(stem: str) -> str | None:
+    words = "".join(letter if letter.isalpha() else " " for letter in stem.lower()).split()
+    return next((SPLITS[word] for word in words if word in SPLITS), None)

@@ -7,7 +7,6 @@ which is one segment.
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,30 +18,10 @@ from seg_demo.core.types import IGNORE_16
 from seg_demo.inputs.mask_files import panoptic_ids
 from train.data.classes import ClassList, is_left_out
 from train.data.file_names import FileFinder, SeveralFit, read_lists, several_fit
-from train.data.listing import NOTE, SPLITS, Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
+from train.data.listing import Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
 
 VOID = 0
 PREFIX = "panoptic_"
-
-
-def is_panoptic(path: Path) -> bool:
-    """Whether a JSON file is COCO's panoptic kind: segments are listed in it, whose pixels are in PNGs. Looks for the key alone."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b'"segments_info"') >= 0
-    except (OSError, ValueError):  # an empty file has nothing to map
-        return False
-
-
-def panoptic_files(root: Path) -> list[tuple[Path, str | None]]:
-    """Panoptic JSON files of a folder with their splits: in ``annotations/`` as COCO has them (``panoptic_train2017.json``), or in the folder."""
-    found = [path for folder in (root, root / "annotations") for path in sorted(folder.glob("*.json")) if is_panoptic(path)]
-    return [(path, _split_in(path.stem)) for path in found]
-
-
-def _split_in(stem: str) -> str | None:
-    words = "".join(letter if letter.isalpha() else " " for letter in stem.lower()).split()
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def list_panoptic(files: list[tuple[Path, str | None]], name: str, root: Path) -> Listing:
