@@ -7,19 +7,22 @@ Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.requests import AUTO, check_thresholds
-from seg_demo.core.types import TASKS, LabelSet, background_of
+from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
-from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, PixelSize, rows_of
+from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
+from seg_demo.outputs.measurements import PixelSize, measure
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -56,14 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         help="segment files and folders",
         description="Segment images. Each gets a folder below DIR with what the page's zip has: mask and overlay PNG, COCO "
         "JSON, GeoJSON and CSV, or with --format those files alone. Without --format DIR itself gets the files about all images together: "
-        "coco.json, panoptic.json (of panoptic results), counts.csv, objects.csv, failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
+        "coco.json, panoptic.json (of panoptic results), counts.csv, objects.csv or pieces.csv (measured one by one), failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
     segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
     segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[/folder][@revision], its page's address, or checkpoint folder")
     segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
     segment.add_argument(
-        "--pixel-size", metavar="LENGTH", help="side of a pixel, such as 0.65um or 10m: DIR's tables then also give areas in real units"
+        "--pixel-size", metavar="LENGTH", help="side of a pixel in nm, um, mm or m, such as 0.65um: tables then also give lengths and areas in real units"
     )
     segment.add_argument(
         "--detail", choices=("whole", "full"), default="whole",
@@ -227,7 +230,7 @@ def _segment(options: argparse.Namespace) -> int:
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, formats, last, bar)
+            problem = _segment_one(model, job, options.out, asked, formats, last, bar, pixel)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
@@ -239,7 +242,7 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object
+    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object, pixel: PixelSize | None
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
 
@@ -251,6 +254,7 @@ def _segment_one(
         formats: to write, or empty for all files.
         last: the file that is written last.
         bar: shows how far it is.
+        pixel: size of a pixel, for measurements in its unit too.
     """
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
@@ -258,7 +262,7 @@ def _segment_one(
     try:
         picture = read(job.source)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
-        files = bundle(picture.pixels, result, "", job.source.name, formats)
+        files = bundle(picture.pixels, result, "", job.source.name, formats, pixel)
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, key=lambda name: name == last):
@@ -292,7 +296,7 @@ def _summarise(
     Raises:
         BadRequestError: the disk is full or fails.
     """
-    from seg_demo.inputs.images import decode, decode_mask
+    from seg_demo.inputs.images import decode, decode_mask, read
 
     try:
         summary = Summary(out, len(jobs), labels or _labels_before(out), pixel)
@@ -307,11 +311,29 @@ def _summarise(
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             id_map, _ = decode_mask(folder / "mask.png")
             overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
-            summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix())
+            columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None
+            if not TASKS[result["task"]].objects:
+                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.source).pixels, pieces=True)
+            summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), columns, pieces)
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError) as error:
         summary.abandon()
         raise BadRequestError("cli.tables_not_written", out=out, why=error) from error
+
+
+def _measured_before(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The columns of measurements of an image's table of segments, and the values."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    begin = len(SEGMENT_COLUMNS)
+    return header[begin:], [row[begin:] for row in rows]
+
+
+def _labels_in(result: Mapping[str, Any]) -> LabelSet:
+    """The classes that a semantic result names."""
+    known = {segment["label_id"]: segment["label"] for segment in result["segments"]}
+    names = [known.get(index, "") for index in range(max(known, default=0) + 1)]
+    return LabelSet.from_names(names, background_of(names))
 
 
 def _labels_before(out: Path) -> LabelSet | None:

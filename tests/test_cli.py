@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +63,18 @@ def test_files_and_folders_are_segmented_and_a_bad_file_does_not_stop_the_rest(t
     (images / "bad.png").unlink()
     assert main(["segment", str(images), "--model", checkpoint, "--out", str(out), "--threshold", "0.4"]) == 2
     assert "results of another run" in capsys.readouterr().err
-    assert main(["segment", str(images), "--model", checkpoint, "--out", str(out), "--overwrite"]) == 0
+    assert main(["segment", str(images), "--model", checkpoint, "--out", str(out), "--overwrite", "--pixel-size", "2mm"]) == 0
     assert (out / "a_png" / "mask.png").stat().st_mtime_ns > before
+    # Each class of each image, measured; and the pieces of all images together.
+    with (out / "a_png" / "segments.csv").open(newline="") as file:
+        classes = list(csv.DictReader(file))
+    assert [float(row["area_mm2"]) for row in classes] == [4 * int(row["area"]) for row in classes] and "sd_blue" in classes[0]
+    with (out / "pieces.csv").open(newline="") as file:
+        pieces = list(csv.DictReader(file))
+    assert all(float(row["area_mm2"]) == 4 * int(row["area"]) for row in pieces)
+    with (out / "counts.csv").open(newline="") as file:
+        counted = {(row["image"], row["label"]): int(row["count"]) for row in csv.DictReader(file) if row["label_id"] != "0"}
+    assert Counter((row["image"], row["label"]) for row in pieces) == Counter({key: count for key, count in counted.items() if count})
 
 
 @pytest.mark.parametrize(

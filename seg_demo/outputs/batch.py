@@ -22,10 +22,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seg_demo.core.types import TASKS, LabelSet, Segmentation, is_background
 from seg_demo.outputs import draw
-from seg_demo.outputs.export import PixelSize, cell, count, geojson
+from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
+from seg_demo.outputs.measurements import Measurements, PixelSize
 
-COCO, COUNTS, OBJECTS, FAILED, NOTES, SHEET = (
-    "coco.json", "counts.csv", "objects.csv", "failed.csv", "notes.csv", "contact_sheet.png",
+COCO, COUNTS, OBJECTS, PIECES, FAILED, NOTES, SHEET = (
+    "coco.json", "counts.csv", "objects.csv", "pieces.csv", "failed.csv", "notes.csv", "contact_sheet.png",
 )  # fmt: skip
 # COCO's panoptic format of all images: the PNG files of a batch lie in the folder that panopticapi looks for beside the JSON.
 PANOPTIC, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
@@ -38,7 +39,7 @@ class Summary:
 
     Args:
         folder: exists; gets :data:`COCO`, :data:`COUNTS`, :data:`OBJECTS` (results with separate segments only),
-            :data:`PANOPTIC` (panoptic results only), :data:`FAILED` (if any did), :data:`NOTES` (if there is something to know about how
+            :data:`PIECES` (the connected pieces of results that have classes only, measured), :data:`PANOPTIC` (panoptic results only), :data:`FAILED` (if any did), :data:`NOTES` (if there is something to know about how
             one was read) and :data:`SHEET`.
         images: how many there will be.
         labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
@@ -59,9 +60,13 @@ class Summary:
         self._limits: list[int | None] = []
         self._parts = (folder / f"{COCO}.annotations").open("w", encoding="ascii")
         self._objects: Any = None
+        self._pieces: Any = None
         self._sheet = ContactSheet(images)
 
-    def add(self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray, png: str = "") -> None:
+    def add(
+        self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray, png: str = "",
+        measured: tuple[Sequence[str], Sequence[Sequence[object]]] = ((), ()), pieces: Measurements | None = None,
+    ) -> None:  # fmt: skip
         """Add one segmented image.
 
         Args:
@@ -70,6 +75,9 @@ class Summary:
             id_map: (H, W), the ids of the result.
             picture: uint8 (h, w, 3), of any size: what the contact sheet shows.
             png: of a panoptic result, how the JSON calls its PNG.
+            measured: of a result that has objects, names and values of further columns of :data:`OBJECTS`, see
+                :func:`seg_demo.outputs.export.measured_columns`; the same names for every image.
+            pieces: of a result that has none, its connected pieces.
         """
         width, height = result["width"], result["height"]
         number = len(self._images) + 1
@@ -83,7 +91,9 @@ class Summary:
             self._names[segment["label_id"]] = segment["label"]
             self._write_annotation(number, segment)
         if TASKS[result["task"]].objects:
-            self._write_objects(name, result["segments"])
+            self._write_objects(name, result["segments"], *measured)
+        if pieces is not None:
+            self._write_pieces(name, pieces)
         if TASKS[result["task"]].stuff:
             self._things |= {segment["label_id"]: segment["isthing"] for segment in result["segments"]}
             segments = [
@@ -153,9 +163,10 @@ class Summary:
         _write_csv(files[0], header, rows)
         self._write_coco(files[1])
         self._sheet.save(files[2])
-        if self._objects is not None:
-            self._objects.close()
-            files.append(self._folder / OBJECTS)
+        for table, path in ((self._objects, OBJECTS), (self._pieces, PIECES)):
+            if table is not None:
+                table.close()
+                files.append(self._folder / path)
         if self._panoptic:
             files.append(self._folder / PANOPTIC)
             files[-1].write_text(json.dumps(self._panoptic_json(), separators=(",", ":")), encoding="ascii")
@@ -178,9 +189,9 @@ class Summary:
 
     def abandon(self) -> None:
         """Let go of the files of a batch that is not finished."""
-        self._parts.close()
-        if self._objects is not None:
-            self._objects.close()
+        for file in (self._parts, self._objects, self._pieces):
+            if file is not None:
+                file.close()
 
     def _is_background(self, label: int) -> bool:
         if self._labels is not None:
@@ -202,16 +213,26 @@ class Summary:
             annotation["score"] = segment["score"]
         self._parts.write(json.dumps(annotation, allow_nan=False, separators=(",", ":")) + "\n")
 
-    def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]]) -> None:
+    def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), values: Sequence[Sequence[object]] = ()) -> None:
+        unit = [] if self._pixel is None else [f"area_{self._pixel.unit}2"]
+        # Its area in units is there already.
+        wanted = [index for index, column in enumerate(columns) if column not in unit]
         if self._objects is None:
             self._objects = (self._folder / OBJECTS).open("w", encoding="utf-8", errors="replace", newline="")
-            unit = [] if self._pixel is None else [f"area_{self._pixel.unit}2"]
-            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit])
+            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit, *(columns[index] for index in wanted)])
         writer = csv.writer(self._objects)
-        for each in segments:
-            row = [name, each["id"], each["label_id"], each["label"], each["score"], each["area"], *each["bbox"]]
-            row += [] if self._pixel is None else [self._pixel.area(each["area"])]
+        for found, numbers in zip(segments, values or [()] * len(segments), strict=True):
+            row = [name, found["id"], found["label_id"], found["label"], found["score"], found["area"], *found["bbox"]]
+            row += [] if self._pixel is None else [self._pixel.area(found["area"])]
+            row += [numbers[index] for index in wanted] if numbers else []
             writer.writerow([cell(value) for value in row])
+
+    def _write_pieces(self, name: str, pieces: Measurements) -> None:
+        if self._pieces is None:
+            self._pieces = (self._folder / PIECES).open("w", encoding="utf-8", errors="replace", newline="")
+            csv.writer(self._pieces).writerow(["image", *PIECE_COLUMNS, *pieces.columns(self._pixel)])
+        writer = csv.writer(self._pieces)
+        writer.writerows([cell(value) for value in (name, *row.values())] for row in pieces.rows(self._pixel))
 
     def _write_coco(self, path: Path) -> None:
         self._parts.close()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import json
-import math
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,12 +22,15 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
 from seg_demo.outputs import draw
+from seg_demo.outputs.measurements import Measurements, PixelSize, measure, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
 Json = dict[str, object]
 # A spreadsheet takes a cell that begins like this for a formula (OWASP, CSV injection), also in full width.
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-_SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
+SEGMENT_COLUMNS = ("id", "label_id", "label", "score", "area", "area_fraction", "x", "y", "width", "height")
+# How a row of measurements alone begins.
+PIECE_COLUMNS = ("id", "label_id", "label", "score", "area", "x", "y", "width", "height")
 _CLASS_COLUMNS = ("label_id", "label", "pixels", "share", "count", "mean_score")
 _CONFIDENCE, _MARGIN = "mean_confidence", "mean_margin"
 _LIMIT = "limit"
@@ -198,33 +201,56 @@ def _pieces(segmentation: Segmentation) -> np.ndarray | None:
     return known["pieces"]
 
 
-def objects_csv(segmentation: Segmentation) -> str:
+def objects_csv(segmentation: Segmentation, measured: Measurements | None = None, pixel: PixelSize | None = None) -> str:
     """CSV of the page's table: a row per class as in :func:`class_csv`, then one per object or region with its own area.
 
     Args:
         segmentation: any result; a semantic one has classes only.
+        measured: of its segments; None leaves measurements out.
+        pixel: size of a pixel, for columns in its unit.
 
     Returns:
         CSV with the columns ``row`` (``class``, ``object`` or ``region``), ``id`` (in the mask file; empty for classes), ``label_id``,
         ``label``, ``area_pixels`` (classes: of the id map, where objects that overlap count once; objects: of their own mask), ``share`` of
         the image in [0, 1], ``count`` (objects, regions, or connected pieces of a semantic class), ``score`` (classes: the mean), and the
-        box ``x``, ``y``, ``width``, ``height`` in pixels; ``limit`` as there.
+        box ``x``, ``y``, ``width``, ``height`` in pixels; ``limit`` as there; and those of :meth:`Measurements.columns`, of objects.
     """
     pixels = segmentation.height * segmentation.width
     columns = ["row", "id", "label_id", "label", "area_pixels", "share", "count", "score", "x", "y", "width", "height"]
     limit = () if segmentation.limit is None else (segmentation.limit.objects,)
+    task = TASKS[segmentation.task]
+    more, lines = measured_columns(measured if task.objects else None, pixel, len(segmentation.segments))
     rows: list[tuple[object, ...]] = []
     for each in table(segmentation):
         first = ("class", None, each["label_id"], each["label"], each["pixels"], each["share"], each["count"], each["mean_score"])
-        rows.append((*first, None, None, None, None, *limit))
-    task = TASKS[segmentation.task]
-    listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, strict=True) if task.objects else ()
-    for identity, segment, area in listed:
+        rows.append((*first, None, None, None, None, *limit, *[None] * len(more)))
+    listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, lines, strict=True) if task.objects else ()
+    for identity, segment, area, numbers in listed:
         x0, y0, x1, y1 = segment.box
         name = segmentation.labels.names[segment.label_id]
         place = x0, y0, x1 - x0, y1 - y0
-        rows.append((task.segment, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit))
-    return _csv([*columns, *([_LIMIT] if limit else [])], rows)
+        rows.append((task.segment, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit, *numbers))
+    return _csv([*columns, *([_LIMIT] if limit else []), *more], rows)
+
+
+def measured_columns(
+    measured: Measurements | None, pixel: PixelSize | None, count: int
+) -> tuple[tuple[str, ...], Sequence[Sequence[object]]]:
+    """Names of the columns of measurements, and their values for each of so many segments; none of both without measurements."""
+    if measured is None:
+        return (), [()] * count
+    columns = measured.columns(pixel)
+    return tuple(columns), list(zip(*map(plain, columns.values()), strict=True))
+
+
+def measurements_csv(measured: Measurements, pixel: PixelSize | None = None) -> str:
+    """CSV with one row per object, or connected piece of a class, and nothing else: :meth:`Measurements.rows`.
+
+    Args:
+        measured: of a result.
+        pixel: size of a pixel, for columns in its unit.
+    """
+    return _csv([*PIECE_COLUMNS, *measured.columns(pixel)], [tuple(row.values()) for row in measured.rows(pixel)])
 
 
 def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:
@@ -249,19 +275,22 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def csv(segmentation: Segmentation) -> str:
-    """CSV with one row per segment: id in the mask file, class, score, area in pixels and as a share, box in pixels.
+def csv(segmentation: Segmentation, measured: Measurements | None = None, pixel: PixelSize | None = None) -> str:
+    """CSV with one row per segment: id in the mask file, class, score, area in pixels and as a share, box in pixels, and measurements.
 
     Args:
         segmentation: any result. Class names that begin like a formula get an apostrophe in front.
+        measured: of its segments; None leaves measurements out.
+        pixel: size of a pixel, for columns in its unit.
     """
     pixels = segmentation.height * segmentation.width
+    more, lines = measured_columns(measured, pixel, len(segmentation.segments))
     rows = []
-    for identity, segment, area in zip(segmentation.ids, segmentation.segments, segmentation.areas, strict=True):
+    for identity, segment, area, numbers in zip(segmentation.ids, segmentation.segments, segmentation.areas, lines, strict=True):
         x0, y0, x1, y1 = segment.box
         name = segmentation.labels.names[segment.label_id]
-        rows.append((identity, segment.label_id, name, segment.score, area, area / pixels, x0, y0, x1 - x0, y1 - y0))
-    return _csv(_SEGMENT_COLUMNS, rows)
+        rows.append((identity, segment.label_id, name, segment.score, area, area / pixels, x0, y0, x1 - x0, y1 - y0, *numbers))
+    return _csv([*SEGMENT_COLUMNS, *more], rows)
 
 
 def class_csv(segmentation: Segmentation) -> str:
@@ -286,12 +315,16 @@ class Subject:
         picture: the upright original, uint8 (H, W, 3), or what decodes it.
         file_name: of the image, as COCO names it.
         prefix: what the names of its files begin with.
+        pixel: size of a pixel, for measurements in its unit too.
+        inside: whether the files of measurements alone leave out objects that touch the edge of the picture.
     """
 
     def __init__(
-        self, segmentation: Segmentation, picture: np.ndarray | Callable[[], np.ndarray], file_name: str, prefix: str = ""
-    ) -> None:
+        self, segmentation: Segmentation, picture: np.ndarray | Callable[[], np.ndarray], file_name: str, prefix: str = "",
+        pixel: PixelSize | None = None, inside: bool = False,
+    ) -> None:  # fmt: skip
         self.segmentation, self.file_name, self.prefix = segmentation, file_name, prefix
+        self.pixel, self.inside = pixel, inside
         self._picture = picture
 
     @cached_property
@@ -303,6 +336,24 @@ class Subject:
     def polygons(self) -> list[list[Polygon]]:
         """:func:`polygons_of` the segmentation."""
         return polygons_of(self.segmentation)
+
+    @cached_property
+    def measured(self) -> Measurements:
+        """Of its segments."""
+        return measure(self.segmentation, self._intensities)
+
+    @cached_property
+    def objects(self) -> Measurements:
+        """Of what can be counted: its objects, or connected pieces; perhaps without those at the edge."""
+        found = self.measured if TASKS[self.segmentation.task].objects else measure(self.segmentation, self._intensities, pieces=True)
+        return found.inside() if self.inside else found
+
+    @property
+    def _intensities(self) -> np.ndarray | None:
+        """The picture; None where it has been deleted meanwhile: shapes can be measured without it."""
+        with suppress(BadRequestError):
+            return self.picture
+        return None
 
 
 @dataclass(frozen=True)
@@ -351,8 +402,11 @@ EXPORTS: dict[str, Export] = {
         ),
         Export("geojson", "segments.geojson", lambda one: _json(geojson(one.segmentation, one.polygons))),
         # One row per class, or per object with its areas: what a spreadsheet is opened for.
-        Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation)), bundled=False),
-        Export("segments", "segments.csv", lambda one: _text(csv(one.segmentation)), button=False),
+        Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation, one.measured, one.pixel)), bundled=False),
+        # Of objects, or connected pieces of classes, alone: offered beside the page's table of them.
+        Export("measurements", "measurements.csv", lambda one: _text(measurements_csv(one.objects, one.pixel)), button=False, bundled=False),
+        Export("measurements_json", "measurements.json", lambda one: _json(one.objects.to_dict(one.pixel)), button=False, bundled=False),
+        Export("segments", "segments.csv", lambda one: _text(csv(one.segmentation, one.measured, one.pixel)), button=False),
         Export("classes", "classes.csv", lambda one: _text(class_csv(one.segmentation)), button=False),
         Export("result", "result.json", lambda one: _json(one.segmentation.to_dict()), button=False),
         Export(
@@ -370,6 +424,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "coco-panoptic": ("panoptic_png", "panoptic_json"),
     "geojson": ("geojson",),
     "csv": ("segments",),
+    "measurements": ("measurements",),
 }
 
 
@@ -406,6 +461,7 @@ def bundle(
     stem: str,
     file_name: str | None = None,
     formats: Sequence[str] = (),
+    pixel: PixelSize | None = None,
 ) -> dict[str, bytes]:
     """Every file that a person can take away, or those of some formats.
 
@@ -416,6 +472,7 @@ def bundle(
             letters, digits, dots or dashes become underscores. Empty for the bare names.
         file_name: of the image, as COCO names it; None takes the stem with ``.png``.
         formats: keys of :data:`FORMATS`; empty for all that is bundled.
+        pixel: size of a pixel, for measurements in its unit too.
 
     Raises:
         BadRequestError: as :func:`rows_of`.
@@ -426,7 +483,7 @@ def bundle(
     """
     prefix = re.sub(r"[^\w.-]+", "_", stem).strip(".")
     before = f"{prefix}_" if prefix else ""
-    subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before)
+    subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before, pixel)
     every = rows_of(formats, TASKS[segmentation.task]) if formats else (row for row in EXPORTS.values() if row.bundled)
     rows = [row for row in every if row.of(segmentation)]
     return {before + row.file: row.make(subject) for row in rows}
@@ -446,53 +503,6 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return buffer.getvalue()
-
-
-_UNITS = {"um": "um", "µm": "um", "μm": "um", "m": "m"}
-
-
-@dataclass(frozen=True)
-class PixelSize:
-    """The length of a pixel's side, to turn areas into units.
-
-    Attributes:
-        length: of a side, in the unit.
-        unit: ``um`` (micrometres) or ``m`` (metres).
-    """
-
-    length: float
-    unit: str
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("um", "m") or not (math.isfinite(self.length) and 0 < self.length < 1e9):
-            raise BadRequestError("exports.bad_pixel_size", length=self.length, unit=str(self.unit)[:20])
-
-    @classmethod
-    def parse(cls, text: str) -> PixelSize:
-        """A pixel size as it is typed.
-
-        >>> PixelSize.parse("0.65 µm"), PixelSize.parse("10m").area(3)
-        (PixelSize(length=0.65, unit='um'), 300.0)
-
-        Args:
-            text: a number and ``um``, ``µm`` or ``m``.
-
-        Raises:
-            BadRequestError: anything else.
-        """
-        match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(um|µm|μm|m)\s*", text)
-        try:
-            return cls(float(match[1]), _UNITS[match[2]])
-        except (TypeError, ValueError):
-            raise BadRequestError("exports.no_pixel_size", text=text[:40]) from None
-
-    def area(self, pixels: float) -> float:
-        """An area in square units.
-
-        Args:
-            pixels: number of pixels.
-        """
-        return pixels * self.length**2
 
 
 # Pixels that are numbered at a time.

@@ -27,7 +27,8 @@ from seg_demo.gateway.queue import BATCHES, UNQUEUED, one_batch, predictor, stre
 from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
-from seg_demo.outputs.export import PixelSize
+from seg_demo.outputs.export import measured_columns
+from seg_demo.outputs.measurements import UNITS, PixelSize, measure
 from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, language_of, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
@@ -65,7 +66,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                     elem_id="batch-pixel",
                 )  # fmt: skip
                 unit = gr.Radio(
-                    [(t("unit_um"), "um"), (t("unit_m"), "m")], value="um", label=t("batch_unit"), scale=1, min_width=120,
+                    [(t(f"unit_{unit}"), unit) for unit in UNITS], value="um", label=t("batch_unit"), scale=1, min_width=120,
                     elem_id="batch-unit",
                 )  # fmt: skip
             run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
@@ -121,7 +122,7 @@ def run_batch(
         model: id of the model.
         threshold: objects that score lower are left out; from 0 to 1.
         pixel: length of a pixel's side; None or 0 for none.
-        unit: of that length, um or m.
+        unit: of that length: nm, um, mm or m.
 
     Returns:
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
@@ -194,7 +195,7 @@ def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
 
 def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
     """The counts as an HTML table; everything that comes from strangers is escaped."""
-    unit = {"um": "µm²", "m": "m²", None: words("batch_pixels", language)}[pixel and pixel.unit]
+    unit = words("batch_pixels", language) if pixel is None else pixel.unit.replace("u", "µ") + "²"
     names = [words("image", language), words("batch_class", language)]
     names += [words("batch_pieces" if report.pieces else "batch_count", language), f"{words('batch_area', language)} ({unit})"]
     names += [f"{words('batch_mean', language)} ({unit})", words("batch_share", language)]
@@ -357,8 +358,13 @@ def segment_all(
                 summary = Summary(folder, report.total, result.labels, pixel)
                 for fault in (*refused, *early):
                     summary.fail(fault.name, fault.why)
-            summary.add(each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png")
             report.pieces = not TASKS[result.task].objects
+            measured = measure(result, picture.pixels, pieces=report.pieces)
+            columns = ((), ()) if report.pieces else measured_columns(measured, pixel, len(result.segments))
+            summary.add(
+                each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png", columns,
+                measured if report.pieces else None,
+            )  # fmt: skip
             report.done += 1
         if summary is None:
             raise last or BadRequestError("batches.stopped_early")

@@ -21,9 +21,11 @@ from seg_demo.core.settings import Settings
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.inputs.archives import apart
 from seg_demo.outputs import batch
-from seg_demo.outputs.export import PixelSize, count
+from seg_demo.outputs.export import count
+from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.ui import batch_tab
 from seg_demo.ui.batch_tab import Picked, gather, pack, segment_all
+from seg_demo.ui.components import EXAMPLES
 from tests.outputs.test_export import panoptic, read_as_panopticapi
 
 LABELS = LabelSet.from_names(["background", "=cell", "border"], background=0)
@@ -257,6 +259,27 @@ def test_how_files_were_read_and_what_is_counted_is_said_on_the_page(tmp_path):
     assert ">Pieces<" in batch_tab._table(report, None, "en") and ">连通块<" in batch_tab._table(report, None, "zh")
     *_, report = segment_all(picked, [], load_model("otsu").predict, tmp_path / "out", None, threading.Event())
     assert ">Count<" in batch_tab._table(report, None, "en")
+
+
+@pytest.mark.parametrize(("model", "file"), [("watershed", "objects.csv"), ("otsu", "pieces.csv")])
+def test_a_batch_measures_every_object_or_piece(tmp_path, model, file):
+    picture = np.asarray(Image.open(EXAMPLES / "coins.png").convert("RGB"))[:90, :120]
+    Image.fromarray(picture).save(tmp_path / "=a.png")
+    result = load_model(model).predict(picture)
+    if file == "pieces.csv":
+        result = semantic_segmentation((result.id_map > 0).astype(np.uint8), LabelSet.from_names(("background", "coin"), 0))
+    (tmp_path / "out").mkdir()
+    pixel = PixelSize(3, "nm")
+    picked = [Picked(tmp_path / "=a.png", "=a.png")]
+    *_, report = segment_all(picked, [], lambda _: result, tmp_path / "out", pixel, threading.Event())
+    assert report.finished
+    found = measure(result, picture, pieces=True)
+    table = rows(tmp_path / "out" / file)
+    assert len(table) == len(found) > 1 and {row["image"] for row in table} == {"'=a.png"}
+    for column, values in found.columns(pixel).items():
+        assert [row[column] for row in table] == ["" if value != value else str(value) for value in values.tolist()], column
+    assert list(table[0]).count("area_nm2") == 1
+    assert not (tmp_path / "out" / ({"objects.csv", "pieces.csv"} - {file}).pop()).exists()
 
 
 def test_panoptic_results_of_a_batch_are_one_data_set_for_panopticapi(tmp_path):
