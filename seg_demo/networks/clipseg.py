@@ -21,7 +21,8 @@ from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
-from seg_demo.networks.promptable import Answer, TransformersPrompts, image_side
+from seg_demo.networks.promptable import Answer
+from seg_demo.networks.sam import TransformersPrompts, image_side
 
 
 @dataclass
