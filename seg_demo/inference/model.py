@@ -38,7 +38,6 @@ from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
 from seg_demo.networks.checkpoint import UNFAMILIAR
-from seg_demo.networks.promptable import PromptNetwork
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
@@ -88,8 +87,7 @@ class Model:
         tasks = (network.task, *(task for task in network.tasks if task != network.task))
         known = replace(spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(tasks))
         precision = precision or settings().precision
-        prompted = isinstance(network, PromptNetwork)
-        run = PromptRun(network, precision) if prompted else NetworkRun(network, precision, engine, window)
+        run = PromptRun(network, precision) if network.family.prompts else NetworkRun(network, precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
 
     @classmethod

@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,7 +32,9 @@ from seg_demo.inference import engine
 from seg_demo.inputs.images import Picture, Source
 from seg_demo.masks.instances import KEPT, Deferred
 from seg_demo.networks import CLICKS, WORDS
-from seg_demo.networks.promptable import Answer, PromptNetwork, tensors_in
+
+if TYPE_CHECKING:
+    from seg_demo.networks.promptable import Answer, PromptNetwork
 
 # Answers whose logits a session keeps.
 LAST_ANSWERS = 8
@@ -129,7 +131,7 @@ class Session:
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
         with self._lock:
-            tensors = [*tensors_in(self._embedding), *self._last.values()]
+            tensors = [*_tensors_in(self._embedding), *self._last.values()]
         return self.pixels.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def close(self) -> None:
@@ -369,6 +371,15 @@ def _single(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _single(part) for key, part in value.items()}
     return type(value)(_single(part) for part in value) if isinstance(value, (list, tuple)) else value
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested lists, tuples and dicts."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [tensor for part in value for tensor in _tensors_in(part)] if isinstance(value, (list, tuple)) else []
 
 
 def fingerprint(image: Source) -> str:

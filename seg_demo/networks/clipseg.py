@@ -22,7 +22,7 @@ from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.promptable import Answer
-from seg_demo.networks.sam import TransformersPrompts, image_side
+from seg_demo.networks.transformers_prompts import TransformersPrompts, image_side
 
 
 @dataclass

@@ -6,12 +6,11 @@ A family of them is one file with a subclass of :class:`PromptNetwork`; sessions
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from seg_demo.core.requests import Prompt
@@ -79,12 +78,3 @@ class PromptNetwork(Network):
     def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
         """Never called: a picture by itself has no answer."""
         raise NotImplementedError(f"{self.family.title} answers prompts, not pictures.")
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """The tensors in nested lists, tuples and dicts."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (list, tuple)) else []

@@ -12,131 +12,27 @@ to it.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.requests import Prompt
-from seg_demo.core.types import LabelSet
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork
-from seg_demo.networks.transformers_config import config_of, from_config, options_from_config, read_module
-from seg_demo.networks.weights import own_names, read_weights, shapes_of
+from seg_demo.networks import FAMILIES
+from seg_demo.networks.promptable import Answer
+from seg_demo.networks.transformers_prompts import TransformersPrompts, image_side
 
 # A mask that comes as yes and no becomes logits as in SAM 2's ``_use_mask_as_output``: sigmoid(-10) is next to nothing.
 SURE = 10.0
 # How far the threshold moves in the measure of steadiness, as in segment_anything/automatic_mask_generator.py.
 OFFSET = 1.0
 PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config", "initializer_range")
-
-
-class TransformersPrompts(PromptNetwork):
-    """A promptable network of transformers: the folder is the library's own, and its image processor preprocesses."""
-
-    @staticmethod
-    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
-        """A network with random weights; never touches the Hub.
-
-        Args:
-            num_classes: means nothing here.
-            options: keys of the transformers config, ``model_type`` among them.
-
-        Raises:
-            BadCheckpointError: a config that transformers refuses.
-        """
-        return from_config(num_classes, options)
-
-    @classmethod
-    def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
-        """As :meth:`Network.create`, with the image processor of its family."""
-        module = cls.build(len(labels), options).eval()
-        processor = cls.fitted(transformers_config.default_processor(module.config), module.config)
-        preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
-        return cls(module, labels, cls.framed(preprocessing, module.config), dict(options), processor)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """A checkpoint folder written by transformers' ``save_pretrained``. No remote code is ever run, and nothing is asked of the Hub.
-
-        Args:
-            folder: config.json, model.safetensors and preprocessor_config.json.
-
-        Raises:
-            BadCheckpointError: absurd sizes, or weights that do not fit the config.
-        """
-        config = cls.plain_config(checkpoint.read_json(folder, checkpoint.CONFIG))
-        options, _ = options_from_config(config)
-        options.pop("binary", None)
-        described = config_of(2, options)
-        processor = transformers_config.read_processor(folder, checkpoint.processor_data(folder), described)
-        processor = cls.fitted(processor, described)
-        preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
-        wanted = shapes_of(lambda: from_config(2, options), f"{options['model_type']} model")
-        state, inside = own_names(cls.plain_weights(read_weights(folder)), wanted)
-        module, left = read_module(options, 2, state)
-        labels = LabelSet.from_names((OBJECT,))
-        return cls(module.eval(), labels, cls.framed(preprocessing, described), options, processor, (*inside, *left))
-
-    @classmethod
-    def plain_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a config.json that describes the network, where that may be one of a larger one."""
-        return dict(config)
-
-    @classmethod
-    def plain_weights(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of that part."""
-        return state
-
-    @classmethod
-    @abstractmethod
-    def fitted(cls, processor: Any, config: Any) -> Any:
-        """The image processor of a checkpoint, with the one size that its network takes."""
-
-    @classmethod
-    def framed(cls, preprocessing: Any, config: Any) -> Any:
-        """The preprocessing with the size that pictures have in the batch, padding included."""
-        side = image_side(config)
-        return replace(preprocessing, size=(side, side), shortest_side=None, longest_side=None)
-
-    def write(self, folder: Path, half: bool) -> None:
-        """The files that transformers' ``from_pretrained`` loads."""
-        transformers_config.write_module(self.module, self.labels.names, folder, half)
-        checkpoint.write_json(folder, checkpoint.PREPROCESSOR, transformers_config.to_json(self.processor))
-
-    def preprocess(self, image: np.ndarray) -> Tensor:
-        """An upload through the checkpoint's image processor.
-
-        Args:
-            image: uint8 (H, W, 3), RGB.
-
-        Returns:
-            float32 (1, 3, s, s) on the CPU.
-        """
-        # A PIL image, because an array of 3 x W x 3 could be channels first or last.
-        return self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
-
-
-def image_side(config: Any) -> int:
-    """The side in pixels of the square that a network takes, by its config."""
-    vision = config.vision_config
-    for part in (config, vision, getattr(config, "prompt_encoder_config", None)):
-        size = getattr(part, "image_size", None)
-        if isinstance(size, (list, tuple)) and size:
-            size = size[0]
-        if isinstance(size, int) and size > 0:
-            return size
-    return 1024
 
 
 class MaskGeneration(TransformersPrompts):
