@@ -42,11 +42,13 @@ class SegDemoError(Exception):
         """Make an error.
 
         Args:
-            key: of the tables; or a whole message, or what another program said.
+            key: of the tables; or a whole message (:meth:`Message.of` is what another program said).
             **values: that its text names; see :class:`seg_demo.core.errors.Message`.
+
+        Raises:
+            KeyError: there is no such key.
         """
-        named = not isinstance(key, Message) and (values or key in table("en"))
-        super().__init__(Message(key, **values) if named else Message.of(key))
+        super().__init__(key if isinstance(key, Message) else Message(key, **values))
 
     @property
     def message(self) -> Message:

@@ -24,6 +24,8 @@ KEY = re.compile(r"[a-z_]+\.[a-z0-9_]+")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 # Calls whose first argument is a key.
 RAISED = re.compile(r"\w*(?:Error|Message|Sentence)$")
+# Those that take nothing else: a text in place of a key is caught as well.
+OURS = {"Message", "ConfigError", *(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, SegDemoError))}
 
 
 def values_of(text: str) -> list[tuple[str, str, str | None]]:
@@ -43,7 +45,9 @@ def made() -> Iterator[tuple[str, str, set[str] | None]]:
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args):
             name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr if isinstance(call.func, ast.Attribute) else ""
             first = call.args[0]
-            if RAISED.match(name) and isinstance(first, ast.Constant) and isinstance(first.value, str) and KEY.fullmatch(first.value):
+            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+                continue
+            if RAISED.match(name) and KEY.fullmatch(first.value) or name in OURS:
                 names = {keyword.arg for keyword in call.keywords}
                 yield f"{path.relative_to(ROOT)}:{call.lineno}", first.value, None if None in names else names
 
@@ -145,3 +149,10 @@ def test_a_key_that_is_not_there_is_our_own_mistake():
         Message("images.nothing_of_the_kind")
     with pytest.raises(KeyError):
         Message("images.pages")
+
+
+def test_a_mistyped_key_is_a_fault_and_no_sentence() -> None:
+    """An error whose key is in no table would be English alone for everybody; what another program said is marked as such."""
+    with pytest.raises(KeyError):
+        SegDemoError("images.emtpy")
+    assert str(SegDemoError(Message.of("its own words"))) == "its own words"

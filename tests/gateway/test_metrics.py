@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from seg_demo.core.errors import BadImageError
+from seg_demo.core.errors import BadImageError, Message
 from seg_demo.core.requests import Request, note
 from seg_demo.core.settings import Settings, settings
 from seg_demo.gateway import metrics, queue
@@ -44,7 +44,7 @@ def test_a_request_is_one_line_with_its_facts(lines):
 def test_refusals_are_named_and_our_own_mistakes_have_a_traceback_in_the_log_alone(lines):
     @queue.in_words
     def refuse():
-        raise BadImageError("no image")
+        raise BadImageError(Message.of("no image"))
 
     @queue.in_words
     def fail():

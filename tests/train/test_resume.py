@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from seg_demo import networks
-from seg_demo.core.errors import BadCheckpointError, StorageError
+from seg_demo.core.errors import BadCheckpointError, Message, StorageError
 from tests.small_datasets import folder
 from tests.train.test_finetune import arguments, data  # noqa: F401
 from train import base_model, finetune
@@ -92,7 +92,7 @@ def test_changed_data_is_another_run(tmp_path: Path, capsys) -> None:
     assert "is not what the run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("error", "code"), [(StorageError("The disk is full."), 1), (BadCheckpointError("It is NaN."), 3)])
+@pytest.mark.parametrize(("error", "code"), [(StorageError(Message.of("The disk is full.")), 1), (BadCheckpointError(Message.of("It is NaN.")), 3)])
 def test_a_failure_during_the_training_is_not_called_nothing_started(
     error: Exception, code: int, data: Path, tmp_path: Path, monkeypatch, capsys  # noqa: F811
 ) -> None:

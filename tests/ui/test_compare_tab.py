@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
 from seg_demo.gateway.files import Upload
 from seg_demo.serving.predictor import Predictor
 from seg_demo.ui import compare_tab, menu
@@ -31,7 +31,7 @@ def broken(monkeypatch):
 
     def run(self, resolved, *arguments):
         if resolved.spec.id == "maskrcnn-cells":
-            raise BadCheckpointError("This model gave <b>no numbers</b>.")
+            raise BadCheckpointError(Message.of("This model gave <b>no numbers</b>."))
         return real(self, resolved, *arguments)
 
     monkeypatch.setattr(Predictor, "run", run)
@@ -72,7 +72,7 @@ def test_the_truth_needs_its_own_model(broken, tmp_path):
 
 def test_what_is_wrong_with_the_server_is_no_models_fault(monkeypatch):
     def full(*_, **__):
-        raise BusyError("As many are there as are accepted.")
+        raise BusyError(Message.of("As many are there as are accepted."))
 
     monkeypatch.setattr(Predictor, "run", full)
     with pytest.raises(Exception, match="As many are there"):

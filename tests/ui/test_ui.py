@@ -16,7 +16,7 @@ import pytest
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError
+from seg_demo.core.errors import BadImageError, Message
 from seg_demo.core.types import INSTANCE, LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.gateway import files, queue
 from seg_demo.ui import components, menu, results, segment_tab
@@ -142,7 +142,7 @@ def test_what_comes_from_strangers_is_escaped_on_the_page(monkeypatch):
 def test_every_failure_is_a_sentence_and_our_own_mistakes_stay_in_the_log():
     @queue.in_words
     def refuse():
-        raise BadImageError("The file is <empty>.")
+        raise BadImageError(Message.of("The file is <empty>."))
 
     @queue.in_words
     def fail():
@@ -180,7 +180,7 @@ def test_gradio_renders_the_viewer_once():
 
 
 def test_the_owners_menu_may_lack_a_task(monkeypatch):
-    monkeypatch.setattr(menu.catalog, "default_model", lambda task: (_ for _ in ()).throw(menu.ModelNotFoundError("none")))
+    monkeypatch.setattr(menu.catalog, "default_model", lambda task: (_ for _ in ()).throw(menu.ModelNotFoundError(Message.of("none"))))
     assert menu.best("instance") is None
 
 
