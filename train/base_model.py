@@ -265,7 +265,7 @@ def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], lab
 def _at_hand(source: dict[str, str]) -> bool:
     """Whether an encoder's files are in the local cache: smp pins their commit, so that no network is needed then."""
     files = ("config.json", "model.safetensors")
-    return all(isinstance(try_to_load_from_cache(source["repo_id"], each, revision=source["revision"]), str) for each in files)
+    return all(isinstance(try_to_load_from_cache(source["repo_id"], file, revision=source["revision"]), str) for file in files)
 
 
 def _warning(what: str, why: object) -> Message:

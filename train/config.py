@@ -156,13 +156,13 @@ def load_config(path: Path) -> Config:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        known = {each.name for each in fields(Config)}
+        known = {option.name for option in fields(Config)}
         return Config(**{name: value for name, value in content["config"].items() if name in known})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError("runs.no_configuration", path=path, why=type(error).__name__) from error
 
 
-_FIELDS: dict[str, Field] = {each.name: each for each in fields(Config)}
+_FIELDS: dict[str, Field] = {option.name: option for option in fields(Config)}
 _BAD = object()
 
 
@@ -227,27 +227,27 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE.yaml", help="read these settings from a file; flags win over it")
-    for each in fields(Config):
-        flag = "--" + each.name.replace("_", "-")
-        about = each.metadata["help"]
-        if each.metadata["choices"]:
-            about += ": " + ", ".join(each.metadata["choices"])
-        if each.default not in (None, False, MISSING):
-            about += f" (default: {each.default})"
+    for option in fields(Config):
+        flag = "--" + option.name.replace("_", "-")
+        about = option.metadata["help"]
+        if option.metadata["choices"]:
+            about += ": " + ", ".join(option.metadata["choices"])
+        if option.default not in (None, False, MISSING):
+            about += f" (default: {option.default})"
         about = about.replace("%", "%%")
-        if each.metadata["kind"] is bool:
+        if option.metadata["kind"] is bool:
             parser.add_argument(flag, action="store_true", help=about)
-        elif each.name == "push":
+        elif option.name == "push":
             parser.add_argument(flag, nargs="?", const="", metavar="USER/REPO", help=about)
         else:
-            parser.add_argument(flag, metavar=each.metadata["metavar"] or each.name.upper(), help=about)
+            parser.add_argument(flag, metavar=option.metadata["metavar"] or option.name.upper(), help=about)
     return parser
 
 
-def _converted(each: Field, value: Any, where: str, problems: list[str]) -> Any:
+def _converted(option: Field, value: Any, where: str, problems: list[str]) -> Any:
     """One value in the field's type; what cannot be read is noted in ``problems``."""
-    kind, choices = each.metadata["kind"], each.metadata["choices"]
-    if value is None and each.default is None:
+    kind, choices = option.metadata["kind"], option.metadata["choices"]
+    if value is None and option.default is None:
         return None
     try:
         if kind is bool:

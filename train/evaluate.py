@@ -152,7 +152,7 @@ def evaluate(
             progress(index + 1)
     for _, index, picture in worst:
         results[index] = replace(results[index], picture=picture)
-    return meter.result(), sorted(results, key=lambda each: (math.isnan(each.score), each.score))
+    return meter.result(), sorted(results, key=lambda picture: (math.isnan(picture.score), picture.score))
 
 
 class HeldOut:
@@ -353,7 +353,7 @@ def picture_of(sample: Sample, prediction: Segmentation, labels: LabelSet, task:
         drawn = overlay(sample.image, semantic_segmentation(np.where(ignored, 0, sample.label_map), labels)).copy()
         drawn[ignored] = sample.image[ignored]
         found = _in_colors_of(prediction, labels)
-    images = (_small(each) for each in (sample.image, drawn, overlay(sample.image, found)))
+    images = (_small(shown) for shown in (sample.image, drawn, overlay(sample.image, found)))
     return Picture(sample.name, score, *images)
 
 
@@ -384,10 +384,10 @@ def sample_grid(pictures: Sequence[Picture], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    rows = sorted(pictures, key=lambda each: each.score)
-    heights = [each.image.shape[0] / each.image.shape[1] for each in rows]
-    figure = Figure(figsize=(7.5, sum(2.4 * min(each, 2.5) + 0.3 for each in heights) + 0.2), layout="constrained")
-    axes = figure.subplots(len(rows), 3, squeeze=False, height_ratios=[min(each, 2.5) for each in heights])
+    rows = sorted(pictures, key=lambda row: row.score)
+    heights = [row.image.shape[0] / row.image.shape[1] for row in rows]
+    figure = Figure(figsize=(7.5, sum(2.4 * min(height, 2.5) + 0.3 for height in heights) + 0.2), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False, height_ratios=[min(height, 2.5) for height in heights])
     for row, picture in zip(axes, rows, strict=True):
         shown = (picture.image, picture.truth, picture.prediction)
         titles = (_shortened(picture.name), "truth", f"prediction · {picture.score:.2f}")
@@ -490,7 +490,7 @@ def with_picture(diagnosis: Diagnosis, dataset: Dataset, folder: Path) -> Diagno
     if shown is None:
         return diagnosis
     path = _save(draw(*shown), folder)
-    faults = tuple(replace(each, picture=str(path)) if each is fault else each for each in diagnosis.faults)
+    faults = tuple(replace(known, picture=str(path)) if known is fault else known for known in diagnosis.faults)
     return replace(diagnosis, faults=faults)
 
 

@@ -201,7 +201,7 @@ class _Banded(torch.autograd.Function):
             loss, slopes = logits.new_zeros(()), None
             if dice:
                 score, slopes = _dice(logits, labels, ignore)
-                loss, slopes = loss + dice * score, [dice * each for each in slopes]
+                loss, slopes = loss + dice * score, [dice * slope for slope in slopes]
             gradient = torch.zeros_like(logits)
             for rows, band, log_p in _bands(logits, labels.shape[-2:]):
                 target = labels[:, rows]

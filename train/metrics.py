@@ -148,7 +148,7 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     edges = []
     for label_map in (truth, prediction):
         edges.append(np.where(_on_boundary(label_map), label_map, classes).astype(np.int64))
-    sizes = [np.bincount(each.ravel(), minlength=classes)[:classes] for each in edges]
+    sizes = [np.bincount(edge.ravel(), minlength=classes)[:classes] for edge in edges]
     common = np.bincount(edges[0][edges[0] == edges[1]], minlength=classes)[:classes]
     return np.stack([common, sizes[0] + sizes[1] - common])
 
@@ -225,8 +225,8 @@ class InstanceMeter:
         identity = len(self._images) + 1
         self._images.append({"id": identity, "height": truth.height, "width": truth.width})
         objects = [_annotation(identity, s, s.label_id, truth) for s in truth.segments]
-        for number, each in enumerate(objects, start=len(self._truth) + 1):
-            self._truth.append(each | {"id": number, "iscrowd": 0})
+        for number, thing in enumerate(objects, start=len(self._truth) + 1):
+            self._truth.append(thing | {"id": number, "iscrowd": 0})
         self._add_unlabelled(identity, sample)
         candidates = []
         for segment in prediction.segments:
@@ -235,7 +235,7 @@ class InstanceMeter:
                 found = _annotation(identity, segment, label_id, prediction)
                 candidates.append(found | {"score": 1.0 if segment.score is None else float(segment.score)})
         self._found += candidates
-        return _f1(objects, [each for each in candidates if each["score"] >= SHOWN_SCORE])
+        return _f1(objects, [candidate for candidate in candidates if candidate["score"] >= SHOWN_SCORE])
 
     def _add_unlabelled(self, identity: int, sample: Sample) -> None:
         """COCO's way to say "nobody knows what is here": one crowd region per class."""
@@ -252,10 +252,10 @@ class InstanceMeter:
 
     def _caps(self) -> tuple[int, int]:
         """COCO's cap on the candidates of a class in an image, and the one that counts here: all where the data holds more."""
-        objects = Counter((each["image_id"], each["category_id"]) for each in self._truth if not each["iscrowd"])
+        objects = Counter((found["image_id"], found["category_id"]) for found in self._truth if not found["iscrowd"])
         if max(objects.values()) <= STANDARD_CAP:
             return STANDARD_CAP, STANDARD_CAP
-        candidates = Counter((each["image_id"], each["category_id"]) for each in self._found)
+        candidates = Counter((found["image_id"], found["category_id"]) for found in self._found)
         return STANDARD_CAP, max((STANDARD_CAP, *candidates.values()))
 
     def result(self) -> dict[str, float]:
@@ -267,11 +267,11 @@ class InstanceMeter:
             ``mask_ap@100`` and so on for those figures that COCO's cap of 100 candidates changes. Empty if the data has no
             object at all: AP has no value then.
         """
-        if not any(not each["iscrowd"] for each in self._truth):
+        if not any(not listed["iscrowd"] for listed in self._truth):
             return {}
         categories = [{"id": index, "name": name} for index, name in enumerate(self.labels.names)]
         truth = COCO({"info": {}, "images": self._images, "annotations": self._truth, "categories": categories})
-        found = truth.loadRes([dict(each) for each in self._found])
+        found = truth.loadRes([dict(listed) for listed in self._found])
         caps = self._caps()
         (capped, masks), (capped_boxes, boxes) = (_precision(truth, found, kind, caps) for kind in ("segm", "bbox"))
         values, standard = _figures(masks, boxes), _figures(capped, capped_boxes)
@@ -326,11 +326,11 @@ def _f1(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> floa
     if not objects or not candidates:
         return float(len(objects) == len(candidates))
     rles = [
-        [{**each["segmentation"], "counts": each["segmentation"]["counts"].encode()} for each in side]
+        [{**found["segmentation"], "counts": found["segmentation"]["counts"].encode()} for found in side]
         for side in (candidates, objects)
     ]
     overlap = np.asarray(coco_mask.iou(rles[0], rles[1], [0] * len(objects)))
-    classes = [np.array([each["category_id"] for each in side]) for side in (candidates, objects)]
+    classes = [np.array([found["category_id"] for found in side]) for side in (candidates, objects)]
     overlap[classes[0][:, None] != classes[1][None, :]] = 0
     hits = 0
     for row in overlap:

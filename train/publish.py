@@ -257,7 +257,7 @@ class CardFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form without secrets and without folders of this machine; inverse of :meth:`from_dict`."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "labels"}
+        plain = {fact.name: getattr(self, fact.name) for fact in fields(self) if fact.name != "labels"}
         plain["labels"] = {
             "names": list(self.labels.names),
             "colors": self.labels.colors.tolist(),
@@ -276,7 +276,7 @@ class CardFacts:
         """Facts from what :meth:`to_dict` made."""
         labels = data["labels"]
         colors = np.array(labels["colors"], dtype=np.uint8)
-        values = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        values = {fact.name: data[fact.name] for fact in fields(cls) if fact.name in data}
         for name in ("fresh_layers", "notes", "limits"):
             values[name] = tuple(values.get(name, ()))
         things = np.array(labels["isthing"], dtype=bool) if "isthing" in labels else None
@@ -313,9 +313,9 @@ def public(value: Any) -> Any:
         home = str(Path.home())
         return re.sub(rf"{re.escape(home)}(?=/|\b)", "~", text) if len(home) > 1 else text
     if isinstance(value, dict):
-        return {public(key): public(each) for key, each in value.items()}
+        return {public(key): public(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [public(each) for each in value]
+        return [public(part) for part in value]
     return value
 
 
@@ -396,7 +396,7 @@ def as_text(value: object, longest: int = 300) -> str:
     """
     text = " ".join(str(value).split())
     text = text if len(text) <= longest else text[: longest - 1] + "…"
-    text = html.escape("".join(each for each in text if each.isprintable()), quote=False)
+    text = html.escape("".join(letter for letter in text if letter.isprintable()), quote=False)
     text = re.sub(r"([\\`*_{}\[\]|~$#!@])", r"\\\1", text)
     return re.sub(r":(?=//)", r"\\:", re.sub(r"(?i)(www)\.", r"\1\\.", text))
 

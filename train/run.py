@@ -310,12 +310,12 @@ def _check_plain(value: Any, where: str) -> None:
     if type(value) in PLAIN or isinstance(value, torch.Tensor):
         return
     if type(value) in (dict, OrderedDict):
-        for key, each in value.items():
+        for key, part in value.items():
             _check_plain(key, f"a key of {where}")
-            _check_plain(each, f"{where}[{key!r}]")
+            _check_plain(part, f"{where}[{key!r}]")
     elif type(value) in (list, tuple):
-        for index, each in enumerate(value):
-            _check_plain(each, f"{where}[{index}]")
+        for index, part in enumerate(value):
+            _check_plain(part, f"{where}[{index}]")
     else:
         raise TypeError(f"{where} is a {type(value).__module__}.{type(value).__name__}, which cannot be read back safely.")
 

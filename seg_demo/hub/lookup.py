@@ -621,7 +621,7 @@ def layout_refusal(id: str, names: Collection[str], folder: str) -> Message:
     def anywhere(*ends: str) -> list[str]:
         """Here, else in folders; a folder may have such a name itself."""
         paths = (["/".join(name.split("/")[:depth]) for depth in range(1, name.count("/") + 2)] for name in sorted(names))
-        return with_end(*ends) or sorted({path for each in paths for path in each if path.lower().endswith(ends)})
+        return with_end(*ends) or sorted({path for group in paths for path in group if path.lower().endswith(ends)})
 
     tensors, config = [name for name in with_end(".safetensors") if not _NO_NETWORK.fullmatch(name)], CONFIG in here
     if "adapter_config.json" in here:

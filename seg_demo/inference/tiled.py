@@ -383,7 +383,7 @@ class _Axis:
 
     @classmethod
     def of(cls, starts: tuple[int, ...], tile: int, half: int, factor: int) -> _Axis:
-        start = tuple(each // factor for each in starts)
+        start = tuple(edge // factor for edge in starts)
         side = tile // factor
         middles = [(first + side + second) // 2 for first, second in zip(start, start[1:], strict=False)]
         return cls(start[-1] + side, start, tuple((middle - half, middle + half) for middle in middles))
@@ -668,10 +668,10 @@ def _uncovered(found: Sequence[_Found], groups: list[list[int]], covering: list[
 
 def _united(group: Sequence[_Found]) -> Segment:
     """One segment from the detections of one object."""
-    best = max(group, key=lambda each: each.rank)
+    best = max(group, key=lambda found: found.rank)
     if best.whole or len(group) == 1:
         return best.segment
-    pieces = [each.segment for each in group]
+    pieces = [found.segment for found in group]
     box = _around([piece.box for piece in pieces])
     mask = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=bool)
     for piece in pieces:

@@ -296,7 +296,7 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            for file in sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()):
+            for file in sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES and child.is_file()):
                 if not file.resolve().is_relative_to(out.resolve()):
                     found.setdefault(file.resolve(), file.relative_to(path))
         else:

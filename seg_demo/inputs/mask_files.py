@@ -174,7 +174,7 @@ def numbers_meant(mask: MaskFile, classes: int, notes: list[Message] | None = No
     if numbers.dtype == np.uint16 and numbers.ndim == 2 and NODATA not in mask.understood and bool((numbers % 257 == 0).all()):
         used = set(np.unique(numbers).tolist())
         # Black and white, or 8 bits spread over 16.
-        if used & {65_535} and used <= {0, 65_535} or (max(used) >= classes and all(each // 257 < classes for each in used - {65_535})):
+        if used & {65_535} and used <= {0, 65_535} or (max(used) >= classes and all(value // 257 < classes for value in used - {65_535})):
             notes.append(Message("mask_files.eight_bits", wide=max(used), value=max(used) // 257))
             return (numbers // 257).astype(np.uint8)
     return numbers

@@ -135,18 +135,18 @@ def understand_objects(counts: Sequence[Mapping[int, int]], coloured: Sequence[b
     """
     notes: list[str] = []
     nothing, ignored = {0}, {IGNORED_NUMBER}
-    full = [each for each in counts if each]
-    numbered = [each for each, colour in zip(counts, coloured, strict=True) if not colour]
+    full = [counted for counted in counts if counted]
+    numbered = [counted for counted, colour in zip(counts, coloured, strict=True) if not colour]
     if any(coloured):
         ignored.add(VOC_BORDER)
-        _add_border(WHITE, [each for each, colour in zip(counts, coloured, strict=True) if colour], ignored, notes, where, Message("object_maps.white"))
+        _add_border(WHITE, [counted for counted, colour in zip(counts, coloured, strict=True) if colour], ignored, notes, where, Message("object_maps.white"))
     elif bits == 8:
         _add_border(255, numbered, ignored, notes, where, "255")
-    if full and not any(0 in each for each in full):
-        common = set.intersection(*(set(each) for each in full)) - ignored
-        largest = Counter(value for each in full if (value := _standing_out(each)) is not None)
+    if full and not any(0 in counted for counted in full):
+        common = set.intersection(*(set(counted) for counted in full)) - ignored
+        largest = Counter(value for counted in full if (value := _standing_out(counted)) is not None)
         background = next((value for value, times in largest.most_common(1) if value in common and 2 * times > len(full)), None)
-        if background is not None and len(full) > 1 and any(len(each) > 1 for each in full):
+        if background is not None and len(full) > 1 and any(len(counted) > 1 for counted in full):
             nothing = {background}
             name = f"#{background:06x}" if any(coloured) else str(background)
             notes.append(Message("object_maps.background_assumed", where=where, value=name))
@@ -167,11 +167,11 @@ def _add_border(
     value: int, maps: Sequence[Mapping[int, int]], ignored: set[int], notes: list[str], where: str, name: str
 ) -> None:
     """The highest value as what counts for nothing, if it is in most maps that have objects, far above their numbers."""
-    held = [set(each) - {0, *ignored} for each in maps]
-    others = [each - {value} for each in held if each - {value}]
-    beside = sum(value in each for each in held if each - {value})
-    black = any(0 in each for each in maps)
-    highest = max((max(each) for each in others), default=0)
+    held = [set(counted) - {0, *ignored} for counted in maps]
+    others = [counted - {value} for counted in held if counted - {value}]
+    beside = sum(value in counted for counted in held if counted - {value})
+    black = any(0 in counted for counted in maps)
+    highest = max((max(counted) for counted in others), default=0)
     if others and black and beside > 1 and 2 * beside > len(others) and (value == WHITE or highest < 200):
         ignored.add(value)
         notes.append(Message("object_maps.border_ignored", value=name, where=where))
@@ -179,14 +179,14 @@ def _add_border(
 
 def _by_thousands(maps: Sequence[Mapping[int, int]], left_out: set[int]) -> bool:
     """Whether numbers are 1000 times a class plus a number that counts from 0 or 1 within each picture."""
-    small = {value for each in maps for value in each} - left_out
+    small = {value for counted in maps for value in counted} - left_out
     large = {value for value in small if value >= THOUSAND}
     small -= large
     if not large or not small or max(small) > 255 or max(large) >= 256 * THOUSAND or len(small) > 64:
         return False
-    for each in maps:
+    for counted in maps:
         by_class: dict[int, set[int]] = {}
-        for value in each:
+        for value in counted:
             if value >= THOUSAND:
                 by_class.setdefault(value // THOUSAND, set()).add(value % THOUSAND)
         for numbers in by_class.values():

@@ -71,7 +71,7 @@ def common(results: Sequence[Segmentation]) -> Common:
     Raises:
         ValueError: results of different sizes, or none.
     """
-    if not results or len({(each.height, each.width) for each in results}) != 1:
+    if not results or len({(result.height, result.width) for result in results}) != 1:
         raise ValueError("Results to compare must be of one image, all of the same size.")
     names: dict[str, int] = {}
     maps, known = [], []
@@ -81,7 +81,7 @@ def common(results: Sequence[Segmentation]) -> Common:
             table = np.array(ids, dtype=np.uint16)
         else:
             nothing = names.setdefault(BACKGROUND, len(names))
-            table = np.array([nothing, *(ids[each.label_id] for each in result.segments)], dtype=np.uint16)
+            table = np.array([nothing, *(ids[segment.label_id] for segment in result.segments)], dtype=np.uint16)
             ids = [*ids, nothing]
         maps.append(table[result.id_map])
         known.append(frozenset(ids))
@@ -110,7 +110,7 @@ def agreement(maps: Sequence[np.ndarray]) -> np.ndarray:
     most = np.ones(maps[0].shape, dtype=np.uint8)
     rows = max(1, _STRIP_PIXELS // maps[0].shape[1])
     for top in range(0, maps[0].shape[0], rows):
-        strips = [each[top : top + rows] for each in maps]
+        strips = [labels[top : top + rows] for labels in maps]
         for one in strips:
             votes = sum((one == other).astype(np.uint8) for other in strips)
             np.maximum(most[top : top + rows], votes, out=most[top : top + rows])
@@ -350,7 +350,7 @@ def matched_pixels(truth: SegmentMap, found: SegmentMap, matching: Matching) -> 
     made = np.zeros(truth.ids.shape, dtype=np.uint8)
     rows = max(1, _STRIP_PIXELS // max(1, truth.ids.shape[1]))
     for top in range(0, truth.ids.shape[0], rows):
-        strips = [each.ids[top : top + rows] for each in (truth, found)]
+        strips = [side.ids[top : top + rows] for side in (truth, found)]
         missed, extra, partner = (
             _looked_up(ids, table)
             for ids, table in ((strips[0], dict.fromkeys(matching.missed, 1)), (strips[1], dict.fromkeys(matching.extra, 1)), (strips[0], pairs))
@@ -376,7 +376,7 @@ def _shared_pixels(first: np.ndarray, second: np.ndarray) -> dict[tuple[int, int
     for top in range(0, first.shape[0], rows):
         pairs = first[top : top + rows].astype(np.int64) << 32
         pairs |= second[top : top + rows].astype(np.int64)
-        for pair, pixels in zip(*(each.tolist() for each in np.unique(pairs, return_counts=True)), strict=True):
+        for pair, pixels in zip(*(values.tolist() for values in np.unique(pairs, return_counts=True)), strict=True):
             counts[pair >> 32, pair & 0xFFFFFFFF] += pixels
     return counts
 
@@ -445,7 +445,7 @@ class PanopticQuality:
         found = [quality for quality in map(self.of_class, among) if quality is not None]
         if not found:
             return None
-        return Quality(*(sum(getattr(each, name) for each in found) / len(found) for name in ("pq", "sq", "rq")), len(found))
+        return Quality(*(sum(getattr(quality, name) for quality in found) / len(found) for name in ("pq", "sq", "rq")), len(found))
 
 
 # Grey levels that were chosen so that an eye can tell them apart reach at least this far.

@@ -528,9 +528,9 @@ def _two_largest(values: Tensor) -> tuple[Tensor, Tensor]:
     best = values[0].clone()
     second = torch.full_like(best, LOWEST)
     # Two passes over memory, as torch.topk along this axis is not: it sorts.
-    for each in values[1:]:
-        second = torch.maximum(second, torch.minimum(best, each))
-        best = torch.maximum(best, each)
+    for value in values[1:]:
+        second = torch.maximum(second, torch.minimum(best, value))
+        best = torch.maximum(best, value)
     return best, second
 
 

@@ -688,6 +688,6 @@ def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ..
             continue
         rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
         if rows.shape[1:] == known.shape[1:]:
-            for each in shared:
-                rows[new.index(each)] = known[old.index(each)].to(rows)
+            for label in shared:
+                rows[new.index(label)] = known[old.index(label)].to(rows)
     return shared

@@ -97,8 +97,8 @@ class Summary:
         if TASKS[result["task"]].stuff:
             self._things |= {segment["label_id"]: segment["isthing"] for segment in result["segments"]}
             segments = [
-                {"id": each["id"], "category_id": each["label_id"], "area": each["area"], "bbox": each["bbox"], "iscrowd": 0}
-                for each in result["segments"]
+                {"id": segment["id"], "category_id": segment["label_id"], "area": segment["area"], "bbox": segment["bbox"], "iscrowd": 0}
+                for segment in result["segments"]
             ]
             self._panoptic.append({"image_id": number, "file_name": png, "segments_info": segments})
         found = [f"{row['label']}: {row['count']}" for label, row in rows.items() if not self._is_background(label)]

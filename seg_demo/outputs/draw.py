@@ -210,7 +210,7 @@ def _compressed(width: int, strips: Iterable[np.ndarray]) -> list[bytes]:
         # A few at a time, because each holds its filtered rows.
         if len(waiting) > 2 * _THREADS:
             parts.append(waiting.popleft().result())
-    parts.extend(each.result() for each in waiting)
+    parts.extend(future.result() for future in waiting)
     return [*parts, _EMPTY_LAST + struct.pack(">I", check)]
 
 

@@ -221,8 +221,8 @@ def objects_csv(segmentation: Segmentation, measured: Measurements | None = None
     task = TASKS[segmentation.task]
     more, lines = measured_columns(measured if task.objects else None, pixel, len(segmentation.segments))
     rows: list[tuple[object, ...]] = []
-    for each in table(segmentation):
-        first = ("class", None, each["label_id"], each["label"], each["pixels"], each["share"], each["count"], each["mean_score"])
+    for row in table(segmentation):
+        first = ("class", None, row["label_id"], row["label"], row["pixels"], row["share"], row["count"], row["mean_score"])
         rows.append((*first, None, None, None, None, *limit, *[None] * len(more)))
     listed = zip(segmentation.ids, segmentation.segments, segmentation.areas, lines, strict=True) if task.objects else ()
     for identity, segment, area, numbers in listed:
@@ -522,7 +522,7 @@ def count(result: Mapping[str, Any], id_map: np.ndarray) -> dict[int, dict[str, 
         ``mean_score`` in [0, 1] or None.
     """
     classes = not TASKS[result["task"]].objects
-    pixels = np.bincount(id_map.ravel(), minlength=1 + max((each["id"] for each in result["segments"]), default=0))
+    pixels = np.bincount(id_map.ravel(), minlength=1 + max((segment["id"] for segment in result["segments"]), default=0))
     pieces = pieces_of(id_map) if classes else None
     rows: dict[int, dict[str, Any]] = {}
     scores: dict[int, list[float]] = {}

@@ -138,7 +138,7 @@ def run_batch(
     try:
         with one_batch(), tempfile.TemporaryDirectory(prefix="seg-demo-batch-") as folder:
             work = Path(folder)
-            picked, refused = gather([Path(each) for each in files], work / "in")
+            picked, refused = gather([Path(file) for file in files], work / "in")
             (work / "out").mkdir()
 
             report = Report(0)
@@ -180,7 +180,7 @@ def _final(report: Report, stopped: bool, language: str) -> str:
     if report.limited:
         name, most = report.limited[0]
         line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:])
-    return line + _listed("batch_failed", [(each.name, each.why) for each in report.failed], language) + _listed("batch_notes", report.notes, language)
+    return line + _listed("batch_failed", [(refused.name, refused.why) for refused in report.failed], language) + _listed("batch_notes", report.notes, language)
 
 
 def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
@@ -202,9 +202,9 @@ def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
     area, mean = ("area_pixels", "mean_area_pixels") if pixel is None else (f"area_{pixel.unit}2", f"mean_area_{pixel.unit}2")
     lines = []
     for row in report.rows[:SHOWN_ROWS]:
-        each = dict(zip(report.header, row, strict=True))
-        numbers = [f"{each['count']:,}", _number(each[area]), _number(each[mean]), f"{each['share']:.1%}"]
-        cells = "".join(f"<td>{html.escape(str(value))}</td>" for value in (each["image"], each["label"]))
+        shown = dict(zip(report.header, row, strict=True))
+        numbers = [f"{shown['count']:,}", _number(shown[area]), _number(shown[mean]), f"{shown['share']:.1%}"]
+        cells = "".join(f"<td>{html.escape(str(value))}</td>" for value in (shown["image"], shown["label"]))
         lines.append(f"<tr>{cells}{''.join(f'<td class=num>{number}</td>' for number in numbers)}</tr>")
     head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names)
     more = len(report.rows) - SHOWN_ROWS
@@ -289,9 +289,9 @@ def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refu
             inside = folder / str(number)
             inside.mkdir(parents=True)
             found = unpack(path, inside, max_files=most, max_bytes=left, suffixes=SUFFIXES)
-            picked += [Picked(each, each.relative_to(inside).as_posix()) for each in found.files]
+            picked += [Picked(file, file.relative_to(inside).as_posix()) for file in found.files]
             refused += found.refused
-            left -= sum(each.stat().st_size for each in found.files)
+            left -= sum(file.stat().st_size for file in found.files)
         else:
             picked.append(Picked(path, path.name))
             left -= path.stat().st_size
@@ -336,20 +336,20 @@ def segment_all(
     summary: Summary | None = None
     early: list[Refused] = []
     last: SegDemoError | None = None
-    stems = apart([Path(each.name) for each in picked])
+    stems = apart([Path(upload.name) for upload in picked])
     try:
-        for each, stem in zip(picked, stems, strict=True):
+        for upload, stem in zip(picked, stems, strict=True):
             if stopped.is_set():
                 break
-            report.name = each.name
+            report.name = upload.name
             yield report
             try:
-                picture = read(each.path)
+                picture = read(upload.path)
                 result = segment(picture)
                 write_image(folder, stem.as_posix(), result, pixel)
             except SegDemoError as error:
                 last = error
-                fault = Refused(each.name, error.message)
+                fault = Refused(upload.name, error.message)
                 report.failed.append(fault)
                 (early.append(fault) if summary is None else summary.fail(fault.name, fault.why))
                 continue
@@ -362,7 +362,7 @@ def segment_all(
             measured = measure(result, picture.pixels, pieces=report.pieces)
             columns = ((), ()) if report.pieces else measured_columns(measured, pixel, len(result.segments))
             summary.add(
-                each.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png", columns,
+                upload.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png", columns,
                 measured if report.pieces else None,
             )  # fmt: skip
             report.done += 1
@@ -403,7 +403,7 @@ def pack(folder: Path, target: Path) -> Path:
         target: the archive to write.
     """
     with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        for path in sorted(child for child in folder.rglob("*") if child.is_file()):
             method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
             archive.write(path, path.relative_to(folder), compress_type=method)
             path.unlink()

@@ -137,7 +137,7 @@ def run_compare(
     """
     if upload is None:
         raise BadRequestError("comparisons.no_image")
-    chosen = list(dict.fromkeys(each for each in models if isinstance(each, str))) if isinstance(models, list) else []
+    chosen = list(dict.fromkeys(model for model in models if isinstance(model, str))) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError("comparisons.bad_count", most=MOST, count=len(chosen))
     options, failed = Options(threshold), {}
@@ -145,14 +145,14 @@ def run_compare(
     def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
         """What those models say that do not fail; the others are written down."""
         said = {}
-        for index, each in enumerate(ids):
-            progress(index / len(ids), desc=each)
+        for index, model in enumerate(ids):
+            progress(index / len(ids), desc=model)
             try:
-                said[each] = ask(each)
+                said[model] = ask(model)
             except failures as error:
-                failed[each] = error
+                failed[model] = error
                 # The truth has the class numbers of the first.
-                if (truth and each == chosen[0]) or len(chosen) - len(failed) < 2:
+                if (truth and model == chosen[0]) or len(chosen) - len(failed) < 2:
                     raise
         return said
 
@@ -162,8 +162,8 @@ def run_compare(
     with predictor().work(upload.path, options=options) as work:
         # What cannot be used is refused before the models have run.
         read = _read_truth(truth, *work.picture.pixels.shape[:2]) if truth else None
-        results = of_each(lambda each: work.segment(ready[each][0]).above(options.threshold), list(ready), (BadCheckpointError,))
-        shown, rows, *files = _compared(upload, work.picture, results, [ready[each][1] for each in results], read, language)
+        results = of_each(lambda model: work.segment(ready[model][0]).above(options.threshold), list(ready), (BadCheckpointError,))
+        shown, rows, *files = _compared(upload, work.picture, results, [ready[model][1] for model in results], read, language)
     return shown, _left_out(failed, language) + rows, *files
 
 
@@ -262,12 +262,12 @@ def _table(rows: Sequence[tuple[str, str, Overlap, Segments | None]], count: int
     escaped."""
     segmented = any(segments is not None for *_, segments in rows)
     named = ("compare_pair", "compare_classes", "compare_iou", "compare_same", *(("compare_pq", "compare_segments") if segmented else ()))
-    head = "".join(f"<th scope=col>{html.escape(words(each, language))}</th>" for each in named)
+    head = "".join(f"<th scope=col>{html.escape(words(name, language))}</th>" for name in named)
     lines = []
     for first, second, found, segments in rows:
         name = words("compare_with_truth", language) if first == TRUTH else first
         per_class = sorted(found.iou.items(), key=lambda row: -row[1])[:8]
-        listed = "".join(f"<span>{html.escape(each)} {value:.3f}</span>" for each, value in per_class)
+        listed = "".join(f"<span>{html.escape(label)} {value:.3f}</span>" for label, value in per_class)
         mean = "–" if found.mean is None else f"{found.mean:.3f}"
         lines.append(
             f"<tr><td>{html.escape(name)} ↔ {html.escape(second)}</td><td class=each>{listed or '–'}</td>"
@@ -399,10 +399,10 @@ class ComparisonViewer(gr.HTML):
                 "colors": [[index, agreement_colors(count)[index].tolist()] for index in range(1, count)],
             },
             "matched": [
-                {"first": None if each.first == TRUTH else each.first, "second": each.second,
-                 "counts": [len(each.matching.matches), len(each.matching.missed), len(each.matching.extra)],
-                 "ids": served_file(self, _coded(each.pixels), f"matched-{index}.png")}
-                for index, each in enumerate(value.matched)
+                {"first": None if pair.first == TRUTH else pair.first, "second": pair.second,
+                 "counts": [len(pair.matching.matches), len(pair.matching.missed), len(pair.matching.extra)],
+                 "ids": served_file(self, _coded(pair.pixels), f"matched-{index}.png")}
+                for index, pair in enumerate(value.matched)
             ],
             "matchedColors": [[code, list(color)] for code, color in MATCHED_COLORS.items()],
             "classes": [
@@ -434,7 +434,7 @@ def _colors(result: Segmentation, names: tuple[str, ...], palette: np.ndarray) -
 
 def _present(value: Comparison) -> list[int]:
     """The classes that any result shows, by rising id."""
-    found = sum(np.bincount(each.ravel(), minlength=len(value.together.names)) for each in value.together.maps)
+    found = sum(np.bincount(labels.ravel(), minlength=len(value.together.names)) for labels in value.together.maps)
     return np.flatnonzero(found).tolist()
 
 
@@ -534,7 +534,7 @@ def comparison_table(rows: Sequence[tuple[str, str, Overlap, Segments | None]]) 
         of_segments = [getattr(quality, name, None) for name in ("pq", "sq", "rq")]
         of_segments += [None] * 3 if segments is None else segments.counts
         for name, value in found.iou.items() or ((None, None),):
-            writer.writerow([cell(each) for each in (first, second, name, value, found.mean, found.same, *of_segments)])
+            writer.writerow([cell(shown) for shown in (first, second, name, value, found.mean, found.same, *of_segments)])
     return text.getvalue()
 
 

@@ -115,8 +115,8 @@ def run_dock(tab: str, *others: gr.Button) -> gr.Button:
     """
     with gr.Row(elem_classes="run-dock", elem_id=f"{tab}-dock"):
         gr.HTML('<p></p><progress class="bar" max="100"></progress>', elem_classes="dock-state")
-        for each in others:
-            each.render()
+        for part in others:
+            part.render()
         return gr.Button(t("cancel"), size="sm", elem_id=f"{tab}-cancel")
 
 

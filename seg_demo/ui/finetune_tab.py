@@ -130,8 +130,8 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         event.success(readings, [visitor, draft], reading, **QUIET)
     began.success(watch, [visitor, job.picker], job.shown, **QUIET)
     # Other settings are another draft.
-    for each in inputs:
-        each.change(lambda: "", None, draft, **UNQUEUED)
+    for control in inputs:
+        control.change(lambda: "", None, draft, **UNQUEUED)
     job.timer.tick(watch, [visitor, job.picker], job.shown, concurrency_limit=4, concurrency_id="watch", **QUIET)
     job.picker.change(
         watch, [visitor, job.picker], job.shown, api_name="finetune_watch", show_progress="hidden", **hidden
@@ -281,10 +281,10 @@ _packing = threading.Lock()
 def datasets(visitor: Any, chosen: Any) -> Any:
     """The picker of datasets that have samples now; what was chosen stays chosen if it is still there."""
     try:
-        found = [each for each in visitor_store(visitor).list() if len(each)]
+        found = [dataset for dataset in visitor_store(visitor).list() if len(dataset)]
     except SegDemoError:
         found = []
-    choices = [(f"{each.name} ({len(each)})", each.key) for each in found]
+    choices = [(f"{dataset.name} ({len(dataset)})", dataset.key) for dataset in found]
     keys = [key for _, key in choices]
     return gr.Dropdown(choices=choices, value=chosen if chosen in keys else next(iter(keys), None))
 
@@ -522,8 +522,8 @@ def _pickers(job: Job, id: str, language: str) -> list[Any]:
     found = job.verdict()
     chosen = {"value": id} if found is None or found.offered else {}
     return [
-        gr.Dropdown(choices=menu.choices(each, ready=ready, language=language), **(chosen if each == task else {}))
-        for each in menu.learnt()
+        gr.Dropdown(choices=menu.choices(known, ready=ready, language=language), **(chosen if known == task else {}))
+        for known in menu.learnt()
     ]
 
 
@@ -637,9 +637,9 @@ def choices(answer: dict[str, Any], language: str) -> list[tuple[str, str]]:
     """(what it means, its name) of each reading that a person has to choose from."""
     faults = (answer.get("diagnosis") or {}).get("faults") or ()
     found = next((fault["choices"] for fault in faults if fault.get("choices")), ())
-    return [(in_language(each["means"], language), each["reading"]) for each in found]
+    return [(in_language(choice["means"], language), choice["reading"]) for choice in found]
 
 
 def proposals(answer: dict[str, Any]) -> list[str]:
     """What the doctor proposes as classes."""
-    return [each["proposal"] for each in (answer.get("diagnosis") or {}).get("faults") or () if each.get("proposal")]
+    return [fault["proposal"] for fault in (answer.get("diagnosis") or {}).get("faults") or () if fault.get("proposal")]

@@ -79,8 +79,8 @@ def _listed(key: str, found: Sequence[Mapping[str, Any]], language: str) -> str:
         return html.escape(in_language(text, language))
 
     rows = "".join(
-        f"<li><b>{phrase(each['file'])}</b> {phrase(each['what'])}{words('stop', language)} <i>{phrase(each['remedy'])}</i></li>"
-        for each in found[:SHOWN_FAULTS]
+        f"<li><b>{phrase(fault['file'])}</b> {phrase(fault['what'])}{words('stop', language)} <i>{phrase(fault['remedy'])}</i></li>"
+        for fault in found[:SHOWN_FAULTS]
     )
     more = len(found) - SHOWN_FAULTS
     rest = f"<li>{html.escape(words('finetune_and_more', language).format(count=more))}</li>" if more > 0 else ""
@@ -226,7 +226,7 @@ def _classes(found: Verdict, language: str) -> str:
 
 
 def _class_row(row: ClassScore) -> str:
-    values = [None if each is None else f"{each:.3f}" for each in (row.base, row.new)]
+    values = [None if score is None else f"{score:.3f}" for score in (row.base, row.new)]
     values.append(None if None in (row.base, row.new) else f"{row.new - row.base:+.3f}")
     cells = "".join(f"<td class=num>{value or '–'}</td>" for value in values)
     return f"<tr><th scope=row>{html.escape(row.name)}</th>{cells}</tr>"

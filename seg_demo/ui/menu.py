@@ -276,7 +276,7 @@ def things(labels: LabelSet) -> list[str]:
 def labels_of(store: Store | None, dataset: object, typed: list[str]) -> LabelSet | None:
     """The classes of the dataset that a picture would be opened for; None if it takes those of the model."""
     try:
-        if store is not None and isinstance(dataset, str) and dataset in {each.key for each in store.list()}:
+        if store is not None and isinstance(dataset, str) and dataset in {known.key for known in store.list()}:
             return store.open(dataset).labels
         return label_set(clean_names(typed)) if typed else None
     except SegDemoError:

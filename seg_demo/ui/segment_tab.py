@@ -284,7 +284,7 @@ def regions_tab() -> gr.HTML:
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             shown = outcome("regions", REGION)
-    moved = [each.release if isinstance(each, Slider) else each.input for each in knobs]
+    moved = [knob.release if isinstance(knob, Slider) else knob.input for knob in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
         [photo.change, method.input, run.click, *moved], run_method, [photo, method, *knobs, shown.result], shown.outputs,

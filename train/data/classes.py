@@ -108,12 +108,12 @@ def _contradict(one: ClassList, other: ClassList) -> bool:
     """Whether two lists cannot both be right: other names, other numbers or colours for a name, or names alone in another order."""
     pairs = [(_plain(name), value, color) for name, value, color in zip(other.names, other.values or [None] * len(other.names), other.colors, strict=True)]
     known = {_plain(name): (value, color) for name, value, color in zip(one.names, one.values or [None] * len(one.names), one.colors, strict=True)}
-    things = [[_plain(name) for name in each.names if not is_background(name) and not is_left_out(name)] for each in (one, other)]
+    things = [[_plain(name) for name in listed.names if not is_background(name) and not is_left_out(name)] for listed in (one, other)]
     if set(things[0]) != set(things[1]):
         return True
     if any(None not in pair and pair[0] != pair[1] for name, value, color in pairs if name in known for pair in zip(known[name], (value, color), strict=True)):
         return True
-    ordered = not any(each.values is None and any(each.colors) for each in (one, other))
+    ordered = not any(listed.values is None and any(listed.colors) for listed in (one, other))
     return ordered and things[0] != things[1]
 
 
@@ -209,9 +209,9 @@ def _from_table(text: str) -> Rows:
         raise _BadList(Message("class_lists.table_without_names"))
     names = [_name(row[name]) for row in rows[1:]]
     if number is not None and all(re.fullmatch(r"-1|\d{1,5}", row[number]) for row in rows[1:]):
-        return _by_number([(int(row[number]), each) for row, each in zip(rows[1:], names, strict=True)])
-    if None not in colors and all(row[each].isdigit() for row in rows[1:] for each in colors):
-        return names, None, [_color([int(row[each]) for each in colors]) for row in rows[1:]]
+        return _by_number([(int(row[number]), name) for row, name in zip(rows[1:], names, strict=True)])
+    if None not in colors and all(row[column].isdigit() for row in rows[1:] for column in colors):
+        return names, None, [_color([int(row[column]) for column in colors]) for row in rows[1:]]
     return names, None, [None] * len(names)
 
 

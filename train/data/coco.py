@@ -339,7 +339,7 @@ def _prefix(path: Path, split: str | None, files: list[tuple[Path, str | None]])
     """What sets the images of one of several files apart from equal names in the others: its split, or its subset's name."""
     if len(files) == 1:
         return ""
-    if split is not None and [each for _, each in files].count(split) == 1:
+    if split is not None and [named for _, named in files].count(split) == 1:
         return f"{split}/"
     subset = path.stem.removeprefix("instances_")
     return f"{subset if subset != path.stem else path.parent.name}/"

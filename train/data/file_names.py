@@ -168,7 +168,7 @@ def _parts(listed: str) -> list[list[str]]:
     # Label Studio serves local files as /data/local-files/?d=folder/name.png.
     text = listed.split("?d=", 1)[-1] if "?d=" in listed else listed
     texts = list(dict.fromkeys((text, unquote(text))))
-    split = [re.sub(r"^[A-Za-z]:", "", each).replace("\\", "/").split("/") for each in texts]
+    split = [re.sub(r"^[A-Za-z]:", "", text).replace("\\", "/").split("/") for text in texts]
     cleaned = [[part for part in parts if part not in ("", ".", "..") and "\0" not in part] for parts in split]
     return [parts for index, parts in enumerate(cleaned) if parts and parts not in cleaned[:index]]
 
@@ -293,7 +293,7 @@ def described(root: Path, deeper: bool = True) -> str | None:
     if deeper and inner and (found := described(inner[0], deeper=False)) is not None:
         return found
     twins = Counter(child.stem.lower().rsplit("_", 1)[-1] for child in children if child.is_file())
-    ending = next((each for each in ("masks", "mask", "label", "labels", "gt", "seg", "segmentation") if twins[each] > 1), None)
+    ending = next((word for word in ("masks", "mask", "label", "labels", "gt", "seg", "segmentation") if twins[word] > 1), None)
     if ending is not None:
         return Message("other_tools.one_folder", ending=ending)
     return None

@@ -134,9 +134,9 @@ def _together(folder: Path) -> dict[Path, Path | None]:
     pairs: dict[Path, Path | None] = {}
     masks = set()
     for stem, path in files.items():
-        ending = next((each for each in _BESIDE if stem.lower().endswith(each)), None)
+        ending = next((suffix for suffix in _BESIDE if stem.lower().endswith(suffix)), None)
         core = stem if ending is None else stem[: -len(ending)]
-        image = next((files[core + each] for each in ("", "_img", "_image", "_sat") if core + each in files), None) if ending else None
+        image = next((files[core + suffix] for suffix in ("", "_img", "_image", "_sat") if core + suffix in files), None) if ending else None
         if image is not None and image not in pairs:
             pairs[image] = path
             masks.add(path)

@@ -360,8 +360,8 @@ def _with_white_alone(classes: ClassList, values: set[int], notes: list[str], de
     name = (decided or "").removeprefix(WHITE)
     if not (decided or "").startswith(WHITE) or name not in classes.names or not values <= BOTH or 255 in (classes.values or ()):
         return classes
-    kept = [at for at, each in enumerate(classes.names) if each == name or is_background(each)]
-    left = [each for at, each in enumerate(classes.names) if at not in kept and not is_left_out(each)]
+    kept = [at for at, known in enumerate(classes.names) if known == name or is_background(known)]
+    left = [known for at, known in enumerate(classes.names) if at not in kept and not is_left_out(known)]
     if left:
         notes.append(Message("readings.other_classes_left_out", file=classes.file, names=", ".join(left)))
     return replace(classes, names=tuple(classes.names[at] for at in kept), values=None, colors=tuple(classes.colors[at] for at in kept))
@@ -523,7 +523,7 @@ def numbering(masks: Sequence[MaskScan]) -> str:
     """
     numbers = [set(mask.counts) - {0, 65_535 if mask.bits == 16 else 255} for mask in masks if mask.mode == "grey"]
     ids = set().union(*numbers)
-    several = sum(len(each) for each in numbers if len(each) > 1)
+    several = sum(len(counts) for counts in numbers if len(counts) > 1)
     if len(ids) <= MOST_CLASSES and sum(mask.apart for mask in masks) > MOST_APART * several:
         return "classes"
     wide = any(mask.bits == 16 for mask in masks)
@@ -531,7 +531,7 @@ def numbering(masks: Sequence[MaskScan]) -> str:
         return "objects"
     if not wide or not counted(masks, 2):
         return "classes"
-    rising = all(mask.rising for mask, each in zip(masks, numbers, strict=True) if len(each) > 1)
+    rising = all(mask.rising for mask, counts in zip(masks, numbers, strict=True) if len(counts) > 1)
     return "objects" if rising and counted(masks, FEWEST_OBJECTS) else "unclear"
 
 
