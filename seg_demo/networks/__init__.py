@@ -37,6 +37,7 @@ class Family:
         recognises: whether a config.json that names no architecture is one of the family's.
         prompts: kinds of prompts that it answers, of :data:`CLICKS` and :data:`WORDS`; empty for what segments pictures by themselves.
         tasks_of: which of the tasks a checkpoint can answer, by what it says about its image processor; None is all of them.
+        published: Hub id of a checkpoint that is offered where the menu has none, by a family that answers prompts.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Family:
     recognises: Callable[[Mapping[str, Any]], bool] = lambda config: False
     prompts: tuple[str, ...] = ()
     tasks_of: Callable[[Mapping[str, Any]], tuple[Task, ...]] | None = None
+    published: str = ""
 
     def tasks_in(self, folder: Path) -> tuple[Task, ...]:
         """What a checkpoint of this family answers, by its files and without its weights; what it was made for first.
@@ -134,19 +136,19 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "sam", "SAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam",
-            lambda config: config.get("model_type") == "sam", (CLICKS,),
+            lambda config: config.get("model_type") == "sam", (CLICKS,), published="facebook/sam-vit-base",
         ),
         Family(
             "sam_hq", "SAM-HQ", "transformers", (INSTANCE,), "seg_demo.networks.sam:SamHq",
-            lambda config: config.get("model_type") == "sam_hq", (CLICKS,),
+            lambda config: config.get("model_type") == "sam_hq", (CLICKS,), published="syscv-community/sam-hq-vit-base",
         ),
         Family(
             "sam2", "SAM 2", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam2",
-            lambda config: config.get("model_type") in ("sam2", "sam2_video"), (CLICKS,),
+            lambda config: config.get("model_type") in ("sam2", "sam2_video"), (CLICKS,), published="facebook/sam2.1-hiera-tiny",
         ),
         Family(
             "edgetam", "EdgeTAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:EdgeTam",
-            lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,),
+            lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,), published="yonigozlan/EdgeTAM-hf",
         ),
         Family(
             "sam3_tracker", "SAM 3 (clicks)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Tracker",
@@ -154,7 +156,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "clipseg", "CLIPSeg", "transformers", (INSTANCE,), "seg_demo.networks.clipseg:ClipSeg",
-            lambda config: config.get("model_type") == "clipseg", (WORDS,),
+            lambda config: config.get("model_type") == "clipseg", (WORDS,), published="CIDAS/clipseg-rd64-refined",
         ),
         Family(
             "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",

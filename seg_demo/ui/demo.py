@@ -24,6 +24,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.compare_tab import compare_tab
+from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
@@ -52,6 +53,7 @@ def _build() -> gr.Blocks:
     with Page(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CACHE_SECONDS) as demo:
         # First, so that no event of the page takes an endpoint's name.
         add_endpoints()
+        add_click_endpoints()
         visitor = visitor_state()
         with gr.Row(elem_id="masthead"):
             gr.HTML((STATIC / "favicon.svg").read_text(encoding="utf-8"), elem_id="mark")
@@ -95,7 +97,7 @@ def _build() -> gr.Blocks:
             known = key_or_new(key)
             return known, filled(known)
 
-        demo.load(greeted, visitor, [visitor, correcting.dataset], **UNQUEUED)
+        demo.load(greeted, visitor, [visitor, correcting.dataset], **UNQUEUED).then(None, visitor, js=REMEMBER_KEY, **UNQUEUED)
         openings = [*(output for network in networks for output in network.outputs), region_note, overview]
         demo.load(opened, visitor, openings, **UNQUEUED)
     # gradio's own statistics, which nobody sees with monitoring off, would cost more with every request.

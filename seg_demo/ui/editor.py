@@ -39,7 +39,7 @@ from seg_demo.ui.components import language_of, login_offered, plain_files, serv
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (
     "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js",
-    "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_tools.js",
+    "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_click.js", "editor_tools.js",
     "editor_input.js", "editor.js", "editor_start.js",
 )  # fmt: skip
 IGNORE_COLOR = (128, 128, 128)

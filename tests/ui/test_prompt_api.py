@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio import utils
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -18,6 +21,7 @@ from seg_demo.core import rle
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.settings import Settings
+from seg_demo.gateway.queue import predictor
 from seg_demo.hub import lookup
 from seg_demo.inference import prompting, zerogpu
 from seg_demo.serving.predictor import Predictor, load_model
@@ -163,6 +167,66 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(served, monkeypatch):
     assert np.array_equal(found.id_map, load_model("ann/clicks").prompt(IMAGE).segment([[40, 30]]).id_map)
     assert not predictor._models and not predictor.state["sessions"] and np.array_equal(session.pixels, IMAGE)
     zerogpu._loaded.clear()
+
+
+def asked(client: Client, name: str, *data: object, **headers: str) -> dict:
+    """What the page asks past the queue, as its script sends it."""
+    body = json.dumps({"data": data}).encode()
+    request = urllib.request.Request(f"{client.src.rstrip('/')}/gradio_api/run/{name}", body, {"Content-Type": "application/json", **headers})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"][0]
+
+
+PAGE = "a-page-of-somebody"
+MANY = {"points": [[1, 1]] * 10_000, "labels": [1] * 10_000}
+
+
+def test_the_page_is_answered_with_run_lengths_or_a_sentence(client, picture):
+    kept = Path(utils.get_upload_folder(), "of-the-page", "noise.png")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(picture, kept)
+    assert asked(client, "click", str(kept), "ann/clicks", "", PAGE) == {}, "looked at"
+    found = asked(client, "click", str(kept), "ann/clicks", json.dumps({"objects": [CLICK]}), PAGE)
+    with load_model("ann/clicks").prompt(IMAGE) as session:
+        assert found["segments"] == session.segment(**CLICK).to_dict()["segments"]
+    assert "embed" not in asked(client, "click", str(kept), "ann/clicks", json.dumps({"objects": [CLICK]}), PAGE)["seconds"]
+    other = {"size": [10, 10], "counts": "T3"}
+    for model, prompt, says in (
+        ("ann/clicks", {"objects": [{"points": [[110, 3]]}]}, "lies outside the picture of 110 x 75"),
+        ("ann/clicks", '{"objects": [{"points": [[NaN, 3]]}]}', "two finite numbers"),
+        ("ann/clicks", {"objects": [{"points": [[1, 3]], "labels": [0]}]}, "Nothing says where the object is"),
+        ("ann/clicks", {"objects": [{"box": [5, 5, 5, 9]}]}, "has no area"),
+        ("ann/clicks", {"objects": [MANY]}, "10000 points were sent"),
+        ("ann/clicks", {"objects": [{"points": [[1, 3]], "mask": other}]}, "earlier mask has the size [10, 10]"),
+        ("ann/clicks", {"text": ["cat"]}, "not words"),
+        ("ann/words", {"objects": [CLICK]}, "answers words, not clicks"),
+        ("unet-cells", {"objects": [CLICK]}, "answers no clicks"),
+        ("", {"objects": [CLICK]}, "model"),
+    ):
+        text = prompt if isinstance(prompt, str) else json.dumps(prompt)
+        assert says in asked(client, "click", str(kept), model, text, PAGE)["error"]
+    assert asked(client, "click", "/etc/passwd", "ann/clicks", "", PAGE) == {"gone": True}
+    chinese = asked(client, "click", str(kept), "ann/clicks", '{"text": ["cat"]}', PAGE, **{"Accept-Language": "zh-CN"})["error"]
+    assert "ann/clicks" in chinese and "words" not in chinese
+    # Another page's, or another visitor's of the same name, is another session; one that names no page has none.
+    sessions = predictor().state["sessions"]
+    for page, headers in (("another-page-of-theirs", {}), (PAGE, {"x-seg-demo-key": "k" * 40}), ("short", {})):
+        assert "embed" in asked(client, "click", str(kept), "ann/clicks", json.dumps({"objects": [CLICK]}), page, **headers)["seconds"]
+    assert predictor().state["sessions"] == sessions + 2
+    # It has expired, or the page was closed: looked at anew, with the earlier mask from its pixels.
+    predictor()._sessions.shrink(0)
+    again = {"objects": [{"points": [[40, 30], [100, 5]], "labels": [1, 0], "mask": found["segments"][0]["segmentation"]}]}
+    answer = asked(client, "click", str(kept), "ann/clicks", json.dumps(again), PAGE)
+    assert "embed" in answer["seconds"] and len(answer["segments"]) == 1
+    asked(client, "click_ends", PAGE)
+    assert predictor().state["sessions"] == 0
+
+
+def test_the_page_is_told_which_models_answer_prompts(client):
+    told = asked(client, "click_models")
+    assert told["preview"] and {row["id"]: row["prompts"] for row in told["models"]}["CIDAS/clipseg-rd64-refined"] == ["words"]
+    names = client.view_api(return_format="dict")["named_endpoints"]
+    assert "/prompt" in names and not {"/click", "/click_models", "/click_ends"} & set(names)
 
 
 def test_the_command_cuts_out_what_is_clicked(served, picture, tmp_path, capsys):

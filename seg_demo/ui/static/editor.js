@@ -12,7 +12,7 @@ const editor = {
   get ready() { return this.work !== null; },
   get task() { return this.work.value.task; },
   get background() { return this.work.value.background; },
-  near: (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) * view.scale < 10,
+  near: (a, b, reach = 10) => Math.hypot(a[0] - b[0], a[1] - b[1]) * view.scale < reach,
   firstThing() { return (this.work.classes.find((row) => row.id !== this.background && row.id !== IGNORE) || this.work.classes[0]).id; },
   regions() { return regions.of(this.work, Number(find("patches").value)); },
   // Somebody works; `said`: how much had been said before they did, so that what they are told now stays.
@@ -47,7 +47,8 @@ const editor = {
     if (this.keeping) notice(say("noAutosave"));
     this.keeping = false;
   },
-  undo() { this.step("undo"); },
+  // Of clicks that have not been taken, the last one.
+  undo() { this.clicks.pending ? this.clicks.back() : this.step("undo"); },
   redo() { this.step("redo"); },
   step(way) {
     this.tools.cancel();
@@ -61,8 +62,10 @@ const editor = {
   use(tool) {
     if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
     passed();
+    if (tool !== "click" && this.clicks.pending) this.clicks.take(); // what is shown is not lost, and one undo takes it back
     this.tools.choose(tool);
     if (tool === "region") this.regions();
+    if (tool === "click") this.clicks.begin();
     this.selected();
   },
   resize(factor) {
@@ -85,10 +88,22 @@ const editor = {
     screen.draw("top");
   },
 
+  // What the click tool shows beside the picture, and over it.
+  redraw() {
+    this.refreshClicks();
+    screen.draw("top");
+    screen.draw("part");
+  },
+  refreshClicks() {
+    if (!this.ready) return;
+    clickPanel.show(this);
+    find("undo").disabled = !this.clicks.pending && !this.work.history.canUndo;
+  },
+
   // What depends on the mask: the list of objects, undo and redo, the facts, and the changed part of the window.
   refresh() {
     const { work } = this;
-    find("undo").disabled = !work.history.canUndo;
+    this.refreshClicks();
     find("redo").disabled = !work.history.canRedo;
     if (work.layer.objects) {
       const shown = [...work.layer.objects].filter(([id]) => work.layer.counts[id]).sort((left, right) => left[0] - right[0]);
@@ -111,6 +126,8 @@ const screen = new Screen(root, view, drawTools);
 editor.view = view;
 editor.screen = screen;
 editor.tools = new Tools(editor);
+editor.clicks = new Clicks(editor);
+const clickPanel = new ClickPanel(root, editor);
 const panel = new Panel(root, { pickClass, pickObject, addClass });
 const regions = new Regions(askRegions, (text) => notice(text, null, null, text !== say("computing")), () => screen.draw("top"));
 const input = new Input(stage, editor);

@@ -1,6 +1,6 @@
 // Mouse, pen, fingers and keys → tools and view. One finger draws and two move; the space bar or the middle button moves, too.
 
-const TOOL_KEYS = { h: "pan", b: "brush", e: "eraser", g: "fill", p: "polygon", i: "pick", r: "region", m: "merge", x: "cut", d: "remove" };
+const TOOL_KEYS = { h: "pan", b: "brush", e: "eraser", g: "fill", p: "polygon", i: "pick", r: "region", c: "click", m: "merge", x: "cut", d: "remove" };
 
 class Input {
   // `editor`: view, tools, screen, use(tool), undo(), redo(), save(), resize(factor), pickIndex(n), removeSelected(), active().
@@ -33,7 +33,8 @@ class Input {
       if (editor.view.zoomBy(Math.exp(-event.deltaY * lines * 0.002), ...this.local(event))) event.preventDefault();
     });
     on("pointerdown", (event) => {
-      if (event.button > 1 && event.pointerType === "mouse") return;
+      const clicks = editor.tools.tool === "click";
+      if (event.button > (clicks ? 2 : 1) && event.pointerType === "mouse") return;
       stage.focus({ preventScroll: true });
       stage.setPointerCapture(event.pointerId);
       this.down.set(event.pointerId, this.local(event));
@@ -45,7 +46,7 @@ class Input {
         this.moving = true;
         this.pinch = this.spread();
       } else if (this.space || event.button === 1 || editor.tools.tool === "pan") this.moving = true;
-      else editor.tools.down(this.image(this.local(event)), (event.buttons & 32) !== 0);
+      else editor.tools.down(this.image(this.local(event)), { erasing: (event.buttons & 32) !== 0, negative: event.altKey || event.button === 2 });
       editor.screen.draw("part");
       event.preventDefault();
     });
@@ -58,8 +59,10 @@ class Input {
         for (const each of steps(event)) editor.tools.move(this.image(this.local(each, corner)));
       }
       if (before) this.down.set(event.pointerId, this.local(event));
+      else if (this.hover && editor.tools.tool === "click") editor.clicks.hover(this.image(this.hover), event.altKey || !editor.clicks.adding ? 0 : 1);
       editor.screen.draw("part");
     });
+    on("contextmenu", (event) => editor.tools.tool === "click" && event.preventDefault());
     const up = (event) => {
       if (!this.down.delete(event.pointerId)) return;
       if (this.down.size === 0) {
@@ -72,6 +75,7 @@ class Input {
     on("pointercancel", up);
     on("pointerleave", () => {
       this.hover = null;
+      editor.clicks.quiet();
       editor.screen.draw("top");
     });
     on("dblclick", () => editor.tools.tool === "polygon" && (editor.tools.close(), editor.screen.draw("part")));
@@ -105,7 +109,7 @@ class Input {
       const command = event.ctrlKey || event.metaKey;
       const act = command && { z: event.shiftKey ? "redo" : "undo", y: "redo", s: "save" }[key];
       if (act) editor[act]();
-      else if (command || event.altKey || event.target !== stage || !this.key(event, key)) return;
+      else if (command || (event.altKey && !(key === "enter" && editor.tools.tool === "click")) || event.target !== stage || !this.key(event, key)) return;
       event.preventDefault();
       editor.active(said);
       editor.screen.draw("part");
@@ -131,7 +135,8 @@ class Input {
     const act = {
       n: () => tools.create(), "[": () => editor.resize(1 / 1.25), "]": () => editor.resize(1.25), "+": () => view.zoomBy(1.3),
       "=": () => view.zoomBy(1.3), "-": () => view.zoomBy(1 / 1.3), f: () => view.fit(), " ": () => (this.space = true), delete: () => editor.removeSelected(),
-      backspace: () => tools.corners.pop(), enter: () => this.enter(), escape: () => { tools.cancel(); this.penDown = false; },
+      backspace: () => (tools.tool === "click" ? editor.clicks.back() : tools.corners.pop()), enter: () => this.enter(event.altKey),
+      escape: () => { tools.cancel(); this.penDown = false; editor.clicks.drop(); },
     }[key];
     if (act) act();
     return Boolean(act);
@@ -145,6 +150,7 @@ class Input {
     const [x, y] = this.cross || middleOf(this.hover ? this.image(this.hover) : centre);
     const limit = (value, most) => Math.min(most - 0.5, Math.max(0.5, value));
     this.cross = [limit(x + dx * step, layer.width), limit(y + dy * step, layer.height)];
+    this.walked = true;
     this.hover = null;
     const [sx, sy] = [view.x + this.cross[0] * view.scale, view.y + this.cross[1] * view.scale];
     const over = (at, size) => (at < 20 ? 20 - at : at > size - 20 ? size - 20 - at : 0);
@@ -152,10 +158,14 @@ class Input {
     if (this.penDown) tools.move(this.cross);
   }
 
-  enter() {
-    const { tools } = this.editor;
+  enter(negative) {
+    const { tools, clicks } = this.editor;
+    // At the cross a click, and once more there what has been clicked is taken.
+    if (tools.tool === "click" && (this.cross ? clicks.pending && !this.walked : clicks.pending)) return clicks.take();
     if (tools.tool === "polygon" && tools.corners.length > 2 && !this.cross) return tools.close();
     if (!this.cross) return this.walk([0, 0], true);
+    this.walked = false;
+    if (tools.tool === "click") return clicks.click(this.cross, negative || !clicks.adding ? 0 : 1);
     if (this.penDown) {
       tools.up();
       this.penDown = false;

@@ -19,6 +19,7 @@ function drawTools(context, toStage) {
     dot.arc(...toStage(corner), 4, 0, 2 * Math.PI);
     twice(dot);
   }
+  if (tools.tool === "click" || editor.clicks.pending) editor.clicks.draw(context, toStage, twice);
   if (at && ["brush", "eraser"].includes(tools.tool)) {
     const ring = new Path2D();
     ring.arc(...toStage(middleOf(at)), Math.max(1.5, (tools.size / 2) * view.scale), 0, 2 * Math.PI);
@@ -41,6 +42,7 @@ function showPercent() {
 async function show(work, restored) {
   await screen.setPicture(work.image);
   editor.work = work;
+  editor.clicks.reset();
   editor.tools.cancel();
   screen.layer = work.layer;
   const writable = Boolean(work.value.writable);
@@ -49,7 +51,7 @@ async function show(work, restored) {
   stage.style.setProperty("--ratio", String(work.layer.width / work.layer.height));
   for (const part of ["bar", "side", "foot", "help"]) find(part).hidden = false;
   find("save").hidden = !writable;
-  Object.assign(editor.tools, { tool: "brush", object: null, label: editor.firstThing() });
+  Object.assign(editor.tools, { tool: "brush", object: null, chosen: false, label: editor.firstThing() });
   panel.showClasses(work.classes, editor.tools.label);
   setSize(Math.max(3, Math.round(Math.max(work.layer.width, work.layer.height) / 40)));
   view.setImage(work.layer.width, work.layer.height);
@@ -95,6 +97,7 @@ async function save(into) {
   editor.tools.cancel();
   work.tick();
   busy(true);
+  await editor.clicks.take();
   try {
     const position = work.position;
     // A name that no other visitor's has: the server stores equal files of equal names once, and deletes this one when it is done.
@@ -144,6 +147,7 @@ function askWhere(place, other, chosen) {
 }
 
 async function downloadMask() {
+  await editor.clicks.take();
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await editor.work.png());
   link.download = editor.work.value.name.replace(/[^\p{L}\p{N}._-]+/gu, "-") + "_mask.png";
@@ -156,6 +160,7 @@ function receive(value) {
   if (value.answer) return answered(value.answer);
   if (value.refusal) return notice(value.refusal.text, null, null, true);
   if (editor.work && editor.work.value.doc === value.doc) return null;
+  if (editor.work && editor.clicks.pending) editor.clicks.settle();
   if (editor.work && editor.work.dirty) {
     editor.pending = value;
     return notice(editor.work.value.name + ": " + say("busyDrawing"), [say("openAnyway"), () => attempt(open(editor.pending))], [say("keep"), () => {}]);

@@ -9,10 +9,10 @@ const STROKING = ["brush", "eraser", "region", "cut"];
 const OBJECTS_ONLY = ["merge", "cut", "remove", "create"];
 
 class Tools {
-  // `host` (the editor): layer, task, background, regions(), changed(change), shown(object), selected(), tell(text), and
-  // near(a, b): few screen pixels apart.
+  // `host` (the editor): layer, task, background, clicks, regions(), changed(change), shown(object), selected(), tell(text), and
+  // near(a, b): few screen pixels apart. `chosen`: that a person chose the selected object, which is not just the last that was drawn.
   constructor(host) {
-    Object.assign(this, { host, tool: "brush", size: 20, label: 1, object: null, fresh: false, stroke: null, corners: [], last: null });
+    Object.assign(this, { host, tool: "brush", size: 20, label: 1, object: null, chosen: false, fresh: false, stroke: null, corners: [], last: null });
   }
 
   get instance() {
@@ -47,6 +47,7 @@ class Tools {
   newObject() {
     if (this.label === this.host.background) this.label = this.host.firstThing();
     this.object = this.host.layer.freeId();
+    this.chosen = false;
     this.register(this.object, this.label);
     return this.object;
   }
@@ -141,8 +142,10 @@ class Tools {
     return this.inside(point) ? this.host.layer.at(Math.floor(point[0]), Math.floor(point[1])) : null;
   }
 
-  down(point, erasing = false) {
+  // `negative`: the other button, or Alt; `erasing`: the other end of a pen.
+  down(point, { erasing = false, negative = false } = {}) {
     const tool = erasing ? "eraser" : this.tool;
+    if (tool === "click") return this.host.clicks.down(point, negative);
     if (tool === "polygon") return this.corner(point);
     if (STROKING.includes(tool)) {
       if ((tool === "cut" && !this.needsObject()) || (tool === "region" && !this.host.regions())) return;
@@ -160,6 +163,7 @@ class Tools {
   }
 
   move(point) {
+    if (this.tool === "click") return this.host.clicks.move(point);
     if (!this.stroke) return;
     const next = middleOf(point);
     const last = this.stroke.points[this.stroke.points.length - 1];
@@ -169,6 +173,7 @@ class Tools {
   }
 
   up() {
+    if (this.tool === "click" && !this.stroke) return this.host.clicks.up();
     const stroke = this.stroke;
     this.stroke = null;
     if (!stroke) return;
@@ -185,6 +190,7 @@ class Tools {
     }
     this.stroke = null;
     this.corners = [];
+    this.host.clicks.drag = null;
   }
 
   finish() {
@@ -274,6 +280,7 @@ class Tools {
     this.object = this.instance && id !== IGNORE && id !== 0 ? id : null;
     this.fresh = false;
     if (this.object !== null) this.label = this.host.layer.objects.get(id);
+    this.chosen = this.object !== null;
     this.host.selected();
   }
 
@@ -282,7 +289,7 @@ class Tools {
     this.object = null;
     this.fresh = true;
     if (this.label === IGNORE || this.label === this.host.background) this.label = this.host.firstThing();
-    if (!["brush", "polygon", "fill", "region"].includes(this.tool)) this.choose("brush");
+    if (!["brush", "polygon", "fill", "region", "click"].includes(this.tool)) this.choose("brush");
     this.host.selected();
   }
 
@@ -326,6 +333,11 @@ class Tools {
 
   // A class from the list: for objects also the class of the one that is selected.
   setLabel(label) {
+    // Of clicks that have not been taken it is their class alone.
+    if (this.host.clicks.pending) {
+      if (!this.instance || label !== this.host.background) this.label = label;
+      return;
+    }
     this.label = label;
     if (!this.instance) return;
     const real = label !== IGNORE && label !== this.host.background;
