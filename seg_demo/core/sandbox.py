@@ -37,6 +37,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,11 @@ class Helper:
         """End it; the next order starts another one."""
         with self._one:
             self._end()
+
+    def answer(self, order: dict[str, object], seconds: float) -> dict[str, Any] | None:
+        """As :meth:`ask`, once the orders before it are answered."""
+        with self._one:
+            return self.ask(order, seconds)
 
     def ask(self, order: dict[str, object], seconds: float) -> dict[str, Any] | None:
         """The answer to an order; the caller holds ``_one``.
@@ -292,6 +299,54 @@ def in_child(work: Callable[[], Any], seconds: float, *own: int) -> Any:
 def _answer(sender: int, text: bytes) -> None:
     while text:
         text = text[os.write(sender, text) :]
+
+
+def serve(perform: Callable[[dict[str, Any]], dict[str, Any]], modules: list[str], idle: float, needs: Callable[[dict[str, Any]], Iterable[str]]) -> None:
+    """Be the helper that a :class:`Helper` talks to: a child for each order, and between orders imports what they need.
+
+    Args:
+        perform: what a child does with an order.
+        modules: to be imported; those that are not installed are left out.
+        idle: seconds without an order after which to end.
+        needs: the modules of an order, which are imported before its child is made, so that the next one finds them.
+    """
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    gc.disable()
+    lines, missing, own = Lines(sys.stdin.fileno()), list(modules), (sys.stdin.fileno(), output.fileno())
+    forks = hasattr(os, "fork")
+    while True:
+        while missing and not (forks and lines.ready()):
+            _import_one(missing, missing[0])
+        line = lines.next(idle if forks else None)
+        if not line:
+            return
+        order = json.loads(line)
+        for module in needs(order):
+            _import_one(missing, module)
+        if not forks:
+            print(json.dumps(perform(order)), file=output, flush=True)
+            return  # its limits stay with the process
+        print(json.dumps(_performed(perform, order, *own)), file=output, flush=True)
+
+
+def _performed(perform: Callable[[dict[str, Any]], dict[str, Any]], order: dict[str, Any], *own: int) -> dict[str, Any]:
+    """A child's answer; ``ended`` with how where it gave none, ``busy`` where there is no process for it."""
+    try:
+        return in_child(partial(perform, order), float(order["seconds"]), *own)
+    except ChildError as error:
+        return {"ended": error.args[0]}
+    except OSError as error:
+        return {"busy": error.strerror or type(error).__name__}
+
+
+def _import_one(missing: list[str], module: str) -> None:
+    if module in missing:
+        missing.remove(module)
+        with suppress(ImportError):
+            importlib.import_module(module)
+        if not missing:
+            slim()
 
 
 def import_next(missing: list[str]) -> None:

@@ -136,8 +136,11 @@ def stem_of(name: str) -> str:
 
     >>> stem_of("my photo (1).jpeg")
     'my-photo-1'
+    >>> stem_of("brain.nii.gz")
+    'brain'
     """
-    stem = re.sub(r"[^\w.-]+", "-", Path(name).stem).strip("-._")
+    plain = re.sub(r"(?i)(?<=.)(\.nii\.gz|\.ome\.tiff?)$", "", Path(name).name)
+    stem = re.sub(r"[^\w.-]+", "-", plain if plain != Path(name).name else Path(name).stem).strip("-._")
     return stem[:80] or "image"
 
 

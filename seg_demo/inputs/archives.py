@@ -178,7 +178,7 @@ def _refusal(entry: zipfile.ZipInfo, suffixes: Collection[str] | None) -> str | 
         return Message("archives.encrypted")
     if entry.compress_type not in _METHODS:
         return Message("archives.unknown_method")
-    if suffixes is not None and PurePosixPath(name).suffix.lower() not in suffixes:
+    if suffixes is not None and not name.lower().endswith(tuple(suffixes)):
         return Message("archives.no_image_name")
     return None
 
@@ -198,7 +198,7 @@ def _write(
     try:
         with archive.open(entry) as source, path.open("wb") as target:
             while chunk := source.read(_CHUNK):
-                if used == 0 and chunk.startswith(_ARCHIVES):
+                if used == 0 and chunk.startswith(_ARCHIVES) and not entry.filename.lower().endswith(PACKED):
                     path.unlink()
                     return Message("archives.inside_archive"), 0
                 used += len(chunk)
@@ -259,7 +259,16 @@ def _folded(path: PurePosixPath) -> str:
 
 
 # What a folder is searched for; a file that is named is tried whatever it is called.
-SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {
+        ".avif", ".bmp", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpeg", ".jpg", ".nii", ".nii.gz", ".npy", ".png", ".tif",
+        ".tiff", ".webp",
+    }
+)  # fmt: skip
+# A volume that is compressed as a whole, which is a picture and no archive.
+PACKED = ".nii.gz"
+# Endings that belong together.
+_DOUBLE = (PACKED, ".ome.tif", ".ome.tiff")
 
 
 @dataclass(frozen=True)
@@ -296,7 +305,7 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            for file in sorted(child for child in path.rglob("*") if child.suffix.lower() in SUFFIXES and child.is_file()):
+            for file in sorted(child for child in path.rglob("*") if child.name.lower().endswith(tuple(SUFFIXES)) and child.is_file()):
                 if not file.resolve().is_relative_to(out.resolve()):
                     found.setdefault(file.resolve(), file.relative_to(path))
         else:
@@ -319,7 +328,7 @@ def apart(relative: Sequence[Path]) -> list[Path]:
     Args:
         relative: paths of files.
     """
-    stems = [path.with_suffix("") for path in relative]
+    stems = [_without_suffix(path) for path in relative]
     counts: dict[str, int] = {}
     for stem in stems:
         counts[str(stem).lower()] = counts.get(str(stem).lower(), 0) + 1
@@ -334,3 +343,9 @@ def apart(relative: Sequence[Path]) -> list[Path]:
         taken.add(str(target).lower())
         targets.append(target)
     return targets
+
+
+def _without_suffix(path: Path) -> Path:
+    """A path without its ending, also one of two parts such as ``.nii.gz``."""
+    double = next((ending for ending in _DOUBLE if path.name.lower().endswith(ending) and len(path.name) > len(ending)), "")
+    return path.with_name(path.name[: -len(double)]) if double else path.with_suffix("")

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImagePalette, UnidentifiedImageError
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import BadImageError, Message
 
 _HEAD = 1024
 
@@ -90,6 +90,10 @@ _REFUSED = (
     (b"ID3", Kind("sound", None, Message("advice.send_image"))),
     (b"OggS", Kind("sound_or_video", None, _FRAME)),
 )
+# Read by :mod:`seg_demo.inputs.scientific`, as pictures and not as masks; by their keys, and what their readers call them.
+SCIENTIFIC = {"dicom": "DICOM", "nifti": "NIFTI", "numpy": "NUMPY"}
+# Groups 2 and 8 in either of the two ways in which DICOM without its preamble can begin.
+_BARE_DICOM = re.compile(rb"[\x02\x08]\0[\0-\x20]\0(?:[A-Z]{2}|[\x04-\x40]\0\0\0)", re.DOTALL)
 _AVIF = (b"avif", b"avis")
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _UNKNOWN = Kind("unknown", None, Message("advice.send_png"))
@@ -110,8 +114,14 @@ def _reads_heic() -> bool:
     return True
 
 
-def accepted() -> str:
-    """The formats that are read, for a sentence."""
+def accepted(masks: bool = False) -> Message:
+    """The formats that are read, for a sentence.
+
+    Args:
+        masks: as masks, and not as pictures.
+    """
+    if masks:
+        return Message("kinds.accepted_masks_with_heic") if _reads_heic() else Message("kinds.accepted_masks")
     return Message("kinds.accepted_with_heic") if _reads_heic() else Message("kinds.accepted")
 
 
@@ -148,6 +158,16 @@ def _text(head: bytes) -> Kind | None:
     return Kind("text", None, Message("advice.send_png"))
 
 
+def _begins_like_nifti(head: bytes) -> bool:
+    """NIfTI-1 or -2 in one file, compressed or not."""
+    if head[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(31).decompress(head, 352)
+        except zlib.error:
+            return False
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
 def identify(data: bytes) -> Kind:
     """What a file is.
 
@@ -165,8 +185,10 @@ def identify(data: bytes) -> Kind:
         return Kind("webp", "WEBP") if head[8:12] == b"WEBP" else Kind("sound_or_video", None, _FRAME)
     if head[4:8] == b"ftyp":
         return _boxed(head)
-    if head[128:132] == b"DICM":
+    if head[128:132] == b"DICM" or _BARE_DICOM.match(head):
         return Kind("dicom", None, _CONVERT)
+    if _begins_like_nifti(head):
+        return Kind("nifti", None, _CONVERT)
     for magic, kind in _REFUSED:
         if head.startswith(magic):
             return kind
@@ -480,3 +502,46 @@ def _lossy_webp(data: bytes) -> bool:
         # A frame of an animation holds chunks of its own after 16 bytes.
         at += 8 + 16 if kind == b"ANMF" else 8 + size + size % 2
     return False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted at most.
+
+    Attributes:
+        pixels: height times width.
+        bytes: size of the file.
+        side: longest side in pixels.
+        masks: whether masks are read, and not pictures.
+    """
+
+    pixels: int
+    bytes: int
+    side: int
+    masks: bool = False
+
+    def message(self) -> Message:
+        """What is accepted, for a sentence."""
+        return Message("images.limits", formats=accepted(self.masks), megabytes=self.bytes / 1e6, megapixels=self.pixels / 1e6, side=self.side)
+
+
+def refuse(what: Message, limits: Limits, advice: Message) -> BadImageError:
+    """What came, what is accepted, what to do."""
+    return BadImageError("images.refused", what=what, limits=limits.message(), advice=advice)
+
+
+def check_bytes(size: int, limits: Limits) -> None:
+    """BadImageError if a file is empty or too large."""
+    if size == 0:
+        raise refuse(Message("images.empty"), limits, Message("advice.image_again"))
+    if size > limits.bytes:
+        raise refuse(Message("images.too_many_bytes", size=size / 1e6), limits, Message("advice.save_smaller"))
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """BadImageError if an image has no pixels or too many."""
+    if width < 1 or height < 1:
+        raise refuse(Message("images.no_pixels", width=width, height=height), limits, Message("advice.another"))
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        what = Message("images.too_many_pixels", width=width, height=height, megapixels=width * height / 1e6)
+        raise refuse(what, limits, Message("advice.scale_or_cut"))

@@ -15,7 +15,7 @@ import stat
 import threading
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadImageError, Message
+from seg_demo.core.picture import Picture, View
 from seg_demo.core.settings import settings
 from seg_demo.inputs import formats, samples
-from seg_demo.inputs.formats import accepted, decoding_cost, fault, identify
+from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_cost, fault, identify, refuse
 from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_first
 
@@ -36,20 +37,6 @@ _BYTES_PER_PIXEL = 8
 LARGE_PIXELS = 4_000_000
 # Bytes of a decoded image from which on it is worth a millisecond to give memory back.
 _LARGE = 20_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """What a person sees of a file.
-
-    Attributes:
-        pixels: uint8 (H, W, 3), upright RGB.
-        notes: what is not seen of the file, or seen otherwise than it was meant, as whole sentences: which page, frame or channels
-            are shown, and where there are no data. Empty for an ordinary photo.
-    """
-
-    pixels: np.ndarray
-    notes: tuple[str, ...] = ()
 
 
 Source = bytes | str | os.PathLike | Image.Image | np.ndarray | Picture
@@ -209,14 +196,17 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 def read(
-    data: Source, *, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
+    data: Source, *, view: object = None, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
 ) -> Picture:
-    """An image as a person sees it: see :func:`seg_demo.inputs.samples.to_rgb` for colours, depth, alpha and rotation.
+    """An image as a person sees it: see :func:`seg_demo.inputs.samples.to_rgb` for colours, depth, alpha and rotation of photographs,
+    and :mod:`seg_demo.inputs.scientific` for what microscopes, scanners and satellites write.
 
-    Of animations the first frame is read, of TIFFs the first page, and the notes say so. Nothing is ever downloaded, but text
+    Of animations the first frame is read, and the notes say so. Nothing is ever downloaded, but text
     that is no ``data:`` URL names a file: never hand on a stranger's text without having checked that.
 
     Args:
+        view: which page, channels and intensities are looked at, as :meth:`seg_demo.core.picture.View.parse` takes it; None leaves that to
+            the file. What was read before was looked at before.
         data: a file's bytes, its path, a ``data:`` URL, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). What
             was read before is returned as it is.
         max_pixels: most pixels, height times width; None takes the setting.
@@ -228,12 +218,21 @@ def read(
 
     Raises:
         BadImageError: anything else than an accepted image within the limits.
+        BadRequestError: no view, or one of what the file does not have.
     """
     if isinstance(data, Picture):
         return data
-    limits = limits_of(max_pixels, max_bytes, max_side)
+    chosen, limits = View.parse(view), limits_of(max_pixels, max_bytes, max_side)
     if isinstance(data, np.ndarray):
-        return Picture(_array(data, limits))
+        return _viewed(Picture(_array(data, limits)), chosen)
+    if not isinstance(data, Image.Image):
+        source, data = data, _read(data, limits)
+        if (form := scientific_form(data, chosen)) is not None:
+            # Ordinary photographs need none of it.
+            from seg_demo.inputs import scientific
+
+            named = isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lower().startswith("data:"))
+            return scientific.read(form, identify(data).name, data, Path(source) if named else None, chosen, limits)
     image, notes = _image(data, limits)
     before = len(image.notes) if isinstance(image, Samples) else 0
     array = _convert(image, limits, samples.to_rgb)
@@ -241,13 +240,49 @@ def read(
         notes += image.notes[before:]
     if array.size >= _LARGE:
         give_back()
-    return Picture(array, notes)
+    return _viewed(Picture(array, notes), chosen)
+
+
+def scientific_form(data: bytes, view: View | None) -> str | None:
+    """Which of :mod:`seg_demo.inputs.scientific`'s forms a file is of; None for a photograph, and for what is refused.
+
+    Args:
+        data: the whole file.
+        view: what is asked for. To look at a photograph of many bits or pages closely takes a reader that knows them.
+    """
+    kind = identify(data)
+    if kind.key in formats.SCIENTIFIC:
+        return formats.SCIENTIFIC[kind.key]
+    if kind.format not in ("TIFF", "PNG") or fault(data, kind.format):
+        return None
+    if kind.format == "PNG":
+        # The header: 16 bits, grey. Of grey with a transparent shade, and of colours, the upper 8 bits are the picture.
+        return "PNG" if data[24:25] == b"\x10" and (view is not None or (data[25:26] == b"\0" and b"tRNS" not in data[:4096])) else None
+    try:
+        return "TIFF" if view is not None or not Tiff(data).is_photograph else None
+    except (TiffError, Damaged):
+        return None
+
+
+def _viewed(picture: Picture, view: View | None) -> Picture:
+    """A photograph looked at in another way: its channels are red, green and blue."""
+    if view is None:
+        return picture
+    from seg_demo.inputs import planes
+
+    pixels = picture.pixels
+    opened = planes.Opened(
+        *pixels.shape[:2], pixels.dtype, lambda at, wanted: pixels[..., list(wanted)], ("red", "green", "blue"), colour=True
+    )  # fmt: skip
+    settled, notes = planes.settle(view, opened)
+    shown, more = planes.render([pixels[..., channel] for channel in settled.channels], settled, opened.stack, None)
+    return replace(picture, pixels=shown, notes=picture.notes + notes + more, channels=opened.channels, view=settled)
 
 
 def decode(
     data: Source, *, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
 ) -> np.ndarray:
-    """The ``pixels`` of :func:`read`.
+    """The ``pixels`` of :func:`read`, looked at as the file would have it.
 
     Returns:
         uint8 (H, W, 3), C-contiguous, upright RGB.
@@ -301,7 +336,10 @@ def _pixels_of_file(path: str, number: int, size: int, written: int, limits: Lim
 
 def _pixels_in(data: Source, limits: Limits) -> int:
     try:
-        image = _open(_read(data, limits), limits)[0]
+        data = _read(data, limits)
+        if identify(data).key in formats.SCIENTIFIC:
+            return len(data) // 2  # as much as a plane of 16 bits has at most; which one is seen only its reader knows
+        image = _open(data, limits)[0]
     except BadImageError:
         return 0
     return image.width * image.height
@@ -320,7 +358,7 @@ def decode_mask(data: Source) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         BadImageError: anything else than an accepted image within the limits, or values that are no label ids.
     """
-    limits = limits_of(None, None, None)
+    limits = limits_of(None, None, None, masks=True)
     image, _ = _image(data, limits, exact=True)
     labels = _convert(image, limits, samples.to_labels)
     if isinstance(image, Samples):
@@ -419,25 +457,6 @@ def gif_frames(data: bytes) -> tuple[int, bool]:
 _raising = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What is accepted at most.
-
-    Attributes:
-        pixels: height times width.
-        bytes: size of the file.
-        side: longest side in pixels.
-    """
-
-    pixels: int
-    bytes: int
-    side: int
-
-    def message(self) -> Message:
-        """What is accepted, for a sentence."""
-        return Message("images.limits", formats=accepted(), megabytes=self.bytes / 1e6, megapixels=self.pixels / 1e6, side=self.side)
-
-
 def _let_pillow(pixels: int) -> None:
     """Raise Pillow's own limit, which warns of more than 89 megapixels and refuses the double, to what an owner accepts.
 
@@ -448,7 +467,7 @@ def _let_pillow(pixels: int) -> None:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
 
 
-def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | None) -> Limits:
+def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | None, masks: bool = False) -> Limits:
     """The limits of one call: what is None comes from the settings."""
     owner = settings()
     pixels = owner.max_pixels if max_pixels is None else max_pixels
@@ -457,29 +476,8 @@ def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | Non
         pixels,
         owner.max_bytes if max_bytes is None else max_bytes,
         owner.max_side if max_side is None else max_side,
+        masks,
     )
-
-
-def refuse(what: Message, limits: Limits, advice: Message) -> BadImageError:
-    """What came, what is accepted, what to do."""
-    return BadImageError("images.refused", what=what, limits=limits.message(), advice=advice)
-
-
-def check_bytes(size: int, limits: Limits) -> None:
-    """BadImageError if a file is empty or too large."""
-    if size == 0:
-        raise refuse(Message("images.empty"), limits, Message("advice.image_again"))
-    if size > limits.bytes:
-        raise refuse(Message("images.too_many_bytes", size=size / 1e6), limits, Message("advice.save_smaller"))
-
-
-def check_size(width: int, height: int, limits: Limits) -> None:
-    """BadImageError if an image has no pixels or too many."""
-    if width < 1 or height < 1:
-        raise refuse(Message("images.no_pixels", width=width, height=height), limits, Message("advice.another"))
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        what = Message("images.too_many_pixels", width=width, height=height, megapixels=width * height / 1e6)
-        raise refuse(what, limits, Message("advice.scale_or_cut"))
 
 
 def read_file(path: str | os.PathLike, limits: Limits) -> bytes:

@@ -102,7 +102,7 @@ def read_mask(data: images.Source) -> MaskFile:
     Raises:
         BadImageError: anything else than an accepted image within the limits, or numbers that cannot be labels (fractions).
     """
-    limits = limits_of(None, None, None)
+    limits = limits_of(None, None, None, masks=True)
     raw = images._read(data, limits)
     image, _ = images._image(raw, limits, exact=True)
     pages, others = _pages(raw)
@@ -204,7 +204,7 @@ def read_object_map(data: images.Source) -> MaskFile:
     mask = read_mask(data)
     if not mask.others or mask.numbers.ndim != 2:
         return mask
-    limits = limits_of(None, None, None)
+    limits = limits_of(None, None, None, masks=True)
     numbers = np.zeros(mask.size, dtype=np.uint16)
     objects = 0
     try:

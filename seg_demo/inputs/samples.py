@@ -115,7 +115,7 @@ def picture(samples: Samples) -> Image.Image:
         eight, mode = _stretched(samples), "L" if samples.kind == GREY else "RGB"
     samples.values = None
     if samples.alpha is not None and mode in ("L", "RGB"):
-        opacity = _opacity(samples.alpha, samples.bits)
+        opacity = opacity_of(samples.alpha, samples.bits)
         eight = np.concatenate([eight.repeat(3, axis=2) if mode == "L" else eight, opacity[..., None]], axis=2)
         mode = "RGBa" if samples.premultiplied else "RGBA"
     image = Image.fromarray(eight[..., 0] if mode == "L" else eight) if mode in ("L", "RGB", "RGBA") else _raw(mode, eight)
@@ -149,7 +149,7 @@ def _narrow(values: np.ndarray, bits: int) -> np.ndarray:
     return (values.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
 
 
-def _opacity(alpha: np.ndarray, bits: int) -> np.ndarray:
+def opacity_of(alpha: np.ndarray, bits: int) -> np.ndarray:
     """Alpha of any depth as uint8. Where the largest value is small for the depth, it is what means opaque."""
     if alpha.dtype == np.uint8 and bits == 8:
         return alpha
@@ -170,7 +170,7 @@ def _stretched(samples: Samples) -> np.ndarray:
     if values.dtype == np.uint16:
         low, high, gone = _range16(samples)
     else:
-        low, high, gone = _range(samples)
+        low, high, gone = value_range(samples)
     if samples.premultiplied:
         low = min(low, 0.0)
     return _scaled(samples, low, high, gone)
@@ -195,7 +195,7 @@ def _scaled(samples: Samples, low: float, high: float, gone: tuple[float, ...]) 
                 grey = np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
         if samples.inverted:
             grey = 255 - grey
-        absent = _absent(strip, gone)
+        absent = absent_in(strip, gone)
         if absent is not None:
             grey[absent] = 0
             missing += int(absent.any(axis=2).sum())
@@ -207,7 +207,7 @@ def _scaled(samples: Samples, low: float, high: float, gone: tuple[float, ...]) 
     return eight
 
 
-def _absent(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
+def absent_in(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
     """bool, where samples hold no data; None if there are no such values."""
     if not gone:
         return None
@@ -238,7 +238,7 @@ def _range16(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
             return 0.0, 65_535.0, gone
         counts[FULL_RANGE:] = 0
         used = np.flatnonzero(counts)
-        samples.notes += _far(beyond / among, float(used[0]), float(used[-1]))
+        samples.notes += far_note(beyond / among, float(used[0]), float(used[-1]))
     if used.size == 1:
         return 0.0, 65_535.0, gone
     # A few hot or dead pixels must not decide: a thousandth of the samples may fall outside on either side.
@@ -247,12 +247,12 @@ def _range16(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
     return (*((float(low), float(high)) if low < high else (float(used[0]), float(used[-1]))), gone)
 
 
-def _far(share: float, low: float, high: float) -> tuple[str, ...]:
+def far_note(share: float, low: float, high: float) -> tuple[str, ...]:
     """The sentence on samples that are far off all others, which nothing could be seen of otherwise."""
     return (Message("images.far_outside", share=max(share, 0.0001), low=low, high=high),)
 
 
-def _range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
+def value_range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
     """Smallest and largest value of those with data, and the values of those without.
 
     A filler that the file does not name is one if it lies further off the rest than the rest reaches, and the rest is more than
@@ -324,7 +324,7 @@ def _without_far(samples: Samples, low: float, high: float, gone: list[float]) -
     below, above = low < inner[0] - spread, high > inner[-1] + spread
     if below or above:
         low, high = float(inner[0]) if below else low, float(inner[-1]) if above else high
-        samples.notes += _far(1 - inner.size / some.size, low, high)
+        samples.notes += far_note(1 - inner.size / some.size, low, high)
     return low, high
 
 

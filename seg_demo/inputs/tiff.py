@@ -30,6 +30,9 @@ _PREDICTED = STREAMS[:-1]
 # Whole pictures, which Pillow reads: fax, JPEG, WebP.
 _PICTURES = (2, 3, 4, 6, 7, 50001)
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_FAX = (2, 3, 4)
+# GeoTIFF, Zeiss LSM, no data: what microscopes and satellites write.
+_MEASURED = (33550, 33922, 34264, 34735, 34412, NODATA, METADATA)
 _REDUCED, _MASK = 1, 4
 _MOST_PAGES = 10_000
 _MOST_PREVIEWS = 4
@@ -148,6 +151,24 @@ class Tiff:
         return max(count, 1, int(stack[1]) if stack else 1), True
 
     @property
+    def is_photograph(self) -> bool:
+        """Whether it is a picture like any other: of one page, grey or coloured as the eye sees it, and nothing said of where and how large
+        it is. A grey picture of more than 8 bits is a measurement."""
+        if any(tag in self.tags for tag in _MEASURED):
+            return False
+        stated = self._text(DESCRIPTION)[:4096]
+        if stated.startswith("ImageJ=") or "<OME" in stated:
+            return False
+        kind, shown, alpha = self._shown()
+        colours = self.channels - (alpha is not None)
+        if kind in (RGB, LAB, CMYK, PALETTE):
+            usual = self._one(PHOTOMETRIC, 1) in (2, 3, 5, 6, 8, 9, 34892) and colours == {PALETTE: 1, CMYK: 4}.get(kind, 3)
+        else:
+            usual = colours == 1 and self.bits <= 8 and self._one(FORMAT, 1) in (1, 4)
+        # Faxes and scans of several pages are read by Pillow, whose libtiff knows their compression.
+        return usual and (self._one(COMPRESSION, NONE) in _FAX or self.pages()[0] == 1)
+
+    @property
     def bits(self) -> int:
         """Of one sample."""
         return self._one(BITS, 1)
@@ -254,7 +275,7 @@ class Tiff:
         kind, shown, alpha = self._shown()
         wanted = shown + ([] if alpha is None else [alpha])
         dtype = self._dtype
-        nodata = self._nodata()
+        nodata = self.nodata
         # Parts that were never written (sparse files of GDAL) hold no data.
         values = np.zeros((self.height, self.width, len(wanted)), dtype=dtype)
         if nodata is not None and _fits(nodata, dtype):
@@ -293,7 +314,8 @@ class Tiff:
             notes=_channel_note(kind, shown, alpha, self),
         )
 
-    def _nodata(self) -> float | None:
+    @property
+    def nodata(self) -> float | None:
         """The value that GDAL, or what GDAL converted, names for pixels without data."""
         found = _FILLER.search(self._text(METADATA))
         for text in (self._text(NODATA), found[1] if found else ""):

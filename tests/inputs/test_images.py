@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from seg_demo.inputs import formats, images, samples
 from seg_demo.inputs.images import decode, limits_of
-from tests.pictures import CORNERS, RNG, picture, png, refused, saved
+from tests.pictures import CORNERS, RNG, auto, picture, png, refused, saved
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "WEBP"])
@@ -147,15 +147,15 @@ def linear_profile() -> bytes:
 def test_sixteen_bit_grey() -> None:
     full = np.linspace(0, 65_535, 37 * 53).astype(np.uint16).reshape(37, 53)
     for format in ("PNG", "TIFF"):
-        got = decode(saved(Image.fromarray(full), format))
-        np.testing.assert_array_equal(got, np.repeat((full >> 8).astype(np.uint8)[..., None], 3, axis=2))
+        got = decode(saved(Image.fromarray(full), format))  # a measurement, not a photograph: see seg_demo.core.picture.View
+        np.testing.assert_array_equal(got, np.repeat(auto(full)[..., None], 3, axis=2))
     twelve = np.linspace(300, 4_000, 37 * 53).astype(np.uint16).reshape(37, 53)
     twelve[0, 0] = 16_000  # a hot pixel
     got = decode(saved(Image.fromarray(twelve), "TIFF"))[..., 0].astype(int)
     assert got[0, 1] <= 1 and got[-1, -1] >= 254 and abs(got[18, 26] - 128) < 3
     big = Image.frombytes("I;16B", (53, 37), full.astype(">u2").tobytes())
-    np.testing.assert_array_equal(decode(saved(big, "TIFF"))[..., 0], full >> 8)
-    assert (decode(saved(Image.fromarray(np.full((3, 3), 1000, np.uint16)), "PNG")) == 3).all()
+    np.testing.assert_array_equal(decode(saved(big, "TIFF"))[..., 0], auto(full))
+    assert (decode(saved(Image.fromarray(np.full((3, 3), 1000, np.uint16)), "PNG")) == round(1000 / 257)).all()
 
 
 def test_sixteen_bit_colour_keeps_its_upper_byte() -> None:
@@ -183,7 +183,7 @@ def test_float_and_integer_tiffs_are_stretched() -> None:
 def test_white_is_zero_tiff() -> None:
     grey = Image.fromarray(np.arange(20, dtype=np.uint16).reshape(4, 5) * 3_000)
     data = saved(grey, "TIFF", tiffinfo={262: 0})
-    np.testing.assert_array_equal(decode(data)[..., 0], 255 - (np.asarray(grey) >> 8))
+    np.testing.assert_array_equal(decode(data)[..., 0], 255 - auto(np.asarray(grey)))
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])

@@ -108,7 +108,7 @@ def test_without_the_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(formats, "_reads_heic", lambda: False)
     said = refused(heic(Image.new("RGB", (8, 8))))
     assert "This is a HEIC photo, which cannot be opened as a picture" in said and "most compatible" in said
-    assert "TIFF and AVIF up to" in said and said.text("zh").count("HEIC") == 1 and "和 AVIF，" in said.text("zh")
+    assert "AVIF, DICOM, NIfTI and NumPy arrays up to" in said and said.text("zh").count("HEIC") == 1 and "AVIF、DICOM" in said.text("zh")
 
 
 @pytest.mark.parametrize(

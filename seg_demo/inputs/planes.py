@@ -1,0 +1,298 @@
+"""Planes of a scientific file: which there are, which one is looked at, and how its samples become what a person sees.
+
+Numbers alone: the readers are in :mod:`seg_demo.inputs.scientific_files`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from seg_demo.core.errors import BadRequestError, Message
+from seg_demo.core.picture import AXES, Calibration, Stack, View
+from seg_demo.inputs import samples
+from seg_demo.inputs.samples import GREY, PixelError, Samples
+from seg_demo.inputs.tiff import TiffError
+
+# The window ``auto``: percentiles, per channel.
+LOW, HIGH = 0.35, 99.65
+_UNITS = {
+    "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer", "microns": "micrometer", "micrometer": "micrometer",
+    "micrometre": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "pm": "picometer", "å": "angstrom", "angstrom": "angstrom",
+    "mm": "millimeter", "millimeter": "millimeter", "cm": "centimeter", "centimeter": "centimeter", "m": "meter", "meter": "meter",
+    "metre": "meter", "meters": "meter", "metres": "meter", "km": "kilometer", "kilometre": "kilometer", "inch": "inch", "in": "inch",
+    "foot": "foot", "us survey foot": "US survey foot",
+}  # fmt: skip
+_NAME_LENGTH, _MOST_NAMES = 80, 4096
+
+
+
+
+class Unread(Exception):
+    """A file that is not read; its argument is the sentence."""
+
+
+@dataclass
+class Opened:
+    """A file whose planes can be read.
+
+    Attributes:
+        height: of a plane, as it is shown.
+        width: the same.
+        dtype: of its samples.
+        plane: (page, t, z) and the channels that are wanted → (H, W, so many), upright.
+        channels: names.
+        stack: what there is to choose from.
+        calibration: of a plane (page, t, z).
+        colour: whether the first three channels are red, green and blue.
+        alpha: channel that says how opaque a pixel is, or None.
+        inverted: whether the smallest value is white.
+        nodata: value of samples without data, or None.
+        notes: whole sentences.
+    """
+
+    height: int
+    width: int
+    dtype: np.dtype
+    plane: Callable[[tuple[int, int, int], Sequence[int]], np.ndarray]
+    channels: tuple[str, ...] = ("",)
+    stack: Stack = field(default_factory=Stack)
+    calibration: Callable[[tuple[int, int, int]], Calibration | None] = lambda at: None
+    colour: bool = False
+    alpha: int | None = None
+    inverted: bool = False
+    nodata: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def names(found: Sequence[object], count: int) -> tuple[str, ...]:
+    """Names of channels as they are safe to show: one for each, printable and short."""
+    listed = [str(name or "") for name in found][:count]
+    cleaned = ["".join(sign for sign in name if sign.isprintable())[:_NAME_LENGTH] for name in listed]
+    return tuple([*cleaned, *[""] * (count - len(cleaned))][:_MOST_NAMES])
+
+
+def unit_of(text: object) -> str:
+    """The English name of a unit of length that a file writes in one of many ways; empty where it is none.
+
+    >>> unit_of("\\\\u00B5m"), unit_of("pixel")
+    ('micrometer', '')
+    """
+    plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), str(text or "")).strip().lower()
+    return _UNITS.get(plain, "")
+
+
+def sized(width: Any, height: Any, unit: str) -> Calibration | None:
+    """A calibration, if these are lengths at all."""
+    try:
+        size = float(width), float(height)
+    except (TypeError, ValueError):
+        return None
+    good = unit and all(math.isfinite(side) and 0 < side < 1e12 for side in size)
+    return Calibration(size, unit) if good else None
+
+
+def check_numbers(dtype: np.dtype) -> None:
+    """Unread if values of a type are no numbers that can be shown."""
+    if dtype.kind == "c":
+        raise TiffError(Message("tiff.complex_numbers", bits=dtype.itemsize * 8))
+    if dtype.kind not in "biuf":
+        raise Unread(Message("scientific.no_numbers", dtype=dtype))
+
+
+def settle(view: View | None, opened: Opened) -> tuple[View, tuple[str, ...]]:
+    """A view with all that it leaves to the file, and what is to say about that.
+
+    Raises:
+        BadRequestError: it asks for what the file does not have.
+    """
+    asked, stack, notes = view or View(), opened.stack, []
+    chosen: dict[str, Any] = {}
+    for axis in AXES:
+        count, at = getattr(stack, "pages" if axis == "page" else axis), getattr(asked, axis)
+        if at is not None and at >= count:
+            raise BadRequestError("views.outside", axis=axis, value=at, count=count)
+        chosen[axis] = at if at is not None else count // 2 if axis == "z" else 0
+        if at is None and count > 1:
+            key = {"page": "images.pages", "t": "images.first_time", "z": "images.middle_plane"}[axis]
+            notes.append(Message(key, count=count, **({"number": chosen[axis] + 1} if axis == "z" else {})))
+    count = len(opened.channels)
+    shown = [channel for channel in range(count) if channel != opened.alpha] or [0]
+    if asked.channels is not None and max(asked.channels) >= count:
+        raise BadRequestError("views.no_channel", value=max(asked.channels), count=count)
+    channels = asked.channels or tuple(shown[:3])
+    if asked.channels is None and len(shown) > 1 and not (opened.colour and len(shown) == 3):
+        red, green, blue = (*(channel + 1 for channel in channels), 0)[:3]
+        many = len(channels) > 2
+        notes.append(Message("images.channels_as_rgb", count=len(shown), red=red, green=green, blue=blue) if many else Message("images.channels_as_two", count=len(shown), red=red, green=green))
+    window = asked.window or ("full" if opened.dtype == np.uint8 and not stack.windows else "dicom" if stack.windows else "auto")
+    if window == "dicom" and not stack.windows:
+        raise BadRequestError("views.no_dicom_window")
+    return replace(asked, **chosen, channels=channels, window=window), tuple(notes)
+
+
+def render(
+    channels: Sequence[np.ndarray], view: View, stack: Stack, nodata: float | None, inverted: bool = False, alpha: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[Message, ...]]:
+    """One to three channels as a person sees them.
+
+    Args:
+        channels: (H, W) each: one is shown grey, two or three as red, green and blue.
+        view: complete, as of :func:`settle`.
+        stack: of the file.
+        nodata: value of samples without data, or None.
+        inverted: whether the smallest value is white.
+        alpha: (H, W), how opaque pixels are, which lie on white; or None.
+
+    Returns:
+        uint8 (H, W, 3), and what is to say about it.
+
+    Raises:
+        PixelError: no sample has data.
+    """
+    height, width = channels[0].shape
+    rgb = np.zeros((height, width, 3), dtype=np.uint8)
+    absent, gone, notes = np.zeros((height, width), dtype=bool), [], []
+    for index, channel in enumerate(channels):
+        low, high, missing, said = _window(channel, view.window, stack, nodata)
+        notes += [note for note in said if note not in notes]
+        grey, without = _shown(channel, low, high, view.gamma, inverted, missing)
+        if without is not None:
+            gone += [value for value in missing if not any(value == other or (value != value and other != other) for other in gone)]
+            absent |= without
+        rgb[..., index] = grey
+    if absent.all():
+        raise PixelError(Message("pixels.all_nan") if all(value != value for value in gone) else Message("pixels.all_nodata"))
+    if len(channels) == 1:
+        rgb[..., 1] = rgb[..., 0]
+        rgb[..., 2] = rgb[..., 0]
+    if absent.any():
+        named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
+        notes.append(Message("images.no_data", share=max(float(absent.mean()), 0.0001), values=named))
+    if alpha is not None:
+        opacity = samples.opacity_of(alpha, stack.bits)[..., None].astype(np.uint16)
+        rgb = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    return rgb, tuple(notes)
+
+
+def _window(
+    channel: np.ndarray, window: tuple[float, float] | str, stack: Stack, nodata: float | None
+) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
+    """What becomes black and white, in stored values; the values that are no data; and what is to say about it."""
+    kind = channel.dtype
+    if isinstance(window, tuple) or window == "dicom":
+        ends = window if isinstance(window, tuple) else stack.windows[0]
+        low, high = sorted((end - stack.intercept) / stack.slope for end in ends)
+        return low, high, _named(kind, nodata), ()
+    if window == "full" and kind.kind == "u":
+        return 0.0, float(2**stack.bits - 1), _named(kind, nodata), ()
+    if window == "full" and kind.kind == "i":
+        return -float(2 ** (stack.bits - 1)), float(2 ** (stack.bits - 1) - 1), _named(kind, nodata), ()
+    if kind in (np.uint8, np.uint16):
+        return _few(channel, nodata)
+    return _many(channel, window, nodata)
+
+
+def _named(kind: np.dtype, nodata: float | None) -> tuple[float, ...]:
+    """The values that are no data where no others are looked for."""
+    never = (float("nan"),) if kind.kind == "f" else ()
+    return never if nodata is None or nodata != nodata else (float(kind.type(nodata)) if kind.kind == "f" else nodata, *never)
+
+
+def _few(channel: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
+    """:func:`_window` for ``auto`` and values that can be counted one by one."""
+    counts = np.zeros(np.iinfo(channel.dtype).max + 1, dtype=np.int64)
+    for _, strip in samples.strips(channel):
+        found = np.bincount(strip.ravel())
+        counts[: found.size] += found
+    gone: tuple[float, ...] = ()
+    notes: tuple[Message, ...] = ()
+    if nodata is not None and float(nodata).is_integer() and 0 <= nodata < counts.size and counts[int(nodata)]:
+        counts[int(nodata)], gone = 0, (float(nodata),)
+    if channel.dtype == np.uint16:
+        # A few hot pixels, a scale bar or a filler must not decide, whatever their share.
+        beyond, total = int(counts[samples.FULL_RANGE :].sum()), int(counts.sum())
+        several = np.count_nonzero(counts[: samples.FULL_RANGE]) > 1
+        if beyond and several and (beyond <= samples.TAIL * total or beyond == counts[-1]):
+            counts[samples.FULL_RANGE :] = 0
+            used = np.flatnonzero(counts)
+            notes = samples.far_note(beyond / total, float(used[0]), float(used[-1]))
+    used = np.flatnonzero(counts)
+    if not used.size:
+        return 0.0, 1.0, gone, ()
+    low, high = (_percentile(counts, share) for share in (LOW, HIGH))
+    if low == high:
+        low, high = float(used[0]), float(used[-1])
+    if low == high:
+        low, high = 0.0, float(counts.size - 1)
+    return low, high, gone, notes
+
+
+def _percentile(counts: np.ndarray, share: float) -> float:
+    """As ``numpy.percentile`` gives it, of whole numbers from 0 that were counted."""
+    upto = np.cumsum(counts)
+    rank = share / 100 * (int(upto[-1]) - 1)
+    below, above = (int(np.searchsorted(upto, math.floor(rank) + step)) for step in (1, 2))
+    return below + (above - below) * (rank - math.floor(rank))
+
+
+def _many(
+    channel: np.ndarray, window: tuple[float, float] | str, nodata: float | None
+) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
+    """:func:`_window` for signed numbers, long ones and fractions, where programs write all sorts of values for no data."""
+    one = Samples(values=channel[..., None], kind=GREY, bits=channel.dtype.itemsize * 8, nodata=nodata)
+    try:
+        low, high, gone = samples.value_range(one)
+    except PixelError:
+        return 0.0, 1.0, (float("nan"),), ()
+    if window == "full" or low >= high:
+        return low, high, gone, one.notes
+    known = channel[(channel >= low) & (channel <= high)]
+    for value in gone:
+        if value == value and low <= value <= high:
+            known = known[known != channel.dtype.type(value)]
+    ends = np.percentile(known, (LOW, HIGH)) if known.size else (low, high)
+    return (*((float(ends[0]), float(ends[1])) if ends[0] < ends[1] else (low, high)), gone, one.notes)
+
+
+def _shown(
+    channel: np.ndarray, low: float, high: float, gamma: float, inverted: bool, gone: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Stored values as uint8 (H, W), and where there is no data."""
+    if channel.dtype in (np.uint8, np.uint16):
+        table = np.arange(np.iinfo(channel.dtype).max + 1)
+        shades = _shades(table, low, high, gamma, inverted)
+        numbers = [int(value) for value in gone if float(value).is_integer() and 0 <= value < table.size]
+        if not numbers:
+            same = channel.dtype == np.uint8 and (low, high, gamma, inverted) == (0.0, 255.0, 1.0, False)
+            return (channel if same else shades[channel]), None
+        shades[numbers] = 0
+        return shades[channel], np.isin(channel, numbers)
+    grey = np.empty(channel.shape, dtype=np.uint8)
+    without = None
+    for rows, strip in samples.strips(channel):
+        grey[rows] = _shades(strip, low, high, gamma, inverted)
+        if (absent := samples.absent_in(strip, gone)) is not None and absent.any():
+            without = np.zeros(channel.shape, dtype=bool) if without is None else without
+            without[rows] = absent
+    if without is not None:
+        grey[without] = 0
+    return grey, without
+
+
+def _shades(values: np.ndarray, low: float, high: float, gamma: float, inverted: bool) -> np.ndarray:
+    """uint8: black at ``low``, white at ``high``, or the other way round."""
+    if not low < high:
+        return np.full(values.shape, 255 if inverted else 0, dtype=np.uint8)
+    # Half of the range of float64 is still a number.
+    factor = 0.25 if not np.isfinite(high - low) else 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        bright = np.clip((values.astype(np.float64) * factor - low * factor) / (high * factor - low * factor), 0, 1)
+        bright = bright if gamma == 1 else bright**gamma
+        shades = np.nan_to_num(np.rint(bright * 255)).astype(np.uint8)
+    return 255 - shades if inverted else shades

@@ -1,0 +1,604 @@
+"""Files of microscopes, scanners and satellites → one plane of them, its channels, and what they say about it; in a process that can do
+nothing else.
+
+``python -m seg_demo.inputs.scientific_files IDLE_SECONDS`` is the helper of :mod:`seg_demo.inputs.scientific`; it imports the readers
+(tifffile with imagecodecs, rasterio, pydicom with pylibjpeg, nibabel) and opens no file. A child that it forks for each file locks itself
+in (:mod:`seg_demo.core.sandbox`), reads the plane that is asked for, and answers with the fields of
+:class:`seg_demo.core.picture.Picture` and no others: nothing else that a file says leaves the child, the name of a patient least of all.
+
+Sources: TIFF 6.0, OME-XML, OGC GeoTIFF 1.1; NIfTI-1.1 and -2 (nifti.nimh.nih.gov); DICOM PS3.3 and PS3.5; tests compare with the libraries.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import mmap
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from seg_demo.core.errors import Message, SegDemoError
+from seg_demo.core.picture import Calibration, Georeference, Grid, Stack, View
+from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
+from seg_demo.inputs import samples
+from seg_demo.inputs.planes import Opened, Unread, check_numbers, names, render, settle, sized, unit_of
+from seg_demo.inputs.tiff import ORIENTATION, Damaged, Tiff, TiffError
+
+# What each kind of file needs, the most frequent first; imported by the helper between files.
+MODULES = {
+    "TIFF": ("tifffile", "imagecodecs._imcd", "imagecodecs._zlib", "imagecodecs._zstd", "imagecodecs._jpeg8", "rasterio", "rasterio.crs"),
+    "DICOM": ("pydicom", "pydicom.pixels", "pylibjpeg", "openjpeg", "libjpeg"),
+    "NIFTI": ("nibabel",),
+}
+SAMPLES, PIXELS = "samples", "pixels"
+_GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
+@dataclass
+class _Planes:
+    """A series of a TIFF: planes of one shape.
+
+    Attributes:
+        series: tifffile's.
+        lead: letters of the axes before those of a page, and their lengths.
+    """
+
+    series: Any
+    lead: str
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, series: Any) -> _Planes:
+        page = series.keyframe
+        count = math.prod(series.shape) // max(1, math.prod(page.shape))
+        lead = len(series.shape) - len(page.shape)
+        if lead >= 0 and tuple(series.shape[lead:]) == tuple(page.shape):
+            return cls(series, series.axes[:lead], tuple(series.shape[:lead]))
+        return cls(series, "Q", (count,))
+
+    def length(self, *letters: str) -> int:
+        """Planes along some axes together; along all others without letters."""
+        return math.prod(size for letter, size in zip(self.lead, self.lengths, strict=True) if (letter in letters if letters else letter not in "ZTC"))
+
+    def number(self, page: int, t: int, z: int, channel: int) -> int:
+        """Which of its planes that is."""
+        at, rest = [], page
+        for letter, size in reversed(list(zip(self.lead, self.lengths, strict=True))):
+            if letter in "ZTC":
+                at.append({"Z": z, "T": t, "C": channel}[letter])
+            else:
+                at.append(rest % size)
+                rest //= size
+        return int(np.ravel_multi_index(at[::-1], self.lengths)) if at else 0
+
+
+def _whole(page: Any, like: Any, size: int) -> None:
+    """Damaged if parts of a page lie outside of the file, or are too short for what they hold; tifffile would make them up."""
+    many = math.prod(like.chunked)
+    if len(page.dataoffsets) < many or len(page.databytecounts) < len(page.dataoffsets):
+        raise Damaged(Message("damage.too_few_strips"))
+    if any(offset and offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        raise Damaged(Message("damage.ends_before_pixels"))
+    there = sum(count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if offset)
+    written = all(page.dataoffsets) and all(page.databytecounts)
+    if like.compression == 1 and written and there * 8 < math.prod(like.shape) * like.bitspersample:
+        raise Damaged(Message("damage.ends_before_pixels"))
+
+
+def open_tiff(path: Path, most: int) -> Opened:
+    """TIFF and BigTIFF of every kind that tifffile reads; what it does not read, the server's reader and Pillow try.
+
+    Args:
+        path: of the file.
+        most: bytes that a decoded page may have.
+    """
+    import tifffile
+
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        structure = Tiff(data)
+        counted, exact = structure.pages()
+        geographic = any(tag in structure.tags for tag in _GEO_TAGS)
+        nodata = structure.nodata
+    tif = tifffile.TiffFile(path, _multifile=False)
+    page = tif.pages.first
+    notes: tuple[str, ...] = ()
+    if not exact:
+        # Looking for what belongs together means reading every page's tags.
+        series, notes = [_first_alone(page)], (Message("images.more_pages", count=counted),)
+    else:
+        listed = list(tif.series)
+        series = [one for one in listed if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or listed
+    planes = [_Planes.of(one) for one in series]
+    first = planes[0]
+    page = first.series.keyframe
+    if page.dtype is None:
+        raise TiffError(Message("tiff.unknown_form"))
+    dtype = np.dtype(page.dtype).newbyteorder("=")
+    check_numbers(dtype)
+    if math.prod(page.shape) * dtype.itemsize > most:
+        raise MemoryError
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise TiffError(Message("tiff.unknown_form"))
+    photometric, extra = int(page.photometric), [int(kind) for kind in page.extrasamples]
+    per_page = page.shape[page.axes.index("S")] if "S" in page.axes else 1
+    channels = first.length("C") * per_page
+    colour = photometric in (2, 6, 34892) and per_page >= 3
+    if photometric == 3 or photometric in (5, 8, 9, 10) or (photometric == 6 and int(page.compression) not in (6, 7, 34892)):
+        return _by_pillow(path, planes)
+    alpha = next((per_page - len(extra) + index for index, kind in enumerate(extra) if kind in (1, 2)), None)
+    if colour and per_page == 4 and not extra:
+        alpha, notes = 3, (*notes, Message("images.channel_as_alpha", channels=per_page, channel=4))
+    turn = 1 if geographic else int(page.tags.valueof(ORIENTATION) or 1)
+    turn = turn if 1 <= turn <= 8 else 1
+    height, width = page.shape[page.axes.index("Y")], page.shape[page.axes.index("X")]
+    offsets = np.cumsum([0, *(one.length() for one in planes)])
+    size = path.stat().st_size
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        number = int(np.searchsorted(offsets, at[0], side="right")) - 1
+        which = planes[number]
+        if which.series.keyframe.shape != page.shape or which.series.keyframe.dtype != page.dtype:
+            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
+        parts: dict[int, np.ndarray] = {}
+        for channel in sorted({wish // per_page for wish in wanted}):
+            parts[channel] = _read_page(path, which.series, which.number(at[0] - int(offsets[number]), at[1], at[2], channel), size)
+        if len(parts) == 1 and page.axes == "YXS" and list(wanted) == list(range(per_page)):
+            values = next(iter(parts.values()))
+        else:
+            axis = page.axes.find("S")
+            picked = [parts[wish // per_page] if axis < 0 else np.take(parts[wish // per_page], wish % per_page, axis) for wish in wanted]
+            values = np.moveaxis(np.stack(picked), 0, -1)
+        values = values.astype(np.uint8) if values.dtype == bool else values
+        return samples.upright(values, turn) if turn > 1 else values
+
+    stack = Stack(int(offsets[-1]), first.length("Z"), first.length("T"), bits=int(page.bitspersample))
+    found, labels = _tiff_calibration(tif, first, turn)
+    if geographic:
+        found, described, more = _georeference(path, page)
+        notes, labels = notes + more, labels or described
+    return Opened(
+        *((width, height) if turn >= 5 else (height, width)), np.dtype(np.uint8 if dtype == bool else dtype), plane,
+        names(labels if len(labels) == channels else (), channels), stack, lambda at: found, colour, alpha,
+        photometric == 0, nodata, notes,
+    )  # fmt: skip
+
+
+def _first_alone(page: Any) -> Any:
+    """A page as a series of one."""
+    import tifffile
+
+    return tifffile.TiffPageSeries([page], page.shape, page.dtype, page.axes)
+
+
+def _read_page(path: Path, series: Any, number: int, size: int) -> np.ndarray:
+    count = math.prod(series.shape) // max(1, math.prod(series.keyframe.shape))
+    if len(series.pages) == count:
+        page = series.pages[number]
+        if page is None:
+            return np.zeros(series.keyframe.shape, series.keyframe.dtype)
+        _whole(page, series.keyframe, size)
+        values = page.asarray(maxworkers=2)
+    elif series.dataoffset is not None:
+        # ImageJ's, and what was written in one piece: a single directory for all planes.
+        dtype = np.dtype(series.keyframe.parent.byteorder + series.keyframe.dtype.char)
+        step = math.prod(series.keyframe.shape) * dtype.itemsize
+        if series.dataoffset + (number + 1) * step > size:
+            raise Damaged(Message("damage.ends_before_pixels"))
+        values = np.fromfile(path, dtype, math.prod(series.keyframe.shape), offset=series.dataoffset + number * step).reshape(series.keyframe.shape)
+    else:
+        raise TiffError(Message("tiff.unknown_form"))
+    return values.reshape(series.keyframe.shape).astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _by_pillow(path: Path, planes: Sequence[_Planes]) -> Opened:
+    """Palettes, printing colours and the like, as the eye sees them: three channels of 8 bits."""
+    image = Image.open(path, formats=["TIFF"])
+    height, width = image.height, image.width
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        picture = Image.open(path, formats=["TIFF"])
+        picture.seek(at[0])
+        picture.load()
+        values = samples.to_rgb(picture)
+        if values.shape[:2] != (height, width):
+            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
+        return values[..., list(wanted)]
+
+    pages = sum(one.length() * one.length("Z", "T", "C") for one in planes)
+    return Opened(height, width, np.dtype(np.uint8), plane, ("red", "green", "blue"), Stack(pages), colour=True)
+
+
+def _tiff_calibration(tif: Any, first: _Planes, turn: int) -> tuple[Calibration | None, tuple[str, ...]]:
+    """Pixel size and channel names that OME-XML, ImageJ or a microscope's own format states."""
+    found, labels = None, ()
+    if tif.is_ome:
+        try:
+            root = ElementTree.fromstring(tif.ome_metadata or "")
+        except ElementTree.ParseError:
+            return None, ()
+        pixels = next((node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"), None)
+        if pixels is not None:
+            # The schema's default unit.
+            unit = unit_of(pixels.get("PhysicalSizeXUnit", "µm"))
+            same = unit == unit_of(pixels.get("PhysicalSizeYUnit", "µm"))
+            found = sized(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeY") or pixels.get("PhysicalSizeX"), unit if same else "")
+            labels = tuple(node.get("Name", "") for node in pixels if node.tag.rpartition("}")[2] == "Channel")
+    elif tif.is_imagej:
+        facts, tags = tif.imagej_metadata or {}, tif.pages.first.tags
+        per_unit = [tags.valueof(tag) for tag in (282, 283)]
+        if all(isinstance(ratio, tuple) and ratio[0] for ratio in per_unit):
+            found = sized(*(ratio[1] / ratio[0] for ratio in per_unit), unit_of(facts.get("unit")))
+        labels = tuple(map(str, facts.get("Labels") or ()))
+    elif tif.is_lsm:
+        facts = tif.lsm_metadata or {}
+        found = sized(*(float(facts.get(name) or 0) * 1e6 for name in ("VoxelSizeX", "VoxelSizeY")), "micrometer")
+    if found is not None and turn >= 5:
+        found = replace(found, pixel_size=found.pixel_size[::-1])
+    return found, labels
+
+
+def _georeference(path: Path, page: Any) -> tuple[Calibration | None, tuple[str, ...], tuple[str, ...]]:
+    """Place, names of bands, and notes of a GeoTIFF, as GDAL understands its tags; no other file beside it is looked for."""
+    import rasterio
+
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL)
+    try:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.open(path, driver="GTiff") as raster:
+            crs, affine, described = raster.crs, tuple(raster.transform)[:6], tuple(raster.descriptions)
+    except (rasterio.errors.RasterioError, ValueError):
+        return None, (), (Message("scientific.crs_unknown"),)
+    labels = tuple(name or "" for name in described)
+    labels = labels if any(labels) else ()
+    if affine == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0) or not all(map(math.isfinite, affine)) or affine[0] * affine[4] == affine[1] * affine[3]:
+        return None, labels, ()
+    tags = tuple((tag.code, int(tag.dtype), tag.value) for tag in page.tags if tag.code in _GEO_TAGS)
+    known = crs is not None and (crs.is_geographic or crs.is_projected)
+    if not known:
+        place = Georeference("", affine, tags)
+        return Calibration(georeference=place), labels, (Message("scientific.crs_unknown"),)
+    number = crs.to_epsg(confidence_threshold=100)
+    place = Georeference(f"EPSG:{number}" if number else crs.to_wkt(), affine, tags, bool(crs.is_geographic))
+    unit = "degree" if crs.is_geographic else unit_of(crs.linear_units) or str(crs.linear_units)[:40]
+    return Calibration(place.pixel_size, unit, place), labels, ()
+
+
+def open_png(path: Path, most: int) -> Opened:
+    """A PNG of 16 bits, of which Pillow keeps 8 in all but grey."""
+    image = Image.open(path, formats=["PNG"])
+    height, width = image.height, image.width
+    if samples.is_deep_png(image):
+        found = samples.png_samples(path.read_bytes())
+        values = found.values if found.alpha is None else np.dstack([found.values, found.alpha])
+        turn = found.turn
+    else:
+        image.load()
+        grey = image.mode in ("I;16", "I", "L", "1")
+        values, turn = np.asarray(image) if grey else samples.to_rgb(image), samples.orientation(image) if grey else 1
+        values = values.astype(np.uint16) if image.mode in ("I;16", "I") else values.astype(np.uint8) * (255 if image.mode == "1" else 1)
+        values = values[..., None] if values.ndim == 2 else values
+    values = samples.upright(values, turn)
+    count = values.shape[2]
+    alpha = {2: 1, 4: 3}.get(count)
+    labels = ("red", "green", "blue", "alpha") if count > 2 else ("grey", "alpha")
+    size = (width, height) if turn >= 5 else (height, width)
+    return Opened(
+        *size, values.dtype, lambda at, wanted: values[..., list(wanted)], labels[:count], Stack(bits=values.dtype.itemsize * 8),
+        colour=count > 2, alpha=alpha,
+    )  # fmt: skip
+
+
+def open_numpy(path: Path, most: int) -> Opened:
+    """An array of ``.npy``: (H, W), with channels last or first where there are at most four of them, or planes of such."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise Unread(Message("scientific.no_array")) from error
+    check_numbers(array.dtype)
+    shape = array.shape
+    layouts = {2: "YX", 3: "YXC" if shape[-1:] < (5,) else "CYX" if shape[:1] < (5,) else "PYX", 4: "PYXC" if shape[-1:] < (5,) else "PCYX"}
+    axes = layouts.get(array.ndim)
+    if axes is None or (axes == "PCYX" and shape[1] > 4):
+        raise Unread(Message("scientific.other_shape", shape=shape))
+    sizes = dict(zip(axes, shape, strict=True))
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        values = array[at[0]] if axes[0] == "P" else array
+        values = values[..., None] if "C" not in axes else np.moveaxis(values, axes.replace("P", "").index("C"), -1)
+        picked = np.array(values[..., list(wanted)])
+        return picked.astype(np.uint8 if picked.dtype == bool else picked.dtype.newbyteorder("="), copy=False)
+
+    dtype, count = array.dtype.newbyteorder("="), sizes.get("C", 1)
+    bits = 1 if dtype == bool else dtype.itemsize * 8
+    colour, alpha = dtype == np.uint8 and count >= 3, 3 if dtype == np.uint8 and count == 4 else None
+    return Opened(sizes["Y"], sizes["X"], np.dtype(np.uint8) if dtype == bool else dtype, plane, names((), count), Stack(sizes.get("P", 1), bits=bits), colour=colour, alpha=alpha)
+
+
+def open_nifti(path: Path, most: int) -> Opened:
+    """NIfTI-1 and -2, compressed or not: axial planes as radiologists look at them (front on top, the patient's right on the left), of
+    volumes that are one voxel thin along another axis that plane."""
+    import gzip
+
+    import nibabel
+
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    stream = gzip.open(path) if packed else path.open("rb")
+    head = stream.read(4)
+    stream.seek(0)
+    kind = nibabel.Nifti2Image if 540 in (int.from_bytes(head, "little"), int.from_bytes(head, "big")) else nibabel.Nifti1Image
+    try:
+        image = kind.from_stream(stream)
+        shape = tuple(int(length) for length in image.header.get_data_shape())
+        dtype = image.header.get_data_dtype()
+    except Exception as error:  # whatever a header that lies makes it raise
+        raise Damaged(Message("damage.header")) from error
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+        raise Unread(Message("scientific.nifti_dimensions", count=len(shape)))
+    colour = dtype.names is not None and dtype.names[:3] == ("R", "G", "B")
+    if not colour:
+        check_numbers(dtype)
+    spatial = (*shape, 1)[:3]
+    fixed, rows, columns = _orientation(image.affine, spatial)
+    times = shape[3] if len(shape) > 3 else 1
+    if math.prod(spatial[:2]) * dtype.itemsize > most:
+        raise MemoryError
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        place: list[Any] = [slice(None)] * len(image.shape)
+        if len(shape) > 2:
+            place[fixed] = at[2]
+        if len(shape) > 3:
+            place[3] = at[1]
+        place[len(shape) :] = [0] * (len(image.shape) - len(shape))
+        values = np.asarray(image.dataobj[tuple(place)])
+        if values.ndim == 3:  # a plane of a two-dimensional file
+            values = values[..., 0]
+        values = values if rows[0] < columns[0] else values.T
+        values = values[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
+        if colour:
+            return np.stack([values[name] for name in ("R", "G", "B")], axis=-1)[..., list(wanted)]
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
+        return values.astype(np.float64 if values.dtype.itemsize > 8 else values.dtype)[..., None]
+
+    zooms = np.sqrt((np.asarray(image.affine, dtype=float)[:3, :3] ** 2).sum(axis=0))
+    unit = {"micron": "micrometer", "meter": "meter"}.get(image.header.get_xyzt_units()[0], "millimeter")
+    size = sized(zooms[columns[0]], zooms[rows[0]], unit)
+    affine = tuple(float(value) for value in np.asarray(image.affine, dtype=float).ravel())
+    sample = np.dtype(np.uint8) if colour else np.asarray(image.dataobj[(slice(0, 1),) * len(image.shape)]).dtype.newbyteorder("=")
+    return Opened(
+        spatial[rows[0]], spatial[columns[0]], sample, plane, ("red", "green", "blue") if colour else ("",),
+        Stack(1, spatial[fixed], times, bits=sample.itemsize * 8),
+        lambda at: replace(size or Calibration(), grid=Grid(spatial, affine, rows, columns, (fixed, at[2]))), colour,
+    )  # fmt: skip
+
+
+def _orientation(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[int, tuple[int, bool], tuple[int, bool]]:
+    """Which voxel axis is looked along, and which are the rows' and the columns', each with whether it is gone along backwards."""
+    from nibabel.orientations import io_orientation
+
+    order = io_orientation(affine)
+    anatomical = [int(axis) if np.isfinite(axis) else -1 for axis in order[:, 0]]
+    free = [axis for axis in range(3) if axis not in anatomical]
+    anatomical = [free.pop(0) if axis < 0 else axis for axis in anatomical]
+    signs = [1 if np.isnan(sign) else int(sign) for sign in order[:, 1]]
+    # Voxel axes that run to the right, to the front and to the top, in this order.
+    to = [anatomical.index(axis) for axis in range(3)]
+    thin = [axis for axis in range(3) if shape[to[axis]] == 1]
+    along = 2 if not thin or 2 in thin else thin[0]
+    # Right to left, front to back, top to bottom: a voxel axis that runs the other way is gone along from its end.
+    down, across = {2: (1, 0), 1: (2, 0), 0: (2, 1)}[along]
+
+    def gone(axis: int) -> tuple[int, bool]:
+        return to[axis], signs[to[axis]] > 0
+
+    return to[along], gone(down), gone(across)
+
+
+def open_dicom(path: Path, most: int) -> Opened:
+    """DICOM with pixels: frames of one object. Values are as stored; windows are of Hounsfield units or whatever they are rescaled to."""
+    import pydicom
+    from pydicom import pixels
+
+    try:
+        found = pydicom.dcmread(path, force=True)
+        kind = str(found.get("SOPClassUID") or found.get("file_meta", {}).get("MediaStorageSOPClassUID") or "")
+    except Exception as error:  # its texts may name what only the file should know
+        raise Damaged(Message("damage.header")) from error
+    if kind == "1.2.840.10008.1.3.10":
+        raise Unread(Message("scientific.dicom_directory"))
+    if not any(name in found for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        locked = "EncryptedAttributesSequence" in found
+        raise Unread(Message("scientific.dicom_encrypted") if locked else Message("scientific.dicom_without_pixels", kind=_class_name(kind)))
+    try:
+        height, width, count = int(found.Rows), int(found.Columns), int(found.get("SamplesPerPixel", 1))
+        frames, bits = max(1, int(found.get("NumberOfFrames") or 1)), int(found.get("BitsStored") or found.BitsAllocated)
+        photometric = str(found.PhotometricInterpretation)
+    except Exception as error:
+        raise Damaged(Message("damage.header")) from error
+    if height * width * count * -(-int(found.BitsAllocated) // 8) > most or not 1 <= count <= 4:
+        raise MemoryError
+    palette = photometric == "PALETTE COLOR"
+    colour = palette or count >= 3
+    slope, intercept = _rescale(found)
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        try:
+            values = pixels.pixel_array(found, index=max(at) if frames > 1 else None)
+            if palette:
+                values = pixels.apply_color_lut(values, found)
+            elif "ModalityLUTSequence" in found:
+                values = pixels.apply_modality_lut(values, found)
+        except MemoryError:
+            raise
+        except Exception as error:
+            syntax = found.file_meta.get("TransferSyntaxUID", "")
+            raise Unread(Message("scientific.dicom_not_decoded", syntax=_class_name(str(syntax)))) from error
+        values = values.reshape(height, width, -1)
+        return np.ascontiguousarray(values[..., list(wanted)]).astype(values.dtype.newbyteorder("="), copy=False)
+
+    if palette and (lookup := found.get("RedPaletteColorLookupTableDescriptor")) is not None:
+        bits = int(lookup[2])
+    probe = np.dtype(f"u{2 if palette and bits > 8 else 1}") if palette else _dicom_dtype(found)
+    in_depth = frames > 1 and not any(name in found for name in ("FrameTime", "FrameTimeVector", "CineRate"))
+    stack = Stack(
+        1, frames if in_depth else 1, 1 if in_depth else frames, _windows(found) if not colour else (), slope, intercept, bits,
+    )  # fmt: skip
+    padding = found.get("PixelPaddingValue") if not colour else None
+    return Opened(
+        height, width, probe, plane, ("red", "green", "blue")[: 3 if colour else 1] if colour else ("",), stack,
+        lambda at: _dicom_calibration(found, max(at)), colour, None, photometric == "MONOCHROME1",
+        None if padding is None else float(padding),
+    )  # fmt: skip
+
+
+def _class_name(uid: str) -> str:
+    """What the standard calls a UID of its own; others say nothing."""
+    from pydicom.uid import UID_dictionary
+
+    return UID_dictionary[uid][0] if uid in UID_dictionary else "?"
+
+
+def _dicom_dtype(found: Any) -> np.dtype:
+    if "FloatPixelData" in found:
+        return np.dtype(np.float32)
+    if "DoubleFloatPixelData" in found:
+        return np.dtype(np.float64)
+    signed = int(found.get("PixelRepresentation") or 0)
+    return np.dtype(f"{'i' if signed else 'u'}{max(1, -(-int(found.BitsAllocated) // 8))}")
+
+
+def _group(found: Any, name: str, frame: int = 0) -> Any:
+    """The first item of a sequence, in the object itself or among what its frames share or have of their own."""
+    for place in (found, *(found.get("SharedFunctionalGroupsSequence") or ()), *(found.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]):
+        if (items := place.get(name)) is not None and len(items):
+            return items[0]
+    return found
+
+
+def _rescale(found: Any) -> tuple[float, float]:
+    if "ModalityLUTSequence" in found:
+        return 1.0, 0.0
+    group = _group(found, "PixelValueTransformationSequence")
+    try:
+        slope, intercept = float(group.get("RescaleSlope") or 1), float(group.get("RescaleIntercept") or 0)
+    except (TypeError, ValueError):
+        return 1.0, 0.0
+    return (slope, intercept) if math.isfinite(slope) and slope and math.isfinite(intercept) else (1.0, 0.0)
+
+
+def _windows(found: Any) -> tuple[tuple[float, float], ...]:
+    """Black and white of the object's windows. Source: DICOM PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (LINEAR_EXACT)."""
+    group = _group(found, "FrameVOILUTSequence")
+    centers, widths = (group.get(name) for name in ("WindowCenter", "WindowWidth"))
+    if centers is None or widths is None or centers == "" or widths == "":
+        return ()
+    listed = [list(values) if hasattr(values, "__len__") and not isinstance(values, str) else [values] for values in (centers, widths)]
+    exact = str(group.get("VOILUTFunction") or "LINEAR") == "LINEAR_EXACT"
+    ends = []
+    for center, width in zip(*listed, strict=False):
+        center, width = float(center), float(width)
+        low, high = (center - width / 2, center + width / 2) if exact else (center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
+        if math.isfinite(low) and math.isfinite(high):
+            ends.append((low, max(high, low + 1e-6)))
+    return tuple(ends[:32])
+
+
+def _dicom_calibration(found: Any, frame: int) -> Calibration | None:
+    group = _group(found, "PixelMeasuresSequence", frame)
+    spacing = next((group.get(name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing") if group.get(name)), None)
+    size = None
+    if spacing is not None and len(spacing) == 2:
+        size = sized(spacing[1], spacing[0], "millimeter")
+    elif regions := found.get("SequenceOfUltrasoundRegions"):
+        units = [(region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")) for region in regions]
+        if units == [(3, 3)]:
+            size = sized(regions[0].get("PhysicalDeltaX"), regions[0].get("PhysicalDeltaY"), "centimeter")
+    series: dict[str, Any] = {"frame": frame}
+    for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        if re.fullmatch(r"[0-9.]{1,64}", str(found.get(name) or "")):
+            series[name] = str(found.get(name))
+    if str(found.get("Modality") or "") in ("CT", "MR", "PT", "US", "CR", "DX", "XA", "SM", "NM", "OT", "MG", "XC", "ES", "GM", "OP", "RF"):
+        series["Modality"] = str(found.Modality)
+    for name, sequence in (("ImagePositionPatient", "PlanePositionSequence"), ("ImageOrientationPatient", "PlaneOrientationSequence")):
+        numbers = _group(found, sequence, frame).get(name)
+        if numbers is not None and len(numbers) in (3, 6):
+            series[name] = [float(value) for value in numbers]
+    for name in ("SliceThickness", "NumberOfFrames"):
+        if isinstance(value := group.get(name, found.get(name)), int | float):
+            series[name] = float(value)
+    return replace(size or Calibration(), series=series)
+
+
+OPENERS: dict[str, Callable[[Path, int], Opened]] = {
+    "TIFF": open_tiff, "PNG": open_png, "NUMPY": open_numpy, "NIFTI": open_nifti, "DICOM": open_dicom,
+}  # fmt: skip
+
+
+def decode(order: dict[str, Any]) -> dict[str, Any]:
+    """What an order comes to: the picture's fields, its samples and pixels in files of the folder ``output``; or why it is refused.
+
+    Args:
+        order: ``kind`` of :data:`OPENERS`, ``path``, ``output``, ``view``, ``pixels`` and ``side`` (most of a plane), ``page_bytes``
+            (of a plane as it is stored), ``kept_bytes`` (of samples that are kept).
+    """
+    path, output = Path(order["path"]), Path(order["output"])
+    opened = OPENERS[order["kind"]](path, int(order["page_bytes"]))
+    height, width = opened.height, opened.width
+    if height < 1 or width < 1 or height * width > order["pixels"] or max(height, width) > order["side"]:
+        return {"size": [width, height]}
+    view, notes = settle(View.parse(order["view"]), opened)
+    at = view.page, view.t, view.z
+    count = len(opened.channels)
+    whole = height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
+    needed = [*view.channels, *([] if opened.alpha is None or opened.alpha in view.channels else [opened.alpha])]
+    wanted = list(range(count)) if whole else list(dict.fromkeys(needed))
+    values = opened.plane(at, wanted)
+    picked = [values[..., wanted.index(channel)] for channel in view.channels]
+    opacity = None
+    if opened.alpha is not None and opened.alpha not in view.channels:
+        opacity = values[..., wanted.index(opened.alpha)]
+    rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity)
+    rgb.tofile(output / PIXELS)
+    first = values.strides[-1] == max(values.strides) and values.shape[2] > 1
+    if whole:
+        (np.moveaxis(values, -1, 0) if first else values).tofile(output / SAMPLES)
+    calibration = opened.calibration(at)
+    return {
+        "shape": [height, width, count], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
+        "stack": asdict(opened.stack), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
+        "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes, *seen)],
+    }  # fmt: skip
+
+
+def answer(order: dict[str, Any]) -> dict[str, Any]:
+    """:func:`decode` in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
+    confine([*library_folders(), Path(order["path"])], [Path(order["output"])])
+    limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["file_bytes"]))
+    try:
+        return decode(order)
+    except MemoryError:
+        return {"memory": True}
+    except (Damaged, samples.PixelError, TiffError, Unread) as error:
+        kind = {Damaged: "damaged", samples.PixelError: "unusable", TiffError: "unread"}
+        return {"refused": Message.of(error).to_dict(), "why": kind.get(type(error), "unread")}
+    except SegDemoError as error:
+        return {"refused": error.message.to_dict(), "why": "request"}
+    except Exception:  # whatever a library raises at an untrusted file; its text may say what only the file should know
+        return {"refused": None, "why": "undecodable"}
+
+
+def needs(order: dict[str, Any]) -> tuple[str, ...]:
+    """The modules that an order needs."""
+    return MODULES.get(order["kind"], ())
+
+
+if __name__ == "__main__":
+    serve(answer, [module for listed in MODULES.values() for module in listed], float(sys.argv[1]), needs)
