@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, DataError, Message
-from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segmentation, ignore_id, plain_name
+from seg_demo.core.types import IGNORE, TASKS, LabelSet, Region, Segment, Segmentation, extents, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
@@ -402,6 +402,36 @@ def truth(
     mask = _looked_up(instances, table)
     instances[instances == 65_535] = 0
     return mask, instances
+
+
+def corrected(raw: np.ndarray, task: str, labels: LabelSet, class_ids: dict[int, int], objects: dict[int, int]) -> Segmentation:
+    """A drawing as a result, to be counted, measured and taken away as any other. Pixels to ignore belong to no segment.
+
+    Args:
+        raw: as for :func:`truth`.
+        task: ``semantic`` or ``instance``.
+        labels: the classes.
+        class_ids: index in ``labels`` by id in the editor.
+        objects: class (as the editor numbers it) by object number; those without a pixel are left out.
+
+    Raises:
+        DataError: a number in the map that has no class.
+    """
+    mask, instances = truth(raw, task, class_ids, objects, labels.background)
+    height, width = mask.shape
+    pixels, boxes = extents(mask if instances is None else instances)
+    present = [int(number) for number in np.flatnonzero(pixels)]
+    if instances is None:
+        segments = [Segment(label, None, tuple(boxes[label].tolist()), None) for label in present if label != IGNORE]
+        return Segmentation(task, height, width, labels, mask, tuple(segments))
+    present = [number for number in present if number > 0]
+    order = np.zeros(pixels.size, dtype=np.min_scalar_type(max(len(present), 1)))
+    order[present] = np.arange(1, len(present) + 1)
+    id_map = order[instances]
+    segments = [
+        Region(class_ids[objects[number]], tuple(boxes[number].tolist()), id_map, index + 1) for index, number in enumerate(present)
+    ]
+    return Segmentation(task, height, width, labels, id_map, tuple(segments))
 
 
 def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:

@@ -284,7 +284,7 @@ def measure(segmentation: Segmentation, picture: np.ndarray | None, channels: Se
     ids, label_ids = np.array(segmentation.ids, dtype=np.int64), np.array([segment.label_id for segment in segments], dtype=np.int64)
     scores = np.array([math.nan if segment.score is None else segment.score for segment in segments])
     if pieces and not task.objects:
-        kind, runs = "piece", _Runs(segmentation.id_map, segmentation.labels.background)
+        kind, runs = "piece", _Runs(segmentation.id_map, [label for label in set(label_ids.tolist()) if label != segmentation.labels.background])
         ids = label_ids = runs.label_ids
         scores, left_out = np.full(ids.size, math.nan), runs.left_out
         sums = _Sums(ids.size, size)
@@ -476,14 +476,14 @@ class _Runs:
 
     Args:
         id_map: uint8 or uint16 (H, W).
-        background: the id that is no piece, or None.
+        labels: the ids whose pieces are wanted.
 
     Attributes:
         label_ids: int64 (N,), the class of every piece, the largest piece first.
         left_out: pieces beyond the largest :data:`~seg_demo.core.types.MAX_IDS`.
     """
 
-    def __init__(self, id_map: np.ndarray, background: int | None) -> None:
+    def __init__(self, id_map: np.ndarray, labels: Sequence[int]) -> None:
         # These parts of SciPy take a while to import, which the page need not wait for.
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
@@ -511,7 +511,7 @@ class _Runs:
         label = np.zeros(count, dtype=np.int64)
         label[piece] = np.concatenate(values)
         area = np.bincount(piece, weights=np.concatenate(lengths), minlength=count)
-        wanted = np.flatnonzero(label != (-1 if background is None else background))
+        wanted = np.flatnonzero(np.isin(label, labels))
         order = wanted[np.argsort(-area[wanted], kind="stable")][:MAX_IDS]
         self.label_ids, self.left_out = label[order], wanted.size - order.size
         rank = np.zeros(count, dtype=np.uint32)

@@ -15,6 +15,7 @@ for the same setting. The viewer carries its own words.
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
-from seg_demo.ui.results import Result, kinds, make_file, viewer_doubt, viewer_value
+from seg_demo.ui.results import Result, Units, kinds, make_file, measurements_value, viewer_doubt, viewer_value
 
 if TYPE_CHECKING:
     from seg_demo.core.types import Task
@@ -141,10 +142,19 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
     fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"
+    units = gr.State(None, time_to_live=RESULT_SECONDS)
+    table = MeasurementTable(elem_id=f"{tab}-measured")
+    table.select(
+        measure_result, result, [table, units], api_visibility="private", show_progress="hidden", trigger_mode="always_last",
+        concurrency_limit=4, concurrency_id="files",
+    )  # fmt: skip
+    # The table has buttons of its own, which click on these.
+    for kind in ("measurements", "measurements_json"):
+        buttons[kind] = gr.Button("", elem_id=f"{tab}-{kind}", elem_classes="download-link")
     for kind, button in buttons.items():
         made = button.click(
             download_of(kind),
-            result,
+            [result, units],
             link,
             api_visibility="private",
             concurrency_limit=4,
@@ -165,15 +175,34 @@ def with_doubt(result: Result | None) -> Result:
     return result.with_doubt()
 
 
-def download_of(kind: str) -> Callable[[Result | None], str]:
+def measure_result(result: Result | None, event: gr.EventData) -> tuple[dict[str, Any], Any]:
+    """The session's result measured as the table asks, and how, for the downloads; a length that none can have is said in the table."""
+    asked = event._data if isinstance(event._data, dict) else {}
+
+    @in_words
+    def found() -> tuple[dict[str, Any], Units]:
+        if result is None:
+            raise BadRequestError("results.nothing_to_look_at")
+        units = Units.of(asked)
+        with rendering():
+            return measurements_value(result, units), units
+
+    try:
+        value, units = found()
+    except gr.Error as error:
+        return {"ask": asked.get("ask"), "why": html.unescape(str(error.message))}, gr.skip()
+    return {"ask": asked.get("ask"), **value}, units
+
+
+def download_of(kind: str) -> Callable[[Result | None, Units | None], str]:
     """The handler of one download button."""
 
     @in_words
-    def download(result: Result | None) -> str:
+    def download(result: Result | None, units: Units | None = None) -> str:
         if result is None:
             raise BadRequestError("results.nothing_to_download")
         with rendering():
-            name, content = make_file(result, kind)
+            name, content = make_file(result, kind, units)
         return store_bytes(content, name)
 
     return download
@@ -306,6 +335,25 @@ class SegmentationViewer(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         """The JSON schema of the value."""
         return {"type": "object", "description": "picture, id map, classes and segments of one result"}
+
+
+class MeasurementTable(gr.HTML):
+    """The objects of a tab's result, measured: a table, totals and a histogram, of :func:`~seg_demo.ui.results.measurements_value`.
+
+    Closed at first: nothing is measured that nobody looks at. Its event ``select`` asks for it with ``length``, ``unit``, ``inside`` and ``ask``, a number that
+    tells answers apart.
+    """
+
+    def __init__(self, value: dict[str, Any] | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+        super().__init__(value=value, **plain_files("measurements", ("viewer_text.js", "measurements.js")), elem_id=elem_id, render=render)
+
+    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The value as it is."""
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "measurements of one result"}
 
 
 STATIC = Path(__file__).parent / "static"

@@ -20,19 +20,19 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
 from seg_demo.core.requests import Options, Report, owner_of
-from seg_demo.core.types import TASKS, LabelSet, Segmentation, plain_name
+from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, corrected, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
-from seg_demo.gateway.files import Photo, Upload, uploaded
+from seg_demo.gateway.files import Photo, Upload, stem_of, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Outcome, image_box, language_of, reporting, t, words
-from seg_demo.ui.editor import NEW, Answer, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
-from seg_demo.ui.results import Result
+from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
+from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
+from seg_demo.ui.results import CachedResult, Result, preview_of
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,9 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
         with gr.Column(scale=10, min_width=300):
             editor = MaskEditor(elem_id="correct-editor")
+            with gr.Column(elem_classes="outcome", elem_id="corrected"):
+                gr.Markdown(t("corrected_stale"), elem_classes="note", elem_id="corrected-stale")
+                counted = outcome("corrected", INSTANCE)
             with gr.Column(visible=False, elem_id="correct-collected") as collected:
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
@@ -119,6 +122,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     saved = editor.save(save, [visitor, dataset], [editor, samples], concurrency_limit=4, concurrency_id="datasets", **QUIET)
     # Whatever went wrong, be it the queue or the connection: the button does not stay at "Saving …".
     saved.failure(None, js="() => { document.querySelector('#correct-editor .se')?.saveFailed?.(); }", api_visibility="private")
+    measured = editor.submit(count_drawing, visitor, [*counted.outputs, editor], concurrency_limit=4, concurrency_id="files", **QUIET)
+    measured.failure(None, js="() => { document.querySelector('#correct-editor .se')?.countFailed?.(); }", api_visibility="private")
     edited = samples.edit(
         edit, [visitor, dataset], editor, api_visibility="private", show_progress_on=editor, concurrency_limit=4,
         concurrency_id="datasets",
@@ -294,6 +299,46 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
     finally:
         _forget(sent.get("mask"))
     return Answer(doc, sample.stem, Place(dataset.key, dataset.name)), dataset if dataset.key == chosen else gr.skip()
+
+
+def count_drawing(visitor: object, event: gr.EventData) -> tuple[Any, Any, Any]:
+    """What the editor sent as a result, to be counted and measured; a failure is said in the editor."""
+    sent = event._data if isinstance(event._data, dict) else {}
+    try:
+        result = in_words(drawn_result)(visitor, sent)
+    except gr.Error as error:
+        return gr.skip(), gr.skip(), Counted(str(sent.get("doc")), why=sentence_of(error))
+    finally:
+        _forget(sent.get("mask"))
+    return result, result, Counted(str(sent.get("doc")))
+
+
+def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
+    """A result from what the editor sent: as :func:`keep` takes it, with ``task``.
+
+    Raises:
+        SegDemoError: whatever does not fit.
+    """
+    classes, objects = _pairs(sent.get("classes"), str, 255), _pairs(sent.get("objects"), int, MOST_OBJECTS)
+    if sent.get("task") not in DRAWN or not classes:
+        raise DataError("corrections.facts_unreadable")
+    if sent.get("stem") is not None:
+        stored = visitor_store(visitor).open(sent.get("dataset")).sample(sent["stem"])
+        upload = Upload(stored.image, stem_of(stored.name))
+    else:
+        path = uploaded(sent.get("image"))
+        upload = Upload(path, stem_of(str(sent.get("name") or "image")[:200]))
+    with rendering():
+        image, raw = decode(upload.path), decode_mask(uploaded(sent.get("mask")))[0]
+        if raw.shape[:2] != image.shape[:2]:
+            raise DataError("drawings.other_size", came=f"{raw.shape[1]} x {raw.shape[0]}", wanted=f"{image.shape[1]} x {image.shape[0]}")
+        numbers = {identity: index for index, identity in enumerate(classes)}
+        names, ground = list(classes.values()), numbers.get(sent.get("background"))
+        labels = LabelSet.from_names(names, ground)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):  # colours as in the editor, where they are such
+            labels = replace(labels, colors=np.array(sent.get("colors"), dtype=np.uint8))
+        found = corrected(raw, sent["task"], labels, numbers, objects)
+        return Result(upload, CachedResult(found), 0.0, preview_of(image))
 
 
 def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:

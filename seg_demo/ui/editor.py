@@ -131,10 +131,25 @@ class Refusal:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-class MaskEditor(gr.HTML):
-    """Shows a :class:`Document`, is told an :class:`Answer` or a :class:`Refusal`; None leaves it as it is."""
+@dataclass(frozen=True)
+class Counted:
+    """That a drawing has been counted, or why not.
 
-    def __init__(self, value: Document | Answer | Refusal | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+    Attributes:
+        doc: id of the document.
+        why: why not, in words; None where it was.
+        id: tells answers apart.
+    """
+
+    doc: str
+    why: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class MaskEditor(gr.HTML):
+    """Shows a :class:`Document`, is told an :class:`Answer`, a :class:`Counted` or a :class:`Refusal`; None leaves it as it is."""
+
+    def __init__(self, value: Document | Answer | Counted | Refusal | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(
             value=value,
             **plain_files("editor", EDITOR_SCRIPTS),
@@ -143,7 +158,7 @@ class MaskEditor(gr.HTML):
             render=render,
         )
 
-    def postprocess(self, value: Document | Answer | Refusal | None) -> dict[str, Any] | None:
+    def postprocess(self, value: Document | Answer | Counted | Refusal | None) -> dict[str, Any] | None:
         """What the browser receives: the picture and the ids as files, the rest as data.
 
         Args:
@@ -153,6 +168,8 @@ class MaskEditor(gr.HTML):
             return None
         if isinstance(value, Refusal):
             return {"refusal": asdict(value)}
+        if isinstance(value, Counted):
+            return {"counted": asdict(value)}
         if isinstance(value, Answer):
             return {"answer": asdict(value) | {"failed": value.stem is None}}
         height, width = value.image.shape[:2]

@@ -31,12 +31,18 @@ from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import decode
 from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export
+from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, plain
 
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
 MAX_VIEWER_PIXELS = 16_000_000
 PREVIEW_SIDE = 2560
 # Doubt is a smooth field: a screen shows no more of it, and it compresses far worse than ids.
 MAX_DOUBT_PIXELS = 4_000_000
+
+# Rows of single objects that the page is sent, the largest ones; totals and histograms are of all, and so are the files.
+MOST_ROWS = 3000
+# So many measured objects are kept with a result; more are measured again when they are asked for.
+MOST_KEPT = 5000
 
 # How long an answer also serves whoever asks for the same once more.
 AGAIN_SECONDS = 10.0
@@ -202,12 +208,91 @@ def viewer_value(result: Result) -> dict[str, object]:
     }
 
 
-def make_file(result: Result, kind: str) -> tuple[str, bytes]:
+@dataclass(frozen=True)
+class Units:
+    """How a visitor wants objects measured.
+
+    Attributes:
+        pixel: size of a pixel, as typed; None for what the file says, or pixels.
+        inside: whether objects that touch the edge of the picture are left out.
+    """
+
+    pixel: PixelSize | None = None
+    inside: bool = False
+
+    @classmethod
+    def of(cls, sent: object) -> Units:
+        """What the page sends: ``length`` (text; empty for none), ``unit`` and ``inside``.
+
+        Raises:
+            BadRequestError: a length that none can have.
+        """
+        asked = sent if isinstance(sent, dict) else {}
+        text = str(asked.get("length") or "").strip().replace(",", ".")
+        pixel = PixelSize.parse(f"{text} {asked.get('unit')}") if text else None
+        return cls(pixel, asked.get("inside") is True)
+
+
+def measured(result: Result) -> Measurements:
+    """What can be counted in a result, measured at its threshold: objects, or connected pieces; kept with it where they are not many."""
+    known = vars(result)
+    if "measured" in known:
+        return known["measured"]
+    found = export.Subject(result.shown, lambda: _image(result), "").objects
+    if len(found) <= MOST_KEPT:
+        known["measured"] = found
+    return found
+
+
+def measurements_value(result: Result, units: Units) -> dict[str, object]:
+    """What the page's table of measurements is told.
+
+    Returns:
+        JSON-able: ``kind`` (what a row is), ``count``, ``at_edge`` (how many of all touch the edge), ``left_out`` (pieces beyond the most that are measured), ``inside``, ``unit`` or
+        None, ``names`` (label id → name), ``columns`` (names of the measures, see :meth:`Measurements.columns`, those in the unit in place of those in pixels under their plain names, and of a grey picture one channel, ``grey``), ``rows`` (id, label id, score, whether it
+        touches the edge, then a value for each column), ``summary`` and ``histograms`` by column.
+    """
+    everything = measured(result)
+    found = everything.inside() if units.inside else everything
+    pixel = units.pixel
+    values, totals = {"area": found.area, **found.columns(pixel)}, found.summary(pixel)
+    edge = values.pop("touches_edge")
+    if pixel is not None:
+        # In their places, so that the order stays: shape, place, intensity.
+        for there in (values, totals):
+            for name in [name for name in there if name.endswith((f"_{pixel.unit}", f"_{pixel.unit}2"))]:
+                there[name.rpartition("_")[0]] = there.pop(name)
+    if len({(everything.mean[:, index].tobytes(), everything.deviation[:, index].tobytes()) for index in range(len(found.channels))}) == 1 < len(found.channels):
+        first, *others = found.channels
+        for there in (values, totals):
+            for kind in ("mean", "sd"):
+                there[f"{kind}_grey"] = there.pop(f"{kind}_{first}")
+                for other in others:
+                    del there[f"{kind}_{other}"]
+    order = np.argsort(-found.area, kind="stable")[:MOST_ROWS]
+    columns = [_short(array[order]) for array in (found.scores, *values.values())]
+    rows = zip(found.ids[order].tolist(), found.label_ids[order].tolist(), columns[0], edge[order].tolist(), *columns[1:], strict=True)
+    return {
+        "kind": found.kind, "count": len(found), "at_edge": int(everything.edge.sum()), "left_out": found.left_out, "inside": units.inside,
+        "unit": None if pixel is None else pixel.unit, "names": {str(index): found.labels.names[index] for index in np.unique(found.label_ids)},
+        "columns": list(values), "rows": [list(row) for row in rows],
+        "summary": totals,
+        "histograms": {name: histogram(array) for name, array in values.items() if not name.startswith("centroid")},
+    }  # fmt: skip
+
+
+def _short(values: np.ndarray) -> list[float | int | None]:
+    """Numbers of six digits: what a table shows of them."""
+    return [value if value is None or isinstance(value, int) else float(f"{value:.6g}") for value in plain(values)]
+
+
+def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[str, bytes]:
     """One download, made from the session's result; no network runs.
 
     Args:
         result: of the session.
-        kind: of :func:`kinds`.
+        kind: of :func:`kinds`, or ``measurements`` or ``measurements_json``.
+        units: for what is measured.
 
     Returns:
         File name and content.
@@ -215,11 +300,12 @@ def make_file(result: Result, kind: str) -> tuple[str, bytes]:
     Raises:
         BadRequestError: the upload has been deleted meanwhile.
     """
-    shown, stem = result.shown, result.upload.stem
+    shown, stem, units = result.shown, result.upload.stem, units or Units()
     if kind == "zip":
-        return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem))
+        return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem, pixel=units.pixel))
     row = export.EXPORTS[kind]
-    return f"{stem}_{row.file}", row.make(export.Subject(shown, lambda: _image(result), f"{stem}.png"))
+    subject = export.Subject(shown, lambda: _image(result), f"{stem}.png", pixel=units.pixel, inside=units.inside)
+    return f"{stem}_{row.file}", row.make(subject)
 
 
 def _image(result: Result) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradio import utils
+from PIL import Image
 from scipy import ndimage
 
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.datasets import Facts, Store
-from seg_demo.datasets.sample import IGNORE_ID, check_truth, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import IGNORE_ID, check_truth, corrected, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import drawn_as
 from seg_demo.outputs import draw
+from seg_demo.outputs.export import bundle
+from seg_demo.outputs.measurements import measure
 from seg_demo.ui import menu
 from seg_demo.ui.correct_tab import class_names, keep, labels_for
 from tests.small_datasets import picture
@@ -86,6 +91,35 @@ def test_objects_keep_their_class_or_their_number(task):
     wanted = np.array([0, 2, 0, 2]) if task == "semantic" else np.array([0, 1, 0, 3])
     assert np.array_equal(drawing.ids, wanted[result.id_map]) and drawing.missing == ("thing",)
     assert drawing.objects == (None if task == "semantic" else {1: 2, 3: 2})
+
+
+def test_a_drawing_is_a_result_again():
+    """Object numbers with gaps, pixels to ignore, ids of classes in the editor's order."""
+    labels, raw = LabelSet.from_names(("background", "a", "b"), 0), np.zeros((9, 12), np.uint16)
+    raw[1:4, 1:5], raw[2:8, 6:9], raw[0], raw[8, 11] = 7, 300, 65_535, 4
+    found = corrected(raw, "instance", labels, {0: 0, 1: 1, 2: 2}, {7: 2, 300: 1, 4: 1, 12: 1})
+    assert [segment.label_id for segment in found.segments] == [1, 2, 1] and found.id_map.dtype == np.uint8
+    for index, number in enumerate((4, 7, 300)):
+        np.testing.assert_array_equal(found.id_map == index + 1, raw == number)
+        x0, y0, x1, y1 = found.segments[index].box
+        np.testing.assert_array_equal(found.mask_of(index), (raw == number)[y0:y1, x0:x1])
+    assert found.areas == (1, 12, 18) and (found.id_map[0] == 0).all()
+    # What comes back to the editor is what went out.
+    again = from_prediction(found, labels, "instance")
+    np.testing.assert_array_equal(again.ids, found.id_map)
+    classes = np.zeros((9, 12), np.uint8)
+    classes[2:4, 2:6], classes[5:, 5:], classes[0] = 5, 3, 255
+    found = corrected(classes, "semantic", labels, {0: 0, 3: 1, 5: 2}, {})
+    assert [segment.label_id for segment in found.segments] == [0, 1, 2] and found.areas[1:] == (28, 8)
+    assert (found.id_map[0] == 255).all()
+    for pieces in (False, True):
+        assert measure(found, np.zeros((9, 12, 3), np.uint8), pieces=pieces).area.tolist() == [found.areas[0], 28, 8][pieces:]
+    files = bundle(np.zeros((9, 12, 3), np.uint8), found, "")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(files["mask.png"]))), found.id_map)
+    assert [row["area"] for row in json.loads(files["coco_rle.json"])["annotations"]] == list(found.areas)
+    assert corrected(np.zeros((3, 3), np.uint16), "instance", labels, {0: 0}, {}).segments == ()
+    with pytest.raises(DataError):
+        corrected(np.full((3, 3), 9, np.uint8), "semantic", labels, {0: 0}, {})
 
 
 def test_regions_are_the_first_class():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 from gradio_client import Client, handle_file
 from PIL import Image
@@ -79,6 +81,43 @@ def middle_of(mask: np.ndarray) -> tuple[int, int]:
         if not peeled.any():
             return tuple(np.argwhere(mask)[0])
         mask = peeled
+
+
+def test_every_object_is_measured_in_pixels_and_units(open_page):  # noqa: F811
+    page = open_page()
+    upload(page, "semantic", COINS)
+    pieces = shown(page, "semantic").locator("tbody tr", has_text="cell").locator("td").nth(3).inner_text()
+    table = page.locator("#semantic-measured .ms")
+    table.locator("summary").click()
+    rows = table.locator("tbody tr")
+    expect(rows).to_have_count(int(pieces))
+    said = table.locator(".ms-said")
+    expect(said).to_contain_text(f"{pieces} connected pieces")
+    largest = float(rows.first.locator("td").nth(1).inner_text().replace(",", ""))
+    table.locator(".ms-inside").check()
+    expect(said).to_contain_text("at the edge left out")
+    inside = int(said.inner_text().split()[0])
+    table.locator(".ms-length").fill("0.5")
+    table.locator(".ms-length").press("Enter")
+    expect(table.locator("thead")).to_contain_text("Area (µm²)")
+    assert float(rows.first.locator("td").nth(1).inner_text()) == largest / 4 and 0 < inside < int(pieces)
+    assert table.locator("dl").inner_text().split()[:2] == ["n", str(inside)] and table.locator("svg rect").count() > 2
+    table.get_by_role("button", name="Area").click()  # the smallest first
+    assert float(rows.first.locator("td").nth(1).inner_text()) < largest / 8
+    with page.expect_download() as told:
+        table.get_by_role("button", name="CSV").click()
+    with open(told.value.path(), newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert len(listed) == inside and max(float(row["area_um2"]) for row in listed) == largest / 4
+    table.locator(".ms-length").fill("0.5 inch")
+    table.locator(".ms-length").press("Enter")
+    expect(said).to_contain_text("is not a pixel size")
+    table.locator(".ms-length").fill("")
+    table.locator(".ms-length").press("Enter")
+    expect(said).to_contain_text("connected pieces")
+    # Another result is measured by itself.
+    upload(page, "semantic", COINS.with_name("nuclei.jpg"))
+    expect(said).not_to_contain_text(f"{inside} connected pieces")
 
 
 def test_the_threshold_filters_without_the_network(open_page):  # noqa: F811

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from pycocotools import mask as coco_mask
 
 from seg_demo.masks import regions
 from tests.editing import (  # noqa: F401
@@ -192,6 +195,41 @@ def test_objects_are_made_merged_split_and_deleted(visit, address, data):  # noq
     _, mask, instances = dataset.read("coins")
     assert np.array_equal(instances, cut) and np.array_equal(mask, (cut > 0).astype(np.uint8))
     assert dataset.sample("coins").objects == 4
+
+
+def test_a_corrected_mask_is_counted_and_measured_as_a_result_is(visit, address):  # noqa: F811
+    page = visit(address)
+    begin(page, COINS, name="Counted", task="instance", classes="coin, note")
+    canvas, size, expected = Canvas(page, SIZE), current(page), []
+    for label, y in (("1", 50), ("1", 110), ("2", 170)):
+        page.keyboard.press("n")
+        page.keyboard.press(label)
+        expected.append(swept(SIZE, canvas.stroke((40, y), (160, y)), size))
+    corrected = page.locator("#corrected")
+    expect(corrected).to_be_hidden()
+    page.locator(".se-count").click()
+    viewer = page.locator("#corrected-viewer .sv")
+    expect(viewer).to_have_attribute("data-state", "shown", timeout=RESULT_MS)
+    expect(viewer.locator(".sv-details tbody tr")).to_contain_text(["coin", "note"])
+    page.locator("#corrected-measured summary").click()
+    rows = page.locator("#corrected-measured tbody tr")
+    expect(rows).to_have_count(3)
+    areas = sorted((int(mask.sum()) for mask in expected), reverse=True)
+    assert [int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()] == areas
+    expect(page.locator("#corrected-stale")).to_be_hidden()
+    # Corrected again, counted again.
+    page.locator(".se-stage").focus()
+    page.keyboard.press("d")
+    page.locator(".se-stage").scroll_into_view_if_needed()
+    page.mouse.click(*Canvas(page, SIZE).screen(100, 170))
+    expect(page.locator("#corrected-stale")).to_be_visible()
+    page.locator(".se-count").click()
+    expect(rows).to_have_count(2)
+    with page.expect_download() as waiting:
+        page.locator("#corrected-coco_rle").click()
+    with open(waiting.value.path()) as file:
+        annotations = json.load(file)["annotations"]
+    assert [coco_mask.area(each["segmentation"]) for each in annotations] == [int(mask.sum()) for mask in expected[:2]]
 
 
 def test_everything_without_a_mouse(visit, address):  # noqa: F811

@@ -117,6 +117,8 @@ const editor = {
     if (work.dirty) facts.push(say("unsaved"));
     find("facts").textContent = facts.join(" · ");
     root.dataset.dirty = String(work.dirty);
+    // What was counted below is of this mask as it was.
+    root.dataset.stale = String(work.counted !== work.position);
     root.dataset.strokes = String(work.strokes);
   },
 };

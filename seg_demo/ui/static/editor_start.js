@@ -146,6 +146,42 @@ function askWhere(place, other, chosen) {
   else notice(said, to(place || other), keep);
 }
 
+// The mask goes to the server as it is now, and comes back as a result below the editor; nothing is saved by that.
+async function count() {
+  const { work } = editor;
+  if (!work || find("count").disabled) return;
+  notice("");
+  editor.tools.cancel();
+  counting(true);
+  try {
+    const position = work.position;
+    const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
+    const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
+    const image = work.stem === null ? await upload(await work.originalFile()) : null;
+    work.counted = position;
+    const colors = work.classes.filter((row) => row.id !== IGNORE).map((row) => row.color);
+    trigger("submit", { ...work.facts(), colors, mask: mask.path, image: image && image.path });
+  } catch (error) {
+    console.error(error);
+    countAnswered({ doc: work.value.doc, why: say("tooLarge") + " " + error.message });
+  }
+}
+
+function counting(on) {
+  find("count").disabled = on;
+  find("count").textContent = say(on ? "counting" : "countObjects");
+}
+
+// The server's answer: the result is in the viewer below, or there is none, and why.
+function countAnswered({ doc, why }) {
+  counting(false);
+  const { work } = editor;
+  if (!work || work.value.doc !== doc) return;
+  if (why) return notice(say("notCounted") + " " + why, null, null, true);
+  editor.refresh();
+  document.querySelector("#corrected").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
 async function downloadMask() {
   await editor.clicks.take();
   const link = document.createElement("a");
@@ -158,6 +194,7 @@ async function downloadMask() {
 function receive(value) {
   if (!value) return null;
   if (value.answer) return answered(value.answer);
+  if (value.counted) return countAnswered(value.counted);
   if (value.refusal) return notice(value.refusal.text, null, null, true);
   if (editor.work && editor.work.value.doc === value.doc) return null;
   if (editor.work && editor.clicks.pending) editor.clicks.settle();
@@ -192,6 +229,8 @@ function connect() {
     busy(false);
     notice(say("notSaved"), null, null, true);
   };
+  click("count", count);
+  root.countFailed = () => find("count").disabled && countAnswered({ doc: editor.work?.value.doc, why: say("noAnswer") });
   click("download", downloadMask);
   click("full", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
   find("full").hidden = !document.fullscreenEnabled;

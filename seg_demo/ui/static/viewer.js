@@ -230,6 +230,7 @@ async function receive(value) {
   find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
   if (!same) view.setImage(value.width, value.height);
   redraw(true);
+  root.dispatchEvent(new CustomEvent("sv-shown", { bubbles: true }));
 }
 
 function update() {
@@ -239,6 +240,8 @@ function update() {
   });
 }
 
+// For the table of measurements.
+root.light = (members) => { tip.hidden = true; highlight(members); };
 connect();
 find("fill").style.opacity = find("opacity").value / 100;
 watch("value", update);
