@@ -21,7 +21,7 @@ import numpy as np
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
-from seg_demo.outputs import draw
+from seg_demo.outputs import draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
@@ -326,6 +326,7 @@ class Subject:
         self.segmentation, self.file_name, self.prefix = segmentation, file_name, prefix
         self.pixel, self.inside = pixel, inside
         self._picture = picture
+        self._of_tools: dict[str, dict[str, bytes]] = {}
 
     @cached_property
     def picture(self) -> np.ndarray:
@@ -347,6 +348,17 @@ class Subject:
         """Of what can be counted: its objects, or connected pieces; perhaps without those at the edge."""
         found = self.measured if TASKS[self.segmentation.task].objects else measure(self.segmentation, self._intensities, pieces=True)
         return found.inside() if self.inside else found
+
+    @cached_property
+    def annotated(self) -> interchange.Annotated:
+        """As other tools' formats take it."""
+        return interchange.Annotated(self.file_name, self.segmentation, traced=self.polygons)
+
+    def of_tool(self, name: str) -> dict[str, bytes]:
+        """Its files in the format of a tool, a key of :data:`interchange.FORMATS`."""
+        if name not in self._of_tools:
+            self._of_tools[name] = interchange.FORMATS[name](self.segmentation.labels).of(self.annotated)
+        return self._of_tools[name]
 
     @property
     def _intensities(self) -> np.ndarray | None:
@@ -415,6 +427,28 @@ EXPORTS: dict[str, Export] = {
         ),
     )
 }  # fmt: skip
+# The files of annotation tools' formats; those that have more than one are a zip for a click.
+_TOOL_FILES: dict[str, tuple[str, ...]] = {
+    "yolo": ("yolo.txt", "data.yaml"),
+    "labelme": ("labelme.json",),
+    "labelstudio": ("labelstudio.json", "labeling_config.xml"),
+    "cvat": ("annotations.xml",),
+    "voc": ("SegmentationClass.png", "SegmentationObject.png", "labelmap.txt"),
+    "qupath": ("qupath.geojson",),
+    "imagej": ("rois.zip",),
+}
+
+
+def _of_tool(name: str, file: str) -> Export:
+    """The row of one file of a tool's format."""
+    objects = file == "SegmentationObject.png"
+    return Export(
+        f"{name}_{file}", file, lambda one: one.of_tool(name)[file], button=False, bundled=False,
+        exists=lambda segmentation: TASKS[segmentation.task].objects or not objects,
+    )  # fmt: skip
+
+
+EXPORTS |= {row.key: row for name, files in _TOOL_FILES.items() for row in (_of_tool(name, file) for file in files)}
 
 
 # What the command line calls them, and the rows that they are.
@@ -425,6 +459,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "geojson": ("geojson",),
     "csv": ("segments",),
     "measurements": ("measurements",),
+    **{name: tuple(f"{name}_{file}" for file in files) for name, files in _TOOL_FILES.items()},
 }
 
 

@@ -215,3 +215,57 @@ def keyhole(polygon: Polygon) -> Ring:
         elbow = (start_x, hole_y)
         ring += [(start_x, start_y), elbow, *hole, (hole_x, hole_y), elbow]
     return ring
+
+
+def inner_ring(polygon: Polygon) -> Ring:
+    """A polygon as one ring through the centres of its outermost pixels, for formats whose outlines belong to the object (YOLO, labelme).
+
+    Drawn pixel by pixel and filled by the even-odd rule it gives exactly the polygon's pixels. Holes are reached along slits over pixels of
+    the object: straight up from a hole's uppermost pixel until something else begins, where a ring that has been taken in already passes.
+
+    Args:
+        polygon: outer ring and holes, as :func:`trace` gives them.
+
+    Returns:
+        Whole pixels (x, y): of the pixel at column x and row y. A single pixel is a ring of one point.
+    """
+    path = _inside_of(polygon[0])
+    for hole in sorted(polygon[1:], key=lambda ring: min(y for _, y in ring)):
+        ring = _inside_of(hole)
+        x, y = min(ring, key=lambda point: (point[1], point[0]))
+        begin = ring.index((x, y))
+        at, row = _above(path, x, y)
+        slit = [(x, row)] if row != y else []
+        path[at:at] = [*slit, *ring[begin:], *ring[: begin + 1], *slit]
+    return path
+
+
+def _inside_of(ring: Ring) -> Ring:
+    """The pixels of the object along a ring of edges, which has them on its right hand; those within straight lines are left away."""
+    found: Ring = []
+    for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
+        # The first and the last pixel beside this edge.
+        if y0 == y1:
+            pixels = ((x0, y0), (x1 - 1, y0)) if x1 > x0 else ((x0 - 1, y0 - 1), (x1, y0 - 1))
+        else:
+            pixels = ((x0 - 1, y0), (x0 - 1, y1 - 1)) if y1 > y0 else ((x0, y0 - 1), (x0, y1))
+        found += [pixel for index, pixel in enumerate(pixels) if not (found and found[-1] == pixel) and not (index and pixels[0] == pixel)]
+    while len(found) > 1 and found[0] == found[-1]:
+        found.pop()
+    return found
+
+
+def _above(path: Ring, x: int, y: int) -> tuple[int, int]:
+    """Where a closed path passes a column next above a row, or in it: the index of the point before which something can be put in, and the row."""
+    corners = np.array(path)
+    before = np.roll(corners, 1, axis=0)
+    flat = corners[:, 1] == before[:, 1]
+    crosses = (np.minimum(corners[:, 0], before[:, 0]) <= x) & (x <= np.maximum(corners[:, 0], before[:, 0]))
+    upright = (corners[:, 0] == x) & (before[:, 0] == x)
+    # On an upright line every row is passed; the lowest that is not below counts. Of a slanted step only its ends are pixels.
+    rows = np.where((flat & crosses) | (corners[:, 0] == x), corners[:, 1], -1)
+    rows = np.where(rows <= y, rows, -1)
+    lowest = np.minimum(np.maximum(corners[:, 1], before[:, 1]), y)
+    rows = np.maximum(rows, np.where(upright & (lowest >= np.minimum(corners[:, 1], before[:, 1])), lowest, -1))
+    at = int(rows.argmax())
+    return at, int(rows[at])
