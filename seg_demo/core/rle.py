@@ -6,42 +6,143 @@ and a string of 5-bit groups in which every count from the third on is stored as
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 Box = tuple[int, int, int, int]
 
 
-def crop_to_counts(mask: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
-    """Run lengths of a mask given as a crop.
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A mask of a whole picture as runs of pixels down its columns, counted in COCO's order: pixel (row, column) is column * height + row.
+
+    Attributes:
+        begins: int64 (R,), the first pixel of every run, ascending.
+        ends: int64 (R,), the pixel after its last one, less than the next run's first.
+        height: of the picture in pixels.
+    """
+
+    begins: np.ndarray
+    ends: np.ndarray
+    height: int
+
+    @classmethod
+    def of_crop(cls, mask: np.ndarray, box: Box, height: int) -> Runs:
+        """The runs of a mask that is given as a crop.
+
+        Args:
+            mask: bool (y1 - y0, x1 - x0), the crop.
+            box: (x0, y0, x1, y1), half-open pixels of the whole picture.
+            height: of the whole picture in pixels.
+        """
+        x0, y0, _, _ = box
+        rows, columns = mask.shape
+        # A zero before each column, and one at the end, makes every run of ones begin and end inside its column's stretch.
+        padded = np.zeros(columns * (rows + 1) + 1, dtype=bool)
+        padded[:-1].reshape(columns, rows + 1)[:, 1:] = mask.T
+        # Where the value changes, in turn from zero to one and from one to zero.
+        column, row = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), rows + 1)
+        return cls.of_edges((x0 + column) * height + y0 + row, height)
+
+    @classmethod
+    def of_edges(cls, edges: np.ndarray, height: int) -> Runs:
+        """Runs between every second pair of edges.
+
+        Args:
+            edges: int64 (2 R,), ascending; where two are the same, nothing lies between them, or a run goes on.
+            height: of the picture in pixels.
+        """
+        if bool((edges[1:] == edges[:-1]).any()):
+            # Edges in the same place take each other away, two by two.
+            first = np.flatnonzero(np.concatenate([[True], edges[1:] != edges[:-1]]))
+            odd = np.diff(first, append=len(edges)) % 2 == 1
+            edges = edges[first[odd]]
+        return cls(edges[::2], edges[1::2], height)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Begins and ends in turn: int64 (2 R,)."""
+        return np.stack([self.begins, self.ends], axis=1).ravel()
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int((self.ends - self.begins).sum())
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest half-open box (x0, y0, x1, y1) around the mask, or None without a pixel."""
+        if not len(self.begins):
+            return None
+        (first, top), (last, bottom) = np.divmod(self.begins, self.height), np.divmod(self.ends - 1, self.height)
+        whole = bool((last > first).any())
+        y0, y1 = (0, self.height) if whole else (int(top.min()), int(bottom.max()) + 1)
+        return int(first[0]), y0, int(last[-1]) + 1, y1
+
+    def counts(self, width: int) -> np.ndarray:
+        """Run lengths of zeros and ones in turn over height * width pixels, beginning with zeros (which may be none): int64 (N,)."""
+        total = np.int64(self.height) * width
+        edges = self.edges
+        tail = [] if len(edges) and edges[-1] == total else [total]
+        return np.diff(np.concatenate([[0], edges, tail])).astype(np.int64)
+
+    def crop(self, box: Box) -> np.ndarray:
+        """The mask within a box (x0, y0, x1, y1): bool (y1 - y0, x1 - x0)."""
+        x0, y0, x1, y1 = box
+        begin, end = x0 * self.height, x1 * self.height
+        edges = np.clip(self.edges, begin, end)
+        lengths = np.diff(np.concatenate([[begin], edges, [end]]))
+        columns = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(x1 - x0, self.height)
+        return np.ascontiguousarray(columns[:, y0:y1].T)
+
+    def encoded(self, width: int) -> dict[str, object]:
+        """The mask as a COCO RLE object: ``{"size": [height, width], "counts": str}``."""
+        return {"size": [self.height, width], "counts": compress_counts(self.counts(width))}
+
+
+class Painter:
+    """An id map of masks that come one after another, the earliest on top. What none of them has is kept as runs, from which each takes
+    its part.
 
     Args:
-        mask: bool (y1 - y0, x1 - x0), the crop.
-        box: (x0, y0, x1, y1), half-open pixels of the whole image.
-        height: height of the whole image in pixels.
-        width: width of the whole image in pixels.
-
-    Returns:
-        int64 (R,), alternating counts of zeros and ones over the height * width pixels in column-major order,
-        beginning with zeros (the first may be 0).
+        height: pixels.
+        width: pixels.
     """
-    x0, y0, _, _ = box
-    rows, columns = mask.shape
-    # A zero before each column, and one at the end, makes every run of ones begin and end inside its column's stretch.
-    padded = np.zeros(columns * (rows + 1) + 1, dtype=bool)
-    padded[:-1].reshape(columns, rows + 1)[:, 1:] = mask.T
-    # Where the value changes, in turn from zero to one and from one to zero.
-    column, row = np.divmod(np.flatnonzero(padded[1:] != padded[:-1]), rows + 1)
-    starts, ends = ((x0 + column) * height + y0 + row).reshape(-1, 2).T
-    # A run that reaches the bottom of the image goes on at the top of the next column.
-    joined = starts[1:] == ends[:-1]
-    starts = np.concatenate([starts[:1], starts[1:][~joined]])
-    ends = np.concatenate([ends[:-1][~joined], ends[-1:]])
-    edges = np.stack([starts, ends], axis=1).ravel()
-    total = np.int64(height) * width
-    if edges.size == 0:
-        return np.array([total], dtype=np.int64)
-    tail = [total] if edges[-1] < total else []
-    return np.diff(np.concatenate([[0], edges, tail])).astype(np.int64)
+
+    def __init__(self, height: int, width: int) -> None:
+        self._size, self._count = (height, width), 0
+        self._free = np.array([0, np.int64(height) * width])
+        self._begins, self._ends, self._ids = ([np.zeros(0, np.int64)] for _ in range(3))
+
+    def add(self, mask: Runs) -> None:
+        """One more, below all others."""
+        self._count += 1
+        edges, free = mask.edges, self._free
+        if not len(edges):
+            return
+        first, last = np.searchsorted(free, edges[0], "right"), np.searchsorted(free, edges[-1], "left")
+        first, last = first - first % 2, last + last % 2
+        both = np.concatenate([free[first:last], edges])
+        order = np.argsort(both, kind="stable")
+        places, of_mask = both[order], order >= last - first
+        inside = np.cumsum(of_mask)[:-1] % 2 == 1
+        open_ = (np.cumsum(~of_mask)[:-1] % 2 == 1) & (places[1:] > places[:-1])
+        won, left = open_ & inside, open_ & ~inside
+        self._begins.append(places[:-1][won])
+        self._ends.append(places[1:][won])
+        self._ids.append(np.full(len(self._begins[-1]), self._count))
+        self._free = np.concatenate([free[:first], np.stack([places[:-1][left], places[1:][left]], axis=1).ravel(), free[last:]])
+
+    def id_map(self) -> np.ndarray:
+        """(height, width), 1 + index of the topmost mask and 0 for none; uint8 for up to 255 masks, else uint16."""
+        begins, ends, ids = (np.concatenate(parts) for parts in (self._begins, self._ends, self._ids))
+        order, (height, width) = np.argsort(begins), self._size
+        edges = np.stack([begins[order], ends[order]], axis=1).ravel()
+        values = np.zeros(len(edges) + 1, np.uint8 if self._count <= 255 else np.uint16)
+        values[1::2] = ids[order]
+        lengths = np.diff(np.concatenate([[0], edges, [np.int64(height) * width]]))
+        return np.ascontiguousarray(np.repeat(values, lengths).reshape(width, height).T)
 
 
 def compress_counts(counts: np.ndarray) -> str:
@@ -112,7 +213,7 @@ def encode_crop(mask: np.ndarray, box: Box, height: int, width: int) -> dict[str
     Returns:
         ``{"size": [height, width], "counts": str}``.
     """
-    return {"size": [height, width], "counts": compress_counts(crop_to_counts(mask, box, height, width))}
+    return Runs.of_crop(mask, box, height).encoded(width)
 
 
 def decode(rle: dict[str, object]) -> np.ndarray:

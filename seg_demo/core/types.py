@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from seg_demo.core.rle import Box, encode_crop, tight_box
+from seg_demo.core.rle import Box, Runs, tight_box
 
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
@@ -185,6 +185,15 @@ class Segment:
     def has_mask(self) -> bool:
         """Whether ``mask`` is one; the mask is not made for that."""
         return self.mask is not None
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask, where there is one."""
+        return int(np.count_nonzero(self.mask))
+
+    def runs(self, height: int) -> Runs:
+        """The mask, where there is one, as runs down the columns of an image of a height in pixels."""
+        return Runs.of_crop(self.mask, self.box, height)
 
     def moved(self, right: int, down: int) -> Segment:
         """The same segment, so many pixels further right and down, as a part of a larger image."""
@@ -564,7 +573,7 @@ class Segmentation:
             counts = count_ids(self.id_map, len(self.labels))
             return tuple(int(counts[segment.label_id]) for segment in self.segments)
         if task.overlaps:
-            return tuple(int(np.count_nonzero(segment.mask)) for segment in self.segments)
+            return tuple(segment.area for segment in self.segments)
         return tuple(count_ids(self.id_map, len(self.segments) + 1)[1 : len(self.segments) + 1].tolist())
 
     @cached_property
@@ -600,6 +609,17 @@ class Segmentation:
             return mask
         x0, y0, x1, y1 = segment.box
         return self.id_map[y0:y1, x0:x1] == self.ids[index]
+
+    def runs_of(self, index: int) -> Runs:
+        """The mask of one segment as runs down the columns of the image.
+
+        Args:
+            index: position in ``segments``.
+        """
+        segment = self.segments[index]
+        if TASKS[self.task].overlaps:
+            return segment.runs(self.height)
+        return Runs.of_crop(self.mask_of(index), segment.box, self.height)
 
     def above(self, threshold: float) -> Segmentation:
         """The same result with only the objects whose score reaches the threshold; no network runs.
@@ -653,7 +673,7 @@ class Segmentation:
                     "area": area,
                     "area_fraction": area / pixels,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "segmentation": encode_crop(self.mask_of(index), segment.box, self.height, self.width),
+                    "segmentation": self.runs_of(index).encoded(self.width),
                 }
             )
             if TASKS[self.task].stuff:

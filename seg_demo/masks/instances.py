@@ -8,8 +8,9 @@ resized anew whenever it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,11 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
-from seg_demo.core.rle import Box
-from seg_demo.core.types import Segment, SoftMask, tight_box
-from seg_demo.masks.queries import SMALLEST, WORTH, Cells, Order, best_pairs, check, largest, least, on_grid
-from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, evaluate, find_rule, part_of
-from seg_demo.masks.semantic import DENSE_ELEMENTS
+from seg_demo.core.rle import Box, Painter, Runs
+from seg_demo.core.types import Segment, SoftMask, paint, tight_box
+from seg_demo.masks.queries import WORTH, Order, best_pairs, check, largest, on_grid
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, evaluate, find_rule, part_of, runs_above
 
 THRESHOLD = 0.5
 # Bytes of masks that are kept, per pixel of the image.
@@ -30,7 +30,7 @@ KEPT = 4
 STRIP = 1 << 19
 # Floats of masks whose means are taken at once (16 MiB).
 MEANS = 4_000_000
-# Late masks that are brought to the grid at once.
+# Masks that are brought to the grid or cut at once.
 TOGETHER = 8
 
 
@@ -184,16 +184,16 @@ class Deferred(Segment):
         label_id: index into the label set.
         score: in [0, 1].
         box: tight around the mask, in pixels of the upload that it was found in.
-        make: that box → bool (y1 - y0, x1 - x0); plain data, for results travel between processes.
+        source: what its mask is made of; plain data, for results travel between processes.
         shift: pixels to the right and down from there to the image that it belongs to.
     """
 
-    def __init__(self, label_id: int, score: float, box: Box, make: Callable[[Box], np.ndarray], shift: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, label_id: int, score: float, box: Box, source: Runs | Enlarged | Resized, shift: tuple[int, int] = (0, 0)) -> None:
         right, down = shift
         there = box[0] + right, box[1] + down, box[2] + right, box[3] + down
         for name, value in {"label_id": label_id, "score": score, "box": there, "soft": None}.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_source", (box, make, shift))
+        object.__setattr__(self, "_source", (box, source, shift))
 
     @property
     def has_mask(self) -> bool:
@@ -203,8 +203,26 @@ class Deferred(Segment):
     @property
     def mask(self) -> np.ndarray:
         """bool (y1 - y0, x1 - x0)."""
-        box, make, _ = self._source
-        return make(box)
+        box, source, _ = self._source
+        return source.crop(box)
+
+    @property
+    def enlarged(self) -> Enlarged | None:
+        """The mask at the low size, if it is one of the image that the object belongs to."""
+        _, source, shift = self._source
+        return source if isinstance(source, Enlarged) and shift == (0, 0) else None
+
+    def runs(self, height: int) -> Runs:
+        """As :meth:`Segment.runs`; where they are kept, without the mask."""
+        _, source, shift = self._source
+        if shift != (0, 0) or height != source.height:
+            return super().runs(height)
+        return source if isinstance(source, Runs) else source.runs()
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return self._source[1].area
 
     def labelled(self, label_id: int) -> Segment:
         """The same object of another class."""
@@ -212,8 +230,8 @@ class Deferred(Segment):
 
     def moved(self, right: int, down: int) -> Segment:
         """The same object, so many pixels further right and down."""
-        box, make, shift = self._source
-        return Deferred(self.label_id, self.score, box, make, (shift[0] + right, shift[1] + down))
+        box, source, shift = self._source
+        return Deferred(self.label_id, self.score, box, source, (shift[0] + right, shift[1] + down))
 
 
 @dataclass(frozen=True)
@@ -230,24 +248,35 @@ class Enlarged:
     rows: np.ndarray
     columns: np.ndarray
 
-    def __call__(self, box: Box) -> np.ndarray:
+    @property
+    def height(self) -> int:
+        """Of the upload, in pixels."""
+        return len(self.rows)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask in the upload."""
+        down, across = (np.bincount(along, minlength=side) for along, side in zip((self.rows, self.columns), self.small.shape, strict=True))
+        return int(down @ (self.small @ across))
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest box in pixels of the upload; None without a pixel."""
+        # Where the upload leaves rows out, what is left of the mask counts.
+        rows, columns = np.unique(self.rows), np.unique(self.columns)
+        seen = self.small[np.ix_(rows, columns)]
+        down, across = np.isin(self.rows, rows[seen.any(1)]).nonzero()[0], np.isin(self.columns, columns[seen.any(0)]).nonzero()[0]
+        return (int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1) if len(down) else None
+
+    def crop(self, box: Box) -> np.ndarray:
         """The mask within a box in pixels of the upload."""
         x0, y0, x1, y1 = box
         return self.small[np.ix_(self.rows[y0:y1], self.columns[x0:x1])]
 
-    def tight(self) -> tuple[Box, np.ndarray] | None:
-        """The smallest box in pixels of the upload and the mask within it; None without a pixel."""
-        down, across = self.small.any(1)[self.rows].nonzero()[0], self.small.any(0)[self.columns].nonzero()[0]
-        if not len(down) or not len(across):
-            return None
-        x, y = int(across[0]), int(down[0])
-        crop = self((x, y, int(across[-1]) + 1, int(down[-1]) + 1))
-        # Where the upload leaves rows out, what is left may be narrower.
-        tight = tight_box(crop)
-        if tight is None:
-            return None
-        x0, y0, x1, y1 = tight
-        return (x + x0, y + y0, x + x1, y + y1), np.ascontiguousarray(crop[y0:y1, x0:x1])
+    def runs(self) -> Runs:
+        """The mask's runs down the columns of the upload."""
+        box = (0, 0, len(self.columns), len(self.rows))
+        return Runs.of_crop(self.crop(box), box, self.height)
 
 
 @dataclass(frozen=True)
@@ -258,7 +287,7 @@ class Resized:
         logits: float32 (h, w).
         size: (height, width) of the upload.
         grid: (height, width) that the logits are resized to first, or None.
-        crop: (height, width) of what is kept of that, the rest being padding; None for all of it.
+        crop_size: (height, width) of what is kept of that, the rest being padding; None for all of it.
         together: how many maps the library resizes at once: it has another kernel for three.
         corner: (left, top) in pixels, of the part of the upload that is meant, if ``size`` is that of a part.
     """
@@ -266,68 +295,106 @@ class Resized:
     logits: np.ndarray
     size: tuple[int, int]
     grid: tuple[int, int] | None = None
-    crop: tuple[int, int] | None = None
+    crop_size: tuple[int, int] | None = None
     together: int = 1
     corner: tuple[int, int] = (0, 0)
 
-    def __call__(self, box: Box) -> np.ndarray:
+    @property
+    def height(self) -> int | None:
+        """Of the upload, in pixels; None where runs are those of a part of it."""
+        return self.size[0] if self.corner == (0, 0) else None
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask in the upload."""
+        return self.runs().area
+
+    def crop(self, box: Box) -> np.ndarray:
         """The mask within a box in pixels of the upload."""
         left, top = self.corner
-        shifted = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
-        source = self._source()
-        return alone(self._inside, source, shifted, self._rule(source))
+        x0, y0, x1, y1 = box[0] - left, box[1] - top, box[2] - left, box[3] - top
+        return runs_of(self._source(), self.size, self.together, (x0, x1))[0].crop((0, y0, x1 - x0, y1))
 
     def tight(self) -> tuple[Box, np.ndarray] | None:
         """The smallest box in pixels of the upload and the mask within it; None without a pixel."""
-        source = self._source()
-        return alone(self._tight, source, self._rule(source))
+        runs, (left, top) = self.runs(), self.corner
+        if runs.box is None:
+            return None
+        x0, y0, x1, y1 = runs.box
+        return (left + x0, top + y0, left + x1, top + y1), runs.crop(runs.box)
+
+    def runs(self) -> Runs:
+        """The mask's runs down the columns of the upload, or of the part of it."""
+        return runs_of(self._source(), self.size, self.together)[0]
 
     def _source(self) -> Tensor:
-        """What the last resize starts from: float32 (h', w')."""
-        source = torch.from_numpy(self.logits)
+        """What the last resize starts from: float32 (1, h', w')."""
+        source = torch.from_numpy(self.logits)[None]
         if self.grid is not None:
-            several = source[None, None].repeat(1, self.together, 1, 1)
-            source = F.interpolate(several, self.grid, mode="bilinear", align_corners=False)[0, 0]
-        return source if self.crop is None else source[: self.crop[0], : self.crop[1]].contiguous()
+            several = source[None].repeat(1, self.together, 1, 1)
+            source = F.interpolate(several, self.grid, mode="bilinear", align_corners=False)[0, :1]
+        return source if self.crop_size is None else source[:, : self.crop_size[0], : self.crop_size[1]].contiguous()
 
-    def _rule(self, source: Tensor) -> Rule | None:
-        if sum(self.size) <= SMALL_OUTPUT:
-            return None
-        return find_rule((source.shape[0], source.shape[1]), self.size, self.together, False)
 
-    def _tight(self, source: Tensor, rule: Rule | None) -> tuple[Box, np.ndarray] | None:
-        height, width = self.size
-        box = (0, 0, width, height)
-        if rule is not None:
-            # Weights are not negative: a pixel between values of which none is above 0 is not above 0 itself.
-            spans = []
-            for axis, line in ((rule.columns, (source > 0).any(0)), (rule.rows, (source > 0).any(1))):
-                places = (line[axis.first] | line[axis.second]).nonzero()[:, 0]
-                if not len(places):
-                    return None
-                spans.append((int(places[0]), int(places[-1]) + 1))
-            (x0, x1), (y0, y1) = spans
-            box = (x0, y0, x1, y1)
-        mask = self._inside(source, box, rule)
-        tight = tight_box(mask)
-        if tight is None:
-            return None
-        left, top, right, bottom = tight
-        x, y = box[0] + self.corner[0], box[1] + self.corner[1]
-        return (x + left, y + top, x + right, y + bottom), np.ascontiguousarray(mask[top:bottom, left:right])
+def runs_of(maps: Tensor, size: tuple[int, int], together: int = 1, columns: tuple[int, int] | None = None) -> list[Runs]:
+    """Where resized maps are above 0: the bits of ``F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0] > 0``.
 
-    def _inside(self, source: Tensor, box: Box, rule: Rule | None) -> np.ndarray:
-        x0, y0, x1, y1 = box
-        if rule is None:
-            several = source[None, None].repeat(1, self.together, 1, 1)
-            resized = F.interpolate(several, self.size, mode="bilinear", align_corners=False)[0, 0]
-            return (resized[y0:y1, x0:x1] > 0).numpy()
-        mask = np.empty((y1 - y0, x1 - x0), bool)
-        columns, step = part_of(rule.columns, x0, x1), max(1, STRIP // (x1 - x0))
-        for top in range(y0, y1, step):
-            rows = part_of(rule.rows, top, min(top + step, y1))
-            mask[top - y0 : top - y0 + step] = (evaluate(source[None], rows, columns, rule.combine)[0] > 0).numpy()
-        return mask
+    Args:
+        maps: float32 (K, h, w).
+        size: (H, W).
+        together: how many the library resizes at once.
+        columns: first and past the last column that are meant; None for all.
+    """
+    x0, x1 = columns or (0, size[1])
+    rule = None
+    if sum(size) > SMALL_OUTPUT and maps.device.type == "cpu":
+        rule = find_rule((maps.shape[1], maps.shape[2]), size, together, False)
+    if rule is not None and rule.add is not None:
+        part = replace(rule, columns=part_of(rule.columns, x0, x1))
+        found = each(lambda one: runs_above(one, part), maps)
+    else:
+        found = [None] * len(maps)
+
+    def densely(one: Tensor) -> Runs:
+        return Runs.of_crop(_inside(one, size, together, rule)[:, x0:x1], (0, 0, x1 - x0, size[0]), size[0])
+
+    return [densely(one) if runs is None else runs for one, runs in zip(maps, found, strict=True)]
+
+
+def _inside(one: Tensor, size: tuple[int, int], together: int, rule: Rule | None) -> np.ndarray:
+    """Where a resized map (h, w) is above 0: bool (H, W)."""
+    if rule is None:
+        several = one[None, None].repeat(1, together, 1, 1)
+        return (F.interpolate(several, size, mode="bilinear", align_corners=False)[0, 0] > 0).cpu().numpy()
+    mask, step = np.empty(size, bool), max(1, STRIP // size[1])
+    for top in range(0, size[0], step):
+        rows = part_of(rule.rows, top, min(top + step, size[0]))
+        mask[top : top + step] = (alone(evaluate, one[None], rows, rule.columns, rule.combine)[0] > 0).numpy()
+    return mask
+
+
+def paint_objects(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:
+    """As :func:`seg_demo.core.types.paint`, without the masks of objects that are kept otherwise.
+
+    Args:
+        segments: objects with masks, best first.
+        height: pixels.
+        width: pixels.
+    """
+    if not any(isinstance(segment, Deferred) for segment in segments):
+        return paint(segments, height, width)
+    enlarged = [segment.enlarged for segment in segments if isinstance(segment, Deferred)]
+    if len(enlarged) == len(segments) and all(one is not None and one.rows is enlarged[0].rows for one in enlarged):
+        # All pixels of the upload that come from the same one have the same object.
+        rows, columns, small = enlarged[0].rows, enlarged[0].columns, enlarged[0].small.shape
+        low = np.zeros(small, np.min_scalar_type(len(segments)))
+        for index in range(len(enlarged) - 1, -1, -1):
+            low[enlarged[index].small] = index + 1
+        return low[rows][:, columns]
+    painter = Painter(height, width)
+    for segment in segments:
+        painter.add(segment.runs(height))
+    return painter.id_map()
 
 
 def cropped(segment: Segment, height: int, width: int) -> Segment | None:
@@ -373,7 +440,7 @@ def early_instances(classes: Tensor, masks: Tensor, height: int, width: int, ord
     hopeful = _hopeful(scores, threshold)
     grid = order.grid or (masks.shape[1], masks.shape[2])
     rows, columns = (_nearest(before, after).numpy() for before, after in zip(grid, (height, width), strict=True))
-    found = _Listed(height, width)
+    found: list[Segment] = []
     for part in hopeful.split(max(2, MEANS // (grid[0] * grid[1]))):
         # The sum of a single row is shared out among threads, and adds up in another order.
         several = part.repeat(2) if len(part) == 1 < len(scores) else part
@@ -381,11 +448,11 @@ def early_instances(classes: Tensor, masks: Tensor, height: int, width: int, ord
         inside = logits > 0
         sure = (scores[several] * _means_inside(logits.sigmoid(), inside)).tolist()
         for score, label_id, mask in zip(sure, label_ids[part].tolist(), inside.cpu().numpy(), strict=False):
-            shape = Enlarged(mask, rows, columns).tight() if score >= threshold else None
-            if shape is None:
-                continue
-            found.add(label_id, score, *shape, Enlarged(mask, rows, columns))
-    return found.segments
+            enlarged = Enlarged(mask.copy(), rows, columns)
+            box = enlarged.box if score >= threshold else None
+            if box is not None:
+                found.append(Deferred(label_id, min(1.0, round(score, 6)), box, enlarged))
+    return found
 
 
 def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, order: Order, threshold: float = 0.8) -> list[Segment]:
@@ -452,12 +519,14 @@ def sigmoid_instances(classes: Tensor, masks: Tensor, height: int, width: int, t
     scores, places = (found[0] for found in classes.sigmoid().view(1, -1).topk(len(classes), dim=1))
     kept = scores > threshold
     label_ids, shown = (places % classes.shape[1])[kept].tolist(), (places // classes.shape[1])[kept].tolist()
-    cut = _Cut(masks, (height, width))
     found = _Listed(height, width)
-    for score, label_id, query in zip(scores[kept].tolist(), label_ids, shown, strict=True):
-        shape = cut(query)
-        if shape is not None:
-            found.add(label_id, score, *shape, Resized(masks[query].cpu().numpy(), (height, width)))
+    listed = list(zip(scores[kept].tolist(), label_ids, shown, strict=True))
+    for start in range(0, len(listed), TOGETHER):
+        part = listed[start : start + TOGETHER]
+        cut = runs_of(masks[[query for _, _, query in part]], (height, width))
+        for (score, label_id, query), runs in zip(part, cut, strict=True):
+            if runs.box is not None:
+                found.add_runs(label_id, score, runs, lambda query=query: Resized(masks[query].cpu().numpy(), (height, width)))
     return found.segments
 
 
@@ -491,14 +560,25 @@ class _Listed:
         self.segments: list[Segment] = []
         self._left = KEPT * height * width
 
-    def add(self, label_id: int, score: float, box: Box, crop: np.ndarray, make: Callable[[Box], np.ndarray]) -> None:
+    def add(self, label_id: int, score: float, box: Box, crop: np.ndarray, source: Resized) -> None:
         """One more: its mask within its box, and what makes that again."""
         score = min(1.0, round(score, 6))
         if crop.size <= self._left:
             self._left -= crop.size
             self.segments.append(Segment(label_id, score, box, crop))
         else:
-            self.segments.append(Deferred(label_id, score, box, make))
+            self.segments.append(Deferred(label_id, score, box, source))
+
+    def add_runs(self, label_id: int, score: float, runs: Runs, source: Callable[[], Resized]) -> None:
+        """One more: its mask as runs, which are kept in whatever way takes the least, and what makes it again."""
+        score, box = min(1.0, round(score, 6)), runs.box
+        area, nbytes = (box[2] - box[0]) * (box[3] - box[1]), runs.begins.nbytes + runs.ends.nbytes
+        if area <= min(nbytes, self._left):
+            self.add(label_id, score, box, runs.crop(box), source)
+            return
+        fits = nbytes <= self._left
+        self._left -= nbytes * fits
+        self.segments.append(Deferred(label_id, score, box, runs if fits else source()))
 
 
 def _tight(left: int, top: int, crop: np.ndarray) -> tuple[Box, np.ndarray] | None:
@@ -557,46 +637,3 @@ class _Inside:
         ones = torch.zeros(self._size)
         ones[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
         return ones.view(1, -1).sum(1)[0]
-
-
-class _Cut:
-    """Masks where resized logits are above 0.
-
-    Args:
-        masks: float32 (Q, h, w), logits.
-        size: (height, width) of the upload.
-    """
-
-    def __init__(self, masks: Tensor, size: tuple[int, int]) -> None:
-        self._masks, self._size = masks, size
-        source = masks.shape[1], masks.shape[2]
-        few = size[0] * size[1] <= DENSE_ELEMENTS // 64 or sum(size) <= SMALL_OUTPUT
-        self._rule = None if few or masks.device.type != "cpu" else find_rule(source, size, 1, False)
-        self._cells = None if self._rule is None else Cells(self._rule, *source)
-
-    def __call__(self, query: int) -> tuple[Box, np.ndarray] | None:
-        """The tight box of one of them in pixels of the upload, and bool within it; None if no pixel is above 0."""
-        shape = None if self._rule is None else alone(self._by_corners, self._masks[query], self._rule, self._cells)
-        if shape is None:
-            resized = F.interpolate(self._masks[query][None, None], self._size, mode="bilinear", align_corners=False)[0, 0]
-            shape = 0, 0, (resized > 0).cpu().numpy()
-        left, top, crop = shape
-        return _tight(left, top, crop)
-
-    def _by_corners(self, values: Tensor, rule: Rule, cells: Cells) -> tuple[int, int, np.ndarray] | None:
-        """A box's left and top, and bool within it; None where resizing all of it is faster. What lies between numbers of one sign
-        has that sign, rounded or not."""
-        inside = least(values) > SMALLEST
-        between = ~inside & (largest(values) > 0) & cells.seen
-        if int(cells.pixels[between].sum()) > WORTH * self._size[0] * self._size[1]:
-            return None
-        some = inside | between
-        rows, columns = some.any(1)[rule.rows.first].nonzero()[:, 0], some.any(0)[rule.columns.first].nonzero()[:, 0]
-        if not len(rows) or not len(columns):
-            return 0, 0, np.zeros((0, 0), bool)
-        top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        crop = inside[rule.rows.first[top:bottom]][:, rule.columns.first[left:right]]
-        for y, x in cells.groups(between):
-            resized, r, c, _ = cells.evaluate(values, y, x, rule)
-            crop[r[:, :, None] - top, c[:, None, :] - left] = resized > 0
-        return left, top, crop.numpy()

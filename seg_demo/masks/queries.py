@@ -24,13 +24,11 @@ from torchvision.transforms.v2 import functional as transforms
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import count_ids
 from seg_demo.masks import semantic
-from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, enlarged_bytes, find_antialiased_rule, find_rule
+from seg_demo.masks.resize import SMALL_OUTPUT, SMALLEST, Rule, alone, enlarged_bytes, find_antialiased_rule, find_rule
 from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spans, all_finite, below_of, right_of
 
 # Where corners leave more than this share of all values to evaluate, a query at a time is faster.
 WORTH = 0.35
-# A rounding error of numbers near zero is no share of them.
-SMALLEST = 1e-36
 MAX_SEGMENTS = 65_534
 
 

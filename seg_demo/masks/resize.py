@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.core.requests import pool
+from seg_demo.core.rle import Runs
 
 # F.interpolate takes another kernel for outputs whose sides add up to no more than this.
 SMALL_OUTPUT = 128
@@ -34,6 +35,8 @@ SMALL_OUTPUT = 128
 Corners = tuple[Tensor, Tensor, Tensor, Tensor]
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 Combine = Callable[[Corners, Weights], Tensor]
+# Two values, each before its weight.
+Add = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class Rule:
     combine: Combine
     combine_tail: Combine
     tail: int
+
+    @property
+    def add(self) -> Add | None:
+        """How two values and their weights are added up, where that is done along the row first and then between the rows; else None."""
+        return self.combine.args[0] if self.combine.func is _separable else None
 
 
 def axis(source: int, target: int, fused: bool) -> Axis:
@@ -195,6 +203,88 @@ def evaluate(values: Tensor, rows: Axis, columns: Axis, combine: Combine) -> Ten
         below[:, :, columns.second],
     )
     return combine(corners, (rows.near[:, None], rows.far[:, None], columns.near, columns.far))
+
+
+# A rounding error of numbers nearer to zero is no share of them: their products with weights may be 0.
+SMALLEST = 1e-36
+# Changes of sign that are looked for at once: a processor's cache holds what is known of so many.
+CHANGES = 1 << 13
+
+
+def runs_above(values: Tensor, rule: Rule) -> Runs | None:
+    """Where a resized map is above 0, as runs down the columns of the result, to the last bit.
+
+    Along the rows of the source all of it is interpolated; down a column only where the sign changes between one row of the source and
+    the next. There a resized value is the sum of a product that falls from pixel to pixel and one that rises, and rounding keeps their
+    order: its sign changes once, at a place that bisection finds.
+
+    Args:
+        values: float32 (h, w) on the CPU.
+        rule: of the sizes.
+
+    Returns:
+        None where the rule adds up otherwise, or numbers are so small that products of them round to 0.
+    """
+    if rule.add is None:
+        return None
+    height, positive = len(rule.rows.first), values > 0
+    (r0, r1), (x0, x1) = (_reached(along, positive.any(other)) for along, other in ((rule.rows, 1), (rule.columns, 0)))
+    if r0 == r1 or x0 == x1:
+        return Runs.of_edges(np.zeros(0, np.int64), height)
+    rows, columns = part_of(rule.rows, r0, r1), part_of(rule.columns, x0, x1)
+    top = int(rows.first[0])
+    upright = values[top : int(rows.second[-1]) + 1].T.contiguous()
+    across = rule.add(
+        upright.index_select(0, columns.first), columns.near[:, None], upright.index_select(0, columns.second), columns.far[:, None]
+    )
+    inside, source = across > 0, upright.shape[1]
+    if not torch.equal(inside, across >= SMALLEST):
+        return None
+    # Nothing is inside above and below.
+    signs = F.pad(inside, (1, 1)).numpy()
+    x, y = (torch.from_numpy(found) for found in np.divmod(np.flatnonzero(signs[:, 1:] != signs[:, :-1]), source + 1))
+    count = torch.bincount(rows.first - top, minlength=source)
+    start = count.cumsum(0) - count
+    # Of the steps from row to row, and of those from above and to below, which are at the edges.
+    starts, counts = torch.cat([start.new_zeros(1), start[:-1], start.new_full((1,), r1 - r0)]), F.pad(count[:-1], (1, 1))
+    flat, step = across.flatten(), x * source + y
+    first, second = flat.take((step - 1).clamp_(min=0)), flat.take(step.clamp_(max=len(flat) - 1))
+    found = starts.take(y)
+    steps = int(count.max()).bit_length()
+    for part in zip(*(each_.split(CHANGES) for each_ in (found, counts.take(y), first, second)), strict=True):
+        _move_to_change(*part, rows, rule.add, steps)
+    return Runs.of_edges(((x0 + x) * height + r0 + found).numpy(), height)
+
+
+def _move_to_change(place: Tensor, count: Tensor, first: Tensor, second: Tensor, rows: Axis, add: Add, steps: int) -> None:
+    """Move places on to where the sign of a resized value changes.
+
+    Args:
+        place: int64 (N,), the first pixel between two source pixels; written to.
+        count: int64 (N,), how many there are.
+        first: float32 (N,), the source pixel before.
+        second: float32 (N,), the one after, of the other sign.
+        rows: the axis.
+        add: of the rule.
+        steps: of the bisection.
+    """
+    falls, last, length = first > 0, len(rows.near) - 1, count.clone()
+    for _ in range(steps):
+        # Where nothing is left the half is 0, and a pixel further does not count.
+        half = length >> 1
+        pixel = (place + half).clamp_(max=last)
+        before = (add(first, rows.near.take(pixel), second, rows.far.take(pixel)) > 0) == falls
+        before &= length > 0
+        half += before
+        place += half.mul_(before)
+        length = torch.where(before, length - half, length >> 1)
+
+
+def _reached(along: Axis, line: Tensor) -> tuple[int, int]:
+    """The first output pixel of an axis that depends on one of some source pixels, bool (n,), and the one past the last."""
+    # Weights are not negative: a pixel between values of which none is above 0 is not above 0 itself.
+    places = (line[along.first] | line[along.second]).nonzero()[:, 0]
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
 
 
 def _probe(source: int, target: int, count: int, channels_last: bool) -> tuple[Tensor, Tensor]:

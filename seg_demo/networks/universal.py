@@ -246,7 +246,7 @@ class ClassQueries(Network):
         if self.task.objects:
             found = self._instances(classes, masks, height, width)
             found.sort(key=lambda segment: -segment.score)
-            id_map, sure = paint(found, height, width), None
+            id_map, sure = instances.paint_objects(found, height, width), None
             if confidence:
                 sure = queries.presence(self.best_scores(classes), masks, height, width, self.order_for(height, width))
                 np.subtract(255, sure, out=sure, where=id_map == 0)
@@ -302,7 +302,7 @@ class ClassQueries(Network):
         found = [instances.cropped(replace(s, mask=result.mask_of(i)) if not s.has_mask else s, *inside) for i, s in enumerate(result.segments)]
         kept = tuple(segment for segment in found if segment is not None)
         sure = None if result.confidence is None else result.confidence[: inside[0], : inside[1]]
-        return Segmentation(self.task.name, *inside, self.labels, paint(kept, *inside), kept, confidence=sure)
+        return Segmentation(self.task.name, *inside, self.labels, instances.paint_objects(kept, *inside), kept, confidence=sure)
 
     def logits(self, raw: Any) -> Tensor:
         """As :meth:`Network.logits`: a class's share in the sum of all is their softmax; at the points where the network has its masks,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from seg_demo.core.rle import compress_counts, crop_to_counts, decode, decompress_counts, encode_crop
+from seg_demo.core.rle import Painter, Runs, compress_counts, decode, decompress_counts, encode_crop, tight_box
 
 
 @st.composite
@@ -41,6 +41,28 @@ def test_encoding_equals_pycocotools(case: tuple[np.ndarray, tuple[int, int, int
 
 
 @settings(max_examples=100, deadline=None)
+@given(crops())
+def test_runs_know_their_area_box_and_crops(case: tuple[np.ndarray, tuple[int, int, int, int], int, int]) -> None:
+    (mask, box, height, width), full = case, full_mask(*case)
+    runs = Runs.of_crop(mask, box, height)
+    assert runs.area == full.sum() and runs.box == tight_box(full)
+    assert np.array_equal(runs.crop(box), mask) and np.array_equal(runs.crop((0, 0, width, height)), full)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 300])
+def test_painted_runs_equal_painted_masks(count: int) -> None:
+    random, (height, width) = np.random.default_rng(count), (23, 31)
+    painter, expected = Painter(height, width), np.zeros((height, width), int)
+    for index in range(1, count + 1):
+        x0, y0 = random.integers(0, width), random.integers(0, height)
+        mask = random.random((random.integers(1, height - y0 + 1), random.integers(1, width - x0 + 1))) < random.choice([0.0, 0.3, 0.9, 1.0])
+        box = (x0, y0, x0 + mask.shape[1], y0 + mask.shape[0])
+        painter.add(Runs.of_crop(mask, box, height))
+        expected[full_mask(mask, box, height, width) & (expected == 0)] = index
+    assert np.array_equal(painter.id_map(), expected) and painter.id_map().dtype == (np.uint8 if count <= 255 else np.uint16)
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 2**40), max_size=30))
 def test_counts_survive_compression(counts: list[int]) -> None:
     assert decompress_counts(compress_counts(np.array(counts, dtype=np.int64))).tolist() == counts if counts else True
@@ -48,7 +70,7 @@ def test_counts_survive_compression(counts: list[int]) -> None:
 
 def test_uncompressed_and_bytes_decode() -> None:
     mask = np.array([[False, True], [True, True]])
-    assert crop_to_counts(mask, (0, 0, 2, 2), 2, 2).tolist() == [1, 3]
+    assert Runs.of_crop(mask, (0, 0, 2, 2), 2).counts(2).tolist() == [1, 3]
     assert np.array_equal(decode({"size": [2, 2], "counts": [1, 3]}), mask)
     assert np.array_equal(decode({"size": [2, 2], "counts": b"13"}), mask)
 

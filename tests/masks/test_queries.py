@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pycocotools import mask as coco
 from transformers import (
     DetrImageProcessor,
     EomtImageProcessor,
@@ -285,22 +286,39 @@ def test_antialiased_values_have_the_bits_of_the_library() -> None:
     assert find_antialiased_rule((24, 31), (150, 20)) is None
 
 
-def test_objects_beyond_what_is_kept_are_enlarged_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    classes, masks = blobs(9, 24, 31, 0)
-    whole = instances.early_instances(classes, masks, 200, 300, Order(), 0.1)
+@pytest.mark.parametrize("make", [blobs, noise])
+@pytest.mark.parametrize("find", ["early", "late", "sigmoid"])
+def test_an_object_is_the_same_however_its_mask_is_kept(find: str, make: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a crop, as runs, at the low size: masks, areas, runs, what is painted, and parts of tiles."""
+    classes, masks = make(9, 24, 31, 0)
+    height, width = 200, 300
+    ways = {
+        "early": lambda: instances.early_instances(classes, masks, height, width, Order(), 0.1),
+        "late": lambda: instances.late_instances(classes, masks, height, width, Order(late=True), 0.1),
+        "sigmoid": lambda: instances.sigmoid_instances(classes, masks, height, width, 0.1),
+    }
+    plenty = ways[find]()
     monkeypatch.setattr(instances, "KEPT", 0)
-    lazy = instances.early_instances(classes, masks, 200, 300, Order(), 0.1)
-    assert whole and all(type(segment) is not Segment and segment.has_mask for segment in lazy)
-    for one, other in zip(whole, lazy, strict=True):
-        assert (one.label_id, one.score, one.box) == (other.label_id, other.score, other.box)
+    little = ways[find]()
+    assert len(plenty) > 3 and all(type(segment) is not Segment and segment.has_mask for segment in little)
+    for one, other in zip(plenty, little, strict=True):
+        assert (one.label_id, one.score, one.box, one.area) == (other.label_id, other.score, other.box, other.area)
         np.testing.assert_array_equal(one.mask, other.mask)
-        np.testing.assert_array_equal(other.moved(7, 9).mask, one.mask)
-        assert other.moved(7, 9).box == tuple(a + b for a, b in zip(one.box, (7, 9, 7, 9), strict=True))
-        pieces = [instances.cropped(segment, 90, 120) for segment in (one, other)]
+        assert one.area == one.mask.sum()
         x0, y0, x1, y1 = one.box
+        whole = np.zeros((height, width), np.uint8)
+        whole[y0:y1, x0:x1] = one.mask
+        expected = coco.encode(np.asfortranarray(whole))["counts"].decode()
+        moved = other.moved(7, 9)
+        assert all(segment.runs(height).encoded(width)["counts"] == expected for segment in (one, other))
+        assert moved.box == tuple(a + b for a, b in zip(one.box, (7, 9, 7, 9), strict=True)) and moved.area == one.area
+        np.testing.assert_array_equal(moved.runs(height + 9).crop((7, 9, width + 7, height + 9)), whole)
+        pieces = [instances.cropped(segment, 90, 120) for segment in (one, other)]
         part = one.mask[: max(0, 90 - y0), : max(0, 120 - x0)]
         assert [piece is None for piece in pieces] == [not part.any()] * 2
         assert all(piece is None or piece.mask.sum() == part.sum() for piece in pieces)
+    for found in (plenty, little):
+        np.testing.assert_array_equal(instances.paint_objects(found, height, width), paint(found, height, width))
 
 
 @pytest.mark.parametrize("order", [Order(grid=(60, 80)), Order(), Order(late=True, grid=(96, 96), crop=(96, 70), cut=True)])
@@ -335,11 +353,11 @@ def test_objects_are_sure_where_any_query_is() -> None:
 def test_rfdetrs_detections_are_the_processors(make: object, monkeypatch: pytest.MonkeyPatch) -> None:
     total = 0
     for seed, (height, width) in enumerate([*SIZES, (701, 533)]):
-        for worth in (0.35, 2):
-            monkeypatch.setattr(instances, "WORTH", worth)
+        for kept in (0, 4):
+            monkeypatch.setattr(instances, "KEPT", kept)
             classes, masks = make(3 if seed == 1 else 9, 24, 31, seed)
             masks[0] = -9
-            classes[1] = classes[2]
+            classes[1], masks[2] = classes[2], masks[2].round().clamp(-1, 1)
             info = RfDetrImageProcessor().post_process_instance_segmentation(
                 outputs(classes, masks), threshold=0.3, target_sizes=[(height, width)], return_binary_maps=True
             )[0]
