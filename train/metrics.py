@@ -13,7 +13,6 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
-from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, tight_box
 from seg_demo.masks.compare import PanopticQuality, SegmentMap, confusion, match_segments, segment_map
 from train.data.listing import Sample
@@ -311,13 +310,13 @@ def _average(precision: np.ndarray) -> float:
 
 
 def _annotation(identity: int, segment: Segment, label_id: int, whole: Segmentation) -> dict[str, Any]:
-    x0, y0, x1, y1 = segment.box
+    (x0, y0, x1, y1), runs = segment.box, segment.runs(whole.height)
     return {
         "image_id": identity,
         "category_id": label_id,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": int(np.count_nonzero(segment.mask)),
-        "segmentation": encode_crop(segment.mask, segment.box, whole.height, whole.width),
+        "area": runs.area,
+        "segmentation": runs.encoded(whole.width),
     }
 
 

@@ -205,29 +205,6 @@ class Segment:
         return replace(self, box=moved(self.box), soft=soft)
 
 
-class Region(Segment):
-    """A segment of a picture that falls into regions. Its mask is cut from the id map whenever it is asked for: thousands of
-    rings or stripes, each in a box nearly as large as the picture, would fill the memory.
-
-    Args:
-        label_id: index into the label set.
-        box: (x0, y0, x1, y1), half-open integer pixels.
-        id_map: uint8 or uint16 (H, W), of the whole picture.
-        identity: the region's value in it.
-    """
-
-    def __init__(self, label_id: int, box: Box, id_map: np.ndarray, identity: int) -> None:
-        for name, value in {"label_id": label_id, "score": None, "box": box, "soft": None}.items():
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "_cut", (id_map, identity))
-
-    @property
-    def mask(self) -> np.ndarray:
-        """bool (y1 - y0, x1 - x0)."""
-        (x0, y0, x1, y1), (id_map, identity) = self.box, self._cut
-        return id_map[y0:y1, x0:x1] == identity
-
-
 MAX_IDS = 65_535
 # numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.
 _STRIP_PIXELS = 1 << 20
@@ -611,15 +588,9 @@ class Segmentation:
         return self.id_map[y0:y1, x0:x1] == self.ids[index]
 
     def runs_of(self, index: int) -> Runs:
-        """The mask of one segment as runs down the columns of the image.
-
-        Args:
-            index: position in ``segments``.
-        """
+        """The mask of one segment, a position in ``segments``, as runs down the columns of the image."""
         segment = self.segments[index]
-        if TASKS[self.task].overlaps:
-            return segment.runs(self.height)
-        return Runs.of_crop(self.mask_of(index), segment.box, self.height)
+        return segment.runs(self.height) if segment.has_mask else Runs.of_crop(self.mask_of(index), segment.box, self.height)
 
     def above(self, threshold: float) -> Segmentation:
         """The same result with only the objects whose score reaches the threshold; no network runs.

@@ -17,11 +17,40 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.types import MAX_IDS, REGION, LabelSet, Region, Segmentation
+from seg_demo.core.rle import Box
+from seg_demo.core.types import MAX_IDS, REGION, LabelSet, Segment, Segmentation
 
 __all__ = ["METHODS", "Method", "Parameter", "segment"]
 _LABELS = ("background", "region")
 _STRIP_PIXELS = 1 << 20
+
+
+class Region(Segment):
+    """A segment of a picture that falls into regions. Its mask is cut from the id map whenever it is asked for: thousands of
+    rings or stripes, each in a box nearly as large as the picture, would fill the memory.
+
+    Args:
+        label_id: index into the label set.
+        box: (x0, y0, x1, y1), half-open integer pixels.
+        id_map: uint8 or uint16 (H, W), of the whole picture.
+        identity: the region's value in it.
+    """
+
+    def __init__(self, label_id: int, box: Box, id_map: np.ndarray, identity: int) -> None:
+        for name, value in {"label_id": label_id, "score": None, "box": box, "soft": None}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "_cut", (id_map, identity))
+
+    @property
+    def has_mask(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (y1 - y0, x1 - x0)."""
+        (x0, y0, x1, y1), (id_map, identity) = self.box, self._cut
+        return id_map[y0:y1, x0:x1] == identity
 
 
 def _values(method: str, parameters: dict[str, float]) -> dict[str, float]:

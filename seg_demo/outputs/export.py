@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.rle import encode_crop
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
 from seg_demo.outputs import draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, plain
@@ -66,8 +65,7 @@ def coco(segmentation: Segmentation, file_name: str, polygons: Sequence[list[Pol
         if segment.score is not None:
             annotation["score"] = segment.score
         if polygons is None:
-            mask = segmentation.mask_of(index)
-            annotation["segmentation"] = encode_crop(mask, segment.box, segmentation.height, segmentation.width)
+            annotation["segmentation"] = segmentation.runs_of(index).encoded(segmentation.width)
         else:
             annotation["segmentation"] = [[side for point in keyhole(shape) for side in point] for shape in polygons[index]]
         annotations.append(annotation)
