@@ -24,7 +24,7 @@ from torchvision.transforms.v2 import functional as transforms
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import count_ids
 from seg_demo.masks import semantic
-from seg_demo.masks.resize import SMALL_OUTPUT, SMALLEST, Rule, alone, enlarged_bytes, find_antialiased_rule, find_rule
+from seg_demo.masks.resize import SMALL_OUTPUT, SMALLEST, Rule, alone, each, enlarged_bytes, find_antialiased_rule, find_rule, rows_of
 from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spans, all_finite, below_of, right_of
 
 # Where corners leave more than this share of all values to evaluate, a query at a time is faster.
@@ -327,6 +327,8 @@ class _Pixels:
             rule = find_antialiased_rule(source, size) if self.order.antialias else find_rule(source, size, self.together, False)
             if rule is not None:
                 decided = alone(self._by_corners, rule)
+                if decided is None and rule.add is not None:
+                    decided = self._by_strips(rule)
                 if decided is not None:
                     return decided
         # Another kernel is taken for three maps.
@@ -378,6 +380,46 @@ class _Pixels:
             if self.order.cut:
                 sure = torch.where(better, reached, sure)
         return self._result(winner, counted, None if not self.order.cut else ~sure)
+
+    def _by_strips(self, rule: Rule) -> Decided:
+        """As :meth:`_by_queries` of the same rule, some rows at a time, which a processor's cache holds, by several threads."""
+        height, width = len(rule.rows.first), len(rule.columns.first)
+        winner, lost = np.empty((height, width), np.uint8 if len(self.values) < 255 else np.int32), None
+        if self.order.cut:
+            lost = np.empty((height, width), bool)
+
+        def decide(top: int) -> Tensor:
+            rows = slice(top, top + step)
+            won, sure, counted = self._strip(rule, top, min(top + step, height))
+            winner[rows] = won.numpy()
+            if lost is not None:
+                lost[rows] = ~sure.numpy()
+            return counted
+
+        step = max(1, CORNER_BUDGET // (4 * width))
+        counted = torch.stack(each(decide, range(0, height, step))).sum(0).tolist()
+        return self._result(torch.from_numpy(winner), counted, None if lost is None else torch.from_numpy(lost))
+
+    def _strip(self, rule: Rule, top: int, bottom: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some rows the winners (R, W), whether they reach the mask threshold (R, W), and int64 (K,), how many pixels do."""
+        (rows, low, high), columns, add = rows_of(rule.rows, top, bottom), rule.columns, rule.add
+        best = winner = sure = None
+        counted = torch.zeros(len(self.values), dtype=torch.int64)
+        for index, value in enumerate(self.values[:, low:high]):
+            across = add(value.index_select(1, columns.first), columns.near, value.index_select(1, columns.second), columns.far)
+            upper, lower = across.index_select(0, rows.first), across.index_select(0, rows.second)
+            compared, reached = self.weighted(add(upper, rows.near[:, None], lower, rows.far[:, None]), self.scores[index])
+            reached = reached >= self.threshold
+            counted[index] = torch.count_nonzero(reached)
+            if best is None:
+                best, winner, sure = compared.clone(), torch.zeros(compared.shape, dtype=self.kind), reached
+                continue
+            better = compared > best
+            torch.maximum(best, compared, out=best)
+            winner.masked_fill_(better, index)
+            if self.order.cut:
+                sure = torch.where(better, reached, sure)
+        return winner, sure, counted
 
     def _result(self, winner: Tensor, counted: list[int], lost: Tensor | None) -> Decided:
         """The answer from the winners (H, W), the pixels counted, and which pixels (H, W) their winners do not keep."""

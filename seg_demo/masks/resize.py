@@ -106,6 +106,13 @@ def part_of(whole: Axis, begin: int, end: int) -> Axis:
     return Axis(whole.first[begin:end], whole.second[begin:end], whole.near[begin:end], whole.far[begin:end])
 
 
+def rows_of(whole: Axis, begin: int, end: int) -> tuple[Axis, int, int]:
+    """As :func:`part_of`, in terms of the source pixels that it depends on; these, first and past the last, come after it."""
+    part = part_of(whole, begin, end)
+    low, high = int(part.first[0]), int(part.second[-1]) + 1
+    return Axis(part.first - low, part.second - low, part.near, part.far), low, high
+
+
 def is_channels_last(logits: Tensor) -> bool:
     """Whether F.interpolate takes its channels-last kernel for these (C, h, w) logits."""
     return logits.shape[0] > 3 and logits[None].is_contiguous(memory_format=torch.channels_last)
@@ -231,9 +238,8 @@ def runs_above(values: Tensor, rule: Rule) -> Runs | None:
     (r0, r1), (x0, x1) = (_reached(along, positive.any(other)) for along, other in ((rule.rows, 1), (rule.columns, 0)))
     if r0 == r1 or x0 == x1:
         return Runs.of_edges(np.zeros(0, np.int64), height)
-    rows, columns = part_of(rule.rows, r0, r1), part_of(rule.columns, x0, x1)
-    top = int(rows.first[0])
-    upright = values[top : int(rows.second[-1]) + 1].T.contiguous()
+    (rows, top, bottom), columns = rows_of(rule.rows, r0, r1), part_of(rule.columns, x0, x1)
+    upright = values[top:bottom].T.contiguous()
     across = rule.add(
         upright.index_select(0, columns.first), columns.near[:, None], upright.index_select(0, columns.second), columns.far[:, None]
     )
@@ -243,7 +249,7 @@ def runs_above(values: Tensor, rule: Rule) -> Runs | None:
     # Nothing is inside above and below.
     signs = F.pad(inside, (1, 1)).numpy()
     x, y = (torch.from_numpy(found) for found in np.divmod(np.flatnonzero(signs[:, 1:] != signs[:, :-1]), source + 1))
-    count = torch.bincount(rows.first - top, minlength=source)
+    count = torch.bincount(rows.first, minlength=source)
     start = count.cumsum(0) - count
     # Of the steps from row to row, and of those from above and to below, which are at the edges.
     starts, counts = torch.cat([start.new_zeros(1), start[:-1], start.new_full((1,), r1 - r0)]), F.pad(count[:-1], (1, 1))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil, isqrt
 
@@ -34,10 +35,12 @@ from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation, semantic_segmentation
-from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, find_antialiased_rule, find_rule, is_channels_last
+from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, each, find_antialiased_rule, find_rule, is_channels_last, rows_of
 
 # Up to this many floats (32 MiB) the dense way is the fastest.
 DENSE_ELEMENTS = 8_000_000
+# Of rows, at least: each thread gets several, for one may have more edges than another.
+BANDS = 8
 # A multiple of every processor's vector: the kernel for channels-last and for small outputs rounds the classes that fill
 # a vector otherwise than the remainder, so a class must keep its place.
 CHUNK = 16
@@ -69,12 +72,27 @@ def argmax_resized(logits: Tensor, height: int, width: int, antialias: bool = Fa
         if rule is not None:
             # Zeros stay zeros in a resize, and the first of equals wins.
             compared = torch.cat([torch.zeros_like(logits), logits]) if classes == 1 else logits
-            labels = alone(labels_by_corners, compared, rule)
+            return _labels_by_bands(compared, rule)
     if labels is None and classes == 1:
         labels = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0, 0] > 0
     elif labels is None:
         labels = _labels_by_classes(logits, height, width, antialias)
     return to_host(labels.to(_dtype(classes)))
+
+
+def _labels_by_bands(logits: Tensor, rule: Rule) -> np.ndarray:
+    """As :func:`labels_by_corners`, some rows of cells at a time, by several threads: (H, W), uint8 for up to 255 classes, else uint16."""
+    classes, source, width = logits.shape
+    step = max(1, min(source // BANDS, DENSE_ELEMENTS // (classes * width)))
+    borders = torch.searchsorted(rule.rows.first, torch.arange(0, source + step, step)).tolist()
+    labels = np.empty((len(rule.rows.first), len(rule.columns.first)), np.uint8 if classes <= 255 else np.uint16)
+
+    def write(band: tuple[int, int]) -> None:
+        rows, low, high = rows_of(rule.rows, *band)
+        labels[slice(*band)] = labels_by_corners(logits[:, low:high], replace(rule, rows=rows)).numpy()
+
+    each(write, [band for band in pairwise(borders) if band[0] < band[1]])
+    return labels
 
 
 def _dtype(classes: int) -> torch.dtype:

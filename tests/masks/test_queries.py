@@ -73,13 +73,16 @@ def assert_equal(found: queries.Found, info: dict, void: int = 0) -> None:
     assert list(zip(found.label_ids, found.scores, strict=True)) == segments
 
 
-@pytest.fixture(params=["dense", "corners", "queries"])
+@pytest.fixture(params=["dense", "corners", "strips", "queries"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each of the ways, whatever the size; what cannot be taken falls back as it does otherwise."""
     if request.param != "dense":
         monkeypatch.setattr(queries, "DENSE_ELEMENTS", 0)
     if request.param == "corners":
         monkeypatch.setattr(queries, "WORTH", 2)
+    if request.param == "strips":
+        monkeypatch.setattr(queries, "WORTH", -1)
+        monkeypatch.setattr(queries, "CORNER_BUDGET", 60_000)
     if request.param == "queries":
         monkeypatch.setattr(queries, "find_rule", lambda *_: None)
         monkeypatch.setattr(queries, "find_antialiased_rule", lambda *_: None)
