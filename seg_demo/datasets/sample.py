@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, DataError, Message
-from seg_demo.core.types import IGNORE, TASKS, LabelSet, Region, Segment, Segmentation, extents, ignore_id, plain_name
+from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
+from seg_demo.masks.regions import Region
 from seg_demo.outputs.export import pieces_of
 
 # Of 16-bit instance maps; 65535 means ignore to training.
