@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.picture import View
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.requests import AUTO, check_thresholds
 from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
@@ -25,6 +26,10 @@ from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLU
 from seg_demo.outputs.measurements import PixelSize, measure
 
 RUN = "run.json"
+_VIEW = (
+    'what of a scientific file is looked at: {"page": 0, "z": 0, "t": 0, "channels": [2, 0, 1], "window": [LO, HI] or "auto", "full", "dicom", '
+    '"gamma": 1.0}, each optional (default: the first page, the middle plane, up to three channels)'
+)
 RESULT = "result.json"
 
 
@@ -79,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--thresholds", default="", metavar="JSON",
         help='panoptic results: {"score": 0.5, "mask": 0.5, "overlap": 0.8}, each optional (default: the model\'s own)',
     )  # fmt: skip
+    segment.add_argument("--view", default="", metavar="JSON", help=_VIEW)
     segment.add_argument(
         "--format", dest="formats", nargs="+", choices=tuple(FORMATS), default=[], metavar="F",
         help=f"write these files alone: {', '.join(FORMATS)} (default: all, and the tables about all images)",
@@ -100,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("--points", metavar='"X,Y,L ..."', help="clicks in pixels: x,y,1 inside the object, x,y,0 outside; x,y is inside")
     prompt.add_argument("--box", metavar="X0,Y0,X1,Y1", help="a box around the object, in pixels")
     prompt.add_argument("--text", metavar="WORDS", help="what to look for, for models that take words")
+    prompt.add_argument("--view", default="", metavar="JSON", help=_VIEW)
     prompt.add_argument("--model", required=True, metavar="M", help="as for segment: a promptable model")
     prompt.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     prompt.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
@@ -152,7 +159,7 @@ def _prompt(options: argparse.Namespace) -> int:
     from seg_demo.outputs.export import bundle
     from seg_demo.serving.predictor import load_model
 
-    picture = read(options.image)
+    picture = read(options.image, view=options.view)
     for prompt in prompts:  # before a model is fetched for nothing
         prompt.check(*picture.pixels.shape[:2])
     with load_model(options.model, device=options.device).prompt(picture) as session:
@@ -200,6 +207,8 @@ def _segment(options: argparse.Namespace) -> int:
         run["thresholds"] = thresholds
     if options.smoothing is not None:
         run["smoothing"] = options.smoothing
+    if (view := View.parse(options.view)) is not None:
+        run["view"] = view.to_dict()
     formats = sorted(set(options.formats), key=list(FORMATS).index)
     if formats:
         run["format"] = formats
@@ -230,7 +239,7 @@ def _segment(options: argparse.Namespace) -> int:
     failed: dict[Path, str] = {}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, formats, last, bar, pixel)
+            problem = _segment_one(model, job, options.out, asked, formats, last, bar, pixel, view)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
@@ -242,7 +251,8 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object, pixel: PixelSize | None
+    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object, pixel: PixelSize | None,
+    view: View | None,
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
 
@@ -255,12 +265,13 @@ def _segment_one(
         last: the file that is written last.
         bar: shows how far it is.
         pixel: size of a pixel, for measurements in its unit too.
+        view: what of the file is looked at.
     """
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
 
     try:
-        picture = read(job.source)
+        picture = read(job.source, view=view)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
         files = bundle(picture.pixels, result, "", job.source.name, formats, pixel)
         folder = out / job.target
@@ -313,7 +324,7 @@ def _summarise(
             overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
             columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None
             if not TASKS[result["task"]].objects:
-                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.source).pixels, pieces=True)
+                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.source, view=result.get("view")).pixels, pieces=True)
             summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), columns, pieces)
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError) as error:

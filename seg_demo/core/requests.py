@@ -34,6 +34,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.picture import View
 from seg_demo.core.rle import decode
 from seg_demo.core.types import TASKS
 
@@ -66,9 +67,10 @@ class Options:
         preferred: a task that is taken where the model has it, or ``auto``.
         parameters: of a region method, by name, as ``regions.METHODS`` lists them; the method itself checks them. Networks have none.
         thresholds: of :data:`THRESHOLDS`, each in [0, 1], for panoptic results; what is left out is the network's default.
+        view: what of a scientific file is looked at, as :meth:`seg_demo.core.picture.View.parse` takes it; None leaves that to the file.
 
     Raises:
-        BadRequestError: a threshold that is no number from 0 to 1 or has another name, another detail, or no task.
+        BadRequestError: a threshold that is no number from 0 to 1 or has another name, another detail, no task, or no view.
     """
 
     threshold: float = 0.5
@@ -78,8 +80,10 @@ class Options:
     task: str = AUTO
     preferred: str = AUTO
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    view: View | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "view", View.parse(self.view))
         object.__setattr__(self, "threshold", check_threshold(self.threshold))
         check_detail(self.detail)
         check_task(self.task)

@@ -2,10 +2,13 @@
 
 The format is that of pycocotools (``maskApi.c``): runs of zeros and ones in column-major order, beginning with zeros,
 and a string of 5-bit groups in which every count from the third on is stored as the difference to the one two before.
+
+And what is counted of a map of ids over its runs, strip by strip: how many pixels every id has, where, and what they add up to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -250,3 +253,89 @@ def tight_box(mask: np.ndarray) -> Box | None:
         return None
     columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+# numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.
+_STRIP_PIXELS = 1 << 20
+# In the worst case every pixel is a run of its own, with 40 bytes of numbers about it.
+_RUN_PIXELS = 1 << 18
+
+
+def _strips(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of a map, a million pixels at a time."""
+    step = max(1, _STRIP_PIXELS // max(1, shape[1]))
+    for top in range(0, shape[0], step):
+        yield slice(top, top + step)
+
+
+def count_ids(id_map: np.ndarray, least: int = 0) -> np.ndarray:
+    """Pixels of every id, as ``np.bincount(id_map.ravel(), minlength=least)``.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+        least: the result is at least this long.
+
+    Returns:
+        int64 (N,), N past the largest id.
+    """
+    counts = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.int64)
+    for rows in _strips(id_map.shape):
+        found = np.bincount(id_map[rows].ravel())
+        counts[: found.size] += found
+    present = np.flatnonzero(counts)
+    last = int(present[-1]) + 1 if present.size else 0
+    if least > counts.size:
+        return np.concatenate([counts, np.zeros(least - counts.size, dtype=np.int64)])
+    return counts[: max(last, least)]
+
+
+def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of every id and the box around them, from the runs of equal ids in each row: maps are made of long ones.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+
+    Returns:
+        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
+        does not occur means nothing.
+    """
+    height, width = id_map.shape
+    count = np.iinfo(id_map.dtype).max + 1
+    pixels = np.zeros(count, dtype=np.int64)
+    boxes = np.tile(np.array([width, height, 0, 0], dtype=np.int64), (count, 1))
+    left, top, right, bottom = boxes.T
+    step = max(1, _RUN_PIXELS // max(1, width))
+    for first in range(0, height, step):
+        strip = np.ascontiguousarray(id_map[first : first + step])
+        begins = np.ones(strip.shape, dtype=bool)
+        np.not_equal(strip[:, 1:], strip[:, :-1], out=begins[:, 1:])
+        starts = np.flatnonzero(begins)
+        ids, lengths = strip.reshape(-1)[starts], np.diff(starts, append=strip.size)
+        found = np.bincount(ids, weights=lengths)
+        pixels[: found.size] += found.astype(np.int64)
+        rows, columns = np.divmod(starts, width)
+        np.minimum.at(left, ids, columns)
+        np.maximum.at(right, ids, columns + lengths)
+        # Runs come row by row, and the last of several assignments stays.
+        bottom[ids] = first + rows + 1
+        earliest = np.full(count, height)
+        earliest[ids[::-1]] = first + rows[::-1]
+        np.minimum(top, earliest, out=top)
+    return pixels, boxes
+
+
+def sum_by_id(id_map: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of a map's values over the pixels of every id.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+        values: uint8 (H, W).
+
+    Returns:
+        float64 (N,), whole numbers, N as many as the dtype of the id map can name.
+    """
+    sums = np.zeros(np.iinfo(id_map.dtype).max + 1)
+    for rows in _strips(id_map.shape):
+        found = np.bincount(id_map[rows].ravel(), weights=values[rows].ravel())
+        sums[: found.size] += found
+    return sums

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
 
-from seg_demo.core.rle import Box, Runs, tight_box
+from seg_demo.core.picture import Calibration, View
+from seg_demo.core.rle import Box, Runs, count_ids, extents, sum_by_id, tight_box
 
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
@@ -206,90 +207,6 @@ class Segment:
 
 
 MAX_IDS = 65_535
-# numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.
-_STRIP_PIXELS = 1 << 20
-# In the worst case every pixel is a run of its own, with 40 bytes of numbers about it.
-_RUN_PIXELS = 1 << 18
-
-
-def _strips(shape: tuple[int, int]) -> Iterator[slice]:
-    """Rows of a map, a million pixels at a time."""
-    step = max(1, _STRIP_PIXELS // max(1, shape[1]))
-    for top in range(0, shape[0], step):
-        yield slice(top, top + step)
-
-
-def count_ids(id_map: np.ndarray, least: int = 0) -> np.ndarray:
-    """Pixels of every id, as ``np.bincount(id_map.ravel(), minlength=least)``.
-
-    Args:
-        id_map: uint8 or uint16 (H, W).
-        least: the result is at least this long.
-
-    Returns:
-        int64 (N,), N past the largest id.
-    """
-    counts = np.zeros(np.iinfo(id_map.dtype).max + 1, dtype=np.int64)
-    for rows in _strips(id_map.shape):
-        found = np.bincount(id_map[rows].ravel())
-        counts[: found.size] += found
-    present = np.flatnonzero(counts)
-    last = int(present[-1]) + 1 if present.size else 0
-    if least > counts.size:
-        return np.concatenate([counts, np.zeros(least - counts.size, dtype=np.int64)])
-    return counts[: max(last, least)]
-
-
-def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of every id and the box around them, from the runs of equal ids in each row: maps are made of long ones.
-
-    Args:
-        id_map: uint8 or uint16 (H, W).
-
-    Returns:
-        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
-        does not occur means nothing.
-    """
-    height, width = id_map.shape
-    count = np.iinfo(id_map.dtype).max + 1
-    pixels = np.zeros(count, dtype=np.int64)
-    boxes = np.tile(np.array([width, height, 0, 0], dtype=np.int64), (count, 1))
-    left, top, right, bottom = boxes.T
-    step = max(1, _RUN_PIXELS // max(1, width))
-    for first in range(0, height, step):
-        strip = np.ascontiguousarray(id_map[first : first + step])
-        begins = np.ones(strip.shape, dtype=bool)
-        np.not_equal(strip[:, 1:], strip[:, :-1], out=begins[:, 1:])
-        starts = np.flatnonzero(begins)
-        ids, lengths = strip.reshape(-1)[starts], np.diff(starts, append=strip.size)
-        found = np.bincount(ids, weights=lengths)
-        pixels[: found.size] += found.astype(np.int64)
-        rows, columns = np.divmod(starts, width)
-        np.minimum.at(left, ids, columns)
-        np.maximum.at(right, ids, columns + lengths)
-        # Runs come row by row, and the last of several assignments stays.
-        bottom[ids] = first + rows + 1
-        earliest = np.full(count, height)
-        earliest[ids[::-1]] = first + rows[::-1]
-        np.minimum(top, earliest, out=top)
-    return pixels, boxes
-
-
-def sum_by_id(id_map: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sum of a map's values over the pixels of every id.
-
-    Args:
-        id_map: uint8 or uint16 (H, W).
-        values: uint8 (H, W).
-
-    Returns:
-        float64 (N,), whole numbers, N as many as the dtype of the id map can name.
-    """
-    sums = np.zeros(np.iinfo(id_map.dtype).max + 1)
-    for rows in _strips(id_map.shape):
-        found = np.bincount(id_map[rows].ravel(), weights=values[rows].ravel())
-        sums[: found.size] += found
-    return sums
 
 
 def paint(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:
@@ -493,6 +410,8 @@ class Segmentation:
         limit: where a detector stopped at a number of objects although there may be more; else None.
         familiar: whether the picture is like those in which the model learnt to find things; None where that is not known.
         outputs: what a network of class queries said, for :meth:`seg_demo.networks.base.Network.again`; None unless that is kept.
+        view: what of the file was looked at; None for photographs.
+        calibration: size and place of its pixels, where the file says so.
     """
 
     task: str
@@ -511,6 +430,8 @@ class Segmentation:
     limit: Limit | None = None
     familiar: bool | None = None
     outputs: tuple[np.ndarray, ...] | None = None
+    view: View | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))
@@ -625,13 +546,15 @@ class Segmentation:
             is like those that the model learnt from, or None), ``notes``, ``limit`` (so many objects at most were kept and
             there may be more, else None) and ``segments``; a segment's ``id`` is its value in the id map, ``bbox`` is
             COCO's [x, y, width, height] in pixels, ``area`` is in pixels. ``model`` has ``notes`` where something of it was
-            understood or left out. A segment of a panoptic result has ``isthing``.
+            understood or left out. A segment of a panoptic result has ``isthing``. Where the file says so, ``view`` (what of it was looked at),
+            ``pixel_size`` and ``unit``, ``crs``, and of every segment ``area_units``, in square units.
         """
         model = self.model
         named = model and {"id": model.id, "revision": model.revision, "architecture": model.architecture, "source": model.source}
         if model and model.notes:
             named["notes"] = list(model.notes)
-        pixels = self.height * self.width
+        pixels, calibration = self.height * self.width, self.calibration
+        unit = None if calibration is None else calibration.pixel_area
         segments = []
         for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):
             x0, y0, x1, y1 = segment.box
@@ -649,6 +572,8 @@ class Segmentation:
             )
             if TASKS[self.task].stuff:
                 segments[-1]["isthing"] = self.labels.is_thing(segment.label_id)
+            if unit is not None:
+                segments[-1]["area_units"] = area * unit
         return {
             "task": self.task,
             "model": named,
@@ -659,6 +584,8 @@ class Segmentation:
             "familiar": self.familiar,
             "notes": list(self.notes),
             "limit": None if self.limit is None else self.limit.objects,
+            **({} if self.view is None else {"view": self.view.to_dict()}),
+            **({} if calibration is None else calibration.to_dict()),
             "segments": segments,
         }
 

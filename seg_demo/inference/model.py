@@ -117,6 +117,7 @@ class Model:
         smoothing: float | None = None,
         task: str = AUTO,
         thresholds: Mapping[str, float] | None = None,
+        view: object = None,
     ) -> Segmentation:
         """Segment one image.
 
@@ -132,13 +133,15 @@ class Model:
             task: what to answer, for models that answer several; ``auto`` is what it was made for.
             thresholds: of panoptic results: ``score``, ``mask`` and ``overlap``, in [0, 1], as :class:`seg_demo.masks.queries.Thresholds`
                 explains them; what is left out is the library's default.
+            view: what of a scientific file is looked at, such as ``{"z": 3, "channels": [1]}``, see :class:`seg_demo.core.picture.View`; None
+                leaves that to the file.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
             BadRequestError: a threshold that is no number from 0 to 1, another detail, a smoothing for a model that has none, or a
                 task that the model does not have.
         """
-        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task, thresholds=thresholds or {})
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task, thresholds=thresholds or {}, view=view)
         return self.run(image, options, report).above(options.threshold)
 
     def predict_all(
@@ -165,11 +168,12 @@ class Model:
         """
         return self.run(image, Options(detail=detail, confidence=confidence, parameters=requests.smoothed(smoothing)), report)
 
-    def prompt(self, image: Source) -> Session:
+    def prompt(self, image: Source, view: object = None) -> Session:
         """Look at a picture, to answer clicks, boxes, earlier masks or words about it.
 
         Args:
             image: as for :meth:`predict`.
+            view: as for :meth:`predict`.
 
         Returns:
             ``session.segment(points=[(x, y)], labels=[1])`` is a result of one object; ``session.close()`` forgets the picture.
@@ -180,7 +184,7 @@ class Model:
         """
         if not isinstance(self._run, PromptRun):
             raise BadRequestError("prompts.not_promptable", id=self.spec.id)
-        return self._run.open(read(image), self.spec)
+        return self._run.open(read(image, view=view), self.spec)
 
     def probe(self, image: Source) -> Segmentation:
         """An answer about a picture, of whatever kind the model gives: that it gives one at all."""
@@ -203,7 +207,7 @@ class Model:
         task = self._task(options)
         run = self._run if not options.parameters else self._with(options.parameters)
         began = time.perf_counter()
-        picture = read(image)
+        picture = read(image, view=options.view)
         pixels = picture.pixels
         decoded = time.perf_counter()
         try:
@@ -217,7 +221,7 @@ class Model:
         seconds = {stage: round(value, 6) for stage, value in seconds.items()}
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
-        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes)
+        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes, **picture.facts)
 
     def again(self, result: Segmentation, options: Options) -> Segmentation | None:
         """A result at other thresholds, from what is kept of it: no network runs.
@@ -236,7 +240,7 @@ class Model:
         if found is None:
             return None
         seconds = {**result.seconds, "postprocess": round(time.perf_counter() - began, 6)}
-        facts = {name: getattr(result, name) for name in ("model", "device", "seen", "notes", "familiar")}
+        facts = {name: getattr(result, name) for name in ("model", "device", "seen", "notes", "familiar", "view", "calibration")}
         return replace(found, seconds=seconds, outputs=result.outputs, **facts)
 
     def _task(self, options: Options) -> Task:

@@ -110,7 +110,7 @@ class Session:
     """
 
     def __init__(self, run: PromptRun, spec: ModelSpec, picture: Picture, embedding: Any, seconds: float) -> None:
-        self.spec, self.pixels, self.notes = spec, picture.pixels, picture.notes
+        self.spec, self.pixels, self.notes, self._facts = spec, picture.pixels, picture.notes, picture.facts
         self._run, self._embedding = run, embedding
         self._seconds = {"embed": seconds}
         self._last: OrderedDict[str, Tensor] = OrderedDict()
@@ -306,6 +306,7 @@ class Session:
             INSTANCE.name, *self.size, labels, paint(segments, *self.size), segments, model=self.spec, device=str(self._run.device),
             seconds={stage: round(value, 6) for stage, value in {**spent, "total": sum(spent.values())}.items()},
             notes=(*self.notes, *notes),
+            **self._facts,
         )  # fmt: skip
 
 

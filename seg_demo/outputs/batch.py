@@ -43,11 +43,12 @@ class Summary:
             one was read) and :data:`SHEET`.
         images: how many there will be.
         labels: the classes; None where they are not known, then those that results name, ``background`` by its name.
-        pixel: size of a pixel; None leaves areas in pixels.
+        pixel: size of a pixel; None takes what the files state, in the unit of the first one's, where that states any.
     """
 
     def __init__(self, folder: Path, images: int, labels: LabelSet | None, pixel: PixelSize | None) -> None:
         self._folder, self._pixel, self._labels = folder, pixel, labels
+        self._typed, self._pixels = pixel is not None, []
         self._names = {} if labels is None else dict(enumerate(labels.names))
         self._images: list[dict[str, Any]] = []
         self._rows: list[dict[int, dict[str, Any]]] = []
@@ -82,6 +83,10 @@ class Summary:
         width, height = result["width"], result["height"]
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
+        stated = self._pixel if self._typed else PixelSize.stated(result.get("pixel_size"), result.get("unit"))
+        if len(self._images) == 1:
+            self._pixel = stated
+        self._pixels.append(None if self._pixel is None or stated is None else stated.within(self._pixel.unit))
         self._tasks.add(result["task"])
         self._notes += [(name, note) for note in result.get("notes", ())]
         self._limits.append(result.get("limit"))
@@ -115,6 +120,11 @@ class Summary:
         self._sheet.add(name, None, why)
 
     @property
+    def pixel(self) -> PixelSize | None:
+        """What the tables' areas are in: as typed, or as the first image states it."""
+        return self._pixel
+
+    @property
     def notes(self) -> list[tuple[str, str]]:
         """(Image, what is to know about how it was read), once for each sentence."""
         return list(self._notes)
@@ -138,7 +148,7 @@ class Summary:
             # Nothing was found anywhere: that, too, is a count of every class that was looked for.
             seen = sorted({*seen, *(label for label in self._names if not self._is_background(label))})
         table = []
-        for image, rows, limit in zip(self._images, self._rows, self._limits, strict=True):
+        for image, rows, limit, size in zip(self._images, self._rows, self._limits, self._pixels, strict=True):
             for label in seen:
                 row = rows.get(label) or {"label": self._names[label], "count": 0, "pixels": 0, "mean_score": None}
                 pixels, number = row["pixels"], row["count"]
@@ -147,7 +157,7 @@ class Summary:
                 line = [image["file_name"], image["width"], image["height"], label, row["label"], number, pixels, share, mean]
                 line.append(row["mean_score"])
                 if self._pixel is not None:
-                    line += [self._pixel.area(pixels), None if mean is None else self._pixel.area(mean)]
+                    line += [None, None] if size is None else [size.area(pixels), None if mean is None else size.area(mean)]
                 line += [limit] if limited else []
                 table.append(line)
         return header, table
@@ -214,25 +224,28 @@ class Summary:
         self._parts.write(json.dumps(annotation, allow_nan=False, separators=(",", ":")) + "\n")
 
     def _write_objects(self, name: str, segments: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), values: Sequence[Sequence[object]] = ()) -> None:
-        unit = [] if self._pixel is None else [f"area_{self._pixel.unit}2"]
-        # Its area in units is there already.
-        wanted = [index for index, column in enumerate(columns) if column not in unit]
+        unit, size = [] if self._pixel is None else [f"area_{self._pixel.unit}2"], self._pixels[-1]
         if self._objects is None:
+            # Its area in units is there already.
+            self._columns = [column for column in columns if column not in unit]
             self._objects = (self._folder / OBJECTS).open("w", encoding="utf-8", errors="replace", newline="")
-            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit, *(columns[index] for index in wanted)])
+            csv.writer(self._objects).writerow([*_OBJECT_COLUMNS, *unit, *self._columns])
         writer = csv.writer(self._objects)
         for found, numbers in zip(segments, values or [()] * len(segments), strict=True):
             row = [name, found["id"], found["label_id"], found["label"], found["score"], found["area"], *found["bbox"]]
-            row += [] if self._pixel is None else [self._pixel.area(found["area"])]
-            row += [numbers[index] for index in wanted] if numbers else []
+            row += [] if self._pixel is None else [None if size is None else size.area(found["area"])]
+            of_column = dict(zip(columns, numbers, strict=False))
+            row += [of_column.get(column) for column in self._columns]
             writer.writerow([cell(value) for value in row])
 
     def _write_pieces(self, name: str, pieces: Measurements) -> None:
         if self._pieces is None:
+            self._piece_columns = [*PIECE_COLUMNS, *pieces.columns(self._pixels[-1])]
             self._pieces = (self._folder / PIECES).open("w", encoding="utf-8", errors="replace", newline="")
-            csv.writer(self._pieces).writerow(["image", *PIECE_COLUMNS, *pieces.columns(self._pixel)])
+            csv.writer(self._pieces).writerow(["image", *self._piece_columns])
         writer = csv.writer(self._pieces)
-        writer.writerows([cell(value) for value in (name, *row.values())] for row in pieces.rows(self._pixel))
+        for row in pieces.rows(self._pixels[-1]):
+            writer.writerow([cell(value) for value in (name, *(row.get(column) for column in self._piece_columns))])
 
     def _write_coco(self, path: Path) -> None:
         self._parts.close()

@@ -21,7 +21,7 @@ import numpy as np
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
 from seg_demo.outputs import draw, interchange
-from seg_demo.outputs.measurements import Measurements, PixelSize, measure, plain
+from seg_demo.outputs.measurements import Measurements, PixelSize, measure, pixel_of, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
 Json = dict[str, object]
@@ -313,7 +313,7 @@ class Subject:
         picture: the upright original, uint8 (H, W, 3), or what decodes it.
         file_name: of the image, as COCO names it.
         prefix: what the names of its files begin with.
-        pixel: size of a pixel, for measurements in its unit too.
+        pixel: size of a pixel, for measurements in its unit too; None takes what the file states, if it does.
         inside: whether the files of measurements alone leave out objects that touch the edge of the picture.
     """
 
@@ -322,7 +322,7 @@ class Subject:
         pixel: PixelSize | None = None, inside: bool = False,
     ) -> None:  # fmt: skip
         self.segmentation, self.file_name, self.prefix = segmentation, file_name, prefix
-        self.pixel, self.inside = pixel, inside
+        self.pixel, self.inside = pixel_of(segmentation, pixel), inside
         self._picture = picture
         self._of_tools: dict[str, dict[str, bytes]] = {}
 

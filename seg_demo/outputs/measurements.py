@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,11 @@ Json = dict[str, Any]
 # How the units are typed, in the order in which the page offers them; a unit's metres; and their names in files (DESIGN: as OME and UCUM say them).
 UNITS = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "m": 1.0}
 UNIT_NAMES = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter", "m": "meter"}
+# What files state besides: the key of UNITS that it is given in, and how many of that it has.
+_STATED = {
+    "picometer": ("nm", 1e-3), "angstrom": ("nm", 0.1), "centimeter": ("mm", 10.0), "kilometer": ("m", 1e3), "inch": ("mm", 25.4),
+    "foot": ("m", 0.3048), "US survey foot": ("m", 1200 / 3937), **{name: (unit, 1.0) for unit, name in UNIT_NAMES.items()},
+}  # fmt: skip
 _TYPED = {**{unit: unit for unit in UNITS}, "µm": "um", "μm": "um"}
 
 
@@ -64,6 +70,38 @@ class PixelSize:
         except (TypeError, ValueError):
             raise BadRequestError("exports.no_pixel_size", text=text[:40]) from None
 
+    @classmethod
+    def stated(cls, size: Sequence[float] | None, unit: str | None) -> PixelSize | None:
+        """The pixel size that a file states (:class:`seg_demo.core.picture.Calibration`, or a result's JSON).
+
+        >>> PixelSize.stated((0.5, 0.25), "micrometer"), PixelSize.stated((1e-5, 1e-5), "degree")
+        (PixelSize(length=0.5, unit='um', down=0.25), None)
+
+        Args:
+            size: horizontal and vertical.
+            unit: its English name.
+
+        Returns:
+            None where none is stated, or none of a length.
+        """
+        if size is None or unit not in _STATED:
+            return None
+        key, factor = _STATED[unit]
+        with suppress(BadRequestError):
+            return cls(float(size[0]) * factor, key, float(size[1]) * factor)
+        return None
+
+    def within(self, unit: str) -> PixelSize:
+        """The same in another unit.
+
+        Args:
+            unit: key of :data:`UNITS`.
+        """
+        if unit == self.unit:
+            return self
+        factor = UNITS[self.unit] / UNITS[unit]
+        return PixelSize(self.length * factor, unit, None if self.down is None else self.down * factor)
+
     @property
     def sides(self) -> tuple[float, float]:
         """Horizontal and vertical length."""
@@ -81,6 +119,17 @@ class PixelSize:
             pixels: number of pixels.
         """
         return pixels * self.sides[0] * self.sides[1]
+
+
+def pixel_of(segmentation: Segmentation, typed: PixelSize | None = None) -> PixelSize | None:
+    """The pixel size of a result: what a person typed, else what its file states, or None.
+
+    Args:
+        segmentation: any result.
+        typed: by a person.
+    """
+    found = segmentation.calibration
+    return typed if typed is not None or found is None else PixelSize.stated(found.pixel_size, found.unit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ import torch
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
+from seg_demo.core.picture import View
 from seg_demo.core.requests import Admission, Limit, Options, Prompt, Report, SingleFlight
 from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.core.types import ModelSpec, Segmentation
@@ -192,7 +193,7 @@ class Predictor:
 
     @contextmanager
     def prompting(
-        self, image: Source, id: str, *, who: Hashable = None, much: bool = False, visitor: bool = True, report: Report | None = None
+        self, image: Source, id: str, *, who: Hashable = None, much: bool = False, view: object = None, visitor: bool = True, report: Report | None = None
     ) -> Iterator[Session | WorkerSession]:
         """A visitor's session on a picture: opened with the first prompt, and found again by the next ones. Not to be nested.
 
@@ -201,6 +202,7 @@ class Predictor:
             id: as for :meth:`get`.
             who: whose session it is, which nobody else finds; None for one that is not kept.
             much: everything is asked for, which takes a slot like a large picture and holds up no click.
+            view: as for :meth:`Model.prompt`.
             visitor: as for :meth:`get`.
             report: as for :meth:`get`.
 
@@ -211,16 +213,16 @@ class Predictor:
             resolved = self.resolve(id, visitor=visitor, report=report)
             if zerogpu.ACTIVE and resolved.path is not None:
                 with self._admission.slot(is_large(image)), stays(resolved.spec, resolved.path):
-                    yield WorkerSession(resolved.spec, resolved.path, read(image))
+                    yield WorkerSession(resolved.spec, resolved.path, read(image, view=view))
                 return
             model = self.load(resolved, report)
-            key = (who, resolved.path and _key(resolved.path), fingerprint(image))
+            key = (who, resolved.path and _key(resolved.path), fingerprint(image), View.parse(view))
             with self._lock:
                 self._sessions = Sessions() if self._sessions is None else self._sessions
             session = None if who is None else self._sessions.get(key)
             if session is None:
                 with self._admission.slot(is_large(image)):
-                    session = model.prompt(image)
+                    session = model.prompt(image, view)
                 # Models give way to no session; sessions give way to models.
                 with self._lock:
                     left = self._budget - sum(model.nbytes for model in self._models.values())
@@ -341,7 +343,7 @@ class Work:
         Raises:
             BadImageError: anything else than an accepted image within the limits.
         """
-        return read(self._image)
+        return read(self._image, view=self.options.view)
 
     def segment(self, resolved: ResolvedModel | None = None) -> Segmentation:
         """Every candidate, whatever its score.

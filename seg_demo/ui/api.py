@@ -18,7 +18,7 @@ from seg_demo.serving import catalog
 
 RESULT = (
     "The result as json: task, model, width, height, device, seconds, familiar (false where the picture is unlike what the model "
-    "learnt from, else true or null), notes (sentences on how the file was read), limit (so many objects at most were kept and there may be more, or null), and per segment id, label_id, label, score, area, "
+    "learnt from, else true or null), notes (sentences on how the file was read), limit (so many objects at most were kept and there may be more, or null), view, pixel_size, unit and crs where a scientific file has them, and per segment id, label_id, label, score, area, area_units where there is a pixel size, "
     "area_fraction, bbox as [x, y, width, height], and segmentation as COCO compressed RLE."
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
@@ -101,6 +101,7 @@ def segment(
     smoothing: Any = None,
     task: Any = "auto",
     thresholds: Any = "",
+    view: Any = "",
 ) -> tuple[dict[str, object], str, str]:
     """
     Segment an image with any model of the demo: semantic, instance, panoptic or region segmentation. Three values come back: the
@@ -114,6 +115,7 @@ def segment(
         smoothing: For "otsu" (null: none) and "watershed" (null: 2): blur in pixels, at most 8; others refuse it. Send it by its name.
         task: "auto" is what the model was made for; for models that answer several: "semantic", "instance" or "panoptic". Send it by its name.
         thresholds: For panoptic results, JSON text with any of "score", "mask" and "overlap" from 0 to 1, such as {"score": 0.8}; what is left out is the model's own. Others refuse it. Send it by its name.
+        view: JSON text that says what of a scientific file is looked at: {"page": 0, "z": 0, "t": 0, "channels": [2, 0, 1], "window": [lo, hi] or "auto", "full", "dicom", "gamma": 1.0}, every key optional. Left empty: the first page, the middle plane, up to three channels. Send it by its name.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
@@ -122,7 +124,7 @@ def segment(
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds)
+    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view)
     with predictor().work(image.path, model, options=options) as work:
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
@@ -140,7 +142,7 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
         image: The picture: a file in any common format, as for /segment.
         model: The id of a promptable model: one of /models, or a Hugging Face id "user/repo[@revision]".
         prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. Left empty: everything in the picture.
-        view: Leave it empty; views of scientific files are not there yet.
+        view: As for /segment: what of a scientific file is looked at, as JSON text. Left empty: the file's own choice.
 
     Returns:
         The result as JSON (task "instance", as from /segment): one segment per object in their order, the id of the first being 1, and for
@@ -149,11 +151,9 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    if view not in ("", None):
-        raise BadRequestError("prompts.no_view")
     shown = read_prompt("" if prompt is None else prompt)
     who = getattr(request, "session_hash", None)
-    with predictor().prompting(image.path, model, who=who, much=not shown) as session:
+    with predictor().prompting(image.path, model, who=who, much=not shown, view=view) as session:
         result = session.answer(shown) if shown else session.everything()
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(draw.overlay_png(session.pixels, result), image.stem + "_overlay.png")
@@ -199,7 +199,8 @@ def add_endpoints() -> None:
         mask = documented(gr.File(label="mask"), MASK)
         overlay = documented(gr.File(label="overlay"), OVERLAY)
         listed = documented(gr.JSON(label="models"), MODELS)
-        asked = [image, model, threshold, detail, smoothing, task, thresholds]
+        looked = documented(Words(label="view", value=""), parts["view"])
+        asked = [image, model, threshold, detail, smoothing, task, thresholds, looked]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         told = utils.get_function_description(prompt)[1]
         shown = documented(PromptText(label="prompt"), told["prompt"])

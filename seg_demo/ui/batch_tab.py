@@ -28,7 +28,7 @@ from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
-from seg_demo.outputs.measurements import UNITS, PixelSize, measure
+from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
 from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, language_of, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
@@ -155,7 +155,7 @@ def run_batch(
                 _final(report, stopped.is_set(), language),
                 gr.DownloadButton(value=packed, visible=True),
                 gr.Image(value=shown, visible=True),
-                _table(report, size, language),
+                _table(report, language),
             )
     finally:
         _stops.pop(session, None)
@@ -193,8 +193,9 @@ def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
     return f'<details class="note"{opened}><summary>{head}</summary><ul>{lines}</ul></details>'
 
 
-def _table(report: Report, pixel: PixelSize | None, language: str) -> str:
+def _table(report: Report, language: str) -> str:
     """The counts as an HTML table; everything that comes from strangers is escaped."""
+    pixel = report.pixel
     unit = words("batch_pixels", language) if pixel is None else pixel.unit.replace("u", "µ") + "²"
     names = [words("image", language), words("batch_class", language)]
     names += [words("batch_pieces" if report.pieces else "batch_count", language), f"{words('batch_area', language)} ({unit})"]
@@ -254,6 +255,7 @@ class Report:
         limited: images in which a detector stopped at a number of objects although there may be more, and that number.
         notes: image and what is to know about how it was read.
         pieces: whether what is counted are connected pieces of a class, not objects.
+        pixel: size of a pixel that areas are in, or None.
     """
 
     total: int
@@ -266,6 +268,7 @@ class Report:
     limited: list[tuple[str, int]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     pieces: bool = False
+    pixel: PixelSize | None = None
 
 
 def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refused]]:
@@ -346,7 +349,7 @@ def segment_all(
             try:
                 picture = read(upload.path)
                 result = segment(picture)
-                write_image(folder, stem.as_posix(), result, pixel)
+                write_image(folder, stem.as_posix(), result, pixel_of(result, pixel))
             except SegDemoError as error:
                 last = error
                 fault = Refused(upload.name, error.message)
@@ -360,7 +363,7 @@ def segment_all(
                     summary.fail(fault.name, fault.why)
             report.pieces = not TASKS[result.task].objects
             measured = measure(result, picture.pixels, pieces=report.pieces)
-            columns = ((), ()) if report.pieces else measured_columns(measured, pixel, len(result.segments))
+            columns = ((), ()) if report.pieces else measured_columns(measured, pixel_of(result, pixel), len(result.segments))
             summary.add(
                 upload.name, result.to_dict(), result.id_map, picture_of(picture.pixels, result), f"{stem.as_posix()}.png", columns,
                 measured if report.pieces else None,
@@ -370,7 +373,7 @@ def segment_all(
             raise last or BadRequestError("batches.stopped_early")
         summary.close()
         report.header, report.rows = summary.table()
-        report.limited, report.notes = summary.limited(), summary.notes
+        report.limited, report.notes, report.pixel = summary.limited(), summary.notes, summary.pixel
         report.finished = True
         yield report
     except OSError as error:

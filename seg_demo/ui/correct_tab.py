@@ -27,7 +27,7 @@ from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, corrected, from_mask
 from seg_demo.datasets.store import DRAWN, drawn_as
 from seg_demo.gateway.files import Photo, Upload, stem_of, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.inputs.images import decode_mask, read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
@@ -610,7 +610,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
     dataset, mapping = (None, {}) if store is None else fitting(store, found, kept)
     labels = labels_of(found) if dataset is None else dataset.labels
     with rendering():
-        image = decode(result.upload.path)
+        image = read(result.upload.path, view=found.view).pixels
         drawing = from_prediction(found, labels, task, mapping)
     if store is not None and dataset is None:
         # More pictures will join it, so it is not called after this one.

@@ -28,7 +28,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import pool
 from seg_demo.core.types import TASKS, Segmentation, Task
 from seg_demo.gateway.files import Upload
-from seg_demo.inputs.images import decode
+from seg_demo.inputs.images import read
 from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export
 from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, plain
@@ -311,7 +311,7 @@ def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[st
 def _image(result: Result) -> np.ndarray:
     if not result.upload.path.is_file():
         raise BadRequestError("results.upload_is_gone")
-    return decode(result.upload.path)
+    return read(result.upload.path, view=result.shown.view).pixels
 
 
 # Of all results together, compressed or not; and of one that is kept as it is.

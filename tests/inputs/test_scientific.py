@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -20,9 +21,11 @@ import tifffile
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless
 
+from seg_demo.__main__ import main
 from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.inputs import scientific, scientific_files
 from seg_demo.inputs.images import decode_mask, read
+from seg_demo.serving.predictor import load_model
 from tests.pictures import auto
 from tests.scientific_files import PERSON, PLACES, dicom, noise, raster, variants
 from tests.served import ROOT
@@ -259,3 +262,34 @@ def stack(tmp_path_factory):
     path = tmp_path_factory.mktemp("stack") / "a.tif"
     tifffile.imwrite(path, noise("u2", 3, 4, 40, 50), imagej=True, metadata={"axes": "ZCYX"})
     return path
+
+
+def test_a_result_says_what_was_looked_at_and_how_large_it_is(stack, tmp_path, capsys):
+    path = tmp_path / "cells.ome.tif"
+    array = np.zeros((3, 40, 50), "u2")
+    array[1, 10:20, 10:30] = 3000
+    size = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.25, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(path, array, ome=True, photometric="minisblack", metadata={"axes": "ZYX", **size})
+    result = load_model("otsu").predict(path, view={"z": 1, "window": "full"})
+    assert result.calibration.pixel_size == (0.5, 0.25)
+    told = result.to_dict()
+    assert told["view"] == {"page": 0, "z": 1, "t": 0, "channels": [0], "window": "full", "gamma": 1.0}
+    assert (told["pixel_size"], told["unit"]) == ([0.5, 0.25], "micrometer")
+    assert [segment["area_units"] for segment in told["segments"]] == [segment["area"] * 0.125 for segment in told["segments"]]
+    out = tmp_path / "out"
+    view = '{"z": 1, "window": "full"}'
+    assert main(["segment", str(path), "--model", "otsu", "--out", str(out), "--view", view]) == 0
+    written = json.loads((out / "cells" / "result.json").read_text())
+    assert written["view"] == told["view"] and written["segments"] == told["segments"]
+    assert json.loads((out / "run.json").read_text())["view"] == {"z": 1, "window": "full", "gamma": 1.0}
+    (row,) = [row for row in csv.DictReader((out / "cells" / "segments.csv").open()) if row["area"] == "200"]
+    assert float(row["area_um2"]) == 25.0
+    (row,) = [row for row in csv.DictReader((out / "counts.csv").open()) if row["area_pixels"] == "200"]
+    assert float(row["area_um2"]) == 25.0
+    capsys.readouterr()
+    assert main(["segment", str(path), "--model", "otsu", "--out", str(tmp_path / "other"), "--view", '{"z": 9}']) == 1
+    assert "asks for z 9, but this file has 3" in capsys.readouterr().err
+    assert main(["segment", str(path), "--model", "otsu", "--out", str(tmp_path / "third"), "--view", '{"depth": 9}']) == 2
+    place = tmp_path / "place.tif"
+    raster(place, noise("u2", 1, 40, 50), *PLACES["utm"])
+    assert load_model("otsu").predict(place).to_dict()["crs"] == "EPSG:32633"

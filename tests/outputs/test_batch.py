@@ -256,9 +256,9 @@ def test_how_files_were_read_and_what_is_counted_is_said_on_the_page(tmp_path):
     english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
     assert "How files were read (1)" in english and "&lt;pages&gt;.tif</b> This file has 3 pages" in english
     assert "该文件有 3 页" in chinese and "pages;" not in chinese
-    assert ">Pieces<" in batch_tab._table(report, None, "en") and ">连通块<" in batch_tab._table(report, None, "zh")
+    assert ">Pieces<" in batch_tab._table(report, "en") and ">连通块<" in batch_tab._table(report, "zh")
     *_, report = segment_all(picked, [], load_model("otsu").predict, tmp_path / "out", None, threading.Event())
-    assert ">Count<" in batch_tab._table(report, None, "en")
+    assert ">Count<" in batch_tab._table(report, "en")
 
 
 @pytest.mark.parametrize(("model", "file"), [("watershed", "objects.csv"), ("otsu", "pieces.csv")])

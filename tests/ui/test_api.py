@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import urllib.request
+from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -15,6 +17,7 @@ from PIL import Image
 
 from seg_demo.core import rle
 from seg_demo.serving import catalog
+from tests.scientific_files import PERSON, dicom
 from tests.served import ROOT
 
 COINS = str(ROOT / "seg_demo/ui/examples/coins.png")
@@ -165,6 +168,23 @@ def test_numbers_that_only_plain_http_can_send(demo_url, threshold):
     assert "threshold must be a number from 0 to 1" in call(demo_url, {"url": url}, threshold)
 
 
+def test_scientific_files_and_views_of_them_over_http(client, tmp_path):
+    scan = np.arange(2000, dtype="i2").reshape(40, 50)
+    dicom(tmp_path / "scan.dcm", scan, WindowCenter=1000, WindowWidth=800)
+    result, mask, _ = client.predict(image=handle_file(tmp_path / "scan.dcm"), model="otsu", api_name="/segment")
+    assert (result["view"]["window"], result["pixel_size"], result["unit"]) == ("dicom", [0.75, 0.5], "millimeter")
+    assert Image.open(mask).size == (50, 40) and Path(mask).name == "scan_mask.png"
+    assert result["segments"][0]["area_units"] == result["segments"][0]["area"] * 0.375 and PERSON not in json.dumps(result)
+    volume = np.zeros((30, 20, 5), "i2")
+    volume[5:10, 5:10, 4] = 900
+    nibabel.Nifti1Image(volume, np.diag([2, 2, 3, 1])).to_filename(tmp_path / "scan.nii.gz")
+    asked = {"image": handle_file(tmp_path / "scan.nii.gz"), "model": "otsu", "api_name": "/segment"}
+    areas = [segment["area"] for segment in client.predict(**asked, view='{"z": 4, "window": [0, 1000]}')[0]["segments"]]
+    assert sorted(areas) == [25, 575]
+    with pytest.raises(AppError, match="asks for z 5, but this file has 5"):
+        client.predict(**asked, view='{"z": 5}')
+
+
 def call(address: str, image: dict, threshold: float = 0.5) -> str:
     """What the endpoint streams back to a plain HTTP client."""
     body = json.dumps({"data": [image, "otsu", threshold]}).encode()
@@ -189,8 +209,9 @@ def test_only_the_documented_endpoints_are_public(client):
         ("smoothing", True),
         ("task", True),
         ("thresholds", True),
+        ("view", True),
     ]
-    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto", ""]
+    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto", "", ""]
     assert parameters[0]["component"] == "Image"
 
 

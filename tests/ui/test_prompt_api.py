@@ -100,7 +100,7 @@ def test_words_over_http(client, picture):
         ("ann/words", {}, "", "told none"),
         ("ann/clicks", {"objects": [{"points": [[110, 3]], "labels": [1]}]}, "", "lies outside the picture of 110 x 75"),
         ("ann/clicks", "{", "", "not JSON"),
-        ("ann/clicks", {"objects": [CLICK]}, '{"page": 2}', "cannot be chosen yet"),
+        ("ann/clicks", {"objects": [CLICK]}, '{"page": 2}', "asks for page 2, but this file has 1"),
     ],
 )
 def test_what_cannot_be_answered_is_a_sentence(client, picture, model, prompt, view, says):
