@@ -180,7 +180,7 @@ def test_scientific_files_and_views_of_them_over_http(client, tmp_path):
     nibabel.Nifti1Image(volume, np.diag([2, 2, 3, 1])).to_filename(tmp_path / "scan.nii.gz")
     asked = {"image": handle_file(tmp_path / "scan.nii.gz"), "model": "otsu", "api_name": "/segment"}
     areas = [segment["area"] for segment in client.predict(**asked, view='{"z": 4, "window": [0, 1000]}')[0]["segments"]]
-    assert sorted(areas) == [25, 575]
+    assert areas == [25]
     with pytest.raises(AppError, match="asks for z 5, but this file has 5"):
         client.predict(**asked, view='{"z": 5}')
 
