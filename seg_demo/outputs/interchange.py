@@ -14,13 +14,15 @@ import base64
 import io
 import json
 import re
+import shutil
 import uuid
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
@@ -508,6 +510,70 @@ class ImageJ(Format):
 
 # In the order in which the command line and the page list them.
 FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Yolo, Labelme, LabelStudio, Cvat, Voc, QuPath, ImageJ)}
+
+
+class DataSet:
+    """A folder that fills with pictures in a tool's format, one at a time; only names stay in memory.
+
+    Args:
+        folder: exists; gets the files where the tool looks for them.
+        form: new, of the classes of all pictures.
+    """
+
+    def __init__(self, folder: Path, form: Format) -> None:
+        self._folder, self.form = folder, form
+        self._open: dict[str, BinaryIO] = {}
+        self._frames = form.parts()
+
+    def add(self, one: Annotated, picture: Path | None = None) -> None:
+        """Write what is said about one picture.
+
+        Args:
+            one: the picture.
+            picture: its file, which is copied to where the tool looks for it; None leaves it where it is.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        for path, data in self.form.add(one).items():
+            if path not in self._frames:
+                self._write(path, data)
+                continue
+            begin, between, _ = self._frames[path]
+            if path not in self._open:
+                (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+                self._open[path] = (self._folder / path).open("wb")
+                self._open[path].write(begin)
+            else:
+                self._open[path].write(between)
+            self._open[path].write(data)
+        if picture is not None:
+            place = self._folder / self.form.place(one)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not (place.exists() and place.samefile(picture)):
+                shutil.copyfile(picture, place)
+
+    def close(self) -> None:
+        """Write what is about all pictures.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        for path, file in self._open.items():
+            with file:
+                file.write(self._frames[path][2])
+        self._open.clear()
+        for path, data in self.form.about().items():
+            self._write(path, data)
+
+    def abandon(self) -> None:
+        """Let go of the files of a data set that is not finished."""
+        for file in self._open.values():
+            file.close()
+
+    def _write(self, path: str, data: bytes) -> None:
+        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self._folder / path).write_bytes(data)
 
 
 def losses(into: Format | type[Format], one: Annotated) -> Counter[str]:

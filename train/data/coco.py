@@ -20,6 +20,7 @@ from faster_coco_eval.core import mask as coco_mask
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
+from seg_demo.inputs.shapes import Shape
 from train.data.classes import ClassList, is_ignored
 from train.data.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
@@ -456,13 +457,13 @@ def draw(objects: Sequence[CocoObject], height: int, width: int) -> Drawn:
             crowd |= mask
         else:
             x0, y0, x1, y1 = box
-            crops.append((thing.label_id, box, mask[y0:y1, x0:x1].copy()))
-    # A bolt on a plate must not vanish under the plate, whatever the order of the file.
-    crops.sort(key=lambda crop: -int(np.count_nonzero(crop[2])))
+            crops.append((thing.label_id, box, mask[y0:y1, x0:x1].copy(), thing.order))
+    # A bolt on a plate must not vanish under the plate, whatever the order of the file, unless somebody has said what lies on top.
+    crops.sort(key=lambda crop: (crop[3], -int(np.count_nonzero(crop[2]))))
     label_map = np.where(crowd, np.uint16(IGNORE_16), np.uint16(0))
     layers = [np.zeros((height, width), dtype=np.uint16)]
     labels, buried = [0], 0
-    for label_id, (x0, y0, x1, y1), mask in crops:
+    for label_id, (x0, y0, x1, y1), mask, _ in crops:
         label_map[y0:y1, x0:x1][mask] = label_id
         if label_id == 0 or len(labels) == IGNORE_16:
             continue
@@ -502,6 +503,12 @@ def draw_one(thing: CocoObject, height: int, width: int) -> np.ndarray:
     """
     if isinstance(thing.segmentation, dict):
         return _draw_rle(thing, height, width)
+    if isinstance(thing.segmentation, Shape):
+        try:
+            return thing.segmentation.full(height, width)
+        except ValueError as other:
+            what = Message("findings.rle_of_other_size", size=str(list(thing.segmentation.size)), height=height, width=width)
+            raise BadAnnotation("size mismatch", thing.file, what, Message("findings.export_again_from_image")) from other
     polygons = [_checked_polygon(thing, polygon) for polygon in thing.segmentation]
     if not polygons:
         raise _no_mask(thing)

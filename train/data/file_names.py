@@ -5,9 +5,9 @@ What happens to names on their way: web tools write ``%20`` or ``+`` for a blank
 upload, and an absolute path names folders of somebody else's machine. A name as it is written always comes first; another
 spelling counts only where one file alone fits it, and no path ever leaves the folders that are searched.
 
-Annotations in formats of other tools that are not read here are known by their files, and it is said how to get masks or COCO from them: Ultralytics' ``labels/*.txt`` and ``data.yaml``, labelme's and Supervisely's JSON beside the images,
-CVAT's ``annotations.xml``, Cityscapes' ``gtFine``, nnU-Net's ``labelsTr``, COCO's panoptic JSON, one file per object (Data Science Bowl
-2018), arrays of numpy, MATLAB files.
+Annotations in formats that are not read are known by their files, and it is said how to get masks or COCO from them: Supervisely's JSON beside the images,
+an ``annotations.xml`` that is not CVAT's for images, Cityscapes' ``gtFine``, nnU-Net's ``labelsTr``, Cellpose's ``_seg.npy``, one file per object (Data Science Bowl
+2018), arrays of numpy, MATLAB files. Those that are read: :mod:`train.data.other_tools`.
 """
 
 from __future__ import annotations
@@ -247,7 +247,6 @@ def _spelled(path: str, spelling: Callable[[str], str]) -> str:
 
 
 _LOOKED_AT = 2000
-_MOST_BYTES = 2_000_000
 _ARRAYS = {
     ".txt": (Message("findings.holds_text_files_not_pictures_outlines"),
              Message("findings.convert_outlines_to_masks_or_coco")),
@@ -279,10 +278,8 @@ def described(root: Path, deeper: bool = True) -> str | None:
         return Message("other_tools.folder_per_image")
     if any((folder / "ann").is_dir() for folder in [root, *folders.values()]):
         return Message("other_tools.supervisely")
-    if (root / "data.yaml").is_file() or (root / "labels").is_dir() and (root / "images").is_dir():
-        return Message("other_tools.yolo")
-    if any(_of_labelme(path) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
-        return Message("other_tools.labelme")
+    if any(child.name.endswith("_seg.npy") for child in children):
+        return Message("other_tools.cellpose")
     if any(is_panoptic(path) for path in islice((child for child in children if child.suffix.lower() == ".json"), 5)):
         return Message("other_tools.panoptic")
     for ending in ("_masks", "_mask", "_labels", "_label", "_annotations", "_gt", "annot", "masks", "labels"):
@@ -299,23 +296,11 @@ def described(root: Path, deeper: bool = True) -> str | None:
     return None
 
 
-def _of_labelme(path: Path) -> bool:
-    found = _loaded(path)
-    return isinstance(found, dict) and isinstance(found.get("shapes"), list) and "imagePath" in found
-
-
-def _loaded(path: Path) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig")) if path.stat().st_size <= _MOST_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def read_lists(path: Path) -> dict:
     """The content of a JSON file of COCO's, of objects or panoptic: lists of images, annotations and categories.
 
     Raises:
-        DataError: it is no JSON, lacks one of the lists, or is another tool's, which is said in its own words where it is known.
+        DataError: it is no JSON, or lacks one of the lists.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -323,25 +308,10 @@ def read_lists(path: Path) -> dict:
         raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError("coco.no_json", path=path, why=error) from error
-    _refuse_json(path, data)
     missing = [key for key in KEYS if not (isinstance(data, dict) and isinstance(data.get(key), list))]
     if missing:
         raise DataError("coco.no_lists", path=path, missing=", ".join(missing), keys=", ".join(KEYS))
     return data
-
-
-def _refuse_json(path: Path, data: object) -> None:
-    """Refuse a JSON file that is not COCO's in its own words, where it is known.
-
-    Raises:
-        DataError: it is another tool's.
-    """
-    if not isinstance(data, dict | list):
-        return
-    if isinstance(data, dict) and isinstance(data.get("shapes"), list) and "imagePath" in data:
-        raise DataError("other_tools.labelme_file", path=path)
-    if isinstance(data, list) and any(isinstance(task, dict) and "annotations" in task for task in data[:5]):
-        raise DataError("other_tools.label_studio_file", path=path)
 
 
 def other_files(folder: Path) -> tuple[str, str] | None:

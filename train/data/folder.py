@@ -7,6 +7,7 @@ Layouts, tried in this order:
 * panoptic files of COCO (``annotations/panoptic_train.json`` with its PNGs) where there are none of objects;
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
+* files of annotation tools (:mod:`train.data.other_tools`), where no masks lie beside them;
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
 
@@ -54,6 +55,7 @@ from train.data.listing import (
     relative,
     short_name,
 )
+from train.data.other_tools import list_tools
 from train.data.panoptic import list_panoptic
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -98,6 +100,8 @@ def list_folder(root: Path) -> Listing:
         elsewhere = _coco_elsewhere(root)
         if elsewhere:
             return list_coco(elsewhere, name, root)
+        if not any(_together(folder) for folder, _ in parts) and (listing := list_tools(root)) is not None:
+            return listing
     if not triples and any(together := {folder: _together(folder) for folder, _ in parts}.values()):
         return _list_together([(folder, split, pairs) for (folder, split), pairs in zip(parts, together, strict=True) if pairs], root, name)
     if not triples:

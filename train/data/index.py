@@ -49,6 +49,7 @@ from train.data.masks import (
     understood_in,
     with_objects,
 )
+from train.data.other_tools import list_tools
 from train.data.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from train.data.rules import Reading, understand
 
@@ -241,6 +242,8 @@ def _list(source: str) -> Listing:
         return list_folder(path)
     if not path.is_file():
         raise DataError("data.none_there", path=source, cells=CELLS)
+    if (listing := list_tools(path)) is not None:
+        return listing
     if path.suffix.lower() == ".json" and is_panoptic(path):
         return list_panoptic([(path, None)], path.name, path.parent)
     if path.suffix.lower() == ".json":
@@ -552,7 +555,7 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
     drawn = None
     truth = [found.digest for found in files.values() if found]
     if item.annotations is not None:
-        said = [(thing.label_id, thing.crowd, thing.segmentation) for thing in item.annotations]
+        said = [(thing.label_id, thing.crowd, thing.segmentation, *([thing.order] if thing.order else [])) for thing in item.annotations]
         truth.append(hashlib.sha256(repr(said).encode()).hexdigest())
         drawn = _scan_objects(item, (height, width), faults) if digest else None
     if item.panoptic is not None:

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import DataError, Message
+from seg_demo.inputs.shapes import Shape
 from train.data.classes import ClassList
 
 IMAGE_SUFFIXES = frozenset(
@@ -101,19 +102,21 @@ class Fault:
 
 @dataclass(frozen=True)
 class CocoObject:
-    """One annotation of a COCO file, mask not yet drawn.
+    """One annotation of a COCO file or of another tool, mask not yet drawn.
 
     Attributes:
         label_id: index into the dataset's label set.
-        segmentation: list of polygons (flat lists x, y, x, y ... in pixels) or an RLE object.
+        segmentation: list of polygons (flat lists x, y, x, y ... in pixels) or an RLE object; or what another tool has drawn.
         crowd: a group that is not separated into objects; its pixels are ignored.
         file: how to name it in a message.
+        order: what has a higher one lies on top; among equals smaller objects do.
     """
 
     label_id: int
-    segmentation: list | dict
+    segmentation: list | dict | Shape
     crowd: bool
     file: str
+    order: int = 0
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,8 @@ FAULTS = {
 def test_truth_of_another_kind_is_one_fault_and_not_one_per_file(kind: str, tmp_path: Path) -> None:
     write(tmp_path, [f"images/a{i}.png" for i in range(3)], FAULTS[kind])
     if kind == "no masks":
-        (tmp_path / "labels").mkdir()
-        (tmp_path / "labels/a0.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+        (tmp_path / "masks").mkdir()
+        (tmp_path / "masks/a0.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
     (fault,) = look(tmp_path).faults
     assert fault.kind == kind
     for phrase in (fault.what, fault.remedy):
@@ -107,7 +107,8 @@ REFUSED = {
     "a file per object": ({"x/images/x.png", "x/masks/1.png", "y/images/y.png", "y/masks/1.png"}, {}),
     "Supervisely": ({"ds0/img/a.png"}, {"ds0/ann/a.png.json": {}}),
     "YOLO": ({"train/a.png"}, {"data.yaml": {}}),
-    "labelme's own": ({"a.png"}, {"a.json": {"shapes": [], "imagePath": "a.png"}}),
+    "was read as labelme, but it holds no object": ({"a.png"}, {"a.json": {"shapes": [], "imagePath": "a.png"}}),
+    "never opened here": ({"a.png"}, {"a_seg.npy": {}}),
     "panoptic": ({"data/pictures/a.png", "data/panoptic/a.png"}, {"data/panoptic_train.json": PANOPTIC}),
     "Rename them to train/masks/": ({"train/a.png", "train_masks/a.png", "other/b.png"}, {}),
     "lie in one folder": ({"a.png", "c_masks.png", "b.png", "d_masks.png"}, {}),
@@ -156,11 +157,18 @@ def test_images_and_masks_beside_each_other(tool: str, splits: tuple[str, ...], 
     assert (fault.kind, fault.what) == ("missing mask", "has no mask beside it")
 
 
-@pytest.mark.parametrize("content", [{"shapes": [], "imagePath": "a.png"}, [{"annotations": [], "data": {}}]])
-def test_json_of_another_tool_is_named(content: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"shapes": [], "imagePath": "a.png"}, "was read as labelme, but it holds no object"),
+        ([{"annotations": [], "data": {}}], "was read as Label Studio, but nothing in it can be used: a.json, task 1 names no picture"),
+    ],
+)
+def test_json_of_another_tool_that_says_nothing_is_named(content: object, said: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="labelme's own|Label Studio's own"):
+    save(picture(1), tmp_path / "a.png")
+    with pytest.raises(DataError, match=said):
         look(path)
 
 

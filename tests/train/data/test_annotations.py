@@ -1,0 +1,341 @@
+"""Files of annotation tools, read for training: as we write them and as the tools do, and what is said of those that are wrong."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from pycocotools import mask as coco_mask
+
+from seg_demo.core.errors import DataError, in_language
+from seg_demo.core.types import LabelSet, Segment, Segmentation, paint
+from seg_demo.inputs import imagej
+from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, brush_rle
+from train.data.doctor import examine, split
+from train.data.index import Dataset, open_dataset
+
+H, W = 40, 60
+RNG = np.random.default_rng(8)
+
+
+def look(root: Path) -> Dataset:
+    return open_dataset(str(root), seed=0, size=None, workers=1, progress=False)
+
+
+def save_picture(path: Path, height: int = H, width: int = W) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def result(height: int, width: int, count: int, names: list[str]) -> Segmentation:
+    """Noisy objects that overlap, with holes, parts and single pixels, up to the borders."""
+    segments = []
+    for index in range(count):
+        y0, x0 = int(RNG.integers(height)), int(RNG.integers(width))
+        y1, x1 = int(RNG.integers(y0 + 1, height + 1)), int(RNG.integers(x0 + 1, width + 1))
+        mask = RNG.random((y1 - y0, x1 - x0)) < (0.75 if index % 2 else 1)
+        mask[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+        segments.append(Segment(1 + index % (len(names) - 1), 1 - index / (2 * count), (x0, y0, x1, y1), mask))
+    segments.append(Segment(1, 0.25, (width - 1, height - 1, width, height), np.ones((1, 1), bool)))
+    return Segmentation("instance", height, width, LabelSet.from_names(names, 0), paint(segments, height, width), tuple(segments))
+
+
+def objects_in(dataset: Dataset, name: str) -> list[tuple[str, bytes]]:
+    """Class and mask of every object of an item, sorted."""
+    sample = dataset.read(next(item for item in dataset.items if item.name.endswith(name)))
+    numbers = range(1, len(sample.instance_labels))
+    masks = [np.any([layer == number for layer in sample.layers], axis=0) for number in numbers]
+    return sorted((dataset.labels.names[sample.instance_labels[number]], mask.tobytes()) for number, mask in zip(numbers, masks, strict=True))
+
+
+def written(segmentation: Segmentation) -> list[tuple[str, bytes]]:
+    found = []
+    for index, segment, name, _ in Annotated("x", segmentation).marks:
+        mask = np.zeros((segmentation.height, segmentation.width), bool)
+        x0, y0, x1, y1 = segment.box
+        mask[y0:y1, x0:x1] = segmentation.mask_of(index)
+        found.append((name, mask.tobytes()))
+    return sorted(found)
+
+
+NAMES = ["background", "cell", 'a <b> & "c"', "细胞"]
+ROUND = {"a": result(37, 53, 9, NAMES), "b": result(1, 9, 3, NAMES), "c": result(21, 2, 4, NAMES)}
+
+
+def data_set(root: Path, name: str, results: dict[str, Segmentation]) -> Path:
+    data = DataSet(root, FORMATS[name](next(iter(results.values())).labels))
+    for stem, each in results.items():
+        data.add(Annotated(f"{stem}.png", each, split="val" if stem == "b" else "train"), save_picture(root.parent / f"{stem}.png", each.height, each.width))
+    data.close()
+    return root
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("yolo", "voc")])
+def test_what_we_write_comes_back_mask_by_mask(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    dataset = look(data_set(tmp_path / "data", name, ROUND))
+    assert not dataset.faults and not dataset.unclear and not [fault for scan in dataset.scans.values() for fault in scan.faults]
+    assert sorted(dataset.labels.names) == sorted(NAMES) and dataset.kind == "instance"
+    for stem, each in ROUND.items():
+        assert objects_in(dataset, stem) == written(each)
+    if name == "cvat":
+        assert {item.name: item.split for item in dataset.items} == {"images/a": "train", "images/b": "val", "images/c": "train"}
+
+
+def test_yolo_comes_back_pixel_by_pixel(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    dataset = look(data_set(tmp_path / "data", "yolo", ROUND))
+    assert dataset.labels.names == tuple(NAMES) and {item.split for item in dataset.items} == {"train", "val"}
+    for stem, each in ROUND.items():
+        for name in NAMES[1:]:
+            got = np.any([np.frombuffer(mask, bool) for label, mask in objects_in(dataset, stem) if label == name] or [[False]], axis=0)
+            wanted = np.any([np.frombuffer(mask, bool) for label, mask in written(each) if label == name] or [[False]], axis=0)
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_voc_comes_back_with_what_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    dataset = look(data_set(tmp_path / "data", "voc", ROUND))
+    assert dataset.labels.names == tuple(NAMES) and not dataset.faults
+    for stem, each in ROUND.items():
+        sample = dataset.read(next(item for item in dataset.items if item.name.endswith(stem)))
+        np.testing.assert_array_equal(sample.label_map, np.array([0, *(segment.label_id for segment in each.segments)])[each.id_map])
+
+
+def test_three_hundred_classes_and_thousands_of_things_come_back(tmp_path: Path) -> None:
+    names = ["background", *(f"class {index}" for index in range(300))]
+    (tmp_path / "data").mkdir()
+    large = result(64, 64, 330, names)
+    dataset = look(data_set(tmp_path / "data", "imagej", {"a": large}))
+    assert len(dataset.labels) == 301 and len(dataset.scans["a"].faults) <= 1  # more than can lie on top of each other is noted
+
+
+def labelme(path: Path, shapes: list[dict], **more: object) -> None:
+    content = {"version": "5.8.1", "flags": {}, "shapes": shapes, "imagePath": path.with_suffix(".png").name, "imageData": None, "imageHeight": H, "imageWidth": W}
+    path.write_text(json.dumps({**content, **more}))
+
+
+def shape(label: str, points: list, kind: str = "polygon", **more: object) -> dict:
+    return {"label": label, "points": points, "group_id": None, "description": "", "shape_type": kind, "flags": {}, **more}
+
+
+def drawn(draw) -> np.ndarray:
+    image = Image.new("L", (W, H))
+    draw(ImageDraw.Draw(image))
+    return np.array(image, bool)
+
+
+def test_labelme_draws_every_kind_of_shape_as_labelme_does(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.png")
+    stencil = np.eye(4, 5, dtype=bool)
+    png = io.BytesIO()
+    Image.fromarray(stencil.astype(np.uint8)).save(png, "PNG")
+    labelme(
+        tmp_path / "a.json",
+        [
+            shape("polygon", [[2.7, 3.2], [20.9, 5], [11, 17.5]]), shape("rectangle", [[30, 9.5], [22, 2]], "rectangle"),
+            shape("circle", [[45, 20], [50, 24]], "circle"), shape("line", [[5, 30], [20, 38]], "line"),
+            shape("strip", [[25, 30], [35, 38], [50, 30]], "linestrip"), shape("point", [[55, 5]], "point", flags={"doubt": True}),
+            shape("mask", [[1, 20], [5, 23]], "mask", mask=base64.b64encode(png.getvalue()).decode()),
+            shape("two", [[30, 18], [34, 18], [34, 22]], group_id=1), shape("two", [[36, 18], [40, 18], [40, 22]], group_id=1),
+        ],
+    )  # fmt: skip
+    dataset = look(tmp_path)
+    got = {name: np.frombuffer(mask, bool).reshape(H, W) for name, mask in objects_in(dataset, "a")}
+    masked = np.zeros((H, W), bool)
+    masked[20:24, 1:6] = stencil
+    radius = np.hypot(5, 4)
+    wanted = {
+        "polygon": drawn(lambda pen: pen.polygon([(2.7, 3.2), (20.9, 5), (11, 17.5)], outline=1, fill=1)),
+        "rectangle": drawn(lambda pen: pen.rectangle([(22, 2), (30, 9.5)], outline=1, fill=1)),
+        "circle": drawn(lambda pen: pen.ellipse((45 - radius, 20 - radius, 45 + radius, 20 + radius), outline=1, fill=1)),
+        "line": drawn(lambda pen: pen.line([(5, 30), (20, 38)], fill=1, width=10)),
+        "strip": drawn(lambda pen: pen.line([(25, 30), (35, 38), (50, 30)], fill=1, width=10)),
+        "point": drawn(lambda pen: pen.ellipse((50, 0, 60, 10), outline=1, fill=1)),
+        "mask": masked,
+        "two": drawn(lambda pen: [pen.polygon([(x, 18), (x + 4, 18), (x + 4, 22)], outline=1, fill=1) for x in (30, 36)]),
+    }
+    assert got.keys() == wanted.keys()
+    for name in wanted:
+        np.testing.assert_array_equal(got[name], wanted[name], err_msg=name)
+    said = [str(note) for note in dataset.notes]
+    assert said[0] == "Read as labelme from a.json: 1 pictures with 8 objects of 8 classes: circle, line, mask, point, polygon, rectangle, strip, two."
+    assert said[1:] == [
+        "1 times flags are set; they are not read.", "2 lines count as they are drawn by labelme: 10 pixels wide.",
+        "1 points count as they are drawn by labelme: discs of 5 pixels round them.",
+    ]  # fmt: skip
+
+
+def test_label_studio_as_it_exports(tmp_path: Path) -> None:
+    save_picture(tmp_path / "images/cells 1.png")
+    brush = RNG.random((H, W)) < 0.4
+    size = {"original_width": W, "original_height": H, "image_rotation": 0}
+    result = [
+        {"id": "a", "type": "polygonlabels", "value": {"points": [[10, 10], [50, 10], [50, 50]], "closed": True, "polygonlabels": ["b"]}, **size},
+        {"id": "b", "type": "brushlabels", "value": {"format": "rle", "rle": list(brush_rle(brush)), "brushlabels": ["a", "b"]}, **size},
+        {"id": "c", "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["a"]}, **size},
+        {"id": "d", "type": "choices", "value": {"choices": ["good"]}},
+    ]
+    older = {"result": [], "updated_at": "2023-01-01T00:00:00Z"}
+    task = {
+        "id": 7, "data": {"image": "/data/upload/1/0badcafe-cells%201.png"}, "predictions": [{"result": []}],
+        "annotations": [{"result": result, "updated_at": "2024-01-01T00:00:00Z"}, older, {"result": [], "was_cancelled": True, "updated_at": "2025"}],
+    }  # fmt: skip
+    (tmp_path / "project.json").write_text(json.dumps([task]))
+    (tmp_path / "config.xml").write_text('<View><BrushLabels name="x" toName="y"><Label value="b"/><Label value="a"/></BrushLabels></View>')
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "b", "a")
+    found = {name: np.frombuffer(mask, bool).reshape(H, W) for name, mask in objects_in(dataset, "cells 1")}
+    np.testing.assert_array_equal(found["a"], brush)
+    wanted = coco_mask.decode(coco_mask.frPyObjects([[6, 4, 30, 4, 30, 20]], H, W))[..., 0]
+    np.testing.assert_array_equal(found["b"], wanted.astype(bool))
+    assert {str(note) for note in dataset.notes[1:]} == {
+        "1 annotations of tasks that have several are left out: ground truth counts, else the latest.",
+        "1 predictions are left out, where there are annotations or later ones.",
+        "1 further labels of regions that have several are left out; the first counts.",
+        "1 keypoints have no area and are left out.", "1 regions without labels (choices, texts, relations) are left out.",
+    }  # fmt: skip
+
+
+CVAT = """<?xml version="1.0" encoding="utf-8"?>
+<annotations><version>1.1</version><meta><task><labels><label><name>plate</name></label><label><name>bolt</name></label><label><name>never</name></label></labels></task></meta>
+<image id="0" name="deep/a.png" width="60" height="40">
+<polygon label="plate" occluded="0" points="2.00,2.00;42.00,2.00;42.00,32.00;2.00,32.00" z_order="1"><attribute name="rust">much</attribute></polygon>
+<mask label="bolt" occluded="0" rle="0, 3, 1, 2" left="10" top="10" width="3" height="2" z_order="0"></mask>
+<ellipse label="bolt" cx="50" cy="20" rx="4" ry="6" rotation="30" z_order="2"></ellipse>
+<points label="bolt" points="1,1;2,2"></points>
+</image></annotations>
+"""
+
+
+def test_cvat_as_it_exports_with_what_lies_on_top(tmp_path: Path) -> None:
+    save_picture(tmp_path / "images/deep/a.png")
+    (tmp_path / "annotations.xml").write_text(CVAT)
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "plate", "bolt")
+    sample = dataset.read(dataset.items[0])
+    # The plate is said to lie on top of the bolt, which is smaller.
+    assert (sample.label_map[2:32, 2:42] == 1).all() and np.count_nonzero(sample.label_map == 1) == 1200
+    areas = sorted(np.frombuffer(mask, bool).sum() for name, mask in objects_in(dataset, "a") if name == "bolt")
+    assert areas[0] == 5 and abs(areas[1] - np.pi * 24) < 3
+    said = {str(note) for note in dataset.notes}
+    assert {"1 keypoints have no area and are left out.", "1 attributes of shapes are not read.", "Categories without any annotation are left out: never."} <= said
+
+
+def test_qupath_as_it_exports(tmp_path: Path) -> None:
+    save_picture(tmp_path / "slide 1.png")
+    outer = [[5, 5], [35, 5], [35, 25], [5, 25], [5, 5]]
+    hole = [[10, 10], [10, 20], [20, 20], [20, 10], [10, 10]]
+    tumour = {"objectType": "annotation", "classification": {"name": "Tumour", "color": [200, 0, 0]}, "isLocked": False}
+    cell = {"objectType": "cell", "classification": {"names": ["Cell", "Positive"]}, "measurements": {"Area": 3.0}}
+    features = [
+        {"type": "Feature", "id": "PathAnnotationObject", "geometry": {"type": "Polygon", "coordinates": [outer, hole]}, "properties": tumour},
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[40.2, 30], [44.2, 30], [44.2, 35], [40.2, 35]]]}, "properties": cell, "nucleusGeometry": {}},
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 1]}, "properties": tumour},
+    ]
+    (tmp_path / "slide 1.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    dataset = look(tmp_path)
+    assert dataset.labels.names == ("background", "Cell: Positive", "Tumour")
+    assert [np.frombuffer(mask, bool).sum() for _, mask in objects_in(dataset, "slide 1")] == [20, 500]
+    # The same as a list of features, which older versions write.
+    (tmp_path / "slide 1.geojson").write_text(json.dumps(features))
+    assert objects_in(look(tmp_path), "slide 1") == objects_in(dataset, "slide 1")
+
+
+def test_imagej_s_own_names_and_groups(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.png")
+    square = [[(2, 2), (8, 2), (8, 8), (2, 8)]]
+    with zipfile.ZipFile(tmp_path / "a_RoiSet.zip", "w") as archive:
+        archive.writestr("0005-0005.roi", imagej.encode("0005-0005", [square], 0, {}))
+        archive.writestr("b.roi", imagej.encode("b", [[[(x + 20, y) for x, y in square[0]]]], 3, {}))
+        archive.writestr("nucleus-12.roi", imagej.encode("nucleus-12", [[[(x + 40, y) for x, y in square[0]]]], 0, {}))
+        archive.writestr("__MACOSX/._b.roi", b"x")
+    dataset = look(tmp_path)
+    assert [name for name, _ in objects_in(dataset, "a")] == ["group 3", "nucleus", "object"]
+    assert {np.frombuffer(mask, bool).sum() for _, mask in objects_in(dataset, "a")} == {36}
+
+
+def yolo(root: Path, text: str, names: str = "names: [cell, dirt]\n") -> None:
+    save_picture(root / "train/images/a.png")
+    save_picture(root / "train/images/b.png")
+    (root / "train/labels").mkdir(parents=True)
+    (root / "train/labels/a.txt").write_text(text)
+    (root / "train/labels/b.txt").write_text("1 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnc: 2\n" + names)
+
+
+BAD_LINES = {
+    "7 0.1 0.1 0.5 0.1 0.5 0.5": "has the class number 7, but 2 classes are listed",
+    "0 0.5 0.5 0.2 0.2": "has only a box, which is no outline",
+    "0 0.1 0.1 0.5 0.1": "has only a box, which is no outline",
+    "0 10 10 50 10 50 50": "has coordinates that are no shares of the picture from 0 to 1",
+    "0 0.1 0.1 nan 0.1 0.5 0.5": "has coordinates that are no shares of the picture from 0 to 1",
+    "cell 0.1 0.1": "is no line of numbers: 'cell 0.1 0.1'",
+    "0 0.1 0.1": "has 1 points, but 3 are needed",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_a_bad_line_is_a_sentence_and_the_other_pictures_go_on(line: str, tmp_path: Path) -> None:
+    yolo(tmp_path, f"0 0.1 0.1 0.5 0.1 0.5 0.5\n{line}\n")
+    dataset = look(tmp_path)
+    (fault,) = dataset.faults
+    assert (fault.file, fault.what, fault.item) == ("train/labels/a.txt, line 2", BAD_LINES[line], "train/images/a")
+    assert in_language(fault.what, "zh") != fault.what and in_language(fault.remedy, "zh") != fault.remedy
+    assert [len(item.annotations) for item in dataset.items] == [1, 1]
+
+
+def test_what_contradicts_a_list_or_lies_elsewhere_is_said(tmp_path: Path) -> None:
+    for name in "abc":
+        save_picture(tmp_path / f"{name}.png")
+    triangle = [[1, 1], [20, 1], [20, 20]]
+    labelme(tmp_path / "a.json", [shape("cell", triangle), shape("dirt", triangle)])
+    labelme(tmp_path / "b.json", [shape("cell", [[100, 100], [120, 100], [120, 120]]), shape("cell", triangle, "cube"), shape("cell", [[1, 1]])])
+    labelme(tmp_path / "c.json", [shape("cell", triangle)], imagePath="elsewhere.png")
+    labelme(tmp_path / "d.json", [shape("cell", triangle)], imagePath="gone.png")
+    (tmp_path / "e.json").write_text(json.dumps({"shapes": [], "imagePath": "c.png"})[:-4] + ' "imagePath"')
+    (tmp_path / "labels.txt").write_text("__ignore__\n_background_\ncell\n")
+    dataset = look(tmp_path)
+    found = {(fault.file, fault.what, fault.item) for fault in (*dataset.faults, *(fault for scan in dataset.scans.values() for fault in scan.faults))}
+    assert ("a.json, shape 2", "has the class 'dirt', which its list of classes lacks", "a") in found
+    assert ("b.json, shape 1", "covers no pixel of its image", "b") in found
+    assert ("b.json, shape 2", "is of the kind 'cube', which is not known", "b") in found
+    assert ("b.json, shape 3", "has 1 points, but 3 are needed", "b") in found
+    assert ("d.json", "names the picture 'gone.png', which is not beside it, nor in images/", None) in found
+    assert any(file == "e.json" and "is no JSON" in what for file, what, _ in found)
+    assert {item.name for item in dataset.items} == {"a", "b", "c"}, "a file that was renamed with its picture is found beside it"
+    report = examine(dataset, *split(dataset, 0.3, 0)).report()
+    assert "--skip-bad leaves out the 2 images concerned." in report
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ('<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>', "declares a document type or entities"),
+        ("", "is no XML from line"),
+        ("track", "is CVAT's format for video"),
+    ],
+)
+def test_an_xml_that_is_not_to_be_read_is_refused(head: str, said: str, tmp_path: Path) -> None:
+    save_picture(tmp_path / "images/a.png")
+    text = CVAT if head != "track" else '<annotations><version>1.1</version><track id="0" label="x"></track></annotations>'
+    text = text.replace("<annotations>", head + "<annotations>") if head.startswith("<!") else text
+    (tmp_path / "annotations.xml").write_text(text[: len(text) // 2] if not head else text)
+    with pytest.raises(DataError, match=f"was read as CVAT, but nothing in it can be used: annotations.xml {said}"):
+        look(tmp_path)
+
+
+def test_two_formats_in_one_folder_are_a_choice_of_the_person(tmp_path: Path) -> None:
+    save_picture(tmp_path / "a.png")
+    labelme(tmp_path / "a.json", [shape("cell", [[1, 1], [20, 1], [20, 20]])])
+    (tmp_path / "annotations.xml").write_text(CVAT)
+    with pytest.raises(DataError, match=r"several annotation tools: labelme \(a.json\), CVAT \(annotations.xml\)"):
+        look(tmp_path)
+    assert len(look(tmp_path / "a.json")) == 1

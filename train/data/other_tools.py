@@ -1,0 +1,346 @@
+"""Folders and files of annotation tools → items: YOLO segmentation, labelme, Label Studio, CVAT for images 1.1, QuPath's GeoJSON, ImageJ's ROIs.
+
+Which tool it is is seen from the files. Where those of two lie in one folder, a person has to choose. The files themselves are read by
+:mod:`seg_demo.inputs.annotations`; here they meet their images and become one list of classes: in the order of the tool's own list, else by the alphabet.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from xml.parsers import expat
+
+import yaml
+
+from seg_demo.core.errors import DataError, Message
+from seg_demo.inputs import annotations
+from seg_demo.inputs.annotations import Mark, Marked, Reading
+from train.data.classes import ClassList, find_classes, is_background, is_ignored
+from train.data.coco import IGNORED, is_no_class
+from train.data.file_names import FileFinder, SeveralFit, several_fit
+from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
+
+YOLO, LABELME, LABEL_STUDIO, CVAT, QUPATH, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "QuPath", "ImageJ"
+_YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
+# How names of ROIs end after the picture's.
+_ROI_ENDING = re.compile(r"[\s_.-]*(roi|rois|roiset|roi_?set)$", re.IGNORECASE)
+_MOST_YAML = 1_000_000
+_MOST_LABELS = 50_000_000
+_SHOWN = 8
+
+
+def kind_of(path: Path) -> str | None:
+    """The tool that a file is of, by its name and what it begins with; None for any other file."""
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml") and path.name.lower() in _YAML:
+        return YOLO
+    if suffix == ".geojson":
+        return QUPATH
+    if suffix == ".roi" or (suffix == ".zip" and _ROI_ENDING.search(path.stem)):
+        return IMAGEJ
+    if suffix == ".xml":
+        return CVAT if _holds(path, [b"<annotations>", b"<image "]) or _holds(path, [b"<annotations>", b"<track "]) else None
+    if suffix == ".json":
+        if _holds(path, [b'"shapes"', b'"imagePath"']):
+            return LABELME
+        if _holds(path, [b'"FeatureCollection"', b'"geometry"']):
+            return QUPATH
+        if _begins_list(path) and _holds(path, [b'"data"']) and (_holds(path, [b'"annotations"']) or _holds(path, [b'"predictions"'])):
+            return LABEL_STUDIO
+    return None
+
+
+def _holds(path: Path, words: Sequence[bytes]) -> bool:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return all(content.find(word) >= 0 for word in words)
+    except (OSError, ValueError):  # an empty file has nothing to map
+        return False
+
+
+def _begins_list(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError:
+        return False
+
+
+def list_tools(path: Path) -> Listing | None:
+    """Indexes a folder, or a file, of an annotation tool; None if it is of none.
+
+    Args:
+        path: a folder; or a ``data.yaml``, an ``annotations.xml``, a JSON or GeoJSON file.
+
+    Raises:
+        DataError: files of two tools lie there, or nothing in them can be used.
+    """
+    root = path if path.is_dir() else path.parent
+    found = _found(path)
+    if not found:
+        return None
+    if len(found) > 1:
+        raise DataError("annotations.two_formats", path=path, names=", ".join(f"{kind} ({relative(files[0], root)})" for kind, files in found.items()))
+    (kind, files), = found.items()
+    reading = Reading()
+    listing = Listing(short_name((path if path.is_dir() else path.with_suffix("")).resolve().name), root)
+    places = _READERS[kind](files, root, reading)
+    _list(kind, reading, places, listing, files)
+    return listing
+
+
+def _found(path: Path) -> dict[str, list[Path]]:
+    """The tools and their files, in the order of their names."""
+    if path.is_file():
+        kind = kind_of(path)
+        return {} if kind is None else {kind: [path]}
+    found: dict[str, list[Path]] = {}
+    for each in sorted(path.rglob("*")):
+        if each.is_file() and not any(part.startswith((".", "__MACOSX")) for part in each.relative_to(path).parts) and (kind := kind_of(each)):
+            found.setdefault(kind, []).append(each)
+    if YOLO not in found and (labels := _label_folders(path)):
+        found[YOLO] = labels
+    return found
+
+
+def _label_folders(root: Path) -> list[Path]:
+    """Folders ``labels`` of text files beside ``images``, in the folder or in those of its splits."""
+    folders = [root, *(child for child in sorted(root.iterdir()) if child.is_dir() and child.name.lower() in SPLITS)]
+    pairs = [folder / "labels" for folder in folders if (folder / "images").is_dir() and (folder / "labels").is_dir()]
+    return [labels for labels in pairs if any(labels.rglob("*.txt")) and not any(each.suffix.lower() in IMAGE_SUFFIXES for each in labels.rglob("*"))]
+
+
+Places = list[Path | None]
+
+
+def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
+    """``data.yaml`` names folders of images, or lists of them; the labels lie where the path says ``labels`` instead of ``images``."""
+    said: dict[str, object] = {}
+    if files[0].is_file():
+        try:
+            text = files[0].read_bytes()[:_MOST_YAML].decode("utf-8-sig")
+            said = yaml.safe_load(text)
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DataError("annotations.bad_yaml", path=files[0], why=" ".join(str(error).split())[:160]) from error
+        if not isinstance(said, dict):
+            raise DataError("annotations.bad_yaml", path=files[0], why=type(said).__name__)
+    names = _yolo_names(said, root, files[0])
+    into.classes = [names[number] for number in sorted(names)] or None
+    images: dict[Path, str | None] = {}
+    for key in ("train", "val", "valid", "test"):
+        for entry in said.get(key) if isinstance(said.get(key), list) else [said.get(key)]:
+            for image in _images_of(entry, said.get("path"), root) if isinstance(entry, str) else ():
+                images.setdefault(image, SPLITS[key])
+    folders = {said.get(key) for key in ("train", "val") if isinstance(said.get(key), str)}
+    if len(folders) == 1 and {said.get("train"), said.get("val")} == folders:
+        images = dict.fromkeys(images)  # both are all of it: nobody has split the data
+    if not images:
+        for labels in files if files[0].is_dir() else _label_folders(root):
+            split = SPLITS.get(labels.parent.name.lower())
+            for image in _pictures(labels.parent / "images"):
+                inner = image.relative_to(labels.parent / "images").parts[0].lower()
+                images[image] = split or SPLITS.get(inner)
+    if not images:
+        raise DataError("annotations.no_images", path=root, format=YOLO)
+    places: Places = []
+    for image, split in images.items():
+        name = relative(image, root)
+        labels = _labels_of(image)
+        marks: tuple[Mark, ...] = ()
+        if labels is None or not labels.is_file():
+            into.dropped["without_labels"] += 1
+        elif labels.stat().st_size > _MOST_LABELS:
+            into.bad(relative(labels, root), "too_large", name, megabytes=_MOST_LABELS / 1e6)
+        else:
+            marks = annotations.yolo_marks(labels.read_text(encoding="utf-8-sig", errors="replace"), names, relative(labels, root), name, into)
+        into.pictures.append(Marked(name, marks, split=split))
+        places.append(image)
+    return places
+
+
+def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, str]:
+    given = said.get("names")
+    if isinstance(given, dict) and all(str(key).isdigit() for key in given):
+        return {int(key): str(name) for key, name in given.items()}
+    if isinstance(given, list):
+        return dict(enumerate(map(str, given)))
+    if given is not None:
+        raise DataError("annotations.bad_yaml", path=file, why="names")
+    listed = find_classes(root)
+    return {} if listed is None else dict(zip(listed.values or range(len(listed.names)), listed.names, strict=False))
+
+
+def _images_of(entry: str, base: object, root: Path) -> Iterable[Path]:
+    """The images that an entry of ``data.yaml`` means: a folder or a list, wherever the file was written."""
+    bases = [root, *([root / str(base)] if isinstance(base, str) and not Path(base).is_absolute() else [])]
+    plain = [part for part in re.split(r"[\\/]", entry) if part not in ("", ".", "..")]
+    for folder in bases:
+        for skipped in range(len(plain)):
+            place = folder.joinpath(*plain[skipped:])
+            if place.is_dir() and place.resolve().is_relative_to(root.resolve()):
+                return _pictures(place)
+            if place.is_file() and place.suffix.lower() == ".txt":
+                finder = FileFinder([root, place.parent])
+                found = (finder.find(line.strip()) for line in place.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip())
+                return [each for each in found if each is not None]
+    return ()
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [each for each in sorted(folder.rglob("*")) if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file()] if folder.is_dir() else []
+
+
+def _labels_of(image: Path) -> Path | None:
+    parts = list(image.parts)
+    at = next((index for index in range(len(parts) - 2, -1, -1) if parts[index].lower() == "images"), None)
+    if at is None:
+        return image.with_suffix(".txt")
+    parts[at] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
+def _per_file(read: Callable[[Path, Reading], None], finding: Callable[[Path, Path], Sequence[Path]]) -> Callable[[list[Path], Path, Reading], Places]:
+    """A reader of files that name their pictures."""
+
+    def of_files(files: list[Path], root: Path, into: Reading) -> Places:
+        places: Places = []
+        for path in files:
+            before = len(into.pictures)
+            read(path, into)
+            finder = FileFinder(finding(path, root))
+            for picture in into.pictures[before:]:
+                places.append(_find(finder, picture.image, path, into))
+        return places
+
+    return of_files
+
+
+def _find(finder: FileFinder, image: str, path: Path, into: Reading) -> Path | None:
+    try:
+        found = finder.find(image)
+    except SeveralFit as several:
+        into.problems.append(annotations.Problem(path.name, several_fit(image, several.files, path.name, None).what, image))
+        return None
+    # A file that was renamed together with its picture still says the old name.
+    beside = [path.with_suffix(suffix) for suffix in (".png", ".jpg", ".jpeg", ".tif", ".tiff")] if found is None and path.suffix == ".json" else []
+    found = found or next((each for each in beside if each.is_file()), None)
+    if found is None:
+        into.bad(path.name, "picture_missing", image, name=image[:120])
+    return found
+
+
+def _near(path: Path, root: Path) -> Sequence[Path]:
+    split = path.parent.name
+    return [path.parent, path.parent / "images", path.parent.parent / "images", path.parent.parent / "images" / split, root / "images", root]
+
+
+def _by_stem(read: Callable[[Path, Reading, str], None], ending: re.Pattern[str] | None) -> Callable[[list[Path], Path, Reading], Places]:
+    """A reader of files that are named after their pictures."""
+
+    def of_files(files: list[Path], root: Path, into: Reading) -> Places:
+        places: Places = []
+        for path in files:
+            stem = ending.sub("", path.stem) if ending is not None else path.stem
+            near = [each for folder in dict.fromkeys(_near(path, root)) if folder.is_dir() for each in sorted(folder.iterdir()) if each.suffix.lower() in IMAGE_SUFFIXES]
+            picture = next((each for each in near if each.name == stem or each.stem == stem), None)
+            image = relative(picture, root) if picture is not None else stem
+            before = len(into.pictures)
+            read(path, into, image)
+            if picture is None:
+                into.bad(relative(path, root), "picture_missing", image, name=stem[:120])
+            places += [picture] * (len(into.pictures) - before)
+        return places
+
+    return of_files
+
+
+def _geojson(path: Path, into: Reading, image: str) -> None:
+    before = len(into.pictures), len(into.problems)
+    annotations.read_geojson(path, into)
+    into.pictures[before[0] :] = [Marked(image, each.marks, each.size) for each in into.pictures[before[0] :]]
+    into.problems[before[1] :] = [annotations.Problem(each.where, each.what, each.image and image) for each in into.problems[before[1] :]]
+
+
+_READERS: dict[str, Callable[[list[Path], Path, Reading], Places]] = {
+    YOLO: _yolo,
+    LABELME: _per_file(annotations.read_labelme, _near),
+    LABEL_STUDIO: _per_file(annotations.read_label_studio, _near),
+    CVAT: _per_file(annotations.read_cvat, _near),
+    QUPATH: _by_stem(_geojson, None),
+    IMAGEJ: _by_stem(annotations.read_imagej, _ROI_ENDING),
+}
+
+
+def _config_classes(root: Path) -> list[str] | None:
+    """The labels of a Label Studio labelling configuration beside the tasks."""
+    for name in _CONFIG:
+        path = root / name
+        if path.is_file() and path.stat().st_size < _MOST_YAML:
+            found: list[str] = []
+            parser = expat.ParserCreate()
+            parser.StartElementHandler = lambda tag, said: found.append(said["value"]) if tag == "Label" and "value" in said else None
+            try:
+                parser.Parse(path.read_bytes(), True)
+            except expat.ExpatError:
+                continue
+            return list(dict.fromkeys(found))
+    return None
+
+
+def _list(kind: str, reading: Reading, places: Places, listing: Listing, files: list[Path]) -> None:
+    """Items, classes, notes and faults of what was read."""
+    root = listing.root
+    file = relative(files[0], root)
+    listed = reading.classes
+    if kind == LABEL_STUDIO:
+        listed = _config_classes(root)
+    elif kind == LABELME and (given := find_classes(root)) is not None:
+        listed = [name for name in given.names if not (is_ignored(name) or is_background(name))]
+    used = Counter(mark.label for picture in reading.pictures for mark in picture.marks)
+    if not used:
+        for problem in reading.problems[:1]:
+            raise DataError("annotations.nothing_read", path=root / file, format=kind, where=problem.where, what=problem.what)
+        raise DataError("annotations.no_objects", path=root / file, format=kind)
+    classes = [name for name in (listed or sorted(used)) if name in used and not is_no_class(name)]
+    unlisted = [] if listed is None else [name for name in sorted(used) if name not in listed and not is_no_class(name)]
+    if not classes and not unlisted:
+        raise DataError("annotations.no_objects", path=root / file, format=kind)
+    labels = {name: label for label, name in enumerate(classes, start=1)}
+    names: dict[str, str] = {}
+    taken: dict[Path, str] = {}
+    for picture, image in zip(reading.pictures, places, strict=True):
+        if image is None:
+            continue
+        name = relative(image.with_suffix(""), root)
+        names[picture.image] = name
+        if image in taken:
+            listing.faults.append(Fault("duplicate image", file, Message("annotations.picture_twice", name=taken[image]), Message("findings.list_each_image_once_with_all"), item=name))
+            continue
+        taken[image] = name
+        objects = []
+        for mark in picture.marks:
+            if mark.label in unlisted:
+                what = Message("annotations.unlisted_class", name=mark.label[:60])
+                listing.faults.append(Fault("class without a place", mark.where, what, Message("annotations.correct_or_remove"), item=name))
+                continue
+            label = labels.get(mark.label, IGNORED if is_ignored(mark.label) else 0)
+            objects.append(CocoObject(max(label, 0), mark.shape, label == IGNORED, mark.where, mark.order))
+        split = SPLITS.get(picture.split or "")
+        listing.items.append(Item(name, image, annotations=tuple(objects), split=split, declared=picture.size))
+    for problem in reading.problems:
+        item = names.get(problem.image) if problem.image is not None else None
+        listing.faults.append(Fault("unreadable annotation", problem.where, problem.what, Message("annotations.correct_or_remove"), item=item))
+    listing.classes = ClassList(("background", *classes), tuple(range(len(classes) + 1)), (None,) * (len(classes) + 1), file)
+    shown = ", ".join(classes[:_SHOWN]) + (f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else "")
+    listing.notes.append(Message("annotations.understood", format=kind, file=file, pictures=len(reading.pictures), objects=sum(used.values()), classes=len(classes), names=shown))
+    empty = [name for name in listed or () if name not in used and not is_no_class(name)]
+    if empty:
+        listing.notes.append(Message("coco.empty_categories", names=", ".join(empty[:_SHOWN]) + (f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else "")))
+    listing.notes += [Message(f"dropped.{what}", count=count) for what, count in reading.dropped.items() if count]
+    if listing.items and not any(item.annotations for item in listing.items):
+        listing.faults.append(Fault("no objects", file, Message("annotations.none_fits"), Message("annotations.correct_or_remove"), NOTE))
+    listing.settle_test_split()
