@@ -213,6 +213,8 @@ def _segment(options: argparse.Namespace) -> int:
     if formats:
         run["format"] = formats
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
+    if pixel is not None:  # lengths and areas that are on the disk already are in its unit
+        run["pixel_size"] = options.pixel_size
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
     # The last of the files that are written: its presence says that an image is done.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Box = tuple[int, int, int, int]
+# Bits of a count in a string; a text could otherwise hold one number of any length, whose arithmetic takes minutes.
+LONGEST_COUNT = 45
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,7 @@ def decompress_counts(text: str) -> np.ndarray:
         int64 (R,), run lengths.
 
     Raises:
-        ValueError: the string ends in the middle of a number.
+        ValueError: the string ends in the middle of a number, or a number is longer than any picture has pixels.
     """
     counts: list[int] = []
     value = shift = 0
@@ -193,11 +195,16 @@ def decompress_counts(text: str) -> np.ndarray:
         group = character - 48
         value |= (group & 0x1F) << shift
         shift += 5
+        if shift > LONGEST_COUNT:
+            raise ValueError(f"COCO RLE string has a number of more than {LONGEST_COUNT} bits.")
         if group & 0x20:
             continue
         if group & 0x10:
             value |= -1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value += counts[-2] if len(counts) > 2 else 0
+        if abs(value) >> LONGEST_COUNT:
+            raise ValueError(f"COCO RLE string has a number of more than {LONGEST_COUNT} bits.")
+        counts.append(value)
         value = shift = 0
     if shift:
         raise ValueError(f"COCO RLE string of {len(text)} characters ends in the middle of a number.")
@@ -236,7 +243,7 @@ def decode(rle: dict[str, object]) -> np.ndarray:
     if isinstance(raw, bytes):
         raw = raw.decode("ascii")
     counts = decompress_counts(raw) if isinstance(raw, str) else np.asarray(raw, dtype=np.int64)
-    if counts.sum() != height * width or (counts < 0).any():
+    if (counts < 0).any() or (counts > height * width).any() or counts.sum() != height * width:
         raise ValueError(f"COCO RLE has {int(counts.sum())} pixels, but its size {height} x {width} says {height * width}.")
     values = np.arange(counts.size) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T

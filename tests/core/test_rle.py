@@ -79,3 +79,15 @@ def test_uncompressed_and_bytes_decode() -> None:
 def test_malformed_counts_are_refused(counts: object) -> None:
     with pytest.raises(ValueError, match="COCO RLE"):
         decode({"size": [2, 2], "counts": counts})
+
+
+@pytest.mark.parametrize("text", ["o" * 50_000, "o" * 9 + "O", ("P" * 8 + "?") * 6])
+def test_a_number_without_end_is_refused_at_once(text: str) -> None:
+    """It comes from whoever sends a mask: as one number of thousands of digits it would be work for minutes."""
+    with pytest.raises(ValueError, match="more than 45 bits"):
+        decompress_counts(text)
+
+
+def test_counts_that_only_add_up_because_they_overflow_are_refused() -> None:
+    with pytest.raises(ValueError, match="pixels"):
+        decode({"size": [2, 2], "counts": [2**62, 2**62, 2**62, 2**62, 4]})
