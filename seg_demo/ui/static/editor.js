@@ -1,4 +1,4 @@
-// Runs once per editor with gradio's `element`, `props`, `watch`, `trigger`, `upload` and `server`; the files editor_*.js (and
+// Runs once per editor, of which there is one to correct masks in and one to click in (`props.kind`), with gradio's `element`, `props`, `watch`, `trigger`, `upload` and `server`; the files editor_*.js (and
 // viewer_text.js, viewer_ids.js, viewer_view.js) come before it in the same scope.
 
 const root = element.querySelector(".se");
@@ -7,7 +7,7 @@ const stage = find("stage");
 const MOST_SIZE = 600; // of the brush, in image pixels
 
 const editor = {
-  root, work: null, pending: null, drafts: new Drafts(), keeping: true, answer: null, patience: null, said: 0,
+  root, work: null, pending: null, drafts: new Drafts(props.kind === "click" ? "seg-demo-click" : "seg-demo-editor"), keeping: true, answer: null, patience: null, said: 0,
   get layer() { return this.work.layer; },
   get ready() { return this.work !== null; },
   get task() { return this.work.value.task; },
@@ -49,7 +49,7 @@ const editor = {
   },
   // Of clicks that have not been taken, the last one.
   undo() { this.clicks.pending ? this.clicks.back() : this.step("undo"); },
-  redo() { this.step("redo"); },
+  redo() { if (!this.clicks.pending) this.step("redo"); },
   step(way) {
     this.tools.cancel();
     passed();
@@ -62,7 +62,7 @@ const editor = {
   use(tool) {
     if (OBJECTS_ONLY.includes(tool) && this.task !== "instance") return;
     passed();
-    if (tool !== "click" && this.clicks.pending) this.clicks.take(); // what is shown is not lost, and one undo takes it back
+    if (!["click", "pan"].includes(tool) && this.clicks.pending) this.clicks.take(); // what is shown is not lost, and one undo takes it back
     this.tools.choose(tool);
     if (tool === "region") this.regions();
     if (tool === "click") this.clicks.begin();
@@ -76,7 +76,10 @@ const editor = {
     const row = this.work.classes[index];
     if (row) pickClass(row.id);
   },
-  removeSelected() { if (this.task === "instance" && this.tools.object !== null) this.tools.remove(this.tools.object); },
+  removeSelected() {
+    if (this.clicks.pending) this.clicks.drop();
+    if (this.task === "instance" && this.tools.object !== null) this.tools.remove(this.tools.object);
+  },
   save() { save(); },
 
   // Lists and buttons after a tool, a class or an object was chosen.
@@ -85,6 +88,9 @@ const editor = {
     for (const button of root.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === this.tools.tool));
     panel.mark(find("classes"), this.tools.label);
     panel.mark(find("objects"), this.tools.object);
+    const { target } = this.tools;
+    find("next").textContent = say("nextIs").replace("{name}", target === null ? say("newObject") : this.nameOf(target));
+    this.refreshClicks();
     screen.draw("top");
   },
 
@@ -114,7 +120,7 @@ const editor = {
     const minutes = Math.floor(work.seconds / 60) + ":" + String(Math.floor(work.seconds % 60)).padStart(2, "0");
     const facts = [work.value.name, number(work.layer.width) + " × " + number(work.layer.height), counted("strokesWord", work.strokes), minutes];
     if (work.value.datasetName) facts.push("→ " + work.value.datasetName);
-    if (work.dirty) facts.push(say("unsaved"));
+    if (work.dirty && props.kind !== "click") facts.push(say("unsaved"));
     find("facts").textContent = facts.join(" · ");
     root.dataset.dirty = String(work.dirty);
     // What was counted below is of this mask as it was.
@@ -142,6 +148,7 @@ function pickClass(id) {
 
 function pickObject(id) {
   passed();
+  if (editor.clicks.pending) editor.clicks.settle();
   editor.tools.pick(id);
 }
 

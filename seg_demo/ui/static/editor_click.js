@@ -279,7 +279,7 @@ class Clicks {
       return { id, shape: Shape.ofArea(layer, Math.floor(point[0]), Math.floor(point[1])) };
     }
     if (!tools.objects) return null; // pixels to ignore
-    const target = tools.isObject(id) ? id : tools.chosen ? tools.selected : null;
+    const target = tools.isObject(id) ? id : tools.target;
     const shape = target === null ? null : Shape.ofObject(layer, target);
     return shape && { id: target, shape };
   }
@@ -339,7 +339,7 @@ class Clicks {
     if (!this.prompter.takes("clicks")) return this.host.tell(say("wordsOnly"));
     if (box[2] - box[0] < 1 || box[3] - box[1] < 1) return;
     if (this.texts) this.settle();
-    if (!this.pending) this.begins(this.host.tools.chosen ? this.startOf(a) : null);
+    if (!this.pending) this.begins(this.host.tools.target !== null ? this.startOf(a) : null);
     this.quiet();
     this.answer(this.last ? this.last.points : [], box);
   }
@@ -445,8 +445,10 @@ class Clicks {
 
   // What is shown becomes part of the mask, by one change. Pixels of others stay theirs, unless a person wants otherwise.
   async take() {
-    while (this.busy && this.pending) await this.busy.catch(() => {});
-    return this.settle();
+    const moment = () => new Promise((done) => setTimeout(done, 20));
+    while (this.last && this.last.waits) await moment();
+    while (this.host.tools.stroke) await moment(); // a change of another tool ends first
+    if (this.pending) this.settle();
   }
 
   // As `take`, of what has been answered.
@@ -557,7 +559,7 @@ class Clicks {
 class ClickPanel {
   constructor(root, host) {
     const find = (name) => root.querySelector(".se-" + name);
-    for (const name of ["prompter", "prompterid", "words", "plus", "minus", "over", "take", "drop", "which", "clickstate"]) this[name] = find(name);
+    for (const name of ["prompter", "prompterid", "words", "plus", "minus", "over", "take", "drop", "everything", "which", "clickstate"]) this[name] = find(name);
     const { clicks } = host;
     this.words.elements[0].placeholder = say("wordsHint");
     this.prompter.addEventListener("change", () => {
@@ -581,6 +583,7 @@ class ClickPanel {
     this.over.addEventListener("change", () => (clicks.over = this.over.checked));
     this.take.addEventListener("click", () => clicks.take());
     this.drop.addEventListener("click", () => clicks.drop());
+    this.everything.addEventListener("click", () => trigger("everything", { model: clicks.prompter.model }));
   }
 
   // Only what has changed is written: the page would be laid out anew with every move of the pointer.
@@ -595,6 +598,7 @@ class ClickPanel {
       this.prompterid.hidden = this.prompter.value !== OTHER_MODEL;
     }
     this.words.hidden = !prompter.takes("words");
+    this.everything.disabled = !prompter.model || !prompter.takes("clicks");
     this.plus.setAttribute("aria-pressed", String(clicks.adding));
     this.minus.setAttribute("aria-pressed", String(!clicks.adding));
     this.over.checked = clicks.overOthers;
@@ -602,7 +606,7 @@ class ClickPanel {
     this.take.disabled = !last || !last.found;
     this.drop.disabled = !clicks.pending;
     // Which object a click would change.
-    const target = clicks.pending ? clicks.start && clicks.start.id : tools.chosen && tools.objects ? tools.selected : null;
+    const target = clicks.pending ? clicks.start && clicks.start.id : tools.objects ? tools.target : null;
     const name = host.task === "instance" ? (target === null ? say("newObject") : host.nameOf(target)) : host.work.name(tools.label);
     const state = clicks.busy ? say("looksAt") : last && last.found ? this.scored(last.found) : clicks.problem || say(clicks.pending ? "looksAt" : "clickHelp");
     for (const [node, text] of [[this.which, name], [this.clickstate, state]]) if (node.textContent !== text) node.textContent = text;

@@ -2,6 +2,8 @@
 
 const TOOL_KEYS = { h: "pan", b: "brush", e: "eraser", g: "fill", p: "polygon", i: "pick", r: "region", c: "click", m: "merge", x: "cut", d: "remove" };
 
+const PRESS_MS = 550; // a finger that stays so long selects
+
 class Input {
   // `editor`: view, tools, screen, use(tool), undo(), redo(), save(), resize(factor), pickIndex(n), removeSelected(), active().
   constructor(stage, editor) {
@@ -41,16 +43,25 @@ class Input {
       this.cross = null;
       this.penDown = false;
       editor.active();
+      clearTimeout(this.pressing);
+      this.pressed = this.local(event);
       if (this.down.size === 2) {
+        this.pressed = null;
         editor.tools.cancel();
         this.moving = true;
         this.pinch = this.spread();
       } else if (this.space || event.button === 1 || editor.tools.tool === "pan") this.moving = true;
+      else if ((event.ctrlKey || event.metaKey) && event.button === 0) this.select(event);
       else editor.tools.down(this.image(this.local(event)), { erasing: (event.buttons & 32) !== 0, negative: event.altKey || event.button === 2 });
+      if (event.pointerType === "touch" && this.down.size === 1) this.pressing = setTimeout(() => this.down.size === 1 && this.select(event), PRESS_MS);
       editor.screen.draw("part");
       event.preventDefault();
     });
     on("pointermove", (event) => {
+      if (this.pressed && this.down.has(event.pointerId) && Math.hypot(...this.local(event).map((at, i) => at - this.pressed[i])) > 6) {
+        clearTimeout(this.pressing);
+        this.pressed = null;
+      }
       this.hover = event.pointerType === "touch" ? null : this.local(event);
       const before = this.down.get(event.pointerId);
       if (before && this.moving) this.moveView(event, before);
@@ -65,6 +76,10 @@ class Input {
     on("contextmenu", (event) => editor.tools.tool === "click" && event.preventDefault());
     const up = (event) => {
       if (!this.down.delete(event.pointerId)) return;
+      clearTimeout(this.pressing);
+      // A click with the hand moves nothing: it selects.
+      if (this.pressed && this.moving && event.button === 0 && this.down.size === 0 && editor.tools.tool === "pan" && !this.space) editor.tools.select(this.image(this.local(event)));
+      this.pressed = null;
       if (this.down.size === 0) {
         if (!this.moving) event.type === "pointerup" ? editor.tools.up() : editor.tools.cancel();
         this.moving = false;
@@ -79,6 +94,16 @@ class Input {
       editor.screen.draw("top");
     });
     on("dblclick", () => editor.tools.tool === "polygon" && (editor.tools.close(), editor.screen.draw("part")));
+  }
+
+  // With Ctrl, or a finger that stays: the object under it, whatever the tool. What the tool has begun there never was.
+  select(event) {
+    const { editor } = this;
+    editor.tools.cancel();
+    if (editor.clicks.pending) editor.clicks.settle();
+    editor.tools.select(this.image(this.local(event)));
+    this.moving = true;
+    editor.screen.draw("part");
   }
 
   spread() {

@@ -2,7 +2,8 @@
 // layer lasts from down to up, so that one undo takes back one stroke.
 //
 // In a picture of objects, what is painted belongs to the object in which it began; else to the selected one, if it touches that;
-// else it is a new one. Where a person may have meant something else, it is said, and one click makes it so.
+// else it is a new one. A polygon is a new one unless a person has chosen an object. Where a person may have meant something else, it
+// is said, and one click makes it so.
 
 const middleOf = (point) => [Math.floor(point[0]) + 0.5, Math.floor(point[1]) + 0.5];
 const STROKING = ["brush", "eraser", "region", "cut"];
@@ -41,6 +42,11 @@ class Tools {
   // The selected object, if it has any pixels.
   get selected() {
     return this.object !== null && this.host.layer.counts[this.object] ? this.object : null;
+  }
+
+  // The object that a person has chosen, to which a polygon or clicks belong; null where they make a new one.
+  get target() {
+    return this.chosen && !this.fresh ? this.selected : null;
   }
 
   // An id for a new object of the current class, which is selected.
@@ -88,7 +94,7 @@ class Tools {
   }
 
   // The end of what was painted for a new object: it joins the selected one that it touches. Then what is to be said is said.
-  settle(act, said) {
+  settle(act) {
     const { layer } = this.host;
     const { id, beside, met, took } = act;
     if (beside !== null && met) {
@@ -100,12 +106,13 @@ class Tools {
     this.fresh = false;
     const changed = this.finish();
     if (!changed || !this.objects) return;
-    this.last = { ...act, said, position: this.host.position() };
+    this.last = { ...act, position: this.host.position() };
     const name = (number) => this.host.nameOf(number);
     const again = (target) => () => this.again(target);
     if (took) this.host.tell(say("tookObject").replace("{name}", name(id)), [say("makeNew"), again(null)]);
     else if (beside !== null && !met) this.host.tell(say("apartObject").replace("{name}", name(beside)), [say("addTo").replace("{name}", name(beside)), again(beside)]);
-    else if (beside !== null && said) this.host.tell(say("joinedObject").replace("{name}", name(beside)), [say("makeNew"), again(null)]);
+    else if (act.added) this.host.tell(say("addedToObject").replace("{name}", name(id)), [say("makeNew"), again(null)]);
+    else if (act.last != null) this.host.tell(say("madeObject"), [say("addTo").replace("{name}", name(act.last)), again(act.last)]);
   }
 
   // The last act once more, for another object; null is a new one.
@@ -148,8 +155,8 @@ class Tools {
     if (tool === "click") return this.host.clicks.down(point, negative);
     if (tool === "polygon") return this.corner(point);
     if (STROKING.includes(tool)) {
-      if ((tool === "cut" && !this.needsObject()) || (tool === "region" && !this.host.regions())) return;
-      const plain = tool === "eraser" ? this.nothing : tool === "cut" ? this.object : null;
+      if (tool === "region" && !this.host.regions()) return;
+      const plain = tool === "eraser" || tool === "cut" ? this.nothing : null;
       const act = plain === null ? this.begin(point) : { id: plain, beside: null, took: false };
       this.stroke = { tool, points: [middleOf(point)], ...act, met: false, shapes: [] };
       this.extend(this.stroke.points[0], this.stroke.points[0]);
@@ -178,7 +185,7 @@ class Tools {
     this.stroke = null;
     if (!stroke) return;
     if (stroke.tool === "cut") this.cut(stroke.points);
-    if (stroke.tool === "brush" || stroke.tool === "region") this.settle(stroke, false);
+    if (stroke.tool === "brush" || stroke.tool === "region") this.settle(stroke);
     else this.finish();
   }
 
@@ -236,7 +243,7 @@ class Tools {
     const area = (emit) => flood(this.host.layer, x, y, (...run) => (filled.push(run), emit(...run)));
     this.paintBeside(area, act.id, act);
     act.shapes = [(emit) => filled.forEach((run) => emit(...run))];
-    this.settle(act, false);
+    this.settle(act);
   }
 
   corner(point) {
@@ -254,14 +261,17 @@ class Tools {
       this.finish();
       return;
     }
-    const act = { beside: this.fresh ? null : this.selected, met: false, took: false, shapes: [shape] };
-    const under = this.fresh || act.beside !== null ? null : this.idAt(corners[0]);
+    const act = { beside: null, met: false, took: false, shapes: [shape], last: this.fresh ? null : this.selected };
+    act.added = this.target !== null;
+    const under = this.fresh || act.added ? null : this.idAt(corners[0]);
     // An outline that begins in an object and lies mostly within it corrects that; one that only begins at its rim is a neighbour.
-    act.took = this.isObject(under) && this.shareOf(shape, under) > 0.5;
+    const within = this.isObject(under) && this.shareOf(shape, under) > 0.5;
+    act.took = within && under !== this.object;
+    if (within) act.last = null;
     if (act.took) this.pick(under);
-    act.id = act.took ? under : this.newObject();
+    act.id = within || act.added ? this.object : this.newObject();
     this.paintBeside(shape, act.id, act);
-    this.settle(act, true);
+    this.settle(act);
   }
 
   // The share of a shape's pixels that are of an id.
@@ -273,6 +283,12 @@ class Tools {
       for (let x = Math.max(0, from); x < Math.min(width, to); x++, all++) if (ids[y * width + x] === id) of++;
     });
     return all ? of / all : 0;
+  }
+
+  // What lies at a point is selected, whatever the tool; nobody's ground selects nothing.
+  select(point) {
+    const id = this.idAt(point);
+    if (id !== null) this.pick(id);
   }
 
   pick(id) {
@@ -293,11 +309,6 @@ class Tools {
     this.host.selected();
   }
 
-  needsObject() {
-    if (this.object !== null && this.host.layer.counts[this.object]) return true;
-    this.host.tell(say("selectFirst"));
-    return false;
-  }
 
   relabel(id, label) {
     const box = this.host.layer.boxOf(id);
@@ -305,7 +316,8 @@ class Tools {
   }
 
   merge(id) {
-    if (id === 0 || id === IGNORE || id === this.object || !this.needsObject()) return;
+    if (id === 0 || id === IGNORE || id === this.object) return;
+    if (this.selected === null) return this.pick(id);
     this.relabel(id, this.object);
     this.host.layer.setObject(id, null);
     this.finish();
@@ -319,10 +331,31 @@ class Tools {
     this.finish();
   }
 
+  // The selected object, if the line cuts it, else that of which the line crosses most.
   cut(points) {
     const { layer } = this.host;
-    const pieces = cutPieces(layer, this.object, points);
-    if (pieces.length < 2) return this.host.tell(say("notCut"));
+    const crossed = new Map();
+    for (let i = 0; i < points.length; i++) {
+      sweep(points[Math.max(0, i - 1)], points[i], 0.5, (y, from, to) => {
+        for (let x = Math.max(0, from); y >= 0 && y < layer.height && x < Math.min(layer.width, to); x++) {
+          const id = layer.at(x, y);
+          if (this.isObject(id)) crossed.set(id, (crossed.get(id) || 0) + 1);
+        }
+      });
+    }
+    const ids = [...crossed.keys()].sort((left, right) => (right === this.object) - (left === this.object) || crossed.get(right) - crossed.get(left));
+    if (!ids.length) return this.host.tell(say("selectFirst"));
+    let pieces = [];
+    for (const id of ids) {
+      pieces = cutPieces(layer, id, points);
+      if (pieces.length < 2) continue;
+      if (id !== this.object) this.pick(id);
+      break;
+    }
+    if (pieces.length < 2) {
+      // A click without a line only selects.
+      return points.length > 1 ? this.host.tell(say("notCut")) : this.pick(ids[0]);
+    }
     for (const piece of pieces.slice(1)) {
       const id = layer.freeId();
       if (id === null) break;
