@@ -63,8 +63,8 @@ class Predictor:
     loading a model takes no one else's slot. A model of a visitor's choice is tried in a process of its own first.
 
     Pictures that promptable models have looked at (:meth:`prompting`) are kept for their visitor within the same budget, half of it at
-    most; they go before any model does. Looking at a picture takes a slot like everything else; answering a click does not, and
-    waits for other clicks alone.
+    most; they go before any model does. Neither looking at a picture nor answering a click takes a slot of other requests: whoever clicks
+    waits for others who click, and not for the large picture of somebody else.
 
     Args:
         chosen: the settings; None takes those of this process.
@@ -82,7 +82,7 @@ class Predictor:
         gpu = self._device.type == "cuda" and not zerogpu.ACTIVE
         self._admission = Admission(slots(self._settings, gpu), self._settings.queue_size, give_back)
         self._untrusted = UntrustedModels(self._settings.quarantine)
-        self._clicks = Limit(slots(self._settings, gpu))
+        self._clicks, self._looks = Limit(slots(self._settings, gpu)), Limit(max(1, slots(self._settings, gpu) // 2))
         self._sessions: Sessions | None = None  # made with the first prompt
 
     def get(self, id: str, *, visitor: bool = True, report: Report | None = None) -> Model:
@@ -221,7 +221,7 @@ class Predictor:
                 self._sessions = Sessions() if self._sessions is None else self._sessions
             session = None if who is None else self._sessions.get(key)
             if session is None:
-                with self._admission.slot(is_large(image)):
+                with self._looks.slot():
                     session = model.prompt(image, view)
                 # Models give way to no session; sessions give way to models.
                 with self._lock:
