@@ -69,12 +69,12 @@ def editor(page: Page):
 class Canvas:
     """Where pixels of the image are on the screen, for mouse and oracle alike."""
 
-    def __init__(self, page: Page, size: tuple[int, int]) -> None:
+    def __init__(self, page: Page, size: tuple[int, int], within: str = "#correct-editor") -> None:
         self.page, (self.height, self.width) = page, size
         # Once it stands still: the page scrolls to an image that was opened.
         box = page.evaluate(
-            """async () => {
-              const stage = document.querySelector('#correct-editor .se-stage');
+            """async (within) => {
+              const stage = document.querySelector(within + ' .se-stage');
               const place = () => { const b = stage.getBoundingClientRect(); return [b.left + stage.clientLeft, b.top + stage.clientTop, stage.clientWidth, stage.clientHeight]; };
               let [before, still] = [place(), 0];
               while (still < 10) {
@@ -84,7 +84,8 @@ class Canvas:
                 before = now;
               }
               return before;
-            }"""
+            }""",
+            within,
         )
         self.left, self.top, wide, tall = box
         self.scale = min(wide / self.width, tall / self.height)

@@ -249,8 +249,8 @@ def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
     """A PNG file.
 
     Args:
-        pixels: uint8 (H, W) grey or palette indices, uint16 (H, W) grey of 16 bits, or uint8 (H, W, 3) RGB; not empty.
-        palette: uint8 (K, 3), RGB of the indices, K from 1 to 256; None for grey and RGB.
+        pixels: uint8 (H, W) grey or palette indices, uint16 (H, W) grey of 16 bits, uint8 (H, W, 3) RGB or (H, W, 4) RGBA; not empty.
+        palette: uint8 (K, 3), RGB of the indices, K from 1 to 256; None for all others.
 
     Returns:
         The bytes of the file.
@@ -259,9 +259,9 @@ def encode_png(pixels: np.ndarray, palette: np.ndarray | None = None) -> bytes:
         ValueError: pixels or palette of another kind.
     """
     kind = (pixels.dtype.str[1:], pixels.shape[2:])
-    layouts = {("u1", ()): (8, 0), ("u2", ()): (16, 0), ("u1", (3,)): (8, 2)}
+    layouts = {("u1", ()): (8, 0), ("u2", ()): (16, 0), ("u1", (3,)): (8, 2), ("u1", (4,)): (8, 6)}
     if pixels.ndim < 2 or kind not in layouts or not 0 < min(pixels.shape[:2]) <= max(pixels.shape[:2]) <= _MAX_SIDE:
-        wanted = "uint8 or uint16 of shape (H, W), or uint8 of shape (H, W, 3)"
+        wanted = "uint8 or uint16 of shape (H, W), or uint8 of shape (H, W, 3) or (H, W, 4)"
         raise ValueError(f"pixels must be {wanted}, but got {pixels.dtype} {pixels.shape}.")
     bits, color_type = layouts[kind]
     chunks = []

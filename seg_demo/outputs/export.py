@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.rle import tight_box
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
 from seg_demo.outputs import draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, pixel_of, plain
@@ -305,6 +306,29 @@ def _json(value: Json) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
+def cutout(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:
+    """The objects without their surroundings, cut to the box around all of them.
+
+    Args:
+        image: uint8 (H, W, 3), the upright original.
+        segmentation: of that image, with objects.
+
+    Returns:
+        uint8 (h, w, 4), RGBA: the picture's own pixels, opaque in any object and clear elsewhere.
+
+    Raises:
+        BadRequestError: there is no object.
+    """
+    box = tight_box(segmentation.id_map > 0)
+    if box is None:
+        raise BadRequestError("exports.nothing_to_cut_out")
+    x0, y0, x1, y1 = box
+    found = np.empty((y1 - y0, x1 - x0, 4), np.uint8)
+    found[..., :3] = image[y0:y1, x0:x1]
+    found[..., 3] = np.where(segmentation.id_map[y0:y1, x0:x1] > 0, 255, 0)
+    return found
+
+
 class Subject:
     """One segmented picture as the exports take it; what several of them need is made once, and only if one asks.
 
@@ -411,6 +435,8 @@ EXPORTS: dict[str, Export] = {
             fits=lambda task: task.stuff,
         ),
         Export("geojson", "segments.geojson", lambda one: _json(geojson(one.segmentation, one.polygons))),
+        # For whoever wants one thing out of its picture; the page offers it where that is what one came for.
+        Export("cutout", "cutout.png", lambda one: draw.encode_png(cutout(one.picture, one.segmentation)), button=False, bundled=False, fits=lambda task: task.objects),
         # One row per class, or per object with its areas: what a spreadsheet is opened for.
         Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation, one.measured, one.pixel)), bundled=False),
         # Of objects, or connected pieces of classes, alone: offered beside the page's table of them.

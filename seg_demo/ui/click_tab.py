@@ -1,6 +1,6 @@
-"""Clicks of the page: what the editor's click tool asks (``static/editor_click.js``).
+"""The tab in which a person cuts one thing out of a picture, and what the editor's click tool asks there and in the tab Correct.
 
-The browser asks past the queue (:data:`ENDPOINTS`), with the place of a picture that it has here, a model and a prompt as ``/prompt`` takes it, and
+The tab has an editor of its own, whose drawing becomes files when they are asked for. Its tool and that of Correct is ``static/editor_click.js``: the browser asks past the queue (:data:`ENDPOINTS`), with the place of a picture that it has here, a model and a prompt as ``/prompt`` takes it, and
 is answered with run lengths alone. The picture is looked at with the first question; what the model remembers of it is that page's and no
 other's, goes when the page is closed, and is made anew where it had to go.
 """
@@ -19,13 +19,18 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import read_prompt
-from seg_demo.gateway.files import uploaded
-from seg_demo.gateway.queue import UNQUEUED, in_words, predictor
+from seg_demo.core.types import INSTANCE, LabelSet
+from seg_demo.datasets.sample import from_prediction
+from seg_demo.gateway.files import Upload, store_bytes, uploaded
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.inference import zerogpu
 from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words
-from seg_demo.ui.components import language_of
+from seg_demo.ui.components import examples, image_box, language_of, reporting, t
+from seg_demo.ui.correct_tab import drawn_result, forget, sentence_of
+from seg_demo.ui.editor import Document, MaskEditor, Refusal
+from seg_demo.ui.results import kinds, make_file
 
 # A page names itself with a number that it draws.
 PAGE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -117,3 +122,103 @@ def add_click_endpoints() -> None:
 
 # With the page's load: the browser's scripts send the visitor's key with what they ask for themselves.
 REMEMBER_KEY = "(key) => { window.segDemoVisitor = key; }"
+
+
+# What is offered first, and what everybody may take away of a result.
+DOWNLOADS = ("cutout", *kinds(INSTANCE), "measurements")
+OBJECT = "object"
+LABELS = LabelSet.from_names(("background", OBJECT), 0)
+PICTURES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "coins.png", "rocket.jpg")
+
+
+def click_tab() -> None:
+    """Build the tab in the current Blocks."""
+    gr.Markdown(t("click_lead"), elem_classes="lead")
+    with gr.Row(elem_classes="bench"):
+        with gr.Column(scale=3, min_width=270, elem_classes="controls"):
+            photo = image_box("click")
+            with gr.Column(elem_classes="examples"):
+                examples(PICTURES, None, photo, None, t("examples_regions"), "click-examples")
+        with gr.Column(scale=10, min_width=300):
+            editor = MaskEditor(kind="click", elem_id="click-editor")
+            with gr.Row(elem_classes="downloads", elem_id="click-downloads"):
+                buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"click-{kind}") for kind in DOWNLOADS}
+            # Clicked by script as soon as the file is there: the visitor clicks once.
+            link = gr.DownloadButton("", elem_id="click-file", elem_classes="download-link")
+            drawing = gr.JSON(visible=False)
+    limits = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
+    photo.change(open_picture, photo, editor, **limits)
+    editor.everything(everything, photo, editor, **limits)
+    for kind, button in buttons.items():
+        made = button.click(
+            download_of(kind), drawing, link, js=DRAWING, api_visibility="private", concurrency_limit=4, concurrency_id="files", show_progress="minimal",
+        )  # fmt: skip
+        made.success(None, js="() => setTimeout(() => document.querySelector('#click-file').click(), 60)", **QUIET)
+
+
+# The editor's drawing as it is when a file is asked for.
+DRAWING = "async () => [await document.querySelector('#click-editor .se').drawing()]"
+
+
+def said_in_the_editor(handler: Callable[..., Document | None]) -> Callable[..., Any]:
+    """A handler whose failures the editor says itself."""
+
+    @wraps(handler)
+    def answer(*arguments: Any, **named: Any) -> Document | Refusal | None:
+        try:
+            return in_words(handler)(*arguments, **named)
+        except gr.Error as error:
+            return Refusal(sentence_of(error))
+
+    return answer
+
+
+@said_in_the_editor
+def open_picture(upload: Upload | None) -> Document | None:
+    """A picture into the editor."""
+    if upload is None:
+        return None
+    with predictor().work(upload.path) as work:
+        return Document(INSTANCE.name, LABELS, work.picture.pixels, None, upload.stem, upload.path, None, notes=work.picture.notes)
+
+
+@said_in_the_editor
+def everything(
+    upload: Upload | None,
+    event: gr.EventData,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> Document:
+    """All that a click could mean in a picture, each an object of the drawing.
+
+    Args:
+        upload: the picture.
+        event: has the ``model``.
+        progress: told how far it is.
+    """
+    if upload is None:
+        raise BadRequestError("requests.no_image")
+    model = event._data.get("model") if isinstance(event._data, dict) else None
+    if not model:
+        raise BadRequestError("requests.no_model")
+    with predictor().work(upload.path, str(model), report=reporting(progress)) as work:
+        found = work.segment()
+        drawing = from_prediction(found, LABELS, INSTANCE.name, dict.fromkeys(found.labels.names, OBJECT))
+        return Document(INSTANCE.name, LABELS, work.picture.pixels, drawing, upload.stem, upload.path, None, notes=found.notes)
+
+
+def download_of(kind: str) -> Callable[[Any], str]:
+    """The handler of one download button: a file of the drawing that the browser has just sent."""
+
+    @in_words
+    def download(sent: Any) -> str:
+        if not isinstance(sent, dict):
+            raise BadRequestError("results.nothing_to_download")
+        try:
+            result = drawn_result(None, sent)
+        finally:
+            forget(sent.get("mask"))
+        with rendering():
+            name, content = make_file(result, kind)
+        return store_bytes(content, name)
+
+    return download

@@ -297,7 +297,7 @@ def save(visitor: object, chosen: object, event: gr.EventData) -> tuple[Answer, 
     except gr.Error as error:
         return Answer(doc, None, why=sentence_of(error)), gr.skip()
     finally:
-        _forget(sent.get("mask"))
+        forget(sent.get("mask"))
     return Answer(doc, sample.stem, Place(dataset.key, dataset.name)), dataset if dataset.key == chosen else gr.skip()
 
 
@@ -309,7 +309,7 @@ def count_drawing(visitor: object, event: gr.EventData) -> tuple[Any, Any, Any]:
     except gr.Error as error:
         return gr.skip(), gr.skip(), Counted(str(sent.get("doc")), why=sentence_of(error))
     finally:
-        _forget(sent.get("mask"))
+        forget(sent.get("mask"))
     return result, result, Counted(str(sent.get("doc")))
 
 
@@ -357,7 +357,7 @@ def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
     return Answer(str(sent.get("doc")), None, place, other, None if now is None else now.name, asks=True)
 
 
-def _forget(path: object) -> None:
+def forget(path: object) -> None:
     """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything; what has not the
     editor's own kind of name may be another visitor's too, whose file has the same content."""
     with contextlib.suppress(BadRequestError, OSError):

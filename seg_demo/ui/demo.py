@@ -24,7 +24,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.compare_tab import compare_tab
-from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints
+from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints, click_tab
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
@@ -70,6 +70,8 @@ def _build() -> gr.Blocks:
                     menu.follow(tab, networks[-1].model, task.name)
             with gr.Tab(t("regions"), id="regions"):
                 region_note = regions_tab()
+            with gr.Tab(t("click"), id="click"):
+                click_tab()
             with gr.Tab(t("correct"), id="correct") as correct:
                 correcting = correct_tab(correct, visitor)
             with gr.Tab(t("batch"), id="batch") as batch:

@@ -147,11 +147,17 @@ class Counted:
 
 
 class MaskEditor(gr.HTML):
-    """Shows a :class:`Document`, is told an :class:`Answer`, a :class:`Counted` or a :class:`Refusal`; None leaves it as it is."""
+    """Shows a :class:`Document`, is told an :class:`Answer`, a :class:`Counted` or a :class:`Refusal`; None leaves it as it is.
 
-    def __init__(self, value: Document | Answer | Counted | Refusal | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+    Its ``kind`` is ``correct``, or ``click`` for the tab in which one thing is cut out of a picture.
+    """
+
+    def __init__(
+        self, value: Document | Answer | Counted | Refusal | None = None, *, kind: str = "correct", elem_id: str | None = None, render: bool = True
+    ) -> None:
         super().__init__(
             value=value,
+            kind=kind,
             **plain_files("editor", EDITOR_SCRIPTS),
             elem_id=elem_id,
             server_functions=[superpixels],

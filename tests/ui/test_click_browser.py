@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from seg_demo.gateway.queue import predictor
 from seg_demo.hub import lookup
+from seg_demo.inference import prompting
 from seg_demo.serving.predictor import load_model
 from seg_demo.ui.demo import build_demo, launch_arguments
 from tests.editing import SIZE, Canvas, begin, mask_of, to_tab
 from tests.hub.test_prompt_layouts import files
 from tests.hub_stand_in import HubStandIn
 from tests.networks.test_clipseg import clipseg_files
-from tests.pages import COINS, RESULT_MS, Visits, browser, drawn  # noqa: F401
+from tests.pages import COINS, RESULT_MS, Visits, browser, open_tab  # noqa: F401
 
 IMAGE = np.repeat(np.asarray(Image.open(COINS))[..., None], 3, axis=2)
 
@@ -191,3 +193,47 @@ def test_with_a_finger_and_what_goes_wrong_is_said(visit):
     expect(page.locator(".se-notice")).to_contain_text("服务器没有响应")
     page.unroute("**/run/click")
     assert np.array_equal(mask_of(page), (found.id_map > 0).astype(np.uint8))
+
+
+def test_what_is_clicked_is_cut_out_and_taken_away(visit, monkeypatch):
+    for name, value in (("GRID", 3), ("LEAST_SCORE", -1.0), ("LEAST_STEADINESS", -1.0)):
+        monkeypatch.setattr(prompting, name, value)
+    page = visit()
+    open_tab(page, "Click")
+    page.locator("#click-image input[type=file]").set_input_files(str(COINS))
+    shown, rows = page.locator("#click-editor .se"), page.locator("#click-editor .se-objects .se-row")
+    expect(shown).to_have_attribute("data-tool", "click", timeout=RESULT_MS)
+    canvas = Canvas(page, SIZE, "#click-editor")
+
+    def taken(kind: str) -> Path:
+        with page.expect_download() as waiting:
+            page.locator(f"#click-{kind}").click()
+        return Path(waiting.value.path())
+
+    page.locator("#click-cutout").click()
+    expect(page.locator(".toast-wrap")).to_contain_text("nothing to cut out")
+    page.locator(".toast-close").first.click()
+    place, point = pixel(canvas, 100, 100)
+    page.mouse.click(*place)
+    # What is shown when a file is asked for is taken.
+    cut = np.asarray(Image.open(taken("cutout")))
+    expect(rows).to_have_text(["object #1"])
+    with load_model("ann/clicks").prompt(IMAGE) as session:
+        found = session.segment([point])
+        everything = session.everything()
+    x0, y0, x1, y1 = found.segments[0].box
+    assert np.array_equal(cut[..., 3] == 255, found.segments[0].mask) and np.array_equal(cut[..., :3], IMAGE[y0:y1, x0:x1])
+    assert np.array_equal(np.asarray(Image.open(taken("mask"))), (found.id_map > 0).astype(np.uint8))
+    assert len(json.loads(taken("geojson").read_text())["features"]) == 1
+    # Everything: each thing that a point of the grid means, for what had been drawn.
+    shown.locator(".se-everything").click()
+    shown.locator(".se-yes").click(timeout=RESULT_MS)
+    assert everything.segments
+    expect(shown.locator(".se-objectcount")).to_have_text(str(len(np.unique(everything.id_map[everything.id_map > 0]))))
+    assert np.array_equal(np.asarray(Image.open(taken("mask"))) > 0, everything.id_map > 0)
+    # It is there after a reload, and Correct has nothing of it.
+    page.reload()
+    open_tab(page, "Click")
+    expect(rows.first).to_be_visible()
+    open_tab(page, "Correct")
+    expect(page.locator("#correct-editor .se")).to_have_attribute("data-state", "empty")

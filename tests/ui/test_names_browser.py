@@ -6,7 +6,7 @@ import pytest
 
 from tests.pages import browser, open_page  # noqa: F401
 
-TABS = ("semantic", "instance", "regions", "correct", "batch", "compare", "finetune", "models")
+TABS = ("semantic", "instance", "panoptic", "regions", "click", "correct", "batch", "compare", "finetune", "models")
 # The accessible name as browsers compute it, as far as this page needs it (W3C accname 1.2).
 NAMELESS = """() => {
   const text = (ids) => ids.split(" ").map((id) => document.getElementById(id)?.textContent || "").join(" ");

@@ -5,9 +5,10 @@
 const KEPT_DRAFTS = 3;
 
 class Drafts {
-  constructor() {
+  // `name` of the database: each of the page's editors has its own.
+  constructor(name) {
     this.database = new Promise((resolve, reject) => {
-      const asked = indexedDB.open("seg-demo-editor", 1);
+      const asked = indexedDB.open(name, 1);
       asked.onupgradeneeded = () => {
         for (const name of ["documents", "heads", "originals"]) asked.result.createObjectStore(name, { keyPath: "doc" });
         asked.result.createObjectStore("changes", { keyPath: ["doc", "index"] });

@@ -57,8 +57,9 @@ async function show(work, restored) {
   view.setImage(work.layer.width, work.layer.height);
   colour();
   editor.refresh();
+  if (props.kind === "click") editor.use("click");
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
-  else notice([...(work.value.notes || []), ...(writable ? [] : [say("keptHere")])].join("\n"), null, null, true);
+  else notice([...(work.value.notes || []), ...(writable || props.kind === "click" ? [] : [say("keptHere")])].join("\n"), null, null, true);
 }
 
 async function open(value) {
@@ -146,6 +147,15 @@ function askWhere(place, other, chosen) {
   else notice(said, to(place || other), keep);
 }
 
+// What the server makes a result of: the picture and the mask as it is now, and what is known of it.
+async function drawing(work) {
+  const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
+  const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
+  const image = work.stem === null ? await upload(await work.originalFile()) : null;
+  const colors = work.classes.filter((row) => row.id !== IGNORE).map((row) => row.color);
+  return { ...work.facts(), colors, mask: mask.path, image: image && image.path };
+}
+
 // The mask goes to the server as it is now, and comes back as a result below the editor; nothing is saved by that.
 async function count() {
   const { work } = editor;
@@ -153,14 +163,12 @@ async function count() {
   notice("");
   editor.tools.cancel();
   counting(true);
+  await editor.clicks.take();
   try {
     const position = work.position;
-    const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
-    const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
-    const image = work.stem === null ? await upload(await work.originalFile()) : null;
+    const sent = await drawing(work);
     work.counted = position;
-    const colors = work.classes.filter((row) => row.id !== IGNORE).map((row) => row.color);
-    trigger("submit", { ...work.facts(), colors, mask: mask.path, image: image && image.path });
+    trigger("submit", sent);
   } catch (error) {
     console.error(error);
     countAnswered({ doc: work.value.doc, why: say("tooLarge") + " " + error.message });
@@ -214,6 +222,8 @@ function attempt(promise) {
 
 function connect() {
   translate(root);
+  root.dataset.kind = props.kind;
+  if (props.kind === "click") for (const part of ["Title", "Text"]) root.querySelector(`[data-text=open${part}]`).textContent = say("click" + part);
   for (const button of root.querySelectorAll("button[data-tool]")) button.addEventListener("click", () => editor.use(button.dataset.tool));
   const click = (name, act) => find(name).addEventListener("click", act);
   click("create", () => editor.tools.create());
@@ -230,6 +240,12 @@ function connect() {
     notice(say("notSaved"), null, null, true);
   };
   click("count", count);
+  // Asked by whatever makes files of it; null where there is none.
+  root.drawing = async () => {
+    if (!editor.work) return null;
+    await editor.clicks.take();
+    return drawing(editor.work);
+  };
   root.countFailed = () => find("count").disabled && countAnswered({ doc: editor.work?.value.doc, why: say("noAnswer") });
   click("download", downloadMask);
   click("full", () => (document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen()));
