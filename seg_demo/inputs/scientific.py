@@ -34,7 +34,7 @@ MEMORY, PAGE, KEPT = 32, 16, 8
 _MODULE = "seg_demo.inputs.scientific_files"
 _MEMORY_FOLDER = Path("/dev/shm")
 _DTYPES = frozenset(f"{order}{kind}" for order in "<|" for kind in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"))
-_SAMPLES, _PIXELS = "samples", "pixels"
+_SAMPLES, _PIXELS, _POINTS = "samples", "pixels", "points"
 _AGAIN = Message("advice.again")
 
 
@@ -117,6 +117,34 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
         raise BusyError("scientific.no_place", why=error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:  # an answer that is none
         raise refuse(Message("scientific.ended_process", kind=kind, why=""), limits, _AGAIN) from error
+
+
+def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:
+    """Places as longitude and latitude in WGS 84.
+
+    Args:
+        crs: of :class:`seg_demo.core.picture.Georeference`.
+        points: float64 (N, 2), x and y.
+
+    Returns:
+        float64 (N, 2), degrees, infinite where there is no such place; NaN all over where nobody knows the coordinate system.
+
+    Raises:
+        BusyError: no process can be started for it.
+    """
+    if not len(points):
+        return points
+    content = np.ascontiguousarray(points, dtype=np.float64).tobytes()
+    order = {"kind": "WGS84", "crs": crs, "bytes": 400_000_000 + 16 * len(content), "seconds": SECONDS, "file_bytes": len(content) + 1_000_000}
+    try:
+        with tempfile.TemporaryDirectory(prefix="seg-demo-points-") as folder:
+            output = Path(folder, "out")
+            output.mkdir()
+            Path(folder, "in").write_bytes(content)
+            reply = _decoders.answer({**order, "path": str(Path(folder, "in").resolve()), "output": str(output)})
+            return np.fromfile(output / _POINTS).reshape(points.shape) if "points" in reply else np.full(points.shape, np.nan)
+    except OSError as error:
+        raise BusyError("scientific.no_place", why=error.strerror) from error
 
 
 def _roomy(wanted: int) -> str | None:

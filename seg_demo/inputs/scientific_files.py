@@ -37,8 +37,9 @@ MODULES = {
     "TIFF": ("tifffile", "imagecodecs._imcd", "imagecodecs._zlib", "imagecodecs._zstd", "imagecodecs._jpeg8", "rasterio", "rasterio.crs"),
     "DICOM": ("pydicom", "pydicom.pixels", "pylibjpeg", "openjpeg", "libjpeg"),
     "NIFTI": ("nibabel",),
+    "WGS84": ("rasterio.warp",),
 }
-SAMPLES, PIXELS = "samples", "pixels"
+SAMPLES, PIXELS, POINTS = "samples", "pixels", "points"
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 @dataclass
 class _Planes:
@@ -578,12 +579,26 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
+    """Points of a coordinate system as longitude and latitude, in a file of the folder ``output``; PROJ meets an untrusted ``crs`` only here.
+
+    Args:
+        order: ``crs``, ``path`` of float64 (N, 2), ``output``.
+    """
+    from rasterio.warp import transform
+
+    points = np.fromfile(order["path"], dtype=np.float64).reshape(-1, 2)
+    degrees = np.array(transform(order["crs"], "EPSG:4326", points[:, 0], points[:, 1]), dtype=np.float64).T
+    np.ascontiguousarray(degrees).tofile(Path(order["output"], POINTS))
+    return {"points": len(points)}
+
+
 def answer(order: dict[str, Any]) -> dict[str, Any]:
-    """:func:`decode` in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
+    """:func:`decode`, or :func:`to_wgs84`, in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
     confine([*library_folders(), Path(order["path"])], [Path(order["output"])])
     limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["file_bytes"]))
     try:
-        return decode(order)
+        return to_wgs84(order) if order["kind"] == "WGS84" else decode(order)
     except MemoryError:
         return {"memory": True}
     except (Damaged, samples.PixelError, TiffError, Unread) as error:

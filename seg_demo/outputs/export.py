@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.rle import tight_box
 from seg_demo.core.types import TASKS, Segmentation, Task, count_ids
-from seg_demo.outputs import draw, interchange
+from seg_demo.outputs import calibrated, draw, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure, pixel_of, plain
 from seg_demo.outputs.polygons import Polygon, keyhole, polygons_of
 
@@ -107,7 +107,8 @@ def coco_panoptic(segmentation: Segmentation, file_name: str, png: str) -> Json:
 
 
 def geojson(segmentation: Segmentation, polygons: Sequence[list[Polygon]] | None = None) -> Json:
-    """GeoJSON (RFC 7946) in pixels of the image: x to the right, y down, (0, 0) the image's upper left corner.
+    """GeoJSON (RFC 7946): longitude and latitude in WGS 84 where the picture's place on Earth is known, see :func:`calibrated.on_earth`; else
+    pixels of the image: x to the right, y down, (0, 0) the image's upper left corner.
 
     Args:
         segmentation: any result.
@@ -119,10 +120,12 @@ def geojson(segmentation: Segmentation, polygons: Sequence[list[Polygon]] | None
     """
     features = []
     shapes = polygons_of(segmentation) if polygons is None else polygons
-    for identity, segment, area, pieces in zip(
-        segmentation.ids, segmentation.segments, segmentation.areas, shapes, strict=True
-    ):
-        closed = [[[list(point) for point in (*ring, ring[0])] for ring in piece] for piece in pieces]
+    rings = [[[[list(point) for point in (*ring, ring[0])] for ring in piece] for piece in pieces] for pieces in shapes]
+    earthly = calibrated.is_georeferenced(segmentation)
+    if earthly:
+        rings = calibrated.on_earth(segmentation, rings)
+    unit = None if segmentation.calibration is None else segmentation.calibration.pixel_area
+    for identity, segment, area, closed in zip(segmentation.ids, segmentation.segments, segmentation.areas, rings, strict=True):
         single = len(closed) == 1
         features.append(
             {
@@ -137,12 +140,14 @@ def geojson(segmentation: Segmentation, polygons: Sequence[list[Polygon]] | None
                     "label": segmentation.labels.names[segment.label_id],
                     "score": segment.score,
                     "area": area,
+                    **({} if unit is None else {"area_units": area * unit}),
                 },
             }
         )
+    pixels = "pixels of the image: x to the right, y down, (0, 0) is its upper left corner"
     return {
         "type": "FeatureCollection",
-        "coordinate_system": "pixels of the image: x to the right, y down, (0, 0) is its upper left corner",
+        "coordinate_system": "longitude and latitude in degrees, WGS 84 (RFC 7946)" if earthly else pixels,
         "width": segmentation.width,
         "height": segmentation.height,
         "features": features,
@@ -434,6 +439,9 @@ EXPORTS: dict[str, Export] = {
             lambda one: _json(coco_panoptic(one.segmentation, one.file_name, one.prefix + PANOPTIC_PNG)), button=False,
             fits=lambda task: task.stuff,
         ),
+        Export("geotiff", "mask.tif", lambda one: calibrated.geotiff(one.segmentation), button=False, exists=calibrated.is_georeferenced),
+        Export("nifti", "mask.nii.gz", lambda one: calibrated.nifti(one.segmentation), button=False, exists=calibrated.is_gridded),
+        Export("dicom_seg", "segmentation.dcm", lambda one: calibrated.dicom_seg(one.segmentation), button=False, bundled=False, exists=calibrated.is_of_series),
         Export("geojson", "segments.geojson", lambda one: _json(geojson(one.segmentation, one.polygons))),
         # For whoever wants one thing out of its picture; the page offers it where that is what one came for.
         Export("cutout", "cutout.png", lambda one: draw.encode_png(cutout(one.picture, one.segmentation)), button=False, bundled=False, fits=lambda task: task.objects),
@@ -475,6 +483,8 @@ def _of_tool(name: str, file: str) -> Export:
 EXPORTS |= {row.key: row for name, files in _TOOL_FILES.items() for row in (_of_tool(name, file) for file in files)}
 
 
+# What pictures of formats that not every picture has are.
+_OF = {"geotiff": "exports.of_earth", "nifti": "exports.of_volume", "dicom-seg": "exports.of_series"}
 # What the command line calls them, and the rows that they are.
 FORMATS: dict[str, tuple[str, ...]] = {
     "png": ("mask",),
@@ -483,6 +493,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "geojson": ("geojson",),
     "csv": ("segments",),
     "measurements": ("measurements",),
+    "geotiff": ("geotiff",),
+    "dicom-seg": ("dicom_seg",),
+    "nifti": ("nifti",),
     **{name: tuple(f"{name}_{file}" for file in files) for name, files in _TOOL_FILES.items()},
 }
 
@@ -545,6 +558,9 @@ def bundle(
     subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before, pixel)
     every = rows_of(formats, TASKS[segmentation.task]) if formats else (row for row in EXPORTS.values() if row.bundled)
     rows = [row for row in every if row.of(segmentation)]
+    for name in formats:
+        if name in _OF and not all(EXPORTS[key].of(segmentation) for key in FORMATS[name]):
+            raise BadRequestError("exports.not_calibrated", format=name, of=Message(_OF[name]))
     return {before + row.file: row.make(subject) for row in rows}
 
 

@@ -1,0 +1,227 @@
+"""A segmentation back into the formats of its trade: on the same place of the Earth, in the same volume, of the same study.
+
+GeoTIFF carries the file's own GeoKeys, so that what reads the picture reads the result at the same place; NIfTI is a volume of the file's own
+shape and affine; DICOM SEG names the image that it is of. Each opens in its reference library with every pixel in place.
+
+Sources: OGC GeoTIFF 1.1; RFC 7946; NIfTI-1.1; DICOM PS3.3 A.51 (by highdicom).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seg_demo.core.errors import BadRequestError
+from seg_demo.core.picture import Grid
+from seg_demo.core.types import TASKS, Segmentation
+from seg_demo.inputs import scientific
+
+# An edge of so many pixels gets further points: straight on a map, it is not in degrees.
+_LONG_EDGE = 64
+# Bytes that masks of objects that overlap may take, one beside the other.
+_MOST_OVERLAPPING = 256_000_000
+_CHUNK = 1 << 22
+
+Ring = list[list[float]]
+
+
+def is_georeferenced(segmentation: Segmentation) -> bool:
+    """Whether its place on Earth is known."""
+    found = segmentation.calibration
+    return found is not None and found.georeference is not None and bool(found.georeference.crs)
+
+
+def is_gridded(segmentation: Segmentation) -> bool:
+    """Whether it lies in a volume (NIfTI)."""
+    return segmentation.calibration is not None and segmentation.calibration.grid is not None
+
+
+def is_of_series(segmentation: Segmentation) -> bool:
+    """Whether it is of a DICOM image that can be named."""
+    found = segmentation.calibration
+    return found is not None and found.series is not None and {"SOPInstanceUID", "SOPClassUID"} <= found.series.keys()
+
+
+def on_earth(segmentation: Segmentation, shapes: Sequence[Sequence[Sequence[Ring]]]) -> list[list[list[Ring]]]:
+    """Closed rings in pixels as RFC 7946 wants them: longitude and latitude in WGS 84, the outer one counterclockwise, holes clockwise.
+
+    Args:
+        segmentation: georeferenced.
+        shapes: of every segment, of every piece, rings of [x, y] corners of pixels, the last point of each being its first.
+
+    Raises:
+        BadRequestError: a place that has no longitude and latitude.
+    """
+    place = segmentation.calibration.georeference
+    a, b, c, d, e, f = place.affine
+    rings = [_with_points(ring) for pieces in shapes for rings in pieces for ring in rings]
+    every = np.concatenate(rings) if rings else np.zeros((0, 2))
+    mapped = np.stack([a * every[:, 0] + b * every[:, 1] + c, d * every[:, 0] + e * every[:, 1] + f], axis=1)
+    degrees = scientific.to_wgs84(place.crs, mapped)
+    if not np.isfinite(degrees).all():
+        raise BadRequestError("exports.not_on_earth", crs=place.crs[:80])
+    # A tenth of a millimetre.
+    degrees = np.round(degrees, 9)
+    ends = iter(np.split(degrees, np.cumsum([len(ring) for ring in rings])[:-1]) if rings else ())
+    return [[[_turned(next(ends), outer=index == 0) for index in range(len(piece))] for piece in pieces] for pieces in shapes]
+
+
+def _with_points(ring: Ring) -> np.ndarray:
+    """float64 (N, 2): a ring with points on its long edges."""
+    corners = np.asarray(ring, dtype=np.float64)
+    steps = np.maximum(1, np.ceil(np.abs(np.diff(corners, axis=0)).max(axis=1) / _LONG_EDGE).astype(int))
+    if steps.max(initial=1) == 1:
+        return corners
+    parts = [begin + (end - begin) * (np.arange(count) / count)[:, None] for begin, end, count in zip(corners, corners[1:], steps, strict=False)]
+    return np.concatenate([*parts, corners[-1:]])
+
+
+def _turned(ring: np.ndarray, outer: bool) -> Ring:
+    x, y = (ring - ring[0]).T
+    area = float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))
+    return (ring if (area > 0) == outer else ring[::-1]).tolist()
+
+
+def geotiff(segmentation: Segmentation) -> bytes:
+    """``mask.tif``: the id map with the picture's own CRS and affine.
+
+    Args:
+        segmentation: with a georeference.
+    """
+    import tifffile
+
+    buffer = io.BytesIO()
+    tags = [
+        (number, kind, len(value) if isinstance(value, tuple | str) else 1, value, True)
+        for number, kind, value in segmentation.calibration.georeference.tags
+    ]
+    tifffile.imwrite(
+        buffer, segmentation.id_map, photometric="minisblack", compression="zlib", rowsperstrip=256, metadata=None, software=False, extratags=tags
+    )
+    return buffer.getvalue()
+
+
+def nifti(segmentation: Segmentation) -> bytes:
+    """``mask.nii.gz``: a volume of the file's own shape and affine, in which the plane holds ids and all else is 0.
+
+    Args:
+        segmentation: in a volume.
+    """
+    import nibabel
+
+    found = segmentation.calibration
+    grid: Grid = found.grid
+    plane = segmentation.id_map[:: -1 if grid.rows[1] else 1, :: -1 if grid.columns[1] else 1]
+    plane = plane if grid.rows[0] < grid.columns[0] else plane.T
+    volume = np.zeros(grid.shape, dtype=plane.dtype, order="F")
+    axis, at = grid.fixed
+    volume[(slice(None),) * axis + (at,)] = plane
+    image = nibabel.Nifti1Image(np.broadcast_to(volume[:1, :1, :1], grid.shape), np.array(grid.affine).reshape(4, 4))
+    image.header.set_data_dtype(plane.dtype)
+    image.header.set_xyzt_units({"micrometer": "micron", "meter": "meter"}.get(found.unit, "mm"))
+    image.header["vox_offset"], image.header["scl_slope"], image.header["scl_inter"] = 352, 1, 0
+    image.header["magic"] = b"n+1"
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=6) as file:
+        file.write(image.header.structarr.tobytes())
+        file.write(bytes(4))
+        flat = volume.reshape(-1, order="F")
+        for begin in range(0, flat.size, _CHUNK):
+            file.write(flat[begin : begin + _CHUNK].tobytes())
+    return buffer.getvalue()
+
+
+def dicom_seg(segmentation: Segmentation) -> bytes:
+    """``segmentation.dcm``: a DICOM SEG of the image's study, which names the image; one segment per class or object, overlaps kept. Nothing about the
+    patient is in it: whoever imports it knows by the study whose it is.
+
+    Args:
+        segmentation: of a DICOM image.
+
+    Raises:
+        BadRequestError: nothing but background, or more objects that overlap than fit.
+    """
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    source = _source(segmentation)
+    background = None if TASKS[segmentation.task].objects else segmentation.labels.background
+    kept = [index for index, segment in enumerate(segmentation.segments) if segment.label_id != background]
+    if not kept:
+        raise BadRequestError("exports.nothing_to_write", format="dicom-seg")
+    areas = sum(segmentation.areas[index] for index in kept)
+    identities = [segmentation.ids[index] for index in kept]
+    numbers = np.zeros(int(max(segmentation.ids)) + 1, dtype=np.uint16)
+    numbers[identities] = np.arange(1, len(kept) + 1)
+    pixels: np.ndarray = numbers[np.minimum(segmentation.id_map, numbers.size - 1)]
+    pixels[segmentation.id_map >= numbers.size] = 0
+    if np.count_nonzero(pixels) != areas:  # some lie over others
+        if segmentation.height * segmentation.width * len(kept) > _MOST_OVERLAPPING:
+            raise BadRequestError("exports.too_many_overlapping", format="dicom-seg", count=len(kept))
+        pixels = np.zeros((segmentation.height, segmentation.width, len(kept)), dtype=bool)
+        for place, index in enumerate(kept):
+            x0, y0, x1, y1 = segmentation.segments[index].box
+            pixels[y0:y1, x0:x1, place] = segmentation.mask_of(index)
+    model = segmentation.model.id if segmentation.model else "segmentation"
+    algorithm = highdicom.AlgorithmIdentificationSequence(name=model[:64], version="1", family=codes.cid7162.ArtificialIntelligence)
+    names = segmentation.labels.names
+    described = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=_ascii(f"{names[segmentation.segments[index].label_id]} {number}"),
+            # No standard has a code for what a network's classes are called.
+            segmented_property_category=codes.SCT.PhysicalObject,
+            segmented_property_type=_concept(names[segmentation.segments[index].label_id]),
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+        )
+        for number, index in enumerate(kept, start=1)
+    ]
+    made = highdicom.seg.Segmentation(
+        source_images=[source], pixel_array=pixels[None], segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=described, series_instance_uid=highdicom.UID(), series_number=100, sop_instance_uid=highdicom.UID(), instance_number=1,
+        manufacturer="seg_demo", manufacturer_model_name=model[:64], software_versions="1", device_serial_number="0", omit_empty_frames=False,
+    )  # fmt: skip
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
+
+
+def _source(segmentation: Segmentation) -> Any:
+    """What a SEG has to know of its image, and nothing about the patient."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    found = segmentation.calibration
+    series = dict(found.series)
+    if int(series.get("NumberOfFrames", 1)) > 1:
+        raise BadRequestError("exports.one_frame_only", format="dicom-seg", count=int(series["NumberOfFrames"]))
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"):
+        if name in series:
+            setattr(image, name, series[name])
+    image.file_meta.MediaStorageSOPClassUID, image.file_meta.MediaStorageSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"):
+        setattr(image, name, "")
+    image.Rows, image.Columns = segmentation.height, segmentation.width
+    if found.pixel_size is not None:
+        image.PixelSpacing = [found.pixel_size[1], found.pixel_size[0]]
+    image.SeriesNumber = image.InstanceNumber = 1
+    return image
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode().replace("\\", "/")[:64].strip() or "?"
+
+
+def _concept(name: str) -> Any:
+    from highdicom.sr import CodedConcept
+
+    code = "".join(sign for sign in _ascii(name).upper() if sign.isalnum())[:16] or "CLASS"
+    return CodedConcept(code, "99SEGDEMO", _ascii(name))
