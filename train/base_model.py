@@ -171,7 +171,7 @@ def _as_it_is(model: str, labels_for: Callable[[str], LabelSet], task_in: Callab
     base = dataclasses.replace(base, checkpoint=base.checkpoint.trained_for(task_in(base.checkpoint.tasks)))
     known = base.checkpoint.labels
     labels = labels_for(base.checkpoint.task.name)
-    if known.names == labels.names:
+    if known.names == labels.names or base.checkpoint.family.prompts:
         return base
     shared = shared_labels(labels, known)
     if shared is None:

@@ -10,7 +10,7 @@ import difflib
 import importlib.util
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ class Config:
     """Everything that decides what a run does. Every field is a flag (``batch_size`` is ``--batch-size``) and a YAML key."""
 
     model: str = option("unet", f"{', '.join(FAMILIES)}, a menu key, a Hub id, or a checkpoint folder", str)
-    data: str = option("cells", "cells, FOLDER, COCO.json (of objects or panoptic), PAIRS.csv, or hub:USER/NAME", str)
+    data: str = option("cells", "cells, objects, FOLDER, COCO.json (of objects or panoptic), PAIRS.csv, or hub:USER/NAME", str)
     output: str | None = option(None, "folder of the run (default: a new one under runs/)", str, metavar="DIR")
     resume: str | None = option(None, "continue the run in this folder", str, metavar="DIR")
     epochs: int | None = option(
@@ -191,6 +191,8 @@ def parse(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
     for name, text in given.items():
         values[name] = _converted(_FIELDS[name], text, _flag(name), problems)
     config = Config(**{name: value for name, value in values.items() if value is not _BAD})
+    if "data" not in values and config.model in FAMILIES:
+        config = replace(config, data=FAMILIES[config.model].pictures)
     problems += check(config)
     if problems:
         raise ConfigError(lines(*problems))

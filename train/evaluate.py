@@ -44,6 +44,7 @@ from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
+from train.clicks import FIRST, MOST_CLICKS, ClickMeter
 from train.data.index import Dataset, Item, labels_for, preload, read_item
 from train.data.listing import Choice, Diagnosis, Sample
 from train.metrics import (
@@ -113,6 +114,7 @@ def evaluate(
     labels: LabelSet | None = None,
     progress: Callable[[int], None] | None = None,
     pictures: int = 6,
+    brief: bool = False,
 ) -> tuple[dict[str, float], list[ImageResult]]:
     """Compare a model with the truth, one image at a time; memory does not grow with masks or pixels.
 
@@ -123,6 +125,7 @@ def evaluate(
         labels: classes of the data, matched with the model's by name; None if they are the same.
         progress: called with the number of images done, after each.
         pictures: how many of the worst images are kept as pictures.
+        brief: of what is clicked, no more clicks than it takes to tell networks apart.
 
     Returns:
         The metrics of the task's meter (plain floats in [0, 1]; what has no value is left
@@ -131,16 +134,20 @@ def evaluate(
     Raises:
         ValueError: another task, or objects without an instance map.
     """
+    prompted = isinstance(model, Model) and bool(networks.prompts_of(model.spec.architecture))
     if task not in METERS:
         raise ValueError(f"task must be one of {', '.join(METERS)}, but got {task!r}.")
     truth = labels or model.labels
     make, compared = METERS[task]
-    meter = make(truth, model.labels)
+    meter = ClickMeter(FIRST if brief else MOST_CLICKS) if prompted else make(truth, model.labels)
     results: list[ImageResult] = []
     worst: list[tuple[float, int, Picture]] = []
     for index, sample in enumerate(samples):
-        prediction = model.predict_all(sample.image)
-        score = meter.add(*compared(sample, prediction))
+        if prompted:
+            score, prediction = meter.add(model, sample)
+        else:
+            prediction = model.predict_all(sample.image)
+            score = meter.add(*compared(sample, prediction))
         things = getattr(meter, "things", score)
         results.append(ImageResult(sample.name, score, things=things))
         if pictures and not math.isnan(score) and (len(worst) < pictures or -score > worst[0][0]):
@@ -217,7 +224,7 @@ def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[
     model, checkpoint = best_of(prepared, folder)
     data = labels_for(prepared.dataset, prepared.task)
     samples, labels = held_out, data
-    if prepared.config.epochs == 0 and data.names != checkpoint.labels.names:
+    if prepared.config.epochs == 0 and not checkpoint.family.prompts and data.names != checkpoint.labels.names:
         labels = shared_labels(data, checkpoint.labels)
         samples = () if labels is None else only_shared(held_out, data, labels, prepared.task)
     quiet = prepared.config.json or None
@@ -261,7 +268,7 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
     # The names by which training took the base's classes over: a cell is the data's only kind of thing, whatever that is called.
     named = in_words_of(data, checkpoint.labels, spec.source == "bundled")
     base = Model.from_network(dataclasses.replace(checkpoint, labels=named), spec)
-    shared = data if data.names == base.labels.names else shared_labels(data, base.labels)
+    shared = data if checkpoint.family.prompts or data.names == base.labels.names else shared_labels(data, base.labels)
     if shared is None:
         return answer | {"why": Message("verdicts.base_knows_none")}
     whole = shared.names == data.names
@@ -277,7 +284,8 @@ def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> di
         }
         for result in sorted(results["base"], key=lambda result: result.name)
     ]  # fmt: skip
-    metric = TASKS[task].metric
+    metric = checkpoint.family.metric(TASKS[task])
+    answer["metric"] = metric
     log.info(
         "On the held-out images: %s of the base %.4f, of this one %.4f",
         metric, answer["base"].get(metric, math.nan), answer["new"].get(metric, math.nan),
@@ -303,12 +311,17 @@ CURVES = {
     "mask_ap50": "mask AP50",
     "mask_ap75": "mask AP75",
     "box_ap": "box AP",
+    "click_iou": "IoU over the first 5 clicks",
+    "iou_1": "IoU after 1 click",
+    "iou_3": "IoU after 3 clicks",
     "pq": "PQ",
     "sq": "SQ",
     "rq": "RQ",
     "pq_things": "PQ of things",
     "pq_stuff": "PQ of stuff",
 }
+# What is counted and has no scale from 0 to 1.
+COUNTS = {"noc_85": "clicks to an IoU of 0.85 (20 at most)", "noc_90": "clicks to an IoU of 0.90 (20 at most)", "failed_90": "share of objects that 20 clicks do not bring to 0.90"}
 # The same run must give the same bytes, or pushing it twice would be two commits.
 PNG = {"format": "png", "dpi": 110, "metadata": {"Software": None}}
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.core.types import IGNORE_16, LabelSet
+from seg_demo.core.types import IGNORE_16, LabelSet, tight_box
 from seg_demo.networks.base import Network
 from train.batches import Crop
 from train.data.listing import Sample
@@ -140,27 +141,27 @@ def target(crop: Crop, stuff: Collection[int] = ()) -> dict[str, torch.Tensor]:
     """
     if crop.instances is None:
         raise ValueError(f"{crop.name}: instance training needs an instance map, but this sample has none.")
-    instances = crop.instances.reshape(-1, *crop.instances.shape[-2:])
-    identities, counts = torch.unique(instances, return_counts=True)
-    identities = identities[(identities > 0) & (counts >= MIN_OBJECT_PIXELS)]
-    found = [
-        (1 if crop.instance_labels is None else int(crop.instance_labels[identity]), (instances == identity).any(dim=0))
-        for identity in identities.tolist()
-    ]
+    instances = crop.instances.reshape(-1, *crop.instances.shape[-2:]).numpy()
+    counts = np.bincount(instances.ravel())
+    identities = np.flatnonzero(counts >= MIN_OBJECT_PIXELS)
+    identities = identities[identities > 0].tolist()
+    labels = [1 if crop.instance_labels is None else int(crop.instance_labels[identity]) for identity in identities]
     classes, counts = torch.unique(crop.labels, return_counts=True) if stuff else (torch.empty(0), torch.empty(0))
-    found += [(label, crop.labels == label) for label in classes[counts >= MIN_OBJECT_PIXELS].tolist() if label in stuff]
-    boxes, labels, masks = [], [], []
-    for label, mask in found:
-        rows = torch.nonzero(mask.any(dim=1)).flatten()
-        columns = torch.nonzero(mask.any(dim=0)).flatten()
-        boxes.append([float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)])
-        labels.append(label)
-        masks.append(mask)
-    size = instances.shape[-2:]
+    regions = [label for label in classes[counts >= MIN_OBJECT_PIXELS].tolist() if label in stuff]
+    masks = np.zeros((len(labels) + len(regions), *instances.shape[-2:]), dtype=np.uint8)
+    places = {identity: place for place, identity in enumerate(identities)}
+    # An object is looked at within its box alone: there may be a hundred of them in a crop.
+    for layer in instances:
+        for identity, window in enumerate(ndimage.find_objects(layer), start=1):
+            if window is not None and identity in places:
+                masks[places[identity]][window] |= layer[window] == identity
+    for place, label in enumerate(regions, start=len(labels)):
+        masks[place] = (crop.labels == label).numpy()
+    boxes = [tight_box(mask) for mask in masks]
     return {
         "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.tensor(labels, dtype=torch.int64),
-        "masks": torch.stack(masks).to(torch.uint8) if masks else torch.zeros((0, *size), dtype=torch.uint8),
+        "labels": torch.tensor([*labels, *regions], dtype=torch.int64),
+        "masks": torch.from_numpy(masks),
     }
 
 

@@ -26,11 +26,14 @@ from seg_demo.core.storage import recover_folder, save_file, save_folder
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec
 from seg_demo.hub import client
 from seg_demo.hub.licences import inherited
+from seg_demo.networks import CLICKED
 from seg_demo.networks.base import Network
 from train import run as runs
 from train.base_model import name_of
+from train.clicks import OBJECTS
 from train.config import Config
-from train.evaluate import CURVES, HeldOut, evaluate_best, learning_curves, sample_grid
+from train.data.index import BUILT_IN, CELLS
+from train.evaluate import COUNTS, CURVES, HeldOut, evaluate_best, learning_curves, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import ProgressFile, load_state
 from train.setup import Prepared, check_rights
@@ -139,7 +142,7 @@ def push_best(config: Config, folder: Path, repo_id: str) -> dict[str, str]:
         PublishError: the push failed; everything is kept and the message has the command that retries.
     """
     facts = read_facts(folder / runs.BEST)
-    score = TASKS[facts.task].metric
+    score = networks.family(facts.architecture).metric(TASKS[facts.task])
     message = f"{facts.name}: {score} {facts.metrics[score]:.3f}" if score in facts.metrics else facts.name
     published = publish(folder / runs.BEST, repo_id, private=config.private, message=message, run_dir=folder)
     log.info("Pushed to %s, revision %s", published.url, published.sha)
@@ -487,8 +490,8 @@ def _number(value: float | None) -> str:
 
 
 def _metrics(facts: CardFacts, pictures: list[str]) -> str:
-    names = {TASKS[facts.task].metric: TASKS[facts.task].metric} | CURVES
-    present = [key for key in (*CURVES, *(names.keys() - CURVES.keys())) if key in facts.metrics]
+    names = {TASKS[facts.task].metric: TASKS[facts.task].metric} | CURVES | COUNTS
+    present = [key for key in (*CURVES, *COUNTS, *(names.keys() - CURVES.keys())) if key in facts.metrics]
     before = {key: f" {_number(facts.before.get(key))} |" if facts.before else "" for key in present}
     rows = [f"| {names[key]} | {facts.metrics[key]:.4f} |{before[key]}" for key in present]
     if not facts.val_images:
@@ -501,6 +504,11 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     )
     if TASKS[facts.task].stuff:
         about += " Panoptic quality (Kirillov et al. 2019) by panopticapi's rules: PQ = SQ x RQ per class, then the mean over the classes."
+    elif CLICKED in facts.metrics:
+        about += (
+            " Clicks are set by a program: the first in the middle of an object, each next one in the middle of the largest region that is "
+            f"wrong, in up to {OBJECTS} objects of every image (Xu et al. 2016)."
+        )
     elif not TASKS[facts.task].objects:
         about += " Pixels are summed over all images. Boundary IoU after Cheng et al. 2021, within 2 % of the diagonal."
     else:
@@ -625,7 +633,7 @@ def write_report(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[st
 
     save_folder(folder / runs.BEST, write)
     log.info("On %d held-out image%s, at the original size:", len(results), "" if len(results) == 1 else "s")
-    for name, title in CURVES.items():
+    for name, title in (CURVES | COUNTS).items():
         if name in metrics:
             log.info("  %-16s %.4f%s", title, metrics[name], beside_standard(name, metrics))
     log.info("The checkpoint and its card: %s", folder / runs.BEST)
@@ -660,7 +668,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Network, metrics: d
     by_hash = f"Held out: {config.val_fraction:.0%} of the images, by the hash of their content and seed {config.seed}."
     base, trained = start.base, history["step"] > 0
     first = history["lines"][0] if history["lines"] and history["lines"][0]["step"] == 0 else {}
-    knows_cells = dataset.source == "cells" and (trained or (base is not None and base.source == "bundled"))
+    knows_cells = dataset.source == CELLS and (trained or (base is not None and base.source == "bundled"))
     return CardFacts(
         name=name_of(start, dataset.name, trained),
         architecture=checkpoint.name,
@@ -678,7 +686,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Network, metrics: d
         command=runs.command_of(config),
         metrics=metrics,
         before={key: first[key] for key in CURVES if key in first},
-        licence=_inherited(base) if base else "apache-2.0" if dataset.source == "cells" else None,
+        licence=_inherited(base) if base else "apache-2.0" if dataset.source in BUILT_IN else None,
         base=base.id if base else None,
         base_on_hub=base is not None and base.source == "hub",
         fresh_layers=start.fresh,

@@ -28,7 +28,7 @@ from train.base_model import Start, architecture_of, name_of, rebuilt, remembere
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
-from train.data.index import CELLS, Dataset, Item, labels_for, open_dataset, task_in
+from train.data.index import BUILT_IN, Dataset, Item, labels_for, open_dataset, task_in
 from train.data.listing import Diagnosis
 from train.evaluate import with_picture
 from train.run import PreviousRun
@@ -86,7 +86,7 @@ class Prepared:
     @property
     def augment(self) -> str:
         """How much images are varied: rendered ones differ enough by themselves, and more would only slow learning down."""
-        return self.config.augment or ("light" if self.dataset.source == CELLS else "strong")
+        return self.config.augment or ("light" if self.dataset.source in BUILT_IN else "strong")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -299,7 +299,7 @@ def _steps(config: Config, plan: Plan, begun: Start) -> int:
     elif config.max_steps is not None:
         return config.max_steps
     else:
-        passes = begun.defaults.passes if config.data == CELLS else 10
+        passes = begun.defaults.passes if config.data in BUILT_IN else 10
         steps = max(begun.defaults.least_steps, passes * plan.steps_per_epoch)
     return steps if config.max_steps is None else min(steps, config.max_steps)
 

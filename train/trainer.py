@@ -30,7 +30,7 @@ from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
-from train.data.index import CELLS, labels_for, preload, read_item
+from train.data.index import BUILT_IN, labels_for, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
@@ -73,7 +73,7 @@ class Trainer:
         self.main = accelerator.is_main_process
         self.device = prepared.device if accelerator.num_processes == 1 else accelerator.device
         self.checkpoint, self.plan, self.total = prepared.start.checkpoint, prepared.plan, prepared.total
-        self.score = self.checkpoint.task.metric
+        self.score = self.checkpoint.family.metric(self.checkpoint.task)
         self.crops = self._crops()
         self.objective = self._objective()
         self.module = self.checkpoint.module.to(self.device)
@@ -210,7 +210,7 @@ class Trainer:
             model = model_of(checkpoint, self.folder / runs.BEST, self.prepared.dataset.name)
             labels = labels_for(self.prepared.dataset, self.prepared.task)
             drawn = MOST_DRAWN if watched else 0
-            metrics, results = evaluate(model, self.held_out, task=self.prepared.task, labels=labels, pictures=drawn)
+            metrics, results = evaluate(model, self.held_out, task=self.prepared.task, labels=labels, pictures=drawn, brief=True)
             if pictures := [result.picture for result in results if result.picture is not None]:
                 sample_grid(pictures, self.folder / runs.SAMPLES)
         return metrics
@@ -283,7 +283,7 @@ class Trainer:
         prepared = self.prepared
         seen = AsSeen(self.checkpoint)
         read = functools.partial(read_item, prepared.dataset, prepared.train, prepared.task)
-        if prepared.dataset.source != CELLS:
+        if prepared.dataset.source not in BUILT_IN:
             # Photographs are kept at the network's size; what is rendered is small, and its workers know no torch.
             read = functools.partial(read_as_seen, read, seen)
         quiet = self.config.json or not self.main

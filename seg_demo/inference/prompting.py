@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision.ops import nms
 
 from seg_demo.core import requests
@@ -113,7 +112,7 @@ class Session:
         self.spec, self.pixels, self.notes, self._facts = spec, picture.pixels, picture.notes, picture.facts
         self._run, self._embedding = run, embedding
         self._seconds = {"embed": seconds}
-        self._last: OrderedDict[str, Tensor] = OrderedDict()
+        self._last: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Session:
@@ -131,7 +130,7 @@ class Session:
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
         with self._lock:
-            tensors = [*_tensors_in(self._embedding), *self._last.values()]
+            tensors = [*_tensors_in(self._embedding), *_tensors_in(self._last)]
         return self.pixels.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def close(self) -> None:
@@ -253,7 +252,7 @@ class Session:
         with self._lock:
             embedding = self._embedding
             counts = None if prompts[0].mask is None else prompts[0].mask.get("counts")
-            earlier: Tensor | np.ndarray | None = self._last.get(counts) if isinstance(counts, str) else None
+            earlier: Any = self._last.get(counts) if isinstance(counts, str) else None
         if embedding is None:
             raise BadRequestError("prompts.expired")
         if earlier is None:

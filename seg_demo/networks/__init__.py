@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Prompts: points, boxes and earlier masks; and words.
 CLICKS, WORDS = "clicks", "words"
+# Mean IoU after the first few clicks.
+CLICKED = "click_iou"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Family:
         where: ``module:Class``, or the class itself.
         recognises: whether a config.json that names no architecture is one of the family's.
         prompts: kinds of prompts that it answers, of :data:`CLICKS` and :data:`WORDS`; empty for what segments pictures by themselves.
+        pictures: the built-in pictures that it learns from unless other data is given.
         tasks_of: which of the tasks a checkpoint can answer, by what it says about its image processor; None is all of them.
         published: Hub id of a checkpoint that is offered where the menu has none, by a family that answers prompts.
     """
@@ -47,6 +50,7 @@ class Family:
     where: str | type[Network] = ""
     recognises: Callable[[Mapping[str, Any]], bool] = lambda config: False
     prompts: tuple[str, ...] = ()
+    pictures: str = "cells"
     tasks_of: Callable[[Mapping[str, Any]], tuple[Task, ...]] | None = None
     published: str = ""
 
@@ -69,6 +73,14 @@ class Family:
         written = ours.get("task") if isinstance(ours, dict) else None
         first = written or checkpoint.made_for(folder, checkpoint.read_json(folder, checkpoint.CONFIG))
         return tuple(sorted(tasks, key=lambda task: task.name != first))
+
+    def metric(self, task: Task) -> str | None:
+        """Of :mod:`train.metrics`, what its trained networks are compared by.
+
+        Args:
+            task: that they answer.
+        """
+        return CLICKED if self.prompts else task.metric
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -162,6 +174,7 @@ FAMILIES: dict[str, Family] = {
             "segformer", "SegFormer", "transformers", (SEMANTIC,), "seg_demo.networks.segformer:SegFormer",
             lambda config: isinstance(config.get("model_type"), str),
         ),
+        Family("click", "Click", "seg_demo", (INSTANCE,), "seg_demo.networks.click:Click", prompts=(CLICKS,), pictures="objects"),
         Family("maskrcnn", "Mask R-CNN", "torchvision", (INSTANCE,), "seg_demo.networks.maskrcnn:MaskRcnn"),
     )
 }  # fmt: skip

@@ -6,15 +6,16 @@ A family of them is one file with a subclass of :class:`PromptNetwork`; sessions
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import ndimage
 from torch import Tensor
 
 from seg_demo.core.requests import Prompt
-from seg_demo.core.types import Segmentation
+from seg_demo.core.types import Segmentation, tight_box
 from seg_demo.masks.instances import Resized
 from seg_demo.networks.base import Network
 
@@ -31,14 +32,14 @@ class Answer:
         score: in [0, 1], how good the network takes the mask to be.
         steadiness: in [0, 1], how little the mask changes with its threshold.
         label: what it is called.
-        logits: what the same network takes as an earlier mask; None where it takes none.
+        logits: what the same network takes as an earlier mask, a tensor or several by name; None where it takes none.
     """
 
     mask: Resized
     score: float
     steadiness: float = 1.0
     label: str = OBJECT
-    logits: Tensor | None = None
+    logits: Tensor | Mapping[str, Tensor] | None = None
 
 
 @dataclass
@@ -55,7 +56,7 @@ class PromptNetwork(Network):
 
     @abstractmethod
     def candidates(
-        self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Tensor | np.ndarray | None
+        self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any
     ) -> list[list[Answer]]:
         """The guesses at every prompt.
 
@@ -78,3 +79,48 @@ class PromptNetwork(Network):
     def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
         """Never called: a picture by itself has no answer."""
         raise NotImplementedError(f"{self.family.title} answers prompts, not pictures.")
+
+
+def central_pixel(mask: np.ndarray, randomly: Callable[[], float] | None = None) -> tuple[int, int]:
+    """The pixel (x, y) of a region that is furthest from its edge, the first of several.
+
+    Args:
+        mask: bool (H, W) with at least one pixel; what lies beyond the picture is not in it.
+        randomly: gives numbers in [0, 1); then any pixel may come that is more than half as far from the edge as that, as for RITM's
+            training clicks.
+    """
+    x0, y0, x1, y1 = tight_box(mask)
+    depth = ndimage.distance_transform_edt(np.pad(mask[y0:y1, x0:x1], 1))[1:-1, 1:-1]
+    if randomly is None:
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    else:
+        places = np.argwhere(depth > depth.max() / 2)
+        row, column = places[min(len(places) - 1, int(randomly() * len(places)))]
+    return x0 + int(column), y0 + int(row)
+
+
+def next_click(truth: np.ndarray, found: np.ndarray, randomly: Callable[[], float] | None = None) -> tuple[int, int, int] | None:
+    """Where somebody would click next who knows the truth: in the middle of the largest region that is wrong, as all measures of
+    interactive segmentation have it (Xu et al. 2016, arXiv 1603.04042).
+
+    Args:
+        truth: bool (H, W).
+        found: bool (H, W), the last answer.
+        randomly: as for :func:`central_pixel`.
+
+    Returns:
+        x and y of a pixel, and 1 where the object is missing or 0 where something else was taken for it; None where
+        nothing is wrong.
+    """
+    wrong = truth != found
+    if not wrong.any():
+        return None
+    regions = []
+    for mask, label in ((truth & ~found, 1), (found & ~truth, 0)):
+        pieces, count = ndimage.label(mask)
+        if count:
+            sizes = np.bincount(pieces.ravel())[1:]
+            regions.append((int(sizes.max()), label, pieces == 1 + int(sizes.argmax())))
+    _, label, region = max(regions, key=lambda row: row[:2])
+    x, y = central_pixel(region, randomly)
+    return x, y, label

@@ -283,6 +283,7 @@ BUNDLED = (
         "maskrcnn-cells", None, "instance", "maskrcnn", Message("models_title.maskrcnn_cells"), "Apache-2.0", "bundled",
         about=Message("models_about.maskrcnn_cells"),
     ),
+    ModelSpec("click", None, "instance", "click", Message("models_title.click"), "Apache-2.0", "bundled", about=Message("models_about.click")),
 )  # fmt: skip
 
 def _row(id: str, architecture: str, licence: str, name: str, *tasks: str) -> ModelSpec:

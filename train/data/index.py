@@ -29,6 +29,7 @@ from seg_demo.inputs.formats import lossy_form
 from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
+from synthetic import objects as rendered_objects
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.data.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from train.data.folder import list_folder, list_table
@@ -53,8 +54,10 @@ from train.data.other_tools import list_tools
 from train.data.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from train.data.rules import Reading, understand
 
-CELLS = "cells"
+CELLS, OBJECTS = "cells", "objects"
+BUILT_IN = (CELLS, OBJECTS)
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
+OBJECTS_TRAIN, OBJECTS_VAL, OBJECTS_SIZE = 2400, 24, 320
 # The validation images are the same whatever the training seed is, so that runs can be compared.
 CELLS_VAL_SEED = 1
 
@@ -130,6 +133,8 @@ class Dataset:
             BadImageError: a file cannot be read.
         """
         if item.rendered is not None:
+            if self.source == OBJECTS:
+                return rendered_objects.render(*item.rendered, self.size)
             return render(*item.rendered, self.size, training=item.split == "train")
         image = decode(item.image)
         if item.annotations is not None:
@@ -208,10 +213,10 @@ def open_dataset(
     """Opens training data and reads every file of it once, in parallel, to learn what the masks mean.
 
     Args:
-        source: ``cells`` (built in), a folder, a COCO ``*.json`` (of objects or panoptic), a list ``*.csv`` or ``*.jsonl`` of pairs, or
+        source: ``cells`` or ``objects`` (built in), a folder, a COCO ``*.json`` (of objects or panoptic), a list ``*.csv`` or ``*.jsonl`` of pairs, or
             ``hub:USER/NAME``, optionally ``@REVISION``.
         seed: of the built-in data; other data has its own content.
-        size: side in pixels of built-in images, None for 256; other data has its own sizes.
+        size: side in pixels of built-in images, None for 256 of cells and 320 of objects; other data has its own sizes.
         workers: threads that read; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
         samples: training images of built-in data, None for 2400; other data has its own number.
@@ -224,6 +229,8 @@ def open_dataset(
     """
     if source == CELLS:
         return _cells(seed, CELLS_SIZE if size is None else size, CELLS_TRAIN if samples is None else samples)
+    if source == OBJECTS:
+        return _objects(seed, OBJECTS_SIZE if size is None else size, OBJECTS_TRAIN if samples is None else samples)
     try:
         listing = _list(source)
     except OSError as error:
@@ -241,7 +248,7 @@ def _list(source: str) -> Listing:
     if path.is_dir():
         return list_folder(path)
     if not path.is_file():
-        raise DataError("data.none_there", path=source, cells=CELLS)
+        raise DataError("data.none_there", path=source, cells=", ".join(BUILT_IN))
     if (listing := list_tools(path)) is not None:
         return listing
     if path.suffix.lower() == ".json" and is_panoptic(path):
@@ -348,6 +355,27 @@ def _cells(seed: int, size: int, samples: int) -> Dataset:
     )
 
 
+def _objects(seed: int, size: int, samples: int) -> Dataset:
+    """As :func:`_cells`, of all kinds of things that can be clicked."""
+    if seed < 0:
+        raise DataError("data.bad_seed", seed=seed)
+    train = [Item(f"objects-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(samples)]
+    val = [Item(f"objects-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(OBJECTS_VAL)]
+    content = f"objects {seed} {size} {samples} {OBJECTS_VAL} {CELLS_VAL_SEED} {rendered_objects.CLASS_NAMES}"
+    return Dataset(
+        name=OBJECTS,
+        source=OBJECTS,
+        root=Path(),
+        labels=LabelSet(rendered_objects.CLASS_NAMES, np.array(rendered_objects.CLASS_COLORS, dtype=np.uint8), 0),
+        items=(*train, *val),
+        kind="instance",
+        things=(1,),
+        digest=hashlib.sha256(content.encode()).hexdigest(),
+        notes=(Message("data.built_in", count=samples, size=size, seed=seed, val=OBJECTS_VAL),),
+        size=size,
+    )
+
+
 def task_in(dataset: Dataset, tasks: Sequence[Task]) -> Task:
     """Which of a network's tasks a data set is truth for; the first where it is for none.
 
@@ -440,7 +468,7 @@ def preload(
     cached: dict[int, Sample] = {}
     used = 0
     # A chunk is in memory whole, kept or not: photographs come a few at a time, small rendered pictures many.
-    chunk = CHUNK if dataset.source == "cells" else 2 * max(1, workers)
+    chunk = CHUNK if dataset.source in BUILT_IN else 2 * max(1, workers)
     with _executor(read, dataset, workers) as executor:
         task = _read_in_worker if isinstance(executor, ProcessPoolExecutor) else read
         with tqdm(total=count, desc="reading images", unit="image", disable=quiet or None, leave=False) as bar:
@@ -459,7 +487,7 @@ def preload(
 
 def _executor(read: Callable[[int], Sample], dataset: Dataset, workers: int) -> Executor:
     """Rendering is Python and needs processes; decoders let go of the interpreter, so threads are enough for files."""
-    if dataset.source != "cells":
+    if dataset.source not in BUILT_IN:
         return ThreadPoolExecutor(workers)
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(read, os.getpid()))

@@ -1,0 +1,647 @@
+"""A small network of this project's own that outlines what is clicked, in the manner of RITM and FocalClick.
+
+As RITM (Sofiiuk et al. 2021, arXiv 2102.06583) it takes the picture, discs where somebody clicked, inside and outside, and the mask
+that was there before, and is trained with clicks that a program sets where the last answer is most wrong. As FocalClick (Chen et al.
+2022, arXiv 2204.02574) it looks twice: at all of the picture, to find how large the thing is, and then closely at its surroundings.
+Nothing depends on the picture alone, so what is kept of it between clicks is a pyramid of its pixels.
+
+The network is a U-Net of plain convolutions. What it has beside that is a comparison: at a quarter of the size it asks of each place how
+much it looks like the places that were clicked, and like the earlier mask and what is around that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.requests import Prompt
+from seg_demo.core.types import LabelSet, Task, tight_box
+from seg_demo.masks.instances import Resized
+from seg_demo.masks.semantic import all_finite
+from seg_demo.networks import FAMILIES, checkpoint
+from seg_demo.networks.base import Preprocessing, TrainingDefaults, normalised
+from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
+
+# Radius in pixels of the network of the disc that stands for a click.
+RADIUS = 3.0
+# A frame around an object is larger than it by this factor, and has at least so many pixels of the picture to a side.
+ROOM, LEAST_FRAME = 1.4, 24
+# A small frame is enlarged by at most this factor for the network.
+MOST_ENLARGED = 4.0
+# A picture that is so much larger than what the network sees at once is also looked at around the first click, in a window of this
+# share of its longer side: things may be too small to be seen in the whole.
+LARGE, WINDOW = 2.0, 0.3
+# How often a frame is made larger when the object goes on beyond it.
+MOST_GROWN = 2
+# What a box says of the pixels in it: that they may belong to the object.
+IN_BOX = 0.5
+# The logit of a pixel that is taken out of an answer.
+OUTSIDE = -8.0
+
+Frame = tuple[int, int, int, int]
+
+
+class Unit(nn.Sequential):
+    """Convolution, batch normalisation, and ReLU unless a sum follows."""
+
+    def __init__(self, inner: int, outer: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)]
+        super().__init__(*layers, *[nn.ReLU(inplace=True)] * active)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = Unit(width, width), Unit(width, width, active=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        return F.relu(maps + self.second(self.first(maps)))
+
+
+class Context(nn.Module):
+    """Channels weighed by their means over the picture (squeeze and excitation, Hu et al. 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(width, width // 4, 1), nn.Conv2d(width // 4, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        return maps * torch.sigmoid(self.outer(F.relu(self.inner(maps.mean((2, 3), keepdim=True)))))
+
+
+class ClickNet(nn.Module):
+    """Picture and marks in, one logit per pixel out.
+
+    Args:
+        widths: channels at a half, a quarter, an eighth, a 16th and a 32nd of the size.
+        decoder: channels on the way back, at a half, a quarter, an eighth and a 16th.
+        keys: length of the vectors by which places are compared.
+    """
+
+    def __init__(self, widths: Sequence[int], decoder: Sequence[int], keys: int) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth, deepest = widths
+        up2, up4, up8, up16 = decoder
+        self.at2 = nn.Sequential(nn.PixelUnshuffle(2), Unit(24, half))
+        self.at4 = nn.Sequential(Unit(half, quarter, stride=2), Residual(quarter), Residual(quarter))
+        self.keys = nn.Conv2d(quarter, keys, 1)
+        self.at8 = nn.Sequential(Unit(quarter + 4, eighth, stride=2), Residual(eighth), Residual(eighth))
+        self.at16 = nn.Sequential(Unit(eighth + 4, sixteenth, stride=2), Residual(sixteenth), Residual(sixteenth))
+        self.at32 = nn.Sequential(Unit(sixteenth, deepest, stride=2), Residual(deepest), Context(deepest))
+        self.to16 = Unit(deepest + sixteenth, up16)
+        self.to8 = Unit(up16 + eighth, up8)
+        self.to4 = Unit(up8 + quarter + 4, up4)
+        self.narrow = Unit(up4, up2, 1)
+        self.to2 = Unit(up2 + half, up2)
+        self.head = nn.Sequential(nn.Conv2d(up2, 4, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits of the object.
+
+        Args:
+            batch: float32 (B, 6, h, w), h and w multiples of 32: the normalised picture, discs of clicks inside and outside in
+                [0, 1], and the probability of an earlier mask.
+
+        Returns:
+            (B, 1, h, w).
+        """
+        half = self.at2(batch)
+        quarter = self.at4(half)
+        alike = self._alike(quarter, batch[:, 3:])
+        eighth = self.at8(torch.cat([quarter, alike], 1))
+        sixteenth = self.at16(torch.cat([eighth, F.avg_pool2d(alike, 2)], 1))
+        maps = self.to16(_joined(self.at32(sixteenth), sixteenth))
+        maps = self.to8(_joined(maps, eighth))
+        maps = self.to4(torch.cat([_joined(maps, quarter), alike], 1))
+        return self.head(self.to2(_joined(self.narrow(maps), half)))
+
+    def _alike(self, maps: Tensor, marks: Tensor) -> Tensor:
+        """How much each place looks like the mean of those clicked inside, outside, of the earlier mask and of what is not in it: cosines
+        (B, 4, h, w), 0 where there is no such place."""
+        keys = F.normalize(self.keys(maps), dim=1)
+        shares = F.adaptive_avg_pool2d(marks, maps.shape[-2:]).to(keys.dtype)
+        earlier = shares[:, 2:]
+        shares = torch.cat([shares, (1 - earlier) * earlier.amax((2, 3), keepdim=True)], 1)
+        shares = shares / (shares.sum((2, 3), keepdim=True) + 1e-3)
+        means = F.normalize(torch.einsum("bchw,bmhw->bmc", keys, shares), dim=2, eps=1e-3)
+        return torch.einsum("bchw,bmc->bmhw", keys, means)
+
+
+def _joined(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Coarse maps enlarged to the size of finer ones, with those."""
+    return torch.cat([F.interpolate(coarse, fine.shape[-2:], mode="nearest"), fine], 1)
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network has said of a part of the picture.
+
+    Attributes:
+        frame: (x0, y0, x1, y1), of the part, in pixels of the upload.
+        logits: float32 (h, w) on the CPU.
+    """
+
+    frame: Frame
+    logits: Tensor
+
+    @property
+    def score(self) -> float:
+        """The IoU that is to be expected if the probabilities are right: their sum inside, over all pixels that may belong to it."""
+        chance = self.logits.sigmoid()
+        inside = self.logits > 0
+        whole = int(inside.sum()) + float(chance[~inside].sum())
+        return float(chance[inside].sum()) / whole if whole else 0.0
+
+    def box(self) -> Frame | None:
+        """The smallest box in pixels of the upload around the mask; None without a pixel."""
+        found = tight_box((self.logits > 0).numpy())
+        if found is None:
+            return None
+        x0, y0, x1, y1 = self.frame
+        across, down = (x1 - x0) / self.logits.shape[1], (y1 - y0) / self.logits.shape[0]
+        return (
+            x0 + math.floor(found[0] * across), y0 + math.floor(found[1] * down),
+            x0 + math.ceil(found[2] * across), y0 + math.ceil(found[3] * down),
+        )  # fmt: skip
+
+    def cut_off(self, size: tuple[int, int]) -> bool:
+        """Whether the object goes on beyond the frame, where the picture does."""
+        inside, (x0, y0, x1, y1) = self.logits > 0, self.frame
+        sides = ((x0 > 0, inside[:, 0]), (y0 > 0, inside[0]), (x1 < size[1], inside[:, -1]), (y1 < size[0], inside[-1]))
+        return any(beyond and bool(line.any()) for beyond, line in sides)
+
+    def chance(self, frame: Frame, size: tuple[int, int]) -> Tensor:
+        """The probability within another frame, 0 beyond this one: float32 of a size."""
+        return _placed(self.logits.sigmoid(), self.frame, frame, size)
+
+
+@dataclass
+class Click(PromptNetwork):
+    """The clicked network. A box is a mask of which nobody knows more than that the object is in it."""
+
+    family: ClassVar = FAMILIES["click"]
+    training: ClassVar[TrainingDefaults | None] = TrainingDefaults(
+        base="click", lr=1e-3, scratch_lr=2e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
+    )
+    together: ClassVar[int] = 4
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """1.4 million parameters: 2.8 MB in 16 bits."""
+        return {"widths": [16, 32, 72, 112, 144], "decoder": [16, 32, 56, 80], "keys": 16}
+
+    @staticmethod
+    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+        """A network with random weights.
+
+        Args:
+            num_classes: means nothing here.
+            options: ``widths``, ``decoder`` and ``keys`` of :class:`ClickNet`.
+
+        Raises:
+            BadCheckpointError: other options.
+        """
+        checkpoint.check_options(options)
+        counts = {"widths": 5, "decoder": 4}
+        lists = all(isinstance(options.get(name), list) and len(options[name]) == count for name, count in counts.items())
+        numbers = [*options.get("widths", ()), *options.get("decoder", ()), options.get("keys")] if lists else [None]
+        if not all(isinstance(number, int) and not isinstance(number, bool) and 4 <= number <= 1024 for number in numbers):
+            raise BadCheckpointError("networks.bad_click_options", options=str(options)[:200])
+        return ClickNet(options["widths"], options["decoder"], options["keys"])
+
+    @classmethod
+    def fresh_preprocessing(cls, module: nn.Module, options: dict[str, Any]) -> Preprocessing:
+        """Longest side of a frame as the network sees it."""
+        return Preprocessing(longest_side=256, multiple=32)
+
+    @classmethod
+    def classes_of(cls, labels: LabelSet, task: Task) -> LabelSet:
+        """There is one, whatever the data calls its objects: what is clicked."""
+        return LabelSet.from_names(("background", OBJECT), background=0)
+
+    @property
+    def side(self) -> int:
+        """Longest side in pixels of what the network sees at once."""
+        return self.preprocessing.longest_side or 256
+
+    def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
+        """Twice as large as one look at the whole: training cuts frames out of this."""
+        height, width = image.shape[:2]
+        factor = min(1.0, 2 * self.side / max(height, width))
+        size = max(1, round(height * factor)), max(1, round(width * factor))
+        return np.ascontiguousarray(_resized(torch.from_numpy(np.ascontiguousarray(image)), size).permute(1, 2, 0).numpy())
+
+    def optimise(self, device: torch.device) -> None:
+        """Channels last, in which a CPU's convolutions are 1.3 times as fast."""
+        self.module.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def forward(module: nn.Module, batch: Tensor) -> Tensor:
+        """Logits (B, 1, h, w).
+
+        Args:
+            module: of this network.
+            batch: float32 (B, 6, h, w), as :meth:`ClickNet.forward` takes it.
+        """
+        return module(batch)
+
+    def embed(self, image: np.ndarray) -> list[Tensor]:
+        """The picture's pixels, and halves of them down to what the network sees at once: uint8 (h, w, 3) each, on the CPU.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+        """
+        levels = [torch.from_numpy(np.ascontiguousarray(image))]
+        while max(levels[-1].shape[:2]) > 2 * self.side:
+            height, width = levels[-1].shape[:2]
+            levels.append(_resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())
+        return levels
+
+    def candidates(
+        self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any
+    ) -> list[list[Answer]]:
+        """As :meth:`PromptNetwork.candidates`: one guess at every prompt."""
+        return [[self._answer(embedding, size, prompt, earlier)] for prompt in prompts]
+
+    def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any) -> Answer:
+        height, width = size
+        before: Callable[[Frame, tuple[int, int]], Tensor] | None = None
+        region = prompt.box and tuple(int(value) for value in (prompt.box[0], prompt.box[1], math.ceil(prompt.box[2]), math.ceil(prompt.box[3])))
+        if isinstance(earlier, np.ndarray):
+            mask, region = torch.from_numpy(earlier), tight_box(earlier) or region
+            before = lambda frame, shape: _cut(mask, frame, shape)  # noqa: E731
+        elif earlier is not None:
+            view = View(tuple(int(value) for value in earlier["frame"]), earlier["logits"].cpu())
+            before, region = view.chance, view.box() or region
+        elif region is not None:
+            inside = region
+            before = lambda frame, shape: _placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
+        if region is None:
+            view = self._first(levels, size, prompt)
+            if (around := _around(view, prompt)) is None:
+                return self._finished(view, prompt, size)
+            frame = _framed(around, prompt, size)
+            if max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
+                return self._finished(view, prompt, size)
+            before = view.chance
+        else:
+            frame = _framed(region, prompt, size)
+        view = self._look(levels, frame, prompt, before)
+        for _ in range(MOST_GROWN):
+            if not view.cut_off(size):
+                break
+            frame = _framed(view.frame, prompt, size)
+            view = self._look(levels, frame, prompt, view.chance)
+        return self._finished(view, prompt, size)
+
+    def _first(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt) -> View:
+        """Where nothing is known of the object's size: the whole picture, or a window of it in which more can be seen."""
+        height, width = size
+        whole = self._look(levels, (0, 0, width, height), prompt, None)
+        longest = max(height, width)
+        inside = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label]
+        if longest <= LARGE * self.side or len(inside) != 1:
+            return whole
+        reach = WINDOW * longest / 2
+        (x, y), best = inside[0], whole
+        window = _clipped((x - reach, y - reach, x + reach, y + reach), size)
+        near = self._look(levels, window, prompt, None)
+        if not near.cut_off(size) and near.box() is not None and near.score > best.score:
+            best = near
+        return best
+
+    def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
+        """What the network says of a frame."""
+        longest = max(frame[2] - frame[0], frame[3] - frame[1])
+        factor = min(self.side / longest, MOST_ENLARGED)
+        frame, pixels = _part(levels, frame, factor)
+        x0, y0, x1, y1 = frame
+        rows, columns = (max(1, min(self.side, round(length * factor))) for length in (y1 - y0, x1 - x0))
+        device = next(self.module.parameters()).device
+        picture = normalised(_resized(pixels, (rows, columns))[None].float() / 255, self.preprocessing)
+        points = [((px + 0.5 - x0) * columns / (x1 - x0), (py + 0.5 - y0) * rows / (y1 - y0)) for px, py in prompt.points]
+        marks = torch.zeros(3, rows, columns)
+        draw_clicks(marks, points, prompt.labels)
+        if before is not None:
+            marks[2] = before(frame, (rows, columns))
+        step = self.preprocessing.multiple
+        bottom, right = -rows % step, -columns % step
+        picture = F.pad(picture, (0, right, 0, bottom), mode="replicate")
+        batch = torch.cat([picture, F.pad(marks, (0, right, 0, bottom))[None]], 1)
+        logits = self.forward(self.module, batch.to(device, memory_format=torch.channels_last))[0, 0, :rows, :columns].float().cpu()
+        if not all_finite(logits):
+            raise BadCheckpointError("models.invalid_numbers")
+        return View(frame, logits.contiguous())
+
+    def _finished(self, view: View, prompt: Prompt, size: tuple[int, int]) -> Answer:
+        """An answer of one view."""
+        logits = view.logits
+        outer = int((logits > -1).sum())
+        steadiness = int((logits > 1).sum()) / outer if outer else 1.0
+        x0, y0, x1, y1 = view.frame
+        mask = Resized(logits.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
+        kept = {"logits": logits, "frame": torch.tensor(view.frame)}
+        return Answer(mask, min(1.0, round(view.score, 6)), steadiness, logits=kept)
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """The pyramid, the masks that are kept and the id map."""
+        return 12
+
+    def card_snippet(self, source: str) -> str:
+        """Code that asks the checkpoint.
+
+        Args:
+            source: folder or Hub id.
+        """
+        return f"""from seg_demo import load_model
+
+session = load_model("{source}").prompt("picture.jpg")
+result = session.segment(points=[(120, 80)], labels=[1])
+result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=result)
+"""
+
+    # How it is trained.
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
+        """Cross-entropy, of which hard pixels have most (Lin et al. 2017), and Dice, of the mask after some clicks.
+
+        Of every picture two objects are clicked, in a frame around it or in the whole, from nothing, from a box or from a mask that is
+        wrong; then the network answers, and the next click goes where the answer is most wrong, up to twelve times. The last answer
+        counts.
+        """
+        turns = min(MOST_CLICKS - 1, int(torch.empty(1).geometric_(0.45)) - 1)
+        with torch.no_grad():
+            batch, wanted = self._practice(images, truth)
+            if batch is None:
+                return sum(parameter.sum() for parameter in module.parameters()) * 0.0
+            for _ in range(turns):
+                self._go_on(batch, wanted, module(batch).float().sigmoid())
+        logits = module(batch).float()
+        target = wanted.to(logits)
+        chance = logits.sigmoid()
+        right = torch.where(target > 0.5, chance, 1 - chance)
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        # As RITM's normalised focal loss: the weights of a picture sum to the number of its pixels, however easy it is.
+        weight = (1 - right).detach() ** 1.5 + 0.02
+        weight = weight / weight.mean((1, 2, 3), keepdim=True)
+        common, both = (chance * target).sum((1, 2, 3)), (chance + target).sum((1, 2, 3))
+        dice = 1 - (2 * common + 1) / (both + 1)
+        focal = (entropy * weight).mean((1, 2, 3)).clamp(max=4)
+        return share * (0.5 * focal + dice).mean()
+
+    def _practice(self, images: Tensor, truth: Any) -> tuple[Tensor | None, Tensor | None]:
+        """Frames with their first marks, float32 (B, 6, s, s), and the true masks bool (B, 1, s, s); pictures without objects left out."""
+        side = PRACTICE[int(torch.randint(len(PRACTICE), ()))]
+        pictures, masks = [], []
+        for image, objects in zip(images, truth, strict=True):
+            for index in torch.randperm(len(objects["masks"]))[:PER_PICTURE].tolist():
+                mask = objects["masks"][index]
+                whole = _chance(0.25)
+                frame = (0, 0, image.shape[2], image.shape[1]) if whole else _practice_frame(mask.cpu().numpy() > 0)
+                seen, cover = _seen(image, frame, side), _seen(mask[None].float(), frame, side)[0] > 0.5
+                if int(cover.sum()) < 12:
+                    continue
+                for axis in (1, 2):
+                    if _chance(0.5):
+                        seen, cover = seen.flip(axis), cover.flip(axis - 1)
+                if _chance(0.5):
+                    seen, cover = seen.transpose(1, 2), cover.T
+                pictures.append(_recoloured(seen))
+                masks.append(cover.contiguous())
+        if not pictures:
+            return None, None
+        picture = normalised(torch.stack(pictures), self.preprocessing)
+        wanted = torch.stack(masks)[:, None]
+        marks = torch.zeros_like(picture)
+        for mark, mask in zip(marks, masks, strict=True):
+            begin(mark, mask.cpu().numpy())
+        return torch.cat([picture, marks], 1).to(memory_format=torch.channels_last), wanted
+
+    @staticmethod
+    def _go_on(batch: Tensor, wanted: Tensor, chance: Tensor) -> None:
+        """The answer becomes the earlier mask, now and then blurred as from a look from afar, and one click more is set; in place."""
+        if _chance(0.3):
+            chance = F.interpolate(F.avg_pool2d(chance, 4), chance.shape[-2:], mode="bilinear", align_corners=False)
+        batch[:, 5:6] = chance
+        for row, mask, found in zip(batch, wanted[:, 0].cpu().numpy(), (chance[:, 0] > 0.5).cpu().numpy(), strict=True):
+            if _chance(0.8) and (click := next_click(mask, found, randomly=_random)) is not None:
+                draw_clicks(row[3:], [(click[0] + 0.5, click[1] + 0.5)], [click[2]])
+
+
+MOST_CLICKS = 12
+# Sides of the frames that are practised on, in pixels of the network, and objects of every picture.
+PRACTICE, PER_PICTURE = (96, 128, 128, 160), 2
+
+
+def draw_clicks(marks: Tensor, points: Sequence[Sequence[float]], labels: Sequence[int]) -> None:
+    """Draw clicks as discs into the first two of some maps, in place.
+
+    Args:
+        marks: float32 (at least 2, h, w).
+        points: (x, y) in pixels of the maps, (0.5, 0.5) being the middle of the first.
+        labels: 1 inside, drawn into the first map, or 0, into the second.
+    """
+    rows, columns = marks.shape[-2:]
+    reach = math.ceil(RADIUS) + 1
+    for (x, y), label in zip(points, labels, strict=True):
+        left, top = max(0, int(x) - reach), max(0, int(y) - reach)
+        right, bottom = min(columns, int(x) + reach + 1), min(rows, int(y) + reach + 1)
+        if left >= right or top >= bottom:
+            continue
+        down = torch.arange(top, bottom, dtype=torch.float32)[:, None] + 0.5 - y
+        across = torch.arange(left, right, dtype=torch.float32)[None] + 0.5 - x
+        disc = (RADIUS + 0.5 - torch.sqrt(down * down + across * across)).clamp(0, 1).to(marks)
+        window = marks[0 if label else 1, top:bottom, left:right]
+        torch.maximum(window, disc, out=window)
+
+
+def begin(marks: Tensor, mask: np.ndarray) -> None:
+    """The first marks of an exercise, in place: from nothing a click in the object; or a box around it; or a wrong mask, and a click
+    where it is most wrong.
+
+    Args:
+        marks: float32 (3, h, w) of zeros.
+        mask: bool (h, w), the object.
+    """
+    kind, known = _random(), None
+    if kind < 0.12:
+        x0, y0, x1, y1 = tight_box(mask)
+        slack = 0.08 * max(x1 - x0, y1 - y0)
+        x0, y0, x1, y1 = (value + slack * (2 * _random() - 1) for value in (x0, y0, x1, y1))
+        known = np.zeros(mask.shape, np.float32)
+        known[max(0, round(y0)) : max(1, round(y1)), max(0, round(x0)) : max(1, round(x1))] = IN_BOX
+        marks[2] = torch.from_numpy(known)
+        if _random() < 0.6:
+            return
+    elif kind < 0.4:
+        known = spoiled(mask).astype(np.float32)
+        marks[2] = torch.from_numpy(known)
+        if (click := next_click(mask, known > 0.5, randomly=_random)) is not None:
+            draw_clicks(marks, [(click[0] + 0.5, click[1] + 0.5)], [click[2]])
+        return
+    x, y = central_pixel(mask, None if _random() < 0.3 else _random)
+    draw_clicks(marks, [(x + 0.5, y + 0.5)], [1])
+    if _random() < 0.15:
+        near = ndimage.binary_dilation(mask, iterations=int(2 + 20 * _random())) & ~ndimage.binary_dilation(mask, iterations=2)
+        places = np.argwhere(near)
+        for index in (int(_random() * len(places)) for _ in range(int(1 + 3 * _random()) if len(places) else 0)):
+            draw_clicks(marks, [(places[index][1] + 0.5, places[index][0] + 0.5)], [0])
+
+
+def spoiled(mask: np.ndarray) -> np.ndarray:
+    """A mask as a poor prediction has it: shifted, too large or too small, a part missing, something else with it.
+
+    Args:
+        mask: bool (h, w) with at least one pixel.
+    """
+    found, size = mask.copy(), math.sqrt(mask.sum())
+    if _random() < 0.4:
+        found = np.roll(found, [round(0.15 * size * (2 * _random() - 1)) for _ in range(2)], (0, 1))
+    amount = max(1, round(0.12 * size * _random()))
+    if _random() < 0.5:
+        found = (ndimage.binary_dilation if _random() < 0.5 else ndimage.binary_erosion)(found, iterations=amount)
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    for inside in (False, True):
+        if _random() < 0.6:
+            places = np.argwhere(mask)
+            y, x = places[int(_random() * len(places))] + 0.4 * size * (2 * np.array([_random(), _random()]) - 1)
+            reach = size * (0.1 + 0.5 * _random())
+            found[(rows - y) ** 2 + (columns - x) ** 2 * (0.4 + 2 * _random()) < reach**2] = inside
+    return found
+
+
+def _recoloured(picture: Tensor) -> Tensor:
+    """A picture float32 (3, s, s) in [0, 1] in other light: colours exchanged, weaker or stronger, grey, inverted."""
+    if _chance(0.3):
+        picture = picture[torch.randperm(3)]
+    if _chance(0.15):
+        picture = picture.mean(0, keepdim=True).expand(3, -1, -1)
+    if _chance(0.1):
+        picture = 1 - picture
+    gain = torch.exp(0.2 * torch.randn(3, 1, 1)) * math.exp(0.2 * (2 * _random() - 1))
+    return (picture * gain + 0.1 * (2 * _random() - 1)).clamp(0, 1)
+
+
+def _practice_frame(mask: np.ndarray) -> Frame:
+    """A frame around an object, from close to far, within the picture."""
+    x0, y0, x1, y1 = tight_box(mask)
+    longest = max(x1 - x0, y1 - y0)
+    side = max(LEAST_FRAME, longest * (1.1 + 0.5 * _random() if _random() < 0.6 else 1.2 + 3 * _random()))
+    slack = max(0.0, side - longest) / 2
+    x, y = ((low + high) / 2 + slack * (2 * _random() - 1) for low, high in ((x0, x1), (y0, y1)))
+    size = mask.shape
+    side = min(side, *size)
+    left, top = (min(max(0.0, place - side / 2), length - side) for place, length in ((x, size[1]), (y, size[0])))
+    return int(left), int(top), int(math.ceil(left + side)), int(math.ceil(top + side))
+
+
+def _seen(maps: Tensor, frame: Frame, side: int) -> Tensor:
+    """A frame of maps (C, H, W) at the size of the network's."""
+    x0, y0, x1, y1 = frame
+    part = maps[None, :, y0:y1, x0:x1]
+    return F.interpolate(part, (side, side), mode="bilinear", align_corners=False, antialias=max(part.shape[-2:]) > side)[0]
+
+
+def _random() -> float:
+    """In [0, 1), from torch's generator, which a run sets for every step."""
+    return float(torch.rand(()))
+
+
+def _chance(probability: float) -> bool:
+    return _random() < probability
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (h, w, 3) to uint8 (3, *size), antialiased where that is smaller."""
+    maps = pixels.permute(2, 0, 1)[None]
+    return maps[0] if size == maps.shape[-2:] else F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Tensor]:
+    """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
+    height, width = levels[0].shape[:2]
+    depth = min(len(levels) - 1, max(0, int(math.log2(max(1.0, 1 / factor)))))
+    rows, columns = levels[depth].shape[:2]
+    down, across = rows / height, columns / width
+    left, top = int(frame[0] * across), int(frame[1] * down)
+    right, bottom = min(columns, max(left + 1, math.ceil(frame[2] * across))), min(rows, max(top + 1, math.ceil(frame[3] * down)))
+    shown = round(left / across), round(top / down), round(right / across), round(bottom / down)
+    return shown, levels[depth][top:bottom, left:right]
+
+
+def _cut(mask: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """A frame of a mask bool (H, W) as shares in [0, 1], float32 of a size."""
+    x0, y0, x1, y1 = frame
+    part = mask[y0:y1, x0:x1]
+    # Every n-th pixel is enough of a mask that is many times larger than what is asked for, and takes no memory.
+    step = max(1, int(min(part.shape[0] / size[0], part.shape[1] / size[1]) / 2))
+    return F.interpolate(part[::step, ::step][None, None].float(), size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+
+
+def _placed(values: Tensor, source: Frame, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Values of one frame as another one sees them, 0 beyond; float32 of a size."""
+    rows, columns = size
+    found = torch.zeros(rows, columns)
+    down, across = rows / (frame[3] - frame[1]), columns / (frame[2] - frame[0])
+    left, right = ((source[side] - frame[0]) * across for side in (0, 2))
+    top, bottom = ((source[side] - frame[1]) * down for side in (1, 3))
+    y = (torch.arange(rows) + 0.5 - top) / (bottom - top) * 2 - 1
+    x = (torch.arange(columns) + 0.5 - left) / (right - left) * 2 - 1
+    inside_y, inside_x = (y.abs() < 1).nonzero()[:, 0], (x.abs() < 1).nonzero()[:, 0]
+    if not len(inside_y) or not len(inside_x):
+        return found
+    y, x = y[inside_y], x[inside_x]
+    grid = torch.stack([x[None].expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)[None]
+    part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+    found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
+    return found
+
+
+def _around(view: View, prompt: Prompt) -> Frame | None:
+    """The box of what was found under the clicks, in pixels of the upload; of everything where that is nothing."""
+    inside = (view.logits > 0).numpy()
+    pieces, count = ndimage.label(inside)
+    x0, y0, x1, y1 = view.frame
+    down, across = inside.shape[0] / (y1 - y0), inside.shape[1] / (x1 - x0)
+    clicked = set()
+    for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
+        row, column = int((y + 0.5 - y0) * down), int((x + 0.5 - x0) * across)
+        if label and 0 <= row < inside.shape[0] and 0 <= column < inside.shape[1]:
+            clicked.add(int(pieces[row, column]))
+    if clicked - {0}:
+        return View(view.frame, torch.where(torch.from_numpy(np.isin(pieces, list(clicked - {0}))), 1.0, -1.0)).box()
+    return view.box() if count else None
+
+
+def _framed(region: Frame, prompt: Prompt, size: tuple[int, int]) -> Frame:
+    """The surroundings of a region and the clicks."""
+    xs = [region[0], region[2], *(point[0] for point in prompt.points)]
+    ys = [region[1], region[3], *(point[1] for point in prompt.points)]
+    if prompt.box is not None:
+        xs, ys = [*xs, prompt.box[0], prompt.box[2]], [*ys, prompt.box[1], prompt.box[3]]
+    x, y = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+    longest = max(max(xs) - min(xs), max(ys) - min(ys))
+    wide, high = (max(LEAST_FRAME, span * ROOM, span + 0.15 * longest) / 2 for span in (max(xs) - min(xs), max(ys) - min(ys)))
+    # Not too slim: what is beside a thing says what it is.
+    wide, high = max(wide, high / 2), max(high, wide / 2)
+    return _clipped((x - wide, y - high, x + wide, y + high), size)
+
+
+def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:
+    """A frame of whole pixels within the picture, with one pixel at least."""
+    left, top = min(max(0, math.floor(frame[0])), size[1] - 1), min(max(0, math.floor(frame[1])), size[0] - 1)
+    return left, top, min(size[1], max(left + 1, math.ceil(frame[2]))), min(size[0], max(top + 1, math.ceil(frame[3])))

@@ -1,0 +1,282 @@
+"""The clicked network: what it answers is its forward pass on the frame that it chose; odd pictures; its training; the bundled one on coins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from benchmarks.clicks import coins, poor
+from seg_demo import load_model, networks
+from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core.requests import Prompt
+from seg_demo.core.types import LabelSet
+from seg_demo.networks import checkpoint
+from seg_demo.networks.promptable import central_pixel, next_click
+from synthetic.objects import CLASS_NAMES, SCENES, render
+from train.clicks import ClickMeter, clicked, clicks_to, overlap, whole_mask
+from train.data.index import BUILT_IN, open_dataset
+from train.finetune import main
+
+SMALL = {"widths": [8, 12, 16, 16, 16], "decoder": [8, 8, 12, 16], "keys": 8}
+CLICK = networks.network("click")
+needs_bundled = pytest.mark.skipif(not (Path(networks.__file__).parents[1] / "bundled/click/config.json").is_file(), reason="not trained yet")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network that takes a disc around each click for the object: by hand, so that there is something to see."""
+    torch.manual_seed(0)
+    made = CLICK.create(CLICK.classes_of(LabelSet.from_names(("x",)), None), SMALL)
+    folder = tmp_path_factory.mktemp("click")
+    made.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8)
+
+
+def test_what_is_saved_comes_back_to_the_bit(folder, tmp_path, picture):
+    loaded = networks.load(folder)
+    assert type(loaded) is CLICK and loaded.options == SMALL
+    batch = torch.rand(2, 6, 64, 96)
+    loaded.save(tmp_path)
+    with torch.inference_mode():
+        assert torch.equal(CLICK.forward(loaded.module, batch), CLICK.forward(networks.load(tmp_path).module, batch))
+        assert CLICK.forward(loaded.module, batch).shape == (2, 1, 64, 96)
+    config = json.loads((folder / "config.json").read_text())
+    for wrong in ({}, {**SMALL, "keys": 0}, {**SMALL, "widths": [8, 8]}, {**SMALL, "decoder": [8, 8, 8, 10**9]}, {**SMALL, "keys": "8"}):
+        checkpoint.write_json(tmp_path, "config.json", {**config, "options": wrong})
+        with pytest.raises(BadCheckpointError):
+            networks.load(tmp_path)
+
+
+def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
+    """The last look, done by hand: frame from the answer, discs at the clicks, the earlier mask, bilinear to the frame."""
+    network = networks.load(folder)
+    seen = []
+    forward = network.module.forward
+    network.module.forward = lambda batch: seen.append((batch.clone(), forward(batch))) or seen[-1][1]
+    prompt = Prompt(points=((40, 30), (90, 60)), labels=(1, 0))
+    with torch.inference_mode():
+        answer = network.candidates(network.embed(picture), picture.shape[:2], [prompt], None)[0][0]
+    batch, logits = seen[-1]
+    x0, y0, x1, y1 = answer.logits["frame"].tolist()
+    rows, columns = answer.logits["logits"].shape
+    assert torch.equal(answer.logits["logits"], logits[0, 0, :rows, :columns])
+    for channel, (x, y) in ((3, (40, 30)), (4, (90, 60))):
+        place = (x + 0.5 - x0) * columns / (x1 - x0), (y + 0.5 - y0) * rows / (y1 - y0)
+        down, across = torch.nonzero(batch[0, channel] == 1, as_tuple=True)
+        if 0 <= place[0] < columns and 0 <= place[1] < rows:
+            assert abs(float(across.float().mean()) + 0.5 - place[0]) < 1 and abs(float(down.float().mean()) + 0.5 - place[1]) < 1
+    wanted = torch.zeros(picture.shape[:2], dtype=torch.bool)
+    wanted[y0:y1, x0:x1] = torch.nn.functional.interpolate(answer.logits["logits"][None, None], (y1 - y0, x1 - x0), mode="bilinear")[0, 0] > 0
+    found = np.zeros(picture.shape[:2], bool)
+    if (tight := answer.mask.tight()) is not None:
+        (left, top, right, bottom), mask = tight
+        found[top:bottom, left:right] = mask
+    assert np.array_equal(found, wanted.numpy())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (33, 47), (700, 1300), (2000, 40)])
+def test_pictures_of_any_size(folder, size):
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    model = load_model(str(folder))
+    with model.prompt(image) as session:
+        x, y = size[1] // 2, size[0] // 2
+        first = session.segment(points=[(x, y)], labels=[1])
+        again = session.segment(points=[(x, y), (0, 0)], labels=[1, 0], previous=first)
+        boxed = session.segment(box=(0, 0, size[1], size[0]))
+        drawn = session.segment(points=[(x, y)], labels=[1], previous=np.ones(size, bool))
+        for result in (first, again, boxed, drawn):
+            assert (result.height, result.width) == size and len(result.segments) == 1 and 0 <= result.segments[0].score <= 1
+        assert whole_mask(first).shape == size
+        with pytest.raises(BadRequestError, match="words"):
+            session.segment(text="cat")
+
+
+def test_an_answer_goes_on_from_its_logits_and_others_do_not_change_it(folder, picture):
+    model = load_model(str(folder))
+    with model.prompt(picture) as session:
+        first = session.segment(points=[(40, 30)])
+        before = session.nbytes
+        again = [session.segment(points=[(40, 30), (41, 31)], previous=first) for _ in range(2)]
+        session.segment(points=[(100, 70)])
+        third = session.segment(points=[(40, 30), (41, 31)], previous=first)
+        assert session.nbytes >= before
+    for other in (*again[1:], third):
+        assert np.array_equal(whole_mask(again[0]), whole_mask(other))
+    several = model.prompt(picture).answer([Prompt(points=((40, 30),), labels=(1,)), Prompt(box=(5.0, 5.0, 60.0, 50.0))])
+    assert np.array_equal(whole_mask(first), whole_mask(several)) and len(several.segments) == 2
+
+
+def test_clicks_go_where_the_answer_is_most_wrong():
+    truth = np.zeros((40, 60), bool)
+    truth[10:31, 10:41] = True
+    assert central_pixel(truth) in {(x, 20) for x in range(20, 31)}
+    assert next_click(truth, truth) is None
+    found = truth.copy()
+    found[10:31, 30:] = False  # eleven columns are missing, and a square of three is too much
+    found[2:5, 50:53] = True
+    x, y, label = next_click(truth, found)
+    assert label == 1 and truth[y, x] and not found[y, x] and (x, y) == central_pixel(truth & ~found)
+    found = truth.copy()
+    found[:, 45:] = True
+    assert next_click(truth, found)[2] == 0
+    assert clicks_to([0.2, 0.86, 0.95], 0.9) == 3 and clicks_to([0.2], 0.9) == 20
+    edge = np.ones((9, 9), bool)
+    assert central_pixel(edge) == (4, 4), "what lies beyond the picture is outside"
+
+
+class Perfect:
+    """Answers with the truth from the third click on."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth
+
+    def segment(self, points, labels, previous):
+        return self.truth if len(points) > 2 else np.zeros_like(self.truth)
+
+
+def test_objects_are_clicked_until_they_are_right():
+    truth = np.zeros((30, 30), bool)
+    truth[5:20, 8:25] = True
+    assert [value for value, _ in clicked(Perfect(truth), truth)] == [0, 0, 1]
+
+
+def test_pictures_are_drawn_from_their_seed_and_show_their_objects():
+    for index in range(6):
+        one, other = render(4, index, 128), render(4, index, 128)
+        assert np.array_equal(one.image, other.image) and np.array_equal(one.instance_map, other.instance_map)
+        assert one.image.shape == (128, 128, 3) and np.array_equal(one.label_map > 0, one.instance_map > 0)
+        assert np.bincount(one.instance_map.ravel())[1:].min() >= 9
+    assert not np.array_equal(render(4, 0, 128).image, render(5, 0, 128).image)
+    for scene in SCENES:
+        found = scene(np.random.default_rng(3), 128)
+        assert found.image.shape == (128, 128, 3) and np.isfinite(found.image).all() and found.instances.max() <= len(found.areas)
+    with pytest.raises(ValueError, match="64"):
+        render(0, 0, 32)
+    dataset = open_dataset("objects", seed=0, size=128, workers=1, progress=False, samples=3)
+    assert "objects" in BUILT_IN and dataset.labels.names == CLASS_NAMES and dataset.kind == "instance"
+    assert {item.split for item in dataset.items} == {"train", "val"} and dataset.read(dataset.items[0]).name.startswith("objects-0-0")
+
+
+def test_the_loss_teaches_and_its_clicks_depend_on_the_step_alone():
+    """Bright discs on dark ground, which a tiny network learns in a few dozen steps: fewer clicks are needed afterwards."""
+    torch.manual_seed(1)
+    made = CLICK.create(CLICK.classes_of(LabelSet.from_names(("x",)), None), SMALL)
+    rng = np.random.default_rng(2)
+
+    def scene() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        rows, columns = np.mgrid[0:96, 0:96]
+        masks = []
+        image = rng.uniform(0, 0.3, (96, 96)).astype(np.float32)
+        for x in (25, 70):
+            masks.append((rows - rng.integers(25, 70)) ** 2 + (columns - x) ** 2 < rng.integers(10, 18) ** 2)
+            image[masks[-1]] = rng.uniform(0.6, 1)
+        return torch.from_numpy(image).expand(3, -1, -1).clone(), {"masks": torch.from_numpy(np.stack(masks)).to(torch.uint8)}
+
+    def loss(seed: int, scenes) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return made.loss(made.module, torch.stack([image for image, _ in scenes]), [truth for _, truth in scenes], lambda logits: logits, 1.0)
+
+    held_out = [scene() for _ in range(4)]
+    made.module.eval()
+    with torch.no_grad():
+        assert float(loss(5, held_out)) == float(loss(5, held_out)) != float(loss(6, held_out))
+    before = float(np.mean([float(loss(seed, held_out)) for seed in range(3)]))
+    optimizer = torch.optim.AdamW(made.module.parameters(), lr=5e-3)
+    made.module.train()
+    for step in range(45):
+        optimizer.zero_grad()
+        loss(100 + step, [scene() for _ in range(4)]).backward()
+        optimizer.step()
+    made.module.eval()
+    with torch.no_grad():
+        after = float(np.mean([float(loss(seed, held_out)) for seed in range(3)]))
+        nothing = made.loss(made.module, held_out[0][0][None], [{"masks": torch.zeros(0, 96, 96, dtype=torch.uint8)}], lambda x: x, 1.0)
+    assert after < 0.5 * before and float(nothing) == 0
+
+
+def test_a_run_from_the_command_line_and_its_resume(tmp_path, capsys):
+    """Without --data it learns from the built-in pictures of objects; the card counts clicks; a finished run resumes to nothing."""
+    run = tmp_path / "run"
+    words = ["--model", "click", "--from-scratch", "--samples", "6", "--max-steps", "2", "--batch-size", "2", "--image-size", "96", "--threads", "1"]
+    assert main([*words, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["data"]["source"] == "objects" and plan["network"]["parameters"] < 3_000_000
+    assert main([*words, "--data", str(discs(tmp_path / "data")), "--output", str(run), "--half", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {"click_iou", "iou_1", "noc_85", "noc_90", "failed_90"} <= set(answer["metrics"])
+    card = (run / "best" / "README.md").read_text()
+    assert "clicks to an IoU of 0.90" in card and "previous=result" in card and (run / "best" / "model.safetensors").stat().st_size < 6e6
+    assert main(["--resume", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == answer["metrics"]
+    assert load_model(str(run / "best")).spec.architecture == "click"
+
+
+def discs(folder: Path) -> Path:
+    """A folder of pictures with a mask each, as a lab has them."""
+    from PIL import Image
+
+    rows, columns = np.mgrid[0:80, 0:100]
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for index in range(8):
+        mask = (rows - 40) ** 2 + (columns - 20 - 8 * index) ** 2 < 15**2
+        Image.fromarray((60 + 120 * mask + np.random.default_rng(index).integers(0, 40, mask.shape)).astype(np.uint8)).convert("RGB").save(folder / "images" / f"{index}.png")
+        Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{index}.png")
+    return folder
+
+
+def test_the_meter_takes_what_a_model_answers(folder):
+    meter = ClickMeter(3)
+    score, found = meter.add(load_model(str(folder)), render(7, 0, 96))
+    assert 0 <= score <= 1 and found.task == "instance" and set(meter.result()) == {"click_iou", "iou_1", "iou_3"}
+    assert ClickMeter().result() == {}
+
+
+@needs_bundled
+def test_one_click_outlines_each_coin():
+    objects = coins()
+    assert len(objects) == 24
+    with load_model("click").prompt(objects[0][1]) as session:
+        reached = [next(clicked(session, truth))[0] for _, _, truth in objects]
+    assert sum(value >= 0.9 for value in reached) >= 22, sorted(round(value, 3) for value in reached)
+
+
+@needs_bundled
+def test_a_wrong_mask_is_corrected_with_fewer_clicks_than_none():
+    objects = coins()[::4]
+    with load_model("click").prompt(objects[0][1]) as session:
+        for index, (_, _, truth) in enumerate(objects):
+            start = poor(truth, index)
+            *_, (reached, _) = clicked(session, truth, 3, previous=start)
+            assert reached > overlap(truth, start) + 0.1
+
+
+@needs_bundled
+@pytest.mark.soak
+def test_two_hundred_clicks_on_twelve_megapixels_take_little_memory():
+    from benchmarks.measure import peak_of
+    from PIL import Image
+
+    image = np.asarray(Image.fromarray(data.coffee()).resize((4000, 3000), Image.Resampling.BICUBIC))
+    model = load_model("click")
+    model.prompt(image[:64, :64]).segment(points=[(5, 5)])
+
+    def work() -> None:
+        rng, result = np.random.default_rng(0), None
+        with model.prompt(image) as session:
+            for index in range(200):
+                x, y = int(rng.uniform(0, 4000)), int(rng.uniform(0, 3000))
+                fresh = index % 5 == 0
+                result = session.segment(points=[(x, y)] if fresh else [(1900, 950), (x, y)], labels=[1] if fresh else [1, index % 2], previous=None if fresh else result)
+
+    assert peak_of(work)[0] <= 300 * 2**20
