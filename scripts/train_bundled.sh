@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train the three bundled checkpoints again: rendered data, fixed seeds, one stage after the other. On two CPU cores this takes
+# Train the bundled checkpoints again: rendered data, fixed seeds, one stage after the other. On two CPU cores this takes
 # hours; the figures of each are in the card of its folder under seg_demo/bundled/.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,5 +11,8 @@ done
 $python scripts/bundle.py runs/unet-cells unet-cells --longest-side 448
 $python scripts/bundle.py runs/segformer-cells segformer-cells --longest-side 448
 $python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells
-# What each of them is familiar with, for the warning on pictures of other kinds.
+# The clicked network learns on two processes at once.
+OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/click.yaml --output runs/click
+$python scripts/bundle.py runs/click click
+# What each of the others is familiar with, for the warning on pictures of other kinds.
 $python scripts/familiarity.py

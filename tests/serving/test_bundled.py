@@ -9,9 +9,10 @@ from scipy import ndimage
 from skimage import data
 
 from seg_demo import load_model
+from seg_demo.networks import prompts_of
 from seg_demo.serving.catalog import BUNDLED
 
-NAMES = [spec.id for spec in BUNDLED]
+NAMES = [spec.id for spec in BUNDLED if not prompts_of(spec.architecture)]
 SCORE = 0.5
 
 
