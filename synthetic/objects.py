@@ -35,7 +35,6 @@ from synthetic.shapes import (
     smooth_noise,
     surface,
 )
-from train.data.listing import Sample
 
 CLASS_NAMES = ("background", "object")
 CLASS_COLORS = ((0, 0, 0), (255, 128, 64))
@@ -612,7 +611,7 @@ def tidied(instances: np.ndarray, areas: list[int]) -> np.ndarray:
     return found
 
 
-def render(seed: int, index: int, size: int = 320) -> Sample:
+def render(seed: int, index: int, size: int = 320) -> cells.Sample:
     """Draws picture number `index` of the data set `seed`, always the same for the same arguments.
 
     Args:
@@ -645,5 +644,5 @@ def render(seed: int, index: int, size: int = 320) -> Sample:
             pixels = camera(rng, image.astype(np.float32), noise=0.05, softness=1.2, light=0.4, plain=rng.random() < 0.8)
             instances, name = tidied(scene.instances, scene.areas), kind.__name__
         if instances.any():
-            return Sample(pixels, (instances > 0).astype(np.uint8), instances, f"objects-{seed}-{index}-{name}")
+            return cells.Sample(pixels, (instances > 0).astype(np.uint8), instances, f"objects-{seed}-{index}-{name}")
     raise RuntimeError(f"nothing was drawn in picture {index} of seed {seed}")  # never seen: one scene in twenty is empty

@@ -532,6 +532,8 @@ def _use(facts: CardFacts) -> str:
         f'result = load_model("{source}").predict(Image.open("image.png"))\n'
         "result.id_map    # (H, W), at the size of the image\nresult.to_dict() # JSON with one COCO RLE per segment"
     )
+    if facts.library == "seg_demo":  # a network of this project's own has no other library
+        return _code(facts.snippet.replace(SOURCE, source), "python")
     return (
         f"With {as_text(facts.library)} alone:\n\n{_code(facts.snippet.replace(SOURCE, source), 'python')}\n\n"
         f"With the demo's code, or by typing `{source}` into its model picker:\n\n{_code(demo, 'python')}"

@@ -373,7 +373,7 @@ def _single(value: Any) -> Any:
     return type(value)(_single(part) for part in value) if isinstance(value, (list, tuple)) else value
 
 
-def _tensors_in(value: Any) -> list[Tensor]:
+def _tensors_in(value: Any) -> list[torch.Tensor]:
     """The tensors in nested lists, tuples and dicts."""
     if isinstance(value, torch.Tensor):
         return [value]

@@ -225,7 +225,7 @@ class Click(PromptNetwork):
     @classmethod
     def fresh_preprocessing(cls, module: nn.Module, options: dict[str, Any]) -> Preprocessing:
         """Longest side of a frame as the network sees it."""
-        return Preprocessing(longest_side=256, multiple=32)
+        return Preprocessing(longest_side=192, multiple=32)
 
     @classmethod
     def classes_of(cls, labels: LabelSet, task: Task) -> LabelSet:
@@ -408,7 +408,11 @@ result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=
         side = PRACTICE[int(torch.randint(len(PRACTICE), ()))]
         pictures, masks = [], []
         for image, objects in zip(images, truth, strict=True):
-            for index in torch.randperm(len(objects["masks"]))[:PER_PICTURE].tolist():
+            if not len(objects["masks"]):
+                continue
+            # Most things are small; large ones come as often as if there were a few of each.
+            weights = objects["masks"].flatten(1).sum(1).float().sqrt()
+            for index in torch.multinomial(weights, min(PER_PICTURE, len(weights))).tolist():
                 mask = objects["masks"][index]
                 whole = _chance(0.25)
                 frame = (0, 0, image.shape[2], image.shape[1]) if whole else _practice_frame(mask.cpu().numpy() > 0)
@@ -444,7 +448,7 @@ result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=
 
 MOST_CLICKS = 12
 # Sides of the frames that are practised on, in pixels of the network, and objects of every picture.
-PRACTICE, PER_PICTURE = (96, 128, 128, 160), 2
+PRACTICE, PER_PICTURE = (128, 128, 160, 192), 2
 
 
 def draw_clicks(marks: Tensor, points: Sequence[Sequence[float]], labels: Sequence[int]) -> None:

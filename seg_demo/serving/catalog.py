@@ -270,21 +270,14 @@ MADE_HERE = Message("models_about.made_here")
 # As the methods of seg_demo.masks.regions label their results.
 REGIONS = ("background", "region")
 
-BUNDLED = (
+BUNDLED = tuple(
     ModelSpec(
-        "unet-cells", None, "semantic", "unet", Message("models_title.unet_cells"), "Apache-2.0", "bundled",
-        about=Message("models_about.unet_cells"),
-    ),
-    ModelSpec(
-        "segformer-cells", None, "semantic", "segformer", Message("models_title.segformer_cells"), "Apache-2.0", "bundled",
-        about=Message("models_about.segformer_cells"),
-    ),
-    ModelSpec(
-        "maskrcnn-cells", None, "instance", "maskrcnn", Message("models_title.maskrcnn_cells"), "Apache-2.0", "bundled",
-        about=Message("models_about.maskrcnn_cells"),
-    ),
-    ModelSpec("click", None, "instance", "click", Message("models_title.click"), "Apache-2.0", "bundled", about=Message("models_about.click")),
+        id, None, task, id.partition("-")[0], Message(f"models_title.{id.replace('-', '_')}"), "Apache-2.0", "bundled",
+        about=Message(f"models_about.{id.replace('-', '_')}"),
+    )
+    for id, task in (("unet-cells", "semantic"), ("segformer-cells", "semantic"), ("maskrcnn-cells", "instance"), ("click", "instance"))
 )  # fmt: skip
+
 
 def _row(id: str, architecture: str, licence: str, name: str, *tasks: str) -> ModelSpec:
     """A model of the Hub, whose words have ``name`` in their keys."""

@@ -55,9 +55,12 @@ from train.data.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from train.data.rules import Reading, understand
 
 CELLS, OBJECTS = "cells", "objects"
-BUILT_IN = (CELLS, OBJECTS)
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
-OBJECTS_TRAIN, OBJECTS_VAL, OBJECTS_SIZE = 2400, 24, 320
+# What this project renders: class names and colours; training and validation images, and their side in pixels.
+BUILT_IN = {
+    CELLS: (CLASS_NAMES, CLASS_COLORS, (CELLS_TRAIN, CELLS_VAL, CELLS_SIZE)),
+    OBJECTS: (rendered_objects.CLASS_NAMES, rendered_objects.CLASS_COLORS, (2400, 24, 320)),
+}
 # The validation images are the same whatever the training seed is, so that runs can be compared.
 CELLS_VAL_SEED = 1
 
@@ -227,10 +230,8 @@ def open_dataset(
         DataError: there is nothing at the source, or a list of it cannot be read. What is wrong with single files is no
             error but a fault, which the doctor reports with all the others.
     """
-    if source == CELLS:
-        return _cells(seed, CELLS_SIZE if size is None else size, CELLS_TRAIN if samples is None else samples)
-    if source == OBJECTS:
-        return _objects(seed, OBJECTS_SIZE if size is None else size, OBJECTS_TRAIN if samples is None else samples)
+    if source in BUILT_IN:
+        return _built_in(source, seed, size, samples)
     try:
         listing = _list(source)
     except OSError as error:
@@ -332,47 +333,27 @@ def digest_of(items: list[Item] | tuple[Item, ...], scans: Mapping[str, Scan], l
     return hashlib.sha256(json.dumps([list(labels.names), rows]).encode()).hexdigest()
 
 
-def _cells(seed: int, size: int, samples: int) -> Dataset:
-    """The built-in data: training images of the seed, and validation images that no training seed draws."""
+def _built_in(source: str, seed: int, size: int | None, samples: int | None) -> Dataset:
+    """Built-in data: training images of the seed, and validation images that no training seed draws."""
     if seed < 0:
         raise DataError("data.bad_seed", seed=seed)
+    names, colors, (count, val_count, side) = BUILT_IN[source]
+    count, side = (count if samples is None else samples), (side if size is None else size)
     # Training seeds are even and the validation seed is odd, so that no image is in both.
-    train = [Item(f"cells-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(samples)]
-    val = [Item(f"cells-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(CELLS_VAL)]
-    labels = LabelSet(CLASS_NAMES, np.array(CLASS_COLORS, dtype=np.uint8), 0)
-    content = f"cells {seed} {size} {samples} {CELLS_VAL} {CELLS_VAL_SEED} {CLASS_NAMES}"
+    train = [Item(f"{source}-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(count)]
+    val = [Item(f"{source}-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(val_count)]
+    content = f"{source} {seed} {side} {count} {val_count} {CELLS_VAL_SEED} {names}"
     return Dataset(
-        name=CELLS,
-        source=CELLS,
+        name=source,
+        source=source,
         root=Path(),
-        labels=labels,
-        items=(*train, *val),
-        kind="instance",
-        things=(CLASS_NAMES.index("cell"),),
-        digest=hashlib.sha256(content.encode()).hexdigest(),
-        notes=(Message("data.built_in", count=samples, size=size, seed=seed, val=CELLS_VAL),),
-        size=size,
-    )
-
-
-def _objects(seed: int, size: int, samples: int) -> Dataset:
-    """As :func:`_cells`, of all kinds of things that can be clicked."""
-    if seed < 0:
-        raise DataError("data.bad_seed", seed=seed)
-    train = [Item(f"objects-train-{i:05d}", None, split="train", rendered=(2 * seed, i)) for i in range(samples)]
-    val = [Item(f"objects-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(OBJECTS_VAL)]
-    content = f"objects {seed} {size} {samples} {OBJECTS_VAL} {CELLS_VAL_SEED} {rendered_objects.CLASS_NAMES}"
-    return Dataset(
-        name=OBJECTS,
-        source=OBJECTS,
-        root=Path(),
-        labels=LabelSet(rendered_objects.CLASS_NAMES, np.array(rendered_objects.CLASS_COLORS, dtype=np.uint8), 0),
+        labels=LabelSet(names, np.array(colors, dtype=np.uint8), 0),
         items=(*train, *val),
         kind="instance",
         things=(1,),
         digest=hashlib.sha256(content.encode()).hexdigest(),
-        notes=(Message("data.built_in", count=samples, size=size, seed=seed, val=OBJECTS_VAL),),
-        size=size,
+        notes=(Message("data.built_in", count=count, size=side, seed=seed, val=val_count),),
+        size=side,
     )
 
 
