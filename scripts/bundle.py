@@ -20,7 +20,7 @@ from skimage import data
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.clicks import coins, mean_clicks, our_clicks, peers_clicks, photographs  # noqa: E402
+from benchmarks.click import coins, mean_clicks, our_clicks, peers_clicks, photographs  # noqa: E402
 from seg_demo import load_model, networks  # noqa: E402
 from seg_demo.networks.checkpoint import PREPROCESSOR  # noqa: E402
 from train.clicks import MOST_CLICKS  # noqa: E402

@@ -214,7 +214,7 @@ class Session:
 
         Args:
             report: called as it goes on.
-            grid: points along the longer side; None takes :data:`GRID`.
+            grid: points along the longer side; None takes the network's, or :data:`GRID`.
 
         Raises:
             BadRequestError: the model answers words alone.
@@ -223,7 +223,8 @@ class Session:
         if CLICKS not in network.family.prompts:
             raise BadRequestError("prompts.needs_words", id=self.spec.id or network.family.title)
         height, width = self.size
-        across, down = (max(1, math.ceil((grid or GRID) * side / max(height, width))) for side in (width, height))
+        least_score, least_steadiness = network.least or (LEAST_SCORE, LEAST_STEADINESS)
+        across, down = (max(1, math.ceil((grid or network.grid or GRID) * side / max(height, width))) for side in (width, height))
         places = [((i + 0.5) * width / across, (j + 0.5) * height / down) for j in range(down) for i in range(across)]
         guesses: list[tuple[Answer, tuple[int, int, int, int]]] = []
         limit: Limit | None = None
@@ -233,7 +234,7 @@ class Session:
                 report(start / len(places), Message("progress.looking_everywhere", done=start, total=len(places)))
             clicks = [Prompt((place,), (1,)) for place in places[start : start + network.together]]
             for answer in (answer for answers in self._guess(clicks) for answer in answers):
-                if answer.score > LEAST_SCORE and answer.steadiness >= LEAST_STEADINESS:
+                if answer.score > least_score and answer.steadiness >= least_steadiness:
                     shape = answer.mask.tight()
                     if shape is not None:
                         guesses.append((replace(answer, logits=None), shape[0]))

@@ -197,6 +197,9 @@ class Click(PromptNetwork):
         base="click", lr=1e-3, scratch_lr=2e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
     )
     together: ClassVar[int] = 4
+    # A click takes it as long as a whole picture, and its edges are softer than SAM's.
+    grid: ClassVar[int | None] = 16
+    least: ClassVar[tuple[float, float] | None] = (0.8, 0.6)
 
     @staticmethod
     def default_options() -> dict[str, Any]:

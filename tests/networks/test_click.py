@@ -11,7 +11,7 @@ import pytest
 import torch
 from skimage import data
 
-from benchmarks.clicks import coins, poor
+from benchmarks.click import coins, poor
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Prompt

@@ -44,7 +44,7 @@ def rows(quick: bool) -> Iterator[Row]:
     """
     yield coins_row()
     yield clicks_row("photographs", photographs())
-    yield clicks_row("rendered pictures of an unseen seed", rendered(4 if quick else 20))
+    yield clicks_row("rendered pictures of an unseen seed", rendered(4 if quick else 10))
     for name, size in (("0.3 MP", (480, 640)), ("12 MP", (3000, 4000)))[: 1 if quick else 2]:
         yield time_row(name, *size)
 
