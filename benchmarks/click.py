@@ -24,6 +24,7 @@ from skimage.transform import resize
 from benchmarks.measure import Row, compare
 from seg_demo import load_model
 from seg_demo.core.types import tight_box
+from seg_demo.serving import catalog
 from synthetic.objects import render
 from train.clicks import MOST_CLICKS, clicked, clicks_to, overlap, whole_mask
 
@@ -42,6 +43,8 @@ def rows(quick: bool) -> Iterator[Row]:
     Args:
         quick: fewer rendered pictures, and the small picture alone is timed.
     """
+    if not any(spec.id == MODEL for spec in catalog.menu()):
+        return
     yield coins_row()
     yield clicks_row("photographs", photographs())
     yield clicks_row("rendered pictures of an unseen seed", rendered(4 if quick else 10))

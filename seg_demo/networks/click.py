@@ -54,8 +54,14 @@ class Unit(nn.Sequential):
     """Convolution, batch normalisation, and ReLU unless a sum follows."""
 
     def __init__(self, inner: int, outer: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)]
+        layers: list[nn.Module] = [nn.Conv2d(inner, outer, kernel, stride, (kernel - 1) // 2, bias=False), nn.BatchNorm2d(outer)]
         super().__init__(*layers, *[nn.ReLU(inplace=True)] * active)
+
+
+def halving(inner: int, outer: int) -> Unit:
+    """Half the size, every pixel from the four that it covers: a kernel of three would look half a pixel up and to the left at each level,
+    and masks of a network that has not learnt for long would lie there."""
+    return Unit(inner, outer, 2, 2)
 
 
 class Residual(nn.Module):
@@ -96,11 +102,11 @@ class ClickNet(nn.Module):
         half, quarter, eighth, sixteenth, deepest = widths
         up2, up4, up8, up16 = decoder
         self.at2 = nn.Sequential(nn.PixelUnshuffle(2), Unit(24, half))
-        self.at4 = nn.Sequential(Unit(half, quarter, stride=2), Residual(quarter), Residual(quarter))
+        self.at4 = nn.Sequential(halving(half, quarter), Residual(quarter), Residual(quarter))
         self.keys = nn.Conv2d(quarter, keys, 1)
-        self.at8 = nn.Sequential(Unit(quarter + 4, eighth, stride=2), Residual(eighth), Residual(eighth))
-        self.at16 = nn.Sequential(Unit(eighth + 4, sixteenth, stride=2), Residual(sixteenth), Residual(sixteenth))
-        self.at32 = nn.Sequential(Unit(sixteenth, deepest, stride=2), Residual(deepest), Context(deepest))
+        self.at8 = nn.Sequential(halving(quarter + 4, eighth), Residual(eighth), Residual(eighth))
+        self.at16 = nn.Sequential(halving(eighth + 4, sixteenth), Residual(sixteenth), Residual(sixteenth))
+        self.at32 = nn.Sequential(halving(sixteenth, deepest), Residual(deepest), Context(deepest))
         self.to16 = Unit(deepest + sixteenth, up16)
         self.to8 = Unit(up16 + eighth, up8)
         self.to4 = Unit(up8 + quarter + 4, up4)
@@ -194,7 +200,7 @@ class Click(PromptNetwork):
 
     family: ClassVar = FAMILIES["click"]
     training: ClassVar[TrainingDefaults | None] = TrainingDefaults(
-        base="click", lr=1e-3, scratch_lr=2e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
+        lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
     )
     together: ClassVar[int] = 4
     # A click takes it as long as a whole picture, and its edges are softer than SAM's.
