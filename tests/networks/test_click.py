@@ -209,7 +209,7 @@ def test_the_loss_teaches_and_its_clicks_depend_on_the_step_alone(monkeypatch):
 def test_a_run_from_the_command_line_and_its_resume(tmp_path, capsys):
     """Without --data it learns from the built-in pictures of objects; the card counts clicks; a finished run resumes to nothing."""
     run = tmp_path / "run"
-    words = ["--model", "click", "--from-scratch", "--samples", "6", "--max-steps", "2", "--batch-size", "2", "--image-size", "96", "--threads", "1"]
+    words = ["--model", "click", "--from-scratch", "--samples", "8", "--max-steps", "2", "--batch-size", "2", "--image-size", "96", "--threads", "1"]
     assert main([*words, "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["data"]["source"] == "objects" and plan["network"]["parameters"] < 3_000_000
