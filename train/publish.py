@@ -505,10 +505,8 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     if TASKS[facts.task].stuff:
         about += " Panoptic quality (Kirillov et al. 2019) by panopticapi's rules: PQ = SQ x RQ per class, then the mean over the classes."
     elif CLICKED in facts.metrics:
-        about += (
-            " Clicks are set by a program: the first in the middle of an object, each next one in the middle of the largest region that is "
-            f"wrong, in up to {OBJECTS} objects of every image (Xu et al. 2016)."
-        )
+        about += " Clicks are set by a program: in the middle of an object, then in the middle of the largest region that is wrong (Xu et al. 2016),"
+        about += f" in up to {OBJECTS} objects of every image."
     elif not TASKS[facts.task].objects:
         about += " Pixels are summed over all images. Boundary IoU after Cheng et al. 2021, within 2 % of the diagonal."
     else:
