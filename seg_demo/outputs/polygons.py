@@ -229,14 +229,35 @@ def inner_ring(polygon: Polygon) -> Ring:
     Returns:
         Whole pixels (x, y): of the pixel at column x and row y. A single pixel is a ring of one point.
     """
-    path = _inside_of(polygon[0])
-    for hole in sorted(polygon[1:], key=lambda ring: min(y for _, y in ring)):
-        ring = _inside_of(hole)
-        x, y = min(ring, key=lambda point: (point[1], point[0]))
-        begin = ring.index((x, y))
-        at, row = _above(path, x, y)
-        slit = [(x, row)] if row != y else []
-        path[at:at] = [*slit, *ring[begin:], *ring[: begin + 1], *slit]
+    rings = [_inside_of(polygon[0])]
+    for hole in sorted(map(_inside_of, polygon[1:]), key=lambda ring: min((y, x) for x, y in ring)):
+        top = min(range(len(hole)), key=lambda index: (hole[index][1], hole[index][0]))
+        rings.append([*hole[top:], *hole[:top]])
+    if len(rings) == 1:
+        return rings[0]
+    above = _Above(rings)
+    # What is put in before a point of a ring: the way along the line to that point, the row in which the slit begins, and the ring below it.
+    slits: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+    for index, (x, y) in enumerate((ring[0] for ring in rings[1:]), start=1):
+        ring, at, row, along = above(index, x, y)
+        slits.setdefault((ring, at), []).append((along, row, index))
+    path: Ring = []
+    todo: list[tuple[int, int] | Ring] = [(0, 0)]
+    while todo:
+        if isinstance(step := todo.pop(), list):
+            path += step
+            continue
+        index, at = step
+        ring = rings[index]
+        if at < len(ring):
+            todo += [(index, at + 1), [ring[at]]]
+        elif index == 0:
+            continue
+        # A hole is closed with its first point, which what is put in between its last and its first one comes before.
+        for _, row, hole in sorted(slits.get((index, at % len(ring)), ()), reverse=True):
+            x, y = rings[hole][0]
+            slit = [(x, row)] if row != y else []
+            todo += [[(x, y), *slit], (hole, 1), [*slit, (x, y)]]
     return path
 
 
@@ -255,17 +276,38 @@ def _inside_of(ring: Ring) -> Ring:
     return found
 
 
-def _above(path: Ring, x: int, y: int) -> tuple[int, int]:
-    """Where a closed path passes a column next above a row, or in it: the index of the point before which something can be put in, and the row."""
-    corners = np.array(path)
-    before = np.roll(corners, 1, axis=0)
-    flat = corners[:, 1] == before[:, 1]
-    crosses = (np.minimum(corners[:, 0], before[:, 0]) <= x) & (x <= np.maximum(corners[:, 0], before[:, 0]))
-    upright = (corners[:, 0] == x) & (before[:, 0] == x)
-    # On an upright line every row is passed; the lowest that is not below counts. Of a slanted step only its ends are pixels.
-    rows = np.where((flat & crosses) | (corners[:, 0] == x), corners[:, 1], -1)
-    rows = np.where(rows <= y, rows, -1)
-    lowest = np.minimum(np.maximum(corners[:, 1], before[:, 1]), y)
-    rows = np.maximum(rows, np.where(upright & (lowest >= np.minimum(corners[:, 1], before[:, 1])), lowest, -1))
-    at = int(rows.argmax())
-    return at, int(rows[at])
+class _Above:
+    """Where closed paths pass a column next above a row: looked up by columns, for thousands of holes have thousands of rings above them.
+
+    Args:
+        rings: whole pixels (x, y), the outer one and then the holes, by their uppermost pixels, with which they begin.
+    """
+
+    def __init__(self, rings: list[Ring]) -> None:
+        corners = np.concatenate([np.array(ring, dtype=np.int32) for ring in rings])
+        before = np.concatenate([np.roll(np.array(ring, dtype=np.int32), 1, axis=0) for ring in rings])
+        sizes = [len(ring) for ring in rings]
+        number = np.repeat(np.arange(len(rings), dtype=np.int32), sizes)
+        at = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+        # A line down or across is passed in each of its columns, of a slanted step only the end is a pixel.
+        flat, upright = corners[:, 1] == before[:, 1], corners[:, 0] == before[:, 0]
+        left = np.where(flat, np.minimum(corners[:, 0], before[:, 0]), corners[:, 0])
+        wide = np.where(flat, np.abs(corners[:, 0] - before[:, 0]) + 1, 1)
+        line = np.repeat(np.arange(len(corners), dtype=np.int32), wide)
+        column = left[line] + (np.arange(len(line)) - np.repeat(np.cumsum(wide) - wide, wide)).astype(np.int32)
+        order = np.argsort(column, kind="stable")
+        self._column, self._line = column[order], line[order]
+        self._ring, self._at, self._begin = number, at, before
+        self._top = np.where(upright, np.minimum(corners[:, 1], before[:, 1]), corners[:, 1])
+        self._bottom = np.where(upright, np.maximum(corners[:, 1], before[:, 1]), corners[:, 1])
+
+    def __call__(self, index: int, x: int, y: int) -> tuple[int, int, int, int]:
+        """Of the rings before this one: which, the index of the point before which something can be put in, the row, and the way along the line
+        to there."""
+        first, last = np.searchsorted(self._column, [x, x + 1])
+        lines = self._line[first:last]
+        lines = lines[(self._ring[lines] < index) & (self._top[lines] <= y)]
+        rows = np.minimum(self._bottom[lines], y)
+        line, row = int(lines[rows.argmax()]), int(rows.max())
+        along = abs(x - int(self._begin[line, 0])) + abs(row - int(self._begin[line, 1]))
+        return int(self._ring[line]), int(self._at[line]), row, along
