@@ -1,5 +1,5 @@
 """``python -m seg_demo segment PATH... --model M --out DIR``, ``python -m seg_demo prompt IMAGE --points "x,y,1" --model M --out DIR``,
-``python -m seg_demo models`` and ``python -m seg_demo check ID``.
+``python -m seg_demo models`` ``python -m seg_demo check ID`` and ``python -m seg_demo convert ANNOTATIONS --to FORMAT --out DIR``.
 
 Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
 """
@@ -123,7 +123,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("id", metavar="ID", help="user/repo[/folder][@revision], the address of its page, a menu key, or a folder")
     check.add_argument("--json", action="store_true", help="as JSON, with all class names")
     check.set_defaults(run=_check)
+    convert = commands.add_parser(
+        "convert",
+        help="annotations of one tool into those of another",
+        description="Convert annotations from any format that training reads into another; --help of it names them.",
+        add_help=False,
+    )
+    convert.add_argument("arguments", nargs=argparse.REMAINDER)
+    convert.set_defaults(run=_convert)
     return parser
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Run the converter, which is of the package that reads data for training, in a process of its own as a training is."""
+    import subprocess
+
+    script = Path(__file__).resolve().parents[1] / "train" / "convert.py"
+    return subprocess.run([sys.executable, str(script), *options.arguments], check=False).returncode
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -523,6 +523,7 @@ class DataSet:
     def __init__(self, folder: Path, form: Format) -> None:
         self._folder, self.form = folder, form
         self._open: dict[str, BinaryIO] = {}
+        self._begun: set[str] = set()
         self._frames = form.parts()
 
     def add(self, one: Annotated, picture: Path | None = None) -> None:
@@ -544,9 +545,9 @@ class DataSet:
                 (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
                 self._open[path] = (self._folder / path).open("wb")
                 self._open[path].write(begin)
-            else:
-                self._open[path].write(between)
-            self._open[path].write(data)
+            if data:
+                self._open[path].write(between + data if path in self._begun else data)
+                self._begun.add(path)
         if picture is not None:
             place = self._folder / self.form.place(one)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -559,9 +560,10 @@ class DataSet:
         Raises:
             OSError: the disk is full or fails.
         """
+        frames = self.form.parts()  # what they end with may list what came
         for path, file in self._open.items():
             with file:
-                file.write(self._frames[path][2])
+                file.write(frames[path][2])
         self._open.clear()
         for path, data in self.form.about().items():
             self._write(path, data)

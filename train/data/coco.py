@@ -20,7 +20,7 @@ from faster_coco_eval.core import mask as coco_mask
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
-from seg_demo.inputs.shapes import Shape
+from seg_demo.inputs.shapes import AREA, Crop, Outline, Shape, Union
 from train.data.classes import ClassList, is_ignored
 from train.data.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
 from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
@@ -515,6 +515,30 @@ def draw_one(thing: CocoObject, height: int, width: int) -> np.ndarray:
     _refuse_shares(thing, polygons)
     drawn = coco_mask.decode(coco_mask.frPyObjects(polygons, height, width))
     return drawn.reshape(height, width, -1).any(axis=2)
+
+
+def crop_of(thing: CocoObject, height: int, width: int) -> Crop:
+    """The mask of one annotation as :func:`draw_one` draws it, without a map of the whole picture where there are outlines.
+
+    Returns:
+        The tight box and bool (y1 - y0, x1 - x0).
+
+    Raises:
+        BadAnnotation: as there, or it covers no pixel.
+    """
+    if isinstance(thing.segmentation, list) and thing.segmentation:
+        polygons = [_checked_polygon(thing, polygon) for polygon in thing.segmentation]
+        _refuse_shares(thing, polygons)
+        crop = Union(tuple(Outline((tuple(map(float, polygon)),), AREA) for polygon in polygons)).draw(height, width)
+    elif isinstance(thing.segmentation, Shape) and getattr(thing.segmentation, "size", None) in (None, (height, width)):
+        crop = thing.segmentation.draw(height, width)
+    else:
+        mask = draw_one(thing, height, width)
+        box = tight_box(mask)
+        crop = None if box is None else (box, mask[box[1] : box[3], box[0] : box[2]])
+    if crop is None:
+        raise _zero_area(thing)
+    return crop
 
 
 def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:

@@ -233,7 +233,7 @@ def open_dataset(
     if source in BUILT_IN:
         return _built_in(source, seed, size, samples)
     try:
-        listing = _list(source)
+        listing = list_source(source)
     except OSError as error:
         raise DataError("data.source_unreadable", path=source, why=error.strerror or error) from error
     listing.items.sort(key=lambda item: item.name)
@@ -242,7 +242,15 @@ def open_dataset(
     return _understood(source, listing, scans, decided)
 
 
-def _list(source: str) -> Listing:
+def list_source(source: str) -> Listing:
+    """What :func:`open_dataset` opens, before any picture is looked at; not the built-in data.
+
+    Args:
+        source: as there.
+
+    Raises:
+        DataError: as there.
+    """
     if source.startswith("hub:"):
         return list_hub(source.removeprefix("hub:"))
     path = Path(source).expanduser()

@@ -19,6 +19,7 @@ from seg_demo.inputs import imagej
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, brush_rle
 from train.data.doctor import examine, split
 from train.data.index import Dataset, open_dataset
+from train.data.listing import Item
 
 H, W = 40, 60
 RNG = np.random.default_rng(8)
@@ -47,9 +48,13 @@ def result(height: int, width: int, count: int, names: list[str]) -> Segmentatio
     return Segmentation("instance", height, width, LabelSet.from_names(names, 0), paint(segments, height, width), tuple(segments))
 
 
+def item_of(dataset: Dataset, stem: str) -> Item:
+    return next(item for item in dataset.items if item.image.stem == stem)
+
+
 def objects_in(dataset: Dataset, name: str) -> list[tuple[str, bytes]]:
     """Class and mask of every object of an item, sorted."""
-    sample = dataset.read(next(item for item in dataset.items if item.name.endswith(name)))
+    sample = dataset.read(item_of(dataset, name))
     numbers = range(1, len(sample.instance_labels))
     masks = [np.any([layer == number for layer in sample.layers], axis=0) for number in numbers]
     return sorted((dataset.labels.names[sample.instance_labels[number]], mask.tobytes()) for number, mask in zip(numbers, masks, strict=True))
@@ -105,7 +110,7 @@ def test_voc_comes_back_with_what_is_seen(tmp_path: Path) -> None:
     dataset = look(data_set(tmp_path / "data", "voc", ROUND))
     assert dataset.labels.names == tuple(NAMES) and not dataset.faults
     for stem, each in ROUND.items():
-        sample = dataset.read(next(item for item in dataset.items if item.name.endswith(stem)))
+        sample = dataset.read(item_of(dataset, stem))
         np.testing.assert_array_equal(sample.label_map, np.array([0, *(segment.label_id for segment in each.segments)])[each.id_map])
 
 

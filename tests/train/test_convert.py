@@ -1,0 +1,144 @@
+"""``python -m seg_demo convert`` as a command: from each format into each, and what is said of what does not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from seg_demo.core.errors import BadRequestError, DataError
+from seg_demo.core.types import paint
+from tests.served import ROOT
+from tests.train.data.test_annotations import NAMES, ROUND, data_set, item_of, look, objects_in, written
+from train.convert import DONE, NOTHING_WRITTEN, SOME_FAILED, TARGETS, convert, main
+
+EXACT = [name for name in TARGETS if name not in ("yolo", "voc", "png", "coco-panoptic")]
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """COCO's JSON of the pictures of the readers' tests."""
+    root = tmp_path_factory.mktemp("coco")
+    (root / "cvat").mkdir()
+    data_set(root / "cvat", "cvat", ROUND)
+    assert convert(str(root / "cvat"), "coco", root / "coco") == DONE
+    return root / "coco"
+
+
+def test_coco_is_what_pycocotools_reads(coco: Path) -> None:
+    found = COCO(coco / "annotations/instances_train.json")
+    assert sorted(image["file_name"] for image in found.imgs.values()) == ["a.png", "c.png"] and min(found.anns) == 1
+    named = {image["id"]: image["file_name"][0] for image in found.imgs.values()}
+    got: dict[str, list] = {"a": [], "c": []}
+    for annotation in found.anns.values():
+        mask = found.annToMask(annotation)
+        assert annotation["iscrowd"] == 0 and annotation["area"] == mask.sum()
+        got[named[annotation["image_id"]]].append((found.cats[annotation["category_id"]]["name"], mask.astype(bool).tobytes()))
+    assert {stem: sorted(each) for stem, each in got.items()} == {stem: written(ROUND[stem]) for stem in "ac"}
+
+
+@pytest.mark.parametrize("to", EXACT)
+def test_every_mask_survives_the_way_there_and_back(to: str, coco: Path, tmp_path: Path) -> None:
+    assert convert(str(coco), to, tmp_path / "there") == DONE
+    assert convert(str(tmp_path / "there"), "coco", tmp_path / "back") == DONE
+    dataset = look(tmp_path / "back")
+    assert sorted(dataset.labels.names) == sorted(NAMES)
+    for stem, each in ROUND.items():
+        assert objects_in(dataset, stem) == written(each)
+
+
+@pytest.mark.parametrize("to", ["png", "voc"])
+def test_masks_per_pixel_hold_what_is_seen(to: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(str(coco), to, tmp_path / "there") == DONE
+    hidden = 0
+    for each in ROUND.values():
+        # Smaller ones lie on top.
+        order = sorted(range(len(each.segments)), key=lambda index: each.areas[index])
+        seen = np.bincount(paint([each.segments[index] for index in order], each.height, each.width).ravel(), minlength=len(order) + 1)[1:]
+        hidden += sum(int(pixels) < each.areas[index] for pixels, index in zip(seen, order, strict=True))
+    assert f"lost: {hidden} objects are hidden in part by others: {to} gives every pixel to the topmost alone." in capsys.readouterr().out
+    there = look(tmp_path / "there")
+    from_coco = look(coco)
+    assert there.labels.names == from_coco.labels.names == tuple(NAMES)
+    for stem in ROUND:
+        one, other = (data.read(item_of(data, stem)) for data in (there, from_coco))
+        np.testing.assert_array_equal(one.label_map, other.label_map)
+        np.testing.assert_array_equal(one.instance_map > 0, other.instance_map > 0)
+
+
+def masks(root: Path, count: int = 3) -> list[np.ndarray]:
+    """A folder of classes per pixel, 255 where nothing is known."""
+    rng = np.random.default_rng(4)
+    found = []
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for index in range(count):
+        ids = rng.choice(np.array([0, 1, 2, 255], np.uint8), (17, 23), p=[0.5, 0.2, 0.2, 0.1])
+        Image.fromarray(rng.integers(0, 256, (17, 23, 3), dtype=np.uint8)).save(root / f"images/{index}.png")
+        Image.fromarray(ids).save(root / f"masks/{index}.png")
+        found.append(ids)
+    (root / "labels.json").write_text(json.dumps({"0": "background", "1": "road", "2": "tree"}))
+    return found
+
+
+def test_classes_per_pixel_become_shapes_and_void_is_kept_or_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = masks(tmp_path / "data")
+    assert convert(str(tmp_path / "data"), "voc", tmp_path / "voc") == DONE
+    for index, each in enumerate(ids):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"voc/SegmentationClass/{index}.png")), each)
+    assert "lost" not in capsys.readouterr().out
+    assert convert(str(tmp_path / "voc"), "labelme", tmp_path / "labelme") == DONE
+    void = sum(np.count_nonzero(each == 255) for each in ids)
+    assert f"lost: {void:,} pixels that were not to count are background now: labelme has no place for them." in capsys.readouterr().out
+    dataset = look(tmp_path / "labelme")
+    for index, each in enumerate(ids):
+        np.testing.assert_array_equal(dataset.read(item_of(dataset, str(index))).label_map, np.where(each == 255, 0, each))
+
+
+def test_panoptic_data_goes_into_its_own_format_and_into_shapes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "annotations/panoptic_train").mkdir(parents=True)
+    (root / "images").mkdir()
+    ids = np.zeros((12, 15), np.uint8)
+    ids[:6], ids[2:5, 2:5], ids[7:, 4:9], ids[8, 1] = 1, 2, 3, 4
+    Image.fromarray(np.dstack([ids, ids * 0, ids * 0])).save(root / "annotations/panoptic_train/a.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 15, 3), dtype=np.uint8)).save(root / "images/a.png")
+    segments = [{"id": number, "category_id": category, "iscrowd": 0} for number, category in ((1, 10), (2, 7), (3, 7), (4, 7))]
+    categories = [{"id": 7, "name": "cat", "isthing": 1}, {"id": 10, "name": "sky", "isthing": 0}]
+    said = {"images": [{"id": 1, "file_name": "a.png", "width": 15, "height": 12}], "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}]}
+    (root / "annotations/panoptic_train.json").write_text(json.dumps({**said, "categories": categories}))
+    before = look(root)
+    assert convert(str(root), "coco-panoptic", tmp_path / "panoptic") == DONE
+    after = look(tmp_path / "panoptic")
+    one, other = (data.read(data.items[0]) for data in (before, after))
+    assert before.labels.names == after.labels.names and before.things == after.things
+    np.testing.assert_array_equal(one.label_map, other.label_map)
+    np.testing.assert_array_equal(one.instance_map > 0, other.instance_map > 0)
+    assert convert(str(root), "qupath", tmp_path / "qupath") == DONE
+    assert sorted((name, np.frombuffer(mask, bool).sum()) for name, mask in objects_in(look(tmp_path / "qupath"), "a")) == [
+        ("cat", 1), ("cat", 9), ("cat", 25), ("sky", 81),
+    ]  # fmt: skip
+    masks(tmp_path / "classes")
+    with pytest.raises(BadRequestError, match="The format 'coco-panoptic' is for panoptic results, but the task is 'semantic'"):
+        convert(str(tmp_path / "classes"), "coco-panoptic", tmp_path / "x")
+
+
+def test_a_bad_picture_is_named_and_the_rest_goes_on(coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(str(coco), "labelme", tmp_path / "data") == DONE
+    (tmp_path / "data/b.json").write_text((tmp_path / "data/b.json").read_text()[:-40])
+    words = [str(tmp_path / "data"), "--to", "yolo", "--no-images", "--out"]
+    done = subprocess.run([sys.executable, "-m", "seg_demo", "convert", *words, str(tmp_path / "yolo")], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == SOME_FAILED, done.stderr
+    assert "left out: b.json: is no JSON" in done.stderr and "2 of 3 pictures converted to yolo" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "yolo").rglob("*") if path.is_file()) == ["a.txt", "c.txt", "data.yaml"]
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "yolo")]) == NOTHING_WRITTEN and "is not empty" in capsys.readouterr().err
+    assert main(["gone", *words[1:], str(tmp_path / "z")]) == NOTHING_WRITTEN and not (tmp_path / "z").exists()
+    with pytest.raises(DataError):
+        convert(str(tmp_path / "gone"), "coco", tmp_path / "z")
