@@ -34,6 +34,7 @@ class ClipSeg(TransformersPrompts):
     """
 
     family: ClassVar = FAMILIES["clipseg"]
+    library_processor = "CLIPSegProcessor"
     trial: ClassVar[Prompt] = Prompt(text="a")
 
     tokenizer: Any = None
@@ -123,20 +124,3 @@ class ClipSeg(TransformersPrompts):
         if not bool(inside.any()):
             return []
         return [Answer(Resized(logits.numpy(), size), round(float(logits[inside].sigmoid().mean()), 6), label=text)]
-
-    @staticmethod
-    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
-        """The masks that are kept and the id map."""
-        return 8
-
-    def card_snippet(self, source: str) -> str:
-        """Code that loads the checkpoint with plain transformers.
-
-        Args:
-            source: folder or Hub id.
-        """
-        return f"""from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
-
-model = CLIPSegForImageSegmentation.from_pretrained("{source}")
-processor = CLIPSegProcessor.from_pretrained("{source}")
-"""

@@ -169,11 +169,8 @@ class OneFormer(ClassQueries):
         Args:
             source: folder or Hub id.
         """
-        return f"""from transformers import AutoModelForUniversalSegmentation, OneFormerProcessor
-
-model = AutoModelForUniversalSegmentation.from_pretrained("{source}")
-processor = OneFormerProcessor.from_pretrained("{source}", repo_path="{source}")
-# inputs = processor(images=[image], task_inputs=["{self.tasks[0].name}"], return_tensors="pt")
+        code = transformers_config.loading_code("AutoModelForUniversalSegmentation", "OneFormerProcessor", source, f', repo_path="{source}"')
+        return f"""{code}# inputs = processor(images=[image], task_inputs=["{self.tasks[0].name}"], return_tensors="pt")
 # processor.post_process_{self.tasks[0].name}_segmentation(model(**inputs), target_sizes=[(height, width)])
 """
 

@@ -116,24 +116,6 @@ class MaskGeneration(TransformersPrompts):
         logits = logits.clone()
         return Answer(self.fit(logits, size, together), min(1.0, max(0.0, round(score, 6))), steadiness, logits=logits[None, None])
 
-    @staticmethod
-    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
-        """The masks that are kept and the id map."""
-        return 8
-
-    def card_snippet(self, source: str) -> str:
-        """Code that loads the checkpoint with plain transformers.
-
-        Args:
-            source: folder or Hub id.
-        """
-        name = type(self.module).__name__
-        return f"""from transformers import AutoImageProcessor, {name}
-
-model = {name}.from_pretrained("{source}")
-processor = AutoImageProcessor.from_pretrained("{source}")
-"""
-
 
 class Sam(MaskGeneration):
     """SAM (Kirillov et al. 2023, arXiv 2304.02643): pictures keep their shape and are padded to a square."""

@@ -633,6 +633,22 @@ def preprocessing_of(processor: Any, colours: Colours, ours: dict[str, Any]) -> 
     return Preprocessing.from_dict(data)
 
 
+def loading_code(model: str, processor: str, source: str, arguments: str = "") -> str:
+    """Python that loads a checkpoint by the names of two classes of transformers.
+
+    Args:
+        model: name of the network's class.
+        processor: name of the processor's.
+        source: folder or Hub id.
+        arguments: further ones of the processor, with a comma before them.
+    """
+    return f"""from transformers import {", ".join(sorted((model, processor)))}
+
+model = {model}.from_pretrained("{source}")
+processor = {processor}.from_pretrained("{source}"{arguments})
+"""
+
+
 def is_plain(processor: Any) -> bool:
     """Whether its resize is transformers' own, so that it can be given pixels as they lie in memory."""
     return isinstance(processor, TorchvisionBackend) and type(processor).resize is TorchvisionBackend.resize

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,13 @@ from seg_demo.networks.weights import own_names, read_weights, shapes_of
 
 
 class TransformersPrompts(PromptNetwork):
-    """A promptable network of transformers: the folder is the library's own, and its image processor preprocesses."""
+    """A promptable network of transformers: the folder is the library's own, and its image processor preprocesses.
+
+    Attributes:
+        library_processor: name of the library's class that prepares pictures and prompts.
+    """
+
+    library_processor: ClassVar[str] = "AutoImageProcessor"
 
     @staticmethod
     def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
@@ -94,6 +100,19 @@ class TransformersPrompts(PromptNetwork):
         """The files that transformers' ``from_pretrained`` loads."""
         transformers_config.write_module(self.module, self.labels.names, folder, half)
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, transformers_config.to_json(self.processor))
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """The masks that are kept and the id map."""
+        return 8
+
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with plain transformers.
+
+        Args:
+            source: folder or Hub id.
+        """
+        return transformers_config.loading_code(type(self.module).__name__, self.library_processor, source)
 
     def preprocess(self, image: np.ndarray) -> Tensor:
         """An upload through the checkpoint's image processor.

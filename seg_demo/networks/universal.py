@@ -42,9 +42,9 @@ from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.base import Network, TrainingDefaults, normalised
+from seg_demo.networks.base import EngineHints, Network, TrainingDefaults, normalised
 from seg_demo.networks.checkpoint import OUR_KEY
-from seg_demo.networks.transformers_config import config_of, from_config, label_set, options_from_config, read_module
+from seg_demo.networks.transformers_config import config_of, from_config, label_set, loading_code, options_from_config, read_module
 from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 
 # Objects that score lower are not looked at, as in torchvision's detectors: every query has some class with some probability.
@@ -574,11 +574,8 @@ class ConditionalDetr(Detr):
 
     def card_snippet(self, source: str) -> str:
         """As :meth:`ClassQueries.card_snippet`; neither the pipeline nor an Auto class knows it."""
-        return f"""from transformers import AutoImageProcessor, ConditionalDetrForSegmentation
-
-model = ConditionalDetrForSegmentation.from_pretrained("{source}")
-processor = AutoImageProcessor.from_pretrained("{source}")
-# outputs = model(**processor(images=image, return_tensors="pt"))
+        code = loading_code("ConditionalDetrForSegmentation", "AutoImageProcessor", source)
+        return f"""{code}# outputs = model(**processor(images=image, return_tensors="pt"))
 # processor.post_process_{self.tasks[0].name}_segmentation(outputs, target_sizes=[(height, width)])
 """
 
