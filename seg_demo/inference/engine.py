@@ -5,7 +5,7 @@ A network begins in eager torch. Its first answer is also the example by which a
 the result; from then on the compiled one answers. Whatever fails to compile, to run, or to agree stays eager, and the log
 says so once. The compiler is OpenVINO, for CPUs.
 
-What is compiled are *parts*: tensor in, tuple of tensors out. A semantic network is one part. Mask R-CNN is three: the
+What is compiled are *parts*: tensor in, tuple of tensors out. A network of logits or of class queries is one. Mask R-CNN is three: the
 pyramid of features with the proposals' scores, the box head, and the mask head; what lies between them (anchors,
 suppression, pooling) depends on the data, and torchvision computes it as ever.
 
@@ -32,6 +32,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from seg_demo.core import settings
 from seg_demo.core.errors import BadImageError, Message, SettingsError, sentences
@@ -235,8 +236,8 @@ def _with(module: nn.Module, **replaced: Any) -> nn.Module:
     return other
 
 
-class PixelEngine:
-    """A forward pass of logits, eager at first and compiled once that has proved to agree.
+class WholeEngine:
+    """A forward pass in one part, eager at first and compiled once that has proved to agree.
 
     Args:
         network: in eval mode, not to be trained any more.
@@ -245,25 +246,25 @@ class PixelEngine:
 
     def __init__(self, network: Network, compiler: Compiler) -> None:
         about = described(network) + " and statistics" * (network.familiarity is not None)
-        free = network.engine.free
-        self._part = Part(network.name, _Forward(network), compiler, free, crop(network), about, same_winners)
+        self._forward, free = _Forward(network), network.engine.free
+        self._part = Part(network.name, self._forward, compiler, free, crop(network), about, same_winners)
 
-    def __call__(self, batch: Tensor) -> Tensor:
-        """Logits of a batch, as the network's ``forward`` gives them.
+    def __call__(self, batch: Tensor) -> Any:
+        """A batch's answer, as the network's ``forward`` gives it.
 
         Args:
             batch: float32 (B, 3, h, w) where the network is.
         """
-        return self._part(batch)[0]
+        return self._forward.answer(batch, self._part(batch))
 
-    def with_statistics(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits, and :func:`seg_demo.inference.engine.statistics`, of a network that has a familiarity.
+    def with_statistics(self, batch: Tensor) -> tuple[Any, Tensor]:
+        """The answer, and :func:`seg_demo.inference.engine.statistics`, of a network that has a familiarity.
 
         Args:
             batch: as for a call.
         """
-        logits, found = self._part(batch)
-        return logits, found
+        *found, statistics_ = self._part(batch)
+        return self._forward.answer(batch, found), statistics_
 
     @property
     def nbytes(self) -> int:
@@ -272,11 +273,12 @@ class PixelEngine:
 
     @property
     def agreement(self) -> float | None:
-        """The share of the first image's labels, at the logits' size, that are eager's; None before it is known."""
+        """The share of the first image's labels, at the logits' size, that are eager's, or of its queries' classes; None before it is
+        known."""
         return self._part.agreement
 
 
-Engine = PixelEngine | DetectorEngine
+Engine = WholeEngine | DetectorEngine
 
 
 def choose(network: Network, device: torch.device, wanted: str, streams: int, precision: str = "auto") -> Engine | None:
@@ -303,24 +305,34 @@ def choose(network: Network, device: torch.device, wanted: str, streams: int, pr
     from seg_demo.inference.openvino import OpenVino
 
     compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", channels_last=hints.channels_last)
-    return (DetectorEngine if hints.detector else PixelEngine)(network, compiler)
+    return (DetectorEngine if hints.detector else WholeEngine)(network, compiler)
 
 
 class _Forward(nn.Module):
-    """A network's ``forward`` as a module of one tensor."""
+    """A network's ``forward`` as a module of one tensor that returns a tuple of tensors, whatever its answer consists of."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         with_maps = network.familiarity is not None
         self.network, self._forward, self._with_maps = network.module, network.forward_with_maps if with_maps else network.forward, with_maps
+        # An answer by image has as many parts as the batch, which is then no open axis.
+        self._layouts, self._by_count = {}, 0 not in network.engine.free
         self.training = False
 
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
-        """Logits of a batch (B, 3, h, w), alone in a tuple or with the statistics of the encoder's maps."""
+        """The tensors of the answer to a batch (B, 3, h, w), and the statistics of the encoder's maps where they are wanted."""
+        raw, more = self._forward(self.network, batch), ()
         if self._with_maps:
-            logits, maps = self._forward(self.network, batch)
-            return logits, statistics(maps)
-        return (self._forward(self.network, batch),)
+            raw, maps = raw
+            more = (statistics(maps),)
+        tensors, layout = tree_flatten(raw)
+        if not torch.jit.is_tracing():
+            self._layouts[len(batch) * self._by_count] = layout
+        return (*tensors, *more)
+
+    def answer(self, batch: Tensor, tensors: Sequence[Tensor]) -> Any:
+        """What the network's ``forward`` gives, of its tensors; only what has been answered before is ever compiled."""
+        return tree_unflatten(list(tensors), self._layouts[len(batch) * self._by_count])
 
 
 def statistics(maps: Sequence[Tensor]) -> Tensor:

@@ -424,6 +424,8 @@ class Eomt(ClassQueries):
     """
 
     family = FAMILIES["eomt"]
+    # All pictures have one size, and the compiled form agrees to rounding (1e-6 of the largest logit).
+    engine = EngineHints(free=(), channels_last=False)
     training = TrainingDefaults(base="tue-mps/coco_panoptic_eomt_base_640_2x", **SCHEDULE)
     thresholds = Thresholds(score=0.8)
 

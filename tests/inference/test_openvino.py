@@ -25,6 +25,9 @@ from seg_demo.serving import predictor
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
 from tests.engines import CPU, Small, conversions, own_cache, part, settled  # noqa: F401  (fixtures)
+from tests.networks.contract import LABELS
+from tests.networks.test_rfdetr import TINY as RFDETR
+from tests.networks.test_universal import TINY as UNIVERSAL
 
 pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
 
@@ -145,13 +148,29 @@ def test_where_it_serves(folders, monkeypatch):
     checkpoint = networks.load(folders / "tiny")
     assert engine.choose(checkpoint, CPU, "eager", 1) is None
     assert engine.choose(checkpoint, torch.device("cuda"), "auto", 1) is None
-    assert isinstance(engine.choose(checkpoint, CPU, "auto", 1), engine.PixelEngine)
+    assert isinstance(engine.choose(checkpoint, CPU, "auto", 1), engine.WholeEngine)
     with pytest.raises(SettingsError, match="for CPUs, but the device is cuda"):
         engine.choose(checkpoint, torch.device("cuda"), "openvino", 1)
     monkeypatch.setattr(settings, "has_openvino", lambda: False)
     assert engine.choose(checkpoint, CPU, "auto", 1) is None
     with pytest.raises(SettingsError, match="not installed. Run pip install openvino"):
         engine.choose(checkpoint, CPU, "openvino", 1)
+
+
+@pytest.mark.parametrize("name", ["eomt", "rfdetr"])
+def test_class_queries_are_compiled_for_their_one_size_and_answer_as_before(name):
+    torch.manual_seed(0)
+    small = {"eomt": UNIVERSAL["eomt"], "rfdetr": RFDETR}[name]
+    network = networks.network(name).create(LABELS, networks.network(name).default_options() | small)
+    network.module.requires_grad_(False)
+    chosen, batch = engine.choose(network, CPU, "auto", 1), network.preprocess(IMAGE)
+    (before,), (after,) = settled(chosen, batch)
+    assert list(chosen._part._forms) == [tuple(batch.shape)] and chosen.agreement > 0.99
+    (expected,) = network.forward(network.module, batch)
+    assert list(before) == list(after) == ["classes", "masks"]
+    for key, values in expected.items():
+        assert torch.equal(before[key], values)
+        torch.testing.assert_close(after[key], values, rtol=1e-3, atol=1e-4 * float(values.abs().max()))
 
 
 def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypatch):
