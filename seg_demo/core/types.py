@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -412,6 +412,7 @@ class Segmentation:
         outputs: what a network of class queries said, for :meth:`seg_demo.networks.base.Network.again`; None unless that is kept.
         view: what of the file was looked at; None for photographs.
         calibration: size and place of its pixels, where the file says so.
+        thresholds: in [0, 1], by which its segments were chosen, by :data:`seg_demo.core.requests.THRESHOLDS`; empty where there are none.
     """
 
     task: str
@@ -432,6 +433,7 @@ class Segmentation:
     outputs: tuple[np.ndarray, ...] | None = None
     view: View | None = None
     calibration: Calibration | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.segments))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -286,8 +286,9 @@ class ClassQueries(Network):
         )
         outputs = _kept_outputs(classes, masks) if confidence else None
         return Segmentation(
-            PANOPTIC.name, height, width, self.labels, found.id_map, segments, confidence=found.confidence, outputs=outputs
-        )
+            PANOPTIC.name, height, width, self.labels, found.id_map, segments, confidence=found.confidence, outputs=outputs,
+            thresholds=asdict(thresholds),
+        )  # fmt: skip
 
     def again(self, result: Segmentation, confidence: bool = False) -> Segmentation | None:
         """As :meth:`Network.again`, at this network's thresholds."""

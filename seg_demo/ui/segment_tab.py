@@ -84,8 +84,8 @@ def network_tab(task: Task) -> NetworkTab:
             model.render()
             note = gr.HTML(menu.note(first, "en"), elem_id=f"{name}-note")
             threshold = Slider(
-                0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info"),
-                visible=task.scores, elem_id=f"{name}-threshold",
+                0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info" if task.scores else "threshold_score_info"),
+                visible=task.scores or task.stuff, elem_id=f"{name}-threshold",
             )  # fmt: skip
             detail = gr.Radio(
                 [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
@@ -145,11 +145,19 @@ def connect(
             show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
         )  # fmt: skip
         shown.cancellable(moved)
+        slid = threshold.input(
+            slide, asked, [*shown.outputs, tuned[0]], api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last",
+            **work_limits(),
+        )  # fmt: skip
+        shown.cancellable(slid)
+        for answered in (done, moved):
+            answered.then(score_of, [shown.result, threshold], threshold, **UNQUEUED)
+    else:
+        threshold.input(
+            refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
+            trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
+        )  # fmt: skip
     model.change(describe, model, note, **UNQUEUED).then(look, model, note, **UNQUEUED)
-    threshold.input(
-        refilter, [shown.result, threshold], shown.outputs, api_visibility="private", show_progress="hidden",
-        trigger_mode="always_last", concurrency_limit=4, concurrency_id="filter",
-    )  # fmt: skip
 
 
 @in_words
@@ -229,6 +237,34 @@ def retune(
     if before is None or tuple(check_thresholds(thresholds).items()) == before.asked[3:]:
         return gr.skip(), gr.skip()
     return _answered(upload, model, threshold, detail, before, preferred, thresholds, progress)
+
+
+@in_words
+def slide(
+    upload: Upload | None,
+    model: object,
+    threshold: object,
+    detail: object,
+    before: Result | None,
+    preferred: str,
+    score: object,
+    mask: object,
+    overlap: object,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Any, Any, Any]:
+    """The session's result at the score of the slider, which the box is then filled with."""
+    chosen = f"{check_threshold(threshold):g}"
+    if before is None:
+        return gr.skip(), gr.skip(), chosen
+    return *_answered(upload, model, threshold, detail, before, preferred, typed(chosen, mask, overlap), progress), chosen
+
+
+def score_of(result: Result | None, threshold: object) -> Any:
+    """Where the slider belongs: at the score that the result was made with, which is the model's own where none was asked for."""
+    with suppress(BadRequestError):
+        used = None if result is None else result.shown.thresholds.get("score")
+        return gr.skip() if used is None or used == threshold else used
+    return gr.skip()
 
 
 @in_words

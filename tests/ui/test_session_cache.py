@@ -261,6 +261,11 @@ def test_other_thresholds_are_answered_from_what_is_kept_of_the_networks_outputs
         assert np.array_equal(other.shown.id_map, fresh.shown.id_map)
         assert [(s.label_id, s.score, s.box) for s in other.shown.segments] == [(s.label_id, s.score, s.box) for s in fresh.shown.segments]
     assert len(forwards) == 4, "the first and the three that were asked afresh"
+    # The slider is the same, fills the box, and lies where the result's score is, which may be the model's own.
+    slid, _, box = segment_tab.slide(*asked[:2], 0.6, "whole", first, "panoptic", "0.2", "", "0.05", lambda *_, **__: None)
+    assert box == "0.6" and np.array_equal(slid.shown.id_map, other.shown.id_map) and len(forwards) == 4
+    assert (segment_tab.score_of(slid, 0.5), segment_tab.score_of(slid, 0.6), segment_tab.score_of(None, 0.5)) == (0.6, gr.skip(), gr.skip())
+    assert segment_tab.slide(*asked[:2], 0.35, "whole", None, "panoptic", "", "", "", lambda *_, **__: None)[2] == "0.35"
     # Where it had to make room for others', or the picture is another one, the network runs.
     first.cached.evict()
     segment_tab.retune(*asked, first, "panoptic", "0.6", "", "0.05", lambda *_, **__: None)
