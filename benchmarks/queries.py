@@ -24,9 +24,11 @@ from transformers.image_transforms import get_size_with_aspect_ratio
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
+from benchmarks.requests import same_objects
 from benchmarks.subjects import SIZES
-from seg_demo.core.types import Segment, Segmentation, paint
+from seg_demo.core.types import Segment, Segmentation
 from seg_demo.inference.engine import available_memory
+from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
@@ -178,7 +180,7 @@ def same_segments(found: Found, info: dict | None, void: int = 0) -> str:
 
 
 def instance_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
-    """Objects, which may overlap but for OneFormer's.
+    """Objects, which may overlap but for OneFormer's, and the id map of those on top.
 
     Args:
         size: key of ``SIZES``.
@@ -189,37 +191,51 @@ def instance_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
     outputs, processor = outputs_of(kind, family), processor_of(family)
     classes, masks = outputs.class_queries_logits[0], outputs.masks_queries_logits[0]
 
-    def ours() -> Any:
-        if family == "OneFormer":
-            order = Order(antialias=True, logits=True)
-            return queries.best_pairs_without_overlaps(classes, masks, height, width, order, Thresholds())
-        if family == "RF-DETR":
-            return instances.sigmoid_instances(classes, masks, height, width)
-        if family == "EoMT":
-            return instances.late_instances(classes, masks, height, width, order_of(family, height, width))
-        return instances.early_instances(classes, masks, height, width, order_of(family, height, width))
-
     def theirs() -> dict:
         return processor.post_process_instance_segmentation(outputs, target_sizes=[(height, width)])[0]
 
-    def check(found: Any, info: dict | None) -> str:
-        if family == "OneFormer":
-            return same_segments(found, info)
+    ours, check = (objects_apart if family == "OneFormer" else objects)(family, classes, masks, height, width)
+    return _row(size, f"objects, {family}", kind, ours, theirs, check)
+
+
+# Of a family, and of all others but OneFormer's.
+FINDS = {
+    "RF-DETR": lambda classes, masks, height, width: instances.sigmoid_instances(classes, masks, height, width),
+    "EoMT": lambda *given: instances.late_instances(*given, order_of("EoMT", *given[2:])),
+}
+Ours = tuple[Callable[[], Any], Callable[[Any, dict | None], str]]
+
+
+def objects_apart(family: str, classes: torch.Tensor, masks: torch.Tensor, height: int, width: int) -> Ours:
+    """Our way to objects that do not overlap, and how they compare with transformers'."""
+    order = Order(antialias=True, logits=True)
+    return lambda: queries.best_pairs_without_overlaps(classes, masks, height, width, order, Thresholds()), same_segments
+
+
+def objects(family: str, classes: torch.Tensor, masks: torch.Tensor, height: int, width: int) -> Ours:
+    """Our way to objects that may overlap with their id map, and how both compare with transformers'."""
+    find = FINDS.get(family, lambda *given: instances.early_instances(*given, order_of(family, height, width)))
+    # Later ones lie over earlier ones in theirs, but for RF-DETR, whose best is on top and which leaves out what cannot be seen.
+    best_first = family == "RF-DETR"
+
+    def ours() -> tuple[list[Segment], np.ndarray]:
+        found = find(classes, masks, height, width)
+        found = found if best_first else found[::-1]
+        return found, instances.paint_objects(found, height, width)
+
+    def check(mine: tuple[list[Segment], np.ndarray], info: dict | None) -> str:
+        found, id_map = mine
         if info is None:
             return f"{len(found)} objects"
-        # Later ones lie over earlier ones in theirs, but for RF-DETR, which leaves out those that cannot be seen.
-        top = found if family == "RF-DETR" else found[::-1]
-        seen, places = np.unique(paint(top, height, width), return_inverse=True)
-        listed = [found[index - 1] for index in seen if index] if family == "RF-DETR" else found
-        map_ = places.reshape(height, width) + (seen[0] != 0) if family == "RF-DETR" else len(found) - paint(top, height, width).astype(int)
-        theirs_map = np.maximum(info["segmentation"].numpy(), 0) if family == "RF-DETR" else info["segmentation"].numpy()
-        if family != "RF-DETR":
-            map_[map_ == len(found)] = -1
+        numbers = np.full(len(found) + 1, -1)
+        listed = [index for index in np.unique(id_map) if index] if best_first else list(range(len(found), 0, -1))
+        numbers[listed] = np.arange(len(listed)) + best_first
         segments = [(segment["label_id"], segment["score"]) for segment in info["segments_info"]]
-        same = [(instance.label_id, instance.score) for instance in listed] == segments and np.array_equal(map_, theirs_map)
+        same = [(found[index - 1].label_id, found[index - 1].score) for index in listed] == segments
+        same &= np.array_equal(numbers[id_map], info["segmentation"].numpy())
         return f"{len(segments)} objects, {'identical' if same else 'DIFFERENT'}"
 
-    return _row(size, f"objects, {family}", kind, ours, theirs, check)
+    return ours, check
 
 
 def semantic_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
@@ -303,7 +319,9 @@ def rfdetr_row(size: str, kind: str = "rfdetr-seg-nano") -> Row:
     peer = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=91, box_score_thresh=0.0).eval()
 
     def served() -> Segmentation:
-        return model.predict(decode(file), 0.05)
+        result = model.predict(decode(file), 0.05)
+        result.to_dict()  # every mask, as run lengths
+        return result
 
     def plain() -> dict[str, torch.Tensor]:
         pixels = torch.from_numpy(np.array(Image.open(io.BytesIO(file)).convert("RGB"))).permute(2, 0, 1)
@@ -311,14 +329,17 @@ def rfdetr_row(size: str, kind: str = "rfdetr-seg-nano") -> Row:
             return peer([pixels / 255])[0]
 
     def check(mine: Segmentation, theirs: dict[str, torch.Tensor]) -> str:
+        pixels = decode(file)
+        eager = Model.from_network(network, model.spec).predict(pixels, 0.05)
         with torch.inference_mode():
-            outputs = network.module(pixel_values=network.preprocess(decode(file)))
+            outputs = network.module(pixel_values=network.preprocess(pixels))
         info = RfDetrImageProcessor().post_process_instance_segmentation(
             outputs, 0.05, target_sizes=[SIZES[size]], return_binary_maps=True
         )[0]
-        pairs = zip(mine.segments, info["segmentation"].numpy(), strict=False)
-        same = len(mine.segments) == len(info["segments_info"]) and all(np.array_equal(whole(one, *SIZES[size]), mask) for one, mask in pairs)
-        return f"{len(mine.segments)} and {len(theirs['masks'])} objects, masks {'identical to' if same else 'DIFFERENT from'} transformers'"
+        listed = zip(info["segments_info"], info["segmentation"].numpy().astype(bool), strict=True)
+        plainly = [(segment["label_id"], (0, 0, *SIZES[size][::-1]), mask) for segment, mask in listed]
+        ours = ([(one.label_id, (0, 0, *SIZES[size][::-1]), whole(one, *SIZES[size])) for one in found.segments] for found in (eager, mine))
+        return f"{len(mine.segments)} and {len(theirs['masks'])} objects; {same_objects(*ours, plainly)}"
 
     return compare(
         f"RF-DETR-Seg-Nano, {size}, JPEG in, objects out", "Mask R-CNN R50 v2 of torchvision, its own post-processing", served, plain, check,
