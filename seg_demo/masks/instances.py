@@ -8,7 +8,7 @@ resized anew whenever it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -437,13 +437,10 @@ def early_instances(classes: Tensor, masks: Tensor, height: int, width: int, ord
     """
     check(classes, masks)
     scores, queries, label_ids = best_pairs(classes)
-    hopeful = _hopeful(scores, threshold)
     grid = order.grid or (masks.shape[1], masks.shape[2])
     rows, columns = (_nearest(before, after).numpy() for before, after in zip(grid, (height, width), strict=True))
     found: list[Segment] = []
-    for part in hopeful.split(max(2, MEANS // (grid[0] * grid[1]))):
-        # The sum of a single row is shared out among threads, and adds up in another order.
-        several = part.repeat(2) if len(part) == 1 < len(scores) else part
+    for part, several in _hopeful(scores, threshold, max(2, MEANS // (grid[0] * grid[1]))):
         logits = on_grid(masks, queries[several], order)
         inside = logits > 0
         sure = (scores[several] * _means_inside(logits.sigmoid(), inside)).tolist()
@@ -472,14 +469,11 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
     """
     check(classes, masks)
     scores, label_ids = classes.softmax(-1)[:, :-1].max(-1)
-    hopeful = _hopeful(scores, threshold)
     together = torch.arange(len(masks), device=masks.device)
     all_at_once = len(masks) <= 4 or height + width <= SMALL_OUTPUT
     found = _Listed(height, width)
     inside_of = None if all_at_once or masks.device.type != "cpu" else _Inside.of(masks, (height, width), order)
-    for part in hopeful.split(len(masks) if all_at_once else 2 if inside_of is None else TOGETHER):
-        # The sum of a single row is shared out among threads, and adds up in another order.
-        several = part.repeat(2) if len(part) == 1 < len(scores) else part
+    for part, several in _hopeful(scores, threshold, len(masks) if all_at_once else 2 if inside_of is None else TOGETHER):
         logits = on_grid(masks, together if all_at_once else several, order)
         if inside_of is not None:
             cut = alone(lambda logits=logits, part=part: [inside_of(one) for one in logits[: len(part)]])
@@ -530,10 +524,14 @@ def sigmoid_instances(classes: Tensor, masks: Tensor, height: int, width: int, t
     return found.segments
 
 
-def _hopeful(scores: Tensor, threshold: float) -> Tensor:
-    """Indices of those whose score may reach the threshold once it is multiplied by a mean; the others are not resized."""
+def _hopeful(scores: Tensor, threshold: float, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Indices of those whose score may reach the threshold once it is multiplied by a mean, the others not being resized: so many at a
+    time, and the same with one that is alone twice, because the sum of a single row is shared out among threads and adds up in another
+    order."""
     # No mean is above 1 by more than rounding makes of it, for which the factor leaves room.
-    return (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
+    hopeful = (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
+    for part in hopeful.split(count):
+        yield part, part.repeat(2) if len(part) == 1 < len(scores) else part
 
 
 def _means_inside(probabilities: Tensor, inside: Tensor) -> Tensor:
