@@ -21,6 +21,7 @@ from seg_demo.core.types import IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, LabelSe
 from seg_demo.hub import client
 from seg_demo.networks import universal
 from seg_demo.networks.base import Network, normalised
+from seg_demo.networks.transformers_config import query_logits
 from tests.networks.contract import image_of
 from tests.small_datasets import coco, panoptic, write_json
 from tests.train.test_finetune import CHECKPOINT, TOKEN, arguments, data  # noqa: F401
@@ -248,10 +249,12 @@ def test_a_base_keeps_what_its_head_knows_by_name() -> None:
     ("name", "which", "metric"), [("mask2former", "scenes", "pq"), ("eomt", "animals", "mask_ap"), ("rfdetr", "animals", "mask_ap"), ("mask2former", "data", "mean_iou")]
 )
 def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
-    name: str, which: str, metric: str, request: Any, tmp_path: Path
+    ann, name: str, which: str, metric: str, request: Any, tmp_path: Path
 ) -> None:
     source, run = request.getfixturevalue(which), tmp_path / "run"
-    assert finetune.main(command(name, source, run, "--max-steps", "2", "--accumulate", "2", "--precision", "bf16", "--workers", "1")) == 0
+    pushed = f"ann/{name}-{which}"
+    few = ("--max-steps", "2", "--accumulate", "2", "--precision", "bf16", "--workers", "1", "--push", pushed)
+    assert finetune.main(command(name, source, run, *few)) == 0
     assert {path.name for path in (run / "best").iterdir()} == CHECKPOINT
     (line,) = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
     assert metric in line and np.isfinite(line["loss"])
@@ -270,6 +273,13 @@ def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
     if task == "panoptic":
         assert model.labels.things.tolist() == [False, True, False] and facts["labels"]["isthing"] == [0, 1, 0]
         assert {"pq_things", "pq_stuff", "sq", "rq"} <= set(line) and "disc (thing)" in card and "sky (stuff)" in card
+    # The repository is transformers' own: its pipeline says the same of a picture as the run's best.
+    image, plain, network = held_out[0].image, pipeline("image-segmentation", model=pushed), model._run._network
+    with torch.inference_mode():
+        theirs = query_logits(plain.model(**plain.image_processor(images=Image.fromarray(image), return_tensors="pt")))
+        (mine,) = network.forward(network.module, network.preprocess(image))
+    assert torch.equal(theirs[0][0], mine["classes"]) and torch.equal(theirs[1][0], mine["masks"])
+    assert all(segment["label"] in model.labels.names for segment in plain(Image.fromarray(image), subtask=task, threshold=0.1))
 
 
 def test_a_stopped_run_resumes_to_the_bit(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
