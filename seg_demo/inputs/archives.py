@@ -258,11 +258,12 @@ def _folded(path: PurePosixPath) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
+# What browsers do not know as pictures.
+SCIENTIFIC_SUFFIXES = (".dcm", ".dicom", ".nii", ".nii.gz", ".npy")
 # What a folder is searched for; a file that is named is tried whatever it is called.
 SUFFIXES = frozenset(
     {
-        ".avif", ".bmp", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpeg", ".jpg", ".nii", ".nii.gz", ".npy", ".png", ".tif",
-        ".tiff", ".webp",
+        ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *SCIENTIFIC_SUFFIXES,
     }
 )  # fmt: skip
 # A volume that is compressed as a whole, which is a picture and no archive.

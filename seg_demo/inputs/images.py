@@ -253,11 +253,13 @@ def scientific_form(data: bytes, view: View | None) -> str | None:
     kind = identify(data)
     if kind.key in formats.SCIENTIFIC:
         return formats.SCIENTIFIC[kind.key]
-    if kind.format not in ("TIFF", "PNG") or fault(data, kind.format):
+    # The header of a PNG: 16 bits, grey. Of grey with a transparent shade, and of colours, the upper 8 bits are the picture.
+    measured = view is not None or (data[25:26] == b"\0" and b"tRNS" not in data[:4096])
+    deep = kind.format == "PNG" and data[24:25] == b"\x10" and measured
+    if not (deep or kind.format == "TIFF") or fault(data, kind.format):
         return None
-    if kind.format == "PNG":
-        # The header: 16 bits, grey. Of grey with a transparent shade, and of colours, the upper 8 bits are the picture.
-        return "PNG" if data[24:25] == b"\x10" and (view is not None or (data[25:26] == b"\0" and b"tRNS" not in data[:4096])) else None
+    if deep:
+        return "PNG"
     try:
         return "TIFF" if view is not None or not Tiff(data).is_photograph else None
     except (TiffError, Damaged):

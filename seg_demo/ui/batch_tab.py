@@ -24,7 +24,7 @@ from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.gateway.files import Files, store_file
 from seg_demo.gateway.queue import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
-from seg_demo.inputs.archives import SUFFIXES, Refused, apart, unpack
+from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
@@ -51,7 +51,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             files = Files(
-                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip"], height=180,
+                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip", *SCIENTIFIC_SUFFIXES], height=180,
                 elem_id="batch-files",
             )  # fmt: skip
             choices = menu.choices(*TASKS)

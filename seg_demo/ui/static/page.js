@@ -64,15 +64,22 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
   };
   new MutationObserver(translate).observe(document.documentElement, { childList: true, subtree: true });
 }
-// Browsers that cannot show HEIC do not know what it is either, and gradio's boxes refuse what has no type.
+// Browsers that cannot show HEIC do not know what it is either, nor what scanners and microscopes write, and gradio's boxes refuse what has
+// no type of an image, or do not offer it to be chosen.
 {
+  const scientific = /\.(dcm|dicom|nii|nii\.gz|npy)$/i;
   const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type").get;
   Object.defineProperty(File.prototype, "type", {
     configurable: true,
     get() {
+      if (scientific.test(this.name)) return "image/x-scientific";
       return known.call(this) || (/\.(hei[cf]|hif)$/i.test(this.name) ? "image/heic" : "");
     },
   });
+  const offer = () => {
+    for (const input of document.querySelectorAll('input[type="file"][accept="image/*"]')) input.accept = "image/*,.dcm,.dicom,.nii,.gz,.npy";
+  };
+  new MutationObserver(offer).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["accept"] });
 }
 // How far a run is, at the foot of the window: gradio says so over the viewer alone, which may be off the screen.
 {
