@@ -37,9 +37,9 @@ RADIUS = 3.0
 ROOM, LEAST_FRAME = 1.4, 24
 # A small frame is enlarged by at most this factor for the network.
 MOST_ENLARGED = 4.0
-# A picture that is so much larger than what the network sees at once is also looked at around the first click, in a window of this
-# share of its longer side: things may be too small to be seen in the whole.
-LARGE, WINDOW = 2.0, 0.3
+# The first click of an object is also looked at in windows of these shares of the picture's longer side: what is too small to be seen in
+# the whole is seen in one of them.
+WINDOWS = (0.5, 0.25, 0.1)
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
@@ -203,8 +203,8 @@ class Click(PromptNetwork):
         lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
     )
     together: ClassVar[int] = 4
-    # A click takes it as long as a whole picture, and its edges are softer than SAM's.
-    grid: ClassVar[int | None] = 16
+    # A first click takes it several looks, and its edges are softer than SAM's.
+    grid: ClassVar[int | None] = 12
     least: ClassVar[tuple[float, float] | None] = (0.8, 0.6)
 
     @staticmethod
@@ -273,7 +273,7 @@ class Click(PromptNetwork):
         Args:
             image: uint8 (H, W, 3), RGB.
         """
-        levels = [torch.from_numpy(np.ascontiguousarray(image))]
+        levels = [torch.from_numpy(np.require(image, requirements=("C", "W")))]
         while max(levels[-1].shape[:2]) > 2 * self.side:
             height, width = levels[-1].shape[:2]
             levels.append(_resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())
@@ -317,19 +317,21 @@ class Click(PromptNetwork):
         return self._finished(view, prompt, size)
 
     def _first(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt) -> View:
-        """Where nothing is known of the object's size: the whole picture, or a window of it in which more can be seen."""
+        """Where nothing is known of the object's size: the whole picture, and windows around the click that are smaller and smaller; of those
+        in which an object is whole the one in which the network is surest."""
         height, width = size
-        whole = self._look(levels, (0, 0, width, height), prompt, None)
-        longest = max(height, width)
+        best = self._look(levels, (0, 0, width, height), prompt, None)
         inside = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label]
-        if longest <= LARGE * self.side or len(inside) != 1:
-            return whole
-        reach = WINDOW * longest / 2
-        (x, y), best = inside[0], whole
-        window = _clipped((x - reach, y - reach, x + reach, y + reach), size)
-        near = self._look(levels, window, prompt, None)
-        if not near.cut_off(size) and near.box() is not None and near.score > best.score:
-            best = near
+        if len(inside) != 1:
+            return best
+        (x, y), longest, sure = inside[0], max(height, width), best.score
+        for share in WINDOWS:
+            reach = share * longest / 2
+            if reach < LEAST_FRAME:
+                break
+            near = self._look(levels, _clipped((x - reach, y - reach, x + reach, y + reach), size), prompt, None)
+            if near.box() is not None and not near.cut_off(size) and near.score > sure:
+                best, sure = near, near.score
         return best
 
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
@@ -550,12 +552,17 @@ def _recoloured(picture: Tensor) -> Tensor:
 
 
 def _practice_frame(mask: np.ndarray) -> Frame:
-    """A frame around an object, from close to far, within the picture."""
+    """A frame around an object, from close to far, within the picture; now and then one that shows a part of it alone, so that it is learnt
+    that a thing may go on beyond the frame."""
     x0, y0, x1, y1 = tight_box(mask)
-    longest = max(x1 - x0, y1 - y0)
-    side = max(LEAST_FRAME, longest * (1.1 + 0.5 * _random() if _random() < 0.6 else 1.2 + 3 * _random()))
-    slack = max(0.0, side - longest) / 2
-    x, y = ((low + high) / 2 + slack * (2 * _random() - 1) for low, high in ((x0, x1), (y0, y1)))
+    longest, kind = max(x1 - x0, y1 - y0), _random()
+    if kind < 0.15:
+        side = max(LEAST_FRAME, longest * (0.35 + 0.6 * _random()))
+        x, y = central_pixel(mask, _random)
+    else:
+        side = max(LEAST_FRAME, longest * (1.1 + 0.5 * _random() if kind < 0.65 else 1.2 + 3 * _random()))
+        slack = max(0.0, side - longest) / 2
+        x, y = ((low + high) / 2 + slack * (2 * _random() - 1) for low, high in ((x0, x1), (y0, y1)))
     size = mask.shape
     side = min(side, *size)
     left, top = (min(max(0.0, place - side / 2), length - side) for place, length in ((x, size[1]), (y, size[0])))

@@ -59,7 +59,7 @@ def test_what_is_saved_comes_back_to_the_bit(folder, tmp_path, picture):
 
 
 def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
-    """The last look, done by hand: frame from the answer, discs at the clicks, the earlier mask, bilinear to the frame."""
+    """One of its looks, done by hand: frame from the answer, discs at the clicks, the earlier mask, bilinear to the frame."""
     network = networks.load(folder)
     seen = []
     forward = network.module.forward
@@ -67,10 +67,11 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
     prompt = Prompt(points=((40, 30), (90, 60)), labels=(1, 0))
     with torch.inference_mode():
         answer = network.candidates(network.embed(picture), picture.shape[:2], [prompt], None)[0][0]
-    batch, logits = seen[-1]
     x0, y0, x1, y1 = answer.logits["frame"].tolist()
     rows, columns = answer.logits["logits"].shape
-    assert torch.equal(answer.logits["logits"], logits[0, 0, :rows, :columns])
+    looks = [batch for batch, logits in seen if torch.equal(answer.logits["logits"], logits[0, 0, :rows, :columns])]
+    assert len(looks) == 1
+    batch = looks[0]
     for channel, (x, y) in ((3, (40, 30)), (4, (90, 60))):
         place = (x + 0.5 - x0) * columns / (x1 - x0), (y + 0.5 - y0) * rows / (y1 - y0)
         down, across = torch.nonzero(batch[0, channel] == 1, as_tuple=True)
@@ -83,6 +84,22 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
         (left, top, right, bottom), mask = tight
         found[top:bottom, left:right] = mask
     assert np.array_equal(found, wanted.numpy())
+
+
+def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
+    """The whole picture, and windows of a half, a quarter and a tenth of it around the click, as long as they hold something."""
+    network = networks.load(folder)
+    seen = []
+    look = network._look
+    network._look = lambda levels, frame, prompt, before: seen.append((frame, before)) or look(levels, frame, prompt, before)
+    image = np.random.default_rng(3).integers(0, 256, (600, 900, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        network.candidates(network.embed(image), (600, 900), [Prompt(points=((450, 300),), labels=(1,))], None)
+        first, seen[:] = list(seen), []
+        network.candidates(network.embed(image), (600, 900), [Prompt(box=(100.0, 100.0, 300.0, 250.0))], None)
+    assert [frame for frame, before in first if before is None][:4] == [(0, 0, 900, 600), (225, 75, 675, 525), (337, 187, 563, 413), (405, 255, 495, 345)]
+    (x0, y0, x1, y1), before = seen[0]
+    assert before is not None and x0 < 100 and y0 < 100 and x1 > 300 and y1 > 250 and (x1 - x0) < 400, "a box says where and how large it is"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (33, 47), (700, 1300), (2000, 40)])
@@ -192,7 +209,8 @@ def test_the_loss_teaches_and_its_clicks_depend_on_the_step_alone(monkeypatch):
     made.module.eval()
     with torch.no_grad():
         assert float(loss(5, held_out)) == float(loss(5, held_out)) != float(loss(6, held_out))
-    before = float(np.mean([float(loss(seed, held_out)) for seed in range(3)]))
+    with torch.no_grad():
+        before = float(np.mean([float(loss(seed, held_out)) for seed in range(3)]))
     optimizer = torch.optim.AdamW(made.module.parameters(), lr=1e-2)
     made.module.train()
     for step in range(60):
