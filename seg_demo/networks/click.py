@@ -26,6 +26,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.types import LabelSet, Task, tight_box
 from seg_demo.masks.instances import Resized
+from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.base import Preprocessing, TrainingDefaults, normalised
@@ -273,6 +274,9 @@ class Click(PromptNetwork):
         Args:
             image: uint8 (H, W, 3), RGB.
         """
+        return alone(self._levels, image)
+
+    def _levels(self, image: np.ndarray) -> list[Tensor]:
         levels = [torch.from_numpy(np.require(image, requirements=("C", "W")))]
         while max(levels[-1].shape[:2]) > 2 * self.side:
             height, width = levels[-1].shape[:2]
@@ -282,8 +286,9 @@ class Click(PromptNetwork):
     def candidates(
         self, embedding: Any, size: tuple[int, int], prompts: Sequence[Prompt], earlier: Any
     ) -> list[list[Answer]]:
-        """As :meth:`PromptNetwork.candidates`: one guess at every prompt."""
-        return [[self._answer(embedding, size, prompt, earlier)] for prompt in prompts]
+        """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
+        for each other longer than they compute, on a machine that does other things a hundred times as long."""
+        return [[answer] for answer in each(lambda prompt: self._answer(embedding, size, prompt, earlier), prompts)]
 
     def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any) -> Answer:
         height, width = size
