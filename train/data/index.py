@@ -352,17 +352,10 @@ def _built_in(source: str, seed: int, size: int | None, samples: int | None) -> 
     val = [Item(f"{source}-val-{i:05d}", None, split="val", rendered=(CELLS_VAL_SEED, i)) for i in range(val_count)]
     content = f"{source} {seed} {side} {count} {val_count} {CELLS_VAL_SEED} {names}"
     return Dataset(
-        name=source,
-        source=source,
-        root=Path(),
-        labels=LabelSet(names, np.array(colors, dtype=np.uint8), 0),
-        items=(*train, *val),
-        kind="instance",
-        things=(1,),
-        digest=hashlib.sha256(content.encode()).hexdigest(),
+        name=source, source=source, root=Path(), labels=LabelSet(names, np.array(colors, dtype=np.uint8), 0), items=(*train, *val),
+        kind="instance", things=(1,), digest=hashlib.sha256(content.encode()).hexdigest(), size=side,
         notes=(Message("data.built_in", count=count, size=side, seed=seed, val=val_count),),
-        size=side,
-    )
+    )  # fmt: skip
 
 
 def task_in(dataset: Dataset, tasks: Sequence[Task]) -> Task:
