@@ -62,7 +62,7 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
 
     Args:
         rows: entries of results.json.
-        folder: where the plots are, and what is said of missed targets and of growth.
+        folder: where the plots are, and what is said of missed targets, of the engine and of growth.
     """
     fields = Row.__dataclass_fields__
     lines = [Row(**{name: each[name] for name in fields}).line() for each in rows]
@@ -92,7 +92,7 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
     if any(each["quick"] for each in rows):
         text += ["Some rows were measured with `--quick`: smaller images and fewer repeats.", ""]
     text += [HEADER, *lines, ""]
-    for more in (folder / "missed.md", folder / "growth.md", folder / "growth-queries.md"):
+    for more in (folder / "missed.md", folder / "engine.md", folder / "growth.md", folder / "growth-queries.md"):
         if more.is_file():
             text += [more.read_text(encoding="utf-8")]
     return "\n".join(text)
