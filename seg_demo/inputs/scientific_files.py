@@ -596,7 +596,7 @@ def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
 def answer(order: dict[str, Any]) -> dict[str, Any]:
     """:func:`decode`, or :func:`to_wgs84`, in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
     confine([*library_folders(), Path(order["path"])], [Path(order["output"])])
-    limit_resources(int(order["bytes"]), float(order["seconds"]), int(order["file_bytes"]))
+    limit_resources(int(order["bytes"]), float(order["processor"]), int(order["file_bytes"]))
     try:
         return to_wgs84(order) if order["kind"] == "WGS84" else decode(order)
     except MemoryError:

@@ -190,7 +190,7 @@ def test_a_reader_that_dies_or_hangs_is_a_sentence_and_the_next_file_is_read(tmp
     helper = scientific._decoders._every[-1]
     read(tmp_path / "good.npy")
     process = helper._process
-    monkeypatch.setattr(scientific, "SECONDS", 0.0001)
+    monkeypatch.setattr(scientific, "CLOCK", 0.0001)
     assert "could not be read within" in sentence(tmp_path / "good.npy")
     monkeypatch.undo()
     assert read(tmp_path / "good.npy").pixels.shape == (40, 50, 3) and helper._process is process, "the helper outlives its children"
