@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BusyError
 from seg_demo.core.requests import LeftError, Request, TooLongError
@@ -79,6 +80,22 @@ def test_what_takes_too_much_memory_or_time_is_a_sentence_and_the_next_one_is_se
     fresh._process.wait()
     fresh.inspect(folders / "binary")
     assert fresh._process.pid != helper
+
+
+@pytest.mark.soak
+def test_class_queries_that_take_too_much_memory_kill_nothing_else(fresh, folders, tmp_path, monkeypatch):
+    """A small network whose processor makes pictures so large that trying it takes gigabytes."""
+    family = networks.network("maskformer")
+    made = family.create(TWO, family.default_options())
+    made.processor.size = type(made.processor)(size={"shortest_edge": 4000, "longest_edge": 4000}).size
+    made.save(tmp_path)
+    helper = fresh._process.pid
+    monkeypatch.setattr(sandbox, "settings", lambda: replace(settings(), quarantine_bytes=5 * 10**8))
+    with pytest.raises(BadCheckpointError, match="memory"):
+        fresh.inspect(tmp_path)
+    monkeypatch.setattr(sandbox, "settings", settings)
+    fresh.inspect(folders / "third")
+    assert fresh._process.pid == helper
 
 
 def test_a_model_that_gives_no_numbers_is_refused(hub, tmp_path):
