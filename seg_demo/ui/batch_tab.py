@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import secrets
 import tempfile
 import threading
 import time
@@ -17,30 +18,50 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import utils
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError, in_language
-from seg_demo.core.requests import check_threshold
+from seg_demo.core.requests import Options, check_threshold
 from seg_demo.core.settings import settings
-from seg_demo.core.types import TASKS, Segmentation
-from seg_demo.gateway.files import Files, store_file
-from seg_demo.gateway.queue import BATCHES, UNQUEUED, one_batch, predictor, stream_in_words
+from seg_demo.core.types import INSTANCE, TASKS, Segmentation
+from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
+from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
 from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, language_of, run_dock, t, words
+from seg_demo.ui.components import Choice, Outcome, Slider, language_of, outcome, reporting, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
+from seg_demo.ui.results import CachedResult, Result, preview_of
 
 SHOWN_ROWS = 60
 FEW_FAULTS = 3
 ZIP = "segmentation.zip"
+FILE_TYPES = ["image", ".zip", *SCIENTIFIC_SUFFIXES]
 
 _stops: dict[str, threading.Event] = {}
 
 
-def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
+@dataclass(frozen=True)
+class BatchTab:
+    """What others connect.
+
+    Attributes:
+        files: of the batch.
+        model: of the batch.
+        correct: the button that puts its pictures into the queue of corrections.
+        shown: one of its pictures with its result.
+    """
+
+    files: Files
+    model: gr.Dropdown
+    correct: gr.Button
+    shown: Outcome
+
+
+def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
     """Build the tab in the current Blocks.
 
     Args:
@@ -51,7 +72,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
             files = Files(
-                label=t("batch_files"), file_count="multiple", file_types=["image", ".zip", *SCIENTIFIC_SUFFIXES], height=180,
+                label=t("batch_files"), file_count="multiple", file_types=FILE_TYPES, height=180,
                 elem_id="batch-files",
             )  # fmt: skip
             choices = menu.choices(*TASKS)
@@ -78,6 +99,11 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
                 label=t("batch_sheet"), show_label=False, visible=False, format="png", buttons=["fullscreen"], interactive=False,
                 elem_id="batch-sheet",
             )  # fmt: skip
+            with gr.Row(visible=False, elem_id="batch-single") as single:
+                picture = Choice(choices=[], value=None, filterable=True, label=t("batch_look"), info=t("batch_look_info"), scale=3, elem_id="batch-picture")
+                correct = gr.Button(t("batch_correct"), size="sm", scale=1, min_width=200, elem_id="batch-correct-all")
+            with gr.Column(elem_classes="outcome", elem_id="batch-one"):
+                shown = outcome("batched", INSTANCE, correctable=True)
             table = gr.HTML("", elem_id="batch-table")
     began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
@@ -88,15 +114,64 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> None:
     for after in (ended.success, ended.failure):
         after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **UNQUEUED)
     ended.failure(left_off, status, status, **UNQUEUED)
+    began.then(lambda: (gr.Row(visible=False), None, None), None, [single, *shown.outputs], **UNQUEUED)
+    ended.success(pictures_of, files, [single, picture], **QUIET)
+    looked = picture.input(
+        look_at, [picture, model, threshold], shown.outputs, api_visibility="private", show_progress_on=picture,
+        trigger_mode="always_last", js=shown.begins, **work_limits(),
+    )  # fmt: skip
+    shown.clear_after_failure(looked)
+    shown.cancellable(looked)
     cancel.click(None, None, None, cancels=[ended], **UNQUEUED)
     menu.follow(tab, model, *TASKS)
     page.load(waiting, None, status, **UNQUEUED)
     stop.click(stop_batch, None, None, **UNQUEUED)
+    return BatchTab(files, model, correct, shown)
 
 
 def waiting(request: gr.Request) -> str:
     """What is said before the first batch."""
     return idle("batch", language_of(request))
+
+
+@in_words
+def pictures_of(files: list[str] | None) -> tuple[Any, Any]:
+    """The pictures of a batch that is done, to be looked at one by one: the picker, and its row on the page."""
+    picked, _ = gather([Path(file) for file in files or []], batch_folder())
+    return gr.Row(visible=True), Choice(choices=[(picture.name, str(picture.path)) for picture in picked], value=None)
+
+
+def batch_folder() -> Path:
+    """A new folder among the uploads, which nobody can guess and which goes when they do."""
+    folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def picture_at(path: object, name: str) -> Upload:
+    """A picture of :func:`batch_folder`, or an upload, that a browser names.
+
+    Raises:
+        BadRequestError: it is not there, or no longer.
+    """
+    try:
+        return Upload(uploaded(path), stem_of(name[:200]))
+    except BadRequestError as error:
+        raise BadRequestError("results.upload_is_gone") from error
+
+
+@in_words
+def look_at(
+    path: object, model: object, threshold: object,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Result | None, Result | None]:  # fmt: skip
+    """One picture of the batch with its result, which is made again: only files are kept of a batch."""
+    if not path:
+        return None, None
+    upload, options = picture_at(path, str(path)), Options(check_threshold(threshold), confidence=True)
+    with predictor().work(upload.path, str(model), options=options, report=reporting(progress)) as work:
+        result = Result(upload, CachedResult(work.segment()), options.threshold, preview_of(work.picture.pixels))
+    return result, result
 
 
 def left_off(status: object, request: gr.Request) -> Any:

@@ -31,6 +31,8 @@ from seg_demo.inputs.images import decode_mask, read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
+from seg_demo.ui.batch_tab import BatchTab, picture_at
+from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
 from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
 from seg_demo.ui.results import CachedResult, Result, preview_of
 
@@ -43,11 +45,17 @@ class CorrectTab:
         dataset: the picker of datasets.
         editor: shows a :class:`~seg_demo.ui.editor.Document`.
         mappings: what was chosen for classes whose names differ, in the browser.
+        queue: of pictures that wait.
+        start: what a mask begins with.
+        model: that it begins with.
     """
 
     dataset: gr.Dropdown
     editor: MaskEditor
     mappings: gr.BrowserState
+    queue: QueuePanel
+    start: gr.Radio
+    model: gr.Dropdown
 
 
 def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
@@ -96,7 +104,9 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 buttons=[], height=160, visible=False, elem_id="correct-mask",
             )  # fmt: skip
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
+            queue = queue_panel()
         with gr.Column(scale=10, min_width=300):
+            queue.listed.render()
             editor = MaskEditor(elem_id="correct-editor")
             with gr.Column(elem_classes="outcome", elem_id="corrected"):
                 gr.Markdown(t("corrected_stale"), elem_classes="note", elem_id="corrected-stale")
@@ -105,12 +115,12 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 samples = SampleList(elem_id="correct-samples")
                 export_panel(visitor, dataset, samples)
     menu.follow(tab, model, *TASKS)
-    opened = opener.click(
-        open_new, [visitor, dataset, name, task, classes, photo, start, model, mask, pairs, mappings],
-        [editor, dataset, name, mappings, pairs],
-        api_visibility="private", show_progress_on=editor, **work_limits(),
-    )  # fmt: skip
+    before, after, changed = [visitor, dataset, name, task, classes], [start, model, mask, pairs, mappings], [editor, dataset, name, mappings, pairs]
+    to_editor = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
+    opened = opener.click(open_new, [*before, photo, *after], changed, **to_editor)
     opened.success(None, js=INTO_VIEW, **QUIET)
+    queue.begin.click(make_queue, [queue.files, start, model], queue.listed, show_progress_on=queue.begin, **LONG)
+    queue.listed.edit(open_item, [*before, *after], changed, **to_editor).success(None, js=INTO_VIEW, **QUIET)
     dataset.change(choose, [visitor, dataset], [fresh, collected, samples], **UNQUEUED)
     start.change(
         lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
@@ -130,7 +140,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     )  # fmt: skip
     edited.success(None, js=INTO_VIEW, **QUIET)
     samples.remove(remove, [visitor, dataset], samples, concurrency_limit=4, concurrency_id="datasets", **QUIET)
-    return CorrectTab(dataset, editor, mappings)
+    return CorrectTab(dataset, editor, mappings, queue, start, model)
 
 
 # As static/editor_start.js names what it uploads.
@@ -263,6 +273,27 @@ def open_new(
     return replace(document, dataset=dataset.key, dataset_name=dataset.name), picker, "", kept, box
 
 
+@or_say_why
+def open_item(
+    visitor: object, chosen: object, name: object, task: object, classes: object, start: object, model: object, mask: Upload | None,
+    pairs: object, kept: object, event: gr.EventData,
+    request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Document, Any, Any, Any, Any]:  # fmt: skip
+    """A picture of the queue into the editor: as the sample that it has become, else as :func:`open_new` opens it."""
+    sent = event._data.get("item") if isinstance(event._data, dict) else None
+    item = sent if isinstance(sent, dict) else {}
+    path, done = str(item.get("path")), item.get("done")
+    if isinstance(done, dict) and may_collect():
+        with contextlib.suppress(SegDemoError):  # deleted meanwhile: it begins anew
+            stored = again(visitor_store(visitor).open(done.get("dataset")), done.get("stem"))
+            return replace(stored, queue=path), *[gr.skip()] * 4
+    upload = picture_at(path, str(item.get("name")))
+    # More pictures will join a new dataset, so it is not called after this one.
+    name = str(name or "").strip() or words("queue_dataset", language_of(request))
+    document, *others = open_new.__wrapped__(visitor, chosen, name, task, classes, upload, start, model, mask, pairs, kept, request, progress)
+    return replace(document, queue=path), *others
+
+
 def _remembered(store: Store, dataset: str, model: object, mapping: dict[str, str], kept: object) -> tuple[Any, Any]:
     """What the browser keeps of a mapping, and the box anew: by now the model is loaded, and its classes are known."""
     if not model:
@@ -329,7 +360,8 @@ def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
         path = uploaded(sent.get("image"))
         upload = Upload(path, stem_of(str(sent.get("name") or "image")[:200]))
     with rendering():
-        image, raw = decode(upload.path), decode_mask(uploaded(sent.get("mask")))[0]
+        picture, raw = read(upload.path), decode_mask(uploaded(sent.get("mask")))[0]
+        image = picture.pixels
         if raw.shape[:2] != image.shape[:2]:
             raise DataError("drawings.other_size", came=f"{raw.shape[1]} x {raw.shape[0]}", wanted=f"{image.shape[1]} x {image.shape[0]}")
         numbers = {identity: index for index, identity in enumerate(classes)}
@@ -338,7 +370,7 @@ def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # colours as in the editor, where they are such
             labels = replace(labels, colors=np.array(sent.get("colors"), dtype=np.uint8))
         found = corrected(raw, sent["task"], labels, numbers, objects)
-        return Result(upload, CachedResult(found), 0.0, preview_of(image))
+        return Result(upload, CachedResult(replace(found, calibration=picture.calibration)), 0.0, preview_of(image))
 
 
 def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
@@ -588,6 +620,17 @@ def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserS
         api_visibility="private", show_progress_on=shown.viewer, **work_limits(),
     )  # fmt: skip
     opened.success(None, js=INTO_VIEW, **QUIET)
+
+
+def correct_batch(batched: BatchTab, correcting: CorrectTab, tabs: gr.Tabs) -> None:
+    """Connect the button of a batch with the queue: its pictures and its model, the least sure first."""
+    made = batched.correct.click(
+        lambda model: (gr.Radio(value="model"), gr.Dropdown(value=model, visible=True), gr.Tabs(selected="correct")), batched.model,
+        [correcting.start, correcting.model, tabs], **UNQUEUED,
+    )  # fmt: skip
+    made.then(
+        make_queue, [batched.files, gr.State("model"), batched.model], correcting.queue.listed, show_progress_on=correcting.editor, **LONG
+    )
 
 
 def open_result(visitor: object, result: Result | None, kept: object, request: gr.Request) -> tuple[Any, Any, Any]:

@@ -26,7 +26,7 @@ from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints, click_tab
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
-from seg_demo.ui.correct_tab import correct_results, correct_tab, filled
+from seg_demo.ui.correct_tab import correct_batch, correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
 from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
@@ -69,31 +69,31 @@ def _build() -> gr.Blocks:
                     networks.append(network_tab(task))
                     menu.follow(tab, networks[-1].model, task.name)
             with gr.Tab(t("regions"), id="regions"):
-                region_note = regions_tab()
+                region_note, regions = regions_tab()
             with gr.Tab(t("click"), id="click"):
                 click_tab()
             with gr.Tab(t("correct"), id="correct") as correct:
                 correcting = correct_tab(correct, visitor)
             with gr.Tab(t("batch"), id="batch") as batch:
-                batch_tab(demo, batch)
+                batched = batch_tab(demo, batch)
             with gr.Tab(t("compare"), id="compare") as compare:
                 compare_tab(compare)
             with gr.Tab(t("finetune"), id="finetune") as finetune:
                 finetune_tab(demo, finetune, visitor, {network.task.name: network.model for network in networks})
             with gr.Tab(t("models"), id="models") as tab:
                 overview = models_tab(tab)
-        for network in networks:
-            if network.shown.correct is None:
-                continue
-            correct_results(network.shown, correcting, visitor, tabs)
+        for shown in (*(network.shown for network in networks), regions, batched.shown):
+            if shown.correct is not None:
+                correct_results(shown, correcting, visitor, tabs)
+        correct_batch(batched, correcting, tabs)
         gr.Markdown(t("credits"), elem_classes="credits")
 
         # Whose menu it is comes with the key; no handler needs it.
         def opened(_: object, request: gr.Request) -> list[Any]:
             expect_typed_ids()
             ready, language = menu.availability(), language_of(request)
-            regions = menu.note(FIRST, language)
-            return [*(value for network in networks for value in network.opened(ready, language)), regions, cards(ready, language)]
+            method = menu.note(FIRST, language)
+            return [*(value for network in networks for value in network.opened(ready, language)), method, cards(ready, language)]
 
         def greeted(key: object) -> tuple[str, Any]:
             known = key_or_new(key)

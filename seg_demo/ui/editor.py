@@ -62,6 +62,7 @@ class Document:
         dataset_name: of that dataset, as a person called it.
         facts: how the mask came about so far.
         notes: what a person should know of how the picture and the mask were read, a sentence each.
+        queue: the picture of a queue that it is, by its place among the uploads; None for others.
         id: tells documents apart.
     """
 
@@ -76,6 +77,7 @@ class Document:
     dataset_name: str = ""
     facts: Facts = field(default_factory=Facts)
     notes: tuple[str, ...] = ()
+    queue: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -203,6 +205,7 @@ class MaskEditor(gr.HTML):
             "seconds": facts.seconds,
             "strokes": facts.strokes,
             "notes": [spoken(note) for note in value.notes],
+            "queue": value.queue,
         }
 
     def api_info(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import read
 from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export
-from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, plain
+from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, pixel_of, plain
 
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
 MAX_VIEWER_PIXELS = 16_000_000
@@ -248,13 +248,13 @@ def measurements_value(result: Result, units: Units) -> dict[str, object]:
     """What the page's table of measurements is told.
 
     Returns:
-        JSON-able: ``kind`` (what a row is), ``count``, ``at_edge`` (how many of all touch the edge), ``left_out`` (pieces beyond the most that are measured), ``inside``, ``unit`` or
+        JSON-able: ``kind`` (what a row is), ``count``, ``at_edge`` (how many of all touch the edge), ``left_out`` (pieces beyond the most that are measured), ``inside``, ``unit`` and ``sides`` (of a pixel) or
         None, ``names`` (label id → name), ``columns`` (names of the measures, see :meth:`Measurements.columns`, those in the unit in place of those in pixels under their plain names, and of a grey picture one channel, ``grey``), ``rows`` (id, label id, score, whether it
         touches the edge, then a value for each column), ``summary`` and ``histograms`` by column.
     """
     everything = measured(result)
     found = everything.inside() if units.inside else everything
-    pixel = units.pixel
+    pixel = pixel_of(result.shown, units.pixel)
     values, totals = {"area": found.area, **found.columns(pixel)}, found.summary(pixel)
     edge = values.pop("touches_edge")
     if pixel is not None:
@@ -274,7 +274,7 @@ def measurements_value(result: Result, units: Units) -> dict[str, object]:
     rows = zip(found.ids[order].tolist(), found.label_ids[order].tolist(), columns[0], edge[order].tolist(), *columns[1:], strict=True)
     return {
         "kind": found.kind, "count": len(found), "at_edge": int(everything.edge.sum()), "left_out": found.left_out, "inside": units.inside,
-        "unit": None if pixel is None else pixel.unit, "names": {str(index): found.labels.names[index] for index in np.unique(found.label_ids)},
+        "unit": None if pixel is None else pixel.unit, "sides": None if pixel is None else list(pixel.sides), "names": {str(index): found.labels.names[index] for index in np.unique(found.label_ids)},
         "columns": list(values), "rows": [list(row) for row in rows],
         "summary": totals,
         "histograms": {name: histogram(array) for name, array in values.items() if not name.startswith("centroid")},

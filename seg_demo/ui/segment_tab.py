@@ -293,11 +293,11 @@ PICTURES = ("coins.png", "coffee.jpg", "galaxies.jpg", "astronaut.jpg", "cat.jpg
 FIRST = "watershed"
 
 
-def regions_tab() -> gr.HTML:
+def regions_tab() -> tuple[gr.HTML, Outcome]:
     """Build the tab in the current Blocks.
 
     Returns:
-        The note on the method, which the page's load event writes in the visitor's language.
+        The note on the method, which the page's load event writes in the visitor's language; and the right-hand side.
     """
     gr.Markdown(t("regions_lead"), elem_classes="lead")
     with gr.Row(elem_classes="bench"):
@@ -319,7 +319,7 @@ def regions_tab() -> gr.HTML:
                     knobs += [knob(name, parameter) for parameter in row.parameters]
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
-            shown = outcome("regions", REGION)
+            shown = outcome("regions", REGION, correctable=True)
     moved = [knob.release if isinstance(knob, Slider) else knob.input for knob in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
@@ -329,7 +329,7 @@ def regions_tab() -> gr.HTML:
     shown.clear_after_failure(done)
     shown.cancellable(done)
     method.change(choose, method, [note, *rows.values()], **UNQUEUED)
-    return note
+    return note, shown
 
 
 def knob(method: str, parameter: Parameter) -> Slider | gr.Radio:

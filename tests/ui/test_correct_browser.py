@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ def test_a_corrected_mask_is_counted_and_measured_as_a_result_is(visit, address)
     expect(viewer.locator(".sv-details tbody tr")).to_contain_text(["coin", "note"])
     page.locator("#corrected-measured summary").click()
     rows = page.locator("#corrected-measured tbody tr")
-    expect(rows).to_have_count(3)
+    expect(rows).to_have_count(3, timeout=RESULT_MS)
     areas = sorted((int(mask.sum()) for mask in expected), reverse=True)
     assert [int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()] == areas
     expect(page.locator("#corrected-stale")).to_be_hidden()
@@ -224,12 +225,65 @@ def test_a_corrected_mask_is_counted_and_measured_as_a_result_is(visit, address)
     page.mouse.click(*Canvas(page, SIZE).screen(100, 170))
     expect(page.locator("#corrected-stale")).to_be_visible()
     page.locator(".se-count").click()
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(2, timeout=RESULT_MS)
     with page.expect_download() as waiting:
         page.locator("#corrected-coco_rle").click()
     with open(waiting.value.path()) as file:
         annotations = json.load(file)["annotations"]
     assert [coco_mask.area(each["segmentation"]) for each in annotations] == [int(mask.sum()) for mask in expected[:2]]
+
+
+def test_a_queue_goes_on_past_saving_and_reload(visit, address, data, tmp_path):  # noqa: F811
+    """A zip, the least sure picture first; what is drawn is saved by going on, ticked, and there again on the way back."""
+    coins = np.asarray(Image.open(COINS))
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for name, picture in {"a": coins[:90, :120], "deep/b": np.full((90, 120), 90, np.uint8), "c": coins[100:190, 100:220]}.items():
+            Image.fromarray(picture).save(tmp_path / "one.png")
+            archive.write(tmp_path / "one.png", f"{name}.png")
+        archive.writestr("bad.png", "no image")
+    page = visit(address)
+    page.locator("#correct-name :is(input, textarea)").fill("Queued")
+    page.locator("#correct-queue-box > button").click()
+    page.locator("#correct-queue-files input[type=file]").set_input_files(str(tmp_path / "many.zip"))
+    expect(page.locator("#correct-queue-files")).to_contain_text("many")
+    page.locator("#correct-queue-begin").click()
+    queue = page.locator("#correct-queue .cq")
+    expect(queue.locator(".cq-done")).to_have_text("0 of 3 done", timeout=RESULT_MS)
+    margins = [float(text.split()[1]) for text in queue.locator(".cq-margin").all_text_contents()]
+    names = queue.locator(".cq-name").all_text_contents()
+    assert margins == sorted(margins) and sorted(names) == ["a.png", "c.png", "deep/b.png"]
+    expect(queue.locator(".cq-failed")).to_contain_text("bad.png")
+    expect(queue.locator(".cq-at")).to_have_text(names[0], timeout=RESULT_MS)
+    expect(editor(page)).to_have_attribute("data-state", "open")
+    canvas = Canvas(page, (90, 120))
+    canvas.stroke((20, 20), (90, 20))
+    first = mask_of(page)
+    page.locator(".se-stage").focus()
+    page.keyboard.press("PageDown")
+    expect(queue.locator(".cq-at")).to_have_text(names[1], timeout=RESULT_MS)
+    expect(queue.locator(".cq-done")).to_have_text("1 of 3 done")
+    dataset = dataset_of(data, "Queued")
+    assert len(dataset) == 1 and np.array_equal(dataset.read(dataset.samples()[0].stem)[1], first)
+    # Looked at alone, it is not done. The page is left and comes back where it was, drawn on and not saved.
+    page.keyboard.press("PageDown")
+    expect(queue.locator(".cq-at")).to_have_text(names[2], timeout=RESULT_MS)
+    Canvas(page, (90, 120)).stroke((20, 60), (90, 60))
+    last = mask_of(page)
+    page.reload()
+    open_tab(page, "Correct")
+    expect(queue.locator(".cq-done")).to_have_text("1 of 3 done")
+    expect(queue.locator(".cq-at")).to_have_text(names[2])
+    expect(editor(page)).to_have_attribute("data-dirty", "true", timeout=RESULT_MS)
+    queue.locator(".cq-before").click()
+    expect(queue.locator(".cq-at")).to_have_text(names[1], timeout=RESULT_MS)
+    expect(queue.locator(".cq-done")).to_have_text("2 of 3 done", timeout=RESULT_MS)
+    assert len(dataset) == 2
+    queue.locator(".cq-all summary").click()
+    for at, drawn_there in ((2, last), (0, first)):
+        queue.locator(".cq-row").nth(at).click()
+        expect(queue.locator(".cq-at")).to_have_text(names[at], timeout=RESULT_MS)
+        assert np.array_equal(mask_of(page), drawn_there)
+    expect(queue.locator(".cq-tick")).to_have_text(["✓", "", "✓"])
 
 
 def test_everything_without_a_mouse(visit, address):  # noqa: F811

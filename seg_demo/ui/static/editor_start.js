@@ -60,6 +60,7 @@ async function show(work, restored) {
   if (props.kind === "click") editor.use("click");
   if (restored && work.dirty) notice(say("restored"), [say("discard"), discard], null);
   else notice([...(work.value.notes || []), ...(writable || props.kind === "click" ? [] : [say("keptHere")])].join("\n"), null, null, true);
+  tellQueue("se-opened", {});
 }
 
 async function open(value) {
@@ -106,13 +107,35 @@ async function save(into) {
     const mask = await upload(new File([await work.png()], name, { type: "image/png" }));
     const image = work.stem === null ? await upload(await work.originalFile()) : null;
     editor.answer = position;
-    editor.patience = setTimeout(() => (busy(false), notice(say("noAnswer"), null, null, true)), PATIENCE_MS);
+    editor.patience = setTimeout(() => (busy(false), left(false), notice(say("noAnswer"), null, null, true)), PATIENCE_MS);
     trigger("save", { ...work.facts(), mask: mask.path, image: image && image.path, ...(into ? { into } : {}) });
   } catch (error) {
     console.error(error);
     busy(false);
+    left(false);
     notice(say("tooLarge") + " " + error.message, null, null, true);
   }
+}
+
+// Another picture of a queue is to be opened: what is drawn is saved first. Resolves to whether it may be; the notice says why not.
+function leave() {
+  const { work } = editor;
+  if (!work || !work.value.writable || !(work.dirty || editor.clicks.pending)) return true;
+  return new Promise((resolve) => {
+    editor.leaving = resolve;
+    save();
+  });
+}
+
+function left(may) {
+  const resolve = editor.leaving;
+  editor.leaving = null;
+  if (resolve) resolve(may);
+}
+
+// For the queue, which stands elsewhere on the page.
+function tellQueue(name, facts) {
+  root.dispatchEvent(new CustomEvent(name, { bubbles: true, detail: { queue: editor.work ? editor.work.value.queue : null, ...facts } }));
 }
 
 function busy(on) {
@@ -125,6 +148,7 @@ function busy(on) {
 function answered({ doc, stem, failed, asks, place, other, chosen, why }) {
   busy(false);
   const { work } = editor;
+  if (asks || failed || !work || work.value.doc !== doc) left(false);
   if (!work || work.value.doc !== doc) return;
   if (asks) return askWhere(place, other, chosen);
   if (failed) return notice(say("notSaved") + (why ? " " + why : ""), null, null, true);
@@ -135,6 +159,8 @@ function answered({ doc, stem, failed, asks, place, other, chosen, why }) {
   editor.refresh();
   notice(work.dirty ? "" : say("saved"), null, null, true);
   find("live").textContent = say("saved");
+  tellQueue("se-saved", { dataset: work.value.dataset, stem });
+  left(true);
 }
 
 // Another dataset has been chosen since the image was opened: nothing is guessed.
@@ -203,7 +229,10 @@ function receive(value) {
   if (!value) return null;
   if (value.answer) return answered(value.answer);
   if (value.counted) return countAnswered(value.counted);
-  if (value.refusal) return notice(value.refusal.text, null, null, true);
+  if (value.refusal) {
+    tellQueue("se-refused", {});
+    return notice(value.refusal.text, null, null, true);
+  }
   if (editor.work && editor.work.value.doc === value.doc) return null;
   if (editor.work && editor.clicks.pending) editor.clicks.settle();
   if (editor.work && editor.work.dirty) {
@@ -237,8 +266,10 @@ function connect() {
   root.saveFailed = () => {
     if (!find("save").disabled) return;
     busy(false);
+    left(false);
     notice(say("notSaved"), null, null, true);
   };
+  root.leave = leave;
   click("count", count);
   // Asked by whatever makes files of it; null where there is none.
   root.drawing = async () => {

@@ -105,6 +105,12 @@ function receive(value) {
   const facts = [counted(value.kind, value.count)];
   if (value.at_edge) facts.push(say(value.inside ? "atEdgeOut" : "atEdge").replace("{n}", number(value.at_edge)));
   if (value.left_out) facts.push(say("tooMany").replace("{n}", number(value.left_out)));
+  // What the file says of its pixels stands where nobody has typed anything.
+  const sides = value.sides && [...new Set(value.sides.map((side) => Number(side.toPrecision(6)).toLocaleString(LANGUAGE, { maximumSignificantDigits: 6 })))];
+  if (!find("length").value) {
+    find("length").placeholder = sides ? sides.join(" × ") : "–";
+    if (value.unit) find("unit").value = value.unit;
+  }
   find("said").textContent = facts.join(" · ");
   find("body").hidden = value.count === 0;
   if (!value.columns.includes(sorted.by)) sorted = { by: "area", down: true };

@@ -1,0 +1,95 @@
+"""The queue of the tab Correct: what goes in, in which order, and what a browser may name."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio import utils
+from PIL import Image
+
+from seg_demo.core.settings import Settings
+from seg_demo.datasets import store
+from seg_demo.ui import batch_tab, correct_tab
+from seg_demo.ui.components import EXAMPLES
+from seg_demo.ui.correct_queue import Item, make_queue, ranked
+from seg_demo.ui.editor import Document, Refusal
+
+REQUEST = SimpleNamespace(headers={"accept-language": "en"})
+KEY = "k" * 40
+
+
+@pytest.fixture
+def uploads(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setattr(utils, "get_upload_folder", lambda: str(folder))
+    return folder
+
+
+def archive(path: Path) -> str:
+    """Two pictures, one of them in a folder, and a file that is none."""
+    picture = Image.open(EXAMPLES / "coins.png").crop((0, 0, 60, 40))
+    picture.save(path.with_suffix(".png"))
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("a.png", "deep/b.png"):
+            file.write(path.with_suffix(".png"), name)
+        file.writestr("bad.png", "no image")
+    return str(path)
+
+
+def test_the_least_sure_come_first_and_the_unknown_last():
+    items = [Item("a", "", None), Item("b", "", 0.9), Item("c", "", 0.2), Item("d", "", None), Item("e", "", 0.9)]
+    assert "".join(item.name for item in ranked(items)) == "cbead"
+
+
+def test_pictures_are_opened_one_after_the_other(uploads, monkeypatch):
+    monkeypatch.setattr(store, "settings", lambda: Settings(data=str(uploads.parent / "data"), collect="on"))
+    queue = make_queue([archive(uploads / "many.zip")], "model", "otsu", REQUEST, lambda *_, **__: None)
+    assert [item.name for item in queue.items] == ["a.png", "deep/b.png"] and [item.margin for item in queue.items] == [None, None]
+    assert [name for name, _ in queue.failed] == ["bad.png"] and "bad.png" not in queue.failed[0][1]
+    asked = ("", "semantic", "coin", "blank", None, None, [], None)
+
+    def opened(dataset: str, **item: object) -> Document | Refusal:
+        return correct_tab.open_item(KEY, dataset, *asked, SimpleNamespace(_data={"item": item}), REQUEST)[0]
+
+    first = opened(correct_tab.NEW, name="a.png", path=queue.items[0].path, done=None)
+    assert (first.name, first.queue, first.image.shape, first.dataset_name) == ("a", queue.items[0].path, (40, 60, 3), "Corrections")
+    second = opened(first.dataset, name="deep/b.png", path=queue.items[1].path, done=None)
+    assert second.dataset == first.dataset and second.stem is None
+    # What is done comes back as it was saved; what has been deleted meanwhile begins anew.
+    dataset = store.visitor_store(KEY).open(first.dataset)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:9, 7:20] = 1
+    stem = dataset.add(queue.items[0].path, mask, correct_tab.Facts(), name="a").stem
+    again = opened(first.dataset, name="a.png", path=queue.items[0].path, done={"dataset": first.dataset, "stem": stem})
+    assert again.stem == stem and again.queue == queue.items[0].path and np.array_equal(again.drawing.ids, mask)
+    dataset.delete(stem)
+    assert opened(first.dataset, name="a.png", path=queue.items[0].path, done={"dataset": first.dataset, "stem": stem}).stem is None
+    # A browser may name anything; only uploads are opened.
+    for path in (str(EXAMPLES / "coins.png"), "/etc/passwd", None, 7):
+        refusal = opened(first.dataset, name="x", path=path, done="no")
+        assert isinstance(refusal, Refusal) and "no longer" in refusal.text
+
+
+def test_what_makes_no_queue_is_said(uploads):
+    with pytest.raises(gr.Error, match="image"):
+        make_queue([], "blank", None, REQUEST)
+    bad = uploads / "bad.png"
+    bad.write_text("no image")
+    with pytest.raises(gr.Error):
+        make_queue([str(bad)], "model", "otsu", REQUEST, lambda *_, **__: None)
+
+
+def test_a_picture_of_a_batch_is_looked_at_again(uploads):
+    row, picker = batch_tab.pictures_of([archive(uploads / "many.zip")])
+    assert row.visible and [name for name, _ in picker.choices] == ["a.png", "deep/b.png", "bad.png"]
+    result, again = batch_tab.look_at(picker.choices[1][1], "otsu", 0.5, lambda *_, **__: None)
+    assert result is again and result.shown.task == "region" and result.upload.stem == "b"
+    assert batch_tab.look_at(None, "otsu", 0.5) == (None, None)
+    with pytest.raises(gr.Error, match="no longer"):
+        batch_tab.look_at(str(EXAMPLES / "coins.png"), "otsu", 0.5)
