@@ -196,12 +196,11 @@ class Session:
         empty = 0
         for prompt, answers in zip(prompts, found, strict=True):
             for answer in answers:
-                shape = answer.mask.tight()
-                if shape is None:
+                segment = kept.add(answer)
+                if segment is None:
                     empty += 1
                     x, y = (int(value) for value in _place(prompt))
-                    shape = (x, y, x + 1, y + 1), np.zeros((1, 1), bool)
-                segment = kept.add(answer, *shape)
+                    segment = kept.put(Segment(0, answer.score, (x, y, x + 1, y + 1), np.zeros((1, 1), bool)), answer.label)
                 self._remember(segment, answer)
         if empty:
             notes.append(Message("prompts.nothing_found", count=empty, total=len(kept.segments)))
@@ -245,7 +244,7 @@ class Session:
                     limit = Limit(len(guesses), guesses[-1][0].score)
         kept = _Kept(height, width)
         for answer, _ in _distinct(guesses):
-            kept.add(answer, *answer.mask.tight())
+            kept.add(answer)
         return replace(self._result(kept, [], time.perf_counter() - began), limit=limit)
 
     def _guess(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
@@ -266,7 +265,7 @@ class Session:
         """Keep what an answer's mask was made of, for when it comes back as an earlier mask."""
         if answer.logits is None:
             return
-        counts = encode_crop(segment.mask, segment.box, *self.size)["counts"]
+        counts = segment.runs(self.size[0]).encoded(self.size[1])["counts"]
         with self._lock:
             if self._embedding is None:
                 return
@@ -318,15 +317,24 @@ class _Kept:
         self.labels: list[str] = []
         self._left = KEPT * height * width
 
-    def add(self, answer: Answer, box: tuple[int, int, int, int], mask: np.ndarray) -> Segment:
-        """An answer as a segment."""
-        if mask.size <= self._left:
-            self._left -= mask.size
-            segment = Segment(0, answer.score, box, mask)
-        else:
-            segment = Deferred(0, answer.score, box, answer.mask)
+    def add(self, answer: Answer) -> Segment | None:
+        """An answer as an object, of which the runs are kept: what is made of it (its box, its area, run lengths) is made of these. None
+        without a pixel."""
+        if answer.mask.height is None:  # runs of a part of the picture
+            shape = answer.mask.tight()
+            return None if shape is None else self.put(Segment(0, answer.score, *shape), answer.label)
+        runs = answer.mask.runs()
+        if runs.box is None:
+            return None
+        taken = runs.begins.nbytes + runs.ends.nbytes
+        fits = taken <= self._left
+        self._left -= taken if fits else 0
+        return self.put(Deferred(0, answer.score, runs.box, runs if fits else answer.mask), answer.label)
+
+    def put(self, segment: Segment, label: str) -> Segment:
+        """An object as it is, with what it is called."""
         self.segments.append(segment)
-        self.labels.append(answer.label)
+        self.labels.append(label)
         return segment
 
 

@@ -19,9 +19,9 @@ from torchvision.ops import masks_to_boxes, nms
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import read_prompt
+from seg_demo.core.rle import Runs
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.inference import prompting
-from seg_demo.masks.instances import KEPT, Deferred
 from tests.networks.contract import image_of
 
 SIDE = 128
@@ -245,16 +245,20 @@ def test_what_video_networks_hold_of_pictures(family: str, folder: Path, tmp_pat
     assert first.segments[0].score == second.segments[0].score
 
 
-def test_masks_of_many_large_objects_are_not_all_kept(tmp_path: Path) -> None:
+def test_masks_of_many_large_objects_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made("sam2").save(tmp_path)
     height, width = 300, 400
     session = load_model(str(tmp_path), device="cpu").prompt(image_of(height, width))
     boxes = [[step, step, width - step, height - step] for step in range(12)]
-    result = session.answer(read_prompt({"objects": [{"box": box} for box in boxes]}))
-    held = sum(segment.mask.size for segment in result.segments if not isinstance(segment, Deferred))
-    assert held <= KEPT * height * width < sum(segment.mask.size for segment in result.segments)
-    assert isinstance(result.segments[-1], Deferred) and result.ids == tuple(range(1, 13))
     last = session.answer(read_prompt({"objects": [{"box": box} for box in boxes[-4:]]}))
-    assert not isinstance(last.segments[-1], Deferred)
+
+    def runs(found: Segmentation) -> list[int]:
+        return [kept.begins.nbytes + kept.ends.nbytes for kept in (segment._source[1] for segment in found.segments) if isinstance(kept, Runs)]
+
+    most = 2.5 * max(runs(last))
+    monkeypatch.setattr(prompting, "KEPT", most / (height * width))
+    result = session.answer(read_prompt({"objects": [{"box": box} for box in boxes]}))
+    assert sum(runs(result)) <= most < sum(segment.runs(height).edges.nbytes for segment in result.segments)
+    assert 0 < len(runs(result)) < 12 and result.ids == tuple(range(1, 13)) and len(runs(last)) == 4
     assert (whole(result, 11) == whole(last, 3)).mean() > 0.999
     assert [row["area"] for row in result.to_dict()["segments"]] == [int(whole(result, index).sum()) for index in range(12)]
