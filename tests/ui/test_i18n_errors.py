@@ -28,7 +28,7 @@ from tests.stranger_tiffs import tiff as made
 
 SPEC = catalog.hub_spec("ann/cells", "v2")
 # Names that are the same in every language.
-NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|RGB|NaN|inf|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'"
+NAMES = r"JPEG|PNG|WebP|GIF|BMP|TIFF|AVIF|HEIC|MB|PDF|ZIP|SVG|RGB|NaN|inf|Hub|Hugging Face|HF_HUB_OFFLINE|user/repo|revision|ID|https?://\S+|huggingface.co/settings/tokens|ann/my-cells|'[^']*'|DICOM|NIfTI|NumPy"
 
 
 def raised(call: Callable[[], object]) -> str:
