@@ -387,6 +387,23 @@ class Subject:
             self._of_tools[name] = interchange.FORMATS[name](self.segmentation.labels).of(self.annotated)
         return self._of_tools[name]
 
+    def download_of_tool(self, name: str) -> tuple[str, bytes]:
+        """One file in the format of a tool, for a click: the file itself, or a zip where the tool wants several, in the folders where it looks for them.
+
+        Args:
+            name: a key of :data:`interchange.FORMATS`.
+
+        Returns:
+            The end of its name, and its content.
+        """
+        files = self.of_tool(name)
+        if len(files) == 1:
+            return next(iter(files.items()))
+        form = interchange.FORMATS[name](self.segmentation.labels)
+        if not form.parts():
+            files = {**form.add(self.annotated), **form.about()}
+        return f"{name}.zip", zip_bytes(files)
+
     @property
     def _intensities(self) -> np.ndarray | None:
         """The picture; None where it has been deleted meanwhile: shapes can be measured without it."""

@@ -32,7 +32,7 @@ from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
-from seg_demo.ui.results import Result, Units, kinds, make_file, measurements_value, viewer_doubt, viewer_value
+from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, measurements_value, viewer_doubt, viewer_value
 
 if TYPE_CHECKING:
     from seg_demo.core.types import Task
@@ -139,6 +139,11 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
     with gr.Row(elem_classes="downloads"):
         correct = gr.Button(t("correct_this"), variant="primary", size="sm", elem_id=f"{tab}-correct") if correctable else None
         buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"{tab}-{kind}") for kind in kinds(task)}
+        # Seven more buttons would hide the six that most people want.
+        tools = gr.Dropdown(
+            [(t("for_tool"), ""), *((t(f"tool_{tool}"), tool) for tool in TOOLS)], value="", label=t("for_tool"), show_label=False, container=False,
+            filterable=False, scale=0, min_width=180, elem_id=f"{tab}-tools",
+        )  # fmt: skip
     # Clicked by script as soon as the file is there: the visitor clicks once.
     link = gr.DownloadButton("", elem_id=f"{tab}-file", elem_classes="download-link")
     fetch = f"() => setTimeout(() => document.querySelector('#{tab}-file').click(), 60)"
@@ -162,6 +167,11 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
             show_progress="minimal",
         )
         made.success(None, js=fetch, api_visibility="private")
+    picked = tools.input(
+        download_for, [result, units, tools], [link, tools], api_visibility="private", concurrency_limit=4, concurrency_id="files",
+        show_progress="minimal",
+    )  # fmt: skip
+    picked.success(None, js=fetch, api_visibility="private")
     return Outcome(result, viewer, cancel, correct)
 
 
@@ -206,6 +216,13 @@ def download_of(kind: str) -> Callable[[Result | None, Units | None], str]:
         return store_bytes(content, name)
 
     return download
+
+
+def download_for(result: Result | None, units: Units | None, tool: object) -> tuple[Any, str]:
+    """The handler of the menu of other tools: its file, and the menu as it was."""
+    if tool not in TOOLS:
+        return gr.skip(), ""
+    return download_of(str(tool))(result, units), ""
 
 
 def examples(

@@ -30,7 +30,7 @@ from seg_demo.core.types import TASKS, Segmentation, Task
 from seg_demo.gateway.files import Upload
 from seg_demo.inputs.images import read
 from seg_demo.masks.regions import fitting, shrunk
-from seg_demo.outputs import draw, export
+from seg_demo.outputs import draw, export, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, pixel_of, plain
 
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
@@ -46,6 +46,10 @@ MOST_KEPT = 5000
 
 # How long an answer also serves whoever asks for the same once more.
 AGAIN_SECONDS = 10.0
+
+
+# Annotation tools whose formats the page offers in one menu.
+TOOLS: tuple[str, ...] = tuple(interchange.FORMATS)
 
 
 def kinds(task: Task) -> tuple[str, ...]:
@@ -291,7 +295,7 @@ def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[st
 
     Args:
         result: of the session.
-        kind: of :func:`kinds`, or ``measurements`` or ``measurements_json``.
+        kind: of :func:`kinds`, or ``measurements`` or ``measurements_json``, or one of :data:`TOOLS`.
         units: for what is measured.
 
     Returns:
@@ -303,8 +307,11 @@ def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[st
     shown, stem, units = result.shown, result.upload.stem, units or Units()
     if kind == "zip":
         return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem, pixel=units.pixel))
-    row = export.EXPORTS[kind]
     subject = export.Subject(shown, lambda: _image(result), f"{stem}.png", pixel=units.pixel, inside=units.inside)
+    if kind in TOOLS:
+        name, content = subject.download_of_tool(kind)
+        return f"{stem}_{name}", content
+    row = export.EXPORTS[kind]
     return f"{stem}_{row.file}", row.make(subject)
 
 

@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,12 +122,23 @@ def test_downloads_need_no_network_and_say_so_when_the_upload_is_gone():
     name, content = results.make_file(instance_result(), "mask")
     assert name == "cells_mask.png"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), instance_result().shown.id_map)
-    for kind in results.kinds(INSTANCE):
+    for kind in (*results.kinds(INSTANCE), *results.TOOLS):
         if kind in ("zip", "overlay"):
             with pytest.raises(results.BadRequestError, match="Upload it again"):
                 results.make_file(instance_result(), kind)
         else:
             assert results.make_file(instance_result(), kind)[1]
+
+
+def test_a_download_for_a_tool_is_its_file_or_a_zip_of_where_it_looks():
+    named = {tool: results.make_file(instance_result(), tool)[0] for tool in results.TOOLS}
+    assert named == {
+        "yolo": "cells_yolo.zip", "labelme": "cells_labelme.json", "labelstudio": "cells_labelstudio.zip", "cvat": "cells_annotations.xml",
+        "voc": "cells_voc.zip", "qupath": "cells_qupath.geojson", "imagej": "cells_rois.zip",
+    }  # fmt: skip
+    with zipfile.ZipFile(io.BytesIO(results.make_file(instance_result(), "yolo")[1])) as archive:
+        assert sorted(archive.namelist()) == ["data.yaml", "labels/cells.txt"]
+    assert components.download_for(instance_result(), None, "")[1] == "", "the menu as it was: nothing is made"
 
 
 def test_what_comes_from_strangers_is_escaped_on_the_page(monkeypatch):
