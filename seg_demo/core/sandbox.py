@@ -9,7 +9,8 @@ as far as the system has it, without asking for rights:
 ==============================  ==========================================================================================
 limits (POSIX)                  memory, processor time, size and number of files, no core dumps: ``setrlimit``
 seccomp (Linux, x86-64, arm64)  no socket is made or used, no program or process started, none looked into, limited or
-                                signalled, and nothing done to files that Landlock does not look at (their rights, their owner)
+                                signalled, no link or pipe made, and nothing done to files that Landlock does not look at
+                                (their rights, their owner)
 Landlock (Linux 5.13)           no file outside the folders named is opened for writing, or read where secrets may lie
 network namespace (Linux)       no interface at all, where the system lets ordinary users make namespaces
 ==============================  ==========================================================================================
@@ -30,6 +31,7 @@ import platform
 import re
 import select
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -40,7 +42,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from seg_demo.core.errors import Message
 from seg_demo.core.requests import begin
@@ -70,6 +72,8 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
 _RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _READ = _READ_FILE | _READ_DIR
+# Devices, folders, sockets, pipes and links: what a child leaves behind is opened by the server, and must be an ordinary file.
+_MAKE_OTHERS = 1 << 6 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12
 _SCOPES = 0b11  # abstract sockets, signals; since version 6
 # linux/audit.h: what seccomp calls a processor; and its own numbers of the calls that are refused.
 _PROCESSORS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -81,7 +85,7 @@ _CALLS = {
         "umount2": 166, "pivot_root": 155, "chroot": 161, "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321,
         "fork": 57, "vfork": 58, "chmod": 90, "fchmod": 91, "fchmodat": 268, "chown": 92, "fchown": 93, "lchown": 94,
         "fchownat": 260, "setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
-        "fremovexattr": 199, "setpriority": 141,
+        "fremovexattr": 199, "setpriority": 141, "symlink": 88, "symlinkat": 266, "mknod": 133, "mknodat": 259,
     },
     "aarch64": {
         "socket": 198, "connect": 203, "accept": 202, "sendto": 206, "sendmsg": 211, "bind": 200, "listen": 201, "accept4": 242,
@@ -89,7 +93,7 @@ _CALLS = {
         "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "unshare": 97, "setns": 268, "mount": 40,
         "umount2": 39, "pivot_root": 41, "chroot": 51, "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280,
         "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7,
-        "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "setpriority": 140,
+        "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16, "setpriority": 140, "symlinkat": 36, "mknodat": 33,
     },
 }  # fmt: skip
 # pidfd_send_signal, io_uring_*, pidfd_open, pidfd_getfd, the mount calls of Linux 5.2, fchmodat2, setxattrat, removexattrat: the
@@ -143,7 +147,7 @@ class Helper:
         process = self._write(order)
         if process is None:
             raise ProcessError(self._why)
-        alarm = threading.Timer(seconds, process.kill)
+        alarm = threading.Timer(seconds, self._kill)
         begin(alarm)
         try:
             line = process.stdout.readline()
@@ -162,6 +166,11 @@ class Helper:
         if answer.get("busy"):
             raise ProcessError(Message.from_dict(answer["busy"]))
         return answer
+
+    def _kill(self) -> None:
+        """End the process that is asked at this moment; what waits for its answer clears up."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def _write(self, order: dict[str, object] | None) -> subprocess.Popen[str] | None:
         """Start the helper if there is none, and give it an order; None if the system gives no process."""
@@ -216,6 +225,28 @@ class Helper:
                 pipe.close()
             except OSError:
                 pass  # what was written to it can no longer be flushed
+
+
+def open_written(path: Path, size: int) -> BinaryIO:
+    """What a locked-in child has written, for the server to read: nothing that lies there by that name leads anywhere else, or waits.
+
+    Args:
+        path: in a folder that the child could write to, which has ended by now.
+        size: bytes that it must have.
+
+    Raises:
+        ValueError: there is no ordinary file of this size.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.fdopen(os.open(path, flags), "rb")
+    except OSError as error:
+        raise ValueError(f"{path.name}: {error.strerror}") from error
+    state = os.fstat(file.fileno())
+    if not stat.S_ISREG(state.st_mode) or state.st_size != size:
+        file.close()
+        raise ValueError(f"{path.name} is no file of {size} bytes, but {state.st_size} of {stat.filemode(state.st_mode)}")
+    return file
 
 
 class ProcessError(Exception):
@@ -469,7 +500,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path] = ()) -> tuple[st
 
     Args:
         readable: files and folders that may be read. Those that do not exist are left out.
-        writable: folders below which files may be written, replaced and removed.
+        writable: folders in which ordinary files may be written, replaced and removed.
 
     Returns:
         What the system has taken: some of ``seccomp``, ``landlock`` and ``namespace``.
@@ -521,7 +552,7 @@ def _only_files(libc: ctypes.CDLL, readable: Iterable[Path], writable: Iterable[
     if rules < 0:
         return False
     try:
-        given = [(path, _READ) for path in readable] + [(path, rights) for path in writable]
+        given = [(path, _READ) for path in readable] + [(path, rights & ~_MAKE_OTHERS) for path in writable]
         # What programs throw away they write there.
         given += [(Path(os.devnull), _READ_FILE | _WRITE_FILE)]
         for path, right in given:

@@ -242,7 +242,7 @@ def _make(files: Sequence[Path], output: Path, most: int | None) -> None:
         raise _not_stored(os.strerror(errno.ENOSPC))
     bound = _GROWS * size + (1 << 20)
     sandbox.convert(files, output, bound if most is None else min(bound, max(most, size)))
-    if not (output / WEIGHTS).is_file():
+    if (output / WEIGHTS).is_symlink() or not (output / WEIGHTS).is_file():
         raise BadCheckpointError("pickles.not_converted")
 
 

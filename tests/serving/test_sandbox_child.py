@@ -13,6 +13,7 @@ import time
 import psutil
 import pytest
 
+from seg_demo.core.sandbox import Helper
 from seg_demo.hub import sandbox
 from tests.served import ROOT
 
@@ -59,6 +60,9 @@ attempt("look at the parent", lambda: Path(f"/proc/{parent}/environ").read_bytes
 attempt("end the parent", lambda: os.kill(parent, 0))
 attempt("write own", lambda: (out / "a").write_text("x"))
 attempt("rename own", lambda: os.rename(out / "a", out / "b"))
+attempt("link own", lambda: os.symlink(beside / "there", out / "link"))
+attempt("pipe own", lambda: os.mkfifo(out / "pipe"))
+attempt("folder own", lambda: os.mkdir(out / "folder"))
 attempt("throw away", lambda: Path(os.devnull).write_text("x"))
 attempt("import", lambda: __import__("this_is_not_there" if False else "wave").__name__)
 attempt("thread", lambda: threading.Thread(target=lambda: None).start())
@@ -85,9 +89,9 @@ def test_nothing_but_the_own_folder_is_left(tmp_path):
     taken = found.pop("taken")
     assert "seccomp" in taken, "every Linux that Python runs on has it"
     refused = ("internet", "unix socket", "program", "end the parent", "process", "end a thread of the parent")
-    refused += ("limit the parent", "rights beside", "note beside")
+    refused += ("limit the parent", "rights beside", "note beside", "link own", "pipe own")
     if "landlock" in taken:
-        refused += ("write beside", "change beside", "remove beside", "cut beside", "rename out", "read beside", "look at the parent")
+        refused += ("write beside", "change beside", "remove beside", "cut beside", "rename out", "read beside", "look at the parent", "folder own")
         assert (tmp_path / "beside/there").read_text() == "kept" and os.listdir(tmp_path / "beside") == ["there"]
     assert [name for name in refused if found[name] not in ("PermissionError", "FileNotFoundError", "OSError")] == [], found
     assert {name: found[name] for name in ("write own", "rename own", "throw away", "import", "thread", "limit itself")} == {
@@ -138,6 +142,20 @@ print(child.verdict(json.loads({json.dumps(json.dumps(order))})))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == ".", (done.stdout, done.stderr)
+
+
+def test_a_helper_that_left_and_whose_successor_hangs_is_ended_in_time(tmp_path, monkeypatch):
+    (tmp_path / "leaver.py").write_text(
+        "import sys, time\nfrom pathlib import Path\nsys.stdin.readline()\nif Path(sys.argv[1]).exists():\n    time.sleep(60)\nPath(sys.argv[1]).touch()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    helper = Helper("leaver", str(tmp_path / "left"))
+    began = time.monotonic()
+    try:
+        assert helper.answer({}, 1.5) is None
+    finally:
+        helper.close()
+    assert time.monotonic() - began < 30
 
 
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
