@@ -229,8 +229,8 @@ class Picture:
         pixels: uint8 (H, W, 3), upright RGB.
         notes: what is not seen of the file, or seen otherwise than it was meant, as whole sentences: which page, frame or channels
             are shown, and where there are no data. Empty for an ordinary photo.
-        samples: (H, W, C) of the file's own dtype: the plane that is looked at, all channels; None for photographs, and where all channels
-            together are too large.
+        samples: (H, W, C) of the file's own dtype: the plane that is looked at, all channels; None for photographs, where nobody asked for
+            them, and where all channels together are too large.
         channels: their names.
         calibration: size and place of the pixels, or None.
         stack: what there is to choose from; None for photographs.

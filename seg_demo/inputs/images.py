@@ -196,8 +196,9 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
 
 
 def read(
-    data: Source, *, view: object = None, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None
-) -> Picture:
+    data: Source, *, view: object = None, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None,
+    with_samples: bool = False,
+) -> Picture:  # fmt: skip
     """An image as a person sees it: see :func:`seg_demo.inputs.samples.to_rgb` for colours, depth, alpha and rotation of photographs,
     and :mod:`seg_demo.inputs.scientific` for what microscopes, scanners and satellites write.
 
@@ -212,6 +213,7 @@ def read(
         max_pixels: most pixels, height times width; None takes the setting.
         max_bytes: most bytes of a file; None takes the setting.
         max_side: longest side in pixels; None takes the setting.
+        with_samples: also what scientific files store of all channels, for a network that takes more than a person sees.
 
     Returns:
         Its ``pixels`` are C-contiguous. An array that is upright RGB already is taken as it is.
@@ -231,8 +233,9 @@ def read(
             # Ordinary photographs need none of it.
             from seg_demo.inputs import scientific
 
+            check_bytes(len(data), limits)
             named = isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lower().startswith("data:"))
-            return scientific.read(form, identify(data).name, data, Path(source) if named else None, chosen, limits)
+            return scientific.read(form, identify(data).name, data, Path(source) if named else None, chosen, limits, with_samples)
     image, notes = _image(data, limits)
     before = len(image.notes) if isinstance(image, Samples) else 0
     array = _convert(image, limits, samples.to_rgb)
@@ -339,8 +342,13 @@ def _pixels_of_file(path: str, number: int, size: int, written: int, limits: Lim
 def _pixels_in(data: Source, limits: Limits) -> int:
     try:
         data = _read(data, limits)
-        if identify(data).key in formats.SCIENTIFIC:
-            return len(data) // 2  # as much as a plane of 16 bits has at most; which one is seen only its reader knows
+        if (form := scientific_form(data, None)) is not None:
+            check_bytes(len(data), limits)
+            size = (file.width, file.height) if form == "TIFF" and (file := Tiff(data)) else formats.plane_size(data, form)
+            if size is None:
+                return LARGE_PIXELS  # only its reader knows
+            check_size(*size, limits)
+            return size[0] * size[1]
         image = _open(data, limits)[0]
     except BadImageError:
         return 0

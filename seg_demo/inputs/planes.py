@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.picture import AXES, Calibration, Stack, View
@@ -31,8 +32,6 @@ _UNITS = {
 _NAME_LENGTH, _MOST_NAMES = 80, 4096
 
 
-
-
 class Unread(Exception):
     """A file that is not read; its argument is the sentence."""
 
@@ -48,12 +47,15 @@ class Opened:
         plane: (page, t, z) and the channels that are wanted → (H, W, so many), upright.
         channels: names.
         stack: what there is to choose from.
+        stack_of: the same with the scale and the windows of a plane (page, t, z), where each has its own; or None.
         calibration: of a plane (page, t, z).
         colour: whether the first three channels are red, green and blue.
         alpha: channel that says how opaque a pixel is, or None.
         inverted: whether the smallest value is white.
         nodata: value of samples without data, or None.
         notes: whole sentences.
+        premultiplied: whether colours are multiplied with the alpha.
+        profile: ICC profile that the colours are of, or None.
     """
 
     height: int
@@ -68,6 +70,48 @@ class Opened:
     inverted: bool = False
     nodata: float | None = None
     notes: tuple[str, ...] = ()
+    premultiplied: bool = False
+    profile: bytes | None = None
+    stack_of: Callable[[tuple[int, int, int]], Stack] | None = None
+
+
+@dataclass
+class Series:
+    """A series of a TIFF: planes of one shape.
+
+    Attributes:
+        series: tifffile's.
+        lead: letters of the axes before those of a page, and their lengths.
+    """
+
+    series: Any
+    lead: str
+    lengths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, series: Any) -> Series:
+        """Of tifffile's; axes that its pages do not fill are counted as one."""
+        page = series.keyframe
+        count = math.prod(series.shape) // max(1, math.prod(page.shape))
+        lead = len(series.shape) - len(page.shape)
+        if lead >= 0 and tuple(series.shape[lead:]) == tuple(page.shape):
+            return cls(series, series.axes[:lead], tuple(series.shape[:lead]))
+        return cls(series, "Q", (count,))
+
+    def length(self, *letters: str) -> int:
+        """Planes along some axes together; along all others without letters."""
+        return math.prod(size for letter, size in zip(self.lead, self.lengths, strict=True) if (letter in letters if letters else letter not in "ZTC"))
+
+    def number(self, page: int, t: int, z: int, channel: int) -> int:
+        """Which of its planes that is."""
+        at, rest = [], page
+        for letter, size in reversed(list(zip(self.lead, self.lengths, strict=True))):
+            if letter in "ZTC":
+                at.append({"Z": z, "T": t, "C": channel}[letter])
+            else:
+                at.append(rest % size)
+                rest //= size
+        return int(np.ravel_multi_index(at[::-1], self.lengths)) if at else 0
 
 
 def names(found: Sequence[object], count: int) -> tuple[str, ...]:
@@ -137,8 +181,9 @@ def settle(view: View | None, opened: Opened) -> tuple[View, tuple[str, ...]]:
 
 
 def render(
-    channels: Sequence[np.ndarray], view: View, stack: Stack, nodata: float | None, inverted: bool = False, alpha: np.ndarray | None = None
-) -> tuple[np.ndarray, tuple[Message, ...]]:
+    channels: Sequence[np.ndarray], view: View, stack: Stack, nodata: float | None, inverted: bool = False, alpha: np.ndarray | None = None,
+    premultiplied: bool = False, profile: bytes | None = None,
+) -> tuple[np.ndarray, tuple[Message, ...]]:  # fmt: skip
     """One to three channels as a person sees them.
 
     Args:
@@ -148,25 +193,30 @@ def render(
         nodata: value of samples without data, or None.
         inverted: whether the smallest value is white.
         alpha: (H, W), how opaque pixels are, which lie on white; or None.
+        premultiplied: whether the channels are multiplied with the alpha.
+        profile: ICC profile of three channels that are colours, or None.
 
     Returns:
         uint8 (H, W, 3), and what is to say about it.
 
     Raises:
-        PixelError: no sample has data.
+        PixelError: no sample of any channel has data.
     """
     height, width = channels[0].shape
+    # The larger a value is that samples are rescaled to, the brighter it is, also where the scale runs backwards.
+    inverted = inverted != (stack.slope < 0)
     rgb = np.zeros((height, width, 3), dtype=np.uint8)
-    absent, gone, notes = np.zeros((height, width), dtype=bool), [], []
+    absent, gone, notes, empty = np.zeros((height, width), dtype=bool), [], [], True
     for index, channel in enumerate(channels):
-        low, high, missing, said = _window(channel, view.window, stack, nodata)
-        notes += [note for note in said if note not in notes]
+        low, high, missing, found = _window(channel, view.window, stack, nodata)
+        notes += [note for note in found if note not in notes]
         grey, without = _shown(channel, low, high, view.gamma, inverted, missing)
         if without is not None:
             gone += [value for value in missing if not any(value == other or (value != value and other != other) for other in gone)]
             absent |= without
+        empty &= without is not None and bool(without.all())
         rgb[..., index] = grey
-    if absent.all():
+    if empty:
         raise PixelError(Message("pixels.all_nan") if all(value != value for value in gone) else Message("pixels.all_nodata"))
     if len(channels) == 1:
         rgb[..., 1] = rgb[..., 0]
@@ -174,8 +224,14 @@ def render(
     if absent.any():
         named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
         notes.append(Message("images.no_data", share=max(float(absent.mean()), 0.0001), values=named))
-    if alpha is not None:
-        opacity = samples.opacity_of(alpha, stack.bits)[..., None].astype(np.uint16)
+    opacity = None if alpha is None else samples.opacity_of(alpha, stack.bits)[..., None].astype(np.uint16)
+    if opacity is not None and premultiplied:
+        rgb = np.minimum((rgb.astype(np.uint16) * 255 + opacity // 2) // np.maximum(opacity, 1), 255).astype(np.uint8)
+    if profile is not None:
+        image = Image.fromarray(rgb)
+        image.info["icc_profile"] = profile
+        rgb = samples.to_rgb(image)
+    if opacity is not None:
         rgb = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
     return rgb, tuple(notes)
 

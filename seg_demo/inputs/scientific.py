@@ -21,7 +21,7 @@ import numpy as np
 from seg_demo.core import requests
 from seg_demo.core.errors import BadImageError, BadRequestError, BusyError, Message
 from seg_demo.core.picture import Calibration, Georeference, Grid, Picture, Stack, View
-from seg_demo.core.sandbox import Helper, ProcessError
+from seg_demo.core.sandbox import Helper, ProcessError, open_written
 from seg_demo.inputs.formats import Limits, check_size, refuse
 
 IDLE_SECONDS = 600.0
@@ -80,7 +80,7 @@ _decoders = Decoders()
 close = _decoders.close
 
 
-def read(form: str, kind: Message, data: bytes, source: Path | None, view: View | None, limits: Limits) -> Picture:
+def read(form: str, kind: Message, data: bytes, source: Path | None, view: View | None, limits: Limits, samples: bool = False) -> Picture:
     """A scientific file as a person sees it, with what it says besides.
 
     Args:
@@ -90,6 +90,7 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
         source: where the same lies on the disk; None writes ``data`` there.
         view: what is looked at; None leaves it to the file.
         limits: of this call.
+        samples: also those of all channels, which take memory and time.
 
     Raises:
         BadImageError: it is refused, or it kills or overtaxes its reader.
@@ -100,16 +101,18 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
     order = {
         "kind": form, "view": None if view is None else view.to_dict(), "pixels": most, "side": limits.side, "page_bytes": most * PAGE,
         "kept_bytes": most * KEPT, "bytes": most * MEMORY + 400_000_000 + len(data), "seconds": CLOCK, "processor": SECONDS,
-        "file_bytes": most * max(KEPT, 3) + 1_000_000,
+        "file_bytes": most * max(KEPT, 3) + 1_000_000, "samples": samples,
     }  # fmt: skip
     try:
-        with tempfile.TemporaryDirectory(prefix="seg-demo-picture-", dir=_roomy(most * (KEPT + 3) + len(data))) as folder:
+        with tempfile.TemporaryDirectory(prefix="seg-demo-picture-", dir=_roomy(most * (KEPT * samples + 3) + len(data))) as folder:
             output = Path(folder, "out")
             output.mkdir()
             if source is None:
                 source = Path(folder, "in")
                 source.write_bytes(data)
             reply = _decoders.answer({**order, "path": str(source.resolve()), "output": str(output)})
+            if "place" in reply:
+                raise BusyError("scientific.no_place", why=str(reply["place"])[:80])
             if "shape" not in reply:
                 raise _refusal(reply, kind, limits)
             return _picture(reply, output, limits)
@@ -142,7 +145,14 @@ def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:
             output.mkdir()
             Path(folder, "in").write_bytes(content)
             reply = _decoders.answer({**order, "path": str(Path(folder, "in").resolve()), "output": str(output)})
-            return np.fromfile(output / _POINTS).reshape(points.shape) if "points" in reply else np.full(points.shape, np.nan)
+            if "place" in reply:
+                raise BusyError("scientific.no_place", why=str(reply["place"])[:80])
+            if "points" not in reply:
+                return np.full(points.shape, np.nan)
+            with open_written(output / _POINTS, len(content)) as file:
+                return np.fromfile(file).reshape(points.shape)
+    except ValueError:  # an answer that is none
+        return np.full(points.shape, np.nan)
     except OSError as error:
         raise BusyError("scientific.no_place", why=error.strerror) from error
 
@@ -194,12 +204,14 @@ def _picture(reply: Mapping[str, Any], output: Path, limits: Limits) -> Picture:
     check_size(width, height, limits)
     if count < 1 or reply["dtype"] not in _DTYPES:
         raise ValueError("not a picture")
-    pixels = np.fromfile(output / _PIXELS, dtype=np.uint8).reshape(height, width, 3)
+    with open_written(output / _PIXELS, height * width * 3) as file:
+        pixels = np.fromfile(file, dtype=np.uint8).reshape(height, width, 3)
     samples = None
     if reply["whole"]:
         stored = (count, height, width) if reply["first"] else (height, width, count)
         # Not copied: the file has no name any more once this is returned, and goes with the array.
-        samples = np.asarray(np.memmap(output / _SAMPLES, dtype=reply["dtype"], mode="c", shape=stored))
+        with open_written(output / _SAMPLES, height * width * count * np.dtype(reply["dtype"]).itemsize) as file:
+            samples = np.asarray(np.memmap(file, dtype=reply["dtype"], mode="c", shape=stored))
         samples = np.moveaxis(samples, 0, -1) if reply["first"] else samples
     stack = Stack(**{**reply["stack"], "windows": tuple((float(low), float(high)) for low, high in reply["stack"]["windows"])})
     return Picture(

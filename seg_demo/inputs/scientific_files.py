@@ -11,13 +11,16 @@ Sources: TIFF 6.0, OME-XML, OGC GeoTIFF 1.1; NIfTI-1.1 and -2 (nifti.nimh.nih.go
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import math
 import mmap
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,8 +32,9 @@ from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.picture import Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import samples
-from seg_demo.inputs.planes import Opened, Unread, check_numbers, names, render, settle, sized, unit_of
-from seg_demo.inputs.tiff import ORIENTATION, Damaged, Tiff, TiffError
+from seg_demo.inputs.planes import Opened, Series, Unread, check_numbers, names, render, settle, sized, unit_of
+from seg_demo.inputs.samples import Samples
+from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
 
 # What each kind of file needs, the most frequent first; imported by the helper between files.
 MODULES = {
@@ -41,42 +45,6 @@ MODULES = {
 }
 SAMPLES, PIXELS, POINTS = "samples", "pixels", "points"
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-@dataclass
-class _Planes:
-    """A series of a TIFF: planes of one shape.
-
-    Attributes:
-        series: tifffile's.
-        lead: letters of the axes before those of a page, and their lengths.
-    """
-
-    series: Any
-    lead: str
-    lengths: tuple[int, ...]
-
-    @classmethod
-    def of(cls, series: Any) -> _Planes:
-        page = series.keyframe
-        count = math.prod(series.shape) // max(1, math.prod(page.shape))
-        lead = len(series.shape) - len(page.shape)
-        if lead >= 0 and tuple(series.shape[lead:]) == tuple(page.shape):
-            return cls(series, series.axes[:lead], tuple(series.shape[:lead]))
-        return cls(series, "Q", (count,))
-
-    def length(self, *letters: str) -> int:
-        """Planes along some axes together; along all others without letters."""
-        return math.prod(size for letter, size in zip(self.lead, self.lengths, strict=True) if (letter in letters if letters else letter not in "ZTC"))
-
-    def number(self, page: int, t: int, z: int, channel: int) -> int:
-        """Which of its planes that is."""
-        at, rest = [], page
-        for letter, size in reversed(list(zip(self.lead, self.lengths, strict=True))):
-            if letter in "ZTC":
-                at.append({"Z": z, "T": t, "C": channel}[letter])
-            else:
-                at.append(rest % size)
-                rest //= size
-        return int(np.ravel_multi_index(at[::-1], self.lengths)) if at else 0
 
 
 def _whole(page: Any, like: Any, size: int) -> None:
@@ -102,10 +70,7 @@ def open_tiff(path: Path, most: int) -> Opened:
     import tifffile
 
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        structure = Tiff(data)
-        counted, exact = structure.pages()
-        geographic = any(tag in structure.tags for tag in _GEO_TAGS)
-        nodata = structure.nodata
+        counted, exact = Tiff(data).pages()
     tif = tifffile.TiffFile(path, _multifile=False)
     page = tif.pages.first
     notes: tuple[str, ...] = ()
@@ -115,9 +80,14 @@ def open_tiff(path: Path, most: int) -> Opened:
     else:
         listed = list(tif.series)
         series = [one for one in listed if not (one.keyframe.is_reduced or one.keyframe.is_mask)] or listed
-    planes = [_Planes.of(one) for one in series]
+    planes = [Series.of(one) for one in series]
     first = planes[0]
     page = first.series.keyframe
+    # Not of the file's first page, which may be a preview.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        structure = Tiff(data, page.offset)
+    geographic = any(tag in structure.tags for tag in _GEO_TAGS)
+    nodata = structure.nodata
     if page.dtype is None:
         raise TiffError(Message("tiff.unknown_form"))
     dtype = np.dtype(page.dtype).newbyteorder("=")
@@ -130,9 +100,8 @@ def open_tiff(path: Path, most: int) -> Opened:
     per_page = page.shape[page.axes.index("S")] if "S" in page.axes else 1
     channels = first.length("C") * per_page
     colour = photometric in (2, 6, 34892) and per_page >= 3
-    if photometric == 3 or photometric in (5, 8, 9, 10) or (photometric == 6 and int(page.compression) not in (6, 7, 34892)):
-        return _by_pillow(path, planes)
     alpha = next((per_page - len(extra) + index for index, kind in enumerate(extra) if kind in (1, 2)), None)
+    premultiplied = alpha is not None and extra[alpha - per_page + len(extra)] == 1
     if colour and per_page == 4 and not extra:
         alpha, notes = 3, (*notes, Message("images.channel_as_alpha", channels=per_page, channel=4))
     turn = 1 if geographic else int(page.tags.valueof(ORIENTATION) or 1)
@@ -141,32 +110,56 @@ def open_tiff(path: Path, most: int) -> Opened:
     offsets = np.cumsum([0, *(one.length() for one in planes)])
     size = path.stat().st_size
 
+    def series_of(at: tuple[int, int, int]) -> int:
+        return int(np.searchsorted(offsets, at[0], side="right")) - 1
+
     def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
-        number = int(np.searchsorted(offsets, at[0], side="right")) - 1
+        number = series_of(at)
         which = planes[number]
         if which.series.keyframe.shape != page.shape or which.series.keyframe.dtype != page.dtype:
             raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
         parts: dict[int, np.ndarray] = {}
-        for channel in sorted({wish // per_page for wish in wanted}):
+        for channel in sorted({sample // per_page for sample in wanted}):
             parts[channel] = _read_page(path, which.series, which.number(at[0] - int(offsets[number]), at[1], at[2], channel), size)
         if len(parts) == 1 and page.axes == "YXS" and list(wanted) == list(range(per_page)):
             values = next(iter(parts.values()))
         else:
             axis = page.axes.find("S")
-            picked = [parts[wish // per_page] if axis < 0 else np.take(parts[wish // per_page], wish % per_page, axis) for wish in wanted]
+            picked = [parts[sample // per_page] if axis < 0 else np.take(parts[sample // per_page], sample % per_page, axis) for sample in wanted]
             values = np.moveaxis(np.stack(picked), 0, -1)
         values = values.astype(np.uint8) if values.dtype == bool else values
         return samples.upright(values, turn) if turn > 1 else values
 
-    stack = Stack(int(offsets[-1]), first.length("Z"), first.length("T"), bits=int(page.bitspersample))
-    found, labels = _tiff_calibration(tif, first, turn)
+    labels = _tiff_calibration(tif, first, turn)[1]
+    found = None
     if geographic:
         found, described, more = _georeference(path, page)
         notes, labels = notes + more, labels or described
+
+    def calibration(at: tuple[int, int, int]) -> Calibration | None:
+        return found if geographic else _tiff_calibration(tif, planes[series_of(at)], turn)[0]
+
+    shown = (width, height) if turn >= 5 else (height, width)
+    depth, times = first.length("Z"), first.length("T")
+    if photometric in (3, 5, 8, 9, 10) or (photometric == 6 and int(page.compression) not in (6, 7, 34892)):
+        # Palettes, printing colours and the like, as the eye sees them. Channels that have pages of their own are such.
+        offsets = np.cumsum([0, *(one.length() * one.length("C") for one in planes)])
+
+        def seen(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+            number = series_of(at)
+            index, channel = divmod(at[0] - int(offsets[number]), planes[number].length("C"))
+            values = _as_seen(path, planes[number].series, planes[number].number(index, at[1], at[2], channel), size)
+            if values.shape[:2] != shown:
+                raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
+            return values[..., list(wanted)]
+
+        stack = Stack(int(offsets[-1]), depth, times)
+        return Opened(*shown, np.dtype(np.uint8), seen, ("red", "green", "blue"), stack, calibration, colour=True, notes=notes)
+    profile = structure.tags.get(PROFILE, (None,))[0] if colour else None
     return Opened(
-        *((width, height) if turn >= 5 else (height, width)), np.dtype(np.uint8 if dtype == bool else dtype), plane,
-        names(labels if len(labels) == channels else (), channels), stack, lambda at: found, colour, alpha,
-        photometric == 0, nodata, notes,
+        *shown, np.dtype(np.uint8 if dtype == bool else dtype), plane, names(labels if len(labels) == channels else (), channels),
+        Stack(int(offsets[-1]), depth, times, bits=int(page.bitspersample)), calibration, colour, alpha, photometric == 0, nodata, notes,
+        premultiplied, profile if isinstance(profile, bytes) else None,
     )  # fmt: skip
 
 
@@ -197,25 +190,31 @@ def _read_page(path: Path, series: Any, number: int, size: int) -> np.ndarray:
     return values.reshape(series.keyframe.shape).astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _by_pillow(path: Path, planes: Sequence[_Planes]) -> Opened:
-    """Palettes, printing colours and the like, as the eye sees them: three channels of 8 bits."""
-    image = Image.open(path, formats=["TIFF"])
-    height, width = image.height, image.width
+def _as_seen(path: Path, series: Any, number: int, size: int) -> np.ndarray:
+    """A plane of palette, printing and other colours as uint8 (H, W, 3), read as a picture of one page is."""
+    if len(series.pages) != math.prod(series.shape) // max(1, math.prod(series.keyframe.shape)):
+        # A single directory for all planes.
+        page = series.keyframe
+        colours = page.tags.valueof(COLORS)
+        if int(page.photometric) != 3 or colours is None:
+            raise TiffError(Message("tiff.unknown_form"))
+        found = Samples(_read_page(path, series, number, size)[..., None], samples.PALETTE, 8, palette=palette_of(np.ravel(colours)))
+        found.turn = int(page.tags.valueof(ORIENTATION) or 1)
+        return samples.to_rgb(found)
+    if (page := series.pages[number]) is None:
+        return np.zeros((*series.keyframe.shape[:2], 3), dtype=np.uint8)
+    data = beginning_at(path.read_bytes(), page.offset)
+    file = Tiff(data)
+    if not file.pillow_reads_it():
+        return samples.to_rgb(file.load())
+    image = Image.open(io.BytesIO(data), formats=["TIFF"])
+    let_libtiff_read(image)
+    mend_palette(image)
+    image.load()
+    return samples.to_rgb(image)
 
-    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
-        picture = Image.open(path, formats=["TIFF"])
-        picture.seek(at[0])
-        picture.load()
-        values = samples.to_rgb(picture)
-        if values.shape[:2] != (height, width):
-            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
-        return values[..., list(wanted)]
 
-    pages = sum(one.length() * one.length("Z", "T", "C") for one in planes)
-    return Opened(height, width, np.dtype(np.uint8), plane, ("red", "green", "blue"), Stack(pages), colour=True)
-
-
-def _tiff_calibration(tif: Any, first: _Planes, turn: int) -> tuple[Calibration | None, tuple[str, ...]]:
+def _tiff_calibration(tif: Any, first: Series, turn: int) -> tuple[Calibration | None, tuple[str, ...]]:
     """Pixel size and channel names that OME-XML, ImageJ or a microscope's own format states."""
     found, labels = None, ()
     if tif.is_ome:
@@ -223,7 +222,7 @@ def _tiff_calibration(tif: Any, first: _Planes, turn: int) -> tuple[Calibration 
             root = ElementTree.fromstring(tif.ome_metadata or "")
         except ElementTree.ParseError:
             return None, ()
-        pixels = next((node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"), None)
+        pixels = _ome_pixels(root, first.series.keyframe.index)
         if pixels is not None:
             # The schema's default unit.
             unit = unit_of(pixels.get("PhysicalSizeXUnit", "µm"))
@@ -244,13 +243,27 @@ def _tiff_calibration(tif: Any, first: _Planes, turn: int) -> tuple[Calibration 
     return found, labels
 
 
+def _ome_pixels(root: ElementTree.Element, number: int) -> ElementTree.Element | None:
+    """What OME-XML says of the image that a page of the file, by its number, is of; each image has a size of its own."""
+    every = [node for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"]
+    for pixels in every if len(every) > 1 else ():
+        for data in pixels:
+            if data.tag.rpartition("}")[2] == "TiffData":
+                begin, count = int(data.get("IFD", 0)), int(data.get("PlaneCount", data.get("NumPlanes", 1 if "IFD" in data.attrib else 1 << 31)))
+                if begin <= number < begin + max(1, count):
+                    return pixels
+    return every[0] if len(every) == 1 else None
+
+
 def _georeference(path: Path, page: Any) -> tuple[Calibration | None, tuple[str, ...], tuple[str, ...]]:
     """Place, names of bands, and notes of a GeoTIFF, as GDAL understands its tags; no other file beside it is looked for."""
     import rasterio
 
     logging.getLogger("rasterio").setLevel(logging.CRITICAL)
     try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.open(path, driver="GTiff") as raster:
+        # GDAL takes a file's first page, which may be a preview.
+        name = f"GTIFF_DIR:{page.index + 1}:{path}" if page.index else path
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.open(name, driver="GTiff") as raster:
             crs, affine, described = raster.crs, tuple(raster.transform)[:6], tuple(raster.descriptions)
     except (rasterio.errors.RasterioError, ValueError):
         return None, (), (Message("scientific.crs_unknown"),)
@@ -428,7 +441,6 @@ def open_dicom(path: Path, most: int) -> Opened:
         raise MemoryError
     palette = photometric == "PALETTE COLOR"
     colour = palette or count >= 3
-    slope, intercept = _rescale(found)
 
     def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
         try:
@@ -449,14 +461,16 @@ def open_dicom(path: Path, most: int) -> Opened:
         bits = int(lookup[2])
     probe = np.dtype(f"u{2 if palette and bits > 8 else 1}") if palette else _dicom_dtype(found)
     in_depth = frames > 1 and not any(name in found for name in ("FrameTime", "FrameTimeVector", "CineRate"))
-    stack = Stack(
-        1, frames if in_depth else 1, 1 if in_depth else frames, _windows(found) if not colour else (), slope, intercept, bits,
-    )  # fmt: skip
+
+    def stack(at: tuple[int, int, int]) -> Stack:
+        windows = _windows(found, max(at)) if not colour else ()
+        return Stack(1, frames if in_depth else 1, 1 if in_depth else frames, windows, *_rescale(found, max(at)), bits)
+
     padding = found.get("PixelPaddingValue") if not colour else None
     return Opened(
-        height, width, probe, plane, ("red", "green", "blue")[: 3 if colour else 1] if colour else ("",), stack,
+        height, width, probe, plane, ("red", "green", "blue")[: 3 if colour else 1] if colour else ("",), stack((0, 0, 0)),
         lambda at: _dicom_calibration(found, max(at)), colour, None, photometric == "MONOCHROME1",
-        None if padding is None else float(padding),
+        None if padding is None else float(padding), stack_of=stack,
     )  # fmt: skip
 
 
@@ -476,7 +490,7 @@ def _dicom_dtype(found: Any) -> np.dtype:
     return np.dtype(f"{'i' if signed else 'u'}{max(1, -(-int(found.BitsAllocated) // 8))}")
 
 
-def _group(found: Any, name: str, frame: int = 0) -> Any:
+def _group(found: Any, name: str, frame: int) -> Any:
     """The first item of a sequence, in the object itself or among what its frames share or have of their own."""
     for place in (found, *(found.get("SharedFunctionalGroupsSequence") or ()), *(found.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]):
         if (items := place.get(name)) is not None and len(items):
@@ -484,10 +498,10 @@ def _group(found: Any, name: str, frame: int = 0) -> Any:
     return found
 
 
-def _rescale(found: Any) -> tuple[float, float]:
+def _rescale(found: Any, frame: int) -> tuple[float, float]:
     if "ModalityLUTSequence" in found:
         return 1.0, 0.0
-    group = _group(found, "PixelValueTransformationSequence")
+    group = _group(found, "PixelValueTransformationSequence", frame)
     try:
         slope, intercept = float(group.get("RescaleSlope") or 1), float(group.get("RescaleIntercept") or 0)
     except (TypeError, ValueError):
@@ -495,9 +509,9 @@ def _rescale(found: Any) -> tuple[float, float]:
     return (slope, intercept) if math.isfinite(slope) and slope and math.isfinite(intercept) else (1.0, 0.0)
 
 
-def _windows(found: Any) -> tuple[tuple[float, float], ...]:
+def _windows(found: Any, frame: int) -> tuple[tuple[float, float], ...]:
     """Black and white of the object's windows. Source: DICOM PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (LINEAR_EXACT)."""
-    group = _group(found, "FrameVOILUTSequence")
+    group = _group(found, "FrameVOILUTSequence", frame)
     centers, widths = (group.get(name) for name in ("WindowCenter", "WindowWidth"))
     if centers is None or widths is None or centers == "" or widths == "":
         return ()
@@ -548,17 +562,32 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         order: ``kind`` of :data:`OPENERS`, ``path``, ``output``, ``view``, ``pixels`` and ``side`` (most of a plane), ``page_bytes``
-            (of a plane as it is stored), ``kept_bytes`` (of samples that are kept).
+            (of a plane as it is stored), ``samples`` (whether they are wanted), ``kept_bytes`` (most of them).
     """
     path, output = Path(order["path"]), Path(order["output"])
+
+    def fits(width: int, height: int) -> bool:
+        return height >= 1 and width >= 1 and height * width <= order["pixels"] and max(height, width) <= order["side"]
+
+    if order["kind"] == "PNG":  # which is decoded when it is opened
+        with path.open("rb") as file:
+            head = file.read(24)
+        width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+        if not fits(width, height):
+            return {"size": [width, height]}
     opened = OPENERS[order["kind"]](path, int(order["page_bytes"]))
     height, width = opened.height, opened.width
-    if height < 1 or width < 1 or height * width > order["pixels"] or max(height, width) > order["side"]:
+    if not fits(width, height):
         return {"size": [width, height]}
-    view, notes = settle(View.parse(order["view"]), opened)
+    asked = View.parse(order["view"])
+    if opened.stack_of is not None:
+        # Which windows there are to choose from is known once the plane is.
+        first, _ = settle(replace(asked or View(), window=None), opened)
+        opened = replace(opened, stack=opened.stack_of((first.page, first.t, first.z)))
+    view, notes = settle(asked, opened)
     at = view.page, view.t, view.z
     count = len(opened.channels)
-    whole = height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
+    whole = bool(order["samples"]) and height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
     needed = [*view.channels, *([] if opened.alpha is None or opened.alpha in view.channels else [opened.alpha])]
     wanted = list(range(count)) if whole else list(dict.fromkeys(needed))
     values = opened.plane(at, wanted)
@@ -566,17 +595,24 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     opacity = None
     if opened.alpha is not None and opened.alpha not in view.channels:
         opacity = values[..., wanted.index(opened.alpha)]
-    rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity)
-    rgb.tofile(output / PIXELS)
+    profile = opened.profile if view.channels == (0, 1, 2) else None
+    rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
+    _write(output / PIXELS, rgb)
     first = values.strides[-1] == max(values.strides) and values.shape[2] > 1
     if whole:
-        (np.moveaxis(values, -1, 0) if first else values).tofile(output / SAMPLES)
+        _write(output / SAMPLES, np.moveaxis(values, -1, 0) if first else values)
     calibration = opened.calibration(at)
     return {
         "shape": [height, width, count], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
         "stack": asdict(opened.stack), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
         "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes, *seen)],
     }  # fmt: skip
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """Array.tofile does not tell a full disk from anything else."""
+    with path.open("wb") as file:
+        file.write(np.ascontiguousarray(array).data)
 
 
 def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
@@ -589,7 +625,7 @@ def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
 
     points = np.fromfile(order["path"], dtype=np.float64).reshape(-1, 2)
     degrees = np.array(transform(order["crs"], "EPSG:4326", points[:, 0], points[:, 1]), dtype=np.float64).T
-    np.ascontiguousarray(degrees).tofile(Path(order["output"], POINTS))
+    _write(Path(order["output"], POINTS), degrees)
     return {"points": len(points)}
 
 
@@ -597,6 +633,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     """:func:`decode`, or :func:`to_wgs84`, in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
     confine([*library_folders(), Path(order["path"])], [Path(order["output"])])
     limit_resources(int(order["bytes"]), float(order["processor"]), int(order["file_bytes"]))
+    # Pillow's own limit is below what an owner may accept; sizes are checked here.
+    Image.MAX_IMAGE_PIXELS = None
     try:
         return to_wgs84(order) if order["kind"] == "WGS84" else decode(order)
     except MemoryError:
@@ -606,6 +644,9 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         return {"refused": Message.of(error).to_dict(), "why": kind.get(type(error), "unread")}
     except SegDemoError as error:
         return {"refused": error.message.to_dict(), "why": "request"}
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return {"place": os.strerror(error.errno)} if full else {"refused": None, "why": "undecodable"}
     except Exception:  # whatever a library raises at an untrusted file; its text may say what only the file should know
         return {"refused": None, "why": "undecodable"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,20 +66,21 @@ class Tiff:
 
     Args:
         data: the whole file.
+        at: offset of the page that is looked at; None for the first.
 
     Raises:
-        Damaged: no first page.
+        Damaged: no such page.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, at: int | None = None) -> None:
         self._data = data
         self._order = "<" if data[:2] == b"II" else ">"
         (version,) = self._unpack("H", 2)
         # Pillow also takes headers whose two bytes stand the wrong way round.
         self.big = version in (43, 43 << 8)
         (first,) = self._unpack("Q", 8) if self.big else self._unpack("I", 4)
-        self.first = first
-        self.tags = self._directory(first).tags
+        self.first = first if at is None else at
+        self.tags = self._directory(self.first).tags
         self.width, self.height = self._one(WIDTH, 0), self._one(HEIGHT, 0)
 
     def _unpack(self, kind: str, at: int) -> tuple:
@@ -290,10 +291,7 @@ class Tiff:
                 values[rows, columns] = piece[..., wanted]
         palette = None
         if kind == PALETTE:
-            palette = np.array(self.tags[COLORS], dtype=np.uint16)
-            palette = palette[: len(palette) // 3 * 3].reshape(3, -1).T
-            if _is_of_8_bits(palette):
-                palette = palette * 257
+            palette = palette_of(self.tags[COLORS])
             if not len(palette) or dtype.kind != "u":
                 raise Damaged(Message("damage.palette"))
         if self._one(PHOTOMETRIC, 1) == 9:
@@ -432,6 +430,17 @@ def whole_first(data: bytes) -> bytes:
             return data
     except Damaged:
         return data
+    return beginning_at(data, at)
+
+
+def beginning_at(data: bytes, at: int) -> bytes:
+    """A TIFF whose header points to another of its pages.
+
+    Args:
+        data: the whole file.
+        at: offset of the page's directory.
+    """
+    file = Tiff(data, at)
     begin, form = (8, "Q") if file.big else (4, "I")
     offset = struct.pack(file._order + form, at)
     return data[:begin] + offset + data[begin + len(offset) :]
@@ -443,6 +452,13 @@ def nodata_of(text: str) -> float | None:
         return float(text.split()[0].rstrip("f\0"))
     except (ValueError, IndexError):
         return None
+
+
+def palette_of(stored: Sequence[int]) -> np.ndarray:
+    """uint16 (K, 3): the colours of the tag ColorMap, also where it was written with 8 bits."""
+    palette = np.array(stored, dtype=np.uint16)
+    palette = palette[: len(palette) // 3 * 3].reshape(3, -1).T
+    return palette * 257 if _is_of_8_bits(palette) else palette
 
 
 def _is_of_8_bits(palette: np.ndarray) -> bool:

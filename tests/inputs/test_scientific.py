@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import resource
 import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -19,13 +21,14 @@ import pytest
 import rasterio
 import tifffile
 from PIL import Image
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from seg_demo.__main__ import main
-from seg_demo.core.errors import BadImageError, BadRequestError
-from seg_demo.inputs import scientific, scientific_files
+from seg_demo.core.errors import BadImageError, BadRequestError, BusyError
+from seg_demo.inputs import images, scientific, scientific_files
 from seg_demo.inputs.images import decode_mask, read
 from seg_demo.serving.predictor import load_model
+from tests.inputs.test_images import linear_profile
 from tests.pictures import auto
 from tests.scientific_files import PERSON, PLACES, dicom, noise, raster, variants
 from tests.served import ROOT
@@ -70,7 +73,7 @@ def test_every_variant_is_what_its_library_reads(tmp_path, monkeypatch):
         families.add(variant.family)
         count += 1
         try:
-            problem = check(read(variant.path, view=variant.view and json.dumps(variant.view)), variant)
+            problem = check(read(variant.path, view=variant.view and json.dumps(variant.view), with_samples=True), variant)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         if problem:
@@ -82,7 +85,7 @@ def test_every_variant_is_what_its_library_reads(tmp_path, monkeypatch):
 def sentence(path, kind=BadImageError, **view) -> str:
     """Why a file, or a view of it, is refused."""
     with pytest.raises(kind) as caught:
-        read(path, view=view or None)
+        read(path, view=view or None, with_samples=True)
     said = str(caught.value)
     assert said.endswith(".") and "Traceback" not in said and "/tmp" not in said and PERSON not in said and "4711" not in said
     assert caught.value.message.text("zh") != said
@@ -197,6 +200,180 @@ def test_a_reader_that_dies_or_hangs_is_a_sentence_and_the_next_file_is_read(tmp
     process.kill()
     process.wait()
     assert read(tmp_path / "good.npy").pixels.shape == (40, 50, 3)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Files are read in this process, by what the locked-in child runs once it has locked itself in."""
+    monkeypatch.setattr(scientific_files, "confine", lambda *_: ())
+    monkeypatch.setattr(scientific_files, "limit_resources", lambda *_: None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setattr(scientific._decoders, "answer", lambda order: json.loads(json.dumps(scientific_files.answer(order))))
+
+
+def test_a_band_or_half_of_it_without_data_is_no_empty_picture(tmp_path, here):
+    array = noise("u2", 3, 40, 50)
+    array[array == 0] = 1
+    array[0] = 0
+    raster(tmp_path / "band.tif", array, "EPSG:32633", PLACES["utm"][1], nodata=0)
+    picture = read(tmp_path / "band.tif")
+    np.testing.assert_array_equal(picture.pixels, np.dstack([np.zeros((40, 50)), auto(array[1]), auto(array[2])]))
+    assert "hold no data (0)" in picture.notes[-1]
+    halves = noise("u2", 2, 40, 50) | 1
+    halves[0, :, :25] = halves[1, :, 25:] = 0
+    raster(tmp_path / "halves.tif", halves, "EPSG:32633", PLACES["utm"][1], nodata=0)
+    assert read(tmp_path / "halves.tif").pixels[..., :2].any(axis=(0, 1)).all()
+    assert "marked as holding no data" in sentence(tmp_path / "band.tif", channels=[0])
+
+
+def test_every_image_of_an_ome_file_has_its_own_pixel_size(tmp_path, here):
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif") as file:
+        for size in (0.5, 2.0):
+            metadata = {"axes": "YX", "PhysicalSizeX": size, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": size, "PhysicalSizeYUnit": "µm"}
+            file.write(noise("u2", 40, 50), photometric="minisblack", metadata=metadata)
+    for page, size in ((0, 0.5), (1, 2.0)):
+        picture = read(tmp_path / "two.ome.tif", view={"page": page})
+        assert picture.pixel_size == (size, size) and picture.unit == "micrometer" and picture.pages == 2
+
+
+def test_palettes_have_their_place_pages_and_colours(tmp_path, here):
+    indices = noise("u1", 1, 40, 50)
+    colours = {index: (index, 255 - index, 7, 255) for index in range(256)}
+    raster(tmp_path / "place.tif", indices, *PLACES["utm"], nodata=0)
+    with rasterio.open(tmp_path / "place.tif", "r+") as file:
+        file.write_colormap(1, colours)
+    seen = np.array([colours[index][:3] for index in range(256)], dtype=np.uint8)
+    picture = read(tmp_path / "place.tif")
+    assert picture.georeference.crs == "EPSG:32633" and picture.pixel_size == (10, 10) and picture.unit == "meter"
+    np.testing.assert_array_equal(picture.pixels, seen[indices[0]])
+    pages = noise("u1", 4, 40, 50)
+    # With 8 bits as some programs write it, and as the standard has it; every page with a directory of its own, and one for all.
+    for factor in (1, 257):
+        for truncate in (False, True):
+            path = tmp_path / f"{factor}{truncate}.tif"
+            tifffile.imwrite(path, pages, photometric="palette", colormap=(seen.T * np.uint16(factor)).astype("u2"), truncate=truncate, metadata={"axes": "ZYX"})
+            picture = read(path, view={"window": "full"})
+            assert picture.stack.z == 4 and picture.view.z == 2, picture.stack
+            np.testing.assert_array_equal(picture.pixels, seen[pages[2]])
+            np.testing.assert_array_equal(read(path, view={"z": 3}).pixels, seen[pages[3]])
+    ink = noise("u1", 40, 50, 4)
+    tifffile.imwrite(tmp_path / "ink.tif", np.stack([ink, ink]), photometric="separated", metadata=None)
+    Image.fromarray(ink, "CMYK").save(tmp_path / "one.tif")
+    np.testing.assert_array_equal(read(tmp_path / "ink.tif", view={"page": 1}).pixels, read(tmp_path / "one.tif").pixels)
+
+
+def test_a_preview_before_the_picture_is_not_looked_at(tmp_path, here):
+    colours = np.stack([np.arange(256), 255 - np.arange(256), np.zeros(256)]).astype("u2") * 257
+    pages = noise("u1", 2, 16, 16)
+    for photometric, more in (("palette", {"colormap": colours}), ("minisblack", {})):
+        path = tmp_path / f"{photometric}.tif"
+        with tifffile.TiffWriter(path) as file:
+            file.write(pages[0, ::4, ::4], photometric=photometric, subfiletype=1, metadata=None, extratags=[(42113, "s", 2, "9", True)], **more)
+            for page in pages:
+                file.write(page, photometric=photometric, metadata=None, **more)
+        for source in (path, path.read_bytes()):
+            for number in (0, 1):
+                picture = read(source, view={"page": number})
+                assert picture.pixels.shape == (16, 16, 3) and picture.pages == 2
+                seen = (colours.T // 257)[pages[number]] if more else np.repeat(pages[number][..., None], 3, axis=2)
+                np.testing.assert_array_equal(picture.pixels, seen)
+
+
+def test_alpha_that_colours_are_multiplied_with_is_not_multiplied_again(tmp_path, here):
+    pixel = np.array([100, 0, 0, 128], dtype=np.uint8)
+    for kind, wanted in (("assocalpha", (227, 127, 127)), ("unassalpha", (177, 127, 127))):
+        tifffile.imwrite(tmp_path / "a.tif", np.broadcast_to(pixel, (2, 4, 5, 4)), photometric="rgb", extrasamples=[kind], metadata=None)
+        assert tuple(read(tmp_path / "a.tif").pixels[0, 0]) == wanted
+
+
+def test_colours_of_pages_are_of_their_profile(tmp_path, here):
+    colours = noise("u1", 40, 50, 3)
+    display = linear_profile()
+    Image.fromarray(colours).save(tmp_path / "one.tif", icc_profile=display)
+    Image.fromarray(colours).save(tmp_path / "two.tif", icc_profile=display, save_all=True, append_images=[Image.fromarray(colours)])
+    np.testing.assert_array_equal(read(tmp_path / "two.tif").pixels, read(tmp_path / "one.tif").pixels)
+
+
+def test_how_large_a_scientific_file_is_stands_in_its_header(tmp_path):
+    flat = np.zeros((2000, 2100))
+    tifffile.imwrite(tmp_path / "a.tif", flat.astype("f4"), compression="zlib")
+    dicom(tmp_path / "a.dcm", flat.astype("u2"), syntax=RLELossless)
+    nibabel.Nifti1Image(flat.astype("u1")[..., None], np.eye(4)).to_filename(tmp_path / "a.nii.gz")
+    nibabel.Nifti2Image(flat.astype("u1"), np.eye(4)).to_filename(tmp_path / "b.nii")
+    np.save(tmp_path / "a.npy", flat.astype("u1"))
+    Image.fromarray(flat.astype("u2")).save(tmp_path / "a.png")
+    for path in sorted(tmp_path.iterdir()):
+        assert images.pixels_of(path) == 4_200_000 and images.is_large(path), path
+    np.save(tmp_path / "small.npy", flat[:100].astype("u2"))
+    assert images.pixels_of(tmp_path / "small.npy") == 210_000 and not images.is_large(tmp_path / "small.npy")
+
+
+def test_an_owners_limits_hold_for_scientific_files_too(tmp_path, here, monkeypatch):
+    np.save(tmp_path / "a.npy", noise("u2", 40, 50))
+    with pytest.raises(BadImageError, match="bytes|MB|KB"):
+        read((tmp_path / "a.npy").read_bytes(), max_bytes=1000)
+    Image.fromarray(noise("u2", 40, 50)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+    monkeypatch.setattr(images, "_let_pillow", lambda pixels: None)
+    with pytest.raises(BadImageError, match="50 x 40 pixels"):
+        read(tmp_path / "a.png", max_pixels=1999)
+    assert read(tmp_path / "a.png", max_pixels=2000).pixels.shape == (40, 50, 3)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_a_full_disk_is_no_damaged_file(tmp_path, here, monkeypatch):
+    def answer(order):
+        Path(order["output"], scientific_files.PIXELS).symlink_to("/dev/full")
+        return json.loads(json.dumps(scientific_files.answer(order)))
+
+    monkeypatch.setattr(scientific._decoders, "answer", answer)
+    np.save(tmp_path / "a.npy", noise("u2", 40, 50))
+    with pytest.raises(BusyError, match="no place on this server's disk"):
+        read(tmp_path / "a.npy")
+
+
+def test_every_frame_of_a_dicom_has_its_own_scale_and_window(tmp_path, here):
+    frames = np.stack([np.arange(2000, dtype="u2").reshape(40, 50)] * 3)
+    groups = []
+    for slope, center in ((1, 500), (2, 1500), (-1, -800)):
+        group, values, window = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = slope, 10, "US"
+        window.WindowCenter, window.WindowWidth = center, 401
+        group.PixelValueTransformationSequence, group.FrameVOILUTSequence = [values], [window]
+        groups.append(group)
+    dicom(tmp_path / "frames.dcm", frames, PerFrameFunctionalGroupsSequence=groups)
+    for number, (slope, center) in enumerate(((1, 500), (2, 1500), (-1, -800))):
+        picture = read(tmp_path / "frames.dcm", view={"z": number})
+        wanted = np.rint(np.clip((frames[number] * float(slope) + 10 - (center - 0.5)) / 400 + 0.5, 0, 1) * 255)
+        np.testing.assert_allclose(picture.pixels[..., 0], wanted, atol=1)
+        assert picture.stack.slope == slope and picture.stack.windows == ((center - 200.5, center + 199.5),)
+
+
+def test_samples_are_there_when_asked_for(stack, here):
+    assert read(stack).samples is None and read(stack, view={"channels": [3]}).samples is None
+    assert read(stack, with_samples=True).samples.shape == (40, 50, 4)
+    np.testing.assert_array_equal(read(stack).pixels, read(stack, with_samples=True).pixels)
+
+
+def test_only_an_ordinary_file_of_the_right_size_is_taken_from_the_child(tmp_path, monkeypatch):
+    """A reader that its file has taken over could leave a link to a file of the server's, or a pipe that nobody writes to."""
+    np.save(tmp_path / "good.npy", noise("u2", 40, 50))
+    (tmp_path / "secret").write_bytes(bytes(40 * 50 * 3))
+    tampered = {
+        "link": lambda file: file.symlink_to(tmp_path / "secret"), "pipe": os.mkfifo, "folder": Path.mkdir,
+        "short": lambda file: file.write_bytes(bytes(10)), "long": lambda file: file.write_bytes(bytes(40 * 50 * 3 + 1)), "nothing": lambda file: None,
+    }  # fmt: skip
+    for name in (scientific_files.PIXELS, scientific_files.SAMPLES):
+        for place in tampered.values():
+
+            def answer(order, name=name, place=place):
+                reply = scientific_files.decode(order)
+                (file := Path(order["output"], name)).unlink()
+                place(file)
+                return json.loads(json.dumps(reply))
+
+            monkeypatch.setattr(scientific._decoders, "answer", answer)
+            assert "ended the process that read it" in sentence(tmp_path / "good.npy")
 
 
 def test_a_photograph_imports_none_of_it_and_meets_no_other_process(tmp_path):
