@@ -58,6 +58,10 @@ def close() -> None:
         playing.__exit__()
 
 
+# What shall come does: a busy machine takes longer over it than the library's five seconds.
+expect.set_options(timeout=20_000)
+
+
 class Visits:
     """The pages that one test opens, each with nothing stored; :meth:`end` fails if a script of theirs failed."""
 
