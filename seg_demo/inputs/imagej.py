@@ -82,12 +82,12 @@ def encode(name: str, polygons: Sequence[Sequence[Ring]], group: int, properties
     at = _HEADER + len(content)
     struct.pack_into(">i", header, 60, at)
     named = name.encode("utf-16-be", "surrogatepass")
-    said = "".join(f"{key}: {value}\n" for key, value in properties.items()).encode("utf-16-be", "surrogatepass")
+    stated = "".join(f"{key}: {value}\n" for key, value in properties.items()).encode("utf-16-be", "surrogatepass")
     more = bytearray(_HEADER2)
     struct.pack_into(">2i", more, 16, at + _HEADER2, len(named) // 2)
     more[30] = group
-    struct.pack_into(">2i", more, 40, at + _HEADER2 + len(named), len(said) // 2)
-    return bytes(header) + content + bytes(more) + named + said
+    struct.pack_into(">2i", more, 40, at + _HEADER2 + len(named), len(stated) // 2)
+    return bytes(header) + content + bytes(more) + named + stated
 
 
 def decode(data: bytes) -> Roi:

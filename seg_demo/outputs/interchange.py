@@ -353,15 +353,15 @@ class Cvat(Format):
         overlaps, last = TASKS[result.task].overlaps, len(result.segments) - 1
         for index, segment, name, pieces in one.marks:
             # The first lies on top.
-            said = f'label={quoteattr(_plain(name))} source="auto" occluded="0"'
+            shared = f'label={quoteattr(_plain(name))} source="auto" occluded="0"'
             z = f'z_order="{last - index if overlaps else 0}"'
             if len(pieces) == len(pieces[0]) == 1:
                 points = ";".join(f"{x:.2f},{y:.2f}" for x, y in pieces[0][0])
-                lines.append(f'<polygon {said} points="{points}" {z}></polygon>')
+                lines.append(f'<polygon {shared} points="{points}" {z}></polygon>')
             else:
                 x0, y0, x1, y1 = segment.box
                 runs = ", ".join(map(str, _row_runs(result.mask_of(index))))
-                lines.append(f'<mask {said} rle="{runs}" left="{x0}" top="{y0}" width="{x1 - x0}" height="{y1 - y0}" {z}></mask>')
+                lines.append(f'<mask {shared} rle="{runs}" left="{x0}" top="{y0}" width="{x1 - x0}" height="{y1 - y0}" {z}></mask>')
         return ("\n".join([*lines, "</image>"]) + "\n").encode()
 
 
@@ -465,15 +465,15 @@ class QuPath(Format):
         for index, segment, name, pieces in one.marks:
             closed = [[[list(point) for point in (*ring, ring[0])] for ring in piece] for piece in pieces]
             single = len(closed) == 1
-            said: dict[str, object] = {"objectType": kind, "classification": {"name": name, "color": labels.colors[segment.label_id].tolist()}}
+            properties: dict[str, object] = {"objectType": kind, "classification": {"name": name, "color": labels.colors[segment.label_id].tolist()}}
             if segment.score is not None:
-                said["measurements"] = {"score": segment.score}
+                properties["measurements"] = {"score": segment.score}
             features.append(
                 {
                     "type": "Feature",
                     "id": str(uuid.uuid5(_SPACE, f"{one.file}\0{index}\0{name.encode('utf-8', 'replace')}\0{segment.box}")),
                     "geometry": {"type": "Polygon" if single else "MultiPolygon", "coordinates": closed[0] if single else closed},
-                    "properties": said,
+                    "properties": properties,
                 }
             )
         return _json({"type": "FeatureCollection", "features": features})
