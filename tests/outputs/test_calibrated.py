@@ -70,7 +70,7 @@ def test_a_raster_comes_back_on_its_place(tmp_path, place):
 def test_a_volume_comes_back_in_its_grid(tmp_path, orientation, shape):
     image = nibabel.Nifti1Image(np.random.default_rng(2).integers(0, 900, shape).astype("i2"), AFFINES[orientation])
     image.to_filename(tmp_path / "a.nii.gz")
-    picture = read(tmp_path / "a.nii.gz")
+    picture = read(tmp_path / "a.nii.gz", with_samples=True)
     result = result_of(tmp_path / "a.nii.gz")
     (tmp_path / "mask.nii.gz").write_bytes(bundle(lambda: None, result, "", formats=["nifti"])["mask.nii.gz"])
     made = nibabel.load(tmp_path / "mask.nii.gz")
