@@ -134,7 +134,7 @@ def test_where_no_process_can_be_started_the_model_is_not_loaded(folders, monkey
     def fail(*arguments: object, **options: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(sandbox.subprocess, "Popen", fail)
+    monkeypatch.setattr("seg_demo.core.sandbox.subprocess.Popen", fail)
     with pytest.raises(BusyError, match="No process could be started"):
         mine.inspect(folders / "tiny")
     monkeypatch.undo()

@@ -175,7 +175,7 @@ def test_a_mask_that_two_visitors_sent_is_not_deleted_for_the_other(tmp_path, mo
     for name, stays in (("mask.png", True), ("mask-1-22-333-4444.png", False), ("picture", True)):
         path = tmp_path / name
         path.write_bytes(b"x")
-        correct_tab._forget(str(path))
+        correct_tab.forget(str(path))
         assert path.exists() is stays, name
     sent = (Path(correct_tab.__file__).parent / "static/editor_start.js").read_text()
     assert 'mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png' in sent

@@ -72,7 +72,7 @@ def test_files_of_a_kind_that_a_box_does_not_take(page, open_page, tmp_path: Pat
     assert not english(page)
     open_tab(page, name("batch"))
     page.locator("#batch-files input[type=file]").set_input_files(tmp_path / "paper.pdf")
-    expect(page.locator(".toast-body").last).to_contain_text("此处只接受图片、.zip，未使用：paper.pdf")
+    expect(page.locator(".toast-body").last).to_contain_text("此处只接受图片、.zip、.dcm、.dicom、.nii、.nii.gz、.npy，未使用：paper.pdf")
     assert not english(page)
     other = open_page()
     upload(other, "semantic", tmp_path / "paper.pdf")
