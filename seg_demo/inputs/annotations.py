@@ -23,6 +23,7 @@ from xml.parsers import expat
 import numpy as np
 
 from seg_demo.core.errors import Message, SegDemoError
+from seg_demo.core.settings import settings
 from seg_demo.inputs import imagej
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.mask_files import read_mask
@@ -335,7 +336,9 @@ def _studio_shape(kind: str, value: dict[str, Any], size: tuple[int, int] | None
         if size is None:
             raise _Bad("no_size")
         try:
-            return Stencil.of(_unpacked(bytes(value["rle"])).reshape(*size, 4)[..., 3] >= 128, size=size)
+            if not isinstance(value["rle"], list) or size[0] * size[1] > settings().max_pixels:
+                raise ValueError("no list, or a mask that is larger than any picture that is read")
+            return Stencil.of(_unpacked(bytes(value["rle"]), 4 * size[0] * size[1]).reshape(*size, 4)[..., 3] >= 128, size=size)
         except (ValueError, TypeError, IndexError) as error:
             raise _Bad("broken_mask") from error
     if "points" in value:
@@ -351,12 +354,12 @@ def _studio_shape(kind: str, value: dict[str, Any], size: tuple[int, int] | None
     raise _Bad("unknown_kind", kind=kind[:40])
 
 
-def _unpacked(data: bytes) -> np.ndarray:
-    """uint8 (N,): the values of @thi.ng/rle-pack, see :func:`seg_demo.outputs.interchange.brush_rle`."""
+def _unpacked(data: bytes, wanted: int) -> np.ndarray:
+    """uint8 (``wanted``,): the values of @thi.ng/rle-pack, see :func:`seg_demo.outputs.interchange.brush_rle`."""
     bits = bin(int.from_bytes(b"\x01" + data, "big"))[3:]
     total, word = int(bits[:32], 2), int(bits[32:37], 2) + 1
-    if total > 1 << 31 or word > 8:
-        raise ValueError("more values than any mask has")
+    if total != wanted or word > 8:
+        raise ValueError("other values than the mask has")
     sizes = [int(bits[at : at + 4], 2) + 1 for at in range(37, 53, 4)]
     at, count = 53, 0
     values, lengths = [], []
@@ -467,7 +470,8 @@ def _cvat_shape(tag: str, said: dict[str, str]) -> Shape:
     if tag == "mask":
         left, top, width, height = (int(float(said[key])) if key in said else -1 for key in ("left", "top", "width", "height"))
         runs = np.array([int(run) for run in said.get("rle", "").split(",")], dtype=np.int64)
-        if not (0 < width < FARTHEST and 0 < height < FARTHEST) or (runs < 0).any() or runs.sum() != width * height or min(left, top) < 0:
+        pixels = width * height
+        if min(width, height) < 1 or pixels > settings().max_pixels or ((runs < 0) | (runs > pixels)).any() or runs.sum() != pixels or min(left, top) < 0:
             raise _Bad("broken_mask")
         return Stencil.of(np.repeat(np.arange(runs.size) % 2 == 1, runs).reshape(height, width), left, top)
     if tag == "ellipse":
