@@ -255,7 +255,8 @@ class WholeEngine:
         Args:
             batch: float32 (B, 3, h, w) where the network is.
         """
-        return self._forward.answer(batch, self._part(batch))
+        found = self._part(batch)
+        return self._forward.answer(batch, found[:-1] if self._forward.with_maps else found)
 
     def with_statistics(self, batch: Tensor) -> tuple[Any, Tensor]:
         """The answer, and :func:`seg_demo.inference.engine.statistics`, of a network that has a familiarity.
@@ -314,7 +315,7 @@ class _Forward(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         with_maps = network.familiarity is not None
-        self.network, self._forward, self._with_maps = network.module, network.forward_with_maps if with_maps else network.forward, with_maps
+        self.network, self._forward, self.with_maps = network.module, network.forward_with_maps if with_maps else network.forward, with_maps
         # An answer by image has as many parts as the batch, which is then no open axis.
         self._layouts, self._by_count = {}, 0 not in network.engine.free
         self.training = False
@@ -322,7 +323,7 @@ class _Forward(nn.Module):
     def forward(self, batch: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the answer to a batch (B, 3, h, w), and the statistics of the encoder's maps where they are wanted."""
         raw, more = self._forward(self.network, batch), ()
-        if self._with_maps:
+        if self.with_maps:
             raw, maps = raw
             more = (statistics(maps),)
         tensors, layout = tree_flatten(raw)
