@@ -37,6 +37,8 @@ atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
     HF_ENDPOINT=f"http://127.0.0.1:{_free_port()}",
     HF_HOME=f"{_HOME}/hf",
+    # Uploads are kept by their content: another worker that closes its demo would delete those of this one.
+    GRADIO_TEMP_DIR=f"{_HOME}/gradio",
     TORCH_HOME=f"{_HOME}/torch",
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_TELEMETRY="1",
