@@ -90,9 +90,13 @@ def test_every_step_is_taken_once(steps: Counter[str], upload: Upload, model: st
     assert steps == {"encode": 1}, "another id map"
     steps.clear()
 
-    for kind in ("mask", "coco_rle", "csv"):
+    for kind in ("mask", "coco_rle"):
         make_file(result, kind)
     assert steps == {"encode": 1}
+    steps.clear()
+
+    make_file(result, "csv")
+    assert steps == {"decode": 1}, "the intensities of what is measured"
     steps.clear()
 
     make_file(result, "overlay")
