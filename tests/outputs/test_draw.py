@@ -76,7 +76,7 @@ def test_png_of_a_picture_in_many_strips_is_written_in_a_forked_process_too() ->
 
 
 def test_png_refuses_what_it_cannot_write() -> None:
-    for shape, dtype in (((2, 2), np.float32), ((2, 2, 4), np.uint8), ((0, 2), np.uint8), ((3,), np.uint8)):
+    for shape, dtype in (((2, 2), np.float32), ((2, 2, 5), np.uint8), ((2, 2, 4), np.uint16), ((0, 2), np.uint8), ((3,), np.uint8)):
         pixels = np.zeros(shape, dtype)
         with pytest.raises(ValueError, match="pixels must be"):
             draw.encode_png(pixels)
