@@ -504,7 +504,7 @@ class Limit:
         self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
-    def slot(self, refusal: str = "") -> Iterator[None]:
+    def slot(self, refusal: Message | None = None) -> Iterator[None]:
         """One of them, as long as somebody waits for the answer.
 
         Args:

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from seg_demo.core import requests
-from seg_demo.core.errors import BusyError
+from seg_demo.core.errors import BusyError, Message
 from seg_demo.core.requests import Admission, Limit, SingleFlight
 from seg_demo.inputs.images import LARGE_PIXELS, decode, is_large, pixels_of
+
+BUSY = Message.of("all are taken")
 from tests.pictures import picture
 
 
@@ -117,12 +119,12 @@ def test_who_would_rather_be_refused_than_wait_is_refused_after_a_moment(monkeyp
     monkeypatch.setattr(requests, "PATIENCE_SECONDS", 0.05)
     limit, began = Limit(1), time.monotonic()
     with limit.slot():
-        with pytest.raises(BusyError, match="all are taken"), limit.slot("all are taken"):
+        with pytest.raises(BusyError, match="all are taken"), limit.slot(BUSY):
             pass
         assert 0.05 < time.monotonic() - began < 5
-    with limit.slot("all are taken"), pytest.raises(BusyError), limit.slot("all are taken"):
+    with limit.slot(BUSY), pytest.raises(BusyError), limit.slot(BUSY):
         pass
-    with limit.slot("all are taken"):
+    with limit.slot(BUSY):
         pass  # who was refused has taken nothing
 
 
