@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError
+from seg_demo.core.errors import BadRequestError, BusyError, Message, SegDemoError
 from seg_demo.core.picture import View
 from seg_demo.core.rle import decode
 from seg_demo.core.types import TASKS

@@ -35,7 +35,6 @@ from seg_demo.core.types import (
     Segmentation,
     Task,
     extents,
-    paint,
     semantic_segmentation,
 )
 from seg_demo.masks import instances, queries

@@ -17,9 +17,9 @@ from seg_demo.core import requests
 from seg_demo.core.errors import BusyError, Message
 from seg_demo.core.requests import Admission, Limit, SingleFlight
 from seg_demo.inputs.images import LARGE_PIXELS, decode, is_large, pixels_of
+from tests.pictures import picture
 
 BUSY = Message.of("all are taken")
-from tests.pictures import picture
 
 
 def until(reached) -> None:
