@@ -17,7 +17,7 @@ import gradio as gr
 
 from seg_demo import networks
 from seg_demo.core import requests
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError, in_language
 from seg_demo.core.requests import read_prompt
 from seg_demo.core.types import INSTANCE, LabelSet
 from seg_demo.datasets.sample import from_prediction
@@ -56,14 +56,15 @@ def session_of(page: object) -> tuple[str, str] | None:
 
 
 @or_the_sentence
-def click(image: Any, model: Any, prompt: Any, page: Any) -> dict[str, Any]:
-    """What a prompt means in a picture.
+def click(image: Any, model: Any, prompt: Any, page: Any, request: gr.Request) -> dict[str, Any]:
+    """What a prompt means in a picture, with its notes in the visitor's language.
 
     Args:
         image: path of a file that this server keeps for the page.
         model: id of a promptable model.
         prompt: JSON text as for ``/prompt``; empty only has the picture looked at.
         page: the page's name.
+        request: gradio's.
 
     Returns:
         The result as ``/prompt`` has it; for an empty prompt nothing; ``{"gone": True}`` where the file has been deleted meanwhile.
@@ -76,7 +77,10 @@ def click(image: Any, model: Any, prompt: Any, page: Any) -> dict[str, Any]:
     except BadRequestError:
         return {"gone": True}
     with predictor().prompting(path, model, who=session_of(page)) as session:
-        return session.answer(shown).to_dict() if shown else {}
+        if not shown:
+            return {}
+        found, language = session.answer(shown).to_dict(), language_of(request)
+    return found | {"notes": [in_language(note, language) for note in found["notes"]]}
 
 
 @or_the_sentence

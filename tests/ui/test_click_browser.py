@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from seg_demo.core.settings import settings
 from seg_demo.gateway.queue import predictor
 from seg_demo.hub import lookup
 from seg_demo.inference import prompting
@@ -34,6 +35,7 @@ def address(tmp_path_factory):
     with HubStandIn() as hub, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEG_DEMO_MODELS", "unet-cells, ann/clicks=instance, ann/words=instance")
         patch.setenv("SEG_DEMO_DATA", str(tmp_path_factory.mktemp("data")))
+        settings.cache_clear()  # another file of this process may have read them
         hub.add_repo("ann/clicks", files("sam"))
         hub.add_repo("ann/words", clipseg_files())
         # Once they are here, it is known what they are.
@@ -43,6 +45,7 @@ def address(tmp_path_factory):
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_arguments(demo))
         yield url.rstrip("/")
         demo.close()
+    settings.cache_clear()
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
     lookup.forget()
 
