@@ -128,8 +128,8 @@ WALKS = {"picture": picture, "id": id, "folder": folder}
 # What each is called on the page, and the most files that it may pass.
 TITLES = {
     "picture": ("A picture, uploaded, until the viewer shows its result", 36),
-    "id": ("A typed Hub id, until its network is in memory", 18),
-    "folder": ("A training folder, until its checkpoint is a repository", 38),
+    "id": ("A typed Hub id, until its network is in memory", 19),
+    "folder": ("A training folder, until its checkpoint is a repository", 40),
 }
 PAGE = ROOT / "docs" / "ARCHITECTURE.md"
 MARK = "<!-- walks -->"
