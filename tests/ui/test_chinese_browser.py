@@ -24,9 +24,14 @@ LABELS = "[...document.querySelectorAll('[aria-label]')].map(node => node.getAtt
 
 
 def english(page: Page) -> set[str]:
-    """The English sentences that a person sees, or hears from a screen reader."""
-    seen = page.locator("body").inner_text() + "\n" + page.evaluate(LABELS)
-    return set(SENTENCE.findall(NAMES.sub("", seen)))
+    """The English sentences that a person sees, or hears from a screen reader, and that stay: a page says its words once the server has
+    been asked for them."""
+    for _ in range(50):
+        seen = page.locator("body").inner_text() + "\n" + page.evaluate(LABELS)
+        if not (found := set(SENTENCE.findall(NAMES.sub("", seen)))):
+            break
+        page.wait_for_timeout(200)
+    return found
 
 
 @pytest.fixture
