@@ -210,7 +210,7 @@ def objects_csv(segmentation: Segmentation, measured: Measurements | None = None
 
     Args:
         segmentation: any result; a semantic one has classes only.
-        measured: of its segments; None leaves measurements out.
+        measured: of its objects; None leaves measurements out.
         pixel: size of a pixel, for columns in its unit.
 
     Returns:
@@ -223,7 +223,7 @@ def objects_csv(segmentation: Segmentation, measured: Measurements | None = None
     columns = ["row", "id", "label_id", "label", "area_pixels", "share", "count", "score", "x", "y", "width", "height"]
     limit = () if segmentation.limit is None else (segmentation.limit.objects,)
     task = TASKS[segmentation.task]
-    more, lines = measured_columns(measured if task.objects else None, pixel, len(segmentation.segments))
+    more, lines = measured_columns(measured, pixel, len(segmentation.segments))
     rows: list[tuple[object, ...]] = []
     for row in table(segmentation):
         first = ("class", None, row["label_id"], row["label"], row["pixels"], row["share"], row["count"], row["mean_score"])
@@ -344,16 +344,19 @@ class Subject:
         prefix: what the names of its files begin with.
         pixel: size of a pixel, for measurements in its unit too; None takes what the file states, if it does.
         inside: whether the files of measurements alone leave out objects that touch the edge of the picture.
+        counted: :attr:`counted`, where somebody has measured already; None measures when a file asks for it.
     """
 
     def __init__(
         self, segmentation: Segmentation, picture: np.ndarray | Callable[[], np.ndarray], file_name: str, prefix: str = "",
-        pixel: PixelSize | None = None, inside: bool = False,
+        pixel: PixelSize | None = None, inside: bool = False, counted: Measurements | None = None,
     ) -> None:  # fmt: skip
         self.segmentation, self.file_name, self.prefix = segmentation, file_name, prefix
         self.pixel, self.inside = pixel_of(segmentation, pixel), inside
         self._picture = picture
         self._of_tools: dict[str, dict[str, bytes]] = {}
+        if counted is not None:
+            self.counted = counted
 
     @cached_property
     def picture(self) -> np.ndarray:
@@ -366,15 +369,19 @@ class Subject:
         return polygons_of(self.segmentation)
 
     @cached_property
-    def measured(self) -> Measurements:
-        """Of its segments."""
-        return measure(self.segmentation, self._intensities)
+    def counted(self) -> Measurements:
+        """Of what can be counted: its objects, or connected pieces."""
+        return measure(self.segmentation, self._intensities, pieces=not TASKS[self.segmentation.task].objects)
 
     @cached_property
+    def measured(self) -> Measurements:
+        """Of its segments."""
+        return self.counted if TASKS[self.segmentation.task].objects else measure(self.segmentation, self._intensities)
+
+    @property
     def objects(self) -> Measurements:
-        """Of what can be counted: its objects, or connected pieces; perhaps without those at the edge."""
-        found = self.measured if TASKS[self.segmentation.task].objects else measure(self.segmentation, self._intensities, pieces=True)
-        return found.inside() if self.inside else found
+        """As :attr:`counted`, perhaps without those at the edge."""
+        return self.counted.inside() if self.inside else self.counted
 
     @cached_property
     def annotated(self) -> interchange.Annotated:
@@ -463,7 +470,7 @@ EXPORTS: dict[str, Export] = {
         # For whoever wants one thing out of its picture; the page offers it where that is what one came for.
         Export("cutout", "cutout.png", lambda one: draw.encode_png(cutout(one.picture, one.segmentation)), button=False, bundled=False, fits=lambda task: task.objects),
         # One row per class, or per object with its areas: what a spreadsheet is opened for.
-        Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation, one.measured, one.pixel)), bundled=False),
+        Export("csv", "table.csv", lambda one: _text(objects_csv(one.segmentation, one.measured if TASKS[one.segmentation.task].objects else None, one.pixel)), bundled=False),
         # Of objects, or connected pieces of classes, alone: offered beside the page's table of them.
         Export("measurements", "measurements.csv", lambda one: _text(measurements_csv(one.objects, one.pixel)), button=False, bundled=False),
         Export("measurements_json", "measurements.json", lambda one: _json(one.objects.to_dict(one.pixel)), button=False, bundled=False),

@@ -242,7 +242,7 @@ def measured(result: Result) -> Measurements:
     known = vars(result)
     if "measured" in known:
         return known["measured"]
-    found = export.Subject(result.shown, lambda: _image(result), "").objects
+    found = export.Subject(result.shown, lambda: _image(result), "").counted
     if len(found) <= MOST_KEPT:
         known["measured"] = found
     return found
@@ -307,7 +307,8 @@ def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[st
     shown, stem, units = result.shown, result.upload.stem, units or Units()
     if kind == "zip":
         return f"{stem}.zip", export.zip_bytes(export.bundle(_image(result), shown, stem, pixel=units.pixel))
-    subject = export.Subject(shown, lambda: _image(result), f"{stem}.png", pixel=units.pixel, inside=units.inside)
+    known = vars(result).get("measured")
+    subject = export.Subject(shown, lambda: _image(result), f"{stem}.png", pixel=units.pixel, inside=units.inside, counted=known)
     if kind in TOOLS:
         name, content = subject.download_of_tool(kind)
         return f"{stem}_{name}", content
