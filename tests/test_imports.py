@@ -47,7 +47,7 @@ EXCEPT = {
     ("synthetic.cells", "train.data.listing"),
 }
 # On the way to 600 arrows, and 15 of a hundred modules with a single importer.
-MOST_MODULES, MOST_ARROWS, MOST_ALONE = 139, 733, 0.18
+MOST_MODULES, MOST_ARROWS, MOST_ALONE = 140, 735, 0.18
 
 
 @lru_cache(maxsize=None)
