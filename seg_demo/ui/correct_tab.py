@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import html
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.datasets.sample import MOST_OBJECTS, Drawing, corrected, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
 from seg_demo.gateway.files import Photo, Upload, stem_of, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
@@ -33,7 +32,7 @@ from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
 from seg_demo.ui.batch_tab import BatchTab, picture_at
 from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
-from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel
+from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel, facts_of, pairs_of, whole
 from seg_demo.ui.results import CachedResult, Result, preview_of
 
 
@@ -350,7 +349,7 @@ def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
     Raises:
         SegDemoError: whatever does not fit.
     """
-    classes, objects = _pairs(sent.get("classes"), str, 255), _pairs(sent.get("objects"), int, MOST_OBJECTS)
+    classes, objects = pairs_of(sent.get("classes"), str, 255), pairs_of(sent.get("objects"), int, MOST_OBJECTS)
     if sent.get("task") not in DRAWN or not classes:
         raise DataError("corrections.facts_unreadable")
     if sent.get("stem") is not None:
@@ -418,7 +417,7 @@ def _stem(event: gr.EventData) -> Any:
     return event._data.get("stem") if isinstance(event._data, dict) else None
 
 
-STARTS = ("model", "mask", "blank")
+STARTS = ("model", "mask", "blank", "paint")
 # The score that a predicted object must reach to be drawn.
 THRESHOLD = 0.5
 
@@ -499,6 +498,10 @@ def begin(
         elif start == "mask":
             opened = (read_object_map if TASKS[task].objects else read_mask)(mask.path)
             drawing = from_mask(opened, image.shape[:2], labels, task)
+        elif start == "paint":
+            if TASKS[task].objects:
+                raise BadRequestError("corrections.paint_classes")
+            drawing = Drawing(np.full(image.shape[:2], IGNORE_ID, dtype=np.uint16), None, notes=(Message("corrections.paint_first"),))
     notes += notes_of(drawing, language)
     return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes)
 
@@ -538,8 +541,8 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
     dataset = store.open(sent["into"] if elsewhere else sent.get("dataset"))
     if elsewhere and (reason := unfit(dataset, sent)):
         raise BadRequestError(reason)
-    classes = _pairs(sent.get("classes"), str, 255)
-    objects = _pairs(sent.get("objects"), int, MOST_OBJECTS)
+    classes = pairs_of(sent.get("classes"), str, 255)
+    objects = pairs_of(sent.get("objects"), int, MOST_OBJECTS)
     with rendering():
         raw = decode_mask(uploaded(sent.get("mask")))[0]
         if elsewhere:
@@ -551,10 +554,10 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         known = {name.casefold(): index for index, name in enumerate(labels.names)}
         # Names pass through the same cleaning as they did when the dataset took them.
         numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
-        if elsewhere and _whole(ground, 65_535):
+        if elsewhere and whole(ground, 65_535):
             numbers[ground] = labels.background
         mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
-        facts = _facts(sent)
+        facts = facts_of(sent)
         if sent.get("stem") is not None:
             return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
         image = uploaded(sent.get("image"))
@@ -570,40 +573,6 @@ def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
     if sent.get("task") != dataset.task:
         return Message("corrections.other_kind_of_masks", name=dataset.name)
     return ""
-
-
-def _pairs(value: object, kind: type, most: int) -> dict[int, Any]:
-    """[[whole number, ``kind``], ...] as a dictionary."""
-    wrong = DataError("corrections.facts_unreadable")
-    if not isinstance(value, list) or len(value) > most:
-        raise wrong
-    found = {}
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not _whole(pair[0], 65_535):
-            raise wrong
-        if not isinstance(pair[1], kind) or (kind is int and not _whole(pair[1], 65_535)):
-            raise wrong
-        found[pair[0]] = pair[1]
-    return found
-
-
-def _whole(value: object, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _facts(sent: dict[str, Any]) -> Facts:
-    """The facts as sent; what cannot be is left out, for a mask must not be lost over a clock."""
-    seconds, confidence = sent.get("seconds"), sent.get("confidence")
-    return Facts(
-        seconds=float(seconds) if _finite(seconds) and seconds >= 0 else 0.0,
-        strokes=sent["strokes"] if _whole(sent.get("strokes"), 2**31) else 0,
-        confidence=float(confidence) if _finite(confidence) and 0 <= confidence <= 1 else None,
-        source=str(sent.get("source") or "blank")[:120],
-    )
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserState, tabs: gr.Tabs) -> None:

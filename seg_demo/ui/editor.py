@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import os
 import secrets
 import shutil
@@ -26,20 +27,22 @@ import numpy as np
 from gradio import utils
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.requests import Options
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import IGNORE, LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.files import uploaded
-from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering
+from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.masks.pixels import PixelClassifier
 from seg_demo.outputs import draw
 from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (
     "viewer_text.js", "editor_text.js", "viewer_ids.js", "viewer_view.js", "editor_layer.js", "editor_shapes.js",
-    "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_click.js", "editor_tools.js",
+    "viewer_doubt.js", "editor_predict.js", "editor_png.js", "editor_drafts.js", "editor_document.js", "editor_regions.js", "editor_screen.js", "editor_panel.js", "editor_click.js", "editor_tools.js",
     "editor_input.js", "editor.js", "editor_start.js",
 )  # fmt: skip
 IGNORE_COLOR = (128, 128, 128)
@@ -162,7 +165,7 @@ class MaskEditor(gr.HTML):
             kind=kind,
             **plain_files("editor", EDITOR_SCRIPTS),
             elem_id=elem_id,
-            server_functions=[superpixels],
+            server_functions=[superpixels, predicted],
             render=render,
         )
 
@@ -239,6 +242,43 @@ def _superpixels(request: Any) -> bytes:
         return draw.viewer_id_png(work.segment())
 
 
+# Of the pixels of a map of margins: what a screen shows.
+MOST_MARGINS = 4_000_000
+
+
+def predicted(request: Any) -> dict[str, str]:
+    """The rest of a picture of which a part has been painted, by a classifier of pixels that is made for it.
+
+    Args:
+        request: ``path`` of the picture and ``mask`` of the strokes, a grey PNG of class ids with 255 where nothing is painted; both uploads.
+
+    Returns:
+        ``ids``: base64 of an RGB PNG at the size of the picture, id = R + 256 * G; ``margin``: of a grey one, 255 where it is sure, perhaps thinned; or ``error``:
+        why there is none.
+    """
+    try:
+        ids, margin = (base64.b64encode(png).decode("ascii") for png in _predicted(request))
+        return {"ids": ids, "margin": margin}
+    except gr.Error as error:
+        return {"error": html.unescape(str(error.message))}
+
+
+@in_words
+def _predicted(request: Any) -> tuple[bytes, bytes]:
+    asked = request if isinstance(request, dict) else {}
+    picture, strokes = uploaded(asked.get("path")), uploaded(asked.get("mask"))
+    with rendering():
+        image, painted = decode(picture), decode_mask(strokes)[0]
+        if painted.shape != image.shape[:2]:
+            came, wanted = (f"{shape[1]} x {shape[0]}" for shape in (painted.shape, image.shape))
+            raise DataError("drawings.other_size", came=came, wanted=wanted)
+        if np.unique(painted[painted != IGNORE]).size < 2:
+            raise BadRequestError("editor.too_few_classes")
+        ids, margins = PixelClassifier.fit(image, painted, IGNORE).predict(image)
+    step = math.ceil(math.sqrt(margins.size / MOST_MARGINS))
+    return _id_png(ids), draw.encode_png(np.ascontiguousarray(margins[step // 2 :: step, step // 2 :: step]))
+
+
 def _picture(image: np.ndarray) -> bytes:
     """A JPEG at full size, to draw on; small images without loss, since single pixels are looked at."""
     if image.shape[0] * image.shape[1] <= 1_000_000:
@@ -253,6 +293,41 @@ def _id_png(ids: np.ndarray) -> bytes:
     split = np.zeros((*ids.shape, 3), dtype=np.uint8)
     split[..., 0], split[..., 1] = ids & 255, ids >> 8
     return draw.encode_png(split)
+
+
+def pairs_of(value: object, kind: type, most: int) -> dict[int, Any]:
+    """[[whole number, ``kind``], ...] as a dictionary."""
+    wrong = DataError("corrections.facts_unreadable")
+    if not isinstance(value, list) or len(value) > most:
+        raise wrong
+    found = {}
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not whole(pair[0], 65_535):
+            raise wrong
+        if not isinstance(pair[1], kind) or (kind is int and not whole(pair[1], 65_535)):
+            raise wrong
+        found[pair[0]] = pair[1]
+    return found
+
+
+def whole(value: object, most: int) -> bool:
+    """Whether it is a whole number from 0 to ``most``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def facts_of(sent: dict[str, Any]) -> Facts:
+    """The facts as sent; what cannot be is left out, for a mask must not be lost over a clock."""
+    seconds, confidence = sent.get("seconds"), sent.get("confidence")
+    return Facts(
+        seconds=float(seconds) if _finite(seconds) and seconds >= 0 else 0.0,
+        strokes=sent["strokes"] if whole(sent.get("strokes"), 2**31) else 0,
+        confidence=float(confidence) if _finite(confidence) and 0 <= confidence <= 1 else None,
+        source=str(sent.get("source") or "blank")[:120],
+    )
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 SAMPLES_SCRIPTS = ("viewer_text.js", "samples.js")

@@ -286,6 +286,50 @@ def test_a_queue_goes_on_past_saving_and_reload(visit, address, data, tmp_path):
     expect(queue.locator(".cq-tick")).to_have_text(["✓", "", "✓"])
 
 
+def test_a_few_strokes_are_painted_and_the_rest_predicted(visit, address, tmp_path):  # noqa: F811
+    """Two sides of a picture, a stroke on each: the rest follows, is one change, and what is corrected teaches the next prediction."""
+    picture = np.full((90, 120, 3), 60, np.uint8)
+    picture[:, 60:] = 200
+    picture += np.random.default_rng(0).integers(0, 20, picture.shape, dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "sides.png")
+    page = visit(address)
+    begin(page, tmp_path / "sides.png", name="Painted and predicted", classes="left, right", start="paint")
+    predict, canvas = page.locator(".se-predict"), Canvas(page, (90, 120))
+    ground, left, right = (row.get_attribute("data-id") for row in page.locator(".se-classes .se-row").all()[:3])
+    assert (mask_of(page) == 255).all()
+    page.locator(".se-stage").focus()
+    page.keyboard.press("1")
+    canvas.stroke((10, 20), (40, 20))
+    predict.click()
+    expect(page.locator(".se-notice")).to_contain_text("at least two classes")
+    page.locator(".se-stage").focus()
+    page.keyboard.press("2")
+    canvas.stroke((80, 70), (110, 70))
+    strokes = mask_of(page)
+    predict.click()
+    expect(page.locator(".se-notice")).to_contain_text("This is a draft", timeout=RESULT_MS)
+    draft = mask_of(page)
+    assert (draft[:, :55] == int(left)).mean() > 0.99 and (draft[:, 65:] == int(right)).mean() > 0.99 and int(ground) not in draft
+    assert np.array_equal(draft[strokes != 255], strokes[strokes != 255])
+    # Where it is unsure can be seen; the heat is of this prediction.
+    page.locator(".se-unsure").click()
+    drawn(page)
+    expect(page.locator(".se-heat")).to_have_css("visibility", "visible")
+    page.locator(".se-undo").click()
+    assert np.array_equal(mask_of(page), strokes)
+    page.locator(".se-redo").click()
+    # A correction is a stroke: the lower part of the left side becomes something else.
+    page.locator(".se-stage").focus()
+    page.keyboard.press("0")
+    Canvas(page, (90, 120)).stroke((5, 85), (50, 85))
+    corrected = mask_of(page)
+    predict.click()
+    expect(page.locator(".se-notice")).to_contain_text("This is a draft", timeout=RESULT_MS)
+    again = mask_of(page)
+    differs = corrected != draft
+    assert differs.any() and (again[differs] == int(ground)).all()
+
+
 def test_everything_without_a_mouse(visit, address):  # noqa: F811
     page = visit(address)
     begin(page, COINS, name="Keys")

@@ -17,7 +17,7 @@ from seg_demo.datasets import store
 from seg_demo.ui import batch_tab, correct_tab
 from seg_demo.ui.components import EXAMPLES
 from seg_demo.ui.correct_queue import Item, make_queue, ranked
-from seg_demo.ui.editor import Document, Refusal
+from seg_demo.ui.editor import Document, Refusal, predicted
 
 REQUEST = SimpleNamespace(headers={"accept-language": "en"})
 KEY = "k" * 40
@@ -93,3 +93,19 @@ def test_a_picture_of_a_batch_is_looked_at_again(uploads):
     assert batch_tab.look_at(None, "otsu", 0.5) == (None, None)
     with pytest.raises(gr.Error, match="no longer"):
         batch_tab.look_at(str(EXAMPLES / "coins.png"), "otsu", 0.5)
+
+
+def test_strokes_that_teach_nothing_get_a_sentence(uploads, tmp_path):
+    """The server function of *Predict the rest*: masks of another size, of one class, and files of others."""
+    Image.new("RGB", (40, 30), (200, 0, 0)).save(uploads / "picture.png")
+    Image.new("L", (40, 30), 255).save(tmp_path / "elsewhere.png")
+    strokes = np.full((30, 40), 255, np.uint8)
+    for name, size, values in (("small", (20, 40), (0, 1)), ("one", (30, 40), (1, 1))):
+        strokes = np.full(size, 255, np.uint8)
+        strokes[3], strokes[9] = values
+        Image.fromarray(strokes).save(uploads / f"{name}.png")
+    picture = str(uploads / "picture.png")
+    assert "40 x 20" in predicted({"path": picture, "mask": str(uploads / "small.png")})["error"]
+    assert "at least two classes" in predicted({"path": picture, "mask": str(uploads / "one.png")})["error"]
+    for request in ({"path": picture, "mask": str(tmp_path / "elsewhere.png")}, {"path": picture}, {}, None, [1]):
+        assert predicted(request)["error"] and "elsewhere" not in predicted(request)["error"]

@@ -123,6 +123,7 @@ const editor = {
     if (work.dirty && props.kind !== "click") facts.push(say("unsaved"));
     find("facts").textContent = facts.join(" · ");
     root.dataset.dirty = String(work.dirty);
+    prediction.refresh();
     // What was counted below is of this mask as it was.
     root.dataset.stale = String(work.counted !== work.position);
     root.dataset.strokes = String(work.strokes);
@@ -139,6 +140,8 @@ const clickPanel = new ClickPanel(root, editor);
 const panel = new Panel(root, { pickClass, pickObject, addClass });
 const regions = new Regions(askRegions, (text) => notice(text, null, null, text !== say("computing")), () => screen.draw("top"));
 const input = new Input(stage, editor);
+const prediction = new Prediction(root, editor, askPrediction);
+screen.overlay = prediction;
 
 function pickClass(id) {
   passed();
@@ -205,6 +208,14 @@ function notice(text, yes, no, passing = false) {
       action[1]();
     };
   }
+}
+
+async function askPrediction(image, mask) {
+  const name = `mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png`;
+  const [picture, painted] = await Promise.all([upload(new File([image], "picture")), upload(new File([mask], name, { type: "image/png" }))]);
+  const answer = await server.predicted({ path: picture.path, mask: painted.path });
+  if (!answer.ids) throw new Error(answer.error);
+  return answer;
 }
 
 async function askRegions(image, count) {

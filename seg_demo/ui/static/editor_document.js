@@ -5,7 +5,7 @@ const IDLE_SECONDS = 30; // a longer pause is not counted as work
 class Work {
   // `value`: what the server sent; `ids`: Uint16Array; `image`: Blob of the picture as it is shown.
   constructor(value, ids, image) {
-    Object.assign(this, { value, image, original: null, seconds: value.seconds, strokes: value.strokes, saved: 0, last: null, counted: null });
+    Object.assign(this, { value, image, original: null, seconds: value.seconds, strokes: value.strokes, saved: 0, last: null, counted: null, guess: null });
     this.classes = value.classes.map((row) => ({ ...row }));
     const objects = value.task === "instance" ? new Map(value.objects) : null;
     this.layer = new Layer(value.width, value.height, ids, objects);

@@ -57,6 +57,7 @@ class Screen {
     if (fresh || wanted.has("all") || wanted.has("mask")) this.drawMask(0, 0, width, height);
     else if (wanted.has("part") && this.layer.dirty) this.drawDirty(width, height);
     this.layer.dirty = null;
+    if (fresh || wanted.has("all") || wanted.has("mask")) this.overlay?.draw(this.view, width, height, density);
     this.drawTop();
   }
 
