@@ -33,7 +33,7 @@ from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import engine as devices
 from seg_demo.inference import tiled
 from seg_demo.inference.prompting import PromptRun, Session
-from seg_demo.inputs.images import Source, read
+from seg_demo.inputs.images import Picture, Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
@@ -168,12 +168,13 @@ class Model:
         """
         return self.run(image, Options(detail=detail, confidence=confidence, parameters=requests.smoothed(smoothing)), report)
 
-    def prompt(self, image: Source, view: object = None) -> Session:
+    def prompt(self, image: Source, view: object = None, embed: Callable[[Picture], Any] | None = None) -> Session:
         """Look at a picture, to answer clicks, boxes, earlier masks or words about it.
 
         Args:
             image: as for :meth:`predict`.
             view: as for :meth:`predict`.
+            embed: as for :meth:`seg_demo.inference.prompting.PromptRun.open`.
 
         Returns:
             ``session.segment(points=[(x, y)], labels=[1])`` is a result of one object; ``session.close()`` forgets the picture.
@@ -184,7 +185,12 @@ class Model:
         """
         if not isinstance(self._run, PromptRun):
             raise BadRequestError("prompts.not_promptable", id=self.spec.id)
-        return self._run.open(read(image, view=view), self.spec)
+        return self._run.open(read(image, view=view), self.spec, embed)
+
+    @property
+    def heavy_look(self) -> bool:
+        """Whether a GPU pays for looking at a picture: the network has an encoder of pictures."""
+        return isinstance(self._run, PromptRun) and self._run.network.heavy_look
 
     def probe(self, image: Source) -> Segmentation:
         """An answer about a picture, of whatever kind the model gives: that it gives one at all."""

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,13 @@ class PromptRun:
         session = self.open(Picture(image), ModelSpec("", None, task.name, self.network.name, "", "", "folder"))
         return session.everything(report)
 
-    def open(self, picture: Picture, spec: ModelSpec) -> Session:
+    def open(self, picture: Picture, spec: ModelSpec, embed: Callable[[Picture], Any] | None = None) -> Session:
         """A session on a picture.
 
         Args:
             picture: as it was read.
             spec: what the model is called.
+            embed: looks at the picture elsewhere, and gives tensors on the device of the network here; None has it look itself.
 
         Raises:
             BadImageError: too large for the memory that is free.
@@ -85,7 +86,7 @@ class PromptRun:
         requests.check()
         try:
             with torch.inference_mode(), engine.arithmetic(self.device, self._precision):
-                embedding = _single(self.network.embed(picture.pixels))
+                embedding = _single(self.network.embed(picture.pixels) if embed is None else embed(picture))
         except (RuntimeError, MemoryError) as error:
             if not engine.out_of_memory(error):
                 raise
@@ -125,6 +126,11 @@ class Session:
     def size(self) -> tuple[int, int]:
         """(height, width) of the picture in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def embedding(self) -> Any:
+        """What the network's encoder says of the picture: tensors in lists and dicts if need be; None once the session is closed."""
+        return self._embedding
 
     @property
     def nbytes(self) -> int:

@@ -6,13 +6,19 @@ Import this module before anything that touches CUDA. What the parent holds befo
 
 from __future__ import annotations
 
+import math
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.requests import Options, Prompt
+import numpy as np
+import torch
+
+from seg_demo.core.requests import Options
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.inputs.images import Picture
 
@@ -25,14 +31,61 @@ except ImportError:
     spaces = None
 
 ACTIVE = spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
-# Seconds of GPU that one image may take, loading included.
-DURATION = 60
 DEVICE = "cuda"
 # Models of visitors' choice that a worker keeps.
 MOST_LOADED = 2
 
+# Seconds of GPU that are asked for while nothing of a kind has been measured, the least and the most: a visitor's quota must hold what is
+# asked for, used or not, and who asks for less waits less.
+DURATION, LEAST, MOST = 60, 10, 120
+# Of a kind of work the last measurements count, and as much again is asked for.
+_MEASURED, _RESERVE = 8, 2.0
+
 _held: dict[str, Model] = {}
 _loaded: OrderedDict[str, Model] = OrderedDict()
+
+Build = Callable[[ModelSpec, Path, str], "Model"]
+
+
+class Durations:
+    """What work on the GPU has taken, and what is to be asked for the next time: seconds per megapixel of each kind of work with each
+    model, loading included."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, ...], deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, kind: tuple[str, ...], pixels: int, seconds: float) -> None:
+        """Count a measurement.
+
+        Args:
+            kind: of work, and with which model.
+            pixels: of the picture.
+            seconds: in the worker.
+        """
+        with self._lock:
+            self._rates.setdefault(kind, deque(maxlen=_MEASURED)).append(seconds / _megapixels(pixels))
+
+    def expected(self, kind: tuple[str, ...], pixels: int) -> int:
+        """Seconds to ask for: twice what the slowest of the last ones took per megapixel, within bounds; :data:`DURATION` of what is new.
+
+        Args:
+            kind: as for :meth:`add`.
+            pixels: as for :meth:`add`.
+        """
+        with self._lock:
+            rates = self._rates.get(kind)
+            if not rates:
+                return DURATION
+            return min(MOST, max(LEAST, math.ceil(_RESERVE * max(rates) * _megapixels(pixels))))
+
+
+durations = Durations()
+
+
+def _megapixels(pixels: int) -> float:
+    """Of a small picture, what it takes is not its pixels."""
+    return max(1.0, pixels / 1e6)
 
 
 def hold(key: str, model: Model) -> None:
@@ -45,12 +98,36 @@ def hold(key: str, model: Model) -> None:
     _held[key] = model
 
 
+def _seconds(kind: tuple[str, ...], build: Build, key: str, spec: ModelSpec, path: Path, image: Picture, options: Options | None) -> int:
+    """What ``spaces`` asks the Hub for, with the arguments of the work itself."""
+    return durations.expected(kind, image.pixels.shape[0] * image.pixels.shape[1])
+
+
 def _on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    return spaces.GPU(duration=DURATION)(function) if spaces is not None else function
+    return spaces.GPU(duration=_seconds)(function) if spaces is not None else function
 
 
 @_on_gpu
-def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> Segmentation:
+def _segment(kind: tuple[str, ...], build: Build, key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> tuple[Segmentation, float]:
+    began = time.perf_counter()
+    return _model(build, key, spec, path).run(image, options), time.perf_counter() - began
+
+
+@_on_gpu
+def _everything(kind: tuple[str, ...], build: Build, key: str, spec: ModelSpec, path: Path, image: Picture, options: None) -> tuple[Segmentation, float]:
+    began = time.perf_counter()
+    with _model(build, key, spec, path).prompt(image) as session:
+        return session.everything(), time.perf_counter() - began
+
+
+@_on_gpu
+def _embed(kind: tuple[str, ...], build: Build, key: str, spec: ModelSpec, path: Path, image: Picture, options: None) -> tuple[Any, float]:
+    began = time.perf_counter()
+    with _model(build, key, spec, path).prompt(image) as session:
+        return _plain(session.embedding), time.perf_counter() - began
+
+
+def segment(build: Build, key: str, spec: ModelSpec, path: Path, image: Picture, options: Options) -> Segmentation:
     """Every candidate in one image, computed in the worker; only plain data goes in and out.
 
     Args:
@@ -61,14 +138,11 @@ def segment(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: Mode
         image: as it was read.
         options: what is asked for.
     """
-    return _model(build, key, spec, path).run(image, options)
+    return _measured(_segment, ("segment", options.detail, key), build, key, spec, path, image, options)
 
 
-@_on_gpu
-def prompt(
-    build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path, image: Picture, prompts: Sequence[Prompt]
-) -> Segmentation:
-    """The objects that prompts show, or everything without any: the picture is looked at each time, for workers keep nothing for long.
+def everything(build: Build, key: str, spec: ModelSpec, path: Path, image: Picture) -> Segmentation:
+    """Everything that a promptable model finds in a picture.
 
     Args:
         build: as for :func:`segment`.
@@ -76,13 +150,44 @@ def prompt(
         spec: the model.
         path: where its files are.
         image: as it was read.
-        prompts: what is shown.
     """
-    with _model(build, key, spec, path).prompt(image) as session:
-        return session.answer(prompts) if prompts else session.everything()
+    return _measured(_everything, ("everything", key), build, key, spec, path, image, None)
 
 
-def _model(build: Callable[[ModelSpec, Path, str], Model], key: str, spec: ModelSpec, path: Path) -> Model:
+def embed(build: Build, key: str, spec: ModelSpec, path: Path, image: Picture) -> Any:
+    """What a promptable model's encoder says of a picture, once: tensors on the CPU, from which clicks are answered there.
+
+    Args: as for :func:`everything`.
+    """
+    return _tensors(_measured(_embed, ("embed", key), build, key, spec, path, image, None))
+
+
+def _measured(work: Callable[..., tuple[Any, float]], kind: tuple[str, ...], *given: Any) -> Any:
+    result, seconds = work(kind, *given)
+    height, width = given[4].pixels.shape[:2]
+    durations.add(kind, height * width, seconds)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Tensors in nested lists, tuples and dicts as numpy: of a tensor only a handle would cross, to memory that ends with the worker."""
+    if isinstance(value, torch.Tensor):
+        return value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return type(value)(_plain(part) for part in value) if isinstance(value, (list, tuple)) else value
+
+
+def _tensors(value: Any) -> Any:
+    """The inverse of :func:`_plain`."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    if isinstance(value, Mapping):
+        return {key: _tensors(part) for key, part in value.items()}
+    return type(value)(_tensors(part) for part in value) if isinstance(value, (list, tuple)) else value
+
+
+def _model(build: Build, key: str, spec: ModelSpec, path: Path) -> Model:
     """The model, in the worker."""
     model = _held.get(key) or _loaded.get(key)
     if model is None:

@@ -207,6 +207,7 @@ class Click(PromptNetwork):
     # A first click takes it several looks, and its edges are softer than SAM's.
     grid: ClassVar[int | None] = 12
     least: ClassVar[tuple[float, float] | None] = (0.8, 0.6)
+    heavy_look: ClassVar[bool] = False
 
     @staticmethod
     def default_options() -> dict[str, Any]:

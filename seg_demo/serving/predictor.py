@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
 from seg_demo.core.picture import View
-from seg_demo.core.requests import Admission, Limit, Options, Prompt, Report, SingleFlight
+from seg_demo.core.requests import Admission, Limit, Options, Report, SingleFlight
 from seg_demo.core.settings import Settings, settings, slots
 from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import licences, lookup, pickles, sandbox
@@ -107,12 +107,13 @@ class Predictor:
         requests.note(model=spec.id if visitor else spec.source)
         return ResolvedModel(spec, None if spec.source == "builtin" else self._locate(spec, visitor, report))
 
-    def load(self, resolved: ResolvedModel, report: Report | None = None) -> Model:
+    def load(self, resolved: ResolvedModel, report: Report | None = None, device: str = "") -> Model:
         """The model, loaded unless it is kept.
 
         Args:
             resolved: of :meth:`resolve`.
             report: as for :meth:`get`.
+            device: where it is to compute; empty is where requests do.
 
         Raises:
             BadCheckpointError: its files are refused.
@@ -120,10 +121,10 @@ class Predictor:
         """
         if resolved.path is None:
             return Model.classical(resolved.spec)
-        key = _key(resolved.path)
+        key = _key(resolved.path) + device
         if (model := self._cached(key)) is None:
             with stays(resolved.spec, resolved.path):
-                model = self._building.run(key, lambda: self._build(key, resolved, report))
+                model = self._building.run(key, lambda: self._build(key, resolved, report, device))
         return model.named(resolved.spec)
 
     def _cached(self, key: str) -> Model | None:
@@ -197,6 +198,9 @@ class Predictor:
     ) -> Iterator[Session | WorkerSession]:
         """A visitor's session on a picture: opened with the first prompt, and found again by the next ones. Not to be nested.
 
+        On ZeroGPU a worker looks at the picture once, and prompts are answered here from what it gave, which costs a visitor none of their
+        time there.
+
         Args:
             image: as for :meth:`Model.predict`; read only when the session is opened.
             id: as for :meth:`get`.
@@ -211,18 +215,20 @@ class Predictor:
         """
         with self._admission.admission():
             resolved = self.resolve(id, visitor=visitor, report=report)
-            if zerogpu.ACTIVE and resolved.path is not None:
+            away = zerogpu.ACTIVE and resolved.path is not None
+            if away and much:
                 with self._admission.slot(is_large(image)), stays(resolved.spec, resolved.path):
                     yield WorkerSession(resolved.spec, resolved.path, read(image, view=view))
                 return
-            model = self.load(resolved, report)
+            model = self.load(resolved, report, "cpu" if away else "")
             key = (who, resolved.path and _key(resolved.path), fingerprint(image), View.parse(view))
             with self._lock:
                 self._sessions = Sessions() if self._sessions is None else self._sessions
             session = None if who is None else self._sessions.get(key)
             if session is None:
+                embed = partial(zerogpu.embed, build, _key(resolved.path), resolved.spec, resolved.path) if away and model.heavy_look else None
                 with self._looks.slot():
-                    session = model.prompt(image, view)
+                    session = model.prompt(image, view, embed)
                 # Models give way to no session; sessions give way to models.
                 with self._lock:
                     left = self._budget - sum(model.nbytes for model in self._models.values())
@@ -287,7 +293,7 @@ class Predictor:
         self._untrusted.check(spec, len(self._fetching))
         return self._fetching.run((spec.id, spec.revision, "untrusted"), lambda: self._untrusted.bring(spec, report))
 
-    def _build(self, key: str, resolved: ResolvedModel, report: Report | None) -> Model:
+    def _build(self, key: str, resolved: ResolvedModel, report: Report | None, device: str) -> Model:
         spec, path = resolved.spec, resolved.path
         if report is not None:
             report(None, Message("progress.loading", title=spec.title))
@@ -295,8 +301,8 @@ class Predictor:
             if (model := self._cached(key)) is not None:
                 return model  # another request built it since we looked
             self._make_space(sum(file.stat().st_size for file in weight_paths(path)))
-            model = build(spec, path, str(self._device))
-        if zerogpu.ACTIVE:
+            model = build(spec, path, device or str(self._device))
+        if zerogpu.ACTIVE and not device:
             zerogpu.hold(key, model)
         if model.nbytes <= self._budget:
             self._make_space(model.nbytes)
@@ -362,7 +368,7 @@ class Work:
 
 
 class WorkerSession:
-    """What :meth:`Predictor.prompting` gives on ZeroGPU, whose workers keep no picture: it is looked at for each request.
+    """What :meth:`Predictor.prompting` gives on ZeroGPU for everything in a picture, which a worker finds by itself.
 
     Args:
         spec: the model.
@@ -374,13 +380,9 @@ class WorkerSession:
         self.spec, self.pixels, self.notes = spec, picture.pixels, picture.notes
         self._path, self._picture = path, picture
 
-    def answer(self, prompts: Sequence[Prompt]) -> Segmentation:
-        """As :meth:`seg_demo.inference.prompting.Session.answer`."""
-        return zerogpu.prompt(build, _key(self._path), self.spec, self._path, self._picture, tuple(prompts))
-
     def everything(self) -> Segmentation:
         """As :meth:`seg_demo.inference.prompting.Session.everything`."""
-        return self.answer(())
+        return zerogpu.everything(build, _key(self._path), self.spec, self._path, self._picture)
 
 
 class UntrustedModels:

@@ -23,7 +23,6 @@ from seg_demo.core.types import INSTANCE, LabelSet
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.files import Upload, store_bytes, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
-from seg_demo.inference import zerogpu
 from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words
@@ -88,8 +87,7 @@ def click_models(request: gr.Request) -> dict[str, Any]:
     """The models of the menu that answer prompts and what families of such have published, those first that can be used now.
 
     Returns:
-        ``models``: id, title, kinds of ``prompts`` and whether it is ``available``; and whether a ``preview`` may be asked for while the
-        pointer rests, which costs a visitor of ZeroGPU their time there.
+        ``models``: id, title, kinds of ``prompts`` and whether it is ``available``.
     """
     language = language_of(request)
     rows = {menu.key(spec): (menu.title(spec, language), spec.architecture) for spec in menu.specs()}
@@ -99,7 +97,7 @@ def click_models(request: gr.Request) -> dict[str, Any]:
         for id, (title, architecture) in rows.items()
         if (kinds := networks.prompts_of(architecture))
     ]
-    return {"models": sorted(models, key=lambda row: not row["available"]), "preview": not zerogpu.ACTIVE}
+    return {"models": sorted(models, key=lambda row: not row["available"])}
 
 
 @or_the_sentence

@@ -178,7 +178,7 @@ def test_devices_and_memory():
 
 def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, monkeypatch):
     hub.add_repo("ann/model", folders / "tiny")
-    work, free = zerogpu.segment, []
+    work, free = zerogpu._segment, []
 
     def worker(*arguments):
         # What removes models to make room for others asks for this lock first.
@@ -188,7 +188,7 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
 
     monkeypatch.setattr(zerogpu, "ACTIVE", True)
     monkeypatch.setattr(zerogpu, "DEVICE", "cpu")
-    monkeypatch.setattr(zerogpu, "segment", worker)
+    monkeypatch.setattr(zerogpu, "_segment", worker)
     predictor = Predictor(Settings())
     first = predictor.segment(IMAGE, "ann/model")
     assert first.model.architecture == "segformer" and len(loads) == 1 and not predictor._models
@@ -200,6 +200,20 @@ def test_on_zerogpu_only_plain_data_crosses_to_the_worker(hub, folders, loads, m
     predictor.segment(IMAGE, "ann/model")
     assert len(loads) == 2, "what the parent loaded before the fork is used"
     zerogpu._held.clear()
+
+
+def test_zerogpu_is_asked_for_twice_what_the_last_work_took():
+    durations, small, large = zerogpu.Durations(), 100 * 100, 4000 * 3000
+    kind, other = ("segment", "whole", "a"), ("segment", "full", "a")
+    assert durations.expected(kind, small) == zerogpu.DURATION, "nothing is known yet"
+    durations.add(kind, large, 24.0)
+    assert durations.expected(kind, large) == 48 and durations.expected(kind, large // 2) == 24
+    assert durations.expected(kind, small) == zerogpu.LEAST and durations.expected(other, large) == zerogpu.DURATION
+    durations.add(kind, large, 1200.0)
+    assert durations.expected(kind, large) == zerogpu.MOST
+    for _ in range(8):
+        durations.add(kind, large, 12.0)
+    assert durations.expected(kind, large) == 24, "what took long once is forgotten"
 
 
 def test_torchvisions_entries_are_torchvisions_own():

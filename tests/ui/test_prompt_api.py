@@ -159,16 +159,30 @@ def test_sessions_take_half_the_memory_of_models_at_most_and_give_way_to_them(se
     assert predictor.state["sessions"] == 0
 
 
-def test_on_zerogpu_only_plain_data_crosses_to_the_worker(served, monkeypatch):
-    work = zerogpu.prompt
+def test_on_zerogpu_a_worker_looks_once_and_clicks_are_answered_here(served, monkeypatch):
+    """Only plain data crosses to the worker, and of a picture that has been looked at nothing more does."""
+    crossed = []
+
+    def across(work):
+        def worker(*given):
+            crossed.append(work.__name__)
+            return pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(given)))))
+
+        return worker
+
     monkeypatch.setattr(zerogpu, "ACTIVE", True)
     monkeypatch.setattr(zerogpu, "DEVICE", "cpu")
-    monkeypatch.setattr(zerogpu, "prompt", lambda *given: pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(given))))))
-    predictor = Predictor(Settings())
-    with predictor.prompting(IMAGE, "ann/clicks", who="ann") as session:
-        found = session.answer([Prompt([[40, 30]], [1])])
-    assert np.array_equal(found.id_map, load_model("ann/clicks").prompt(IMAGE).segment([[40, 30]]).id_map)
-    assert not predictor._models and not predictor.state["sessions"] and np.array_equal(session.pixels, IMAGE)
+    for name in ("_embed", "_everything"):
+        monkeypatch.setattr(zerogpu, name, across(getattr(zerogpu, name)))
+    predictor, there = Predictor(Settings()), load_model("ann/clicks").prompt(IMAGE)
+    for points in ([[40, 30]], [[40, 30], [5, 8]]):
+        with predictor.prompting(IMAGE, "ann/clicks", who="ann") as session:
+            found = session.answer([Prompt(points, [1] * len(points))])
+        assert np.array_equal(found.id_map, there.segment(points).id_map) and np.array_equal(session.pixels, IMAGE)
+    assert crossed == ["_embed"] and predictor.state["sessions"] == 1
+    with predictor.prompting(IMAGE, "ann/clicks", much=True) as session:
+        found = session.everything()
+    assert crossed == ["_embed", "_everything"] and np.array_equal(found.id_map, there.everything().id_map)
     zerogpu._loaded.clear()
 
 

@@ -146,7 +146,7 @@ class Shape {
 // What the server is asked, past its queue: one question at a time, the newest; who asks anew withdraws what they asked before.
 class Prompter {
   constructor() {
-    Object.assign(this, { model: "", models: [], preview: true, asking: null });
+    Object.assign(this, { model: "", models: [], asking: null });
     window.segDemoPage ||= Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join("-");
     window.addEventListener("pagehide", (event) => event.persisted || this.post("click_ends", [window.segDemoPage], { keepalive: true }).catch(() => {}));
   }
@@ -162,8 +162,8 @@ class Prompter {
 
   // The menu's models; the one that was chosen stays.
   async list() {
-    const { models = [], preview = true } = await this.post("click_models", []);
-    Object.assign(this, { models, preview });
+    const { models = [] } = await this.post("click_models", []);
+    this.models = models;
     const first = models.find((model) => model.prompts.includes("clicks")) || models[0];
     if (!this.model && first) this.model = first.id;
   }
@@ -402,7 +402,7 @@ class Clicks {
     if (rests) return;
     this.quiet();
     this.hovered = { point, label };
-    if (!this.prompter.preview || this.texts || !this.host.tools.inside(point)) return;
+    if (this.texts || !this.host.tools.inside(point)) return;
     this.resting = setTimeout(() => this.preview(point, label), REST_MS);
   }
 
