@@ -17,8 +17,8 @@ from typing import Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.picture import View
-from seg_demo.core.storage import write_atomically
 from seg_demo.core.requests import AUTO, check_thresholds
+from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
@@ -135,11 +135,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    """Run the converter, which is of the package that reads data for training, in a process of its own as a training is."""
-    import subprocess
+    """Run the converter, which has arguments of its own."""
+    from seg_demo.annotations import convert
 
-    script = Path(__file__).resolve().parents[1] / "train" / "convert.py"
-    return subprocess.run([sys.executable, str(script), *options.arguments], check=False).returncode
+    return convert.main(options.arguments)
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from seg_demo.annotations.listing import Sample
 from synthetic import negatives, scenes
 from synthetic.negatives import surfaces
 from synthetic.shapes import (
@@ -36,7 +37,6 @@ from synthetic.shapes import (
     warp,
     words,
 )
-from train.data.listing import Sample
 
 BACKGROUND, CELL, BORDER = 0, 1, 2
 MIN_AREA = 20

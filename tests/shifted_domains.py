@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from seg_demo.annotations.listing import Sample
 from tests.small_datasets import save
-from train.data.listing import Sample
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:

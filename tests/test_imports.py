@@ -28,26 +28,26 @@ LAYERS = {
     "inputs": {"core"},
     "masks": {"core"},
     "outputs": {"core", "inputs", "masks"},
+    "annotations": {"core", "inputs", "masks", "outputs", "hub"},
     "networks": {"core", "masks"},
     "hub": {"core", "networks"},
     "inference": {"core", "inputs", "masks", "networks"},
     "serving": {"core", "inputs", "masks", "networks", "hub", "inference"},
-    "datasets": {"core", "inputs", "masks", "outputs", "hub"},
+    "datasets": {"core", "inputs", "masks", "outputs", "hub", "annotations"},
     "jobs": {"core", "inputs", "hub", "serving"},
     "gateway": {"core", "inputs", "hub", "inference", "serving"},
-    "ui": {"core", "inputs", "masks", "outputs", "networks", "hub", "inference", "serving", "datasets", "jobs", "gateway"},
-    "synthetic": {"core"},  # beside train
-    "train": {"core", "inputs", "masks", "outputs", "networks", "hub", "inference", "serving", "synthetic"},
+    "ui": {"core", "inputs", "masks", "outputs", "networks", "hub", "inference", "serving", "datasets", "jobs", "gateway", "annotations"},
+    "synthetic": {"core", "annotations"},  # beside train
+    "train": {"core", "inputs", "annotations", "masks", "outputs", "networks", "hub", "inference", "serving", "synthetic"},
     # What stands above all: the package's own names, and the command line.
-    "seg_demo": {"core", "inputs", "outputs", "inference", "serving"},
+    "seg_demo": {"core", "inputs", "outputs", "inference", "serving", "annotations"},
 }
 # Arrows that run up, each inside a function or for one name; there shall be no others, and none that has gone.
 EXCEPT = {
     ("seg_demo.hub.pickles", "seg_demo.hub.cache"),
-    ("synthetic.cells", "train.data.listing"),
 }
 # On the way to 600 arrows, and 15 of a hundred modules with a single importer.
-MOST_MODULES, MOST_ARROWS, MOST_ALONE = 140, 735, 0.18
+MOST_MODULES, MOST_ARROWS, MOST_ALONE = 142, 744, 0.18
 
 
 @lru_cache(maxsize=None)

@@ -20,13 +20,14 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from seg_demo.annotations.dataset import Dataset, as_objects
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
 from seg_demo.inference.engine import total_memory
 from seg_demo.networks.base import Network
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
-from train.data.index import CELLS_SIZE, Dataset, as_objects
-from train.data.listing import Sample
+from train.data.index import CELLS_SIZE
 
 Key = tuple[int, int]
 

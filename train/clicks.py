@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import Segmentation, paint
 from seg_demo.inference.model import Model
 from seg_demo.networks import CLICKED
 from seg_demo.networks.promptable import central_pixel, next_click
-from train.data.listing import Sample
 
 # At most so many clicks are set, as in all publications, and the IoU after so many of them is averaged for one figure.
 MOST_CLICKS, FIRST = 20, 5

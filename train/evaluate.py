@@ -24,6 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from seg_demo import networks
+from seg_demo.annotations.dataset import Dataset, labels_for
+from seg_demo.annotations.listing import Choice, Diagnosis, Item, Sample
 from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.storage import save_file
 from seg_demo.core.types import (
@@ -45,8 +47,7 @@ from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
 from train.batches import local_cores, memory_budget
 from train.clicks import FIRST, MOST_CLICKS, ClickMeter
-from train.data.index import Dataset, Item, labels_for, preload, read_item
-from train.data.listing import Choice, Diagnosis, Sample
+from train.data.index import preload, read_item
 from train.metrics import (
     SHOWN_SCORE,
     InstanceMeter,

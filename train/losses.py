@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE_16, LabelSet, tight_box
 from seg_demo.networks.base import Network
 from train.batches import Crop
-from train.data.listing import Sample
 
 MIN_OBJECT_PIXELS = 12
 

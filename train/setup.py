@@ -19,6 +19,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
+from seg_demo.annotations.dataset import Dataset, labels_for, task_in
+from seg_demo.annotations.listing import Diagnosis, Item
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
 from seg_demo.inference import engine
@@ -28,8 +30,7 @@ from train.base_model import Start, architecture_of, name_of, rebuilt, remembere
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
-from train.data.index import BUILT_IN, Dataset, Item, labels_for, open_dataset, task_in
-from train.data.listing import Diagnosis
+from train.data.index import BUILT_IN, open_dataset
 from train.evaluate import with_picture
 from train.run import PreviousRun
 

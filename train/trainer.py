@@ -24,13 +24,14 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTrack
 from torch import nn
 from tqdm import tqdm
 
+from seg_demo.annotations.dataset import labels_for
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.storage import save_folder
 from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
-from train.data.index import BUILT_IN, labels_for, preload, read_item
+from train.data.index import BUILT_IN, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state

@@ -14,6 +14,7 @@ from PIL import Image
 
 from seg_demo import load_model
 from seg_demo.__main__ import main
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet
 from seg_demo.gateway.files import Upload
 from seg_demo.networks import maskrcnn
@@ -22,7 +23,6 @@ from seg_demo.outputs import export
 from seg_demo.ui import batch_tab
 from seg_demo.ui.results import CachedResult, Result, viewer_value
 from tests.engines import own_cache, served, settled  # noqa: F401  (fixtures)
-from train.data.listing import Sample
 from train.evaluate import evaluate
 
 BUNDLED = Path(__file__).parents[2] / "seg_demo" / "bundled" / "maskrcnn-cells"

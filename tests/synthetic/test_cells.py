@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from seg_demo.annotations.listing import Sample
 from synthetic.cells import (
     BACKGROUND,
     BORDER,
@@ -18,7 +19,6 @@ from synthetic.cells import (
     finish_labels,
     render,
 )
-from train.data.listing import Sample
 
 
 def discs(size: int, *centres: tuple[int, int, int]) -> tuple[np.ndarray, dict[int, int]]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE_16
 from train.batches import augment
-from train.data.listing import Sample
 
 
 def painted(height: int, width: int, seed: int = 0) -> Sample:

@@ -17,6 +17,8 @@ from PIL import Image
 from transformers import pipeline
 
 from seg_demo import load_model, networks
+from seg_demo.annotations.dataset import labels_for, task_in
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, LabelSet
 from seg_demo.hub import client
 from seg_demo.networks import universal
@@ -29,8 +31,7 @@ from train import base_model, finetune
 from train.base_model import rebuilt, remembered
 from train.batches import AsSeen, Crop
 from train.config import Config
-from train.data.index import labels_for, open_dataset, read_item, task_in
-from train.data.listing import Sample
+from train.data.index import open_dataset, read_item
 from train.losses import Objective
 from train.run import load_state
 from train.trainer import Trainer

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import SEMANTIC, LabelSet, semantic_segmentation
-from train.data.listing import Sample
 from train.evaluate import evaluate
 
 LABELS = LabelSet.from_names(["background", "cell", "border"], background=0)

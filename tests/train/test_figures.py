@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from train.data.listing import Sample
 from train.evaluate import PICTURE_SIDE, Picture, learning_curves, picture_of, sample_grid
 
 LABELS = LabelSet.from_names(["background", "cell"], background=0)

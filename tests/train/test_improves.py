@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from seg_demo import load_model
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet
 from tests.shifted_domains import DOMAINS, picture_of, write_folder
 from train import finetune
-from train.data.listing import Sample
 from train.evaluate import evaluate
 
 TAUGHT, TESTED = 20, 12

@@ -10,8 +10,8 @@ from pycocotools import mask as pycoco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
-from train.data.listing import Sample
 from train.metrics import InstanceMeter, true_objects
 from train.publish import beside_standard
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet
-from train.data.listing import Sample
 from train.metrics import SemanticMeter, only_shared, shared_labels
 
 torch.set_num_threads(1)

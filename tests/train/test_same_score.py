@@ -12,12 +12,12 @@ from torch import nn
 
 from benchmarks.training import CPU, ours, step
 from seg_demo import networks
+from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network, normalised
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 from train.batches import Crop, CropDataset
-from train.data.listing import Sample
 from train.evaluate import evaluate
 from train.losses import Objective
 

@@ -1,1 +1,1 @@
-"""Training data: every source yields `Sample` objects (see sample.py)."""
+"""Training data: what :mod:`seg_demo.annotations` reads, the built-in data, the doctor and the split."""

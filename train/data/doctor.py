@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seg_demo.annotations.dataset import Dataset, digest_of
+from seg_demo.annotations.listing import FAULT, NOTE, Diagnosis, Fault, Item, relative
+from seg_demo.annotations.masks import IGNORED, MaskScan, by_class, clusters, doubtful_maps, hex_color
+from seg_demo.annotations.rules import blurred, tally
 from seg_demo.core.errors import Message
-from train.data.index import Dataset, digest_of
-from train.data.listing import FAULT, NOTE, Diagnosis, Fault, Item, relative
-from train.data.masks import IGNORED, MaskScan, by_class, clusters, doubtful_maps, hex_color
-from train.data.rules import blurred, tally
 
 # Share of an image that objects hardly ever have in all images of a dataset.
 MOST_FOREGROUND = 0.9

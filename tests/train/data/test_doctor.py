@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.annotations.dataset import Dataset
+from seg_demo.annotations.listing import Diagnosis
 from seg_demo.core.errors import DataError
 from tests import broken_lists, broken_masks
 from tests.broken_datasets import BROKEN
 from tests.pictures import saved
 from tests.small_datasets import blob_mask, coco, folder, picture, save, square, write_json
-from train.data.listing import Diagnosis
-from train.data.doctor import examine, without_bad
-from train.data.index import Dataset, open_dataset
-from train.data.doctor import split
+from train.data.doctor import examine, split, without_bad
+from train.data.index import open_dataset
 
 
 def look(source: object) -> tuple[Dataset, Diagnosis]:

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seg_demo.annotations.dataset import Dataset, Scan
+from seg_demo.annotations.listing import Item
+from seg_demo.annotations.masks import MaskRule, MaskScan
 from seg_demo.core.types import LabelSet
 from tests.small_datasets import blob_mask, folder, picture, save
-from train.data.masks import MaskScan
-from train.data.index import Dataset, open_dataset
-from train.data.listing import Item
-from train.data.masks import MaskRule
 from train.data.doctor import split
-from train.data.index import Scan
+from train.data.index import open_dataset
 
 
 def made(pictures: list[str], classes: list[set[int]], splits: list[str | None] | None = None) -> Dataset:

@@ -13,13 +13,15 @@ import pytest
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
+from seg_demo.annotations import readers
+from seg_demo.annotations.dataset import Dataset
+from seg_demo.annotations.listing import Item
 from seg_demo.core.errors import DataError, in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint
-from seg_demo.inputs import annotations, imagej
+from seg_demo.inputs import imagej
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, brush_rle
 from train.data.doctor import examine, split
-from train.data.index import Dataset, open_dataset
-from train.data.listing import Item
+from train.data.index import open_dataset
 
 H, W = 40, 60
 RNG = np.random.default_rng(8)
@@ -349,14 +351,14 @@ def test_two_formats_in_one_folder_are_a_choice_of_the_person(tmp_path: Path) ->
 @pytest.mark.parametrize("value", [10**15, "AAAA", [1, 2, 3], list(brush_rle(np.ones((4, 4), bool)))])
 def test_brushes_that_are_no_mask_of_the_picture(value: object) -> None:
     """Nothing is made of a size that a file only states."""
-    with pytest.raises(annotations._Bad, match="broken_mask"):
-        annotations._studio_shape("brushlabels", {"rle": value}, (H, W))
-    with pytest.raises(annotations._Bad, match="broken_mask"):
-        annotations._studio_shape("brushlabels", {"rle": value}, (90_000, 90_000))
+    with pytest.raises(readers._Bad, match="broken_mask"):
+        readers._studio_shape("brushlabels", {"rle": value}, (H, W))
+    with pytest.raises(readers._Bad, match="broken_mask"):
+        readers._studio_shape("brushlabels", {"rle": value}, (90_000, 90_000))
 
 
 @pytest.mark.parametrize("runs", ["9999800001", "4611686018427387904,4611686018427387904,4611686018427387904,4611686018427387905", "5,-4,5", "6"])
 def test_masks_of_cvat_that_are_none(runs: str) -> None:
     side = "99999" if runs.startswith("9") else "2"
-    with pytest.raises(annotations._Bad, match="broken_mask"):
+    with pytest.raises(readers._Bad, match="broken_mask"):
         annotations._cvat_shape("mask", {"left": "0", "top": "0", "width": side, "height": side, "rle": runs})

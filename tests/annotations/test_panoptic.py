@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.annotations.dataset import as_objects, labels_for, task_in
 from seg_demo.core.errors import DataError
 from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
+from tests.annotations.test_coco_objects import look
 from tests.small_datasets import coco, panoptic, save, save_turned, write_json
-from tests.train.data.test_coco_objects import look
 from train import finetune
-from train.data.index import as_objects, labels_for, task_in
 from train.metrics import true_segments
 
 

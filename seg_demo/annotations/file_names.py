@@ -7,7 +7,7 @@ spelling counts only where one file alone fits it, and no path ever leaves the f
 
 Annotations in formats that are not read are known by their files, and it is said how to get masks or COCO from them: Supervisely's JSON beside the images,
 an ``annotations.xml`` that is not CVAT's for images, Cityscapes' ``gtFine``, nnU-Net's ``labelsTr``, Cellpose's ``_seg.npy``, one file per object (Data Science Bowl
-2018), arrays of numpy, MATLAB files. Those that are read: :mod:`train.data.other_tools`.
+2018), arrays of numpy, MATLAB files. Those that are read: :mod:`seg_demo.annotations.other_tools`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
+from seg_demo.annotations.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
 from seg_demo.core.errors import DataError, Message
-from train.data.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
 
 # The lists of a COCO file.
 KEYS = ("images", "annotations", "categories")

@@ -26,13 +26,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from seg_demo.core.errors import Message, sentences
-from seg_demo.core.types import LabelSet, distinct_colors, is_background
-from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
-from seg_demo.inputs.object_maps import VOC_BORDER
-from seg_demo.masks.compare import LEAST_SPREAD
-from train.data.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
-from train.data.listing import (  # fmt: skip
+from seg_demo.annotations.classes import ClassList, is_left_out, is_unlabeled, is_unnumbered
+from seg_demo.annotations.listing import (  # fmt: skip
     CLASSES,
     FOREGROUND,
     OBJECTS,
@@ -51,7 +46,12 @@ from train.data.listing import (  # fmt: skip
     void_fault,
     white_fault,
 )
-from train.data.masks import IGNORED, MaskRule, MaskScan, by_class, by_thousands, clusters, hex_color, map_dtype
+from seg_demo.annotations.masks import IGNORED, MaskRule, MaskScan, by_class, by_thousands, clusters, hex_color, map_dtype
+from seg_demo.core.errors import Message, sentences
+from seg_demo.core.types import LabelSet, distinct_colors, is_background
+from seg_demo.inputs.mask_files import BLACK_ALPHA, NODATA, greys_count
+from seg_demo.inputs.object_maps import VOC_BORDER
+from seg_demo.masks.compare import LEAST_SPREAD
 
 BOTH = {0, 255}
 
@@ -89,7 +89,7 @@ def understand(
         classes: the class list, or None.
         only_objects: the dataset has instance maps and no masks.
         maps: the instance maps of all items.
-        decided: the reading that a person has chosen (see :class:`train.data.listing.Choice`), or None.
+        decided: the reading that a person has chosen (see :class:`seg_demo.annotations.listing.Choice`), or None.
     """
     if only_objects and by_thousands(maps):
         # Such maps hold classes and objects at once.

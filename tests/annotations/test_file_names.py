@@ -9,12 +9,11 @@ import unicodedata
 import numpy as np
 import pytest
 
+from seg_demo.annotations.file_names import FileFinder, SeveralFit, pair_names
 from seg_demo.core.errors import in_language
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, square, write_json
-from train.data.doctor import examine
-from train.data.file_names import FileFinder, SeveralFit, pair_names
+from train.data.doctor import examine, split
 from train.data.index import open_dataset
-from train.data.doctor import split
 
 
 def look(source):

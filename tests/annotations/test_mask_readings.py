@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from seg_demo.annotations.classes import read_classes
 from seg_demo.core.errors import DataError
 from seg_demo.core.types import LabelSet
 from seg_demo.datasets.sample import IGNORE_ID, from_mask
@@ -19,7 +20,6 @@ from seg_demo.inputs.object_maps import MOST_OBJECTS
 from seg_demo.masks.compare import label_ids
 from seg_demo.ui import finetune_view
 from tests.small_datasets import picture, save, save_palette, write_json
-from train.data.classes import read_classes
 from train.data.doctor import examine, split
 from train.data.index import open_dataset
 from train.evaluate import FILE, GAP, LINE, with_picture

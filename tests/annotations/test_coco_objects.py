@@ -9,6 +9,9 @@ import pytest
 from pycocotools import mask as reference
 
 from seg_demo import load_model
+from seg_demo.annotations.coco import MOST_LAYERS, draw
+from seg_demo.annotations.dataset import as_objects, labels_for
+from seg_demo.annotations.listing import CocoObject, Sample
 from seg_demo.core.errors import in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, semantic_segmentation
 from seg_demo.inputs.images import decode
@@ -17,10 +20,8 @@ from seg_demo.outputs.export import coco as exported
 from seg_demo.outputs.polygons import polygons_of
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
-from train.data.coco import MOST_LAYERS, draw
 from train.data.doctor import examine, split
-from train.data.index import as_objects, labels_for, open_dataset
-from train.data.listing import CocoObject, Sample
+from train.data.index import open_dataset
 from train.losses import target
 from train.metrics import true_objects
 

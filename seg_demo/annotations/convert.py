@@ -16,25 +16,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-# `python train/convert.py` puts train/ on the path, not the folder above it, where both packages are.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
 
-import numpy as np  # noqa: E402
-from scipy import ndimage  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from seg_demo.core.errors import BadRequestError, DataError, SegDemoError  # noqa: E402
-from seg_demo.core.types import (  # noqa: E402
+from seg_demo.annotations.coco import BadAnnotation, crop_of, draw_item
+from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, list_source, open_annotated
+from seg_demo.annotations.listing import Item, Listing
+from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
+from seg_demo.core.types import (
     BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, semantic_segmentation,
 )  # fmt: skip
-from seg_demo.inputs.images import decode  # noqa: E402
-from seg_demo.outputs import export  # noqa: E402
-from seg_demo.outputs.draw import encode_png, viewer_id_png  # noqa: E402
-from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, Format, classes_of, loss_sentences  # noqa: E402
-from train.data.coco import BadAnnotation, crop_of, draw_item  # noqa: E402
-from train.data.index import Dataset, as_objects, labels_for, list_source, open_dataset  # noqa: E402
-from train.data.listing import Item, Listing  # noqa: E402
+from seg_demo.inputs.images import decode
+from seg_demo.outputs import export
+from seg_demo.outputs.draw import encode_png, viewer_id_png
+from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, Format, classes_of, loss_sentences
 
 DONE, SOME_FAILED, NOTHING_WRITTEN = 0, 1, 2
 # How many pictures that were left out are named one by one.
@@ -365,7 +361,7 @@ class _Read:
     """
 
     def __init__(self, source: str) -> None:
-        self._data: Dataset = open_dataset(source, seed=0, size=None, workers=2)
+        self._data: Dataset = open_annotated(source, workers=2)
         if self._data.unclear:
             fault = self._data.unclear[0]
             raise DataError("convert.unclear", file=fault.file, what=fault.what, remedy=fault.remedy)
@@ -414,7 +410,3 @@ class _Read:
                 segments.append(Segment(label, None, (x0, y0, x1, y1), stuff[y0:y1, x0:x1] == label))
         id_map = paint(segments, height, width)
         return Segmentation(PANOPTIC.name, height, width, self.labels, id_map, tuple(dataclasses.replace(each, mask=None) for each in segments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

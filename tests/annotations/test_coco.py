@@ -9,12 +9,13 @@ import pytest
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
+from seg_demo.annotations.coco import draw_one
+from seg_demo.annotations.dataset import Dataset
+from seg_demo.annotations.listing import CocoObject
 from seg_demo.core.errors import DataError
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, save_turned, square, write_json
-from train.data.coco import draw_one
 from train.data.doctor import examine, split
-from train.data.index import Dataset, open_dataset
-from train.data.listing import CocoObject
+from train.data.index import open_dataset
 
 
 def look(source: object) -> Dataset:

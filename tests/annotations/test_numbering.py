@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
+from seg_demo.annotations.dataset import Dataset
 from seg_demo.core.errors import in_language
 from tests.small_datasets import picture, save, save_palette
-from train.data.doctor import examine
-from train.data.index import Dataset, open_dataset
-from train.data.doctor import split
+from train.data.doctor import examine, split
+from train.data.index import open_dataset
 
 SIDES = (61, 83)
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from skimage.measure import label
 
+from seg_demo.annotations.masks import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
+from seg_demo.inputs.formats import lossy_form
 from tests.pictures import saved
 from tests.small_datasets import folder, two_values
-from seg_demo.inputs.formats import lossy_form
 from train.data.doctor import examine, split
 from train.data.index import open_dataset
-from train.data.masks import BAND_PIXELS, MOST_RUNS, SLIVER, histogram, several_pieces
 
 
 def webp(mask: np.ndarray, **options: object) -> bytes:

@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from seg_demo.annotations.classes import ClassList
 from seg_demo.core.errors import DataError, Message
 from seg_demo.inputs.shapes import Shape
-from train.data.classes import ClassList
 
 IMAGE_SUFFIXES = frozenset(
     [

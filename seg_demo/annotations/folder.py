@@ -7,7 +7,7 @@ Layouts, tried in this order:
 * panoptic files of COCO (``annotations/panoptic_train.json`` with its PNGs) where there are none of objects;
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
-* files of annotation tools (:mod:`train.data.other_tools`), where no masks lie beside them;
+* files of annotation tools (:mod:`seg_demo.annotations.other_tools`), where no masks lie beside them;
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
 
@@ -28,10 +28,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from seg_demo.core.errors import DataError, Message
-from train.data.classes import find_classes
-from train.data.coco import is_coco, list_coco
-from train.data.file_names import (
+from seg_demo.annotations.classes import find_classes
+from seg_demo.annotations.coco import is_coco, list_coco
+from seg_demo.annotations.file_names import (
     FileFinder,
     SeveralFit,
     described,
@@ -41,7 +40,7 @@ from train.data.file_names import (
     respelled,
     several_fit,
 )
-from train.data.listing import (
+from seg_demo.annotations.listing import (
     IMAGE_SUFFIXES,
     NOTE,
     SPLITS,
@@ -55,8 +54,9 @@ from train.data.listing import (
     relative,
     short_name,
 )
-from train.data.other_tools import list_tools
-from train.data.panoptic import list_panoptic
+from seg_demo.annotations.other_tools import list_tools
+from seg_demo.annotations.panoptic import list_panoptic
+from seg_demo.core.errors import DataError, Message
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentationclass")

@@ -8,10 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
+from seg_demo.annotations.dataset import Dataset
 from seg_demo.core.errors import DataError
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, write_json
-from train.data.index import Dataset, open_dataset
 from train.data.doctor import split
+from train.data.index import open_dataset
 
 
 def look(source: object) -> Dataset:

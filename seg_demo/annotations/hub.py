@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seg_demo.annotations.classes import ClassList, read_classes
+from seg_demo.annotations.listing import SPLITS, Fault, Item, Listing, short_name
 from seg_demo.core.errors import DataError, HubUnavailableError, Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.hub.client import TRANSPORT_ERRORS, bounded, unseen
-from train.data.classes import ClassList, read_classes
-from train.data.listing import SPLITS, Fault, Item, Listing, short_name
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -18,11 +18,11 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from seg_demo.annotations.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
 from seg_demo.core.errors import DataError, Message, sentences
 from seg_demo.core.types import LabelSet, ignore_id
 from seg_demo.inputs.mask_files import ZERO_NODATA, MaskFile, findings, note_of
 from seg_demo.inputs.object_maps import THOUSAND, ObjectRule, understand_objects, values_of
-from train.data.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
 
 # In a rule, the "label id" of values whose pixels count for nothing; in a label map it is ignore_id of its dtype.
 IGNORED = -1

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
+from seg_demo.annotations.classes import ClassList, is_ignored
+from seg_demo.annotations.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
+from seg_demo.annotations.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
 from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
 from seg_demo.inputs.shapes import AREA, Crop, Outline, Shape, Union
-from train.data.classes import ClassList, is_ignored
-from train.data.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
-from train.data.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 
 # Names of what nobody labelled. In COCO a pixel that no annotation covers is just that, and it is background.
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated", "nolabel"})

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from seg_demo.annotations.classes import ClassList, is_left_out
+from seg_demo.annotations.file_names import FileFinder, SeveralFit, read_lists, several_fit
+from seg_demo.annotations.listing import Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import IGNORE_16
 from seg_demo.inputs.mask_files import panoptic_ids
-from train.data.classes import ClassList, is_left_out
-from train.data.file_names import FileFinder, SeveralFit, read_lists, several_fit
-from train.data.listing import Fault, Item, Listing, PanopticTruth, SegmentInfo, climbing, inside, relative, short_name, sideways, turn
 
 VOID = 0
 PREFIX = "panoptic_"

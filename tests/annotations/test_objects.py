@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from tests.annotations.test_rules import labels_of, look, write_masks
 from tests.small_datasets import (
     HEIGHT,
     WIDTH,
@@ -16,7 +17,6 @@ from tests.small_datasets import (
     save_turned,
     two_values,
 )
-from tests.train.data.test_rules import labels_of, look, write_masks
 from train.data.doctor import examine, split
 
 

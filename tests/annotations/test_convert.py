@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from seg_demo.annotations.convert import DONE, NOTHING_WRITTEN, SOME_FAILED, TARGETS, convert, main
 from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.types import paint
+from tests.annotations.test_readers import NAMES, ROUND, data_set, item_of, look, objects_in, written
 from tests.served import ROOT
-from tests.train.data.test_annotations import NAMES, ROUND, data_set, item_of, look, objects_in, written
-from train.convert import DONE, NOTHING_WRITTEN, SOME_FAILED, TARGETS, convert, main
 
 EXACT = [name for name in TARGETS if name not in ("yolo", "voc", "png", "coco-panoptic")]
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from seg_demo.annotations.listing import Sample
+from seg_demo.annotations.masks import MaskRule, UnknownValue, histogram, pack, with_objects
 from seg_demo.core.errors import DataError
 from seg_demo.core.types import LabelSet
 from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
 from tests.small_datasets import picture, two_values
-from train.data.listing import Sample
-from train.data.masks import MaskRule, UnknownValue, histogram, pack, with_objects
 
 
 @settings(max_examples=40, deadline=None)

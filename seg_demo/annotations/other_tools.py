@@ -1,7 +1,7 @@
 """Folders and files of annotation tools → items: YOLO segmentation, labelme, Label Studio, CVAT for images 1.1, QuPath's GeoJSON, ImageJ's ROIs.
 
 Which tool it is is seen from the files. Where those of two lie in one folder, a person has to choose. The files themselves are read by
-:mod:`seg_demo.inputs.annotations`; here they meet their images and become one list of classes: in the order of the tool's own list, else by the alphabet.
+:mod:`seg_demo.annotations.readers`; here they meet their images and become one list of classes: in the order of the tool's own list, else by the alphabet.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from xml.parsers import expat
 
 import yaml
 
+from seg_demo.annotations import readers
+from seg_demo.annotations.classes import ClassList, find_classes, is_background, is_ignored
+from seg_demo.annotations.coco import IGNORED, is_no_class
+from seg_demo.annotations.file_names import FileFinder, SeveralFit, several_fit
+from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
+from seg_demo.annotations.readers import Mark, Marked, Reading
 from seg_demo.core.errors import DataError, Message
-from seg_demo.inputs import annotations
-from seg_demo.inputs.annotations import Mark, Marked, Reading
-from train.data.classes import ClassList, find_classes, is_background, is_ignored
-from train.data.coco import IGNORED, is_no_class
-from train.data.file_names import FileFinder, SeveralFit, several_fit
-from train.data.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
 
 YOLO, LABELME, LABEL_STUDIO, CVAT, QUPATH, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "QuPath", "ImageJ"
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -156,7 +156,7 @@ def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
         elif labels.stat().st_size > _MOST_LABELS:
             into.bad(relative(labels, root), "too_large", name, megabytes=_MOST_LABELS / 1e6)
         else:
-            marks = annotations.yolo_marks(labels.read_text(encoding="utf-8-sig", errors="replace"), names, relative(labels, root), name, into)
+            marks = readers.yolo_marks(labels.read_text(encoding="utf-8-sig", errors="replace"), names, relative(labels, root), name, into)
         into.pictures.append(Marked(name, marks, split=split))
         places.append(image)
     return places
@@ -223,7 +223,7 @@ def _find(finder: FileFinder, image: str, path: Path, into: Reading) -> Path | N
     try:
         found = finder.find(image)
     except SeveralFit as several:
-        into.problems.append(annotations.Problem(path.name, several_fit(image, several.files, path.name, None).what, image))
+        into.problems.append(readers.Problem(path.name, several_fit(image, several.files, path.name, None).what, image))
         return None
     # A file that was renamed together with its picture still says the old name.
     beside = [path.with_suffix(suffix) for suffix in (".png", ".jpg", ".jpeg", ".tif", ".tiff")] if found is None and path.suffix == ".json" else []
@@ -260,18 +260,18 @@ def _by_stem(read: Callable[[Path, Reading, str], None], ending: re.Pattern[str]
 
 def _geojson(path: Path, into: Reading, image: str) -> None:
     before = len(into.pictures), len(into.problems)
-    annotations.read_geojson(path, into)
+    readers.read_geojson(path, into)
     into.pictures[before[0] :] = [Marked(image, each.marks, each.size) for each in into.pictures[before[0] :]]
-    into.problems[before[1] :] = [annotations.Problem(each.where, each.what, each.image and image) for each in into.problems[before[1] :]]
+    into.problems[before[1] :] = [readers.Problem(each.where, each.what, each.image and image) for each in into.problems[before[1] :]]
 
 
 _READERS: dict[str, Callable[[list[Path], Path, Reading], Places]] = {
     YOLO: _yolo,
-    LABELME: _per_file(annotations.read_labelme, _near),
-    LABEL_STUDIO: _per_file(annotations.read_label_studio, _near),
-    CVAT: _per_file(annotations.read_cvat, _near),
+    LABELME: _per_file(readers.read_labelme, _near),
+    LABEL_STUDIO: _per_file(readers.read_label_studio, _near),
+    CVAT: _per_file(readers.read_cvat, _near),
     QUPATH: _by_stem(_geojson, None),
-    IMAGEJ: _by_stem(annotations.read_imagej, _ROI_ENDING),
+    IMAGEJ: _by_stem(readers.read_imagej, _ROI_ENDING),
 }
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seg_demo.annotations.dataset import Dataset
+from seg_demo.annotations.file_names import pair_affixes
 from seg_demo.core.errors import DataError, in_language
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
-from train.data.doctor import examine
-from train.data.file_names import pair_affixes
-from train.data.index import Dataset, open_dataset
-from train.data.doctor import split
+from train.data.doctor import examine, split
+from train.data.index import open_dataset
 
 
 def look(root: Path) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from seg_demo.annotations.dataset import Dataset
 from seg_demo.core.errors import DataError
 from tests.small_datasets import (
     HEIGHT,
@@ -17,7 +18,7 @@ from tests.small_datasets import (
     two_values,
     write_json,
 )
-from train.data.index import Dataset, open_dataset
+from train.data.index import open_dataset
 
 RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
 
