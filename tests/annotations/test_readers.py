@@ -361,4 +361,4 @@ def test_brushes_that_are_no_mask_of_the_picture(value: object) -> None:
 def test_masks_of_cvat_that_are_none(runs: str) -> None:
     side = "99999" if runs.startswith("9") else "2"
     with pytest.raises(readers._Bad, match="broken_mask"):
-        annotations._cvat_shape("mask", {"left": "0", "top": "0", "width": side, "height": side, "rle": runs})
+        readers._cvat_shape("mask", {"left": "0", "top": "0", "width": side, "height": side, "rle": runs})
