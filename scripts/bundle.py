@@ -24,7 +24,7 @@ from benchmarks.click import coins, mean_clicks, our_clicks, peers_clicks, photo
 from seg_demo import load_model, networks  # noqa: E402
 from seg_demo.networks.checkpoint import PREPROCESSOR  # noqa: E402
 from train.clicks import MOST_CLICKS  # noqa: E402
-from train.publish import read_facts, write_card
+from train.report import read_facts, write_card
 
 MAX_BYTES = 4_000_000
 PICTURE_SIDE = 640

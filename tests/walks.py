@@ -129,7 +129,7 @@ WALKS = {"picture": picture, "id": id, "folder": folder}
 TITLES = {
     "picture": ("A picture, uploaded, until the viewer shows its result", 36),
     "id": ("A typed Hub id, until its network is in memory", 19),
-    "folder": ("A training folder, until its checkpoint is a repository", 41),
+    "folder": ("A training folder, until its checkpoint is a repository", 42),
 }
 PAGE = ROOT / "docs" / "ARCHITECTURE.md"
 MARK = "<!-- walks -->"

@@ -29,8 +29,9 @@ from seg_demo.core.errors import (
 from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
-from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults, copy_known_classes
+from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
+from seg_demo.networks.weights import copy_known_classes
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_checkpoint, locate
 from train.config import Config

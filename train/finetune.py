@@ -137,9 +137,9 @@ def _train_evaluate_publish(
     """The run itself, in a folder that is locked; each part can be repeated after a crash. For what is returned see :func:`main`."""
     from seg_demo.core.storage import recover_folder
     from seg_demo.inference.engine import out_of_memory
-    from train.publish import write_report
     from train.evaluate import HeldOut, compare_with_base
     from train.publish import PublishError, push_best
+    from train.report import write_report
     from train.trainer import Trainer, save_best
 
     config, main_process = prepared.config, accelerator.is_main_process

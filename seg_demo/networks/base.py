@@ -545,7 +545,7 @@ class Network(ABC):
         """
         options = self.head_options()
         module = self.build(len(labels), options).eval()
-        copy_matching(self.module, module, self.head_prefixes())
+        weights.copy_matching(self.module, module, self.head_prefixes())
         return replace(self, module=module, labels=labels, options=options, processor=copy.deepcopy(self.processor))
 
 
@@ -641,53 +641,3 @@ def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean, std = (torch.tensor(values, dtype=torch.float32, device=images.device) for values in (preprocessing.mean, preprocessing.std))
     ordered = images.flip(1) if preprocessing.bgr else images
     return (ordered - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-
-
-def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[str, ...]) -> None:
-    """Copy every tensor but those of the head from one module to another of the same architecture.
-
-    Args:
-        source: has the weights.
-        target: gets them, in place.
-        except_prefixes: names that begin with one of these stay as they are.
-    """
-    kept = {name: tensor for name, tensor in source.state_dict().items() if not name.startswith(except_prefixes)}
-    missing, unexpected = target.load_state_dict(kept, strict=False)
-    left = [name for name in missing if not name.startswith(except_prefixes)]
-    assert not left and not unexpected, (left, unexpected)
-
-
-@torch.no_grad()
-def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Give a new head what the old one knows about the classes that both have by name.
-
-    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four), and class
-    queries have one row more, for none of them.
-
-    Args:
-        source: with the old head; not a binary one of one channel, which has no rows per class.
-        target: of the same architecture, with the new head; changed in place.
-        prefixes: names of the head's parameters begin with one of these.
-
-    Returns:
-        Names of the classes that were copied, in the order of the target.
-    """
-    old, new = source.labels.names, target.labels.names
-    shared = tuple(name for name in new if name in old)
-    if not shared or source.options.get("binary"):
-        return ()
-    given = dict(source.module.named_parameters())
-    for name, tensor in target.module.named_parameters():
-        before = given.get(name)
-        if not name.startswith(prefixes) or before is None:
-            continue
-        if tensor.shape[0] == len(new) + 1 and before.shape[0] == len(old) + 1:
-            tensor[-1] = before[-1].to(tensor)
-            tensor, before = tensor[:-1], before[:-1]
-        if tensor.shape[0] % len(new) or before.shape[0] % len(old):
-            continue
-        rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
-        if rows.shape[1:] == known.shape[1:]:
-            for label in shared:
-                rows[new.index(label)] = known[old.index(label)].to(rows)
-    return shared

@@ -16,8 +16,9 @@ from seg_demo import load_model, networks
 from seg_demo.core.types import LabelSet
 from seg_demo.hub import lookup
 from seg_demo.inference.model import Model
-from seg_demo.networks.base import Network, copy_known_classes
+from seg_demo.networks.base import Network
 from seg_demo.networks.unet import UNet
+from seg_demo.networks.weights import copy_known_classes
 from synthetic.cells import render
 from train.base_model import start
 from train.config import Config

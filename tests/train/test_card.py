@@ -13,7 +13,7 @@ from PIL import Image
 
 from seg_demo import networks
 from seg_demo.core.types import LabelSet
-from train.publish import CURVES_PNG, SAMPLES_PNG, SOURCE, CardFacts, read_facts, write_card
+from train.report import CURVES_PNG, SAMPLES_PNG, SOURCE, CardFacts, read_facts, write_card
 
 NASTY = "<script>alert(1)</script> | **x** [link](http://evil.example) `` ``` ``` $a$ \n# title"
 

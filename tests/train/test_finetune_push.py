@@ -160,7 +160,7 @@ def test_without_its_evaluation_a_finished_run_still_needs_the_data(
         raise Stopped(15)
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.publish.write_report", stopped)
+        patch.setattr("train.report.write_report", stopped)
         assert finetune.main(arguments(here, run, "--max-steps", "1")) == 143
     here.rename(tmp_path / "moved")
     assert finetune.main(["--resume", str(run), "--push"]) == 2

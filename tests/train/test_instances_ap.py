@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from train.metrics import InstanceMeter, true_objects
-from train.publish import beside_standard
+from train.report import beside_standard
 
 OBJECTS = LabelSet.from_names(["background", "cell", "coin"], background=0)
 

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from seg_demo.core.errors import BadRequestError, HubUnavailableError
 from seg_demo.hub import client
 from tests.train.test_card import some_facts
-from train.publish import PublishError, publish, read_facts, write_card
+from train.publish import PublishError, publish
+from train.report import read_facts, write_card
 from train.setup import Rights, check_rights, default_name
 
 TOKEN = "hf_ann_secret_4711"
