@@ -23,15 +23,17 @@ from seg_demo.annotations.dataset import Dataset, as_objects, open_annotated
 from seg_demo.annotations.listing import Item, Sample
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import TASKS, LabelSet
+from synthetic import nuclei
 from synthetic import objects as rendered_objects
 from synthetic.cells import CLASS_COLORS, CLASS_NAMES, render
 
-CELLS, OBJECTS = "cells", "objects"
+CELLS, OBJECTS, NUCLEI = "cells", "objects", "nuclei"
 CELLS_TRAIN, CELLS_VAL, CELLS_SIZE = 2400, 200, 256
 # What this project renders: class names and colours; training and validation images, and their side in pixels.
 BUILT_IN = {
     CELLS: (CLASS_NAMES, CLASS_COLORS, (CELLS_TRAIN, CELLS_VAL, CELLS_SIZE)),
     OBJECTS: (rendered_objects.CLASS_NAMES, rendered_objects.CLASS_COLORS, (2400, 24, 320)),
+    NUCLEI: (nuclei.CLASS_NAMES, nuclei.CLASS_COLORS, (2400, 60, 256)),
 }
 # The validation images are the same whatever the training seed is, so that runs can be compared.
 CELLS_VAL_SEED = 1
@@ -50,9 +52,9 @@ def open_dataset(
     """Opens training data and reads every file of it once, in parallel, to learn what the masks mean.
 
     Args:
-        source: ``cells`` or ``objects`` (built in), or what :func:`open_annotated` takes.
+        source: ``cells``, ``objects`` or ``nuclei`` (built in), or what :func:`open_annotated` takes.
         seed: of the built-in data; other data has its own content.
-        size: side in pixels of built-in images, None for 256 of cells and 320 of objects; other data has its own sizes.
+        size: side in pixels of built-in images, None for 256, of objects 320; other data has its own sizes.
         workers: threads that read; 0 counts as 1.
         progress: whether to draw a progress bar on stderr.
         samples: training images of built-in data, None for 2400; other data has its own number.
@@ -87,6 +89,8 @@ def _rendered(source: str, side: int, item: Item) -> Sample:
     """A sample of built-in data, ``side`` pixels wide and high."""
     if source == OBJECTS:
         return rendered_objects.render(*item.rendered, side)
+    if source == NUCLEI:
+        return nuclei.render(*item.rendered, side)
     return render(*item.rendered, side, training=item.split == "train")
 
 
