@@ -142,7 +142,7 @@ def start(config: Config, labels_for: Callable[[str], LabelSet], task_in: Callab
     if config.from_scratch or training is None:
         return _scratch(family.network, labels, task, ())
     if training.pretrained_encoder is not None:
-        return _with_pretrained_encoder(family.network, training.pretrained_encoder, labels)
+        return _with_pretrained_encoder(family.network, training.pretrained_encoder, labels, task)
     if training.base is None:
         return _scratch(family.network, labels, task, ())
     try:
@@ -239,20 +239,20 @@ def _scratch(family: type[Network], labels: LabelSet, task: Task, notes: tuple[s
     return Start(family.create(labels, family.default_options()).trained_for(task), (), False, None, notes)
 
 
-def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], labels: LabelSet) -> Start:
+def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], labels: LabelSet, task: Task) -> Start:
     """A network of segmentation_models_pytorch whose encoder knows ImageNet, or a small fresh one."""
     import segmentation_models_pytorch as smp
 
     encoder = options["encoder"]
     what = Message("training.imagenet_weights", encoder=encoder)
     if not _at_hand(smp.encoders.encoders[encoder]["pretrained_settings"]["imagenet"]) and not lookup.reachable():
-        return _scratch(family, labels, SEMANTIC, (_warning(what, Message("training.hub_out_of_reach")),))
+        return _scratch(family, labels, task, (_warning(what, Message("training.hub_out_of_reach")),))
     try:
         with client.bounded():
             encoding = smp.encoders.get_encoder(encoder, weights="imagenet")
     except (*client.TRANSPORT_ERRORS, OSError, RuntimeError, ValueError, SafetensorError, SegDemoError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        return _scratch(family, labels, SEMANTIC, (_warning(what, reason),))
+        return _scratch(family, labels, task, (_warning(what, reason),))
     network = family.create(labels, dict(options))
     network.module.encoder.load_state_dict(encoding.state_dict())
     parameters = smp.encoders.get_preprocessing_params(encoder, "imagenet")
@@ -260,7 +260,8 @@ def _with_pretrained_encoder(family: type[Network], options: dict[str, Any], lab
     spec = ModelSpec(
         f"smp-hub/{encoder}.imagenet", None, network.task.name, network.name, f"{encoder} (ImageNet)", "", "hub"
     )
-    return Start(dataclasses.replace(network, preprocessing=rule), ("decoder.", "segmentation_head."), True, spec, ())
+    fresh = tuple(f"{name}." for name, _ in network.module.named_children() if name != "encoder")
+    return Start(dataclasses.replace(network, preprocessing=rule), fresh, True, spec, ())
 
 
 def _at_hand(source: dict[str, str]) -> bool:

@@ -26,7 +26,7 @@ _STRIP_PIXELS = 1 << 20
 
 
 class Region(Segment):
-    """A segment of a picture that falls into regions. Its mask is cut from the id map whenever it is asked for: thousands of
+    """A segment of a picture whose segments do not overlap. Its mask is cut from the id map whenever it is asked for: thousands of
     rings or stripes, each in a box nearly as large as the picture, would fill the memory.
 
     Args:
@@ -34,12 +34,16 @@ class Region(Segment):
         box: (x0, y0, x1, y1), half-open integer pixels.
         id_map: uint8 or uint16 (H, W), of the whole picture.
         identity: the region's value in it.
+        score: in [0, 1], or None.
+        corner: (x, y) of the id map's first pixel, where that is of a part of the picture.
     """
 
-    def __init__(self, label_id: int, box: Box, id_map: np.ndarray, identity: int) -> None:
-        for name, value in {"label_id": label_id, "score": None, "box": box, "soft": None}.items():
+    def __init__(
+        self, label_id: int, box: Box, id_map: np.ndarray, identity: int, score: float | None = None, corner: tuple[int, int] = (0, 0)
+    ) -> None:
+        for name, value in {"label_id": label_id, "score": score, "box": box, "soft": None}.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_cut", (id_map, identity))
+        object.__setattr__(self, "_cut", (id_map, identity, corner))
 
     @property
     def has_mask(self) -> bool:
@@ -49,8 +53,19 @@ class Region(Segment):
     @property
     def mask(self) -> np.ndarray:
         """bool (y1 - y0, x1 - x0)."""
-        (x0, y0, x1, y1), (id_map, identity) = self.box, self._cut
-        return id_map[y0:y1, x0:x1] == identity
+        (x0, y0, x1, y1), (id_map, identity, (left, top)) = self.box, self._cut
+        return id_map[y0 - top : y1 - top, x0 - left : x1 - left] == identity
+
+    @property
+    def identity(self) -> int:
+        """Its value in the id map."""
+        return self._cut[1]
+
+    def moved(self, right: int, down: int) -> Region:
+        """As :meth:`Segment.moved`."""
+        (x0, y0, x1, y1), (id_map, identity, (left, top)) = self.box, self._cut
+        box = x0 + right, y0 + down, x1 + right, y1 + down
+        return Region(self.label_id, box, id_map, identity, self.score, (left + right, top + down))
 
 
 def _values(method: str, parameters: dict[str, float]) -> dict[str, float]:

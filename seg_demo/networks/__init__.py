@@ -176,6 +176,10 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("click", "Click", "seg_demo", (INSTANCE,), "seg_demo.networks.click:Click", prompts=(CLICKS,), pictures="objects"),
         Family("maskrcnn", "Mask R-CNN", "torchvision", (INSTANCE,), "seg_demo.networks.maskrcnn:MaskRcnn"),
+        Family(
+            "unet-instance", "U-Net with watershed", "segmentation_models_pytorch", (INSTANCE,), "seg_demo.networks.unet_instance:UNetInstance",
+            pictures="nuclei",
+        ),
     )
 }  # fmt: skip
 

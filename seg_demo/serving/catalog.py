@@ -272,10 +272,10 @@ REGIONS = ("background", "region")
 
 BUNDLED = tuple(
     ModelSpec(
-        id, None, task, id.partition("-")[0], Message(f"models_title.{id.replace('-', '_')}"), "Apache-2.0", "bundled",
+        id, None, task, id.removesuffix("-cells"), Message(f"models_title.{id.replace('-', '_')}"), "Apache-2.0", "bundled",
         about=Message(f"models_about.{id.replace('-', '_')}"),
     )
-    for id, task in (("unet-cells", "semantic"), ("segformer-cells", "semantic"), ("maskrcnn-cells", "instance"), ("click", "instance"))
+    for id, task in (("unet-cells", "semantic"), ("segformer-cells", "semantic"), ("maskrcnn-cells", "instance"), ("unet-instance-cells", "instance"), ("click", "instance"))
 )  # fmt: skip
 
 

@@ -1,0 +1,359 @@
+"""Objects from the maps of a U-Net, for crowded and touching things: a class, how deep inside its object each pixel lies, and where objects meet.
+
+After Scherr et al. 2020 (PLoS ONE 15(12), e0243219), who won cell tracking challenges with it, the network learns for every pixel its class,
+the distance to the edge of its object in shares of the largest one there, so that small and large objects look alike, and, as the U-Net paper
+(Ronneberger et al. 2015) has it, the thin line along which objects meet. Where the distance is large and no line runs is the core of an object;
+from the cores a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, any number of them is
+as fast as one, and the convolutions are a plain U-Net's. (Vectors, as Cellpose has them, hold winding shapes together better, but have to be
+followed pixel by pixel for many steps, which costs a processor more than the network does.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from segmentation_models_pytorch.base import SegmentationHead
+from torch import Tensor, nn
+
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import MAX_IDS, LabelSet, Segmentation, extents
+from seg_demo.masks.regions import Region
+from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
+from seg_demo.networks import FAMILIES
+from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, Preprocessing, TrainingDefaults, normalised
+from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
+
+# A core is where the share of the distance is above the first, and an object is kept if that somewhere reaches the second.
+CORE, PEAK = 0.45, 0.5
+# Pixels of the network's that an object has at least.
+LEAST = 6
+# Rows of a large picture that are filled at once.
+STRIP_PIXELS = 1 << 20
+
+
+class InstanceUNet(smp.Unet):
+    """smp's U-Net with a second head.
+
+    Args:
+        classes: channels of the first head, background included.
+        encoder: its name in smp.
+        arguments: of ``smp.Unet``.
+    """
+
+    def __init__(self, classes: int, encoder: str, **arguments: Any) -> None:
+        super().__init__(encoder_name=encoder, encoder_weights=None, in_channels=3, classes=classes, activation=None, **arguments)
+        self.shape_head = SegmentationHead(self.segmentation_head[0].in_channels, 2)
+        smp.base.initialization.initialize_head(self.shape_head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of the classes, of the share of the distance, and of the line between objects.
+
+        Args:
+            x: (B, 3, h, w), normalised, h and w multiples of the encoder's stride.
+
+        Returns:
+            (B, classes + 2, h, w).
+        """
+        return self.heads(self.encoder(x))
+
+    def heads(self, maps: list[Tensor]) -> Tensor:
+        """As :meth:`forward`, of the encoder's maps."""
+        found = self.decoder(maps)
+        return torch.cat([self.segmentation_head(found), self.shape_head(found)], 1)
+
+
+class UNetInstance(Network):
+    """Objects from a U-Net's maps and a seeded watershed. They have scores, and none lies upon another."""
+
+    family = FAMILIES["unet-instance"]
+    engine = EngineHints()
+    training = TrainingDefaults(
+        pretrained_encoder={"encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]},
+        lr=3e-3,
+        scratch_lr=3e-3,
+        scratch_crop=192,
+        scratch_batch_size=4,
+        pretrained_crop=256,
+        passes=12,
+    )
+
+    @staticmethod
+    def default_options() -> dict[str, Any]:
+        """1.2 million parameters, 2.5 MB in 16 bits: the encoder of the small U-Net, which learns from scratch on a laptop."""
+        return {"encoder": "tu-test_resnet", "decoder_channels": [128, 96, 64, 32, 16]}
+
+    @staticmethod
+    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
+        """A network with random weights; never touches the Hub.
+
+        Args:
+            num_classes: background included.
+            options: ``encoder``, and arguments of ``smp.Unet``.
+
+        Raises:
+            BadCheckpointError: an unknown encoder or argument.
+        """
+        arguments = {key: value for key, value in options.items() if key != "encoder"}
+        check_encoder(options.get("encoder"))
+        if unknown := sorted(set(arguments) - arguments_of(smp.Unet)):
+            raise BadCheckpointError("checkpoints.unknown_argument", name="Unet", argument=unknown[0])
+        return InstanceUNet(num_classes, options["encoder"], **arguments)
+
+    @classmethod
+    def fresh_preprocessing(cls, module: nn.Module, options: dict[str, Any]) -> Preprocessing:
+        """Colours of the encoder's pretraining; pictures at their own size up to a longest side."""
+        return plain_preprocessing(module, {**options, "decoder": "Unet"}, LONGEST_SIDE)
+
+    @staticmethod
+    def forward(module: nn.Module, batch: Tensor) -> Tensor:
+        """Logits of the classes, of the share of the distance, and of the line between objects: (B, classes + 2, h, w).
+
+        Args:
+            module: of this network.
+            batch: (B, 3, h, w), normalised, h and w multiples of the output stride.
+        """
+        return module(batch)
+
+    @staticmethod
+    def forward_with_maps(module: nn.Module, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As :meth:`forward`, with the encoder's maps, the largest left out.
+
+        Args:
+            module: of this network.
+            batch: as for :meth:`forward`.
+        """
+        maps = module.encoder(batch)
+        return module.heads(maps), list(maps[2:])
+
+    def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
+        """The maps of one image as objects at the size of the upload, by falling score.
+
+        An object is found at the size of the maps. At the size of the upload its outline against the background is where the bilinearly
+        resized foreground ends, and its line against a neighbour that of the nearest pixels of the maps.
+
+        Args:
+            raw: (1, classes + 2, h, w), at the size of the batch, padding included.
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+            confidence: also how sure the network is that there is an object, or none, at every pixel.
+
+        Raises:
+            BadCheckpointError: the network returned NaN.
+        """
+        rows, columns = self.preprocessing.fitted(height, width)
+        maps = raw[0, :, :rows, :columns].float().cpu()
+        if not all_finite(maps):
+            raise BadCheckpointError("networks.not_finite")
+        background = self.labels.background or 0
+        others = [index for index in range(len(self.labels)) if index != background]
+        # Nothing, and anything: what decides where objects are, however many classes there are.
+        two = torch.stack([maps[background], maps[others].logsumexp(0)])
+        chances = maps[:-2].softmax(0).numpy()
+        distance, line = (values.sigmoid().numpy() for values in maps[-2:])
+        ids = separated(two[1].sub(two[0]).sigmoid().numpy(), distance, line)
+        ids, scores, classes = _ranked(ids, chances, distance, background)
+        id_map, inside = _enlarged(ids, two, height, width)
+        segments = []
+        pixels, boxes = extents(id_map)
+        for index, (score, label_id) in enumerate(zip(scores, classes, strict=True)):
+            # Where a large picture is shrunk below its objects' size, or a box below a pixel, nothing may be left.
+            if index + 1 < len(pixels) and pixels[index + 1]:
+                segments.append(Region(label_id, tuple(boxes[index + 1].tolist()), id_map, index + 1, score))
+        if len(segments) < len(scores):
+            table = np.zeros(len(scores) + 1, id_map.dtype)
+            table[[segment.identity for segment in segments]] = np.arange(1, len(segments) + 1)
+            id_map = table[id_map]
+            segments = [Region(each.label_id, each.box, id_map, number, each.score) for number, each in enumerate(segments, start=1)]
+        sure = None
+        if confidence:
+            sure = probability_and_margin(two, height, width)[0]
+            # The other way round where there is foreground that belongs to nothing.
+            np.subtract(255, sure, out=sure, where=(inside > 0) & (id_map == 0))
+        return Segmentation(self.task.name, height, width, self.labels, id_map, tuple(segments), confidence=sure)
+
+    def optimise(self, device: torch.device) -> None:
+        """As the U-Net's."""
+        if device.type == "cpu":
+            fold_decoder(self.module)
+            self.module.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def memory_per_pixel(tiled: bool, confidence: bool) -> int:
+        """The id map of 16 bits, the foreground, a copy while ids are counted; in tiles the id maps of the tiles too."""
+        return (8 if tiled else 9) + 4 * confidence
+
+    def loss(self, module: nn.Module, images: Tensor, truth: Any, per_pixel: Callable[[Tensor], Tensor], share: float) -> Tensor:
+        """Cross-entropy and Dice of the classes, and cross-entropies of the share of the distance and of the line between objects.
+
+        Pixels beside such a line count more, as in the U-Net paper, and pixels of small objects too, of which there are few in each.
+        """
+        wanted = [truth_maps(objects, images.shape[-2:]) for objects in truth]
+        classes, numbers, distance, weights = (torch.from_numpy(np.stack(maps)).to(images.device) for maps in zip(*wanted, strict=True))
+        line = meeting(numbers).float()
+        logits = module(normalised(images, self.preprocessing)).float()
+        weights = weights + 4 * line
+        entropy = F.cross_entropy(logits[:, :-2], classes, reduction="none")
+        foreground, inside = 1 - logits[:, :-2].softmax(1)[:, self.labels.background or 0], (numbers > 0).float()
+        total = (entropy * weights).sum() / weights.sum() + _dice(foreground, inside)
+        total = total + 2 * (F.binary_cross_entropy_with_logits(logits[:, -2], distance, reduction="none") * weights).sum() / weights.sum()
+        drawn = logits[:, -1]
+        rare = 1 + 4 * line
+        total = total + (F.binary_cross_entropy_with_logits(drawn, line, reduction="none") * rare).sum() / rare.sum()
+        return share * (total + 0.5 * _dice(drawn.sigmoid(), line))
+
+    def head_prefixes(self) -> tuple[str, ...]:
+        """The head of the classes; distance and line mean the same whatever the objects are called."""
+        return ("segmentation_head.",)
+
+    def card_snippet(self, source: str) -> str:
+        """Code that loads the checkpoint with plain smp.
+
+        Args:
+            source: folder or Hub id.
+        """
+        arguments = "".join(f", {key}={value!r}" for key, value in self.options.items() if key != "encoder")
+        return f"""from pathlib import Path
+import segmentation_models_pytorch as smp
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file
+
+model = smp.Unet({self.options["encoder"]!r}, encoder_weights=None, classes={len(self.labels)}{arguments})
+model.shape_head = smp.base.SegmentationHead(model.segmentation_head[0].in_channels, 2)
+folder = Path("{source}")
+weights = folder / "model.safetensors" if folder.is_dir() else hf_hub_download("{source}", "model.safetensors")
+model.load_state_dict({{name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(weights).items()}})
+model.eval()
+pixels = torch.zeros(1, 3, 256, 256)  # RGB in [0, 1], sides multiples of {self.preprocessing.multiple}
+mean = torch.tensor({list(self.preprocessing.mean)}).view(3, 1, 1)
+std = torch.tensor({list(self.preprocessing.std)}).view(3, 1, 1)
+with torch.no_grad():
+    maps = model.decoder(model.encoder((pixels - mean) / std))
+    classes = model.segmentation_head(maps).softmax(1)  # (1, {len(self.labels)}, 256, 256)
+    distance, line = model.shape_head(maps).sigmoid().unbind(1)  # cores are where distance * (1 - line) is large: seeds of a watershed
+"""
+
+
+def separated(foreground: np.ndarray, distance: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Objects of maps: a seeded watershed within the foreground.
+
+    Args:
+        foreground: float32 (h, w) in [0, 1], the probability of any object.
+        distance: float32 (h, w) in [0, 1], the share of the distance to the edge of the object.
+        line: float32 (h, w) in [0, 1], the probability that two objects meet here.
+
+    Returns:
+        int32 (h, w), 0 for none. Foreground without a core is none.
+    """
+    # scikit-image takes half a second to import.
+    from skimage.segmentation import watershed
+
+    inside, depth = foreground > 0.5, distance * (1 - line)
+    seeds, count = ndimage.label((depth > CORE) & inside)
+    if not count:
+        return seeds
+    peaks = ndimage.maximum(depth, seeds, np.arange(count + 1))
+    seeds[(peaks < PEAK)[seeds]] = 0
+    return watershed(-depth, seeds, mask=inside)
+
+
+def _ranked(ids: np.ndarray, chances: np.ndarray, distance: np.ndarray, background: int) -> tuple[np.ndarray, list[float], list[int]]:
+    """Objects int32 (h, w) numbered by falling score, their scores in [0, 1] and their classes; without specks.
+
+    An object's score is the mean probability of its class on it, times the largest share of the distance: what has no clear middle may be a part
+    of something.
+    """
+    count = int(ids.max(initial=0))
+    flat = ids.ravel()
+    areas = np.bincount(flat, minlength=count + 1)
+    sums = np.stack([np.bincount(flat, weights=plane.ravel(), minlength=count + 1) for plane in chances])
+    sums[background] = -1
+    classes, means = sums.argmax(0), sums.max(0) / np.maximum(areas, 1)
+    peaks = np.zeros(count + 1)
+    np.maximum.at(peaks, flat, distance.ravel())
+    scores = np.clip(means * peaks, 0, 1)
+    found = np.flatnonzero(areas >= LEAST)
+    found = found[found > 0]
+    found = found[np.argsort(-scores[found], kind="stable")][:MAX_IDS]
+    table = np.zeros(count + 1, np.int32)
+    table[found] = np.arange(1, len(found) + 1)
+    return table[ids], scores[found].tolist(), classes[found].tolist()
+
+
+def _enlarged(ids: np.ndarray, two: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The id map of an upload, uint8 or uint16 (H, W), and uint8 (H, W), 1 where there is foreground.
+
+    Args:
+        ids: int32 (h, w), objects.
+        two: float32 (2, h, w), logits of the background and of everything else.
+        height: of the upload, in pixels.
+        width: of the upload, in pixels.
+    """
+    inside = argmax_resized(two, height, width)
+    numbers = ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
+    if ids.shape == (height, width):
+        return numbers, inside
+    # The resized foreground ends up to a pixel of the maps beyond the objects.
+    numbers = np.where(numbers > 0, numbers, ndimage.maximum_filter(numbers, 3))
+    rows, columns = (
+        np.minimum((np.arange(after) + 0.5) * before / after, before - 1).astype(np.intp) for before, after in zip(ids.shape, (height, width), strict=True)
+    )
+    found, step = np.empty((height, width), numbers.dtype), max(1, STRIP_PIXELS // width)
+    for top in range(0, height, step):
+        np.multiply(numbers[rows[top : top + step, None], columns], inside[top : top + step], out=found[top : top + step], casting="unsafe")
+    return found, inside
+
+
+def truth_maps(objects: dict[str, Tensor], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What is learnt of one crop.
+
+    Args:
+        objects: ``boxes``, ``labels`` and ``masks`` as torchvision's detectors take them.
+        size: (height, width) in pixels.
+
+    Returns:
+        Classes int64 (H, W); numbers of the objects float32 (H, W), 0 for none, the smaller upon the larger; the share of the distance float32
+        (H, W), from nearly 0 at the edge of an object to 1 in its middle, where the crop's edge is none; and weights float32 (H, W).
+    """
+    masks, labels = objects["masks"].cpu().numpy(), objects["labels"].tolist()
+    boxes = [[int(value) for value in box] for box in objects["boxes"].tolist()]
+    classes, numbers = np.zeros(size, np.int64), np.zeros(size, np.float32)
+    distance, weights = np.zeros(size, np.float32), np.ones(size, np.float32)
+    for index in sorted(range(len(labels)), key=lambda place: -int(masks[place].sum())):
+        x0, y0, x1, y1 = boxes[index]
+        inside = masks[index, y0:y1, x0:x1] > 0
+        classes[y0:y1, x0:x1][inside] = labels[index]
+        numbers[y0:y1, x0:x1][inside] = index + 1
+    for index, (x0, y0, x1, y1) in enumerate(boxes):
+        window = slice(max(0, y0 - 1), y1 + 1), slice(max(0, x0 - 1), x1 + 1)
+        inside = numbers[window] == index + 1
+        if not inside.any():
+            continue
+        depth = ndimage.distance_transform_edt(inside) - 0.5 if not inside.all() else np.ones(inside.shape)
+        distance[window][inside] = (depth / depth.max())[inside]
+        weights[window][inside] = np.clip(np.sqrt(300 / inside.sum()), 0.5, 3)
+    return classes, numbers, distance, weights
+
+
+def meeting(numbers: Tensor) -> Tensor:
+    """bool (B, H, W): where an object lies within two pixels of another, the gap between them included.
+
+    Args:
+        numbers: float32 (B, H, W), of the objects, 0 for none.
+    """
+    maps = numbers[:, None]
+    grown = torch.where(maps > 0, maps, F.max_pool2d(maps, 3, 1, 1))
+    high = F.max_pool2d(grown, 3, 1, 1)
+    low = -F.max_pool2d(torch.where(grown > 0, -grown, -torch.inf), 3, 1, 1)
+    return ((grown > 0) & (high > low))[:, 0]
+
+
+def _dice(chance: Tensor, wanted: Tensor) -> Tensor:
+    """1 less the Dice coefficient of a batch's probabilities and its truth (B, H, W)."""
+    return 1 - (2 * (chance * wanted).sum() + 1) / (chance.sum() + wanted.sum() + 1)

@@ -1,0 +1,221 @@
+"""U-Net with watershed: the shared contract, plain smp as the oracle of its maps, and objects that touch, of all sizes, across tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.types import LabelSet
+from seg_demo.inference import tiled
+from seg_demo.masks.regions import Region
+from seg_demo.networks.base import Network
+from seg_demo.networks.unet_instance import InstanceUNet, UNetInstance, meeting, separated, truth_maps
+from synthetic.nuclei import render
+from tests.networks.contract import LABELS, NetworkContract, image_of
+
+CELLS = LabelSet.from_names(("background", "cell"), 0)
+
+
+class TestUnetInstance(NetworkContract):
+    name = "unet-instance"
+
+    def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> torch.Tensor:
+        scope: dict[str, Any] = {}
+        exec(checkpoint.card_snippet(str(folder)), scope)
+        model = scope["model"]
+        maps = model.decoder(model.encoder(batch))
+        return torch.cat([model.segmentation_head(maps), model.shape_head(maps)], 1)
+
+    def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        options = config["options"]
+        return [
+            {**config, "num_classes": 10**6},
+            {**config, "num_classes": 1},
+            {**config, "options": {**options, "decoder_channels": [10**6] * 5}},
+            {**config, "options": {**options, "decoder_channels": "many"}},
+            {**config, "options": {**options, "encoder": "tu-hf-hub:someone/backbone"}},
+            {**config, "options": {**options, "encoder": None}},
+            {**config, "options": {**options, "aux_params": 3, "nothing": 4}},
+            {**config, "options": None},
+        ]
+
+
+def maps_of(truth: np.ndarray, labels: np.ndarray | None = None, sure: float = 8.0) -> torch.Tensor:
+    """What a perfect network says of an instance map (H, W): (1, classes + 2, H, W) logits."""
+    count = int(truth.max())
+    labels = np.ones(count, np.int64) if labels is None else labels
+    classes, numbers, distance, _ = truth_maps(targets_of(truth, labels), truth.shape)
+    logits = [sure * (2 * (classes == label) - 1.0) for label in range(int(labels.max(initial=1)) + 1)]
+    line = meeting(torch.from_numpy(numbers)[None])[0].numpy()
+    shares = np.clip(distance, 1e-3, 1 - 1e-3)
+    return torch.from_numpy(np.stack([*logits, np.log(shares / (1 - shares)), sure * (2.0 * line - 1)]).astype(np.float32))[None]
+
+
+def targets_of(truth: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
+    """Truth as torchvision's detectors take it."""
+    masks = np.stack([truth == number for number in range(1, int(truth.max()) + 1)]) if truth.any() else np.zeros((0, *truth.shape), bool)
+    boxes = [(box[1].start, box[0].start, box[1].stop, box[0].stop) for box in ndimage.find_objects(truth)]
+    return {"masks": torch.from_numpy(masks.astype(np.uint8)), "labels": torch.from_numpy(labels), "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)}
+
+
+def discs(height: int, width: int, *places: tuple[float, float, float]) -> np.ndarray:
+    """uint16 (height, width): discs (x, y, radius), where two overlap each pixel of the one whose middle is nearer."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    far = np.stack([np.hypot(columns - x, rows - y) / radius for x, y, radius in places])
+    return np.where(far.min(0) < 1, far.argmin(0) + 1, 0).astype(np.uint16)
+
+
+def matched(truth: np.ndarray, found: np.ndarray) -> float:
+    """tp / (tp + fp + fn) at an IoU of 0.5."""
+    table = np.zeros((int(truth.max()) + 1, int(found.max()) + 1))
+    np.add.at(table, (truth.ravel().astype(int), found.ravel().astype(int)), 1)
+    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
+    hits = int(((table / np.maximum(union, 1))[1:, 1:] > 0.5).sum())
+    return hits / (truth.max() + found.max() - hits)
+
+
+def network(labels: LabelSet = CELLS, **rule: Any) -> UNetInstance:
+    """A small one with random weights."""
+    made = UNetInstance.create(labels, {"encoder": "tu-test_resnet", "decoder_channels": [16, 16, 8, 8, 8]})
+    return replace(made, preprocessing=replace(made.preprocessing, **rule))
+
+
+def test_the_maps_of_crowded_pictures_give_back_their_objects() -> None:
+    """From 5 to 80 pixels across, touching; what cannot be told apart even by perfect maps is rare."""
+    for index in range(6):
+        truth = render(77, index, 192, kind="fluorescence").instance_map
+        if truth.any():
+            classes = maps_of(truth)[0].sigmoid().numpy()
+            assert matched(truth, separated(classes[1], classes[2], classes[3])) > 0.9
+
+
+def test_objects_touch_have_classes_and_come_by_falling_score() -> None:
+    truth = discs(96, 128, (30, 40, 18), (60, 40, 18), (45, 66, 16), (100, 50, 14), (110, 85, 3))
+    raw = maps_of(truth, np.array([1, 2, 1, 2, 1]))
+    raw[0, :3, 30:70, 84:120] *= 0.1
+    made = network(LabelSet.from_names(("background", "round", "oval"), 0))
+    result = made.postprocess(raw, 96, 128, confidence=True)
+    scores = [segment.score for segment in result.segments]
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True) and matched(truth, result.id_map) == 1
+    for number, segment in enumerate(result.segments, start=1):
+        assert isinstance(segment, Region) and segment.box == segment.moved(0, 0).box
+        assert np.array_equal(result.mask_of(number - 1), (result.id_map == number)[segment.box[1] : segment.box[3], segment.box[0] : segment.box[2]])
+        assert truth[result.id_map == number].tolist() and segment.label_id == [1, 2, 1, 2, 1][int(np.median(truth[result.id_map == number])) - 1]
+    doubtful = result.segments[-1]
+    assert doubtful.label_id == 2 and doubtful.score < 0.9
+    assert result.confidence.shape == (96, 128) and result.confidence[40, 30] > 250 > result.confidence[50, 100] and result.confidence[2, 2] > 250
+    kept = result.above(0.9)
+    assert len(kept.segments) == 4 and kept.id_map.max() == 4
+
+
+def test_foreground_without_a_middle_is_nothing_and_sure_of_that() -> None:
+    raw = maps_of(discs(64, 64, (20, 32, 12), (50, 32, 8)))
+    raw[0, 2, :, 36:] = -6
+    result = network().postprocess(raw, 64, 64, confidence=True)
+    assert len(result.segments) == 1 and not result.id_map[:, 36:].any() and result.confidence[32, 50] < 5
+
+
+def test_a_large_upload_has_smooth_outlines_and_straight_lines_between_neighbours() -> None:
+    """Shrunk to half its size for the network and enlarged again: every object is there, within a pixel of the network's."""
+    small, large = discs(160, 192, *(places := [(50, 60, 30), (104, 60, 26), (60, 120, 24), (150, 110, 3)])), discs(320, 384, *[(2 * x + 0.5, 2 * y + 0.5, 2 * r) for x, y, r in places])
+    result = network(longest_side=192).postprocess(maps_of(small), 320, 384)
+    assert result.id_map.shape == (320, 384) and matched(large, result.id_map) == 1
+    edge = ndimage.binary_dilation(large > 0, iterations=2) & ~ndimage.binary_erosion(large > 0, iterations=2)
+    assert not ((result.id_map > 0) != (large > 0))[~edge].any()
+    for size in ((1, 1), (7, 640), (80, 96)):
+        shown = network(longest_side=192).postprocess(torch.zeros(1, 4, 192, 192), *size)
+        assert shown.id_map.shape == size and not shown.segments
+
+
+def test_objects_that_are_smaller_than_a_pixel_of_the_upload_leave_no_gap_in_the_numbers() -> None:
+    truth = discs(64, 64, (20, 20, 12), (44, 44, 2.5), (20, 50, 8))
+    result = network(size=(64, 64)).postprocess(maps_of(truth), 8, 8)
+    assert set(np.unique(result.id_map)) - {0} == set(result.ids) == set(range(1, len(result.segments) + 1)) and len(result.segments) >= 2
+
+
+def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
+    """In full detail each tile is answered by perfect maps of its part; objects of up to 70 pixels lie across every border."""
+    random = np.random.default_rng(0)
+    places = [(x + random.uniform(-3, 3), y + random.uniform(-3, 3), random.uniform(9, 14)) for x in range(8, 260, 22) for y in range(8, 200, 22)]
+    truth = discs(205, 263, *places, (96, 96, 36), (180, 130, 30))
+    made, seen = network(longest_side=128), []
+
+    def answer(batch: torch.Tensor) -> tuple[torch.Tensor, torch.device]:
+        tile = batch[0, 0].numpy()
+        here = np.rint((tile * made.preprocessing.std[0] + made.preprocessing.mean[0]) * 255).astype(np.uint16)
+        here += 256 * np.rint((batch[0, 1].numpy() * made.preprocessing.std[1] + made.preprocessing.mean[1]) * 255).astype(np.uint16)
+        inside = np.isin(here, numbers) * here
+        compact = np.unique(inside, return_inverse=True)[1].reshape(inside.shape)
+        seen.append(batch.shape)
+        return maps_of(compact), torch.device("cpu")
+
+    numbers = np.unique(truth[truth > 0])
+    image = np.stack([truth % 256, truth // 256, np.zeros_like(truth)], 2).astype(np.uint8)
+    plan = tiled.plan(made, *truth.shape)
+    result = tiled.run(plan, answer, image, confidence=True)
+    assert len(seen) == len(plan.grid) > 6 and {shape[2:] for shape in seen} == {torch.Size((128, 128))}
+    assert matched(np.unique(truth, return_inverse=True)[1].reshape(truth.shape), result.id_map) > 0.95
+    assert result.confidence.shape == truth.shape
+
+
+def test_the_share_of_the_distance_is_scipys_and_the_crops_edge_is_none() -> None:
+    truth = discs(40, 50, (0, 20, 15), (25, 20, 12))
+    classes, numbers, distance, weights = truth_maps(targets_of(truth, np.array([1, 3])), truth.shape)
+    assert np.array_equal(classes, np.array([0, 1, 3])[truth]) and np.array_equal(numbers, truth)
+    for number in (1, 2):
+        mask = truth == number
+        depth = ndimage.distance_transform_edt(np.pad(mask, ((0, 0), (15, 0)), mode="edge"))[:, 15:] - 0.5
+        assert np.allclose(distance[mask], (depth / depth[mask].max())[mask], atol=1e-6) and distance[mask].max() == 1
+    assert distance[20, 0] == distance[truth == 1].max() and weights[0, 49] == 1 and weights.max() <= 3
+    whole = truth_maps(targets_of(np.ones((8, 8), np.uint16), np.array([1])), (8, 8))
+    assert (whole[2] == 1).all(), "an object as large as the crop has no edge"
+    overlapping = {"masks": torch.ones(2, 8, 8, dtype=torch.uint8), "labels": torch.tensor([1, 2]), "boxes": torch.tensor([[0.0, 0, 8, 8], [2, 2, 5, 5]])}
+    overlapping["masks"][1] = 0
+    overlapping["masks"][1, 2:5, 2:5] = 1
+    assert truth_maps(overlapping, (8, 8))[0][3, 3] == 2, "the smaller lies upon the larger"
+    assert not any(maps.any() for maps in truth_maps(targets_of(np.zeros((8, 8), np.uint16), np.zeros(0, np.int64)), (8, 8))[:3])
+
+
+def test_objects_meet_where_no_more_than_two_pixels_are_between_them() -> None:
+    numbers = torch.zeros(1, 12, 30)
+    numbers[0, :, 2:8], numbers[0, :, 8:14], numbers[0, :, 16:20], numbers[0, :, 25:] = 1, 2, 3, 4
+    columns = meeting(numbers)[0, 6].nonzero()[:, 0].tolist()
+    assert columns == [7, 8, 14, 15], "beside each other, and the gap of two; a gap of five is none"
+
+
+def test_a_step_moves_every_weight_and_pictures_without_objects_count() -> None:
+    torch.manual_seed(0)
+    made = network()
+    images = torch.rand(2, 3, 64, 64)
+    truth = [targets_of(discs(64, 64, (20, 20, 9), (40, 20, 12)), np.array([1, 1])), targets_of(np.zeros((64, 64), np.uint16), np.zeros(0, np.int64))]
+    made.module.train()
+    loss = made.loss(made.module, images, truth, lambda logits: logits, 0.5)
+    loss.backward()
+    assert torch.isfinite(loss) and all(parameter.grad is not None for parameter in made.module.parameters())
+    perfect, nothing = maps_of(discs(64, 64, (20, 20, 9), (40, 20, 12))), torch.zeros(1, 4, 64, 64)
+    good, bad = (float(made.loss(_Says(maps), images[:1], truth[:1], lambda logits: logits, 1.0)) for maps in (perfect, nothing))
+    assert good < 0.5 * bad
+
+
+class _Says(torch.nn.Module):
+    """Answers the same, whatever it sees."""
+
+    def __init__(self, maps: torch.Tensor) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.maps
+
+
+def test_an_encoder_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(BadCheckpointError, match="no-such"):
+        UNetInstance.build(2, {"encoder": "no-such"})
+    assert isinstance(UNetInstance.build(2, UNetInstance.default_options()), InstanceUNet)
