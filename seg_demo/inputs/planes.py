@@ -202,56 +202,133 @@ def render(
     Raises:
         PixelError: no sample of any channel has data.
     """
+    windows = [window_of(channel, view.window, stack, nodata) for channel in channels]
+    notes = list(dict.fromkeys(note for window in windows for note in window.notes))
+    opacity = None if alpha is None else samples.opacity_of(alpha, stack.bits)
+    painted = paint(channels, windows, view.gamma, shown_inverted(stack, inverted), opacity, premultiplied, profile)
+    if painted.empty:
+        raise nothing_there(painted.gone)
+    if (missing := int(np.count_nonzero(painted.absent))):
+        notes.append(absence(missing, painted.absent.size, painted.gone))
+    return painted.pixels, tuple(notes)
+
+
+def shown_inverted(stack: Stack, inverted: bool) -> bool:
+    """Whether the smallest stored value is white: the larger a value is that samples are rescaled to, the brighter it is, also where the
+    scale runs backwards."""
+    return inverted != (stack.slope < 0)
+
+
+def nothing_there(gone: Sequence[float]) -> PixelError:
+    """That no sample has data, whose values are ``gone``."""
+    return PixelError(Message("pixels.all_nan") if all(value != value for value in gone) else Message("pixels.all_nodata"))
+
+
+def absence(missing: int, total: int, gone: Sequence[float]) -> Message:
+    """The sentence on so many of so many pixels without data, which have such values."""
+    named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
+    return Message("images.no_data", share=max(missing / total, 0.0001), values=named)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What becomes black and white of a channel.
+
+    Attributes:
+        low: stored value that is black.
+        high: stored value that is white.
+        gone: values that are no data.
+        notes: what is to say about it.
+    """
+
+    low: float
+    high: float
+    gone: tuple[float, ...] = ()
+    notes: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class Painted:
+    """Pixels, and where there are none.
+
+    Attributes:
+        pixels: uint8 (H, W, 3).
+        absent: bool (H, W), where any channel has no data.
+        gone: values that were looked for as such.
+        empty: whether no channel has data anywhere.
+    """
+
+    pixels: np.ndarray
+    absent: np.ndarray
+    gone: tuple[float, ...]
+    empty: bool
+
+
+def paint(
+    channels: Sequence[np.ndarray], windows: Sequence[Window], gamma: float, inverted: bool, opacity: np.ndarray | None = None,
+    premultiplied: bool = False, profile: bytes | None = None,
+) -> Painted:  # fmt: skip
+    """Channels, or the same part of each, in windows that are known.
+
+    Args:
+        channels: as for :func:`render`.
+        windows: of each.
+        gamma: of the view.
+        inverted: of :func:`shown_inverted`.
+        opacity: uint8 (H, W), of pixels, which lie on white; or None.
+        premultiplied: as for :func:`render`.
+        profile: as for :func:`render`.
+    """
     height, width = channels[0].shape
-    # The larger a value is that samples are rescaled to, the brighter it is, also where the scale runs backwards.
-    inverted = inverted != (stack.slope < 0)
     rgb = np.zeros((height, width, 3), dtype=np.uint8)
-    absent, gone, notes, empty = np.zeros((height, width), dtype=bool), [], [], True
-    for index, channel in enumerate(channels):
-        low, high, missing, found = _window(channel, view.window, stack, nodata)
-        notes += [note for note in found if note not in notes]
-        grey, without = _shown(channel, low, high, view.gamma, inverted, missing)
+    absent, gone, empty = np.zeros((height, width), dtype=bool), [], True
+    for index, (channel, window) in enumerate(zip(channels, windows, strict=True)):
+        grey, without = _shown(channel, window.low, window.high, gamma, inverted, window.gone)
         if without is not None:
-            gone += [value for value in missing if not any(value == other or (value != value and other != other) for other in gone)]
+            gone += [value for value in window.gone if not any(value == other or (value != value and other != other) for other in gone)]
             absent |= without
         empty &= without is not None and bool(without.all())
         rgb[..., index] = grey
-    if empty:
-        raise PixelError(Message("pixels.all_nan") if all(value != value for value in gone) else Message("pixels.all_nodata"))
     if len(channels) == 1:
         rgb[..., 1] = rgb[..., 0]
         rgb[..., 2] = rgb[..., 0]
-    if absent.any():
-        named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
-        notes.append(Message("images.no_data", share=max(float(absent.mean()), 0.0001), values=named))
-    opacity = None if alpha is None else samples.opacity_of(alpha, stack.bits)[..., None].astype(np.uint16)
-    if opacity is not None and premultiplied:
-        rgb = np.minimum((rgb.astype(np.uint16) * 255 + opacity // 2) // np.maximum(opacity, 1), 255).astype(np.uint8)
+    alpha = None if opacity is None else opacity[..., None].astype(np.uint16)
+    if alpha is not None and premultiplied:
+        rgb = np.minimum((rgb.astype(np.uint16) * 255 + alpha // 2) // np.maximum(alpha, 1), 255).astype(np.uint8)
     if profile is not None:
         image = Image.fromarray(rgb)
         image.info["icc_profile"] = profile
         rgb = samples.to_rgb(image)
-    if opacity is not None:
-        rgb = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
-    return rgb, tuple(notes)
+    if alpha is not None:
+        rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return Painted(rgb, absent, tuple(gone), empty)
 
 
-def _window(
-    channel: np.ndarray, window: tuple[float, float] | str, stack: Stack, nodata: float | None
-) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
-    """What becomes black and white, in stored values; the values that are no data; and what is to say about it."""
-    kind = channel.dtype
+def window_of(channel: np.ndarray, window: tuple[float, float] | str, stack: Stack, nodata: float | None) -> Window:
+    """What becomes black and white of a channel (H, W), in stored values."""
+    known = fixed_window(channel.dtype, window, stack, nodata)
+    if known is not None:
+        return known
+    if channel.dtype in (np.uint8, np.uint16):
+        counts = np.zeros(np.iinfo(channel.dtype).max + 1, dtype=np.int64)
+        for _, strip in samples.strips(channel):
+            found = np.bincount(strip.ravel())
+            counts[: found.size] += found
+        return counted_window(counts, nodata)
+    return _many(channel, window, nodata)
+
+
+def fixed_window(kind: np.dtype, window: tuple[float, float] | str, stack: Stack, nodata: float | None) -> Window | None:
+    """What becomes black and white of values of a type; None where that depends on the values."""
     if isinstance(window, tuple) or window == "dicom":
         ends = window if isinstance(window, tuple) else stack.windows[0]
         low, high = sorted((end - stack.intercept) / stack.slope for end in ends)
-        return low, high, _named(kind, nodata), ()
+        return Window(low, high, _named(kind, nodata))
     if window == "full" and kind.kind == "u":
-        return 0.0, float(2**stack.bits - 1), _named(kind, nodata), ()
+        return Window(0.0, float(2**stack.bits - 1), _named(kind, nodata))
     if window == "full" and kind.kind == "i":
-        return -float(2 ** (stack.bits - 1)), float(2 ** (stack.bits - 1) - 1), _named(kind, nodata), ()
-    if kind in (np.uint8, np.uint16):
-        return _few(channel, nodata)
-    return _many(channel, window, nodata)
+        return Window(-float(2 ** (stack.bits - 1)), float(2 ** (stack.bits - 1) - 1), _named(kind, nodata))
+    return None
 
 
 def _named(kind: np.dtype, nodata: float | None) -> tuple[float, ...]:
@@ -260,17 +337,18 @@ def _named(kind: np.dtype, nodata: float | None) -> tuple[float, ...]:
     return never if nodata is None or nodata != nodata else (float(kind.type(nodata)) if kind.kind == "f" else nodata, *never)
 
 
-def _few(channel: np.ndarray, nodata: float | None) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
-    """:func:`_window` for ``auto`` and values that can be counted one by one."""
-    counts = np.zeros(np.iinfo(channel.dtype).max + 1, dtype=np.int64)
-    for _, strip in samples.strips(channel):
-        found = np.bincount(strip.ravel())
-        counts[: found.size] += found
+def counted_window(counts: np.ndarray, nodata: float | None) -> Window:
+    """The window ``auto`` of values that can be counted one by one.
+
+    Args:
+        counts: int64 (256,) or (65536,), of every value; used up.
+        nodata: value of samples without data, or None.
+    """
     gone: tuple[float, ...] = ()
     notes: tuple[Message, ...] = ()
     if nodata is not None and float(nodata).is_integer() and 0 <= nodata < counts.size and counts[int(nodata)]:
         counts[int(nodata)], gone = 0, (float(nodata),)
-    if channel.dtype == np.uint16:
+    if counts.size > 256:
         # A few hot pixels, a scale bar or a filler must not decide, whatever their share.
         beyond, total = int(counts[samples.FULL_RANGE :].sum()), int(counts.sum())
         several = np.count_nonzero(counts[: samples.FULL_RANGE]) > 1
@@ -280,13 +358,13 @@ def _few(channel: np.ndarray, nodata: float | None) -> tuple[float, float, tuple
             notes = samples.far_note(beyond / total, float(used[0]), float(used[-1]))
     used = np.flatnonzero(counts)
     if not used.size:
-        return 0.0, 1.0, gone, ()
+        return Window(0.0, 1.0, gone)
     low, high = (_percentile(counts, share) for share in (LOW, HIGH))
     if low == high:
         low, high = float(used[0]), float(used[-1])
     if low == high:
         low, high = 0.0, float(counts.size - 1)
-    return low, high, gone, notes
+    return Window(low, high, gone, notes)
 
 
 def _percentile(counts: np.ndarray, share: float) -> float:
@@ -297,23 +375,27 @@ def _percentile(counts: np.ndarray, share: float) -> float:
     return below + (above - below) * (rank - math.floor(rank))
 
 
-def _many(
-    channel: np.ndarray, window: tuple[float, float] | str, nodata: float | None
-) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
-    """:func:`_window` for signed numbers, long ones and fractions, where programs write all sorts of values for no data."""
+def _many(channel: np.ndarray, window: tuple[float, float] | str, nodata: float | None) -> Window:
+    """The window of signed numbers, long ones and fractions, where programs write all sorts of values for no data."""
     one = Samples(values=channel[..., None], kind=GREY, bits=channel.dtype.itemsize * 8, nodata=nodata)
     try:
         low, high, gone = samples.value_range(one)
     except PixelError:
-        return 0.0, 1.0, (float("nan"),), ()
+        return Window(0.0, 1.0, (float("nan"),))
     if window == "full" or low >= high:
-        return low, high, gone, one.notes
-    known = channel[(channel >= low) & (channel <= high)]
+        return Window(low, high, gone, one.notes)
+    known = known_values(channel, low, high, gone)
+    ends = np.percentile(known, (LOW, HIGH)) if known.size else (low, high)
+    return Window(*((float(ends[0]), float(ends[1])) if ends[0] < ends[1] else (low, high)), gone, one.notes)
+
+
+def known_values(values: np.ndarray, low: float, high: float, gone: Sequence[float]) -> np.ndarray:
+    """(N,): those of some values that are data, within a range."""
+    known = values[(values >= low) & (values <= high)]
     for value in gone:
         if value == value and low <= value <= high:
-            known = known[known != channel.dtype.type(value)]
-    ends = np.percentile(known, (LOW, HIGH)) if known.size else (low, high)
-    return (*((float(ends[0]), float(ends[1])) if ends[0] < ends[1] else (low, high)), gone, one.notes)
+            known = known[known != values.dtype.type(value)]
+    return known
 
 
 def _shown(

@@ -253,55 +253,100 @@ def far_note(share: float, low: float, high: float) -> tuple[str, ...]:
 
 
 def value_range(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
-    """Smallest and largest value of those with data, and the values of those without.
+    """Smallest and largest value of those with data, and the values of those without: :class:`Spread` of all values.
+
+    Raises:
+        PixelError: no sample has data.
+    """
+    spread = Spread(samples.values.dtype, samples.nodata)
+    for _, strip in strips(samples.values):
+        spread.add(strip)
+    low, high, gone, notes = spread.ends(lambda: samples.values.reshape(-1)[:: sampled_step(samples.values.size)])
+    samples.notes += notes
+    return low, high, gone
+
+
+def sampled_step(count: int) -> int:
+    """Of so many values, one in how many is looked at where all are too many."""
+    return max(1, count // _SAMPLED)
+
+
+class Spread:
+    """How far values reach, which of them are no data, and what lies far off; of values that come in parts.
 
     A filler that the file does not name is one if it lies further off the rest than the rest reaches, and the rest is more than
     one value: where everything else is alike, it may as well be the only thing to see. A number that programs do not use for it has
     to be there often, and much further off. A few values that are far off all others (hot pixels) do not decide.
+
+    Args:
+        kind: of the values: signed, long or fractional.
+        nodata: value of samples without data that the file names, or None.
+
+    Attributes:
+        low: smallest value so far that may be data.
+        high: largest one.
+        found: fillers, and what the file names, that were there.
+        infinite: whether there was NaN or infinity.
     """
-    values, nodata = samples.values, samples.nodata
-    kind = values.dtype
-    ends = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
-    least, most = float(ends.min), float(ends.max)
-    fillers = [most] if kind.kind == "u" else [least, most, *(value for value in FILLERS if least <= value <= most)]
-    fillers = list(dict.fromkeys(float(kind.type(value)) if kind.kind == "f" else value for value in fillers))
-    named = None
-    if nodata is not None and least <= nodata <= most:
-        named = float(kind.type(nodata)) if kind.kind == "f" else nodata
-    low, high, found, infinite = np.inf, -np.inf, set(), False
-    for _, strip in strips(values):
+
+    def __init__(self, kind: np.dtype, nodata: float | None) -> None:
+        self._kind = kind
+        ends = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
+        least, most = float(ends.min), float(ends.max)
+        fillers = [most] if kind.kind == "u" else [least, most, *(value for value in FILLERS if least <= value <= most)]
+        self._fillers = list(dict.fromkeys(float(kind.type(value)) if kind.kind == "f" else value for value in fillers))
+        self._named = None
+        if nodata is not None and least <= nodata <= most:
+            self._named = float(kind.type(nodata)) if kind.kind == "f" else nodata
+        self.low, self.high = np.inf, -np.inf
+        self.found: set[float] = set()
+        self.infinite = False
+
+    def add(self, strip: np.ndarray) -> None:
+        """Some more values, of any shape."""
+        kind = self._kind
         with np.errstate(invalid="ignore"):
             known = np.isfinite(strip)
-        infinite |= not known.all()
-        for value in [*fillers, *([] if named is None else [named])]:
+        self.infinite |= not known.all()
+        for value in [*self._fillers, *([] if self._named is None else [self._named])]:
             same = strip == kind.type(value) if kind.kind == "f" else strip.astype(np.float64) == value
             if same.any():
-                found.add(value)
+                self.found.add(value)
                 known &= ~same
         rest = strip[known]
         if rest.size:
-            low, high = min(low, float(rest.min())), max(high, float(rest.max()))
-    gone = [value for value in found if value == named]
-    if low < high:
-        gone += [value for value in found if value != named and max(low - value, value - high) > high - low]
-    for value in found - set(gone):
-        low, high = min(low, value), max(high, value)
-    if low > high:
-        if not gone and infinite:
-            raise PixelError(Message("pixels.all_nan"))
-        low = high = 0.0
-        gone = gone if infinite else []
-    elif low < high:
-        with np.errstate(over="ignore"):
-            low, high = _without_far(samples, low, high, gone)
-    return low, high, (*sorted(gone), *([float("nan")] if infinite else []))
+            self.low, self.high = min(self.low, float(rest.min())), max(self.high, float(rest.max()))
+
+    def ends(self, some: Callable[[], np.ndarray]) -> tuple[float, float, tuple[float, ...], tuple[Message, ...]]:
+        """Smallest and largest value with data, the values of those without, and what is to say about it.
+
+        Args:
+            some: gives one in :func:`sampled_step` of the values, in any order.
+
+        Raises:
+            PixelError: no value has data.
+        """
+        low, high, found, named = self.low, self.high, self.found, self._named
+        notes: tuple[Message, ...] = ()
+        gone = [value for value in found if value == named]
+        if low < high:
+            gone += [value for value in found if value != named and max(low - value, value - high) > high - low]
+        for value in found - set(gone):
+            low, high = min(low, value), max(high, value)
+        if low > high:
+            if not gone and self.infinite:
+                raise PixelError(Message("pixels.all_nan"))
+            low = high = 0.0
+            gone = gone if self.infinite else []
+        elif low < high:
+            with np.errstate(over="ignore"):
+                low, high, notes = _without_far(some(), low, high, gone)
+        return low, high, (*sorted(gone), *([float("nan")] if self.infinite else [])), notes
 
 
-def _without_far(samples: Samples, low: float, high: float, gone: list[float]) -> tuple[float, float]:
-    """The range without what is far outside of nearly all values; fillers that are found are added to ``gone``."""
-    values = samples.values
-    step = max(1, values.size // _SAMPLED)
-    some = values.reshape(-1)[::step].astype(np.float64)
+def _without_far(some: np.ndarray, low: float, high: float, gone: list[float]) -> tuple[float, float, tuple[Message, ...]]:
+    """The range without what is far outside of nearly all values, of which some are given; fillers that are found are added to ``gone``."""
+    some = some.astype(np.float64)
     some = some[np.isfinite(some)]
     some = np.sort(some[~np.isin(some, gone)])
     for end in (0, -1):
@@ -315,17 +360,17 @@ def _without_far(samples: Samples, low: float, high: float, gone: list[float]) -
                 some = rest
                 low, high = (float(rest[0]), high) if end == 0 else (low, float(rest[-1]))
     if some.size < 3:
-        return low, high
+        return low, high, ()
     least, most = some[int(np.ceil(TAIL * (some.size - 1)))], some[int((1 - TAIL) * (some.size - 1))]
     spread = FAR * (most - least)
     if not spread > 0 or high - low <= spread:
-        return low, high
+        return low, high, ()
     inner = some[(some >= least - spread) & (some <= most + spread)]
     below, above = low < inner[0] - spread, high > inner[-1] + spread
-    if below or above:
-        low, high = float(inner[0]) if below else low, float(inner[-1]) if above else high
-        samples.notes += far_note(1 - inner.size / some.size, low, high)
-    return low, high
+    if not (below or above):
+        return low, high, ()
+    low, high = float(inner[0]) if below else low, float(inner[-1]) if above else high
+    return low, high, far_note(1 - inner.size / some.size, low, high)
 
 
 def upright(array: np.ndarray, turn: int) -> np.ndarray:
