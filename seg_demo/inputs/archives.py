@@ -290,7 +290,7 @@ class Job:
 def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
     """The images that paths stand for, each with a folder of its own.
 
-    A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
+    What scanners write has no suffix, or the end of a number for one, and is known by its first bytes. A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
     get the same folder, all of them are told apart by their suffix, and then by a number.
 
     Args:
@@ -306,7 +306,7 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
     found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            for file in sorted(child for child in path.rglob("*") if child.name.lower().endswith(tuple(SUFFIXES)) and child.is_file()):
+            for file in sorted(child for child in path.rglob("*") if (child.name.lower().endswith(tuple(SUFFIXES)) or _is_dicom(child)) and child.is_file()):
                 if not file.resolve().is_relative_to(out.resolve()):
                     found.setdefault(file.resolve(), file.relative_to(path))
         else:
@@ -319,6 +319,17 @@ def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
         Job(source, target, path.as_posix() if named[path.as_posix()] == 1 else f"{target.as_posix()}{path.suffix}")
         for (source, path), target in zip(found.items(), apart(list(found.values())), strict=True)
     ]
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file that is not called so is DICOM; the list of a folder's files is none. Source: DICOM PS3.10, 7.1."""
+    if path.suffix[1:].isalpha() or hidden(path.name) or path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def apart(relative: Sequence[Path]) -> list[Path]:

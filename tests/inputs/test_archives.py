@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.inputs.archives import unpack
+from seg_demo.inputs.archives import find_jobs, unpack
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 LIMITS = {"max_files": 20, "max_bytes": 100_000}
@@ -141,3 +141,17 @@ def test_every_cut_of_an_archive_is_answered(tmp_path, out):
         path.write_bytes(whole[:length])
         with pytest.raises(BadRequestError):
             unpack(path, out, **LIMITS)
+
+
+def test_what_a_scanner_wrote_is_found_by_its_first_bytes(tmp_path):
+    """DICOM files are called by numbers, with dots or without; the list of a disc's files is none, and other files are left alone."""
+    magic = bytes(128) + b"DICM" + bytes(20)
+    folder = tmp_path / "series"
+    folder.mkdir()
+    for name in ("IM000001", "IM000002", "1.2.840.113619.2.5", "1.2.840.113619.2.6", "DICOMDIR", ".hidden", "notes.txt"):
+        (folder / name).write_bytes(magic)
+    (folder / "README").write_bytes(b"no picture")
+    (folder / "empty").write_bytes(b"")
+    jobs = find_jobs([folder], tmp_path / "out")
+    assert [job.source.name for job in jobs] == ["1.2.840.113619.2.5", "1.2.840.113619.2.6", "IM000001", "IM000002"]
+    assert len({job.target for job in jobs}) == 4
