@@ -21,13 +21,12 @@ from seg_demo.inference.engine import statistics
 from seg_demo.inference.model import Model, _split
 from seg_demo.networks import checkpoint as familiarity
 from seg_demo.networks.checkpoint import UNFAMILIAR, Familiarity
-from seg_demo.networks import prompts_of
 from seg_demo.serving.catalog import BUNDLED
 from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
 
-NAMES = [spec.id for spec in BUNDLED if not prompts_of(spec.architecture)]
+NAMES = [spec.id for spec in BUNDLED if (ROOT / "seg_demo" / "bundled" / spec.id / familiarity.FAMILIARITY).is_file()]
 EXAMPLES = ROOT / "seg_demo" / "ui" / "examples"
 
 
