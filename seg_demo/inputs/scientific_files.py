@@ -32,7 +32,7 @@ from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.picture import Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import samples
-from seg_demo.inputs.planes import Opened, Series, Unread, check_numbers, names, render, settle, sized, unit_of
+from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, names, nothing_there, render, settle, sized, unit_of
 from seg_demo.inputs.samples import Samples
 from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
 
@@ -151,10 +151,18 @@ def open_tiff(path: Path, most: int) -> Opened:
             values = _as_seen(path, planes[number].series, planes[number].number(index, at[1], at[2], channel), size)
             if values.shape[:2] != shown:
                 raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
+            if photometric == 3 and nodata is not None:  # one of the palette's colours stands for none
+                stored = _read_page(path, planes[number].series, planes[number].number(index, at[1], at[2], channel), size)
+                without = samples.upright(stored[..., None] == nodata, turn)[..., 0]
+                if without.all():
+                    raise nothing_there((nodata,))
+                values = np.where(without[..., None], np.uint8(0), values)
+                opened.notes = (*notes, *([absence(int(np.count_nonzero(without)), without.size, (nodata,))] if without.any() else []))
             return values[..., list(wanted)]
 
         stack = Stack(int(offsets[-1]), depth, times)
-        return Opened(*shown, np.dtype(np.uint8), seen, ("red", "green", "blue"), stack, calibration, colour=True, notes=notes)
+        opened = Opened(*shown, np.dtype(np.uint8), seen, ("red", "green", "blue"), stack, calibration, colour=True, notes=notes)
+        return opened
     profile = structure.tags.get(PROFILE, (None,))[0] if colour else None
     return Opened(
         *shown, np.dtype(np.uint8 if dtype == bool else dtype), plane, names(labels if len(labels) == channels else (), channels),
