@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segment
 from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, Summary
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
+from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import PixelSize, measure
 
 RUN = "run.json"
@@ -254,21 +256,25 @@ def _segment(options: argparse.Namespace) -> int:
     _prepare(options.out, run)
     asked = {"threshold": threshold, "detail": options.detail, "smoothing": options.smoothing, "task": options.task, "thresholds": thresholds}
     failed: dict[Path, str] = {}
+    lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, formats, last, bar, pixel, view)
+            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel, view)
             if problem is not None:
                 failed[job.source] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
             bar.update()
     if not formats:
         _summarise(jobs, options.out, model.labels, failed, pixel)
+    for name in formats:
+        for sentence in loss_sentences(name, lost[name]):
+            print(f"lost: {sentence}")
     print(f"{len(waiting) - len(failed)} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
     return 1 if failed else 0
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], formats: Sequence[str], last: str, bar: object, pixel: PixelSize | None,
+    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None,
     view: View | None,
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
@@ -278,23 +284,26 @@ def _segment_one(
         job: the image.
         out: the output folder.
         asked: arguments of its ``predict``.
-        formats: to write, or empty for all files.
+        lost: of every format that is to be written, what it could not hold so far; empty for all files.
         last: the file that is written last.
         bar: shows how far it is.
         pixel: size of a pixel, for measurements in its unit too.
         view: what of the file is looked at.
     """
     from seg_demo.inputs.images import read
-    from seg_demo.outputs.export import bundle
+    from seg_demo.outputs.export import Subject, files_of
 
     try:
         picture = read(job.source, view=view)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
-        files = bundle(picture.pixels, result, "", job.source.name, formats, pixel)
+        subject = Subject(result, picture.pixels, job.source.name, pixel=pixel)
+        files = files_of(subject, tuple(lost))
         folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, key=lambda name: name == last):
             write_atomically(folder / name, files[name])
+        for name, count in lost.items():
+            count.update(subject.lost(name))
         for note in result.notes:
             bar.write(f"note: {job.source}: {note}", file=sys.stderr)
         if result.limit is not None:

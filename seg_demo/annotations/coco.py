@@ -18,7 +18,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
 from seg_demo.annotations.classes import ClassList, is_ignored
-from seg_demo.annotations.file_names import KEYS, FileFinder, SeveralFit, read_lists, several_fit
+from seg_demo.annotations.file_names import KEYS, FileFinder, OnePicture, SeveralFit, read_lists, several_fit
 from seg_demo.annotations.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
@@ -31,7 +31,7 @@ UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated", "nolabel"})
 BACKGROUND, IGNORED = 0, -1
 
 
-def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Listing:
+def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path, picture: OnePicture | None = None) -> Listing:
     """Indexes COCO files: one, or one per split.
 
     Label 0 is the background; categories follow in the order of their ids, those without any annotation are left out. Files are
@@ -43,6 +43,7 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
         files: (path, split) each; split None where one file holds everything.
         name: of the dataset.
         root: folder to which messages name files.
+        picture: the only one that is wanted, where it lies elsewhere.
 
     Raises:
         DataError: a file is no COCO JSON, lists no images, or gives one id or one name to two categories.
@@ -52,7 +53,7 @@ def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path) -> Li
     if listing.per_pixel:
         listing.notes.append(Message("coco.class_per_pixel", file=files[0][0].name))
     for (path, split, data), ids in zip(read, _categories(read, listing), strict=True):
-        _add_items(path, split, data, ids, listing, _prefix(path, split, files))
+        _add_items(path, split, data, ids, listing, _prefix(path, split, files), picture)
     listing.settle_test_split()
     return listing
 
@@ -187,9 +188,9 @@ def _tell_of_no_classes(names: list[str], read: list, tables: list[dict[object, 
         listing.notes.append(Message(key, name=name, count=count))
 
 
-def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str) -> None:
+def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int], listing: Listing, prefix: str, picture: OnePicture | None) -> None:
     file = f"{path.parent.name}/{path.name}" if prefix else path.name
-    finder = FileFinder(_roots(path))
+    finder = FileFinder(_roots(path)) if picture is None else picture.expect([str(image["file_name"]) for image in data["images"]])
     places = {image["id"]: _place(image, finder, path) for image in data["images"]}
     blame: dict[object, str] = {}
     objects: dict[object, list[CocoObject]] = defaultdict(list)
@@ -259,7 +260,7 @@ class _Place:
     several: tuple[Path, ...] = ()
 
 
-def _place(image: dict, finder: FileFinder, path: Path) -> _Place:
+def _place(image: dict, finder: FileFinder | OnePicture, path: Path) -> _Place:
     listed = str(image["file_name"])
     try:
         found = finder.find(listed)

@@ -10,24 +10,18 @@ Exit codes: 0 everything converted; 1 some pictures were left out; 2 nothing was
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from tqdm import tqdm
 
-from seg_demo.annotations.coco import BadAnnotation, crop_of, draw_item
-from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, list_source, open_annotated
-from seg_demo.annotations.listing import Item, Listing
-from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
-from seg_demo.core.types import (
-    BACKGROUND, IGNORE_16, INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, semantic_segmentation,
-)  # fmt: skip
-from seg_demo.inputs.images import decode
+from seg_demo.annotations.coco import BadAnnotation
+from seg_demo.annotations.pictures import Drawn, Read, pictures_of
+from seg_demo.core.errors import BadRequestError, SegDemoError
+from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, ignore_id
 from seg_demo.outputs import export
 from seg_demo.outputs.draw import encode_png, viewer_id_png
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, Format, classes_of, loss_sentences
@@ -195,9 +189,7 @@ def convert(source: str, to: str, out: Path, images: bool = True) -> int:
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BadRequestError("convert.out_not_empty", out=out)
-        listing = list_source(source)
-        drawn = bool(listing.items) and listing.things is None and all(item.annotations is not None for item in listing.items)
-        pictures = _Drawn(listing) if drawn else _Read(source)
+        pictures = pictures_of(source)
         form = TARGETS[to](pictures.labels)
         if to == CocoPanoptic.name and not TASKS[pictures.task].stuff:
             raise BadRequestError("exports.other_task", format=to, task=pictures.task, tasks=PANOPTIC.name)
@@ -207,7 +199,7 @@ def convert(source: str, to: str, out: Path, images: bool = True) -> int:
         raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror or error) from error
 
 
-def _convert(pictures: _Drawn | _Read, data: DataSet, out: Path, images: bool) -> int:
+def _convert(pictures: Drawn | Read, data: DataSet, out: Path, images: bool) -> int:
     for note in pictures.notes:
         print(f"note: {note}")
     failed = [f"{file}: {what}" for file, what in pictures.failed]
@@ -236,177 +228,3 @@ def _convert(pictures: _Drawn | _Read, data: DataSet, out: Path, images: bool) -
     total = done + len(failed)
     print(f"{done} of {total} pictures converted to {data.form.name}; results in {out}.")
     return SOME_FAILED if failed else DONE
-
-
-def _file_of(item: Item) -> str:
-    """What a picture is called in the new data set: without the folders in which the old one kept its pictures and splits."""
-    suffix = "" if item.image is None else item.image.suffix
-    parts = [part for part in PurePosixPath(item.name).parts if part not in ("/", "..")]
-    while len(parts) > 1 and parts[0].lower() in ("images", "image", "imgs", "jpegimages", "train", "val", "valid", "test"):
-        parts = parts[1:]
-    name = "/".join(parts)
-    return name if suffix and name.lower().endswith(suffix.lower()) else name + suffix
-
-
-class _Names:
-    """Names of pictures that are unique in the new data set."""
-
-    def __init__(self, items: Sequence[Item]) -> None:
-        short = [_file_of(item) for item in items]
-        stems = [PurePosixPath(name).with_suffix("").as_posix().casefold() for name in short]
-        twice = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
-        self._names = {
-            item.name: f"{item.name.replace('/', '_')}{'' if item.image is None else item.image.suffix}" if stem in twice else name
-            for item, name, stem in zip(items, short, stems, strict=True)
-        }
-
-    def __getitem__(self, item: Item) -> str:
-        return self._names[item.name]
-
-
-class _Drawn:
-    """Pictures whose files list marks: nothing is decoded but their sizes.
-
-    Args:
-        listing: of such items.
-    """
-
-    def __init__(self, listing: Listing) -> None:
-        self.items, self.notes = listing.items, listing.notes
-        self.task = SEMANTIC.name if listing.per_pixel else INSTANCE.name
-        self.labels = LabelSet.from_names(listing.classes.names, 0)
-        bad = {fault.item for fault in listing.faults if fault.severity == "fault" and fault.item is not None}
-        self.failed = [(fault.file, fault.what) for fault in listing.faults if fault.severity == "fault"]
-        self.items = [item for item in self.items if item.name not in bad]
-        self._files = _Names(self.items)
-
-    def annotated(self, item: Item) -> Annotated:
-        """One picture.
-
-        Raises:
-            BadAnnotation: a mark that cannot be drawn.
-            SegDemoError: a picture that cannot be read.
-        """
-        height, width = decode(item.image).shape[:2] if item.declared is None else _upright(item)
-        if self.task == SEMANTIC.name or item.declared not in (None, (height, width)):
-            return self._of_maps(item, height, width)
-        crops, void = [], None
-        for thing in item.annotations:
-            crop = crop_of(thing, height, width)
-            if thing.crowd:
-                void = np.zeros((height, width), dtype=bool) if void is None else void
-                (x0, y0, x1, y1), mask = crop
-                void[y0:y1, x0:x1] |= mask
-            elif thing.label_id:
-                crops.append((thing.order, int(np.count_nonzero(crop[1])), Segment(thing.label_id, None, *crop)))
-        # What lies on top comes first.
-        crops.sort(key=lambda crop: (-crop[0], crop[1]))
-        return self._of(item, [segment for *_, segment in crops], void, height, width)
-
-    def _of(self, item: Item, segments: list[Segment], void: np.ndarray | None, height: int, width: int) -> Annotated:
-        if len(segments) > IGNORE_16 - 1:
-            raise DataError("convert.too_many_objects", name=item.name, count=len(segments))
-        found = Segmentation(INSTANCE.name, height, width, self.labels, paint(segments, height, width), tuple(segments))
-        return Annotated(self._files[item], found, item.split, void)
-
-    def _of_maps(self, item: Item, height: int, width: int) -> Annotated:
-        """As they are drawn for training: a class per pixel, or a photo that was annotated before it was turned upright."""
-        drawn, _ = draw_item(item, height, width)
-        if drawn.problems:
-            raise drawn.problems[0]
-        void = drawn.label_map == IGNORE_16
-        if self.task == SEMANTIC.name:
-            id_map = np.where(void, 0, drawn.label_map)
-            found = semantic_segmentation(id_map.astype(np.uint8 if len(self.labels) < 256 else np.uint16), self.labels)
-            return Annotated(self._files[item], found, item.split, void if void.any() else None)
-        layers = (drawn.instance_map, *(() if drawn.hidden is None else drawn.hidden))
-        return self._of(item, _segments(layers, drawn.instance_labels), void if void.any() else None, height, width)
-
-
-def _upright(item: Item) -> tuple[int, int]:
-    """(height, width) of a picture as it is seen; as its file of annotations says where it cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(item.image) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size if turned else image.size[::-1]
-    except (OSError, ValueError, SyntaxError):
-        return item.declared
-
-
-def _segments(layers: Sequence[np.ndarray], labels: np.ndarray) -> list[Segment]:
-    """The objects of maps: those on top first (smaller ones, which are drawn last)."""
-    places: dict[int, list[tuple[slice, slice]]] = {}
-    for layer in layers:
-        for number, place in enumerate(ndimage.find_objects(layer.astype(np.int32)), start=1):
-            if place is not None:
-                places.setdefault(number, []).append(place)
-    segments = []
-    for number in sorted(places, reverse=True):
-        y0, x0 = (min(place[axis].start for place in places[number]) for axis in (0, 1))
-        y1, x1 = (max(place[axis].stop for place in places[number]) for axis in (0, 1))
-        mask = np.zeros((y1 - y0, x1 - x0), dtype=bool)
-        for layer in layers:
-            mask |= layer[y0:y1, x0:x1] == number
-        segments.append(Segment(int(labels[number]), None, (x0, y0, x1, y1), mask))
-    return segments
-
-
-class _Read:
-    """Pictures whose truth are masks: read as for training, once to know what the numbers mean and once to convert.
-
-    Args:
-        source: as for ``--data``.
-    """
-
-    def __init__(self, source: str) -> None:
-        self._data: Dataset = open_annotated(source, workers=2)
-        if self._data.unclear:
-            fault = self._data.unclear[0]
-            raise DataError("convert.unclear", file=fault.file, what=fault.what, remedy=fault.remedy)
-        faults = [*self._data.faults, *(fault for scan in self._data.scans.values() for fault in scan.faults)]
-        self.failed = [(fault.file, fault.what) for fault in faults if fault.severity == "fault"]
-        bad = {fault.item for fault in faults if fault.severity == "fault" and fault.item is not None}
-        self.items = [item for item in self._data.items if item.name not in bad]
-        self.notes, self.task = self._data.notes, self._data.kind
-        self.labels = labels_for(self._data, self.task)
-        if self.labels.background is None and self.task == SEMANTIC.name:
-            # Pixels that count for nothing need a place that is no class.
-            names = (*self.labels.names, BACKGROUND)
-            self.labels = LabelSet(names, np.concatenate([self.labels.colors, np.zeros((1, 3), np.uint8)]), len(names) - 1)
-        self._files = _Names(self.items)
-
-    def annotated(self, item: Item) -> Annotated:
-        """One picture.
-
-        Raises:
-            SegDemoError: a file that cannot be read.
-        """
-        sample = self._data.read(item)
-        void = sample.label_map == ignore_id(sample.label_map.dtype)
-        height, width = void.shape
-        if self.task == SEMANTIC.name:
-            found = semantic_segmentation(np.where(void, self.labels.background, sample.label_map).astype(sample.label_map.dtype), self.labels)
-        else:
-            sample = as_objects(sample, self._data, self.task)
-            segments = _segments(sample.layers, sample.instance_labels)
-            if self.task == PANOPTIC.name:
-                found = self._panoptic(sample.label_map, segments, void)
-            else:
-                found = Segmentation(self.task, height, width, self.labels, paint(segments, height, width), tuple(segments))
-                void &= found.id_map == 0
-        return Annotated(self._files[item], found, item.split, void if void.any() else None)
-
-    def _panoptic(self, label_map: np.ndarray, things: list[Segment], void: np.ndarray) -> Segmentation:
-        """Things one by one, then every class of stuff."""
-        height, width = label_map.shape
-        stuff = np.where(void | (paint(things, height, width) > 0), ignore_id(label_map.dtype), label_map)
-        pixels, boxes = extents(stuff)
-        segments = list(things)
-        for label in np.flatnonzero(pixels).tolist():
-            if label < len(self.labels) and not self.labels.is_thing(label):
-                x0, y0, x1, y1 = boxes[label].tolist()
-                segments.append(Segment(label, None, (x0, y0, x1, y1), stuff[y0:y1, x0:x1] == label))
-        id_map = paint(segments, height, width)
-        return Segmentation(PANOPTIC.name, height, width, self.labels, id_map, tuple(dataclasses.replace(each, mask=None) for each in segments))

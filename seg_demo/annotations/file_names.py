@@ -19,7 +19,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
 from seg_demo.annotations.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
@@ -161,6 +161,40 @@ class FileFinder:
             return sorted(os.listdir(folder))
         except OSError:
             return []
+
+
+class OnePicture:
+    """As a :class:`FileFinder`, where there is one picture, which lies elsewhere: it is what a name fits, and the only name that there is.
+
+    Args:
+        image: the picture.
+    """
+
+    def __init__(self, image: Path) -> None:
+        self._image, self.only = image, False
+
+    def expect(self, names: Sequence[str]) -> OnePicture:
+        """Take into account which pictures a file is about."""
+        self.only = len(set(names)) == 1 and not self._named(names[0])
+        return self
+
+    def find(self, listed: str) -> Path | None:
+        """The picture, if it is meant."""
+        return self._image if self.only or self._named(listed) else None
+
+    def note(self, file: str) -> list[Fault]:
+        """Nothing: names are expected to differ."""
+        return []
+
+    def _named(self, listed: str) -> bool:
+        stem = _plain(self._image.stem)
+        return any(_plain(PurePosixPath(parts[-1]).stem) == stem or _plain(parts[-1]) == stem for parts in _parts(listed))
+
+
+def _plain(name: str) -> str:
+    """A name as it is compared where files were renamed on their way: Label Studio puts eight hexadecimal digits before it."""
+    text = UPLOAD.sub("", _composed(unquote(name)).casefold())
+    return re.sub(r"[\W_]+", "-", text).strip("-")
 
 
 def _parts(listed: str) -> list[list[str]]:

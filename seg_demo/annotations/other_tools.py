@@ -18,7 +18,7 @@ import yaml
 from seg_demo.annotations import readers
 from seg_demo.annotations.classes import ClassList, find_classes, is_background, is_ignored
 from seg_demo.annotations.coco import IGNORED, is_no_class
-from seg_demo.annotations.file_names import FileFinder, SeveralFit, several_fit
+from seg_demo.annotations.file_names import FileFinder, OnePicture, SeveralFit, several_fit
 from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObject, Fault, Item, Listing, relative, short_name
 from seg_demo.annotations.readers import Mark, Marked, Reading
 from seg_demo.core.errors import DataError, Message
@@ -28,6 +28,7 @@ _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
 # How names of ROIs end after the picture's.
 _ROI_ENDING = re.compile(r"[\s_.-]*(roi|rois|roiset|roi_?set)$", re.IGNORECASE)
+_YOLO_LINE = re.compile(rb"\d+(\s+-?[\d.]+(e-?\d+)?){4,}")
 _MOST_YAML = 1_000_000
 _MOST_LABELS = 50_000_000
 _SHOWN = 8
@@ -84,13 +85,75 @@ def list_tools(path: Path) -> Listing | None:
     if not found:
         return None
     if len(found) > 1:
-        raise DataError("annotations.two_formats", path=path, names=", ".join(f"{kind} ({relative(files[0], root)})" for kind, files in found.items()))
+        raise _two_formats(path, found, root)
     (kind, files), = found.items()
     reading = Reading()
     listing = Listing(short_name((path if path.is_dir() else path.with_suffix("")).resolve().name), root)
     places = _READERS[kind](files, root, reading)
     _list(kind, reading, places, listing, files)
     return listing
+
+
+def is_of_tool(path: Path) -> bool:
+    """Whether :func:`list_for` reads a file or a folder."""
+    return bool(_found(path)) or bool(_yolo_texts(path))
+
+
+def list_for(path: Path, image: Path) -> Listing:
+    """Indexes what a file, or a folder, says about one picture that lies elsewhere.
+
+    Args:
+        path: a file of an annotation tool, a text file of YOLO's, or a folder of such.
+        image: the picture.
+
+    Returns:
+        A listing of that picture, or of none.
+
+    Raises:
+        DataError: as :func:`list_tools`.
+    """
+    root = path if path.is_dir() else path.parent
+    found = _found(path)
+    if len(found) > 1:
+        raise _two_formats(path, found, root)
+    reading, only = Reading(), OnePicture(image)
+    kind, files = next(iter(found.items()), (YOLO, []))
+    if kind == YOLO:
+        files = _yolo_texts_for(path, root, files, reading)
+    elif kind in (QUPATH, IMAGEJ):
+        for file in files:
+            (_geojson if kind == QUPATH else readers.read_imagej)(file, reading, _ROI_ENDING.sub("", file.stem) if kind == IMAGEJ else file.stem)
+    else:
+        for file in files:
+            {LABELME: readers.read_labelme, LABEL_STUDIO: readers.read_label_studio, CVAT: readers.read_cvat}[kind](file, reading)
+    names = [picture.image for picture in reading.pictures]
+    only.expect(names or [image.name])
+    places = [only.find(name) for name in names]
+    listing = Listing(short_name(image.stem), root)
+    _list(kind, reading, places, listing, files)
+    return listing
+
+
+def _two_formats(path: Path, found: dict[str, list[Path]], root: Path) -> DataError:
+    return DataError("annotations.two_formats", path=path, names=", ".join(f"{kind} ({relative(files[0], root)})" for kind, files in found.items()))
+
+
+def _yolo_texts(path: Path) -> list[Path]:
+    """Text files that begin with a class's number and shares."""
+    texts = [path] if path.is_file() and path.suffix.lower() == ".txt" else sorted(path.rglob("*.txt")) if path.is_dir() else []
+    return [text for text in texts if _YOLO_LINE.match(text.open("rb").read(200).lstrip())]
+
+
+def _yolo_texts_for(path: Path, root: Path, files: list[Path], into: Reading) -> list[Path]:
+    """Label files without their images, each named after one."""
+    described = [file for file in files if file.is_file() and file.suffix.lower() in (".yaml", ".yml")]
+    names = _yolo_names(_yaml_of(described[0]) if described else {}, root, path)
+    into.classes = [names[number] for number in sorted(names)] or None
+    texts = _yolo_texts(path)
+    for text in texts:
+        place = relative(text, root)
+        into.pictures.append(Marked(text.stem, readers.yolo_marks(text.read_text(encoding="utf-8-sig", errors="replace"), names, place, text.stem, into)))
+    return texts or files
 
 
 def _found(path: Path) -> dict[str, list[Path]]:
@@ -119,15 +182,7 @@ Places = list[Path | None]
 
 def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
     """``data.yaml`` names folders of images, or lists of them; the labels lie where the path says ``labels`` instead of ``images``."""
-    said: dict[str, object] = {}
-    if files[0].is_file():
-        try:
-            text = files[0].read_bytes()[:_MOST_YAML].decode("utf-8-sig")
-            said = yaml.safe_load(text)
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise DataError("annotations.bad_yaml", path=files[0], why=" ".join(str(error).split())[:160]) from error
-        if not isinstance(said, dict):
-            raise DataError("annotations.bad_yaml", path=files[0], why=type(said).__name__)
+    said = _yaml_of(files[0]) if files[0].is_file() else {}
     names = _yolo_names(said, root, files[0])
     into.classes = [names[number] for number in sorted(names)] or None
     images: dict[Path, str | None] = {}
@@ -160,6 +215,21 @@ def _yolo(files: list[Path], root: Path, into: Reading) -> Places:
         into.pictures.append(Marked(name, marks, split=split))
         places.append(image)
     return places
+
+
+def _yaml_of(path: Path) -> dict[str, object]:
+    """The content of a ``data.yaml``.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        said = yaml.safe_load(path.read_bytes()[:_MOST_YAML].decode("utf-8-sig"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError("annotations.bad_yaml", path=path, why=" ".join(str(error).split())[:160]) from error
+    if not isinstance(said, dict):
+        raise DataError("annotations.bad_yaml", path=path, why=type(said).__name__)
+    return said
 
 
 def _yolo_names(said: dict[str, object], root: Path, file: Path) -> dict[int, str]:

@@ -9,21 +9,24 @@ class ids, and object numbers beside them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from seg_demo.annotations.readers import OBJECT
 from seg_demo.core.errors import BadRequestError, DataError, Message
-from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, plain_name
+from seg_demo.core.types import IGNORE, INSTANCE, SEMANTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, plain_name
 from seg_demo.inputs.mask_files import MaskFile, findings, note_of, numbers_meant
 from seg_demo.inputs.object_maps import counts_of, objects_of, understand_objects, values_of
 from seg_demo.masks.compare import label_ids
 from seg_demo.masks.regions import Region
 from seg_demo.outputs.export import pieces_of
+from seg_demo.outputs.interchange import Annotated
 
 # Of 16-bit instance maps; 65535 means ignore to training.
 MAX_OBJECTS = 65_534
@@ -433,6 +436,77 @@ def corrected(raw: np.ndarray, task: str, labels: LabelSet, class_ids: dict[int,
         Region(class_ids[objects[number]], tuple(boxes[number].tolist()), id_map, index + 1) for index, number in enumerate(present)
     ]
     return Segmentation(task, height, width, labels, id_map, tuple(segments))
+
+
+def annotated(file: str, mask: np.ndarray, instances: np.ndarray | None, labels: LabelSet) -> Annotated:
+    """What a data set stores of a picture, as other tools' formats take it.
+
+    Args:
+        file: of the picture.
+        mask: uint8 (H, W), class ids, 255 to ignore.
+        instances: uint16 (H, W), object numbers, or None.
+        labels: of the data set.
+    """
+    void = mask == IGNORE
+    raw = mask if instances is None else np.where(void & (instances == 0), np.uint16(65_535), instances.astype(np.uint16))
+    objects = {} if instances is None else from_sample(mask, instances, labels).objects
+    task = SEMANTIC.name if instances is None else INSTANCE.name
+    found = corrected(raw, task, labels, {index: index for index in range(len(labels))}, objects)
+    return Annotated(file, found, void=void if void.any() else None)
+
+
+def split_maps(one: Annotated, labels: LabelSet, task: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a data set stores of a picture with another tool's annotations.
+
+    Args:
+        one: whose classes are those of the data set, in their order.
+        labels: of the data set.
+        task: of the data set.
+
+    Returns:
+        As :func:`truth`. Of objects that overlap, each pixel is the topmost one's.
+    """
+    result = one.segmentation
+    table = np.full(int(np.iinfo(result.id_map.dtype).max) + 1, labels.background or 0, dtype=np.uint8)
+    for identity, segment in zip(result.ids, result.segments, strict=True):
+        table[identity] = segment.label_id
+    mask = table[result.id_map]
+    instances = result.id_map.astype(np.uint16) if TASKS[task].objects else None
+    if one.void is not None:
+        mask[one.void & (mask == (labels.background or 0))] = IGNORE
+        if instances is not None:
+            instances[mask == IGNORE] = 0
+    return mask, instances
+
+
+def from_annotations(one: Annotated, labels: LabelSet, task: str) -> Drawing:
+    """What a file of another tool says about a picture.
+
+    Args:
+        one: with classes of the file's own; classes are matched by their names, those without a name, which only have a number, by that, and
+            what nobody has named is the data set's class where it has one alone.
+        labels: of the data set.
+        task: of the data set.
+
+    Raises:
+        BadRequestError: as :func:`from_prediction`.
+    """
+    things = [name for index, name in enumerate(labels.names) if index != labels.background]
+    mapping = {}
+    for name in one.segmentation.labels.names:
+        number = re.fullmatch(r"class (\d+)", name)
+        if number and int(number[1]) < len(things):
+            mapping[name] = things[int(number[1])]
+        elif name == OBJECT and len(things) == 1:
+            mapping[name] = things[0]
+    drawing = from_prediction(one.segmentation, labels, task, mapping)
+    ids = drawing.ids
+    if one.void is not None:
+        nothing = 0 if TASKS[task].objects else labels.background
+        ids = np.where(one.void & (ids == nothing), np.uint16(IGNORE_ID), ids) if nothing is not None else ids
+    hidden = one.hidden
+    notes = (Message("drawings.hidden_objects", count=hidden),) if hidden else ()
+    return replace(drawing, ids=ids, notes=(*drawing.notes, *notes))
 
 
 def _looked_up(raw: np.ndarray, table: np.ndarray) -> np.ndarray:

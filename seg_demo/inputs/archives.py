@@ -76,7 +76,8 @@ def unpack(
         folder: exists, and gets the files; the archive's own folders are kept.
         max_files: most files; an archive of more is refused as a whole.
         max_bytes: most bytes of all files together, unpacked.
-        suffixes: lower-case endings of wanted files, such as ``.png``; None wants all. Archives are never unpacked.
+        suffixes: lower-case endings of wanted files, such as ``.png``; None wants all. Archives inside are never unpacked, and are refused unless ``.zip`` is wanted by name: ImageJ keeps
+            its ROIs in such files.
 
     Returns:
         The files and what was refused.
@@ -154,7 +155,8 @@ def _unpack(
             target = names.free(safe(entry.filename))
             path = folder / target
             path.parent.mkdir(parents=True, exist_ok=True)
-            why, used = _write(archive, entry, path, left, lambda: _too_large(max_bytes))
+            packed = (*PACKED, ".zip") if suffixes is not None and ".zip" in suffixes else PACKED
+            why, used = _write(archive, entry, path, left, packed, lambda: _too_large(max_bytes))
             left -= used
         if why is None:
             files.append(path)
@@ -184,9 +186,9 @@ def _refusal(entry: zipfile.ZipInfo, suffixes: Collection[str] | None) -> str | 
 
 
 def _write(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, too_large: Callable[[], BadRequestError]
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int, packed: tuple[str, ...], too_large: Callable[[], BadRequestError]
 ) -> tuple[str | None, int]:
-    """Unpack one file, counting bytes.
+    """Unpack one file, counting bytes; an archive only where its name ends as ``packed`` says.
 
     Returns:
         What is wrong with it, or None; and how many bytes it took of those that are left.
@@ -198,7 +200,7 @@ def _write(
     try:
         with archive.open(entry) as source, path.open("wb") as target:
             while chunk := source.read(_CHUNK):
-                if used == 0 and chunk.startswith(_ARCHIVES) and not entry.filename.lower().endswith(PACKED):
+                if used == 0 and chunk.startswith(_ARCHIVES) and not entry.filename.lower().endswith(packed):
                     path.unlink()
                     return Message("archives.inside_archive"), 0
                 used += len(chunk)

@@ -12,6 +12,7 @@ import csv
 import json
 import sys
 import unicodedata
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -294,6 +295,21 @@ def write_image(folder: Path, stem: str, segmentation: Segmentation, pixel: Pixe
     for path, data in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Put all files of a folder into a zip archive; each is removed once it is in, so that the disk holds them once.
+
+    Args:
+        folder: of the results.
+        target: the archive to write.
+    """
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(child for child in folder.rglob("*") if child.is_file()):
+            method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
+            archive.write(path, path.relative_to(folder), compress_type=method)
+            path.unlink()
+    return target
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

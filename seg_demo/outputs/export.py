@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -394,6 +395,10 @@ class Subject:
             self._of_tools[name] = interchange.FORMATS[name](self.segmentation.labels).of(self.annotated)
         return self._of_tools[name]
 
+    def lost(self, name: str) -> Counter[str]:
+        """What a format, a key of :data:`FORMATS`, cannot hold of it: see :func:`interchange.losses`."""
+        return interchange.losses(_LACKS[name], self.annotated) if name in _LACKS else Counter()
+
     def download_of_tool(self, name: str) -> tuple[str, bytes]:
         """One file in the format of a tool, for a click: the file itself, or a zip where the tool wants several, in the folders where it looks for them.
 
@@ -523,6 +528,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     **{name: tuple(f"{name}_{file}" for file in files) for name, files in _TOOL_FILES.items()},
 }
 
+# What formats lack that other programs read as truth.
+_LACKS = {"png": frozenset({"scores", "overlaps"}), **{name: form.lacks for name, form in interchange.FORMATS.items()}}
+
 
 def rows_of(formats: Sequence[str], task: Task) -> tuple[Export, ...]:
     """The kinds of file that some formats are.
@@ -579,13 +587,18 @@ def bundle(
     """
     prefix = re.sub(r"[^\w.-]+", "_", stem).strip(".")
     before = f"{prefix}_" if prefix else ""
-    subject = Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before, pixel)
+    return files_of(Subject(segmentation, image, file_name or f"{prefix or 'image'}.png", before, pixel), formats)
+
+
+def files_of(subject: Subject, formats: Sequence[str] = ()) -> dict[str, bytes]:
+    """As :func:`bundle`, of a subject; names begin with its prefix."""
+    segmentation = subject.segmentation
     every = rows_of(formats, TASKS[segmentation.task]) if formats else (row for row in EXPORTS.values() if row.bundled)
     rows = [row for row in every if row.of(segmentation)]
     for name in formats:
         if name in _OF and not all(EXPORTS[key].of(segmentation) for key in FORMATS[name]):
             raise BadRequestError("exports.not_calibrated", format=name, of=Message(_OF[name]))
-    return {before + row.file: row.make(subject) for row in rows}
+    return {subject.prefix + row.file: row.make(subject) for row in rows}
 
 
 def zip_bytes(files: dict[str, bytes]) -> bytes:

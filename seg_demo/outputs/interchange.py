@@ -66,6 +66,11 @@ class Annotated:
         return polygons_of(self.segmentation) if self.traced is None else self.traced
 
     @property
+    def hidden(self) -> int:
+        """How many objects others hide in part."""
+        return losses(frozenset({"overlaps"}), self)["overlaps"]
+
+    @property
     def stem(self) -> str:
         """The path of the picture without its suffix."""
         return PurePosixPath(self.file).with_suffix("").as_posix()
@@ -136,7 +141,7 @@ class Format:
 
     def add(self, one: Annotated) -> dict[str, bytes]:
         """The files that a data set gets for one more picture, by their paths; what lists all of them is written by :meth:`parts`."""
-        self.lost += losses(self, one)
+        self.lost += losses(self.lacks, one)
         self.splits.setdefault(one.split, []).append(one.file)
         return self.files(one)
 
@@ -578,8 +583,12 @@ class DataSet:
         (self._folder / path).write_bytes(data)
 
 
-def losses(into: Format | type[Format], one: Annotated) -> Counter[str]:
+def losses(lacks: frozenset[str], one: Annotated) -> Counter[str]:
     """What a format cannot hold of a picture.
+
+    Args:
+        lacks: of the format.
+        one: the picture.
 
     Returns:
         ``scores``, ``parts`` (objects in several, each of which becomes an object), ``slits`` (objects whose holes hang on a slit), ``overlaps`` (objects
@@ -587,18 +596,18 @@ def losses(into: Format | type[Format], one: Annotated) -> Counter[str]:
     """
     result = one.segmentation
     found = Counter()
-    if "scores" in into.lacks:
-        found["scores"] = sum(segment.score is not None for _, segment, _, _ in one.marks)
-    if "parts" in into.lacks:
+    if "scores" in lacks:
+        found["scores"] = sum(segment.score is not None and segment.label_id != nothing(result) for segment in result.segments)
+    if "parts" in lacks:
         found["parts"] = sum(len(pieces) > 1 for *_, pieces in one.marks)
-    if "slits" in into.lacks:
+    if "slits" in lacks:
         found["slits"] = sum(any(len(piece) > 1 for piece in pieces) for *_, pieces in one.marks)
-    if "overlaps" in into.lacks and TASKS[result.task].overlaps:
+    if "overlaps" in lacks and TASKS[result.task].overlaps:
         seen = count_ids(result.id_map, len(result.segments) + 1)
         found["overlaps"] = sum(int(seen[identity]) < area for identity, area in zip(result.ids, result.areas, strict=True))
-    if "objects" in into.lacks and TASKS[result.task].objects:
+    if "objects" in lacks and TASKS[result.task].objects:
         found["objects"] = max(0, len(result.segments) - _VOC_MOST)
-    if "void" in into.lacks and one.void is not None:
+    if "void" in lacks and one.void is not None:
         found["void"] = int(np.count_nonzero(one.void))
     return +found
 

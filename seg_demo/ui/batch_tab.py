@@ -11,7 +11,6 @@ import secrets
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, unpack
 from seg_demo.inputs.images import Picture, read
-from seg_demo.outputs.batch import SHEET, Summary, picture_of, write_image
+from seg_demo.outputs.batch import SHEET, Summary, pack, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
 from seg_demo.ui import menu
@@ -471,18 +470,3 @@ def patiently(work: Callable[[], Segmentation], stopped: threading.Event) -> Seg
         except BusyError:
             if time.monotonic() > until or stopped.wait(1):
                 raise
-
-
-def pack(folder: Path, target: Path) -> Path:
-    """Put all files of a folder into a zip archive; each is removed once it is in, so that the disk holds them once.
-
-    Args:
-        folder: of the results.
-        target: the archive to write.
-    """
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(child for child in folder.rglob("*") if child.is_file()):
-            method = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
-            archive.write(path, path.relative_to(folder), compress_type=method)
-            path.unlink()
-    return target

@@ -21,10 +21,11 @@ from seg_demo.core.settings import Settings
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.inputs.archives import apart
 from seg_demo.outputs import batch
+from seg_demo.outputs.batch import pack
 from seg_demo.outputs.export import count
 from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.ui import batch_tab
-from seg_demo.ui.batch_tab import Picked, gather, pack, segment_all
+from seg_demo.ui.batch_tab import Picked, gather, segment_all
 from seg_demo.ui.components import EXAMPLES
 from tests.outputs.test_export import panoptic, read_as_panopticapi
 

@@ -234,14 +234,14 @@ def test_what_a_format_cannot_hold_is_counted() -> None:
     result = Segmentation("instance", 8, 8, LabelSet.from_names(NAMES, 0), paint(segments, 8, 8), tuple(segments))
     void = np.zeros((8, 8), bool)
     void[0, 5:] = True
-    found = {name: losses(kind, Annotated("a.png", result, void=void)) for name, kind in FORMATS.items()}
+    found = {name: losses(kind.lacks, Annotated("a.png", result, void=void)) for name, kind in FORMATS.items()}
     nowhere = Counter(void=3)
     assert found == {
         "yolo": Counter(scores=2, parts=1, slits=1, void=3), "cvat": Counter(scores=2, void=3), "voc": Counter(scores=2, overlaps=1),
         "labelme": nowhere, "labelstudio": nowhere, "qupath": nowhere, "imagej": nowhere,
     }  # fmt: skip
     # The background of classes is no shape, and nothing is lost with it.
-    assert losses(FORMATS["qupath"], Annotated("a.png", CASES["semantic"])) == Counter()
+    assert losses(FORMATS["qupath"].lacks, Annotated("a.png", CASES["semantic"])) == Counter()
     assert [str(each) for each in interchange.loss_sentences("voc", found["voc"])] == [
         "2 scores are left out: voc has no place for them.", "1 objects are hidden in part by others: voc gives every pixel to the topmost alone.",
     ]  # fmt: skip
