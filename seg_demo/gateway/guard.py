@@ -2,7 +2,8 @@
 
 gradio serves more than this page needs (its monitoring, deep links, a proxy for addresses, a code editor): what is served is listed
 here, and everything else is answered with 404. The guard is ASGI middleware, put in through ``launch(app_kwargs=...)``; it also
-answers ``/health`` and ``/metrics``. Bodies of requests are read within bounds before gradio parses them.
+answers ``/health`` and ``/metrics``, and ``POST /segment``, which takes a picture and gives its result in one round trip. Bodies of
+requests are read within bounds before gradio parses them.
 
 Connections that never say what they want are closed (:func:`bound_heads`): uvicorn waits for the head of a request as long as the
 connection lives, so a few thousand silent or dripping ones take every file descriptor ("slowloris"). Written against uvicorn 0.54: a
@@ -19,7 +20,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from gradio import utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.core import storage
@@ -57,6 +59,8 @@ COMPONENT = f"{API}/component_server"
 FILE = f"{API}/file="
 DIRECT = re.compile(rf"{API}/(?:run|api)/")
 JOIN = f"{API}/queue/join"
+# A picture in, its result out; see :mod:`seg_demo.ui.plain`.
+SEGMENT = "/segment"
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16
 # How long an upload that was broken off is kept, and how often, with an upload, such are looked for among all files.
@@ -68,6 +72,8 @@ WRONG_SECONDS, LOGINS_OWN = 1.0, 4
 
 log = logging.getLogger("seg_demo.ui")
 
+Plain = Callable[[bytes, Request], Awaitable[Response]]
+
 
 class Guard:
     """ASGI middleware around gradio's app.
@@ -75,10 +81,11 @@ class Guard:
     Args:
         app: what is guarded.
         blocks: the page.
+        plain: answers ``POST /segment``, given its body and a request for the rest; None serves nothing there.
     """
 
-    def __init__(self, app: ASGIApp, blocks: gr.Blocks) -> None:
-        self._app, self._blocks = app, blocks
+    def __init__(self, app: ASGIApp, blocks: gr.Blocks, plain: Plain | None = None) -> None:
+        self._app, self._blocks, self._plain = app, blocks, plain
         self._headers = security_headers(settings().frame_ancestors)
         self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
         self._direct: Counter[str | None] = Counter()
@@ -109,6 +116,8 @@ class Guard:
                 await self._app(scope, receive, send)
             elif DIRECT.match(path):
                 await self._directly(scope, receive, send)
+            elif path == SEGMENT:
+                await self._plainly(scope, receive, send)
             elif LOGIN.fullmatch(path):
                 await self._login(path, scope, receive, send)
             else:
@@ -172,6 +181,8 @@ class Guard:
         served = known is not None and known.fullmatch(path) is not None
         if method == "POST" and self._passwords and LOGIN.fullmatch(path):
             served = True
+        if method == "POST" and path == SEGMENT:
+            served = self._plain is not None
         if path.rstrip("/") == COMPONENT and method == "POST":
             served = any(getattr(block, "server_fns", None) for block in self._blocks.blocks.values())
         query = scope.get("query_string", b"")
@@ -211,16 +222,48 @@ class Guard:
     async def _directly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
         """A request past the queue: bounded in number, and known to have left when its connection is closed."""
         who = address_of(scope)
-        if self._direct.total() >= DIRECT_MOST or (who and self._direct[who] >= DIRECT_OWN):
-            metrics.count("direct", "full")
-            text = Sentence("gateway.too_many_requests").text(_language(scope))
-            await JSONResponse({"error": text, "detail": text}, 503)(scope, receive, send)
+        if self._many(who):
+            await _too_many(scope, "gateway.too_many_requests")(scope, receive, send)
             return
         # An object, since routers hand on copies of the scope.
         gone = scope[GONE] = threading.Event()
         with _counted(self._direct, who):
             async with self._bodies.watched(scope, receive, gone.set) as read:
                 await self._app(scope, read, send)
+
+    async def _plainly(self, scope: Scope, receive: Receive, send: _Answer) -> None:
+        """A picture as the body, its result as the answer: bounded and watched as what goes past the queue."""
+        send.ours, who, request = True, address_of(scope), Request(scope)
+        if not _may_come_in(request):
+            await _sentence(401, Sentence("gateway.not_logged_in"), scope)(scope, receive, send)
+            return
+        if self._many(who):
+            await _too_many(scope, "gateway.too_many_pictures")(scope, receive, send)
+            return
+        gone = scope[GONE] = threading.Event()
+        with _counted(self._direct, who):
+            async with self._bodies.picture(scope, receive, gone.set) as data:
+                answer = await self._plain(data, request)
+            await answer(scope, receive, send)
+
+    def _many(self, who: str | None) -> bool:
+        """Whether no more requests past the queue are taken, of somebody or at all."""
+        return self._direct.total() >= DIRECT_MOST or bool(who and self._direct[who] >= DIRECT_OWN)
+
+
+def _too_many(scope: Scope, key: str) -> JSONResponse:
+    metrics.count("direct", "full")
+    text = Sentence(key).text(_language(scope))
+    return JSONResponse({"error": text, "detail": text}, 503)
+
+
+def _may_come_in(request: Request) -> bool:
+    """Whether a demo with passwords knows whoever asks, by gradio's cookie; one without them knows everybody."""
+    app = request.scope["app"]
+    if app.auth is None and app.auth_dependency is None:
+        return True
+    tokens = (request.cookies.get(f"{name}-{app.cookie_id}") for name in ("access-token", "access-token-unsecure"))
+    return any(app.tokens.get(token) is not None for token in tokens)
 
 
 @contextmanager
@@ -363,9 +406,14 @@ def security_headers(frame_ancestors: str) -> dict[str, str]:
 FILE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"}
 
 
-def middleware(blocks: gr.Blocks) -> dict[str, Any]:
-    """``launch``'s ``app_kwargs`` that put the guard around a page."""
-    return {"middleware": [Middleware(Guard, blocks=blocks)]}
+def middleware(blocks: gr.Blocks, plain: Plain | None = None) -> dict[str, Any]:
+    """``launch``'s ``app_kwargs`` that put the guard around a page.
+
+    Args:
+        blocks: the page.
+        plain: as for :class:`Guard`.
+    """
+    return {"middleware": [Middleware(Guard, blocks=blocks, plain=plain)]}
 
 
 # Files that one upload may hold, and what their names and borders take.
@@ -401,7 +449,7 @@ class Bodies:
 
     def __init__(self, max_bytes: int, max_upload: int) -> None:
         self._upload = max(FILES * max_bytes, max_upload) + BORDERS
-        self._json = max_bytes * 4 // 3 + JSON_BYTES
+        self._json, self._picture = max_bytes * 4 // 3 + JSON_BYTES, max_bytes
         self._held = 0
 
     async def bounded(self, path: str, scope: Scope, receive: Receive) -> Receive:
@@ -413,7 +461,7 @@ class Bodies:
         kind = Headers(scope=scope).get("content-type", "")
         if path.endswith("/upload") or kind.startswith("multipart/"):
             return self._counted(scope, receive)
-        return _again(await self._read(scope, receive), receive)
+        return _again(await self._read_json(scope, receive), receive)
 
     @asynccontextmanager
     async def watched(self, scope: Scope, receive: Receive, gone: Callable[[], None]) -> AsyncIterator[Receive]:
@@ -427,26 +475,31 @@ class Bodies:
         Raises:
             BodyError: as for :meth:`bounded`.
         """
-        data = await self._read(scope, receive)
-        left = asyncio.Event()
+        data = await self._read_json(scope, receive)
+        async with _looking(receive, gone) as left:
 
-        async def look() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone()
-            left.set()
+            async def after() -> Message:
+                await left.wait()
+                return {"type": "http.disconnect"}
 
-        async def after() -> Message:
-            await left.wait()
-            return {"type": "http.disconnect"}
-
-        looking = asyncio.create_task(look())
-        try:
             yield _again(data, after)
+
+    @asynccontextmanager
+    async def picture(self, scope: Scope, receive: Receive, gone: Callable[[], None]) -> AsyncIterator[bytes]:
+        """A body that is a picture; it counts among those that are held until it is done with.
+
+        Args and Raises:
+            As for :meth:`watched`.
+        """
+        data = await self._read(scope, receive, self._picture)
+        self._held += len(data)
+        try:
+            if self._held > HELD * self._json:
+                raise BodyError(503, Sentence("gateway.receives_too_much"))
+            async with _looking(receive, gone):
+                yield data
         finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            self._held -= len(data)
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         most, until = self._upload, time.monotonic() + BODY_SECONDS
@@ -463,9 +516,16 @@ class Bodies:
 
         return read
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read_json(self, scope: Scope, receive: Receive) -> bytes:
         """A whole body of JSON."""
-        _check_promise(scope, self._json)
+        data = await self._read(scope, receive, self._json)
+        if data.count(b"[") + data.count(b"{") + data.count(b",") > PARTS:
+            raise BodyError(400, Sentence("gateway.too_many_parts", most=PARTS))
+        return data
+
+    async def _read(self, scope: Scope, receive: Receive, most: int) -> bytes:
+        """A whole body of so many bytes at most."""
+        _check_promise(scope, most)
         data, until = bytearray(), time.monotonic() + BODY_SECONDS
         try:
             while True:
@@ -475,17 +535,43 @@ class Bodies:
                 part = message.get("body", b"")
                 data += part
                 self._held += len(part)
-                if len(data) > self._json:
-                    raise _too_large(self._json)
+                if len(data) > most:
+                    raise _too_large(most)
                 if self._held > HELD * self._json:
                     raise BodyError(503, Sentence("gateway.receives_too_much"))
                 if not message.get("more_body", False):
                     break
         finally:
             self._held -= len(data)
-        if data.count(b"[") + data.count(b"{") + data.count(b",") > PARTS:
-            raise BodyError(400, Sentence("gateway.too_many_parts", most=PARTS))
         return bytes(data)
+
+
+@asynccontextmanager
+async def _looking(receive: Receive, gone: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+    """Within it somebody looks whether the sender of a request leaves.
+
+    Args:
+        receive: of ASGI, its body read.
+        gone: called once they have.
+
+    Returns:
+        An event that is set then, too.
+    """
+    left = asyncio.Event()
+
+    async def look() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone()
+        left.set()
+
+    looking = asyncio.create_task(look())
+    try:
+        yield left
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
 
 
 async def _in_time(receive: Receive, until: float) -> Message:

@@ -27,7 +27,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -428,6 +428,34 @@ def one_batch() -> AbstractContextManager[None]:
     return _batches.slot(Message("requests.too_many_batches", count=BATCHES))
 
 
+@contextmanager
+def underway(name: str) -> Iterator[None]:
+    """Within it this thread works on a request of the visitor whose handler it runs: bounded in time, counted, told to the log.
+
+    Args:
+        name: of the endpoint, in the log.
+    """
+    left, crowded = departure()
+    with metrics.observed(Request(name, settings().request_seconds, left, crowded)):
+        yield
+
+
+def sentence_of(error: Exception, name: str) -> Message:
+    """What a visitor reads of an error; what is our own fault goes into the log, so it is to be called where that was caught.
+
+    Args:
+        error: of a handler.
+        name: of the endpoint.
+    """
+    if isinstance(error, SegDemoError):
+        return error.message
+    if storage.disk_full(error):
+        log.error("%s: the disk is full", name)
+        return DISK_FULL
+    log.exception("%s failed", name)
+    return Message("requests.our_fault")
+
+
 def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[..., Any]:
     """A handler whose every failure reaches the visitor as one sentence, and each call a line of the log.
 
@@ -438,21 +466,14 @@ def in_words(handler: Callable[..., Any], name: str | None = None) -> Callable[.
 
     @wraps(handler)
     def answer(*arguments: Any, **named: Any) -> Any:
-        left, crowded = departure()
-        request = Request(name or handler.__name__, settings().request_seconds, left, crowded)
         try:
-            with metrics.observed(request):
+            with underway(name or handler.__name__):
                 return handler(*arguments, **named)
         except gr.Error:
             raise
-        except SegDemoError as error:
-            raise refused(error.message) from error
         except Exception as error:
-            if storage.disk_full(error):
-                log.error("%s: the disk is full", handler.__name__)
-                raise refused(DISK_FULL) from None
-            log.exception("%s failed", handler.__name__)
-            raise refused(Message("requests.our_fault")) from None
+            told = refused(sentence_of(error, handler.__name__))
+            raise told from (error if isinstance(error, SegDemoError) else None)
 
     return answer
 

@@ -1,5 +1,5 @@
 """The HTTP endpoints, also served as MCP tools: ``/segment`` for every model, ``/prompt`` for those that are clicked or told words, and
-``/models``."""
+``/models``. :mod:`seg_demo.ui.plain` answers without gradio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ RESULT = (
 )
 MASK = "A lossless PNG at the size of the image, whose pixel values are the segments' ids: palette up to 256 ids, else 16-bit grey."
 OVERLAY = "A PNG of the image with the segments drawn over it."
-MODELS = "A json list, per model: id, title, task, tasks (all that it answers), architecture, source, licence, labels, available, and promptable."
+FAST = (
+    "Programs that draw no progress get the same in one round trip: POST /segment?model=unet-cells with the file as the body; the other "
+    "arguments of /segment go into the address too, and files=mask,overlay adds the two files in base64."
+)
+MODELS = f"A json list, per model: id, title, task, tasks (all that it answers), architecture, source, licence, labels, available, and promptable. {FAST}"
 
 
 class AnyNumber(gr.Number):
@@ -163,7 +167,8 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
 @in_words
 def models() -> list[dict[str, object]]:
     """
-    List the models that /segment and /prompt accept, beside Hugging Face ids.
+    List the models that /segment and /prompt accept, beside Hugging Face ids. Programs that draw no progress get a picture's result in one
+    round trip: POST /segment?model=unet-cells with the file as the body.
 
     Returns:
         One entry per model: id, title, task (semantic, instance, panoptic or region: what it was made for), tasks (all that it answers), architecture, source, licence, labels (class

@@ -28,6 +28,7 @@ from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints, click_tab
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_batch, correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
+from seg_demo.ui.plain import plain
 from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
 TITLE = "Image segmentation"
@@ -193,5 +194,5 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         "run_history": False,
         "mcp_server": settings().mcp,
         "auth": accounts(settings().auth) or None,
-        "app_kwargs": middleware(demo) if demo is not None else None,
+        "app_kwargs": middleware(demo, plain(demo)) if demo is not None else None,
     }
