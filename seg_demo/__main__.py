@@ -13,6 +13,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
         "--thresholds", default="", metavar="JSON",
         help='panoptic results: {"score": 0.5, "mask": 0.5, "overlap": 0.8}, each optional (default: the model\'s own)',
     )  # fmt: skip
-    segment.add_argument("--view", default="", metavar="JSON", help=_VIEW)
+    segment.add_argument(
+        "--view", default="", metavar="JSON",
+        help=_VIEW + '; "page": "all" gives a result for every page, point in time and plane in depth that the view leaves open, in DIR/NAME/page-0000 and so on',
+    )  # fmt: skip
     segment.add_argument(
         "--format", dest="formats", nargs="+", choices=tuple(FORMATS), default=[], metavar="F",
         help=f"write these files alone: {', '.join(FORMATS)} (default: all, and the tables about all images)",
@@ -234,16 +238,20 @@ def _segment(options: argparse.Namespace) -> int:
         run["pixel_size"] = options.pixel_size
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
+    jobs, failed = _planes(jobs, view)
     # The last of the files that are written: its presence says that an image is done.
     last = EXPORTS[FORMATS[formats[-1]][-1]].file if formats else RESULT
-    waiting = [job for job in jobs if options.overwrite or not (options.out / job.target / last).is_file()]
-    if len(waiting) < len(jobs):
-        skipped = len(jobs) - len(waiting)
+    readable = [job for job in jobs if job.target not in failed]
+    waiting = [job for job in readable if options.overwrite or not (options.out / job.target / last).is_file()]
+    if len(waiting) < len(readable):
+        skipped = len(readable) - len(waiting)
         print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
     if not waiting:
+        if failed:
+            _prepare(options.out, run)
         if not formats:
-            _summarise(jobs, options.out, None, {}, pixel)
-        return 0
+            _summarise(jobs, options.out, None, failed, pixel)
+        return 1 if failed else 0
     # torch takes seconds to import: only now is it certain that there is something to do.
     from seg_demo.core.requests import check_threshold
     from seg_demo.serving.predictor import load_model
@@ -255,13 +263,14 @@ def _segment(options: argparse.Namespace) -> int:
     rows_of(formats, TASKS[model.spec.task if options.task == AUTO else options.task])
     _prepare(options.out, run)
     asked = {"threshold": threshold, "detail": options.detail, "smoothing": options.smoothing, "task": options.task, "thresholds": thresholds}
-    failed: dict[Path, str] = {}
+    done = 0
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel, view)
+            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel)
+            done += problem is None
             if problem is not None:
-                failed[job.source] = problem
+                failed[job.target] = problem
                 bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
             bar.update()
     if not formats:
@@ -269,13 +278,30 @@ def _segment(options: argparse.Namespace) -> int:
     for name in formats:
         for sentence in loss_sentences(name, lost[name]):
             print(f"lost: {sentence}")
-    print(f"{len(waiting) - len(failed)} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
+    print(f"{done} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
     return 1 if failed else 0
 
 
+def _planes(jobs: Sequence[Job], view: View | None) -> tuple[list[Job], dict[Path, str]]:
+    """The jobs with what is looked at of their files, one for each plane where that is all; and why those fail that cannot be read that far, by
+    their target."""
+    if view is None or not view.every:
+        return [replace(job, view=view) for job in jobs], {}
+    from seg_demo.inputs.images import views_of
+
+    found, failed = [], {}
+    for job in jobs:
+        try:
+            found += job.pages(views_of(job.source, view))
+        except SegDemoError as error:
+            found.append(job)
+            failed[job.target] = str(error)
+            print(f"failed: {job.source}: {error}", file=sys.stderr)
+    return found, failed
+
+
 def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None,
-    view: View | None,
+    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
 
@@ -288,13 +314,12 @@ def _segment_one(
         last: the file that is written last.
         bar: shows how far it is.
         pixel: size of a pixel, for measurements in its unit too.
-        view: what of the file is looked at.
     """
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import Subject, files_of
 
     try:
-        picture = read(job.source, view=view)
+        picture = read(job.source, view=job.view)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
         subject = Subject(result, picture.pixels, job.source.name, pixel=pixel)
         files = files_of(subject, tuple(lost))
@@ -342,8 +367,8 @@ def _summarise(
     try:
         for job in jobs:
             folder = out / job.target
-            if job.source in failed:
-                summary.fail(job.name, failed[job.source])
+            if job.target in failed:
+                summary.fail(job.name, failed[job.target])
                 continue
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             id_map, _ = decode_mask(folder / "mask.png")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from seg_demo.core.errors import BadRequestError
 AXES = ("page", "t", "z")
 WINDOWS = ("auto", "full", "dicom")
 MOST_SHOWN = 3
+# In place of a page: all planes that the rest of the view leaves open.
+ALL = "all"
 _MOST_TEXT = 2000
 _GAMMA = (0.1, 10.0)
 
@@ -30,7 +33,7 @@ class View:
     channels, ``full`` for 8 bits, else its own DICOM window or ``auto``.
 
     Attributes:
-        page: from 0, of files whose planes have no meaning of their own.
+        page: from 0, of files whose planes have no meaning of their own; or ``all``, of commands that give a result for each plane.
         z: depth, from 0.
         t: point in time, from 0.
         channels: one to three, from 0: one is shown grey, two or three as red, green and blue.
@@ -42,7 +45,7 @@ class View:
         BadRequestError: anything else; the message says what was expected.
     """
 
-    page: int | None = None
+    page: int | str | None = None
     z: int | None = None
     t: int | None = None
     channels: tuple[int, ...] | None = None
@@ -52,7 +55,7 @@ class View:
     def __post_init__(self) -> None:
         for axis in AXES:
             value = getattr(self, axis)
-            if value is not None and not _index(value):
+            if value is not None and not _index(value) and not (axis == "page" and value == ALL):
                 raise BadRequestError("views.bad_index", axis=axis, value=_shown(value))
         if self.channels is not None:
             listed = (self.channels,) if _index(self.channels) else self.channels
@@ -98,6 +101,26 @@ class View:
             raise BadRequestError("views.no_view", value=_shown(value), names=", ".join(row.name for row in fields(cls)))
         given = {name: value for name, value in text.items() if value is not None}
         return cls(**given) if given else None
+
+    @property
+    def every(self) -> bool:
+        """Whether it is of all planes, and not of one."""
+        return self.page == ALL
+
+    def each(self, stack: Stack | None) -> tuple[View, ...]:
+        """The views of single planes that it stands for, in the order in which they lie in the file.
+
+        >>> [(view.page, view.t, view.z) for view in View(page="all", t=1).each(Stack(z=2, t=3))]
+        [(0, 1, 0), (0, 1, 1)]
+
+        Args:
+            stack: of the file; None for a photograph.
+        """
+        if not self.every:
+            return (self,)
+        stack = stack or Stack()
+        asked = (range(stack.pages), *(range(count) if at is None else (at,) for at, count in ((self.t, stack.t), (self.z, stack.z))))
+        return tuple(replace(self, page=page, t=t, z=z) for page, t, z in product(*asked))
 
     def to_dict(self) -> dict[str, Any]:
         """It as JSON: what is left to the file is left out."""
@@ -221,6 +244,24 @@ class Stack:
     bits: int = 8
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """What a window is chosen by: how often the values of the channels that are shown occur, and what is black and white of them now.
+    Values are those that windows are of.
+
+    Attributes:
+        low: from here the values are counted, a few far ones left out.
+        high: up to here.
+        counts: for each channel, how many values lie in each of as many equal steps; of a large picture every n-th.
+        ends: for each channel, what is shown black and what white; the other way round where the smallest value is white.
+    """
+
+    low: float
+    high: float
+    counts: tuple[tuple[int, ...], ...]
+    ends: tuple[tuple[float, float], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """What a person sees of a file, and what the file holds besides.
@@ -235,6 +276,7 @@ class Picture:
         calibration: size and place of the pixels, or None.
         stack: what there is to choose from; None for photographs.
         view: what was chosen, complete; None for photographs.
+        distribution: of the values that are shown; None where nobody asked for it.
     """
 
     pixels: np.ndarray
@@ -243,7 +285,8 @@ class Picture:
     channels: tuple[str, ...] = ()
     calibration: Calibration | None = None
     stack: Stack | None = None
-    view: View | None = field(default=None)
+    view: View | None = None
+    distribution: Distribution | None = None
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:

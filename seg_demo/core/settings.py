@@ -44,6 +44,8 @@ class Settings:
     Attributes:
         max_pixels: largest upload in pixels (height times width).
         max_bytes: largest upload in bytes of its file.
+        max_scientific_bytes: largest file of a microscope, scanner or satellite (TIFF stacks, DICOM, NIfTI, arrays) in bytes; 0 is ten times
+            ``max_bytes``. A stack has many planes, of which one is decoded at a time, by a process of limited memory.
         max_side: longest side of an upload in pixels.
         device: ``auto`` (CUDA, then Apple MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto`` (fp16 on CUDA, else fp32), ``fp32``, ``fp16`` (on CUDA; other devices compute in fp32) or ``bf16``
@@ -87,6 +89,7 @@ class Settings:
 
     max_pixels: int = _setting(50_000_000, "largest upload in pixels", 1, 2**31)
     max_bytes: int = _setting(20_000_000, "largest upload in bytes", 1, 2**40)
+    max_scientific_bytes: int = _setting(0, "largest file of a microscope, scanner or satellite in bytes, 0 for ten times max_bytes", 0, 2**40)
     max_side: int = _setting(20_000, "longest side of an upload in pixels", 1, 65_535)
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", pattern=r"auto|cpu|mps|cuda(:\d+)?")
     precision: str = _setting("auto", "auto, fp32, fp16 (CUDA) or bf16 (CPU)", pattern=r"auto|fp32|fp16|bf16")
@@ -119,6 +122,11 @@ class Settings:
     finetune: str = _setting("auto", "auto, on or off", pattern=r"auto|on|off")
     jobs: str = _setting("jobs", "folder of the fine-tuning jobs")
     auth: str = _setting("", "name:password pairs separated by spaces, or @ and the path of a file with one per line", secret=True)
+
+
+def scientific_bytes(chosen: Settings) -> int:
+    """Bytes that a scientific file may have; never fewer than a photograph may."""
+    return max(chosen.max_scientific_bytes or 10 * chosen.max_bytes, chosen.max_bytes)
 
 
 def public_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -36,7 +36,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from seg_demo.core import storage
 from seg_demo.core.errors import Message as Sentence
-from seg_demo.core.settings import settings
+from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import metrics, queue
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
 from seg_demo.gateway.visitor import address_of, language_of
@@ -87,7 +87,7 @@ class Guard:
     def __init__(self, app: ASGIApp, blocks: gr.Blocks, plain: Plain | None = None) -> None:
         self._app, self._blocks, self._plain = app, blocks, plain
         self._headers = security_headers(settings().frame_ancestors)
-        self._bodies = Bodies(settings().max_bytes, settings().max_batch_bytes)
+        self._bodies = Bodies(settings().max_bytes, max(scientific_bytes(settings()), settings().max_batch_bytes))
         self._direct: Counter[str | None] = Counter()
         self._passwords = bool(settings().auth)
         self._logins: Counter[str | None] = Counter()

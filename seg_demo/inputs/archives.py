@@ -22,8 +22,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from seg_demo.core.errors import BadRequestError, Message, StorageError
+
+if TYPE_CHECKING:
+    from seg_demo.core.picture import View
 
 # DEFLATE cannot shrink by more than 1032; other methods can, and nothing that is an image does.
 MAX_RATIO = 1100
@@ -282,11 +286,28 @@ class Job:
         source: the file.
         target: folder that its outputs go into, below the output folder.
         name: what the tables about all images call it: its path within the folder that was searched.
+        view: what of it is looked at; None leaves that to the file.
     """
 
     source: Path
     target: Path
     name: str
+    view: View | None = None
+
+    def pages(self, views: Sequence[View]) -> list[Job]:
+        """One for each plane of the file, in folders of their own: ``NAME/page-0003``, counted from 0."""
+        return [
+            Job(self.source, self.target / page_name(number), f"{self.name}/{page_name(number)}", view) for number, view in enumerate(views)
+        ]
+
+
+def page_name(number: int) -> str:
+    """What the results of one of a file's planes are called.
+
+    >>> page_name(3)
+    'page-0003'
+    """
+    return f"page-{number:04}"
 
 
 def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -550,12 +550,19 @@ class Limits:
         bytes: size of the file.
         side: longest side in pixels.
         masks: whether masks are read, and not pictures.
+        scientific: size of a file of a microscope, scanner or satellite; None for ``bytes``.
     """
 
     pixels: int
     bytes: int
     side: int
     masks: bool = False
+    scientific: int | None = None
+
+    @property
+    def of_scientific(self) -> Limits:
+        """The limits of such a file."""
+        return self if self.scientific is None else replace(self, bytes=self.scientific, scientific=None)
 
     def message(self) -> Message:
         """What is accepted, for a sentence."""

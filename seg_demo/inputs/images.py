@@ -10,6 +10,7 @@ import base64
 import binascii
 import ctypes
 import io
+import mmap
 import os
 import stat
 import threading
@@ -23,13 +24,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError, Message
-from seg_demo.core.picture import Picture, View
-from seg_demo.core.settings import settings
+from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.picture import Picture, Stack, View
+from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.inputs import formats, samples
 from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_cost, fault, identify, refuse
 from seg_demo.inputs.samples import PixelError, Samples
-from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_first
+from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_at, whole_first
 
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
@@ -140,16 +141,25 @@ def _decoded(decoder: Callable[[], Any], width: int, height: int, name: str, lim
         raise refuse(what, limits, _AGAIN) from error
 
 
-def _read(data: Source, limits: Limits) -> bytes:
-    """The bytes of a file, by whatever it is named."""
+def _read(data: Source, limits: Limits) -> bytes | mmap.mmap:
+    """The bytes of a file, by whatever it is named; of a large one of a microscope, scanner or satellite where they lie."""
     if isinstance(data, str):
         data = read_text(data, limits)
     elif isinstance(data, os.PathLike):
         data = read_file(data, limits)
+    if isinstance(data, mmap.mmap):
+        return data
     if not isinstance(data, bytes | bytearray | memoryview):
         raise refuse(Message("images.other_type", came=type(data).__name__), limits, Message("advice.send_file_or_array"))
     data = bytes(data)
     return whole_first(data) if data.startswith(formats.TIFF_STARTS) else data
+
+
+def _bytes(data: Any, limits: Limits) -> Any:
+    """What is opened here lies in memory, and is no larger than a photograph may be."""
+    if isinstance(data, mmap.mmap):
+        check_bytes(len(data), limits)
+    return data
 
 
 def _image(data: Source, limits: Limits, exact: bool = False) -> tuple[Image.Image | Samples, tuple[str, ...]]:
@@ -225,18 +235,15 @@ def read(
     if isinstance(data, Picture):
         return data
     chosen, limits = View.parse(view), limits_of(max_pixels, max_bytes, max_side)
+    if chosen is not None and chosen.every:
+        raise BadRequestError("views.all_pages")
     if isinstance(data, np.ndarray):
         return _viewed(Picture(_array(data, limits)), chosen)
     if not isinstance(data, Image.Image):
         source, data = data, _read(data, limits)
-        if (form := scientific_form(data, chosen)) is not None:
-            # Ordinary photographs need none of it.
-            from seg_demo.inputs import scientific
-
-            check_bytes(len(data), limits)
-            named = isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lower().startswith("data:"))
-            return scientific.read(form, identify(data).name, data, Path(source) if named else None, chosen, limits, with_samples)
-    image, notes = _image(data, limits)
+        if (found := _scientific(data, source, chosen, limits, "samples" if with_samples else "pixels")) is not None:
+            return found
+    image, notes = _image(_bytes(data, limits), limits)
     before = len(image.notes) if isinstance(image, Samples) else 0
     array = _convert(image, limits, samples.to_rgb)
     if isinstance(image, Samples):
@@ -246,7 +253,58 @@ def read(
     return _viewed(Picture(array, notes), chosen)
 
 
-def scientific_form(data: bytes, view: View | None) -> str | None:
+def _scientific(data: bytes | mmap.mmap, source: Source, view: View | None, limits: Limits, want: str) -> Any:
+    """What is wanted of a scientific file, as :func:`seg_demo.inputs.scientific.read` gives it; None for a photograph, and for what is refused."""
+    if (form := scientific_form(data, view)) is None:
+        return None
+    # Ordinary photographs need none of it.
+    from seg_demo.inputs import scientific
+
+    limits = limits.of_scientific
+    check_bytes(len(data), limits)
+    named = isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lower().startswith("data:"))
+    return scientific.read(form, identify(data).name, data, Path(source) if named else None, view, limits, want)
+
+
+def look(data: Source, view: object = None) -> Picture | None:
+    """A scientific file with what one chooses a view by: what there is in it, and how its values are distributed.
+
+    Args:
+        data: a file's bytes, its path, or a ``data:`` URL.
+        view: as for :func:`read`.
+
+    Returns:
+        None for a photograph, of which there is nothing to choose.
+
+    Raises:
+        BadImageError, BadRequestError: as for :func:`read`.
+    """
+    chosen, limits = View.parse(view), limits_of(None, None, None)
+    if chosen is not None and chosen.every:
+        raise BadRequestError("views.all_pages")
+    content = _read(data, limits)
+    # What a view turns into a measurement is one already.
+    return None if scientific_form(content, None) is None else _scientific(content, data, chosen, limits, "look")
+
+
+def views_of(data: Source, view: View | None) -> tuple[View | None, ...]:
+    """The views of single planes that one stands for: itself, unless it is of all.
+
+    Args:
+        data: as for :func:`look`.
+        view: what is asked for.
+
+    Raises:
+        BadImageError: as for :func:`read`, as far as can be told before a plane is decoded.
+    """
+    if view is None or not view.every:
+        return (view,)
+    limits = limits_of(None, None, None)
+    stack: Stack | None = _scientific(_read(data, limits), data, replace(view, page=None), limits, "stack")
+    return view.each(stack)
+
+
+def scientific_form(data: bytes | mmap.mmap, view: View | None) -> str | None:
     """Which of :mod:`seg_demo.inputs.scientific`'s forms a file is of; None for a photograph, and for what is refused.
 
     Args:
@@ -264,7 +322,9 @@ def scientific_form(data: bytes, view: View | None) -> str | None:
     if deep:
         return "PNG"
     try:
-        return "TIFF" if view is not None or not Tiff(data).is_photograph else None
+        # What lies in memory begins with that page already.
+        at = whole_at(data) if isinstance(data, mmap.mmap) else None
+        return "TIFF" if view is not None or not Tiff(data, at).is_photograph else None
     except (TiffError, Damaged):
         return None
 
@@ -343,13 +403,14 @@ def _pixels_in(data: Source, limits: Limits) -> int:
     try:
         data = _read(data, limits)
         if (form := scientific_form(data, None)) is not None:
+            limits = limits.of_scientific
             check_bytes(len(data), limits)
             size = (file.width, file.height) if form == "TIFF" and (file := Tiff(data)) else formats.plane_size(data, form)
             if size is None:
                 return LARGE_PIXELS  # only its reader knows
             check_size(*size, limits)
             return size[0] * size[1]
-        image = _open(data, limits)[0]
+        image = _open(_bytes(data, limits), limits)[0]
     except BadImageError:
         return 0
     return image.width * image.height
@@ -487,26 +548,33 @@ def limits_of(max_pixels: int | None, max_bytes: int | None, max_side: int | Non
         owner.max_bytes if max_bytes is None else max_bytes,
         owner.max_side if max_side is None else max_side,
         masks,
+        scientific_bytes(owner) if max_bytes is None and not masks else None,
     )
 
 
-def read_file(path: str | os.PathLike, limits: Limits) -> bytes:
-    """The bytes of an ordinary file; its size is checked before it is read."""
+def read_file(path: str | os.PathLike, limits: Limits) -> bytes | mmap.mmap:
+    """The bytes of an ordinary file; its size is checked before it is read. One that is too large for a photograph, and begins like what
+    microscopes, scanners and satellites write, is not brought into memory."""
     name = os.path.basename(os.fspath(path))[:80]
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             key = "images.is_a_folder" if stat.S_ISDIR(status.st_mode) else "images.no_ordinary_file"
             raise refuse(Message(key, name=name), limits, Message("advice.name_a_file"))
-        check_bytes(status.st_size, limits)
         with open(path, "rb") as file:
+            if status.st_size > limits.bytes and limits.scientific is not None:
+                kind = identify(file.read(1024))
+                if kind.key in formats.SCIENTIFIC or kind.format == "TIFF":
+                    check_bytes(status.st_size, limits.of_scientific)
+                    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            check_bytes(status.st_size, limits)
             return file.read(limits.bytes + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or Message("images.no_file_name")
         raise refuse(Message("images.file_unreadable", name=name, reason=reason), limits, Message("advice.check_name")) from error
 
 
-def read_text(text: str, limits: Limits) -> bytes:
+def read_text(text: str, limits: Limits) -> bytes | mmap.mmap:
     """The bytes behind a ``data:`` URL or a path. Nothing is ever downloaded."""
     scheme = text[:32].partition(":")[0].strip().lower()
     if scheme == "data":

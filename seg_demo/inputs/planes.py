@@ -15,13 +15,16 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.picture import AXES, Calibration, Stack, View
+from seg_demo.core.picture import AXES, Calibration, Distribution, Stack, View
 from seg_demo.inputs import samples
 from seg_demo.inputs.samples import GREY, PixelError, Samples
 from seg_demo.inputs.tiff import TiffError
 
 # The window ``auto``: percentiles, per channel.
 LOW, HIGH = 0.35, 99.65
+# Steps in which values are counted for whoever chooses a window; the share of values at either end that must not decide where counting
+# begins, in percent, and how much is counted beyond; values that are looked at.
+STEPS, FAR, MARGIN, MOST_VALUES = 128, 0.05, 0.1, 1_000_000
 _UNITS = {
     "µm": "micrometer", "μm": "micrometer", "um": "micrometer", "micron": "micrometer", "microns": "micrometer", "micrometer": "micrometer",
     "micrometre": "micrometer", "nm": "nanometer", "nanometer": "nanometer", "pm": "picometer", "å": "angstrom", "angstrom": "angstrom",
@@ -302,6 +305,42 @@ def paint(
     if alpha is not None:
         rgb = ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return Painted(rgb, absent, tuple(gone), empty)
+
+
+def distribution(channels: Sequence[np.ndarray], view: View, stack: Stack, nodata: float | None, inverted: bool = False) -> Distribution | None:
+    """What a window is chosen by.
+
+    Args:
+        channels, view, stack, nodata, inverted: as for :func:`render`.
+
+    Returns:
+        None where the values are too far apart to be counted.
+    """
+    ends, known = [], []
+    for channel in channels:
+        window = window_of(channel, view.window, stack, nodata)
+        shown = sorted(float(end) * stack.slope + stack.intercept for end in (window.low, window.high))
+        ends.append(tuple(shown[::-1] if inverted else shown))
+        step = math.ceil(math.sqrt(channel.size / MOST_VALUES))
+        values = channel[::step, ::step]
+        absent = samples.absent_in(values, window.gone)
+        values = (values if absent is None else values[~absent]).ravel().astype(np.float64) * stack.slope + stack.intercept
+        known.append(values[np.isfinite(values)])
+    there = [values for values in known if values.size]
+    if not there or not np.isfinite(ends).all():
+        return None
+    first, last = (pick(pick(values) for values in there) for pick in (min, max))
+    with np.errstate(over="ignore"):
+        near = [np.percentile(values, (FAR, 100 - FAR)) for values in there]
+        low, high = min(pair[0] for pair in near), max(pair[1] for pair in near)
+        beyond = MARGIN * (high - low)
+        low, high = max(first, low - beyond), min(last, high + beyond)
+        if not low < high:
+            low, high = first - 0.5, last + 0.5
+        if not math.isfinite(high - low) or not low < high:
+            return None
+    counts = tuple(tuple(map(int, np.histogram(values, STEPS, (low, high))[0])) for values in known)
+    return Distribution(float(low), float(high), counts, tuple(ends))
 
 
 def window_of(channel: np.ndarray, window: tuple[float, float] | str, stack: Stack, nodata: float | None) -> Window:

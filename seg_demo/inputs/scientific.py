@@ -7,6 +7,7 @@ imported here, nor ever meets a file in this process: :mod:`seg_demo.inputs.scie
 
 from __future__ import annotations
 
+import mmap
 import os
 import queue
 import shutil
@@ -20,7 +21,7 @@ import numpy as np
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadImageError, BadRequestError, BusyError, Message
-from seg_demo.core.picture import Calibration, Georeference, Grid, Picture, Stack, View
+from seg_demo.core.picture import Calibration, Distribution, Georeference, Grid, Picture, Stack, View
 from seg_demo.core.sandbox import Helper, ProcessError, open_written
 from seg_demo.inputs.formats import Limits, check_size, refuse
 
@@ -34,7 +35,9 @@ MEMORY, PAGE, KEPT = 32, 16, 8
 _MODULE = "seg_demo.inputs.scientific_files"
 _MEMORY_FOLDER = Path("/dev/shm")
 _DTYPES = frozenset(f"{order}{kind}" for order in "<|" for kind in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"))
-_SAMPLES, _PIXELS, _POINTS = "samples", "pixels", "points"
+# What is wanted of a file, and the files in which a child leaves it.
+PIXELS, SAMPLES, LOOK, STACK = "pixels", "samples", "look", "stack"
+_POINTS = "points"
 _AGAIN = Message("advice.again")
 
 
@@ -80,7 +83,9 @@ _decoders = Decoders()
 close = _decoders.close
 
 
-def read(form: str, kind: Message, data: bytes, source: Path | None, view: View | None, limits: Limits, samples: bool = False) -> Picture:
+def read(
+    form: str, kind: Message, data: bytes | mmap.mmap, source: Path | None, view: View | None, limits: Limits, want: str = PIXELS
+) -> Picture | Stack:
     """A scientific file as a person sees it, with what it says besides.
 
     Args:
@@ -90,7 +95,11 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
         source: where the same lies on the disk; None writes ``data`` there.
         view: what is looked at; None leaves it to the file.
         limits: of this call.
-        samples: also those of all channels, which take memory and time.
+        want: ``pixels``; ``samples``: also those of all channels, which take memory and time; ``look``: also how the values that are shown
+            are distributed; ``stack``: what there is to choose from alone, for which no plane is decoded.
+
+    Returns:
+        The picture; the stack where that alone is wanted.
 
     Raises:
         BadImageError: it is refused, or it kills or overtaxes its reader.
@@ -101,10 +110,10 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
     order = {
         "kind": form, "view": None if view is None else view.to_dict(), "pixels": most, "side": limits.side, "page_bytes": most * PAGE,
         "kept_bytes": most * KEPT, "bytes": most * MEMORY + 400_000_000 + len(data), "seconds": CLOCK, "processor": SECONDS,
-        "file_bytes": most * max(KEPT, 3) + 1_000_000, "samples": samples,
+        "file_bytes": most * max(KEPT, 3) + 1_000_000, "want": want,
     }  # fmt: skip
     try:
-        with tempfile.TemporaryDirectory(prefix="seg-demo-picture-", dir=_roomy(most * (KEPT * samples + 3) + len(data))) as folder:
+        with tempfile.TemporaryDirectory(prefix="seg-demo-picture-", dir=_roomy(most * (KEPT * (want == SAMPLES) + 3) + (len(data) if source is None else 0))) as folder:
             output = Path(folder, "out")
             output.mkdir()
             if source is None:
@@ -113,6 +122,8 @@ def read(form: str, kind: Message, data: bytes, source: Path | None, view: View 
             reply = _decoders.answer({**order, "path": str(source.resolve()), "output": str(output)})
             if "place" in reply:
                 raise BusyError("scientific.no_place", why=str(reply["place"])[:80])
+            if want == STACK and "stack" in reply:
+                return _stack(reply["stack"])
             if "shape" not in reply:
                 raise _refusal(reply, kind, limits)
             return _picture(reply, output, limits)
@@ -204,20 +215,32 @@ def _picture(reply: Mapping[str, Any], output: Path, limits: Limits) -> Picture:
     check_size(width, height, limits)
     if count < 1 or reply["dtype"] not in _DTYPES:
         raise ValueError("not a picture")
-    with open_written(output / _PIXELS, height * width * 3) as file:
+    with open_written(output / PIXELS, height * width * 3) as file:
         pixels = np.fromfile(file, dtype=np.uint8).reshape(height, width, 3)
     samples = None
     if reply["whole"]:
         stored = (count, height, width) if reply["first"] else (height, width, count)
         # Not copied: the file has no name any more once this is returned, and goes with the array.
-        with open_written(output / _SAMPLES, height * width * count * np.dtype(reply["dtype"]).itemsize) as file:
+        with open_written(output / SAMPLES, height * width * count * np.dtype(reply["dtype"]).itemsize) as file:
             samples = np.asarray(np.memmap(file, dtype=reply["dtype"], mode="c", shape=stored))
         samples = np.moveaxis(samples, 0, -1) if reply["first"] else samples
-    stack = Stack(**{**reply["stack"], "windows": tuple((float(low), float(high)) for low, high in reply["stack"]["windows"])})
     return Picture(
         pixels, tuple(map(Message.from_dict, reply["notes"])), samples, tuple(map(str, reply["channels"])),
-        _calibration(reply["calibration"]), stack, View.parse(reply["view"]),
+        _calibration(reply["calibration"]), _stack(reply["stack"]), View.parse(reply["view"]), _distribution(reply["distribution"]),
     )  # fmt: skip
+
+
+def _stack(found: Mapping[str, Any]) -> Stack:
+    counts = {name: int(found[name]) for name in ("pages", "z", "t", "bits")}
+    windows = tuple((float(low), float(high)) for low, high in found["windows"])
+    return Stack(**counts, windows=windows, slope=float(found["slope"]), intercept=float(found["intercept"]))
+
+
+def _distribution(found: Mapping[str, Any] | None) -> Distribution | None:
+    if found is None:
+        return None
+    counts = tuple(tuple(map(int, channel)) for channel in found["counts"])
+    return Distribution(float(found["low"]), float(found["high"]), counts, tuple((float(black), float(white)) for black, white in found["ends"]))
 
 
 def _calibration(found: Mapping[str, Any] | None) -> Calibration | None:

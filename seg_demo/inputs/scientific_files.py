@@ -32,7 +32,7 @@ from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.picture import Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import samples
-from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, names, nothing_there, render, settle, sized, unit_of
+from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
 from seg_demo.inputs.samples import Samples
 from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
 
@@ -43,7 +43,8 @@ MODULES = {
     "NIFTI": ("nibabel",),
     "WGS84": ("rasterio.warp",),
 }
-SAMPLES, PIXELS, POINTS = "samples", "pixels", "points"
+# Files of an answer, and what else is wanted of a file.
+SAMPLES, PIXELS, POINTS, LOOK, STACK = "samples", "pixels", "points", "look", "stack"
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 
@@ -570,7 +571,8 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         order: ``kind`` of :data:`OPENERS`, ``path``, ``output``, ``view``, ``pixels`` and ``side`` (most of a plane), ``page_bytes``
-            (of a plane as it is stored), ``samples`` (whether they are wanted), ``kept_bytes`` (most of them).
+            (of a plane as it is stored), ``want`` (``pixels``, ``samples`` too, ``look``: the distribution of the values too, or ``stack``: what
+            there is to choose from alone), ``kept_bytes`` (most of the samples).
     """
     path, output = Path(order["path"]), Path(order["output"])
 
@@ -587,6 +589,8 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     height, width = opened.height, opened.width
     if not fits(width, height):
         return {"size": [width, height]}
+    if order["want"] == STACK:
+        return {"stack": asdict(opened.stack)}
     asked = View.parse(order["view"])
     if opened.stack_of is not None:
         # Which windows there are to choose from is known once the plane is.
@@ -595,7 +599,7 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     view, notes = settle(asked, opened)
     at = view.page, view.t, view.z
     count = len(opened.channels)
-    whole = bool(order["samples"]) and height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
+    whole = order["want"] == SAMPLES and height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
     needed = [*view.channels, *([] if opened.alpha is None or opened.alpha in view.channels else [opened.alpha])]
     wanted = list(range(count)) if whole else list(dict.fromkeys(needed))
     values = opened.plane(at, wanted)
@@ -610,9 +614,11 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     if whole:
         _write(output / SAMPLES, np.moveaxis(values, -1, 0) if first else values)
     calibration = opened.calibration(at)
+    found = distribution(picked, view, opened.stack, opened.nodata, opened.inverted) if order["want"] == LOOK else None
     return {
         "shape": [height, width, count], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
         "stack": asdict(opened.stack), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
+        "distribution": None if found is None else asdict(found),
         "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes, *seen)],
     }  # fmt: skip
 

@@ -417,6 +417,16 @@ def whole_first(data: bytes) -> bytes:
     Returns:
         ``data`` itself, unless its first page says that it is a smaller copy and one of the next few does not.
     """
+    at = whole_at(data)
+    return data if at is None else beginning_at(data, at)
+
+
+def whole_at(data: bytes) -> int | None:
+    """Where the first page of a TIFF is that is no smaller copy of another, if it is one of the first few; None for the first of all.
+
+    Args:
+        data: as for :func:`whole_first`.
+    """
     try:
         file = Tiff(data)
         at, kind = file.first, file._one(SUBFILE, 0)
@@ -427,10 +437,10 @@ def whole_first(data: bytes) -> bytes:
             at = page.following
             kind = file._directory(at).tags.get(SUBFILE, (0,))[0] if at else _REDUCED
         if at == file.first or not at or not isinstance(kind, int) or kind & (_REDUCED | _MASK):
-            return data
+            return None
     except Damaged:
-        return data
-    return beginning_at(data, at)
+        return None
+    return at
 
 
 def beginning_at(data: bytes, at: int) -> bytes:
