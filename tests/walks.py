@@ -70,7 +70,7 @@ def picture() -> None:
 
         def segment(file: Path, session: str) -> None:
             sent = http.post(f"{API}/upload", files={"files": (file.name, file.read_bytes())}).json()[0]
-            values: list[Any] = [file_data(sent), "unet-cells", 0.5, "whole", None]
+            values: list[Any] = [file_data(sent), None, "unet-cells", 0.5, "whole", None]
             body = {"data": values, "fn_index": event["id"], "session_hash": session, "trigger_id": None, "event_data": None}
             http.post(f"{API}/queue/join", json=body).raise_for_status()
             with http.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as lines:

@@ -76,10 +76,12 @@ class Upload:
     Attributes:
         path: where it lies, not yet looked into.
         stem: its name without suffix, letters, digits, ``.``, ``_`` and ``-`` only; downloads are named after it.
+        view: what of it is looked at, as :meth:`seg_demo.core.picture.View.parse` takes it, not yet checked; None leaves that to the file.
     """
 
     path: Path
     stem: str
+    view: Any = None
 
 
 async def _files_only(self: Block, url_or_file_path: str | Path | None) -> str | None:

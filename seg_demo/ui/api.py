@@ -112,7 +112,7 @@ def segment(
     result as JSON, the mask as a PNG of ids at the size of the image, and the image with the segments drawn over it.
 
     Args:
-        image: The picture: a file in any common format, at most 20 MB and 50 megapixels by default. URLs are not fetched.
+        image: The picture: a file in any common format, at most 20 MB and 50 megapixels by default, a stack of a microscope or scanner 200 MB. URLs are not fetched.
         model: An id from /models ("unet-cells", "maskrcnn-cells", "otsu", ...), or a Hugging Face id "user/repo[@revision]".
         threshold: Objects of instance models that score lower are left out; from 0 to 1. Other models ignore it.
         detail: "whole" shrinks a large image to what the network takes; "full" goes over it tile by tile (slower, sees small things).

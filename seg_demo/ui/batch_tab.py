@@ -6,13 +6,15 @@ Results lie on the disk, one image is in memory at a time.
 from __future__ import annotations
 
 import html
+import json
 import math
 import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ import gradio as gr
 from gradio import utils
 
 from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError, in_language
+from seg_demo.core.picture import View
 from seg_demo.core.requests import Options, check_threshold
 from seg_demo.core.settings import settings
 from seg_demo.core.types import INSTANCE, TASKS, Segmentation
 from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
-from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, unpack
-from seg_demo.inputs.images import Picture, read
+from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack
+from seg_demo.inputs.images import Picture, read, views_of
 from seg_demo.outputs.batch import SHEET, Summary, pack, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
@@ -34,10 +37,13 @@ from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, Slider, language_of, outcome, reporting, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.results import CachedResult, Result, preview_of
+from seg_demo.ui.view_strip import ViewStrip, follow, view_in
 
 SHOWN_ROWS = 60
 FEW_FAULTS = 3
 ZIP = "segmentation.zip"
+# What was chosen of the files, beside their results.
+RUN = "run.json"
 FILE_TYPES = ["image", ".zip", *SCIENTIFIC_SUFFIXES]
 
 _stops: dict[str, threading.Event] = {}
@@ -89,6 +95,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
                     [(t(f"unit_{unit}"), unit) for unit in UNITS], value="um", label=t("batch_unit"), scale=1, min_width=120,
                     elem_id="batch-unit",
                 )  # fmt: skip
+            strip = ViewStrip(kind="alone", every=True, elem_id="batch-view")
             run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
         with gr.Column(scale=9, min_width=300):
             cancel = run_dock("batch", stop := gr.Button(t("batch_stop"), visible=False, size="sm", elem_id="batch-stop", render=False))
@@ -104,9 +111,10 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
             with gr.Column(elem_classes="outcome", elem_id="batch-one"):
                 shown = outcome("batched", INSTANCE, correctable=True)
             table = gr.HTML("", elem_id="batch-table")
+    follow(strip, files)
     began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
-        run_batch, [files, model, threshold, pixel, unit], [status, download, sheet, table], api_name="batch",
+        run_batch, [files, model, threshold, pixel, unit, strip], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
     # gradio's ``then`` does not follow a failure.
@@ -114,7 +122,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
         after(lambda: (gr.Button(interactive=True), gr.Button(visible=False)), None, [run, stop], **UNQUEUED)
     ended.failure(left_off, status, status, **UNQUEUED)
     began.then(lambda: (gr.Row(visible=False), None, None), None, [single, *shown.outputs], **UNQUEUED)
-    ended.success(pictures_of, files, [single, picture], **QUIET)
+    ended.success(pictures_of, [files, strip], [single, picture], **QUIET)
     looked = picture.input(
         look_at, [picture, model, threshold], shown.outputs, api_visibility="private", show_progress_on=picture,
         trigger_mode="always_last", js=shown.begins, **work_limits(),
@@ -134,10 +142,11 @@ def waiting(request: gr.Request) -> str:
 
 
 @in_words
-def pictures_of(files: list[str] | None) -> tuple[Any, Any]:
+def pictures_of(files: list[str] | None, sent: object = None) -> tuple[Any, Any]:
     """The pictures of a batch that is done, to be looked at one by one: the picker, and its row on the page."""
     picked, _ = gather([Path(file) for file in files or []], batch_folder())
-    return gr.Row(visible=True), Choice(choices=[(picture.name, str(picture.path)) for picture in picked], value=None)
+    images, _ = planned(picked, View.parse(view_in(sent)))
+    return gr.Row(visible=True), Choice(choices=[(image.name, image.named) for image in images], value=None)
 
 
 def batch_folder() -> Path:
@@ -161,13 +170,17 @@ def picture_at(path: object, name: str) -> Upload:
 
 @in_words
 def look_at(
-    path: object, model: object, threshold: object,
+    picked: object, model: object, threshold: object,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:  # fmt: skip
     """One picture of the batch with its result, which is made again: only files are kept of a batch."""
-    if not path:
+    if not picked:
         return None, None
-    upload, options = picture_at(path, str(path)), Options(check_threshold(threshold), confidence=True)
+    path, view = picked, None
+    if isinstance(picked, str) and picked.startswith("{"):
+        with suppress(ValueError, KeyError, RecursionError):
+            path, view = (json.loads(picked)[key] for key in ("path", "view"))
+    upload, options = replace(picture_at(path, str(path)), view=view), Options(check_threshold(threshold), confidence=True, view=view)
     with predictor().work(upload.path, str(model), options=options, report=reporting(progress)) as work:
         result = Result(upload, CachedResult(work.segment()), options.threshold, preview_of(work.picture.pixels))
     return result, result
@@ -186,7 +199,7 @@ def stop_batch(request: gr.Request) -> None:
 
 @stream_in_words
 def run_batch(
-    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, request: gr.Request
+    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, request: gr.Request = None
 ) -> Iterator[tuple[Any, ...]]:
     """
     Segment many images.
@@ -197,12 +210,14 @@ def run_batch(
         threshold: objects that score lower are left out; from 0 to 1.
         pixel: length of a pixel's side; None or 0 for none.
         unit: of that length: nm, um, mm or m.
+        view: what of scientific files is looked at, as for /segment; with "page": "all" each of their pages gets a result.
 
     Returns:
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
     """
     wanted = check_threshold(threshold)
     size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
+    looked = View.parse(view_in(view))
     language, session = language_of(request), str(request.session_hash)
     if not files:
         raise BadRequestError("batches.no_file")
@@ -218,7 +233,7 @@ def run_batch(
             report = Report(0)
             work_on = segment_all(
                 picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, wanted), stopped),
-                work / "out", size, stopped,
+                work / "out", size, stopped, looked,
             )  # fmt: skip
             for report in work_on:
                 if not report.finished:
@@ -314,6 +329,28 @@ class Picked:
     name: str
 
 
+@dataclass(frozen=True)
+class Planned:
+    """One image of a batch: a file, or a plane of it.
+
+    Attributes:
+        path: of the file.
+        name: what the tables call it.
+        stem: of its results.
+        view: what of the file is looked at; None leaves that to it.
+    """
+
+    path: Path
+    name: str
+    stem: Path
+    view: View | None
+
+    @property
+    def named(self) -> str:
+        """What the picker of pictures sends back."""
+        return str(self.path) if self.view is None else json.dumps({"path": str(self.path), "view": self.view.to_dict()})
+
+
 @dataclass
 class Report:
     """How far a batch has come.
@@ -384,6 +421,32 @@ def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refu
     return picked, refused
 
 
+def planned(picked: Sequence[Picked], view: View | None) -> tuple[list[Planned], list[Refused]]:
+    """The images of a batch, of all pages one for each, and the files of which nobody can tell which pages they have.
+
+    Args:
+        picked: the files.
+        view: what of every one is looked at.
+
+    Raises:
+        BadRequestError: more images than the settings accept.
+    """
+    most, images, refused = settings().max_batch_files, [], []
+    for file, stem in zip(picked, apart([Path(file.name) for file in picked]), strict=True):
+        if view is None or not view.every:
+            images.append(Planned(file.path, file.name, stem, view))
+            continue
+        try:
+            views = views_of(file.path, view)
+        except SegDemoError as error:
+            refused.append(Refused(file.name, error.message))
+            continue
+        images += [Planned(file.path, f"{file.name}/{page_name(number)}", stem / page_name(number), one) for number, one in enumerate(views[: most + 1])]
+        if len(images) > most:
+            raise BadRequestError("batches.too_many_images", most=most)
+    return images, refused
+
+
 def segment_all(
     picked: Sequence[Picked],
     refused: Sequence[Refused],
@@ -391,6 +454,7 @@ def segment_all(
     folder: Path,
     pixel: PixelSize | None,
     stopped: threading.Event,
+    view: View | None = None,
 ) -> Iterator[Report]:
     """Segment every image; a bad one is noted and the rest goes on.
 
@@ -401,6 +465,7 @@ def segment_all(
         folder: exists; gets ``masks/``, ``geojson/`` and what :class:`~seg_demo.outputs.batch.Summary` writes.
         pixel: size of a pixel, or None.
         stopped: once set, the batch ends after the present image, and what was done is summarised.
+        view: what of every file is looked at; of all pages each gets a result.
 
     Yields:
         The same report before every image, and once it is finished.
@@ -409,19 +474,23 @@ def segment_all(
         SegDemoError: of the first image, if none could be segmented: then the fault is not an image's (a model that cannot be
             had, a full disk).
     """
-    report = Report(len(picked) + len(refused), failed=list(refused))
+    images, unread = planned(picked, view)
+    refused = [*refused, *unread]
+    report = Report(len(images) + len(refused), failed=list(refused))
     summary: Summary | None = None
     early: list[Refused] = []
     last: SegDemoError | None = None
-    stems = apart([Path(upload.name) for upload in picked])
     try:
-        for upload, stem in zip(picked, stems, strict=True):
+        if view is not None:
+            (folder / RUN).write_text(json.dumps({"view": view.to_dict()}), encoding="utf-8")
+        for upload in images:
+            stem = upload.stem
             if stopped.is_set():
                 break
             report.name = upload.name
             yield report
             try:
-                picture = read(upload.path)
+                picture = read(upload.path, view=upload.view)
                 result = segment(picture)
                 write_image(folder, stem.as_posix(), result, pixel_of(result, pixel))
             except SegDemoError as error:

@@ -18,7 +18,7 @@ import gradio as gr
 from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, in_language
-from seg_demo.core.requests import read_prompt
+from seg_demo.core.requests import Options, read_prompt
 from seg_demo.core.types import INSTANCE, LabelSet
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.files import Upload, store_bytes, uploaded
@@ -30,6 +30,7 @@ from seg_demo.ui.components import examples, image_box, language_of, reporting, 
 from seg_demo.ui.correct_tab import drawn_result, forget, sentence_of
 from seg_demo.ui.editor import Document, MaskEditor, Refusal
 from seg_demo.ui.results import kinds, make_file
+from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 # A page names itself with a number that it draws.
 PAGE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -142,6 +143,7 @@ def click_tab() -> None:
             with gr.Column(elem_classes="examples"):
                 examples(PICTURES, None, photo, None, t("examples_regions"), "click-examples")
         with gr.Column(scale=10, min_width=300):
+            strip = ViewStrip(kind="elsewhere", elem_id="click-view")
             editor = MaskEditor(kind="click", elem_id="click-editor")
             with gr.Row(elem_classes="downloads", elem_id="click-downloads"):
                 buttons = {kind: gr.Button(t(kind), size="sm", elem_id=f"click-{kind}") for kind in DOWNLOADS}
@@ -149,8 +151,11 @@ def click_tab() -> None:
             link = gr.DownloadButton("", elem_id="click-file", elem_classes="download-link")
             drawing = gr.JSON(visible=False)
     limits = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
-    photo.change(open_picture, photo, editor, **limits)
-    editor.everything(everything, photo, editor, **limits)
+    chosen = follow(strip, photo)
+    photo.change(viewed(open_picture), [photo, strip], editor, **limits)
+    # A picture that has been drawn on stays until the editor has asked.
+    chosen.success(viewed(open_picture), [photo, strip], editor, trigger_mode="always_last", **limits)
+    editor.everything(viewed(everything), [photo, strip], editor, **limits)
     for kind, button in buttons.items():
         made = button.click(
             download_of(kind), drawing, link, js=DRAWING, api_visibility="private", concurrency_limit=4, concurrency_id="files", show_progress="minimal",
@@ -180,8 +185,9 @@ def open_picture(upload: Upload | None) -> Document | None:
     """A picture into the editor."""
     if upload is None:
         return None
-    with predictor().work(upload.path) as work:
-        return Document(INSTANCE.name, LABELS, work.picture.pixels, None, upload.stem, upload.path, None, notes=work.picture.notes)
+    with predictor().work(upload.path, options=Options(view=upload.view)) as work:
+        picture = work.picture
+        return Document(INSTANCE.name, LABELS, picture.pixels, None, upload.stem, upload.path, None, notes=picture.notes, view=picture.view)
 
 
 @said_in_the_editor
@@ -202,10 +208,10 @@ def everything(
     model = event._data.get("model") if isinstance(event._data, dict) else None
     if not model:
         raise BadRequestError("requests.no_model")
-    with predictor().work(upload.path, str(model), report=reporting(progress)) as work:
+    with predictor().work(upload.path, str(model), options=Options(view=upload.view), report=reporting(progress)) as work:
         found = work.segment()
         drawing = from_prediction(found, LABELS, INSTANCE.name, dict.fromkeys(found.labels.names, OBJECT))
-        return Document(INSTANCE.name, LABELS, work.picture.pixels, drawing, upload.stem, upload.path, None, notes=found.notes)
+        return Document(INSTANCE.name, LABELS, work.picture.pixels, drawing, upload.stem, upload.path, None, notes=found.notes, view=found.view)
 
 
 def download_of(kind: str) -> Callable[[Any], str]:

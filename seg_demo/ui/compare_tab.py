@@ -59,6 +59,7 @@ from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
 from seg_demo.ui.components import Slider, image_box, language_of, plain_files, run_dock, served_file, t, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
+from seg_demo.ui.view_strip import ViewStrip, follow, with_view
 
 if TYPE_CHECKING:
     from seg_demo.serving.predictor import ResolvedModel
@@ -81,7 +82,7 @@ def compare_tab(tab: gr.Tab) -> None:
     choices = menu.choices(*menu.learnt())
     with gr.Row(elem_classes="bench"):
         with gr.Column(scale=4, min_width=280, elem_classes="controls"):
-            photo = image_box("compare")
+            photo, strip = image_box("compare"), ViewStrip(kind="alone", elem_id="compare-view")
             models = gr.Dropdown(
                 choices=choices, value=[identity for _, identity in choices if identity.endswith("-cells")][:2],
                 multiselect=True, max_choices=MOST, allow_custom_value=True, label=t("compare_models"),
@@ -101,8 +102,9 @@ def compare_tab(tab: gr.Tab) -> None:
                 listed = gr.DownloadButton(t("compare_csv"), visible=False, size="sm", elem_id="compare-csv")
                 drawn = gr.DownloadButton(t("compare_png"), visible=False, size="sm", elem_id="compare-png")
     menu.follow(tab, models, *menu.learnt())
+    follow(strip, photo)
     done = run.click(
-        run_compare, [photo, models, threshold, truth], [viewer, table, listed, drawn], api_name="compare",
+        run_compare, [photo, models, threshold, truth, strip], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
     )  # fmt: skip
     cancel.click(None, None, None, cancels=[done], **UNQUEUED)
@@ -121,6 +123,7 @@ def run_compare(
     truth: Any,
     request: gr.Request,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+    view: Any = None,
 ) -> tuple[Any, ...]:
     """
     Segment one image with several models and compare what they say. A model that cannot be had, or has no answer to this image, is
@@ -131,6 +134,7 @@ def run_compare(
         models: two to four ids.
         threshold: objects that score lower are left out; from 0 to 1.
         truth: a label mask of the first model's ids, or the PNG and the JSON of COCO's panoptic format; or None.
+        view: what of a scientific file is looked at, as for /segment; or None.
 
     Returns:
         What the viewer shows, the table as HTML, the table as CSV, and the agreement map as PNG.
@@ -140,7 +144,8 @@ def run_compare(
     chosen = list(dict.fromkeys(model for model in models if isinstance(model, str))) if isinstance(models, list) else []
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError("comparisons.bad_count", most=MOST, count=len(chosen))
-    options, failed = Options(threshold), {}
+    upload = with_view(upload, view)
+    options, failed = Options(threshold, view=upload.view), {}
 
     def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
         """What those models say that do not fail; the others are written down."""

@@ -34,6 +34,7 @@ from seg_demo.ui.batch_tab import BatchTab, picture_at
 from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
 from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel, facts_of, pairs_of, whole
 from seg_demo.ui.results import CachedResult, Result, preview_of
+from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                     label=t("correct_classes"), info=t("correct_classes_info"), lines=2, max_lines=8,
                     elem_id="correct-classes",
                 )  # fmt: skip
-            photo = image_box("correct")
+            photo, strip = image_box("correct"), ViewStrip(kind="alone", elem_id="correct-view")
+            follow(strip, photo)
             start = gr.Radio(
                 [(t(f"correct_from_{key}"), key) for key in STARTS], value="model", label=t("correct_start"),
                 elem_id="correct-start",
@@ -116,7 +118,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     menu.follow(tab, model, *TASKS)
     before, after, changed = [visitor, dataset, name, task, classes], [start, model, mask, pairs, mappings], [editor, dataset, name, mappings, pairs]
     to_editor = {"api_visibility": "private", "show_progress_on": editor, **work_limits()}
-    opened = opener.click(open_new, [*before, photo, *after], changed, **to_editor)
+    opened = opener.click(viewed(open_new, len(before)), [*before, photo, strip, *after], changed, **to_editor)
     opened.success(None, js=INTO_VIEW, **QUIET)
     queue.begin.click(make_queue, [queue.files, start, model], queue.listed, show_progress_on=queue.begin, **LONG)
     queue.listed.edit(open_item, [*before, *after], changed, **to_editor).success(None, js=INTO_VIEW, **QUIET)
@@ -359,7 +361,7 @@ def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
         path = uploaded(sent.get("image"))
         upload = Upload(path, stem_of(str(sent.get("name") or "image")[:200]))
     with rendering():
-        picture, raw = read(upload.path), decode_mask(uploaded(sent.get("mask")))[0]
+        picture, raw = read(upload.path, view=sent.get("view") if sent.get("stem") is None else None), decode_mask(uploaded(sent.get("mask")))[0]
         image = picture.pixels
         if raw.shape[:2] != image.shape[:2]:
             raise DataError("drawings.other_size", came=f"{raw.shape[1]} x {raw.shape[0]}", wanted=f"{image.shape[1]} x {image.shape[0]}")
@@ -369,7 +371,7 @@ def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # colours as in the editor, where they are such
             labels = replace(labels, colors=np.array(sent.get("colors"), dtype=np.uint8))
         found = corrected(raw, sent["task"], labels, numbers, objects)
-        return Result(upload, CachedResult(replace(found, calibration=picture.calibration)), 0.0, preview_of(image))
+        return Result(upload, CachedResult(replace(found, **picture.facts)), 0.0, preview_of(image))
 
 
 def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
@@ -487,9 +489,9 @@ def begin(
     drawing: Drawing | None = None
     facts = Facts(source=str(start))
     models = [model] if start == "model" else []
-    options = Options(THRESHOLD, confidence=True)
+    options = Options(THRESHOLD, confidence=True, view=upload.view)
     with predictor().work(upload.path, *models, options=options, report=report) as work:
-        image, notes = work.picture.pixels, work.picture.notes
+        image, notes, view = work.picture.pixels, work.picture.notes, work.picture.view
         if start == "model":
             result = work.segment().above(options.threshold)
             notes = result.notes
@@ -503,7 +505,7 @@ def begin(
                 raise BadRequestError("corrections.paint_classes")
             drawing = Drawing(np.full(image.shape[:2], IGNORE_ID, dtype=np.uint16), None, notes=(Message("corrections.paint_first"),))
     notes += notes_of(drawing, language)
-    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes)
+    return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes, view=view)
 
 
 def again(dataset: Dataset, stem: str) -> Document:
@@ -528,7 +530,7 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         store: of the visitor.
         sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
             (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
-            ``source``, ``background`` (class id), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
+            ``source``, ``background`` (class id), ``view`` (what of the upload was drawn on, or None), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
             no answer came in time, from two; and ``into``, another dataset that the person chose to save it in.
 
     Returns:
@@ -560,7 +562,7 @@ def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
         facts = facts_of(sent)
         if sent.get("stem") is not None:
             return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
-        image = uploaded(sent.get("image"))
+        image = read(uploaded(sent.get("image")), view=sent.get("view"))
         name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
         known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
         return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
@@ -631,7 +633,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
     document = Document(
         task, labels, image, drawing, result.upload.stem, result.upload.path,
         None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
-        notes=found.notes + notes_of(drawing, language_of(request)),
+        notes=found.notes + notes_of(drawing, language_of(request)), view=found.view,
     )  # fmt: skip
     picker = gr.skip() if dataset is None else gr.Dropdown(dataset_choices(store.list()), value=dataset.key)
     return document, picker, gr.Tabs(selected="correct")

@@ -13,7 +13,7 @@ import gradio as gr
 from seg_demo.core import requests
 from seg_demo.core.errors import Message, SettingsError, lines
 from seg_demo.core.requests import Viewer
-from seg_demo.core.settings import accounts, engine_refusals, settings
+from seg_demo.core.settings import accounts, engine_refusals, scientific_bytes, settings
 from seg_demo.core.types import learnt_tasks
 from seg_demo.datasets import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
@@ -189,7 +189,7 @@ def launch_arguments(demo: gr.Blocks | None = None) -> dict[str, Any]:
         # Requests past the queue wait in threads; the page's own events must find one all the same.
         "max_threads": DIRECT_MOST + working() + 40,
         # An archive may be larger than an image; each box checks what it takes.
-        "max_file_size": max(settings().max_bytes, settings().max_batch_bytes),
+        "max_file_size": max(scientific_bytes(settings()), settings().max_batch_bytes),
         "state_session_capacity": SESSIONS,
         "run_history": False,
         "mcp_server": settings().mcp,

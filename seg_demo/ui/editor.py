@@ -20,7 +20,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -38,6 +38,9 @@ from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.masks.pixels import PixelClassifier
 from seg_demo.outputs import draw
 from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
+
+if TYPE_CHECKING:
+    from seg_demo.core.picture import View
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (
@@ -66,6 +69,7 @@ class Document:
         facts: how the mask came about so far.
         notes: what a person should know of how the picture and the mask were read, a sentence each.
         queue: the picture of a queue that it is, by its place among the uploads; None for others.
+        view: what of the original is looked at; None for photographs.
         id: tells documents apart.
     """
 
@@ -81,6 +85,7 @@ class Document:
     facts: Facts = field(default_factory=Facts)
     notes: tuple[str, ...] = ()
     queue: str | None = None
+    view: View | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -209,6 +214,7 @@ class MaskEditor(gr.HTML):
             "strokes": facts.strokes,
             "notes": [spoken(note) for note in value.notes],
             "queue": value.queue,
+            "view": None if value.view is None else value.view.to_dict(),
         }
 
     def api_info(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Result:
             upload: the visitor's file; the server names it after what it contains.
             asked: as for ``asked``.
         """
-        return (upload.path, asked) == (self.upload.path, self.asked) and time.monotonic() - self.made < AGAIN_SECONDS
+        return (upload.path, upload.view, asked) == (self.upload.path, self.upload.view, self.asked) and time.monotonic() - self.made < AGAIN_SECONDS
 
     def kept_of(self, upload: Upload, *asked: object) -> Segmentation | None:
         """The segmentation, if it is of an upload and of what its question begins with, and the network's outputs are kept with it.
@@ -95,7 +95,7 @@ class Result:
             upload: the visitor's file.
             asked: as ``asked`` begins.
         """
-        if (upload.path, asked) != (self.upload.path, self.asked[: len(asked)]):
+        if (upload.path, upload.view, asked) != (self.upload.path, self.upload.view, self.asked[: len(asked)]):
             return None
         with suppress(BadRequestError):
             everything = self.cached.everything
@@ -171,11 +171,12 @@ def viewer_value(result: Result) -> dict[str, object]:
 
     Returns:
         JSON-able: ``task``, what a ``segment`` is called, whether they are ``objects``, ``scored`` and ``grouped`` into things and stuff, ``width``, ``height``, ``seen`` ([width, height] in pixels that the network saw, or None), ``limit`` (objects at which a detector stopped, or None),
+        ``of`` (the upload) and ``view`` (what of it, or None), ``unit`` that the file gives sizes in, with ``pixelArea`` in its square and ``metres`` of a pixel's sides, or None,
         ``background`` (label id or None), ``unsure`` (whether there is confidence), ``classes`` (id, name, pixels, share, count, score, mean margin in [0, 1] or None) and ``segments`` (id in
         the id map, label id, color [R, G, B], score, area in pixels); where they are grouped, each also says whether it is a ``thing``.
     """
     shown = result.shown
-    task = TASKS[shown.task]
+    task, pixel = TASKS[shown.task], pixel_of(shown)
     colors = draw.colors_of(shown)
 
     def kind(label_id: int) -> dict[str, bool]:
@@ -195,6 +196,11 @@ def viewer_value(result: Result) -> dict[str, object]:
         "height": shown.height,
         "seen": None if shown.seen is None else [shown.seen[1], shown.seen[0]],
         "limit": None if shown.limit is None else shown.limit.objects,
+        "of": str(result.upload.path),
+        "view": None if shown.view is None else shown.view.to_dict(),
+        "unit": None if pixel is None else pixel.unit,
+        "pixelArea": None if pixel is None else pixel.area(1),
+        "metres": None if pixel is None else list(pixel.within("m").sides),
         "background": shown.labels.background,
         "unsure": shown.confidence is not None,
         "classes": [

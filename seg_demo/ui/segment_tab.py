@@ -20,6 +20,7 @@ from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, examples, image_box, language_of, outcome, reporting, t, task_words
 from seg_demo.ui.results import CachedResult, Result, preview_of
+from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
 CELL_PICTURES = ("coins.png", "nuclei.jpg", "cell.png", "tissue.jpg")
 EVERYDAY_PICTURES = ("coffee.jpg", "cat.jpg", "astronaut.jpg", "rocket.jpg")
@@ -94,8 +95,9 @@ def network_tab(task: Task) -> NetworkTab:
             tuned = advanced(name) if task.stuff else []
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
+            strip = ViewStrip(elem_id=f"{name}-view")
             shown = outcome(name, task, correctable=True)
-    connect(task, photo, model, note, threshold, detail, tuned, run, shown)
+    connect(task, photo, strip, model, note, threshold, detail, tuned, run, shown)
     return NetworkTab(task, model, note, everyday, shown)
 
 
@@ -121,6 +123,7 @@ def advanced(tab: str) -> list[gr.Textbox]:
 def connect(
     task: Task,
     photo: Photo,
+    strip: ViewStrip,
     model: gr.Dropdown,
     note: gr.HTML,
     threshold: Slider,
@@ -129,24 +132,25 @@ def connect(
     run: gr.Button,
     shown: Outcome,
 ) -> None:
-    """A new picture, another model or detail, or the button runs the network; the slider only filters, and other thresholds
-    are answered from what is kept of the network's outputs."""
-    asked = [photo, model, threshold, detail, shown.result, gr.State(task.name), *tuned]
+    """A new picture, another model or detail, or the button runs the network on the view that the strip holds; the slider only filters, and
+    other thresholds are answered from what is kept of the network's outputs."""
+    follow(strip, photo)
+    asked = [photo, strip, model, threshold, detail, shown.result, gr.State(task.name), *tuned]
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, run.click], run_network, asked, shown.outputs, api_visibility="private",
+        [photo.change, model.input, detail.input, run.click], viewed(run_network), asked, shown.outputs, api_visibility="private",
         show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
     shown.cancellable(done)
     if tuned:
         moved = gr.on(
-            [event for box in tuned for event in (box.submit, box.blur)], retune, asked, shown.outputs, api_visibility="private",
+            [event for box in tuned for event in (box.submit, box.blur)], viewed(retune), asked, shown.outputs, api_visibility="private",
             show_progress_on=shown.viewer, trigger_mode="always_last", **work_limits(),
         )  # fmt: skip
         shown.cancellable(moved)
         slid = threshold.input(
-            slide, asked, [*shown.outputs, tuned[0]], api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last",
+            viewed(slide), asked, [*shown.outputs, tuned[0]], api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last",
             **work_limits(),
         )  # fmt: skip
         shown.cancellable(slid)
@@ -191,7 +195,7 @@ def _answered(
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds)
+    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds, view=upload.view)
     asked = model, options.detail, preferred, *options.thresholds.items()
     if before is not None and before.answers(upload, *asked):
         again = before.at(options.threshold)
@@ -319,11 +323,13 @@ def regions_tab() -> tuple[gr.HTML, Outcome]:
                     knobs += [knob(name, parameter) for parameter in row.parameters]
             run = gr.Button(t("run"), variant="primary", elem_id="regions-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
+            strip = ViewStrip(elem_id="regions-view")
             shown = outcome("regions", REGION, correctable=True)
+    follow(strip, photo)
     moved = [knob.release if isinstance(knob, Slider) else knob.input for knob in knobs]
     # One event: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, method.input, run.click, *moved], run_method, [photo, method, *knobs, shown.result], shown.outputs,
+        [photo.change, method.input, run.click, *moved], viewed(run_method), [photo, strip, method, *knobs, shown.result], shown.outputs,
         api_visibility="private", show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
@@ -367,7 +373,7 @@ def run_method(upload: Upload | None, method: object, *values: Any) -> tuple[Res
     parameters = {parameter: value for (name, parameter), value in zip(keys, chosen, strict=True) if name == method}
     if before is not None and before.answers(upload, method, *parameters.values()):
         return before, before
-    with predictor().work(upload.path, method, options=Options(parameters=parameters)) as work:
+    with predictor().work(upload.path, method, options=Options(parameters=parameters, view=upload.view)) as work:
         result = Result(upload, CachedResult(work.segment()), 0.0, preview_of(work.picture.pixels), asked=(method, *parameters.values()))
     return result, result
 

@@ -99,7 +99,7 @@ async def in_a_row(address: str, number: int, count: int, tab: tuple[int, list[o
             else:
                 session = uuid.uuid4().hex
                 event, values = tab
-                joined = await crowd.join(http, event, [crowd.file_data(path), "otsu", *values], session)
+                joined = await crowd.join(http, event, [crowd.file_data(path), None, "otsu", *values], session)
                 assert joined.status_code == 200, joined.text
                 assert "data" in await crowd.answered(http, session)
 
@@ -109,7 +109,7 @@ def tab_of(http: httpx.Client) -> tuple[int, list[object]]:
     config = http.get("/config").json()
     event = next(each for each in config["dependencies"] if each["api_name"] == "run_method" and len(each["inputs"]) > 5)
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
-    return event["id"], [values[each] for each in event["inputs"]][2:]
+    return event["id"], [values[each] for each in event["inputs"]][3:]
 
 
 def grown(address: str, warm: int, count: int) -> int:

@@ -35,7 +35,7 @@ def by_the_tab(http, functions, path: str) -> dict[str, object]:  # noqa: F811
         values = {each["id"]: each["props"].get("value") for each in config["components"]}
         functions["tab"] = event["id"], [values[each] for each in event["inputs"]][1:]
     number, values = functions["tab"]
-    body = {"data": [file_data(path), "otsu", *values[1:]], "fn_index": number, "session_hash": session}
+    body = {"data": [file_data(path), *values[:1], "otsu", *values[2:]], "fn_index": number, "session_hash": session}
     http.post(f"{API}/queue/join", json=body).raise_for_status()
     with http.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as answer:
         for line in answer.iter_lines():

@@ -52,9 +52,9 @@ class Work {
     const { value, layer } = this;
     const objects = layer.objects ? [...layer.objects].filter(([id]) => layer.counts[id]) : [];
     const classes = this.classes.filter((row) => row.id !== IGNORE).map((row) => [row.id, row.name]);
-    const { doc, task, dataset, name, source, confidence, background } = value;
+    const { doc, task, dataset, name, source, confidence, background, view = null } = value;
     const seconds = Math.round(this.seconds * 10) / 10;
-    return { doc, task, dataset, name, source, confidence, background, stem: this.stem, classes, objects, seconds, strokes: this.strokes };
+    return { doc, task, dataset, name, source, confidence, background, view, stem: this.stem, classes, objects, seconds, strokes: this.strokes };
   }
 
   async originalFile() {

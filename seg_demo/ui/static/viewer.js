@@ -15,6 +15,7 @@ let seen = null; // ids under the canvas pixels, and the canvas size
 let lit = null; // array of ids that glow, or null
 let stepped = -1; // position of the segment that N and P reached
 let queued = false;
+let previewed = null; // what is shown in place of a result
 
 const view = new View(stage, () => redraw(true));
 const notes = new Notes(root, () => clear());
@@ -41,6 +42,7 @@ function draw() {
   if (!seen) {
     seen = { ids: sampleIds(ids, view, width, height, density), width, height, density };
     drawBase(width, height, density);
+    drawScale();
     find("percent").textContent = Math.round((view.scale / view.fitScale) * 100) + " %";
   }
   const fill = new Uint32Array(65536);
@@ -173,13 +175,52 @@ function connect() {
   new ResizeObserver(() => result && (view.fitted ? view.fit() : view.settle())).observe(stage);
 }
 
+// The picture as it would be segmented now, in place of the result: what a strip above chooses. `next`: url, width, height, and metres of a pixel's sides.
+async function preview(next) {
+  const mine = (previewed = next);
+  const bitmap = await fetch(next.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob));
+  if (mine !== previewed) return; // a later one overtook it, or a result
+  leave();
+  notes.forget();
+  doubt.hide();
+  base = bitmap;
+  ids = { ids: new Uint16Array(1), width: 1, height: 1 };
+  result = { width: next.width, height: next.height, segments: [], classes: [], byId: new Map(), names: new Map(), image: { url: next.url }, ids: { url: "" }, metres: next.metres };
+  for (const part of ["side", "details", "nothing", "small", "notes", "doubt"]) find(part).hidden = true;
+  for (const part of ["bar", "help"]) find(part).hidden = false;
+  frame(next);
+  root.dataset.state = "preview";
+  redraw(true);
+}
+
+// Pixels of another picture of the same size stay where they are looked at.
+function frame({ width, height }) {
+  stage.style.setProperty("--ratio", String(width / height));
+  if (root.dataset.state !== "preview" || view.imageWidth !== width || view.imageHeight !== height) view.setImage(width, height);
+}
+
+const METRES = [["km", 1e3], ["m", 1], ["mm", 1e-3], ["µm", 1e-6], ["nm", 1e-9]];
+
+// How long something is, where the file says how large its pixels are: a bar of 1, 2 or 5 of a unit.
+function drawScale() {
+  const across = result.metres && result.metres[0];
+  find("scale").hidden = !across;
+  if (!across) return;
+  const most = (Math.min(140, stage.clientWidth / 3) / view.scale) * across;
+  const power = 10 ** Math.floor(Math.log10(most));
+  const length = [5, 2, 1].find((n) => n * power <= most) * power;
+  const [unit, metres] = METRES.find(([, metres]) => length >= metres * 0.9999) || METRES[METRES.length - 1];
+  find("scale").style.setProperty("--wide", (length / across) * view.scale + "px");
+  find("scale").lastChild.textContent = Number((length / metres).toPrecision(3)).toLocaleString(LANGUAGE) + " " + unit;
+}
+
 // Nothing to show: an invitation, or what the notes say.
 function clear() {
-  result = null;
+  result = previewed = null;
   leave();
   root.dataset.state = "empty";
   stage.style.removeProperty("--ratio");
-  for (const part of ["bar", "side", "details", "help", "nothing", "small", "notes"]) find(part).hidden = true;
+  for (const part of ["bar", "side", "details", "help", "nothing", "small", "notes", "scale"]) find(part).hidden = true;
   find("live").textContent = "";
   doubt.hide();
 }
@@ -197,6 +238,7 @@ async function receive(value) {
     same ? base : fetch(value.image.url).then((answer) => answer.blob()).then((blob) => createImageBitmap(blob)),
   ]);
   if (!props.value || props.value.ids.url !== value.ids.url) return; // a newer result overtook this one, or nothing did
+  previewed = null;
   leave();
   stepped = -1;
   ids = nextIds;
@@ -207,7 +249,7 @@ async function receive(value) {
   result.names = new Map(result.classes.map((row) => [row.id, row.name]));
   result.byId = new Map(value.segments.map((segment) => [segment.id, segment]));
   for (const part of ["bar", "side", "details", "help"]) find(part).hidden = false;
-  stage.style.setProperty("--ratio", String(value.width / value.height));
+  if (!same) frame(value);
   root.dataset.state = "shown";
   notes.forget();
   notes.told(value);
@@ -215,6 +257,8 @@ async function receive(value) {
   legend.show(result, same);
   fillTable(root.querySelector("tbody"), result);
   find("sure").hidden = !value.unsure;
+  find("united").hidden = !value.unit;
+  find("united").textContent = say("area") + " (" + symbol(value.unit) + "²)";
   find("scored").hidden = !result.scored;
   // A network of classes knows no objects: what is counted are connected pieces, as in a batch.
   const counts = result.objects ? "count" : "pieces";
@@ -228,7 +272,6 @@ async function receive(value) {
   find("nothing").hidden = Boolean(found) && !whole;
   find("nothing").textContent = say(whole ? "oneRegion" : { class: "nothingSemantic", object: "nothingInstance", region: "nothingRegion", segment: "nothingSegment" }[value.segment]);
   find("live").textContent = found ? find("count").textContent : find("nothing").textContent;
-  if (!same) view.setImage(value.width, value.height);
   redraw(true);
   root.dispatchEvent(new CustomEvent("sv-shown", { bubbles: true }));
 }
@@ -240,6 +283,10 @@ function update() {
   });
 }
 
+// For the strip above: which result there is, and the picture in its place for a while.
+root.shownOf = () => props.value && { of: props.value.of, view: props.value.view };
+root.preview = preview;
+root.unpreview = update;
 // For the table of measurements.
 root.light = (members) => { tip.hidden = true; highlight(members); };
 connect();

@@ -14,6 +14,7 @@ function make(tag, className, text) {
 function segmentWords(result, segment) {
   const name = result.names.get(segment.label);
   const facts = [number(segment.area) + " px", percent(segment.area / (result.width * result.height))];
+  if (result.unit) facts.splice(1, 0, measure(segment.area * result.pixelArea) + "\u00a0" + symbol(result.unit) + "²");
   if (segment.score !== null) facts.unshift(say("score") + " " + segment.score.toFixed(2));
   return [result.objects && segment.thing !== false ? name + " #" + segment.id : name, facts.join(" · ")];
 }
@@ -148,6 +149,7 @@ function fillTable(body, result) {
     const line = make("tr");
     const score = row.score === null ? "–" : row.score.toFixed(3);
     const cells = [row.name, number(row.pixels), percent(row.share), row.thing === false ? "–" : number(row.count)];
+    if (result.unit) cells.splice(2, 0, measure(row.pixels * result.pixelArea));
     if (result.scored) cells.push(score);
     if (result.unsure) cells.push(row.margin === null ? "–" : row.margin.toFixed(3));
     for (const text of cells) line.append(make("td", "", text));

@@ -8,7 +8,7 @@ const WORDS = {
     stage: "Segmented image. Arrow keys pan, plus and minus zoom, 0 fits, N and P step through the segments, B shows the original, D the doubt.",
     split: "Divider between original and segmentation", legend: "Classes and segments, largest first",
     emptyTitle: "Your segmentation appears here", emptyText: "Drop an image into the box, paste one, or pick an example.",
-    table: "Per class", className: "Class", pixels: "Pixels", share: "Share", count: "Count", pieces: "Pieces", countIs: "How many there are", piecesIs: "Connected pieces of the class: pixels that touch along an edge are one. Things that touch count as one.", meanScore: "Mean score",
+    table: "Per class", className: "Class", pixels: "Pixels", area: "Area", share: "Share", count: "Count", pieces: "Pieces", countIs: "How many there are", piecesIs: "Connected pieces of the class: pixels that touch along an edge are one. Things that touch count as one.", meanScore: "Mean score",
     hiding: "Hidden here only: downloads and tables hold everything.",
     help: "Point at a segment or tap it to see its name. Scroll or pinch to zoom, drag to move. Click a class to hide or show it.",
     helpDoubt: " Doubt (D) shows where the model is unsure.",
@@ -34,7 +34,7 @@ const WORDS = {
     stage: "分割结果。方向键平移，加减号缩放，0 适合窗口，N 和 P 逐个查看分割块，B 显示原图，D 显示存疑处。",
     split: "原图与分割结果的分界线", legend: "类别与分割块，按面积排序",
     emptyTitle: "分割结果显示在这里", emptyText: "将图片拖入框中、粘贴，或选择一个示例。",
-    table: "按类别统计", className: "类别", pixels: "像素", share: "占比", count: "数量", pieces: "连通块", countIs: "共有多少个", piecesIs: "该类别的连通块：以边相接的像素算一块，相互接触的目标算作一块。", meanScore: "平均得分",
+    table: "按类别统计", className: "类别", pixels: "像素", area: "面积", share: "占比", count: "数量", pieces: "连通块", countIs: "共有多少个", piecesIs: "该类别的连通块：以边相接的像素算一块，相互接触的目标算作一块。", meanScore: "平均得分",
     hiding: "仅在此处隐藏：下载文件和表格仍包含全部内容。",
     help: "悬停或点按可查看名称；滚轮或双指缩放，拖动平移；点击类别可隐藏或显示。",
     helpDoubt: "“存疑”（D 键）标出模型没有把握之处。",
@@ -62,6 +62,10 @@ const number = (n) => n.toLocaleString(LANGUAGE);
 
 // Shares below a tenth of a percent would all read 0.0 %.
 const percent = (share) => (share * 100).toFixed(share > 0 && share < 0.001 ? 3 : 1) + "\u00a0%";
+
+// A length or an area with four digits that count.
+const measure = (value) => (value >= 1000 ? number(Math.round(value)) : Number(value.toPrecision(4)).toLocaleString(LANGUAGE, { maximumSignificantDigits: 4 }));
+const symbol = (unit) => (unit || "").replace("u", "µ");
 
 function translate(root) {
   for (const node of root.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
