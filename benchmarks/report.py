@@ -14,6 +14,8 @@ from benchmarks.measure import HEADER, Row
 FOLDER = Path(__file__).parent
 # What --quick measures never replaces what was measured in full; git ignores it.
 QUICK_FOLDER = FOLDER / "quick"
+# The file of rows that stands in a section of its own.
+GPU = "gpu"
 _LIBRARIES = ("torch", "torchvision", "transformers", "segmentation-models-pytorch", "openvino", "gradio", "numpy")
 
 
@@ -31,7 +33,7 @@ def keep(name: str, row: Row, quick: bool, folder: Path | None = None) -> None:
     path = folder / "results.json"
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    entry = {"name": name, "quick": quick, "machine": machine(), "load": round(load, 1), **row.to_dict()}
+    entry = {"name": name, "quick": quick, "machine": machine(), "card": card() if name == GPU else "", "load": round(load, 1), **row.to_dict()}
     rows = [each for each in data["rows"] if each["work"] != row.work] + [entry]
     path.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
     (folder / "RESULTS.md").write_text(page(rows, folder), encoding="utf-8")
@@ -46,6 +48,16 @@ def machine() -> str:
         except PackageNotFoundError:
             found.append(f"no {name}")
     return f"{os.cpu_count()} cores of {processor()}, Python {platform.python_version()}, {', '.join(found)}"
+
+
+def card() -> str:
+    """The GPU's name and memory; empty without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    about = torch.cuda.get_device_properties(0)
+    return f"{about.name}, {about.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
 
 
 def processor() -> str:
@@ -65,7 +77,9 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
         folder: where the plots are, and what is said of missed targets, of the engine and of growth.
     """
     fields = Row.__dataclass_fields__
-    lines = [Row(**{name: each[name] for name in fields}).line() for each in rows]
+    lines, on_gpu = (
+        [Row(**{name: row[name] for name in fields}).line() for row in rows if (row["name"] == GPU) is there] for there in (False, True)
+    )
     days = sorted({each["when"] for each in rows})
     loads = [each["load"] for each in rows]
     text = [
@@ -91,7 +105,12 @@ def page(rows: list[dict[str, Any]], folder: Path) -> str:
         ]
     if any(each["quick"] for each in rows):
         text += ["Some rows were measured with `--quick`: smaller images and fewer repeats.", ""]
-    text += [HEADER, *lines, ""]
+    text += [HEADER, *lines, "", "## On a GPU", ""]
+    if on_gpu:
+        cards = " and ".join(sorted({row["card"] for row in rows if row["name"] == GPU}))
+        text += [f"`python -m benchmarks --gpu`, on {cards}. Memory is the GPU's, beyond the weights.", "", HEADER, *on_gpu, ""]
+    else:
+        text += ["Not run: `python -m benchmarks --gpu` measures it on a machine with one, in less than eight minutes.", ""]
     for more in (folder / "missed.md", folder / "engine.md", folder / "growth.md", folder / "growth-queries.md"):
         if more.is_file():
             text += [more.read_text(encoding="utf-8")]

@@ -50,12 +50,12 @@ def plain_segformer(pipe: Any, file: bytes, colors: np.ndarray) -> np.ndarray:
     return label_map
 
 
-def plain_maskrcnn(module: torch.nn.Module, file: bytes) -> tuple[torch.Tensor, list[int]]:
+def plain_maskrcnn(module: torch.nn.Module, file: bytes, device: str = "cpu") -> tuple[torch.Tensor, list[int]]:
     """torchvision's model in evaluation, its ``draw_segmentation_masks`` and two ``gr.Image``; bool (N, H, W) and classes."""
     image = Image.open(io.BytesIO(file)).convert("RGB")
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     with torch.inference_mode():
-        found = module([pixels / 255])[0]
+        found = {name: value.cpu() for name, value in module([(pixels / 255).to(device)])[0].items()}
     masks = found["masks"][:, 0] > 0.5
     order = torch.zeros(masks.shape[1:], dtype=torch.uint8)
     for index in reversed(range(len(masks))):

@@ -55,7 +55,7 @@ def step(module: nn.Module, loss: Callable[[], torch.Tensor], lr: float = 1e-4) 
 
 
 def ours(
-    checkpoint: Network, task: Objective, batch: Callable[[], Batch], precision: str, lr: float = 1e-4
+    checkpoint: Network, task: Objective, batch: Callable[[], Batch], precision: str, lr: float = 1e-4, device: torch.device = CPU
 ) -> Callable[[], float]:
     """The project's step in a precision, with the network laid out as training lays it out.
 
@@ -65,12 +65,13 @@ def ours(
         batch: gives the batch of a step.
         precision: ``fp32`` or ``bf16``.
         lr: learning rate of all layers.
+        device: that the network is on.
     """
-    checkpoint.optimise_training(CPU, precision)
+    checkpoint.optimise_training(device, precision)
     module = checkpoint.module.train()
 
     def loss() -> torch.Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             return task.loss(module, batch(), batch().valid, 1)
 
     return step(module, loss, lr)
@@ -86,45 +87,55 @@ def near(mine: float, theirs: float) -> str:
     return f"first losses {mine:.4f} and {theirs:.4f}"
 
 
-def semantic_batch(count: int, side: int, classes: int) -> Batch:
+def where(device: torch.device) -> str:
+    """Words for the name of a row."""
+    return "" if device.type == "cpu" else " on a GPU"
+
+
+def semantic_batch(count: int, side: int, classes: int, device: torch.device = CPU) -> Batch:
     """The photograph with a label map of patches."""
     generator = torch.Generator().manual_seed(0)
     images = torch.from_numpy(subjects.photo(side, side)).permute(2, 0, 1)[None].float().repeat(count, 1, 1, 1) / 255
     patches = torch.randint(0, classes, (count, side // 16, side // 16), generator=generator)
-    return Batch(images, patches.repeat_interleave(16, 1).repeat_interleave(16, 2), None, ("photo",) * count)
+    labels = patches.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    return Batch(images.to(device), labels.to(device), None, ("photo",) * count)
 
 
-def segformer_row(side: int, count: int, precision: str, repeats: int) -> Row:
+def segformer_row(side: int, count: int, precision: str, repeats: int, device: torch.device = CPU) -> Row:
     """SegFormer-B0 against what transformers' Trainer computes per step."""
     first, second = (networks.load(subjects.folder("segformer-b0")) for _ in range(2))
-    batch, rule = semantic_batch(count, side, subjects.CLASSES), first.preprocessing
+    batch, rule = semantic_batch(count, side, subjects.CLASSES, device), first.preprocessing
+    for network in (first, second):
+        network.module.to(device)
     task = Objective(first, "ce")
     pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
-        f"training step, SegFormer-B0, {side}², batch {count}, {precision}", "transformers' loss in fp32",
-        ours(first, task, lambda: batch, precision), step(peer, lambda: peer(pixel_values=pixels, labels=batch.labels).loss), near,
+        f"training step, SegFormer-B0, {side}², batch {count}, {precision}{where(device)}", "transformers' loss in fp32",
+        ours(first, task, lambda: batch, precision, device=device), step(peer, lambda: peer(pixel_values=pixels, labels=batch.labels).loss), near,
         targets=(aimed(0.5, precision), None), repeats=repeats,
     )  # fmt: skip
 
 
-def unet_row(side: int, count: int, precision: str, repeats: int) -> Row:
+def unet_row(side: int, count: int, precision: str, repeats: int, device: torch.device = CPU) -> Row:
     """U-Net on a ResNet-34 against plain fp32."""
     first, second = (networks.load(subjects.folder("unet-r34")) for _ in range(2))
     classes, rule = len(first.labels), first.preprocessing
-    batch = semantic_batch(count, side, classes)
+    batch = semantic_batch(count, side, classes, device)
+    for network in (first, second):
+        network.module.to(device)
     task = Objective(first, "ce")
     pixels = normalised(batch.images, rule)
     peer = second.module.train()
     return compare(
-        f"training step, U-Net R34, {side}², batch {count}, {precision}", "smp in fp32",
-        ours(first, task, lambda: batch, precision),
+        f"training step, U-Net R34, {side}², batch {count}, {precision}{where(device)}", "smp in fp32",
+        ours(first, task, lambda: batch, precision, device=device),
         step(peer, lambda: nn.functional.cross_entropy(peer(pixels), batch.labels)), near,
         targets=(aimed(0.45, precision), None), repeats=repeats,
     )  # fmt: skip
 
 
-def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, repeats: int) -> Row:
+def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, repeats: int, device: torch.device = CPU) -> Row:
     """A Mask R-CNN against torchvision's fp32; twenty discs."""
     names, found = subjects.labels(2), {}
     segmentation = discs(side, side, 20)
@@ -133,15 +144,16 @@ def maskrcnn_row(kind: str, options: dict[str, Any], side: int, precision: str, 
     for name in ("ours", "theirs"):
         torch.manual_seed(0)
         found[name] = MaskRcnn.create(names, options)
+        found[name].module.to(device)
     task = Objective(found["ours"], "ce")
-    batch = task.collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], CPU)
+    batch = task.collate([Crop(image, instances.clamp(max=1), instances, None, "photo")], device)
     peer = found["theirs"].module.train()
 
     def theirs() -> torch.Tensor:
         return sum(peer(list(batch.images), batch.targets).values())
 
     return compare(
-        f"training step, Mask R-CNN{kind}, {side}², {precision}", "torchvision in fp32",
-        ours(found["ours"], task, lambda: batch, precision), step(peer, theirs), near,
+        f"training step, Mask R-CNN{kind}, {side}², {precision}{where(device)}", "torchvision in fp32",
+        ours(found["ours"], task, lambda: batch, precision, device=device), step(peer, theirs), near,
         targets=(aimed(0.6, precision), None), repeats=repeats,
     )  # fmt: skip

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, masks, metrics, overlays, queries, report, subjects, training, typed
+from benchmarks import gpu, growth, masks, metrics, overlays, queries, report, subjects, training, typed
 from benchmarks.measure import Row, compare, peak_of
 from seg_demo.networks.maskrcnn import MaskRcnn
+from tests.networks.test_sam import made
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -44,6 +47,33 @@ def test_segments_of_every_family_are_the_peers():
         assert queries.instance_row("tiny", "", family).result.endswith("identical"), family
     for kind in ("", queries.NOISE):
         assert queries.semantic_row("tiny", kind).result.endswith("identical")
+
+
+def test_without_a_gpu_its_rows_are_refused_and_the_page_says_so(tmp_path):
+    """A label map's row runs on any device; a row of that file stands in a section of its own, with the card."""
+    row = gpu.labels_row("tiny", "cpu", 1)
+    assert row.result == "identical"
+    report.keep("masks", row, False, tmp_path)
+    assert "Not run: `python -m benchmarks --gpu`" in (tmp_path / "RESULTS.md").read_text()
+    report.keep("gpu", row, False, tmp_path)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.index("## On a GPU") < text.index(row.work) and "Not run" not in text
+    if not torch.cuda.is_available():
+        asked = subprocess.run([sys.executable, "-m", "benchmarks", "--gpu"], capture_output=True, text=True)
+        assert asked.returncode == 2 and "no CUDA device" in asked.stderr
+
+
+@pytest.mark.soak
+def test_the_rows_for_a_gpu_agree_with_their_peers_on_any_device(monkeypatch, capsys):
+    """On the processor, where half precision is not taken: the same pixels. What does not fit into the time is named."""
+    monkeypatch.setattr(gpu, "KINDS", ("unet-r34",))
+    monkeypatch.setattr(gpu, "REQUESTS", ("segformer-b0",))
+    monkeypatch.setattr(gpu, "CLIENTS", 3)
+    monkeypatch.setattr(gpu, "sam2", lambda: made("sam2"))
+    rows = list(gpu.rows(True, "cpu", clock=iter([0, *[1] * 5, 1000]).__next__))
+    assert [row.result for row in rows if "half" in row.work] == ["100.000 % of the pixels equal, 21 and 21 segments"]
+    assert all(row.result == "identical" for row in rows if "half" not in row.work), rows
+    assert len(rows) == 5 and "segformer_row, segformer_row" in capsys.readouterr().out
 
 
 def test_counts_and_overlays_are_the_peers():
