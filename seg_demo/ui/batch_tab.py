@@ -95,7 +95,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
                     [(t(f"unit_{unit}"), unit) for unit in UNITS], value="um", label=t("batch_unit"), scale=1, min_width=120,
                     elem_id="batch-unit",
                 )  # fmt: skip
-            strip = ViewStrip(kind="alone", every=True, elem_id="batch-view")
+            strip = ViewStrip(kind="alone", pages=True, elem_id="batch-view")
             run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
         with gr.Column(scale=9, min_width=300):
             cancel = run_dock("batch", stop := gr.Button(t("batch_stop"), visible=False, size="sm", elem_id="batch-stop", render=False))

@@ -38,14 +38,14 @@ class ViewStrip(gr.HTML):
 
     Args:
         kind: where the picture is shown: ``viewer``, above which it stands; ``alone``, in the strip; or ``elsewhere``, by whoever follows it.
-        every: whether all pages can be chosen, each of which gets a result.
+        pages: whether all pages can be chosen, each of which gets a result.
     """
 
     def __init__(
-        self, value: dict[str, Any] | None = None, *, kind: str = "viewer", every: bool = False, elem_id: str | None = None, render: bool = True
+        self, value: dict[str, Any] | None = None, *, kind: str = "viewer", pages: bool = False, elem_id: str | None = None, render: bool = True
     ) -> None:
         files = plain_files("strip", ("viewer_text.js", "strip_histogram.js", "strip.js"))
-        super().__init__(value=value, kind=kind, every=every, **files, elem_id=elem_id, elem_classes="strip", render=render)
+        super().__init__(value=value, kind=kind, pages=pages, **files, elem_id=elem_id, elem_classes="strip", render=render)
 
     def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
         """The value, its picture as a file that has an address.

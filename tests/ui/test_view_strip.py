@@ -164,3 +164,9 @@ def test_a_batch_takes_one_view_or_all_pages(stack, tmp_path, monkeypatch):
         batch_tab.planned(picked, View("all"))
     one, _ = batch_tab.planned(picked[:2], View(z=0))
     assert [(image.name, image.view) for image in one] == [("a.ome.tif", View(z=0)), ("photo.png", View(z=0))]
+
+
+def test_a_strip_is_no_burden_on_the_page():
+    """gr.HTML takes a word in quotes in a script for an event of its own, and what it is named after for a handler: gradio copies all that with each page."""
+    told = json.dumps(view_strip.ViewStrip(elem_id="x-view").get_config())
+    assert len(told) < 60_000

@@ -41,7 +41,7 @@ const same = (left, right) => left && right && JSON.stringify(Object.entries(lef
 
 // Handlers are given this from now on. An answer of the server takes its place for a moment: it is held anew with each.
 function hold(of = told.of) {
-  const chosen = { ...view, ...(props.every && find("every").checked ? { page: "all" } : {}) };
+  const chosen = { ...view, ...(props.pages && find("tick").checked ? { page: "all" } : {}) };
   return (props.value = { of, view: Object.keys(chosen).length ? chosen : null, ask: asked });
 }
 
@@ -207,7 +207,7 @@ function receive(value) {
   if (value.ask === 0) {
     view = {};
     asked = 0;
-    find("every").checked = false;
+    find("tick").checked = false;
   } else if (!told || value.of !== told.of) return;
   hold(value.of);
   if (value.why) return value.ask === asked && fault(value.why);
@@ -217,7 +217,7 @@ function receive(value) {
   delete root.dataset.fault;
   root.hidden = false;
   root.setAttribute("aria-busy", "false");
-  find("all").hidden = !props.every;
+  find("all").hidden = !props.pages;
   facts();
   if (value.ask === 0 || find("axes").children.length !== AXES.filter((axis) => told.counts[axis] > 1).length) axes();
   channels();
@@ -239,7 +239,7 @@ find("preset").addEventListener("change", () => choose({ window: JSON.parse(find
 const typed = (name) => { const text = find(name).value.trim().replace(",", "."); return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text; };
 for (const name of ["low", "high"]) find(name).addEventListener("change", () => choose({ window: [typed("low"), typed("high")] }));
 find("gamma").addEventListener("change", () => choose({ gamma: find("gamma").value.trim() === "" ? undefined : typed("gamma") }));
-find("every").addEventListener("change", () => hold());
+find("tick").addEventListener("change", () => hold());
 find("run").addEventListener("click", () => document.querySelector(`#${tab}-run`)?.click());
 // The viewer says when it shows a result.
 document.addEventListener("sv-shown", (event) => { if (told && event.target === viewer()) standing(); });
