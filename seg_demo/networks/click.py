@@ -201,7 +201,7 @@ class Click(PromptNetwork):
 
     family: ClassVar = FAMILIES["click"]
     training: ClassVar[TrainingDefaults | None] = TrainingDefaults(
-        lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
+        base="click", lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
     )
     together: ClassVar[int] = 4
     # A first click takes it several looks, and its edges are softer than SAM's.
