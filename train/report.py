@@ -351,7 +351,7 @@ def _number(value: float | None) -> str:
 
 def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     names = {TASKS[facts.task].metric: TASKS[facts.task].metric} | CURVES | COUNTS
-    present = [key for key in (*CURVES, *COUNTS, *(names.keys() - CURVES.keys())) if key in facts.metrics]
+    present = [key for key in (*CURVES, *COUNTS, *(names.keys() - CURVES.keys() - COUNTS.keys())) if key in facts.metrics]
     before = {key: f" {_number(facts.before.get(key))} |" if facts.before else "" for key in present}
     rows = [f"| {names[key]} | {facts.metrics[key]:.4f} |{before[key]}" for key in present]
     if not facts.val_images:
