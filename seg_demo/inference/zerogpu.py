@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from seg_demo.core.requests import Options
 from seg_demo.core.types import ModelSpec, Segmentation
@@ -171,6 +170,9 @@ def _measured(work: Callable[..., tuple[Any, float]], kind: tuple[str, ...], *gi
 
 def _plain(value: Any) -> Any:
     """Tensors in nested lists, tuples and dicts as numpy: of a tensor only a handle would cross, to memory that ends with the worker."""
+    # Only here: the page opens before torch is imported.
+    import torch
+
     if isinstance(value, torch.Tensor):
         return value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
     if isinstance(value, Mapping):
@@ -181,6 +183,8 @@ def _plain(value: Any) -> Any:
 def _tensors(value: Any) -> Any:
     """The inverse of :func:`_plain`."""
     if isinstance(value, np.ndarray):
+        import torch
+
         return torch.from_numpy(value)
     if isinstance(value, Mapping):
         return {key: _tensors(part) for key, part in value.items()}
