@@ -70,7 +70,9 @@ def follow(strip: ViewStrip, source: Photo | Files) -> gr.events.Dependency:
     """
     limits: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "views", "trigger_mode": "always_last", **QUIET}
     source.change(first_look, source, strip, **limits)
-    return strip.select(look_again, source, strip, **limits)
+    # Of what is asked meanwhile gradio asks the last, but with the data of the first: the browser says what is held by then.
+    held = f"(source, sent) => [source, document.querySelector('#{strip.elem_id} .vs')?.held?.() ?? sent]"
+    return strip.select(look_again, [source, strip], strip, js=held, **limits)
 
 
 def first_look(source: Upload | Sequence[str] | None) -> dict[str, Any] | None:
@@ -85,9 +87,9 @@ def first_look(source: Upload | Sequence[str] | None) -> dict[str, Any] | None:
     return None
 
 
-def look_again(source: Upload | Sequence[str] | None, event: gr.EventData) -> Any:
-    """What a strip is told of the view that it asks for, which is the value that it holds; of one that the file does not have, why not."""
-    asked = sent = event._data if isinstance(event._data, dict) else {}
+def look_again(source: Upload | Sequence[str] | None, sent: object) -> Any:
+    """What a strip is told of the view that it holds; of one that the file does not have, why not."""
+    asked = sent if isinstance(sent, dict) else {}
     path = next((path for path in _paths(source) if str(path) == asked.get("of")), None)
     if path is None:
         return gr.skip()

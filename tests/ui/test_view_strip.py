@@ -51,21 +51,16 @@ def stack(tmp_path, monkeypatch):
     return folder / "a.ome.tif"
 
 
-def asks(sent: dict) -> SimpleNamespace:
-    """The event of a strip that asks for what it holds."""
-    return SimpleNamespace(_data=sent)
-
-
 def test_a_strip_is_told_what_there_is_to_choose(stack, tmp_path):
     told = first_look(Upload(stack, "a"))
     assert (told["of"], told["ask"], told["size"], told["counts"], told["bits"]) == (str(stack), 0, [80, 60], {"page": 1, "t": 1, "z": 3}, 16)
     assert told["view"] == {"page": 0, "z": 1, "t": 0, "channels": [0], "window": "auto", "gamma": 1.0}
     assert (told["pixel_size"], told["unit"], told["metres"]) == ([0.5, 0.5], "micrometer", pytest.approx([5e-7, 5e-7]))
     Image.open(view_strip.ViewStrip().postprocess(told)["picture"]["path"]).verify()
-    again = look_again(Upload(stack, "a"), asks({"of": str(stack), "view": {"z": 2, "window": [0, 5000]}, "ask": 4}))
+    again = look_again(Upload(stack, "a"), {"of": str(stack), "view": {"z": 2, "window": [0, 5000]}, "ask": 4})
     assert (again["ask"], again["view"]["z"], again["ends"]) == (4, 2, [[0.0, 5000.0]])
     # Of all pages, one is shown; of several files, the first that is no photograph.
-    assert look_again([str(COINS), str(stack)], asks({"of": str(stack), "view": {"page": "all"}, "ask": 1}))["view"]["z"] == 1
+    assert look_again([str(COINS), str(stack)], {"of": str(stack), "view": {"page": "all"}, "ask": 1})["view"]["z"] == 1
     assert first_look([str(COINS), "many.zip", str(stack)])["of"] == str(stack)
     (tmp_path / "bad.tif").write_bytes(stack.read_bytes()[:200])
     assert first_look(Upload(COINS, "coins")) is None and first_look(None) is None and first_look(Upload(tmp_path / "bad.tif", "bad")) is None
@@ -82,7 +77,7 @@ def test_a_strip_is_told_what_there_is_to_choose(stack, tmp_path):
     ("view", "said"), [({"z": 9}, "asks for z 9, but this file has 3"), ({"window": [5, "x"]}, "the second is larger"), ([1], "JSON object"), ({"gamma": 0}, "from 0.1 to 10")]
 )
 def test_what_a_file_does_not_have_is_a_sentence_in_the_strip(stack, view, said):
-    told = look_again(Upload(stack, "a"), asks({"of": str(stack), "view": view, "ask": 2}))
+    told = look_again(Upload(stack, "a"), {"of": str(stack), "view": view, "ask": 2})
     assert said in told["why"] and told["ask"] == 2 and "picture" not in told
     # Segment says the same.
     with pytest.raises(gr.Error, match=said):

@@ -55,11 +55,11 @@ function choose(part, wait = 0) {
 
 function ask() {
   asked++;
-  const held = hold();
+  hold();
   root.setAttribute("aria-busy", "true");
   clearTimeout(patience);
   patience = setTimeout(() => fault(say("stripNoAnswer")), PATIENCE_MS);
-  trigger("select", held);
+  trigger("select");
 }
 
 function fault(text) {
@@ -233,6 +233,7 @@ const histogram = new Histogram(find("histogram"), (low, high, done) => {
   choose({ window: ends }, done ? 0 : SETTLE_MS);
 });
 
+root.held = () => hold();
 translate(root);
 find("preset").addEventListener("change", () => choose({ window: JSON.parse(find("preset").value) }));
 // What is no number is sent as it was typed: the server says what it expected.
