@@ -319,7 +319,7 @@ def _segment_one(
     from seg_demo.outputs.export import Subject, files_of
 
     try:
-        picture = read(job.source, view=job.view)
+        picture = read(job.source, view=job.view, channels=model.samples)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
         subject = Subject(result, picture.pixels, job.source.name, pixel=pixel)
         files = files_of(subject, tuple(lost))

@@ -132,7 +132,7 @@ def test_the_menu_is_listed(capsys):
     assert "otsu" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "available", "promptable"} == set(rows[0])
+    assert {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "channels", "available", "promptable"} == set(rows[0])
 
 
 def test_formats_that_are_asked_for_are_written_alone(tmp_path, checkpoint, capsys):

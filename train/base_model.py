@@ -29,8 +29,9 @@ from seg_demo.core.errors import (
 from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
-from seg_demo.networks.base import Network, Preprocessing, TrainingDefaults
+from seg_demo.networks.base import Network, TrainingDefaults
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
+from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.networks.weights import copy_known_classes
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_checkpoint, locate
@@ -274,6 +275,26 @@ def _warning(what: str, why: object) -> Message:
     return Message("training.from_random_weights", what=what, why=why)
 
 
+def for_channels(begun: Start, count: int) -> Start:
+    """A start that takes pictures of so many channels: the first layer of a pretrained one taken over, others made anew.
+
+    Args:
+        begun: that takes three, or as many.
+        count: of the channels.
+
+    Raises:
+        BadCheckpointError: the network takes other ones.
+    """
+    network = begun.checkpoint
+    if count == network.channels:
+        return begun
+    made = network.with_channels(count)
+    if not begun.pretrained:
+        return dataclasses.replace(begun, checkpoint=dataclasses.replace(made, module=made.build(len(made.labels), made.options).eval()))
+    note = Message("training.first_layer_inflated", count=count)
+    return dataclasses.replace(begun, checkpoint=made, notes=(*begun.notes, note))
+
+
 def remembered(start: Start) -> dict[str, Any]:
     """Everything about a start but the weights, JSON-able; inverse of :func:`rebuilt`."""
     network = start.checkpoint
@@ -304,7 +325,7 @@ def rebuilt(data: dict[str, Any]) -> Start:
     labels = labels_from_dict(data["labels"], len(data["labels"]["id2label"]))
     family = networks.network(data["architecture"])
     module = family.build(len(labels), data["options"]).eval()
-    preprocessing = Preprocessing.from_dict(data["preprocessing"])
+    preprocessing = Preprocessing.from_dict(data["preprocessing"], len(data["preprocessing"]["image_mean"]))
     network = family(module, labels, preprocessing, data["options"], _processor(data["processor"]))
     network = network.trained_for(TASKS[data.get("task", network.task.name)])
     base = data["base"] and ModelSpec(**{**data["base"], **{key: tuple(data["base"].get(key, ())) for key in ("labels", "notes", "tasks")}})

@@ -309,16 +309,21 @@ class AsSeen:
 
     def __call__(self, sample: Sample) -> Sample:
         """The same sample at the network's size."""
-        image = self._checkpoint.pixels_as_seen(sample.image)
-        size = image.shape[:2]
-        if size == sample.image.shape[:2]:
+        if sample.fractions:
+            return sample
+        seen = self._checkpoint.pixels_as_seen(sample.seen)
+        size = seen.shape[:2]
+        if sample.values is None and size == sample.image.shape[:2]:
             return sample
         maps = {"label_map": nearest(sample.label_map, size)}
         if sample.instance_map is not None:
             maps["instance_map"] = nearest(sample.instance_map, size)
         if sample.hidden is not None:
             maps["hidden"] = np.stack([nearest(layer, size) for layer in sample.hidden])
-        return dataclasses.replace(sample, image=image, crowd=None, **maps)
+        if sample.values is None:
+            return dataclasses.replace(sample, image=seen, crowd=None, **maps)
+        image = np.broadcast_to(np.zeros(3, np.uint8), (*size, 3))  # nobody looks at it any more
+        return dataclasses.replace(sample, image=image, values=seen, fractions=True, crowd=None, **maps)
 
 
 def _only_transform(module: nn.Module) -> nn.Module:
@@ -352,17 +357,18 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
     """One training crop of a sample. The same arguments give the same crop.
 
     Args:
-        sample: image uint8 (H, W, 3), label map (H, W), instance map (H, W) or None, with the objects below others.
+        sample: image uint8 (H, W, 3) or values as :class:`AsSeen` makes them (H, W, C), label map (H, W), instance map (H, W) or None, with the
+            objects below others.
         level: ``none`` (a random crop), ``light`` (flips, mild scale and colour) or ``strong`` (also rotation, wide scale,
             grey, inversion, blur and noise).
         size: side of the crop in pixels.
         seed: decides every random choice.
 
     Returns:
-        image float32 (3, size, size) in [0, 1]; label map int64 (size, size), 65535 where nothing is known; instance map
+        image float32 (C, size, size) in [0, 1]; label map int64 (size, size), 65535 where nothing is known; instance map
         int64 (size, size), or (1 + L, size, size) with L layers of objects that lie below others, or None.
     """
-    image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
+    image = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(sample.seen)).permute(2, 0, 1))
     labels = sample.label_map.astype(np.int32)
     if sample.label_map.dtype == np.uint8:
         labels[sample.label_map == IGNORE] = IGNORE_16
@@ -373,7 +379,8 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
         image, masks = _geometry(image, masks, level, size)
         image = F.to_dtype(image, torch.float32, scale=True)
         if level != "none":
-            image = _appearance(image, strong=level == "strong")
+            vary = _appearance if sample.values is None else _channels_vary
+            image = vary(image, strong=level == "strong")
     masks = masks.long().as_subclass(torch.Tensor)
     objects = None if sample.instance_map is None else masks[1] if sample.hidden is None else masks[1:]
     return image.as_subclass(torch.Tensor), masks[0], objects
@@ -453,6 +460,24 @@ def _appearance(image: torch.Tensor, strong: bool) -> torch.Tensor:
         image = 1 - image
     if _chance(0.3):
         image = image.clamp(0, 1) ** float(np.exp(_uniform(-0.5, 0.5)))
+    if _chance(0.15):
+        image = F.gaussian_blur(image, [5, 5], [_uniform(0.3, 1.5)])
+    if _chance(0.25):
+        image = image + torch.randn(image.shape) * _uniform(0.005, 0.05)
+    return image.clamp(0, 1)
+
+
+def _channels_vary(image: torch.Tensor, strong: bool) -> torch.Tensor:
+    """As :func:`_appearance`, of channels that are no colours: brightness and contrast of each by itself, and nothing that mixes them."""
+    spread, shape = 0.4 if strong else 0.2, (image.shape[0], 1, 1)
+    gain, contrast = (1 - spread + 2 * spread * torch.rand(shape) for _ in range(2))
+    image = (image * gain).clamp(0, 1)
+    mean = image.mean(dim=(1, 2), keepdim=True)
+    image = ((image - mean) * contrast + mean).clamp(0, 1)
+    if not strong:
+        return image
+    if _chance(0.3):
+        image = image ** torch.exp(torch.rand(shape) - 0.5)
     if _chance(0.15):
         image = F.gaussian_blur(image, [5, 5], [_uniform(0.3, 1.5)])
     if _chance(0.25):

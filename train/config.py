@@ -65,6 +65,10 @@ class Config:
         None, "which of two readings is meant, where masks can be read in two ways (the data's masks.json may say it too)", str,
         choices=("classes", "objects", "pieces", "opaque", "transparent", "void-0", "void-255", "255=ignore", "255=CLASS"),
     )  # fmt: skip
+    channels: int | None = option(
+        None, "channels of the images that are learnt from, such as 4; 3 takes the values of files as they are, too (default: those that"
+        " all images have, if more than three)", int,
+    )  # fmt: skip
     augment: str | None = option(
         None, "how much images are varied (default: strong; light for the built-in data, which varies by itself)", str,
         choices=("none", "light", "strong"),
@@ -137,6 +141,7 @@ _LEAST = {
     "workers": 0,
     "threads": 1,
     "seed": 0,
+    "channels": 1,
 }
 _RANGES = {
     "val_fraction": (0.01, 0.9),

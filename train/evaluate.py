@@ -147,7 +147,7 @@ def evaluate(
         if prompted:
             score, prediction = meter.add(model, sample)
         else:
-            prediction = model.predict_all(sample.image)
+            prediction = model.predict_all(sample.image if getattr(model, "samples", None) is None else sample.picture)
             score = meter.add(*compared(sample, prediction))
         things = getattr(meter, "things", score)
         results.append(ImageResult(sample.name, score, things=things))

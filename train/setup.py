@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from seg_demo import networks
+from seg_demo.annotations.channels import HIGH, LOW, Channels, channel_ranges, lacking, picture_of, shared_channels
 from seg_demo.annotations.dataset import Dataset, labels_for, task_in
 from seg_demo.annotations.listing import Diagnosis, Item
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
@@ -26,7 +27,7 @@ from seg_demo.hub import client
 from seg_demo.inference import engine
 from seg_demo.networks.base import Network
 from seg_demo.serving import catalog
-from train.base_model import Start, architecture_of, name_of, rebuilt, remembered, start
+from train.base_model import Start, architecture_of, for_channels, name_of, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data.doctor import examine, split, without_bad
@@ -115,6 +116,7 @@ class Prepared:
                 "architecture": start.checkpoint.name,
                 "base": start.base and start.base.id,
                 "pretrained": start.pretrained,
+                "channels": start.checkpoint.channels,
                 "parameters": sum(parameter.numel() for parameter in start.checkpoint.module.parameters()),
                 "fresh_layers": list(start.fresh) if start.pretrained else ["all"],
                 "notes": list(start.notes),
@@ -173,6 +175,9 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
     val: tuple[Item, ...] = ()
     diagnosis = None
     if dataset is not None:
+        if config.channels is not None:
+            found = lacking(dataset.items, dataset.depths, config.channels, dataset.root)
+            dataset = replace(dataset, faults=(*dataset.faults, *found))
         train, val = split(dataset, config.val_fraction, config.seed)
         diagnosis = examine(dataset, train, val)
         if diagnosis.faults and config.skip_bad:
@@ -195,6 +200,8 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
     elif previous is None:
         _attempt(problems, lambda: architecture_of(config))
     replay = 0
+    if begun is not None and not problems:
+        begun, dataset = _attempt(problems, lambda: _with_channels(config, begun, dataset, train)) or (begun, dataset)
     if begun is not None:
         replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
     repo_id, user = _rights(config, begun, dataset, problems)
@@ -276,6 +283,38 @@ def _start(config: Config, dataset: Dataset, previous: PreviousRun | None) -> St
     return start(config, functools.partial(labels_for, dataset), functools.partial(task_in, dataset))
 
 
+def _with_channels(config: Config, begun: Start, dataset: Dataset, train: Sequence[Item]) -> tuple[Start, Dataset]:
+    """The network for the channels that are asked for, that it has learnt, or that all images have, and the data as that network reads it.
+
+    Raises:
+        SegDemoError: the network or an image has other channels.
+    """
+    network, depths = begun.checkpoint, dataset.depths
+    learnt = network.preprocessing.samples
+    shared, notes = shared_channels(depths.values())
+    count = learnt if config.epochs == 0 else config.channels or learnt or (shared if network.channels_option else None)
+    if count is None:
+        notes += (Message("data.channels_not_taken", count=shared, network=network.family.title),) if shared else ()
+        return begun, replace(dataset, notes=(*dataset.notes, *notes))
+    deep = any(depth.bits > 8 for depth in depths.values())
+    if count == 3 and learnt is None and not deep:
+        return begun, dataset
+    if dataset.source in BUILT_IN or config.replay:
+        raise ConfigError("training.channels_of_built_in", count=count)
+    if faults := lacking(dataset.items, depths, count, dataset.root):
+        raise ConfigError("training.image_lacks_channels", file=faults[0].file, what=faults[0].what, network=network.family.title)
+    if network.channels_option is None:
+        raise BadCheckpointError("networks.only_three_channels", network=network.family.title)
+    begun = for_channels(begun, count)
+    if deep and learnt is None:
+        stored = Channels(count, as_bytes=False)
+        ranges = channel_ranges(lambda item: stored.of(picture_of(item, stored)), train, count)
+        shown = ", ".join(f"{low:g} to {high:g}" for low, high in ranges)
+        said = Message("training.channel_ranges", low=LOW, high=HIGH, ranges=shown)
+        begun = replace(begun, checkpoint=begun.checkpoint.measuring(ranges), notes=(*begun.notes, said))
+    return begun, replace(dataset, channels=Channels(count, begun.checkpoint.preprocessing.ranges is None), notes=(*dataset.notes, *notes))
+
+
 def _attempt(problems: list[str], work: Any) -> Any:
     """The result of ``work``, or None with its sentence among the problems."""
     try:
@@ -351,7 +390,7 @@ def describe(prepared: Prepared) -> str:
         f"  data      {data['source']}: {data['train_images']} images to learn from, {data['val_images']} held out",
         f"  classes   {len(data['classes'])}: {_some(data['classes'])}",
         f"  network   {network['architecture']}, {network['parameters'] / 1e6:.2f} million parameters, from "
-        f"{network['base'] or 'random weights'}",
+        f"{network['base'] or 'random weights'}{'' if network['channels'] == 3 else ', of {} channels'.format(network['channels'])}",
         f"  fresh     {_some(network['fresh_layers']) or 'no layer; all weights are kept'}",
         f"  schedule  {schedule['steps']} steps of {prepared.plan.per_step} crops of {schedule['crop']} x {schedule['crop']} pixels "
         f"({schedule['steps_per_epoch']} steps see every image once), peak learning rate {schedule['lr']:g}, "
@@ -501,7 +540,7 @@ def _costs(network: Network, batch_size: int, side: int) -> tuple[float, float]:
     images, measured = min(2, batch_size), min(side, MEASURED_SIDE)
     counted = _saved_bytes(network, images, measured) / images * (side / measured) ** 2
     parameters = sum(parameter.numel() for parameter in network.module.parameters())
-    return parameters * BYTES_PER_PARAMETER, (counted + side * side * 3 * 4) * OVERHEAD
+    return parameters * BYTES_PER_PARAMETER, (counted + side * side * network.channels * 4) * OVERHEAD
 
 
 def _saved_bytes(network: Network, batch_size: int, side: int) -> int:
@@ -520,7 +559,7 @@ def _saved_bytes(network: Network, batch_size: int, side: int) -> int:
     kept = []
     try:
         with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            images = torch.rand(batch_size, 3, side, side, device=device)
+            images = torch.rand(batch_size, network.channels, side, side, device=device)
             truth = [_one_object(side, device) for _ in images] if network.task.objects else None
             kept.append(network.rehearse(module, images, truth))
     finally:

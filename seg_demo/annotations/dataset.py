@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from seg_demo.annotations.channels import Channels, Depth, fingerprint, picture_of
 from seg_demo.annotations.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from seg_demo.annotations.folder import list_folder, list_table
 from seg_demo.annotations.listing import NOTE, Fault, Item, Listing, Sample, decided_in, is_panoptic, leads_out, relative, sideways, turn, unconfirmed
@@ -25,7 +26,6 @@ from seg_demo.annotations.masks import (
     MaskScan,
     UnknownValue,
     clusters,
-    digest_of_pixels,
     hex_color,
     histogram,
     map_dtype,
@@ -38,10 +38,10 @@ from seg_demo.annotations.masks import (
 from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from seg_demo.annotations.rules import Reading, understand
+from seg_demo.annotations.stacks import expand, plane_mask
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
 from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Task, ignore_id
 from seg_demo.inputs.formats import lossy_form
-from seg_demo.inputs.images import decode
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
 
@@ -70,6 +70,7 @@ class Dataset:
         render: makes the sample of an item that is rendered, of built-in data; else None.
         lenient: bad items were left out, and what cannot be helped by that is only noted.
         decided: which reading of the masks a person has chosen, or None.
+        channels: how the values of files are read for a network; None for what a person sees.
         again: makes the same dataset in another reading.
     """
 
@@ -91,10 +92,16 @@ class Dataset:
     render: Callable[[Item], Sample] | None = None
     lenient: bool = False
     decided: str | None = None
+    channels: Channels | None = None
     again: Callable[[str], Dataset] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def depths(self) -> dict[str, Depth]:
+        """Channels and bits of each image that could be read, by its item's name; empty for built-in data."""
+        return {name: scan.depth for name, scan in self.scans.items() if scan.digest}
 
     def read_as(self, reading: str) -> Dataset:
         """The same data in another reading of its masks, one of :data:`seg_demo.annotations.listing.READINGS`; nothing is read again."""
@@ -120,7 +127,11 @@ class Dataset:
         """
         if item.rendered is not None:
             return self.render(item)
-        image = decode(item.image)
+        picture = picture_of(item, self.channels)
+        sample = self._read_truth(item, picture.pixels)
+        return sample if self.channels is None else replace(sample, values=self.channels.of(picture))
+
+    def _read_truth(self, item: Item, image: np.ndarray) -> Sample:
         if item.annotations is not None:
             return self._read_objects(item, image)
         if item.panoptic is not None:
@@ -173,7 +184,7 @@ class Dataset:
 
 def _fitting(item: Item, path: Path, size: tuple[int, int], read: Callable[[Path], MaskFile]) -> MaskFile:
     """A mask at the size of its image, turned with the photo where it was drawn sideways."""
-    mask = read(path)
+    mask = read(path) if item.truth_view is None else plane_mask(path, item.truth_view)
     shape = mask.size
     if shape != size:
         turned = sideways(item.image, size, shape)
@@ -203,6 +214,7 @@ def open_annotated(source: str, *, workers: int, progress: bool = True, reading:
         listing = list_source(source)
     except OSError as error:
         raise DataError("data.source_unreadable", path=source, why=error.strerror or error) from error
+    expand(listing)
     listing.items.sort(key=lambda item: item.name)
     decided = reading or decided_in(listing.root)
     scans = survey(listing.items, listing.root, workers=workers, progress=progress, decided=decided)
@@ -385,6 +397,7 @@ class Scan:
         object_pixels: COCO, panoptic too: label id → visible pixels, 65535 for crowds and void; else None.
         truth: sha256 of everything that says what the image shows.
         faults: what is wrong with its files, each with the item's name.
+        depth: how many channels of how many bits the image has.
     """
 
     digest: str
@@ -395,6 +408,7 @@ class Scan:
     object_pixels: dict[int, int] | None
     truth: str
     faults: tuple[Fault, ...]
+    depth: Depth = Depth()
 
 
 def survey(
@@ -428,11 +442,11 @@ def survey(
 def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
     """Reads one item: never raises for bad data, but returns it as faults."""
     faults: list[Fault] = []
-    digest, height, width = "", 0, 0
+    digest, height, width, depth = "", 0, 0, Depth()
     try:
-        image = decode(item.image)
-        height, width = image.shape[:2]
-        digest = digest_of_pixels(image)
+        picture = picture_of(item)
+        height, width = picture.pixels.shape[:2]
+        digest, depth = fingerprint(picture, item), Depth.of(picture)
     except (SegDemoError, OSError) as error:
         faults.append(_unreadable("image", item.image, error, item, root))
     files = {}
@@ -455,7 +469,7 @@ def scan(item: Item, root: Path, decided: str | None = None) -> Scan:
         faults.append(Fault("photo turned by EXIF", relative(item.image, root), what, remedy, NOTE))
     faults += [_linked(path, root) for path in (item.image, item.mask, item.instances, png) if path is not None and leads_out(path, root)]
     joined = hashlib.sha256(" ".join(truth).encode()).hexdigest()
-    return Scan(digest, height, width, files.get("mask"), files.get("instances"), drawn, joined, tuple(faults))
+    return Scan(digest, height, width, files.get("mask"), files.get("instances"), drawn, joined, tuple(faults), depth)
 
 
 def _scan_objects(item: Item, size: tuple[int, int], faults: list[Fault]) -> dict[int, int]:
@@ -499,8 +513,10 @@ def _scan_mask(
     """Numbers of one mask or instance map, its faults appended to ``faults``."""
     file = relative(path, root)
     try:
-        mask = settled(read_object_map(path) if objects else read_mask(path), decided)
-        lossy = lossy_form(path)
+        if item.truth_view is not None:
+            mask, lossy = settled(plane_mask(path, item.truth_view), decided), None
+        else:
+            mask, lossy = settled(read_object_map(path) if objects else read_mask(path), decided), lossy_form(path)
     except (SegDemoError, OSError) as error:
         faults.append(_unreadable("mask", path, error, item, root))
         return None

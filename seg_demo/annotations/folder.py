@@ -33,7 +33,9 @@ from seg_demo.annotations.coco import is_coco, list_coco
 from seg_demo.annotations.file_names import (
     FileFinder,
     SeveralFit,
+    bare,
     described,
+    is_picture,
     other_files,
     pair_affixes,
     pair_names,
@@ -41,7 +43,6 @@ from seg_demo.annotations.file_names import (
     several_fit,
 )
 from seg_demo.annotations.listing import (
-    IMAGE_SUFFIXES,
     NOTE,
     SPLITS,
     Fault,
@@ -134,7 +135,7 @@ def _together(folder: Path) -> dict[Path, Path | None]:
 
     Empty unless at least two images have a mask whose name says so. An image without one has None.
     """
-    files = {path.stem: path for path in _children(folder) if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES}
+    files = {bare(path).name: path for path in _children(folder) if path.is_file() and is_picture(path)}
     pairs: dict[Path, Path | None] = {}
     masks = set()
     for stem, path in files.items():
@@ -154,7 +155,7 @@ def _list_together(found: list[tuple[Path, str | None, dict[Path, Path | None]]]
     listing = Listing(short_name(name), root, classes=find_classes(root, *(folder for folder, _, _ in found)))
     for folder, split, pairs in found:
         for image, mask in pairs.items():
-            item = relative(image.with_suffix(""), root)
+            item = relative(bare(image), root)
             if mask is None:
                 what, remedy = Message("findings.has_no_mask_beside"), Message("findings.add_named_mask_or_remove_image", stem=image.stem)
                 listing.faults.append(Fault("missing mask", relative(image, root), what, remedy, item=item))
@@ -355,8 +356,8 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
         if any(_hidden(part) for part in path.relative_to(folder).parts) or not path.is_file():
             continue
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+        if is_picture(path):
+            found[bare(path.relative_to(folder)).as_posix()].append(path)
         elif path.suffix.lower() not in (".txt", ".json"):
             others.append(path)
     return dict(found), others

@@ -22,6 +22,7 @@ from PIL import Image
 
 from seg_demo.annotations.classes import ClassList
 from seg_demo.core.errors import DataError, Message
+from seg_demo.core.picture import Picture, Stack, View
 from seg_demo.inputs.shapes import Shape
 
 IMAGE_SUFFIXES = frozenset(
@@ -46,6 +47,7 @@ IMAGE_SUFFIXES = frozenset(
         ".hif",
         ".jp2",
         ".tga",
+        ".nii",
     ]
 )
 SPLITS = {
@@ -163,6 +165,8 @@ class Item:
         split: ``train`` or ``val`` where the data says so, else None.
         declared: (height, width) of the image as the annotation file states it, or None.
         rendered: (seed, index) of a built-in image, or None.
+        view: which plane of the image; None for what its file shows first.
+        truth_view: which plane of the mask or map; None for a file of one picture.
     """
 
     name: str
@@ -174,6 +178,8 @@ class Item:
     split: str | None = None
     declared: tuple[int, int] | None = None
     rendered: tuple[int, int] | None = None
+    view: View | None = None
+    truth_view: View | None = None
 
 
 @dataclass
@@ -467,7 +473,7 @@ def turn(stored: np.ndarray, orientation: int) -> np.ndarray:
 class Sample:
     """An image with its labels, checked at construction.
 
-    image: uint8 (H, W, 3), RGB.
+    image: uint8 (H, W, 3), RGB, as a person sees it.
     label_map: uint8 or uint16 (H, W), a class id per pixel.
     instance_map: uint16 (H, W), 0 where there is no object and 1, 2, ... one number per object; None where the data has
         no objects.
@@ -478,6 +484,9 @@ class Sample:
         whole mask of object k is where the instance map or a layer is k. None where nothing overlaps.
     crowd: uint16 (H, W), 1 + class id where objects of a class are not separated (the label map ignores them), 0 elsewhere; None
         where there are none, or where they only count as ignored.
+    values: (H, W, C) of any type, what a network of C channels sees of the file (:func:`seg_demo.inputs.planes.for_network`); None where that
+        is the image.
+    fractions: the values are float32, with 0 and 1 where the network's ranges have them.
     """
 
     image: np.ndarray
@@ -487,6 +496,8 @@ class Sample:
     instance_labels: np.ndarray | None = None
     hidden: np.ndarray | None = None
     crowd: np.ndarray | None = None
+    values: np.ndarray | None = None
+    fractions: bool = False
 
     def __post_init__(self) -> None:
         _check(self.image, "image", (np.uint8,), "(H, W, 3)", self.name)
@@ -500,8 +511,10 @@ class Sample:
         if self.crowd is not None:
             _check(self.crowd, "crowd", (np.uint16,), "(H, W)", self.name)
             maps["crowd"] = self.crowd
+        if self.values is not None:
+            maps["values"] = self.values
         for what, array in maps.items():
-            if array.shape != self.image.shape[:2]:
+            if array.shape[:2] != self.image.shape[:2]:
                 raise ValueError(
                     f"{self.name or 'sample'}: {what} has shape {array.shape}, the image is {self.image.shape[:2]}"
                 )
@@ -517,6 +530,22 @@ class Sample:
                     f"{self.name or 'sample'}: instance_labels has shape {self.instance_labels.shape}, "
                     f"the instance map goes up to {highest}"
                 )
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(H, W, C): the values where there are some, else the image."""
+        return self.image if self.values is None else self.values
+
+    @property
+    def picture(self) -> Picture:
+        """What a model that takes the values predicts from."""
+        count = self.seen.shape[2]
+        return Picture(self.image, samples=self.values, channels=("",) * count, stack=Stack(), view=View(channels=tuple(range(count))))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its arrays."""
+        return sum(array.nbytes for array in (self.image, self.label_map, *self.layers, self.values) if array is not None)
 
     @property
     def layers(self) -> tuple[np.ndarray, ...]:

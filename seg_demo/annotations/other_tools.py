@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import yaml
 
-from seg_demo.annotations import readers
+from seg_demo.annotations import rasters, readers
 from seg_demo.annotations.classes import ClassList, find_classes, is_background, is_ignored
 from seg_demo.annotations.coco import IGNORED, is_no_class
 from seg_demo.annotations.file_names import FileFinder, OnePicture, SeveralFit, several_fit
@@ -308,7 +308,7 @@ def _near(path: Path, root: Path) -> Sequence[Path]:
     return [path.parent, path.parent / "images", path.parent.parent / "images", path.parent.parent / "images" / split, root / "images", root]
 
 
-def _by_stem(read: Callable[[Path, Reading, str], None], ending: re.Pattern[str] | None) -> Callable[[list[Path], Path, Reading], Places]:
+def _by_stem(read: Callable[[Path, Reading, str, Path | None], None], ending: re.Pattern[str] | None) -> Callable[[list[Path], Path, Reading], Places]:
     """A reader of files that are named after their pictures."""
 
     def of_files(files: list[Path], root: Path, into: Reading) -> Places:
@@ -319,7 +319,7 @@ def _by_stem(read: Callable[[Path, Reading, str], None], ending: re.Pattern[str]
             picture = next((each for each in near if each.name == stem or each.stem == stem), None)
             image = relative(picture, root) if picture is not None else stem
             before = len(into.pictures)
-            read(path, into, image)
+            read(path, into, image, picture)
             if picture is None:
                 into.bad(relative(path, root), "picture_missing", image, name=stem[:120])
             places += [picture] * (len(into.pictures) - before)
@@ -328,9 +328,10 @@ def _by_stem(read: Callable[[Path, Reading, str], None], ending: re.Pattern[str]
     return of_files
 
 
-def _geojson(path: Path, into: Reading, image: str) -> None:
+def _geojson(path: Path, into: Reading, image: str, picture: Path | None) -> None:
     before = len(into.pictures), len(into.problems)
-    readers.read_geojson(path, into)
+    if picture is None or not rasters.read_on_raster(path, picture, into):
+        readers.read_geojson(path, into)
     into.pictures[before[0] :] = [Marked(image, each.marks, each.size) for each in into.pictures[before[0] :]]
     into.problems[before[1] :] = [readers.Problem(each.where, each.what, each.image and image) for each in into.problems[before[1] :]]
 
@@ -341,7 +342,7 @@ _READERS: dict[str, Callable[[list[Path], Path, Reading], Places]] = {
     LABEL_STUDIO: _per_file(readers.read_label_studio, _near),
     CVAT: _per_file(readers.read_cvat, _near),
     QUPATH: _by_stem(_geojson, None),
-    IMAGEJ: _by_stem(readers.read_imagej, _ROI_ENDING),
+    IMAGEJ: _by_stem(lambda path, into, image, picture: readers.read_imagej(path, into, image), _ROI_ENDING),
 }
 
 

@@ -152,16 +152,16 @@ def _score(value: object) -> float | None:
     return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None
 
 
-def _json_reader(read: Callable[[Any, Path, Reading], None]) -> Callable[[Path, Reading], None]:
+def _json_reader(read: Callable[..., None]) -> Callable[..., None]:
     """A reader of one JSON file, which is a problem itself where it is none."""
 
-    def of_file(path: Path, into: Reading) -> None:
+    def of_file(path: Path, into: Reading, **more: Any) -> None:
         try:
             data = loaded(path)
         except (ValueError, OSError) as error:
             into.problems.append(Problem(path.name, Message.of(error), None))
             return
-        read(data, path, into)
+        read(data, path, into, **more)
 
     of_file.__doc__ = read.__doc__
     return of_file
@@ -491,8 +491,9 @@ def is_geojson(data: object) -> bool:
 
 
 @_json_reader
-def read_geojson(data: Any, path: Path, into: Reading) -> None:
-    """QuPath's GeoJSON, one per picture and named after it: areas with the class of their ``classification``."""
+def read_geojson(data: Any, path: Path, into: Reading, farthest: float = FARTHEST) -> None:
+    """QuPath's GeoJSON, one per picture and named after it: areas with the class of their ``classification``. No coordinate is as large as
+    ``farthest``."""
     features = data if isinstance(data, list) else data.get("features") if isinstance(data, dict) and data.get("type") == "FeatureCollection" else [data]
     size = _size(data.get("height"), data.get("width")) if isinstance(data, dict) else None
     if not isinstance(features, list) or not is_geojson(data):
@@ -505,7 +506,7 @@ def read_geojson(data: Any, path: Path, into: Reading) -> None:
             if not isinstance(feature, dict):
                 raise _Bad("no_label")
             said = feature.get("properties") if isinstance(feature.get("properties"), dict) else {}
-            shape = _geometry(feature.get("geometry"), into)
+            shape = _geometry(feature.get("geometry"), into, farthest)
             into.dropped["nuclei"] += isinstance(feature.get("nucleusGeometry"), dict)
             if shape is not None:
                 marks.append(Mark(_geojson_label(said, into), shape, where, score=_geojson_score(said)))
@@ -514,7 +515,7 @@ def read_geojson(data: Any, path: Path, into: Reading) -> None:
     into.pictures.append(Marked(path.stem, tuple(marks), size))
 
 
-def _geometry(geometry: object, into: Reading) -> Shape | None:
+def _geometry(geometry: object, into: Reading, farthest: float) -> Shape | None:
     if not isinstance(geometry, dict):
         raise _Bad("unknown_kind", kind="no geometry")
     kind, rings = geometry.get("type"), geometry.get("coordinates")
@@ -527,16 +528,20 @@ def _geometry(geometry: object, into: Reading) -> Shape | None:
     if not isinstance(polygons, list) or not polygons or not all(isinstance(each, list) and each for each in polygons):
         raise _Bad("no_coordinates")
     # A third coordinate is a height, which no picture has.
-    parts = [tuple(_numbers([point[:2] if isinstance(point, list) else point for point in ring] if isinstance(ring, list) else ring, 3) for ring in each) for each in polygons]
+    parts = [tuple(_numbers([point[:2] if isinstance(point, list) else point for point in ring] if isinstance(ring, list) else ring, 3, farthest) for ring in each) for each in polygons]
     shapes = tuple(Outline(part, CENTRE) for part in parts)
     return shapes[0] if len(shapes) == 1 else Union(shapes)
+
+
+_CLASS_KEYS = ("label", "class", "class_name", "classname", "category", "name", "type")
 
 
 def _geojson_label(said: dict[str, Any], into: Reading) -> str:
     found = said.get("classification")
     if isinstance(found, dict) and isinstance(found.get("names"), list):
         return ": ".join(map(str, found["names"]))
-    name = found.get("name") if isinstance(found, dict) else said.get("label")
+    # QuPath's, this project's own, and how people of maps call it.
+    name = found.get("name") if isinstance(found, dict) else next((said[key] for key in _CLASS_KEYS if isinstance(said.get(key), str)), None)
     if isinstance(name, str) and name.strip():
         return name.strip()
     into.dropped["unclassified"] += 1

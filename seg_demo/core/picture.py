@@ -23,6 +23,8 @@ WINDOWS = ("auto", "full", "dicom")
 MOST_SHOWN = 3
 # In place of a page: all planes that the rest of the view leaves open.
 ALL = "all"
+# Of a network that takes more than a person sees.
+MOST_CHANNELS = 64
 _MOST_TEXT = 2000
 _GAMMA = (0.1, 10.0)
 
@@ -36,7 +38,8 @@ class View:
         page: from 0, of files whose planes have no meaning of their own; or ``all``, of commands that give a result for each plane.
         z: depth, from 0.
         t: point in time, from 0.
-        channels: one to three, from 0: one is shown grey, two or three as red, green and blue.
+        channels: from 0, in their order: one is shown grey, two or three as red, green and blue; of more, for a network that takes so many,
+            the first three are.
         window: what becomes black and white: two numbers of the file's values (of a CT Hounsfield units), ``auto`` (0.35 to 99.65 percentile
             per channel of what holds data), ``full`` (the range of the type, of fractions that of the values) or ``dicom`` (the file's own).
         gamma: brightness b in [0, 1] is shown as b ** gamma.
@@ -59,7 +62,7 @@ class View:
                 raise BadRequestError("views.bad_index", axis=axis, value=_shown(value))
         if self.channels is not None:
             listed = (self.channels,) if _index(self.channels) else self.channels
-            if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_SHOWN or not all(map(_index, listed)):
+            if not isinstance(listed, list | tuple) or not 1 <= len(listed) <= MOST_CHANNELS or not all(map(_index, listed)):
                 raise BadRequestError("views.bad_channels", value=_shown(self.channels))
             object.__setattr__(self, "channels", tuple(map(int, listed)))
         if self.window is not None and self.window not in WINDOWS:
@@ -233,6 +236,7 @@ class Stack:
         slope: a stored value times this, plus ``intercept``, is the value that windows are of.
         intercept: see there.
         bits: of a stored value.
+        alpha: which channel says how opaque a pixel is, or None.
     """
 
     pages: int = 1
@@ -242,6 +246,7 @@ class Stack:
     slope: float = 1.0
     intercept: float = 0.0
     bits: int = 8
+    alpha: int | None = None
 
 
 @dataclass(frozen=True)
@@ -270,8 +275,8 @@ class Picture:
         pixels: uint8 (H, W, 3), upright RGB.
         notes: what is not seen of the file, or seen otherwise than it was meant, as whole sentences: which page, frame or channels
             are shown, and where there are no data. Empty for an ordinary photo.
-        samples: (H, W, C) of the file's own dtype: the plane that is looked at, all channels; None for photographs, where nobody asked for
-            them, and where all channels together are too large.
+        samples: (H, W, C) of the file's own dtype: the plane that is looked at, all channels, or those of ``view`` where they were asked for
+            for a network; None for photographs, where nobody asked for them, and where they are too large together.
         channels: their names.
         calibration: size and place of the pixels, or None.
         stack: what there is to choose from; None for photographs.

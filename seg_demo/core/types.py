@@ -345,6 +345,7 @@ class ModelSpec:
         about: one or two sentences: what it is good at.
         notes: what was understood or left out when it was loaded, a sentence each.
         tasks: all that it answers; empty where ``task`` is all.
+        channels: of the pictures that it takes, as far as that is known before loading: 3 for red, green and blue.
     """
 
     id: str
@@ -358,6 +359,7 @@ class ModelSpec:
     about: str = ""
     notes: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    channels: int = 3
 
     def __post_init__(self) -> None:
         for task in (self.task, *self.tasks):

@@ -371,7 +371,9 @@ def memory_needed(network: Network, height: int, width: int, detail: str, confid
     cut = plan(network, height, width) if detail == "full" else None
     batch = math.prod(cut.grid.tile if cut else network.preprocessing.fitted(height, width))
     strips = _strips(cut, len(network.labels)) if cut and not network.task.objects else 0
-    return FLOOR + FORWARD * batch + height * width * network.memory_per_pixel(cut is not None, confidence) + strips
+    # Of other channels than a person sees all are numbers of 32 bits before they are resized.
+    floats = 0 if network.preprocessing.samples is None or cut else 8 * network.channels
+    return FLOOR + FORWARD * batch + height * width * (network.memory_per_pixel(cut is not None, confidence) + floats) + strips
 
 
 def _strips(cut: Plan, classes: int) -> int:

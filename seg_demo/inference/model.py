@@ -27,6 +27,7 @@ from torch import Tensor
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError, Message
+from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
 from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
@@ -62,6 +63,11 @@ class Model:
         return self._nbytes + (0 if engine is None else engine.nbytes)
 
     @property
+    def samples(self) -> int | None:
+        """Channels of a file's own samples that it takes (``channels`` of :func:`seg_demo.inputs.images.read`); None for what a person sees."""
+        return self._run.network.preprocessing.samples if isinstance(self._run, NetworkRun) else None
+
+    @property
     def agreement(self) -> float | None:
         """The share of decisions, on the first image, that a compiled network shares with eager torch in fp32; else None."""
         return getattr(getattr(self._run, "engine", None), "agreement", None)
@@ -85,7 +91,9 @@ class Model:
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
         tasks = (network.task, *(task for task in network.tasks if task != network.task))
-        known = replace(spec, architecture=network.name, labels=network.labels.names, notes=network.notes, **answers_of(tasks))
+        known = replace(
+            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, channels=network.channels, **answers_of(tasks)
+        )
         precision = precision or settings().precision
         run = PromptRun(network, precision) if network.family.prompts else NetworkRun(network, precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
@@ -185,7 +193,9 @@ class Model:
         """
         if not isinstance(self._run, PromptRun):
             raise BadRequestError("prompts.not_promptable", id=self.spec.id)
-        return self._run.open(read(image, view=view), self.spec, embed)
+        picture = read(image, view=view)
+        refuse_more(picture)
+        return self._run.open(picture, self.spec, embed)
 
     @property
     def heavy_look(self) -> bool:
@@ -196,6 +206,9 @@ class Model:
         """An answer about a picture, of whatever kind the model gives: that it gives one at all."""
         if isinstance(self._run, PromptRun):
             return self.prompt(image).answer([self._run.network.trial])
+        if (count := self.samples) is not None:
+            pixels, order = read(image).pixels, tuple(range(count))
+            image = Picture(pixels, samples=pixels[..., [number % 3 for number in order]], channels=("",) * count, stack=Stack(), view=View(channels=order))
         return self.predict_all(image)
 
     def run(self, image: Source, options: Options, report: Report | None = None) -> Segmentation:
@@ -213,21 +226,30 @@ class Model:
         task = self._task(options)
         run = self._run if not options.parameters else self._with(options.parameters)
         began = time.perf_counter()
-        picture = read(image, view=options.view)
-        pixels = picture.pixels
+        picture = read(image, view=options.view, channels=self.samples)
+        pixels, taken = self._taken(picture)
         decoded = time.perf_counter()
         try:
             result = run(pixels, options.detail, options.confidence, report, task, options.thresholds)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
-            height, width = pixels.shape[:2]
+            height, width = picture.pixels.shape[:2]
             raise BadImageError("memory.not_enough", width=width, height=height, id=self.spec.id) from error
         seconds = {"decode": decoded - began, **result.seconds, "total": time.perf_counter() - began}
         seconds = {stage: round(value, 6) for stage, value in seconds.items()}
         size = {"width": result.width, "height": result.height}
         requests.note(architecture=self.spec.architecture, source=self.spec.source, device=result.device, seconds=seconds, **size)
-        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + result.notes, **picture.facts)
+        return replace(result, model=self.spec, seconds=seconds, notes=picture.notes + taken + result.notes, **picture.facts)
+
+    def _taken(self, picture: Picture) -> tuple[np.ndarray, tuple[Message, ...]]:
+        """What of a picture the network sees, and what is to say about it."""
+        if (count := self.samples) is None:
+            refuse_more(picture)
+            return picture.pixels, ()
+        from seg_demo.inputs import planes  # ordinary photographs need none of it
+
+        return planes.for_network(picture, count, self._run.network.preprocessing.ranges is None)
 
     def again(self, result: Segmentation, options: Options) -> Segmentation | None:
         """A result at other thresholds, from what is kept of it: no network runs.
@@ -265,12 +287,18 @@ class Model:
         raise BadRequestError(not_smoothed(self.spec.id))
 
 
+def refuse_more(picture: Picture) -> None:
+    """BadRequestError if more channels of a picture are asked for than a person sees, for a model that sees what a person does."""
+    if picture.view is not None and picture.view.channels is not None and len(picture.view.channels) > MOST_SHOWN:
+        raise BadRequestError("views.bad_channels", value=list(picture.view.channels))
+
+
 def not_smoothed(id: str) -> Message:
     """The sentence for a smoothing that a network was asked for."""
     return Message("requests.not_smoothed", id=id)
 
 
-# uint8 (H, W, 3), detail, confidence, report, task and thresholds in, a result with the seconds of its stages out.
+# uint8 (H, W, 3) or other channels, detail, confidence, report, task and thresholds in, a result with the seconds of its stages out.
 Run = Callable[[np.ndarray, str, bool, Report | None, Task, Mapping[str, float]], Segmentation]
 
 
@@ -310,19 +338,19 @@ class NetworkRun:
     def __init__(
         self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None
     ) -> None:
-        self._network, self._precision, self.engine, self._window = network, precision, engine, window
+        self.network, self._precision, self.engine, self._window = network, precision, engine, window
         # By the task that is answered: a network may have a module for each.
         self._batchers: dict[str, Batcher] = {}
 
     def __call__(
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
     ) -> Segmentation:
-        network = self._network.answering(task).with_thresholds(thresholds)
+        network = self.network.answering(task).with_thresholds(thresholds)
         devices.check_memory(network, *image.shape[:2], detail, confidence)
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
-        trained = any(parameter.requires_grad for parameter in self._network.module.parameters())
+        trained = any(parameter.requires_grad for parameter in self.network.module.parameters())
         batcher = self._batcher(network)
         joined = nullcontext() if batcher is None else batcher.underway()
         with joined, torch.no_grad() if trained else torch.inference_mode():
@@ -339,11 +367,11 @@ class NetworkRun:
     def again(self, result: Segmentation, confidence: bool, thresholds: Mapping[str, float]) -> Segmentation | None:
         """As :meth:`Model.again`."""
         with torch.inference_mode():
-            return self._network.answering(TASKS[result.task]).with_thresholds(thresholds).again(result, confidence)
+            return self.network.answering(TASKS[result.task]).with_thresholds(thresholds).again(result, confidence)
 
     def _judged(self, result: Segmentation, statistics: list[np.ndarray]) -> Segmentation:
         """The result, with a word where the picture is unlike those that the network learnt from."""
-        known = self._network.familiarity
+        known = self.network.familiarity
         familiar = None if known is None else known.knows(statistics)
         return replace(result, familiar=familiar, notes=(UNFAMILIAR, *result.notes) if familiar is False else result.notes)
 

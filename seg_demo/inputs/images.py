@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadImageError, BadRequestError, Message
-from seg_demo.core.picture import Picture, Stack, View
+from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.inputs import formats, samples
 from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_cost, fault, identify, refuse
@@ -207,7 +207,7 @@ def _array(array: np.ndarray, limits: Limits) -> np.ndarray:
 
 def read(
     data: Source, *, view: object = None, max_pixels: int | None = None, max_bytes: int | None = None, max_side: int | None = None,
-    with_samples: bool = False,
+    with_samples: bool = False, channels: int | None = None,
 ) -> Picture:  # fmt: skip
     """An image as a person sees it: see :func:`seg_demo.inputs.samples.to_rgb` for colours, depth, alpha and rotation of photographs,
     and :mod:`seg_demo.inputs.scientific` for what microscopes, scanners and satellites write.
@@ -223,7 +223,9 @@ def read(
         max_pixels: most pixels, height times width; None takes the setting.
         max_bytes: most bytes of a file; None takes the setting.
         max_side: longest side in pixels; None takes the setting.
-        with_samples: also what scientific files store of all channels, for a network that takes more than a person sees.
+        with_samples: also what scientific files store of all channels.
+        channels: also what they store of so many channels (those of the view, or the first), for a network that takes other than a person
+            sees; see :func:`seg_demo.inputs.planes.for_network`.
 
     Returns:
         Its ``pixels`` are C-contiguous. An array that is upright RGB already is taken as it is.
@@ -241,7 +243,8 @@ def read(
         return _viewed(Picture(_array(data, limits)), chosen)
     if not isinstance(data, Image.Image):
         source, data = data, _read(data, limits)
-        if (found := _scientific(data, source, chosen, limits, "samples" if with_samples else "pixels")) is not None:
+        asked = View() if chosen is None and channels is not None else chosen
+        if (found := _scientific(data, source, asked, limits, "samples" if with_samples or channels is not None else "pixels", channels)) is not None:
             return found
     image, notes = _image(_bytes(data, limits), limits)
     before = len(image.notes) if isinstance(image, Samples) else 0
@@ -253,7 +256,9 @@ def read(
     return _viewed(Picture(array, notes), chosen)
 
 
-def _scientific(data: bytes | mmap.mmap, source: Source, view: View | None, limits: Limits, want: str) -> Any:
+def _scientific(
+    data: bytes | mmap.mmap, source: Source, view: View | None, limits: Limits, want: str, channels: int | None = None
+) -> Any:
     """What is wanted of a scientific file, as :func:`seg_demo.inputs.scientific.read` gives it; None for a photograph, and for what is refused."""
     if (form := scientific_form(data, view)) is None:
         return None
@@ -263,7 +268,7 @@ def _scientific(data: bytes | mmap.mmap, source: Source, view: View | None, limi
     limits = limits.of_scientific
     check_bytes(len(data), limits)
     named = isinstance(source, os.PathLike) or (isinstance(source, str) and not source.lower().startswith("data:"))
-    return scientific.read(form, identify(data).name, data, Path(source) if named else None, view, limits, want)
+    return scientific.read(form, identify(data).name, data, Path(source) if named else None, view, limits, want, channels)
 
 
 def look(data: Source, view: object = None) -> Picture | None:
@@ -340,7 +345,7 @@ def _viewed(picture: Picture, view: View | None) -> Picture:
         *pixels.shape[:2], pixels.dtype, lambda at, wanted: pixels[..., list(wanted)], ("red", "green", "blue"), colour=True
     )  # fmt: skip
     settled, notes = planes.settle(view, opened)
-    shown, more = planes.render([pixels[..., channel] for channel in settled.channels], settled, opened.stack, None)
+    shown, more = planes.render([pixels[..., channel] for channel in settled.channels[:MOST_SHOWN]], settled, opened.stack, None)
     return replace(picture, pixels=shown, notes=picture.notes + notes + more, channels=opened.channels, view=settled)
 
 

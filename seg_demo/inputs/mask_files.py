@@ -365,6 +365,15 @@ def _of_values(values: np.ndarray, zero_is_white: bool, nodata: float | None = N
     return MaskFile(numbers, understood=tuple(understood))
 
 
+def of_values(values: np.ndarray) -> MaskFile:
+    """The numbers (H, W) of a file that says nothing else about them, of any type.
+
+    Raises:
+        PixelError: fractions, or numbers too large for labels.
+    """
+    return MaskFile(np.ascontiguousarray(values)) if values.dtype == np.uint8 else _of_values(values, False)
+
+
 def _of_samples(samples: Samples) -> MaskFile:
     """What a decoder that keeps depth has read."""
     values, alpha = (None if array is None else upright(array, samples.turn) for array in (samples.values, samples.alpha))

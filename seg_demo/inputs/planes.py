@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError, Message
-from seg_demo.core.picture import AXES, Calibration, Distribution, Stack, View
+from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.picture import AXES, MOST_SHOWN, Calibration, Distribution, Picture, Stack, View
 from seg_demo.inputs import samples
 from seg_demo.inputs.samples import GREY, PixelError, Samples
 from seg_demo.inputs.tiff import TiffError
@@ -152,8 +152,13 @@ def check_numbers(dtype: np.dtype) -> None:
         raise Unread(Message("scientific.no_numbers", dtype=dtype))
 
 
-def settle(view: View | None, opened: Opened) -> tuple[View, tuple[str, ...]]:
+def settle(view: View | None, opened: Opened, wanted: int | None = None) -> tuple[View, tuple[str, ...]]:
     """A view with all that it leaves to the file, and what is to say about that.
+
+    Args:
+        view: what is asked for.
+        opened: the file.
+        wanted: channels that a network takes; None shows up to three to a person.
 
     Raises:
         BadRequestError: it asks for what the file does not have.
@@ -172,8 +177,8 @@ def settle(view: View | None, opened: Opened) -> tuple[View, tuple[str, ...]]:
     shown = [channel for channel in range(count) if channel != opened.alpha] or [0]
     if asked.channels is not None and max(asked.channels) >= count:
         raise BadRequestError("views.no_channel", value=max(asked.channels), count=count)
-    channels = asked.channels or tuple(shown[:3])
-    if asked.channels is None and len(shown) > 1 and not (opened.colour and len(shown) == 3):
+    channels = asked.channels or _chosen(shown, count, opened.colour, wanted)
+    if asked.channels is None and len(channels) > 1 and not (opened.colour and len(shown) == 3):
         red, green, blue = (*(channel + 1 for channel in channels), 0)[:3]
         many = len(channels) > 2
         notes.append(Message("images.channels_as_rgb", count=len(shown), red=red, green=green, blue=blue) if many else Message("images.channels_as_two", count=len(shown), red=red, green=green))
@@ -181,6 +186,65 @@ def settle(view: View | None, opened: Opened) -> tuple[View, tuple[str, ...]]:
     if window == "dicom" and not stack.windows:
         raise BadRequestError("views.no_dicom_window")
     return replace(asked, **chosen, channels=channels, window=window), tuple(notes)
+
+
+def _chosen(shown: Sequence[int], count: int, colour: bool, wanted: int | None) -> tuple[int, ...]:
+    """The channels of a file that is not asked for any: the first ones. What says how opaque a pixel is counts as one only where
+    the network takes as many as there are; of colours, whose brightness one channel is, all three."""
+    if wanted is None or (wanted == 1 and colour):
+        return tuple(shown[:MOST_SHOWN])
+    return tuple(shown[:wanted]) if len(shown) >= wanted or count < wanted else tuple(range(wanted))
+
+
+def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.ndarray, tuple[Message, ...]]:
+    """The samples that a network takes of a picture, where that is not what a person sees.
+
+    Args:
+        picture: read for so many channels.
+        count: of the network's channels.
+        bytes_wanted: it takes values from 0 to 255, so that longer ones are brought there by the view's window, each channel by itself;
+            otherwise it takes the file's own values.
+
+    Returns:
+        (H, W, count) of the file's dtype, float32 where the file rescales what it stores, uint8 if ``bytes_wanted``; and what is to say.
+
+    Raises:
+        BadImageError: the file has too few channels, or they are too large together.
+        BadRequestError: the view names another number of them.
+    """
+    if picture.samples is None and picture.stack is not None:
+        height, width = picture.pixels.shape[:2]
+        raise BadImageError("channels.too_large", width=width, height=height, count=count)
+    chosen = (0, 1, 2) if picture.view is None else picture.view.channels
+    values = picture.pixels if picture.samples is None else picture.samples
+    names = picture.channels or ("red", "green", "blue")
+    if count > len(names):
+        listed = ", ".join(name or str(number) for number, name in enumerate(names, start=1))
+        raise BadImageError("channels.too_few", count=count, there=len(names), names=listed)
+    notes: tuple[Message, ...] = ()
+    if count == 1 and (picture.samples is None or len(chosen) == 3):
+        # ITU-R BT.601, as Pillow's and OpenCV's conversion to grey.
+        grey = values[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+        values, notes = (np.rint(grey).astype(values.dtype) if values.dtype.kind in "iu" else grey)[..., None], (Message("channels.brightness"),)
+    elif picture.samples is None and len(chosen) >= count:
+        values = values[..., :count]
+    elif len(chosen) != count:
+        raise BadRequestError("channels.other_number", count=count, came=len(chosen), there=len(names))
+    if len(names) > count > 1:
+        listed = ", ".join(names[channel] or str(channel + 1) for channel in chosen[:count])
+        notes = (Message("channels.taken", count=count, names=listed),)
+    stack = picture.stack or Stack()
+    if (stack.slope, stack.intercept) != (1.0, 0.0):
+        values = values.astype(np.float32) * np.float32(stack.slope) + np.float32(stack.intercept)
+        stack = replace(stack, slope=1.0, intercept=0.0)
+    if bytes_wanted and values.dtype != np.uint8:
+        window = picture.view.window if picture.view is not None and picture.view.window is not None else "auto"
+        shades = np.empty(values.shape, dtype=np.uint8)
+        for channel in range(count):
+            ends = window_of(values[..., channel], window, stack, None)
+            shades[..., channel] = _shown(values[..., channel], ends.low, ends.high, 1.0, False, ends.gone)[0]
+        values, notes = shades, (*notes, Message("channels.as_bytes", window=str(window)))
+    return values, notes
 
 
 def render(

@@ -84,7 +84,8 @@ close = _decoders.close
 
 
 def read(
-    form: str, kind: Message, data: bytes | mmap.mmap, source: Path | None, view: View | None, limits: Limits, want: str = PIXELS
+    form: str, kind: Message, data: bytes | mmap.mmap, source: Path | None, view: View | None, limits: Limits, want: str = PIXELS,
+    channels: int | None = None,
 ) -> Picture | Stack:
     """A scientific file as a person sees it, with what it says besides.
 
@@ -97,6 +98,7 @@ def read(
         limits: of this call.
         want: ``pixels``; ``samples``: also those of all channels, which take memory and time; ``look``: also how the values that are shown
             are distributed; ``stack``: what there is to choose from alone, for which no plane is decoded.
+        channels: of ``samples`` those of so many channels, for a network; None for all.
 
     Returns:
         The picture; the stack where that alone is wanted.
@@ -110,7 +112,7 @@ def read(
     order = {
         "kind": form, "view": None if view is None else view.to_dict(), "pixels": most, "side": limits.side, "page_bytes": most * PAGE,
         "kept_bytes": most * KEPT, "bytes": most * MEMORY + 400_000_000 + len(data), "seconds": CLOCK, "processor": SECONDS,
-        "file_bytes": most * max(KEPT, 3) + 1_000_000, "want": want,
+        "file_bytes": most * max(KEPT, 3) + 1_000_000, "want": want, "channels": channels,
     }  # fmt: skip
     try:
         with tempfile.TemporaryDirectory(prefix="seg-demo-picture-", dir=_roomy(most * (KEPT * (want == SAMPLES) + 3) + (len(data) if source is None else 0))) as folder:
@@ -134,14 +136,20 @@ def read(
 
 
 def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:
-    """Places as longitude and latitude in WGS 84.
+    """As :func:`reprojected`: longitude and latitude, degrees."""
+    return reprojected(points, crs, "EPSG:4326")
+
+
+def reprojected(points: np.ndarray, source: str, target: str) -> np.ndarray:
+    """Places in another coordinate system; longitude comes before latitude.
 
     Args:
-        crs: of :class:`seg_demo.core.picture.Georeference`.
         points: float64 (N, 2), x and y.
+        source: what they are in, as :class:`seg_demo.core.picture.Georeference` has it.
+        target: what is wanted.
 
     Returns:
-        float64 (N, 2), degrees, infinite where there is no such place; NaN all over where nobody knows the coordinate system.
+        float64 (N, 2), infinite where there is no such place; NaN all over where nobody knows one of the coordinate systems.
 
     Raises:
         BusyError: no process can be started for it.
@@ -149,7 +157,7 @@ def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:
     if not len(points):
         return points
     content = np.ascontiguousarray(points, dtype=np.float64).tobytes()
-    order = {"kind": "WGS84", "crs": crs, "bytes": 400_000_000 + 16 * len(content), "seconds": CLOCK, "processor": SECONDS, "file_bytes": len(content) + 1_000_000}
+    order = {"kind": "WGS84", "crs": source, "target": target, "bytes": 400_000_000 + 16 * len(content), "seconds": CLOCK, "processor": SECONDS, "file_bytes": len(content) + 1_000_000}
     try:
         with tempfile.TemporaryDirectory(prefix="seg-demo-points-") as folder:
             output = Path(folder, "out")

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import Message, SegDemoError
-from seg_demo.core.picture import Calibration, Georeference, Grid, Stack, View
+from seg_demo.core.picture import MOST_SHOWN, Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import samples
 from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
@@ -572,7 +572,7 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     Args:
         order: ``kind`` of :data:`OPENERS`, ``path``, ``output``, ``view``, ``pixels`` and ``side`` (most of a plane), ``page_bytes``
             (of a plane as it is stored), ``want`` (``pixels``, ``samples`` too, ``look``: the distribution of the values too, or ``stack``: what
-            there is to choose from alone), ``kept_bytes`` (most of the samples).
+            there is to choose from alone), ``kept_bytes`` (most of the samples), ``channels`` (so many of them, for a network; None is all).
     """
     path, output = Path(order["path"]), Path(order["output"])
 
@@ -594,30 +594,35 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     asked = View.parse(order["view"])
     if opened.stack_of is not None:
         # Which windows there are to choose from is known once the plane is.
-        first, _ = settle(replace(asked or View(), window=None), opened)
+        first, _ = settle(replace(asked or View(), window=None), opened, order.get("channels"))
         opened = replace(opened, stack=opened.stack_of((first.page, first.t, first.z)))
-    view, notes = settle(asked, opened)
+    view, notes = settle(asked, opened, order.get("channels"))
     at = view.page, view.t, view.z
     count = len(opened.channels)
-    whole = order["want"] == SAMPLES and height * width * count * opened.dtype.itemsize <= order["kept_bytes"]
-    needed = [*view.channels, *([] if opened.alpha is None or opened.alpha in view.channels else [opened.alpha])]
-    wanted = list(range(count)) if whole else list(dict.fromkeys(needed))
+    kept = list(range(count)) if order.get("channels") is None else list(view.channels)
+    whole = order["want"] == SAMPLES and height * width * len(kept) * opened.dtype.itemsize <= order["kept_bytes"]
+    shown = view.channels[:MOST_SHOWN]
+    needed = [*shown, *([] if opened.alpha is None or opened.alpha in shown else [opened.alpha])]
+    wanted = list(dict.fromkeys([*kept, *needed] if whole else needed))
     values = opened.plane(at, wanted)
-    picked = [values[..., wanted.index(channel)] for channel in view.channels]
+    picked = [values[..., wanted.index(channel)] for channel in shown]
     opacity = None
+    # Where it is one of the network's channels it is no opacity.
     if opened.alpha is not None and opened.alpha not in view.channels:
         opacity = values[..., wanted.index(opened.alpha)]
-    profile = opened.profile if view.channels == (0, 1, 2) else None
+    profile = opened.profile if shown == (0, 1, 2) else None
     rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
     _write(output / PIXELS, rgb)
+    if whole and kept != wanted:
+        values = values[..., [wanted.index(channel) for channel in kept]]
     first = values.strides[-1] == max(values.strides) and values.shape[2] > 1
     if whole:
         _write(output / SAMPLES, np.moveaxis(values, -1, 0) if first else values)
     calibration = opened.calibration(at)
     found = distribution(picked, view, opened.stack, opened.nodata, opened.inverted) if order["want"] == LOOK else None
     return {
-        "shape": [height, width, count], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
-        "stack": asdict(opened.stack), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
+        "shape": [height, width, len(kept)], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
+        "stack": asdict(replace(opened.stack, alpha=opened.alpha)), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
         "distribution": None if found is None else asdict(found),
         "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes, *seen)],
     }  # fmt: skip
@@ -630,16 +635,16 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 
 def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
-    """Points of a coordinate system as longitude and latitude, in a file of the folder ``output``; PROJ meets an untrusted ``crs`` only here.
+    """Points of a coordinate system in another one, in a file of the folder ``output``; PROJ meets an untrusted ``crs`` only here.
 
     Args:
-        order: ``crs``, ``path`` of float64 (N, 2), ``output``.
+        order: ``crs``, ``target`` (else WGS 84), ``path`` of float64 (N, 2), ``output``.
     """
     from rasterio.warp import transform
 
     points = np.fromfile(order["path"], dtype=np.float64).reshape(-1, 2)
-    degrees = np.array(transform(order["crs"], "EPSG:4326", points[:, 0], points[:, 1]), dtype=np.float64).T
-    _write(Path(order["output"], POINTS), degrees)
+    found = np.array(transform(order["crs"], order.get("target", "EPSG:4326"), points[:, 0], points[:, 1]), dtype=np.float64).T
+    _write(Path(order["output"], POINTS), found)
     return {"points": len(points)}
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks import checkpoint
-from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing
 
 CONFIG = "albumentations_config_eval.json"
 NEAREST, LINEAR, CUBIC, AREA, LANCZOS4, LINEAR_EXACT, NEAREST_EXACT = range(7)
@@ -65,21 +65,23 @@ class Pipeline:
         multiple: the result is padded at the bottom and the right to a multiple of this many pixels, which the network needs.
         longest_side: uploads are shrunk to this first where no step resizes, or None.
         notes: what is done otherwise than the file says.
+        channels: of the pictures that it takes.
     """
 
     steps: tuple[tuple[str, dict[str, Any]], ...]
     multiple: int = 1
     longest_side: int | None = None
+    channels: int = 3
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __call__(self, image: np.ndarray) -> Tensor:
         """An upload as the network sees it.
 
         Args:
-            image: uint8 (H, W, 3), RGB.
+            image: uint8 (H, W, 3), RGB; of other channels (H, W, C) of any type.
 
         Returns:
-            float32 (1, 3, h, w) on the CPU.
+            float32 (1, C, h, w) on the CPU.
         """
         seen = _shrunk(image, self.longest_side)
         for name, step in self.steps:
@@ -88,7 +90,7 @@ class Pipeline:
             elif name == "PadIfNeeded":
                 seen = _pad(seen, _padding(step, *seen.shape[:2]), step)
             else:
-                scale, offset = _colours(name, step)
+                scale, offset = _colours(name, step, self.channels)
                 seen = (seen * scale + offset).astype(np.float32)
         batch = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None].float().contiguous()
         bottom, right = -batch.shape[2] % self.multiple, -batch.shape[3] % self.multiple
@@ -98,7 +100,7 @@ class Pipeline:
         return batch
 
     def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
-        """An upload's pixels at the size in which the network sees them, without padding and with their colours: uint8 (h, w, 3)."""
+        """An upload's pixels at the size in which the network sees them, without padding and with their colours: of the image's type, (h, w, C)."""
         seen = _shrunk(image, self.longest_side)
         for name, step in self.steps:
             if name in RESIZES:
@@ -132,10 +134,11 @@ class Pipeline:
         Args:
             otherwise: the network's own rule, of which the multiple and the sizes are kept where no step says one.
         """
-        scale, offset = np.full(3, 255.0), np.zeros(3)
+        most = 255.0 if self.channels == 3 else next((_most(name, step) for name, step in self.steps if name in ("ToFloat", "Normalize")), 255.0)
+        scale, offset = np.full(self.channels, most), np.zeros(self.channels)
         for name, step in self.steps:
             if name not in (*RESIZES, "PadIfNeeded"):
-                times, plus = _colours(name, step)
+                times, plus = _colours(name, step, self.channels)
                 scale, offset = scale * times, offset * times + plus
         std = 1 / scale
         mean, deviation = tuple((-offset * std).tolist()), tuple(std.tolist())
@@ -147,6 +150,8 @@ class Pipeline:
                 sizes = {"longest_side": step["max_size"], "shortest_side": None, "size": None}
             elif name == "SmallestMaxSize":
                 sizes = {"longest_side": None, "shortest_side": step["max_size"], "size": None}
+        if most != 255:
+            sizes |= {"ranges": ((0.0, most),) * self.channels, "clipped": False}
         return replace(otherwise, mean=mean, std=deviation, **sizes)
 
     @property
@@ -167,25 +172,27 @@ class Pipeline:
         }  # fmt: skip
 
 
-def read(folder: Path) -> Pipeline | None:
+def read(folder: Path, channels: int = 3) -> Pipeline | None:
     """The pipeline of a checkpoint folder, or None if it has none.
 
     Args:
         folder: the checkpoint.
+        channels: that the network takes.
 
     Raises:
         BadCheckpointError: as :func:`parse`.
     """
     if not (Path(folder) / CONFIG).is_file():
         return None
-    return parse(checkpoint.read_json(folder, CONFIG))
+    return parse(checkpoint.read_json(folder, CONFIG), channels)
 
 
-def parse(data: dict[str, Any]) -> Pipeline:
+def parse(data: dict[str, Any], channels: int = 3) -> Pipeline:
     """The steps of a serialised ``Compose``.
 
     Args:
         data: content of the file, with ``transform`` as its outermost step.
+        channels: that the network takes.
 
     Raises:
         BadCheckpointError: a step that is not understood, or values of the wrong kind; names it.
@@ -194,9 +201,9 @@ def parse(data: dict[str, Any]) -> Pipeline:
     notes: list[str] = []
     try:
         _collect(data["transform"], steps, notes)
-        pipeline = Pipeline(tuple(steps), notes=tuple(notes))
+        pipeline = Pipeline(tuple(steps), notes=tuple(notes), channels=channels)
         # The first picture would only meet what is wrong with a value then.
-        pipeline(np.zeros((3, 5, 3), np.uint8))
+        pipeline(np.zeros((3, 5, channels), np.uint8))
         pipeline.preprocessing(Preprocessing())
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError, RuntimeError) as error:
         raise BadCheckpointError("checkpoints.wrong_kind", file=CONFIG, why=checkpoint.library_message(error)) from error
@@ -290,20 +297,25 @@ def _pad(image: np.ndarray, padding: tuple[int, int, int, int], step: dict[str, 
     mode, around = BORDERS[step["border_mode"]], ((above, below), (before, after), (0, 0))
     if mode != "constant":
         return np.pad(image, around, mode={"replicate": "edge"}.get(mode, mode))
-    padded = np.empty((image.shape[0] + above + below, image.shape[1] + before + after, 3), image.dtype)
-    padded[:] = np.broadcast_to(np.array(step["fill"], dtype=np.float64), 3).astype(image.dtype)
+    padded = np.empty((image.shape[0] + above + below, image.shape[1] + before + after, image.shape[2]), image.dtype)
+    padded[:] = np.broadcast_to(np.array(step["fill"], dtype=np.float64), image.shape[2]).astype(image.dtype)
     padded[above : above + image.shape[0], before : before + image.shape[1]] = image
     return padded
 
 
-def _colours(name: str, step: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and offset per channel, float32 (3,)."""
+def _most(name: str, step: dict[str, Any]) -> float:
+    """The value that becomes 1."""
+    most = step.get("max_value" if name == "ToFloat" else "max_pixel_value")
+    return float(255 if most is None else most)
+
+
+def _colours(name: str, step: dict[str, Any], channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and offset per channel, float32 (C,)."""
+    most = _most(name, step)
     if name == "ToFloat":
-        most = step.get("max_value")
-        return np.full(3, 1 / float(255 if most is None else most), np.float32), np.zeros(3, np.float32)
-    most = float(255 if step.get("max_pixel_value") is None else step["max_pixel_value"])
+        return np.full(channels, 1 / most, np.float32), np.zeros(channels, np.float32)
     mean, std = (
-        np.broadcast_to(np.array(step.get(key, default), np.float64), 3)
+        np.broadcast_to(np.array(step.get(key, default), np.float64), channels)
         for key, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225)))
     )
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and 0 < most < 1e6):

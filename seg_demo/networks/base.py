@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,123 +16,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import checkpoint, weights
+from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
 
 if TYPE_CHECKING:
     from seg_demo.networks import Family
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-# An upload that is 50 times as long as it is high would otherwise grow a shortest side of 520 into gigabytes.
-MAX_NETWORK_SIDE = 4096
 # What networks that are trained from scratch here see: their pictures at their own size, up to this side, padded to the coarsest
 # grid of any usual encoder.
 LONGEST_SIDE, STRIDE = 640, 32
 # Longest side of a tile in full detail: larger ones need more memory and gain little.
 LARGEST_TILE = 1024
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an upload becomes a batch. At most one of ``size`` and ``shortest_side`` is set; with neither, the native size.
-
-    Attributes:
-        mean: per channel of the network, of values in [0, 1]; subtracted.
-        std: per channel of the network, of values in [0, 1]; divides.
-        shortest_side: pixels that the shorter side is resized to (up or down), keeping the aspect, or None.
-        longest_side: pixels that the longer side never exceeds, keeping the aspect, or None for no cap.
-        size: (height, width) that every image is resized to, whatever its aspect, or None.
-        multiple: the batch is padded at the bottom and the right to a multiple of this many pixels.
-        bgr: the network's channels are blue, green, red, as OpenCV has them, instead of red, green, blue.
-    """
-
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    shortest_side: int | None = None
-    longest_side: int | None = None
-    size: tuple[int, int] | None = None
-    multiple: int = 1
-    bgr: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
-        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
-        if len(self.mean) != 3 or len(self.std) != 3:
-            raise BadCheckpointError("preprocessing.no_three_means", mean=self.mean, deviation=self.std)
-        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
-            raise BadCheckpointError("preprocessing.bad_means", mean=self.mean, deviation=self.std)
-        if self.size is not None:
-            object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
-        sides = [side for side in (self.shortest_side, self.longest_side, *(self.size or ())) if side is not None]
-        if not all(1 <= side <= MAX_NETWORK_SIDE for side in sides) or not 1 <= self.multiple <= 256:
-            raise BadCheckpointError("preprocessing.bad_sides", most=MAX_NETWORK_SIDE, sides=sides, multiple=self.multiple)
-        if self.size is not None and self.shortest_side is not None:
-            raise BadCheckpointError("preprocessing.two_sizes")
-
-    def fitted(self, height: int, width: int) -> tuple[int, int]:
-        """Size in pixels (height, width) that an upload has in the batch, before the padding.
-
-        Args:
-            height: of the upload, in pixels.
-            width: of the upload, in pixels.
-        """
-        if self.size is not None:
-            return self.size
-        scale = 1.0 if self.shortest_side is None else self.shortest_side / min(height, width)
-        if self.longest_side is not None:
-            scale = min(scale, self.longest_side / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, inverse of :meth:`from_dict`. Keys are transformers' own where it has them."""
-        return {
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
-            "rescale_factor": 1 / 255,
-            "shortest_side": self.shortest_side,
-            "longest_side": self.longest_side,
-            "size": None if self.size is None else {"height": self.size[0], "width": self.size[1]},
-            "multiple": self.multiple,
-            "do_flip_channel_order": self.bgr,
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Preprocessing:
-        """Preprocessing from the keys of :meth:`to_dict`; what is missing has its default.
-
-        Args:
-            data: content of a preprocessor_config.json.
-
-        Raises:
-            BadCheckpointError: a value of the wrong type or out of range.
-        """
-        try:
-            size, shortest = data.get("size"), data.get("shortest_side")
-            if isinstance(size, int) and not isinstance(size, bool):
-                size = {"height": size, "width": size}
-            elif isinstance(size, dict) and "height" not in size and size.get("shortest_edge") is not None:
-                size, shortest = None, size["shortest_edge"]
-            return cls(
-                mean=tuple(data.get("image_mean", IMAGENET_MEAN)),
-                std=tuple(data.get("image_std", IMAGENET_STD)),
-                shortest_side=_side(shortest),
-                longest_side=_side(data.get("longest_side")),
-                size=None if size is None else (int(size["height"]), int(size["width"])),
-                multiple=int(data.get("multiple", 1)),
-                bgr=bool(data.get("do_flip_channel_order", False)),
-            )
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
-            raise BadCheckpointError("preprocessing.wrong_kind", why=error) from error
-
-
-def _side(value: object) -> int | None:
-    return None if value is None else int(value)
 
 
 @dataclass(frozen=True)
@@ -194,6 +93,7 @@ class Network(ABC):
         forward_with_maps: as :meth:`forward`, with a list of the encoder's maps (B, C, h, w), the largest left out, by which pictures
             are told apart that are unlike those that it learnt from; None where it has none.
         scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
+        channels_option: key of ``options`` that says how many channels it takes; None where it always takes red, green and blue.
         module: in eval mode, fp32 on the CPU when loaded.
         labels: the classes; the index is the label id.
         preprocessing: how an upload becomes a batch.
@@ -210,6 +110,7 @@ class Network(ABC):
     training: ClassVar[TrainingDefaults | None] = None
     forward_with_maps: ClassVar[Callable[[nn.Module, Tensor], tuple[Any, list[Tensor]]] | None] = None
     scales_tiles: ClassVar[bool] = False
+    channels_option: ClassVar[str | None] = None
 
     module: nn.Module
     labels: LabelSet
@@ -251,6 +152,11 @@ class Network(ABC):
         if not chosen:
             return self
         raise BadRequestError("requests.no_thresholds", title=self.family.title, task=self.task.name)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures that it takes."""
+        return len(self.preprocessing.mean)
 
     @property
     def unused_layers(self) -> bool:
@@ -364,10 +270,10 @@ class Network(ABC):
         """An upload as the network sees it.
 
         Args:
-            image: uint8 (H, W, 3), RGB.
+            image: uint8 (H, W, 3), RGB; of a network of other channels (H, W, C) of :func:`seg_demo.inputs.planes.for_network`.
 
         Returns:
-            float32 (1, 3, h, w) on the CPU.
+            float32 (1, C, h, w) on the CPU.
         """
         return to_batch(image, self.preprocessing)
 
@@ -375,10 +281,10 @@ class Network(ABC):
         """An upload's pixels at the size in which the network sees them, padding apart: what training varies.
 
         Args:
-            image: uint8 (H, W, 3), RGB.
+            image: as for :meth:`preprocess`.
 
         Returns:
-            uint8 (h, w, 3), RGB.
+            uint8 (h, w, 3), RGB; of other channels float32 (h, w, C), 0 and 1 where ``ranges`` has them.
         """
         return resized(image, self.preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
 
@@ -523,6 +429,41 @@ class Network(ABC):
         """
         return self.loss(module, images, truth, lambda logits: logits, 1.0)
 
+    def with_channels(self, count: int) -> Self:
+        """The same network for pictures of other channels than red, green and blue, its first layer taken over
+        (:func:`seg_demo.networks.weights.inflated`); this one stays as it is.
+
+        Args:
+            count: of the channels.
+
+        Raises:
+            BadCheckpointError: it takes three and no others, or has learnt others already.
+        """
+        if count == self.channels:
+            return self
+        if self.channels_option is None:
+            raise BadCheckpointError("networks.only_three_channels", network=self.family.title)
+        if self.channels != 3:
+            raise BadCheckpointError("networks.other_channels_learnt", network=self.family.title, has=self.channels, count=count)
+        options = self.options_for(count)
+        module = self.build(len(self.labels), options).eval()
+        module.load_state_dict(weights.inflated(self.module.state_dict(), module.state_dict(), count))
+        rule = self.preprocessing
+        rule = replace(rule, mean=repeated(rule.mean, count), std=repeated(rule.std, count), bgr=False)
+        return replace(self, module=module, options=options, preprocessing=rule)
+
+    def options_for(self, channels: int) -> dict[str, Any]:
+        """Its options, for another number of channels."""
+        return {**self.options, self.channels_option: channels}
+
+    def measuring(self, ranges: Sequence[tuple[float, float]]) -> Self:
+        """The same network for values of files as they are, weights shared.
+
+        Args:
+            ranges: per channel the values that become 0 and 1.
+        """
+        return replace(self, preprocessing=replace(self.preprocessing, ranges=tuple(ranges), clipped=True))
+
     def square(self, wanted: int) -> int | None:
         """The side of a square crop that it takes, as near to a wanted one as it gets; None if it takes none that was tried."""
         return wanted
@@ -580,64 +521,10 @@ class PixelNetwork(Network):
 
     def square(self, wanted: int) -> int | None:
         """As :meth:`Network.square`, tried on shapes alone."""
-        takes = weights.Takes(partial(self.build, len(self.labels), options=self.options), self.forward)
+        takes = weights.Takes(partial(self.build, len(self.labels), options=self.options), self.forward, self.channels)
         rule = self.preprocessing
         # Patches of 14, 16 and 32 pixels, windows of 7 and 8 of those, and the size that uploads get.
         near = {round(wanted / step) * step for step in (rule.multiple, 14, 16, 32, 64, 224, 256)}
         tried = {side for side in near | set(rule.size or ()) if side > 0}
         sides = [wanted, *sorted(tried, key=lambda side: (abs(side - wanted), side))]
         return next((side for side in sides if takes(side, side)), None)
-
-
-def to_batch(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-    """Resize, pad and normalise one upload.
-
-    Shrinking is antialiased. The padding reflects the image, or repeats its edge where the image is too small to reflect.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        preprocessing: sizes, mean and deviation.
-
-    Returns:
-        float32 (1, 3, h, w) on the CPU, h and w multiples of ``preprocessing.multiple``.
-    """
-    pixels = resized(image, preprocessing)
-    height, width = pixels.shape[-2:]
-    batch = normalised(pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255, preprocessing)
-    bottom, right = -height % preprocessing.multiple, -width % preprocessing.multiple
-    if bottom or right:
-        mode = "reflect" if bottom < height and right < width else "replicate"
-        batch = F.pad(batch, (0, right, 0, bottom), mode=mode)
-    return batch
-
-
-def resized(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
-    """An upload's pixels at the size that the network sees, antialiased where that is smaller.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        preprocessing: sizes.
-
-    Returns:
-        uint8 (1, 3, h, w) on the CPU, RGB.
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    size = preprocessing.fitted(*image.shape[:2])
-    if size == image.shape[:2]:
-        return pixels
-    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pixels as a network takes them: the one place where training and prediction get their colours from.
-
-    Args:
-        images: float32 (B, 3, h, w) in [0, 1], RGB.
-        preprocessing: order of the channels, mean and deviation.
-
-    Returns:
-        float32 (B, 3, h, w) on the same device; differentiable.
-    """
-    mean, std = (torch.tensor(values, dtype=torch.float32, device=images.device) for values in (preprocessing.mean, preprocessing.std))
-    ordered = images.flip(1) if preprocessing.bgr else images
-    return (ordered - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from seg_demo.core.errors import BadCheckpointError, Message
+from seg_demo.core.picture import MOST_CHANNELS
 from seg_demo.core.types import INSTANCE, MAX_IDS, PANOPTIC, SEMANTIC, LabelSet, distinct_colors, is_background
 
 CONFIG = "config.json"
@@ -318,6 +319,42 @@ def _file_of(auto_map: Mapping[str, Any]) -> str:
     """The file in which a repository's own classes are."""
     classes = [str(value[0] if isinstance(value, list) and value else value) for value in auto_map.values()]
     return f"{classes[0].rpartition('--')[2].split('.')[0][:60]}.py" if classes else "auto_map"
+
+
+def channels_of(config: Mapping[str, Any]) -> int:
+    """Channels of the pictures that a network takes, by its config.json.
+
+    >>> channels_of({"num_channels": 4}), channels_of({"backbone_config": {"num_channels": 2}}), channels_of({"_model_class": "Unet"})
+    (4, 2, 3)
+
+    Args:
+        config: its content: ``in_channels`` of segmentation_models_pytorch, ``num_channels`` of transformers, there or in the backbone's part.
+
+    Raises:
+        BadCheckpointError: no whole number from 1 to 64.
+    """
+    key = "in_channels" if isinstance(config.get("_model_class"), str) else "num_channels"
+    backbone = config.get("backbone_config")
+    inner = backbone.get(key) if isinstance(backbone, Mapping) else None
+    count = config.get(key, 3 if inner is None else inner)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_CHANNELS:
+        raise BadCheckpointError("checkpoints.no_count_of_channels", channels=str(count)[:40], most=MOST_CHANNELS)
+    return count
+
+
+def samples_of(folder: Path) -> int | None:
+    """Channels of a file's own samples that a checkpoint takes, as :attr:`seg_demo.networks.preprocessing.Preprocessing.samples`, without its weights.
+
+    Args:
+        folder: the checkpoint; of the files the JSON alone are read.
+
+    Raises:
+        BadCheckpointError: a file that is not JSON, or no number of channels.
+    """
+    count, data = channels_of(read_json(folder, CONFIG)), processor_data(folder)
+    ours = data.get(OUR_KEY)
+    measured = "channel_ranges" in data or (isinstance(ours, dict) and "channel_ranges" in ours)
+    return count if count != 3 or measured else None
 
 
 def labels_to_dict(labels: LabelSet) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from seg_demo.masks.instances import Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
-from seg_demo.networks.base import Preprocessing, TrainingDefaults, normalised
+from seg_demo.networks.base import TrainingDefaults
+from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
 
 # Radius in pixels of the network of the disc that stands for a click.

@@ -22,7 +22,8 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, checkpoint, weights
-from seg_demo.networks.base import MAX_NETWORK_SIDE, STRIDE, PixelNetwork, Preprocessing, TrainingDefaults
+from seg_demo.networks.base import STRIDE, PixelNetwork, TrainingDefaults
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing
 
 VARIANTS = (
     "fcn_resnet50",

@@ -47,16 +47,8 @@ from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, weights
-from seg_demo.networks.base import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LARGEST_TILE,
-    STRIDE,
-    EngineHints,
-    Network,
-    Preprocessing,
-    TrainingDefaults,
-)
+from seg_demo.networks.base import LARGEST_TILE, STRIDE, EngineHints, Network, TrainingDefaults
+from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 V1, V2, SMALL = "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "maskrcnn_resnet10_fpn"
 VARIANTS = (V1, V2, SMALL)

@@ -24,23 +24,25 @@ the papers of both. The head has random weights.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentation, SegformerImageProcessor
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
+from seg_demo.networks.preprocessing import as_fractions
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
     PYRAMIDS,
@@ -65,6 +67,7 @@ class SegFormer(PixelNetwork):
     """SegFormer, and transformers' other networks whose logits per class and pixel are resized and compared."""
 
     family = FAMILIES["segformer"]
+    channels_option = "num_channels"
     # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
     engine = EngineHints(free=())
     training = TrainingDefaults(base="nvidia/segformer-b0-finetuned-ade-512-512")
@@ -131,7 +134,8 @@ class SegFormer(PixelNetwork):
         """
         config = checkpoint.read_json(folder, checkpoint.CONFIG)
         refuse_encoder(config, lambda: stored_names(folder))
-        options, count = options_from_config(config)
+        options, count = options_from_config(config, any_channels=True)
+        channels = checkpoint.channels_of(options)
         described = config_of(count, options)
         processor_data = checkpoint.processor_data(folder)
         ours = processor_data.get(OUR_KEY)
@@ -139,13 +143,15 @@ class SegFormer(PixelNetwork):
         processor = transformers_config.read_processor(folder, processor_data, described)
         colours = transformers_config.colours_of(processor)
         notes: list[str | None] = []
+        if channels != 3 and len(processor_data.get("image_mean") or ()) != channels:
+            notes.append(Message("preprocessing.channels_unsaid", count=channels))
         if ours.get("longest_side") is None:
             # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
-            transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+            transformers_config.pixels_as_seen(processor, np.zeros((32, 48, channels), np.uint8))
             processor, note = transformers_config.without_cropping(processor, colours)
             notes.append(note)
             if options["model_type"] not in ANY_SIZE:
-                takes = Takes(partial(from_config, count, options=options), cls.forward)
+                takes = Takes(partial(from_config, count, options=options), cls.forward, channels)
                 processor, note = transformers_config.fitting(processor, takes, own_size(described))
                 notes.append(note)
         preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
@@ -195,32 +201,78 @@ class SegFormer(PixelNetwork):
         ours: dict[str, Any] = {"colors": described["colors"], "background": described["background"]}
         if self._by_itself():
             ours |= {"longest_side": self.preprocessing.longest_side, "multiple": self.preprocessing.multiple}
+        if self.preprocessing.ranges is not None and self.preprocessing.clipped:
+            ours["channel_ranges"] = [list(ends) for ends in self.preprocessing.ranges]
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, OUR_KEY: ours})
 
     def preprocess(self, image: np.ndarray) -> Tensor:
         """An upload as the network sees it: through the checkpoint's image processor, or at its own size (see the module).
 
         Args:
-            image: uint8 (H, W, 3), RGB.
+            image: as for :meth:`Network.preprocess`.
 
         Returns:
-            float32 (1, 3, h, w) on the CPU.
+            float32 (1, C, h, w) on the CPU.
         """
         if self._by_itself():
             return super().preprocess(image)
         processor = self.processor
+        if self.preprocessing.samples is not None:
+            return processor(**transformers_config.given(self._clipped(image)))["pixel_values"].float()
         if transformers_config.is_plain(processor) and processor.do_resize and self.preprocessing.size is not None:
             # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
             pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
             (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
             how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
             return processor(images=resized, **how)["pixel_values"].float()
-        # A PIL image, because an array of 3 x W x 3 could be channels first or last. What neither scales nor normalises leaves bytes.
-        return processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+        # What neither scales nor normalises leaves bytes.
+        return processor(**transformers_config.given(image))["pixel_values"].float()
 
     def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
         """As :meth:`Network.pixels_as_seen`, through the image processor."""
-        return super().pixels_as_seen(image) if self._by_itself() else transformers_config.pixels_as_seen(self.processor, image)
+        if self._by_itself():
+            return super().pixels_as_seen(image)
+        if self.preprocessing.samples is None:
+            return transformers_config.pixels_as_seen(self.processor, image)
+        return as_fractions(transformers_config.pixels_as_seen(self.processor, self._clipped(image)), self.preprocessing)
+
+    def _clipped(self, image: np.ndarray) -> np.ndarray:
+        """Values of a file within the ranges that were learnt, what is no number at the lower end: all that the processor does not do."""
+        rule = self.preprocessing
+        if rule.ranges is None or not rule.clipped:
+            return image
+        low, high = np.array(rule.ranges, dtype=np.float32).T
+        return np.where(np.isnan(image), low, np.clip(image, low, high)) if image.dtype.kind == "f" else np.clip(image, low, high)
+
+    def options_for(self, channels: int) -> dict[str, Any]:
+        """As :meth:`Network.options_for`; a backbone says it for itself."""
+        backbone = self.options.get("backbone_config")
+        if isinstance(backbone, dict) and "num_channels" not in self.options:
+            return {**self.options, "backbone_config": {**backbone, "num_channels": channels}}
+        return super().options_for(channels)
+
+    def with_channels(self, count: int) -> Self:
+        """As :meth:`Network.with_channels`, and so the image processor."""
+        made = super().with_channels(count)
+        if count != self.channels and made.processor is not None:
+            made.processor = transformers_config.of_channels(copy.deepcopy(made.processor), count)
+            made.processor.image_mean, made.processor.image_std = list(made.preprocessing.mean), list(made.preprocessing.std)
+            made.processor.do_normalize = made.processor.do_rescale = True
+            made.processor.rescale_factor = 1 / 255
+            if hasattr(made.processor, "do_flip_channel_order"):
+                made.processor.do_flip_channel_order = False
+        return made
+
+    def measuring(self, ranges: Sequence[tuple[float, float]]) -> Self:
+        """As :meth:`Network.measuring`; the image processor takes the file's values too, so that the plain library gives the same logits
+        of what lies within the ranges."""
+        made = super().measuring(ranges)
+        if made.processor is not None:
+            made.processor, rule = copy.deepcopy(made.processor), made.preprocessing
+            made.processor.do_rescale, made.processor.rescale_factor = True, 1.0
+            made.processor.image_mean = [low + mean * (high - low) for mean, (low, high) in zip(rule.mean, rule.ranges, strict=True)]
+            made.processor.image_std = [std * (high - low) for std, (low, high) in zip(rule.std, rule.ranges, strict=True)]
+        return made
 
     @staticmethod
     def forward(module: nn.Module, batch: Tensor) -> Tensor:
@@ -228,7 +280,7 @@ class SegFormer(PixelNetwork):
 
         Args:
             module: of this network.
-            batch: (B, 3, h, w), normalised.
+            batch: (B, channels, h, w), normalised.
 
         Returns:
             (B, C, h', w') logits; SegFormer's are at a quarter of the batch, or half for :meth:`default_options`.

@@ -58,7 +58,7 @@ from transformers.utils import logging
 from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError, Message
 from seg_demo.core.types import MAX_IDS, LabelSet
 from seg_demo.networks import checkpoint
-from seg_demo.networks.base import MAX_NETWORK_SIDE, Preprocessing
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, repeated
 from seg_demo.networks.weights import class_dependent, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 
 # tipsv2_dpt names its logits otherwise.
@@ -151,7 +151,7 @@ def _has_head(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> 
     """Whether layers that name a class for each pixel are among the weights, whatever they are a part of."""
     if config.get("model_type") in PYRAMIDS:
         return False
-    options, count = options_from_config(config)
+    options, count = options_from_config(config, any_channels=True)
     plain = {key: value for key, value in options.items() if key != "binary"}
     try:
         heads = class_dependent(partial(from_config, options=plain), count)
@@ -160,12 +160,13 @@ def _has_head(config: dict[str, Any], stored: Callable[[], Collection[str]]) -> 
     return any(f".{name}".endswith(f".{head}") for name in stored() for head in heads)
 
 
-def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Options and number of output channels from a config.json, before anything is built; see :func:`settled` for the number."""
+def options_from_config(config: dict[str, Any], any_channels: bool = False) -> tuple[dict[str, Any], int]:
+    """Options and number of output channels from a config.json, before anything is built; see :func:`settled` for the number. Pictures of other
+    channels than red, green and blue are refused unless ``any_channels``."""
     _refuse_fetching(config)
     options = {key: _unlabelled(value) for key, value in config.items() if key not in NOT_OPTIONS}
-    if config.get("num_channels", 3) != 3:
-        raise BadCheckpointError("checkpoints.other_channels", channels=config["num_channels"])
+    if (channels := checkpoint.channels_of(config)) != 3 and not any_channels:
+        raise BadCheckpointError("checkpoints.other_channels", channels=channels)
     _check_what_is_built(options)
     table, stated = checkpoint.class_table(config), config.get("num_labels", 2)
     count = len(table) or stated
@@ -332,7 +333,7 @@ def _result(module: nn.Module) -> Tensor:
     """Logits for some input, by which it is known what they depend on."""
     side = getattr(module.config, "image_size", None)
     height, width = side if isinstance(side, (list, tuple)) else (side or 512,) * 2
-    found = module(pixel_values=torch.zeros(1, 3, height, width))
+    found = module(pixel_values=torch.zeros(1, checkpoint.channels_of(module.config.to_dict()), height, width))
     if module.config.model_type in checkpoint.QUERY_TYPES:
         classes, masks = query_logits(found)
         return classes.sum() + masks.sum()
@@ -413,8 +414,9 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig,
         BadCheckpointError: sizes that are none, or a processor that is no image processor of transformers or works otherwise.
     """
     plain = {key: value for key, value in data.items() if key != checkpoint.OUR_KEY}
+    channels = checkpoint.channels_of(config.to_dict())
     if not plain:
-        return default_processor(config)
+        return of_channels(default_processor(config), channels)
     for key in ("size", "crop_size", "pad_size"):
         sides = data.get(key)
         for side in sides.values() if isinstance(sides, dict) else sides if isinstance(sides, list) else [sides]:
@@ -431,7 +433,37 @@ def read_processor(folder: Path, data: dict[str, Any], config: PreTrainedConfig,
     if getattr(processor, "do_rescale", True) is False and getattr(processor, "do_normalize", True) is False:
         # What neither scales nor normalises gives bytes, which the plain library cannot feed to a network: times one they are numbers.
         processor.do_rescale, processor.rescale_factor = True, 1.0
+    return of_channels(processor, channels)
+
+
+def of_channels(processor: Any, channels: int) -> Any:
+    """A processor, changed in place, with a mean and a deviation for each channel: those of red, green and blue are taken in turn.
+
+    Raises:
+        BadCheckpointError: it has as many as neither.
+    """
+    for name, otherwise in (("image_mean", 0.0), ("image_std", 1.0)):
+        value = getattr(processor, name, None)
+        listed = isinstance(value, (list, tuple))
+        if listed and len(value) not in (3, channels) and getattr(processor, "do_normalize", True):
+            Preprocessing.from_dict({"image_mean": processor.image_mean, "image_std": processor.image_std}, channels)
+        if channels != 3 and not (listed and len(value) == channels):
+            setattr(processor, name, list(repeated(value if listed else (otherwise if value is None else value,), channels)))
     return processor
+
+
+def _channels(processor: Any) -> int:
+    """Channels of the pictures that a processor of :func:`of_channels` takes."""
+    return len(processor.image_mean) if isinstance(getattr(processor, "image_mean", None), (list, tuple)) else 3
+
+
+def given(image: np.ndarray) -> dict[str, Any]:
+    """An image, uint8 (H, W, 3) RGB or (H, W, C) of other channels, as a processor is called with it: RGB as a picture of Pillow, because an
+    array of 3 x W x 3 could be channels first or last."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return {"images": Image.fromarray(image), "return_tensors": "pt"}
+    values = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).to(torch.float32)
+    return {"images": values, "return_tensors": "pt", "input_data_format": "channels_first"}
 
 
 def default_processor(config: PreTrainedConfig) -> Any:
@@ -488,30 +520,32 @@ def _named_colours(processor: Any) -> Colours:
     if not 1e-6 < scale < 1e6:
         raise BadCheckpointError("preprocessing.bad_factor", value=processor.rescale_factor)
     mean, std = (processor.image_mean, processor.image_std) if normal else (0.0, 1.0)
-    mean, std = ((value,) * 3 if isinstance(value, (int, float)) else value for value in (mean, std))
-    checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std})
+    channels = _channels(processor)
+    mean, std = ((value,) * channels if isinstance(value, (int, float)) else value for value in (mean, std))
+    checked = Preprocessing.from_dict({"image_mean": mean, "image_std": std}, channels)
     if scale != 1:
         checked = Preprocessing(tuple(value / scale for value in checked.mean), tuple(value / scale for value in checked.std))
     return Colours(checked.mean, checked.std, bool(getattr(processor, "do_flip_channel_order", False)))
 
 
 def _measured_colours(processor: Any) -> Colours:
-    """From black, red, green and blue, each a broad stripe of one picture."""
-    picture = np.zeros((32, 128, 3), np.uint8)
-    for stripe in range(3):
+    """From black, red, green and blue, or whatever the channels are, each a broad stripe of one picture."""
+    channels = _channels(processor)
+    picture = np.zeros((32, 32 * (channels + 1), channels), np.uint8)
+    for stripe in range(channels):
         picture[:, 32 * (stripe + 1) : 32 * (stripe + 2), stripe] = 255
     try:
         whole = {"do_resize": False, "do_center_crop": False, "do_pad": False}
         if hasattr(processor, "do_split_image"):
             whole["do_split_image"] = False
-        seen = processor(images=Image.fromarray(picture), return_tensors="pt", **whole)["pixel_values"][0].double()
+        seen = processor(**given(picture), **whole)["pixel_values"][0].double()
     except Exception as error:  # the values of a strange file, as it is first used
         raise _unusable(error) from error
     middle, width = seen.shape[1] // 2, seen.shape[2]
-    black, *lit = (seen[:, middle, round((stripe + 0.5) * width / 4)] for stripe in range(4))
+    black, *lit = (seen[:, middle, round((stripe + 0.5) * width / (channels + 1))] for stripe in range(channels + 1))
     gain = torch.stack([answer - black for answer in lit])  # by the picture's channel, then the network's
     straight, mirrored = gain.diagonal(), gain.flip(0).diagonal()
-    bgr = bool(mirrored.abs().sum() > straight.abs().sum())
+    bgr = channels == 3 and bool(mirrored.abs().sum() > straight.abs().sum())
     used = mirrored if bgr else straight
     if not bool((used > 0).all()) or float(gain.abs().sum() - used.abs().sum()) > 0.01 * float(used.abs().sum()):
         raise BadCheckpointError("preprocessing.mixes_colours")
@@ -529,20 +563,22 @@ def pixels_as_seen(processor: Any, image: np.ndarray, without: Sequence[str] = (
 
     Args:
         processor: of transformers.
-        image: uint8 (H, W, 3), RGB.
+        image: as for :func:`given`.
         without: its steps that are left out, such as ``do_pad``.
 
     Returns:
-        uint8 (h, w, 3), RGB.
+        uint8 (h, w, 3), RGB; of other channels float32 (h, w, C), in the image's values.
     """
     off = AS_THEY_WERE | dict.fromkeys(without, False)
     if "do_flip_channel_order" in getattr(processor.valid_kwargs, "__annotations__", {}):
         off["do_flip_channel_order"] = False
     try:
-        seen = processor(images=Image.fromarray(image), return_tensors="pt", **off)["pixel_values"][0]
+        seen = processor(**given(image), **off)["pixel_values"][0]
     except Exception as error:  # a size, a resampling or a step that it cannot do: the values of a strange file
         raise _unusable(error) from error
-    return seen.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        seen = seen.clamp(0, 255).round().to(torch.uint8)
+    return seen.permute(1, 2, 0).contiguous().numpy()
 
 
 def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]:
@@ -567,7 +603,7 @@ def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]
         # Some crop whatever that attribute says (ConvNeXt's). What remains of them is their size and their colours.
         if colours.bgr:
             raise BadCheckpointError("preprocessing.crops_and_reorders", name=type(processor).__name__)
-        side = pixels_as_seen(processor, np.zeros((96, 96, 3), np.uint8)).shape
+        side = pixels_as_seen(processor, np.zeros((96, 96, _channels(processor)), np.uint8)).shape
         arguments = {"size": {"height": side[0], "width": side[1]}, "resample": processor.resample}
         processor = SegformerImageProcessor(
             image_mean=list(colours.mean), image_std=list(colours.std), rescale_factor=1 / 255, **arguments
@@ -581,9 +617,10 @@ def without_cropping(processor: Any, colours: Colours) -> tuple[Any, str | None]
 def _covers(processor: Any) -> bool:
     """Whether a processor's result shows the whole picture from edge to edge: a ramp keeps its ends."""
     ramp = np.repeat(np.linspace(40, 215, 96).round().astype(np.uint8)[:, None], 128, axis=1)
-    picture = np.stack([ramp, np.repeat(np.linspace(40, 215, 128).round().astype(np.uint8)[None], 96, axis=0), ramp], axis=2)
-    seen = pixels_as_seen(processor, picture).astype(int)
-    ends = seen[0, :, 0].mean(), seen[-1, :, 0].mean(), seen[:, 0, 1].mean(), seen[:, -1, 1].mean()
+    across = np.repeat(np.linspace(40, 215, 128).round().astype(np.uint8)[None], 96, axis=0)
+    channels = _channels(processor)
+    seen, beside = (pixels_as_seen(processor, np.repeat(plane[..., None], channels, axis=2)).astype(int)[..., 0] for plane in (ramp, across))
+    ends = seen[0].mean(), seen[-1].mean(), beside[:, 0].mean(), beside[:, -1].mean()
     # The outermost pixel of a small result is the mean of what it stands for: half a step away from the edge.
     steps = (175 / seen.shape[0], 175 / seen.shape[0], 175 / seen.shape[1], 175 / seen.shape[1])
     return all(abs(end - wanted) <= step + 3 for end, wanted, step in zip(ends, (40, 215, 40, 215), steps, strict=True))
@@ -600,7 +637,7 @@ def fitting(processor: Any, takes: Callable[[int, int], bool], own: tuple[int, i
     Raises:
         BadCheckpointError: neither fits.
     """
-    wide, high = (pixels_as_seen(processor, np.zeros((*size, 3), np.uint8)).shape[:2] for size in ((96, 144), (144, 96)))
+    wide, high = (pixels_as_seen(processor, np.zeros((*size, _channels(processor)), np.uint8)).shape[:2] for size in ((96, 144), (144, 96)))
     if takes(*wide) and takes(*high):
         return processor, None
     asked = Message("preprocessing.size" if wide == high else "preprocessing.size_of_2_to_3", height=wide[0], width=wide[1])
@@ -622,7 +659,15 @@ def preprocessing_of(processor: Any, colours: Colours, ours: dict[str, Any]) -> 
         colours: of :func:`colours_of`.
         ours: the ``seg_demo`` entry.
     """
-    data: dict[str, Any] = {"image_mean": colours.mean, "image_std": colours.std, "do_flip_channel_order": colours.bgr}
+    mean, std, ranges = colours.mean, colours.std, ours.get("channel_ranges")
+    factor = float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 1.0
+    clipped = ranges is not None
+    if ranges is None and len(mean) != 3 and not math.isclose(factor * 255, 1, rel_tol=1e-6):
+        ranges = [(0.0, 1 / factor)] * len(mean)  # of values that are not of 8 bits
+    if ranges is not None:
+        mean = tuple((255 * value - low) / (high - low) for value, (low, high) in zip(mean, ranges, strict=True))
+        std = tuple(255 * value / (high - low) for value, (low, high) in zip(std, ranges, strict=True))
+    data: dict[str, Any] = {"image_mean": mean, "image_std": std, "do_flip_channel_order": colours.bgr, "channel_ranges": ranges, "clip_to_ranges": clipped}
     size = processor.size if getattr(processor, "do_resize", True) else None
     if ours.get("longest_side") is not None:
         data |= {"longest_side": ours["longest_side"], "multiple": ours.get("multiple", MULTIPLE)}
@@ -630,7 +675,7 @@ def preprocessing_of(processor: Any, colours: Colours, ours: dict[str, Any]) -> 
         data["size"] = {"height": size["height"], "width": size["width"]}
     elif size is not None:
         data |= {"shortest_side": size.get("shortest_edge"), "longest_side": size.get("longest_edge")}
-    return Preprocessing.from_dict(data)
+    return Preprocessing.from_dict(data, len(mean))
 
 
 def loading_code(model: str, processor: str, source: str, arguments: str = "") -> str:

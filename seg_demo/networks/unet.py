@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,8 @@ from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, albumentations, checkpoint, weights
 from seg_demo.networks.albumentations import Pipeline
-from seg_demo.networks.base import IMAGENET_MEAN, IMAGENET_STD, LONGEST_SIDE, PixelNetwork, Preprocessing, TrainingDefaults
+from seg_demo.networks.base import LONGEST_SIDE, PixelNetwork, TrainingDefaults
+from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, as_fractions, repeated
 
 # A plain smp repo says nothing about sizes; at this side a processor answers in seconds, and most were trained below it.
 PLAIN_LONGEST_SIDE = 1024
@@ -46,6 +48,7 @@ class UNet(PixelNetwork):
     """U-Net and the other decoders of segmentation_models_pytorch (smp)."""
 
     family = FAMILIES["unet"]
+    channels_option = "in_channels"
     training = TrainingDefaults(
         pretrained_encoder={"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]},
         lr=3e-3,
@@ -73,12 +76,12 @@ class UNet(PixelNetwork):
 
         Args:
             num_classes: output channels, but for ``binary`` options, where two classes share one channel.
-            options: ``decoder`` (a class of smp), ``encoder``, optionally ``binary``, and arguments of that class.
+            options: ``decoder`` (a class of smp), ``encoder``, optionally ``binary`` and ``in_channels`` (else 3), and arguments of that class.
 
         Raises:
             BadCheckpointError: an unknown decoder, encoder or argument.
         """
-        arguments = {key: value for key, value in options.items() if key not in ("decoder", "encoder", "binary")}
+        arguments = _arguments(options)
         decoder = decoder_class(options.get("decoder"))
         check_encoder(options.get("encoder"))
         unknown = sorted(set(arguments) - arguments_of(decoder))
@@ -91,7 +94,7 @@ class UNet(PixelNetwork):
             return decoder(
                 encoder_name=options["encoder"],
                 encoder_weights=None,
-                in_channels=3,
+                in_channels=options.get("in_channels", 3),
                 classes=channels,
                 activation=None,
                 **arguments,
@@ -121,7 +124,7 @@ class UNet(PixelNetwork):
             partial(cls.build, len(labels), options=options),
             weights.read_weights(folder),
             f"smp.{options['decoder']}",
-            _result,
+            partial(_result, channels=options.get("in_channels", 3)),
             lambda state: renamed(state, options),
         )
         preprocessing, pipeline, said = preprocessing_of(folder, extra, module, config, options, PLAIN_LONGEST_SIDE)
@@ -129,14 +132,13 @@ class UNet(PixelNetwork):
 
     def write(self, folder: Path, half: bool) -> None:
         """The files that ``smp.from_pretrained`` loads; smp casts halves back on loading."""
-        arguments = {key: value for key, value in self.options.items() if key not in ("decoder", "encoder", "binary")}
         config = {
             "_model_class": self.options["decoder"],
             "encoder_name": self.options["encoder"],
             "encoder_weights": None,
-            "in_channels": 3,
+            "in_channels": self.channels,
             "classes": 1 if self.options.get("binary") else len(self.labels),
-            **arguments,
+            **_arguments(self.options),
         }
         checkpoint.write_json(folder, checkpoint.CONFIG, config)
         described = {**self.preprocessing.to_dict(), **checkpoint.labels_to_dict(self.labels)}
@@ -151,16 +153,19 @@ class UNet(PixelNetwork):
         the longest side, padded to the output stride, normalised.
 
         Args:
-            image: uint8 (H, W, 3), RGB.
+            image: as for :meth:`Network.preprocess`.
 
         Returns:
-            float32 (1, 3, h, w) on the CPU.
+            float32 (1, C, h, w) on the CPU.
         """
         return super().preprocess(image) if self.processor is None else self.processor(image)
 
     def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
         """As :meth:`Network.pixels_as_seen`, after albumentations' steps where the checkpoint has them."""
-        return super().pixels_as_seen(image) if self.processor is None else self.processor.pixels_as_seen(image)
+        if self.processor is None:
+            return super().pixels_as_seen(image)
+        pixels = self.processor.pixels_as_seen(image)
+        return pixels if self.preprocessing.samples is None else as_fractions(pixels, self.preprocessing)
 
     @staticmethod
     def forward(module: nn.Module, batch: Tensor) -> Tensor:
@@ -168,7 +173,7 @@ class UNet(PixelNetwork):
 
         Args:
             module: of this network.
-            batch: (B, 3, h, w), normalised, h and w multiples of the output stride.
+            batch: (B, C, h, w), normalised, h and w multiples of the output stride.
 
         Returns:
             (B, C, h, w) logits; C is 1 for binary checkpoints (above 0 is foreground).
@@ -214,6 +219,14 @@ class UNet(PixelNetwork):
         longest = max(side for side in (*sides, 1) if side is not None)
         return replace(self, processor=None, preprocessing=replace(rule, size=None, shortest_side=None, longest_side=longest))
 
+    def with_channels(self, count: int) -> Self:
+        """As :meth:`Network.with_channels`, without albumentations' steps."""
+        return super().with_channels(count) if count == self.channels else super(UNet, self.for_tiles()).with_channels(count)
+
+    def measuring(self, ranges: Sequence[tuple[float, float]]) -> Self:
+        """As :meth:`Network.measuring`, without albumentations' steps."""
+        return super(UNet, self.for_tiles()).measuring(ranges)
+
     def head_prefixes(self) -> tuple[str, ...]:
         """The last layers, whatever the number of classes."""
         return ("segmentation_head.",)
@@ -224,23 +237,37 @@ class UNet(PixelNetwork):
         Args:
             source: folder or Hub id.
         """
-        channels = 1 if self.options.get("binary") else len(self.labels)
+        rule, classes, count = self.preprocessing, 1 if self.options.get("binary") else len(self.labels), self.channels
+        values = "RGB in [0, 1]"
+        scaling = ""
+        if rule.samples is not None:
+            low, high = ([ends[side] for ends in rule.ranges or ((0.0, 255.0),) * count] for side in (0, 1))
+            values = f"{count} channels, the file's own values"
+            limited = ".clamp(0, 1)" if rule.ranges is not None and rule.clipped else ""
+            scaling = f'''low, high = torch.tensor({low}).view({count}, 1, 1), torch.tensor({high}).view({count}, 1, 1)
+pixels = ((pixels - low) / (high - low)){limited}
+'''
         return f"""import segmentation_models_pytorch as smp
 import torch
 
 model = smp.from_pretrained("{source}", encoder_weights=None).eval()
-pixels = torch.zeros(1, 3, 256, 256)  # RGB in [0, 1], sides multiples of {self.preprocessing.multiple}
-mean = torch.tensor({list(self.preprocessing.mean)}).view(3, 1, 1)
-std = torch.tensor({list(self.preprocessing.std)}).view(3, 1, 1)
+pixels = torch.zeros(1, {count}, 256, 256)  # {values}, sides multiples of {rule.multiple}
+{scaling}mean = torch.tensor({list(rule.mean)}).view({count}, 1, 1)
+std = torch.tensor({list(rule.std)}).view({count}, 1, 1)
 with torch.no_grad():
-    logits = model((pixels - mean) / std)  # (1, {channels}, 256, 256)
+    logits = model((pixels - mean) / std)  # (1, {classes}, 256, 256)
 """
 
 
-def _result(module: nn.Module) -> Tensor:
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of smp's class alone."""
+    return {key: value for key, value in options.items() if key not in ("decoder", "encoder", "binary", "in_channels")}
+
+
+def _result(module: nn.Module, channels: int) -> Tensor:
     """Logits for some input, by which it is known what they depend on."""
     height, width = fixed_size(module) or (256, 256)
-    return UNet.forward(module, torch.zeros(1, 3, height, width))
+    return UNet.forward(module, torch.zeros(1, channels, height, width))
 
 
 DECODERS = tuple(model.__name__ for model in smp.MODEL_ARCHITECTURES_MAPPING.values())
@@ -292,9 +319,9 @@ def options_from_config(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
     check_encoder(config.get("encoder_name", "resnet34"))
     channels = config.get("classes", 1)
     checkpoint.check_count(channels)
-    if config.get("in_channels", 3) != 3:
-        raise BadCheckpointError("checkpoints.other_channels", channels=config["in_channels"])
     options = {"decoder": decoder.__name__, "encoder": config.get("encoder_name", "resnet34")}
+    if (count := checkpoint.channels_of(config)) != 3:
+        options["in_channels"] = count
     options |= {key: config[key] for key in sorted(arguments_of(decoder)) if key in config}
     checkpoint.check_options(options)
     if channels == 1:
@@ -349,19 +376,20 @@ def preprocessing_of(
     Raises:
         BadCheckpointError: as :func:`seg_demo.networks.albumentations.parse`.
     """
-    ours = extra.get("image_mean") is not None
-    pipeline = albumentations.read(folder) if not ours or extra.get(OF_PIPELINE) else None
+    ours, count = extra.get("image_mean") is not None, options.get("in_channels", 3)
+    pipeline = albumentations.read(folder, count) if not ours or extra.get(OF_PIPELINE) else None
     if pipeline is None:
         if ours:
-            return Preprocessing.from_dict(extra), None, ()
-        return plain_preprocessing(module, options, longest_side, config.get("encoder_weights")), None, ()
+            return Preprocessing.from_dict(extra, count), None, ()
+        unsaid = () if count == 3 else (Message("preprocessing.channels_unsaid", count=count),)
+        return plain_preprocessing(module, options, longest_side, config.get("encoder_weights")), None, unsaid
     plain = plain_preprocessing(module, options, longest_side, None)
     rule, notes = pipeline.preprocessing(plain), list(pipeline.notes)
     if plain.size is not None:
         if pipeline.frame(96, 144).size != plain.size and pipeline.resizes:
             notes.append(Message("pipelines.resized_to_own", file=albumentations.CONFIG, height=plain.size[0], width=plain.size[1]))
         if pipeline.frame(96, 144).size != plain.size or not pipeline.resizes:
-            return replace(plain, mean=rule.mean, std=rule.std), None, tuple(notes)
+            return replace(plain, mean=rule.mean, std=rule.std, ranges=rule.ranges, clipped=rule.clipped), None, tuple(notes)
     moves = [name for name, _ in pipeline.steps if name in (*albumentations.RESIZES, "PadIfNeeded")]
     if not moves:
         return rule, None, tuple(notes)
@@ -380,7 +408,7 @@ def plain_preprocessing(
         longest_side: pixels to which uploads are shrunk.
         pretrained: name of the weights that the encoder began with (``encoder_weights``), if it is known.
     """
-    mean, std = encoder_normalisation(options["encoder"], pretrained)
+    mean, std = (repeated(values, options.get("in_channels", 3)) for values in encoder_normalisation(options["encoder"], pretrained))
     size = fixed_size(module)
     if size is not None:
         return Preprocessing(mean, std, size=size)

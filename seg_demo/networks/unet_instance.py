@@ -26,7 +26,8 @@ from seg_demo.core.types import MAX_IDS, LabelSet, Segmentation, extents
 from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES
-from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, Preprocessing, TrainingDefaults, normalised
+from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, TrainingDefaults
+from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
 
 # A core is where the share of the distance is above the first, and an object is kept if that somewhere reaches the second.

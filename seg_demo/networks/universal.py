@@ -41,8 +41,9 @@ from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.base import EngineHints, Network, TrainingDefaults, normalised
+from seg_demo.networks.base import EngineHints, Network, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
+from seg_demo.networks.preprocessing import normalised
 from seg_demo.networks.transformers_config import config_of, from_config, label_set, loading_code, options_from_config, read_module
 from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 

@@ -408,6 +408,34 @@ def class_dependent(make: Callable[[int], nn.Module], count: int) -> tuple[str, 
     return tuple(name for name, shape in shapes.items() if others[name] != shape)
 
 
+def inflated(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Weights of a network that takes red, green and blue, for one that takes other channels.
+
+    The kernels of the first layer are taken over in turn and scaled by 3 / channels, so that features keep their size; for one channel
+    they are summed. As ``timm.models.adapt_input_conv`` and segmentation_models_pytorch's
+    ``patch_first_conv`` do it; Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017, inflate along time likewise.
+
+    Args:
+        state: weights by name.
+        wanted: tensors of the network that takes ``channels``.
+        channels: at least 1.
+
+    Raises:
+        BadCheckpointError: a layer depends on the number of channels otherwise than in its kernels.
+    """
+    from timm.models import adapt_input_conv  # a second to import, for a training run
+
+    found = {}
+    for name, tensor in wanted.items():
+        given = state[name]
+        if given.shape != tensor.shape:
+            if tensor.dim() != 4 or given.shape[1] != 3 or tensor.shape != (given.shape[0], channels, *given.shape[2:]):
+                raise BadCheckpointError("weights.not_inflated", name=name, shape=tuple(given.shape), wanted=tuple(tensor.shape))
+            given = adapt_input_conv(channels, given)
+        found[name] = given
+    return found
+
+
 class Takes:
     """Answers whether a network takes pictures of a height and a width in pixels: tried on shapes alone, without memory or arithmetic.
 
@@ -415,11 +443,12 @@ class Takes:
 
     Args:
         make: builds the network; what a ``partial`` of a function and its arguments takes is remembered.
-        forward: module, batch (B, 3, h, w) → logits.
+        forward: module, batch (B, C, h, w) → logits.
+        channels: of a batch.
     """
 
-    def __init__(self, make: Callable[[], nn.Module], forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        self._make, self._forward = make, forward
+    def __init__(self, make: Callable[[], nn.Module], forward: Callable[[nn.Module, Tensor], Tensor], channels: int = 3) -> None:
+        self._make, self._forward, self._channels = make, forward, channels
         self._module: nn.Module | None = None
         self._known: dict[tuple[int, int], bool] = remembered(make)
 
@@ -435,7 +464,7 @@ class Takes:
                 with Sketch():
                     self._module = self._make().eval()
             with torch.no_grad():
-                self._forward(self._module, torch.zeros((1, 3, height, width), device="meta"))
+                self._forward(self._module, torch.zeros((1, self._channels, height, width), device="meta"))
         except NotImplementedError:
             return True
         except Exception as error:  # whatever a library raises at a size that it was not made for

@@ -45,7 +45,7 @@ from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, ModelSpec, Task, l
 from seg_demo.hub import client, lookup, pickles
 from seg_demo.hub.licences import NVIDIA
 from seg_demo.networks import identify
-from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, PROCESSOR, class_table, labels_from_dict, read_json, read_optional_json
+from seg_demo.networks.checkpoint import CONFIG, PREPROCESSOR, PROCESSOR, channels_of, class_table, labels_from_dict, read_json, read_optional_json
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
@@ -126,7 +126,7 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
         try:
             architecture = architecture_of(folder)
             known = networks.answers_of(tasks_in(folder))
-            return replace(spec, architecture=architecture, labels=labels_in(folder) or spec.labels, **known)
+            return replace(spec, architecture=architecture, labels=labels_in(folder) or spec.labels, channels=channels_of(read_json(folder, CONFIG)), **known)
         except BadCheckpointError:
             return spec
     return replace(spec, labels=known_labels("cityscapes")) if "cityscapes" in spec.id and not spec.labels else spec
@@ -199,7 +199,7 @@ def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
     """
     architecture = architecture_of(folder)
     title = networks.family(architecture).title
-    known = {"architecture": architecture, "title": title, "licence": "", "source": source, "labels": labels_in(folder)}
+    known = {"architecture": architecture, "title": title, "licence": "", "source": source, "labels": labels_in(folder), "channels": channels_of(read_json(folder, CONFIG))}
     return ModelSpec(id, None, about=MADE_HERE, **known, **networks.answers_of(tasks_in(folder)))
 
 
@@ -247,7 +247,7 @@ def default_model(task: str) -> str:
 
 
 def describe() -> list[dict[str, object]]:
-    """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, available, promptable."""
+    """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, channels, available, promptable."""
     return [
         {
             "id": spec.id if spec.revision is None else f"{spec.id}@{spec.revision}",
@@ -258,6 +258,7 @@ def describe() -> list[dict[str, object]]:
             "source": spec.source,
             "licence": spec.licence,
             "labels": list(spec.labels),
+            "channels": spec.channels,
             "available": available(spec),
             "promptable": bool(networks.prompts_of(spec.architecture)),
         }

@@ -30,7 +30,7 @@ from seg_demo.inference import model as batching
 from seg_demo.inference.model import Model, not_smoothed
 from seg_demo.inference.prompting import Session, Sessions, fingerprint
 from seg_demo.inputs.images import Picture, Source, give_back, is_large, read
-from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_familiarity, read_json, weight_paths, weights_size
+from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, channels_of, read_familiarity, read_json, samples_of, weight_paths, weights_size
 from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 
@@ -52,6 +52,11 @@ class ResolvedModel:
 
     spec: ModelSpec
     path: Path | None
+
+    @property
+    def samples(self) -> int | None:
+        """Channels of a file's own samples that it takes: ``channels`` of :func:`seg_demo.inputs.images.read`."""
+        return None if self.path is None or not self.path.is_dir() else samples_of(self.path)
 
 
 class Predictor:
@@ -148,14 +153,9 @@ class Predictor:
         """Segment one image: a whole request.
 
         Args:
-            image: as for :meth:`Model.predict`.
-            id: as for :meth:`get`.
-            threshold: score in [0, 1] that objects of instance models must reach.
-            visitor: as for :meth:`get`.
+            id, visitor: as for :meth:`get`.
+            image, threshold, detail, confidence, smoothing: as for :meth:`Model.predict`.
             report: as for :meth:`get`, and called after each tile of full detail.
-            detail: ``whole`` or ``full``, as for :meth:`Model.predict`.
-            confidence: also how sure the model is of every pixel.
-            smoothing: of region methods in pixels, as for :meth:`Model.predict`.
 
         Raises:
             SegDemoError: a bad image, threshold, detail, smoothing or model, or :class:`BusyError`.
@@ -344,23 +344,19 @@ class Work:
 
     @cached_property
     def picture(self) -> Picture:
-        """The image, decoded once.
-
-        Raises:
-            BadImageError: anything else than an accepted image within the limits.
-        """
-        return read(self._image, view=self.options.view)
+        """The image as the first model takes it, decoded once; BadImageError for anything else than an accepted image within the limits."""
+        return read(self._image, view=self.options.view, channels=self._resolved[0].samples if self._resolved else None)
 
     def segment(self, resolved: ResolvedModel | None = None) -> Segmentation:
-        """Every candidate, whatever its score.
-
-        Args:
-            resolved: of :meth:`Predictor.resolve`; None is the first of the request's models.
+        """Every candidate of the request's first model, or of ``resolved``, whatever its score.
 
         Raises:
             SegDemoError: a bad image, parameters that are not the model's, or too little memory.
         """
-        return self._predictor.run(resolved or self._resolved[0], self.picture, self.options, self._report)
+        resolved = resolved or self._resolved[0]
+        wanted = resolved.samples
+        picture = self.picture if wanted == self._resolved[0].samples else read(self._image, view=self.options.view, channels=wanted)
+        return self._predictor.run(resolved, picture, self.options, self._report)
 
     def again(self, result: Segmentation) -> Segmentation | None:
         """A result at other thresholds, as :meth:`seg_demo.inference.model.Model.again` of the request's first model."""
@@ -601,6 +597,7 @@ class Offer:
         free: bytes that are free on this machine.
         licence: and what it allows, along everything that it was made from, in a sentence; empty for a folder.
         commercial: whether that allows commercial use; None where it is not told.
+        channels: of the pictures that it takes.
     """
 
     id: str
@@ -616,6 +613,7 @@ class Offer:
     free: int
     licence: str
     commercial: bool | None
+    channels: int = 3
 
     @property
     def loads(self) -> bool:
@@ -625,17 +623,16 @@ class Offer:
     def rows(self) -> dict[str, str]:
         """What a person wants to know, by what that is called."""
         names = ", ".join(self.labels[:SHOWN_NAMES]) + (", …" if len(self.labels) > SHOWN_NAMES else "")
-        several = ", ".join(self.tasks) + "; the first is what it was made for" if len(self.tasks) > 1 else ""
-        memory = f"{self.memory / 1e9:,.1f} GB to load it, {self.free / 1e9:,.1f} GB are free here"
         rows = {
             "model": self.id,
             "commit": f"{self.commit} ({self.branch})" if self.branch else self.commit,
             "network": f"{networks.title_of(self.architecture)} ({self.task}, {networks.family(self.architecture).library})",
-            "tasks": several,
+            "tasks": ", ".join(self.tasks) + "; the first is what it was made for" if len(self.tasks) > 1 else "",
+            "channels": "3: red, green and blue" if self.channels == 3 else f"{self.channels}, of files that have them; --view chooses which",
             "classes": f"{len(self.labels)}: {names}" if self.labels else "no names are stated; they are called by their number",
             "weights": self.weights,
             "download": f"{self.size / 1e6:,.1f} MB" if self.size else "",
-            "memory": memory,
+            "memory": f"{self.memory / 1e9:,.1f} GB to load it, {self.free / 1e9:,.1f} GB are free here",
             "licence": self.licence,
             "loads": "yes, as far as its files tell" if self.loads else "no: this machine has too little memory for it",
         }
@@ -697,4 +694,4 @@ def _offer(
     licence, commercial = ("", None) if line is None else (line.described(), line.commercial)
     commit, size = ("", 0) if listing is None else (listing.sha, sum(listing.every.values()))
     memory = memory_to_load(folder, heavy), engine.available_memory()
-    return Offer(id, commit, branch, architecture, tasks[0], tasks, labels_in(folder), where, size, *memory, licence, commercial)
+    return Offer(id, commit, branch, architecture, tasks[0], tasks, labels_in(folder), where, size, *memory, licence, commercial, channels_of(read_json(folder, CONFIG)))

@@ -172,7 +172,7 @@ def models() -> list[dict[str, object]]:
 
     Returns:
         One entry per model: id, title, task (semantic, instance, panoptic or region: what it was made for), tasks (all that it answers), architecture, source, licence, labels (class
-        names as far as they are known before loading), available (whether it can be used right now), and promptable (whether /prompt accepts it).
+        names as far as they are known before loading), channels (3 for red, green and blue; of more a file must have as many), available (whether it can be used right now), and promptable (whether /prompt accepts it).
     """
     return catalog.describe()
 

@@ -231,9 +231,10 @@ def run_batch(
             (work / "out").mkdir()
 
             report = Report(0)
+            channels = predictor().resolve(model).samples
             work_on = segment_all(
                 picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, wanted), stopped),
-                work / "out", size, stopped, looked,
+                work / "out", size, stopped, looked, channels,
             )  # fmt: skip
             for report in work_on:
                 if not report.finished:
@@ -455,6 +456,7 @@ def segment_all(
     pixel: PixelSize | None,
     stopped: threading.Event,
     view: View | None = None,
+    channels: int | None = None,
 ) -> Iterator[Report]:
     """Segment every image; a bad one is noted and the rest goes on.
 
@@ -466,6 +468,7 @@ def segment_all(
         pixel: size of a pixel, or None.
         stopped: once set, the batch ends after the present image, and what was done is summarised.
         view: what of every file is looked at; of all pages each gets a result.
+        channels: of a file's own samples that the model takes; None for what a person sees.
 
     Yields:
         The same report before every image, and once it is finished.
@@ -490,7 +493,7 @@ def segment_all(
             report.name = upload.name
             yield report
             try:
-                picture = read(upload.path, view=upload.view)
+                picture = read(upload.path, view=upload.view, channels=channels)
                 result = segment(picture)
                 write_image(folder, stem.as_posix(), result, pixel_of(result, pixel))
             except SegDemoError as error:

@@ -108,7 +108,7 @@ def test_a_model_answers_the_same_in_company(folders: dict[str, Path], kind: str
     alone = [Model.from_network(checkpoint, SPEC).predict_all(image, confidence=True) for image in images]
     model = Model.from_network(checkpoint, SPEC, window=5.0)
     run = model._run
-    batcher = run._batcher(run._network)
+    batcher = run._batcher(run.network)
     here = batcher._forward
     batcher._forward = lambda batch: sizes.append(len(batch)) or here(batch)
     with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
@@ -128,7 +128,7 @@ def test_only_a_gpu_with_several_places_computes_together(folders: dict[str, Pat
     assert configured.slots(Settings(), gpu=False) == 2 and configured.slots(Settings(), gpu=True) == batching.MOST
     assert configured.slots(replace(Settings(), concurrency=3), gpu=True) == 3
     run = predictor.load_model(str(folders / "tiny"), device="cpu")._run
-    assert run._batcher(run._network) is None
+    assert run._batcher(run.network) is None
     monkeypatch.setattr(configured, "GPU_FILES", ())
     assert not configured.gpu_expected(Settings()) and configured.gpu_expected(replace(Settings(), device="cuda:1"))
     monkeypatch.setattr(configured, "GPU_FILES", (Path(__file__),))

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not settings.has_openvino(), reason="openvino is
 
 def margins(model: Model, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels of eager logits, and by how much of the largest value they win."""
-    checkpoint = model._run._network
+    checkpoint = model._run.network
     with torch.inference_mode():
         logits = checkpoint.forward(checkpoint.module, checkpoint.preprocess(image))
     logits = torch.cat([logits, -logits], 1) if logits.shape[1] == 1 else logits
@@ -47,7 +47,7 @@ def test_every_label_is_eagers_but_at_rounding(kind, folders, tmp_path):
             settled(fast.predict, image)
         assert fast._run.engine._part._forms
         with torch.inference_mode():
-            checkpoint = eager._run._network
+            checkpoint = eager._run.network
             batch = checkpoint.preprocess(image)
             compiled = fast._run.engine(batch)
         expected, margin = margins(eager, image)

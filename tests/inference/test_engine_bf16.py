@@ -46,7 +46,7 @@ def own_cache(monkeypatch, tmp_path_factory):
 def logits(model, image):
     """What the model's forward pass says now."""
     run = model._run
-    return run._forward(run._network, None, run._network.preprocess(image))[0]
+    return run._forward(run.network, None, run.network.preprocess(image))[0]
 
 
 @pytest.mark.parametrize("kind", ["unet", "binary", "tiny"])

@@ -81,7 +81,7 @@ def test_full_detail_says_the_same_of_a_large_picture(model):
 
 
 def test_what_the_network_says_is_not_changed_by_asking(model):
-    checkpoint = model._run._network
+    checkpoint = model._run.network
     batch = checkpoint.preprocess(data.coins()[:160, :200, None].repeat(3, axis=2))
     with torch.inference_mode():
         alone, (found, maps) = checkpoint.forward(checkpoint.module, batch), checkpoint.forward_with_maps(checkpoint.module, batch)

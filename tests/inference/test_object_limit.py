@@ -40,7 +40,7 @@ def discs(rows: int, columns: int, pitch: int = 30, radius: int = 10) -> tuple[n
 def scaled(side: int):
     """The bundled detector, looking at pictures at another size."""
     model = load_model("maskrcnn-cells", device="cpu")
-    transform = model._run._network.module.transform
+    transform = model._run.network.module.transform
     transform.min_size, transform.max_size = (side,), 2 * side
     return model
 
@@ -82,7 +82,7 @@ def test_the_compiled_parts_find_them_too():
 
 
 def test_pictures_of_a_batch_are_looked_at_each(model):
-    checkpoint = model._run._network
+    checkpoint = model._run.network
     batches = [checkpoint.preprocess(discs(n, n, 600 // n, 200 // n)[0]) for n in (5, 20)]
     with torch.inference_mode():
         alone = [MaskRcnn.forward(checkpoint.module, batch)[0] for batch in batches]
@@ -103,7 +103,7 @@ def test_parts_give_what_the_whole_gives(model, monkeypatch):
 
 
 def test_an_ordinary_picture_is_torchvisions_to_the_bit(model):
-    module = model._run._network.module
+    module = model._run.network.module
     image, _ = discs(9, 9)
     with torch.inference_mode():
         (found,) = module([torch.from_numpy(image).permute(2, 0, 1).float() / 255])

@@ -33,7 +33,7 @@ def test_models_are_listed_as_documented(client):
     rows = client.predict(api_name="/models")
     assert [row["id"] for row in rows] == [row["id"] for row in catalog.describe()]
     for row in rows:
-        assert set(row) == {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "available", "promptable"}
+        assert set(row) == {"id", "title", "task", "tasks", "architecture", "source", "licence", "labels", "channels", "available", "promptable"}
     available = {row["id"]: row["available"] for row in rows}
     assert all(available[identity] for identity in LOCAL)
     assert not available["nvidia/segformer-b0-finetuned-ade-512-512"], "no Hub listens here"

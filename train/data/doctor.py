@@ -323,10 +323,13 @@ def _parts(dataset: Dataset, val: set[str]) -> tuple[tuple[Item, ...], tuple[Ite
 def _groups(dataset: Dataset, items: list[Item], seed: int) -> list[_Group]:
     """One group per picture, in an order that depends on the pixels and the seed alone."""
     by_picture: dict[str, list[Item]] = defaultdict(list)
+    # Planes of one stack are alike: measured on one whose neighbour was learnt, any network looks good.
+    stacks = len({item.image for item in items}) > 1
     for item in items:
-        by_picture[dataset.scans[item.name].digest or item.name].append(item)
+        by_picture[str(item.image) if item.view is not None and stacks else dataset.scans[item.name].digest or item.name].append(item)
     groups = []
-    for picture, same in by_picture.items():
+    for same in by_picture.values():
+        picture = dataset.scans[same[0].name].digest or same[0].name
         classes = {label for item in same for label in classes_of(dataset, item)}
         groups.append(_Group(hashlib.sha256(f"{seed} {picture}".encode()).hexdigest(), same, classes))
     return sorted(groups, key=lambda group: group.order)

@@ -132,8 +132,7 @@ def preload(
             for first in range(0, count, chunk):
                 indices = range(first, min(count, first + chunk))
                 for index, sample in zip(indices, executor.map(task, indices), strict=True):
-                    used += sample.image.nbytes + sample.label_map.nbytes
-                    used += sum(layer.nbytes for layer in sample.layers)
+                    used += sample.nbytes
                     if used <= budget:
                         cached[index] = sample
                     bar.update()
