@@ -23,8 +23,8 @@ from seg_demo.inputs.mask_files import MaskFile, of_values
 from seg_demo.inputs.samples import PixelError
 from seg_demo.inputs.tiff import Damaged, Tiff, TiffError
 
-# Tags of a GeoTIFF's scale and transformation.
-_PLACED = (33550, 34264)
+# Tags of a GeoTIFF: the scale, the transformation, and the directory of what else it says.
+_PLACED = (33550, 34264, 34735)
 # Voxels and pixels are in one place if they are no further apart than this share of one, at the far corner of the picture.
 NEAR = 0.05
 # Labels that a scaled header turned into 0.99999.

@@ -78,7 +78,7 @@ def test_four_channels_of_16_bits_are_learnt_pushed_and_segmented_by_the_command
     with torch.no_grad():
         logits = plain(torch.nn.functional.pad(seen[None].float(), (0, 0, 0, 16), mode="reflect"))
     assert np.array_equal(found, logits[0, :, :48].argmax(0).numpy())
-    stated = json.loads(next(out.rglob("coco_rle.json")).read_text())
+    stated = json.loads(next(out.rglob(command.RESULT)).read_text())
     assert stated["view"]["channels"] == [0, 1, 2, 3]
     # A finished run is resumed without reading anything anew, and ends as it was.
     assert finetune.main(["--resume", str(run)]) == 0
