@@ -113,7 +113,7 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
     which the same kernels' sums have another order.
     """
     model = subjects.model("maskrcnn-r50")
-    checkpoint = model._run._network
+    checkpoint = model._run.network
     photo = subjects.photo(*size)
     peer = plain(checkpoint)
 
@@ -145,7 +145,7 @@ def maskrcnn_row(size: tuple[int, int], repeats: int) -> Row:
 def forward(model: Any, images: torch.Tensor) -> Any:
     """The demo's own forward pass."""
     with torch.inference_mode():
-        return model._run._forward(model._run._network, None, images)[0]
+        return model._run._forward(model._run.network, None, images)[0]
 
 
 def eager(module: Any, images: torch.Tensor) -> torch.Tensor:

@@ -314,7 +314,7 @@ def rfdetr_row(size: str, kind: str = "rfdetr-seg-nano") -> Row:
         kind: of :func:`subjects.folder`.
     """
     model, file = subjects.model(kind), subjects.jpeg(*SIZES[size])
-    network = model._run._network
+    network = model._run.network
     torch.manual_seed(0)
     peer = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=91, box_score_thresh=0.0).eval()
 

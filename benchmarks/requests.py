@@ -121,7 +121,7 @@ def segformer_rows(sizes: list[str]) -> Iterator[Row]:
 def maskrcnn_row(size: str) -> Row:
     """Mask R-CNN with a hundred objects."""
     model, file = subjects.model("maskrcnn-r50"), subjects.jpeg(*subjects.SIZES[size])
-    checkpoint = model._run._network
+    checkpoint = model._run.network
     peer, eager = plain(checkpoint), Model.from_network(checkpoint, model.spec)
     pixels = np.prod(subjects.SIZES[size])
     fits = available_memory() > 100 * pixels * 7

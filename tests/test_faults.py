@@ -178,7 +178,7 @@ def test_a_processor_that_runs_out_of_memory_is_a_sentence_and_the_model_works_o
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(model._run._network), "forward", staticmethod(scarce))
+        patch.setattr(type(model._run.network), "forward", staticmethod(scarce))
         with pytest.raises(BadImageError, match="not enough memory to segment an image of 70 x 45"):
             predictor.segment(IMAGE, spec_of.id, visitor=False)
     assert calls and predictor.state["running"] == predictor.state["admitted"] == 0

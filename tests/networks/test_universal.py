@@ -157,7 +157,7 @@ class QueriesContract(NetworkContract):
             (tmp_path / path.name).write_bytes(path.read_bytes())
         model = load_model(str(tmp_path), device="cpu")
         things = np.array([False, True, False])
-        model._run._network.labels = replace(model.labels, things=things)
+        model._run.network.labels = replace(model.labels, things=things)
         image = image_of(70, 50)
         result = model.predict(image)
         stuff = [segment.label_id for segment in result.segments if not things[segment.label_id]]

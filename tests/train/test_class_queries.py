@@ -275,7 +275,7 @@ def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
         assert model.labels.things.tolist() == [False, True, False] and facts["labels"]["isthing"] == [0, 1, 0]
         assert {"pq_things", "pq_stuff", "sq", "rq"} <= set(line) and "disc (thing)" in card and "sky (stuff)" in card
     # The repository is transformers' own: its pipeline says the same of a picture as the run's best.
-    image, plain, network = held_out[0].image, pipeline("image-segmentation", model=pushed), model._run._network
+    image, plain, network = held_out[0].image, pipeline("image-segmentation", model=pushed), model._run.network
     with torch.inference_mode():
         theirs = query_logits(plain.model(**plain.image_processor(images=Image.fromarray(image), return_tensors="pt")))
         (mine,) = network.forward(network.module, network.preprocess(image))

@@ -101,7 +101,7 @@ def test_the_viewer_learns_the_size_that_the_network_saw(tmp_path):
     """By hand where the rule is a longest or a fixed side; torchvision's own transform where it is both a shortest and a longest."""
     strip = np.ascontiguousarray(np.tile(LARGE, (1, 3, 1))[:301, :2003])
     detector = load_model("maskrcnn-cells", device="cpu")
-    transform = detector._run._network.module.transform
+    transform = detector._run.network.module.transform
     (resized,) = transform([torch.from_numpy(strip).permute(2, 0, 1).float() / 255])[0].image_sizes
     expected = {"unet-cells": (67, 448), "segformer-cells": (67, 448), "maskrcnn-cells": tuple(resized)}
     for model, size in expected.items():
