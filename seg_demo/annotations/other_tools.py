@@ -120,9 +120,12 @@ def list_for(path: Path, image: Path) -> Listing:
     kind, files = next(iter(found.items()), (YOLO, []))
     if kind == YOLO:
         files = _yolo_texts_for(path, root, files, reading)
-    elif kind in (QUPATH, IMAGEJ):
+    elif kind == QUPATH:
         for file in files:
-            (_geojson if kind == QUPATH else readers.read_imagej)(file, reading, _ROI_ENDING.sub("", file.stem) if kind == IMAGEJ else file.stem)
+            _geojson(file, reading, file.stem, image)
+    elif kind == IMAGEJ:
+        for file in files:
+            readers.read_imagej(file, reading, _ROI_ENDING.sub("", file.stem))
     else:
         for file in files:
             {LABELME: readers.read_labelme, LABEL_STUDIO: readers.read_label_studio, CVAT: readers.read_cvat}[kind](file, reading)
