@@ -340,12 +340,12 @@ class Work:
         self, predictor: Predictor, image: Source, models: list[ResolvedModel], options: Options, report: Report | None
     ) -> None:
         self._predictor, self._image, self._resolved, self._report = predictor, image, models, report
-        self.options = options
+        self._samples, self.options = models[0].samples if models else None, options
 
     @cached_property
     def picture(self) -> Picture:
         """The image as the first model takes it, decoded once; BadImageError for anything else than an accepted image within the limits."""
-        return read(self._image, view=self.options.view, channels=self._resolved[0].samples if self._resolved else None)
+        return read(self._image, view=self.options.view, channels=self._samples)
 
     def segment(self, resolved: ResolvedModel | None = None) -> Segmentation:
         """Every candidate of the request's first model, or of ``resolved``, whatever its score.
@@ -355,7 +355,7 @@ class Work:
         """
         resolved = resolved or self._resolved[0]
         wanted = resolved.samples
-        picture = self.picture if wanted == self._resolved[0].samples else read(self._image, view=self.options.view, channels=wanted)
+        picture = self.picture if wanted == self._samples else read(self._image, view=self.options.view, channels=wanted)
         return self._predictor.run(resolved, picture, self.options, self._report)
 
     def again(self, result: Segmentation) -> Segmentation | None:
