@@ -16,7 +16,7 @@ BROWSER, DEMO = "tests in Chromium", "tests of the running demo"
 ON_THE_DEMO = {
     "gateway/test_answers_whole.py", "gateway/test_auth.py", "gateway/test_guard.py", "gateway/test_large.py", "gateway/test_load.py", "gateway/test_turns.py",
     "inputs/test_images_hostile.py", "inputs/test_images_stranger.py", "test_faults.py", "test_ownership.py", "test_readme.py",
-    "ui/test_api.py", "ui/test_detail_surface.py",
+    "ui/test_api.py", "ui/test_detail_surface.py", "ui/test_plain.py",
 }  # fmt: skip
 # Seconds, roughly, of the units that take more than ten (`make test` with --junitxml). A wrong number costs time and nothing else.
 SECONDS = {

@@ -57,6 +57,8 @@ class Preprocessing:
             sound = all(np.isfinite(low) and np.isfinite(high) and low < high for low, high in self.ranges)
             if not sound or len(self.ranges) != len(self.mean):
                 raise BadCheckpointError("preprocessing.bad_ranges", count=len(self.mean), ranges=self.ranges)
+        else:
+            object.__setattr__(self, "clipped", True)  # means nothing, and two that do the same are equal
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
             raise BadCheckpointError("preprocessing.bad_means", mean=self.mean, deviation=self.std)
         if self.size is not None:
