@@ -22,12 +22,9 @@ from benchmarks.measure import Row, compare
 from seg_demo import networks
 from seg_demo.core.types import LabelSet, ModelSpec, Segmentation
 from seg_demo.inference.model import WINDOW, Model
-from seg_demo.inputs.images import decode
 from seg_demo.masks.semantic import argmax_resized
 from seg_demo.networks.base import Network
 from seg_demo.networks.sam import Sam2
-from seg_demo.outputs import draw
-from seg_demo.outputs.draw import overlay_png
 
 # No further row begins after so many seconds: the longest of all takes less than a minute.
 LIMIT = 400.0
@@ -107,20 +104,14 @@ def request_row(kind: str, size: str, device: str, repeats: int) -> Row:
     else:
         module = requests.plain(network_on(kind, "cpu")).to(device)
         theirs, peer = partial(requests.plain_maskrcnn, module, file, device), "torchvision eval + draw_segmentation_masks + `gr.Image`"
-
-        def ours() -> Segmentation:
-            pixels = decode(file)
-            result = model.predict(pixels, 0.0)
-            draw.id_map_png(result)
-            overlay_png(pixels, result)
-            return result
+        ours = partial(requests.served, model, file, 0.0)
 
         def check(mine: Segmentation, other: tuple[torch.Tensor, list[int]]) -> str:
             return requests.same_objects(
                 requests.listed(model_on(network, "fp32").predict(file, 0.0)), requests.listed(mine), requests.cropped(*other)
             ).replace("with the engine", "in half precision")
 
-    return on_gpu(compare, f"{kind} on a GPU, {size}, JPEG in, mask and overlay out", peer, ours, theirs, check, device=device, repeats=repeats)
+    return on_gpu(f"{kind} on a GPU, {size}, JPEG in, mask and overlay out", peer, ours, theirs, check, device=device, repeats=repeats)
 
 
 def half_row(kind: str, size: str, device: str, repeats: int) -> Row:
@@ -135,7 +126,7 @@ def half_row(kind: str, size: str, device: str, repeats: int) -> Row:
 
     threshold = 0.05 if network.task.objects else 0.5
     return on_gpu(
-        compare, f"{kind} on a GPU, half precision, {size}", "the same in single precision",
+        f"{kind} on a GPU, half precision, {size}", "the same in single precision",
         lambda: half.predict(pixels, threshold), lambda: single.predict(pixels, threshold), check, device=device, repeats=repeats,
     )  # fmt: skip
 
@@ -151,7 +142,7 @@ def labels_row(size: str, device: str, repeats: int) -> Row:
         return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0].argmax(0).to(torch.uint8).cpu().numpy()
 
     return on_gpu(
-        compare, f"label map on a GPU, {subjects.CLASSES} classes, {size}", "`F.interpolate` and argmax there",
+        f"label map on a GPU, {subjects.CLASSES} classes, {size}", "`F.interpolate` and argmax there",
         lambda: argmax_resized(logits[0], height, width), theirs, requests.same_labels, device=device, repeats=repeats,
     )  # fmt: skip
 
@@ -169,7 +160,7 @@ def together_row(kind: str, size: str, device: str, repeats: int) -> Row:
         return requests.same_labels(mine[0].id_map, other[0].id_map)
 
     return on_gpu(
-        compare, f"{CLIENTS} requests at once on a GPU, {kind}, {size}", "without a window",
+        f"{CLIENTS} requests at once on a GPU, {kind}, {size}", "without a window",
         lambda: all_at_once(joined), lambda: all_at_once(alone), check, device=device, repeats=repeats,
     )  # fmt: skip
 
@@ -203,12 +194,12 @@ def click_row(make: Callable[[], Network], size: str, device: str, repeats: int)
             return fresh.segment([(width // 2, height // 2), (width // 3, height // 3)], [1, 0])
 
     return on_gpu(
-        compare, f"a further click on a GPU, {network.family.title}, {size}", "a first click", further, first,
+        f"a further click on a GPU, {network.family.title}, {size}", "a first click", further, first,
         lambda mine, other: "identical" if np.array_equal(mine.id_map, other.id_map) else "DIFFERENT", device=device, repeats=repeats,
     )  # fmt: skip
 
 
-def on_gpu(measure: Callable[..., Row], work: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any], check: Any, *, device: str, repeats: int) -> Row:
+def on_gpu(work: str, peer: str, ours: Callable[[], Any], theirs: Callable[[], Any], check: Any, *, device: str, repeats: int) -> Row:
     """A row of which memory is the GPU's; what a call has started there is waited for."""
     there = torch.device(device).type == "cuda"
 
@@ -222,7 +213,7 @@ def on_gpu(measure: Callable[..., Row], work: str, peer: str, ours: Callable[[],
         return run
 
     ours, theirs = waited(ours), waited(theirs)
-    row = measure(work, peer, ours, theirs, check, repeats=repeats, memory=False)
+    row = compare(work, peer, ours, theirs, check, repeats=repeats, memory=False)
     if not there:
         return row
     return replace(row, our_bytes=_peak(ours), their_bytes=_peak(theirs))

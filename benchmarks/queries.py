@@ -24,7 +24,7 @@ from transformers.image_transforms import get_size_with_aspect_ratio
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
-from benchmarks.requests import same_objects
+from benchmarks.requests import same_objects, served
 from benchmarks.subjects import SIZES
 from seg_demo.core.types import Segment, Segmentation
 from seg_demo.inference.engine import available_memory
@@ -33,8 +33,6 @@ from seg_demo.inputs.images import decode
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import argmax_resized
-from seg_demo.outputs import draw
-from seg_demo.outputs.draw import overlay_png
 
 QUERIES, CLASSES, SIDE = 100, 133, 640
 PROCESSORS = {
@@ -274,13 +272,6 @@ def mask2former_row(size: str, kind: str = "mask2former-swin-t") -> Row:
     pipe = pipeline("image-segmentation", model=str(subjects.folder(kind)), device="cpu")
     colors = model.labels.colors
 
-    def served() -> Segmentation:
-        pixels = decode(file)
-        result = model.predict(pixels)
-        draw.id_map_png(result)
-        overlay_png(pixels, result)
-        return result
-
     def plain() -> list[dict]:
         image = Image.open(io.BytesIO(file)).convert("RGB")
         found, pixels = pipe(image, subtask="panoptic"), np.array(image)
@@ -300,7 +291,7 @@ def mask2former_row(size: str, kind: str = "mask2former-swin-t") -> Row:
 
     height, width = SIZES[size]
     return compare(
-        f"Mask2Former Swin-T, {CLASSES} classes, {size}, JPEG in, mask and overlay out", "transformers pipeline + blend", served,
+        f"Mask2Former Swin-T, {CLASSES} classes, {size}, JPEG in, mask and overlay out", "transformers pipeline + blend", partial(served, model, file),
         plain if available_memory() > 8 * QUERIES * height * width + (1 << 30) else None, check, targets=(0.35, 0.10), repeats=1,
         settle=subjects.compiled, peer_once=size == "12 MP",
     )  # fmt: skip

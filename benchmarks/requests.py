@@ -29,13 +29,18 @@ Found = tuple[int, Box, np.ndarray]
 TARGETS = {"12 MP": (0.12, 0.05), "2 MP": (0.22, 0.12), "0.3 MP": (0.40, 0.40)}
 
 
-def project(model: Model, file: bytes) -> np.ndarray:
-    """What the demo does for a request; the id map."""
+def served(model: Model, file: bytes, threshold: float = 0.5) -> Segmentation:
+    """What the demo does for a request: mask and overlay as files; its result."""
     pixels = decode(file)
-    result = model.predict(pixels)
+    result = model.predict(pixels, threshold)
     draw.id_map_png(result)
     overlay_png(pixels, result)
-    return result.id_map
+    return result
+
+
+def project(model: Model, file: bytes) -> np.ndarray:
+    """The id map of :func:`served`."""
+    return served(model, file).id_map
 
 
 def plain_segformer(pipe: Any, file: bytes, colors: np.ndarray) -> np.ndarray:
@@ -126,13 +131,6 @@ def maskrcnn_row(size: str) -> Row:
     pixels = np.prod(subjects.SIZES[size])
     fits = available_memory() > 100 * pixels * 7
 
-    def served() -> Segmentation:
-        image = decode(file)
-        result = model.predict(image, 0.0)
-        draw.id_map_png(result)
-        overlay_png(image, result)
-        return result
-
     def check(mine: Segmentation, theirs: tuple[torch.Tensor, list[int]] | None) -> str:
         if theirs is None:
             return f"{len(mine.segments)} objects"
@@ -141,7 +139,7 @@ def maskrcnn_row(size: str) -> Row:
     return compare(
         f"Mask R-CNN R50-FPN, {size}, 100 objects, JPEG in, mask and overlay out",
         "torchvision eval + draw_segmentation_masks + `gr.Image`",
-        served,
+        lambda: served(model, file, 0.0),
         (lambda: plain_maskrcnn(peer, file)) if fits else None,
         check,
         targets=(0.30, 0.10) if size == "12 MP" else (None, None),
