@@ -173,22 +173,23 @@ def _plain(value: Any) -> Any:
     # Only here: the page opens before torch is imported.
     import torch
 
-    if isinstance(value, torch.Tensor):
-        return value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return type(value)(_plain(part) for part in value) if isinstance(value, (list, tuple)) else value
+    return _nested(value, torch.Tensor, lambda tensor: (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy())
 
 
 def _tensors(value: Any) -> Any:
     """The inverse of :func:`_plain`."""
-    if isinstance(value, np.ndarray):
-        import torch
+    import torch
 
-        return torch.from_numpy(value)
+    return _nested(value, np.ndarray, torch.from_numpy)
+
+
+def _nested(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """The same lists, tuples and dicts with what is of a kind changed."""
+    if isinstance(value, kind):
+        return change(value)
     if isinstance(value, Mapping):
-        return {key: _tensors(part) for key, part in value.items()}
-    return type(value)(_tensors(part) for part in value) if isinstance(value, (list, tuple)) else value
+        return {key: _nested(part, kind, change) for key, part in value.items()}
+    return type(value)(_nested(part, kind, change) for part in value) if isinstance(value, (list, tuple)) else value
 
 
 def _model(build: Build, key: str, spec: ModelSpec, path: Path) -> Model:
