@@ -34,7 +34,7 @@ from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import engine as devices
 from seg_demo.inference import tiled
 from seg_demo.inference.prompting import PromptRun, Session
-from seg_demo.inputs.images import Picture, Source, read
+from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
 from seg_demo.networks.base import Network
