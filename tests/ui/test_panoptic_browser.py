@@ -69,6 +69,7 @@ def test_things_are_listed_one_by_one_and_stuff_per_class(browser: Browser, addr
         cars = viewer.locator(".sv-class").nth(0)
         expect(cars.locator("summary")).to_have_text(each)
         cars.locator("summary").click()
+        expect(cars.locator(".sv-objects li")).to_have_count(2)  # filled when the list says that it is open: an event, some time later
         assert [name.split("\n")[0] for name in cars.locator(".sv-objects li").all_inner_texts()] == ["car #3", "car #4"]
         # One of them goes, and all of a class; what is hidden says so.
         cars.locator(".sv-objects .sv-row").nth(0).click()
