@@ -186,8 +186,8 @@ async function preview(next) {
   base = bitmap;
   ids = { ids: new Uint16Array(1), width: 1, height: 1 };
   result = { width: next.width, height: next.height, segments: [], classes: [], byId: new Map(), names: new Map(), image: { url: next.url }, ids: { url: "" }, metres: next.metres };
-  for (const part of ["side", "details", "nothing", "small", "notes", "doubt"]) find(part).hidden = true;
-  for (const part of ["bar", "help"]) find(part).hidden = false;
+  for (const part of ["side", "details", "help", "nothing", "small", "notes", "doubt"]) find(part).hidden = true;
+  find("bar").hidden = false;
   frame(next);
   root.dataset.state = "preview";
   redraw(true);
