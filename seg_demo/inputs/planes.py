@@ -497,7 +497,7 @@ def known_values(values: np.ndarray, low: float, high: float, gone: Sequence[flo
     known = values[(values >= low) & (values <= high)]
     for value in gone:
         if value == value and low <= value <= high:
-            known = known[known != values.dtype.type(value)]
+            known = known[~samples.same_as(known, value)]
     return known
 
 

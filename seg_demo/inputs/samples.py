@@ -213,8 +213,13 @@ def absent_in(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
         return None
     absent = np.zeros(strip.shape, dtype=bool)
     for value in gone:
-        absent |= ~np.isfinite(strip) if np.isnan(value) else strip == strip.dtype.type(value)
+        absent |= ~np.isfinite(strip) if np.isnan(value) else same_as(strip, value)
     return absent
+
+
+def same_as(values: np.ndarray, value: float) -> np.ndarray:
+    """bool, where samples are a value; as a fraction the largest one of 64 bits is one more than they can hold."""
+    return values == float(value)  # numpy compares whole numbers with a Python float as float64, fractions at their precision
 
 
 def _range16(samples: Samples) -> tuple[float, float, tuple[float, ...]]:
@@ -290,7 +295,6 @@ class Spread:
     """
 
     def __init__(self, kind: np.dtype, nodata: float | None) -> None:
-        self._kind = kind
         ends = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
         least, most = float(ends.min), float(ends.max)
         fillers = [most] if kind.kind == "u" else [least, most, *(value for value in FILLERS if least <= value <= most)]
@@ -304,12 +308,11 @@ class Spread:
 
     def add(self, strip: np.ndarray) -> None:
         """Some more values, of any shape."""
-        kind = self._kind
         with np.errstate(invalid="ignore"):
             known = np.isfinite(strip)
         self.infinite |= not known.all()
         for value in [*self._fillers, *([] if self._named is None else [self._named])]:
-            same = strip == kind.type(value) if kind.kind == "f" else strip.astype(np.float64) == value
+            same = same_as(strip, value)
             if same.any():
                 self.found.add(value)
                 known &= ~same

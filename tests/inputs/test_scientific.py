@@ -226,6 +226,18 @@ def test_a_band_or_half_of_it_without_data_is_no_empty_picture(tmp_path, here):
     assert "marked as holding no data" in sentence(tmp_path / "band.tif", channels=[0])
 
 
+@pytest.mark.parametrize("kind", ["i8", "u8"])
+def test_the_largest_number_of_64_bits_is_no_damage(tmp_path, here, kind):
+    """It is no whole number of its type once it is a fraction, as which what a file has for no data is known."""
+    array = noise("u2", 40, 50).astype(kind) % 1000
+    array[:4] = np.iinfo(kind).max
+    raster(tmp_path / "a.tif", array[None], "EPSG:32633", PLACES["utm"][1])
+    picture = read(tmp_path / "a.tif")
+    assert not picture.pixels[:4].any() and picture.pixels[4:].max() == 255
+    low, high = np.percentile(array[4:], (0.35, 99.65))
+    assert abs(picture.pixels[4:, :, 0] - ((array[4:] - low) / (high - low) * 255).clip(0, 255)).max() <= 1
+
+
 def test_every_image_of_an_ome_file_has_its_own_pixel_size(tmp_path, here):
     with tifffile.TiffWriter(tmp_path / "two.ome.tif") as file:
         for size in (0.5, 2.0):
