@@ -312,6 +312,7 @@ CURVES = {
     "mask_ap50": "mask AP50",
     "mask_ap75": "mask AP75",
     "box_ap": "box AP",
+    "accuracy_50": "accuracy at an IoU of 0.5: hits / (hits + false + missed)",
     "click_iou": "IoU over the first 5 clicks",
     "iou_1": "IoU after 1 click",
     "iou_3": "IoU after 3 clicks",

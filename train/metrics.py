@@ -208,6 +208,7 @@ class InstanceMeter:
         self._images: list[dict[str, int]] = []
         self._truth: list[dict[str, Any]] = []
         self._found: list[dict[str, Any]] = []
+        self._shown = np.zeros(3, dtype=np.int64)
 
     def add(self, sample: Sample, prediction: Segmentation) -> float:
         """Count one image.
@@ -234,7 +235,10 @@ class InstanceMeter:
                 found = _annotation(identity, segment, label_id, prediction)
                 candidates.append(found | {"score": 1.0 if segment.score is None else float(segment.score)})
         self._found += candidates
-        return _f1(objects, [candidate for candidate in candidates if candidate["score"] >= SHOWN_SCORE])
+        shown = [candidate for candidate in candidates if candidate["score"] >= SHOWN_SCORE]
+        hits, total = _hits(objects, shown), len(objects) + len(shown)
+        self._shown += (hits, len(objects), len(shown))
+        return 2 * hits / total if total else 1.0
 
     def _add_unlabelled(self, identity: int, sample: Sample) -> None:
         """COCO's way to say "nobody knows what is here": one crowd region per class."""
@@ -263,8 +267,9 @@ class InstanceMeter:
         Returns:
             ``mask_ap`` (mean over IoU 0.50 to 0.95 and over classes), ``mask_ap50``, ``mask_ap75``, ``box_ap``, and
             ``mask_ap/NAME`` for each class that occurs. Where an image holds more than 100 objects of a class, also
-            ``mask_ap@100`` and so on for those figures that COCO's cap of 100 candidates changes. Empty if the data has no
-            object at all: AP has no value then.
+            ``mask_ap@100`` and so on for those figures that COCO's cap of 100 candidates changes; and ``accuracy_50``, hits / (hits +
+            false + missed) at an IoU of 0.5 among candidates with a score of at least 0.5 over all images, which StarDist calls accuracy
+            and Cellpose and the 2018 Data Science Bowl average precision. Empty if the data has no object at all: AP has no value then.
         """
         if not any(not listed["iscrowd"] for listed in self._truth):
             return {}
@@ -275,6 +280,8 @@ class InstanceMeter:
         (capped, masks), (capped_boxes, boxes) = (_precision(truth, found, kind, caps) for kind in ("segm", "bbox"))
         values, standard = _figures(masks, boxes), _figures(capped, capped_boxes)
         values |= {f"{name}@{STANDARD_CAP}": value for name, value in standard.items() if value != values[name]}
+        hits, objects, shown = self._shown.tolist()
+        values["accuracy_50"] = hits / (objects + shown - hits)
         for index, name in enumerate(self.labels.names):
             if (masks[:, :, index] > -1).any():
                 values[f"mask_ap/{name}"] = _average(masks[:, :, index])
@@ -320,10 +327,10 @@ def _annotation(identity: int, segment: Segment, label_id: int, whole: Segmentat
     }
 
 
-def _f1(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> float:
-    """F1 of candidates, best first, each taking the free object of its class that it fits best."""
+def _hits(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> int:
+    """How many candidates, best first, take a free object of their class: each the one that it fits best."""
     if not objects or not candidates:
-        return float(len(objects) == len(candidates))
+        return 0
     rles = [
         [{**found["segmentation"], "counts": found["segmentation"]["counts"].encode()} for found in side]
         for side in (candidates, objects)
@@ -337,7 +344,7 @@ def _f1(objects: list[dict[str, Any]], candidates: list[dict[str, Any]]) -> floa
         if row[best] >= MATCH_IOU:
             hits += 1
             overlap[:, best] = 0
-    return 2 * hits / (len(objects) + len(candidates))
+    return hits
 
 
 class PanopticMeter:

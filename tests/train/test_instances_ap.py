@@ -115,7 +115,10 @@ def test_per_image_f1_by_hand():
     segments = (hit, wrong_class, unsure)
     prediction = Segmentation("instance", 10, 20, OBJECTS, paint(segments, 10, 20), segments)
     # Two objects, two candidates shown, one of them right: 2 * 1 / (2 + 2).
-    assert InstanceMeter(OBJECTS).add(sample, prediction) == 0.5
+    meter = InstanceMeter(OBJECTS)
+    assert meter.add(sample, prediction) == 0.5
+    # One hit, one false, one missed.
+    assert meter.result()["accuracy_50"] == 1 / 3
     empty = Segmentation("instance", 10, 20, OBJECTS, np.zeros((10, 20), np.uint8), ())
     assert InstanceMeter(OBJECTS).add(sample, empty) == 0.0
 
@@ -191,7 +194,7 @@ def test_a_perfect_detector_of_a_crowd_is_perfect():
     meter = InstanceMeter(OBJECTS)
     meter.add(sample, Segmentation("instance", found.height, found.width, OBJECTS, found.id_map, found.segments))
     result = meter.result()
-    assert result["mask_ap"] == result["mask_ap50"] == result["box_ap"] == 1.0
+    assert result["mask_ap"] == result["mask_ap50"] == result["box_ap"] == result["accuracy_50"] == 1.0
     assert result["mask_ap50@100"] == pytest.approx(0.396, abs=1e-3)
     said = beside_standard("mask_ap", result)
     assert "0.3960" in said and "100" in said and beside_standard("mean_iou", result) == ""

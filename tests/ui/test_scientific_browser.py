@@ -72,7 +72,7 @@ def test_the_strip_shows_a_view_at_once_and_segment_takes_it(open_page, tmp_path
     expect(page.locator("#regions-zip")).to_be_hidden()
     # On a phone it stays below the strip.
     page.set_viewport_size({"width": 380, "height": 900})
-    assert viewer.locator(".sv-stage").bounding_box()["x"] < 30 and page.evaluate("document.documentElement.scrollWidth") == 380
+    page.wait_for_function("document.documentElement.scrollWidth == 380 && document.querySelector('#semantic-viewer .sv-stage').getBoundingClientRect().x < 30")
     page.set_viewport_size({"width": 1280, "height": 900})
     strip.locator(".vs-low").fill("2500")
     strip.locator(".vs-low").press("Enter")
