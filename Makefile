@@ -40,6 +40,6 @@ $(VENV)/.ready: requirements.txt requirements-train.txt | $(BIN)/python
 	$(PIP) -r requirements-train.txt
 	@touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+$(VENV)/.ready-dev: requirements-dev.txt requirements-onnx.txt $(VENV)/.ready
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -1,5 +1,6 @@
 """``python -m seg_demo segment PATH... --model M --out DIR``, ``python -m seg_demo prompt IMAGE --points "x,y,1" --model M --out DIR``,
-``python -m seg_demo models`` ``python -m seg_demo check ID`` and ``python -m seg_demo convert ANNOTATIONS --to FORMAT --out DIR``.
+``python -m seg_demo models`` ``python -m seg_demo check ID``, ``python -m seg_demo convert ANNOTATIONS --to FORMAT --out DIR`` and
+``python -m seg_demo export MODEL --onnx FILE``.
 
 Exit codes: 0 everything done; 1 some files failed; 2 nothing was started (usage, model, device, output folder).
 """
@@ -129,6 +130,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("id", metavar="ID", help="user/repo[/folder][@revision], the address of its page, a menu key, or a folder")
     check.add_argument("--json", action="store_true", help="as JSON, with all class names")
     check.set_defaults(run=_check)
+    export = commands.add_parser(
+        "export",
+        help="a model as a file that runs without torch",
+        description="Write a model's network as an ONNX file, for ONNX Runtime, transformers.js and others. The file is there only if ONNX Runtime "
+        "gives every label that torch gives on test pictures of several sizes. Exit codes: 0 done, 2 nothing was written, and why.",
+    )
+    export.add_argument("model", metavar="MODEL", help="as for segment")
+    export.add_argument("--onnx", required=True, type=Path, metavar="FILE", help="the file; replaced if it is there")
+    export.set_defaults(run=_export)
     convert = commands.add_parser(
         "convert",
         help="annotations of one tool into those of another",
@@ -145,6 +155,26 @@ def _convert(options: argparse.Namespace) -> int:
     from seg_demo.annotations import convert
 
     return convert.main(options.arguments)
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write a network as ONNX, and say how it compares and how it is run."""
+    from seg_demo.inference import onnx
+    from seg_demo.serving import catalog
+    from seg_demo.serving.predictor import load_checkpoint
+
+    if options.onnx.is_dir():
+        raise BadRequestError("onnx.wants_a_file", path=options.onnx)
+    onnx.check_packages()  # before a model is fetched for nothing
+    spec = catalog.resolve(options.model, local_folders=True)
+    if spec.source == "builtin":
+        raise BadRequestError("onnx.method_without_network", id=spec.id)
+    about = {"model": spec.id if spec.source != "folder" else Path(spec.id).name}
+    done = onnx.export(load_checkpoint(spec, token=True), options.onnx, options.onnx.name, about, lambda text: print(text, file=sys.stderr))
+    print(f"{options.onnx}: {done.size / 1e6:.1f} MB, opset {done.opset}, input {done.input}. {done.sentence()}")
+    if done.code:
+        print(f"\nWith numpy, Pillow and onnxruntime alone (a picture that is resized for the network may differ by a few pixels on edges):\n\n{done.code}")
+    return 0
 
 
 def _models(options: argparse.Namespace) -> int:

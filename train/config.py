@@ -87,6 +87,11 @@ class Config:
     baseline: bool = option(False, "measure the base on the held-out images too, to say what was gained", bool)
     progress_file: str | None = option(None, "say in this JSON file how far the run is, and draw samples", str, metavar="FILE")
     skip_bad: bool = option(False, "leave out samples with faults instead of stopping", bool)
+    robustness: float = option(
+        0.0, "minutes in which the score is also measured on blurred, noisy, darker, compressed, resized, turned and attacked images, for the card", float,
+        metavar="MINUTES",
+    )  # fmt: skip
+    onnx: bool = option(False, "also write onnx/model.onnx into the checkpoint, compared with torch label by label (pip install -r requirements-onnx.txt)", bool)
     push: str | None = option(None, "push to the Hub; without a value to <you>/<network>-<data>", str, metavar="USER/REPO")
     private: bool = option(False, "push to a private repository", bool)
     dry_run: bool = option(False, "say what would happen, and stop", bool)
@@ -150,6 +155,7 @@ _RANGES = {
     "adversarial": (0, 0.5),
     "replay": (0, 0.9),
     "backbone_lr": (0, 10),
+    "robustness": (0, 24 * 60),
 }
 
 

@@ -223,17 +223,29 @@ def evaluate_best(prepared: Prepared, folder: Path, held_out: HeldOut) -> tuple[
         As :func:`evaluate`, and the network.
     """
     model, checkpoint = best_of(prepared, folder)
-    data = labels_for(prepared.dataset, prepared.task)
-    samples, labels = held_out, data
-    if prepared.config.epochs == 0 and not checkpoint.family.prompts and data.names != checkpoint.labels.names:
-        labels = shared_labels(data, checkpoint.labels)
-        samples = () if labels is None else only_shared(held_out, data, labels, prepared.task)
+    samples, labels = comparable(prepared, checkpoint, held_out)
     quiet = prepared.config.json or None
     with tqdm(total=len(held_out), desc="evaluating", unit="image", disable=quiet, leave=False) as bar:
         metrics, results = evaluate(
             model, samples, task=prepared.task, labels=labels, progress=lambda done: bar.update(done - bar.n)
         )
     return metrics, results, checkpoint
+
+
+def comparable(prepared: Prepared, checkpoint: Network, held_out: HeldOut) -> tuple[Iterable[Sample], LabelSet | None]:
+    """The held-out images and the classes that a network of a run is measured by: of one that is published as it is, those that the
+    data has too.
+
+    Args:
+        prepared: the run.
+        checkpoint: its network.
+        held_out: its images.
+    """
+    data = labels_for(prepared.dataset, prepared.task)
+    if prepared.config.epochs != 0 or checkpoint.family.prompts or data.names == checkpoint.labels.names:
+        return held_out, data
+    labels = shared_labels(data, checkpoint.labels)
+    return () if labels is None else only_shared(held_out, data, labels, prepared.task), labels
 
 
 def compare_with_base(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[str, Any]:
@@ -411,7 +423,7 @@ def sample_grid(pictures: Sequence[Picture], path: Path) -> None:
             # A `$` in a file name is not a formula.
             axis.set_title(title, fontsize=8, parse_math=False)
             axis.set_axis_off()
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _shortened(name: str, length: int = 32) -> str:
@@ -453,7 +465,7 @@ def learning_curves(metrics: Path, path: Path) -> bool:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(color="#dddddd", linewidth=0.6)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _write(figure, path)
+    write_figure(figure, path)
     return True
 
 
@@ -475,7 +487,13 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _write(figure: Figure, path: Path) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
+    """A figure as PNG, the same bytes for the same figure.
+
+    Args:
+        figure: drawn without a display.
+        path: replaced.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)

@@ -15,7 +15,7 @@ from seg_demo.core.types import TASKS
 from seg_demo.hub import client
 from train import run as runs
 from train.config import Config
-from train.report import CardFacts, read_facts, write_card
+from train.report import CardFacts, add_onnx, read_facts, write_card
 from train.run import ProgressFile
 from train.setup import check_rights
 
@@ -148,6 +148,8 @@ def publish_again(config: Config, folder: Path) -> dict[str, Any]:
     best, facts = folder / runs.BEST, read_facts(folder / runs.BEST)
     networks.load(best)
     log.info("This run has been trained and evaluated already; its checkpoint is %s", best)
+    if config.onnx and facts.onnx is None:
+        facts = add_onnx(best, facts)
     pushed = None
     if config.push is not None:
         ProgressFile(config.progress_file)("publish", facts.steps, facts.steps)

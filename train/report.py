@@ -19,16 +19,19 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 
 from seg_demo import __version__, networks
+from seg_demo.core.errors import SegDemoError
 from seg_demo.core.storage import save_file, save_folder
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec
 from seg_demo.hub.licences import inherited
+from seg_demo.inference import onnx
 from seg_demo.networks import CLICKED
 from seg_demo.networks.base import Network
+from train import robustness
 from train import run as runs
 from train.base_model import name_of
 from train.clicks import OBJECTS
 from train.data.index import BUILT_IN, CELLS
-from train.evaluate import COUNTS, CURVES, HeldOut, evaluate_best, learning_curves, sample_grid
+from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import load_state
 from train.setup import Prepared
@@ -36,6 +39,7 @@ from train.setup import Prepared
 log = logging.getLogger("train")
 
 FACTS = "training.json"
+ONNX_FILE = "onnx/model.onnx"
 # Stands in code snippets for the repository that is not known yet.
 SOURCE = "USER/REPO"
 LIBRARIES = ("torch", "torchvision", "transformers", "segmentation-models-pytorch", "timm")
@@ -86,6 +90,8 @@ class CardFacts:
         notes: sentences: what was done to the data, what was left out.
         limits: sentences: what the model does not know.
         repo_id: ``user/repo`` where it is pushed, or None.
+        robustness: what :func:`train.robustness.measure` returned; None where it was not asked for.
+        onnx: of :data:`ONNX_FILE`, ``opset``, ``input``, ``compared`` (a sentence) and ``code``; None where there is none.
         versions: of the libraries.
     """
 
@@ -116,6 +122,8 @@ class CardFacts:
     notes: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     repo_id: str | None = None
+    robustness: dict[str, Any] | None = None
+    onnx: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=versions)
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,6 +210,7 @@ def _last_part(value: Any) -> Any:
 
 SAMPLES_PNG = "samples.png"
 CURVES_PNG = "curves.png"
+ROBUSTNESS_PNG = "robustness.png"
 MOST_CLASSES = 200
 COLUMNS = {"iou": "IoU", "dice": "Dice", "boundary_iou": "boundary IoU", "mask_ap": "mask AP", "pq": "PQ", "sq": "SQ", "rq": "RQ"}
 # The licence ids that the Hub accepts and that people use; any other name goes into `license_name`.
@@ -224,7 +233,7 @@ def write_card(folder: Path, facts: CardFacts) -> None:
         StorageError: the disk is full or fails.
     """
     shown = CardFacts.from_dict(facts.to_dict())  # without secrets and without folders of this machine
-    pictures = [name for name in (SAMPLES_PNG, CURVES_PNG) if (folder / name).is_file()]
+    pictures = [name for name in (SAMPLES_PNG, CURVES_PNG, ROBUSTNESS_PNG) if (folder / name).is_file()]
     write_facts(folder, facts)
     save_file(folder / "README.md", card_text(shown, pictures))
 
@@ -234,7 +243,7 @@ def card_text(facts: CardFacts, pictures: list[str]) -> str:
 
     Args:
         facts: what to say.
-        pictures: which of ``samples.png`` and ``curves.png`` there are.
+        pictures: which of ``samples.png``, ``curves.png`` and ``robustness.png`` there are.
     """
     parts = [
         f"---\n{_metadata(facts).to_yaml()}\n---",
@@ -242,7 +251,9 @@ def card_text(facts: CardFacts, pictures: list[str]) -> str:
         _what(facts),
         "## Classes\n\n" + _classes(facts),
         "## How good it is\n\n" + _metrics(facts, pictures),
+        *(["## How robust it is\n\n" + _robust(facts, pictures)] if facts.robustness else []),
         "## Use it\n\n" + _use(facts),
+        *(["## Without torch\n\n" + _without_torch(facts)] if facts.onnx else []),
         "## Data\n\n" + _data(facts),
         "## Training\n\n" + _training(facts, pictures),
         "## Limits\n\n" + _limits(facts),
@@ -383,6 +394,17 @@ def _metrics(facts: CardFacts, pictures: list[str]) -> str:
     return f"{about}\n\n{table}" + (shown if SAMPLES_PNG in pictures else "")
 
 
+def _robust(facts: CardFacts, pictures: list[str]) -> str:
+    found = facts.robustness
+    metric = CURVES.get(found["metric"], found["metric"])
+    text = f"{metric} on {found['images']} held-out images that were changed; as they are, {found['clean']:.3f} (seed {found['seed']}). "
+    text += "Truth is turned and resized as the image is. A dash: not measured in the time that was given."
+    if any(row["name"] == robustness.FGSM for row in found["rows"]):
+        text += " FGSM (Goodfellow et al. 2015) moves every pixel up the gradient of the loss, in crops of the size that the network sees; 0 is the score of these."
+    plot = f"\n\n![score over the strength of every change]({ROBUSTNESS_PNG})" if ROBUSTNESS_PNG in pictures else ""
+    return f"{text}{plot}\n\n{robustness.table(found)}"
+
+
 def _use(facts: CardFacts) -> str:
     source = facts.repo_id or SOURCE
     demo = (
@@ -396,6 +418,16 @@ def _use(facts: CardFacts) -> str:
         f"With {as_text(facts.library)} alone:\n\n{_code(facts.snippet.replace(SOURCE, source), 'python')}\n\n"
         f"With the demo's code, or by typing `{source}` into its model picker:\n\n{_code(demo, 'python')}"
     )
+
+
+def _without_torch(facts: CardFacts) -> str:
+    about = facts.onnx
+    places = ", where transformers.js and optimum look for it" if facts.library == "transformers" else ""
+    text = f"`{ONNX_FILE}`{places}: ONNX opset {about['opset']}, input `{as_text(about['input'])}`. {as_text(about['compared'], 1000)} "
+    text += "Class names, task and preprocessing are in its metadata."
+    if not about["code"]:
+        return f"{text} Pictures are preprocessed as the files of this repository say."
+    return f"{text} With numpy, Pillow and onnxruntime alone:\n\n{_code(about['code'], 'python')}"
 
 
 def _data(facts: CardFacts) -> str:
@@ -481,6 +513,8 @@ def write_report(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[st
     """
     metrics, results, checkpoint = evaluate_best(prepared, folder, held_out)
     facts = dataclasses.replace(card_facts(prepared, folder, checkpoint, metrics), val_images=len(results))
+    if prepared.config.robustness:
+        facts = dataclasses.replace(facts, robustness=_measured(prepared, folder, checkpoint, held_out))
     pictures = [result.picture for result in results if result.picture is not None]
 
     def write(fresh: Path) -> None:
@@ -489,7 +523,9 @@ def write_report(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[st
             sample_grid(pictures, fresh / SAMPLES_PNG)
         if (folder / "metrics.jsonl").is_file():
             learning_curves(folder / "metrics.jsonl", fresh / CURVES_PNG)
-        write_card(fresh, facts)
+        if facts.robustness is not None:
+            robustness.draw(facts.robustness, fresh / ROBUSTNESS_PNG)
+        write_card(fresh, with_onnx(fresh, facts) if prepared.config.onnx else facts)
 
     save_folder(folder / runs.BEST, write)
     log.info("On %d held-out image%s, at the original size:", len(results), "" if len(results) == 1 else "s")
@@ -498,6 +534,48 @@ def write_report(prepared: Prepared, folder: Path, held_out: HeldOut) -> dict[st
             log.info("  %-16s %.4f%s", title, metrics[name], beside_standard(name, metrics))
     log.info("The checkpoint and its card: %s", folder / runs.BEST)
     return metrics
+
+
+def _measured(prepared: Prepared, folder: Path, checkpoint: Network, held_out: HeldOut) -> dict[str, Any] | None:
+    """How robust the best network of a run is; None where there is nothing to measure."""
+    config = prepared.config
+    samples, labels = comparable(prepared, checkpoint, held_out)
+    if labels is None:
+        return None
+    return robustness.measure(
+        model_of(checkpoint, folder / runs.BEST, prepared.dataset.name), checkpoint, iter(samples), labels, task=prepared.task, loss=config.loss,
+        minutes=config.robustness, seed=config.seed, quiet=config.json,
+    )  # fmt: skip
+
+
+def with_onnx(folder: Path, facts: CardFacts) -> CardFacts:
+    """Write a checkpoint as ONNX beside its weights, where transformers.js and optimum look.
+
+    Args:
+        folder: the checkpoint.
+        facts: about it.
+
+    Returns:
+        With ``onnx``; as they are, and no file is written, where the file would not give torch's labels, which is logged.
+    """
+    try:
+        done = onnx.export(networks.load(folder), folder / ONNX_FILE, ONNX_FILE, {"model": facts.name}, lambda text: log.info("%s", text))
+    except SegDemoError as error:
+        log.warning("There is no %s: %s", ONNX_FILE, error)
+        return facts
+    log.info("%s", done.sentence())
+    return dataclasses.replace(facts, onnx={"opset": done.opset, "input": done.input, "compared": done.sentence(), "code": done.code})
+
+
+def add_onnx(folder: Path, facts: CardFacts) -> CardFacts:
+    """As :func:`with_onnx`, to a checkpoint folder that has its card already; it is replaced by itself, atomically."""
+
+    def write(fresh: Path) -> None:
+        shutil.copytree(folder, fresh, dirs_exist_ok=True)
+        write_card(fresh, with_onnx(fresh, facts))
+
+    save_folder(folder, write)
+    return read_facts(folder)
 
 
 def beside_standard(name: str, metrics: dict[str, float]) -> str:

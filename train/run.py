@@ -34,7 +34,7 @@ SAMPLES = "samples.png"
 # What a run leaves that was killed before it had written what it is; a new run may begin there.
 UNBORN = {".lock", "log.txt", ".config.json.new"}
 # What may differ between a run and its resumption without changing the result.
-OPERATIONAL = {"resume", "push", "private", "device", "workers", "threads", "json", "dry_run", "save_every", "report_to", "progress_file"}
+OPERATIONAL = {"resume", "push", "private", "onnx", "device", "workers", "threads", "json", "dry_run", "save_every", "report_to", "progress_file"}
 
 
 def new_folder(config: Config, data_name: str) -> Path:

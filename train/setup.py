@@ -24,7 +24,7 @@ from seg_demo.annotations.dataset import Dataset, labels_for, task_in
 from seg_demo.annotations.listing import Diagnosis, Item
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
-from seg_demo.inference import engine
+from seg_demo.inference import engine, onnx
 from seg_demo.networks.base import Network
 from seg_demo.serving import catalog
 from train.base_model import Start, architecture_of, for_channels, name_of, rebuilt, remembered, start
@@ -204,6 +204,8 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         begun, dataset = _attempt(problems, lambda: _with_channels(config, begun, dataset, train)) or (begun, dataset)
     if begun is not None:
         replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
+    if config.onnx and begun is not None:
+        _attempt(problems, lambda: (onnx.check_packages(), begun.checkpoint.graph()))
     repo_id, user = _rights(config, begun, dataset, problems)
     if problems:
         raise NotPrepared(list(dict.fromkeys(problems)), diagnosis)

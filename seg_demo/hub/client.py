@@ -478,7 +478,7 @@ def push(
     found again, since unchanged files make no second commit.
 
     Args:
-        folder: its files, without sub-folders.
+        folder: its files, those in sub-folders such as ``onnx/`` too.
         repo_id: ``user/repo``.
         private: make a new repository private; an existing one stays as it is.
         token: None takes the login of this machine.
@@ -492,7 +492,7 @@ def push(
         BadRequestError: nobody is logged in, no right to write, or a card that the Hub refuses.
         HubUnavailableError: it still fails after all retries.
     """
-    files = {path.name: path for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    files = _files_in(folder)
     kept = Message("hub.folder_kept", folder=folder)
     return push_files(files, repo_id, private=private, token=token, message=message, say=say, kept=kept)
 
@@ -603,19 +603,24 @@ def verify(repo_id: str, revision: str, folder: Path, token: str | None = None) 
     Raises:
         HubUnavailableError: the download fails.
     """
-    files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+    files = _files_in(folder)
     with tempfile.TemporaryDirectory() as scratch:
 
         def fetch() -> str:
-            names = [path.name for path in files]
-            return snapshot_download(repo_id, revision=revision, local_dir=scratch, allow_patterns=names, token=token)
+            return snapshot_download(repo_id, revision=revision, local_dir=scratch, allow_patterns=list(files), token=token)
 
         try:
             connect()
             _retried(fetch, _log.warning, "give back what was pushed")
         except TRANSPORT_ERRORS as error:
             raise unavailable(error, Message("hub.not_compared", id=repo_id, folder=folder), LATER) from error
-        return [path.name for path in files if not _same(path, Path(scratch) / path.name)]
+        return [name for name, path in files.items() if not _same(path, Path(scratch) / name)]
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """The files of a checkpoint folder by their path in the repository."""
+    found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _same(left: Path, right: Path) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import checkpoint, weights
+from seg_demo.networks import checkpoint, graph, weights
 from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
 
 if TYPE_CHECKING:
@@ -356,6 +356,14 @@ class Network(ABC):
         """The network as it takes tiles: with a preprocessing that does not pad or resize them by steps of its own."""
         return self
 
+    def graph(self) -> graph.Graph:
+        """The part of the network that other runtimes than torch can compute.
+
+        Raises:
+            BadRequestError: there is none, and why, or what to do instead.
+        """
+        raise BadRequestError("onnx.no_graph", title=self.family.title)
+
     def tile(self) -> tuple[int, int]:
         """(height, width) in pixels of the tiles that it takes in full detail at their own pixels."""
         rule = self.preprocessing
@@ -509,6 +517,13 @@ class PixelNetwork(Network):
         """
         rows, columns = self.preprocessing.fitted(height, width)
         return semantic_from_logits(raw[0, :, :rows, :columns], self.labels, height, width, confidence=confidence)
+
+    def graph(self) -> graph.Graph:
+        """As :meth:`Network.graph`: the logits. Where every picture gets one size, the graph may take that alone."""
+        answer = graph.Tensors(self.module, lambda module, batch: (self.forward(module, batch),))
+        free = graph.ANY_SIZE if self.preprocessing.size is None else graph.ONE_SIZE
+        code = graph.OF_TWO if self.options.get("binary") else graph.OF_CLASSES
+        return graph.Graph(answer, ("logits",), lambda found: found[0], free, code=code)
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:

@@ -46,7 +46,7 @@ from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_conf
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, weights
+from seg_demo.networks import FAMILIES, graph, weights
 from seg_demo.networks.base import LARGEST_TILE, STRIDE, EngineHints, Network, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -323,6 +323,18 @@ class MaskRcnn(Network):
         limit = Limit(int(found["limit"]), min(1.0, float(found["cut"]))) if int(found["limit"]) else None
         return Segmentation(self.task.name, height, width, self.labels, id_map, segments, confidence=sure, limit=limit)
 
+    def graph(self) -> graph.Graph:
+        """As :meth:`Network.graph`: torchvision's detections with its limits, which are not lifted; the picture is padded inside."""
+
+        def raw(found: tuple[Tensor, ...]) -> list[dict[str, Tensor]]:
+            boxes, names, scores, masks = found
+            full = 0 < len(scores) == self.module.roi_heads.detections_per_img
+            limit = torch.tensor(len(scores) if full else 0), scores[-1] if full else torch.tensor(0.0)
+            return [dict(zip(("boxes", "labels", "scores", "masks", "limit", "cut"), (boxes, names, scores, masks, *limit), strict=True))]
+
+        answer = graph.Tensors(self.module, _plain_detections)
+        return graph.Graph(answer, ("boxes", "labels", "scores", "masks"), raw, (2, 3), traced=True, code=graph.OF_BOXES)
+
     def tile(self) -> tuple[int, int]:
         """torchvision scales the shorter side to one length: tiles of that keep their pixels."""
         rule = self.preprocessing
@@ -350,6 +362,16 @@ class MaskRcnn(Network):
     def card_snippet(self, source: str) -> str:
         """As :meth:`Network.card_snippet`."""
         return snippet(self.options, len(self.labels), source)
+
+
+def _plain_detections(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
+    """Boxes, labels, scores and masks (N, 1, 28, 28) of one picture (1, 3, h, w), by torchvision alone; its tracer follows it."""
+    sizes = [(batch.shape[-2], batch.shape[-1])]
+    images = ImageList(module.transform.batch_images([batch[0]], module.transform.size_divisible), sizes)
+    features = module.backbone(images.tensors)
+    proposals, _ = module.rpn(images, features)
+    (found,), _ = module.roi_heads(features, proposals, images.image_sizes)
+    return found["boxes"], found["labels"], found["scores"], found["masks"]
 
 
 def _unlimited(rpn: nn.Module) -> nn.Module:

@@ -8,16 +8,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
+from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.types import Segmentation, tight_box
 from seg_demo.masks.instances import Resized
 from seg_demo.networks.base import Network
+
+if TYPE_CHECKING:
+    from seg_demo.networks.graph import Graph
 
 # What an object is called that was clicked and not named.
 OBJECT = "object"
@@ -72,6 +76,14 @@ class PromptNetwork(Network):
             prompts: with as many points each, all with a box or none, all of words or none.
             earlier: of the only prompt an earlier mask of the object: ``Answer.logits``, or bool (height, width).
         """
+
+    def graph(self) -> Graph:
+        """As :meth:`Network.graph`: there is none of a picture alone.
+
+        Raises:
+            BadRequestError: always.
+        """
+        raise BadRequestError("onnx.answers_prompts", title=self.family.title)
 
     def embed(self, image: np.ndarray) -> Any:
         """What is computed once per picture: tensors on the module's device, in lists and dicts if need be.

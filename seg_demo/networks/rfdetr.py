@@ -37,6 +37,7 @@ class RfDetr(ClassQueries):
     # All pictures have one size, and the compiled form agrees to rounding (3e-6 of the largest logit).
     engine: ClassVar = Eomt.engine
     none_rows: ClassVar[int] = 0
+    output_names: ClassVar = ("logits", "pred_masks")
     tasks: tuple[Task, ...] = field(default=(INSTANCE,))
 
     @staticmethod

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from seg_demo.core.errors import BadImageError, Message
+from seg_demo.core.errors import BadImageError, BadRequestError, Message
 from seg_demo.core.types import (
     IGNORE_16,
     INSTANCE,
@@ -40,7 +40,7 @@ from seg_demo.core.types import (
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
-from seg_demo.networks import FAMILIES, checkpoint, transformers_config
+from seg_demo.networks import FAMILIES, checkpoint, graph, transformers_config
 from seg_demo.networks.base import EngineHints, Network, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import normalised
@@ -78,6 +78,8 @@ class ClassQueries(Network):
         order: in which masks become values per pixel.
         thresholds: which segments there are.
         none_rows: how many rows more than classes its head has: one where no class is a class.
+        output_names: of class and mask logits, as transformers has them.
+        sizes_stay_open: a graph of it takes pictures of any size; otherwise sizes become constants of it.
         tasks: what this checkpoint answers, what it was made for first.
         tuned: thresholds that were asked for in place of the library's, by name.
     """
@@ -86,6 +88,8 @@ class ClassQueries(Network):
     thresholds: ClassVar[Thresholds] = Thresholds()
     scales_tiles: ClassVar[bool] = True
     none_rows: ClassVar[int] = 1
+    output_names: ClassVar[tuple[str, str]] = ("class_queries_logits", "masks_queries_logits")
+    sizes_stay_open: ClassVar[bool] = False
     tasks: tuple[Task, ...] = field(default=(PANOPTIC, INSTANCE, SEMANTIC))
     tuned: Mapping[str, float] = field(default_factory=dict)
 
@@ -311,6 +315,19 @@ class ClassQueries(Network):
         maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0)
         return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
+    def graph(self) -> graph.Graph:
+        """As :meth:`Network.graph`: what the queries say, under transformers' names.
+
+        Raises:
+            BadRequestError: sizes become constants of its graph, though pictures have many.
+        """
+        if not self.sizes_stay_open and self.preprocessing.size is None:
+            raise BadRequestError("onnx.sizes_become_constants", title=self.family.title)
+        answer = graph.Tensors(self.module, lambda module, batch: _stacked(self.forward(module, batch)))
+        free = graph.ANY_SIZE if self.sizes_stay_open else graph.ONE_SIZE
+        code = graph.OF_QUERIES if self.none_rows else graph.OF_SIGMOIDS
+        return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free, code=code)
+
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
         """The id map, the masks that are kept, and what counting takes."""
@@ -393,6 +410,7 @@ class MaskFormer(ClassQueries):
     """MaskFormer (Cheng et al. 2021, arXiv 2107.06278)."""
 
     family = FAMILIES["maskformer"]
+    sizes_stay_open = True
     training = TrainingDefaults(base="facebook/maskformer-swin-tiny-coco", **SCHEDULE)
 
     @staticmethod
@@ -472,6 +490,12 @@ class Eomt(ClassQueries):
         """As :meth:`Network.pixels_as_seen`: the picture before it is padded or cut into squares."""
         return transformers_config.pixels_as_seen(self.processor, image, ("do_pad", "do_split_image"))
 
+    def graph(self) -> graph.Graph:
+        """As :meth:`ClassQueries.graph`, for the one size that it takes; its processor pads, or cuts into squares of which there may be many."""
+        answer = graph.Tensors(self.module, lambda module, batch: _stacked(self.forward(module, batch)))
+        free = (0,) if self.processor.do_split_image else graph.ONE_SIZE
+        return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free)
+
     def square(self, wanted: int) -> int | None:
         """The one size that it takes."""
         return self.module.config.image_size
@@ -525,6 +549,8 @@ class Detr(ClassQueries):
     """DETR with masks (Carion et al. 2020, arXiv 2005.12872), whose objects never overlap."""
 
     family = FAMILIES["detr"]
+    output_names = ("logits", "pred_masks")
+    sizes_stay_open = True
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -543,6 +569,11 @@ class Detr(ClassQueries):
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         return apart(queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds))
+
+
+def _stacked(answers: list[dict[str, Tensor]]) -> tuple[Tensor, ...]:
+    """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w) of :meth:`ClassQueries.forward`."""
+    return tuple(torch.stack([answer[name] for answer in answers]) for name in ("classes", "masks"))
 
 
 def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:

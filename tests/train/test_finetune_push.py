@@ -53,6 +53,30 @@ def test_push_ends_in_a_repository_that_plain_libraries_and_the_demo_load(ann, d
     assert np.array_equal(demo.predict(image).id_map, logits[0, :, :48, :64].argmax(0).numpy())
 
 
+def test_a_push_brings_the_network_without_torch_and_how_robust_it_is(ann, data: Path, tmp_path: Path) -> None:  # noqa: F811
+    """Both are asked for by flags; a finished run gets its ONNX file by one command."""
+    import onnxruntime
+
+    run = tmp_path / "run"
+    assert finetune.main(arguments(data, run, "--max-steps", "2", "--robustness", "0.3", "--push", "ann/mine")) == 0
+    files, facts = ann.files("ann/mine"), json.loads((run / "best" / "training.json").read_text())
+    card = (run / "best" / "README.md").read_text()
+    assert facts["robustness"]["metric"] == "mean_iou" and len(facts["robustness"]["rows"]) == 7 and facts["onnx"] is None
+    assert files["robustness.png"] == (run / "best" / "robustness.png").read_bytes() and "robustness.png" in card
+    assert "## How robust it is" in card and "| blur (" in card and "## Without torch" not in card
+    assert finetune.main(["--resume", str(run), "--onnx", "--push", "ann/mine"]) == 0
+    files = ann.files("ann/mine")
+    assert files["onnx/model.onnx"] == (run / "best" / "onnx" / "model.onnx").read_bytes() and "robustness.png" in files
+    card = (run / "best" / "README.md").read_text()
+    assert "## Without torch" in card and 'InferenceSession("onnx/model.onnx"' in card and files["README.md"].decode() == card
+    session = onnxruntime.InferenceSession(files["onnx/model.onnx"])
+    batch = networks.load(run / "best").preprocess(np.asarray(Image.open(data / "images" / "03.png").convert("RGB")))
+    with torch.no_grad():
+        expected = networks.load(run / "best").module(batch)
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"pixel_values": batch.numpy()})[0]), expected, atol=1e-4, rtol=1e-4)
+    assert load_model("ann/mine", device="cpu").spec.architecture == "unet", "and the demo loads what has an ONNX file beside its weights"
+
+
 def test_a_failed_push_keeps_everything_and_one_command_finishes_it(ann, data: Path, tmp_path: Path, capsys) -> None:  # noqa: F811
     run = tmp_path / "run"
     ann.fail("POST .*/commit/", status=503, times=100)
