@@ -139,7 +139,7 @@ def _write(network: Network, graph: Graph, path: Path) -> None:
     else:
         how = {"dynamo": True, "external_data": False, "optimize": True, "verbose": False}
         if graph.free:
-            how["dynamic_shapes"] = (_open(graph, network.preprocessing.multiple),)
+            how["dynamic_shapes"] = {INPUT: _open(graph, network.preprocessing.multiple)}
     module = graph.module.eval()
     try:
         with torch.no_grad(), _quiet():
@@ -153,8 +153,10 @@ def _open(graph: Graph, multiple: int) -> dict[int, Any]:
     """Axes that stay open; sides as multiples where the batch is padded to them."""
     from torch.export import Dim
 
-    sides = {2: "height", 3: "width"}
-    return {axis: Dim(sides[axis], min=1, max=4096) * multiple if axis in sides and multiple > 1 else Dim.AUTO for axis in graph.free}
+    if multiple == 1:
+        return {axis: Dim.AUTO for axis in graph.free}
+    named = {0: Dim("batch", min=1, max=1024), 2: multiple * Dim("height", min=1, max=4096), 3: multiple * Dim("width", min=1, max=4096)}
+    return {axis: named[axis] for axis in graph.free}
 
 
 @contextmanager
