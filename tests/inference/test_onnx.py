@@ -149,7 +149,7 @@ def family_of(name: str) -> Network:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", ["unet", "fcn", "segformer", "maskformer", "detr", "conditional-detr", "eomt", "rfdetr", "maskrcnn"])
+@pytest.mark.parametrize("name", ["unet", "unet-instance", "fcn", "segformer", "maskformer", "detr", "conditional-detr", "eomt", "rfdetr", "maskrcnn"])
 def test_a_network_of_every_family_gives_torchs_labels(name: str, tmp_path: Path) -> None:
     network = family_of(name)
     assert onnx.export(network, tmp_path / "model.onnx").size > 0
