@@ -84,7 +84,7 @@ def scaled(sample: Sample, factor: float, rng: np.random.Generator) -> Sample:
     """Both sides times a factor, antialiased; the truth's pixels are those that are nearest."""
     height, width = (max(1, round(side * factor)) for side in sample.image.shape[:2])
     image = Image.fromarray(sample.image).resize((width, height), Image.Resampling.BILINEAR)
-    return replace(sample, image=np.asarray(image), **_maps(sample, lambda plane: nearest(plane, (height, width))))
+    return replace(sample, image=np.array(image), **_maps(sample, lambda plane: nearest(plane, (height, width))))
 
 
 def turned(sample: Sample, degrees: float, rng: np.random.Generator) -> Sample:
