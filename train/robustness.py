@@ -11,7 +11,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -42,49 +42,97 @@ FGSM_SIDE = 384
 MARGIN = 1.3
 
 
-def _like(sample: Sample, image: np.ndarray) -> Sample:
-    """The same truth of another image of the same size."""
-    return replace(sample, image=np.ascontiguousarray(image.clip(0, 255).round().astype(np.uint8)))
+class GreyValues:
+    """Samples whose values have 0 and 255 where a network's ranges have 0 and 1, so that a strength means the same for all files.
+
+    Nothing is done where the network sees what a person does.
+
+    Args:
+        network: with its ranges.
+    """
+
+    def __init__(self, network: Network) -> None:
+        rule = network.preprocessing
+        ends = rule.ranges or ((0.0, 255.0),) * len(rule.mean)
+        self._low, self._high = (np.array(side, dtype=np.float32) for side in zip(*ends, strict=True))
+        self._bytes = rule.ranges is None
+
+    def of(self, sample: Sample) -> Sample:
+        """From the file's values, as float32."""
+        if sample.values is None:
+            return sample
+        return replace(sample, values=(sample.values.astype(np.float32) - self._low) / (self._high - self._low) * 255)
+
+    def stored(self, sample: Sample) -> Sample:
+        """Back to values as the file has them: float32, or uint8 where the network takes those."""
+        if sample.values is None:
+            return sample
+        values = self._low + sample.values / 255 * (self._high - self._low)
+        return replace(sample, values=values.clip(0, 255).round().astype(np.uint8) if self._bytes else values)
+
+
+def _like(sample: Sample, pixels: np.ndarray) -> Sample:
+    """The same truth of other pixels (H, W, C) of the same size."""
+    if sample.values is not None:
+        return replace(sample, values=np.ascontiguousarray(pixels, dtype=np.float32))
+    return replace(sample, image=np.ascontiguousarray(pixels.clip(0, 255).round().astype(np.uint8)))
+
+
+def _by_channel(pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Every channel (H, W), float32, changed by itself."""
+    return np.stack([change(np.ascontiguousarray(plane)) for plane in pixels.astype(np.float32).transpose(2, 0, 1)], axis=-1)
 
 
 def blurred(sample: Sample, sigma: float, rng: np.random.Generator) -> Sample:
     """A Gaussian blur, of a deviation in pixels."""
-    return _like(sample, ndimage.gaussian_filter(sample.image.astype(np.float32), (sigma, sigma, 0)))
+    return _like(sample, ndimage.gaussian_filter(sample.seen.astype(np.float32), (sigma, sigma, 0)))
 
 
 def noisy(sample: Sample, deviation: float, rng: np.random.Generator) -> Sample:
     """Gaussian noise, of a deviation in grey values of 255, in every channel by itself."""
-    return _like(sample, sample.image + rng.normal(0, deviation, sample.image.shape).astype(np.float32))
+    return _like(sample, sample.seen + rng.normal(0, deviation, sample.seen.shape).astype(np.float32))
 
 
 def brighter(sample: Sample, factor: float, rng: np.random.Generator) -> Sample:
     """Grey values times a factor; what gets brighter than white is white."""
-    return _like(sample, sample.image.astype(np.float32) * factor)
+    return _like(sample, sample.seen.astype(np.float32) * factor)
 
 
 def compressed(sample: Sample, quality: float, rng: np.random.Generator) -> Sample:
-    """Written and read as JPEG of a quality of 100, with colours at half the size."""
-    file = io.BytesIO()
-    Image.fromarray(sample.image).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
-    return _like(sample, np.asarray(Image.open(file)))
+    """Written and read as JPEG of a quality of 100, with colours at half the size; channels that are no colours each by itself, in 8 bits."""
+
+    def again(pixels: np.ndarray) -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8)).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
+        return np.asarray(Image.open(file))
+
+    return _like(sample, again(sample.image) if sample.values is None else _by_channel(sample.values, again))
 
 
-def _maps(sample: Sample, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-    """Everything that a sample says of its pixels, changed in the same way."""
+def _moved(sample: Sample, pixels: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Sample:
+    """Other pixels, and everything that a sample says of its own, changed in the same way."""
     found: dict[str, Any] = {"label_map": change(sample.label_map)}
     for name in ("instance_map", "crowd"):
         if (plane := getattr(sample, name)) is not None:
             found[name] = change(plane)
     if sample.hidden is not None:
         found["hidden"] = np.stack([change(layer) for layer in sample.hidden])
-    return found
+    size = found["label_map"].shape
+    if sample.values is None:
+        return replace(sample, image=np.ascontiguousarray(pixels.clip(0, 255).round().astype(np.uint8)), **found)
+    blank = np.broadcast_to(np.zeros(3, np.uint8), (*size, 3))  # nobody looks at it
+    return replace(sample, image=blank, values=np.ascontiguousarray(pixels, dtype=np.float32), **found)
 
 
 def scaled(sample: Sample, factor: float, rng: np.random.Generator) -> Sample:
     """Both sides times a factor, antialiased; the truth's pixels are those that are nearest."""
     height, width = (max(1, round(side * factor)) for side in sample.image.shape[:2])
-    image = Image.fromarray(sample.image).resize((width, height), Image.Resampling.BILINEAR)
-    return replace(sample, image=np.array(image), **_maps(sample, lambda plane: nearest(plane, (height, width))))
+
+    def again(pixels: np.ndarray) -> np.ndarray:
+        return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+    pixels = again(sample.image) if sample.values is None else _by_channel(sample.values, again)
+    return _moved(sample, pixels, lambda plane: nearest(plane, (height, width)))
 
 
 def turned(sample: Sample, degrees: float, rng: np.random.Generator) -> Sample:
@@ -100,8 +148,7 @@ def turned(sample: Sample, degrees: float, rng: np.random.Generator) -> Sample:
     def plane(values: np.ndarray, order: int = 0) -> np.ndarray:
         return ndimage.rotate(values, degrees, reshape=False, order=order, mode="nearest")[window]
 
-    image = np.stack([plane(sample.image[..., channel].astype(np.float32), 1) for channel in range(3)], axis=-1)
-    return _like(replace(sample, image=np.ascontiguousarray(image).astype(np.uint8), **_maps(sample, plane)), image)
+    return _moved(sample, _by_channel(sample.seen, lambda channel: plane(channel, 1)), plane)
 
 
 @dataclass(frozen=True)
@@ -154,10 +201,11 @@ class Attack:
         self._module, self._device = module, next(module.parameters()).device
         self._objective = Objective(replace(network, module=module), loss, None, labels)
         self._seen, self._network, self._seed = AsSeen(network), network, seed
+        self._grey = GreyValues(network)
 
     def __call__(self, sample: Sample, strength: float, rng: np.random.Generator) -> Sample:
         """A crop that has been moved by ``strength`` grey values of 255."""
-        seen = self._seen(sample)
+        seen = self._seen(self._grey.stored(sample))
         side = self._network.square(min(FGSM_SIDE, *seen.image.shape[:2]) // 32 * 32 or 32)
         if side is None:
             raise ValueError("the network takes no square crops")
@@ -168,11 +216,13 @@ class Attack:
                 torch.manual_seed(self._seed)
                 batch = self._objective.collate([crop], self._device)
                 image = self._objective.adversarial(self._module, batch, strength / 255).images[0].cpu()
-        pixels = (image * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        pixels = (image * 255).permute(1, 2, 0).contiguous().numpy()
         layers = None if instances is None else instances.reshape(-1, side, side).numpy().astype(np.uint16)
         hidden = None if layers is None or len(layers) < 2 else layers[1:]
         own = None if layers is None else layers[0]
-        return Sample(pixels, labels.numpy().astype(np.uint16), own, seen.name, seen.instance_labels, hidden)
+        blank = np.zeros((side, side, 3), dtype=np.uint8)
+        values = None if sample.values is None else pixels
+        return _like(Sample(blank, labels.numpy().astype(np.uint16), own, seen.name, seen.instance_labels, hidden, values=values), pixels)
 
 
 def _few(samples: Iterator[Sample], count: int) -> list[Sample]:
@@ -180,7 +230,7 @@ def _few(samples: Iterator[Sample], count: int) -> list[Sample]:
     kept: list[Sample] = []
     taken = 0
     for sample in islice(samples, count):
-        taken += 4 * sample.image.nbytes
+        taken += 2 * sample.nbytes
         if kept and taken > MOST_BYTES:
             break
         kept.append(sample)
@@ -208,25 +258,26 @@ def measure(
         ``unit``, ``strengths`` and ``scores`` (None where there was no time, or no value). None without any value at all.
     """
     metric = network.family.metric(TASKS[task])
-    chosen = _few(samples, MOST_IMAGES)
+    grey = GreyValues(network)
+    chosen = _few(map(grey.of, samples), MOST_IMAGES)
     changes = list(CHANGES)
     if not network.family.prompts:  # whose clicks, and what is cut out around them, have no gradient
         changes.append(Change(FGSM, FGSM_UNIT, FGSM_STRENGTHS, Attack(network, loss, labels, seed)))
     plan = [(change, level) for level in range(max(len(change.strengths) for change in changes)) for change in changes if level < len(change.strengths)]
 
-    def score(images: Iterator[Sample]) -> float | None:
-        found = evaluate(model, images, task=task, labels=labels, pictures=0, brief=True)[0].get(metric)
+    def score(images: Iterable[Sample]) -> float | None:
+        found = evaluate(model, map(grey.stored, images), task=task, labels=labels, pictures=0, brief=True)[0].get(metric)
         return None if found is None else round(float(found), 6)
 
     began = time.monotonic()
-    clean = score(iter(chosen))
+    clean = score(chosen)
     if clean is None or not chosen:
         return None
     per_image = (time.monotonic() - began) / len(chosen)
     fit = int(minutes * 60 / (MARGIN * per_image * len(plan)))
     if max(FEWEST_IMAGES, fit) < len(chosen):
         chosen = chosen[: max(FEWEST_IMAGES, fit)]
-        clean = score(iter(chosen))
+        clean = score(chosen)
     rows = {change.name: {"name": change.name, "unit": change.unit, "strengths": list(change.strengths), "scores": [None] * len(change.strengths)} for change in changes}
     until = time.monotonic() + minutes * 60
     with tqdm(plan, desc="robustness", unit="change", disable=quiet or None, leave=False) as bar:

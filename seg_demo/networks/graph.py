@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from seg_demo.networks.base import Preprocessing
+    from seg_demo.networks.preprocessing import Preprocessing
 
 # The input's name, by which transformers, transformers.js and optimum know it.
 INPUT = "pixel_values"
-# Axes of (B, 3, h, w) that may have any size.
+# Axes of (B, C, h, w) that may have any size.
 ANY_SIZE, ONE_SIZE = (0, 2, 3), ()
 
 
@@ -24,12 +24,13 @@ class Graph:
     """The part of a network that is computed on tensors.
 
     Attributes:
-        module: in eval mode; float32 (B, 3, h, w), normalised, to a tuple of tensors.
+        module: in eval mode; float32 (B, C, h, w), normalised, to a tuple of tensors.
         outputs: their names, as the library of the family has them.
         raw: the tensors of one picture as :meth:`seg_demo.networks.base.Network.forward` gives them, for its ``postprocess``.
         free: axes of the input that may have any size, h and w multiples of ``Preprocessing.multiple``.
         traced: how many objects there are, decides what is computed; ``torch.export`` refuses that, torch's tracer does not.
         code: lines of Python that make something of ``outputs``, a list of arrays; empty where that takes a library.
+        note: a sentence on what the network does in this demo beyond its graph; empty where that is all.
     """
 
     module: nn.Module
@@ -38,6 +39,7 @@ class Graph:
     free: tuple[int, ...] = ANY_SIZE
     traced: bool = False
     code: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Tensors(nn.Module):
@@ -61,7 +63,8 @@ class Tensors(nn.Module):
 def runner(graph: Graph, rule: Preprocessing, file: str) -> str:
     """Code that runs a graph on a picture with numpy, Pillow and ONNX Runtime alone; empty where ``graph.code`` is.
 
-    Pillow's resize is not torch's: where a picture is resized, a few pixels on edges may get another label.
+    Pillow's resize is not torch's: where a picture is resized, a few pixels on edges may get another label. A network of other channels than red,
+    green and blue gets an array of numpy's.
 
     Args:
         graph: that was exported.
@@ -71,6 +74,20 @@ def runner(graph: Graph, rule: Preprocessing, file: str) -> str:
     if not graph.code:
         return ""
     channels = "[..., ::-1]" if rule.bgr else ""
+    if rule.samples is None:
+        opened = ['picture = Image.open("image.png").convert("RGB")', *_resized(rule)]
+        pixels = f"np.asarray(seen){channels} / 255"
+    else:
+        low, high = ([ends[side] for ends in rule.ranges or [(0.0, 255.0)] * rule.samples] for side in (0, 1))
+        cut = ".clip(0, 1)" if rule.clipped else ""
+        opened = [
+            f'values = np.load("image.npy").astype("float32")  # (height, width, {rule.samples}), the numbers of a file as they are',
+            f'low, high = np.array([{low}, {high}], dtype="float32")',
+            f"planes = [Image.fromarray(plane) for plane in ((values - low) / (high - low)){cut}.transpose(2, 0, 1).copy()]",
+            "picture = planes[0]",
+            *_resized(rule),
+        ]
+        pixels = f"np.stack([plane.resize(seen.size, Image.BILINEAR) for plane in planes], -1){channels}"
     lines = [
         "import json",
         "import numpy as np, onnxruntime",
@@ -78,9 +95,8 @@ def runner(graph: Graph, rule: Preprocessing, file: str) -> str:
         "",
         f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
         'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])',
-        'picture = Image.open("image.png").convert("RGB")',
-        *_resized(rule),
-        f"batch = (np.asarray(seen){channels} / 255 - {_short(rule.mean)}) / {_short(rule.std)}",
+        *opened,
+        f"batch = ({pixels} - {_short(rule.mean)}) / {_short(rule.std)}",
         'batch = batch.astype("float32").transpose(2, 0, 1)[None]',
     ]
     if rule.multiple > 1 and not graph.traced:
@@ -126,7 +142,7 @@ OF_SIGMOIDS = ("classes, masks = (output[0] for output in outputs)", "chances = 
 OF_BOXES = (
     "scale = np.array([picture.width / seen.width, picture.height / seen.height] * 2)",
     "for box, label, score, mask in zip(*outputs):",
-    "    x0, y0, x1, y1 = (box * scale).round().astype(int)",
+    "    x0, y0, x1, y1 = (box * scale).round().astype(int).tolist()",
     "    mask = np.asarray(Image.fromarray(mask[0]).resize((max(1, x1 - x0), max(1, y1 - y0)), Image.BILINEAR)) > 0.5  # in that box",
     "    print(labels[label], score, (x0, y0, x1, y1), mask.sum()) if score > 0.5 else None",
 )

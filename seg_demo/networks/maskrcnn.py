@@ -41,7 +41,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import _convert_to_roi_format, _filter_input, _setup_scales
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_confidence
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
@@ -333,7 +333,8 @@ class MaskRcnn(Network):
             return [dict(zip(("boxes", "labels", "scores", "masks", "limit", "cut"), (boxes, names, scores, masks, *limit), strict=True))]
 
         answer = graph.Tensors(self.module, _plain_detections)
-        return graph.Graph(answer, ("boxes", "labels", "scores", "masks"), raw, (2, 3), traced=True, code=graph.OF_BOXES)
+        note = Message("onnx.keeps_limits", count=self.module.roi_heads.detections_per_img)
+        return graph.Graph(answer, ("boxes", "labels", "scores", "masks"), raw, (2, 3), traced=True, code=graph.OF_BOXES, note=note)
 
     def tile(self) -> tuple[int, int]:
         """torchvision scales the shorter side to one length: tiles of that keep their pixels."""

@@ -21,7 +21,7 @@ from scipy import ndimage
 from segmentation_models_pytorch.base import SegmentationHead
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import MAX_IDS, Segmentation, extents
 from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
@@ -135,7 +135,7 @@ class UNetInstance(Network):
     def graph(self) -> graph.Graph:
         """As :meth:`Network.graph`: the maps. The watershed that makes objects of them is no graph, and takes more than ten lines."""
         answer = graph.Tensors(self.module, lambda module, batch: (self.forward(module, batch),))
-        return graph.Graph(answer, ("logits",), lambda found: found[0])
+        return graph.Graph(answer, ("logits",), lambda found: found[0], note=Message("onnx.maps_alone"))
 
     def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
         """The maps of one image as objects at the size of the upload, by falling score.

@@ -26,6 +26,7 @@ from seg_demo.inference import onnx
 from seg_demo.networks import Family
 from seg_demo.networks.base import Network
 from seg_demo.networks.graph import Graph, Tensors
+from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 from tests.checkpoints import CELLS, FEW, TWO
 from tests.networks.contract import LABELS, randomise
@@ -51,6 +52,14 @@ class Silent(Dots):
 
     def graph(self) -> Graph:
         return Network.graph(self)
+
+
+class Bands(Dots):
+    """Four channels that are no colours."""
+
+    @staticmethod
+    def build(num_classes: int, options: dict[str, int]) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(6, num_classes, 1))
 
 
 def made(kind: type[Dots]) -> Dots:
@@ -109,17 +118,50 @@ RUN = """
 import sys, numpy
 {code}
 assert not any(name in sys.modules for name in ("torch", "seg_demo", "transformers"))
-numpy.save("labels.npy", label_map)
+if "label_map" in globals():
+    numpy.save("labels.npy", label_map)
 """
 
 
-def runs_alone(code: str, folder: Path, picture: np.ndarray) -> np.ndarray:
-    """The label map of the code of a card, run in a process of its own."""
-    Image.fromarray(picture).save(folder / "image.png")
+def printed(code: str, folder: Path, picture: np.ndarray) -> list[str]:
+    """What the code of a card says of a picture, line by line, run in a process of its own beside the file."""
+    if picture.shape[2] == 3:
+        Image.fromarray(picture).save(folder / "image.png")
+    else:
+        np.save(folder / "image.npy", picture)
     script = folder / "run.py"
     script.write_text(RUN.format(code=code))
-    subprocess.run([sys.executable, "-I", str(script)], cwd=folder, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-I", str(script)], cwd=folder, check=True, timeout=120, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+def runs_alone(code: str, folder: Path, picture: np.ndarray) -> np.ndarray:
+    """The label map that the code of a card makes of a picture."""
+    printed(code, folder, picture)
     return np.load(folder / "labels.npy")
+
+
+def check_code(network: Network, code: str, folder: Path) -> None:
+    """The code of a card says of a picture that needs no resizing what torch says of it."""
+    height, width = network.preprocessing.size or (384, 512)
+    picture = onnx.drawn(height, width)
+    with torch.no_grad():
+        raw = network.forward(network.module, network.preprocess(picture))
+    if not network.family.tasks[0].objects and not network.family.tasks[0].stuff:
+        expected = network.postprocess(raw, height, width).id_map
+        # Pillow's weights of a resize are not torch's to the last bit.
+        assert (runs_alone(code, folder, picture) == expected).mean() > 0.9995 and len(np.unique(expected)) > 1
+        return
+    lines = printed(code, folder, picture)
+    if "scores" in raw[0]:
+        sure = [(network.labels.names[label], score) for label, score in zip(raw[0]["labels"], raw[0]["scores"].tolist(), strict=True) if score > 0.5]
+        found = [re.fullmatch(r"(.+) ([\d.e-]+) \((-?\d+, ){3}-?\d+\) \d+", line) for line in lines]
+    else:
+        chances = raw[0]["classes"].softmax(1)[:, :-1] if network.none_rows else raw[0]["classes"].sigmoid()
+        sure = [(network.labels.names[query.argmax()], float(query.max())) for query in chances[:, : len(network.labels)] if query.max() > 0.5]
+        found = [re.fullmatch(r"(.+) ([\d.e-]+) (\d+)", line) for line in lines]
+    assert sure and [match[1] for match in found] == [name for name, _ in sure]
+    np.testing.assert_allclose([float(match[2]) for match in found], [score for _, score in sure], atol=2e-3)
 
 
 def test_the_command_writes_a_bundled_model_and_its_ten_lines_run_without_torch(tmp_path: Path, capsys) -> None:
@@ -131,6 +173,18 @@ def test_the_command_writes_a_bundled_model_and_its_ten_lines_run_without_torch(
     coins = np.repeat(data.coins()[..., None], 3, axis=2)
     expected = load_model("unet-cells", device="cpu").predict(coins).id_map
     np.testing.assert_array_equal(runs_alone(code, tmp_path, coins), expected)
+    assert len(np.unique(expected)) > 1
+
+
+def test_channels_that_are_no_colours_come_from_an_array_with_the_ranges_that_were_learnt(tmp_path: Path) -> None:
+    ranges = ((100.0, 3000.0), (0.0, 1000.0), (50.0, 4000.0), (10.0, 2000.0))
+    network = replace(made(Bands), preprocessing=Preprocessing((0.4, 0.5, 0.3, 0.2), (0.2, 0.3, 0.2, 0.3), ranges=ranges))
+    done = onnx.export(network, tmp_path / "model.onnx")
+    assert " x 4 x " in done.input and done.apart == 0 and done.classes > 1
+    values = np.random.default_rng(4).integers(0, 4500, (61, 83, 4), dtype=np.uint16)
+    with torch.no_grad():
+        expected = network.postprocess(network.forward(network.module, network.preprocess(values)), 61, 83).id_map
+    np.testing.assert_array_equal(runs_alone(done.code, tmp_path, values), expected)
     assert len(np.unique(expected)) > 1
 
 
@@ -152,7 +206,10 @@ def family_of(name: str) -> Network:
 @pytest.mark.parametrize("name", ["unet", "unet-instance", "fcn", "segformer", "maskformer", "detr", "conditional-detr", "eomt", "rfdetr", "maskrcnn"])
 def test_a_network_of_every_family_gives_torchs_labels(name: str, tmp_path: Path) -> None:
     network = family_of(name)
-    assert onnx.export(network, tmp_path / "model.onnx").size > 0
+    done = onnx.export(network, tmp_path / "model.onnx")
+    assert done.size > 0 and done.apart == 0 and bool(done.code) == (name != "eomt")
+    if done.code:
+        check_code(network, done.code, tmp_path)
     # And the file that was made is of the whole network: all its sizes were run, of which the graph was made with one.
     names = [entry.name for entry in onnxruntime.InferenceSession(tmp_path / "model.onnx").get_outputs()]
     assert names == list(network.graph().outputs)
@@ -167,7 +224,9 @@ def test_every_bundled_model_can_be_exported_or_says_why_not(name: str, tmp_path
             onnx.export(network, tmp_path / "model.onnx")
         return
     done = onnx.export(network, tmp_path / "model.onnx")
-    assert done.classes > 1 and done.apart <= onnx.MOST_APART * done.pixels
+    assert done.classes > (not network.task.objects) and done.apart <= onnx.MOST_APART * done.pixels
+    if done.code:
+        check_code(network, done.code, tmp_path)
 
 
 def test_one_channel_and_the_tensors_of_an_answer(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from seg_demo.networks.base import Network
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 from synthetic.cells import render
 from train import robustness
-from train.robustness import CHANGES, Attack, measure
+from train.robustness import CHANGES, Attack, GreyValues, measure
+
+# What a sensor's four channels have, where a network's have 0 and 1.
+RANGES = ((1000.0, 9000.0), (0.0, 2.0), (-5.0, 5.0), (0.0, 60000.0))
 
 
 def square(side: int = 96) -> Sample:
@@ -53,6 +57,29 @@ def test_a_quarter_turn_is_numpys_and_half_the_size_is_pillows() -> None:
     assert np.array_equal(quarter.image, np.rot90(sample.image)) and np.array_equal(quarter.label_map, np.rot90(sample.label_map))
     half = robustness.scaled(sample, 0.5, none)
     assert np.array_equal(half.image, np.asarray(Image.fromarray(sample.image).resize((48, 48), Image.Resampling.BILINEAR)))
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_a_strength_means_the_same_for_values_that_are_no_colours(change, cells: Network) -> None:
+    """The samples of a sensor, whose ranges are what a network learnt, change as the grey values that they stand for."""
+    grey, (low, high) = GreyValues(cells.with_channels(4).measuring(RANGES)), np.array(RANGES, dtype=np.float32).T
+    plain = square()
+    plane = plain.image[..., :1].astype(np.float32)
+    sensor = replace(plain, values=low + plane / 255 * (high - low))
+    strength = change.strengths[1]
+    found = grey.stored(change.apply(grey.of(sensor), strength, np.random.default_rng(1)))
+    assert found.values.shape == (*found.label_map.shape, 4) and found.values.dtype == np.float32
+    shown = (found.values - low) / (high - low) * 255
+    if change.name == "noise":
+        assert abs((shown - plane).std() - strength) < 1
+    else:
+        expected = change.apply(plain, strength, np.random.default_rng(1))
+        np.testing.assert_array_equal(found.label_map, expected.label_map)
+        # The image's values are whole, and colours are compressed as such.
+        away = np.abs(shown - expected.image[..., :1].astype(np.float32))
+        assert np.quantile(away, 0.99) < (12 if change.name == "JPEG" else 0.6)
+    kept = grey.stored(grey.of(replace(sensor, values=sensor.values.astype(np.float64))))
+    np.testing.assert_allclose(kept.values, sensor.values, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +134,18 @@ def test_when_the_time_is_over_the_rest_is_said_to_be_missing(cells: Network, pi
     found = measure(model, cells, iter(pictures), cells.labels, task="semantic", loss="ce", minutes=0, seed=0, quiet=True)
     assert found["clean"] > 0 and all(score is None for row in found["rows"] for score in row["scores"])
     assert "–" in robustness.table(found)
+
+
+def test_a_network_of_a_sensors_channels_is_measured_and_attacked_in_its_own_ranges(cells: Network) -> None:
+    network, low, high = cells.with_channels(4).measuring(RANGES), *np.array(RANGES, dtype=np.float32).T
+    plain = render(5001, 0, 128)
+    sensor = replace(plain, values=low + plain.image[..., [0, 1, 2, 0]].astype(np.float32) / 255 * (high - low))
+    attack, grey, none = Attack(network, "ce", network.labels, seed=0), GreyValues(network), np.random.default_rng(0)
+    clean, moved = (attack(grey.of(sensor), strength, none) for strength in (0, 4))
+    apart = np.abs(clean.values - moved.values)
+    assert apart.max() == pytest.approx(4, abs=1e-3) and (apart > 3.9).mean() > 0.5
+    model = Model.from_network(network, ModelSpec("x", None, "semantic", "unet", "x", "", "folder"))
+    found = measure(model, network, iter([sensor]), network.labels, task="semantic", loss="ce", minutes=10, seed=0, quiet=True)
+    scores = {row["name"]: row["scores"] for row in found["rows"]}
+    assert not any(score is None for row in scores.values() for score in row)
+    assert scores["noise"][-1] < found["clean"] and scores["FGSM"][-1] < scores["FGSM"][0]
