@@ -75,9 +75,9 @@ def test_a_strength_means_the_same_for_values_that_are_no_colours(change, cells:
     else:
         expected = change.apply(plain, strength, np.random.default_rng(1))
         np.testing.assert_array_equal(found.label_map, expected.label_map)
-        # The image's values are whole, and colours are compressed as such.
+        # The image's values are whole (Pillow resizes rows and then columns, and rounds twice), and colours are compressed as such.
         away = np.abs(shown - expected.image[..., :1].astype(np.float32))
-        assert np.quantile(away, 0.99) < (12 if change.name == "JPEG" else 0.6)
+        assert np.quantile(away, 0.99) < (12 if change.name == "JPEG" else 1)
     kept = grey.stored(grey.of(replace(sensor, values=sensor.values.astype(np.float64))))
     np.testing.assert_allclose(kept.values, sensor.values, rtol=1e-5)
 
