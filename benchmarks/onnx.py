@@ -13,11 +13,9 @@ import torch
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from seg_demo import networks
-from seg_demo.core.types import ModelSpec
-from seg_demo.inference import onnx
+from seg_demo.inference import engine, onnx
 from seg_demo.networks.base import Network
 from seg_demo.networks.graph import INPUT
-from seg_demo.serving import predictor
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 
 NAMES = ("unet-cells", "segformer-cells", "maskrcnn-cells")
@@ -44,7 +42,11 @@ def of_network(name: str, repeats: int) -> Iterator[Row]:
 
     network = networks.load(BUNDLED_FOLDER / name)
     network.module.requires_grad_(False)
-    served = predictor.build(ModelSpec(name, None, network.task.name, network.name, name, "", "bundled"), BUNDLED_FOLDER / name, "cpu")
+    graph = network.graph()
+    served = networks.load(BUNDLED_FOLDER / name)
+    served.module.eval().requires_grad_(False)
+    served.optimise(torch.device("cpu"))
+    openvino = engine.choose(served, torch.device("cpu"), "openvino", 1)
     image = subjects.photo(480, 640)
     batch = network.preprocess(image)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,24 +57,26 @@ def of_network(name: str, repeats: int) -> Iterator[Row]:
 
     def runtime() -> Any:
         found = session.run(None, {INPUT: batch.numpy()})
-        return network.graph().raw(tuple(map(torch.from_numpy, found)))
+        return graph.raw(tuple(map(torch.from_numpy, found)))
 
     def eager() -> Any:
         with torch.inference_mode():
             return network.forward(network.module, batch)
 
-    def engine() -> Any:
+    def compiled() -> Any:
         with torch.inference_mode():
-            return served._run._here(served._run._network, batch)
+            return openvino(batch)
+
+    def settled() -> None:
+        compiled()
+        subjects.compiled()
 
     def check(mine: Any, theirs: Any) -> str:
-        return _labels(network, image, mine, theirs[0] if isinstance(theirs, tuple) else theirs)
+        return _labels(network, image, mine, theirs)
 
     work = f"{network.family.title} ({name}) in ONNX Runtime, 480 x 640"
     yield compare(work, "eager torch", runtime, eager, check, repeats=repeats, memory=False)
-    engine()
-    subjects.compiled()
-    yield compare(work, "OpenVINO, as the demo serves it", runtime, engine, check, repeats=repeats, memory=False)
+    yield compare(work, "OpenVINO, as the demo serves it", runtime, compiled, check, repeats=repeats, memory=False, settle=settled)
 
 
 def _labels(network: Network, image: np.ndarray, mine: Any, theirs: Any) -> str:
