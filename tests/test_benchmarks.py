@@ -26,12 +26,14 @@ def small(monkeypatch):
     monkeypatch.setattr(queries, "QUERIES", 25)
 
 
+@pytest.mark.soak
 def test_label_maps_and_masks_are_the_peers():
     for kind in ("", ", white noise"):
         assert masks.label_map_row("tiny", kind, 20, grid=16).result == "identical"
     assert masks.pasted_row("tiny", 90, 120, 7).result == "identical"
 
 
+@pytest.mark.soak
 def test_segments_of_class_queries_are_the_peers():
     """One of each; every family is compared at many sizes in tests/masks/test_queries.py."""
     assert queries.panoptic_row("tiny", "EoMT").result.endswith("identical")
@@ -76,6 +78,7 @@ def test_the_rows_for_a_gpu_agree_with_their_peers_on_any_device(monkeypatch, ca
     assert len(rows) == 5 and "segformer_row, segformer_row" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_counts_and_overlays_are_the_peers():
     assert metrics.accumulation_row(2, 64, 20).result == "counts identical"
     assert overlays.overlay_row("tiny", 90, 120, 12).result.startswith(("equal to ±0", "equal to ±1"))
@@ -94,6 +97,7 @@ def test_a_missed_comparison_would_be_told():
     assert row.theirs > 0 and row.our_cpu is not None
 
 
+@pytest.mark.soak
 def test_the_losses_of_a_training_step_are_the_plain_librarys(monkeypatch):
     torch.manual_seed(0)
     row = training.maskrcnn_row("", MaskRcnn.default_options(), 96, "fp32", 1)
@@ -144,6 +148,7 @@ def test_what_is_measured_quickly_replaces_nothing(tmp_path, monkeypatch):
     assert [json.loads((folder / "results.json").read_text())["rows"][0]["ours"] for folder in (tmp_path, tmp_path / "quick")] == [1.0, 0.5]
 
 
+@pytest.mark.soak
 def test_growth_is_measured_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "MEGAPIXELS", (0.01, 0.02))
     monkeypatch.setattr(growth, "QUERIES", (5, 10))

@@ -143,6 +143,7 @@ def test_where_no_process_can_be_started_the_model_is_not_loaded(folders, monkey
     mine.close()
 
 
+@pytest.mark.soak
 def test_what_is_known_to_be_good_waits_for_nobody_elses_trial(hub, folders, monkeypatch):
     hub.add_repo("ann/good", folders / "tiny")
     hub.add_repo("ann/slow", folders / "other")

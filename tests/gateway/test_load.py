@@ -126,6 +126,7 @@ def grown(address: str, warm: int, count: int) -> int:
         return most
 
 
+@pytest.mark.soak
 def test_requests_in_a_row_leave_nothing_behind(demo_url):
     assert grown(demo_url, 36, 36) <= GROWTH
 

@@ -69,6 +69,7 @@ def test_the_agreement_is_that_of_a_dense_comparison(kind, folders, caplog):
     assert apart < 0.1 and (not has_bf16() or apart > 1e-4)
 
 
+@pytest.mark.soak
 def test_an_owner_sees_it_on_the_models_tab_once_it_is_known(monkeypatch):
     """Through the predictor that serves the page, for a semantic and an instance model."""
     served = Predictor(settings())

@@ -59,6 +59,7 @@ def test_every_disc_is_found_once(model, rows, columns):
     assert hit == set(range(1, rows * columns + 1)), "each its own"
 
 
+@pytest.mark.soak
 def test_more_than_a_thousand_in_bounded_memory():
     def kilobytes(name: str) -> int:
         return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])
@@ -157,6 +158,7 @@ def test_the_viewer_is_told(limited, tmp_path):
         assert viewer_value(Result(Upload(path, "x"), CachedResult(result), 0.5, b""))["limit"] == wanted
 
 
+@pytest.mark.soak
 def test_full_detail_says_what_a_tile_lacks(limited):
     image, _ = discs(22, 41, 19, 6)
     result = limited.predict(image, detail="full")

@@ -225,6 +225,7 @@ def test_importing_openvino_reports_to_nobody():
     assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
 
 
+@pytest.mark.soak
 def test_a_process_may_end_while_it_compiles(tmp_path):
     code = """
 import torch

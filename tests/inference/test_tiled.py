@@ -198,6 +198,7 @@ def test_full_detail_of_100_megapixels_stays_under_1_5_gib(monkeypatch) -> None:
     assert peak_bytes(512, 10_000, 10_000) < 1.5 * 2**30
 
 
+@pytest.mark.soak
 def test_memory_follows_the_results_and_not_the_floats() -> None:
     pixels = 2000 * 3000
     most = 16 * pixels

@@ -139,6 +139,7 @@ def test_a_picture_of_tiles_as_phones_save_it() -> None:
     assert "damaged" in refused(tiled(data, 64, 3, 4, 2500, 1700))
 
 
+@pytest.mark.soak
 def test_a_photo_of_48_megapixels_is_accepted_and_takes_what_is_promised(tmp_path: Path) -> None:
     """In a process of its own, whose peak is measured: what the newest phones save by default."""
     data = heic(Image.fromarray(picture(512, 512)))

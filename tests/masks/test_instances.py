@@ -96,6 +96,7 @@ def test_masks_that_are_resized_anew_are_those_that_are_kept(kept: int, confiden
         same(one, other)
 
 
+@pytest.mark.soak
 def test_memory_does_not_grow_with_the_number_of_large_objects() -> None:
     """A hundred objects, each as large as the image: their masks would take 100 bytes per pixel."""
     height, width = 2000, 2400

@@ -117,6 +117,7 @@ def test_large_pictures_are_computed_smaller(method: str, monkeypatch: pytest.Mo
     assert mixed(result, inside) < 0.05 * inside.size
 
 
+@pytest.mark.soak
 def test_more_pieces_than_ids_keep_the_largest() -> None:
     mask = np.zeros((600, 600), bool)
     mask[::2, ::2] = True  # 90,000 single pixels
@@ -227,6 +228,7 @@ def test_sizes_keep_their_shape():
         assert max(small) <= 2560 and min(small) >= 1
         assert small == (width, height) or max(small) == 2560
 
+@pytest.mark.soak
 def test_the_preview_of_49_megapixels_takes_little_memory():
     code = (
         "import numpy as np\nfrom seg_demo.ui.results import preview_of\n"

@@ -185,6 +185,7 @@ def test_pictures_are_drawn_from_their_seed_and_show_their_objects():
     assert {item.split for item in dataset.items} == {"train", "val"} and dataset.read(dataset.items[0]).name.startswith("objects-0-0")
 
 
+@pytest.mark.soak
 def test_the_loss_teaches_and_its_clicks_depend_on_the_step_alone(monkeypatch):
     """Bright discs on dark ground, which a tiny network learns in a few dozen steps: fewer clicks are needed afterwards."""
     monkeypatch.setattr(importlib.import_module(CLICK.__module__), "PRACTICE", (64,))

@@ -45,7 +45,7 @@ class TestFcn(NetworkContract):
         ]
 
 
-@pytest.mark.parametrize("size", [(33, 47), (1, 3), (700, 521)])
+@pytest.mark.parametrize("size", [(33, 47), (1, 3), pytest.param((700, 521), marks=pytest.mark.soak)])
 def test_result_equals_torchvision(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = randomise(segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21))

@@ -116,7 +116,7 @@ def test_a_large_upload_is_not_made_into_floats(checkpoint: Network, monkeypatch
     assert sizes and sum(sizes) < image.size / 10
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 47), (96, 160), (301, 200)])
+@pytest.mark.parametrize("size", [pytest.param((1, 1), marks=pytest.mark.soak), pytest.param((3, 5), marks=pytest.mark.soak), (33, 47), pytest.param((96, 160), marks=pytest.mark.soak), (301, 200)])
 def test_result_equals_torchvision(checkpoint: Network, size: tuple[int, int]) -> None:
     image = image_of(*size)
     assert_equals_torchvision(predict(checkpoint, image), checkpoint.module, image)

@@ -217,6 +217,7 @@ def test_files_have_them_at_the_end() -> None:
     assert data["kind"] == "object" and len(data["objects"]) == len(result.segments) and data["unit"] == "micrometer"
 
 
+@pytest.mark.soak
 def test_a_thousand_objects_of_twelve_megapixels() -> None:
     height, width = 3000, 4000
     picture = picture_of(height, width)

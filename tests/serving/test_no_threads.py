@@ -66,6 +66,7 @@ def test_a_model_is_not_blamed_when_no_process_is_left_to_try_it_in(folders, mon
         mine.close()
 
 
+@pytest.mark.soak
 def test_what_is_here_is_used_without_a_thread(hub, folders, monkeypatch):
     """The owner's Hub models, visitors' and torchvision's weights: threads for the first request, none for those that follow."""
     started: list[str] = []

@@ -178,6 +178,7 @@ def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
         mine.close()
 
 
+@pytest.mark.soak
 def test_the_process_that_has_imported_networks_is_made_ahead_and_leaves_first(folders, monkeypatch):
     mine = sandbox.Sandbox()
     try:

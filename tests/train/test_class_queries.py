@@ -247,7 +247,7 @@ def test_a_base_keeps_what_its_head_knows_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "which", "metric"), [("mask2former", "scenes", "pq"), ("eomt", "animals", "mask_ap"), ("rfdetr", "animals", "mask_ap"), ("mask2former", "data", "mean_iou")]
+    ("name", "which", "metric"), [("mask2former", "scenes", "pq"), ("eomt", "animals", "mask_ap"), pytest.param("rfdetr", "animals", "mask_ap", marks=pytest.mark.soak), pytest.param("mask2former", "data", "mean_iou", marks=pytest.mark.soak)]
 )
 def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
     ann, name: str, which: str, metric: str, request: Any, tmp_path: Path

@@ -139,6 +139,7 @@ def test_epochs_0_republishes_what_it_is_given(data: Path, tmp_path: Path) -> No
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.soak
 def test_runs_of_one_process_may_differ_in_precision(data: Path, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16", "auto"):
         run = tmp_path / precision
@@ -147,6 +148,7 @@ def test_runs_of_one_process_may_differ_in_precision(data: Path, tmp_path: Path)
         assert json.loads((run / "config.json").read_text())["precision"] == expected
 
 
+@pytest.mark.soak
 def test_what_a_base_knows_is_measured_first_and_kept_if_training_spoils_it(data: Path, tmp_path: Path, capsys) -> None:
     assert finetune.main(arguments(data, tmp_path / "a", "--max-steps", "8", "--lr", "0.01")) == 0
     assert capsys.readouterr().err.count("On this machine less than a minute for 8 steps, evaluations not counted yet.") == 1

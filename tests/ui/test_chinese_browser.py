@@ -51,6 +51,7 @@ def test_no_tab_says_a_sentence_in_english(page):
     assert "Otsu 阈值" in page.locator("#models-cards").inner_text()
 
 
+@pytest.mark.soak
 def test_results_and_failures_of_one_image(page, tmp_path: Path):
     open_tab(page, name("regions"))
     upload(page, "regions", COINS)
@@ -69,6 +70,7 @@ def test_results_and_failures_of_one_image(page, tmp_path: Path):
     assert not english(page)
 
 
+@pytest.mark.soak
 def test_files_of_a_kind_that_a_box_does_not_take(page, open_page, tmp_path: Path):  # noqa: F811
     """gradio refuses them in the browser, with words of its own, and none of them in Chinese."""
     (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.4")
@@ -115,6 +117,7 @@ def test_a_batch_with_a_broken_file_and_a_model_that_cannot_be_had(page, tmp_pat
     assert re.search("[\u4e00-\u9fff]{4}", alert.inner_text()) and not english(page)
 
 
+@pytest.mark.soak
 def test_what_is_wrong_with_data_to_learn_from(page, tmp_path: Path):
     archive = tmp_path / "data.zip"
     with zipfile.ZipFile(archive, "w") as file:

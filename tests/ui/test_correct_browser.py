@@ -113,6 +113,7 @@ def test_two_hundred_strokes_are_undone_and_redone_exactly(visit, address):  # n
     assert np.array_equal(mask_of(page), expected)
 
 
+@pytest.mark.soak
 def test_a_superpixel_is_painted_whole(visit, address):  # noqa: F811
     page = visit(address)
     begin(page, COINS, name="Regions")
@@ -371,6 +372,7 @@ def box(left: int, top: int, side: int = 50) -> list[tuple[int, int]]:
     return [(left, top), (left + side, top), (left + side, top + side), (left, top + side)]
 
 
+@pytest.mark.soak
 def test_another_dataset_chosen_before_saving_is_asked_about(visit, address, data):  # noqa: F811
     page, notice = visit(address), ".se-notice"
     begin(page, COINS, name="First", classes="cell, wall")
@@ -530,6 +532,7 @@ def test_a_prediction_becomes_what_the_dataset_calls_it(visit, address, data):  
     assert pairs.locator(".token").count() == 0
 
 
+@pytest.mark.soak
 def test_what_was_understood_of_a_picture_and_its_mask_is_said(visit, address, tmp_path):  # noqa: F811
     coins = Image.open(COINS).convert("L")
     coins.save(tmp_path / "two.gif", save_all=True, append_images=[coins.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])

@@ -97,6 +97,7 @@ def test_doubt_of_what_has_none_is_a_sentence():
             with_doubt(result)
 
 
+@pytest.mark.soak
 def test_the_viewer_learns_the_size_that_the_network_saw(tmp_path):
     """By hand where the rule is a longest or a fixed side; torchvision's own transform where it is both a shortest and a longest."""
     strip = np.ascontiguousarray(np.tile(LARGE, (1, 3, 1))[:301, :2003])

@@ -102,6 +102,7 @@ def test_regions_have_no_doubt(open_page):  # noqa: F811
     expect(viewer.locator(".sv-key")).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_full_detail_is_chosen_on_the_page(open_page, tmp_path):  # noqa: F811
     page = open_page()
     large = tmp_path / "large.png"

@@ -20,7 +20,7 @@ NAMELESS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("locale", ["en-US", pytest.param("zh-CN", marks=pytest.mark.soak)])
 def test_every_control_has_a_name_on_every_tab(open_page, locale):  # noqa: F811
     page = open_page(locale=locale)
     tabs = page.get_by_role("tab")

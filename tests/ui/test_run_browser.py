@@ -100,6 +100,7 @@ def test_full_detail_says_how_far_it_is_and_can_be_cancelled(open_page, demo_url
     expect(dock).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_a_batch_can_be_cancelled_and_gives_its_place_back(open_page, demo_url):  # noqa: F811
     page = open_page(**PHONE)
     open_tab(page, "Batch")
@@ -152,6 +153,7 @@ def test_a_slider_takes_what_its_box_can_hold(came, taken):
     assert str(Slider(0, 1, 0.5, step=0.01).preprocess(float("nan"))) == "nan"
 
 
+@pytest.mark.soak
 def test_another_tool_moves_neither_the_bar_nor_the_picture(open_page):  # noqa: F811
     page = open_page()
     for width in (1280, 900, 700, 380):

@@ -41,7 +41,7 @@ def reason(page: Page, tab: str):
     return page.locator(f"#{tab}-viewer .sv-reason")
 
 
-@pytest.mark.parametrize("tab, name", [("semantic", "Semantic"), ("regions", "Regions")])
+@pytest.mark.parametrize("tab, name", [("semantic", "Semantic"), pytest.param("regions", "Regions", marks=pytest.mark.soak)])
 def test_a_reason_stays_until_the_next_run_and_a_toast_goes_with_it(open_page, bad, tab, name):  # noqa: F811
     page = open_page()
     keep_toasts(page)
@@ -113,6 +113,7 @@ def test_a_reason_in_chinese_fits_a_phone_and_one_that_is_not_known_is_said_so(o
     expect(said).to_be_empty()
 
 
+@pytest.mark.soak
 def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page, long):  # noqa: F811
     page = open_page()
     upload(page, "semantic", COINS)
