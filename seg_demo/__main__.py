@@ -28,6 +28,7 @@ from seg_demo.outputs.batch import COCO, Summary
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import PixelSize, measure
+from seg_demo.outputs.rasters import UNFINISHED
 
 RUN = "run.json"
 _VIEW = (
@@ -79,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     segment.add_argument(
         "--detail", choices=("whole", "full"), default="whole",
-        help="whole: a large image is shrunk for the model (default); full: its own pixels, tile by tile",
+        help="whole: a large image is shrunk for the model (default); full: its own pixels, tile by tile; a TIFF beyond the pixel limit is read and "
+        "written window by window (mask.tif, GeoJSON, CSV), and goes on where it was interrupted",
     )  # fmt: skip
     segment.add_argument(
         "--task", choices=(AUTO, *TASKS), default=AUTO, help="what to answer, for models that answer several (default: what it was made for)"
@@ -268,11 +270,12 @@ def _segment(options: argparse.Namespace) -> int:
         run["pixel_size"] = options.pixel_size
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
-    jobs, failed = _planes(jobs, view)
+    jobs, failed = _planes(jobs, view, options.detail)
     # The last of the files that are written: its presence says that an image is done.
     last = EXPORTS[FORMATS[formats[-1]][-1]].file if formats else RESULT
     readable = [job for job in jobs if job.target not in failed]
-    waiting = [job for job in readable if options.overwrite or not (options.out / job.target / last).is_file()]
+    there = [(options.out / job.target / last).is_file() and not (options.out / job.target / UNFINISHED).is_dir() for job in readable]
+    waiting = [job for job, finished in zip(readable, there, strict=True) if options.overwrite or not finished]
     if len(waiting) < len(readable):
         skipped = len(readable) - len(waiting)
         print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
@@ -297,7 +300,7 @@ def _segment(options: argparse.Namespace) -> int:
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     with _bar(len(waiting)) as bar:
         for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel)
+            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel, options.overwrite)
             done += problem is None
             if problem is not None:
                 failed[job.target] = problem
@@ -312,17 +315,17 @@ def _segment(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _planes(jobs: Sequence[Job], view: View | None) -> tuple[list[Job], dict[Path, str]]:
+def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[Job], dict[Path, str]]:
     """The jobs with what is looked at of their files, one for each plane where that is all; and why those fail that cannot be read that far, by
     their target."""
     if view is None or not view.every:
         return [replace(job, view=view) for job in jobs], {}
-    from seg_demo.inputs.images import views_of
+    from seg_demo.inputs.images import MOST_RASTER, views_of
 
     found, failed = [], {}
     for job in jobs:
         try:
-            found += job.pages(views_of(job.source, view))
+            found += job.pages(views_of(job.source, view, MOST_RASTER if detail == "full" else 0))
         except SegDemoError as error:
             found.append(job)
             failed[job.target] = str(error)
@@ -331,7 +334,8 @@ def _planes(jobs: Sequence[Job], view: View | None) -> tuple[list[Job], dict[Pat
 
 
 def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None
+    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None,
+    fresh: bool,
 ) -> str | None:
     """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
 
@@ -344,16 +348,20 @@ def _segment_one(
         last: the file that is written last.
         bar: shows how far it is.
         pixel: size of a pixel, for measurements in its unit too.
+        fresh: whether what an interrupted run has left of a raster is thrown away.
     """
-    from seg_demo.inputs.images import read
+    from seg_demo.inputs.images import MOST_RASTER, open_raster, read
     from seg_demo.outputs.export import Subject, files_of
 
     try:
+        folder = out / job.target
+        if asked["detail"] == "full" and (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
+            _segment_raster(model, raster, job, folder, asked, tuple(lost), bar, fresh)
+            return None
         picture = read(job.source, view=job.view, channels=model.samples)
         result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
         subject = Subject(result, picture.pixels, job.source.name, pixel=pixel)
         files = files_of(subject, tuple(lost))
-        folder = out / job.target
         folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, key=lambda name: name == last):
             write_atomically(folder / name, files[name])
@@ -366,6 +374,28 @@ def _segment_one(
     except (SegDemoError, OSError) as error:
         return str(error)
     return None
+
+
+def _segment_raster(
+    model: object, raster: object, job: Job, folder: Path, asked: Mapping[str, object], formats: Sequence[str], bar: object, fresh: bool
+) -> None:
+    """Segment a TIFF beyond the pixel limit window by window; arguments as for :func:`_segment_one`."""
+    from seg_demo.core.requests import Options, smoothed
+    from seg_demo.outputs import rasters
+
+    options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
+
+    def report(fraction: float | None, text: str) -> None:
+        bar.set_postfix_str(text if fraction is None else f"{fraction:.1%}, {text}")
+
+    try:
+        with raster:
+            result = rasters.segment(model, raster, folder, options, formats, report, fresh, job.source)
+    except KeyboardInterrupt:
+        bar.write(f"stopped: {job.source}: what is done of it is kept in {folder}; the same command goes on there.", file=sys.stderr)
+        raise
+    for note in result.notes:
+        bar.write(f"note: {job.source}: {note}", file=sys.stderr)
 
 
 def _limit_sentence(objects: int, detail: str) -> str:
@@ -401,6 +431,8 @@ def _summarise(
                 summary.fail(job.name, failed[job.target])
                 continue
             result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            if "windows" in result:  # a raster, whose id map no table is made of in memory
+                continue
             id_map, _ = decode_mask(folder / "mask.png")
             overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
             columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None

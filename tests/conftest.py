@@ -126,5 +126,5 @@ def demo_url(demo_folder):
     """The address of the demo, started once for all tests that look at it from outside: a start takes ten seconds."""
     from tests.served import served
 
-    with served(SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs")) as address:
+    with served(SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs"), SEG_DEMO_RASTER_PIXELS="2500000") as address:
         yield address

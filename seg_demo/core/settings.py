@@ -47,6 +47,8 @@ class Settings:
         max_scientific_bytes: largest file of a microscope, scanner or satellite (TIFF stacks, DICOM, NIfTI, arrays) in bytes; 0 is ten times
             ``max_bytes``. A stack has many planes, of which one is decoded at a time, by a process of limited memory.
         max_side: longest side of an upload in pixels.
+        raster_pixels: largest TIFF (GeoTIFF above all) beyond those limits that the API segments in full detail, in pixels: read and
+            written window by window, by models that give classes of pixels; 0 for none. The command line does so whatever this says.
         device: ``auto`` (CUDA, then Apple MPS, then CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto`` (fp16 on CUDA, else fp32), ``fp32``, ``fp16`` (on CUDA; other devices compute in fp32) or ``bf16``
             (on a CPU with OpenVINO: faster where the processor has it. The Models tab and the log say how many labels were
@@ -91,6 +93,7 @@ class Settings:
     max_bytes: int = _setting(20_000_000, "largest upload in bytes", 1, 2**40)
     max_scientific_bytes: int = _setting(0, "largest file of a microscope, scanner or satellite in bytes, 0 for ten times max_bytes", 0, 2**40)
     max_side: int = _setting(20_000, "longest side of an upload in pixels", 1, 65_535)
+    raster_pixels: int = _setting(0, "largest TIFF that the API reads window by window in full detail, in pixels, 0 for none", 0, 2**34)
     device: str = _setting("auto", "auto, cpu, cuda, cuda:N or mps", pattern=r"auto|cpu|mps|cuda(:\d+)?")
     precision: str = _setting("auto", "auto, fp32, fp16 (CUDA) or bf16 (CPU)", pattern=r"auto|fp32|fp16|bf16")
     engine: str = _setting("auto", "auto, eager or openvino", pattern=r"auto|eager|openvino")

@@ -32,7 +32,7 @@ from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
 from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import engine as devices
-from seg_demo.inference import tiled
+from seg_demo.inference import rasters, tiled
 from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
@@ -42,6 +42,7 @@ from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
+    from seg_demo.inputs.scientific import Raster
 
 
 class Model:
@@ -251,6 +252,52 @@ class Model:
 
         return planes.for_network(picture, count, self._run.network.preprocessing.ranges is None)
 
+    def run_rows(
+        self, raster: Raster, options: Options, leave: rasters.Band, begin: int = 0, report: Report | None = None
+    ) -> tuple[str, bool | None, tuple[str, ...]]:
+        """Classes of a raster that is too large for memory, in full detail, some rows at a time.
+
+        Args:
+            raster: opened; it is read from where it is needed on.
+            options: what is asked for, without confidence.
+            leave: gets bands of labels, top down.
+            begin: bands that there are already, of the same model and raster.
+            report: called after each tile with the fraction done and a few words.
+
+        Returns:
+            Where it was computed, whether the raster is like what the model learnt from, as far as it was looked at now, and a sentence if not.
+
+        Raises:
+            BadImageError: the raster turns out to be damaged.
+            BadRequestError: the model gives objects, or nothing per pixel, or takes other channels than a person sees; a view of more of them.
+        """
+        device, familiar = self._rows(raster, options).rows(raster, self._task(options), options.thresholds, leave, begin, report)
+        return device, familiar, (UNFAMILIAR,) if familiar is False else ()
+
+    def bands(self, raster: Raster, options: Options) -> int:
+        """How many bands :meth:`run_rows` gives of a raster.
+
+        Args:
+            raster: as there.
+            options: as there.
+
+        Raises:
+            BadRequestError: as there.
+        """
+        return self._rows(raster, options).bands(raster.height, raster.width, self._task(options))
+
+    def _rows(self, raster: Raster, options: Options) -> NetworkRun:
+        """What gives classes of a raster's pixels, as a person sees them."""
+        task = self._task(options)
+        if not isinstance(self._run, NetworkRun) or task.objects or task.stuff:
+            raise BadRequestError("rasters.classes_only", id=self.spec.id, task=task.name)
+        if (count := self.samples) is not None:
+            raise BadRequestError("rasters.other_channels", id=self.spec.id, count=count)
+        refuse_more(raster)
+        if options.parameters:
+            raise BadRequestError(not_smoothed(self.spec.id))
+        return self._run
+
     def again(self, result: Segmentation, options: Options) -> Segmentation | None:
         """A result at other thresholds, from what is kept of it: no network runs.
 
@@ -287,7 +334,7 @@ class Model:
         raise BadRequestError(not_smoothed(self.spec.id))
 
 
-def refuse_more(picture: Picture) -> None:
+def refuse_more(picture: Picture | Raster) -> None:
     """BadRequestError if more channels of a picture are asked for than a person sees, for a model that sees what a person does."""
     if picture.view is not None and picture.view.channels is not None and len(picture.view.channels) > MOST_SHOWN:
         raise BadRequestError("views.bad_channels", value=list(picture.view.channels))
@@ -348,14 +395,7 @@ class NetworkRun:
         network = self.network.answering(task).with_thresholds(thresholds)
         devices.check_memory(network, *image.shape[:2], detail, confidence)
         plan = tiled.plan(network, *image.shape[:2]) if detail == "full" else None
-        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
-        # that is still being trained gets no_grad.
-        trained = any(parameter.requires_grad for parameter in self.network.module.parameters())
-        batcher = self._batcher(network)
-        joined = nullcontext() if batcher is None else batcher.underway()
-        with joined, torch.no_grad() if trained else torch.inference_mode():
-            seen: list[np.ndarray] = []
-            answer = partial(self._answer, network, batcher, statistics=seen)
+        with self._computing(network) as (answer, seen):
             if plan is not None:
                 began = time.perf_counter()
                 result = tiled.run(plan, answer, image, confidence, report)
@@ -363,6 +403,41 @@ class NetworkRun:
             else:
                 result = self._stages(network, image, confidence, answer)
             return self._judged(result, seen)
+
+    @contextmanager
+    def _computing(self, network: Network) -> Iterator[tuple[tiled.Forward, list[np.ndarray]]]:
+        """The network's answers, and what its encoder says of what it was shown; within it nothing is trained."""
+        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
+        # that is still being trained gets no_grad.
+        trained = any(parameter.requires_grad for parameter in self.network.module.parameters())
+        batcher = self._batcher(network)
+        joined = nullcontext() if batcher is None else batcher.underway()
+        seen: list[np.ndarray] = []
+        with joined, torch.no_grad() if trained else torch.inference_mode():
+            yield partial(self._answer, network, batcher, statistics=seen), seen
+
+    def bands(self, height: int, width: int, task: Task) -> int:
+        """As :meth:`Model.bands`."""
+        plan = tiled.plan(self.network.answering(task), height, width)
+        return 1 if plan is None else len(plan.grid.tops)
+
+    def rows(
+        self, raster: Raster, task: Task, thresholds: Mapping[str, float], leave: rasters.Band, begin: int, report: Report | None
+    ) -> tuple[str, bool | None]:
+        """As :meth:`Model.run_rows`."""
+        network = self.network.answering(task).with_thresholds(thresholds)
+        plan = tiled.plan(network, raster.height, raster.width)
+        with self._computing(network) as (answer, seen):
+            if plan is None:  # many bytes, few pixels
+                result = self._stages(network, raster[:, :], False, answer)
+                found = {segment.label_id: segment.score or 0.0 for segment in result.segments}
+                means = [found.get(label, 0.0) for label in range(len(result.labels))]
+                leave(0, 0, result.id_map, np.array([[float(label in found) for label in range(len(means))], means, means]))
+                device = str(result.device)
+            else:
+                device = rasters.run(plan, answer, raster, leave, report, begin)
+        known = network.familiarity
+        return device, None if known is None else known.knows(seen)
 
     def again(self, result: Segmentation, confidence: bool, thresholds: Mapping[str, float]) -> Segmentation | None:
         """As :meth:`Model.again`."""

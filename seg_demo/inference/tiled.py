@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,7 @@ def _at_own_pixels(network: Network, tile: tuple[int, int]) -> Network:
     return replace(network, preprocessing=replace(rule, shortest_side=None, longest_side=max(tile)))
 
 
-def run(
-    plan: Plan, forward: Forward, image: np.ndarray, confidence: bool = False, report: Report | None = None
-) -> Segmentation:
+def run(plan: Plan, forward: Forward, image: np.ndarray, confidence: bool = False, report: Report | None = None) -> Segmentation:
     """Segment an image tile by tile.
 
     Args:
@@ -106,18 +105,19 @@ def run(
     """
     task = plan.network.task
     work = _things_over_stuff if task.stuff else _merged if task.objects else _blended
-    return work(plan, _Tiles(plan, forward, image, report), image.shape[:2], confidence)
+    return work(plan, Tiles(plan, forward, image, report), image.shape[:2], confidence)
 
 
-class _Tiles:
+class Tiles:
     """The network's answers, tile by tile."""
 
-    def __init__(self, plan: Plan, forward: Forward, image: np.ndarray, report: Report | None) -> None:
-        self._plan, self._forward, self._image, self._report = plan, forward, image, report
+    def __init__(self, plan: Plan, forward: Forward, image: np.ndarray, report: Report | None, first: int = 0) -> None:
+        self._plan, self._forward, self._image, self._report, self._first = plan, forward, image, report, first
         self.device = "cpu"
 
     def __iter__(self) -> Iterator[tuple[Window, Any]]:
-        for done, window in enumerate(self._plan.grid, start=1):
+        skipped = self._first * len(self._plan.grid.lefts)
+        for done, window in enumerate(islice(self._plan.grid, skipped, None), start=skipped + 1):
             raw, device = self._forward(self._plan.network.preprocess(self._crop(window)))
             self.device = str(device)
             yield window, raw
@@ -142,8 +142,8 @@ class _Tiles:
         return tile
 
 
-def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
-    classes = _Classes(plan, size, confidence)
+def _blended(plan: Plan, tiles: Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+    classes = Classes(plan, size, confidence)
     for window, raw in tiles:
         classes.add(window, plan.network.logits(raw))
     labels, sure = plan.network.labels, (None, None) if classes.sure is None else classes.sure
@@ -151,18 +151,18 @@ def _blended(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool)
     return replace(result, device=tiles.device)
 
 
-class _Classes:
+class Classes:
     """The label map of blended tiles, as far as they have come.
 
     Attributes:
-        label_map: uint8 or uint16 (H, W).
+        label_map: uint8 or uint16 (H, W), or as many rows as are wanted of it.
         sure: uint8 (2, H, W), probability and margin; None unless wanted.
         scores: of the classes.
     """
 
-    def __init__(self, plan: Plan, size: tuple[int, int], confidence: bool) -> None:
-        self._plan, self._size = plan, size
-        self.label_map = np.zeros(size, dtype=np.uint8 if len(plan.network.labels) <= 255 else np.uint16)
+    def __init__(self, plan: Plan, size: tuple[int, int], confidence: bool, rows: int | None = None, first: int = 0) -> None:
+        self._plan, self._size, self._first = plan, size, first
+        self.label_map = np.zeros((size[0] if rows is None else rows, size[1]), dtype=np.uint8 if len(plan.network.labels) <= 255 else np.uint16)
         self.sure = np.zeros((2, *size), dtype=np.uint8) if confidence else None
         self.scores, self._blender = MeanScores(), None
 
@@ -171,15 +171,19 @@ class _Classes:
         plan, (height, width) = self._plan, self._size
         logits, factor = _gridded(logits, plan)
         if self._blender is None:
-            self._blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN)
+            self._blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN, self._first)
         block = self._blender.add(window, logits)
         rows, columns = (range(*bounds) for bounds in (block.rows, block.columns))
         if not rows or not columns:
             return
-        _write(self.label_map, argmax_resized, block, factor)
-        if self.sure is not None:
-            _write(self.sure, probability_and_margin, block, factor)
+        self.place(block, factor)
         self.scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
+
+    def place(self, block: Block, factor: int) -> None:
+        """Write the labels of a block, whose points are so many pixels apart."""
+        write(self.label_map, argmax_resized, block, factor)
+        if self.sure is not None:
+            write(self.sure, probability_and_margin, block, factor)
 
 
 def _gridded(logits: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, int]:
@@ -191,7 +195,7 @@ def _gridded(logits: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, int]:
     return F.interpolate(logits[None], tile, mode="bilinear", align_corners=False)[0], 1
 
 
-def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.ndarray], block: Block, factor: int) -> None:
+def write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.ndarray], block: Block, factor: int) -> None:
     """Write the pixels (..., H, W) of a block, resized with the points around it, so that blocks meet as in a resize of everything."""
     _, tall, wide = block.logits.shape
     pixels = resize(block.logits, tall * factor, wide * factor)
@@ -201,7 +205,7 @@ def _write(target: np.ndarray, resize: Callable[[torch.Tensor, int, int], np.nda
     window[:] = pixels[..., above : above + window.shape[-2], left : left + window.shape[-1]]
 
 
-def _merged(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+def _merged(plan: Plan, tiles: Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     height, width = size
     found, limits, evidence = [], [], _Evidence(size) if confidence else None
     for window, raw in tiles:
@@ -245,12 +249,12 @@ class _Evidence:
         return np.subtract(255, self._values, out=self._values, where=id_map == 0)
 
 
-def _things_over_stuff(plan: Plan, tiles: _Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
+def _things_over_stuff(plan: Plan, tiles: Tiles, size: tuple[int, int], confidence: bool) -> Segmentation:
     """Things are merged as objects and lie on top, in the order of their scores. Between them a pixel belongs to the class that is the
     largest of the blended ones, if that is stuff of which some tile has a segment, and to nothing otherwise; stuff scores what its
     best segment in any tile does."""
     (height, width), labels = size, plan.network.labels
-    classes, evidence = _Classes(plan, size, confidence), _Evidence(size) if confidence else None
+    classes, evidence = Classes(plan, size, confidence), _Evidence(size) if confidence else None
     things: list[tuple[Window, list[Segment]]] = []
     stuff: dict[int, float] = {}
     for window, raw in tiles:
@@ -352,10 +356,8 @@ def grid_of(height: int, width: int, tile: tuple[int, int], overlap: int, unit: 
         ValueError: sides or overlap that break these rules.
     """
     if min(height, width, overlap, unit) < 1 or any(side % unit or 3 * overlap + unit > side for side in tile) or overlap % unit:
-        raise ValueError(
-            f"tile and overlap must be multiples of the unit, and three overlaps and a unit fit into a tile, but got an image "
-            f"of {width} x {height}, tile {tile}, overlap {overlap}, unit {unit}."
-        )
+        rule = "tile and overlap must be multiples of the unit, and three overlaps and a unit fit into a tile"
+        raise ValueError(f"{rule}, but got an image of {width} x {height}, tile {tile}, overlap {overlap}, unit {unit}.")
     tops, lefts = (_starts(length, side, overlap, unit) for length, side in zip((height, width), tile, strict=True))
     return Grid(tops, lefts, tile, overlap)
 
@@ -453,15 +455,16 @@ class Blender:
         grid: of the tiles.
         factor: pixels per point of the logits along each axis; divides the unit of the grid.
         margin: pixels at a tile's inner border that get no weight, at most half of the overlap.
+        first: row of tiles that comes first; what leaves lacks those above it.
     """
 
-    def __init__(self, grid: Grid, factor: int, margin: int) -> None:
+    def __init__(self, grid: Grid, factor: int, margin: int, first: int = 0) -> None:
         half = max(0, grid.overlap // 2 - margin) // factor
         self._rows, self._columns = (
             _Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True)
         )
         self._left = self._above = torch.empty(0)
-        self._next = (0, 0)
+        self._first, self._next = first, (first, 0)
         self._device: torch.device | None = None
 
     def add(self, window: Window, logits: Tensor) -> Block:
@@ -487,10 +490,10 @@ class Blender:
         seen = columns.used(column - 1)[1] if column else 0
         if column:
             sums[:, :, : seen - left] = self._left
-        if row:
+        if row > self._first:
             sums[:, : self._above.shape[1], seen - left :] = self._above[:, :, seen:right]
         elif rows.fade and not column:
-            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(0), columns.length), device=device)
+            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(row), columns.length), device=device)
         down, across = rows.start[row], columns.start[column]
         part = logits[:, above - down : bottom - down, before - across : right - across]
         weights = rows.weights(row)[:, None] * columns.weights(column)
@@ -569,12 +572,8 @@ def _is_cut(box: Box, tile: Box, height: int, width: int) -> bool:
     """Whether a box reaches a border of its tile that is none of the image."""
     x0, y0, x1, y1 = box
     left, top, right, bottom = tile
-    return (
-        (left > 0 and x0 < left + REACH)
-        or (top > 0 and y0 < top + REACH)
-        or (right < width and x1 > right - REACH)
-        or (bottom < height and y1 > bottom - REACH)
-    )
+    before = (left > 0 and x0 < left + REACH) or (top > 0 and y0 < top + REACH)
+    return before or (right < width and x1 > right - REACH) or (bottom < height and y1 > bottom - REACH)
 
 
 def _neighbours(windows: Sequence[Window]) -> Iterator[tuple[int, int, Box]]:

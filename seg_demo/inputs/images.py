@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -32,10 +32,15 @@ from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_co
 from seg_demo.inputs.samples import PixelError, Samples
 from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_at, whole_first
 
+if TYPE_CHECKING:
+    from seg_demo.inputs.scientific import Raster
+
 # Memory that decoding may take at its peak, per pixel of the limit: 400 MB for 50 megapixels.
 _BYTES_PER_PIXEL = 8
 # From so many pixels on a picture fills memory and takes its time; of such, and of full detail, half as many are worked on at a time.
 LARGE_PIXELS = 4_000_000
+# Pixels of a raster that the command line reads in parts.
+MOST_RASTER = 1 << 34
 # Bytes of a decoded image from which on it is worth a millisecond to give memory back.
 _LARGE = 20_000_000
 
@@ -292,21 +297,47 @@ def look(data: Source, view: object = None) -> Picture | None:
     return None if scientific_form(content, None) is None else _scientific(content, data, chosen, limits, "look")
 
 
-def views_of(data: Source, view: View | None) -> tuple[View | None, ...]:
+def views_of(data: Source, view: View | None, most: int = 0) -> tuple[View | None, ...]:
     """The views of single planes that one stands for: itself, unless it is of all.
 
     Args:
         data: as for :func:`look`.
         view: what is asked for.
+        most: pixels that a raster may have which is read in parts, see :func:`open_raster`.
 
     Raises:
         BadImageError: as for :func:`read`, as far as can be told before a plane is decoded.
     """
     if view is None or not view.every:
         return (view,)
+    if most and (raster := open_raster(data, replace(view, page=None), most)) is not None:
+        with raster:
+            return view.each(raster.stack)
     limits = limits_of(None, None, None)
     stack: Stack | None = _scientific(_read(data, limits), data, replace(view, page=None), limits, "stack")
     return view.each(stack)
+
+
+def open_raster(path: str | os.PathLike, view: object = None, most: int | None = None) -> Raster | None:
+    """A TIFF beyond the limits of what is decoded as a whole, to be read in parts; None for everything else.
+
+    Args:
+        path: of a file.
+        view: as for :func:`read`.
+        most: pixels that it may have; None takes the owner's setting, which may be 0: nothing is read in parts.
+
+    Raises:
+        BadImageError: it is refused.
+        BadRequestError: no view, or one of what the file does not have.
+    """
+    from seg_demo.inputs import scientific
+
+    pixels, chosen = settings().raster_pixels if most is None else most, View.parse(view)
+    if not pixels or not scientific.is_raster(Path(path), chosen, limits_of(None, None, None)):
+        return None
+    if chosen is not None and chosen.every:
+        raise BadRequestError("views.all_pages")
+    return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, scientific.MOST_SIDE))
 
 
 def scientific_form(data: bytes | mmap.mmap, view: View | None) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,10 @@ class Opened:
         notes: whole sentences.
         premultiplied: whether colours are multiplied with the alpha.
         profile: ICC profile that the colours are of, or None.
+        parts: (page, t, z), channels, and rows from and to → row and column of each part of them and its samples (h, w, so many), for files
+            that can be read in parts; or None.
+        whole: (page, t, z) and channels; raises :class:`seg_demo.inputs.tiff.Damaged` if parts of them lie outside of the file.
+        step: rows that are stored together.
     """
 
     height: int
@@ -76,6 +80,9 @@ class Opened:
     premultiplied: bool = False
     profile: bytes | None = None
     stack_of: Callable[[tuple[int, int, int]], Stack] | None = None
+    parts: Callable[[tuple[int, int, int], Sequence[int], int, int], Iterator[tuple[int, int, np.ndarray]]] | None = None
+    whole: Callable[[tuple[int, int, int], Sequence[int]], None] = lambda at, wanted: None
+    step: int = 1
 
 
 @dataclass

@@ -149,11 +149,17 @@ def _narrow(values: np.ndarray, bits: int) -> np.ndarray:
     return (values.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
 
 
-def opacity_of(alpha: np.ndarray, bits: int) -> np.ndarray:
-    """Alpha of any depth as uint8. Where the largest value is small for the depth, it is what means opaque."""
+def opacity_of(alpha: np.ndarray, bits: int, most: float | None = None) -> np.ndarray:
+    """Alpha of any depth as uint8. Where the largest value is small for the depth, it is what means opaque.
+
+    Args:
+        alpha: of all pixels, or a part of them.
+        bits: of a sample.
+        most: the largest value of all pixels; None looks for it.
+    """
     if alpha.dtype == np.uint8 and bits == 8:
         return alpha
-    most = float(np.nanmax(alpha))
+    most = float(np.nanmax(alpha)) if most is None else most
     whole = 1.0 if alpha.dtype.kind == "f" else float(2**bits - 1)
     if alpha.dtype == np.uint16 and bits == 16 and most >= FULL_RANGE:
         return (alpha >> 8).astype(np.uint8)

@@ -12,10 +12,10 @@ import os
 import queue
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from seg_demo.core.errors import BadImageError, BadRequestError, BusyError, Mess
 from seg_demo.core.picture import Calibration, Distribution, Georeference, Grid, Picture, Stack, View
 from seg_demo.core.sandbox import Helper, ProcessError, open_written
 from seg_demo.inputs.formats import Limits, check_size, refuse
+from seg_demo.inputs.planes import absence
+from seg_demo.inputs.tiff import Tiff
 
 IDLE_SECONDS = 600.0
 # For one file: of processor time, and on the clock, where others compute too.
@@ -39,6 +41,11 @@ _DTYPES = frozenset(f"{order}{kind}" for order in "<|" for kind in ("u1", "i1", 
 PIXELS, SAMPLES, LOOK, STACK = "pixels", "samples", "look", "stack"
 _POINTS = "points"
 _AGAIN = Message("advice.again")
+# Pixels of a raster that are read at a time, and memory of the child that does it.
+_BAND_PIXELS, _BAND_MEMORY = 16_000_000, 1_500_000_000
+# What nobody asks about of a raster, for it is read in parts.
+MOST_BYTES, MOST_SIDE = 1 << 50, 1 << 31
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Decoders:
@@ -133,6 +140,189 @@ def read(
         raise BusyError("scientific.no_place", why=error.strerror) from error
     except (KeyError, TypeError, ValueError) as error:  # an answer that is none
         raise refuse(Message("scientific.ended_process", kind=kind, why=""), limits, _AGAIN) from error
+
+
+class Raster:
+    """A TIFF too large for memory: rows of it as a person sees them, all in one intensity window. What is asked for twice in a row is read once.
+
+    Args:
+        path: of the file.
+        view: what is looked at; None leaves it to the file.
+        limits: its ``pixels`` and ``side`` hold.
+
+    Attributes:
+        height: pixels.
+        width: pixels.
+        shape: as of an array uint8 (H, W, 3), of which rows and columns can be taken.
+        view: complete.
+        stack: what there is to choose from.
+        calibration: size and place of its pixels, or None.
+
+    Raises:
+        BadImageError: it is refused, at once or when rows of it turn out to be damaged.
+        BadRequestError: a view of what the file does not have.
+        BusyError: no process can be started for it, or there is no place.
+    """
+
+    def __init__(self, path: Path, view: View | None, limits: Limits) -> None:
+        self._path, self._limits = path.resolve(), limits
+        self._asked = None if view is None else view.to_dict()
+        # On the disk, not in memory: what is read of it lies in the system's cache of files, which is nobody's memory.
+        self._folder = tempfile.TemporaryDirectory(prefix="seg-demo-raster-")
+        self._output = Path(self._folder.name, "out")
+        self._output.mkdir()
+        self._bands: dict[tuple[int, int], BinaryIO] = {}
+        # Pixels without data of the rows that were read, and the values that they have.
+        self._missing: dict[tuple[int, int], int] = {}
+        self._gone: list[float] = []
+        try:
+            found = self._order("look")
+            self.height, self.width = map(int, found["shape"])
+            check_size(self.width, self.height, limits)
+            self.view, self.calibration, self.stack = View.parse(found["view"]), _calibration(found["calibration"]), _stack(found["stack"])
+            self._notes = tuple(map(Message.from_dict, found["notes"]))
+            self._windows, self._most = (list(found["windows"]), None) if found["known"] else (None, None)
+            rows = max(1, _BAND_PIXELS // self.width)
+            step = max(1, int(found["step"]))
+            self._rows = max(step, rows // step * step) if step <= 2 * rows else rows
+        except (KeyError, TypeError, ValueError) as error:  # an answer that is none
+            self.close()
+            raise self._ended() from error
+        except BaseException:
+            self.close()
+            raise
+        self.shape = self.height, self.width, 3
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        for file in self._bands.values():
+            file.close()
+        self._bands.clear()
+        self._folder.cleanup()
+
+    @property
+    def notes(self) -> tuple[Message, ...]:
+        """What is not seen of the file, or otherwise than it was meant; of the rows that were read, where they hold no data."""
+        notes = list(self._notes)
+        for window in self._windows or ():
+            notes += [note for note in map(Message.from_dict, window["notes"]) if note not in notes]
+        if missing := sum(self._missing.values()):
+            notes.append(absence(missing, self.height * self.width, self._gone))
+        return tuple(notes)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What going on later needs, as JSON: the intensity windows, and what has no data so far."""
+        missing = [[*rows, count] for rows, count in self._missing.items() if count]
+        return {"windows": self._windows, "most": self._most, "missing": missing, "gone": self._gone}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier :attr:`state` of the same file and view.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        if state["windows"] is not None:
+            for window in state["windows"]:
+                float(window["low"]), float(window["high"]), tuple(map(float, window["gone"])), tuple(map(Message.from_dict, window["notes"]))
+            self._windows, self._most = list(state["windows"]), state["most"]
+        self._missing = {(int(top), int(bottom)): int(count) for top, bottom, count in state["missing"]}
+        self._gone = [float(value) for value in state["gone"]]
+
+    def prepare(self, report: Callable[[float | None, Message], object] | None = None) -> None:
+        """Find the intensity windows, if they depend on all values; reading does so too, without a word.
+
+        Args:
+            report: called with the fraction of a pass that is done, and a few words.
+        """
+        again = self._windows is None
+        while again:
+            for top in range(0, self.height, self._rows):
+                bottom = min(top + self._rows, self.height)
+                found = self._order("count", rows=[top, bottom])
+                if report is not None:
+                    report(bottom / self.height, Message("progress.range_of_values"))
+            try:
+                again = bool(found["again"])
+                if not again:
+                    self.resume({**self.state, "windows": found["windows"], "most": found["most"]})
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._ended() from error
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        """uint8 (h, w, 3): some rows and columns; steps are taken of what is read."""
+        self.prepare()
+        rows, columns = (range(*span.indices(length)) for span, length in zip(place, self.shape, strict=False))
+        found = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
+        if not found.size:
+            return found
+        wanted = range(rows[0] // self._rows * self._rows, rows[-1] + 1, self._rows)
+        for gone in [span for span in self._bands if span[1] <= wanted[0]]:
+            self._bands.pop(gone).close()
+        for top in wanted:
+            span = top, min(top + self._rows, self.height)
+            if span not in self._bands:
+                self._bands[span] = self._read(*span)
+            inside = [index for index, row in enumerate(rows) if span[0] <= row < span[1]]
+            if inside:
+                lines = slice(rows[inside[0]] - top, rows[inside[-1]] - top + 1, rows.step)
+                band = np.memmap(self._bands[span], np.uint8, "r", shape=(span[1] - top, self.width, 3))
+                found[inside[0] : inside[-1] + 1] = band[lines, columns.start : columns.stop : columns.step]
+        return found
+
+    def _read(self, top: int, bottom: int) -> BinaryIO:
+        """Some rows in a file that has no name any more."""
+        found = self._order("paint", rows=[top, bottom], windows=self._windows, most=self._most)
+        try:
+            missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
+            file = open_written(self._output / _PIXELS, (bottom - top) * self.width * 3)
+            (self._output / _PIXELS).unlink()
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._ended() from error
+        self._missing[top, bottom] = missing
+        self._gone += [value for value in gone if not any(value == other or (value != value and other != other) for other in self._gone)]
+        return file
+
+    def _order(self, what: str, **more: object) -> dict[str, Any]:
+        """A child's answer about some rows."""
+        kind = Message("kinds.tiff")
+        order = {
+            "kind": "TIFF", "raster": what, "view": self._asked, "pixels": self._limits.pixels, "side": self._limits.side, "page_bytes": 1 << 62,
+            "bytes": _BAND_MEMORY, "seconds": CLOCK, "processor": SECONDS, "file_bytes": 4 * _BAND_PIXELS + 100_000_000, "want": PIXELS,
+            "path": str(self._path), "output": str(self._output),
+        }  # fmt: skip
+        reply = _decoders.answer({**order, **more})
+        if "place" in reply:
+            raise BusyError("scientific.no_place", why=str(reply["place"])[:80])
+        if "memory" in reply:
+            raise refuse(Message("scientific.too_much_memory", kind=kind, most=_BAND_MEMORY / 1e9), self._limits, Message("advice.store_in_tiles"))
+        if "shape" not in reply:
+            raise _refusal(reply, kind, self._limits)
+        return reply
+
+    def _ended(self) -> BadImageError:
+        return refuse(Message("scientific.ended_process", kind=Message("kinds.tiff"), why=""), self._limits, _AGAIN)
+
+
+def is_raster(path: Path, view: View | None, limits: Limits) -> bool:
+    """Whether a file is a TIFF that is beyond the limits of what is decoded as a whole; its header alone is looked at."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) not in _TIFFS:
+                return False
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                found = Tiff(data)
+                if found.width * found.height > limits.pixels or max(found.width, found.height) > limits.side:
+                    return True
+                return len(data) > (limits if view is None and found.is_photograph else limits.of_scientific).bytes
+    except (OSError, ValueError):
+        return False
 
 
 def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:

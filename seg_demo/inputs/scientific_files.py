@@ -19,7 +19,7 @@ import mmap
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from PIL import Image
 from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.picture import MOST_SHOWN, Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
-from seg_demo.inputs import samples
+from seg_demo.inputs import rasters, samples
 from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
 from seg_demo.inputs.samples import Samples
 from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
@@ -46,19 +46,6 @@ MODULES = {
 # Files of an answer, and what else is wanted of a file.
 SAMPLES, PIXELS, POINTS, LOOK, STACK = "samples", "pixels", "points", "look", "stack"
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
-
-
-def _whole(page: Any, like: Any, size: int) -> None:
-    """Damaged if parts of a page lie outside of the file, or are too short for what they hold; tifffile would make them up."""
-    many = math.prod(like.chunked)
-    if len(page.dataoffsets) < many or len(page.databytecounts) < len(page.dataoffsets):
-        raise Damaged(Message("damage.too_few_strips"))
-    if any(offset and offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
-        raise Damaged(Message("damage.ends_before_pixels"))
-    there = sum(count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False) if offset)
-    written = all(page.dataoffsets) and all(page.databytecounts)
-    if like.compression == 1 and written and there * 8 < math.prod(like.shape) * like.bitspersample:
-        raise Damaged(Message("damage.ends_before_pixels"))
 
 
 def open_tiff(path: Path, most: int) -> Opened:
@@ -131,6 +118,21 @@ def open_tiff(path: Path, most: int) -> Opened:
         values = values.astype(np.uint8) if values.dtype == bool else values
         return samples.upright(values, turn) if turn > 1 else values
 
+    def stored(at: tuple[int, int, int], wanted: Sequence[int]) -> list[rasters.StoredPage]:
+        number = series_of(at)
+        which = planes[number]
+        numbers = [which.number(at[0] - int(offsets[number]), at[1], at[2], channel) for channel in sorted({sample // per_page for sample in wanted})]
+        if which.series.keyframe.shape != page.shape or which.series.keyframe.dtype != page.dtype:
+            raise Unread(Message("scientific.pages_differ", number=at[0] + 1))
+        return [rasters.StoredPage(path, which.series, index, size) for index in numbers]
+
+    def whole(at: tuple[int, int, int], wanted: Sequence[int]) -> None:
+        for one in stored(at, wanted):
+            one.check()
+
+    def parts(at: tuple[int, int, int], wanted: Sequence[int], top: int, bottom: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        return rasters.parts_of(stored(at, wanted), wanted, per_page, top, bottom)
+
     labels = _tiff_calibration(tif, first, turn)[1]
     found = None
     if geographic:
@@ -169,6 +171,7 @@ def open_tiff(path: Path, most: int) -> Opened:
         *shown, np.dtype(np.uint8 if dtype == bool else dtype), plane, names(labels if len(labels) == channels else (), channels),
         Stack(int(offsets[-1]), depth, times, bits=int(page.bitspersample)), calibration, colour, alpha, photometric == 0, nodata, notes,
         premultiplied, profile if isinstance(profile, bytes) else None,
+        parts=parts if turn == 1 else None, whole=whole, step=min(page.tilelength if page.is_tiled else page.rowsperstrip, height),
     )  # fmt: skip
 
 
@@ -185,7 +188,7 @@ def _read_page(path: Path, series: Any, number: int, size: int) -> np.ndarray:
         page = series.pages[number]
         if page is None:
             return np.zeros(series.keyframe.shape, series.keyframe.dtype)
-        _whole(page, series.keyframe, size)
+        rasters.check_whole(page, series.keyframe, size)
         values = page.asarray(maxworkers=2)
     elif series.dataoffset is not None:
         # ImageJ's, and what was written in one piece: a single directory for all planes.
@@ -598,6 +601,9 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
         opened = replace(opened, stack=opened.stack_of((first.page, first.t, first.z)))
     view, notes = settle(asked, opened, order.get("channels"))
     at = view.page, view.t, view.z
+    if "raster" in order:
+        found = rasters.answer(order, opened, view, output)
+        return {**found, **_facts(opened, view, at), "shape": [height, width], "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes)]}
     count = len(opened.channels)
     kept = list(range(count)) if order.get("channels") is None else list(view.channels)
     whole = order["want"] == SAMPLES and height * width * len(kept) * opened.dtype.itemsize <= order["kept_bytes"]
@@ -618,13 +624,20 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     first = values.strides[-1] == max(values.strides) and values.shape[2] > 1
     if whole:
         _write(output / SAMPLES, np.moveaxis(values, -1, 0) if first else values)
-    calibration = opened.calibration(at)
     found = distribution(picked, view, opened.stack, opened.nodata, opened.inverted) if order["want"] == LOOK else None
     return {
-        "shape": [height, width, len(kept)], "dtype": values.dtype.str, "first": first, "whole": whole, "channels": list(opened.channels),
-        "stack": asdict(replace(opened.stack, alpha=opened.alpha)), "view": view.to_dict(), "calibration": None if calibration is None else asdict(calibration),
+        "shape": [height, width, len(kept)], "dtype": values.dtype.str, "first": first, "whole": whole, **_facts(opened, view, at),
         "distribution": None if found is None else asdict(found),
         "notes": [Message.of(note).to_dict() for note in (*notes, *opened.notes, *seen)],
+    }  # fmt: skip
+
+
+def _facts(opened: Opened, view: View, at: tuple[int, int, int]) -> dict[str, Any]:
+    """What a file says of a plane besides its samples."""
+    calibration = opened.calibration(at)
+    return {
+        "channels": list(opened.channels), "stack": asdict(replace(opened.stack, alpha=opened.alpha)), "view": view.to_dict(),
+        "calibration": None if calibration is None else asdict(calibration),
     }  # fmt: skip
 
 

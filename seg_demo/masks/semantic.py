@@ -194,6 +194,19 @@ class MeanScores:
         if not bool(count.all()):
             self._largest = torch.maximum(self._largest, _peaks(parts.mul_(sure)).double().cpu())
 
+    @property
+    def parts(self) -> np.ndarray:
+        """float64 (3, C): points, sum and largest probability of each class, which those of other pieces are put together with by :meth:`joined`."""
+        return torch.stack([self._count.double(), self._total, self._largest]).numpy()
+
+    @classmethod
+    def joined(cls, parts: Iterable[np.ndarray]) -> MeanScores:
+        """Of several pieces."""
+        count, total, largest = torch.from_numpy(np.stack(list(parts), axis=1))
+        whole = cls()
+        whole._count, whole._total, whole._largest = count.sum(0), total.sum(0), largest.amax(0)
+        return whole
+
     def of(self, labels: Iterable[int]) -> dict[int, float]:
         """Softmax probability in [0, 1] per label id: the mean over the grid points where the class is the largest, or,
         where it is so only between grid points, its largest value."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.picture import Grid
+from seg_demo.core.picture import Calibration, Georeference, Grid
 from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.inputs import scientific
 
@@ -25,6 +26,8 @@ _LONG_EDGE = 64
 # Bytes that masks of objects that overlap may take, one beside the other.
 _MOST_OVERLAPPING = 256_000_000
 _CHUNK = 1 << 22
+# Side of a tile of a raster that is written in parts.
+_TILE = 256
 
 Ring = list[list[float]]
 
@@ -56,18 +59,32 @@ def on_earth(segmentation: Segmentation, shapes: Sequence[Sequence[Sequence[Ring
     Raises:
         BadRequestError: a place that has no longitude and latitude.
     """
-    place = segmentation.calibration.georeference
+    rings = [(ring, index == 0) for pieces in shapes for rings in pieces for index, ring in enumerate(rings)]
+    ends = iter(rings_on_earth(segmentation.calibration.georeference, rings))
+    return [[[next(ends) for _ in piece] for piece in pieces] for pieces in shapes]
+
+
+def rings_on_earth(place: Georeference, rings: Sequence[tuple[Ring, bool]]) -> list[Ring]:
+    """As :func:`on_earth`, of rings and whether each is an outer one.
+
+    Args:
+        place: with a CRS.
+        rings: closed, in pixels.
+
+    Raises:
+        BadRequestError: a place that has no longitude and latitude.
+    """
     a, b, c, d, e, f = place.affine
-    rings = [_with_points(ring) for pieces in shapes for rings in pieces for ring in rings]
-    every = np.concatenate(rings) if rings else np.zeros((0, 2))
+    dense = [_with_points(ring) for ring, _ in rings]
+    every = np.concatenate(dense) if dense else np.zeros((0, 2))
     mapped = np.stack([a * every[:, 0] + b * every[:, 1] + c, d * every[:, 0] + e * every[:, 1] + f], axis=1)
     degrees = scientific.to_wgs84(place.crs, mapped)
     if not np.isfinite(degrees).all():
         raise BadRequestError("exports.not_on_earth", crs=place.crs[:80])
     # A tenth of a millimetre.
     degrees = np.round(degrees, 9)
-    ends = iter(np.split(degrees, np.cumsum([len(ring) for ring in rings])[:-1]) if rings else ())
-    return [[[_turned(next(ends), outer=index == 0) for index in range(len(piece))] for piece in pieces] for pieces in shapes]
+    ends = np.split(degrees, np.cumsum([len(ring) for ring in dense])[:-1]) if dense else ()
+    return [_turned(ring, outer) for ring, (_, outer) in zip(ends, rings, strict=True)]
 
 
 def _with_points(ring: Ring) -> np.ndarray:
@@ -95,14 +112,59 @@ def geotiff(segmentation: Segmentation) -> bytes:
     import tifffile
 
     buffer = io.BytesIO()
-    tags = [
-        (number, kind, len(value) if isinstance(value, tuple | str) else 1, value, True)
-        for number, kind, value in segmentation.calibration.georeference.tags
-    ]
+    tags = _place_tags(segmentation.calibration)
     tifffile.imwrite(
         buffer, segmentation.id_map, photometric="minisblack", compression="zlib", rowsperstrip=256, metadata=None, software=False, extratags=tags
     )
     return buffer.getvalue()
+
+
+def _place_tags(calibration: Calibration | None) -> list[tuple[int, int, int, Any, bool]]:
+    place = None if calibration is None else calibration.georeference
+    listed = () if place is None else place.tags
+    return [(number, kind, len(value) if isinstance(value, tuple | str) else 1, value, True) for number, kind, value in listed]
+
+
+def write_tiff(path: Path, bands: Iterable[np.ndarray], shape: tuple[int, int], dtype: np.dtype, calibration: Calibration | None) -> None:
+    """A GeoTIFF in compressed tiles from bands of rows, which it never has more of in memory than a row of tiles.
+
+    Args:
+        path: of the file.
+        bands: of the id map, top down.
+        shape: height and width of all together.
+        dtype: uint8 or uint16.
+        calibration: of the picture, whose place the file gets.
+    """
+    import tifffile
+
+    # The classic form ends at 4 GB.
+    tifffile.imwrite(
+        path, _tiles(bands, shape[1], dtype), shape=shape, dtype=dtype, tile=(_TILE, _TILE), photometric="minisblack", compression="zlib", metadata=None,
+        software=False, extratags=_place_tags(calibration), bigtiff=shape[0] * shape[1] * dtype.itemsize > 1 << 31, maxworkers=1,
+    )  # fmt: skip
+
+
+def _tiles(bands: Iterable[np.ndarray], width: int, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """Square tiles, row by row, filled up with 0."""
+    across = -(-width // _TILE)
+    rows, have = np.zeros((_TILE, across * _TILE), dtype=dtype), 0
+
+    def row() -> Iterator[np.ndarray]:
+        rows[have:] = 0
+        for column in range(across):
+            yield np.ascontiguousarray(rows[:, column * _TILE : (column + 1) * _TILE])
+
+    for band in bands:
+        at = 0
+        while at < len(band):
+            count = min(_TILE - have, len(band) - at)
+            rows[have : have + count, :width] = band[at : at + count]
+            have, at = have + count, at + count
+            if have == _TILE:
+                yield from row()
+                have = 0
+    if have:
+        yield from row()
 
 
 def nifti(segmentation: Segmentation) -> bytes:

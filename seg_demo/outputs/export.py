@@ -235,7 +235,7 @@ def objects_csv(segmentation: Segmentation, measured: Measurements | None = None
         name = segmentation.labels.names[segment.label_id]
         place = x0, y0, x1 - x0, y1 - y0
         rows.append((task.segment, identity, segment.label_id, name, area, area / pixels, 1, segment.score, *place, *limit, *numbers))
-    return _csv([*columns, *([_LIMIT] if limit else []), *more], rows)
+    return table_csv([*columns, *([_LIMIT] if limit else []), *more], rows)
 
 
 def measured_columns(
@@ -255,7 +255,7 @@ def measurements_csv(measured: Measurements, pixel: PixelSize | None = None) -> 
         measured: of a result.
         pixel: size of a pixel, for columns in its unit.
     """
-    return _csv([*PIECE_COLUMNS, *measured.columns(pixel)], [tuple(row.values()) for row in measured.rows(pixel)])
+    return table_csv([*PIECE_COLUMNS, *measured.columns(pixel)], [tuple(row.values()) for row in measured.rows(pixel)])
 
 
 def _class_columns(segmentation: Segmentation) -> tuple[str, ...]:
@@ -271,7 +271,7 @@ def cell(value: object) -> object:
     return value
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """CSV text (RFC 4180) with a header."""
     text = io.StringIO()
     writer = csv_format.writer(text)
@@ -295,7 +295,7 @@ def csv(segmentation: Segmentation, measured: Measurements | None = None, pixel:
         x0, y0, x1, y1 = segment.box
         name = segmentation.labels.names[segment.label_id]
         rows.append((identity, segment.label_id, name, segment.score, area, area / pixels, x0, y0, x1 - x0, y1 - y0, *numbers))
-    return _csv([*SEGMENT_COLUMNS, *more], rows)
+    return table_csv([*SEGMENT_COLUMNS, *more], rows)
 
 
 def class_csv(segmentation: Segmentation) -> str:
@@ -304,7 +304,7 @@ def class_csv(segmentation: Segmentation) -> str:
     Args:
         segmentation: any result. Class names that begin like a formula get an apostrophe in front.
     """
-    return _csv(_class_columns(segmentation), [tuple(row.values()) for row in table(segmentation)])
+    return table_csv(_class_columns(segmentation), [tuple(row.values()) for row in table(segmentation)])
 
 
 def _json(value: Json) -> bytes:

@@ -6,7 +6,9 @@ connected: they become polygons of their own, which may touch in that point.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,11 +79,7 @@ def _partners(corners: _Corners, lines: np.ndarray, along: np.ndarray, ahead: np
     On a line, the corners of a label are begin and end of an edge by turns. Where two edges meet in a point, the one that
     comes from behind (``ahead`` 0) ends before the next begins.
     """
-    order = np.lexsort((ahead, along, lines, corners.label))
-    partner = np.empty_like(order)
-    partner[order[0::2]] = order[1::2]
-    partner[order[1::2]] = order[0::2]
-    return partner
+    return _pairs((corners.label, lines, along, ahead))
 
 
 def _rings(corners: _Corners, points: np.ndarray) -> list[list[int]]:
@@ -173,6 +171,228 @@ def trace(id_map: np.ndarray) -> dict[int, list[Polygon]]:
         else:
             owners[int(pieces[index])].append(ring)
     return dict(polygons)
+
+
+class _Path:
+    """An outline that is not closed yet: it comes up into the rows that are known, and leaves them downwards.
+
+    Attributes:
+        parts: arrays of x, y, x, y, ..., in their order.
+        piece: number of the connected piece that it is of.
+        end: which of the open ends it leaves by.
+    """
+
+    __slots__ = ("end", "parts", "piece")
+
+    def __init__(self) -> None:
+        self.parts: list[array] = []
+        self.piece, self.end = -1, -1
+
+    def take(self, other: _Path) -> None:
+        """Go on along another one."""
+        self.parts += other.parts
+        self.piece = other.piece
+        if len(self.parts) > _MOST_PARTS:
+            self.parts = [array("i", b"".join(part.tobytes() for part in self.parts))]
+
+
+_MOST_PARTS = 256
+
+
+class Tracer:
+    """The outlines of an id map that comes in bands of rows, as :func:`trace` gives them of a whole one, but for all ids, 0 among them.
+
+    Edges of pixels have their id on the right hand. Every turn is known from the four pixels around it; what begins at the upper end of a
+    vertical edge goes on in the next band, so that only outlines that are open at the last row are kept, and those that close leave.
+
+    Args:
+        width: pixels of a row.
+        ring: gets the id, the number of the connected piece, and int32 (N, 2), x and y, of every ring: from its upper left corner on, not
+            closed; an outer one has a positive area, a hole a negative one.
+    """
+
+    def __init__(self, width: int, ring: Callable[[int, int, np.ndarray], object]) -> None:
+        self._width, self._ring = width, ring
+        self._row, self._last = 0, np.zeros(width, dtype=np.int32)
+        self._open: list[_Path | None] = []
+        self._numbers = np.zeros(width, dtype=np.int64)
+        # Of connected pieces: what each was joined to, and its id.
+        self._joined, self._ids = array("q"), array("i")
+
+    def add(self, band: np.ndarray) -> None:
+        """The next rows, uint8 or uint16 (h, W)."""
+        rows = max(1, _STRIP_PIXELS // self._width)
+        for top in range(0, len(band), rows):
+            self._add(band[top : top + rows].astype(np.int32) + 1)
+
+    def close(self) -> None:
+        """There are no more rows."""
+        outside = np.zeros((1, self._width), dtype=np.int32)
+        self._trace(outside, np.stack([self._numbers, np.zeros_like(self._numbers)]))
+
+    def roots(self) -> np.ndarray:
+        """int64 (N,): the number that stands for a connected piece, of every number that was given."""
+        return np.array([self._root(number) for number in range(len(self._joined))], dtype=np.int64)
+
+    def pieces(self) -> np.ndarray:
+        """int64: connected pieces of every id."""
+        roots = self.roots()
+        return np.bincount(np.asarray(self._ids, dtype=np.int64)[roots == np.arange(len(roots))])
+
+    def _root(self, number: int) -> int:
+        joined = self._joined
+        while joined[number] != number:
+            joined[number] = joined[joined[number]]
+            number = joined[number]
+        return number
+
+    def _add(self, band: np.ndarray) -> None:
+        from skimage.measure import label
+
+        numbers, count = label(band, connectivity=1, return_num=True)
+        numbers = numbers.astype(np.int64) + (len(self._joined) - 1)
+        first = len(self._joined)
+        own = np.zeros(count, dtype=np.int32)
+        own[numbers.ravel() - first] = band.ravel() - 1
+        self._joined.extend(range(first, first + count))
+        self._ids.extend(own.tolist())
+        if self._row:
+            meet = self._last == band[0]
+            for above, below in np.unique(np.stack([self._numbers[meet], numbers[0][meet]]), axis=1).T.tolist():
+                above, below = self._root(above), self._root(below)
+                self._joined[max(above, below)] = min(above, below)
+        self._trace(band, np.concatenate([self._numbers[None], numbers]))
+        self._numbers = numbers[-1].copy()
+
+    def _trace(self, band: np.ndarray, numbers: np.ndarray) -> None:
+        """Outlines along the upper borders of some rows, and up to them.
+
+        Args:
+            band: int32 (h, W), ids from 1; 0 is outside of the map.
+            numbers: int64 (h + 1, W), of pieces, of the row above too.
+        """
+        padded = np.zeros((len(band) + 1, self._width + 2), dtype=np.int32)
+        padded[0, 1:-1], padded[1:, 1:-1] = self._last, band
+        corners, forward = self._turns(padded, numbers)
+        count, tops = len(corners.x), _ends(self._last)
+        self._last, bottom = band[-1], self._row + len(band)
+        bottoms = _ends(self._last)
+        # Ends of edges that go through: half a row above the first line, and below the last.
+        begin, end = (np.full(len(ends[0]), place) for ends, place in ((tops, 2 * self._row - 1), (bottoms, 2 * bottom - 1)))
+        ahead = np.concatenate([corners.down, np.ones_like(begin), np.zeros_like(end)])
+        along = np.concatenate([2 * corners.y, begin, end])
+        beside = _pairs((np.concatenate([corners.label, tops[0], bottoms[0]]), np.concatenate([corners.x, tops[1], bottoms[1]]), along, ahead))
+        across = _pairs((corners.label, corners.y, corners.x, corners.right))
+        self._walk(corners, forward, across, beside, count, count + len(begin), bottoms)
+        self._row = bottom
+
+    def _turns(self, padded: np.ndarray, numbers: np.ndarray) -> tuple[_Corners, np.ndarray]:
+        """The turns of outlines on the lines above all rows but the first, ``inside`` being numbers of pieces; and which of them their
+        outline goes on from along its line."""
+        above, below = padded[:-1], padded[1:]
+        straight = ((above[:, :-1] == above[:, 1:]) & (below[:, :-1] == below[:, 1:])) | ((above[:, :-1] == below[:, :-1]) & (above[:, 1:] == below[:, 1:]))
+        y, x = np.nonzero(~straight)
+        around = {(row, column): padded[y + row, x + column] for row in (0, 1) for column in (0, 1)}
+        found: list[tuple[np.ndarray, ...]] = []
+        for (row, column), own in around.items():
+            beside, across, opposite = around[row, 1 - column], around[1 - row, column], around[1 - row, 1 - column]
+            convex = (own != 0) & (own != beside) & (own != across)
+            concave = (own != 0) & (own == beside) & (own == across) & (own != opposite)
+            for turn, flip in ((convex, 0), (concave, 1)):
+                at = np.flatnonzero(turn)
+                piece = numbers[y[at] + row, x[at] + column - 1]
+                right, down = np.full(at.size, column ^ flip), np.full(at.size, row ^ flip)
+                found.append((own[at].astype(np.int64) - 1, x[at], y[at] + self._row, right, down, piece, np.full(at.size, not flip), right == row))
+        *columns, forward = (np.concatenate(column) for column in zip(*found, strict=True))
+        return _Corners(*columns), forward
+
+    def _walk(
+        self, corners: _Corners, forward: np.ndarray, across: np.ndarray, beside: np.ndarray, first_top: int, first_bottom: int,
+        bottoms: tuple[np.ndarray, ...],
+    ) -> None:  # fmt: skip
+        """Follow every outline: from below up to where it leaves downwards, then those that are closed."""
+        xs, ys, over, down = corners.x.tolist(), corners.y.tolist(), across.tolist(), beside.tolist()
+        pieces, ids, known = corners.inside.tolist(), corners.label.tolist(), self._open
+        done = bytearray(len(xs))
+
+        def follow(at: int, path: _Path) -> int:
+            """Along an outline until it leaves downwards, or is where it began; which end it leaves by, or -1."""
+            points = array("i")
+            while True:
+                if at < first_top:
+                    if done[at]:
+                        break
+                    done[at] = 1
+                    other = over[at]
+                    points.extend((xs[at], ys[at], xs[other], ys[other]))
+                    path.piece, at = pieces[at], down[other]
+                elif at < first_bottom:
+                    if points:
+                        path.parts.append(points)
+                        points = array("i")
+                    before = known[at - first_top]
+                    path.take(before)
+                    at = down[first_top + before.end]
+                else:
+                    break
+            if points:
+                path.parts.append(points)
+            return at - first_bottom if at >= first_bottom else -1
+
+        opened: list[_Path | None] = [None] * len(bottoms[0])
+        for index in np.flatnonzero(bottoms[2]).tolist():
+            path = opened[index] = _Path()
+            path.end = follow(down[first_bottom + index], path)
+        for start in np.flatnonzero(forward).tolist():
+            if not done[start]:
+                path = _Path()
+                follow(start, path)
+                self._leave(ids[start], path)
+        self._open = opened
+
+    def _leave(self, label: int, path: _Path) -> None:
+        points = np.frombuffer(b"".join(part.tobytes() for part in path.parts), dtype=np.int32).reshape(-1, 2)
+        places = points[:, 1].astype(np.int64) * (self._width + 1) + points[:, 0]
+        for ring in _simple(places):
+            begin = int(places[ring].argmin())
+            self._ring(label, path.piece, points[np.concatenate([ring[begin:], ring[:begin]])])
+
+
+def _simple(places: np.ndarray) -> Iterator[np.ndarray]:
+    """A ring as rings that visit no point twice: indices."""
+    if len(np.unique(places)) == len(places):
+        yield np.arange(len(places))
+        return
+    path: list[int] = []
+    seen: dict[int, int] = {}
+    for index, place in enumerate(places.tolist()):
+        if place in seen:
+            closed = path[seen[place] :]
+            del path[seen[place] :]
+            for other in closed:
+                del seen[int(places[other])]
+            yield np.array(closed)
+        seen[place] = len(path)
+        path.append(index)
+    yield np.array(path)
+
+
+def _ends(row: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges that go on below a row (W,) of ids from 1: the id, the column, and whether the outline comes up there, its id being on the right."""
+    padded = np.concatenate([[0], row, [0]]).astype(np.int64)
+    x = np.flatnonzero(padded[:-1] != padded[1:])
+    found = [(side[x] - 1, x, np.full(x.size, up)) for side, up in ((padded[:-1], False), (padded[1:], True))]
+    labels, columns, up = (np.concatenate(column) for column in zip(*found, strict=True))
+    there = labels >= 0
+    return labels[there], columns[there], up[there]
+
+
+def _pairs(keys: tuple[np.ndarray, ...]) -> np.ndarray:
+    """int64 (N,): of begins and ends that follow each other by turns, in the order of some keys, the partner of each."""
+    order = np.lexsort(keys[::-1])
+    partner = np.empty_like(order)
+    partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]
+    return partner
 
 
 def polygons_of(segmentation: Segmentation) -> list[list[Polygon]]:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio import utils
@@ -11,10 +14,15 @@ from gradio import utils
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import AUTO, Options, read_prompt, smoothed
 from seg_demo.core.types import TASKS
-from seg_demo.gateway.files import Photo, Upload, store_bytes
+from seg_demo.gateway.files import Photo, Upload, store_bytes, store_file
 from seg_demo.gateway.queue import click_limits, in_words, predictor, work_limits
-from seg_demo.outputs import draw
+from seg_demo.inputs.images import open_raster
+from seg_demo.outputs import draw, rasters
 from seg_demo.serving import catalog
+
+if TYPE_CHECKING:
+    from seg_demo.inference.model import Model
+    from seg_demo.inputs.scientific import Raster
 
 RESULT = (
     "The result as json: task, model, width, height, device, seconds, familiar (false where the picture is unlike what the model "
@@ -124,16 +132,28 @@ def segment(
     Returns:
         The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
         area_fraction, bbox as [x, y, width, height], and the mask as COCO compressed RLE); the mask as a lossless PNG at
-        the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it.
+        the size of the image, whose pixel values are the segments' ids; and the image with the segments drawn over it. Of a TIFF beyond the
+        limit of pixels, where the owner accepts such in full detail: no RLE, the mask as a GeoTIFF, and an overlay of at most 2048 pixels a side.
     """
     if image is None:
         raise BadRequestError("requests.no_image")
     options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view)
     with predictor().work(image.path, model, options=options) as work:
+        if options.detail == "full" and (raster := open_raster(image.path, options.view)) is not None:
+            return _segment_raster(image.stem, raster, predictor().get(model), options)
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")
         overlay = store_bytes(draw.overlay_png(work.picture.pixels, result), image.stem + "_overlay.png")
         return result.to_dict(), mask, overlay
+
+
+def _segment_raster(stem: str, raster: Raster, model: Model, options: Options) -> tuple[dict[str, object], str, str]:
+    """As :func:`segment`, of a TIFF beyond the limit of pixels; what does not get done before the request's time is up is lost."""
+    with tempfile.TemporaryDirectory(prefix="seg-demo-raster-") as folder, raster:
+        rasters.segment(model, raster, Path(folder), options, ["geotiff"], overlay=True)
+        files = [Path(folder, name) for name in (rasters.MASK, rasters.OVERLAY)]
+        mask, overlay = (store_file(file.rename(file.with_name(f"{stem}_{file.name}"))) for file in files)
+        return json.loads(Path(folder, rasters.RESULT).read_text(encoding="utf-8")), mask, overlay
 
 
 @in_words

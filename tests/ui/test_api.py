@@ -11,13 +11,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import rasterio
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from seg_demo.core import rle
 from seg_demo.serving import catalog
-from tests.scientific_files import PERSON, dicom
+from tests.scientific_files import PERSON, PLACES, dicom, raster
 from tests.served import ROOT
 
 COINS = str(ROOT / "seg_demo/ui/examples/coins.png")
@@ -193,6 +194,29 @@ def call(address: str, image: dict, threshold: float = 0.5) -> str:
         event = json.load(answer)["event_id"]
     with urllib.request.urlopen(f"{address}/gradio_api/call/segment/{event}", timeout=120) as answer:
         return answer.read().decode()
+
+
+def test_a_raster_beyond_the_limit_comes_back_in_full_detail_where_the_owner_allows_it(client, tmp_path):
+    """Longer than a side may be, and therefore no picture."""
+    path = tmp_path / "strip.tif"
+    strip = np.tile(np.asarray(Image.open(COINS).convert("RGB"))[:100], (1, 53, 1))[:, :20_100]
+    raster(path, strip.transpose(2, 0, 1), *PLACES["utm"], tiled=True, blockxsize=256, blockysize=256, compress="deflate")
+    asked = {"image": handle_file(str(path)), "api_name": "/segment"}
+    with pytest.raises(AppError, match="20,100 x 100 pixels"):
+        client.predict(model="segformer-cells", **asked)
+    with pytest.raises(AppError, match="classes of pixels alone"):
+        client.predict(model="maskrcnn-cells", detail="full", **asked)
+    result, mask, overlay = client.predict(model="segformer-cells", detail="full", **asked)
+    assert (result["width"], result["height"], result["crs"]) == (20_100, 100, "EPSG:32633")
+    with rasterio.open(mask) as found, rasterio.open(path) as source:
+        assert (found.crs, found.transform, found.shape) == (source.crs, source.transform, (100, 20_100))
+        counts = np.bincount(found.read(1).ravel())
+    assert {segment["id"]: segment["area"] for segment in result["segments"]} == {index: count for index, count in enumerate(counts.tolist()) if count}
+    assert len(result["segments"]) > 1 and max(Image.open(overlay).size) <= 2048
+    assert Path(mask).name == "strip_mask.tif"
+    raster(path, np.zeros((1, 200, 20_100), np.uint8), *PLACES["utm"])
+    with pytest.raises(AppError, match="4.0 megapixels"):
+        client.predict(model="segformer-cells", detail="full", image=handle_file(str(path)), api_name="/segment")
 
 
 def test_only_the_documented_endpoints_are_public(client):

@@ -1,0 +1,368 @@
+"""Rasters too large for memory: read, segmented and written part by part, each pixel, label and outline as of a picture in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+import torch
+from PIL import Image
+
+from seg_demo.__main__ import main
+from seg_demo import networks
+from seg_demo.core.settings import settings
+from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
+from seg_demo.core.picture import Stack, View
+from seg_demo.core.requests import Options
+from seg_demo.inference.model import Model
+from seg_demo.inputs import rasters as parts
+from seg_demo.inputs import planes, scientific, scientific_files
+from seg_demo.inputs.formats import Limits
+from seg_demo.inputs.images import read
+from seg_demo.masks.semantic import MeanScores
+from seg_demo.outputs import calibrated, rasters
+from seg_demo.outputs.export import geojson, pieces_of
+from seg_demo.outputs.polygons import Tracer, trace
+from tests.checkpoints import write_tiny
+from tests.scientific_files import PLACES, noise, raster, variants
+from tests.served import ROOT
+from tests.tiled import SPEC, Count, small_unet, textured
+
+LIMITS = Limits(1 << 34, scientific.MOST_BYTES, scientific.MOST_SIDE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_helper_is_left():
+    yield
+    scientific.close()
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Files are read in this process, by what the locked-in child runs; a few rows at a time."""
+    monkeypatch.setattr(scientific_files, "confine", lambda *_: ())
+    monkeypatch.setattr(scientific_files, "limit_resources", lambda *_: None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    monkeypatch.setattr(scientific._decoders, "answer", lambda order: json.loads(json.dumps(scientific_files.answer(order))))
+    monkeypatch.setattr(scientific, "_BAND_PIXELS", 700)
+
+
+def opened(path, view=None) -> scientific.Raster:
+    return scientific.Raster(path, None if view is None else View.parse(view), LIMITS)
+
+
+def test_every_tiff_is_read_in_parts_as_it_is_whole(tmp_path, here):
+    """The pixels, windows, notes and calibration of every variant of a TIFF; those that are not read in parts say so."""
+    wrong, count, refused = [], 0, 0
+    for variant in variants(tmp_path):
+        if variant.path.suffix not in (".tif", ".tiff", ".btf"):
+            continue
+        whole = read(variant.path, view=variant.view or {})
+        try:
+            with opened(variant.path, variant.view) as some:
+                pixels = some[:, :]
+                same = np.array_equal(pixels, whole.pixels), some.notes == whole.notes, some.view == whole.view, some.calibration == whole.calibration
+        except BadImageError as error:
+            refused += 1
+            same = ("palette" in str(error),)
+        count += 1
+        if not all(same):
+            wrong.append(f"{variant.family} {variant.name}: {same}")
+    assert not wrong, "\n".join(wrong)
+    assert count > 90 and refused < 12, (count, refused)
+
+
+@pytest.mark.parametrize("kind", ["i1", "u2", "i2", "u4", "i4", "f4", "f8", "i8"])
+def test_windows_of_parts_are_those_of_the_whole(tmp_path, here, kind):
+    """Hot pixels, fillers, NaN and nodata, which the whole raster decides about."""
+    array = (noise("f8", 61, 83) * 3).clip(-3000, 3000).astype(kind) if kind != "i1" else noise("i1", 61, 83)
+    array[3, 4:9], array[40:44, 1:60] = np.iinfo(kind).max if kind[0] in "iu" else 6e4, 7
+    if kind[0] == "f":
+        array[10:20, 30:50] = np.nan
+        array[50:60, 3:20] = -9999
+    raster(tmp_path / "a.tif", array[None], *PLACES["utm"], nodata=7, tiled=True, blockxsize=16, blockysize=32, compress="deflate")
+    for window in ("auto", "full", [-5.0, 900.0]):
+        whole = read(tmp_path / "a.tif", view={"window": window})
+        with opened(tmp_path / "a.tif", {"window": window}) as some:
+            np.testing.assert_array_equal(some[:, :], whole.pixels)
+            assert some.notes == whole.notes and some.notes
+
+
+def test_opacity_of_16_bits_is_of_the_whole_raster(tmp_path, here):
+    array = noise("u2", 60, 50, 4)
+    array[..., 3] = np.arange(60)[:, None] * 16
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unassalpha"], tile=(16, 16), compression="zlib")
+    with opened(tmp_path / "a.tif") as some:
+        np.testing.assert_array_equal(some[:, :], read(tmp_path / "a.tif", view={"window": "auto"}).pixels)
+
+
+def test_order_statistics_are_numpys():
+    generator = np.random.default_rng(5)
+    for kind in ("i1", "i2", "u4", "i4", "f2", "f4", "f8"):
+        for size in (1, 2, 7, 1000, 30_011):
+            values = (generator.standard_normal(size) * 90).clip(0 if kind[0] == "u" else -120, 120).astype(kind)
+            tally = parts.Tally(np.dtype(kind), "auto", None, size)
+            while tally.result is None:
+                for begin in range(0, size, 613):
+                    tally.add(values[None, begin : begin + 613], 0, begin, size)
+                tally.turn()
+                again = parts.Tally(np.dtype(kind), "auto", None, size)
+                again.restore(tally.save())
+                tally = again
+            wanted = planes.window_of(values[None], "auto", Stack(bits=values.itemsize * 8), None)
+            assert tally.result == wanted, (kind, size)
+
+
+def model_of(longest: int = 64) -> Model:
+    return Model.from_network(small_unet(longest), SPEC)
+
+
+@pytest.fixture
+def field(tmp_path):
+    """A raster of odd sides, 16 bits, with a corner without data."""
+    array = (textured(301, 203).astype(np.uint16) * 11 + noise("u2", 301, 203, 3) % 11).transpose(2, 0, 1)
+    array[:, 10:90, 30:120] = 0
+    path = tmp_path / "field.tif"
+    raster(path, array, *PLACES["rotated"], nodata=0, tiled=True, blockxsize=32, blockysize=48, compress="deflate", predictor=2)
+    return path
+
+
+def simple(feature) -> list:
+    coordinates = feature["geometry"]["coordinates"]
+    listed = [coordinates] if feature["geometry"]["type"] == "Polygon" else coordinates
+    return sorted((tuple(map(tuple, shape[0])), sorted(tuple(map(tuple, ring)) for ring in shape[1:])) for shape in listed)
+
+
+def check_files(folder, whole, source) -> None:
+    """Every file of a raster says what the result in memory says."""
+    with rasterio.open(folder / "mask.tif") as mask, rasterio.open(source) as picture:
+        np.testing.assert_array_equal(mask.read(1), whole.id_map)
+        assert (mask.crs, mask.transform) == (picture.crs, picture.transform)
+        assert mask.profile["tiled"] and mask.compression.name == "deflate"
+    told, wanted = json.loads((folder / "result.json").read_text()), whole.to_dict()
+    pieces = pieces_of(whole.id_map)
+    for mine, other in zip(told.pop("segments"), wanted.pop("segments"), strict=True):
+        assert mine.pop("score") == pytest.approx(other.pop("score"))
+        assert mine.pop("pieces") == pieces[mine["id"]]
+        assert mine == {name: value for name, value in other.items() if name != "segmentation"}
+    for name in ("device", "seconds"):
+        wanted.pop(name)
+    assert {name: told[name] for name in wanted} == wanted
+    mine, other = json.loads((folder / "segments.geojson").read_text()), geojson(whole)
+    for one, two in zip(mine.pop("features"), other.pop("features"), strict=True):
+        assert one["id"] == two["id"] and simple(one) == simple(two)
+        assert {**one["properties"], "score": 0} == {**two["properties"], "score": 0}
+    assert mine == other
+    assert not (folder / rasters.UNFINISHED).exists()
+
+
+def test_windows_give_the_labels_outlines_and_areas_of_the_whole(tmp_path, here, field):
+    model = model_of()
+    whole = model.predict(field, detail="full")
+    assert len(whole.segments) > 1 and "no data" in whole.notes[-1]
+    said = []
+    with opened(field) as some:
+        small = rasters.segment(model, some, tmp_path / "out", Options(detail="full"), report=lambda part, text: said.append((part, text)), source=field)
+    check_files(tmp_path / "out", whole, field)
+    assert sorted(os.listdir(tmp_path / "out")) == ["mask.tif", "overlay.png", "result.json", "segments.csv", "segments.geojson"]
+    np.testing.assert_array_equal(small.id_map, whole.id_map)  # no side is longer than what is looked at
+    assert any("left" in str(text) and "Tile" in str(text) for _, text in said) and said[-1][0] == 1
+
+
+def test_what_was_interrupted_goes_on_where_it_was(tmp_path, here, field, monkeypatch):
+    model = model_of()
+    whole = model.predict(field, detail="full")
+    tiles = []
+
+    def stopping(at):
+        def report(part, text):
+            tiles.append(part)
+            if "Tile" in str(text) and part >= at:
+                raise KeyboardInterrupt
+
+        return report
+
+    out = tmp_path / "out"
+    for at in (0.3, 0.31, 0.62):
+        with opened(field) as some, pytest.raises(KeyboardInterrupt):
+            rasters.segment(model, some, out, Options(detail="full"), report=stopping(at), source=field)
+        assert not (out / "result.json").exists()
+    kept = len([name for name in os.listdir(out / rasters.UNFINISHED) if name.isdigit()])
+    assert kept >= 3
+    orders = []
+    answer = scientific._decoders.answer
+    monkeypatch.setattr(scientific._decoders, "answer", lambda order: orders.append(order.get("raster")) or answer(order))
+    with opened(field) as some:
+        rasters.segment(model, some, out, Options(detail="full"), report=stopping(2), source=field)
+    check_files(out, whole, field)
+    assert "count" not in orders  # the range of values was kept too
+    # Of another file nothing is taken over, whatever its name.
+    with opened(field) as some, pytest.raises(KeyboardInterrupt):
+        rasters.segment(model, some, out, Options(detail="full"), report=stopping(0.62), source=field)
+    os.utime(field, (1, 1))
+    with opened(field) as some, pytest.raises(KeyboardInterrupt):
+        rasters.segment(model, some, out, Options(detail="full"), report=stopping(0.01), source=field)
+    assert not [name for name in os.listdir(out / rasters.UNFINISHED) if name.isdigit()]
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path, here, field, monkeypatch):
+    model, written = model_of(), []
+    whole = model.predict(field, detail="full")
+    write = rasters.write_atomically
+
+    def full(path, content):
+        written.append(path)
+        if path.name == "00003" and len(written) == 5:  # facts, three bands, and this one
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(rasters, "write_atomically", full)
+    with opened(field) as some, pytest.raises(StorageError, match=r"full.* 3 of \d+ bands are there and stay"):
+        rasters.segment(model, some, tmp_path / "out", Options(detail="full"), source=field)
+    with opened(field) as some:
+        rasters.segment(model, some, tmp_path / "out", Options(detail="full"), source=field)
+    check_files(tmp_path / "out", whole, field)
+
+
+def test_damage_is_a_sentence_and_what_is_above_it_stays(tmp_path, field):
+    """Through the locked-in child, as a stranger's file is read."""
+    data = bytearray(field.read_bytes())
+    with tifffile.TiffFile(field) as file:
+        page = file.pages.first
+        place, cut = page.dataoffsets[-5], page.dataoffsets[len(page.dataoffsets) // 2]
+    bad = tmp_path / "bad.tif"
+    data[place : place + 40] = b"\xff" * 40
+    bad.write_bytes(data)
+    with opened(bad, {"window": [0, 3000]}) as some, pytest.raises(BadImageError) as caught:
+        rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"))
+    assert str(caught.value).endswith(".") and "/tmp" not in str(caught.value)
+    bad.write_bytes(field.read_bytes()[:cut])
+    with pytest.raises(BadImageError):
+        opened(bad)
+    lying = np.zeros((64, 64), np.uint8)
+    for shape, most in (((70_000, 70_000), 1 << 30), ((64, 64), 4095)):
+        tifffile.imwrite(bad, lying, metadata=None, rowsperstrip=64)
+        with tifffile.TiffFile(bad, mode="r+") as file:
+            file.pages.first.tags["ImageLength"].overwrite(shape[0])
+            file.pages.first.tags["ImageWidth"].overwrite(shape[1])
+        with pytest.raises(BadImageError):
+            scientific.Raster(bad, None, Limits(most, 1 << 50, 1 << 31))
+    with pytest.raises(BadRequestError, match="asks for page 7"):
+        opened(field, {"page": 7})
+
+
+def test_objects_and_other_formats_are_refused_before_anything_is_read(tmp_path, here, field, folders, monkeypatch):
+    orders = []
+    answer = scientific._decoders.answer
+    monkeypatch.setattr(scientific._decoders, "answer", lambda order: orders.append(order.get("raster")) or answer(order))
+    detector = Model.from_network(networks.load(folders / "maskrcnn"), replace(SPEC, task="instance"))
+    with opened(field) as some, pytest.raises(BadRequestError, match="finds objects .instance."):
+        rasters.segment(detector, some, tmp_path / "out", Options(detail="full"))
+    with opened(field) as some, pytest.raises(BadRequestError, match="not written as coco; it is as geotiff, geojson, csv"):
+        rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"), ["coco"])
+    assert orders == ["look", "look"] and not (tmp_path / "out").exists()
+
+
+def test_outlines_in_bands_are_those_of_the_whole():
+    generator = np.random.default_rng(0)
+    for _ in range(150):
+        height, width = generator.integers(1, 14, 2)
+        ids = generator.integers(0, generator.integers(2, 5), (height, width)).astype(np.uint8)
+        rings: list = []
+        tracer = Tracer(int(width), lambda label, piece, ring, rings=rings: rings.append((label, piece, ring)))
+        cuts = sorted({0, int(height), *generator.integers(0, height, 3).tolist()})
+        for top, bottom in zip(cuts, cuts[1:], strict=False):
+            tracer.add(ids[top:bottom])
+        tracer.close()
+        roots, found = tracer.roots(), {}
+        area = [int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) for x, y in (ring.astype(int).T for _, _, ring in rings)]
+        for index in sorted(range(len(rings)), key=lambda index: area[index] < 0):
+            label, piece, ring = rings[index]
+            found.setdefault((label, int(roots[piece])), []).append(tuple(map(tuple, ring.tolist())))
+        got = sorted((label, shape[0], sorted(shape[1:])) for (label, _), shape in found.items())
+        whole = trace(ids.astype(np.uint16) + np.uint16(1))
+        wanted = [(label - 1, tuple(shape[0]), sorted(map(tuple, shape[1:]))) for label, shapes in whole.items() for shape in shapes]
+        assert got == sorted(wanted)
+        assert tracer.pieces().tolist() == pieces_of(ids).tolist()
+
+
+def test_mean_scores_of_parts_are_those_of_all():
+    logits = torch.from_numpy(np.random.default_rng(2).standard_normal((3, 20, 30)).astype(np.float32))
+    whole = MeanScores()
+    whole.add(logits)
+    some = [MeanScores() for _ in range(2)]
+    some[0].add(logits[:, :7])
+    some[1].add(logits[:, 7:])
+    assert MeanScores.joined(one.parts for one in some).of(range(3)) == pytest.approx(whole.of(range(3)))
+
+
+def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path, monkeypatch, capsys, field):
+    write_tiny(tmp_path / "model")
+    small = tmp_path / "photo.png"
+    Image.fromarray(textured(20, 30)).save(small)
+    monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "50000")
+    settings.cache_clear()
+    try:
+        asked = ["segment", str(field), str(small), "--model", str(tmp_path / "model")]
+        assert main([*asked, "--out", str(tmp_path / "whole")]) == 1  # as ever
+        assert "301" in (said := capsys.readouterr().err) and "pixels" in said
+        assert main([*asked, "--out", str(tmp_path / "out"), "--detail", "full"]) == 0
+        assert "no data" in capsys.readouterr().err
+        assert main([*asked, "--out", str(tmp_path / "out"), "--detail", "full"]) == 0
+        assert "2 of 2 images have results" in capsys.readouterr().out
+        assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "two"), "--detail", "full", "--format", "geotiff", "csv"]) == 0
+        assert sorted(os.listdir(tmp_path / "two" / "field")) == ["mask.tif", "result.json", "segments.csv"]
+        monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "500000")
+        settings.cache_clear()
+        assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "three"), "--detail", "full"]) == 0
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
+
+
+def test_a_file_that_is_written_in_parts_is_whole(tmp_path):
+    """Sides that are no multiples of a tile, bands that are no multiples of anything, and 16 bits."""
+    ids = noise("u2", 613, 517)
+    bands = np.split(ids, [5, 6, 255, 256, 600])
+    calibrated.write_tiff(tmp_path / "a.tif", iter(bands), ids.shape, ids.dtype, None)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), ids)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        np.testing.assert_array_equal(file.read(1), ids)
+
+
+@pytest.mark.soak
+def test_a_gigapixel_stays_within_700_megabytes(tmp_path):
+    """32,768 x 32,768, with a network that costs nothing: what reading, blending, tracing and writing take of memory, all processes together."""
+    path = tmp_path / "giga.tif"
+    block = textured(512, 512)
+
+    def blocks():
+        for number in range(64 * 64):
+            yield np.roll(block, number, 0)
+
+    tifffile.imwrite(path, blocks(), shape=(32_768, 32_768, 3), dtype=np.uint8, tile=(512, 512), photometric="rgb", compression="zlib", bigtiff=True)
+    code = "from tests.outputs.test_rasters import giga; import sys; giga(*sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, timeout=7200)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) <= 700, done.stdout
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["width"] == 32_768
+
+
+def giga(path: str, out: str) -> None:
+    """In a process of its own: prints its peak and its helper's, in megabytes."""
+    network = replace(small_unet(1024), module=Count(4))
+    with opened(Path(path)) as some:
+        rasters.segment(Model.from_network(network, SPEC), some, Path(out), Options(detail="full"))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    scientific.close()
+    print((own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024)
