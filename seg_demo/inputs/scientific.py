@@ -281,8 +281,8 @@ class Raster:
         found = self._order("paint", rows=[top, bottom], windows=self._windows, most=self._most)
         try:
             missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
-            file = open_written(self._output / _PIXELS, (bottom - top) * self.width * 3)
-            (self._output / _PIXELS).unlink()
+            file = open_written(self._output / PIXELS, (bottom - top) * self.width * 3)
+            (self._output / PIXELS).unlink()
         except (KeyError, TypeError, ValueError) as error:
             raise self._ended() from error
         self._missing[top, bottom] = missing

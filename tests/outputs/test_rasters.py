@@ -17,18 +17,19 @@ import tifffile
 import torch
 from PIL import Image
 
-from seg_demo.__main__ import main
 from seg_demo import networks
-from seg_demo.core.settings import settings
+from seg_demo.__main__ import main
 from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
 from seg_demo.core.picture import Stack, View
 from seg_demo.core.requests import Options
+from seg_demo.core.settings import settings
 from seg_demo.inference.model import Model
-from seg_demo.inputs import rasters as parts
 from seg_demo.inputs import planes, scientific, scientific_files
+from seg_demo.inputs import rasters as parts
 from seg_demo.inputs.formats import Limits
 from seg_demo.inputs.images import read
 from seg_demo.masks.semantic import MeanScores
+from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.outputs import calibrated, rasters
 from seg_demo.outputs.export import geojson, pieces_of
 from seg_demo.outputs.polygons import Tracer, trace
@@ -269,7 +270,13 @@ def test_objects_and_other_formats_are_refused_before_anything_is_read(tmp_path,
         rasters.segment(detector, some, tmp_path / "out", Options(detail="full"))
     with opened(field) as some, pytest.raises(BadRequestError, match="not written as coco; it is as geotiff, geojson, csv"):
         rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"), ["coco"])
-    assert orders == ["look", "look"] and not (tmp_path / "out").exists()
+    measuring = replace(small_unet(64), preprocessing=Preprocessing((0.4,) * 4, (0.2,) * 4, longest_side=64))
+    with opened(field) as some, pytest.raises(BadRequestError, match="takes 4 channels of a file's own values"):
+        rasters.segment(Model.from_network(measuring, SPEC), some, tmp_path / "out", Options(detail="full"))
+    raster(tmp_path / "four.tif", noise("u2", 4, 30, 40), *PLACES["utm"])
+    with opened(tmp_path / "four.tif", {"channels": [0, 1, 2, 3]}) as some, pytest.raises(BadRequestError, match=r"one to three numbers .* \[0, 1, 2, 3\]"):
+        rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"))
+    assert orders == ["look"] * 4 and not (tmp_path / "out").exists()
 
 
 def test_outlines_in_bands_are_those_of_the_whole():
@@ -309,6 +316,8 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
     write_tiny(tmp_path / "model")
     small = tmp_path / "photo.png"
     Image.fromarray(textured(20, 30)).save(small)
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.stack([textured(260, 203), textured(260, 203, 1)]), photometric="rgb", tile=(64, 64), compression="zlib")
     monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "50000")
     settings.cache_clear()
     try:
@@ -321,12 +330,19 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
         assert "2 of 2 images have results" in capsys.readouterr().out
         assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "two"), "--detail", "full", "--format", "geotiff", "csv"]) == 0
         assert sorted(os.listdir(tmp_path / "two" / "field")) == ["mask.tif", "result.json", "segments.csv"]
+        pages = ["segment", str(stack), *asked[3:], "--detail", "full", "--view", '{"page": "all"}', "--out"]
+        assert main([*pages, str(tmp_path / "pages")]) == 0
+        assert sorted(os.listdir(tmp_path / "pages" / "stack")) == ["page-0000", "page-0001"]
         monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "500000")
         settings.cache_clear()
         assert main([*asked[:2], *asked[3:], "--out", str(tmp_path / "three"), "--detail", "full"]) == 0
+        assert main([*pages, str(tmp_path / "planes"), "--format", "png"]) == 0
     finally:
         monkeypatch.undo()
         settings.cache_clear()
+    for page in ("page-0000", "page-0001"):
+        whole = np.asarray(Image.open(tmp_path / "planes" / "stack" / page / "mask.png"))
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "pages" / "stack" / page / "mask.tif"), whole)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
 
 
