@@ -71,6 +71,14 @@ def test_only_who_knows_a_password_gets_in(locked):
     with pytest.raises(ValueError, match="Could not login"):
         Client(locked, auth=("ann", "two"), verbose=False)
 
+    asked = {"url": f"{locked}/segment", "params": {"model": "otsu"}, "content": COINS.read_bytes()}
+    assert httpx.post(**asked, timeout=60).status_code == 401
+    with httpx.Client(timeout=60) as known:
+        assert known.post(**asked, headers={"Cookie": "access-token=one"}).status_code == 401
+        # Over plain HTTP only the second of gradio's two cookies is sent back.
+        assert known.post(f"{locked}/login", data={"username": "ann", "password": "one"}).status_code == 200
+        assert known.post(**asked).json()["segments"]
+
     client = Client(locked, auth=("bob", "open:sesame"), verbose=False)
     result, mask, _ = client.predict(image=handle_file(COINS), model="otsu", api_name="/segment")
     assert result["segments"] and mask.endswith(".png")

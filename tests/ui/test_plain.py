@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -12,7 +15,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.surface import API, COINS, file_data, http, uploaded  # noqa: F401  (fixtures)
+from seg_demo.core.settings import settings
+from seg_demo.gateway import guard
+from tests.surface import API, COINS, file_data, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
 PICTURE = COINS.read_bytes()
 
@@ -60,6 +65,96 @@ def test_what_of_a_scientific_file_is_looked_at(http):  # noqa: F811
     assert found["view"]["z"] == 2 and [segment["area"] for segment in found["segments"]][-1] == 15 * 22
 
 
-def test_a_refusal_is_a_status_and_a_sentence(http):  # noqa: F811
-    answer = asked(http)
-    assert answer.status_code == 400 and "not the id of a model" in answer.json()["detail"], answer.text
+@pytest.mark.parametrize(
+    ("named", "data", "status", "words"),
+    [
+        ({}, PICTURE, 400, "not the id of a model"),
+        ({"model": "otsu", "threshold": "nan"}, PICTURE, 400, "from 0 to 1"),
+        ({"model": "otsu", "threshold": "a lot"}, PICTURE, 400, "'a lot'"),
+        ({"model": "otsu", "smoothing": "99"}, PICTURE, 400, "8"),
+        ({"model": "otsu", "view": "[]"}, PICTURE, 400, "view"),
+        ({"model": "otsu", "treshold": "1"}, PICTURE, 400, "no parameter 'treshold'"),
+        ({"model": "otsu", "files": "mask,zip"}, PICTURE, 400, "'mask,zip'"),
+        ({"model": "unet-cells", "task": "panoptic"}, PICTURE, 400, "it answers: semantic"),
+        ({"model": "otsu"}, b"", 400, "No image"),
+        ({"model": "otsu"}, b"no picture at all", 400, "PNG"),
+        ({"model": str(COINS.parent)}, PICTURE, 400, "paths are not accepted"),
+    ],
+)
+def test_refusals_are_a_status_and_a_sentence(http, named, data, status, words):  # noqa: F811
+    answer = asked(http, data, **named)
+    assert answer.status_code == status and words in answer.json()["detail"], answer.text
+    assert len(answer.json()["detail"]) > 20 and str(COINS.parent.parent) not in answer.json()["detail"].replace(str(named.get("model")), "")
+
+
+def test_a_form_is_told_what_to_send_in_the_readers_language(http):  # noqa: F811
+    form = http.post("/segment", params={"model": "otsu"}, files={"image": ("a.png", PICTURE)})
+    assert form.status_code == 400 and "--data-binary" in form.json()["detail"]
+    chinese = asked(http, model="otsu", threshold=3, headers={"Accept-Language": "zh-CN"}).json()["detail"]
+    assert "阈值" in chinese and "3" in chinese
+
+
+def test_bodies_are_bounded_before_they_have_come(http):  # noqa: F811
+    most = settings().max_bytes
+    host, port = http.base_url.host, http.base_url.port
+    with socket.create_connection((host, port), 30) as line:
+        line.sendall(f"POST /segment?model=otsu HTTP/1.1\r\nHost: {host}\r\nContent-Length: {most + 1}\r\n\r\n".encode())
+        assert b" 413 " in line.recv(4096)
+    assert http.get("/segment").status_code == http.put("/segment").status_code == 404
+
+
+def test_who_leaves_is_not_worked_for(http):  # noqa: F811
+    quiet(http)
+    before = metric(http.get("/metrics").text, "LeftError")
+    noise = np.random.default_rng(8).integers(0, 256, (1500, 2600, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG")
+    data = file.getvalue()
+    host, port = http.base_url.host, http.base_url.port
+    lines = [socket.create_connection((host, port), 30) for _ in range(4)]
+    for line in lines:
+        head = f"POST /segment?model=unet-cells&detail=full HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(data)}\r\n\r\n"
+        line.sendall(head.encode() + data)
+    time.sleep(0.5)
+    for line in lines:
+        line.close()
+    until = time.monotonic() + 60
+    while metric(http.get("/metrics").text, "LeftError") < before + 3 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert metric(http.get("/metrics").text, "LeftError") >= before + 3
+    quiet(http)
+
+
+def test_pictures_that_wait_are_held_within_bounds():
+    """So many bytes at a time, whoever sends them; each is counted until it has been answered."""
+    size = 1_000_000
+    bodies = guard.Bodies(size, size)
+
+    async def all_at_once() -> list[int]:
+        done, statuses = asyncio.Event(), []
+
+        async def one() -> None:
+            sent = [{"type": "http.request", "body": bytes(size), "more_body": False}]
+
+            async def receive() -> dict[str, object]:
+                if sent:
+                    return sent.pop()
+                await asyncio.Event().wait()
+
+            try:
+                async with bodies.picture({"headers": []}, receive, lambda: None):
+                    await done.wait()
+                statuses.append(200)
+            except guard.BodyError as error:
+                statuses.append(error.status)
+
+        most = guard.HELD * (size * 4 // 3 + guard.JSON_BYTES) // size
+        tasks = [asyncio.create_task(one()) for _ in range(most + 2)]
+        while len(statuses) < 2:
+            await asyncio.sleep(0.01)
+        done.set()
+        await asyncio.gather(*tasks)
+        return sorted(statuses)
+
+    statuses = asyncio.run(all_at_once())
+    assert statuses.count(503) == 2 and statuses.count(200) == len(statuses) - 2 and bodies._held == 0
