@@ -49,7 +49,7 @@ from seg_demo.gateway.files import DISK_FULL, Refused, refused, uploaded
 from seg_demo.gateway.visitor import language_of, viewer_of, whose
 from seg_demo.hub import sandbox
 from seg_demo.inference import zerogpu
-from seg_demo.inputs.images import is_large
+from seg_demo.inputs.images import give_back, is_large
 
 if TYPE_CHECKING:
     from seg_demo.serving.predictor import Predictor
@@ -361,8 +361,8 @@ _rendering = Limit(RENDERING)
 # Batches that are worked on at a time: each holds a picture and its result while it waits for a slot.
 BATCHES = 2
 _batches = Limit(BATCHES)
-# Set once the models that the page opens with have been loaded, or could not be.
-_loaded_ahead = threading.Event()
+# Set once the models that the page opens with have been loaded, or could not be; and once somebody has opened it.
+_loaded_ahead, _visited = threading.Event(), threading.Event()
 
 
 # Event arguments of what the page does by itself: no endpoint of the API, and no progress is drawn; and of what answers so fast that
@@ -499,7 +499,8 @@ _END = object()
 
 def expect_typed_ids() -> None:
     """Have the process ready that tries models of visitors' choice, which takes seconds to start: somebody has opened the page.
-    While models are still being loaded for it, that goes first."""
+    While models are still being loaded for it, that goes first. A server that nobody visits does without its memory."""
+    _visited.set()
     if settings().quarantine and not zerogpu.ACTIVE and _loaded_ahead.is_set():
         sandbox.warm()
 
@@ -520,7 +521,10 @@ def start_loading(ids: list[str]) -> threading.Thread:
             except Exception:
                 log.exception("%s was not loaded ahead", identity)
         _loaded_ahead.set()
-        expect_typed_ids()
+        if _visited.is_set():
+            expect_typed_ids()
+        # What reading weights and importing their libraries took is garbage by now.
+        give_back()
 
     thread = threading.Thread(target=load, name="load-models", daemon=True)
     thread.start()

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from seg_demo import networks
 from seg_demo.core import requests
+from seg_demo.inputs.images import give_back
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
@@ -444,8 +445,9 @@ def _work() -> None:
         except EndingError:
             pass
         finally:
-            # Before the next wait: what the job holds is large.
+            # Before the next wait: what the job holds is large, and what tracing and compiling took larger.
             del job, crowded
+            give_back()
             _jobs.task_done()
 
 
