@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 import tracemalloc
 
 import gradio as gr
@@ -11,7 +12,7 @@ from gradio import route_utils
 from gradio.queueing import EventQueue, Queue
 from gradio.state_holder import SessionState
 
-from seg_demo.gateway import files
+from seg_demo.gateway import files, queue
 from seg_demo.ui.demo import build_demo
 
 
@@ -65,3 +66,20 @@ def test_a_session_is_small():
 
 def test_an_error_of_gradios_own_is_escaped():
     assert isinstance(files.refused("<b>"), files.Refused) and files.refused("<b>").message == "&lt;b&gt;"
+
+
+def test_a_server_that_nobody_visits_starts_no_process_for_typed_models(monkeypatch):
+    started, trimmed = [], []
+    monkeypatch.setattr(queue.sandbox, "warm", lambda: started.append(1))
+    monkeypatch.setattr(queue, "give_back", lambda: trimmed.append(1))
+    for visited_before in (False, True):
+        monkeypatch.setattr(queue, "_loaded_ahead", threading.Event())
+        monkeypatch.setattr(queue, "_visited", threading.Event())
+        if visited_before:  # whoever comes while models are loaded is not forgotten, and waits for them
+            queue.expect_typed_ids()
+            assert not started
+        queue.start_loading(["otsu"]).join()
+        assert len(started) == visited_before and trimmed
+        queue.expect_typed_ids()
+        assert started
+        started.clear()
