@@ -21,14 +21,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from seg_demo.core.errors import Message
 from seg_demo.core.types import TASKS, LabelSet, Segmentation, is_background
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
+from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, loss_sentences
 from seg_demo.outputs.measurements import Measurements, PixelSize
 
 COCO, COUNTS, OBJECTS, PIECES, FAILED, NOTES, SHEET = (
     "coco.json", "counts.csv", "objects.csv", "pieces.csv", "failed.csv", "notes.csv", "contact_sheet.png",
 )  # fmt: skip
+# What formats of other tools could not hold.
+LOSSES = "losses.csv"
 # COCO's panoptic format of all images: the PNG files of a batch lie in the folder that panopticapi looks for beside the JSON.
 PANOPTIC, PANOPTIC_FOLDER = "panoptic.json", "panoptic"
 _OBJECT_COLUMNS = ("image", "id", "label_id", "label", "score", "area_pixels", "x", "y", "width", "height")
@@ -261,6 +265,53 @@ class Summary:
                 file.write(("," if index else "") + line.rstrip("\n"))
             file.write("]}")
         parts.unlink()
+
+
+class ForTools:
+    """Folders of a batch in other tools' formats, ``<format>/`` each, filled picture by picture; the pictures themselves are where they were.
+
+    Args:
+        folder: exists.
+        formats: keys of :data:`seg_demo.outputs.interchange.FORMATS`.
+        labels: the classes.
+
+    Raises:
+        BadRequestError: a format that cannot hold so many classes.
+    """
+
+    def __init__(self, folder: Path, formats: Sequence[str], labels: LabelSet) -> None:
+        self._folder = folder
+        self._sets = {name: DataSet(folder / name, FORMATS[name](labels)) for name in formats}
+
+    def add(self, file: str, segmentation: Segmentation) -> None:
+        """Add one picture.
+
+        Args:
+            file: of the picture, unique in the batch.
+            segmentation: of it.
+        """
+        one = Annotated(file, segmentation)
+        for data in self._sets.values():
+            data.add(one)
+
+    def close(self) -> list[tuple[str, Message]]:
+        """Write what is about all pictures, and ``losses.csv`` where a format could not hold something.
+
+        Returns:
+            (Format, a sentence) of everything that one could not hold.
+        """
+        lost = []
+        for name, data in self._sets.items():
+            data.close()
+            lost += [(name, sentence) for sentence in loss_sentences(name, data.form.lost)]
+        if lost:
+            _write_csv(self._folder / LOSSES, ["format", "lost"], lost)
+        return lost
+
+    def abandon(self) -> None:
+        """Let go of the files of a batch that is not finished."""
+        for data in self._sets.values():
+            data.abandon()
 
 
 def picture_of(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:

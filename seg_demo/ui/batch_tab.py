@@ -21,7 +21,7 @@ from typing import Any
 import gradio as gr
 from gradio import utils
 
-from seg_demo.core.errors import BadRequestError, BusyError, SegDemoError, in_language
+from seg_demo.core.errors import BadRequestError, BusyError, Message, SegDemoError, in_language
 from seg_demo.core.picture import View
 from seg_demo.core.requests import Options, check_threshold
 from seg_demo.core.settings import settings
@@ -30,13 +30,13 @@ from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack
 from seg_demo.inputs.images import Picture, read, views_of
-from seg_demo.outputs.batch import SHEET, Summary, pack, picture_of, write_image
+from seg_demo.outputs.batch import SHEET, ForTools, Summary, pack, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, Slider, language_of, outcome, reporting, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
-from seg_demo.ui.results import CachedResult, Result, preview_of
+from seg_demo.ui.results import TOOLS, CachedResult, Result, preview_of
 from seg_demo.ui.view_strip import ViewStrip, follow, view_in
 
 SHOWN_ROWS = 60
@@ -96,6 +96,10 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
                     elem_id="batch-unit",
                 )  # fmt: skip
             strip = ViewStrip(kind="alone", pages=True, elem_id="batch-view")
+            formats = gr.Dropdown(
+                [(t(f"tool_{tool}"), tool) for tool in TOOLS], value=[], multiselect=True, label=t("batch_formats"), info=t("batch_formats_info"),
+                elem_id="batch-formats",
+            )  # fmt: skip
             run = gr.Button(t("batch_run"), variant="primary", elem_id="batch-run")
         with gr.Column(scale=9, min_width=300):
             cancel = run_dock("batch", stop := gr.Button(t("batch_stop"), visible=False, size="sm", elem_id="batch-stop", render=False))
@@ -114,7 +118,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
     follow(strip, files)
     began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
-        run_batch, [files, model, threshold, pixel, unit, strip], [status, download, sheet, table], api_name="batch",
+        run_batch, [files, model, threshold, pixel, unit, strip, formats], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
     # gradio's ``then`` does not follow a failure.
@@ -199,7 +203,7 @@ def stop_batch(request: gr.Request) -> None:
 
 @stream_in_words
 def run_batch(
-    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, request: gr.Request = None
+    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, formats: Any = None, request: gr.Request = None,
 ) -> Iterator[tuple[Any, ...]]:
     """
     Segment many images.
@@ -211,6 +215,7 @@ def run_batch(
         pixel: length of a pixel's side; None or 0 for none.
         unit: of that length: nm, um, mm or m.
         view: what of scientific files is looked at, as for /segment; with "page": "all" each of their pages gets a result.
+        formats: of other tools, in which the results are wanted too; None or empty for none.
 
     Returns:
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
@@ -221,6 +226,7 @@ def run_batch(
     language, session = language_of(request), str(request.session_hash)
     if not files:
         raise BadRequestError("batches.no_file")
+    wanted_by = tuple(tool for tool in TOOLS if tool in (formats or ()))
     hidden = (gr.DownloadButton(visible=False), gr.Image(visible=False), "")
     yield (_status("batch_reading", language) + '<progress class="bar"></progress>', *hidden)
     stopped = _stops[session] = threading.Event()
@@ -234,7 +240,7 @@ def run_batch(
             channels = predictor().resolve(model).samples
             work_on = segment_all(
                 picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, wanted), stopped),
-                work / "out", size, stopped, looked, channels,
+                work / "out", size, stopped, looked, channels, wanted_by,
             )  # fmt: skip
             for report in work_on:
                 if not report.finished:
@@ -270,10 +276,11 @@ def _final(report: Report, stopped: bool, language: str) -> str:
     if report.limited:
         name, most = report.limited[0]
         line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:])
-    return line + _listed("batch_failed", [(refused.name, refused.why) for refused in report.failed], language) + _listed("batch_notes", report.notes, language)
+    line += listed("batch_lost", [(words(f"tool_{name}", language), sentence) for name, sentence in report.lost], language)
+    return line + listed("batch_failed", [(refused.name, refused.why) for refused in report.failed], language) + listed("batch_notes", report.notes, language)
 
 
-def _listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
+def listed(key: str, sentences: list[tuple[str, str]], language: str) -> str:
     """What is to say about single files, to be opened where it is much: many lines would push the results off the screen."""
     if not sentences:
         return ""
@@ -368,6 +375,7 @@ class Report:
         notes: image and what is to know about how it was read.
         pieces: whether what is counted are connected pieces of a class, not objects.
         pixel: size of a pixel that areas are in, or None.
+        lost: format of another tool, and a sentence on what it could not hold.
     """
 
     total: int
@@ -381,6 +389,7 @@ class Report:
     notes: list[tuple[str, str]] = field(default_factory=list)
     pieces: bool = False
     pixel: PixelSize | None = None
+    lost: list[tuple[str, Message]] = field(default_factory=list)
 
 
 def gather(files: Sequence[Path], folder: Path) -> tuple[list[Picked], list[Refused]]:
@@ -457,6 +466,7 @@ def segment_all(
     stopped: threading.Event,
     view: View | None = None,
     channels: int | None = None,
+    formats: Sequence[str] = (),
 ) -> Iterator[Report]:
     """Segment every image; a bad one is noted and the rest goes on.
 
@@ -469,6 +479,7 @@ def segment_all(
         stopped: once set, the batch ends after the present image, and what was done is summarised.
         view: what of every file is looked at; of all pages each gets a result.
         channels: of a file's own samples that the model takes; None for what a person sees.
+        formats: of other tools; each gets a folder.
 
     Yields:
         The same report before every image, and once it is finished.
@@ -481,6 +492,7 @@ def segment_all(
     refused = [*refused, *unread]
     report = Report(len(images) + len(refused), failed=list(refused))
     summary: Summary | None = None
+    others: ForTools | None = None
     early: list[Refused] = []
     last: SegDemoError | None = None
     try:
@@ -495,7 +507,9 @@ def segment_all(
             try:
                 picture = read(upload.path, view=upload.view, channels=channels)
                 result = segment(picture)
+                others = others or ForTools(folder, formats, result.labels)
                 write_image(folder, stem.as_posix(), result, pixel_of(result, pixel))
+                others.add(f"{stem.as_posix()}{Path(upload.name).suffix}", result)
             except SegDemoError as error:
                 last = error
                 fault = Refused(upload.name, error.message)
@@ -518,6 +532,7 @@ def segment_all(
         if summary is None:
             raise last or BadRequestError("batches.stopped_early")
         summary.close()
+        report.lost = others.close()
         report.header, report.rows = summary.table()
         report.limited, report.notes, report.pixel = summary.limited(), summary.notes, summary.pixel
         report.finished = True
@@ -525,8 +540,9 @@ def segment_all(
     except OSError as error:
         raise BadRequestError("batches.not_written", why=error.strerror) from error
     finally:
-        if summary is not None:
-            summary.abandon()
+        for open_files in (summary, others):
+            if open_files is not None:
+                open_files.abandon()
 
 
 def patiently(work: Callable[[], Segmentation], stopped: threading.Event) -> Segmentation:

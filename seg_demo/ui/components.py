@@ -27,12 +27,12 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.i18n import I18nData
 
-from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, table
+from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, in_language, table
 from seg_demo.core.requests import Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
-from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, measurements_value, viewer_doubt, viewer_value
+from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, viewer_doubt, viewer_value
 
 if TYPE_CHECKING:
     from seg_demo.core.types import Task
@@ -168,7 +168,7 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
         )
         made.success(None, js=fetch, api_visibility="private")
     picked = tools.input(
-        download_for, [result, units, tools], [link, tools], api_visibility="private", concurrency_limit=4, concurrency_id="files",
+        download_for, [result, tools], [link, tools], api_visibility="private", concurrency_limit=4, concurrency_id="files",
         show_progress="minimal",
     )  # fmt: skip
     picked.success(None, js=fetch, api_visibility="private")
@@ -218,11 +218,18 @@ def download_of(kind: str) -> Callable[[Result | None, Units | None], str]:
     return download
 
 
-def download_for(result: Result | None, units: Units | None, tool: object) -> tuple[Any, str]:
-    """The handler of the menu of other tools: its file, and the menu as it was."""
+@in_words
+def download_for(result: Result | None, tool: object, request: gr.Request) -> tuple[Any, str]:
+    """The handler of the menu of other tools: its file, and the menu as it was; what the format cannot hold of this result is said beside it."""
     if tool not in TOOLS:
         return gr.skip(), ""
-    return download_of(str(tool))(result, units), ""
+    if result is None:
+        raise BadRequestError("results.nothing_to_download")
+    with rendering():
+        name, content, lost = make_for_tool(result, str(tool))
+    if lost:
+        gr.Info("<br>".join(html.escape(in_language(sentence, language_of(request))) for sentence in lost), duration=15)
+    return store_bytes(content, name), ""
 
 
 def examples(

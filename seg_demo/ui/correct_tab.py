@@ -12,27 +12,30 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from seg_demo.annotations.pictures import ONE, found_on, is_annotations
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import clean_names, label_set
-from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
-from seg_demo.gateway.files import Photo, Upload, stem_of, uploaded
+from seg_demo.gateway.files import Files, Upload, stem_of, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
 from seg_demo.inputs.images import decode_mask, read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
+from seg_demo.outputs.interchange import Annotated
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
 from seg_demo.ui.batch_tab import BatchTab, picture_at
 from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
-from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, dataset_choices, export_panel, facts_of, pairs_of, whole
+from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, bring_panel, dataset_choices, export_panel, facts_of, pairs_of, whole
 from seg_demo.ui.results import CachedResult, Result, preview_of
 from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
@@ -85,6 +88,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                     label=t("correct_classes"), info=t("correct_classes_info"), lines=2, max_lines=8,
                     elem_id="correct-classes",
                 )  # fmt: skip
+            if collects:
+                bring_panel(visitor, dataset)
             photo, strip = image_box("correct"), ViewStrip(kind="alone", elem_id="correct-view")
             follow(strip, photo)
             start = gr.Radio(
@@ -100,9 +105,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
                 choices=[], value=[], multiselect=True, visible=False, label=t("correct_pairs"), info=t("correct_pairs_info"),
                 elem_id="correct-pairs",
             )  # fmt: skip
-            mask = Photo(
-                label=t("correct_mask"), show_label=False, placeholder=t("correct_mask_drop"), sources=["upload"], type="filepath",
-                buttons=[], height=160, visible=False, elem_id="correct-mask",
+            mask = Files(
+                label=t("correct_mask"), file_count="single", file_types=["image", *sorted(ONE), ".npy"], height=160, visible=False, elem_id="correct-mask",
             )  # fmt: skip
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
             queue = queue_panel()
@@ -124,7 +128,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     queue.listed.edit(open_item, [*before, *after], changed, **to_editor).success(None, js=INTO_VIEW, **QUIET)
     dataset.change(choose, [visitor, dataset], [fresh, collected, samples], **UNQUEUED)
     start.change(
-        lambda start: (gr.Dropdown(visible=start == "model"), gr.Image(visible=start == "mask")), start, [model, mask],
+        lambda start: (gr.Dropdown(visible=start == "model"), gr.File(visible=start == "mask")), start, [model, mask],
         **UNQUEUED,
     )  # fmt: skip
     asked = [visitor, dataset, classes, model, start, mappings]
@@ -237,7 +241,7 @@ def open_new(
     upload: Upload | None,
     start: object,
     model: object,
-    mask: Upload | None,
+    mask: str | None,
     pairs: object,
     kept: object,
     request: gr.Request,
@@ -250,14 +254,16 @@ def open_new(
     """
     language, guide = language_of(request), model if start == "model" else None
     mapping = menu.pairs_of(pairs) if guide else {}
+    file = Upload(Path(mask), stem_of(mask)) if mask else None
+    described = described_by(file, upload) if start == "mask" else None
 
     def begun(labels: LabelSet, task: str) -> Document:
-        return begin(upload, labels, task, start, model, mask, mapping, reporting(progress), language)
+        return begin(upload, labels, task, start, model, file, mapping, reporting(progress), language, described)
 
     if not may_collect():
         if task not in DRAWN:
             raise BadRequestError("corrections.bad_task", value=str(task)[:40])
-        labels = labels_for(classes, guide, task)
+        labels = labels_for(classes, guide, task, described)
         return begun(labels, str(task)), gr.skip(), gr.skip(), gr.skip(), gr.skip()
     store = visitor_store(visitor)
     if chosen != NEW:
@@ -265,7 +271,7 @@ def open_new(
         document = begun(dataset.labels, dataset.task)
         kept, box = _remembered(store, dataset.key, guide, mapping, kept)
         return replace(document, dataset=dataset.key, dataset_name=dataset.name), gr.skip(), gr.skip(), kept, box
-    labels = labels_for(classes, guide, task)
+    labels = labels_for(classes, guide, task, described)
     # Only an image that could be opened makes a dataset.
     document = begun(labels, str(task))
     dataset = store.create(str(name or "").strip() or document.name, labels, str(task))
@@ -276,7 +282,7 @@ def open_new(
 
 @or_say_why
 def open_item(
-    visitor: object, chosen: object, name: object, task: object, classes: object, start: object, model: object, mask: Upload | None,
+    visitor: object, chosen: object, name: object, task: object, classes: object, start: object, model: object, mask: str | None,
     pairs: object, kept: object, event: gr.EventData,
     request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Document, Any, Any, Any, Any]:  # fmt: skip
@@ -433,16 +439,32 @@ def class_names(text: object) -> list[str]:
     return clean_names([name for name in re.split(r"[\n,;，；、]+", str(text or "")) if name.strip()])
 
 
-def labels_for(typed: object, model: object, task: object) -> LabelSet:
-    """The classes of a new dataset: as typed, else those of the model that the first mask starts from.
+Described = tuple[Annotated, tuple[Message, ...]]
+
+
+def described_by(file: Upload | None, upload: Upload | None) -> Described | None:
+    """What a file of another tool says about the picture, and how it was read; None where it is a mask, or one of them is missing.
+
+    Raises:
+        SegDemoError: it cannot be read, or is about other pictures.
+    """
+    if file is None or upload is None or not is_annotations(file.path):
+        return None
+    with rendering():
+        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2])
+
+
+def labels_for(typed: object, model: object, task: object, described: Described | None = None) -> LabelSet:
+    """The classes of a new dataset: as typed, else those of the model or of the file that the first mask starts from.
 
     Args:
         typed: class names as a person typed them, perhaps none.
         model: id of a model, or None if no model is used.
         task: of the dataset.
+        described: of :func:`described_by`.
 
     Raises:
-        BadRequestError: none are typed, and there is no model that has any.
+        BadRequestError: none are typed, and there is no model and no file that has any.
         DataError: too many, or a name that no class can have.
         SegDemoError: the model cannot be loaded.
     """
@@ -452,6 +474,9 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
         if known is not None and known.names != ("background", "region"):
             whole = known.background is not None or not TASKS[task].objects
             return label_set(known if whole else list(known.names))
+    if not names and described is not None:
+        known = described[0].segmentation.labels
+        names = [name for index, name in enumerate(known.names) if index != known.background]
     if not names:
         raise BadRequestError("corrections.type_classes")
     return label_set(names)
@@ -459,7 +484,7 @@ def labels_for(typed: object, model: object, task: object) -> LabelSet:
 
 def begin(
     upload: Upload | None, labels: LabelSet, task: str, start: object, model: object, mask: Upload | None, mapping: dict[str, str],
-    report: Report, language: str = "en",
+    report: Report, language: str = "en", described: Described | None = None,
 ) -> Document:  # fmt: skip
     """A document for a new sample.
 
@@ -473,6 +498,7 @@ def begin(
         mapping: class of the model → class of the dataset, for ``model``.
         report: told about downloads.
         language: of the notes.
+        described: what ``mask`` says, where it is a file of another tool.
 
     Returns:
         The document, without a dataset.
@@ -497,6 +523,9 @@ def begin(
             notes = result.notes
             drawing = from_prediction(result, labels, task, mapping)
             facts = Facts(confidence=drawing.confidence, source=str(model)[:120])
+        elif described is not None:
+            drawing = from_annotations(described[0], labels, task)
+            notes += described[1]
         elif start == "mask":
             opened = (read_object_map if TASKS[task].objects else read_mask)(mask.path)
             drawing = from_mask(opened, image.shape[:2], labels, task)

@@ -27,16 +27,19 @@ import numpy as np
 from gradio import utils
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError, DataError
+from seg_demo.annotations.pictures import SUFFIXES
+from seg_demo.core.errors import BadRequestError, DataError, in_language
 from seg_demo.core.requests import Options
 from seg_demo.core.types import IGNORE, LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
+from seg_demo.datasets.exchange import TOOLS, bring, zip_for
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
-from seg_demo.gateway.files import uploaded
-from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering
+from seg_demo.gateway.files import Files, uploaded
+from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.masks.pixels import PixelClassifier
 from seg_demo.outputs import draw
+from seg_demo.ui.batch_tab import listed
 from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
 
 if TYPE_CHECKING:
@@ -410,6 +413,10 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
     """
     with gr.Row(elem_classes="downloads shown"):
         pack = gr.Button(t("correct_zip"), size="sm", elem_id="correct-zip")
+        tools = gr.Dropdown(
+            [(t("for_tool"), ""), *((t(f"tool_{tool}"), tool) for tool in TOOLS)], value="", label=t("for_tool"), show_label=False, container=False,
+            filterable=False, scale=0, min_width=180, elem_id="correct-tools",
+        )  # fmt: skip
         delete = gr.Button(t("correct_delete"), size="sm", elem_id="correct-delete")
         sure = gr.Button(t("correct_delete_sure"), size="sm", variant="stop", visible=False, elem_id="correct-delete-sure")
     # Clicked by script as soon as the file is there: the visitor clicks once.
@@ -431,7 +438,12 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
         zip_of, [visitor, dataset], link, api_visibility="private", concurrency_limit=2, concurrency_id="zips",
         show_progress="minimal",
     )  # fmt: skip
-    made.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **QUIET)
+    picked = tools.input(
+        zip_for_tool, [visitor, dataset, tools], [link, tools], api_visibility="private", concurrency_limit=2, concurrency_id="zips",
+        show_progress="minimal",
+    )  # fmt: skip
+    for event in (made, picked):
+        event.success(None, js="() => setTimeout(() => document.querySelector('#correct-file').click(), 60)", **QUIET)
     delete.click(lambda: (gr.Button(visible=False), gr.Button(visible=True)), None, [delete, sure], **UNQUEUED)
     gone = sure.click(drop, [visitor, dataset], [dataset, samples], **UNQUEUED)
     # gradio's ``then`` does not follow a failure.
@@ -444,6 +456,40 @@ def export_panel(visitor: gr.BrowserState, dataset: gr.Dropdown, samples: Sample
     )  # fmt: skip
     for after in (pushed.success, pushed.failure):
         after(lambda: "", None, token, **UNQUEUED)
+
+
+def bring_panel(visitor: gr.BrowserState, dataset: gr.Dropdown) -> None:
+    """Build the controls that bring in a data set of another tool in the current Blocks.
+
+    Args:
+        visitor: the visitor's key.
+        dataset: the picker of datasets, which is set to the new one.
+    """
+    with gr.Accordion(t("correct_bring"), open=False, elem_id="correct-bring-box"):
+        gr.Markdown(t("correct_bring_lead"), elem_classes="note")
+        files = Files(
+            label=t("correct_bring_files"), file_count="multiple", file_types=["image", *sorted(SUFFIXES)], height=120, elem_id="correct-bring-files",
+        )  # fmt: skip
+        begin = gr.Button(t("correct_bring_run"), elem_id="correct-bring")
+        told = gr.HTML("", elem_id="correct-brought")
+    begin.click(
+        bring_in, [visitor, files], [dataset, told], concurrency_limit=BATCHES, concurrency_id="batch", api_visibility="private", show_progress_on=begin,
+    )  # fmt: skip
+
+
+@in_words
+def bring_in(
+    visitor: object, files: list[str] | None, request: gr.Request,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> tuple[Any, str]:  # fmt: skip
+    """Another tool's data set as a new one of the visitor's; the picker set to it, and what is to know, as HTML."""
+    store, language = visitor_store(visitor), language_of(request)
+    with one_batch():
+        found = bring(store, [Path(path) for path in files or []], lambda done, total: progress((done, total)))
+    line = html.escape(words("correct_brought", language).format(count=found.count, name=found.dataset.name))
+    text = f'<p class="note" role="status">{line}</p>' + listed("correct_brought_notes", [("", note) for note in found.notes], language)
+    text += listed("correct_brought_failed", [(str(name), why) for name, why in found.failed], language)
+    return gr.Dropdown(dataset_choices(store.list()), value=found.dataset.key), text
 
 
 def dataset_choices(datasets: list[Dataset]) -> list[tuple[Any, str]]:
@@ -463,6 +509,25 @@ def zip_of(visitor: object, chosen: object) -> str:
     except BaseException:
         shutil.rmtree(folder)
         raise
+
+
+@in_words
+def zip_for_tool(visitor: object, chosen: object, tool: object, request: gr.Request) -> tuple[Any, str]:
+    """The dataset's archive in another tool's format, and the menu as it was; what the format cannot hold is said."""
+    if not tool:
+        return gr.skip(), ""
+    dataset = visitor_store(visitor).open(chosen)
+    folder = Path(utils.get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    try:
+        path = folder / f"{dataset.key}-{tool}.zip"
+        lost = zip_for(dataset, str(tool), path)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    if lost:
+        gr.Info("<br>".join(html.escape(in_language(sentence, language_of(request))) for sentence in lost[:6]), duration=15)
+    return str(path), ""
 
 
 @in_words

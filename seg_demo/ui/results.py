@@ -24,7 +24,7 @@ from io import BytesIO
 
 import numpy as np
 
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.requests import pool
 from seg_demo.core.types import TASKS, Segmentation, Task
 from seg_demo.gateway.files import Upload
@@ -316,10 +316,25 @@ def make_file(result: Result, kind: str, units: Units | None = None) -> tuple[st
     known = vars(result).get("measured")
     subject = export.Subject(shown, lambda: _image(result), f"{stem}.png", pixel=units.pixel, inside=units.inside, counted=known)
     if kind in TOOLS:
-        name, content = subject.download_of_tool(kind)
-        return f"{stem}_{name}", content
+        return make_for_tool(result, kind)[:2]
     row = export.EXPORTS[kind]
     return f"{stem}_{row.file}", row.make(subject)
+
+
+def make_for_tool(result: Result, tool: str) -> tuple[str, bytes, tuple[Message, ...]]:
+    """A download in the format of another tool, and a sentence for each thing that it cannot hold of this result.
+
+    Args:
+        result: of the session.
+        tool: one of :data:`TOOLS`.
+
+    Returns:
+        File name, content, sentences.
+    """
+    stem = result.upload.stem
+    subject = export.Subject(result.shown, lambda: _image(result), f"{stem}.png")
+    name, content = subject.download_of_tool(tool)
+    return f"{stem}_{name}", content, tuple(interchange.loss_sentences(tool, subject.lost(tool)))
 
 
 def _image(result: Result) -> np.ndarray:

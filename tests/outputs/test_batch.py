@@ -209,6 +209,25 @@ def test_a_stopped_batch_keeps_what_was_done_and_one_that_cannot_begin_says_why(
         list(segment_all(bad, [], model.predict, tmp_path, None, threading.Event()))
 
 
+def test_a_batch_in_formats_of_other_tools_says_what_they_could_not_hold(tmp_path):
+    picture = np.full((30, 40, 3), 20, np.uint8)
+    picture[4:14, 4:20], picture[8:10, 8:12] = 230, 20
+    picked = []
+    for name in ("a.jpg", "in/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / name, **({"quality": 100, "subsampling": 0} if name.endswith("jpg") else {}))
+        picked.append(Picked(tmp_path / name, name))
+    (tmp_path / "out").mkdir()
+    *_, report = segment_all(picked, [], load_model("otsu").predict, tmp_path / "out", None, threading.Event(), formats=("yolo", "labelme", "voc"))
+    assert ("yolo", "2 objects have holes, which yolo reaches along a slit from the outline; programs that do not draw with OpenCV may fill them.") in report.lost
+    with zipfile.ZipFile(pack(tmp_path / "out", tmp_path / "out.zip")) as archive:
+        names = set(archive.namelist())
+        assert {"yolo/data.yaml", "yolo/labels/a.txt", "yolo/labels/in/b.txt", "labelme/a.json", "labelme/in/b.json", "labelme/labels.txt"} <= names
+        assert {"voc/SegmentationClass/in/b.png", "voc/labelmap.txt", "losses.csv"} <= names
+        assert json.loads(archive.read("labelme/a.json"))["imagePath"] == "a.jpg"
+        assert archive.read("losses.csv").decode().count("yolo,") == sum(name == "yolo" for name, _ in report.lost) > 0
+
+
 def test_a_batch_is_bounded(tmp_path, monkeypatch):
     for index in range(3):
         (tmp_path / f"{index}.png").write_bytes(bytes(100))

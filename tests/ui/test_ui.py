@@ -130,6 +130,12 @@ def test_downloads_need_no_network_and_say_so_when_the_upload_is_gone():
             assert results.make_file(instance_result(), kind)[1]
 
 
+def test_what_a_tool_cannot_hold_of_a_result_is_said_with_its_download():
+    _, content, lost = results.make_for_tool(instance_result(), "yolo")
+    assert content and "scores are left out: yolo has no place for them." in str(lost[0])
+    assert results.make_for_tool(instance_result(), "labelme")[2] == ()
+
+
 def test_a_download_for_a_tool_is_its_file_or_a_zip_of_where_it_looks():
     named = {tool: results.make_file(instance_result(), tool)[0] for tool in results.TOOLS}
     assert named == {
@@ -138,7 +144,7 @@ def test_a_download_for_a_tool_is_its_file_or_a_zip_of_where_it_looks():
     }  # fmt: skip
     with zipfile.ZipFile(io.BytesIO(results.make_file(instance_result(), "yolo")[1])) as archive:
         assert sorted(archive.namelist()) == ["data.yaml", "labels/cells.txt"]
-    assert components.download_for(instance_result(), None, "")[1] == "", "the menu as it was: nothing is made"
+    assert components.download_for(instance_result(), "", None)[1] == "", "the menu as it was: nothing is made"
 
 
 def test_what_comes_from_strangers_is_escaped_on_the_page(monkeypatch):
