@@ -203,7 +203,7 @@ def stop_batch(request: gr.Request) -> None:
 
 @stream_in_words
 def run_batch(
-    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, formats: Any = None, request: gr.Request = None,
+    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, formats: Any = None, request: gr.Request = None
 ) -> Iterator[tuple[Any, ...]]:
     """
     Segment many images.
