@@ -14,9 +14,6 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
-from scipy import ndimage
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from seg_demo.annotations.listing import FAULT, NOTE, PIECES, Choice, Fault, Item, Sample, relative
 from seg_demo.core.errors import DataError, Message, sentences
@@ -171,6 +168,8 @@ def with_objects(sample: Sample, labels: LabelSet) -> Sample:
     """
     if sample.instance_map is not None:
         return sample
+    from scipy import ndimage
+
     ignored = ignore_id(sample.label_map.dtype)
     pieces = np.zeros(sample.label_map.shape, dtype=np.int32)
     classes = [0]
@@ -414,6 +413,9 @@ def several_pieces(numbers: np.ndarray) -> int:
     Args:
         numbers: uint8 or uint16 (H, W).
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     while (changes := sum(int(np.count_nonzero(row[1:] != row[:-1])) for row in numbers)) + len(numbers) > MOST_RUNS:
         numbers = numbers[::2, ::2]
     if changes == 0 and (numbers == numbers[0, 0]).all():

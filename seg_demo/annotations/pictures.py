@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from scipy import ndimage
 
 from seg_demo.annotations.coco import BadAnnotation, crop_of, draw_item, is_coco, list_coco
 from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, list_source, open_annotated
@@ -152,6 +151,8 @@ def _upright(item: Item) -> tuple[int, int]:
 
 def _segments(layers: Sequence[np.ndarray], labels: np.ndarray) -> list[Segment]:
     """The objects of maps: those on top first (smaller ones, which are drawn last)."""
+    from scipy import ndimage
+
     places: dict[int, list[tuple[slice, slice]]] = {}
     for layer in layers:
         for number, place in enumerate(ndimage.find_objects(layer.astype(np.int32)), start=1):
