@@ -108,6 +108,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
             mask = Files(
                 label=t("correct_mask"), file_count="single", file_types=["image", *sorted(ONE), ".npy"], height=160, visible=False, elem_id="correct-mask",
             )  # fmt: skip
+            mask_info = gr.Markdown(t("correct_mask_info"), elem_classes="note", visible=False)
             opener = gr.Button(t("correct_open"), variant="primary", elem_id="correct-open")
             queue = queue_panel()
         with gr.Column(scale=10, min_width=300):
@@ -128,8 +129,8 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     queue.listed.edit(open_item, [*before, *after], changed, **to_editor).success(None, js=INTO_VIEW, **QUIET)
     dataset.change(choose, [visitor, dataset], [fresh, collected, samples], **UNQUEUED)
     start.change(
-        lambda start: (gr.Dropdown(visible=start == "model"), gr.File(visible=start == "mask")), start, [model, mask],
-        **UNQUEUED,
+        lambda start: (gr.Dropdown(visible=start == "model"), gr.File(visible=start == "mask"), gr.Markdown(visible=start == "mask")), start,
+        [model, mask, mask_info], **UNQUEUED,
     )  # fmt: skip
     asked = [visitor, dataset, classes, model, start, mappings]
     for event in (dataset.change, classes.blur, model.change, start.change, mappings.change):

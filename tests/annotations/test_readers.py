@@ -173,7 +173,7 @@ def test_labelme_draws_every_kind_of_shape_as_labelme_does(tmp_path: Path) -> No
     for name in wanted:
         np.testing.assert_array_equal(got[name], wanted[name], err_msg=name)
     said = [str(note) for note in dataset.notes]
-    assert said[0] == "Read as labelme from a.json: 1 pictures with 8 objects of 8 classes: circle, line, mask, point, polygon, rectangle, strip, two."
+    assert said[0] == "Read as labelme from a.json. Pictures: 1; objects: 8; classes (8): circle, line, mask, point, polygon, rectangle, strip, two."
     assert said[1:] == [
         "1 times flags are set; they are not read.", "2 lines count as they are drawn by labelme: 10 pixels wide.",
         "1 points count as they are drawn by labelme: discs of 5 pixels round them.",
