@@ -112,8 +112,10 @@ class Page(gr.Blocks):
         inputs = [*inputs, *(getattr(component, "value", None) for component in wanted[len(inputs) :])]
         kept = {component.storage_key: value for component, value in zip(wanted, inputs, strict=False) if isinstance(component, gr.BrowserState)}
         request = named.get("request")
-        who = viewer_of(kept, request[0] if isinstance(request, list) else request, named.get("session_hash"))
-        before = requests.viewer.set(who)
+        request = request[0] if isinstance(request, list) else request
+        before = requests.viewer.set(viewer_of(kept, request, named.get("session_hash")))
+        # gradio tells handlers alone: components write sentences too, in the browser's language.
+        asked = LocalContext.request.set(request)
         try:
             return await super().process_api(block_fn, inputs, *arguments, **named)
         except gr.Error as error:
@@ -128,6 +130,7 @@ class Page(gr.Blocks):
             metrics.count("malformed", type(error).__name__)
             raise refused(NOT_UNDERSTOOD) from None
         finally:
+            LocalContext.request.reset(asked)
             requests.viewer.reset(before)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import threading
@@ -12,7 +13,9 @@ from gradio import route_utils
 from gradio.queueing import EventQueue, Queue
 from gradio.state_holder import SessionState
 
+from seg_demo.core.errors import Message
 from seg_demo.gateway import files, queue
+from seg_demo.gateway.visitor import spoken
 from seg_demo.ui.demo import build_demo
 
 
@@ -83,3 +86,17 @@ def test_a_server_that_nobody_visits_starts_no_process_for_typed_models(monkeypa
         queue.expect_typed_ids()
         assert started
         started.clear()
+
+
+def test_what_a_component_writes_is_in_the_visitors_language():
+    with queue.Page() as page:
+        note = gr.Textbox()
+        note.postprocess = spoken  # as the viewer and the editor say their notes
+        page.load(lambda: Message("images.pages", count=3), None, note)
+    (handler,) = page.fns.values()
+
+    def written(language: str) -> str:
+        request = gr.Request(headers={"accept-language": language}, client=None, session_hash="one")
+        return asyncio.run(page.process_api(handler, [], SessionState(page), request=request))["data"][0]
+
+    assert written("zh-CN,zh") == "该文件有 3 页，显示的是第一页。" and written("en") == "This file has 3 pages; the first is shown."
