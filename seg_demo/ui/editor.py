@@ -468,7 +468,7 @@ def bring_panel(visitor: gr.BrowserState, dataset: gr.Dropdown) -> None:
     with gr.Accordion(t("correct_bring"), open=False, elem_id="correct-bring-box"):
         gr.Markdown(t("correct_bring_lead"), elem_classes="note")
         files = Files(
-            label=t("correct_bring_files"), file_count="multiple", file_types=["image", *sorted(SUFFIXES)], height=120, elem_id="correct-bring-files",
+            label=t("correct_bring_files"), file_count="multiple", file_types=["image", *sorted(SUFFIXES)], height=140, elem_id="correct-bring-files",
         )  # fmt: skip
         begin = gr.Button(t("correct_bring_run"), elem_id="correct-bring")
         told = gr.HTML("", elem_id="correct-brought")
