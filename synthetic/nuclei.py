@@ -2,7 +2,7 @@
 
 For networks that tell neighbours apart: fields of nuclei and cells from 5 to 80 pixels across, alone, in clusters and packed without a gap,
 as fluorescence, stained tissue and transmitted light show them: pressed flat against each other or lying over each other, bright beside dim,
-some out of focus, ghosts from other planes, uneven stain and light, few photons, and the dark ranges of 16-bit cameras. A third of the
+some dividing, some out of focus, ghosts from other planes, uneven stain and light, few photons, and the dark ranges of 16-bit cameras. A third of the
 pictures are the scenes of :mod:`synthetic.cells`, among them photographs without any cell. No pixel of a real picture.
 """
 
@@ -83,8 +83,12 @@ class Field:
         sizes = np.sort(np.clip(radius * np.exp(rng.choice([0.05, 0.15, 0.3]) * rng.standard_normal(count)), SMALLEST / 2, 2.2 * radius))[::-1]
         gap = rng.uniform(0.74, 0.95) if pressed else rng.uniform(0.78, 1.08)
         dome, rim, width = rng.uniform(0, 0.9), rng.choice([0.0, rng.uniform(-0.4, 0.6)]), rng.uniform(0.1, 0.3)
+        # Chromosomes of dividing cells: small, often flat, and so bright that they outshine what they touch.
+        dividing, plate = rng.choice([0.0, rng.uniform(0.02, 0.12)], p=[0.65, 0.35]), ShapeStyle(aspect=(1, 3.2), wobble=0.08)
         for x, y, r in scatter(rng, size, sizes, gap=gap, clump=rng.choice([0.0, 0.5, 0.92]), tries=8):
-            patch = style.draw(rng, x, y, r).patch(size, margin=1)
+            divides = rng.random() < dividing
+            r = max(SMALLEST / 2, r * rng.uniform(0.45, 0.8)) if divides else r
+            patch = (plate if divides else style).draw(rng, x, y, r).patch(size, margin=1)
             if patch is None:
                 continue
             inside = patch.rho < 1
@@ -92,7 +96,8 @@ class Field:
             layer = 2 if rng.random() < 0.1 * dim else int(rng.random() < dim)
             profile = 1 - dome * patch.rho**2 + rim * np.exp(-(((1 - patch.rho) / width) ** 2))
             edge = np.clip(patch.depth + 0.5, 0, 1) * (shown if pressed else 1)
-            self.light[layer][patch.box] += np.float32(np.exp(spread * rng.standard_normal())) * np.maximum(profile, 0.05) * edge
+            bright = np.exp(spread * rng.standard_normal()) * (rng.uniform(1.5, 6) if divides else 1)
+            self.light[layer][patch.box] += np.float32(bright) * np.maximum(profile, 0.05) * edge
             if layer < 2 and inside.any():
                 self.instances[patch.box][shown] = len(self.areas)
                 self.rho[patch.box][shown] = patch.rho[shown]

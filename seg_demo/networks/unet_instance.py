@@ -2,8 +2,8 @@
 
 After Scherr et al. 2020 (PLoS ONE 15(12), e0243219), who won cell tracking challenges with it, the network learns for every pixel its class,
 the distance to the edge of its object in shares of the largest one there, so that small and large objects look alike, and, as the U-Net paper
-(Ronneberger et al. 2015) has it, the thin line along which objects meet. Where the distance is large and no line runs is the core of an object;
-from the cores a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, any number of them is
+(Ronneberger et al. 2015) has it, the thin line along which objects meet. Where the distance peaks and no line runs is the middle of an object;
+from there a seeded watershed floods what is foreground. Touching things come apart that the boxes of a detector lose, any number of them is
 as fast as one, and the convolutions are a plain U-Net's. (Vectors, as Cellpose has them, hold winding shapes together better, but have to be
 followed pixel by pixel for many steps, which costs a processor more than the network does.)
 """
@@ -30,8 +30,10 @@ from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, TrainingD
 from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
 
-# A core is where the share of the distance is above the first, and an object is kept if that somewhere reaches the second.
-CORE, PEAK = 0.45, 0.5
+# Two peaks of the share of the distance are two objects where it falls between them below this part of the lower, and a peak has at least PEAK.
+DIP, PEAK = 0.5, 0.25
+# Of the share of the distance before its peaks are looked for: sigma in pixels of the network's.
+SMOOTHING = 0.7
 # Pixels of the network's that an object has at least.
 LEAST = 6
 # Rows of a large picture that are filled at once.
@@ -242,7 +244,7 @@ std = torch.tensor({list(self.preprocessing.std)}).view(3, 1, 1)
 with torch.no_grad():
     maps = model.decoder(model.encoder((pixels - mean) / std))
     classes = model.segmentation_head(maps).softmax(1)  # (1, {len(self.labels)}, 256, 256)
-    distance, line = model.shape_head(maps).sigmoid().unbind(1)  # cores are where distance * (1 - line) is large: seeds of a watershed
+    distance, line = model.shape_head(maps).sigmoid().unbind(1)  # peaks of distance * (1 - line) are the seeds of a watershed
 """
 
 
@@ -255,25 +257,26 @@ def separated(foreground: np.ndarray, distance: np.ndarray, line: np.ndarray) ->
         line: float32 (h, w) in [0, 1], the probability that two objects meet here.
 
     Returns:
-        int32 (h, w), 0 for none. Foreground without a core is none.
+        int32 (h, w), 0 for none. Foreground without a peak is none.
     """
     # scikit-image takes half a second to import.
+    from skimage.morphology import local_maxima, reconstruction
     from skimage.segmentation import watershed
 
-    inside, depth = foreground > 0.5, distance * (1 - line)
-    seeds, count = ndimage.label((depth > CORE) & inside)
-    if not count:
-        return seeds
-    peaks = ndimage.maximum(depth, seeds, np.arange(count + 1))
-    seeds[(peaks < PEAK)[seeds]] = 0
-    return watershed(-depth, seeds, mask=inside)
+    inside = foreground > 0.5
+    depth = ndimage.gaussian_filter(np.where(inside, distance * (1 - line), 0), SMOOTHING) * inside
+    # A fixed threshold would lose what the network is less sure of: there the share is low all over. What reconstruction by dilation leaves of
+    # a peak that hardly rises above the way to a higher one is a slope of that (Vincent 1993, IEEE Transactions on Image Processing 2(2)).
+    level = reconstruction(depth * DIP, depth)
+    seeds, count = ndimage.label(local_maxima(level) & (level > DIP * PEAK), np.ones((3, 3)))
+    return watershed(-depth, seeds, mask=inside) if count else seeds
 
 
 def _ranked(ids: np.ndarray, chances: np.ndarray, distance: np.ndarray, background: int) -> tuple[np.ndarray, list[float], list[int]]:
     """Objects int32 (h, w) numbered by falling score, their scores in [0, 1] and their classes; without specks.
 
-    An object's score is the mean probability of its class on it, times the largest share of the distance: what has no clear middle may be a part
-    of something.
+    An object's score is the mean probability of its class on it, times how clear its middle is: what has none may be a part of something.
+    On rendered pictures of unseen seeds about as many of the objects of a score are right (at an IoU of 0.5) as that says.
     """
     count = int(ids.max(initial=0))
     flat = ids.ravel()
@@ -283,7 +286,7 @@ def _ranked(ids: np.ndarray, chances: np.ndarray, distance: np.ndarray, backgrou
     classes, means = sums.argmax(0), sums.max(0) / np.maximum(areas, 1)
     peaks = np.zeros(count + 1)
     np.maximum.at(peaks, flat, distance.ravel())
-    scores = np.clip(means * peaks, 0, 1)
+    scores = np.clip(means * (1 - (1 - peaks) ** 2), 0, 1)
     found = np.flatnonzero(areas >= LEAST)
     found = found[found > 0]
     found = found[np.argsort(-scores[found], kind="stable")][:MAX_IDS]

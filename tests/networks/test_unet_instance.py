@@ -115,6 +115,20 @@ def test_objects_touch_have_classes_and_come_by_falling_score() -> None:
     assert len(kept.segments) == 4 and kept.id_map.max() == 4
 
 
+def test_neighbours_come_apart_where_the_network_is_half_as_sure_and_noise_on_a_slope_parts_nothing() -> None:
+    truth = discs(96, 128, (30, 40, 18), (60, 40, 18), (45, 66, 16), (100, 50, 24), (110, 85, 3))
+    maps = maps_of(truth)[0].sigmoid().numpy()
+    noise = np.random.default_rng(0).normal(0, 0.03, truth.shape).astype(np.float32)
+    for strength in (1.0, 0.5, 0.4):
+        found = separated(maps[1], np.clip(strength * maps[2] + noise, 0, 1), 0.7 * maps[3])
+        assert matched(truth, found) == 1, strength
+    # As long as an object is longer than wide, the share of its distance has a ridge that is no valley.
+    rows, columns = np.mgrid[0:64, 0:160]
+    rod = ((np.abs(rows - 32) < 12) & (np.abs(columns - 80) < 60)).astype(np.uint16)
+    maps = maps_of(rod)[0].sigmoid().numpy()
+    assert separated(maps[1], np.clip(maps[2] * (1 - 0.4 * np.sin(columns / 9) ** 2), 0, 1).astype(np.float32), maps[3]).max() == 1
+
+
 def test_foreground_without_a_middle_is_nothing_and_sure_of_that() -> None:
     raw = maps_of(discs(64, 64, (20, 32, 12), (50, 32, 8)))
     raw[0, 2, :, 36:] = -6
