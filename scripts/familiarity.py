@@ -25,13 +25,15 @@ from seg_demo.inference.engine import statistics  # noqa: E402
 from seg_demo.inputs.images import decode  # noqa: E402
 from seg_demo.networks.base import Network  # noqa: E402
 from seg_demo.networks.checkpoint import FAMILIARITY, MOST_DEVIATIONS, Familiarity, read_familiarity  # noqa: E402
+from synthetic import nuclei  # noqa: E402
 from synthetic.cells import WITH_CELLS, render  # noqa: E402
 from train.data.index import CELLS_VAL_SEED  # noqa: E402
 
-NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn"}
+NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn", "unet-instance-cells": "unet-instance"}
 # The maps of ``forward_with_maps`` without what a network makes of them, which takes several times as long.
 MAPS = {
     "unet": lambda module, batch: module.encoder(batch)[2:],
+    "unet-instance": lambda module, batch: module.encoder(batch)[2:],
     "segformer": lambda module, batch: module.segformer(pixel_values=batch, output_hidden_states=True).hidden_states[1:],
     "maskrcnn": lambda module, batch: list(module.backbone(module.transform.batch_images(list(batch), module.transform.size_divisible)).values())[1:4],
 }
@@ -48,11 +50,11 @@ UNKNOWN = (
 )  # fmt: skip
 
 
-def rendered(seed: int, count: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """The built-in pictures with which networks are trained (seed 0) and judged: (uint8 (256, 256, 3), whether it has objects)."""
+def rendered(seed: int, count: int, name: str) -> Iterator[tuple[np.ndarray, bool]]:
+    """The built-in pictures with which a network is trained (seed 0) and judged: (uint8 (256, 256, 3), whether it has objects)."""
     for index in range(count):
-        sample = render(seed, index, training=seed == FIT_SEED)
-        yield sample.image, sample.name.rsplit("-", 1)[1] in WITH_CELLS
+        sample = nuclei.render(seed, index) if name == "unet-instance-cells" else render(seed, index, training=seed == FIT_SEED)
+        yield sample.image, sample.name.rsplit("-", 1)[1] in (*WITH_CELLS, *nuclei.FIELDS)
 
 
 def real() -> dict[str, np.ndarray]:
@@ -145,8 +147,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--pictures", type=int, default=500, help="rendered pictures to fit on; half as many are held out")
     chosen = parser.parse_args()
-    training, held = list(rendered(FIT_SEED, chosen.pictures)), list(rendered(HELD_OUT_SEED, chosen.pictures // 2))
     for name in chosen.names:
+        training, held = list(rendered(FIT_SEED, chosen.pictures, name)), list(rendered(HELD_OUT_SEED, chosen.pictures // 2, name))
         folder = ROOT / "seg_demo" / "bundled" / name
         checkpoint = networks.network(NAMES[name]).load(folder)
         checkpoint.module.eval()

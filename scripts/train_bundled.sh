@@ -14,9 +14,10 @@ $python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells
 # The clicked network learns on two processes at once.
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/click.yaml --output runs/click
 $python scripts/bundle.py runs/click click
-# So does the U-Net with watershed, which begins with the U-Net above.
+# So does the U-Net with watershed, which begins with the U-Net above, in two halves.
 $python scripts/begin_unet_instance.py runs/unet-instance-begin
-OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet_instance.yaml --output runs/unet-instance
+OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet-instance-cells-first.yaml --output runs/unet-instance-first
+OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet-instance-cells.yaml --output runs/unet-instance
 $python scripts/bundle.py runs/unet-instance unet-instance-cells --longest-side 1024
 # What each of the others is familiar with, for the warning on pictures of other kinds.
 $python scripts/familiarity.py
