@@ -98,7 +98,7 @@ def test_every_network_that_cannot_says_why_and_what_to_do(tmp_path: Path, monke
     path = tmp_path / "model.onnx"
     for name in ("mask2former", "oneformer"):
         family = networks.network(name)
-        with pytest.raises(BadRequestError, match="holds for pictures of one size alone.*MaskFormer or an EoMT"):
+        with pytest.raises(BadRequestError, match="holds for pictures of one size alone.*U-Net or a SegFormer"):
             family.create(LABELS, {**family.default_options(), **TINY[name]}).graph()
     for name in ("click", "clipseg", "sam"):
         network = networks.network(name)
