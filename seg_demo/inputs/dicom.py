@@ -1,0 +1,153 @@
+"""DICOM: pictures and what they say about where they lie, nothing about a patient; in the process of :mod:`seg_demo.inputs.scientific_files`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg_demo.core.errors import Message
+from seg_demo.core.picture import Calibration, Stack
+from seg_demo.inputs.planes import Opened, Unread, sized
+from seg_demo.inputs.tiff import Damaged
+
+
+def open_dicom(path: Path, most: int) -> Opened:
+    """DICOM with pixels: frames of one object. Values are as stored; windows are of Hounsfield units or whatever they are rescaled to."""
+    import pydicom
+    from pydicom import pixels
+
+    try:
+        found = pydicom.dcmread(path, force=True)
+        kind = str(found.get("SOPClassUID") or found.get("file_meta", {}).get("MediaStorageSOPClassUID") or "")
+    except Exception as error:  # its texts may name what only the file should know
+        raise Damaged(Message("damage.header")) from error
+    if kind == "1.2.840.10008.1.3.10":
+        raise Unread(Message("scientific.dicom_directory"))
+    if not any(name in found for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        locked = "EncryptedAttributesSequence" in found
+        raise Unread(Message("scientific.dicom_encrypted") if locked else Message("scientific.dicom_without_pixels", kind=_class_name(kind)))
+    try:
+        height, width, count = int(found.Rows), int(found.Columns), int(found.get("SamplesPerPixel", 1))
+        frames, bits = max(1, int(found.get("NumberOfFrames") or 1)), int(found.get("BitsStored") or found.BitsAllocated)
+        photometric = str(found.PhotometricInterpretation)
+    except Exception as error:
+        raise Damaged(Message("damage.header")) from error
+    if height * width * count * -(-int(found.BitsAllocated) // 8) > most or not 1 <= count <= 4:
+        raise MemoryError
+    palette = photometric == "PALETTE COLOR"
+    colour = palette or count >= 3
+
+    def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
+        try:
+            values = pixels.pixel_array(found, index=max(at) if frames > 1 else None)
+            if palette:
+                values = pixels.apply_color_lut(values, found)
+            elif "ModalityLUTSequence" in found:
+                values = pixels.apply_modality_lut(values, found)
+        except MemoryError:
+            raise
+        except Exception as error:
+            syntax = found.file_meta.get("TransferSyntaxUID", "")
+            raise Unread(Message("scientific.dicom_not_decoded", syntax=_class_name(str(syntax)))) from error
+        values = values.reshape(height, width, -1)
+        return np.ascontiguousarray(values[..., list(wanted)]).astype(values.dtype.newbyteorder("="), copy=False)
+
+    if palette and (lookup := found.get("RedPaletteColorLookupTableDescriptor")) is not None:
+        bits = int(lookup[2])
+    probe = np.dtype(f"u{2 if palette and bits > 8 else 1}") if palette else _dicom_dtype(found)
+    in_depth = frames > 1 and not any(name in found for name in ("FrameTime", "FrameTimeVector", "CineRate"))
+
+    def stack(at: tuple[int, int, int]) -> Stack:
+        windows = _windows(found, max(at)) if not colour else ()
+        return Stack(1, frames if in_depth else 1, 1 if in_depth else frames, windows, *_rescale(found, max(at)), bits)
+
+    padding = found.get("PixelPaddingValue") if not colour else None
+    return Opened(
+        height, width, probe, plane, ("red", "green", "blue")[: 3 if colour else 1] if colour else ("",), stack((0, 0, 0)),
+        lambda at: _dicom_calibration(found, max(at)), colour, None, photometric == "MONOCHROME1",
+        None if padding is None else float(padding), stack_of=stack,
+    )  # fmt: skip
+
+
+def _class_name(uid: str) -> str:
+    """What the standard calls a UID of its own; others say nothing."""
+    from pydicom.uid import UID_dictionary
+
+    return UID_dictionary[uid][0] if uid in UID_dictionary else "?"
+
+
+def _dicom_dtype(found: Any) -> np.dtype:
+    if "FloatPixelData" in found:
+        return np.dtype(np.float32)
+    if "DoubleFloatPixelData" in found:
+        return np.dtype(np.float64)
+    signed = int(found.get("PixelRepresentation") or 0)
+    return np.dtype(f"{'i' if signed else 'u'}{max(1, -(-int(found.BitsAllocated) // 8))}")
+
+
+def _group(found: Any, name: str, frame: int) -> Any:
+    """The first item of a sequence, in the object itself or among what its frames share or have of their own."""
+    for place in (found, *(found.get("SharedFunctionalGroupsSequence") or ()), *(found.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]):
+        if (items := place.get(name)) is not None and len(items):
+            return items[0]
+    return found
+
+
+def _rescale(found: Any, frame: int) -> tuple[float, float]:
+    if "ModalityLUTSequence" in found:
+        return 1.0, 0.0
+    group = _group(found, "PixelValueTransformationSequence", frame)
+    try:
+        slope, intercept = float(group.get("RescaleSlope") or 1), float(group.get("RescaleIntercept") or 0)
+    except (TypeError, ValueError):
+        return 1.0, 0.0
+    return (slope, intercept) if math.isfinite(slope) and slope and math.isfinite(intercept) else (1.0, 0.0)
+
+
+def _windows(found: Any, frame: int) -> tuple[tuple[float, float], ...]:
+    """Black and white of the object's windows. Source: DICOM PS3.3 C.11.2.1.2 (LINEAR) and C.11.2.1.3 (LINEAR_EXACT)."""
+    group = _group(found, "FrameVOILUTSequence", frame)
+    centers, widths = (group.get(name) for name in ("WindowCenter", "WindowWidth"))
+    if centers is None or widths is None or centers == "" or widths == "":
+        return ()
+    listed = [list(values) if hasattr(values, "__len__") and not isinstance(values, str) else [values] for values in (centers, widths)]
+    exact = str(group.get("VOILUTFunction") or "LINEAR") == "LINEAR_EXACT"
+    ends = []
+    for center, width in zip(*listed, strict=False):
+        center, width = float(center), float(width)
+        low, high = (center - width / 2, center + width / 2) if exact else (center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
+        if math.isfinite(low) and math.isfinite(high):
+            ends.append((low, max(high, low + 1e-6)))
+    return tuple(ends[:32])
+
+
+def _dicom_calibration(found: Any, frame: int) -> Calibration | None:
+    group = _group(found, "PixelMeasuresSequence", frame)
+    spacing = next((group.get(name) for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing") if group.get(name)), None)
+    size = None
+    if spacing is not None and len(spacing) == 2:
+        size = sized(spacing[1], spacing[0], "millimeter")
+    elif regions := found.get("SequenceOfUltrasoundRegions"):
+        units = [(region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")) for region in regions]
+        if units == [(3, 3)]:
+            size = sized(regions[0].get("PhysicalDeltaX"), regions[0].get("PhysicalDeltaY"), "centimeter")
+    series: dict[str, Any] = {"frame": frame}
+    for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        if re.fullmatch(r"[0-9.]{1,64}", str(found.get(name) or "")):
+            series[name] = str(found.get(name))
+    if str(found.get("Modality") or "") in ("CT", "MR", "PT", "US", "CR", "DX", "XA", "SM", "NM", "OT", "MG", "XC", "ES", "GM", "OP", "RF"):
+        series["Modality"] = str(found.Modality)
+    for name, sequence in (("ImagePositionPatient", "PlanePositionSequence"), ("ImageOrientationPatient", "PlaneOrientationSequence")):
+        numbers = _group(found, sequence, frame).get(name)
+        if numbers is not None and len(numbers) in (3, 6):
+            series[name] = [float(value) for value in numbers]
+    for name in ("SliceThickness", "NumberOfFrames"):
+        if isinstance(value := group.get(name, found.get(name)), int | float):
+            series[name] = float(value)
+    return replace(size or Calibration(), series=series)
