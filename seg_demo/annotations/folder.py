@@ -8,6 +8,7 @@ Layouts, tried in this order:
 * ``metadata.jsonl`` (or ``.csv``) in the folder or in ``train/``, ``validation/``, ``test/``: an imagefolder;
 * images and masks in one folder, or in ``train/`` and ``val/``: ``a.jpg`` and ``a_mask.png``, as Roboflow exports them;
 * files of annotation tools (:mod:`seg_demo.annotations.other_tools`), where no masks lie beside them;
+* DICOM series with a SEG or RTSTRUCT of them, in any folders (:mod:`seg_demo.annotations.dicom`);
 * ``images/`` with ``masks/`` and/or ``instances/``, in the folder or in ``train/``, ``val/``, ``test/``, or with those
   below: ``images/train/`` and ``masks/train/``.
 
@@ -30,6 +31,7 @@ from pathlib import Path, PurePosixPath
 
 from seg_demo.annotations.classes import find_classes
 from seg_demo.annotations.coco import is_coco, list_coco
+from seg_demo.annotations.dicom import list_dicom
 from seg_demo.annotations.file_names import (
     FileFinder,
     SeveralFit,
@@ -103,6 +105,8 @@ def list_folder(root: Path) -> Listing:
             return list_coco(elsewhere, name, root)
         if not any(_together(folder) for folder, _ in parts) and (listing := list_tools(root)) is not None:
             return listing
+    if not triples and not any(_together(folder) for folder, _ in parts) and (listing := list_dicom(root, name)) is not None:
+        return listing
     if not triples and any(together := {folder: _together(folder) for folder, _ in parts}.values()):
         return _list_together([(folder, split, pairs) for (folder, split), pairs in zip(parts, together, strict=True) if pairs], root, name)
     if not triples:

@@ -167,6 +167,7 @@ class Item:
         rendered: (seed, index) of a built-in image, or None.
         view: which plane of the image; None for what its file shows first.
         truth_view: which plane of the mask or map; None for a file of one picture.
+        stack: what says of which stack, volume or series it is, or None.
     """
 
     name: str
@@ -180,6 +181,7 @@ class Item:
     rendered: tuple[int, int] | None = None
     view: View | None = None
     truth_view: View | None = None
+    stack: str | None = None
 
 
 @dataclass

@@ -101,7 +101,7 @@ def _planes(item: Item, listing: Listing) -> Sequence[Item]:
     digits = len(str(len(shown)))
     pairs = zip(shown, there, strict=True)
     named = [item.name] if len(shown) == 1 else [f"{item.name}-{number:0{digits}d}" for number in range(1, len(shown) + 1)]
-    return [replace(item, name=name, view=view, truth_view=plane) for name, (view, plane) in zip(named, pairs, strict=True)]
+    return [replace(item, name=name, view=view, truth_view=plane, stack=item.name) for name, (view, plane) in zip(named, pairs, strict=True)]
 
 
 def _looked_at(path: Path) -> Picture | None:

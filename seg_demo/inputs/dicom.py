@@ -1,4 +1,8 @@
-"""DICOM: pictures and what they say about where they lie, nothing about a patient; in the process of :mod:`seg_demo.inputs.scientific_files`."""
+"""DICOM: pictures, what they say about where they lie, and what segmentations (SEG) and structure sets (RTSTRUCT) mark; in the process of
+:mod:`seg_demo.inputs.scientific_files`, and nothing about a patient.
+
+Sources: DICOM PS3.3, A.51 and C.8.20 (SEG), A.19 and C.8.8.5-6 (RTSTRUCT), C.7.6.2.1.1 (from patient to pixel).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,10 @@ from seg_demo.core.errors import Message
 from seg_demo.core.picture import Calibration, Stack
 from seg_demo.inputs.planes import Opened, Unread, sized
 from seg_demo.inputs.tiff import Damaged
+
+SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+# Of all contours of a structure set together, and of frames of a segmentation.
+MOST_NUMBERS, MOST_FRAMES = 20_000_000, 100_000
 
 
 def open_dicom(path: Path, most: int) -> Opened:
@@ -151,3 +159,97 @@ def _dicom_calibration(found: Any, frame: int) -> Calibration | None:
         if isinstance(value := group.get(name, found.get(name)), int | float):
             series[name] = float(value)
     return replace(size or Calibration(), series=series)
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What an object is, JSON-able.
+
+    Returns:
+        ``kind`` (``image``, ``seg`` or ``rtstruct``) and ``series``; of an image ``sop``, ``size`` (rows, columns), ``frames``, ``spacing``,
+        ``position`` and ``orientation`` in millimetres where they are stated; of a SEG ``size``, ``classes`` (by number), ``most`` (the
+        value that means all), ``frames`` ((segment, SOP instance UID of the image or None, position or None) each); of a structure set
+        ``classes`` and ``contours`` ((structure, SOP instance UID or None, x, y, z, x, y, z ...) each).
+
+    Raises:
+        Damaged: it is no DICOM.
+        Unread: it holds absurdly much.
+    """
+    import pydicom
+
+    try:
+        found = pydicom.dcmread(path, stop_before_pixels=True)
+        kind = str(found.get("SOPClassUID") or "")
+        if kind == SEG:
+            return _seg(found)
+        return _rtstruct(found) if kind == RTSTRUCT else _image(found)
+    except Unread:
+        raise
+    except Exception as error:  # its texts may name what only the file should know
+        raise Damaged(Message("damage.header")) from error
+
+
+def _uid(value: object) -> str | None:
+    text = str(value or "")
+    return text if re.fullmatch(r"[0-9.]{1,64}", text) else None
+
+
+def _numbers(values: Any, count: int) -> list[float] | None:
+    return [float(value) for value in values] if values is not None and len(values) == count else None
+
+
+def _image(found: Any) -> dict[str, Any]:
+    size = [int(found.get("Rows") or 0), int(found.get("Columns") or 0)]
+    return {
+        "kind": "image", "sop": _uid(found.get("SOPInstanceUID")), "series": _uid(found.get("SeriesInstanceUID")), "size": size,
+        "frames": int(found.get("NumberOfFrames") or 1), "spacing": _numbers(found.get("PixelSpacing"), 2),
+        "position": _numbers(found.get("ImagePositionPatient"), 3), "orientation": _numbers(found.get("ImageOrientationPatient"), 6),
+    }  # fmt: skip
+
+
+def _seg(found: Any) -> dict[str, Any]:
+    count = int(found.get("NumberOfFrames") or 1)
+    if count > MOST_FRAMES:
+        raise Unread(Message("scientific.too_many_frames", count=count, most=MOST_FRAMES))
+    shared = next(iter(found.get("SharedFunctionalGroupsSequence") or ()), None)
+    frames = []
+    for own in found.get("PerFrameFunctionalGroupsSequence") or ():
+        segment = _first(own, shared, "SegmentIdentificationSequence")
+        place = _first(own, shared, "PlanePositionSequence")
+        derived = _first(own, shared, "DerivationImageSequence")
+        source = next(iter(derived.get("SourceImageSequence") or ()), None) if derived is not None else None
+        position = _numbers(place.get("ImagePositionPatient"), 3) if place is not None else None
+        frames.append([int(segment.ReferencedSegmentNumber), _uid(source.get("ReferencedSOPInstanceUID")) if source is not None else None, position])
+    classes = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber)[:60] for item in found.SegmentSequence}
+    referenced = next(iter(found.get("ReferencedSeriesSequence") or ()), None)
+    most = 1 if str(found.get("SegmentationType")) != "FRACTIONAL" else int(found.get("MaximumFractionalValue") or 255)
+    series = _uid(referenced.get("SeriesInstanceUID")) if referenced is not None else None
+    return {"kind": "seg", "series": series, "size": [int(found.Rows), int(found.Columns)], "classes": classes, "most": most, "frames": frames}
+
+
+def _first(own: Any, shared: Any, name: str) -> Any:
+    """The first item of a functional group, of the frame or of all."""
+    for place in (own, shared):
+        if place is not None and (items := place.get(name)):
+            return items[0]
+    return None
+
+
+def _rtstruct(found: Any) -> dict[str, Any]:
+    classes = {int(item.ROINumber): str(item.get("ROIName") or item.ROINumber)[:60] for item in found.StructureSetROISequence}
+    contours, total = [], 0
+    for structure in found.get("ROIContourSequence") or ():
+        for contour in structure.get("ContourSequence") or ():
+            if str(contour.get("ContourGeometricType")) != "CLOSED_PLANAR":
+                continue
+            points = [float(value) for value in contour.ContourData]
+            total += len(points)
+            if total > MOST_NUMBERS:
+                raise Unread(Message("scientific.too_many_frames", count=total, most=MOST_NUMBERS))
+            image = next(iter(contour.get("ContourImageSequence") or ()), None)
+            contours.append([int(structure.ReferencedROINumber), _uid(image.get("ReferencedSOPInstanceUID")) if image is not None else None, points])
+    series = None
+    for frame in found.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for item in study.get("RTReferencedSeriesSequence") or ():
+                series = series or _uid(item.get("SeriesInstanceUID"))
+    return {"kind": "rtstruct", "series": series, "classes": classes, "contours": contours}

@@ -7,6 +7,7 @@ imported here, nor ever meets a file in this process: :mod:`seg_demo.inputs.scie
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import queue
@@ -39,7 +40,9 @@ _MEMORY_FOLDER = Path("/dev/shm")
 _DTYPES = frozenset(f"{order}{kind}" for order in "<|" for kind in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"))
 # What is wanted of a file, and the files in which a child leaves it.
 PIXELS, SAMPLES, LOOK, STACK = "pixels", "samples", "look", "stack"
-_POINTS = "points"
+_POINTS, _FACTS = "points", "facts"
+# Bytes of what is said about a structure set.
+MOST_FACTS = 500_000_000
 _AGAIN = Message("advice.again")
 # Pixels of a raster that are read at a time, and memory of the child that does it.
 _BAND_PIXELS, _BAND_MEMORY = 16_000_000, 1_500_000_000
@@ -364,6 +367,35 @@ def reprojected(points: np.ndarray, source: str, target: str) -> np.ndarray:
         return np.full(points.shape, np.nan)
     except OSError as error:
         raise BusyError("scientific.no_place", why=error.strerror) from error
+
+
+def dicom_facts(path: Path, limits: Limits) -> dict[str, Any]:
+    """What a DICOM marks or where it lies, as :func:`seg_demo.inputs.dicom.facts` finds it.
+
+    Raises:
+        BadImageError: it is refused, or it kills or overtaxes its reader.
+        BusyError: no process can be started for it.
+    """
+    kind, size = Message("kinds.dicom"), path.stat().st_size
+    order = {"kind": "DICOM OBJECT", "path": str(path.resolve()), "bytes": 800_000_000 + 8 * size, "seconds": CLOCK, "processor": SECONDS, "file_bytes": MOST_FACTS}
+    try:
+        with tempfile.TemporaryDirectory(prefix="seg-demo-facts-") as folder:
+            reply = _decoders.answer({**order, "output": folder})
+            if "place" in reply:
+                raise BusyError("scientific.no_place", why=str(reply["place"])[:80])
+            if "facts" not in reply:
+                raise _refusal(reply, kind, limits)
+            with open_written(Path(folder, _FACTS), int(reply["facts"])) as file:
+                return json.loads(file.read(), object_pairs_hook=_by_number)
+    except OSError as error:
+        raise BusyError("scientific.no_place", why=error.strerror) from error
+    except (KeyError, TypeError, ValueError) as error:  # an answer that is none
+        raise refuse(Message("scientific.ended_process", kind=kind, why=""), limits, _AGAIN) from error
+
+
+def _by_number(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """JSON has no numbers for keys."""
+    return {int(key) if key.isdigit() else key: value for key, value in pairs}
 
 
 def _roomy(wanted: int) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import logging
 import math
 import mmap
@@ -41,9 +42,10 @@ MODULES = {
     "DICOM": ("pydicom", "pydicom.pixels", "pylibjpeg", "openjpeg", "libjpeg"),
     "NIFTI": ("nibabel",),
     "WGS84": ("rasterio.warp",),
+    "DICOM OBJECT": ("pydicom",),
 }
 # Files of an answer, and what else is wanted of a file.
-SAMPLES, PIXELS, POINTS, LOOK, STACK = "samples", "pixels", "points", "look", "stack"
+SAMPLES, PIXELS, POINTS, FACTS, LOOK, STACK = "samples", "pixels", "points", "facts", "look", "stack"
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
 
 
@@ -524,6 +526,12 @@ def to_wgs84(order: dict[str, Any]) -> dict[str, Any]:
     return {"points": len(points)}
 
 
+def dicom_object(order: dict[str, Any]) -> dict[str, Any]:
+    """What a DICOM marks or where it lies, as JSON in a file of the folder ``output``."""
+    written = Path(order["output"], FACTS).write_text(json.dumps(dicom.facts(Path(order["path"]))), encoding="ascii")
+    return {"facts": written}
+
+
 def answer(order: dict[str, Any]) -> dict[str, Any]:
     """:func:`decode`, or :func:`to_wgs84`, in a process that is thrown away afterwards, locked in first; every failure as a sentence."""
     confine([*library_folders(), Path(order["path"])], [Path(order["output"])])
@@ -531,7 +539,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     # Pillow's own limit is below what an owner may accept; sizes are checked here.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        return to_wgs84(order) if order["kind"] == "WGS84" else decode(order)
+        return {"WGS84": to_wgs84, "DICOM OBJECT": dicom_object}.get(order["kind"], decode)(order)
     except MemoryError:
         return {"memory": True}
     except (Damaged, samples.PixelError, TiffError, Unread) as error:

@@ -324,9 +324,9 @@ def _groups(dataset: Dataset, items: list[Item], seed: int) -> list[_Group]:
     """One group per picture, in an order that depends on the pixels and the seed alone."""
     by_picture: dict[str, list[Item]] = defaultdict(list)
     # Planes of one stack are alike: measured on one whose neighbour was learnt, any network looks good.
-    stacks = len({item.image for item in items}) > 1
+    stacks = len({item.stack or item.name for item in items}) > 1
     for item in items:
-        by_picture[str(item.image) if item.view is not None and stacks else dataset.scans[item.name].digest or item.name].append(item)
+        by_picture[f"stack {item.stack}" if item.stack is not None and stacks else dataset.scans[item.name].digest or item.name].append(item)
     groups = []
     for same in by_picture.values():
         picture = dataset.scans[same[0].name].digest or same[0].name
