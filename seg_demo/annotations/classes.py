@@ -21,6 +21,7 @@ from pathlib import Path
 
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import is_background
+from seg_demo.inputs.object_maps import ObjectRule
 
 FILES = (
     "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",
@@ -42,6 +43,9 @@ class ClassList:
         colors: RGB of each in coloured masks, None for one without.
         file: where the list comes from.
         notes: what else is to be said of it, a sentence each.
+        ignored: values in the masks that count for nothing.
+        countable: names of the classes that objects have; None for all.
+        objects: how instance maps are read, where the data set is known; None where that is to be found out.
     """
 
     names: tuple[str, ...]
@@ -49,6 +53,9 @@ class ClassList:
     colors: tuple[Color | None, ...]
     file: str
     notes: tuple[Message, ...] = ()
+    ignored: tuple[int, ...] = ()
+    countable: frozenset[str] | None = None
+    objects: ObjectRule | None = None
 
     @property
     def coloured(self) -> bool:

@@ -24,6 +24,7 @@ from seg_demo.annotations.listing import NOTE, Fault, Item, Listing, Sample, dec
 from seg_demo.annotations.masks import (
     MaskRule,
     MaskScan,
+    Maps,
     UnknownValue,
     clusters,
     hex_color,
@@ -37,6 +38,7 @@ from seg_demo.annotations.masks import (
 )
 from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.panoptic import OtherSize, faults_in, list_panoptic, maps_of
+from seg_demo.annotations.published import classes_of
 from seg_demo.annotations.rules import Reading, understand
 from seg_demo.annotations.stacks import expand, plane_mask
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
@@ -147,7 +149,7 @@ class Dataset:
         instance_map = None if objects is None else objects.numbers
         try:
             if item.mask is not None:
-                label_map = self.rule.read(settled(_fitting(item, item.mask, size, read_mask), self.decided))
+                label_map = self.rule.read(settled(_fitting(item, item.mask, size, _classes_in(item)), self.decided))
             elif self.rule.thousands:
                 label_map = self.rule.read(found)
             else:
@@ -180,6 +182,11 @@ class Dataset:
         # Casting wraps 65535, which means ignore, to 255, which means the same in 8 bits.
         label_map = maps.label_map.astype(self.rule.dtype)
         return Sample(image, label_map, maps.instance_map, item.name, maps.instance_labels, crowd=maps.crowd)
+
+
+def _classes_in(item: Item) -> Callable[[Path], MaskFile]:
+    """What reads an item's mask."""
+    return read_mask if item.decode is None else lambda path: item.decode(read_mask(path))
 
 
 def _fitting(item: Item, path: Path, size: tuple[int, int], read: Callable[[Path], MaskFile]) -> MaskFile:
@@ -258,13 +265,15 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
     if listing.things is not None:
         return _of_things_and_stuff(source, listing, scans)
     if coco or (not items and listing.classes is not None):
-        labels = LabelSet.from_names(listing.classes.names, background=0)
+        classes = listing.classes
+        labels = LabelSet.from_names(classes.names, background=0)
         reading = Reading(MaskRule(map_dtype(len(labels))), labels)
     else:
         masks = [scan.mask for scan in scans.values() if scan.mask is not None]
         only_objects = bool(items) and all(item.mask is None for item in items)
         maps = [scan.instances for scan in scans.values() if scan.instances is not None]
-        reading = understand(masks, listing.classes, only_objects, maps, decided)
+        classes = classes_of(listing, {value for scan in masks or maps for value in scan.counts})
+        reading = understand(masks, classes, only_objects, maps, decided)
     if reading.masks_hold_objects:
         items = [replace(item, mask=None, instances=item.mask) for item in items]
         scans = {name: replace(scan, mask=None, instances=scan.mask and scan.mask.as_objects()) for name, scan in scans.items()}
@@ -272,7 +281,8 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         grey_palettes = reading.rule.grey_palettes
         scans = {name: replace(scan, mask=scan.mask and scan.mask.as_greys(grey_palettes)) for name, scan in scans.items()}
     maps = {item.name: scans[item.name].instances for item in items if not coco and scans[item.name].instances is not None}
-    objects = understand_maps(maps, items, listing.root, decided)
+    objects = understand_maps(maps, items, listing.root, decided) if classes is None or classes.objects is None else Maps(classes.objects)
+    countable = None if classes is None else classes.countable
     has_objects = (coco and not listing.per_pixel) or any(item.instances is not None for item in items)
     return Dataset(
         name=listing.name,
@@ -281,9 +291,9 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         labels=reading.labels,
         items=tuple(items),
         kind="instance" if has_objects else "semantic",
-        things=tuple(index for index in range(len(reading.labels)) if index != reading.labels.background),
+        things=tuple(index for index, name in enumerate(reading.labels.names) if index != reading.labels.background and (countable is None or name in countable)),
         digest=digest_of(items, scans, reading.labels),
-        notes=(*listing.notes, *(listing.classes.notes if listing.classes else ()), *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
+        notes=(*listing.notes, *(classes.notes if classes else ()), *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
         faults=tuple(listing.faults),
         unclear=(*reading.faults, *objects.faults),
         scans=scans,
@@ -516,7 +526,7 @@ def _scan_mask(
         if item.truth_view is not None:
             mask, lossy = settled(plane_mask(path, item.truth_view), decided), None
         else:
-            mask, lossy = settled(read_object_map(path) if objects else read_mask(path), decided), lossy_form(path)
+            mask, lossy = settled((read_object_map if objects else _classes_in(item))(path), decided), lossy_form(path)
     except (SegDemoError, OSError) as error:
         faults.append(_unreadable("mask", path, error, item, root))
         return None

@@ -2,6 +2,7 @@
 
 Layouts, tried in this order:
 
+* published data sets as they are downloaded (:mod:`seg_demo.annotations.published`);
 * ``_annotations.coco.json`` in the folder or in ``train/``, ``valid/``, ``test/``; or COCO files in ``annotations/``, as CVAT
   and COCO itself lay them out (``annotations/instances_train.json``, ``..._val.json``);
 * panoptic files of COCO (``annotations/panoptic_train.json`` with its PNGs) where there are none of objects;
@@ -59,6 +60,7 @@ from seg_demo.annotations.listing import (
 )
 from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.panoptic import list_panoptic
+from seg_demo.annotations.published import list_published
 from seg_demo.core.errors import DataError, Message
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -84,6 +86,8 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: nothing that can be learnt from lies in it.
     """
+    if (published := list_published(root)) is not None:
+        return published
     parts = [(root, None), *_split_folders(root)]
     name = root.resolve().name
     coco = [(folder / COCO_NAME, split) for folder, split in parts if (folder / COCO_NAME).is_file()] or _instances_files(root)

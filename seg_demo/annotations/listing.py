@@ -13,7 +13,7 @@ import mmap
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from PIL import Image
 from seg_demo.annotations.classes import ClassList
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.picture import Picture, Stack, View
+from seg_demo.inputs.mask_files import MaskFile
 from seg_demo.inputs.shapes import Shape
 
 IMAGE_SUFFIXES = frozenset(
@@ -168,6 +169,7 @@ class Item:
         view: which plane of the image; None for what its file shows first.
         truth_view: which plane of the mask or map; None for a file of one picture.
         stack: what says of which stack, volume or series it is, or None.
+        decode: makes numbers of classes of what the mask's file holds; None where it holds them.
     """
 
     name: str
@@ -182,6 +184,7 @@ class Item:
     view: View | None = None
     truth_view: View | None = None
     stack: str | None = None
+    decode: Callable[[MaskFile], MaskFile] | None = None
 
 
 @dataclass

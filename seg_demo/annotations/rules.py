@@ -248,7 +248,7 @@ def _listed(masks: Sequence[MaskScan], classes: ClassList, decided: str | None) 
         notes.append(Message("readings.ignored", names=", ".join(ignored)))
     kept = [name for name in names if name not in ignored]
     ids = {name: kept.index(name) if name in kept else IGNORED for name in names}
-    value_table = {value: ids[classes.names[position]] for value, position in positions.items()}
+    value_table = dict.fromkeys(classes.ignored, IGNORED) | {value: ids[classes.names[position]] for value, position in positions.items()}
     color_table = {
         color[0] << 16 | color[1] << 8 | color[2]: ids[name]
         for name, color in zip(classes.names, classes.colors, strict=True)
@@ -381,7 +381,7 @@ def _lacks_background(classes: ClassList, positions: dict[int, int], values: Cou
     if any(map(is_background, classes.names)):
         return False
     black_listed = (0, 0, 0) in classes.colors
-    return (0 in values and 0 not in positions) or (0 in colors and any(classes.colors) and not black_listed)
+    return (0 in values and 0 not in positions and 0 not in classes.ignored) or (0 in colors and any(classes.colors) and not black_listed)
 
 
 def _no_colors(colors: Counter[int], classes: ClassList) -> Fault:
