@@ -323,7 +323,7 @@ class ClassQueries(Network):
         """
         if not self.sizes_stay_open and self.preprocessing.size is None:
             raise BadRequestError("onnx.sizes_become_constants", title=self.family.title)
-        answer = graph.Tensors(self.module, lambda module, batch: _stacked(self.forward(module, batch)))
+        answer = graph.Tensors(self.module, _query_logits)
         free = graph.ANY_SIZE if self.sizes_stay_open else graph.ONE_SIZE
         code = graph.OF_QUERIES if self.none_rows else graph.OF_SIGMOIDS
         return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free, code=code)
@@ -492,7 +492,7 @@ class Eomt(ClassQueries):
 
     def graph(self) -> graph.Graph:
         """As :meth:`ClassQueries.graph`, for the one size that it takes; its processor pads, or cuts into squares of which there may be many."""
-        answer = graph.Tensors(self.module, lambda module, batch: _stacked(self.forward(module, batch)))
+        answer = graph.Tensors(self.module, _query_logits)
         free = (0,) if self.processor.do_split_image else graph.ONE_SIZE
         return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free)
 
@@ -571,9 +571,10 @@ class Detr(ClassQueries):
         return apart(queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds))
 
 
-def _stacked(answers: list[dict[str, Tensor]]) -> tuple[Tensor, ...]:
-    """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w) of :meth:`ClassQueries.forward`."""
-    return tuple(torch.stack([answer[name] for answer in answers]) for name in ("classes", "masks"))
+def _query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
+    """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w): not by picture as :meth:`ClassQueries.forward` has them, for going through a
+    batch makes the number of its pictures a constant of a graph."""
+    return transformers_config.query_logits(module(pixel_values=batch))
 
 
 def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
