@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.types import IGNORE
 from seg_demo.datasets import Dataset, Facts, Store
 from seg_demo.datasets.exchange import TOOLS, bring, zip_for
+from seg_demo.gateway.files import Upload
+from seg_demo.ui import correct_tab
 from tests.annotations.test_readers import NAMES, ROUND, data_set, save_picture
 
 H, W = 24, 31
@@ -99,3 +102,41 @@ def test_files_beside_their_pictures_need_no_zip(tmp_path: Path) -> None:
     )
     found = bring(Store(tmp_path / "store"), [tmp_path / "cells.json", picture])
     assert found.count == 1 and [sample.name for sample in found.dataset.samples()] == ["cells"]
+
+
+# Where a tool says something about the second picture.
+SAID = {
+    "coco": "*.json", "yolo": "labels/p1.txt", "labelme": "p1.json", "labelstudio": "tasks.json", "cvat": "annotations.xml", "qupath": "p1.geojson", "imagej": "p1_rois.zip",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", SAID)
+def test_a_correction_begins_with_what_a_tool_says_about_the_picture(tool: str, tmp_path: Path) -> None:
+    dataset = filled(Store(tmp_path / "store"), "instance")
+    zip_for(dataset, tool, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        archive.extractall(tmp_path / "out")
+    sample = dataset.sample("p1")
+    upload = Upload(sample.image, "p1")
+    wanted = content(dataset)["p1"][1]
+    (file,) = (tmp_path / "out").rglob(SAID[tool])
+    for sent in (file,) if tool == "imagej" else (file, tmp_path / "out.zip"):
+        described = correct_tab.described_by(Upload(sent, sent.stem), upload)
+        assert described[0].segmentation.segments and bool(described[1]) is (tool != "coco")
+        # YOLO's text has numbers alone: its classes are those of data.yaml, or typed.
+        typed = "cell, 细胞" if sent.suffix == ".txt" else ""
+        labels = correct_tab.labels_for(typed, None, "instance", described)
+        assert set(labels.names[1:]) == {"cell", "细胞"}
+        document = correct_tab.begin(upload, labels, "instance", "mask", None, Upload(sent, sent.stem), {}, lambda part, text: None, described=described)
+        ids, objects = document.drawing.ids, document.drawing.objects
+        assert {(labels.names[label], (ids == number).tobytes()) for number, label in objects.items()} == wanted
+        assert set(described[1]) <= set(document.notes)
+        # A class per pixel is drawn of the same file.
+        document = correct_tab.begin(upload, labels, "semantic", "mask", None, Upload(sent, sent.stem), {}, lambda part, text: None, described=described)
+        assert np.array_equal(np.array(labels.names)[document.drawing.ids], np.array(dataset.labels.names)[dataset.read("p1")[1]])
+    other = Upload(Path(shutil.copy(sample.image, tmp_path / "elsewhere.png")), "elsewhere")
+    if tool in ("coco", "labelstudio", "cvat"):
+        with pytest.raises(DataError, match="about other pictures"):
+            correct_tab.described_by(Upload(file, file.stem), other)
+    else:  # a file about one picture is about this one, whatever it is called
+        assert correct_tab.described_by(Upload(file, file.stem), other)[0].segmentation.segments
