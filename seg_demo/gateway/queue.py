@@ -22,6 +22,7 @@ torch and everything above it is imported inside the functions: the page opens b
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -526,7 +527,10 @@ def start_loading(ids: list[str]) -> threading.Thread:
         _loaded_ahead.set()
         if _visited.is_set():
             expect_typed_ids()
-        # What reading weights and importing their libraries took is garbage by now.
+        # What reading weights and importing their libraries took is garbage by now. The libraries stay, hundreds of thousands of objects: to look
+        # through them for garbage now and then would hold every thread, the event loop's too, for a third of a second. A model's last reference frees it.
+        gc.collect()
+        gc.freeze()
         give_back()
 
     thread = threading.Thread(target=load, name="load-models", daemon=True)
