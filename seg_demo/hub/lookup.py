@@ -502,7 +502,9 @@ def _meter(moved: client.Progress, total: int, report: Report | None, name: str,
 
 # A configuration is a few kilobytes; tokenizers and the like are not ours to fetch, but for the words of CLIP, which are below this.
 MAX_JSON_BYTES = 1_000_000
-MERGES = "merges.txt"
+VOCABULARY, MERGES = "vocab.json", "merges.txt"
+# As transformers 5 writes the words of CLIP, without the other two: 3.6 MB.
+TOKENIZER, MAX_TOKENIZER_BYTES = ("tokenizer.json", "tokenizer_config.json"), 8_000_000
 MAX_JSON_FILES = 32
 # Weights that are no network: of an adapter, of the optimizer.
 _NO_NETWORK = re.compile(r"(adapter|optimizer|scheduler|scaler|ema_state).*\.safetensors")
@@ -556,11 +558,13 @@ def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
         sizes: bytes by path in the repository.
         folder: of the checkpoint in it, empty for the top.
     """
+    there = below(sizes, folder)
+    one_file = VOCABULARY not in there and all(name in there for name in TOKENIZER)
     small = [
         name
-        for name in below(sizes, folder)
+        for name in there
         if (name == MERGES or re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json"))
-        and sizes[path_of(folder, name)] <= MAX_JSON_BYTES
+        and sizes[path_of(folder, name)] <= (MAX_TOKENIZER_BYTES if one_file and name == TOKENIZER[0] else MAX_JSON_BYTES)
     ]
     return sorted(small, key=lambda name: (name != CONFIG, name))[:MAX_JSON_FILES]
 

@@ -30,6 +30,9 @@ PREPROCESSOR = "preprocessor_config.json"
 MAX_JSON_BYTES = 8_000_000
 # No published network has a wider layer or more of them; a config that asks for more is a mistake or an attack.
 MAX_OPTION = 8192
+# Larger ones, by their key: words that a network reads, of which CLIP knows 49,408 (what they take is bounded with all parameters), the
+# numbers of some of them, and the base of rotations, of which nothing is built.
+LARGER = {"vocab_size": 1_000_000, "bos_token_id": 1_000_000, "eos_token_id": 1_000_000, "pad_token_id": 1_000_000, "rope_theta": 100_000_000}
 MAX_OPTION_LENGTH = 64
 # Letters of a library's message that are handed on.
 MOST_LETTERS = 300
@@ -213,7 +216,12 @@ def refuse_option(where: tuple[str | int, ...], value: object, path: str = CONFI
     if isinstance(value, list):
         raise BadCheckpointError("checkpoints.option_too_long", path=path, count=len(value), most=MAX_OPTION_LENGTH)
     shown = str(value) if isinstance(value, float) or abs(value) < 10**20 else "a number of more than 20 digits"
-    raise BadCheckpointError("checkpoints.bad_option", path=path, value=shown, most=MAX_OPTION)
+    raise BadCheckpointError("checkpoints.bad_option", path=path, value=shown, most=_most(where))
+
+
+def _most(where: tuple[str | int, ...]) -> int:
+    """The largest number that may stand at a path of keys."""
+    return LARGER.get(where[-1], MAX_OPTION) if where else MAX_OPTION
 
 
 def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], object]]:
@@ -229,7 +237,7 @@ def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[
         if len(options) > MAX_OPTION_LENGTH:
             return [(where, options)]
         return [found for index, value in enumerate(options) for found in oversized(value, (*where, index))]
-    large = isinstance(options, (int, float)) and not abs(options) <= MAX_OPTION
+    large = isinstance(options, (int, float)) and not abs(options) <= _most(where)
     return [(where, options)] if large else []
 
 
