@@ -13,14 +13,15 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.picture import View
-from seg_demo.core.requests import AUTO, check_thresholds
+from seg_demo.core.requests import AUTO, check_threshold, check_thresholds
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
 from seg_demo.inputs.archives import Job, find_jobs
@@ -29,8 +30,11 @@ from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLU
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.outputs.rasters import UNFINISHED
+from seg_demo.workers import Done, Loaded, Order, Workers
 
 RUN = "run.json"
+# More processes than that are a slip of the finger.
+MOST_WORKERS = 256
 _VIEW = (
     'what of a scientific file is looked at: {"page": 0, "z": 0, "t": 0, "channels": [2, 0, 1], "window": [LO, HI] or "auto", "full", "dicom", '
     '"gamma": 1.0}, each optional (default: the first page, the middle plane, up to three channels)'
@@ -103,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         help="otsu and watershed: blur before the threshold or the search for edges (default: none for otsu, 2 for watershed)",
     )  # fmt: skip
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
+    segment.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes that work at the same time, each with the model and its share of the cores; one that dies costs its picture (default 1)",
+    )  # fmt: skip
     segment.add_argument("--overwrite", action="store_true", help="segment images again even if their results exist")
     segment.set_defaults(run=_segment)
     prompt = commands.add_parser(
@@ -285,34 +293,61 @@ def _segment(options: argparse.Namespace) -> int:
         if not formats:
             _summarise(jobs, options.out, None, failed, pixel)
         return 1 if failed else 0
-    # torch takes seconds to import: only now is it certain that there is something to do.
-    from seg_demo.core.requests import check_threshold
-    from seg_demo.serving.predictor import load_model
-
-    threshold = check_threshold(options.threshold)
-    model = load_model(options.model, device=options.device)
-    for note in model.spec.notes:
-        print(f"note: {model.spec.id}: {note}", file=sys.stderr)
-    rows_of(formats, TASKS[model.spec.task if options.task == AUTO else options.task])
-    _prepare(options.out, run)
-    asked = {"threshold": threshold, "detail": options.detail, "smoothing": options.smoothing, "task": options.task, "thresholds": thresholds}
+    asked = {
+        "threshold": check_threshold(options.threshold), "detail": options.detail, "smoothing": options.smoothing, "task": options.task,
+        "thresholds": thresholds,
+    }  # fmt: skip
+    order = Order(options.model, options.device, options.out, asked, formats, last, pixel, options.overwrite)
     done = 0
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
-    with _bar(len(waiting)) as bar:
-        for job in waiting:
-            problem = _segment_one(model, job, options.out, asked, lost, last, bar, pixel, options.overwrite)
-            done += problem is None
-            if problem is not None:
-                failed[job.target] = problem
-                bar.write(f"failed: {job.source}: {problem}", file=sys.stderr)
-            bar.update()
+    # Only now is it certain that there is something to do: loading a model takes seconds.
+    with _carried_out(order, options.workers) as (model, run_all):
+        for note in model.notes:
+            print(f"note: {model.id}: {note}", file=sys.stderr)
+        rows_of(formats, TASKS[model.task if options.task == AUTO else options.task])
+        _prepare(options.out, run)
+        with _bar(len(waiting)) as bar:
+            for outcome in run_all(waiting, bar):
+                job = outcome.job
+                if outcome.problem is None:
+                    done += 1
+                else:
+                    failed[job.target] = outcome.problem
+                    bar.write(f"failed: {job.source}: {outcome.problem}", file=sys.stderr)
+                for note in outcome.notes:
+                    bar.write(f"note: {job.source}: {note}", file=sys.stderr)
+                for name, count in outcome.lost.items():
+                    lost[name].update(count)
+                bar.update()
     if not formats:
         _summarise(jobs, options.out, model.labels, failed, pixel)
     for name in formats:
         for sentence in loss_sentences(name, lost[name]):
             print(f"lost: {sentence}")
-    print(f"{done} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
+    print(f"{done} of {len(waiting)} images segmented with {model.id}; results in {options.out}.")
     return 1 if failed else 0
+
+
+@contextmanager
+def _carried_out(order: Order, workers: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
+    """The model of an order, and what carries the order out for pictures, a bar beside it: this process, or several of its own.
+
+    Args:
+        order: what to do with each picture.
+        workers: processes; 1 is this one.
+
+    Raises:
+        BadRequestError: no number of processes.
+        SegDemoError: the model cannot be found, fetched or loaded.
+    """
+    if not 1 <= workers <= MOST_WORKERS:
+        raise BadRequestError("cli.bad_workers", value=workers, most=MOST_WORKERS)
+    if workers > 1:
+        with Workers(order, workers) as processes:
+            yield processes.loaded, lambda jobs, bar: processes.run(jobs)
+        return
+    model = order.load()
+    yield Loaded.of(model), lambda jobs, bar: (order.carry_out(model, job, lambda _, tile: bar.set_postfix_str(tile)) for job in jobs)
 
 
 def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[Job], dict[Path, str]]:
@@ -331,83 +366,6 @@ def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[J
             failed[job.target] = str(error)
             print(f"failed: {job.source}: {error}", file=sys.stderr)
     return found, failed
-
-
-def _segment_one(
-    model: object, job: Job, out: Path, asked: Mapping[str, object], lost: dict[str, Counter[str]], last: str, bar: object, pixel: PixelSize | None,
-    fresh: bool,
-) -> str | None:
-    """Segment one image and write its files, tiles shown beside the bar; what went wrong, or None.
-
-    Args:
-        model: as loaded.
-        job: the image.
-        out: the output folder.
-        asked: arguments of its ``predict``.
-        lost: of every format that is to be written, what it could not hold so far; empty for all files.
-        last: the file that is written last.
-        bar: shows how far it is.
-        pixel: size of a pixel, for measurements in its unit too.
-        fresh: whether what an interrupted run has left of a raster is thrown away.
-    """
-    from seg_demo.inputs.images import MOST_RASTER, open_raster, read
-    from seg_demo.outputs.export import Subject, files_of
-
-    try:
-        folder = out / job.target
-        if asked["detail"] == "full" and (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
-            _segment_raster(model, raster, job, folder, asked, tuple(lost), bar, fresh)
-            return None
-        picture = read(job.source, view=job.view, channels=model.samples)
-        result = model.predict(picture, report=lambda _, tile: bar.set_postfix_str(tile), **asked)
-        subject = Subject(result, picture.pixels, job.source.name, pixel=pixel)
-        files = files_of(subject, tuple(lost))
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in sorted(files, key=lambda name: name == last):
-            write_atomically(folder / name, files[name])
-        for name, count in lost.items():
-            count.update(subject.lost(name))
-        for note in result.notes:
-            bar.write(f"note: {job.source}: {note}", file=sys.stderr)
-        if result.limit is not None:
-            bar.write(f"note: {job.source}: {_limit_sentence(result.limit.objects, str(asked['detail']))}", file=sys.stderr)
-    except (SegDemoError, OSError) as error:
-        return str(error)
-    return None
-
-
-def _segment_raster(
-    model: object, raster: object, job: Job, folder: Path, asked: Mapping[str, object], formats: Sequence[str], bar: object, fresh: bool
-) -> None:
-    """Segment a TIFF beyond the pixel limit window by window; arguments as for :func:`_segment_one`."""
-    from seg_demo.core.requests import Options, smoothed
-    from seg_demo.outputs import rasters
-
-    options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
-
-    def report(fraction: float | None, text: str) -> None:
-        bar.set_postfix_str(text if fraction is None else f"{fraction:.1%}, {text}")
-
-    try:
-        with raster:
-            result = rasters.segment(model, raster, folder, options, formats, report, fresh, job.source)
-    except KeyboardInterrupt:
-        bar.write(f"stopped: {job.source}: what is done of it is kept in {folder}; the same command goes on there.", file=sys.stderr)
-        raise
-    for note in result.notes:
-        bar.write(f"note: {job.source}: {note}", file=sys.stderr)
-
-
-def _limit_sentence(objects: int, detail: str) -> str:
-    """What to know about a result that stopped at a number of objects.
-
-    Args:
-        objects: that were kept.
-        detail: ``whole`` or ``full``.
-    """
-    if detail == "full":
-        return f"at most {objects} objects are kept of a tile (the limit), and there may be more."
-    return f"at most {objects} objects are kept of a picture (the limit), and there may be more; --detail full finds them tile by tile."
 
 
 def _summarise(

@@ -1,0 +1,331 @@
+"""The pictures of one command, segmented by this process or by several of its own.
+
+Of several processes each holds the model and works on one picture at a time with its share of the processor's cores. A picture that kills
+its worker (a crash in native code, no memory left) costs that worker alone: the picture is named, and another process takes its
+place. Whoever stops the command stops its workers; each of them ends by itself once nobody hears it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seg_demo.core.errors import BadRequestError, Message, SegDemoError
+from seg_demo.core.storage import write_atomically
+
+if TYPE_CHECKING:
+    from seg_demo.core.types import LabelSet
+    from seg_demo.inference.model import Model
+    from seg_demo.inputs.archives import Job
+    from seg_demo.inputs.scientific import Raster
+    from seg_demo.outputs.measurements import PixelSize
+
+# A worker that is ending has so many seconds for it.
+END_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a picture.
+
+    Attributes:
+        job: the picture.
+        problem: why it has no result; None where it has one.
+        notes: what to know of it.
+        lost: of every format that was written, what it could not hold of the result, and how often.
+    """
+
+    job: Job
+    problem: str | None
+    notes: tuple[str, ...] = ()
+    lost: Mapping[str, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a model turned out to be.
+
+    Attributes:
+        id: of it.
+        task: what it answers unless something else is asked for.
+        labels: its classes.
+        notes: what was understood or left out when it was loaded.
+    """
+
+    id: str
+    task: str
+    labels: LabelSet
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: Model) -> Loaded:
+        """Of a model in memory."""
+        return cls(model.spec.id, model.spec.task, model.labels, model.spec.notes)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is done with each picture.
+
+    Attributes:
+        model: id, as for :func:`seg_demo.load_model`.
+        device: likewise.
+        out: the output folder.
+        asked: arguments of ``Model.predict``.
+        formats: to write, or empty for all files.
+        last: the file that is written last: where it is, the picture is done.
+        pixel: size of a pixel, for measurements in its unit too.
+        fresh: whether what an interrupted run has left of a raster is thrown away.
+    """
+
+    model: str
+    device: str | None
+    out: Path
+    asked: Mapping[str, Any]
+    formats: Sequence[str]
+    last: str
+    pixel: PixelSize | None
+    fresh: bool = False
+
+    def load(self) -> Model:
+        """The model, in this process.
+
+        Raises:
+            SegDemoError: it cannot be found, fetched or loaded.
+        """
+        # torch takes seconds to import.
+        from seg_demo.serving.predictor import load_model
+
+        return load_model(self.model, device=self.device)
+
+    def carry_out(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
+        """Segment one picture and write its files; one that cannot be is reported.
+
+        Args:
+            model: of :meth:`load`.
+            job: the picture.
+            report: called after each tile of full detail, and each window of a raster.
+        """
+        from seg_demo.inputs.images import MOST_RASTER, open_raster, read
+        from seg_demo.outputs.export import Subject, files_of
+
+        try:
+            if self.asked["detail"] == "full" and (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
+                return self._segment_raster(model, raster, job, report)
+            picture = read(job.source, view=job.view, channels=model.samples)
+            result = model.predict(picture, report=report, **self.asked)
+            subject = Subject(result, picture.pixels, job.source.name, pixel=self.pixel)
+            files = files_of(subject, self.formats)
+            folder = self.out / job.target
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in sorted(files, key=lambda name: name == self.last):
+                write_atomically(folder / name, files[name])
+            lost = {name: subject.lost(name) for name in self.formats}
+        except (SegDemoError, OSError) as error:
+            return Done(job, str(error))
+        limit = () if result.limit is None else (_limit_sentence(result.limit.objects, str(self.asked["detail"])),)
+        return Done(job, None, (*map(str, result.notes), *limit), lost)
+
+
+    def _segment_raster(self, model: Model, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
+        """A TIFF beyond the pixel limit, window by window."""
+        from seg_demo.core.requests import Options, smoothed
+        from seg_demo.outputs import rasters
+
+        asked, folder = self.asked, self.out / job.target
+        options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
+
+        def shown(fraction: float | None, text: str) -> None:
+            if report is not None:
+                report(fraction, text if fraction is None else f"{fraction:.1%}, {text}")
+
+        try:
+            with raster:
+                result = rasters.segment(model, raster, folder, options, self.formats, shown, self.fresh, job.source)
+        except KeyboardInterrupt:
+            print(f"stopped: {job.source}: what is done of it is kept in {folder}; the same command goes on there.", file=sys.stderr)
+            raise
+        return Done(job, None, tuple(map(str, result.notes)))
+
+
+def _limit_sentence(objects: int, detail: str) -> str:
+    """What to know about a result that stopped at a number of objects.
+
+    Args:
+        objects: that were kept.
+        detail: ``whole`` or ``full``.
+    """
+    if detail == "full":
+        return f"at most {objects} objects are kept of a tile (the limit), and there may be more."
+    return f"at most {objects} objects are kept of a picture (the limit), and there may be more; --detail full finds them tile by tile."
+
+
+class Workers:
+    """Processes that carry out an order. To be closed.
+
+    Args:
+        order: what to do with each picture.
+        count: of processes; each computes with its share of the cores.
+
+    Attributes:
+        loaded: the model, which the first of them has loaded by now.
+
+    Raises:
+        SegDemoError: the model cannot be found, fetched or loaded, or no process can be started.
+    """
+
+    def __init__(self, order: Order, count: int) -> None:
+        self._order, self._count = order, count
+        self._context = multiprocessing.get_context("spawn")
+        # By our end of a worker's pipe: its process; and what it works on, None while it loads the model. Who is not there is idle.
+        self._processes: dict[connection.Connection, Any] = {}
+        self._busy: dict[connection.Connection, Job | None] = {}
+        self._why = ""
+        try:
+            # One alone at first: what has to be downloaded is downloaded once, and what is refused is refused once.
+            self.loaded = self._model_of(self._start())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Workers:
+        """These."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close them."""
+        self.close()
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
+        """Carry the order out for pictures, in about their order.
+
+        Args:
+            jobs: the pictures.
+
+        Returns:
+            What came of each, as soon as it is known.
+        """
+        waiting = deque(jobs)
+        for line in list(self._processes)[: len(waiting)]:
+            self._give(line, waiting.popleft())
+        for _ in range(min(self._count - len(self._processes), len(waiting))):
+            self._replace()
+        while self._busy and (waiting or any(job is not None for job in self._busy.values())):
+            for line in connection.wait(list(self._busy)):
+                job = self._busy.pop(line)
+                if job is not None:
+                    yield self._outcome(line, job)
+                else:
+                    self._joined(line)
+                if waiting and line in self._processes:
+                    self._give(line, waiting.popleft())
+                elif waiting and job is not None:
+                    self._replace()
+        for job in waiting:  # there is no process left, and none can be had
+            yield Done(job, self._why)
+
+    def _replace(self) -> None:
+        """Start one more, or go on with those that there are."""
+        try:
+            self._start()
+        except BadRequestError as error:
+            self._why = str(error)
+
+    def _joined(self, line: connection.Connection) -> None:
+        """A worker has the model, or has died of it, perhaps for want of memory: then the others go on without it."""
+        try:
+            self._model_of(line)
+        except SegDemoError as error:
+            self._why = str(error)
+            if line in self._processes:
+                self._how_it_ended(line)
+
+    def close(self) -> None:
+        """End them, whatever they do."""
+        for line, process in self._processes.items():
+            line.close()
+            process.terminate()
+        for process in self._processes.values():
+            process.join(END_SECONDS)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        self._processes.clear()
+        self._busy.clear()
+
+    def _start(self) -> connection.Connection:
+        mine, theirs = self._context.Pipe()
+        threads = max(1, (os.cpu_count() or 1) // self._count)
+        process = self._context.Process(target=_work, args=(theirs, self._order, threads), daemon=True)
+        try:
+            process.start()
+        except OSError as error:
+            mine.close()
+            raise BadRequestError("cli.no_worker", why=error.strerror) from error
+        finally:
+            theirs.close()  # or its end would never be noticed
+        self._processes[mine], self._busy[mine] = process, None
+        return mine
+
+    def _give(self, line: connection.Connection, job: Job) -> None:
+        self._busy[line] = job
+        with suppress(OSError):  # it has died meanwhile, which the end of its pipe tells
+            line.send(job)
+
+    def _outcome(self, line: connection.Connection, job: Job) -> Done:
+        """What came of a picture that a worker had."""
+        try:
+            return line.recv()
+        except (EOFError, OSError):
+            return Done(job, Message("cli.worker_died", how=self._how_it_ended(line)))
+
+    def _model_of(self, line: connection.Connection) -> Loaded:
+        """What a worker answers once it has the model.
+
+        Raises:
+            SegDemoError: it has none, and ends.
+        """
+        self._busy.pop(line, None)
+        try:
+            answer = line.recv()
+        except (EOFError, OSError):
+            raise BadRequestError("cli.no_worker", why=self._how_it_ended(line)) from None
+        if isinstance(answer, SegDemoError):
+            raise answer
+        return answer
+
+    def _how_it_ended(self, line: connection.Connection) -> str:
+        """Of a worker that ends: the name of a signal, or its exit code; it is not among them any more."""
+        process = self._processes.pop(line)
+        line.close()
+        process.join(END_SECONDS)
+        code = process.exitcode
+        return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+def _work(line: connection.Connection, order: Order, threads: int) -> None:
+    """One worker: the model, then picture after picture for as long as somebody sends them."""
+    # Ctrl-C reaches all processes of a terminal; what becomes of it is the command's affair.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch, which is not imported yet, looks there
+        os.environ[name] = str(threads)
+    try:
+        model = order.load()
+    except SegDemoError as error:
+        line.send(error)
+        return
+    try:
+        line.send(Loaded.of(model))
+        while True:
+            line.send(order.carry_out(model, line.recv()))
+    except (EOFError, OSError):
+        return  # nobody hears us any more

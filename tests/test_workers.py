@@ -1,0 +1,74 @@
+"""``segment --workers``: several processes do what one does, and lose nothing when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_demo import __main__ as command
+from seg_demo.inputs.archives import Job
+from seg_demo.workers import Done, Order
+
+# Files that name the moment or the path are compared by what else they hold.
+SAME = ("mask.png", "overlay.png", "coco_rle.json", "segments.geojson", "segments.csv", "classes.csv")
+
+
+class Deadly(Order):
+    """An order of which one picture kills whatever opens it, as a fault in a native library does."""
+
+    def carry_out(self, model: object, job: Job, report: object = None) -> Done:
+        """As any order."""
+        if job.source.name == "deadly.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().carry_out(model, job, report)
+
+
+def write_image(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    discs = np.zeros((60, 80, 3), np.uint8)
+    y, x = np.mgrid[0:60, 0:80]
+    discs[(y - 30) ** 2 + (x - 10 * seed) ** 2 < 100] = 200
+    Image.fromarray(discs + np.random.default_rng(seed).integers(0, 30, discs.shape, np.uint8)).save(path)
+
+
+def test_a_picture_that_kills_its_worker_is_named_and_the_others_are_done(tmp_path, capsys, monkeypatch):
+    images, one, two = tmp_path / "images", tmp_path / "one", tmp_path / "two"
+    for number in range(1, 7):
+        write_image(images / f"{number}.png", number)
+    (images / "bad.png").write_text("no image")
+    assert command.main(["segment", str(images), "--model", "otsu", "--out", str(one)]) == 1
+    write_image(images / "deadly.png", 7)
+    monkeypatch.setattr(command, "Order", Deadly)
+    capsys.readouterr()
+    asked = ["segment", str(images), "--model", "otsu", "--out", str(two), "--workers", "2"]
+    assert command.main(asked) == 1
+    printed = capsys.readouterr()
+    assert "6 of 8 images segmented with otsu" in printed.out
+    failures = [line for line in printed.err.splitlines() if line.startswith("failed: ")]
+    assert len(failures) == 2 and "bad.png" in "".join(failures)
+    assert any("deadly.png" in line and "died (SIGKILL)" in line for line in failures)
+    for number in range(1, 7):
+        for name in SAME:
+            assert (two / str(number) / name).read_bytes() == (one / str(number) / name).read_bytes(), (number, name)
+    assert not (two / "deadly").exists() and "deadly.png" in (two / "failed.csv").read_text()
+
+    # The same command goes on with what is not done.
+    (images / "deadly.png").unlink()
+    write_image(images / "bad.png", 8)
+    before = {path: path.stat().st_mtime_ns for path in two.rglob("mask.png")}
+    assert command.main(asked) == 0
+    assert "6 of 7 images have results" in capsys.readouterr().out and len(before) == 6
+    assert all(path.stat().st_mtime_ns == written for path, written in before.items()) and (two / "bad" / "mask.png").is_file()
+
+
+@pytest.mark.parametrize(("workers", "sentence"), [("0", "from 1 to 256"), ("2", "There is no model 'resnet'")])
+def test_what_cannot_work_starts_nothing(tmp_path, capsys, workers, sentence):
+    write_image(tmp_path / "a.png", 1)
+    out = tmp_path / "out"
+    assert command.main(["segment", str(tmp_path / "a.png"), "--model", "resnet", "--out", str(out), "--workers", workers]) == 2
+    assert sentence in capsys.readouterr().err and not out.exists()
