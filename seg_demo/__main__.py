@@ -301,7 +301,7 @@ def _segment(options: argparse.Namespace) -> int:
     done = 0
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     # Only now is it certain that there is something to do: loading a model takes seconds.
-    with _carried_out(order, options.workers) as (model, run_all):
+    with _carried_out(order, options.workers, len(waiting)) as (model, run_all):
         for note in model.notes:
             print(f"note: {model.id}: {note}", file=sys.stderr)
         rows_of(formats, TASKS[model.task if options.task == AUTO else options.task])
@@ -329,12 +329,13 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _carried_out(order: Order, workers: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
+def _carried_out(order: Order, workers: int, pictures: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
     """The model of an order, and what carries the order out for pictures, a bar beside it: this process, or several of its own.
 
     Args:
         order: what to do with each picture.
         workers: processes; 1 is this one.
+        pictures: how many there are.
 
     Raises:
         BadRequestError: no number of processes.
@@ -343,7 +344,7 @@ def _carried_out(order: Order, workers: int) -> Iterator[tuple[Loaded, Callable[
     if not 1 <= workers <= MOST_WORKERS:
         raise BadRequestError("cli.bad_workers", value=workers, most=MOST_WORKERS)
     if workers > 1:
-        with Workers(order, workers) as processes:
+        with Workers(order, min(workers, pictures)) as processes:
             yield processes.loaded, lambda jobs, bar: processes.run(jobs)
         return
     model = order.load()

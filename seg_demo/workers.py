@@ -174,7 +174,7 @@ class Workers:
 
     Args:
         order: what to do with each picture.
-        count: of processes; each computes with its share of the cores.
+        count: of processes, no more than there are pictures; each computes with its share of the cores.
 
     Attributes:
         loaded: the model, which the first of them has loaded by now.
@@ -191,8 +191,16 @@ class Workers:
         self._busy: dict[connection.Connection, Job | None] = {}
         self._why = ""
         try:
-            # One alone at first: what has to be downloaded is downloaded once, and what is refused is refused once.
-            self.loaded = self._model_of(self._start())
+            # All import what networks need, which takes longest, but one alone loads at first: what has to be downloaded is downloaded once, and
+            # what is refused is refused once.
+            first = self._start()
+            for _ in range(count - 1):
+                with suppress(BadRequestError):
+                    self._start()
+            self._let_load(first)
+            self.loaded = self._model_of(first)
+            for line in self._busy:
+                self._let_load(line)
         except BaseException:
             self.close()
             raise
@@ -215,10 +223,8 @@ class Workers:
             What came of each, as soon as it is known.
         """
         waiting = deque(jobs)
-        for line in list(self._processes)[: len(waiting)]:
+        for line in [line for line in self._processes if line not in self._busy][: len(waiting)]:
             self._give(line, waiting.popleft())
-        for _ in range(min(self._count - len(self._processes), len(waiting))):
-            self._replace()
         while self._busy and (waiting or any(job is not None for job in self._busy.values())):
             for line in connection.wait(list(self._busy)):
                 job = self._busy.pop(line)
@@ -236,7 +242,7 @@ class Workers:
     def _replace(self) -> None:
         """Start one more, or go on with those that there are."""
         try:
-            self._start()
+            self._let_load(self._start())
         except BadRequestError as error:
             self._why = str(error)
 
@@ -275,6 +281,12 @@ class Workers:
             theirs.close()  # or its end would never be noticed
         self._processes[mine], self._busy[mine] = process, None
         return mine
+
+    @staticmethod
+    def _let_load(line: connection.Connection) -> None:
+        """Have a worker load the model."""
+        with suppress(OSError):  # as for a picture
+            line.send(None)
 
     def _give(self, line: connection.Connection, job: Job) -> None:
         self._busy[line] = job
@@ -318,12 +330,15 @@ def _work(line: connection.Connection, order: Order, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # torch, which is not imported yet, looks there
         os.environ[name] = str(threads)
+    from seg_demo.serving import predictor  # noqa: F401  (takes seconds)
+
     try:
-        model = order.load()
-    except SegDemoError as error:
-        line.send(error)
-        return
-    try:
+        line.recv()
+        try:
+            model = order.load()
+        except SegDemoError as error:
+            line.send(error)
+            return
         line.send(Loaded.of(model))
         while True:
             line.send(order.carry_out(model, line.recv()))
