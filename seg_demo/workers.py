@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A worker that is ending has so many seconds for it.
 END_SECONDS = 10.0
+# Pictures that a worker has at a time: one that it works on, and one that it goes on with.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -186,9 +188,10 @@ class Workers:
     def __init__(self, order: Order, count: int) -> None:
         self._order, self._count = order, count
         self._context = multiprocessing.get_context("spawn")
-        # By our end of a worker's pipe: its process; and what it works on, None while it loads the model. Who is not there is idle.
+        # By our end of a worker's pipe: its process; who loads the model yet; and the pictures that others have, of which the first is worked on.
         self._processes: dict[connection.Connection, Any] = {}
-        self._busy: dict[connection.Connection, Job | None] = {}
+        self._loading: set[connection.Connection] = set()
+        self._busy: dict[connection.Connection, deque[Job]] = {}
         self._why = ""
         try:
             # All import what networks need, which takes longest, but one alone loads at first: what has to be downloaded is downloaded once, and
@@ -199,7 +202,7 @@ class Workers:
                     self._start()
             self._let_load(first)
             self.loaded = self._model_of(first)
-            for line in self._busy:
+            for line in self._loading:
                 self._let_load(line)
         except BaseException:
             self.close()
@@ -223,21 +226,28 @@ class Workers:
             What came of each, as soon as it is known.
         """
         waiting = deque(jobs)
-        for line in [line for line in self._processes if line not in self._busy][: len(waiting)]:
-            self._give(line, waiting.popleft())
-        while self._busy and (waiting or any(job is not None for job in self._busy.values())):
-            for line in connection.wait(list(self._busy)):
-                job = self._busy.pop(line)
-                if job is not None:
-                    yield self._outcome(line, job)
-                else:
+        self._share_out(waiting)
+        while self._busy or (waiting and self._processes):
+            for line in connection.wait([*self._loading, *self._busy]):
+                if line in self._loading:
                     self._joined(line)
-                if waiting and line in self._processes:
-                    self._give(line, waiting.popleft())
-                elif waiting and job is not None:
-                    self._replace()
+                else:
+                    yield self._outcome(line, waiting)
+                    if waiting and line not in self._processes:
+                        self._replace()
+                self._share_out(waiting)
         for job in waiting:  # there is no process left, and none can be had
             yield Done(job, self._why)
+
+    def _share_out(self, waiting: deque[Job]) -> None:
+        """Give pictures to all who have the model and fewer than they may have; none of them waits for us after each picture."""
+        for _ in range(AHEAD):
+            for line in self._processes:
+                if waiting and line not in self._loading and len(self._busy.get(line, ())) < AHEAD:
+                    job = waiting.popleft()
+                    self._busy.setdefault(line, deque()).append(job)
+                    with suppress(OSError):  # it has died meanwhile, which the end of its pipe tells
+                        line.send(job)
 
     def _replace(self) -> None:
         """Start one more, or go on with those that there are."""
@@ -266,6 +276,7 @@ class Workers:
                 process.kill()
                 process.join()
         self._processes.clear()
+        self._loading.clear()
         self._busy.clear()
 
     def _start(self) -> connection.Connection:
@@ -279,7 +290,8 @@ class Workers:
             raise BadRequestError("cli.no_worker", why=error.strerror) from error
         finally:
             theirs.close()  # or its end would never be noticed
-        self._processes[mine], self._busy[mine] = process, None
+        self._processes[mine] = process
+        self._loading.add(mine)
         return mine
 
     @staticmethod
@@ -288,17 +300,19 @@ class Workers:
         with suppress(OSError):  # as for a picture
             line.send(None)
 
-    def _give(self, line: connection.Connection, job: Job) -> None:
-        self._busy[line] = job
-        with suppress(OSError):  # it has died meanwhile, which the end of its pipe tells
-            line.send(job)
-
-    def _outcome(self, line: connection.Connection, job: Job) -> Done:
-        """What came of a picture that a worker had."""
+    def _outcome(self, line: connection.Connection, waiting: deque[Job]) -> Done:
+        """What came of the picture that a worker has worked on; where it died of that, others get what it had not begun."""
+        had = self._busy[line]
+        job = had.popleft()
         try:
-            return line.recv()
+            done = line.recv()
         except (EOFError, OSError):
-            return Done(job, Message("cli.worker_died", how=self._how_it_ended(line)))
+            waiting.extendleft(reversed(had))
+            had.clear()
+            done = Done(job, str(Message("cli.worker_died", how=self._how_it_ended(line))))
+        if not had:
+            del self._busy[line]
+        return done
 
     def _model_of(self, line: connection.Connection) -> Loaded:
         """What a worker answers once it has the model.
@@ -306,7 +320,7 @@ class Workers:
         Raises:
             SegDemoError: it has none, and ends.
         """
-        self._busy.pop(line, None)
+        self._loading.discard(line)
         try:
             answer = line.recv()
         except (EOFError, OSError):
