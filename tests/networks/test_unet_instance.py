@@ -29,9 +29,7 @@ class TestUnetInstance(NetworkContract):
     def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> torch.Tensor:
         scope: dict[str, Any] = {}
         exec(checkpoint.card_snippet(str(folder)), scope)
-        model = scope["model"]
-        maps = model.decoder(model.encoder(batch))
-        return torch.cat([model.segmentation_head(maps), model.shape_head(maps)], 1)
+        return (scope["logits"](batch) + scope["logits"](batch.flip(-2, -1)).flip(-2, -1)) / 2
 
     def absurd(self, config: dict[str, Any]) -> list[dict[str, Any]]:
         options = config["options"]
@@ -127,6 +125,15 @@ def test_neighbours_come_apart_where_the_network_is_half_as_sure_and_noise_on_a_
     rod = ((np.abs(rows - 32) < 12) & (np.abs(columns - 80) < 60)).astype(np.uint16)
     maps = maps_of(rod)[0].sigmoid().numpy()
     assert separated(maps[1], np.clip(maps[2] * (1 - 0.4 * np.sin(columns / 9) ** 2), 0, 1).astype(np.float32), maps[3]).max() == 1
+
+
+def test_a_sliver_at_the_edge_is_none_but_what_is_small_inside_or_alone_stays() -> None:
+    places = [(20, 20, 12), (50, 20, 12), (80, 20, 12), (110, 20, 12), (30, 60, 3), (60, 97, 4)]
+    truth = discs(96, 128, *places)
+    assert 6 <= (truth == 6).sum() < 0.1 * (truth == 1).sum() and (truth == 5).sum() < 0.1 * (truth == 1).sum()
+    assert len(network().postprocess(maps_of(truth), 96, 128).segments) == 5
+    alone = discs(96, 128, *places[-2:])
+    assert len(network().postprocess(maps_of(alone), 96, 128).segments) == 2
 
 
 def test_foreground_without_a_middle_is_nothing_and_sure_of_that() -> None:

@@ -41,7 +41,7 @@ def test_models_are_listed_as_documented(client):
 
 
 def test_the_menu_has_what_the_package_brings():
-    assert {"unet-cells", "segformer-cells", "maskrcnn-cells", "click", "otsu", "watershed", "slic", "felzenszwalb"} == set(LOCAL)
+    assert {"unet-cells", "segformer-cells", "maskrcnn-cells", "unet-instance-cells", "click", "otsu", "watershed", "slic", "felzenszwalb"} == set(LOCAL)
 
 
 @pytest.mark.parametrize("model", LOCAL)

@@ -154,7 +154,7 @@ def test_regions_and_models(open_page):  # noqa: F811
     expect(page.locator("#correct-editor .se")).to_have_attribute("data-task", "instance", timeout=RESULT_MS)
     expect(page.locator(".se-objectcount")).to_have_text(viewer.locator(".sv-count").text_content().split()[0])
     page.locator("button[data-tab-id=models]:visible").click()
-    expect(page.locator("#models-cards article")).to_have_count(17)
+    expect(page.locator("#models-cards article")).to_have_count(18)
     expect(page.locator("#models-cards")).to_contain_text("not available now")
 
 
