@@ -18,6 +18,6 @@ $python scripts/bundle.py runs/click click
 $python scripts/begin_unet_instance.py runs/unet-instance-begin
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet-instance-cells-first.yaml --output runs/unet-instance-first
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet-instance-cells.yaml --output runs/unet-instance
-$python scripts/bundle.py runs/unet-instance unet-instance-cells --longest-side 1024
+$python scripts/bundle.py runs/unet-instance unet-instance-cells --longest-side 448
 # What each of the others is familiar with, for the warning on pictures of other kinds.
 $python scripts/familiarity.py

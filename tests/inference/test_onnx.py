@@ -191,16 +191,32 @@ def family_of(name: str) -> Network:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", ["unet", "unet-instance", "fcn", "segformer", "maskformer", "detr", "conditional-detr", "eomt", "rfdetr", "maskrcnn"])
+@pytest.mark.parametrize("name", ["unet", "unet-instance", "fcn", "segformer", "maskformer", "rfdetr"])
 def test_a_network_of_every_family_gives_torchs_labels(name: str, tmp_path: Path) -> None:
     network = family_of(name)
     done = onnx.export(network, tmp_path / "model.onnx")
-    assert done.size > 0 and done.apart <= onnx.MOST_APART * done.pixels and bool(done.code) == (name != "eomt")
+    assert done.size > 0 and done.apart <= onnx.MOST_APART * done.pixels and bool(done.code) == (name != "unet-instance")
     if name in ("unet", "fcn", "segformer"):
         check_code(network, done.code, tmp_path)
     # And the file that was made is of the whole network: all its sizes were run, of which the graph was made with one.
     names = [entry.name for entry in onnxruntime.InferenceSession(tmp_path / "model.onnx").get_outputs()]
     assert names == list(network.graph().outputs)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("detr", "other labels than torch"),
+        ("conditional-detr", "other labels than torch"),
+        ("eomt", "torch cannot write this EoMT"),
+        ("maskrcnn", "other labels than torch"),  # of random weights; the bundled one is written
+    ],
+)
+def test_what_onnx_runtime_does_not_answer_alike_is_refused(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(BadRequestError, match=why):
+        onnx.export(family_of(name), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.soak
