@@ -132,7 +132,7 @@ def test_old_files_are_deleted_while_others_come(tmp_path):
     for each in range(2000):
         (tmp_path / str(each)).write_bytes(b"")
         page.upload_file_set.add(str(tmp_path / str(each)))
-    box = next(each for each in page.blocks.values() if isinstance(each, correct_tab.Photo))
+    box = next(each for each in page.blocks.values() if isinstance(each, files.Photo))
     box.temp_files.add(str(tmp_path / "1999"))
     assert any(each is box.temp_files for each in page.temp_file_sets)
     ended = threading.Event()

@@ -15,8 +15,8 @@ from playwright.sync_api import Page, expect
 from seg_demo.ui.components import WORDS
 from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
 
-# Names are the same in every language: of people, of a licence, of the Hub.
-NAMES = re.compile(r"Stéfan van der Walt|NVIDIA Source Code License|Hugging Face Hub|nobody/nothing-there")
+# Names are the same in every language: of people, of a licence, of the Hub, of a network.
+NAMES = re.compile(r"Stéfan van der Walt|NVIDIA Source Code License|Hugging Face Hub|U-Net with watershed|nobody/nothing-there")
 # Three words or more in a row.
 SENTENCE = re.compile(r"[A-Za-z][A-Za-z']+(?:[ ,]+[A-Za-z'][A-Za-z']+){2,}")
 # What gradio calls its own buttons and boxes.
