@@ -21,13 +21,15 @@ from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 from seg_demo.core.rle import Box, Painter, Runs
 from seg_demo.core.types import Segment, SoftMask, paint, tight_box
 from seg_demo.masks.queries import WORTH, Order, best_pairs, check, largest, on_grid
-from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, evaluate, find_rule, part_of, runs_above
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, evaluate, find_rule, part_of, reached, runs_above
 
 THRESHOLD = 0.5
 # Bytes of masks that are kept, per pixel of the image.
 KEPT = 4
 # Pixels that are resized at a time.
 STRIP = 1 << 19
+# The share of a value that rounding leaves of it at least when it is resized.
+LEAST = 1 - 1e-5
 # Floats of masks whose means are taken at once (16 MiB).
 MEANS = 4_000_000
 # Masks that are brought to the grid or cut at once.
@@ -284,12 +286,13 @@ class Resized:
     """A mask where logits are above 0 at the size of the upload: the bits of ``F.interpolate(...) > 0``, computed where they can be true.
 
     Attributes:
-        logits: float32 (h, w).
+        logits: float32 (h, w); or what is compared with another threshold.
         size: (height, width) of the upload.
         grid: (height, width) that the logits are resized to first, or None.
         crop_size: (height, width) of what is kept of that, the rest being padding; None for all of it.
         together: how many maps the library resizes at once: it has another kernel for three.
         corner: (left, top) in pixels, of the part of the upload that is meant, if ``size`` is that of a part.
+        threshold: what is above it is inside; at least 0.
     """
 
     logits: np.ndarray
@@ -298,6 +301,7 @@ class Resized:
     crop_size: tuple[int, int] | None = None
     together: int = 1
     corner: tuple[int, int] = (0, 0)
+    threshold: float = 0.0
 
     @property
     def height(self) -> int | None:
@@ -313,7 +317,7 @@ class Resized:
         """The mask within a box in pixels of the upload."""
         left, top = self.corner
         x0, y0, x1, y1 = box[0] - left, box[1] - top, box[2] - left, box[3] - top
-        return runs_of(self._source(), self.size, self.together, (x0, x1))[0].crop((0, y0, x1 - x0, y1))
+        return runs_of(self._source(), self.size, self.together, (x0, x1), self.threshold)[0].crop((0, y0, x1 - x0, y1))
 
     def tight(self) -> tuple[Box, np.ndarray] | None:
         """The smallest box in pixels of the upload and the mask within it; None without a pixel."""
@@ -325,7 +329,7 @@ class Resized:
 
     def runs(self) -> Runs:
         """The mask's runs down the columns of the upload, or of the part of it."""
-        return runs_of(self._source(), self.size, self.together)[0]
+        return runs_of(self._source(), self.size, self.together, threshold=self.threshold)[0]
 
     def _source(self) -> Tensor:
         """What the last resize starts from: float32 (1, h', w')."""
@@ -336,41 +340,49 @@ class Resized:
         return source if self.crop_size is None else source[:, : self.crop_size[0], : self.crop_size[1]].contiguous()
 
 
-def runs_of(maps: Tensor, size: tuple[int, int], together: int = 1, columns: tuple[int, int] | None = None) -> list[Runs]:
-    """Where resized maps are above 0: the bits of ``F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0] > 0``.
+def runs_of(
+    maps: Tensor, size: tuple[int, int], together: int = 1, columns: tuple[int, int] | None = None, threshold: float = 0.0
+) -> list[Runs]:
+    """Where resized maps are above a threshold: the bits of ``F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0] > 0``.
 
     Args:
         maps: float32 (K, h, w).
         size: (H, W).
         together: how many the library resizes at once.
         columns: first and past the last column that are meant; None for all.
+        threshold: at least 0.
     """
     x0, x1 = columns or (0, size[1])
     rule = None
     if sum(size) > SMALL_OUTPUT and maps.device.type == "cpu":
         rule = find_rule((maps.shape[1], maps.shape[2]), size, together, False)
-    if rule is not None and rule.add is not None:
+    # Between values of one sign rounding keeps what a place in the source says of its pixels; above other thresholds every pixel is computed.
+    if rule is not None and rule.add is not None and threshold == 0:
         part = replace(rule, columns=part_of(rule.columns, x0, x1))
         found = each(lambda one: runs_above(one, part), maps)
     else:
         found = [None] * len(maps)
-
-    def densely(one: Tensor) -> Runs:
-        return Runs.of_crop(_inside(one, size, together, rule)[:, x0:x1], (0, 0, x1 - x0, size[0]), size[0])
-
-    return [densely(one) if runs is None else runs for one, runs in zip(maps, found, strict=True)]
+    return [_densely(one, size, together, rule, (x0, x1), threshold) if runs is None else runs for one, runs in zip(maps, found, strict=True)]
 
 
-def _inside(one: Tensor, size: tuple[int, int], together: int, rule: Rule | None) -> np.ndarray:
-    """Where a resized map (h, w) is above 0: bool (H, W)."""
+def _densely(one: Tensor, size: tuple[int, int], together: int, rule: Rule | None, columns: tuple[int, int], threshold: float) -> Runs:
+    """As :func:`runs_of`, of one map (h, w): pixel by pixel, where some source pixel round it is as large."""
+    (height, _), (x0, x1) = size, columns
     if rule is None:
         several = one[None, None].repeat(1, together, 1, 1)
-        return (F.interpolate(several, size, mode="bilinear", align_corners=False)[0, 0] > 0).cpu().numpy()
-    mask, step = np.empty(size, bool), max(1, STRIP // size[1])
-    for top in range(0, size[0], step):
-        rows = part_of(rule.rows, top, min(top + step, size[0]))
-        mask[top : top + step] = (alone(evaluate, one[None], rows, rule.columns, rule.combine)[0] > 0).numpy()
-    return mask
+        inside = (F.interpolate(several, size, mode="bilinear", align_corners=False)[0, 0] > threshold).cpu().numpy()
+        return Runs.of_crop(inside[:, x0:x1], (0, 0, x1 - x0, height), height)
+    some = one > threshold * LEAST
+    (top, bottom), (left, right) = (reached(along, some.any(other)) for along, other in ((rule.rows, 1), (rule.columns, 0)))
+    left, right = max(left, x0), min(right, x1)
+    if top >= bottom or left >= right:
+        return Runs.of_edges(np.zeros(0, np.int64), height)
+    mask, across = np.empty((bottom - top, right - left), bool), part_of(rule.columns, left, right)
+    step = max(1, STRIP // (right - left))
+    for first in range(top, bottom, step):
+        down = part_of(rule.rows, first, min(first + step, bottom))
+        mask[first - top : first - top + step] = (alone(evaluate, one[None], down, across, rule.combine)[0] > threshold).numpy()
+    return Runs.of_crop(mask, (left - x0, top, right - x0, bottom), height)
 
 
 def paint_objects(segments: Sequence[Segment], height: int, width: int) -> np.ndarray:

@@ -235,7 +235,7 @@ def runs_above(values: Tensor, rule: Rule) -> Runs | None:
     if rule.add is None:
         return None
     height, positive = len(rule.rows.first), values > 0
-    (r0, r1), (x0, x1) = (_reached(along, positive.any(other)) for along, other in ((rule.rows, 1), (rule.columns, 0)))
+    (r0, r1), (x0, x1) = (reached(along, positive.any(other)) for along, other in ((rule.rows, 1), (rule.columns, 0)))
     if r0 == r1 or x0 == x1:
         return Runs.of_edges(np.zeros(0, np.int64), height)
     (rows, top, bottom), columns = rows_of(rule.rows, r0, r1), part_of(rule.columns, x0, x1)
@@ -286,7 +286,7 @@ def _move_to_change(place: Tensor, count: Tensor, first: Tensor, second: Tensor,
         length = torch.where(before, length - half, length >> 1)
 
 
-def _reached(along: Axis, line: Tensor) -> tuple[int, int]:
+def reached(along: Axis, line: Tensor) -> tuple[int, int]:
     """The first output pixel of an axis that depends on one of some source pixels, bool (n,), and the one past the last."""
     # Weights are not negative: a pixel between values of which none is above 0 is not above 0 itself.
     places = (line[along.first] | line[along.second]).nonzero()[:, 0]
