@@ -206,7 +206,7 @@ class Model:
     def probe(self, image: Source) -> Segmentation:
         """An answer about a picture, of whatever kind the model gives: that it gives one at all."""
         if isinstance(self._run, PromptRun):
-            return self.prompt(image).answer([self._run.network.trial])
+            return self.prompt(image).answer(self._run.network.trials)
         if (count := self.samples) is not None:
             pixels, order = read(image).pixels, tuple(range(count))
             image = Picture(pixels, samples=pixels[..., [number % 3 for number in order]], channels=("",) * count, stack=Stack(), view=View(channels=order))

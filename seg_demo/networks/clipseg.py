@@ -8,36 +8,26 @@ probability is above one half.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, checkpoint
+from seg_demo.networks import FAMILIES
 from seg_demo.networks.promptable import Answer
-from seg_demo.networks.transformers_prompts import TransformersPrompts, image_side
+from seg_demo.networks.transformers_prompts import WordPrompts, image_side
 
 
-@dataclass
-class ClipSeg(TransformersPrompts):
-    """CLIPSeg of transformers.
-
-    Attributes:
-        tokenizer: of its words.
-    """
+class ClipSeg(WordPrompts):
+    """CLIPSeg of transformers."""
 
     family: ClassVar = FAMILIES["clipseg"]
     library_processor = "CLIPSegProcessor"
-    trial: ClassVar[Prompt] = Prompt(text="a")
-
-    tokenizer: Any = None
+    trials: ClassVar[tuple[Prompt, ...]] = (Prompt(text="a"),)
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -48,23 +38,6 @@ class ClipSeg(TransformersPrompts):
             "model_type": "clipseg", "vision_config": vision, "text_config": text, "projection_dim": 64, "extract_layers": [1, 2, 3],
             "reduce_dim": 32, "decoder_num_attention_heads": 4, "decoder_intermediate_size": 64,
         }  # fmt: skip
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """As :meth:`TransformersPrompts.load`, with the tokenizer.
-
-        Raises:
-            BadCheckpointError: also for a tokenizer that is missing or has more words than the network.
-        """
-        found = super().load(folder)
-        try:
-            found.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
-            raise BadCheckpointError("checkpoints.no_tokenizer", why=checkpoint.library_message(error, folder)) from error
-        known = found.module.config.text_config.vocab_size
-        if not 3 < len(found.tokenizer) <= known:
-            raise BadCheckpointError("checkpoints.other_tokenizer", count=len(found.tokenizer), known=known)
-        return found
 
     @classmethod
     def fitted(cls, processor: Any, config: Any) -> Any:
@@ -81,12 +54,6 @@ class ClipSeg(TransformersPrompts):
     def framed(cls, preprocessing: Any, config: Any) -> Any:
         """The processor's own square."""
         return preprocessing
-
-    def write(self, folder: Path, half: bool) -> None:
-        """As :meth:`TransformersPrompts.write`, with the tokenizer."""
-        super().write(folder, half)
-        if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder)
 
     @staticmethod
     def forward(module: nn.Module, batch: Tensor) -> list[Tensor]:

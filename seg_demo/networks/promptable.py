@@ -52,14 +52,14 @@ class PromptNetwork(Network):
 
     Attributes:
         together: prompts of one kind that it answers at a time.
-        trial: a prompt that it answers on every picture.
+        trials: prompts that it answers on every picture: one of every kind.
         grid: points along a picture's longer side by which everything in it is looked for; None for as many as the SAM family has.
         least: score and steadiness from which what was found that way counts; None likewise.
         heavy_look: whether :meth:`embed` runs a network, for which a GPU pays; prompts are answered from what it gives on any device.
     """
 
     together: ClassVar[int] = 16
-    trial: ClassVar[Prompt] = Prompt(points=((0, 0),), labels=(1,))
+    trials: ClassVar[tuple[Prompt, ...]] = (Prompt(points=((0, 0),), labels=(1,)),)
     grid: ClassVar[int | None] = None
     least: ClassVar[tuple[float, float] | None] = None
     heavy_look: ClassVar[bool] = True

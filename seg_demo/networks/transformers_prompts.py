@@ -6,15 +6,18 @@ Beside :mod:`seg_demo.networks.promptable`, which knows no library: whoever asks
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from PIL import Image
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 
+from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, PromptNetwork
@@ -62,15 +65,28 @@ class TransformersPrompts(PromptNetwork):
         Raises:
             BadCheckpointError: absurd sizes, or weights that do not fit the config.
         """
-        config = cls.plain_config(checkpoint.read_json(folder, checkpoint.CONFIG))
-        options, _ = options_from_config(config)
+        return cls.read(folder, checkpoint.read_json(folder, checkpoint.CONFIG), partial(read_weights, folder))
+
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any], stored: Callable[[], dict[str, Tensor]]) -> Self:
+        """As :meth:`load`, of files that are read already.
+
+        Args:
+            folder: of the other files.
+            config: content of config.json.
+            stored: gives the weights by their names in the file; called once the config has been checked.
+
+        Raises:
+            BadCheckpointError: as :meth:`load`.
+        """
+        options, _ = options_from_config(cls.plain_config(config))
         options.pop("binary", None)
         described = config_of(2, options)
         processor = transformers_config.read_processor(folder, checkpoint.processor_data(folder), described)
         processor = cls.fitted(processor, described)
         preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
         wanted = shapes_of(lambda: from_config(2, options), f"{options['model_type']} model")
-        state, inside = own_names(cls.plain_weights(read_weights(folder)), wanted)
+        state, inside = own_names(cls.plain_weights(stored()), wanted)
         module, left = read_module(options, 2, state)
         labels = LabelSet.from_names((OBJECT,))
         return cls(module.eval(), labels, cls.framed(preprocessing, described), options, processor, (*inside, *left))
@@ -125,6 +141,40 @@ class TransformersPrompts(PromptNetwork):
         """
         # A PIL image, because an array of 3 x W x 3 could be channels first or last.
         return self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+
+
+@dataclass
+class WordPrompts(TransformersPrompts):
+    """A promptable network of transformers that reads words as CLIP does.
+
+    Attributes:
+        tokenizer: of its words; None where it has just been made.
+    """
+
+    tokenizer: Any = None
+
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any], stored: Callable[[], dict[str, Tensor]]) -> Self:
+        """As :meth:`TransformersPrompts.read`, with the tokenizer.
+
+        Raises:
+            BadCheckpointError: also for a tokenizer that is missing or has more words than the network.
+        """
+        found = super().read(folder, config, stored)
+        try:
+            found.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever a strange file makes transformers raise, it is the file's fault
+            raise BadCheckpointError("checkpoints.no_tokenizer", why=checkpoint.library_message(error, folder)) from error
+        known = found.module.config.text_config.vocab_size
+        if not 3 < len(found.tokenizer) <= known:
+            raise BadCheckpointError("checkpoints.other_tokenizer", count=len(found.tokenizer), known=known)
+        return found
+
+    def write(self, folder: Path, half: bool) -> None:
+        """As :meth:`TransformersPrompts.write`, with the tokenizer."""
+        super().write(folder, half)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
 
 
 def image_side(config: Any) -> int:

@@ -118,11 +118,22 @@ def write_weights(module: nn.Module, folder: Path, half: bool) -> None:
         folder: exists.
         half: floating tensors as fp16, half the bytes.
     """
-    state = {}
-    for name, tensor in module.state_dict().items():
+    write_state(module.state_dict(), folder, half)
+
+
+def write_state(state: Mapping[str, Tensor], folder: Path, half: bool) -> None:
+    """model.safetensors with weights by name.
+
+    Args:
+        state: on any device.
+        folder: exists.
+        half: as for :func:`write_weights`.
+    """
+    written = {}
+    for name, tensor in state.items():
         tensor = tensor.detach().cpu()
-        state[name] = (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().clone()
-    save_file(state, Path(folder) / WEIGHTS, metadata={"format": "pt"})
+        written[name] = (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().clone()
+    save_file(written, Path(folder) / WEIGHTS, metadata={"format": "pt"})
 
 
 def construct(
