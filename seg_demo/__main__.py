@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("image", type=Path, metavar="IMAGE", help="an image file")
     prompt.add_argument("--points", metavar='"X,Y,L ..."', help="clicks in pixels: x,y,1 inside the object, x,y,0 outside; x,y is inside")
     prompt.add_argument("--box", metavar="X0,Y0,X1,Y1", help="a box around the object, in pixels")
-    prompt.add_argument("--text", metavar="WORDS", help="what to look for, for models that take words")
+    prompt.add_argument("--text", metavar="WORDS", help="what to look for, for models that take words; with --box, which is around an example then, what is like that")
     prompt.add_argument("--view", default="", metavar="JSON", help=_VIEW)
     prompt.add_argument("--model", required=True, metavar="M", help="as for segment: a promptable model")
     prompt.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
@@ -215,7 +215,10 @@ def _prompt(options: argparse.Namespace) -> int:
             raise BadRequestError("prompts.bad_point", value=wrong[0])
     if options.box is not None:
         shown["box"] = _listed(options.box, "--box")
-    prompts = read_prompt({"objects": [shown] if shown else [], "text": [] if options.text is None else [options.text]})
+    words = [] if options.text is None else [options.text]
+    if words and set(shown) == {"box"}:  # an example of what the words mean
+        shown["text"] = words.pop()
+    prompts = read_prompt({"objects": [shown] if shown else [], "text": words})
     from seg_demo.inputs.images import read
     from seg_demo.outputs.export import bundle
     from seg_demo.serving.predictor import load_model

@@ -540,7 +540,6 @@ layout("a language model", lambda: _only(WEIGHTS, model_type="llama", architectu
 layout("a model of speech", lambda: _only(WEIGHTS, model_type="wav2vec2", architectures=["Wav2Vec2ForCTC"]), refused="speech or sound")
 layout("class queries", lambda: _only(WEIGHTS, model_type="mask_dino", architectures=["MaskDinoForUniversalSegmentation"]), refused="class queries")
 layout("a model that is clicked", lambda: _only(WEIGHTS, model_type="seggpt", architectures=["SegGptForImageSegmentation"]), refused="needs clicks or words")
-layout("a model that is told words", lambda: _only(WEIGHTS, model_type="sam3", architectures=["Sam3Model"]), refused="needs clicks or words")
 layout("code of its own", lambda: {**_only(WEIGHTS, model_type="birefnet", architectures=["BiRefNet"], auto_map={"AutoModelForImageSegmentation": "birefnet.BiRefNet"}), "birefnet.py": b"raise"}, refused="code of its own .birefnet.py")
 layout("a known network with code beside it", lambda: with_config(transformers_files(), auto_map={"AutoModelForSemanticSegmentation": "mine.Mine"}), like=transformers_files)
 layout("ONNX only", {"config.json": b"{}", "onnx/model.onnx": b"x", "model.onnx": b"x"}, refused="model.onnx, is the network in the form of ONNX")

@@ -159,6 +159,8 @@ MOST_PROMPT = 4_000_000
 class Prompt:
     """What one object is shown by: clicks, a box, an earlier mask of it, or words. Coordinates are pixels of the upload.
 
+    A box with words, or a box for a model that is not clicked, is an example: everything is meant that is like what is in it.
+
     Attributes:
         points: (x, y) of each click, (0, 0) being the upper left pixel.
         labels: of each click, 1 inside the object and 0 outside.
@@ -238,7 +240,7 @@ class Prompt:
 
 def read_prompt(text: object) -> tuple[Prompt, ...]:
     """The prompts of a request: ``{"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask":
-    {COCO RLE}}, ...], "text": ["cat", ...]}``, every key optional; those of words after the others.
+    {COCO RLE}}, {"box": [...], "text": "cat"}, ...], "text": ["cat", ...]}``, every key optional; those of words alone after the others.
 
     Args:
         text: that as JSON text, or as what JSON makes of it.
@@ -269,6 +271,8 @@ def read_prompt(text: object) -> tuple[Prompt, ...]:
     total = sum(len(prompt.points) for prompt in found)
     if total > MOST_POINTS:
         raise BadRequestError("prompts.too_many_points", count=total, most=MOST_POINTS)
+    if (total := len(words) + sum(bool(prompt.text) for prompt in found)) > MOST_WORDS:
+        raise BadRequestError("prompts.too_many", what="text", count=total, most=MOST_WORDS)
     for word in words:
         if not isinstance(word, str) or not word.strip():
             raise BadRequestError("prompts.bad_words", most=MOST_LETTERS, value=_shown(word))
@@ -277,11 +281,12 @@ def read_prompt(text: object) -> tuple[Prompt, ...]:
 
 def _prompt(shown: object) -> Prompt:
     """One of the objects of a request."""
-    if not isinstance(shown, Mapping) or not set(shown) <= {"points", "labels", "box", "mask"}:
+    if not isinstance(shown, Mapping) or not set(shown) <= {"points", "labels", "box", "mask", "text"}:
         raise BadRequestError("prompts.no_object", value=_shown(sorted(map(str, shown)) if isinstance(shown, Mapping) else shown))
     points = shown.get("points") if shown.get("points") is not None else []
     labels = shown.get("labels") if shown.get("labels") is not None else [1] * (len(points) if isinstance(points, (list, tuple)) else 0)
-    return Prompt(points, labels, shown.get("box"), shown.get("mask"))
+    text = shown.get("text") if shown.get("text") is not None else ""
+    return Prompt(points, labels, shown.get("box"), shown.get("mask"), text.strip() if isinstance(text, str) else text)
 
 
 def _numbers(values: Any, count: int, key: str) -> tuple[float, ...]:

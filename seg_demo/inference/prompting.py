@@ -30,7 +30,7 @@ from seg_demo.core.types import INSTANCE, LabelSet, Limit, ModelSpec, Segment, S
 from seg_demo.inference import engine
 from seg_demo.inputs.images import Picture, Source
 from seg_demo.masks.instances import KEPT, Deferred
-from seg_demo.networks import CLICKS, WORDS
+from seg_demo.networks import CLICKS, EXAMPLES, WORDS
 
 if TYPE_CHECKING:
     from seg_demo.networks.promptable import Answer, PromptNetwork
@@ -153,7 +153,7 @@ class Session:
         text: str | None = None,
         previous: Previous | None = None,
     ) -> Segmentation:
-        """One object, or for words each thing that they find.
+        """One object, or for words each thing that they find; with a box, which is an example then, each that is like what is in it.
 
         Args:
             points: (x, y) in pixels of the upload, one for every click.
@@ -182,35 +182,52 @@ class Session:
         Raises:
             BadRequestError: as :meth:`segment`.
         """
-        began, kinds = time.perf_counter(), self._run.network.family.prompts
+        began = time.perf_counter()
         for prompt in prompts:
-            prompt.check(*self.size)
-            if prompt.text and WORDS not in kinds:
-                raise BadRequestError("prompts.no_words", id=self.spec.id)
-            if CLICKS not in kinds and (prompt.points or prompt.box is not None or prompt.mask is not None):
-                raise BadRequestError("prompts.words_alone", id=self.spec.id)
+            self._check(prompt)
         found: list[list[Answer]] = [[] for _ in prompts]
         for group in _alike(prompts, self._run.network.together):
             for index, guesses in zip(group, self._guess([prompts[index] for index in group]), strict=True):
                 best = max(guesses, key=lambda answer: answer.score, default=None)
-                found[index] = guesses if prompts[index].text else [best] if best is not None else []
+                found[index] = guesses if self._means_all(prompts[index]) else [best] if best is not None else []
         kept = _Kept(*self.size)
-        notes = []
-        silent = [prompt.text for prompt, answers in zip(prompts, found, strict=True) if prompt.text and not answers]
-        if silent:
-            notes.append(Message("prompts.nothing_found_words", words=", ".join(silent)))
-        empty = 0
+        notes, silent, empty = [], [], 0
         for prompt, answers in zip(prompts, found, strict=True):
+            before = len(kept.segments)
             for answer in answers:
                 segment = kept.add(answer)
+                if segment is None and self._means_all(prompt):
+                    continue
                 if segment is None:
                     empty += 1
                     x, y = (int(value) for value in _place(prompt))
                     segment = kept.put(Segment(0, answer.score, (x, y, x + 1, y + 1), np.zeros((1, 1), bool)), answer.label)
                 self._remember(segment, answer)
+            if len(kept.segments) == before and self._means_all(prompt):
+                silent.append(prompt)
+        if words := [prompt.text for prompt in silent if prompt.box is None]:
+            notes.append(Message("prompts.nothing_found_words", words=", ".join(words)))
+        if len(words) < len(silent):
+            notes.append(Message("prompts.nothing_alike"))
         if empty:
             notes.append(Message("prompts.nothing_found", count=empty, total=len(kept.segments)))
         return self._result(kept, notes, time.perf_counter() - began)
+
+    def _check(self, prompt: Prompt) -> None:
+        """Refuse a prompt that lies outside the picture, or that the model does not answer."""
+        kinds, id = self._run.network.family.prompts, self.spec.id
+        prompt.check(*self.size)
+        clicked, boxed = bool(prompt.points) or prompt.mask is not None, prompt.box is not None
+        if prompt.text and WORDS not in kinds:
+            raise BadRequestError("prompts.no_words", id=id)
+        if CLICKS not in kinds and (clicked or boxed and EXAMPLES not in kinds):
+            raise BadRequestError("prompts.words_and_examples" if EXAMPLES in kinds else "prompts.words_alone", id=id)
+        if prompt.text and (clicked or boxed and EXAMPLES not in kinds):
+            raise BadRequestError("prompts.words_and_clicks")
+
+    def _means_all(self, prompt: Prompt) -> bool:
+        """Whether a prompt asks for everything of a kind: words, or the box of an example. Otherwise for one object."""
+        return bool(prompt.text) or CLICKS not in self._run.network.family.prompts
 
     def everything(self, report: Report | None = None, grid: int | None = None) -> Segmentation:
         """Every object that a click on one of a grid of points would mean, the surest first; what is found twice is there once.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from seg_demo.networks.base import Network
 
 
-# Prompts: points, boxes and earlier masks; and words.
-CLICKS, WORDS = "clicks", "words"
+# Prompts: points, boxes and earlier masks; words; and boxes round an example of what to find, with words or without.
+CLICKS, WORDS, EXAMPLES = "clicks", "words", "examples"
 # Mean IoU after the first few clicks.
 CLICKED = "click_iou"
 
@@ -37,7 +37,8 @@ class Family:
         tasks: what it answers; the first unless something else is asked for.
         where: ``module:Class``, or the class itself.
         recognises: whether a config.json that names no architecture is one of the family's.
-        prompts: kinds of prompts that it answers, of :data:`CLICKS` and :data:`WORDS`; empty for what segments pictures by themselves.
+        prompts: kinds of prompts that it answers, of :data:`CLICKS`, :data:`WORDS` and :data:`EXAMPLES`; empty for what segments pictures by
+            themselves.
         pictures: the built-in pictures that it learns from unless other data is given.
         tasks_of: which of the tasks a checkpoint can answer, by what it says about its image processor; None is all of them.
         published: Hub id of a checkpoint that is offered where the menu has none, by a family that answers prompts.
@@ -161,6 +162,14 @@ FAMILIES: dict[str, Family] = {
         Family(
             "edgetam", "EdgeTAM", "transformers", (INSTANCE,), "seg_demo.networks.sam:EdgeTam",
             lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,), published="yonigozlan/EdgeTAM-hf",
+        ),
+        Family(
+            "sam3", "SAM 3", "transformers", (INSTANCE,), "seg_demo.networks.sam3:Sam3",
+            lambda config: config.get("model_type") == "sam3_video" and bool(config.get("detector_config")), (CLICKS, WORDS, EXAMPLES),
+        ),
+        Family(
+            "sam3_words", "SAM 3 (words)", "transformers", (INSTANCE,), "seg_demo.networks.sam3:Sam3Words",
+            lambda config: config.get("model_type") in ("sam3", "sam3_lite_text"), (WORDS, EXAMPLES),
         ),
         Family(
             "sam3_tracker", "SAM 3 (clicks)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Tracker",

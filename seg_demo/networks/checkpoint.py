@@ -280,7 +280,7 @@ QUERY_TYPES = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3", 
 # Networks that answer prompts, by the class of transformers, and those that track objects through videos with one of these inside.
 PROMPT_TYPES = {
     "sam": "SamModel", "sam_hq": "SamHQModel", "sam2": "Sam2Model", "edgetam": "EdgeTamModel", "sam3_tracker": "Sam3TrackerModel",
-    "clipseg": "CLIPSegForImageSegmentation",
+    "clipseg": "CLIPSegForImageSegmentation", "sam3": "Sam3Model", "sam3_lite_text": "Sam3LiteTextModel",
 }  # fmt: skip
 VIDEO_TYPES = ("sam2_video", "edgetam_video", "sam3_video", "sam3_tracker_video")
 # What is a family's own although its class's name says otherwise, by what it would be taken for.

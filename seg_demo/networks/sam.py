@@ -262,7 +262,7 @@ class Sam3Tracker(Sam2):
 
     @classmethod
     def plain_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Of SAM 3 as it is published, with a detector that takes words: its tracker."""
+        """Of SAM 3 as it is published, with a detector that takes words (:mod:`seg_demo.networks.sam3`): its tracker."""
         tracker = config.get("tracker_config")
         return super().plain_config(tracker if isinstance(tracker, dict) else config)
 

@@ -165,12 +165,12 @@ def prompt(image: Upload | None, model: Any, prompt: Any = "", view: Any = "", r
     Args:
         image: The picture: a file in any common format, as for /segment.
         model: The id of a promptable model: one of /models, or a Hugging Face id "user/repo[@revision]".
-        prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. Left empty: everything in the picture.
+        prompt: JSON text: {"objects": [{"points": [[x, y], ...], "labels": [1, 0, ...], "box": [x0, y0, x1, y1], "mask": COCO RLE of an earlier mask}, ...], "text": ["cat", ...]}, every key optional; pixels of the picture as uploaded; label 1 is inside the object, 0 outside. An object {"box": [...], "text": "cat"} is an example, for models such as SAM 3: all that is like what is in the box; "visual" stands for no words. Left empty: everything in the picture.
         view: As for /segment: what of a scientific file is looked at, as JSON text. Left empty: the file's own choice.
 
     Returns:
         The result as JSON (task "instance", as from /segment): one segment per object in their order, the id of the first being 1, and for
-        words one segment per thing found, whose label is the words; the mask as a lossless PNG at the size of the image, whose pixel
+        words and examples one segment per thing found, the surest first, whose label is the words; the mask as a lossless PNG at the size of the image, whose pixel
         values are the segments' ids; and the image with the segments drawn over it.
     """
     if image is None:

@@ -22,6 +22,8 @@ BAD = {
     "objects that are none": ({"objects": "3,4"}, "'objects' must be a list"),
     "an object that is none": ({"objects": [3]}, "An object has the keys"),
     "an object with another key": ({"objects": [{**POINT, "size": 3}]}, "'size'"),
+    "words that are none": ({"objects": [{"box": [1, 2, 3, 4], "text": 5}]}, "1 to 200 letters"),
+    "many words of objects": ({"objects": [{"box": [1, 2, 3, 4], "text": "cat"}] * 20, "text": ["dog"]}, "21 of 'text'"),
     "a point to the right": ({"objects": [{"points": [[60, 4]], "labels": [1]}]}, "\\(60, 4\\) lies outside the picture of 60 x 40"),
     "a point above": ({"objects": [{"points": [[3, -0.5]], "labels": [1]}]}, "lies outside"),
     "NaN": ('{"objects": [{"points": [[NaN, 4]], "labels": [1]}]}', "two finite numbers"),
@@ -75,6 +77,8 @@ def test_what_is_right_is_read_as_it_is_meant() -> None:
         assert mask.shape == (HEIGHT, WIDTH) and mask.sum() == 30 and mask[20:25, 10:16].all()
     assert read_prompt("") == read_prompt("{}") == read_prompt({"objects": [], "text": None}) == ()
     assert read_prompt({"text": "cat"})[0].text == "cat"
+    example, words = read_prompt({"objects": [{"box": [1, 2, 3, 4], "text": " cat "}], "text": ["dog"]})
+    assert (example.box, example.text) == ((1.0, 2.0, 3.0, 4.0), "cat") and (words.box, words.text) == (None, "dog")
 
 
 def test_numpy_is_as_good_as_lists() -> None:

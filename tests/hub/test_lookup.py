@@ -54,6 +54,15 @@ def test_a_public_model_is_fetched_once_and_then_without_the_network(hub):
     assert hub.count() == 0
 
 
+def test_words_that_are_in_one_file_are_fetched(hub):
+    words = {"tokenizer.json": b"x" * 2_000_000, "tokenizer_config.json": b"{}"}
+    hub.add_repo("ann/words", {**FILES, **words})
+    folder = lookup.fetch(spec("ann/words"), token=False)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", *words}
+    hub.add_repo("ann/more", {**FILES, **words, "vocab.json": b"{}"})
+    assert "tokenizer.json" not in {path.name for path in lookup.fetch(spec("ann/more"), token=False).iterdir()}
+
+
 def test_a_branch_is_looked_up_again_after_a_while_and_a_commit_never(hub, monkeypatch):
     first = hub.add_repo("ann/model", FILES)
     assert lookup.fetch(spec("ann/model"), token=False).name == first

@@ -18,6 +18,7 @@ from seg_demo.serving.predictor import load_model
 from tests.hub.test_layouts import served  # noqa: F401
 from tests.hub_layouts import IMAGE, PROCESSOR, WEIGHTS, Files, pickled, sharded, with_config, with_json, with_tensors, without
 from tests.networks.test_sam import made
+from tests.networks.test_sam3 import OPTIONS, sam3_files
 
 EXTRA = {"memory_attention.layers.0.linear1.weight": torch.zeros(3, 3)}
 
@@ -56,12 +57,27 @@ ROWS: dict[str, tuple[Callable[[], Files], str]] = {
         lambda: with_tensors(with_config(files("sam2"), model_type="sam2_video", architectures=["Sam2VideoModel"]), lambda state: state | EXTRA), "sam2",
     ),
 }  # fmt: skip
+# SAM 3 as published, with clicks and words, and what takes words alone; as transformers 5 writes a tokenizer, too, which is in one file.
+WORDED: dict[str, tuple[Callable[[], Files], str]] = {
+    "sam3": (lambda: sam3_files("sam3"), "sam3"),
+    "sam3 in shards": (lambda: sharded(sam3_files("sam3")), "sam3"),
+    "sam3 without words of their own": (lambda: {name: data for name, data in sam3_files("sam3").items() if name not in ("vocab.json", "merges.txt")}, "sam3"),
+    "sam3 by itself": (lambda: sam3_files("sam3_words"), "sam3_words"),
+}  # fmt: skip
 REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     "weights of another network": (lambda: {**files("sam"), WEIGHTS: files("sam2")[WEIGHTS]}, "weights"),
     "a shard is missing": (lambda: without(sharded(files("sam")), "model-00002-of-00003.safetensors"), "00002-of-00003"),
     "a billion channels": (lambda: with_config(files("sam"), vision_config={"hidden_size": 10**9}), "hidden_size"),
     "a backbone of the Hub": (
         lambda: with_config(files("edgetam"), vision_config={"backbone_config": {"model_type": "timm_wrapper", "architecture": "hf-hub:some/else"}}), "hf-hub:some/else",
+    ),
+    "sam3 without a tracker": (lambda: with_tensors(sam3_files("sam3"), lambda state: {name: value for name, value in state.items() if "tracker" not in name}), "lacks .* weights of the sam3_tracker"),
+    "sam3 of a billion channels": (lambda: with_config(sam3_files("sam3"), detector_config={**OPTIONS["sam3_words"], "detr_encoder_config": {"hidden_size": 10**9}}), "hidden_size"),
+    "sam3 of a billion words": (lambda: with_config(sam3_files("sam3_words"), text_config={"vocab_size": 10**9}), "vocab_size is 1000000000; .* to 1000000"),
+    "sam3 of a million wide words": (lambda: with_config(sam3_files("sam3_words"), text_config={"vocab_size": 10**6, "hidden_size": 8192}), "more than 1000000000 parameters"),
+    "sam3 with somebody else's text encoder": (lambda: with_config(sam3_files("sam3_words"), text_config={"model_type": "bert"}), "sam3 model that can be built"),
+    "sam3 without a tokenizer": (
+        lambda: {name: data for name, data in sam3_files("sam3").items() if name not in ("vocab.json", "merges.txt", "tokenizer.json")}, "tokenizer",
     ),
     "a pickle that is none": (lambda: {**without(files("sam"), WEIGHTS), "pytorch_model.bin": b"no weights"}, "pytorch_model.bin"),
 }  # fmt: skip
@@ -80,6 +96,21 @@ def test_prompt_layout(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     ours, plain = (one.prompt(IMAGE).segment([[40, 30], [3, 3]], [1, 0]) for one in (model, load_model(str(tmp_path))))
     np.testing.assert_array_equal(ours.id_map, plain.id_map)
     assert 0 < np.count_nonzero(ours.id_map) and ours.segments[0].score == plain.segments[0].score
+
+
+@pytest.mark.parametrize("name", WORDED)
+def test_layout_of_words(served, name: str, tmp_path: Path) -> None:  # noqa: F811
+    make, family = WORDED[name]
+    id = "ann/" + re.sub(r"\W+", "-", name)
+    served.add_repo(id, make())
+    model = load_model(id)
+    assert model.spec.architecture == family and not model.spec.notes, model.spec.notes
+    for file, data in sam3_files(family).items():
+        (tmp_path / file).write_bytes(data)
+    assert architecture_of(tmp_path) == family
+    ours, plain = (one.prompt(IMAGE).segment(text="cat") for one in (model, load_model(str(tmp_path))))
+    np.testing.assert_array_equal(ours.id_map, plain.id_map)
+    assert ours.segments and [row.score for row in ours.segments] == [row.score for row in plain.segments]
 
 
 @pytest.mark.parametrize("name", REFUSED)

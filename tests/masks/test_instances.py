@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from benchmarks.measure import peak_of
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from seg_demo.masks import instances
-from seg_demo.masks.instances import from_boxes
+from seg_demo.masks.instances import Resized, from_boxes
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,3 +113,19 @@ def test_memory_does_not_grow_with_the_number_of_large_objects() -> None:
     assert topmost == 101
     # Heaps of threads keep some of what was freed, hence more than the twelve bytes that one mask at a time takes.
     assert peak < 60 * height * width
+
+
+@pytest.mark.parametrize("count", (1, 3, 7))
+def test_masks_of_probabilities_are_cut_where_the_library_cuts_them(count: int) -> None:
+    """As SAM 3 has them: also where all that a pixel lies between is the threshold itself."""
+    maps = (torch.rand(count, 36, 36, generator=torch.Generator().manual_seed(2)) * 3 - 1).clamp(0, 1)
+    maps[:, 10:20, 5:15] = 0.5
+    for size in ((301, 200), (20, 333), (37, 41)):
+        wanted = F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0] > 0.5
+        for one, mask in zip(maps, wanted.numpy(), strict=True):
+            resized = Resized(one.numpy(), size, together=min(count, 4), threshold=0.5)
+            (x0, y0, x1, y1), crop = resized.tight()
+            np.testing.assert_array_equal(crop, mask[y0:y1, x0:x1])
+            assert crop.sum() == mask.sum() == resized.area
+            np.testing.assert_array_equal(resized.crop((7, 3, 31, 17)), mask[3:17, 7:31])
+    assert Resized(np.full((4, 4), 0.2, np.float32), (300, 200), threshold=0.5).tight() is None

@@ -12,12 +12,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
+from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor
 
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import read_prompt
 from seg_demo.core.types import LabelSet
+from seg_demo.networks.transformers_config import options_from_config
 from tests.networks.contract import image_of
 
 LETTERS = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 512))][:256]
@@ -96,3 +97,12 @@ def test_what_it_does_not_answer_is_a_sentence(folder: Path, tmp_path: Path) -> 
         model.predict(image_of(40, 50))
     with pytest.raises(BadCheckpointError, match="tokenizer"):
         load_model(str(written(tmp_path, "vocab.json", "merges.txt")), device="cpu")
+
+
+def test_sizes_of_the_published_network_are_no_mistake() -> None:
+    """A vocabulary is larger than any layer, and yet built."""
+    published = json.loads(CLIPSegConfig().to_json_string(use_diff=False))
+    options, _ = options_from_config(published)
+    assert options["text_config"]["vocab_size"] == 49408
+    with pytest.raises(BadCheckpointError, match="hidden_size is 49408; a number from -8192 to 8192"):
+        options_from_config({**published, "text_config": {**published["text_config"], "hidden_size": 49408}})

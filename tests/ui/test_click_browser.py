@@ -21,6 +21,7 @@ from tests.editing import SIZE, Canvas, begin, mask_of, to_tab
 from tests.hub.test_prompt_layouts import files
 from tests.hub_stand_in import HubStandIn
 from tests.networks.test_clipseg import clipseg_files
+from tests.networks.test_sam3 import sam3_files
 from tests.pages import COINS, RESULT_MS, Visits, browser, open_tab  # noqa: F401
 
 IMAGE = np.repeat(np.asarray(Image.open(COINS))[..., None], 3, axis=2)
@@ -33,13 +34,14 @@ def address(tmp_path_factory):
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
     lookup.forget()
     with HubStandIn() as hub, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEG_DEMO_MODELS", "unet-cells, ann/clicks=instance, ann/words=instance")
+        patch.setenv("SEG_DEMO_MODELS", "unet-cells, ann/clicks=instance, ann/words=instance, ann/both=instance")
         patch.setenv("SEG_DEMO_DATA", str(tmp_path_factory.mktemp("data")))
         settings.cache_clear()  # another file of this process may have read them
         hub.add_repo("ann/clicks", files("sam"))
         hub.add_repo("ann/words", clipseg_files())
+        hub.add_repo("ann/both", sam3_files("sam3"))
         # Once they are here, it is known what they are.
-        for model in ("ann/clicks", "ann/words"):
+        for model in ("ann/clicks", "ann/words", "ann/both"):
             predictor().get(model)
         demo = build_demo()
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **launch_arguments(demo))
@@ -153,6 +155,25 @@ def test_clicks_boxes_and_words_are_taken_as_the_model_answers(visit):
         page.locator(".se-take").click()
         expected[found.id_map > 0] = 3
         assert np.array_equal(mask_of(page), expected)
+    with load_model("ann/both").prompt(IMAGE) as session:
+        # A box is an object, or an example of what else to find.
+        with page.expect_response("**/run/click"):
+            page.locator(".se-prompter").select_option("ann/both")
+        words = page.locator(".se-words input")
+        words.fill("")
+        hint = words.get_attribute("placeholder")
+        page.mouse.move(*start)
+        page.mouse.down()
+        page.mouse.move(*end, steps=3)
+        with page.expect_response("**/run/click"):
+            page.mouse.up()
+        expect(words).not_to_have_attribute("placeholder", hint)
+        found = session.segment(text="visual", box=[*a, *b])
+        with page.expect_response("**/run/click"):
+            page.locator(".se-words button").click()
+        expect(page.locator(".se-clickstate")).to_contain_text(f"{len(found.segments)} objects")
+        page.locator(".se-take").click()
+        assert len(found.segments) > 1 and np.array_equal(mask_of(page) > 3, found.id_map > 0)
 
 
 def test_with_a_finger_and_what_goes_wrong_is_said(visit):

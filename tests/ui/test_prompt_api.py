@@ -33,6 +33,7 @@ from tests.hub.test_prompt_layouts import files
 from tests.hub_stand_in import HubStandIn
 from tests.networks.contract import image_of
 from tests.networks.test_clipseg import clipseg_files
+from tests.networks.test_sam3 import sam3_files
 
 IMAGE = image_of(75, 110)
 CLICK = {"points": [[40, 30]], "labels": [1]}
@@ -47,6 +48,7 @@ def served():
     with HubStandIn() as hub:
         hub.add_repo("ann/clicks", files("sam"))
         hub.add_repo("ann/words", clipseg_files())
+        hub.add_repo("ann/both", sam3_files("sam3"))
         yield hub
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
     lookup.forget()
@@ -92,6 +94,14 @@ def test_clicks_boxes_and_earlier_masks_over_http(client, picture, monkeypatch):
 def test_words_over_http(client, picture):
     result, _, _ = client.predict(image=handle_file(str(picture)), model="ann/words", prompt='{"text": ["cat", "dog"]}', api_name="/prompt")
     assert [row["label"] for row in result["segments"]] == ["cat", "dog"]
+    # Clicks, an example and words of one request, for a model that takes all of them.
+    box, prompt = [10, 10, 60, 70], {"objects": [CLICK, {"box": [10, 10, 60, 70], "text": "cat"}], "text": ["dog"]}
+    result, _, _ = client.predict(image=handle_file(str(picture)), model="ann/both", prompt=json.dumps(prompt), api_name="/prompt")
+    with load_model("ann/both").prompt(IMAGE) as session:
+        wanted = session.segment(**CLICK), session.segment(text="cat", box=box), session.segment(text="dog")
+    assert [row["segmentation"] for row in result["segments"]] == [row["segmentation"] for one in wanted for row in one.to_dict()["segments"]]
+    assert [row["label"] for row in result["segments"]] == ["object", *["cat"] * len(wanted[1].segments), *["dog"] * len(wanted[2].segments)]
+    assert len(wanted[1].segments) and [row["score"] for row in result["segments"]] == [segment.score for one in wanted for segment in one.segments]
 
 
 @pytest.mark.parametrize(
@@ -295,6 +305,8 @@ def test_the_command_cuts_out_what_is_clicked(served, picture, tmp_path, capsys)
     with load_model("ann/clicks").prompt(IMAGE) as session:
         assert result["segments"][0]["segmentation"] == session.segment([[40, 30], [100, 5]], [1, 0]).to_dict()["segments"][0]["segmentation"]
     assert main(["prompt", str(picture), "--text", "cat", "--model", "ann/words", "--out", str(tmp_path / "words")]) == 0
+    assert main(["prompt", str(picture), "--text", "cat", "--box", "10,10,60,70", "--model", "ann/both", "--out", str(tmp_path / "alike")]) == 0
+    assert {row["label"] for row in json.loads((tmp_path / "alike" / "result.json").read_text())["segments"]} == {"cat"}
     for bad in (["--points", "a,b,1"], ["--points", "400,3,1"], ["--box", "1,2,1,9"], ["--text", "cat"]):
         assert main(["prompt", str(picture), *bad, "--model", "ann/clicks", "--out", str(tmp_path / "bad")]) == 2
         assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "bad").exists()

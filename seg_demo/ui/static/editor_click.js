@@ -318,7 +318,7 @@ class Clicks {
   // A click in the picture; `label` 1 adds, 0 takes away.
   click(point, label) {
     const { layer } = this.host;
-    if (!this.prompter.takes("clicks")) return this.host.tell(say("wordsOnly"));
+    if (!this.prompter.takes("clicks")) return this.host.tell(say(this.prompter.takes("examples") ? "examplesOnly" : "wordsOnly"));
     if (!this.host.tools.inside(point)) return;
     const place = [Math.min(layer.width - 0.001, point[0]), Math.min(layer.height - 0.001, point[1]), label];
     if (this.texts) this.settle();
@@ -336,8 +336,10 @@ class Clicks {
     const { width, height } = this.host.layer;
     const side = (i, most, pick) => Math.min(most, Math.max(0, pick(a[i], b[i])));
     const box = [side(0, width, Math.min), side(1, height, Math.min), side(0, width, Math.max), side(1, height, Math.max)];
-    if (!this.prompter.takes("clicks")) return this.host.tell(say("wordsOnly"));
+    const { prompter } = this;
+    if (!prompter.takes("clicks") && !prompter.takes("examples")) return this.host.tell(say("wordsOnly"));
     if (box[2] - box[0] < 1 || box[3] - box[1] < 1) return;
+    if (!prompter.takes("clicks")) return this.words("", box);
     if (this.texts) this.settle();
     if (!this.pending) this.begins(this.host.tools.target !== null ? this.startOf(a) : null);
     this.quiet();
@@ -377,14 +379,22 @@ class Clicks {
     this.host.redraw();
   }
 
-  async words(text) {
+  // The box that is drawn, which may be an example of what to find.
+  get example() {
+    return this.last && this.last.box && this.prompter.takes("examples") ? this.last.box : null;
+  }
+
+  // Everything that words mean, or that is like what is in a box, or both.
+  async words(text, box = this.example) {
     const { work } = this.host;
     this.drop();
-    this.texts = text;
-    const step = { points: [], box: null, found: null, waits: true };
+    this.texts = text || true;
+    const step = { points: [], box, found: null, waits: true };
     this.steps.push(step);
     this.host.redraw();
-    const answer = await this.wait(this.asked(work, { text: [text] }));
+    // By itself, a box outlines one object for a model that is clicked: SAM 3 calls what is like it "visual".
+    const name = text || (this.prompter.takes("clicks") ? "visual" : "");
+    const answer = await this.wait(this.asked(work, box ? { objects: [{ box, text: name }] } : { text: [text] }));
     if (!this.steps.includes(step) || answer === null) return;
     step.waits = false;
     const found = answer.error ? [] : this.shapesOf(answer);
@@ -572,7 +582,7 @@ class ClickPanel {
     this.words.addEventListener("submit", (event) => {
       event.preventDefault();
       const text = this.words.elements[0].value.trim();
-      if (text) clicks.words(text);
+      if (text || clicks.example) clicks.words(text);
     });
     const mode = (adding) => {
       clicks.adding = adding;
@@ -598,6 +608,8 @@ class ClickPanel {
       this.prompterid.hidden = this.prompter.value !== OTHER_MODEL;
     }
     this.words.hidden = !prompter.takes("words");
+    const hint = say(clicks.example ? "exampleHint" : "wordsHint");
+    if (this.words.elements[0].placeholder !== hint) this.words.elements[0].placeholder = hint;
     this.everything.disabled = !prompter.model || !prompter.takes("clicks");
     this.plus.setAttribute("aria-pressed", String(clicks.adding));
     this.minus.setAttribute("aria-pressed", String(!clicks.adding));
