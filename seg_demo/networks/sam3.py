@@ -201,7 +201,9 @@ class Sam3(WordPrompts):
 
     def card_snippet(self, source: str) -> str:
         """As :meth:`TransformersPrompts.card_snippet`, for words and for clicks."""
-        return loading_code("Sam3Model", "Sam3Processor", source) + "\n" + loading_code("Sam3TrackerModel", "Sam3TrackerProcessor", source)
+        clicks = loading_code("Sam3TrackerModel", "Sam3TrackerProcessor", source)
+        clicks = clicks.replace("\nmodel = ", "\ntracker = ").replace("\nprocessor = ", "\ntracker_processor = ")
+        return f"{loading_code('Sam3Model', 'Sam3Processor', source)}\n# And the part that answers clicks:\n{clicks}"
 
     @property
     def words(self) -> Sam3Words:

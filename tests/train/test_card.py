@@ -164,6 +164,9 @@ def test_the_printed_code_loads_the_same_weights_with_the_plain_library(tmp_path
     assert "seg_demo" not in code
     exec(compile(code, "README.md", "exec"), names)
     loaded, saved = names["model"].state_dict(), checkpoint.module.state_dict()
+    if "tracker" in names:  # two parts, which share an encoder
+        parts = {"detector_model": names["model"], "tracker_model": names["tracker"]}
+        loaded = {f"{part}.{name}": tensor for part, module in parts.items() for name, tensor in module.state_dict().items()}
     assert loaded.keys() == saved.keys() and all(torch.equal(loaded[name], saved[name]) for name in saved)
 
 
