@@ -8,7 +8,7 @@ Object.assign(WORDS.en, {
   typedModel: "Hugging Face id …", wordsHint: "Words for what to find, e.g. cat", find: "Find", adds: "+ Add", takesAway: "− Remove", take: "Take", dropIt: "Drop",
   paintOver: "Paint over others, too", newObject: "new object", looksAt: "The model is looking …", clickHelp: "Click on an object, or drag a box around it. Enter takes what is shown, Esc drops it.",
   sureOfIt: "The model is {score} % sure. Click again to correct, or take it.", wordsOnly: "This model takes words, not clicks. Type what to find, or choose another model.",
-  exampleHint: "All like the box: words, or none", examplesOnly: "This model takes words and boxes, not clicks. Type what to find, or drag a box around an example.", addFirst: "Begin with a click inside the object.",
+  exampleHint: "Words, or all like it", examplesOnly: "This model takes words and boxes, not clicks. Type what to find, or drag a box around an example.", addFirst: "Begin with a click inside the object.",
   nothingThere: "The model marked nothing there. Click elsewhere, or draw a box.", noModelAnswer: "The server did not answer. Your drawing is still here; please click again.",
   othersGround: "Nothing was painted: all of it belongs to others. Tick “Paint over others, too” if it should be painted all the same.", nothingChanged: "It is the same as before.", create: "New object (N)", merge: "Merge: click an object to add it to the selected one (M)",
   cut: "Split: draw one line across an object (X)", remove: "Delete an object: click it (D); the Delete key takes the selected one",
