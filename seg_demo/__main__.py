@@ -25,7 +25,7 @@ from seg_demo.core.requests import AUTO, check_threshold, check_thresholds
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
 from seg_demo.inputs.archives import Job, find_jobs
-from seg_demo.outputs.batch import COCO, Summary
+from seg_demo.outputs.batch import COCO, ResultParts, Summary
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import PixelSize, measure
@@ -40,6 +40,8 @@ _VIEW = (
     '"gamma": 1.0}, each optional (default: the first page, the middle plane, up to three channels)'
 )
 RESULT = "result.json"
+# The folder of rows of results.
+RESULTS = "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         "JSON, GeoJSON and CSV, or with --format those files alone. Without --format DIR itself gets the files about all images together: "
         "coco.json, panoptic.json (of panoptic results), counts.csv, objects.csv or pieces.csv (measured one by one), failed.csv, notes.csv and contact_sheet.png. Exit codes: 0 all done, 1 some files failed, 2 nothing was started.",
     )
-    segment.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files, or folders to search for them")
+    segment.add_argument(
+        "paths", nargs="+", metavar="PATH",
+        help="image files, folders to search for them, globs, parquet files with a column of images, or URLs of all these that fsspec opens, such as s3://...",
+    )  # fmt: skip
     segment.add_argument("--model", required=True, metavar="M", help="menu key, user/repo[/folder][@revision], its page's address, or checkpoint folder")
     segment.add_argument("--out", required=True, type=Path, metavar="DIR", help="where the results go; made if needed")
     segment.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score of objects (default 0.5)")
@@ -108,8 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     segment.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default: SEG_DEMO_DEVICE)")
     segment.add_argument(
-        "--workers", type=int, default=1, metavar="N",
-        help="processes that work at the same time, each with the model and its share of the cores; one that dies costs its picture (default 1)",
+        "--workers", type=int, metavar="N",
+        help="processes that work at the same time, each with the model and its share of the cores; one that dies costs its picture (default 1; "
+        "with --ray all that the cluster has cores or GPUs for)",
+    )  # fmt: skip
+    segment.add_argument(
+        "--parquet", action="store_true",
+        help="write results as rows with COCO run lengths into parquet files in DIR/results, and no files for each picture but those of --format",
+    )  # fmt: skip
+    segment.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS",
+        help="work on the Ray cluster at HOST:PORT, or without an address on the one that is at hand, else on this machine's cores; implies --parquet",
     )  # fmt: skip
     segment.add_argument("--overwrite", action="store_true", help="segment images again even if their results exist")
     segment.set_defaults(run=_segment)
@@ -279,41 +293,49 @@ def _segment(options: argparse.Namespace) -> int:
     pixel = None if options.pixel_size is None else PixelSize.parse(options.pixel_size)
     if pixel is not None:  # lengths and areas that are on the disk already are in its unit
         run["pixel_size"] = options.pixel_size
+    kept = options.parquet or options.ray is not None
+    if kept:
+        run["parquet"] = True
     if not options.overwrite:
         _refuse_to_mix(options.out, run)
+    parts = ResultParts(options.out / RESULTS) if kept else None
+    summarised = not formats and not kept
     jobs, failed = _planes(jobs, view, options.detail)
     # The last of the files that are written: its presence says that an image is done.
     last = EXPORTS[FORMATS[formats[-1]][-1]].file if formats else RESULT
     readable = [job for job in jobs if job.target not in failed]
-    there = [(options.out / job.target / last).is_file() and not (options.out / job.target / UNFINISHED).is_dir() for job in readable]
-    waiting = [job for job, finished in zip(readable, there, strict=True) if options.overwrite or not finished]
+    waiting = [job for job in readable if options.overwrite or not _is_done(job, options.out, last, parts)]
     if len(waiting) < len(readable):
         skipped = len(readable) - len(waiting)
         print(f"{skipped} of {len(jobs)} images have results in {options.out} already; --overwrite segments them again.")
     if not waiting:
         if failed:
             _prepare(options.out, run)
-        if not formats:
+        if summarised:
             _summarise(jobs, options.out, None, failed, pixel)
         return 1 if failed else 0
     asked = {
         "threshold": check_threshold(options.threshold), "detail": options.detail, "smoothing": options.smoothing, "task": options.task,
         "thresholds": thresholds,
     }  # fmt: skip
-    order = Order(options.model, options.device, options.out, asked, formats, last, pixel, options.overwrite)
+    order = Order(options.model, options.device, options.out, asked, formats, last, pixel, options.overwrite, kept)
     done = 0
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     # Only now is it certain that there is something to do: loading a model takes seconds.
-    with _carried_out(order, options.workers, len(waiting)) as (model, run_all):
+    with _carried_out(order, options.workers, options.ray, len(waiting)) as (model, run_all):
         for note in model.notes:
             print(f"note: {model.id}: {note}", file=sys.stderr)
         rows_of(formats, TASKS[model.task if options.task == AUTO else options.task])
         _prepare(options.out, run)
-        with _bar(len(waiting)) as bar:
+        if parts is not None and options.overwrite:
+            parts.clear()
+        with _bar(len(waiting)) as bar, _written(parts, options.out):
             for outcome in run_all(waiting, bar):
                 job = outcome.job
                 if outcome.problem is None:
                     done += 1
+                    if parts is not None:
+                        parts.add(job.name, str(job.source), outcome.result)
                 else:
                     failed[job.target] = outcome.problem
                     bar.write(f"failed: {job.source}: {outcome.problem}", file=sys.stderr)
@@ -322,7 +344,7 @@ def _segment(options: argparse.Namespace) -> int:
                 for name, count in outcome.lost.items():
                     lost[name].update(count)
                 bar.update()
-    if not formats:
+    if summarised:
         _summarise(jobs, options.out, model.labels, failed, pixel)
     for name in formats:
         for sentence in loss_sentences(name, lost[name]):
@@ -331,22 +353,54 @@ def _segment(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _is_done(job: Job, out: Path, last: str, parts: ResultParts | None) -> bool:
+    """Whether a picture has its result: its last file, all of a raster, or its row."""
+    folder = out / job.target
+    return job.name in parts.done if parts is not None else (folder / last).is_file() and not (folder / UNFINISHED).is_dir()
+
+
 @contextmanager
-def _carried_out(order: Order, workers: int, pictures: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
-    """The model of an order, and what carries the order out for pictures, a bar beside it: this process, or several of its own.
+def _written(parts: ResultParts | None, out: Path) -> Iterator[None]:
+    """Rows that are added within it are on the disk after it, whatever happens.
+
+    Raises:
+        BadRequestError: the disk is full or fails; the parts that are there stay.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if parts is not None:
+                parts.flush()
+    except BrokenPipeError:  # whoever read along
+        raise
+    except OSError as error:
+        raise BadRequestError("cli.results_not_written", out=out, why=error.strerror or error) from error
+
+
+@contextmanager
+def _carried_out(order: Order, workers: int | None, ray: str | None, pictures: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
+    """The model of an order, and what carries the order out for pictures, a bar beside it: this process, several of its own, or a cluster.
 
     Args:
         order: what to do with each picture.
-        workers: processes; 1 is this one.
+        workers: processes; 1 is this one. None takes 1, or as many as a cluster has room for.
+        ray: address of a cluster; None works without one.
         pictures: how many there are.
 
     Raises:
         BadRequestError: no number of processes.
         SegDemoError: the model cannot be found, fetched or loaded.
     """
-    if not 1 <= workers <= MOST_WORKERS:
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise BadRequestError("cli.bad_workers", value=workers, most=MOST_WORKERS)
-    if workers > 1:
+    if ray is not None:
+        from seg_demo.cluster import Cluster
+
+        with Cluster(order, ray, workers) as cluster:
+            yield cluster.loaded, lambda jobs, bar: cluster.run(jobs)
+        return
+    if workers is not None and workers > 1:
         with Workers(order, min(workers, pictures)) as processes:
             yield processes.loaded, lambda jobs, bar: processes.run(jobs)
         return
@@ -364,7 +418,7 @@ def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[J
     found, failed = [], {}
     for job in jobs:
         try:
-            found += job.pages(views_of(job.source, view, MOST_RASTER if detail == "full" else 0))
+            found += job.pages(views_of(job.data(), view, MOST_RASTER if detail == "full" else 0))
         except SegDemoError as error:
             found.append(job)
             failed[job.target] = str(error)
@@ -399,7 +453,7 @@ def _summarise(
             overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
             columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None
             if not TASKS[result["task"]].objects:
-                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.source, view=result.get("view")).pixels, pieces=True)
+                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view")).pixels, pieces=True)
             summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), columns, pieces)
         summary.close()
     except (OSError, ValueError, KeyError, SegDemoError) as error:

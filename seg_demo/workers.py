@@ -1,4 +1,4 @@
-"""The pictures of one command, segmented by this process or by several of its own.
+"""The pictures of one command, segmented by this process, by several of its own, or (:mod:`seg_demo.cluster`) by other machines'.
 
 Of several processes each holds the model and works on one picture at a time with its share of the processor's cores. A picture that kills
 its worker (a crash in native code, no memory left) costs that worker alone: the picture is named, and another process takes its
@@ -14,7 +14,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,12 +44,16 @@ class Done:
         problem: why it has no result; None where it has one.
         notes: what to know of it.
         lost: of every format that was written, what it could not hold of the result, and how often.
+        result: ``Segmentation.to_dict()``, where the order keeps it; else None.
+        files: of it, by their names, in the order in which they are to be written; empty once they are.
     """
 
     job: Job
     problem: str | None
     notes: tuple[str, ...] = ()
     lost: Mapping[str, Counter[str]] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,11 @@ class Order:
         device: likewise.
         out: the output folder.
         asked: arguments of ``Model.predict``.
-        formats: to write, or empty for all files.
+        formats: to write; empty for all files, or none where results are kept.
         last: the file that is written last: where it is, the picture is done.
         pixel: size of a pixel, for measurements in its unit too.
         fresh: whether what an interrupted run has left of a raster is thrown away.
+        kept: whether results are handed back, for a table of them.
     """
 
     model: str
@@ -97,6 +102,7 @@ class Order:
     last: str
     pixel: PixelSize | None
     fresh: bool = False
+    kept: bool = False
 
     def load(self) -> Model:
         """The model, in this process.
@@ -117,26 +123,52 @@ class Order:
             job: the picture.
             report: called after each tile of full detail, and each window of a raster.
         """
-        from seg_demo.inputs.images import MOST_RASTER, open_raster, read
+        from seg_demo.inputs.images import MOST_RASTER, open_raster
+
+        if self.asked["detail"] == "full" and not self.kept and isinstance(job.source, Path):
+            try:
+                if (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
+                    return self._segment_raster(model, raster, job, report)
+            except (SegDemoError, OSError) as error:
+                return Done(job, str(error))
+        return self.write(self.make(model, job, report))
+
+    def make(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
+        """As :meth:`carry_out`, with files that are not written yet."""
+        from seg_demo.inputs.images import read
         from seg_demo.outputs.export import Subject, files_of
 
         try:
-            if self.asked["detail"] == "full" and (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
-                return self._segment_raster(model, raster, job, report)
-            picture = read(job.source, view=job.view, channels=model.samples)
+            picture = read(job.data(), view=job.view, channels=model.samples)
             result = model.predict(picture, report=report, **self.asked)
             subject = Subject(result, picture.pixels, job.source.name, pixel=self.pixel)
-            files = files_of(subject, self.formats)
-            folder = self.out / job.target
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in sorted(files, key=lambda name: name == self.last):
-                write_atomically(folder / name, files[name])
+            files = {} if self.kept and not self.formats else files_of(subject, self.formats)
             lost = {name: subject.lost(name) for name in self.formats}
         except (SegDemoError, OSError) as error:
             return Done(job, str(error))
         limit = () if result.limit is None else (_limit_sentence(result.limit.objects, str(self.asked["detail"])),)
-        return Done(job, None, (*map(str, result.notes), *limit), lost)
+        notes = (*map(str, result.notes), *limit)
+        ordered = {name: files[name] for name in sorted(files, key=lambda name: name == self.last)}
+        return Done(job, None, notes, lost, result.to_dict() if self.kept else None, ordered)
 
+    def write(self, done: Done) -> Done:
+        """Write the files of a picture into its folder.
+
+        Args:
+            done: of :meth:`make`.
+
+        Returns:
+            The same without files; with a problem, if they could not be written.
+        """
+        try:
+            if done.files:
+                folder = self.out / done.job.target
+                folder.mkdir(parents=True, exist_ok=True)
+                for name, data in done.files.items():
+                    write_atomically(folder / name, data)
+        except (SegDemoError, OSError) as error:
+            return Done(done.job, str(error))
+        return replace(done, files={})
 
     def _segment_raster(self, model: Model, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
         """A TIFF beyond the pixel limit, window by window."""

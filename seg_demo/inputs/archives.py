@@ -6,12 +6,13 @@ believed but counted while unpacking; every other trick is refused for its own f
 
 Names of files within archives → names that every file system takes, no two the same.
 
-Paths that a person names → image files, each with a name of its own for its outputs.
+Paths, globs, URLs and parquet files that a person names → pictures, each with a name of its own for its outputs.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
 import lzma
 import re
 import stat
@@ -21,10 +22,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from seg_demo.core.errors import BadRequestError, Message, StorageError
+from seg_demo.core.errors import BadImageError, BadRequestError, Message, StorageError
+from seg_demo.core.settings import scientific_bytes, settings
 
 if TYPE_CHECKING:
     from seg_demo.core.picture import View
@@ -278,21 +281,77 @@ PACKED = ".nii.gz"
 _DOUBLE = (PACKED, ".ome.tif", ".ome.tiff")
 
 
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A picture that is no file of this machine: one that fsspec opens, or a row of a parquet file.
+
+    Attributes:
+        files: the file system, an ``fsspec.AbstractFileSystem``; it is pickled with what it was made of.
+        path: of the file, as that file system calls it.
+        column: of a parquet file, the column of pictures.
+        row: its row there, counted from 0; None for a file that is a picture.
+    """
+
+    files: Any
+    path: str
+    column: str = ""
+    row: int | None = None
+
+    def __str__(self) -> str:
+        """Its URL, with the row."""
+        url = self.files.unstrip_protocol(self.path)
+        return url if self.row is None else f"{url} row {self.row}"
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return PurePosixPath(self.path).name
+
+    def read(self) -> bytes:
+        """Its file's bytes.
+
+        Raises:
+            BadImageError: it cannot be read any more, or the row is empty.
+        """
+        try:
+            if self.row is None:
+                with self.files.open(self.path, "rb") as opened:  # no more than is refused for being too much
+                    return opened.read(scientific_bytes(settings()) + 1)
+            group, place = _place(self.files, self.path, self.row)
+            data = _group(self.files, self.path, self.column, group)[place].as_py()
+        except Exception as error:  # of whichever library fsspec opens it with
+            raise BadImageError("files.not_fetched", url=str(self), why=error) from error
+        if not data:
+            raise BadImageError("files.empty_row", url=str(self), column=self.column)
+        return data
+
+
 @dataclass(frozen=True)
 class Job:
     """One image to segment.
 
     Attributes:
-        source: the file.
+        source: the file, here or elsewhere.
         target: folder that its outputs go into, below the output folder.
         name: what the tables about all images call it: its path within the folder that was searched.
         view: what of it is looked at; None leaves that to the file.
     """
 
-    source: Path
+    source: Path | Remote
     target: Path
     name: str
     view: View | None = None
+
+    def data(self) -> Path | bytes:
+        """What is decoded: a path of this machine, or the bytes of what lies elsewhere.
+
+        Raises:
+            BadImageError: those cannot be read.
+        """
+        return self.source.read() if isinstance(self.source, Remote) else self.source
 
     def pages(self, views: Sequence[View]) -> list[Job]:
         """One for each plane of the file, in folders of their own: ``NAME/page-0003``, counted from 0."""
@@ -310,38 +369,146 @@ def page_name(number: int) -> str:
     return f"page-{number:04}"
 
 
-def find_jobs(paths: Sequence[Path], out: Path) -> list[Job]:
-    """The images that paths stand for, each with a folder of its own.
+def find_jobs(sources: Sequence[Path | str], out: Path) -> list[Job]:
+    """The images that sources stand for, each with a folder of its own.
 
     What scanners write has no suffix, or the end of a number for one, and is known by its first bytes. A file's outputs go to ``<stem>``; those of a file found in a folder keep its path within that folder. Where two would
     get the same folder, all of them are told apart by their suffix, and then by a number.
 
     Args:
-        paths: files, taken whatever they are called, and folders, searched for image files.
+        sources: files, taken whatever they are called; folders, searched for image files; globs of these; URLs that fsspec opens
+            (``s3://``, ``hf://``, ``tar://*.png::shard.tar``) of the same; and parquet files, of which every row is an image.
         out: the output folder; what lies in it is no input.
 
     Raises:
-        BadRequestError: a path that does not exist, or no image at all; the message lists them.
+        BadRequestError: a source that does not exist or cannot be opened, or no image at all; the message lists them.
     """
-    missing = [str(path) for path in paths if not path.exists()]
+    found: dict[Path | Remote, Path] = {}
+    missing = []
+    for source in sources:
+        if "://" in str(source):
+            found |= _elsewhere(str(source))
+            continue
+        path = Path(source)
+        paths = [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(source), recursive=True))]
+        if not paths:
+            missing.append(str(source))
+        for path in paths:
+            if path.suffix.lower() == PARQUET and path.is_file():
+                found |= _elsewhere(path.resolve().as_uri())
+            elif path.is_dir():
+                for file in sorted(child for child in path.rglob("*") if (child.name.lower().endswith(tuple(SUFFIXES)) or _is_dicom(child)) and child.is_file()):
+                    if not file.resolve().is_relative_to(out.resolve()):
+                        found.setdefault(file.resolve(), file.relative_to(path))
+            else:
+                found.setdefault(path.resolve(), Path(path.name))
     if missing:
         raise BadRequestError("files.not_found", missing=", ".join(missing))
-    found: dict[Path, Path] = {}
-    for path in paths:
-        if path.is_dir():
-            for file in sorted(child for child in path.rglob("*") if (child.name.lower().endswith(tuple(SUFFIXES)) or _is_dicom(child)) and child.is_file()):
-                if not file.resolve().is_relative_to(out.resolve()):
-                    found.setdefault(file.resolve(), file.relative_to(path))
-        else:
-            found.setdefault(path.resolve(), Path(path.name))
     if not found:
-        where = ", ".join(map(str, paths))
+        where = ", ".join(map(str, sources))
         raise BadRequestError("files.no_images", where=where, suffixes=", ".join(sorted(SUFFIXES)))
     named = Counter(path.as_posix() for path in found.values())
     return [
         Job(source, target, path.as_posix() if named[path.as_posix()] == 1 else f"{target.as_posix()}{path.suffix}")
         for (source, path), target in zip(found.items(), apart(list(found.values())), strict=True)
     ]
+
+
+def _elsewhere(url: str) -> dict[Remote, Path]:
+    """What a URL stands for, and what each is called: a file, all images of a folder, or those that a glob matches.
+
+    Raises:
+        BadRequestError: it cannot be looked at, or there is nothing.
+    """
+    try:
+        import fsspec
+
+        files, root = fsspec.core.url_to_fs(url)
+        if glob.has_magic(root):
+            paths = sorted(path for path in files.glob(root) if not files.isdir(path))
+            base = _before_magic(root)
+        elif files.isdir(root):
+            paths = sorted(path for path in files.find(root) if path.lower().endswith((*SUFFIXES, PARQUET)) and not hidden(path[len(root) :]))
+            base = PurePosixPath(root)
+        else:
+            files.info(root)
+            paths, base = [root], PurePosixPath(root).parent
+        found: dict[Remote, Path] = {}
+        for path in paths:
+            name = PurePosixPath(path)
+            name = safe(str(name.relative_to(base) if name.is_relative_to(base) else name.name))
+            if path.lower().endswith(PARQUET):
+                column, names = _rows(files, path)
+                found |= {Remote(files, path, column, row): Path(name.with_suffix(""), safe(called)) for row, called in enumerate(names)}
+            else:
+                found[Remote(files, path)] = Path(name)
+    except BadRequestError:
+        raise
+    except Exception as error:  # of whichever library fsspec opens it with
+        raise BadRequestError("files.url_not_opened", url=url, why=str(error) or type(error).__name__) from error
+    if not found:
+        raise BadRequestError("files.not_found", missing=url)
+    return found
+
+
+def _before_magic(path: str) -> PurePosixPath:
+    """The folders of a glob that are no pattern."""
+    parts = PurePosixPath(path).parts[:-1]
+    return PurePosixPath(*parts[: next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts))])
+
+
+def _rows(files: Any, path: str) -> tuple[str, list[str]]:
+    """The column of pictures of a parquet file, and what each row is called: by its file's name, or its number.
+
+    Raises:
+        BadRequestError: there is no such column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with files.open(path) as opened:
+        table = pq.ParquetFile(opened)
+        for column in table.schema_arrow:
+            parts = {part.name for part in column.type} if pa.types.is_struct(column.type) else set()
+            if "bytes" not in parts and not pa.types.is_binary(column.type) and not pa.types.is_large_binary(column.type):
+                continue
+            names = [None] * table.metadata.num_rows
+            if "path" in parts:
+                held = table.read(columns=[f"{column.name}.path"])[column.name].to_pylist()
+                names = [None if cell is None else cell["path"] for cell in held]
+            called = [f"row-{row:06}" if not name else PurePosixPath(str(name).replace("\\", "/")).name for row, name in enumerate(names)]
+            return column.name, called
+    raise BadRequestError("files.no_picture_column", path=path, columns=", ".join(table.schema_arrow.names[:20]))
+
+
+@lru_cache(maxsize=8)
+def _groups(files: Any, path: str) -> tuple[int, ...]:
+    """How many rows the groups of a parquet file have."""
+    import pyarrow.parquet as pq
+
+    with files.open(path) as opened:
+        about = pq.ParquetFile(opened).metadata
+        return tuple(about.row_group(group).num_rows for group in range(about.num_row_groups))
+
+
+def _place(files: Any, path: str, row: int) -> tuple[int, int]:
+    """The group of a row, and its place there."""
+    for group, rows in enumerate(_groups(files, path)):
+        if row < rows:
+            return group, row
+        row -= rows
+    raise IndexError(row)
+
+
+@lru_cache(maxsize=1)
+def _group(files: Any, path: str, column: str, group: int) -> Any:
+    """The pictures of one group of rows, which come one after the other: its bytes are fetched once."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with files.open(path) as opened:
+        cells = pq.ParquetFile(opened).read_row_group(group, columns=[column])[column].combine_chunks()
+    return cells.field("bytes") if pa.types.is_struct(cells.type) else cells
 
 
 def _is_dicom(path: Path) -> bool:

@@ -9,9 +9,12 @@ so that a person sees at a glance what went wrong.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
+import time
 import unicodedata
+import uuid
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -21,7 +24,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import BadRequestError, Message
+from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, LabelSet, Segmentation, is_background
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import PIECE_COLUMNS, cell, count, geojson
@@ -378,6 +382,105 @@ MOST_TILES = 300
 # Half the side of the cross that stands for an image that failed.
 _CROSS = 22
 _PAPER, _FRAME, _INK, _SOFT, _FAULT = (255, 255, 255), (236, 237, 235), (25, 28, 26), (99, 103, 98), (176, 36, 36)
+
+
+class ResultParts:
+    """Results of many pictures as parquet files of run lengths, a row for each picture; many rows are in memory, never all.
+
+    Every part is written whole or not at all, so that whoever is stopped goes on where the last part ends.
+
+    Args:
+        folder: gets the parts, :data:`PARTS`; made when there is one. Those that are there stay.
+
+    Attributes:
+        done: names of the pictures that the parts hold.
+
+    Raises:
+        BadRequestError: a part that is there cannot be read, or pyarrow is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise BadRequestError("cli.no_pyarrow") from error
+        self._folder, self._rows, self._written = folder, [], time.monotonic()
+        self.done: set[str] = set()
+        for part in sorted(folder.glob(PARTS)):
+            try:
+                self.done.update(pq.read_table(part, columns=["image"])["image"].to_pylist())
+            except (OSError, ValueError, KeyError) as error:
+                raise BadRequestError("cli.bad_part", path=part, why=error) from error
+
+    def clear(self) -> None:
+        """Begin anew.
+
+        Raises:
+            OSError: a part cannot be removed.
+        """
+        for part in self._folder.glob(PARTS):
+            part.unlink()
+        self.done.clear()
+
+    def add(self, name: str, source: str, result: Mapping[str, Any]) -> None:
+        """Add a picture's result; it is on the disk with the next part.
+
+        Args:
+            name: of the picture, unique.
+            source: where it lies.
+            result: of ``Segmentation.to_dict()``.
+
+        Raises:
+            OSError, StorageError: the disk is full or fails.
+        """
+        segments = [{**segment, "counts": segment["segmentation"]["counts"]} for segment in result["segments"]]
+        model, seconds = result["model"] or {}, result["seconds"].get("total")
+        self._rows.append({
+            **{key: result.get(key) for key in ("task", "width", "height", "device", "familiar", "limit", "pixel_size", "unit", "crs")},
+            "image": name, "source": source, "model": model.get("id"), "revision": model.get("revision"), "seconds": seconds,
+            "view": json.dumps(result["view"]) if "view" in result else None, "notes": list(map(str, result["notes"])), "segments": segments,
+        })  # fmt: skip
+        if len(self._rows) >= PART_ROWS or time.monotonic() - self._written > PART_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been added since the last part.
+
+        Raises:
+            OSError, StorageError: the disk is full or fails.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._written = time.monotonic()
+        if not self._rows:
+            return
+        file = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(self._rows, schema=_part_schema()), file, compression="zstd")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own, whoever else writes here.
+        write_atomically(self._folder / PARTS.replace("*", uuid.uuid4().hex), file.getvalue())
+        self.done.update(row["image"] for row in self._rows)
+        self._rows = []
+
+
+# A part is written when so many rows are in memory, or when the last one was written so many seconds ago.
+PART_ROWS, PART_SECONDS, PARTS = 500, 30.0, "part-*.parquet"
+
+
+def _part_schema() -> Any:
+    """Of the parts: a picture's row; ``counts`` is COCO's compressed run lengths, ``bbox`` its [x, y, width, height] in pixels."""
+    import pyarrow as pa
+
+    segment = pa.struct({
+        "id": pa.int32(), "label_id": pa.int32(), "label": pa.string(), "score": pa.float64(), "area": pa.int64(), "area_fraction": pa.float64(),
+        "area_units": pa.float64(), "bbox": pa.list_(pa.int32(), 4), "isthing": pa.bool_(), "counts": pa.string(),
+    })  # fmt: skip
+    return pa.schema({
+        "image": pa.string(), "source": pa.string(), "width": pa.int32(), "height": pa.int32(), "task": pa.string(), "model": pa.string(),
+        "revision": pa.string(), "device": pa.string(), "seconds": pa.float64(), "familiar": pa.bool_(), "limit": pa.int32(), "pixel_size": pa.list_(pa.float64()),
+        "unit": pa.string(), "crs": pa.string(), "view": pa.string(), "notes": pa.list_(pa.string()), "segments": pa.list_(segment),
+    })  # fmt: skip
 
 
 class ContactSheet:
