@@ -83,6 +83,7 @@ def test_nobody_reaches_anothers_job(address, job, jobs):
         "/finetune_watch": (BOB, job.id), "/finetune_use": (BOB, job.id), "/finetune_download": (BOB, job.id),
         "/finetune_delete": (BOB, job.id), "/finetune_share": (BOB, job.id, True),
         "/finetune_push": (BOB, job.id, "bob/x", "hf_x", False), "/finetune_skip": (BOB, job.id),
+        "/finetune_train": (BOB, job.id),
     }  # fmt: skip
     for name, arguments in asked.items():
         for key in (BOB, "", None, "x" * 32, owner_of(ANN)):

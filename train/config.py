@@ -94,6 +94,8 @@ class Config:
     onnx: bool = option(False, "also write onnx/model.onnx into the checkpoint, compared with torch label by label (pip install -r requirements-onnx.txt)", bool)
     push: str | None = option(None, "push to the Hub; without a value to <you>/<network>-<data>", str, metavar="USER/REPO")
     private: bool = option(False, "push to a private repository", bool)
+    advise: bool = option(False, "compare networks, bases and crops on your data, and say which to train", bool)
+    minutes: float | None = option(None, "how long --advise may take (default: 20)", float)
     dry_run: bool = option(False, "say what would happen, and stop", bool)
     json: bool = option(False, "print the result as JSON, for programs", bool)
 
@@ -121,6 +123,10 @@ def check(config: Config) -> list[str]:
         problems.append(Message("flags.tracker_not_installed", package=config.report_to))
     if config.resume and config.output:
         problems.append(Message("flags.resume_without_output"))
+    if config.minutes is not None and not config.advise and not config.resume:
+        problems.append(Message("flags.minutes_without_advise"))
+    if config.advise:
+        problems += [Message("flags.not_with_advise", flag=_flag(name)) for name in NOT_WITH_ADVISE if getattr(config, name) != _FIELDS[name].default]
     if config.push and not _looks_like_repo(config.push):
         problems.append(Message("push.write_user_repo", value=config.push))
     return problems
@@ -131,7 +137,10 @@ def _looks_like_repo(text: str) -> bool:
     return bool(slash and user and name and "/" not in name and not any(c.isspace() for c in text))
 
 
+# What a comparison decides by itself, or does not do.
+NOT_WITH_ADVISE = ("epochs", "max_steps", "push", "baseline", "replay", "report_to")
 _LEAST = {
+    "minutes": 0.2,
     "epochs": 0,
     "max_steps": 1,
     "batch_size": 1,

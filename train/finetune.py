@@ -3,6 +3,7 @@
 python train/finetune.py                        a U-Net on the built-in data
 python train/finetune.py --data my_folder --model unet-cells --push
 python train/finetune.py --data my_folder --dry-run
+python train/finetune.py --data my_folder --advise --minutes 20
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import shlex
 import sys
+import time
 import traceback
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -73,6 +75,7 @@ def run(config: Config, given: frozenset[str]) -> int:
     Raises:
         ConfigError: nothing was started; every problem that was found.
     """
+    began = time.monotonic()
     folder = Path(config.resume or config.output or "runs")
     if config.resume:
         config = runs.resumed(config, given)
@@ -88,6 +91,8 @@ def run(config: Config, given: frozenset[str]) -> int:
         main_process = team is None or team.is_main_process
         with ExitStack() as held:
             previous = None
+            if config.advise:
+                return _advise(config, given, team, held, began)
             if config.resume:
                 if main_process and not config.dry_run:
                     held.enter_context(runs.run_lock(folder))
@@ -203,6 +208,53 @@ def _train_evaluate_publish(
     if config.json:
         answer = {"run": str(folder), "checkpoint": str(folder / runs.BEST), "metrics": metrics, "baseline": baseline, "pushed": pushed}
         _print_json(answer)
+    return DONE
+
+
+def _advise(config: Config, given: frozenset[str], team: Any, held: ExitStack, began: float) -> int:
+    """Compare networks on the data, in a folder of its own; see :func:`main` for what is returned.
+
+    Args:
+        config: checked, with ``advise``.
+        given: as for :func:`run`.
+        team: other processes, of which there must be none.
+        held: keeps the folder's lock.
+        began: when the command was started.
+    """
+    from train.advise import advise, begun, conclusion, plan_of, table
+
+    if team is not None:
+        raise ConfigError("candidates.one_process")
+    folder = None
+    if config.resume:
+        folder = Path(config.resume)
+        if not config.dry_run:
+            held.enter_context(runs.run_lock(folder))
+    advice, data, parts = begun(config, given, folder)
+    if config.dry_run:
+        plan = {"advice": advice.to_dict(), "diagnosis": data.diagnosis.to_dict(), "problems": None}
+        if config.json:
+            _print_json(plan, indent=2)
+        else:
+            _print(plan_of(advice))
+        return DONE
+    if folder is None:
+        folder = runs.new_folder(replace(config, model="advice"), advice.data)
+        held.enter_context(runs.run_lock(folder))
+        runs.check_new(folder)
+        runs.write_config(folder, config, {"data": {"source": config.data, "name": advice.data, "sha256": advice.sha256}})
+    runs.log_to(folder, quiet=config.json, only="train.advise")
+    try:
+        advise(config, advice, data, parts, folder, began)
+    except runs.Stopped as stopped:
+        return stopped.exit_code
+    if config.json:
+        _print_json({"run": str(folder), "advice": advice.to_dict(config)})
+    else:
+        _print("\n".join([table(advice), "", *conclusion(advice, config)]))
+    if not advice.standing():
+        runs.ProgressFile(config.progress_file).ended(conclusion(advice, config)[0])
+        return NOT_STARTED
     return DONE
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import statistics
 import sys
 import time
 import zipfile
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock, Timeout
 
@@ -34,7 +35,7 @@ SAMPLES = "samples.png"
 # What a run leaves that was killed before it had written what it is; a new run may begin there.
 UNBORN = {".lock", "log.txt", ".config.json.new"}
 # What may differ between a run and its resumption without changing the result.
-OPERATIONAL = {"resume", "push", "private", "onnx", "device", "workers", "threads", "json", "dry_run", "save_every", "report_to", "progress_file"}
+OPERATIONAL = {"resume", "minutes", "push", "private", "onnx", "device", "workers", "threads", "json", "dry_run", "save_every", "report_to", "progress_file"}
 
 
 def new_folder(config: Config, data_name: str) -> Path:
@@ -156,7 +157,7 @@ def command_of(config: Config) -> str:
     default = Config()
     words = ["python", "train/finetune.py"]
     for name, value in config.to_dict().items():
-        if name in OPERATIONAL - {"threads"} or name == "output" or value == getattr(default, name):
+        if name in OPERATIONAL - {"threads", "minutes"} or name == "output" or value == getattr(default, name):
             continue
         words.append("--" + name.replace("_", "-"))
         if value is not True:
@@ -170,12 +171,13 @@ def write_metrics(folder: Path, history: History) -> None:
     save_file(folder / "metrics.jsonl", text.encode())
 
 
-def log_to(folder: Path | None, quiet: bool) -> logging.Logger:
+def log_to(folder: Path | None, quiet: bool, only: str | None = None) -> logging.Logger:
     """The run's log: sentences on stderr (unless ``quiet``) and, with times, in ``log.txt``.
 
     Args:
         folder: of the run; None logs to the terminal only.
         quiet: nothing on the terminal but warnings.
+        only: name of the logger whose records the terminal shows; None shows all.
     """
     log = logging.getLogger("train")
     log.setLevel(logging.INFO)
@@ -186,6 +188,7 @@ def log_to(folder: Path | None, quiet: bool) -> logging.Logger:
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.WARNING if quiet else logging.INFO)
     terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.addFilter(logging.Filter(only or ""))
     log.addHandler(terminal)
     if folder is not None:
         file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
@@ -402,14 +405,14 @@ class ProgressFile:
         """Say how far the run is.
 
         Args:
-            stage: ``prepare``, ``fit``, ``evaluate`` or ``publish``; a new stage is written at once.
-            step: optimizer steps done.
+            stage: ``prepare``, ``fit``, ``evaluate``, ``publish`` or ``advise``; a new stage is written at once.
+            step: optimizer steps done; of ``advise`` seconds.
             total: of how many.
             loss: of the last step.
             left: seconds that the run will still take, as far as its own pace tells; None before it does.
         """
         now = time.monotonic()
-        if self._path is None or (stage == "fit" and 0 < step < total and now - self._last < PAUSE):
+        if self._path is None or (stage in ("fit", "advise") and 0 < step < total and now - self._last < PAUSE):
             return
         self._last = now
         seconds, rest = round(now - self._began, 1), None if left is None else round(left, 1)
@@ -487,6 +490,11 @@ class Pace:
         steps = sum(self._steps) / len(self._steps) * (self.total - step)
         return steps + (self._evaluation or 0.0) * (self._evaluations(step) + self.closing)
 
+    @property
+    def step_seconds(self) -> float | None:
+        """What a step takes: the middle one of the last, so that a save or a busy moment does not count; None if too little is known."""
+        return statistics.median(self._steps) if self._steps else None
+
     def whole(self, step: int) -> float | None:
         """As :meth:`left`, for all steps of the run at the present pace, done or not."""
         rest = self.left(step)
@@ -556,8 +564,11 @@ class Stopper:
     is raised where the program stands; whatever is being written then is written atomically.
 
     Attributes:
+        signals: numbers of those that it takes.
         signal: number of the signal that came, or None.
     """
+
+    signals: ClassVar[tuple[int, ...]] = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -565,7 +576,7 @@ class Stopper:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Stopper:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self.signals:
             self._before[number] = signal.signal(number, self._receive)
         return self
 

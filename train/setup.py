@@ -141,6 +141,23 @@ class Prepared:
         return {**self.facts(), "processes": self.plan.processes, "start": remembered(self.start)}
 
 
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from and is measured on, looked at once.
+
+    Attributes:
+        dataset: with its classes.
+        train: items to learn from.
+        val: items that are held out.
+        diagnosis: what the doctor found.
+    """
+
+    dataset: Dataset
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    diagnosis: Diagnosis
+
+
 class NotPrepared(ConfigError):
     """A run that cannot begin.
 
@@ -154,7 +171,38 @@ class NotPrepared(ConfigError):
         self.diagnosis = diagnosis
 
 
-def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun | None = None) -> Prepared:
+def read_data(config: Config, quiet: bool, problems: list[str]) -> Data | None:
+    """Read the data, split it, and look for faults.
+
+    Args:
+        config: checked by :func:`train.config.parse`.
+        quiet: no progress bars.
+        problems: gets what is wrong, a paragraph each.
+
+    Returns:
+        None where the data could not be opened.
+    """
+    dataset = _attempt(problems, lambda: _opened(config, quiet))
+    if dataset is None:
+        return None
+    if config.channels is not None:
+        found = lacking(dataset.items, dataset.depths, config.channels, dataset.root)
+        dataset = replace(dataset, faults=(*dataset.faults, *found))
+    train, val = split(dataset, config.val_fraction, config.seed)
+    diagnosis = examine(dataset, train, val)
+    if diagnosis.faults and config.skip_bad:
+        dataset = without_bad(dataset, diagnosis)
+        train, val = split(dataset, config.val_fraction, config.seed)
+        diagnosis = examine(dataset, train, val)
+    if diagnosis.faults:
+        diagnosis = with_picture(diagnosis, dataset, Path(config.output).parent if config.output else Path("runs"))
+        problems.append(diagnosis.report())
+    return Data(dataset, tuple(train), tuple(val), diagnosis)
+
+
+def prepare(
+    config: Config, processes: int, quiet: bool, previous: PreviousRun | None = None, data: Data | None = None
+) -> Prepared:
     """Read the data, look for faults, split it, load the network, check the rights and the memory.
 
     Args:
@@ -162,6 +210,7 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         processes: of this run.
         quiet: no progress bars.
         previous: how far the run has come, if it is resumed: it keeps its network, and its data must be the same.
+        data: what :func:`read_data` found and is sound; None reads it.
 
     Raises:
         ConfigError: with every problem that was found, one a paragraph.
@@ -170,23 +219,9 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
     if config.threads:
         torch.set_num_threads(config.threads)
     device, precision = choose_device(config, problems)
-    dataset = _attempt(problems, lambda: _opened(config, quiet))
-    train: tuple[Item, ...] = ()
-    val: tuple[Item, ...] = ()
-    diagnosis = None
+    data = data or read_data(config, quiet, problems)
+    dataset, train, val, diagnosis = (data.dataset, data.train, data.val, data.diagnosis) if data else (None, (), (), None)
     if dataset is not None:
-        if config.channels is not None:
-            found = lacking(dataset.items, dataset.depths, config.channels, dataset.root)
-            dataset = replace(dataset, faults=(*dataset.faults, *found))
-        train, val = split(dataset, config.val_fraction, config.seed)
-        diagnosis = examine(dataset, train, val)
-        if diagnosis.faults and config.skip_bad:
-            dataset = without_bad(dataset, diagnosis)
-            train, val = split(dataset, config.val_fraction, config.seed)
-            diagnosis = examine(dataset, train, val)
-        if diagnosis.faults:
-            diagnosis = with_picture(diagnosis, dataset, Path(config.output).parent if config.output else Path("runs"))
-            problems.append(diagnosis.report())
         if not problems and (not val or (not train and config.epochs != 0)):
             problems.append(Message("training.too_few_images", data=config.data, train=len(train), val=len(val)))
         if previous is not None:
@@ -196,12 +231,12 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         problems.append(Message(key, run=config.resume))
     begun = None
     if dataset is not None:
-        begun = _attempt(problems, lambda: _start(config, dataset, previous))
+        begun = _attempt(problems, lambda: begin(config, dataset, previous))
     elif previous is None:
         _attempt(problems, lambda: architecture_of(config))
     replay = 0
     if begun is not None and not problems:
-        begun, dataset = _attempt(problems, lambda: _with_channels(config, begun, dataset, train)) or (begun, dataset)
+        begun, dataset = _attempt(problems, lambda: with_channels(config, begun, dataset, train)) or (begun, dataset)
     if begun is not None:
         replay = _attempt(problems, lambda: replay_count(config.replay, len(train), dataset, begun.base))
     if config.onnx and begun is not None:
@@ -211,14 +246,14 @@ def prepare(config: Config, processes: int, quiet: bool, previous: PreviousRun |
         raise NotPrepared(list(dict.fromkeys(problems)), diagnosis)
     batch = config.batch_size or begun.batch_size
     plan = Plan(len(train) + replay, batch, config.accumulate, processes, config.seed)
-    total = _steps(config, plan, begun)
+    total = steps_of(config, plan, begun)
     crop = crop_side(config, begun)
     trains = total > 0 and not (previous is not None and previous.finished)
     return Prepared(
         config=config,
         dataset=dataset,
-        train=tuple(train),
-        val=tuple(val),
+        train=train,
+        val=val,
         diagnosis=diagnosis,
         start=begun,
         plan=plan,
@@ -278,15 +313,30 @@ def _changes(config: Config, previous: PreviousRun, dataset: Dataset, processes:
     return changes
 
 
-def _start(config: Config, dataset: Dataset, previous: PreviousRun | None) -> Start:
-    """The network to train: of a run that has begun the same again, whatever the Hub answers now."""
+def begin(config: Config, dataset: Dataset, previous: PreviousRun | None = None) -> Start:
+    """The network to train: of a run that has begun the same again, with random weights, whatever the Hub answers now.
+
+    Args:
+        config: of the run.
+        dataset: with its classes.
+        previous: how far the run has come; None of a new one.
+
+    Raises:
+        SegDemoError: it cannot be had.
+    """
     if previous is not None and previous.state is not None and "start" in previous.facts:
         return rebuilt(previous.facts["start"])
     return start(config, functools.partial(labels_for, dataset), functools.partial(task_in, dataset))
 
 
-def _with_channels(config: Config, begun: Start, dataset: Dataset, train: Sequence[Item]) -> tuple[Start, Dataset]:
+def with_channels(config: Config, begun: Start, dataset: Dataset, train: Sequence[Item]) -> tuple[Start, Dataset]:
     """The network for the channels that are asked for, that it has learnt, or that all images have, and the data as that network reads it.
+
+    Args:
+        config: of the run.
+        begun: the network as it begins.
+        dataset: with its classes.
+        train: items by which the ranges of channels are measured that are no bytes.
 
     Raises:
         SegDemoError: the network or an image has other channels.
@@ -334,8 +384,14 @@ def _opened(config: Config, quiet: bool) -> Dataset:
     )  # fmt: skip
 
 
-def _steps(config: Config, plan: Plan, begun: Start) -> int:
-    """Optimizer steps: ``--epochs``, at most ``--max-steps``; without either, enough that a small data set is learnt."""
+def steps_of(config: Config, plan: Plan, begun: Start) -> int:
+    """Optimizer steps: ``--epochs``, at most ``--max-steps``; without either, enough that a small data set is learnt.
+
+    Args:
+        config: of the run.
+        plan: order of its data.
+        begun: its network.
+    """
     if config.epochs is not None:
         steps = config.epochs * plan.steps_per_epoch
     elif config.max_steps is not None:

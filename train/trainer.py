@@ -114,7 +114,7 @@ class Trainer:
         batches = self.plan.micro_batches(history.step, self.total, accelerator.process_index)
         parts = loader(self.crops, batches, workers_for(config.workers, self.prepared.device))
         recent: deque[float] = deque(maxlen=20)
-        bar = tqdm(total=self.total, initial=history.step, desc="training", unit="step", disable=None if self.main else True)
+        bar = tqdm(total=self.total, initial=history.step, desc="training", unit="step", disable=None if self.main and not config.json else True)
         try:
             with bar, stopper.deferred():
                 while not history.finished:

@@ -152,9 +152,19 @@ class Job:
         return restored(found, found.get("messages")) if isinstance(found, dict) else None
 
     def verdict(self) -> Verdict | None:
-        """Whether it became better; None before it is done."""
+        """Whether it became better; None before it is done, and of a comparison."""
         result = self.result()
-        return None if result is None else judge(result, self.curves())
+        return None if result is None or self.compares else judge(result, self.curves())
+
+    @property
+    def compares(self) -> bool:
+        """Whether it trains no network but compares several."""
+        return "comparing" in self.about
+
+    def advice(self) -> dict[str, Any] | None:
+        """What a comparison has found so far, as its ``advice.json`` says; None before it has begun, and of another job."""
+        found = processes.read_json(self.run / "advice.json") if self.compares else None
+        return restored(found, found.get("messages")) if isinstance(found, dict) and found.get("rows") else None
 
     def check(self) -> dict[str, Any]:
         """What the dry run found: the plan, the ``diagnosis`` and the ``problems`` (None if it may start)."""

@@ -37,6 +37,8 @@ from seg_demo.serving import catalog
 
 TRAIN = ROOT / "train" / "finetune.py"
 LEAST_FREE = 500_000_000
+# Settings that a comparison of networks decides by itself, or leaves to the training that follows.
+DECIDED_BY_COMPARISON = ("model", "max_steps", "batch_size", "lr", "baseline", "replay")
 DRAFT_SECONDS = 24 * 3600
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
 
@@ -175,6 +177,42 @@ class Jobs:
         if job.state() != DRAFT or labels not in {fault.get("proposal") for fault in found}:
             raise BadRequestError("jobs.suggestion_of_other_data")
         processes.write_text(Path(self.config(job)["data"]) / "labels.json", labels)
+
+    def compare(self, job: Job, minutes: float) -> None:
+        """Make of a draft a comparison of networks on its data (``--advise``); what it was to train with waits for :meth:`winner`.
+
+        Args:
+            job: a draft.
+            minutes: that the comparison may take.
+
+        Raises:
+            BadRequestError: it has been started.
+        """
+        config = self.config(job)
+        waiting = {name: config[name] for name in DECIDED_BY_COMPARISON if name in config}
+        self.configure(job, advise=True, minutes=minutes)
+        compared = {name: value for name, value in self.config(job).items() if name not in waiting}
+        self._write_config(job.folder, compared)
+        self.remember(job, comparing=waiting, base="")
+
+    def winner(self, job: Job) -> Job:
+        """A draft that trains what a comparison has found best, on a copy of its data.
+
+        Raises:
+            BadRequestError: it has found nothing, or is no comparison.
+            StorageError: the disk is full or fails.
+        """
+        found = job.advice()
+        best = next((row for row in found["rows"] if row["name"] == found["winner"]), None) if found else None
+        if best is None:
+            raise BadRequestError("jobs.nothing_compared")
+        config = {name: value for name, value in self.config(job).items() if name not in ("advise", "minutes", "data")}
+        # Its crops come with the network's own batches and learning rate, with which it was compared.
+        chosen = {"model": best["model"], "image_size": best["image_size"] or config.get("image_size"), "lr": None, "batch_size": None, "replay": 0.0}
+        made = self.draft(job.name, Path(self.config(job)["data"]), {**config, **job.about["comparing"], **chosen}, job.owner)
+        if job.about.get("replay") and best["model"] in {spec.id for spec in catalog.BUNDLED}:
+            self.remember(made, replay=job.about["replay"])
+        return made
 
     def start(self, job: Job) -> None:
         """Start a draft.

@@ -73,13 +73,14 @@ class _Job:
     sure: gr.Button
     keep: gr.Button
     told: gr.HTML
+    train: gr.Button
 
     @property
     def shown(self) -> list[Any]:
         """Where :func:`finetune_work.watch` writes."""
         return [
             self.status, self.curves, self.verdict, self.samples, self.log, self.stop, self.resume, self.use, self.delete,
-            self.hub, self.timer, self.download, self.share,
+            self.hub, self.timer, self.download, self.share, self.train,
         ]  # fmt: skip
 
 
@@ -109,6 +110,10 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
                 skip = gr.Button(t("finetune_skip"), visible=False, elem_id="finetune-skip")
                 mend = gr.Button(t("finetune_mend"), visible=False, elem_id="finetune-mend")
             run = gr.Button(t("finetune_run"), variant="primary", elem_id="finetune-run")
+            with gr.Accordion(t("advise"), open=False, elem_id="finetune-compare"):
+                gr.Markdown(t("advise_lead"))
+                minutes = Slider(2, 120, 20, step=1, label=t("advise_minutes"), elem_id="finetune-minutes")
+                compare = gr.Button(t("advise_run"), elem_id="finetune-advise")
         with gr.Column(scale=9, min_width=300):
             job = _job()
     mending = [found, draft, skip, mend]
@@ -126,9 +131,17 @@ def finetune_tab(page: gr.Blocks, tab: gr.Tab, visitor: gr.BrowserState, pickers
         start, [visitor, draft, *inputs], [*mending, job.picker], api_name="finetune_start", show_progress_on=found,
         **hidden, **heavy,
     )  # fmt: skip
-    for event in (*looked, began):
+    begun = [*mending, job.picker]
+    compared = compare.click(
+        advise, [visitor, draft, *inputs, minutes], begun, api_name="finetune_advise", show_progress_on=found, **hidden, **heavy
+    )
+    trained = job.train.click(
+        train_winner, [visitor, job.picker], begun, api_name="finetune_train", show_progress_on=found, **hidden, **heavy
+    )
+    for event in (*looked, began, compared):
         event.success(readings, [visitor, draft], reading, **QUIET)
-    began.success(watch, [visitor, job.picker], job.shown, **QUIET)
+    for event in (began, compared, trained):
+        event.success(watch, [visitor, job.picker], job.shown, **QUIET)
     # Other settings are another draft.
     for control in inputs:
         control.change(lambda: "", None, draft, **UNQUEUED)
@@ -205,6 +218,7 @@ def _job() -> _Job:
         stop = gr.Button(t("finetune_stop"), visible=False, elem_id="finetune-stop")
         resume = gr.Button(t("finetune_resume"), visible=False, elem_id="finetune-resume")
         use = gr.Button(t("finetune_use"), visible=False, variant="primary", elem_id="finetune-use")
+        train = gr.Button(t("advise_train"), visible=False, variant="primary", elem_id="finetune-train")
         download = gr.Button(t("finetune_download"), visible=False, elem_id="finetune-download")
         delete = gr.Button(t("finetune_delete"), visible=False, elem_id="finetune-delete")
     with gr.Column(visible=False, elem_id="finetune-asked") as asked:
@@ -230,7 +244,7 @@ def _job() -> _Job:
     timer = gr.Timer(REFRESH_SECONDS, active=False)
     return _Job(
         picker, status, curves, verdict, samples, log, stop, resume, use, delete, hub, timer, download, share, link, lost, asked,
-        sure, keep, told,
+        sure, keep, told, train,
     )  # fmt: skip
 
 
@@ -369,16 +383,49 @@ def start(
     Returns:
         The findings, the draft's id (empty once it runs), the buttons that mend, and the picker of jobs.
     """
+    return _begun(visitor, draft, [base, dataset, archive, steps, augment, lr, size, batch, share, replay], request)
+
+
+@in_words
+def advise(
+    visitor: Any, draft: Any, base: Any, dataset: Any, archive: Any, steps: Any, augment: Any, lr: Any, size: Any, batch: Any,
+    share: Any, replay: Any, minutes: Any, request: gr.Request,
+) -> list[Any]:  # fmt: skip
+    """As :func:`start`, but compare networks on the data for some minutes; what is trained of them is decided afterwards."""
+    low, high = LIMITS["minutes"]
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not low <= minutes <= high:
+        raise BadRequestError("finetuning.bad_number", name="minutes", low=low, high=high, value=str(minutes)[:40])
+    return _begun(visitor, draft, [base, dataset, archive, steps, augment, lr, size, batch, share, replay], request, minutes)
+
+
+@in_words
+def train_winner(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
+    """Train what a comparison has found best, on the same data; returns as :func:`start`."""
+    all_jobs().check_free(owner_of(visitor) or None)
+    job = all_jobs().winner(mine(visitor, id))
+    return _launched(visitor, job, checked(job, request))
+
+
+def _begun(visitor: Any, draft: Any, inputs: list[Any], request: gr.Request, minutes: float | None = None) -> list[Any]:
+    """Start a draft that was checked, or one that is made and checked now; with ``minutes`` as a comparison."""
+    dataset, archive = inputs[1:3]
     all_jobs().check_free(owner_of(visitor) or None)
     if draft and not outdated(visitor, job := mine(visitor, draft), None if archive else dataset):
         shown = [view.findings(job.check(), language_of(request), job.readings), draft, gr.Button(), gr.Button()]
     else:
         old = mine(visitor, draft) if draft else None
-        job = draft_of(visitor, base, dataset, archive, steps, augment, lr, size, batch, share, replay)
+        job = draft_of(visitor, *inputs)
         if old is not None:
             # What the visitor said about the faults holds for the samples that have joined since.
             all_jobs().configure(job, skip_bad=bool(all_jobs().config(old).get("skip_bad")), mask_reading=all_jobs().config(old).get("mask_reading"))
         shown = checked(job, request)
+    if minutes is not None and job.check().get("problems") is None:
+        all_jobs().compare(job, float(minutes))
+    return _launched(visitor, job, shown)
+
+
+def _launched(visitor: Any, job: Job, shown: list[Any]) -> list[Any]:
+    """What was shown of a draft, which is started if nothing is wrong with it."""
     if job.check().get("problems") is not None:
         return [*shown, gr.Dropdown()]
     all_jobs().start(job)
@@ -394,33 +441,35 @@ def watch(visitor: Any, id: Any, request: gr.Request) -> list[Any]:
         empty = view.idle("finetune", language)
         return [
             empty, "", "", gr.Image(visible=False), "", *[hidden] * 4, gr.Accordion(visible=False), gr.Timer(active=False),
-            hidden, gr.Checkbox(visible=False),
+            hidden, gr.Checkbox(visible=False), hidden,
         ]  # fmt: skip
     job = mine(visitor, id)
-    state = job.state()
+    state, advice = job.state(), job.advice()
+    made = state == DONE and not job.compares  # a model is there
     found = job.verdict() if state == DONE else None
     samples = gr.Image(visible=False)
     if (picture := job.samples) is not None:
         samples = gr.Image(store_file(picture), visible=True)
     worse = found is not None and not found.offered
-    known = catalog.trained_in(job.checkpoint) if state == DONE else None
+    known = catalog.trained_in(job.checkpoint) if made else None
     return [
         view.status(job, language),
         view.curves(job.curves(), language),
-        view.verdict(found, language),
+        view.advice(advice, language) if job.compares else view.verdict(found, language),
         samples,
         view.log(job, language),
         gr.Button(visible=state == RUNNING),
         gr.Button(visible=state in RESUMABLE),
         gr.Button(
-            t("finetune_use_worse" if worse else "finetune_use"), visible=state == DONE,
+            t("finetune_use_worse" if worse else "finetune_use"), visible=made,
             variant="secondary" if worse else "primary",
         ),
         gr.Button(visible=state != RUNNING),
-        gr.Accordion(visible=state == DONE),
+        gr.Accordion(visible=made),
         gr.Timer(active=state == RUNNING),
-        gr.Button(visible=state == DONE),
+        gr.Button(visible=made),
         gr.Checkbox(value=known is not None and known.shared, visible=known is not None and of_key(visitor).host),
+        gr.Button(visible=advice is not None and advice["done"] and state != RUNNING),
     ]  # fmt: skip
 
 
@@ -527,7 +576,7 @@ def _pickers(job: Job, id: str, language: str) -> list[Any]:
     ]
 
 
-LIMITS = {"steps": (1, 100_000), "batch": (1, 256), "share": (0.01, 0.9), "replay": (0, 0.9), "lr": (0, 10), "size": (0, 4096)}
+LIMITS = {"steps": (1, 100_000), "batch": (1, 256), "share": (0.01, 0.9), "replay": (0, 0.9), "lr": (0, 10), "size": (0, 4096), "minutes": (1, 1440)}
 
 
 @lru_cache(maxsize=1)

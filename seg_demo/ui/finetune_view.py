@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seg_demo.core.errors import in_language
+from seg_demo.core.errors import Message, in_language
 from seg_demo.jobs.job import DRAFT, MARGIN, RUNNING, ClassScore, Job, Verdict
 from seg_demo.ui.components import words
 
@@ -122,7 +122,7 @@ def status(job: Job, language: str) -> str:
         step, total = int(progress.get("step", 0)), int(progress.get("total", 0))
         line += words("colon", language) + words(f"stage_{stage}", language).format(step=step, total=total)
         left = progress.get("left")
-        if stage == "fit":
+        if stage in ("fit", "advise"):
             key = "finetune_timing" if left is None else "finetune_left" if left >= 60 else "finetune_left_little"
             line += words("separator", language) + words(key, language).format(minutes=math.ceil((left or 0) / 60))
         value = f' value="{step}"' if stage != "start" else ""
@@ -208,6 +208,48 @@ def verdict(found: Verdict | None, language: str) -> str:
         f'<div class="verdict" data-kind="{found.kind}"><p>{sentence}</p><dl>{cells}</dl><p>{html.escape(metric)}</p>'
         f"{_classes(found, language)}</div>"
     )
+
+
+def advice(found: Mapping[str, Any] | None, language: str) -> str:
+    """What a comparison of networks has found so far: what to train, and a table, the best first; empty before anything was measured.
+
+    Args:
+        found: of :meth:`seg_demo.jobs.job.Job.advice`.
+        language: ``en`` or ``zh``.
+    """
+    if found is None:
+        return ""
+    rows = [row for row in found["rows"] if row["scores"] or row["why"]]
+    first, second = (next((row for row in rows if row["place"] == place), None) for place in (1, 2))
+    said = ""
+    if found["done"] and first is not None:
+        key = "undecided" if found["undecided"] else "best" if second is not None else "only_one"
+        values = {"first": first["name"], "second": second and second["name"], "folds": found["folds"]}
+        said = Message(f"candidates.{key}", **{name: value for name, value in values.items() if value is not None}).text(language)
+        took = words("advise_takes", language).format(minutes=max(1, math.ceil(first["minutes_to_train"])))
+        said = f"<p>{html.escape(said)}</p><p>{html.escape(took)}</p>"
+    names = ("advise_network", "advise_base", "advise_score", "advise_trained", "advise_remark")
+    metric = METRICS.get(found["metric"], found["metric"])
+    head = "".join(f"<th scope=col>{html.escape(words(name, language).format(metric=metric))}</th>" for name in names)
+    body = "".join(_candidate_row(row, row is first and found["done"], language) for row in rows)
+    label = html.escape(words("advise_caption", language).format(pictures=found["pictures"], folds=found["folds"]))
+    notes = "".join(f"<p>{html.escape(in_language(text, language))}</p>" for text in found["notes"])
+    table = (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="counts"><caption>{label}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    return f'<div class="verdict" data-kind="advice">{said}{table if rows else ""}{notes}</div>'
+
+
+def _candidate_row(row: Mapping[str, Any], best: bool, language: str) -> str:
+    name = html.escape(row["name"])
+    base = html.escape((row["base"] or words("advise_random", language)) if row["architecture"] else "")
+    score = "–" if row["mean"] is None else f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
+    trained = "–" if row["trained"] is None else words("advise_seconds", language).format(seconds=f"{row['trained']:.0f}", steps=row["steps"])
+    remark = words("advise_best" if best else "advise_behind", language) if best or row["state"] == "behind" else ""
+    remark = html.escape(in_language(row["why"], language) if row["why"] else remark)
+    cells = f"<td>{base}</td><td class=num>{score}</td><td class=num>{html.escape(trained)}</td><td>{remark}</td>"
+    return f"<tr><th scope=row>{f'<strong>{name}</strong>' if best else name}</th>{cells}</tr>"
 
 
 def _classes(found: Verdict, language: str) -> str:

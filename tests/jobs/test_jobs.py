@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.settings import settings
 from seg_demo.jobs import processes, store
 from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
@@ -26,6 +26,8 @@ from seg_demo.ui import finetune_view
 from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder
 from train import finetune
+from train.candidates import BEHIND, LEFT_OUT, RACING, Advice, Candidate
+from train.config import parse
 from train.run import load_state
 
 QUICK = {
@@ -314,3 +316,36 @@ def test_ids_of_jobs_are_no_paths(jobs):
     for id in ("..", "../../etc", "", None, 3, "20261123-023601-abcdeg", "20261123-023601-abcdef"):
         with pytest.raises(BadRequestError, match="no such job"):
             jobs.open(id)
+
+
+def test_a_comparison_decides_what_is_trained_with_what_was_asked_for(jobs, tmp_path):
+    asked = {**QUICK, "model": "segformer-cells", "from_scratch": False, "max_steps": 120, "lr": 0.5, "replay": 0.0}
+    draft = jobs.draft("cells", folder(tmp_path / "cells", 3), asked, "me")
+    jobs.remember(draft, replay=0.25)
+    jobs.compare(draft, 5)
+    words = ["--config", str(draft.folder / processes.CONFIG), "--output", str(draft.run), "--json"]
+    config, given = parse(words)
+    assert config.advise and config.minutes == 5 and config.image_size == 32 and "model" not in given
+    with pytest.raises(BadRequestError, match="not found a network"):
+        jobs.winner(draft)
+    rows = [
+        Candidate(model, None, (0, 400), state, base=base, architecture="unet", crop=160, scores=[[0.5, score]], total=400, paces=[0.2])
+        for model, state, base, score in (("unet-cells", RACING, "unet-cells", 0.7), ("fcn", BEHIND, None, 0.2))
+    ]
+    rows.append(Candidate("<b>mask</b>", state=LEFT_OUT, why=Message("candidates.no_time")))
+    advice = Advice("cells", "x", "semantic", "mean_iou", 5, 3, 3, 2, rows, sizes=[2], targets=[7.0], done=True)
+    processes.write_json(draft.run / "advice.json", advice.to_dict(config))
+    processes.write_json(draft.folder / processes.RUNNER, {"pid": 0, "began": "x"})
+    processes.write_json(draft.folder / processes.RESULT, {"advice": {}})
+    processes.write_json(draft.folder / processes.EXIT, {"code": 0, "when": 0, "why": ""})
+    done = jobs.open(draft.id)
+    assert done.state() == DONE and done.verdict() is None
+    shown = finetune_view.advice(done.advice(), "en")
+    assert "unet-cells (160) is the only one that could be measured" in shown and "0.600 ± 0.141" in shown
+    assert "left out for want of time" in shown and "&lt;b&gt;mask" in shown and "<b>mask" not in shown
+    assert "时间不够" in finetune_view.advice(done.advice(), "zh")
+    made = jobs.winner(done)
+    config, _ = parse(["--config", str(made.folder / processes.CONFIG), "--output", str(made.run), "--json"])
+    assert (config.model, config.max_steps, config.lr, config.batch_size, config.baseline) == ("unet-cells", 120, None, None, True)
+    assert not config.advise and made.about["replay"] == 0.25 and made.owner == "me" and not made.compares
+    assert made.state() == DRAFT and len(list((made.folder / processes.DATA / "cells" / "images").iterdir())) == 3

@@ -315,6 +315,52 @@ def split(dataset: Dataset, val_fraction: float, seed: int) -> tuple[tuple[Item,
     return _parts(dataset, _draw(groups, wanted))
 
 
+def folds(
+    dataset: Dataset, items: Sequence[Item], count: int, seed: int, most_pixels: float
+) -> tuple[tuple[Item, ...], ...]:
+    """Divides items into parts of which each is measured on by what has learnt from the others (cross-validation).
+
+    Copies of one picture stay together. Each class is spread over as many parts as there are pictures of it, the rarest
+    first (as in :func:`split`, after Sechidis et al. 2011); names and order do not matter.
+
+    Args:
+        dataset: whose items they are.
+        items: to be divided.
+        count: how many parts.
+        seed: another seed gives other parts.
+        most_pixels: of pictures that are taken; those beyond are left out, but for the first two for each part.
+
+    Returns:
+        The parts, each in the order of the dataset; fewer than ``count`` where there are fewer different pictures.
+    """
+    groups = _groups(dataset, list(items), seed)
+    pictures = Counter(label for group in groups for label in group.classes)
+    first: dict[str, _Group] = {}
+    for label in sorted(pictures, key=lambda label: (pictures[label], label)):
+        having = [group for group in groups if label in group.classes]
+        missing = max(0, count - sum(group.order in first for group in having))
+        first |= {group.order: group for group in [group for group in having if group.order not in first][:missing]}
+    chosen: list[_Group] = []
+    pixels = 0
+    for group in (*first.values(), *(group for group in groups if group.order not in first)):
+        size = sum(_pixels(dataset, item) for item in group.items)
+        if len(chosen) < 2 * count or pixels + size <= most_pixels:
+            chosen.append(group)
+            pixels += size
+    parts: list[list[_Group]] = [[] for _ in range(min(count, len(chosen)))]
+    for group in chosen:
+        rarest = min(group.classes, key=lambda label: (pictures[label], label), default=None)
+        parts.sort(key=lambda part: (sum(rarest in other.classes for other in part), sum(len(other.items) for other in part)))
+        parts[0].append(group)
+    names = [{item.name for group in part for item in group.items} for part in parts]
+    return tuple(sorted((tuple(item for item in dataset.items if item.name in held) for held in names), key=lambda part: part[0].name))
+
+
+def _pixels(dataset: Dataset, item: Item) -> int:
+    scan = dataset.scans.get(item.name)
+    return dataset.size**2 if scan is None else scan.width * scan.height
+
+
 def _parts(dataset: Dataset, val: set[str]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     train_items = tuple(item for item in dataset.items if item.name not in val)
     return train_items, tuple(item for item in dataset.items if item.name in val)
@@ -326,10 +372,12 @@ def _groups(dataset: Dataset, items: list[Item], seed: int) -> list[_Group]:
     # Planes of one stack are alike: measured on one whose neighbour was learnt, any network looks good.
     stacks = len({item.stack or item.name for item in items}) > 1
     for item in items:
-        by_picture[f"stack {item.stack}" if item.stack is not None and stacks else dataset.scans[item.name].digest or item.name].append(item)
+        scan = dataset.scans.get(item.name)  # what is rendered has none
+        by_picture[f"stack {item.stack}" if item.stack is not None and stacks else (scan and scan.digest) or item.name].append(item)
     groups = []
     for same in by_picture.values():
-        picture = dataset.scans[same[0].name].digest or same[0].name
+        scan = dataset.scans.get(same[0].name)
+        picture = (scan and scan.digest) or same[0].name
         classes = {label for item in same for label in classes_of(dataset, item)}
         groups.append(_Group(hashlib.sha256(f"{seed} {picture}".encode()).hexdigest(), same, classes))
     return sorted(groups, key=lambda group: group.order)
@@ -337,7 +385,8 @@ def _groups(dataset: Dataset, items: list[Item], seed: int) -> list[_Group]:
 
 def classes_of(dataset: Dataset, item: Item) -> dict[int, int]:
     """Label id → pixels of one item, from the survey; without ignored pixels and without what has no label."""
-    scan = dataset.scans[item.name]
+    if (scan := dataset.scans.get(item.name)) is None:
+        return {}
     if scan.object_pixels is not None:
         return {label: pixels for label, pixels in scan.object_pixels.items() if label != 65_535}
     if scan.mask is not None:

@@ -1,0 +1,293 @@
+"""Which network for a person's data: folds, rungs, the standing, and the command itself, stopped and resumed, within its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from seg_demo import networks
+from synthetic import objects
+from synthetic.cells import render
+from tests.shifted_domains import DOMAINS, write_folder
+from tests.small_datasets import folder, save, two_values
+from train import advise, finetune
+from train.advise import FEW_MINUTES, Comparison, TimeBox, TooLong
+from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, Advice, Candidate, candidates, command_for
+from train.config import Config, ConfigError, parse
+from train.data.doctor import folds
+from train.data.index import open_dataset
+from train.run import Stopped
+
+
+def opened(root):
+    return open_dataset(str(root), seed=0, size=None, workers=2, progress=False)
+
+
+def test_folds_keep_copies_of_a_picture_together_and_spread_rare_classes(tmp_path):
+    folder(tmp_path, 9)
+    for index in (1, 4, 7):
+        save(two_values(1, 2), tmp_path / "masks" / f"{index}.png")
+    (tmp_path / "classes.txt").write_text("background\ncell\nrare\n")
+    # 9 is a copy of 0 under another name, with its mask.
+    shutil.copy(tmp_path / "images" / "0.png", tmp_path / "images" / "9.png")
+    shutil.copy(tmp_path / "masks" / "0.png", tmp_path / "masks" / "9.png")
+    dataset = opened(tmp_path)
+    parts = folds(dataset, dataset.items, 3, 0, 1e9)
+    names = [[item.name.rpartition("/")[2] for item in part] for part in parts]
+    assert sorted(name for part in names for name in part) == [str(number) for number in range(10)]
+    assert max(map(len, names)) - min(map(len, names)) <= 1
+    assert all(len({"1", "4", "7"} & set(part)) == 1 for part in names), names
+    assert any({"0", "9"} <= set(part) for part in names), names
+    assert folds(dataset, dataset.items[::-1], 3, 0, 1e9) == parts
+    assert folds(dataset, dataset.items, 3, 1, 1e9) != parts
+    few = folds(dataset, dataset.items, 3, 0, 0)
+    assert sum(map(len, few)) in (6, 7), "the first two pictures for each fold are taken whatever their size"
+
+
+def test_candidates_come_from_the_registry(monkeypatch):
+    class Another(networks.network("unet")):
+        family = replace(networks.family("unet"), name="another")
+
+    monkeypatch.setitem(networks.FAMILIES, "another", replace(Another.family, where=Another))
+    monkeypatch.setattr("train.candidates.lookup.reachable", lambda *_: False)
+    monkeypatch.setattr("train.candidates.catalog.available", lambda spec: False)
+    found = {known.model: known for known in candidates(Config(), (), "semantic")}
+    assert {"unet-cells", "segformer-cells", "unet", "another", "mask2former"} <= set(found)
+    assert not {"maskrcnn", "click", "sam", "clipseg"} & set(found)
+    assert found["unet-cells"].order < found["another"].order, "what knows something comes first"
+    of_objects = {known.model for known in candidates(Config(), (), "instance")}
+    assert {"maskrcnn-cells", "maskrcnn", "rfdetr"} <= of_objects and "another" not in of_objects
+    assert "mask2former" in {known.model for known in candidates(Config(), (), "panoptic")}
+    assert [known.model for known in candidates(Config(model="segformer-cells"), {"model"}, "semantic")] == ["segformer-cells"]
+    assert not any(known.model.endswith("-cells") for known in candidates(Config(from_scratch=True), (), "semantic"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "key"),
+    [
+        (["--minutes", "3"], "flags.minutes_without_advise"), (["--advise", "--minutes", "0.1"], "flags.too_small"),
+        (["--advise", "--push"], "flags.not_with_advise"), (["--advise", "--max-steps", "9"], "flags.not_with_advise"),
+    ],
+)  # fmt: skip
+def test_flags_that_say_nothing_are_refused(flags, key):
+    with pytest.raises(ConfigError) as caught:
+        parse(flags)
+    assert caught.value.message.key == key
+
+
+def test_a_box_of_time_ends_what_sleeps_and_what_computes():
+    began = time.monotonic()
+    with TimeBox(began + 1.2) as box:
+        with pytest.raises(TooLong), box.within(0.1):
+            time.sleep(5)
+        assert box.signal is None and 0 < box.left < 1.2
+        with pytest.raises(Stopped):
+            with box.within(5):
+                time.sleep(5)
+        assert box.late and not box.left
+        box.close()
+        box.check()
+    assert time.monotonic() - began < 4
+    assert signal.getitimer(signal.ITIMER_REAL)[0] > 4 or signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+class Pretended(Comparison):
+    """Candidates whose scores follow known curves: ``top`` is where one ends, ``half`` the seconds in which it comes half as far."""
+
+    curves = {"a": (0.95, 8.0), "b": (0.6, 1.0), "c": (0.85, 3.0), "d": (0.5, 1.0), "e": (0.4, 2.0), "f": (0.86, 2.0)}
+    speed = {"a": 0.1, "b": 0.2, "c": 0.1, "d": 0.1, "e": 0.1, "f": 0.1}
+
+    def _train(self, candidate, fold, steps, rung):
+        pace = self.speed[candidate.model]
+        candidate.paces.append(pace)
+        candidate.overheads.append(1.0)
+        candidate.total, candidate.crop = 400, 64
+        if candidate.model == "e" and rung == 0:
+            raise finetune.SegDemoError("candidates.memory_ran_out")
+        if rung is not None:
+            top, half = self.curves[candidate.model]
+            seconds, before = steps * pace, candidate.steps.get(str(fold), 0)
+            self.box.end -= (steps - before) * pace + 1.0  # as if that time had passed
+            candidate.steps[str(fold)] = steps
+            candidate.measured(rung, fold, self.advice.folds, top * seconds / (seconds + half) - 0.02 * fold)
+
+    def _add_larger_crop(self, candidate):
+        pass
+
+
+@pytest.fixture
+def pretended(tmp_path):
+    """Makes a comparison of pretended candidates: (advice, minutes, signal to stop after so many measurements)."""
+    config = Config(data=str(folder(tmp_path / "data", 6)), advise=True, json=True)
+    data, parts, notes = advise.looked_at(config)
+
+    def make(names: str = "abcdef", minutes: float = 20, advice: Advice | None = None) -> Pretended:
+        rows = [Candidate(name, order=(0, index)) for index, name in enumerate(names)]
+        advice = advice or Advice("data", "x", "semantic", "mean_iou", minutes, 6, 6, len(parts), rows, notes=notes)
+        box = TimeBox(time.monotonic() + minutes * 60)
+        return Pretended(config, data, parts, tmp_path, box, advice, 0.0)
+
+    return make
+
+
+def test_the_worse_half_is_stopped_and_the_best_goes_on(pretended):
+    comparison = pretended()
+    with comparison.box:
+        comparison.run()
+    advice = comparison.advice
+    states = {known.model: known.state for known in advice.candidates}
+    assert advice.sizes == [6, 3, 2] and len(advice.targets) == 3
+    # Slow to begin with, a is ahead in the end.
+    assert states == {"a": RACING, "f": RACING, "b": BEHIND, "c": BEHIND, "d": BEHIND, "e": FAILED}
+    assert [known.model for known in advice.standing()] == ["a", "f"] and not advice.undecided()
+    assert advice.targets[1] == pytest.approx(2 * advice.targets[0], rel=0.3) and advice.targets[2] > advice.targets[1]
+    rows = advice.rows()
+    assert [row["place"] for row in rows] == [1, 2, 3, 4, 5, None] and rows[-1]["why"].key == "candidates.memory_ran_out"
+    assert rows[0]["spread"] > 0 and rows[0]["trained"] == advice.targets[-1]
+    text = advise.table(advice)
+    assert text.count("fell behind") == 3 and "memory ran out" in text
+    assert 0 < comparison.box.left < 0.15 * 1200, "the time is used, and kept"
+    assert advice.done and json.loads((comparison.folder / advise.FILE).read_text())["winner"] == advice.standing()[0].name
+
+
+def test_what_there_is_no_time_for_is_left_out_and_said(pretended):
+    comparison = pretended("abcdf", minutes=1.2)
+    comparison.speed = {**comparison.speed, "b": 30.0}
+    with comparison.box:
+        comparison.run()
+    out = {known.model: known.why.key for known in comparison.advice.candidates if known.state == LEFT_OUT}
+    assert "b" in out and set(out.values()) <= {"candidates.no_time", "candidates.too_slow"}
+    assert len(comparison.advice.standing()) == 2
+
+
+def test_what_was_measured_outlives_a_stop(pretended):
+    comparison = pretended("abcd")
+    measured = comparison._train
+
+    def stops(candidate, fold, steps, rung):
+        measured(candidate, fold, steps, rung)
+        if rung == 0 and fold == 1 and candidate.model == "b":
+            comparison.box._receive(signal.SIGTERM, None)
+
+    comparison._train = stops
+    with pytest.raises(Stopped), comparison.box:
+        comparison.run()
+    before = json.loads((comparison.folder / advise.FILE).read_text())
+    assert not before["done"]
+    again = pretended(advice=advise.read(comparison.folder))
+    trained = []
+    plain = again._train
+    again._train = lambda candidate, fold, steps, rung: (trained.append((candidate.model, fold, rung)), plain(candidate, fold, steps, rung))
+    with again.box:
+        again.run()
+    assert trained[0] == ("b", 1, 0) or trained[0] == ("c", 1, 0)
+    assert not {(name, 0, 0) for name in "abcd"} & set(trained), "what was measured is not measured again"
+    assert again.advice.targets[0] == before["targets"][0] and again.advice.done
+
+
+def test_too_few_pictures_are_said_in_words(tmp_path):
+    data = folder(tmp_path / "one", 2)
+    # Two files of one picture: nothing can be held out.
+    shutil.copy(data / "images" / "0.png", data / "images" / "1.png")
+    shutil.copy(data / "masks" / "0.png", data / "masks" / "1.png")
+    with pytest.raises(ConfigError) as caught:
+        advise.looked_at(Config(data=str(data), advise=True, json=True))
+    assert "image" in str(caught.value)
+    data = folder(tmp_path / "three", 3)
+    _, parts, notes = advise.looked_at(Config(data=str(data), advise=True, json=True))
+    assert len(parts) == 2 and [note.key for note in notes] == ["candidates.few_pictures"]
+
+
+def test_the_command_goes_on_with_everything_that_was_asked_for():
+    config, _ = parse(["--advise", "--data", "my data", "--seed", "3", "--augment", "light", "--minutes", "5"])
+    assert command_for(config, Candidate("unet-cells", 256)) == (
+        "python train/finetune.py --model unet-cells --data 'my data' --image-size 256 --seed 3 --augment light"
+    )
+    assert "--image-size" not in command_for(config, Candidate("segformer"))
+
+
+def test_the_command_is_stopped_resumed_and_keeps_its_time(tmp_path, monkeypatch, capsys):
+    """The real thing on little pictures: two families with their bundled and their fresh weights, 18 seconds in all."""
+    for name in set(networks.FAMILIES) - {"unet", "segformer"}:
+        monkeypatch.delitem(networks.FAMILIES, name)
+    monkeypatch.setenv("SEG_DEMO_MODELS", "")
+    data, out = tmp_path / "cells", tmp_path / "out"
+    for index in range(6):
+        sample = render(999, index, 96, training=False)
+        save(sample.image, data / "images" / f"{index}.png")
+        save(sample.label_map, data / "masks" / f"{index}.png")
+    (data / "classes.txt").write_text("background\ncell\nborder\n")
+    flags = ["--threads", "2", "--device", "cpu"]
+
+    def stop() -> None:
+        while not (out / advise.FILE).exists() or not any(known.scores for known in advise.read(out).candidates):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    began = time.monotonic()
+    assert finetune.main(["--advise", "--data", str(data), "--minutes", "0.3", "--output", str(out), *flags]) == 143
+    first = advise.read(out)
+    spent = time.monotonic() - began
+    assert not first.done and any(known.scores for known in first.candidates) and first.spent == pytest.approx(spent, abs=2)
+    began = time.monotonic()
+    assert finetune.main(["--resume", str(out), "--json", *flags]) == 0
+    spent += time.monotonic() - began
+    answer = json.loads(capsys.readouterr().out)
+    rows = answer["advice"]["rows"]
+    assert spent < 18 * 1.05 + 3, "the time is kept, but for a last step of a busy machine"
+    assert rows[0]["mean"] > 0.4 and rows[0]["pretrained"], "what knows cells is ahead on cells"
+    for known in first.candidates:
+        later = next(row for row in answer["advice"]["candidates"] if (row["model"], row["image_size"]) == (known.model, known.image_size))
+        for fold, score in enumerate(known.scores[0] if known.scores else ()):
+            assert score is None or later["scores"][0][fold] == score
+    assert answer["advice"]["command"] == f"python train/finetune.py --model {rows[0]['model']} --data {data} --threads 2"
+    assert {path.name for path in out.iterdir()} == {"config.json", "log.txt", advise.FILE, advise.TABLE, advise.PICTURE}
+    assert Image.open(out / advise.PICTURE).size[0] > 600 and rows[0]["model"] in (out / advise.TABLE).read_text()
+    # Asked again, it says the same at once.
+    assert finetune.main(["--resume", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["advice"]["winner"] == answer["advice"]["winner"]
+
+
+def write_kind(root, kind: str, count: int) -> None:
+    """Rendered pictures of one kind, which none of the bundled networks has learnt from."""
+    if kind in DOMAINS:
+        write_folder(root, kind, 77, count, objects=kind == "glow")
+        return
+    for index in range(count):
+        sample = objects.render(77, index, 200)
+        save(sample.image, root / "images" / f"{index:02d}.png")
+        save(sample.label_map, root / "masks" / f"{index:02d}.png")
+    (root / "classes.txt").write_text("background\nobject\n")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", [*DOMAINS, "objects"])
+def test_the_pick_is_as_good_as_the_best_of_all_trained_for_the_same_time(tmp_path, capsys, monkeypatch, kind):
+    minutes, data = float(os.environ.get("ADVISE_MINUTES", "6")), tmp_path / kind
+    write_kind(data, kind, 12)
+    began = time.monotonic()
+    assert finetune.main(["--advise", "--data", str(data), "--minutes", str(minutes), "--json", "--output", str(tmp_path / "out")]) == 0
+    took = time.monotonic() - began
+    picked = json.loads(capsys.readouterr().out)["advice"]
+    assert took < 60 * minutes * 1.05
+    # All candidates, none of them stopped early, for as long as the winner has trained.
+    monkeypatch.setattr(advise, "halved", lambda count: [count])
+    monkeypatch.setattr(advise, "training_seconds", lambda *_: picked["targets"][-1])
+    monkeypatch.setattr(advise, "FEW_MINUTES", FEW_MINUTES if minutes >= FEW_MINUTES else 1e9)
+    assert finetune.main(["--advise", "--data", str(data), "--minutes", "90", "--json", "--output", str(tmp_path / "all")]) == 0
+    everything = json.loads(capsys.readouterr().out)["advice"]
+    means = {row["name"]: row["mean"] for row in everything["rows"] if row["scores"]}
+    with capsys.disabled():
+        print(f"\n{kind}: {took:.0f} s of {60 * minutes:.0f}, {picked['targets'][-1]:.0f} s for each training; picked {picked['winner']}")
+        print({name: round(mean, 3) for name, mean in sorted(means.items(), key=lambda row: -row[1])})
+    assert means[picked["winner"]] >= max(means.values()) - 0.01
