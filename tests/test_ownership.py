@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.requests import Viewer, owner_of, viewer
+from seg_demo.core.requests import JOB_OWNER, Viewer, owner_of, viewer
 from seg_demo.core.settings import settings
 from seg_demo.gateway.visitor import KEY_HEADER
 from seg_demo.jobs import processes
@@ -25,6 +25,8 @@ from seg_demo.serving import catalog
 from tests.finished_jobs import finished
 from tests.pages import COINS
 from tests.surface import API
+from train.candidates import candidates
+from train.config import Config
 
 ANN, BOB = (secrets.token_urlsafe(32) for _ in range(2))
 
@@ -194,5 +196,9 @@ def test_what_earlier_versions_made_is_the_server_owners(jobs, tmp_path, monkeyp
 
         assert seen(None) == {"old", "hers"} and seen(Viewer(host=True)) == {"old"}
         assert seen(Viewer(owner_of(ANN))) == {"hers"} and seen(Viewer(owner_of(BOB))) == seen(Viewer()) == set()
+        # A comparison of networks looks at the menu of the visitor whose job it is.
+        for owner, there in ((owner_of(ANN), {"hers"}), (owner_of(BOB), set()), ("", {"old"})):
+            monkeypatch.setenv(JOB_OWNER, owner)
+            assert {"old", "hers"} & {known.model for known in candidates(Config(), (), "semantic")} == there
     finally:
         settings.cache_clear()

@@ -19,9 +19,10 @@ import shlex
 import shutil
 import signal
 import statistics
+import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -63,6 +64,8 @@ TRIED_STEPS, TRYING, TRYING_ONE, TRYING_FIRST = 6, 0.3, 0.1, 0.3
 PLANNED = 0.93
 # A first training that is shorter tells nothing.
 LEAST_SECONDS, LEAST_STEPS = 2.0, 8
+# Columns of the table that are aligned to the right.
+NUMBERS = (0, 3, 4, 6)
 # A larger crop shows more around each pixel; it is compared where pictures are as large.
 LARGER = 1.5
 
@@ -129,6 +132,7 @@ class TimeBox(Stopper):
         self.end, self.late = end, False
         self._timer: threading.Timer | None = None
         self._former: tuple[float, float] = (0.0, 0.0)
+        self._hook: Callable[..., None] = sys.unraisablehook
 
     @property
     def left(self) -> float:
@@ -137,10 +141,12 @@ class TimeBox(Stopper):
 
     def __enter__(self) -> TimeBox:
         super().__enter__()
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._again
         self._former = self._set(max(self.left, SOON))
         return self
 
     def __exit__(self, *exception: object) -> None:
+        sys.unraisablehook = self._hook
         self._set(0.0 if not any(self._former) else self._former[0])
         super().__exit__(*exception)
 
@@ -189,7 +195,16 @@ class TimeBox(Stopper):
         self.late = True
         signal.raise_signal(signal.SIGTERM)
 
+    def _again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Python swallows what is raised in a finalizer, and a signal may come in one: then it comes again."""
+        if isinstance(lost.exc_value, Stopped):
+            self._set(SOON)
+        else:
+            self._hook(lost)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == ALARM and self.signal not in (None, ALARM):
+            number = self.signal  # a person's came first
         self.late = self.late or number == ALARM
         super()._receive(number, frame)
 
@@ -240,7 +255,7 @@ class Comparison:
         except Stopped:
             if not self.box.late:
                 self._save()
-                log.warning("%s", Message("candidates.stopped", command=f"python train/finetune.py --resume {shlex.quote(str(self.folder))}"))
+                log.warning("%s", Message("candidates.stopped", command=resumption(self.folder)))
                 raise
             log.info("%s", Message("candidates.time_is_up"))
         self.box.close()
@@ -477,27 +492,43 @@ def table(advice: Advice) -> str:
     Args:
         advice: with what has been measured.
     """
-    lines = [f"| | network | starts from | crops | parameters | {advice.metric} | trained | |", "|--:|---|---|--:|--:|---|--:|---|"]
+    rows = [("", "network", "starts from", "crops", "parameters", advice.metric, "trained", "")]
     for row in advice.rows():
         mean = "" if row["mean"] is None else f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
         base = (row["base"] or "random weights") if row["architecture"] else ""
         trained = "" if row["trained"] is None else f"{row['trained']:.0f} s, {row['steps']} steps"
         remark = row["why"] or {RACING: "", BEHIND: "fell behind"}.get(row["state"], "")
         cells = (row["place"] or "", row["model"], base, row["crop"] or "", f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "")
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in (*cells, mean, trained, remark)) + " |")
+        rows.append(tuple(str(cell).replace("|", "\\|") for cell in (*cells, mean, trained, remark)))
+    widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    rows.insert(1, tuple("-" * (width - 1) + ":" if column in NUMBERS else "-" * width for column, width in enumerate(widths)))
+    padded = ([cell.rjust(width) if column in NUMBERS else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in rows)
+    lines = [f"| {' | '.join(row)} |" for row in padded]
     return "\n".join(lines)
 
 
-def conclusion(advice: Advice, config: Config) -> list[str]:
+def resumption(folder: Path) -> str:
+    """The command that goes on with a comparison.
+
+    Args:
+        folder: of the run.
+    """
+    return f"python train/finetune.py --resume {shlex.quote(str(folder))}"
+
+
+def conclusion(advice: Advice, config: Config, folder: Path) -> list[str]:
     """What follows from the table, a sentence each, and the command that trains the winner.
 
     Args:
         advice: with what has been measured.
         config: of the comparison.
+        folder: of the run.
     """
     ranked = advice.standing()
     if not ranked:
-        return [Message("candidates.nothing_measured", minutes=advice.minutes)]
+        more = math.ceil(max(3 * advice.minutes, 3))
+        said = Message("candidates.nothing_measured", minutes=advice.minutes)
+        return [said, Message("candidates.more_time", command=f"{resumption(folder)} --minutes {more}")]
     first = ranked[0]
     if len(ranked) == 1:
         said = Message("candidates.only_one", first=first.name)
@@ -640,8 +671,8 @@ def advise(config: Config, advice: Advice, data: Data, parts: Sequence[tuple[Ite
     if not advice.done:
         with TimeBox(time.monotonic() + max(0.0, advice.minutes * 60 - spent - closing)) as box:
             Comparison(config, data, parts, folder, box, advice, spent).run()
-    if any(row["scores"] for row in advice.rows()):
+    if advice.measured:
         draw(advice, folder / PICTURE)
-    text = "\n\n".join([f"# {advice.data}", table(advice), *conclusion(advice, config)])
+    text = "\n\n".join([f"# {advice.data}", table(advice), *conclusion(advice, config, folder)])
     save_file(folder / TABLE, (text + "\n").encode())
     return advice

@@ -5,6 +5,7 @@ A candidate is a network with what it starts from and the side of its crops; the
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from seg_demo import networks
 from seg_demo.core.errors import SegDemoError, messages_in, restored
+from seg_demo.core.requests import JOB_OWNER, Viewer, viewer
 from seg_demo.hub import lookup
 from seg_demo.serving import catalog
 from train import run as runs
 from train.config import Config
 
 if TYPE_CHECKING:
+    from seg_demo.core.types import ModelSpec
     from seg_demo.networks.base import TrainingDefaults
 
 # Below it two networks are as good as each other: trainings that differ by their seed alone differ by as much.
@@ -25,6 +28,7 @@ MARGIN = 0.005
 
 # What may become of a candidate.
 WAITING, RACING, BEHIND, LEFT_OUT, FAILED = "waiting", "racing", "behind", "left-out", "failed"
+
 
 @dataclass
 class Candidate:
@@ -155,6 +159,11 @@ class Advice:
     done: bool = False
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def measured(self) -> bool:
+        """Whether there is a score of anything."""
+        return any(candidate.scores for candidate in self.candidates)
+
     def racing(self) -> list[Candidate]:
         """Those that have not been stopped."""
         return [candidate for candidate in self.candidates if candidate.state == RACING]
@@ -256,7 +265,7 @@ def candidates(config: Config, given: Collection[str], kind: str) -> list[Candid
         row.name: row.network.training for row in networks.FAMILIES.values()
         if not row.prompts and any(task.name == kind for task in row.tasks) and row.network.training is not None
     }  # fmt: skip
-    here = [spec for spec in catalog.menu() if spec.source in ("bundled", "folder") and spec.answers(kind) and spec.architecture in learnable]
+    here = [spec for spec in _menu() if spec.source in ("bundled", "folder") and spec.answers(kind) and spec.architecture in learnable]
     found = [Candidate(spec.id, order=(0, learnable[spec.architecture].least_steps)) for spec in here]
     known = {spec.id for spec in here}
     if config.from_scratch:
@@ -265,6 +274,16 @@ def candidates(config: Config, given: Collection[str], kind: str) -> list[Candid
         if training.base not in known:
             found.append(Candidate(name, order=(0 if _can_be_had(training) and not config.from_scratch else 2, training.least_steps)))
     return found
+
+
+def _menu() -> list[ModelSpec]:
+    """The menu of the visitor whose job this is; of somebody at a terminal, everything that is here."""
+    owner = os.environ.get(JOB_OWNER)
+    before = viewer.set(None if owner is None else Viewer(owner, host=not owner))
+    try:
+        return catalog.menu()
+    finally:
+        viewer.reset(before)
 
 
 def _can_be_had(training: TrainingDefaults) -> bool:

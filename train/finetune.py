@@ -247,13 +247,15 @@ def _advise(config: Config, given: frozenset[str], team: Any, held: ExitStack, b
     try:
         advise(config, advice, data, parts, folder, began)
     except runs.Stopped as stopped:
+        if advice.measured and not config.json:
+            _print(table(advice))
         return stopped.exit_code
     if config.json:
         _print_json({"run": str(folder), "advice": advice.to_dict(config)})
     else:
-        _print("\n".join([table(advice), "", *conclusion(advice, config)]))
+        _print("\n".join([table(advice), "", *conclusion(advice, config, folder)] if advice.measured else conclusion(advice, config, folder)))
     if not advice.standing():
-        runs.ProgressFile(config.progress_file).ended(conclusion(advice, config)[0])
+        runs.ProgressFile(config.progress_file).ended(conclusion(advice, config, folder)[0])
         return NOT_STARTED
     return DONE
 

@@ -469,6 +469,8 @@ class Viewer:
 
 # Who is being answered; None is this machine itself, which sees everything.
 viewer: contextvars.ContextVar[Viewer | None] = contextvars.ContextVar("viewer", default=None)
+# Environment variable that says to a job's command whose job it is.
+JOB_OWNER = "JOB_OWNER"
 
 
 def owner_of(key: object) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_demo.core.errors import BusyError, StorageError
+from seg_demo.core.requests import JOB_OWNER
 from seg_demo.core.settings import public_environment
 from seg_demo.core.storage import write_atomically
 
@@ -173,13 +174,14 @@ PATIENCE = (600.0, 900.0)
 LAUNCH_SECONDS = 60.0
 
 
-def launch(folder: Path, root: Path, patience: tuple[float, float]) -> None:
+def launch(folder: Path, root: Path, patience: tuple[float, float], owner: str = "") -> None:
     """Start the process that watches over a command; return when that has started the command, or has said why it could not.
 
     Args:
         folder: of the job, with ``command.json`` and nothing of an earlier start.
         root: of all jobs.
         patience: as :data:`PATIENCE`.
+        owner: of the job, who sees no others' models in a comparison.
 
     Raises:
         BusyError: no process can be started; none is left behind.
@@ -187,7 +189,7 @@ def launch(folder: Path, root: Path, patience: tuple[float, float]) -> None:
     """
     nowhere = {stream: subprocess.DEVNULL for stream in ("stdin", "stdout", "stderr")}
     words = [sys.executable, "-m", "seg_demo.jobs.runner", str(folder), *map(str, patience)]
-    environ = public_environment() | {"SEG_DEMO_JOBS": str(root)}
+    environ = public_environment() | {"SEG_DEMO_JOBS": str(root), JOB_OWNER: owner}
     try:
         runner = subprocess.Popen(words, cwd=ROOT, env=environ, start_new_session=True, **nowhere)
     except OSError as error:

@@ -270,7 +270,7 @@ class Jobs:
             told = ["--progress-file", str(job.folder / processes.PROGRESS), "--json"]
             try:
                 processes.write_json(job.folder / processes.COMMAND, [*self._command(), *arguments, *told])
-                launch(job.folder, self.root, self._patience)
+                launch(job.folder, self.root, self._patience, job.owner)
             except BaseException:
                 for name, content in before.items():
                     if content is not None:

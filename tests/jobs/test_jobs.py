@@ -11,12 +11,14 @@ import sys
 import time
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, Message
+from seg_demo.core.requests import JOB_OWNER
 from seg_demo.core.settings import settings
 from seg_demo.jobs import processes, store
 from seg_demo.jobs.job import DONE, DRAFT, INTERRUPTED, RUNNING, STOPPED, Job, interval, judge
@@ -96,6 +98,9 @@ def test_a_job_from_draft_to_menu(jobs, tmp_path):
     jobs.start(job)
     until(lambda: job.progress().get("step", 0) >= 2)
     assert job.state() == RUNNING
+    child = processes.read_json(job.folder / processes.CHILD)["pid"]
+    if (environ := Path(f"/proc/{child}/environ")).exists():
+        assert f"{JOB_OWNER}={job.owner}".encode() in environ.read_bytes().split(b"\0")
     # What is seen of it while it runs.
     until(lambda: job.samples is not None and job.curves())
     assert job.curves()[-1]["step"] < 5000 and job.samples == job.run / "samples.png"
