@@ -229,7 +229,7 @@ def test_the_command_goes_on_with_everything_that_was_asked_for():
 
 
 def test_the_command_is_stopped_resumed_and_keeps_its_time(tmp_path, monkeypatch, capsys):
-    """The real thing on little pictures: two families with their bundled and their fresh weights, 18 seconds in all."""
+    """The real thing on little pictures: two families with their bundled and their fresh weights, 18 seconds in all on an idle machine."""
     for name in set(networks.FAMILIES) - {"unet", "segformer"}:
         monkeypatch.delitem(networks.FAMILIES, name)
     monkeypatch.setenv("SEG_DEMO_MODELS", "")
@@ -240,6 +240,11 @@ def test_the_command_is_stopped_resumed_and_keeps_its_time(tmp_path, monkeypatch
         save(sample.label_map, data / "masks" / f"{index}.png")
     (data / "classes.txt").write_text("background\ncell\nborder\n")
     flags = ["--threads", "2", "--device", "cpu"]
+    # Libraries are imported before the time counts, and a busy machine gets more of it.
+    began = time.monotonic()
+    assert finetune.main(["--model", "segformer-cells", "--data", str(data), "--max-steps", "2", "--output", str(tmp_path / "first"), *flags]) == 0
+    seconds = max(18.0, 3 * (time.monotonic() - began))
+    capsys.readouterr()
 
     def stop() -> None:
         while not (out / advise.FILE).exists() or not any(known.scores for known in advise.read(out).candidates):
@@ -248,8 +253,10 @@ def test_the_command_is_stopped_resumed_and_keeps_its_time(tmp_path, monkeypatch
 
     threading.Thread(target=stop, daemon=True).start()
     began = time.monotonic()
-    assert finetune.main(["--advise", "--data", str(data), "--minutes", "0.3", "--output", str(out), *flags]) == 143
+    assert finetune.main(["--advise", "--data", str(data), "--minutes", str(seconds / 60), "--output", str(out), *flags]) == 143
     first = advise.read(out)
+    stopped = capsys.readouterr()
+    assert f"--resume {out}" in stopped.err and "| unet-cells" in stopped.out, "what is known so far is shown"
     spent = time.monotonic() - began
     assert not first.done and any(known.scores for known in first.candidates) and first.spent == pytest.approx(spent, abs=2)
     began = time.monotonic()
@@ -257,7 +264,7 @@ def test_the_command_is_stopped_resumed_and_keeps_its_time(tmp_path, monkeypatch
     spent += time.monotonic() - began
     answer = json.loads(capsys.readouterr().out)
     rows = answer["advice"]["rows"]
-    assert spent < 18 * 1.05 + 3, "the time is kept, but for a last step of a busy machine"
+    assert spent < seconds * 1.05 + 3, "the time is kept, but for a last step of a busy machine"
     assert rows[0]["mean"] > 0.4 and rows[0]["pretrained"], "what knows cells is ahead on cells"
     for known in first.candidates:
         later = next(row for row in answer["advice"]["candidates"] if (row["model"], row["image_size"]) == (known.model, known.image_size))
