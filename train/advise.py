@@ -612,6 +612,10 @@ def begun(config: Config, given: Collection[str], folder: Path | None) -> tuple[
         advice = read(folder)
         if advice.sha256 != data.dataset.digest:
             raise ConfigError("runs.other_data", data=config.data, run=folder)
+        if not advice.targets and (config.minutes or 0) > advice.minutes:
+            for known in advice.candidates:
+                if known.state == LEFT_OUT:
+                    known.state, known.why = WAITING, None  # there may be time for it now
         return replace(advice, minutes=config.minutes or advice.minutes), data, parts
     kind, minutes = data.dataset.kind, config.minutes or MINUTES
     found = candidates(config, given, kind)

@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from seg_demo import networks
+from seg_demo.core.errors import Message
 from synthetic import objects
 from synthetic.cells import render
 from tests.shifted_domains import DOMAINS, write_folder
 from tests.small_datasets import folder, save, two_values
 from train import advise, finetune
 from train.advise import FEW_MINUTES, Comparison, TimeBox, TooLong
-from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, Advice, Candidate, candidates, command_for
+from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for
 from train.config import Config, ConfigError, parse
 from train.data.doctor import folds
 from train.data.index import open_dataset
@@ -218,6 +219,17 @@ def test_too_few_pictures_are_said_in_words(tmp_path):
     data = folder(tmp_path / "three", 3)
     _, parts, notes = advise.looked_at(Config(data=str(data), advise=True, json=True))
     assert len(parts) == 2 and [note.key for note in notes] == ["candidates.few_pictures"]
+
+
+def test_more_minutes_try_again_what_was_too_slow(tmp_path):
+    config = Config(data=str(folder(tmp_path / "data", 6)), model="unet-cells", advise=True, minutes=1, json=True)
+    found, *_ = advise.begun(config, {"model"}, None)
+    ended = replace(found, candidates=[replace(found.candidates[0], state=LEFT_OUT, why=Message("candidates.no_time"))])
+    (tmp_path / advise.FILE).write_text(json.dumps(ended.to_dict()))
+    for minutes, state in ((1, LEFT_OUT), (5, WAITING)):
+        again, *_ = advise.begun(replace(config, minutes=minutes), {"model"}, tmp_path)
+        assert (again.minutes, again.candidates[0].state) == (minutes, state)
+    assert again.candidates[0].why is None
 
 
 def test_the_command_goes_on_with_everything_that_was_asked_for():
