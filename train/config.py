@@ -138,7 +138,7 @@ def _looks_like_repo(text: str) -> bool:
 
 
 # What a comparison decides by itself, or does not do.
-NOT_WITH_ADVISE = ("epochs", "max_steps", "push", "baseline", "replay", "report_to")
+NOT_WITH_ADVISE = ("epochs", "max_steps", "push", "baseline", "replay", "report_to", "robustness", "onnx")
 _LEAST = {
     "minutes": 0.2,
     "epochs": 0,
