@@ -219,7 +219,7 @@ def advice(found: Mapping[str, Any] | None, language: str) -> str:
     """
     if found is None:
         return ""
-    rows = [row for row in found["rows"] if row["scores"] or row["why"]]
+    rows = [row for row in found["rows"] if row["scores"]]
     first, second = (next((row for row in rows if row["place"] == place), None) for place in (1, 2))
     said = ""
     if found["done"] and first is not None:
@@ -228,12 +228,17 @@ def advice(found: Mapping[str, Any] | None, language: str) -> str:
         said = Message(f"candidates.{key}", **{name: value for name, value in values.items() if value is not None}).text(language)
         took = words("advise_takes", language).format(minutes=max(1, math.ceil(first["minutes_to_train"])))
         said = f"<p>{html.escape(said)}</p><p>{html.escape(took)}</p>"
-    names = ("advise_network", "advise_base", "advise_score", "advise_trained", "advise_remark")
+    names = ("advise_network", "advise_score", "advise_trained")
     metric = METRICS.get(found["metric"], found["metric"])
     head = "".join(f"<th scope=col>{html.escape(words(name, language).format(metric=metric))}</th>" for name in names)
     body = "".join(_candidate_row(row, row is first and found["done"], language) for row in rows)
     label = html.escape(words("advise_caption", language).format(pictures=found["pictures"], folds=found["folds"]))
     notes = "".join(f"<p>{html.escape(in_language(text, language))}</p>" for text in found["notes"])
+    others = "".join(
+        f"<li>{html.escape(row['name'])}{words('colon', language)}{html.escape(in_language(row['why'], language))}</li>" for row in found["rows"] if row["why"]
+    )
+    if others:
+        notes += f"<p>{html.escape(words('advise_others', language))}</p><ul>{others}</ul>"
     table = (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table class="counts"><caption>{label}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -242,14 +247,17 @@ def advice(found: Mapping[str, Any] | None, language: str) -> str:
 
 
 def _candidate_row(row: Mapping[str, Any], best: bool, language: str) -> str:
-    name = html.escape(row["name"])
-    base = html.escape((row["base"] or words("advise_random", language)) if row["architecture"] else "")
-    score = "–" if row["mean"] is None else f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
-    trained = "–" if row["trained"] is None else words("advise_seconds", language).format(seconds=f"{row['trained']:.0f}", steps=row["steps"])
-    remark = words("advise_best" if best else "advise_behind", language) if best or row["state"] == "behind" else ""
-    remark = html.escape(in_language(row["why"], language) if row["why"] else remark)
-    cells = f"<td>{base}</td><td class=num>{score}</td><td class=num>{html.escape(trained)}</td><td>{remark}</td>"
-    return f"<tr><th scope=row>{f'<strong>{name}</strong>' if best else name}</th>{cells}</tr>"
+    about = []
+    if row["base"] is None:
+        about.append(words("advise_random", language))
+    elif row["base"] != row["model"]:
+        about.append(words("advise_base", language).format(base=row["base"]))
+    if best or row["state"] == "behind":
+        about.append(words("advise_best" if best else "advise_behind", language))
+    below = f"<br><small>{html.escape(words('separator', language).join(about))}</small>" if about else ""
+    score = f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
+    trained = words("advise_seconds", language).format(seconds=f"{row['trained']:.0f}", steps=row["steps"])
+    return f"<tr><th scope=row>{html.escape(row['name'])}{below}</th><td class=num>{score}</td><td class=num>{html.escape(trained)}</td></tr>"
 
 
 def _classes(found: Verdict, language: str) -> str:
