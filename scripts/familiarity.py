@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,7 @@ from train.data.index import CELLS_VAL_SEED  # noqa: E402
 NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn", "unet-instance-cells": "unet-instance"}
 # The maps of ``forward_with_maps`` without what a network makes of them, which takes several times as long.
 MAPS = {
-    "unet": lambda module, batch: module.encoder(batch)[2:],
-    "unet-instance": lambda module, batch: module.encoder(batch)[2:],
+    **dict.fromkeys(("unet", "unet-instance"), lambda module, batch: module.encoder(batch)[2:]),
     "segformer": lambda module, batch: module.segformer(pixel_values=batch, output_hidden_states=True).hidden_states[1:],
     "maskrcnn": lambda module, batch: list(module.backbone(module.transform.batch_images(list(batch), module.transform.size_divisible)).values())[1:4],
 }
@@ -50,11 +49,11 @@ UNKNOWN = (
 )  # fmt: skip
 
 
-def rendered(seed: int, count: int, name: str) -> Iterator[tuple[np.ndarray, bool]]:
-    """The built-in pictures with which a network is trained (seed 0) and judged: (uint8 (256, 256, 3), whether it has objects)."""
-    for index in range(count):
-        sample = nuclei.render(seed, index) if name == "unet-instance-cells" else render(seed, index, training=seed == FIT_SEED)
-        yield sample.image, sample.name.rsplit("-", 1)[1] in (*WITH_CELLS, *nuclei.FIELDS)
+@cache
+def rendered(seed: int, count: int, crowded: bool) -> list[tuple[np.ndarray, bool]]:
+    """The built-in pictures with which networks are trained (seed 0) and judged: (uint8 (256, 256, 3), whether it has objects)."""
+    samples = (nuclei.render(seed, index) if crowded else render(seed, index, training=seed == FIT_SEED) for index in range(count))
+    return [(sample.image, sample.name.rsplit("-", 1)[1] in (*WITH_CELLS, *nuclei.FIELDS)) for sample in samples]
 
 
 def real() -> dict[str, np.ndarray]:
@@ -148,7 +147,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=500, help="rendered pictures to fit on; half as many are held out")
     chosen = parser.parse_args()
     for name in chosen.names:
-        training, held = list(rendered(FIT_SEED, chosen.pictures, name)), list(rendered(HELD_OUT_SEED, chosen.pictures // 2, name))
+        crowded = name == "unet-instance-cells"
+        training, held = rendered(FIT_SEED, chosen.pictures, crowded), rendered(HELD_OUT_SEED, chosen.pictures // 2, crowded)
         folder = ROOT / "seg_demo" / "bundled" / name
         checkpoint = networks.network(NAMES[name]).load(folder)
         checkpoint.module.eval()

@@ -83,17 +83,23 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
 }  # fmt: skip
 
 
+def from_hub_and_folder(served, name: str, repository: dict[str, bytes], family: str, plain: dict[str, bytes], folder: Path):  # noqa: F811
+    """A repository of some layout as it is loaded, and the same network from the library's own files."""
+    id = "ann/" + re.sub(r"\W+", "-", name)
+    served.add_repo(id, repository)
+    model = load_model(id)
+    assert model.spec.architecture == family and not model.spec.notes, model.spec.notes
+    for file, data in plain.items():
+        (folder / file).write_bytes(data)
+    assert architecture_of(folder) == family
+    return model, load_model(str(folder))
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_prompt_layout(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     make, family = ROWS[name]
-    id = "ann/" + re.sub(r"\W+", "-", name)
-    served.add_repo(id, make())
-    model = load_model(id)
-    assert model.spec.architecture == family and not model.spec.notes, model.spec.notes
-    for file, data in files(family).items():
-        (tmp_path / file).write_bytes(data)
-    assert architecture_of(tmp_path) == family
-    ours, plain = (one.prompt(IMAGE).segment([[40, 30], [3, 3]], [1, 0]) for one in (model, load_model(str(tmp_path))))
+    models = from_hub_and_folder(served, name, make(), family, files(family), tmp_path)
+    ours, plain = (one.prompt(IMAGE).segment([[40, 30], [3, 3]], [1, 0]) for one in models)
     np.testing.assert_array_equal(ours.id_map, plain.id_map)
     assert 0 < np.count_nonzero(ours.id_map) and ours.segments[0].score == plain.segments[0].score
 
@@ -101,14 +107,8 @@ def test_prompt_layout(served, name: str, tmp_path: Path) -> None:  # noqa: F811
 @pytest.mark.parametrize("name", WORDED)
 def test_layout_of_words(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     make, family = WORDED[name]
-    id = "ann/" + re.sub(r"\W+", "-", name)
-    served.add_repo(id, make())
-    model = load_model(id)
-    assert model.spec.architecture == family and not model.spec.notes, model.spec.notes
-    for file, data in sam3_files(family).items():
-        (tmp_path / file).write_bytes(data)
-    assert architecture_of(tmp_path) == family
-    ours, plain = (one.prompt(IMAGE).segment(text="cat") for one in (model, load_model(str(tmp_path))))
+    models = from_hub_and_folder(served, name, make(), family, sam3_files(family), tmp_path)
+    ours, plain = (one.prompt(IMAGE).segment(text="cat") for one in models)
     np.testing.assert_array_equal(ours.id_map, plain.id_map)
     assert ours.segments and [row.score for row in ours.segments] == [row.score for row in plain.segments]
 
