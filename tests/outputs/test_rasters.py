@@ -24,7 +24,7 @@ from seg_demo.core.picture import Stack, View
 from seg_demo.core.requests import Options
 from seg_demo.core.settings import settings
 from seg_demo.inference.model import Model
-from seg_demo.inputs import planes, scientific, scientific_files
+from seg_demo.inputs import planes, scientific
 from seg_demo.inputs import rasters as parts
 from seg_demo.inputs.formats import Limits
 from seg_demo.inputs.images import read
@@ -34,6 +34,7 @@ from seg_demo.outputs import calibrated, rasters
 from seg_demo.outputs.export import geojson, pieces_of
 from seg_demo.outputs.polygons import Tracer, trace
 from tests.checkpoints import write_tiny
+from tests.inputs.test_scientific import here as unlocked  # noqa: F401  (a fixture)
 from tests.scientific_files import PLACES, noise, raster, variants
 from tests.served import ROOT
 from tests.tiled import SPEC, Count, small_unet, textured
@@ -48,12 +49,8 @@ def _no_helper_is_left():
 
 
 @pytest.fixture
-def here(monkeypatch):
-    """Files are read in this process, by what the locked-in child runs; a few rows at a time."""
-    monkeypatch.setattr(scientific_files, "confine", lambda *_: ())
-    monkeypatch.setattr(scientific_files, "limit_resources", lambda *_: None)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-    monkeypatch.setattr(scientific._decoders, "answer", lambda order: json.loads(json.dumps(scientific_files.answer(order))))
+def here(unlocked, monkeypatch):  # noqa: F811
+    """As there; a few rows at a time."""
     monkeypatch.setattr(scientific, "_BAND_PIXELS", 700)
 
 
