@@ -250,8 +250,10 @@ def test_what_is_clicked_is_cut_out_and_taken_away(visit, monkeypatch):
     assert np.array_equal(np.asarray(Image.open(taken("mask"))), (found.id_map > 0).astype(np.uint8))
     assert len(json.loads(taken("geojson").read_text())["features"]) == 1
     # Everything: each thing that a point of the grid means, for what had been drawn.
+    before = shown.get_attribute("data-doc")
     shown.locator(".se-everything").click()
     shown.locator(".se-yes").click(timeout=RESULT_MS)
+    expect(shown).not_to_have_attribute("data-doc", before)
     assert everything.segments
     expect(shown.locator(".se-objectcount")).to_have_text(str(len(np.unique(everything.id_map[everything.id_map > 0]))))
     assert np.array_equal(np.asarray(Image.open(taken("mask"))) > 0, everything.id_map > 0)

@@ -48,6 +48,7 @@ async function show(work, restored) {
   const writable = Boolean(work.value.writable);
   root.dataset.state = "open";
   root.dataset.task = work.value.task;
+  root.dataset.doc = work.value.doc;
   stage.style.setProperty("--ratio", String(work.layer.width / work.layer.height));
   for (const part of ["bar", "side", "foot", "help"]) find(part).hidden = false;
   find("save").hidden = !writable;
