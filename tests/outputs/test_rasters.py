@@ -125,8 +125,9 @@ def model_of(longest: int = 64) -> Model:
 
 
 @pytest.fixture
-def field(tmp_path):
-    """A raster of odd sides, 16 bits, with a corner without data."""
+def field(tmp_path, monkeypatch):
+    """A raster of odd sides, 16 bits, with a corner without data, read a row of tiles at a time."""
+    monkeypatch.setattr(scientific, "_BAND_PIXELS", 9000)
     array = (textured(301, 203).astype(np.uint16) * 11 + noise("u2", 301, 203, 3) % 11).transpose(2, 0, 1)
     array[:, 10:90, 30:120] = 0
     path = tmp_path / "field.tif"
