@@ -127,7 +127,7 @@ class Order:
 
         if self.asked["detail"] == "full" and not self.kept and isinstance(job.source, Path):
             try:
-                if (raster := open_raster(job.source, job.view, MOST_RASTER)) is not None:
+                if (raster := open_raster(job.source, job.view, MOST_RASTER, model.samples)) is not None:
                     return self._segment_raster(model, raster, job, report)
             except (SegDemoError, OSError) as error:
                 return Done(job, str(error))

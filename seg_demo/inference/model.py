@@ -42,7 +42,7 @@ from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
-    from seg_demo.inputs.scientific import Raster
+    from seg_demo.inputs.scientific import Raster, Values
 
 
 class Model:
@@ -265,14 +265,16 @@ class Model:
             report: called after each tile with the fraction done and a few words.
 
         Returns:
-            Where it was computed, whether the raster is like what the model learnt from, as far as it was looked at now, and a sentence if not.
+            Where it was computed, whether the raster is like what the model learnt from, as far as it was looked at now, and what is to say: if it
+            is not, and which channels were taken.
 
         Raises:
             BadImageError: the raster turns out to be damaged.
-            BadRequestError: the model gives objects, or nothing per pixel, or takes other channels than a person sees; a view of more of them.
+            BadRequestError: the model gives objects, or nothing per pixel; or it takes other channels, and the view does not fit.
         """
-        device, familiar = self._rows(raster, options).rows(raster, self._task(options), options.thresholds, leave, begin, report)
-        return device, familiar, (UNFAMILIAR,) if familiar is False else ()
+        run, image = self._rows(raster, options)
+        device, familiar = run.rows(image, self._task(options), options.thresholds, leave, begin, report)
+        return device, familiar, (*getattr(image, "notes", ()), *((UNFAMILIAR,) if familiar is False else ()))
 
     def bands(self, raster: Raster, options: Options) -> int:
         """How many bands :meth:`run_rows` gives of a raster.
@@ -284,19 +286,19 @@ class Model:
         Raises:
             BadRequestError: as there.
         """
-        return self._rows(raster, options).bands(raster.height, raster.width, self._task(options))
+        return self._rows(raster, options)[0].bands(raster.height, raster.width, self._task(options))
 
-    def _rows(self, raster: Raster, options: Options) -> NetworkRun:
-        """What gives classes of a raster's pixels, as a person sees them."""
+    def _rows(self, raster: Raster, options: Options) -> tuple[NetworkRun, Raster | Values]:
+        """What gives classes of pixels, and what it takes of a raster."""
         task = self._task(options)
         if not isinstance(self._run, NetworkRun) or task.objects or task.stuff:
             raise BadRequestError("rasters.classes_only", id=self.spec.id, task=task.name)
-        if (count := self.samples) is not None:
-            raise BadRequestError("rasters.other_channels", id=self.spec.id, count=count)
-        refuse_more(raster)
         if options.parameters:
             raise BadRequestError(not_smoothed(self.spec.id))
-        return self._run
+        if (count := self.samples) is None:
+            refuse_more(raster)
+            return self._run, raster
+        return self._run, raster.values(count, self._run.network.preprocessing.ranges is None)
 
     def again(self, result: Segmentation, options: Options) -> Segmentation | None:
         """A result at other thresholds, from what is kept of it: no network runs.
@@ -422,11 +424,11 @@ class NetworkRun:
         return 1 if plan is None else len(plan.grid.tops)
 
     def rows(
-        self, raster: Raster, task: Task, thresholds: Mapping[str, float], leave: rasters.Band, begin: int, report: Report | None
+        self, raster: Raster | Values, task: Task, thresholds: Mapping[str, float], leave: rasters.Band, begin: int, report: Report | None
     ) -> tuple[str, bool | None]:
         """As :meth:`Model.run_rows`."""
         network = self.network.answering(task).with_thresholds(thresholds)
-        plan = tiled.plan(network, raster.height, raster.width)
+        plan = tiled.plan(network, *raster.shape[:2])
         with self._computing(network) as (answer, seen):
             if plan is None:  # many bytes, few pixels
                 result = self._stages(network, raster[:, :], False, answer)

@@ -318,13 +318,14 @@ def views_of(data: Source, view: View | None, most: int = 0) -> tuple[View | Non
     return view.each(stack)
 
 
-def open_raster(path: str | os.PathLike, view: object = None, most: int | None = None) -> Raster | None:
+def open_raster(path: str | os.PathLike, view: object = None, most: int | None = None, channels: int | None = None) -> Raster | None:
     """A TIFF beyond the limits of what is decoded as a whole, to be read in parts; None for everything else.
 
     Args:
         path: of a file.
         view: as for :func:`read`.
         most: pixels that it may have; None takes the owner's setting, which may be 0: nothing is read in parts.
+        channels: as for :func:`read`.
 
     Raises:
         BadImageError: it is refused.
@@ -337,7 +338,7 @@ def open_raster(path: str | os.PathLike, view: object = None, most: int | None =
         return None
     if chosen is not None and chosen.every:
         raise BadRequestError("views.all_pages")
-    return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, scientific.MOST_SIDE))
+    return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, scientific.MOST_SIDE), channels)
 
 
 def scientific_form(data: bytes | mmap.mmap, view: View | None) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from seg_demo.core.errors import Message
-from seg_demo.core.picture import View
+from seg_demo.core.picture import MOST_SHOWN, View
 from seg_demo.inputs import planes, samples
 from seg_demo.inputs.planes import HIGH, LOW, Opened, Unread, Window
 from seg_demo.inputs.samples import PixelError
@@ -345,15 +345,15 @@ def answer(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     """What an order about rows of a raster comes to.
 
     Args:
-        order: ``raster``: ``look``, ``count`` or ``paint``; ``rows``, from and to, of the latter two; ``windows`` and ``most`` (of the
-            opacity), as ``look`` or the last ``count`` gave them, of ``paint``.
+        order: ``raster``: ``look``, ``count``, ``paint`` or ``take``; ``rows``, from and to, of the latter three; ``windows`` and ``most`` (of
+            the opacity), as ``look`` or the last ``count`` gave them, of ``paint``.
         opened: the file.
         view: complete.
         output: folder of what stays between orders, and of the pixels.
     """
     if opened.parts is None:
         raise Unread(Message("rasters.other_colours"))
-    work = {"look": _look, "count": _count, "paint": _paint}[order["raster"]]
+    work = {"look": _look, "count": _count, "paint": _paint, "take": _take}[order["raster"]]
     return work(order, opened, view, output)
 
 
@@ -362,19 +362,25 @@ def _alpha(opened: Opened, view: View) -> int | None:
     return None if opened.alpha in view.channels else opened.alpha
 
 
+def _shown(view: View) -> tuple[int, ...]:
+    """The channels that a person sees."""
+    return view.channels[:MOST_SHOWN]
+
+
 def _look(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -> dict[str, Any]:
     """What is known before any value is read."""
-    windows = [planes.fixed_window(opened.dtype, view.window, opened.stack, opened.nodata)] * len(view.channels)
+    windows = [planes.fixed_window(opened.dtype, view.window, opened.stack, opened.nodata)] * len(_shown(view))
     measured = _alpha(opened, view) is not None and not (opened.dtype == np.uint8 and opened.stack.bits == 8)
     known = None not in windows and not measured
     opened.whole((view.page, view.t, view.z), view.channels)
-    return {"known": known, "windows": [_window_as_dict(window) for window in windows] if known else [], "step": opened.step, "most": None}
+    shown = [_window_as_dict(window) for window in windows] if known else []
+    return {"known": known, "windows": shown, "step": opened.step, "most": None, "dtype": opened.dtype.newbyteorder("=").str}
 
 
 def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -> dict[str, Any]:
     """Some rows more of a pass over all values; after the last of them either the windows, or that it takes one more."""
-    tallies = [Tally(opened.dtype, view.window, opened.nodata, opened.height * opened.width) for _ in view.channels]
-    known = [planes.fixed_window(opened.dtype, view.window, opened.stack, opened.nodata)] * len(view.channels)
+    tallies = [Tally(opened.dtype, view.window, opened.nodata, opened.height * opened.width) for _ in _shown(view)]
+    known = [planes.fixed_window(opened.dtype, view.window, opened.stack, opened.nodata)] * len(tallies)
     most, alpha = -math.inf, _alpha(opened, view)
     if (output / STATE).is_file():
         with np.load(output / STATE, allow_pickle=False) as stored:
@@ -382,7 +388,7 @@ def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
             for number, tally in enumerate(tallies):
                 tally.restore({name: stored[f"{number}-{name}"] for name in ("numbers", "digits", "counts", "some")})
     top, bottom = order["rows"]
-    wanted = [*view.channels, *([] if alpha is None else [alpha])]
+    wanted = [*_shown(view), *([] if alpha is None else [alpha])]
     for row, column, values in opened.parts((view.page, view.t, view.z), wanted, top, bottom):
         for number, tally in enumerate(tallies):
             if known[number] is None:
@@ -409,12 +415,13 @@ def _paint(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     top, bottom = order["rows"]
     windows = [window_from(window) for window in order["windows"]]
     inverted, alpha = planes.shown_inverted(opened.stack, opened.inverted), _alpha(opened, view)
-    profile = opened.profile if view.channels == (0, 1, 2) else None
+    shown = _shown(view)
+    profile = opened.profile if shown == (0, 1, 2) else None
     pixels = np.zeros((bottom - top, opened.width, 3), dtype=np.uint8)
     gone: list[float] = []
     missing = 0
-    for row, column, values in opened.parts((view.page, view.t, view.z), [*view.channels, *([] if alpha is None else [alpha])], top, bottom):
-        channels = [values[..., number] for number in range(len(view.channels))]
+    for row, column, values in opened.parts((view.page, view.t, view.z), [*shown, *([] if alpha is None else [alpha])], top, bottom):
+        channels = [values[..., number] for number in range(len(shown))]
         opacity = None if alpha is None else samples.opacity_of(values[..., -1], opened.stack.bits, order["most"])
         painted = planes.paint(channels, windows, view.gamma, inverted, opacity, opened.premultiplied, profile)
         height, width = painted.absent.shape
@@ -424,3 +431,15 @@ def _paint(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     with (output / PIXELS).open("wb") as file:
         file.write(pixels.data)
     return {"missing": missing, "gone": gone}
+
+
+def _take(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -> dict[str, Any]:
+    """What the file stores of some rows, of all channels of the view, in a file of the folder ``output``."""
+    top, bottom = order["rows"]
+    stored = np.zeros((bottom - top, opened.width, len(view.channels)), dtype=opened.dtype.newbyteorder("="))
+    for row, column, values in opened.parts((view.page, view.t, view.z), view.channels, top, bottom):
+        height, width = values.shape[:2]
+        stored[row - top : row - top + height, column : column + width] = values
+    with (output / PIXELS).open("wb") as file:
+        file.write(stored.data)
+    return {}

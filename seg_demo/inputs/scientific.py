@@ -8,6 +8,7 @@ imported here, nor ever meets a file in this process: :mod:`seg_demo.inputs.scie
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import queue
@@ -15,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +26,7 @@ from seg_demo.core import requests
 from seg_demo.core.errors import BadImageError, BadRequestError, BusyError, Message
 from seg_demo.core.picture import Calibration, Distribution, Georeference, Grid, Picture, Stack, View
 from seg_demo.core.sandbox import Helper, ProcessError, open_written
+from seg_demo.inputs import planes
 from seg_demo.inputs.formats import Limits, check_size, refuse
 from seg_demo.inputs.planes import absence
 from seg_demo.inputs.tiff import Tiff
@@ -152,6 +155,7 @@ class Raster:
         path: of the file.
         view: what is looked at; None leaves it to the file.
         limits: its ``pixels`` and ``side`` hold.
+        channels: that a network takes which sees other than a person does, see :meth:`values`; None for a person's.
 
     Attributes:
         height: pixels.
@@ -167,14 +171,15 @@ class Raster:
         BusyError: no process can be started for it, or there is no place.
     """
 
-    def __init__(self, path: Path, view: View | None, limits: Limits) -> None:
-        self._path, self._limits = path.resolve(), limits
+    def __init__(self, path: Path, view: View | None, limits: Limits, channels: int | None = None) -> None:
+        self._path, self._limits, self._count = path.resolve(), limits, channels
         self._asked = None if view is None else view.to_dict()
         # On the disk, not in memory: what is read of it lies in the system's cache of files, which is nobody's memory.
         self._folder = tempfile.TemporaryDirectory(prefix="seg-demo-raster-")
         self._output = Path(self._folder.name, "out")
         self._output.mkdir()
-        self._bands: dict[tuple[int, int], BinaryIO] = {}
+        # Rows that were read, by what of them.
+        self._bands: dict[str, dict[tuple[int, int], BinaryIO]] = {"paint": {}, "take": {}}
         # Pixels without data of the rows that were read, and the values that they have.
         self._missing: dict[tuple[int, int], int] = {}
         self._gone: list[float] = []
@@ -185,7 +190,11 @@ class Raster:
             self.view, self.calibration, self.stack = View.parse(found["view"]), _calibration(found["calibration"]), _stack(found["stack"])
             self._notes = tuple(map(Message.from_dict, found["notes"]))
             self._windows, self._most = (list(found["windows"]), None) if found["known"] else (None, None)
-            rows = max(1, _BAND_PIXELS // self.width)
+            self._stored, self._names = (len(self.view.channels), np.dtype(found["dtype"])), tuple(map(str, found["channels"]))
+            if found["dtype"] not in _DTYPES:
+                raise ValueError("not a picture")
+            many = 1 if channels is None else math.ceil(self._stored[0] * self._stored[1].itemsize / 4)
+            rows = max(1, _BAND_PIXELS // self.width // many)
             step = max(1, int(found["step"]))
             self._rows = max(step, rows // step * step) if step <= 2 * rows else rows
         except (KeyError, TypeError, ValueError) as error:  # an answer that is none
@@ -204,9 +213,10 @@ class Raster:
 
     def close(self) -> None:
         """Let go of what was read."""
-        for file in self._bands.values():
-            file.close()
-        self._bands.clear()
+        for bands in self._bands.values():
+            for file in bands.values():
+                file.close()
+            bands.clear()
         self._folder.cleanup()
 
     @property
@@ -261,35 +271,63 @@ class Raster:
     def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
         """uint8 (h, w, 3): some rows and columns; steps are taken of what is read."""
         self.prepare()
+        return self._part("paint", place, 3, np.dtype(np.uint8))
+
+    def values(self, count: int, bytes_wanted: bool) -> Values:
+        """What a network takes of it that sees other than a person does.
+
+        Args:
+            count: of its channels, that the raster was opened for.
+            bytes_wanted: as for :func:`seg_demo.inputs.planes.for_network`.
+
+        Raises:
+            BadImageError, BadRequestError: as from there; or values are wanted in a window that all of them decide about.
+        """
+
+        def taken(stored: np.ndarray) -> tuple[np.ndarray, tuple[Message, ...]]:
+            # Pixels that a person sees are not looked at where samples are there.
+            pixels = np.broadcast_to(np.uint8(0), (*stored.shape[:2], 3))
+            picture = Picture(pixels, samples=stored, channels=self._names, stack=self.stack, view=self.view)
+            return planes.for_network(picture, count, bytes_wanted)
+
+        _, notes = taken(np.zeros((1, 1, self._stored[0]), dtype=self._stored[1]))
+        window, kind = self.view.window, self._stored[1]
+        if bytes_wanted and kind != np.uint8 and planes.fixed_window(kind, window, self.stack, None) is None:
+            raise BadRequestError("rasters.window_of_all", count=count, window=str(window))
+        return Values((self.height, self.width, count), lambda place: taken(self._part("take", place, *self._stored))[0], notes)
+
+    def _part(self, what: str, place: tuple[slice, slice], depth: int, dtype: np.dtype) -> np.ndarray:
+        """(h, w, depth): some rows and columns of what an order gives of rows, which are read where they are not there."""
         rows, columns = (range(*span.indices(length)) for span, length in zip(place, self.shape, strict=False))
-        found = np.empty((len(rows), len(columns), 3), dtype=np.uint8)
+        found, bands = np.empty((len(rows), len(columns), depth), dtype=dtype), self._bands[what]
         if not found.size:
             return found
         wanted = range(rows[0] // self._rows * self._rows, rows[-1] + 1, self._rows)
-        for gone in [span for span in self._bands if span[1] <= wanted[0]]:
-            self._bands.pop(gone).close()
+        for gone in [span for span in bands if span[1] <= wanted[0]]:
+            bands.pop(gone).close()
         for top in wanted:
             span = top, min(top + self._rows, self.height)
-            if span not in self._bands:
-                self._bands[span] = self._read(*span)
+            if span not in bands:
+                bands[span] = self._read(what, *span, depth * dtype.itemsize)
             inside = [index for index, row in enumerate(rows) if span[0] <= row < span[1]]
             if inside:
                 lines = slice(rows[inside[0]] - top, rows[inside[-1]] - top + 1, rows.step)
-                band = np.memmap(self._bands[span], np.uint8, "r", shape=(span[1] - top, self.width, 3))
+                band = np.memmap(bands[span], dtype, "r", shape=(span[1] - top, self.width, depth))
                 found[inside[0] : inside[-1] + 1] = band[lines, columns.start : columns.stop : columns.step]
         return found
 
-    def _read(self, top: int, bottom: int) -> BinaryIO:
-        """Some rows in a file that has no name any more."""
-        found = self._order("paint", rows=[top, bottom], windows=self._windows, most=self._most)
+    def _read(self, what: str, top: int, bottom: int, size: int) -> BinaryIO:
+        """Some rows, of so many bytes per pixel, in a file that has no name any more."""
+        found = self._order(what, rows=[top, bottom], windows=self._windows, most=self._most)
         try:
-            missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
-            file = open_written(self._output / PIXELS, (bottom - top) * self.width * 3)
+            if what == "paint":
+                missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
+                self._missing[top, bottom] = missing
+                self._gone += [value for value in gone if not any(value == other or (value != value and other != other) for other in self._gone)]
+            file = open_written(self._output / PIXELS, (bottom - top) * self.width * size)
             (self._output / PIXELS).unlink()
         except (KeyError, TypeError, ValueError) as error:
             raise self._ended() from error
-        self._missing[top, bottom] = missing
-        self._gone += [value for value in gone if not any(value == other or (value != value and other != other) for other in self._gone)]
         return file
 
     def _order(self, what: str, **more: object) -> dict[str, Any]:
@@ -297,7 +335,7 @@ class Raster:
         kind = Message("kinds.tiff")
         order = {
             "kind": "TIFF", "raster": what, "view": self._asked, "pixels": self._limits.pixels, "side": self._limits.side, "page_bytes": 1 << 62,
-            "bytes": _BAND_MEMORY, "seconds": CLOCK, "processor": SECONDS, "file_bytes": 4 * _BAND_PIXELS + 100_000_000, "want": PIXELS,
+            "bytes": _BAND_MEMORY, "seconds": CLOCK, "processor": SECONDS, "file_bytes": 4 * _BAND_PIXELS + 100_000_000, "want": PIXELS, "channels": self._count,
             "path": str(self._path), "output": str(self._output),
         }  # fmt: skip
         reply = _decoders.answer({**order, **more})
@@ -311,6 +349,24 @@ class Raster:
 
     def _ended(self) -> BadImageError:
         return refuse(Message("scientific.ended_process", kind=Message("kinds.tiff"), why=""), self._limits, _AGAIN)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Of a raster too large for memory, what a network takes that sees other than a person does; parts of it can be taken.
+
+    Attributes:
+        shape: as of an array (H, W, channels).
+        part: rows and columns → (h, w, channels).
+        notes: what is to say about it.
+    """
+
+    shape: tuple[int, int, int]
+    part: Callable[[tuple[slice, slice]], np.ndarray]
+    notes: tuple[Message, ...]
+
+    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
+        return self.part(place)
 
 
 def is_raster(path: Path, view: View | None, limits: Limits) -> bool:

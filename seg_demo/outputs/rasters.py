@@ -124,7 +124,7 @@ def segment(
 
     Raises:
         BadImageError: the raster is damaged somewhere; the bands before stay.
-        BadRequestError: the model gives no classes of what a person sees of pixels, or a format that no raster is written in.
+        BadRequestError: the model gives no classes of pixels, a view that does not fit it, or a format that no raster is written in.
         StorageError: the disk is full or fails; what is there stays, and the same call goes on.
     """
     check_formats(formats)
@@ -238,12 +238,12 @@ def _write(
     result = {
         "task": looked_at.task, "model": {"id": spec.id, "revision": spec.revision, "architecture": spec.architecture, "source": spec.source},
         "width": raster.width, "height": raster.height, "device": device, "seconds": {"total": round(seconds, 6)}, "familiar": familiar,
-        "notes": [*notes, *raster.notes], "limit": None, "view": raster.view.to_dict(),
+        "notes": [*raster.notes, *notes], "limit": None, "view": raster.view.to_dict(),
         **({} if raster.calibration is None else raster.calibration.to_dict()), "windows": bands.count,
         "files": [*wanted, *([OVERLAY] if overlay else [])], "segments": found.rows(),
     }  # fmt: skip
     write_atomically(folder / RESULT, json.dumps(result))
-    return replace(looked_at, notes=(*notes, *raster.notes))
+    return replace(looked_at, notes=(*raster.notes, *notes))
 
 
 class _Areas:

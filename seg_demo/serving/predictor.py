@@ -334,18 +334,19 @@ class Work:
 
     Attributes:
         options: what is asked for.
+        samples: as of :class:`Model`, of the first model.
     """
 
     def __init__(
         self, predictor: Predictor, image: Source, models: list[ResolvedModel], options: Options, report: Report | None
     ) -> None:
         self._predictor, self._image, self._resolved, self._report = predictor, image, models, report
-        self._samples, self.options = models[0].samples if models else None, options
+        self.samples, self.options = models[0].samples if models else None, options
 
     @cached_property
     def picture(self) -> Picture:
         """The image as the first model takes it, decoded once; BadImageError for anything else than an accepted image within the limits."""
-        return read(self._image, view=self.options.view, channels=self._samples)
+        return read(self._image, view=self.options.view, channels=self.samples)
 
     def segment(self, resolved: ResolvedModel | None = None) -> Segmentation:
         """Every candidate of the request's first model, or of ``resolved``, whatever its score.
@@ -355,7 +356,7 @@ class Work:
         """
         resolved = resolved or self._resolved[0]
         wanted = resolved.samples
-        picture = self.picture if wanted == self._samples else read(self._image, view=self.options.view, channels=wanted)
+        picture = self.picture if wanted == self.samples else read(self._image, view=self.options.view, channels=wanted)
         return self._predictor.run(resolved, picture, self.options, self._report)
 
     def again(self, result: Segmentation) -> Segmentation | None:

@@ -139,7 +139,7 @@ def segment(
         raise BadRequestError("requests.no_image")
     options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view)
     with predictor().work(image.path, model, options=options) as work:
-        if options.detail == "full" and (raster := open_raster(image.path, options.view)) is not None:
+        if options.detail == "full" and (raster := open_raster(image.path, options.view, channels=work.samples)) is not None:
             return _segment_raster(image.stem, raster, predictor().get(model), options)
         result = work.segment().above(options.threshold)
         mask = store_bytes(draw.id_map_png(result), image.stem + "_mask.png")

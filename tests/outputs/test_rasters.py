@@ -135,6 +135,29 @@ def field(tmp_path, monkeypatch):
     return path
 
 
+def measuring(ranges) -> Model:
+    """A network of four channels, which takes the file's own values within ranges, or from 0 to 255."""
+    network = small_unet(64, in_channels=4)
+    rule = Preprocessing((0.4,) * 4, (0.2, 0.3, 0.2, 0.3), longest_side=64, multiple=network.preprocessing.multiple, ranges=ranges)
+    return Model.from_network(replace(network, preprocessing=rule), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranges", "view"), [("u2", ((0, 3000),) * 4, None), ("f4", ((-50, 2500),) * 4, {"channels": [4, 1, 0, 2]}), ("u2", None, {"window": [100, 2900]})]
+)
+def test_networks_of_other_channels_take_the_files_own_values(tmp_path, here, monkeypatch, kind, ranges, view):
+    monkeypatch.setattr(scientific, "_BAND_PIXELS", 18_000)
+    colours = textured(190, 203)
+    array = np.dstack([colours, colours[::-1, :, :2]]).astype(kind) * 11
+    raster(tmp_path / "a.tif", array.transpose(2, 0, 1), *PLACES["utm"], tiled=True, blockxsize=32, blockysize=48, compress="deflate", interleave="band")
+    model = measuring(ranges)
+    whole = model.predict(tmp_path / "a.tif", detail="full", view=view)
+    assert len(whole.segments) > 1 and "The model takes 4 channels" in str(whole.notes)
+    with scientific.Raster(tmp_path / "a.tif", View.parse(view), LIMITS, model.samples) as some:
+        rasters.segment(model, some, tmp_path / "out", Options(detail="full"))
+    check_files(tmp_path / "out", whole, tmp_path / "a.tif")
+
+
 def simple(feature) -> list:
     coordinates = feature["geometry"]["coordinates"]
     listed = [coordinates] if feature["geometry"]["type"] == "Polygon" else coordinates
@@ -268,13 +291,14 @@ def test_objects_and_other_formats_are_refused_before_anything_is_read(tmp_path,
         rasters.segment(detector, some, tmp_path / "out", Options(detail="full"))
     with opened(field) as some, pytest.raises(BadRequestError, match="not written as coco; it is as geotiff, geojson, csv"):
         rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"), ["coco"])
-    measuring = replace(small_unet(64), preprocessing=Preprocessing((0.4,) * 4, (0.2,) * 4, longest_side=64))
-    with opened(field) as some, pytest.raises(BadRequestError, match="takes 4 channels of a file's own values"):
-        rasters.segment(Model.from_network(measuring, SPEC), some, tmp_path / "out", Options(detail="full"))
     raster(tmp_path / "four.tif", noise("u2", 4, 30, 40), *PLACES["utm"])
     with opened(tmp_path / "four.tif", {"channels": [0, 1, 2, 3]}) as some, pytest.raises(BadRequestError, match=r"one to three numbers .* \[0, 1, 2, 3\]"):
         rasters.segment(model_of(), some, tmp_path / "out", Options(detail="full"))
-    assert orders == ["look"] * 4 and not (tmp_path / "out").exists()
+    with scientific.Raster(tmp_path / "four.tif", None, LIMITS, 4) as some, pytest.raises(BadRequestError, match="in the window auto depends on all of them"):
+        rasters.segment(measuring(None), some, tmp_path / "out", Options(detail="full"))
+    with scientific.Raster(field, None, LIMITS, 4) as some, pytest.raises(BadImageError, match="takes 4 channels, but this picture has 3"):
+        rasters.segment(measuring(None), some, tmp_path / "out", Options(detail="full"))
+    assert orders == ["look"] * 5 and not (tmp_path / "out").exists()
 
 
 def test_outlines_in_bands_are_those_of_the_whole():
