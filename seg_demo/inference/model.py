@@ -274,7 +274,8 @@ class Model:
         """
         run, image = self._rows(raster, options)
         device, familiar = run.rows(image, self._task(options), options.thresholds, leave, begin, report)
-        return device, familiar, (*getattr(image, "notes", ()), *((UNFAMILIAR,) if familiar is False else ()))
+        taken = () if image is raster else image.notes
+        return device, familiar, (*taken, *((UNFAMILIAR,) if familiar is False else ()))
 
     def bands(self, raster: Raster, options: Options) -> int:
         """How many bands :meth:`run_rows` gives of a raster.
