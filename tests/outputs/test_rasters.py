@@ -26,6 +26,7 @@ from seg_demo.core.settings import settings
 from seg_demo.inference.model import Model
 from seg_demo.inputs import planes, scientific
 from seg_demo.inputs import rasters as parts
+from seg_demo.inputs.archives import Job
 from seg_demo.inputs.formats import Limits
 from seg_demo.inputs.images import read
 from seg_demo.masks.semantic import MeanScores
@@ -33,6 +34,7 @@ from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.outputs import calibrated, rasters
 from seg_demo.outputs.export import geojson, pieces_of
 from seg_demo.outputs.polygons import Tracer, trace
+from seg_demo.workers import Order
 from tests.checkpoints import write_tiny
 from tests.inputs.test_scientific import here as unlocked  # noqa: F401  (a fixture)
 from tests.scientific_files import PLACES, noise, raster, variants
@@ -153,8 +155,16 @@ def test_networks_of_other_channels_take_the_files_own_values(tmp_path, here, mo
     model = measuring(ranges)
     whole = model.predict(tmp_path / "a.tif", detail="full", view=view)
     assert len(whole.segments) > 1 and "The model takes 4 channels" in str(whole.notes)
-    with scientific.Raster(tmp_path / "a.tif", View.parse(view), LIMITS, model.samples) as some:
-        rasters.segment(model, some, tmp_path / "out", Options(detail="full"))
+    # As the command line does it, of a file that is beyond the limit now.
+    asked = {"detail": "full", "task": "auto", "thresholds": {}, "smoothing": None}
+    monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "30000")
+    settings.cache_clear()
+    try:
+        job = Job(tmp_path / "a.tif", Path("out"), "a.tif", View.parse(view))
+        assert Order("", None, tmp_path, asked, (), "", None).carry_out(model, job).problem is None
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
     check_files(tmp_path / "out", whole, tmp_path / "a.tif")
 
 
