@@ -337,7 +337,7 @@ class Workers:
         had = self._busy[line]
         job = had.popleft()
         try:
-            done = line.recv()
+            done = Done(job, **line.recv())
         except (EOFError, OSError):
             waiting.extendleft(reversed(had))
             had.clear()
@@ -387,6 +387,8 @@ def _work(line: connection.Connection, order: Order, threads: int) -> None:
             return
         line.send(Loaded.of(model))
         while True:
-            line.send(order.carry_out(model, line.recv()))
+            done = order.carry_out(model, line.recv())
+            # Who hears us knows of which picture: paths take longest to pack and unpack.
+            line.send({name: value for name, value in vars(done).items() if name != "job"})
     except (EOFError, OSError):
         return  # nobody hears us any more

@@ -389,6 +389,8 @@ class NetworkRun:
         self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None
     ) -> None:
         self.network, self._precision, self.engine, self._window = network, precision, engine, window
+        # To go through a module's tree takes as long as decoding a small picture.
+        self._parameters = tuple(network.module.parameters())
         # By the task that is answered: a network may have a module for each.
         self._batchers: dict[str, Batcher] = {}
 
@@ -412,7 +414,7 @@ class NetworkRun:
         """The network's answers, and what its encoder says of what it was shown; within it nothing is trained."""
         # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
         # that is still being trained gets no_grad.
-        trained = any(parameter.requires_grad for parameter in self.network.module.parameters())
+        trained = any(parameter.requires_grad for parameter in self._parameters)
         batcher = self._batcher(network)
         joined = nullcontext() if batcher is None else batcher.underway()
         seen: list[np.ndarray] = []

@@ -384,7 +384,7 @@ def find_jobs(sources: Sequence[Path | str], out: Path) -> list[Job]:
         BadRequestError: a source that does not exist or cannot be opened, or no image at all; the message lists them.
     """
     found: dict[Path | Remote, Path] = {}
-    missing = []
+    missing, inside = [], out.resolve()
     for source in sources:
         if "://" in str(source):
             found |= _elsewhere(str(source))
@@ -397,9 +397,13 @@ def find_jobs(sources: Sequence[Path | str], out: Path) -> list[Job]:
             if path.suffix.lower() == PARQUET and path.is_file():
                 found |= _elsewhere(path.resolve().as_uri())
             elif path.is_dir():
+                base = path.resolve()
                 for file in sorted(child for child in path.rglob("*") if (child.name.lower().endswith(tuple(SUFFIXES)) or _is_dicom(child)) and child.is_file()):
-                    if not file.resolve().is_relative_to(out.resolve()):
-                        found.setdefault(file.resolve(), file.relative_to(path))
+                    name = file.relative_to(path)
+                    # Links to folders are not followed, so that a file alone may be one.
+                    real = file.resolve() if file.is_symlink() else base / name
+                    if not real.is_relative_to(inside):
+                        found.setdefault(real, name)
             else:
                 found.setdefault(path.resolve(), Path(path.name))
     if missing:

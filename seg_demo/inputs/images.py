@@ -605,7 +605,8 @@ def read_file(path: str | os.PathLike, limits: Limits) -> bytes | mmap.mmap:
                     check_bytes(status.st_size, limits.of_scientific)
                     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             check_bytes(status.st_size, limits)
-            return file.read(limits.bytes + 1)
+            # Room for as much as is asked for is made at once. A file that grows has its first bytes; one of /proc says that it has none.
+            return file.read(min(status.st_size or limits.bytes, limits.bytes) + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or Message("images.no_file_name")
         raise refuse(Message("images.file_unreadable", name=name, reason=reason), limits, Message("advice.check_name")) from error

@@ -364,10 +364,10 @@ class Subject:
         """uint8 (H, W, 3), the upright original."""
         return self._picture() if callable(self._picture) else self._picture
 
-    @cached_property
-    def polygons(self) -> list[list[Polygon]]:
-        """:func:`polygons_of` the segmentation."""
-        return polygons_of(self.segmentation)
+    @property
+    def polygons(self) -> Sequence[list[Polygon]]:
+        """:func:`polygons_of` the segmentation, traced once."""
+        return self.annotated.polygons
 
     @cached_property
     def counted(self) -> Measurements:
@@ -387,7 +387,7 @@ class Subject:
     @cached_property
     def annotated(self) -> interchange.Annotated:
         """As other tools' formats take it."""
-        return interchange.Annotated(self.file_name, self.segmentation, traced=self.polygons)
+        return interchange.Annotated(self.file_name, self.segmentation)
 
     def of_tool(self, name: str) -> dict[str, bytes]:
         """Its files in the format of a tool, a key of :data:`interchange.FORMATS`."""

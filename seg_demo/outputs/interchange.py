@@ -51,19 +51,17 @@ class Annotated:
         segmentation: at the size of the upright picture.
         split: ``train`` or ``val``, or None where the data says nothing.
         void: bool (H, W), pixels of which nothing is known, or None.
-        traced: what ``polygons_of(segmentation)`` gave; None traces them when they are needed.
     """
 
     file: str
     segmentation: Segmentation
     split: str | None = None
     void: np.ndarray | None = None
-    traced: Sequence[list[Polygon]] | None = None
 
     @cached_property
     def polygons(self) -> Sequence[list[Polygon]]:
         """:func:`polygons_of` the segmentation."""
-        return polygons_of(self.segmentation) if self.traced is None else self.traced
+        return polygons_of(self.segmentation)
 
     @property
     def hidden(self) -> int:
