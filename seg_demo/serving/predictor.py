@@ -53,7 +53,7 @@ class ResolvedModel:
     spec: ModelSpec
     path: Path | None
 
-    @property
+    @cached_property
     def samples(self) -> int | None:
         """Channels of a file's own samples that it takes: ``channels`` of :func:`seg_demo.inputs.images.read`."""
         return None if self.path is None or not self.path.is_dir() else samples_of(self.path)
