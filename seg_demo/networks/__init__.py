@@ -136,12 +136,12 @@ FAMILIES: dict[str, Family] = {
             lambda config: config.get("model_type") in ("eomt", "eomt_dinov3"), tasks_of=_of_eomt,
         ),
         Family(
-            "detr", "DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.universal:Detr",
+            "detr", "DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC), "seg_demo.networks.detr:Detr",
             lambda config: config.get("model_type") == "detr",
         ),
         Family(
             "conditional-detr", "Conditional DETR", "transformers", (PANOPTIC, INSTANCE, SEMANTIC),
-            "seg_demo.networks.universal:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr",
+            "seg_demo.networks.detr:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr",
         ),
         Family(
             "rfdetr", "RF-DETR", "transformers", (INSTANCE,), "seg_demo.networks.rfdetr:RfDetr",

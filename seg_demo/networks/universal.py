@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.core.types import (
     IGNORE_16,
     INSTANCE,
@@ -44,7 +44,7 @@ from seg_demo.networks import FAMILIES, checkpoint, graph, transformers_config
 from seg_demo.networks.base import EngineHints, Network, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import normalised
-from seg_demo.networks.transformers_config import config_of, from_config, label_set, loading_code, options_from_config, read_module
+from seg_demo.networks.transformers_config import config_of, from_config, label_set, options_from_config, read_module
 from seg_demo.networks.weights import class_dependent, own_names, read_weights, shapes_of
 
 # Objects that score lower are not looked at, as in torchvision's detectors: every query has some class with some probability.
@@ -384,6 +384,8 @@ class Mask2Former(ClassQueries):
 
     family = FAMILIES["mask2former"]
     training = TrainingDefaults(base="facebook/mask2former-swin-tiny-coco-panoptic", **SCHEDULE)
+    # Sizes become constants of the traced graph, so that each has a form of its own; it agrees to 2e-6 of the largest logit.
+    engine = EngineHints(free=(), channels_last=False)
     # The size of masks in its processor, whatever the network gives.
     order = Order(grid=(384, 384))
 
@@ -411,6 +413,8 @@ class MaskFormer(ClassQueries):
 
     family = FAMILIES["maskformer"]
     sizes_stay_open = True
+    # A Swin's windows are cut to the size of the traced example: 4e-6 of the largest logit in a form per size.
+    engine = EngineHints(free=(), channels_last=False)
     training = TrainingDefaults(base="facebook/maskformer-swin-tiny-coco", **SCHEDULE)
 
     @staticmethod
@@ -545,32 +549,6 @@ class Eomt(ClassQueries):
         return get_size_with_aspect_ratio((height, width), *self._sides)
 
 
-class Detr(ClassQueries):
-    """DETR with masks (Carion et al. 2020, arXiv 2005.12872), whose objects never overlap."""
-
-    family = FAMILIES["detr"]
-    output_names = ("logits", "pred_masks")
-    sizes_stay_open = True
-
-    @staticmethod
-    def default_options() -> dict[str, Any]:
-        """A DETR of a few million parameters."""
-        backbone = {"embedding_size": 16, "hidden_sizes": [16, 24, 32, 48], "depths": [1, 1, 1, 1], "layer_type": "basic"}
-        layers = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 8, "decoder_attention_heads": 8}
-        return {
-            "model_type": "detr",
-            "backbone_config": {"model_type": "resnet", **backbone, "out_features": STAGES},
-            **layers,
-            "d_model": 64,
-            "encoder_ffn_dim": 128,
-            "decoder_ffn_dim": 128,
-            "num_queries": 50,
-        }
-
-    def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
-        return apart(queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds))
-
-
 def _query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
     """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w): not by picture as :meth:`ClassQueries.forward` has them, for going through a
     batch makes the number of its pictures a constant of a graph."""
@@ -584,35 +562,6 @@ def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     classes = torch.unique(truth)
     classes = classes[classes != IGNORE_16]
     return truth[None] == classes[:, None, None], classes
-
-
-class ConditionalDetr(Detr):
-    """Conditional DETR with masks (Meng et al. 2021, arXiv 2108.06152).
-
-    Its classes have no "none of them", but its processor takes the last one for that where it looks for objects and segments, and so
-    never finds it there; for class maps it counts as any other.
-    """
-
-    family = FAMILIES["conditional-detr"]
-    none_rows: ClassVar[int] = 0
-
-    @staticmethod
-    def default_options() -> dict[str, Any]:
-        """A Conditional DETR of a few million parameters."""
-        return {**Detr.default_options(), "model_type": "conditional_detr"}
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """As :meth:`ClassQueries.load`; what the processor does to the last class is said."""
-        made = super().load(folder)
-        return replace(made, notes=(*made.notes, Message("networks.last_class_is_none", name=made.labels.names[-1])))
-
-    def card_snippet(self, source: str) -> str:
-        """As :meth:`ClassQueries.card_snippet`; neither the pipeline nor an Auto class knows it."""
-        code = loading_code("ConditionalDetrForSegmentation", "AutoImageProcessor", source)
-        return f"""{code}# outputs = model(**processor(images=image, return_tensors="pt"))
-# processor.post_process_{self.tasks[0].name}_segmentation(outputs, target_sizes=[(height, width)])
-"""
 
 
 def apart(found: Found) -> list[Segment]:

@@ -21,6 +21,7 @@ from seg_demo.core.settings import Settings
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
 from seg_demo.inference.openvino import Part
+from seg_demo.networks.universal import STAGES
 from seg_demo.serving import predictor
 from seg_demo.serving.predictor import Predictor
 from tests.checkpoints import IMAGE
@@ -157,10 +158,26 @@ def test_where_it_serves(folders, monkeypatch):
         engine.choose(checkpoint, CPU, "openvino", 1)
 
 
-@pytest.mark.parametrize("name", ["eomt", "rfdetr"])
-def test_class_queries_are_compiled_for_their_one_size_and_answer_as_before(name):
+def test_without_the_memory_that_compiling_takes_it_stays_eager(caplog):
+    module, batch = Small(), torch.randn(1, 3, 16, 16)
+    poor = Part("small", module, openvino.OpenVino(1, free=lambda: openvino.COMPILING - 1), (2, 3), lambda example: example, "small")
+    before, after = settled(poor, batch)
+    assert not poor._forms and torch.equal(before[0], after[0])
+    assert "compiling takes 512 MiB, and 511 MiB are free); eager torch goes on" in caplog.text
+
+
+# As published, cut down: windows of a Swin are cut to the size of the traced example.
+SWIN = {
+    "backbone_config": {
+        "model_type": "swin", "embed_dim": 24, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 4], "window_size": 7, "out_features": STAGES
+    }
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["eomt", "rfdetr", "mask2former", "maskformer"])
+def test_class_queries_are_compiled_for_a_size_and_answer_as_before(name):
     torch.manual_seed(0)
-    small = {"eomt": UNIVERSAL["eomt"], "rfdetr": RFDETR}[name]
+    small = RFDETR if name == "rfdetr" else UNIVERSAL[name] | (SWIN if "former" in name else {})
     network = networks.network(name).create(LABELS, networks.network(name).default_options() | small)
     network.module.requires_grad_(False)
     chosen, batch = engine.choose(network, CPU, "auto", 1), network.preprocess(IMAGE)
@@ -233,6 +250,7 @@ from torch import nn
 from seg_demo.inference import openvino as engine_worker
 from seg_demo.inference.openvino import OpenVino
 from seg_demo.inference.openvino import Part
+from seg_demo.networks.universal import STAGES
 engine_worker.PAUSE = 0.0
 class Net(nn.Module):
     def __init__(self):

@@ -19,7 +19,7 @@ from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Options
 from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
 from seg_demo.masks.queries import Thresholds
-from seg_demo.networks import universal
+from seg_demo.networks import detr, transformers_config, universal
 from seg_demo.networks.base import Network
 from seg_demo.networks.oneformer import TOKENIZER
 from seg_demo.networks.transformers_config import query_logits
@@ -373,3 +373,21 @@ class TestEomt(QueriesContract):
     def masks_of(self, info: dict[str, Any]) -> Any:
         """Later ones lie over earlier ones: only the last is whole."""
         return [info["segmentation"].numpy() == segment["id"] for segment in info["segments_info"]]
+
+
+@pytest.mark.parametrize("name", ["detr", "conditional-detr"])
+def test_a_mask_head_takes_few_queries_at_once_and_gives_the_librarys_masks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = networks.network(name)
+    made = outspoken(family.create(LABELS, {**family.default_options(), **TINY[name]}))
+    plain = transformers_config.from_config(len(LABELS), made.options).eval()
+    plain.load_state_dict(made.module.state_dict())
+    batch, seen = torch.stack([torch.randn(3, 96, 128), torch.randn(3, 96, 128)]), []
+    made.module.mask_head.output_conv.register_forward_hook(lambda module, given, found: seen.append(len(found)))
+    with torch.inference_mode():
+        expected = plain(pixel_values=batch).pred_masks
+        assert torch.equal(made.module(pixel_values=batch).pred_masks, expected)
+        assert seen == [12, 12]
+        monkeypatch.setattr(detr, "MOST_FLOATS", 1)
+        found = made.module(pixel_values=batch).pred_masks
+    assert seen[2:] == [1] * 24
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
