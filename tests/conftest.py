@@ -123,8 +123,10 @@ def demo_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo_url(demo_folder):
-    """The address of the demo, started once for all tests that look at it from outside: a start takes ten seconds."""
-    from tests.served import served
+    """The address of the demo, started once for all tests that look at it from outside: a start takes ten seconds. A clock in its event loop
+    writes ``callbacks.jsonl`` (:mod:`tests.clocked_app`)."""
+    from tests.served import CLOCKED, served
 
-    with served(SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs"), SEG_DEMO_RASTER_PIXELS="2500000") as address:
+    clock = str(demo_folder / "callbacks.jsonl")
+    with served(command=CLOCKED, CLOCKED=clock, SEG_DEMO_DATA=str(demo_folder / "datasets"), SEG_DEMO_JOBS=str(demo_folder / "jobs"), SEG_DEMO_RASTER_PIXELS="2500000") as address:
         yield address

@@ -10,12 +10,14 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 240
+# The demo with a clock in its event loop, which writes into the file ``CLOCKED``.
+CLOCKED = ("-m", "tests.clocked_app")
 
 
 def free_port() -> int:
@@ -26,11 +28,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(keep: Path | None = None, **environ: str) -> Iterator[str]:
+def served(keep: Path | None = None, command: Sequence[str] = ("app.py",), **environ: str) -> Iterator[str]:
     """Run the demo and yield its address; its log is shown if it does not start.
 
     Args:
         keep: file that gets what the demo wrote on its standard output and error, once it has ended.
+        command: Python's arguments; by default the demo as people run it.
         environ: further environment variables.
     """
     port = int(environ.get("GRADIO_SERVER_PORT") or free_port())
@@ -39,7 +42,7 @@ def served(keep: Path | None = None, **environ: str) -> Iterator[str]:
         own = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
         own |= {"SEG_DEMO_DATA": f"{folder}/datasets", "SEG_DEMO_JOBS": f"{folder}/jobs", **environ}
         process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, *command], cwd=ROOT, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT
         )
         try:
             until = time.monotonic() + START_SECONDS

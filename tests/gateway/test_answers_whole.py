@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, StreamingResponse
 
 from seg_demo.core.storage import write_atomically, write_once
 from seg_demo.gateway import files
-from seg_demo.gateway.guard import Guard
+from seg_demo.gateway.guard import PIECE, Guard
 from seg_demo.gateway.queue import Page
 from seg_demo.inference import openvino
 from seg_demo.ui import correct_tab
@@ -317,3 +317,18 @@ def test_a_stream_whose_last_event_says_that_nobody_is_known_ends(http):  # noqa
     for address in ("queue/data?session_hash=nobody", "call/segment/nothing"):
         answer = http.get(f"{API}/{address}")
         assert answer.status_code == 200 and "404: Not Found" in answer.text
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["promised", "chunked"])
+def test_a_large_answer_is_handed_over_in_pieces_and_arrives_whole(head):
+    data = bytes(range(256)) * (3 * PIECE // 256) + b"end"
+    app = body(b"begin", data, promised=5 + len(data) if head else None)
+    with guarded(app) as client:
+        assert client.get(FILE).content == b"begin" + data
+    sent: list[bytes] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message.get("body", b""))
+
+    asyncio.run(Guard(app, Page())({"type": "http", "method": "GET", "path": FILE, "headers": [], "query_string": b""}, None, send))
+    assert b"".join(sent) == b"begin" + data and max(map(len, sent)) == PIECE
