@@ -20,7 +20,6 @@ import json
 import os
 import re
 import threading
-from collections.abc import Container
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -109,12 +108,12 @@ def _plain(entry: str) -> str:
         return entry
 
 
-def _bundled(ids: Container[str] | None = None) -> list[ModelSpec]:
-    """The small checkpoints that come with this package, or those of them that have some ids, with the labels in their own files."""
+def _bundled(id: str = "") -> list[ModelSpec]:
+    """The small checkpoints that come with this package, or the one of an id, with the labels in their own files."""
     return [
         replace(spec, labels=labels_in(BUNDLED_FOLDER / spec.id))
         for spec in BUNDLED
-        if (ids is None or spec.id in ids) and (BUNDLED_FOLDER / spec.id / CONFIG).is_file()
+        if id in ("", spec.id) and (BUNDLED_FOLDER / spec.id / CONFIG).is_file()
     ]
 
 
@@ -186,7 +185,7 @@ def _on_menu(text: str, every: bool) -> ModelSpec | None:
     """The menu's entry that a text names."""
     if not settings().models.strip(" ,"):
         # Those that are always there are asked for most, and the rest of the menu takes longer to look up than a small picture to decode.
-        for spec in (*_bundled({text}), *(spec for spec in METHODS if spec.id == text)):
+        for spec in (*(_bundled(text) if text else ()), *(spec for spec in METHODS if spec.id == text)):
             if spec.source == "bundled" or all(made.id != text for made in trained_models(every=every)):
                 return spec
     return next((spec for spec in menu(every=every) if text in (spec.id, f"{spec.id}@{spec.revision}")), None)
