@@ -173,8 +173,10 @@ class Order:
     def _segment_raster(self, model: Model, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
         """A TIFF beyond the pixel limit, window by window."""
         from seg_demo.core.requests import Options, smoothed
+        from seg_demo.core.sandbox import map_large_blocks
         from seg_demo.outputs import rasters
 
+        map_large_blocks()
         asked, folder = self.asked, self.out / job.target
         options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
 

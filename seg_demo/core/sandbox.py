@@ -60,6 +60,7 @@ PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEM
 _DONE = b"done:"
 _SIGNALS = {number: number.name for number in signal.Signals}
 _DONTNEED, _PARENT_DEATH = 4, 1  # sys/mman.h, linux/prctl.h
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 18  # malloc.h; bytes
 OPEN_FILES = 256
 _LINUX = sys.platform == "linux"
 # linux/prctl.h, linux/sched.h
@@ -426,24 +427,43 @@ def slim() -> None:
     """
     gc.collect()
     gc.freeze()
+    release()
+
+
+def release() -> None:
+    """Give free blocks back to the system, and the pages of libraries that are as they are in their files; what is used of them comes again."""
     try:
         libc = ctypes.CDLL(None)
         libc.malloc_trim(0)
         for start, size in _unwritten(Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace")):
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _DONTNEED)
-    except (OSError, AttributeError):
-        pass  # macOS, or a C library without malloc_trim
+    except (OSError, AttributeError, TypeError):
+        pass  # macOS, Windows, or a C library without malloc_trim
+
+
+def map_large_blocks() -> None:
+    """Have large blocks mapped by themselves from now on, so that each goes back to the system once it is free.
+
+    glibc raises the size from which on it does so (``M_MMAP_THRESHOLD``, mallopt(3)) to that of whatever was freed, and keeps what lies between
+    blocks that are still used. Blocks that come and go cost a little more time then, so this is for processes that do one large thing.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+    except (OSError, AttributeError, TypeError):
+        pass  # another C library
 
 
 def _unwritten(text: str) -> list[tuple[int, int]]:
-    """(start, bytes) of what is mapped from files and is as it is in the file, for nothing was ever written there.
+    """(start, bytes) of what is mapped from libraries and is as it is in the file, for nothing was ever written there.
+
+    Other files are left out: a thread might close one meanwhile, and something else be there at the same place.
 
     Args:
         text: of ``/proc/self/smaps``, see proc_pid_smaps(5).
     """
     found = []
     for block in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.MULTILINE):
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +/", block)
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]\d* +/.*\.so[.\d]*$", block, re.MULTILINE)
         if head and re.search(r"^Anonymous: +0 kB", block, re.MULTILINE):
             start, end = int(head[1], 16), int(head[2], 16)
             found.append((start, end - start))

@@ -24,7 +24,7 @@ import copy
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,6 +117,11 @@ class DetectorEngine:
             roi_heads=self._heads,
         )
         return self._forward(stand_in, batch)
+
+    def settle(self, idle: Callable[[], object]) -> None:
+        """As :meth:`seg_demo.inference.openvino.Part.settle`, of every part."""
+        for part in self._parts:
+            part.settle(idle)
 
     @property
     def nbytes(self) -> int:
@@ -266,6 +271,10 @@ class WholeEngine:
         """
         *found, statistics_ = self._part(batch)
         return self._forward.answer(batch, found), statistics_
+
+    def settle(self, idle: Callable[[], object]) -> None:
+        """As :meth:`seg_demo.inference.openvino.Part.settle`."""
+        self._part.settle(idle)
 
     @property
     def nbytes(self) -> int:

@@ -440,7 +440,8 @@ class NetworkRun:
                 leave(0, 0, result.id_map, np.array([[float(label in found) for label in range(len(means))], means, means]))
                 device = str(result.device)
             else:
-                device = rasters.run(plan, answer, raster, leave, report, begin)
+                settle = (lambda idle: None) if self.engine is None else self.engine.settle
+                device = rasters.run(plan, answer, raster, leave, report, begin, settle)
         known = network.familiarity
         return device, None if known is None else known.knows(seen)
 

@@ -131,6 +131,16 @@ class Part:
         self._learn(place, batch, found)
         return found
 
+    def settle(self, idle: Callable[[], object]) -> None:
+        """Wait until what is being compiled is there, or is known to be impossible.
+
+        Args:
+            idle: called now and then.
+        """
+        while self._pending and not _ending.wait(LOOK_SECONDS):
+            requests.check()
+            idle()
+
     @property
     def nbytes(self) -> int:
         """Memory of all forms in bytes, beside the module's."""

@@ -7,17 +7,25 @@ this; objects that lie in many tiles are known at the end.
 
 from __future__ import annotations
 
+import gc
+import mmap
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from seg_demo.core.requests import Report
-from seg_demo.inference.tiled import Block, Classes, Forward, Grid, Plan, Tiles, write
+from seg_demo.core.sandbox import release
+from seg_demo.inference.tiled import MARGIN, Blender, Block, Classes, Forward, Grid, Plan, Tiles, write
 from seg_demo.masks.semantic import MeanScores, argmax_resized
 
 # Number of a band, its first row of pixels, labels uint8 or uint16 (h, W), and of :attr:`MeanScores.parts`.
 Band = Callable[[int, int, np.ndarray, np.ndarray], object]
+
+# Bytes of a strip from which on it lies on the disk.
+_LARGE = 16 << 20
 
 
 class Rows(Classes):
@@ -34,9 +42,28 @@ class Rows(Classes):
     def __init__(self, plan: Plan, size: tuple[int, int], leave: Band, first: int, begin: int) -> None:
         super().__init__(plan, size, False, 0, first)
         self._leave, self._begin, self._number, self._top = leave, begin, first, 0
+        self._strip: mmap.mmap | None = None
+
+    def blender(self, factor: int) -> Blender:
+        """One whose strip, which is as wide as the raster and has all classes, lies on the disk where it is large."""
+        grid = self._plan.grid
+        return Blender(grid, factor, grid.overlap // MARGIN, self._first, self._zeros)
+
+    def _zeros(self, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+        classes, height, width = shape
+        size = 4 * classes * height * width
+        if device.type != "cpu" or size < _LARGE or not hasattr(mmap, "MADV_DONTNEED"):
+            return torch.zeros(shape, device=device)
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size)
+            self._strip = mmap.mmap(file.fileno(), size)
+        # What a tile sees of it lies together.
+        return torch.frombuffer(self._strip, dtype=torch.float32).view(width, classes, height).permute(1, 2, 0)
 
     def place(self, block: Block, factor: int) -> None:
         """Write the labels of a block into its band; the last one of a row of tiles completes it."""
+        if self._strip is not None:
+            self._strip.madvise(mmap.MADV_DONTNEED)  # it stays on the disk
         (height, width), (above, below) = self._size, block.rows
         if not block.columns[0]:
             self._top = above * factor
@@ -50,7 +77,9 @@ class Rows(Classes):
         self._number, self.scores = self._number + 1, MeanScores()
 
 
-def run(plan: Plan, forward: Forward, raster: np.ndarray, leave: Band, report: Report | None = None, begin: int = 0) -> str:
+def run(
+    plan: Plan, forward: Forward, raster: np.ndarray, leave: Band, report: Report | None = None, begin: int = 0, settle: Callable[[Callable[[], object]], object] = lambda idle: None
+) -> str:
     """Segment a raster tile by tile.
 
     Args:
@@ -60,14 +89,22 @@ def run(plan: Plan, forward: Forward, raster: np.ndarray, leave: Band, report: R
         leave: gets bands of labels, one for each row of tiles, in their order.
         report: called after each tile with the fraction done and a few words.
         begin: bands that there are already.
+        settle: called after the first tile: waits until the network is compiled, and meanwhile calls what it is given. Another tile by eager torch
+            would save no time, and take memory.
 
     Returns:
         Where the last tile was computed.
     """
     first = _first(plan.grid, plan.unit, begin)
     tiles, rows = Tiles(plan, forward, raster, report, first), Rows(plan, raster.shape[:2], leave, first, begin)
-    for window, raw in tiles:
+    release()  # of what loading took, before the first tile takes more
+    for number, (window, raw) in enumerate(tiles):
+        if not number:
+            settle(release)
+            gc.collect()
         rows.add(window, plan.network.logits(raw))
+        if not number or window.column == len(plan.grid.lefts) - 1:
+            release()
         if window.column == len(plan.grid.lefts) - 1:
             rows.complete()
     return tiles.device

@@ -171,13 +171,18 @@ class Classes:
         plan, (height, width) = self._plan, self._size
         logits, factor = _gridded(logits, plan)
         if self._blender is None:
-            self._blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN, self._first)
+            self._blender = self.blender(factor)
         block = self._blender.add(window, logits)
         rows, columns = (range(*bounds) for bounds in (block.rows, block.columns))
         if not rows or not columns:
             return
         self.place(block, factor)
         self.scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
+
+    def blender(self, factor: int) -> Blender:
+        """What blends logits that are so many pixels apart."""
+        grid = self._plan.grid
+        return Blender(grid, factor, grid.overlap // MARGIN, self._first)
 
     def place(self, block: Block, factor: int) -> None:
         """Write the labels of a block, whose points are so many pixels apart."""
@@ -456,15 +461,16 @@ class Blender:
         factor: pixels per point of the logits along each axis; divides the unit of the grid.
         margin: pixels at a tile's inner border that get no weight, at most half of the overlap.
         first: row of tiles that comes first; what leaves lacks those above it.
+        zeros: makes the strip, as ``torch.zeros`` does.
     """
 
-    def __init__(self, grid: Grid, factor: int, margin: int, first: int = 0) -> None:
+    def __init__(self, grid: Grid, factor: int, margin: int, first: int = 0, zeros: Callable[..., Tensor] = torch.zeros) -> None:
         half = max(0, grid.overlap // 2 - margin) // factor
         self._rows, self._columns = (
             _Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True)
         )
         self._left = self._above = torch.empty(0)
-        self._first, self._next = first, (first, 0)
+        self._first, self._next, self._zeros = first, (first, 0), zeros
         self._device: torch.device | None = None
 
     def add(self, window: Window, logits: Tensor) -> Block:
@@ -493,7 +499,7 @@ class Blender:
         if row > self._first:
             sums[:, : self._above.shape[1], seen - left :] = self._above[:, :, seen:right]
         elif rows.fade and not column:
-            self._above = torch.zeros((logits.shape[0], bottom - rows.kept(row), columns.length), device=device)
+            self._above = self._zeros((logits.shape[0], bottom - rows.kept(row), columns.length), device=device)
         down, across = rows.start[row], columns.start[column]
         part = logits[:, above - down : bottom - down, before - across : right - across]
         weights = rows.weights(row)[:, None] * columns.weights(column)

@@ -410,6 +410,37 @@ def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     return {"windows": [_window_as_dict(window) for window in windows], "most": None if alpha is None else most, "again": False}
 
 
+class _Rows:
+    """Rows of pixels in a file, each part written where it belongs: they are never in memory as a whole.
+
+    Args:
+        path: of the file; it is made.
+        height: of the rows, in pixels.
+        width: likewise.
+    """
+
+    def __init__(self, path: Path, height: int, width: int) -> None:
+        self._file, self._height, self._width = path.open("wb", buffering=0), height, width
+
+    def __enter__(self) -> _Rows:
+        """These."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def put(self, row: int, column: int, values: np.ndarray) -> None:
+        """A part (h, w, C) that begins at a row and a column; all are of one type. What no part has is 0."""
+        height, width, channels = values.shape
+        step = channels * values.itemsize
+        self._file.truncate(self._height * self._width * step)
+        values = np.ascontiguousarray(values)
+        for line, part in enumerate([values] if width == self._width else values):
+            self._file.seek(((row + line) * self._width + column) * step)
+            self._file.write(part.data)
+
+
 def _paint(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -> dict[str, Any]:
     """Some rows as a person sees them, in a file of the folder ``output``."""
     top, bottom = order["rows"]
@@ -417,29 +448,23 @@ def _paint(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     inverted, alpha = planes.shown_inverted(opened.stack, opened.inverted), _alpha(opened, view)
     shown = _shown(view)
     profile = opened.profile if shown == (0, 1, 2) else None
-    pixels = np.zeros((bottom - top, opened.width, 3), dtype=np.uint8)
     gone: list[float] = []
     missing = 0
-    for row, column, values in opened.parts((view.page, view.t, view.z), [*shown, *([] if alpha is None else [alpha])], top, bottom):
-        channels = [values[..., number] for number in range(len(shown))]
-        opacity = None if alpha is None else samples.opacity_of(values[..., -1], opened.stack.bits, order["most"])
-        painted = planes.paint(channels, windows, view.gamma, inverted, opacity, opened.premultiplied, profile)
-        height, width = painted.absent.shape
-        pixels[row - top : row - top + height, column : column + width] = painted.pixels
-        missing += int(np.count_nonzero(painted.absent))
-        gone += [value for value in painted.gone if not any(value == other or (value != value and other != other) for other in gone)]
-    with (output / PIXELS).open("wb") as file:
-        file.write(pixels.data)
+    with _Rows(output / PIXELS, bottom - top, opened.width) as rows:
+        for row, column, values in opened.parts((view.page, view.t, view.z), [*shown, *([] if alpha is None else [alpha])], top, bottom):
+            channels = [values[..., number] for number in range(len(shown))]
+            opacity = None if alpha is None else samples.opacity_of(values[..., -1], opened.stack.bits, order["most"])
+            painted = planes.paint(channels, windows, view.gamma, inverted, opacity, opened.premultiplied, profile)
+            rows.put(row - top, column, painted.pixels)
+            missing += int(np.count_nonzero(painted.absent))
+            gone += [value for value in painted.gone if not any(value == other or (value != value and other != other) for other in gone)]
     return {"missing": missing, "gone": gone}
 
 
 def _take(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -> dict[str, Any]:
     """What the file stores of some rows, of all channels of the view, in a file of the folder ``output``."""
     top, bottom = order["rows"]
-    stored = np.zeros((bottom - top, opened.width, len(view.channels)), dtype=opened.dtype.newbyteorder("="))
-    for row, column, values in opened.parts((view.page, view.t, view.z), view.channels, top, bottom):
-        height, width = values.shape[:2]
-        stored[row - top : row - top + height, column : column + width] = values
-    with (output / PIXELS).open("wb") as file:
-        file.write(stored.data)
+    with _Rows(output / PIXELS, bottom - top, opened.width) as rows:
+        for row, column, values in opened.parts((view.page, view.t, view.z), view.channels, top, bottom):
+            rows.put(row - top, column, values.astype(opened.dtype.newbyteorder("="), copy=False))
     return {}

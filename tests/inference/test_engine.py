@@ -89,6 +89,21 @@ def test_the_first_answers_wait_for_nothing():
     torch.testing.assert_close(small(batch)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_whoever_has_much_to_do_may_wait_for_the_form():
+    gate, small, batch, looked = threading.Event(), part(), torch.randn(1, 3, 16, 16), []
+    openvino.submit_compiling(lambda: gate.wait(30))
+    small(batch)
+
+    def idle() -> None:
+        looked.append(len(small._forms))
+        if len(looked) == 2:
+            gate.set()
+
+    small.settle(idle)
+    assert looked[:2] == [0, 0] and len(small._forms) == 1
+    small.settle(pytest.fail)  # nothing is under way
+
+
 def test_what_a_caller_writes_into_an_answer_does_not_reach_the_check(caplog):
     gate = threading.Event()
     openvino.submit_compiling(lambda: gate.wait(30))

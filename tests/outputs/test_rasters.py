@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
 from seg_demo.core.picture import Stack, View
 from seg_demo.core.requests import Options
 from seg_demo.core.settings import settings
+from seg_demo.inference import rasters as windows
 from seg_demo.inference.model import Model
 from seg_demo.inputs import planes, scientific
 from seg_demo.inputs import rasters as parts
@@ -211,6 +213,10 @@ def test_windows_give_the_labels_outlines_and_areas_of_the_whole(tmp_path, here,
 
 
 def test_what_was_interrupted_goes_on_where_it_was(tmp_path, here, field, monkeypatch):
+    # What is blended of a row of tiles and the next lies on the disk, as it does of a wide raster.
+    strips, temporary = [], tempfile.TemporaryFile
+    monkeypatch.setattr(windows, "_LARGE", 1)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: strips.append(1) or temporary())
     model = model_of()
     whole = model.predict(field, detail="full")
     tiles = []
@@ -236,6 +242,7 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path, here, field, monkey
     with opened(field) as some:
         rasters.segment(model, some, out, Options(detail="full"), report=stopping(2), source=field)
     check_files(out, whole, field)
+    assert len(strips) == 4
     assert "count" not in orders  # the range of values was kept too
     # Of another file nothing is taken over, whatever its name.
     with opened(field) as some, pytest.raises(KeyboardInterrupt):
@@ -376,6 +383,33 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
         whole = np.asarray(Image.open(tmp_path / "planes" / "stack" / page / "mask.png"))
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "pages" / "stack" / page / "mask.tif"), whole)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep what is free")
+def test_free_memory_and_pages_of_libraries_go_back_to_the_system():
+    code = """
+import numpy as np, torch
+from seg_demo.core.sandbox import map_large_blocks, release
+def memory():
+    lines = open("/proc/self/smaps_rollup").read().splitlines()[1:]
+    return {line.split(":")[0]: int(line.split()[1]) / 1000 for line in lines}
+map_large_blocks()
+small = [np.ones(1000) for _ in range(20_000)]
+between = small[:: 100]
+before = memory()
+del small
+release()
+after = memory()
+assert before["Rss"] - before["Anonymous"] > 2 * (after["Rss"] - after["Anonymous"]), (before, after)
+assert before["Anonymous"] - after["Anonymous"] > 120, (before, after)
+assert all(values.sum() == 1000 for values in between) and torch.ones(9).sum() == 9
+for _ in range(3):
+    blocks = [np.ones(1 << 20) for _ in range(9)]
+    held, blocks = np.ones(1000), None
+    assert memory()["Anonymous"] < after["Anonymous"] + 20
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_is_written_in_parts_is_whole(tmp_path):
