@@ -18,7 +18,7 @@ import torch
 
 from seg_demo.core.requests import Report
 from seg_demo.core.sandbox import release
-from seg_demo.inference.tiled import MARGIN, Blender, Block, Classes, Forward, Grid, Plan, Tiles, write
+from seg_demo.inference.tiled import Block, Classes, Forward, Grid, Plan, Tiles, write
 from seg_demo.masks.semantic import MeanScores, argmax_resized
 
 # Number of a band, its first row of pixels, labels uint8 or uint16 (h, W), and of :attr:`MeanScores.parts`.
@@ -44,12 +44,8 @@ class Rows(Classes):
         self._leave, self._begin, self._number, self._top = leave, begin, first, 0
         self._strip: mmap.mmap | None = None
 
-    def blender(self, factor: int) -> Blender:
-        """One whose strip, which is as wide as the raster and has all classes, lies on the disk where it is large."""
-        grid = self._plan.grid
-        return Blender(grid, factor, grid.overlap // MARGIN, self._first, self._zeros)
-
-    def _zeros(self, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+    def zeros(self, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+        """The blender's strip, which is as wide as the raster and has all classes: on the disk where it is large."""
         classes, height, width = shape
         size = 4 * classes * height * width
         if device.type != "cpu" or size < _LARGE or not hasattr(mmap, "MADV_DONTNEED"):

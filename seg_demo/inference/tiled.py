@@ -160,6 +160,8 @@ class Classes:
         scores: of the classes.
     """
 
+    zeros = staticmethod(torch.zeros)
+
     def __init__(self, plan: Plan, size: tuple[int, int], confidence: bool, rows: int | None = None, first: int = 0) -> None:
         self._plan, self._size, self._first = plan, size, first
         self.label_map = np.zeros((size[0] if rows is None else rows, size[1]), dtype=np.uint8 if len(plan.network.labels) <= 255 else np.uint16)
@@ -171,18 +173,13 @@ class Classes:
         plan, (height, width) = self._plan, self._size
         logits, factor = _gridded(logits, plan)
         if self._blender is None:
-            self._blender = self.blender(factor)
+            self._blender = Blender(plan.grid, factor, plan.grid.overlap // MARGIN, self._first, self.zeros)
         block = self._blender.add(window, logits)
         rows, columns = (range(*bounds) for bounds in (block.rows, block.columns))
         if not rows or not columns:
             return
         self.place(block, factor)
         self.scores.add(block.inner[:, : math.ceil(height / factor) - rows.start, : math.ceil(width / factor) - columns.start])
-
-    def blender(self, factor: int) -> Blender:
-        """What blends logits that are so many pixels apart."""
-        grid = self._plan.grid
-        return Blender(grid, factor, grid.overlap // MARGIN, self._first)
 
     def place(self, block: Block, factor: int) -> None:
         """Write the labels of a block, whose points are so many pixels apart."""
@@ -490,8 +487,7 @@ class Blender:
         self._device = device = self._device or logits.device
         self._next = (row + 1, 0) if last else (row, column + 1)
         rows, columns = self._rows, self._columns
-        top, left = rows.kept(row - 1), columns.kept(column - 1)
-        (above, bottom), (before, right) = rows.used(row), columns.used(column)
+        top, left, (above, bottom), (before, right) = rows.kept(row - 1), columns.kept(column - 1), rows.used(row), columns.used(column)
         sums = torch.zeros((logits.shape[0], bottom - top, right - left), device=device)
         seen = columns.used(column - 1)[1] if column else 0
         if column:
@@ -680,8 +676,7 @@ def _united(group: Sequence[_Found]) -> Segment:
     box = _around([piece.box for piece in pieces])
     mask = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=bool)
     for piece in pieces:
-        window = _part(mask, box, piece.box)
-        np.logical_or(window, piece.mask, out=window)
+        np.logical_or(window := _part(mask, box, piece.box), piece.mask, out=window)
     scores = [piece.score for piece in pieces if piece.score is not None]
     return Segment(best.segment.label_id, max(scores) if scores else None, box, mask, _united_soft(pieces))
 

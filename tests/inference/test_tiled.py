@@ -45,7 +45,7 @@ def test_a_unet_in_tiles_is_the_unet_on_the_whole_image_beyond_its_halo(monkeypa
     expected = whole.predict(image)
     plan = tiled.plan(checkpoint, *image.shape[:2])
     assert plan.unit == 8 and plan.grid.tile == (640, 640) and plan.grid.overlap == 160
-    monkeypatch.setattr(tiled, "Blender", lambda grid, factor, margin, first: Blender(grid, factor, halo + 1))
+    monkeypatch.setattr(tiled, "Blender", lambda grid, factor, margin, *_: Blender(grid, factor, halo + 1))
     found = Model.from_network(checkpoint, SPEC).predict(image, detail="full")
     assert len(np.unique(expected.id_map)) == 3
     assert (found.id_map == expected.id_map).mean() > 0.99999, "but for ties within rounding"
