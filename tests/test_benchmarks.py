@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, growth, masks, metrics, overlays, queries, report, subjects, training, typed
+from benchmarks import gpu, growth, masks, metrics, overlays, queries, report, small, subjects, training, typed
 from benchmarks.measure import Row, compare, peak_of
 from seg_demo.networks.maskrcnn import MaskRcnn
 from tests.networks.test_sam import made
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
+def tiny(monkeypatch):
     """A size that takes milliseconds; masks of a quarter of the queries, for the processors bring theirs to a size of their own first."""
     monkeypatch.setitem(subjects.SIZES, "tiny", (90, 120))
     monkeypatch.setattr(queries, "QUERIES", 25)
@@ -49,6 +49,11 @@ def test_segments_of_every_family_are_the_peers():
         assert queries.instance_row("tiny", "", family).result.endswith("identical"), family
     for kind in ("", queries.NOISE):
         assert queries.semantic_row("tiny", kind).result.endswith("identical")
+
+
+@pytest.mark.soak
+def test_many_small_pictures_have_the_masks_of_a_loop():
+    assert small.command_row(6, 1).result.startswith("6 of 6 masks identical")
 
 
 def test_without_a_gpu_its_rows_are_refused_and_the_page_says_so(tmp_path):

@@ -13,6 +13,8 @@ from PIL import Image
 from seg_demo import __main__ as command
 from seg_demo.inputs.archives import Job
 from seg_demo.workers import Done, Order
+from tests.hostile_images import mutations
+from tests.surface import SECRETS
 
 # Files that name the moment or the path are compared by what else they hold.
 SAME = ("mask.png", "overlay.png", "coco_rle.json", "segments.geojson", "segments.csv", "classes.csv")
@@ -72,3 +74,22 @@ def test_what_cannot_work_starts_nothing(tmp_path, capsys, workers, sentence):
     out = tmp_path / "out"
     assert command.main(["segment", str(tmp_path / "a.png"), "--model", "resnet", "--out", str(out), "--workers", workers]) == 2
     assert sentence in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_thousand_mutated_files_have_a_result_or_a_sentence_each(tmp_path, capsys):
+    """And those that have one have that of a single process, mask for mask."""
+    images, one, two = tmp_path / "images", tmp_path / "one", tmp_path / "two"
+    images.mkdir()
+    for number, data in enumerate(mutations(1000, 2)):
+        (images / f"{number:04}.png").write_bytes(data)
+    said = []
+    for out, more in ((two, ["--workers", "2"]), (one, [])):
+        assert command.main(["segment", str(images), "--model", "otsu", "--out", str(out), "--format", "png", *more]) == 1
+        failures = dict(line.removeprefix("failed: ").split(": ", 1) for line in capsys.readouterr().err.splitlines() if line.startswith("failed: "))
+        done = {path.parent.name: path.read_bytes() for path in out.glob("*/mask.png")}
+        assert len(done) + len(failures) == 1000 and len(done) > 100, (len(done), len(failures))
+        assert not [text for text in failures.values() if "died" in text or len(text) < 40 or any(secret in text for secret in SECRETS)]
+        said.append((failures, done))
+    assert said[0] == said[1]

@@ -1,4 +1,4 @@
-"""Odd and mutated images through the browser's route (upload, then the tab's event) and the API's, on the running demo."""
+"""Odd and mutated images through the browser's route (upload, then the tab's event), the API's and plain HTTP, on the running demo."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ MEMORY = 400_000_000
 SECONDS = 10.0
 
 
-def by_the_tab(http, functions, path: str) -> dict[str, object]:  # noqa: F811
+def by_the_tab(http, functions, data: bytes, name: str) -> dict[str, object]:  # noqa: F811
     """What the Regions tab is answered: the output of its event."""
+    path = uploaded(http, data, name)
     session = uuid.uuid4().hex
     config = http.get("/config").json() if "tab" not in functions else None
     if config is not None:
@@ -45,8 +46,18 @@ def by_the_tab(http, functions, path: str) -> dict[str, object]:  # noqa: F811
     raise AssertionError("no answer")
 
 
-def by_the_api(http, functions, path: str) -> dict[str, object]:  # noqa: F811
-    return http.post(f"{API}/run/segment", json={"data": [file_data(path), "otsu", 0.5]}).json()
+def by_the_api(http, functions, data: bytes, name: str) -> dict[str, object]:  # noqa: F811
+    return http.post(f"{API}/run/segment", json={"data": [file_data(uploaded(http, data, name)), "otsu", 0.5]}).json()
+
+
+def by_plain_http(http, functions, data: bytes, name: str) -> dict[str, object]:  # noqa: F811
+    """As the API answers: the file as the body, its result or a sentence as the answer."""
+    answer = http.post("/segment", params={"model": "otsu"}, content=data)
+    assert answer.status_code in (200, 400), answer.text[:500]
+    return {"data": [answer.json()]} if answer.status_code == 200 else {"error": answer.json()["detail"]}
+
+
+ROUTES = (by_the_tab, by_the_api, by_plain_http)
 
 
 def expected(data: bytes) -> tuple[int, int] | None:
@@ -62,7 +73,7 @@ def checked(http, functions, route, data: bytes, number: int) -> bool:  # noqa: 
     """Send one file; True if it was segmented."""
     size = expected(data)
     began = time.monotonic()
-    answer = route(http, functions, uploaded(http, data, f"file{number}.png"))
+    answer = route(http, functions, data, f"file{number}.png")
     took = time.monotonic() - began
     text = json.dumps(answer)
     assert took < SECONDS * slowness(), (number, took)
@@ -71,7 +82,7 @@ def checked(http, functions, route, data: bytes, number: int) -> bool:  # noqa: 
         assert len(answer["error"]) > 40 and "server's side" not in answer["error"], (number, text[:500])
         return False
     assert "data" in answer, (number, size, text[:500])
-    if route is by_the_api:
+    if route is not by_the_tab:
         assert (answer["data"][0]["width"], answer["data"][0]["height"]) == size
     return True
 
@@ -88,7 +99,7 @@ def settled(http, functions) -> None:  # noqa: F811
         assert time.monotonic() < until
         time.sleep(0.2)
     for format, data in sound().items():
-        for route in (by_the_tab, by_the_api):
+        for route in ROUTES:
             assert checked(http, functions, route, data, 0), format
 
 
@@ -112,12 +123,10 @@ def watched(port: int) -> Iterator[list[int]]:
         looking.join()
 
 
-def campaign(http, functions, files: list[bytes]) -> None:  # noqa: F811
+def campaign(http, functions, files: list[bytes], routes=ROUTES) -> None:  # noqa: F811
     settled(http, functions)
     with watched(http.base_url.port) as seen:
-        served = sum(
-            checked(http, functions, (by_the_tab, by_the_api)[number % 2], data, number) for number, data in enumerate(files)
-        )
+        served = sum(checked(http, functions, routes[number % len(routes)], data, number) for number, data in enumerate(files))
     grown = max(seen) - seen[0]
     assert grown < MEMORY, f"{grown / 1e6:.0f} MB"
     print(f"{len(files)} files, {served} segmented, memory {grown / 1e6:+.0f} MB")
@@ -135,13 +144,14 @@ def test_odd_and_mutated_images_get_a_result_or_a_sentence(http, functions):  # 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_all_odd_images(http, functions):  # noqa: F811
-    campaign(http, functions, [data for files in families().values() for data in files for _ in range(2)])
+    campaign(http, functions, [data for files in families().values() for data in files for _ in ROUTES])
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_a_thousand_mutated_files(http, functions):  # noqa: F811
-    campaign(http, functions, list(mutations(1000)))
+@pytest.mark.parametrize(("seed", "routes"), [(0, (by_the_tab, by_the_api)), (1, (by_plain_http,))], ids=["through gradio", "plain HTTP"])
+def test_a_thousand_mutated_files(http, functions, seed, routes):  # noqa: F811
+    campaign(http, functions, list(mutations(1000, seed)), routes)
 
 
 @pytest.mark.parametrize("format", [each for each in FORMATS if each not in ("GIF",)])
