@@ -22,13 +22,14 @@ from seg_demo.annotations.file_names import KEYS, FileFinder, OnePicture, Severa
 from seg_demo.annotations.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
-from seg_demo.core.types import IGNORE_16, SEMANTIC, is_background, tight_box
-from seg_demo.inputs.shapes import AREA, Crop, Outline, Shape, Union
+from seg_demo.core.types import IGNORE_16, SEMANTIC, RunsSegment, Segment, is_background, tight_box
+from seg_demo.inputs.shapes import FARTHEST, PolygonRuns, Shape
 
 # Names of what nobody labelled. In COCO a pixel that no annotation covers is just that, and it is background.
 UNLABELLED = frozenset({"unlabeled", "unlabelled", "unannotated", "nolabel"})
 # What annotations of categories that are no classes are: label 0, or a region that counts for nothing.
 BACKGROUND, IGNORED = 0, -1
+_NUMBERS = frozenset({int, float})
 
 
 def list_coco(files: list[tuple[Path, str | None]], name: str, root: Path, picture: OnePicture | None = None) -> Listing:
@@ -70,6 +71,9 @@ def _read(path: Path) -> dict:
             key
         ]
         for position, entry in enumerate(data[key]):
+            # Almost all are as they should be, and there may be a million.
+            if type(entry) is dict and all(type(entry.get(field)) is (str if field in ("file_name", "name") else int) for field in wanted):
+                continue
             for field in wanted[: 1 if key == "categories" else None] if isinstance(entry, dict) else ():
                 if field != "file_name":
                     entry[field] = _identity(entry.get(field))
@@ -107,6 +111,8 @@ def _is_label_map(data: dict) -> bool:
     if isinstance(info, dict) and info.get("task") == SEMANTIC.name:
         return True
     empty = {category["id"] for category in data["categories"] if is_background(str(category["name"]))}
+    if not empty:
+        return False
     kinds = Counter((annotation["image_id"], annotation["category_id"]) for annotation in data["annotations"])
     if not empty & {category for _, category in kinds} or max(kinds.values()) > 1:
         return False
@@ -235,6 +241,8 @@ def _add_items(path: Path, split: str | None, data: dict, ids: dict[object, int]
 def _once(annotations: list[dict], file: str, listing: Listing) -> list[dict]:
     """The annotations without exact copies under one id. Nothing else refers to an id, so that objects which share one are objects all
     the same, as files that were put together from several have them; a note says so."""
+    if len({annotation["id"] for annotation in annotations}) == len(annotations):
+        return annotations
     kept: dict[object, list[dict]] = defaultdict(list)
     found, repeated = [], []
     for annotation in annotations:
@@ -295,7 +303,7 @@ def _object(annotation: dict, label_id: int, file: str, parts: list[str]) -> Coc
             [number for point in polygon for number in point] if isinstance(polygon, list) and polygon and all(map(_is_point, polygon)) else polygon
             for polygon in segmentation
         ]
-        sound = [polygon for polygon in segmentation if polygon_problem(polygon) is None]
+        sound = [polygon for polygon in segmentation if polygon_problem(polygon) is None] if len(segmentation) > 1 else []
         if sound and len(sound) < len(segmentation):
             parts += [file] * (len(segmentation) - len(sound))
             segmentation = sound
@@ -518,20 +526,21 @@ def draw_one(thing: CocoObject, height: int, width: int) -> np.ndarray:
     return drawn.reshape(height, width, -1).any(axis=2)
 
 
-def crop_of(thing: CocoObject, height: int, width: int) -> Crop:
-    """The mask of one annotation as :func:`draw_one` draws it, without a map of the whole picture where there are outlines.
-
-    Returns:
-        The tight box and bool (y1 - y0, x1 - x0).
+def segment_of(thing: CocoObject, height: int, width: int) -> Segment:
+    """One annotation as a segment, its mask as :func:`draw_one` draws it, without a map of the whole picture where there are outlines.
 
     Raises:
         BadAnnotation: as there, or it covers no pixel.
     """
+    label = max(thing.label_id, 0)
     if isinstance(thing.segmentation, list) and thing.segmentation:
         polygons = [_checked_polygon(thing, polygon) for polygon in thing.segmentation]
         _refuse_shares(thing, polygons)
-        crop = Union(tuple(Outline((tuple(map(float, polygon)),), AREA) for polygon in polygons)).draw(height, width)
-    elif isinstance(thing.segmentation, Shape) and getattr(thing.segmentation, "size", None) in (None, (height, width)):
+        runs = PolygonRuns.of(polygons, height, width)
+        if runs.box is None:
+            raise _zero_area(thing)
+        return RunsSegment(label, runs)
+    if isinstance(thing.segmentation, Shape) and getattr(thing.segmentation, "size", None) in (None, (height, width)):
         crop = thing.segmentation.draw(height, width)
     else:
         mask = draw_one(thing, height, width)
@@ -539,7 +548,7 @@ def crop_of(thing: CocoObject, height: int, width: int) -> Crop:
         crop = None if box is None else (box, mask[box[1] : box[3], box[0] : box[2]])
     if crop is None:
         raise _zero_area(thing)
-    return crop
+    return Segment(label, None, *crop)
 
 
 def _draw_rle(thing: CocoObject, height: int, width: int) -> np.ndarray:
@@ -572,8 +581,9 @@ def polygon_problem(polygon: object) -> str | None:
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         count = len(polygon) if isinstance(polygon, list) else type(polygon).__name__
         return Message("findings.polygon_too_short", count=count)
-    # Far outside an image of at most 20000 pixels a side is no coordinate, and the drawing routine counts in 32 bits.
-    if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 100_000 for v in polygon):
+    # Far outside an image of at most 20000 pixels a side is no coordinate, and the drawing routine counts in 32 bits. No sum of such numbers
+    # is finite where one of them is not.
+    if not (_NUMBERS.issuperset(map(type, polygon)) and -FARTHEST < min(polygon) and max(polygon) < FARTHEST and math.isfinite(sum(polygon))):
         return Message("findings.polygon_not_finite")
     return None
 
@@ -587,6 +597,8 @@ def _checked_polygon(thing: CocoObject, polygon: object) -> list[float]:
 
 def _refuse_shares(thing: CocoObject, polygons: Sequence[Sequence[float]]) -> None:
     """Refuse outlines that lie within the first pixel, and not along its edges: they are shares of the image's width and height."""
+    if max(map(max, polygons)) > 1:
+        return
     numbers = [number for polygon in polygons for number in polygon]
     if all(0 <= number <= 1 for number in numbers) and any(0 < number < 1 for number in numbers):
         what = Message("findings.coordinates_are_shares")

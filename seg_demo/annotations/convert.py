@@ -10,9 +10,11 @@ Exit codes: 0 everything converted; 1 some pictures were left out; 2 nothing was
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +50,11 @@ class Coco(Format):
         split = one.split or "default"
         images = self._images.setdefault(split, [])
         images.append({"id": len(images) + 1, "file_name": one.file, "width": result.width, "height": result.height})
-        lines = []
-        for annotation in export.coco(result, one.file)["annotations"]:
+        annotations = export.coco(result, one.file)["annotations"]
+        for annotation in annotations:
             self._count += 1
-            lines.append(json.dumps({**annotation, "id": self._count, "image_id": len(images)}, separators=(",", ":")))
-        return {f"annotations/instances_{split}.json": ",\n".join(lines).encode("ascii")}
+            annotation["id"], annotation["image_id"] = self._count, len(images)
+        return {f"annotations/instances_{split}.json": json.dumps(annotations, separators=(",", ":"))[1:-1].encode("ascii")}
 
     def parts(self) -> dict[str, tuple[bytes, bytes, bytes]]:
         # The background of objects is no category.
@@ -189,7 +191,8 @@ def convert(source: str, to: str, out: Path, images: bool = True) -> int:
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BadRequestError("convert.out_not_empty", out=out)
-        pictures = pictures_of(source)
+        with _uncollected():
+            pictures = pictures_of(source)
         form = TARGETS[to](pictures.labels)
         if to == CocoPanoptic.name and not TASKS[pictures.task].stuff:
             raise BadRequestError("exports.other_task", format=to, task=pictures.task, tasks=PANOPTIC.name)
@@ -197,6 +200,19 @@ def convert(source: str, to: str, out: Path, images: bool = True) -> int:
         return _convert(pictures, DataSet(out, form), out, images)
     except OSError as error:
         raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror or error) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is made meanwhile is no garbage: looking through a million objects for some, again and again, takes longer than to write them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()
 
 
 def _convert(pictures: Drawn | Read, data: DataSet, out: Path, images: bool) -> int:

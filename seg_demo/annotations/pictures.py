@@ -8,14 +8,15 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from seg_demo.annotations.coco import BadAnnotation, crop_of, draw_item, is_coco, list_coco
+from seg_demo.annotations.coco import BadAnnotation, draw_item, is_coco, list_coco, segment_of
 from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, list_source, open_annotated
 from seg_demo.annotations.file_names import OnePicture
-from seg_demo.annotations.listing import IMAGE_SUFFIXES, Item, Listing, is_panoptic
+from seg_demo.annotations.listing import EXIF_ORIENTATION, IMAGE_SUFFIXES, TURNS, Item, Listing, is_panoptic
 from seg_demo.annotations.other_tools import is_of_tool, list_for
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.settings import settings
@@ -70,6 +71,20 @@ class _Names:
         return self._names[item.name]
 
 
+class _Unpainted(Segmentation):
+    """Objects of one picture; their id map is painted when it is asked for, which outlines and run lengths are not."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "segments", tuple(self.segments))
+        if self.__dict__["id_map"] is None:
+            del self.__dict__["id_map"]
+
+    @cached_property
+    def id_map(self) -> np.ndarray:
+        """uint8 or uint16 (height, width), see :func:`paint`."""
+        return paint(self.segments, self.height, self.width)
+
+
 class Drawn:
     """Pictures whose files list marks: nothing is decoded but their sizes.
 
@@ -98,10 +113,10 @@ class Drawn:
         height, width = decode(item.image).shape[:2] if item.declared is None else _upright(item)
         if self.task == SEMANTIC.name or item.declared not in (None, (height, width)):
             return self._of_maps(item, height, width)
-        crops, void = [], None
+        found, void = [], None
         for thing in item.annotations:
             try:
-                crop = crop_of(thing, height, width)
+                segment = segment_of(thing, height, width)
             except BadAnnotation as problem:
                 if not self._lenient:
                     raise
@@ -109,19 +124,17 @@ class Drawn:
                 continue
             if thing.crowd:
                 void = np.zeros((height, width), dtype=bool) if void is None else void
-                (x0, y0, x1, y1), mask = crop
-                void[y0:y1, x0:x1] |= mask
+                x0, y0, x1, y1 = segment.box
+                void[y0:y1, x0:x1] |= segment.mask
             elif thing.label_id:
-                crops.append((thing.order, int(np.count_nonzero(crop[1])), Segment(thing.label_id, None, *crop)))
+                found.append((-thing.order, segment.area, len(found), segment))
         # What lies on top comes first.
-        crops.sort(key=lambda crop: (-crop[0], crop[1]))
-        return self._of(item, [segment for *_, segment in crops], void, height, width)
+        return self._of(item, [segment for *_, segment in sorted(found)], void, height, width)
 
     def _of(self, item: Item, segments: list[Segment], void: np.ndarray | None, height: int, width: int) -> Annotated:
         if len(segments) > IGNORE_16 - 1:
             raise DataError("convert.too_many_objects", name=item.name, count=len(segments))
-        found = Segmentation(INSTANCE.name, height, width, self.labels, paint(segments, height, width), tuple(segments))
-        return Annotated(self._files[item], found, item.split, void)
+        return Annotated(self._files[item], _Unpainted(INSTANCE.name, height, width, self.labels, None, segments), item.split, void)
 
     def _of_maps(self, item: Item, height: int, width: int) -> Annotated:
         """As they are drawn for training: a class per pixel, or a photo that was annotated before it was turned upright."""
@@ -143,10 +156,25 @@ def _upright(item: Item) -> tuple[int, int]:
 
     try:
         with Image.open(item.image) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size if turned else image.size[::-1]
+            # Pillow decodes a PNG to look for EXIF behind its pixels, where hardly any has it.
+            exif = Image.Image.getexif(image) if image.format == "PNG" and not _goes_on(item.image) else image.getexif()
+            return image.size if exif.get(EXIF_ORIENTATION, 1) in TURNS else image.size[::-1]
     except (OSError, ValueError, SyntaxError):
         return item.declared
+
+
+def _goes_on(png: Path) -> bool:
+    """Whether chunks of a PNG follow its pixels (PNG specification, 5.3), or it breaks off."""
+    with png.open("rb") as file:
+        file.seek(8)
+        pixels = False
+        while len(head := file.read(8)) == 8:
+            kind = head[4:]
+            if kind == b"IEND" or (pixels and kind != b"IDAT"):
+                return kind != b"IEND"
+            pixels |= kind == b"IDAT"
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return True
 
 
 def _segments(layers: Sequence[np.ndarray], labels: np.ndarray) -> list[Segment]:

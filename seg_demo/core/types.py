@@ -188,6 +188,11 @@ class Segment:
         return self.mask is not None
 
     @property
+    def drawn(self) -> Sequence[Sequence[float]] | None:
+        """Polygons x, y, x, y ... in pixels of the upload, as somebody drew them, whose pixels by COCO's rule are the mask; None of other masks."""
+        return None
+
+    @property
     def area(self) -> int:
         """Pixels of the mask, where there is one."""
         return int(np.count_nonzero(self.mask))
@@ -204,6 +209,48 @@ class Segment:
 
         soft = self.soft and SoftMask(moved(self.soft.box), self.soft.values)
         return replace(self, box=moved(self.box), soft=soft)
+
+
+class RunsSegment(Segment):
+    """An object that is known by the runs of its mask, which is made when it is asked for.
+
+    Args:
+        label_id: index into the label set.
+        source: of the whole picture; at least one pixel.
+    """
+
+    def __init__(self, label_id: int, source: Runs) -> None:
+        for name, value in {"label_id": label_id, "score": None, "box": source.box, "soft": None, "_source": source}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def has_mask(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (y1 - y0, x1 - x0)."""
+        return self._source.crop(self.box)
+
+    @property
+    def drawn(self) -> Sequence[Sequence[float]] | None:
+        """As of :class:`Segment`."""
+        return getattr(self._source, "polygons", None)
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return self._source.area
+
+    def runs(self, height: int) -> Runs:
+        """As they are known."""
+        return self._source
+
+    def moved(self, right: int, down: int) -> Segment:
+        """As :meth:`Segment.moved`."""
+        x0, y0, x1, y1 = self.box
+        return Segment(self.label_id, self.score, (x0 + right, y0 + down, x1 + right, y1 + down), self.mask)
 
 
 MAX_IDS = 65_535

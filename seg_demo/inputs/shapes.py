@@ -19,11 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import faster_coco_eval.mask_api_new_cpp as coco_masks
 import numpy as np
 from PIL import Image, ImageDraw
 
-from seg_demo.core.rle import Box, tight_box
+from seg_demo.core.rle import Box, Runs, tight_box
 
 Crop = tuple[Box, np.ndarray]
 AREA, CENTRE, EDGE, LINE = "area", "centre", "edge", "line"
@@ -204,6 +206,72 @@ class Union(Shape):
         for shape in self.taken:
             mask &= ~shape.full(height, width)[y0:y1, x0:x1]
         return _tight(mask, x0, y0)
+
+
+class PolygonRuns(Runs):
+    """The mask of polygons by the rule ``area``, drawn and kept by the library of COCO: numbers are taken from it when they are asked for.
+
+    Args:
+        polygons: x, y, x, y ... of each in pixels.
+        rle: faster-coco-eval's, of all of them.
+        height: of the picture in pixels.
+    """
+
+    def __init__(self, polygons: Sequence[Sequence[float]], rle: coco_masks.RLE, height: int) -> None:
+        for name, value in {"polygons": polygons, "_rle": rle, "height": height}.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, polygons: Sequence[Sequence[float]], height: int, width: int) -> PolygonRuns:
+        """Of the parts of an object.
+
+        Args:
+            polygons: x, y, x, y ... of each in pixels; finite, and no further than :data:`FARTHEST`.
+            height: of the picture in pixels.
+            width: of it in pixels.
+        """
+        parts = [coco_masks.rleFrPoly(polygon, len(polygon) // 2, height, width) for polygon in polygons]
+        if len(parts) == 1:
+            return cls(polygons, parts[0], height)
+        whole = coco_masks.merge(coco_masks._toString(parts), 0)
+        return cls(polygons, coco_masks.rleFrString(whole["counts"], height, width), height)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Runs, (self.begins, self.ends, self.height)
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """As :attr:`Runs.edges`."""
+        counts = coco_masks.rleToUncompressedRLE([self._rle])[0]["counts"]
+        edges = np.cumsum(np.array(counts[: len(counts) // 2 * 2], dtype=np.int64))
+        return Runs.of_edges(edges, self.height).edges if 0 in counts[1:] else edges
+
+    @property
+    def begins(self) -> np.ndarray:
+        """As :attr:`Runs.begins`."""
+        return self.edges[::2]
+
+    @property
+    def ends(self) -> np.ndarray:
+        """As :attr:`Runs.ends`."""
+        return self.edges[1::2]
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(self._rle.area())
+
+    @cached_property
+    def box(self) -> Box | None:
+        """As :attr:`Runs.box`."""
+        if not self._rle.area():
+            return None
+        x, y, width, height = (int(side) for side in self._rle.toBbox())
+        return x, y, x + width, y + height
+
+    def encoded(self, width: int) -> dict[str, object]:
+        """As :meth:`Runs.encoded`."""
+        return {"size": [self.height, width], "counts": self._rle.toString()}
 
 
 def _tight(mask: np.ndarray, x0: int, y0: int) -> Crop | None:

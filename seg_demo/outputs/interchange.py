@@ -32,7 +32,7 @@ from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, count_ids
 from seg_demo.inputs import imagej
 from seg_demo.outputs.draw import encode_png
-from seg_demo.outputs.polygons import Polygon, inner_ring, polygons_of
+from seg_demo.outputs.polygons import Polygon, Ring, inner_rings, polygons_of, single_rings
 
 TRAIN, VAL = "train", "val"
 # What XML 1.0 cannot hold, and what ends a line of a list of names.
@@ -76,12 +76,36 @@ class Annotated:
     @property
     def marks(self) -> list[tuple[int, Segment, str, list[Polygon]]]:
         """Index, segment, name of its class and polygons of everything that is not the background of classes."""
+        return [(index, segment, name, self.polygons[index]) for index, segment, name in self.named]
+
+    @property
+    def named(self) -> list[tuple[int, Segment, str]]:
+        """Index, segment and name of its class of everything that is not the background of classes."""
         names, background = self.segmentation.labels.names, nothing(self.segmentation)
-        return [
-            (index, segment, names[segment.label_id], pieces)
-            for index, (segment, pieces) in enumerate(zip(self.segmentation.segments, self.polygons, strict=True))
-            if segment.label_id != background
-        ]
+        return [(index, segment, names[segment.label_id]) for index, segment in enumerate(self.segmentation.segments) if segment.label_id != background]
+
+    @cached_property
+    def single(self) -> list[Ring | None]:
+        """Of every segment the one ring along the edges of its pixels; None where it takes several. Without :attr:`polygons`, where they are not known yet."""
+        if self.traced is None and "polygons" not in self.__dict__ and TASKS[self.segmentation.task].overlaps:
+            return single_rings([self.segmentation.runs_of(index) for index in range(len(self.segmentation.segments))])
+        return [pieces[0][0] if len(pieces) == 1 == len(pieces[0]) else None for pieces in self.polygons]
+
+    def outline(self, index: int) -> Sequence[tuple[float, float]] | None:
+        """One ring whose pixels by COCO's rule are a segment's mask: the corners that somebody drew, where they are known and lie on the picture.
+
+        Args:
+            index: of the segment.
+
+        Returns:
+            (x, y) in pixels of every corner; None where there is no such ring.
+        """
+        drawn, result = self.segmentation.segments[index].drawn, self.segmentation
+        if drawn is None:
+            return self.single[index]
+        if len(drawn) > 1 or min(drawn[0]) < 0 or max(drawn[0][::2]) > result.width or max(drawn[0][1::2]) > result.height:
+            return None
+        return list(zip(drawn[0][::2], drawn[0][1::2], strict=True))
 
 
 def nothing(segmentation: Segmentation) -> int | None:
@@ -196,14 +220,13 @@ class Yolo(Format):
         numbers = {label: number for number, label in enumerate(classes_of(self.labels))}
         height, width = one.segmentation.height, one.segmentation.width
         lines = []
-        for _, segment, _, pieces in one.marks:
-            for polygon in pieces:
-                ring = inner_ring(polygon)
-                # Three points at least make an outline, if need be of one pixel.
-                ring += [ring[-1]] * (3 - len(ring))
-                # Ultralytics cuts to whole pixels, supervision rounds: a quarter within the pixel is the same to both.
-                shares = (f"{(x + 0.25) / width:.8f} {(y + 0.25) / height:.8f}" for x, y in ring)
-                lines.append(f"{numbers.get(segment.label_id, 0)} {' '.join(shares)}\n")
+        parts = [(segment, polygon) for _, segment, _, pieces in one.marks for polygon in pieces]
+        for (segment, _), ring in zip(parts, inner_rings([polygon for _, polygon in parts]), strict=True):
+            # Three points at least make an outline, if need be of one pixel.
+            ring += [ring[-1]] * (3 - len(ring))
+            # Ultralytics cuts to whole pixels, supervision rounds: a quarter within the pixel is the same to both.
+            shares = [f"{(x + 0.25) / width:.8f} {(y + 0.25) / height:.8f}" for x, y in ring]
+            lines.append(f"{numbers.get(segment.label_id, 0)} {' '.join(shares)}\n")
         return "".join(lines).encode("ascii")
 
     def _yaml(self, folders: dict[str, str]) -> bytes:
@@ -230,9 +253,11 @@ class Labelme(Format):
 
     def _content(self, one: Annotated) -> bytes:
         shapes = []
-        for index, segment, name, pieces in one.marks:
+        plain = [index for index, *_ in one.named if one.single[index] is not None]
+        rings = dict(zip(plain, inner_rings([[one.single[index]] for index in plain]), strict=True))
+        for index, segment, name in one.named:
             shape: dict[str, object] = {"label": name, "points": [], "group_id": None, "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
-            ring = inner_ring(pieces[0]) if len(pieces) == len(pieces[0]) == 1 else []
+            ring = rings.get(index, ())
             if len(ring) > 2:
                 shape["points"] = [[x + 0.5, y + 0.5] for x, y in ring]
             else:
@@ -267,10 +292,9 @@ class LabelStudio(Format):
     def _task(self, one: Annotated, path: str) -> bytes:
         result = one.segmentation
         found = []
-        for index, segment, name, pieces in one.marks:
-            simple = len(pieces) == len(pieces[0]) == 1
-            if simple:
-                points = [[100 * x / result.width, 100 * y / result.height] for x, y in pieces[0][0]]
+        for index, segment, name in one.named:
+            if simple := (ring := one.single[index]) is not None:
+                points = [[100 * x / result.width, 100 * y / result.height] for x, y in ring]
                 value: dict[str, object] = {"points": points, "closed": True, "polygonlabels": [name]}
             else:
                 mask = np.zeros((result.height, result.width), dtype=bool)
@@ -354,12 +378,13 @@ class Cvat(Format):
         subset = "" if one.split is None else f' subset="{one.split}"'
         lines = [f'<image id="{number}" name={quoteattr(_plain(one.file))}{subset} width="{result.width}" height="{result.height}">']
         overlaps, last = TASKS[result.task].overlaps, len(result.segments) - 1
-        for index, segment, name, pieces in one.marks:
+        for index, segment, name in one.named:
             # The first lies on top.
             shared = f'label={quoteattr(_plain(name))} source="auto" occluded="0"'
             z = f'z_order="{last - index if overlaps else 0}"'
-            if len(pieces) == len(pieces[0]) == 1:
-                points = ";".join(f"{x:.2f},{y:.2f}" for x, y in pieces[0][0])
+            if (ring := one.outline(index)) is not None:
+                # Two decimals, as CVAT writes them, and more where somebody gave more.
+                points = ";".join([f"{x}.00,{y}.00" if type(x) is type(y) is int else f"{x!r},{y!r}" for x, y in ring])
                 lines.append(f'<polygon {shared} points="{points}" {z}></polygon>')
             else:
                 x0, y0, x1, y1 = segment.box

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from seg_demo.core.rle import Runs
 from seg_demo.core.types import TASKS, Segmentation
 
 Ring = list[tuple[int, int]]
@@ -171,6 +172,136 @@ def trace(id_map: np.ndarray) -> dict[int, list[Polygon]]:
         else:
             owners[int(pieces[index])].append(ring)
     return dict(polygons)
+
+
+# Runs of objects whose outlines are found together: some 300 bytes each.
+_MOST_RUNS = 1 << 17
+
+
+def trace_runs(objects: Sequence[Runs]) -> list[list[Polygon]]:
+    """The polygons of objects, which may overlap, from the runs of their masks: all objects at once, for there may be many small ones.
+
+    Args:
+        objects: of one picture.
+
+    Returns:
+        As of :func:`trace` for each; pieces and holes by their upper left corners.
+    """
+    return [polygons for some in _some(objects) for polygons in _traced(some, True)]
+
+
+def single_rings(objects: Sequence[Runs]) -> list[Ring | None]:
+    """The outlines of objects that are one piece without a hole, None of the others: what of :func:`trace_runs` takes no look at pixels.
+
+    Args:
+        objects: of one picture.
+    """
+    found = (polygons for some in _some(objects) for polygons in _traced(some, False))
+    return [polygons[0][0] if len(polygons) == 1 == len(polygons[0]) else None for polygons in found]
+
+
+def _some(objects: Sequence[Runs]) -> Iterator[Sequence[Runs]]:
+    begin = 0
+    while begin < len(objects):
+        end, runs = begin + 1, len(objects[begin].begins)
+        while end < len(objects) and (runs := runs + len(objects[end].begins)) <= _MOST_RUNS:
+            end += 1
+        yield objects[begin:end]
+        begin = end
+
+
+def _traced(objects: Sequence[Runs], every: bool) -> list[list[Polygon]]:
+    """As :func:`trace_runs`; without ``every``, of objects of several pieces or with holes nothing, or not how they belong together."""
+    height = objects[0].height
+    owner, column, top, bottom = _by_columns(objects, height)
+    if not len(owner):
+        return [[] for _ in objects]
+    # On a line between two columns, the runs of the left and of the right one begin and end. Where one alone does, an outline turns.
+    rows, columns = height + 1, int(column.max()) + 2
+    to_the_right = (np.stack([top, bottom], axis=1) + ((owner * columns + column) * rows)[:, None]).ravel()
+    places = np.concatenate([to_the_right + rows, to_the_right])
+    order = np.argsort(places, kind="stable")
+    places, of_left = places[order], order < len(to_the_right)
+    left, right = (np.cumsum(side).astype(np.uint8) & 1 for side in (of_left, ~of_left))
+    both = np.flatnonzero(places[1:] == places[:-1])
+    straight = left[both] != right[both]
+    ahead, kept, touching = (~of_left).astype(np.int64), np.ones(len(places), dtype=bool), both[~straight]
+    kept[both[straight]] = kept[both[straight] + 1] = False
+    # Pixels that touch at a corner only: the upper one's edge along the line and the lower one's lead away from each other.
+    ahead[touching], ahead[touching + 1] = right[touching], left[touching] ^ 1
+    lines, y = np.divmod(places[kept], rows)
+    owners, x = np.divmod(lines, columns)
+    # The object lies on the right hand of its outline: along an edge with the object to the right of it, that is upwards.
+    up = right[kept][::2] == 1
+    beside = np.empty(len(x), dtype=np.int64)
+    along = np.argsort(((owners * rows + y) * columns + x) * 2 + ahead[kept])
+    beside[along[::2]], beside[along[1::2]] = along[1::2], along[::2]
+    edges = 2 * np.arange(len(up))
+    starts, ends = edges + up, edges + ~up
+    path, lengths = _walked(beside[ends] >> 1)
+    corners = np.stack([starts[path], ends[path]], axis=1).ravel()
+    begins = np.cumsum(lengths) - lengths
+    # Outlines begin at their upper left corner, which they reach from below, and holes leave downwards.
+    point = y[corners] * columns + x[corners]
+    ring = np.repeat(np.arange(len(lengths)), lengths)
+    tops = np.flatnonzero(point == np.minimum.reduceat(point, begins)[ring])
+    tops = tops[np.concatenate([[True], ring[tops[1:]] != ring[tops[:-1]]])]
+    corners = corners[begins[ring] + (np.arange(len(ring)) - begins[ring] + (tops - begins)[ring]) % lengths[ring]]
+    pairs = list(zip(x[corners].tolist(), y[corners].tolist(), strict=True))
+    outer, of = tops % 2 == 1, owners[corners[begins]]
+    # Where an outline passes a point twice, and which piece a hole is in, takes looking at pixels.
+    doubtful = np.zeros(len(objects), dtype=bool)
+    upper = np.searchsorted(np.flatnonzero(kept), touching)
+    ring_of = np.empty(len(corners), dtype=np.int64)
+    ring_of[corners] = ring
+    doubtful[owners[upper[ring_of[upper] == ring_of[upper + 1]]]] = True
+    pieces, holes = (np.bincount(of[kind], minlength=len(objects)) for kind in (outer, ~outer))
+    doubtful |= (pieces > 1) & (holes > 0)
+    polygons: list[list[Polygon]] = [[] for _ in objects]
+    for index in np.lexsort((point[tops], ~outer, of)).tolist():
+        found = polygons[of[index]]
+        found_ring = pairs[begins[index] : begins[index] + lengths[index]]
+        if outer[index]:
+            found.append([found_ring])
+        else:
+            found[0].append(found_ring)
+    for index in np.flatnonzero(doubtful).tolist():
+        box = objects[index].box
+        polygons[index] = _moved(trace(objects[index].crop(box)).get(1, []), *box[:2]) if every else []
+    return polygons
+
+
+def _by_columns(objects: Sequence[Runs], height: int) -> tuple[np.ndarray, ...]:
+    """Of every run within a column its object, the column, and the rows where it begins and ends: int64 (N,) each."""
+    owner = np.repeat(np.arange(len(objects)), [len(each.begins) for each in objects])
+    begins, ends = np.concatenate([each.begins for each in objects]), np.concatenate([each.ends for each in objects])
+    first, last = begins // height, (ends - 1) // height
+    if (first != last).any():
+        times = last - first + 1
+        before = np.repeat(np.cumsum(times) - times, times)
+        owner, begins, ends, first = (np.repeat(values, times) for values in (owner, begins, ends, first))
+        first = first + np.arange(len(first)) - before
+        begins, ends = np.maximum(begins, first * height), np.minimum(ends, (first + 1) * height)
+    return owner, first, begins - first * height, ends - first * height
+
+
+def _walked(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps in the order in which they follow each other, and twice the length of every round: int64 each."""
+    after = following.tolist()
+    done, path, lengths = bytearray(len(after)), [], []
+    for start in range(len(after)):
+        if not done[start]:
+            before, at = len(path), start
+            while not done[at]:
+                done[at] = 1
+                path.append(at)
+                at = after[at]
+            lengths.append(2 * (len(path) - before))
+    return np.array(path, dtype=np.int64), np.array(lengths, dtype=np.int64)
+
+
+def _moved(polygons: list[Polygon], right: int, down: int) -> list[Polygon]:
+    return [[[(x + right, y + down) for x, y in ring] for ring in polygon] for polygon in polygons]
 
 
 class _Path:
@@ -411,12 +542,7 @@ def polygons_of(segmentation: Segmentation) -> list[list[Polygon]]:
         # In one pass, for there may be thousands.
         traced = trace(segmentation.id_map)
         return [traced.get(identity, []) for identity in segmentation.ids]
-    result = []
-    for segment in segmentation.segments:
-        left, top = segment.box[:2]
-        pieces = trace(segment.mask).get(1, [])
-        result.append([[[(x + left, y + top) for x, y in ring] for ring in polygon] for polygon in pieces])
-    return result
+    return trace_runs([segmentation.runs_of(index) for index in range(len(segmentation.segments))])
 
 
 def keyhole(polygon: Polygon) -> Ring:
@@ -481,16 +607,52 @@ def inner_ring(polygon: Polygon) -> Ring:
     return path
 
 
+def inner_rings(polygons: Sequence[Polygon]) -> list[Ring]:
+    """:func:`inner_ring` of each of some polygons; of those without holes all at once."""
+    plain = [polygon[0] for polygon in polygons if len(polygon) == 1]
+    found = iter(_insides_of(plain) if plain else ())
+    return [next(found) if len(polygon) == 1 else inner_ring(polygon) for polygon in polygons]
+
+
+def _insides_of(rings: Sequence[Ring]) -> list[Ring]:
+    """:func:`_inside_of` each."""
+    begin = np.array([point for ring in rings for point in ring], dtype=np.int64)
+    lengths = np.array([len(ring) for ring in rings])
+    firsts = np.cumsum(lengths) - lengths
+    after = np.arange(1, len(begin) + 1)
+    after[firsts + lengths - 1] = firsts
+    end = begin[after]
+    (across, along) = np.sign(end - begin).T
+    # The object is on the right hand: below an edge to the right, to the left of one downwards. What is the first and the last pixel beside each.
+    first = begin - np.stack([(across < 0) | (along > 0), (across < 0) | (along < 0)], axis=1)
+    last = end - np.stack([(across > 0) | (along > 0), (across < 0) | (along > 0)], axis=1)
+    pixels = np.stack([first, last], axis=1).reshape(-1, 2)
+    new = np.ones(len(pixels), dtype=bool)
+    new[1:] = (pixels[1:] != pixels[:-1]).any(axis=1)
+    new[2 * firsts] = True
+    counts = np.add.reduceat(new, 2 * firsts)
+    found = list(map(tuple, pixels[new].tolist()))
+    rings, at = [], 0
+    for count in counts.tolist():
+        ring = found[at : at + count]
+        rings.append(ring[:-1] if count > 1 and ring[0] == ring[-1] else ring)
+        at += count
+    return rings
+
+
 def _inside_of(ring: Ring) -> Ring:
     """The pixels of the object along a ring of edges, which has them on its right hand; those within straight lines are left away."""
     found: Ring = []
     for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
         # The first and the last pixel beside this edge.
         if y0 == y1:
-            pixels = ((x0, y0), (x1 - 1, y0)) if x1 > x0 else ((x0 - 1, y0 - 1), (x1, y0 - 1))
+            first, last = ((x0, y0), (x1 - 1, y0)) if x1 > x0 else ((x0 - 1, y0 - 1), (x1, y0 - 1))
         else:
-            pixels = ((x0 - 1, y0), (x0 - 1, y1 - 1)) if y1 > y0 else ((x0, y0 - 1), (x0, y1))
-        found += [pixel for index, pixel in enumerate(pixels) if not (found and found[-1] == pixel) and not (index and pixels[0] == pixel)]
+            first, last = ((x0 - 1, y0), (x0 - 1, y1 - 1)) if y1 > y0 else ((x0, y0 - 1), (x0, y1))
+        if not found or found[-1] != first:
+            found.append(first)
+        if last != first:
+            found.append(last)
     while len(found) > 1 and found[0] == found[-1]:
         found.pop()
     return found

@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as reference
 
 from seg_demo import load_model
-from seg_demo.annotations.coco import MOST_LAYERS, draw
+from seg_demo.annotations.coco import MOST_LAYERS, BadAnnotation, draw, segment_of
 from seg_demo.annotations.dataset import as_objects, labels_for
 from seg_demo.annotations.listing import CocoObject, Sample
 from seg_demo.core.errors import in_language
@@ -302,3 +302,25 @@ def test_annotations_that_share_an_id_are_objects_all_the_same(tmp_path):
     assert "annotation id 1 is used more than once" in note.what and "1 exact copies once" in note.remedy
     for mine, other in zip(dataset.items, wanted.items, strict=True):
         assert np.array_equal(dataset.read(mine).instance_map, wanted.read(other).instance_map)
+
+
+def test_an_objects_outlines_are_drawn_without_a_map_as_pycocotools_draws_them():
+    rng = np.random.default_rng(1)
+    empty = 0
+    for _ in range(400):
+        height, width = (int(side) for side in rng.integers(1, 40, 2))
+        reach = rng.choice([3, 20, 60])
+        polygons = [rng.uniform(-reach / 2, reach, 2 * rng.integers(3, 9)).round(int(rng.integers(0, 3))).tolist() for _ in range(rng.integers(1, 4))]
+        wanted = reference.decode(reference.merge(reference.frPyObjects(polygons, height, width)))
+        try:
+            found = segment_of(CocoObject(1, polygons, False, "x"), height, width)
+        except BadAnnotation as bad:
+            assert not wanted.any() and bad.kind == "zero-area object"
+            empty += 1
+            continue
+        x0, y0, x1, y1 = found.box
+        mask = np.zeros_like(wanted)
+        mask[y0:y1, x0:x1] = found.mask
+        np.testing.assert_array_equal(mask, wanted)
+        assert found.area == wanted.sum() and found.runs(height).encoded(width) == rle(wanted) and found.mask.any(0)[[0, -1]].all() and found.mask.any(1)[[0, -1]].all()
+    assert 0 < empty < 200

@@ -142,3 +142,32 @@ def test_a_bad_picture_is_named_and_the_rest_goes_on(coco: Path, tmp_path: Path,
     assert main(["gone", *words[1:], str(tmp_path / "z")]) == NOTHING_WRITTEN and not (tmp_path / "z").exists()
     with pytest.raises(DataError):
         convert(str(tmp_path / "gone"), "coco", tmp_path / "z")
+
+
+def test_corners_go_into_cvat_as_they_were_drawn(tmp_path: Path) -> None:
+    polygons = {"drawn": [[3.25, 2.125, 20, 4, 17.0625, 15, 5, 12.5]], "parts": [[1, 1, 5, 1, 5, 5], [8, 8, 14, 8, 14, 14]], "outside": [[-3, 5, 9, 5, 9, 12]]}
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (25, 18)).save(tmp_path / "data/a.png")
+    annotations = [{"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": each} for number, each in enumerate(polygons.values(), start=1)]
+    said = {"images": [{"id": 1, "file_name": "a.png", "width": 25, "height": 18}], "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "data/c.json").write_text(json.dumps(said))
+    assert convert(str(tmp_path / "data/c.json"), "cvat", tmp_path / "there") == DONE
+    text = (tmp_path / "there/annotations.xml").read_text()
+    assert text.count("<polygon ") == 1 and text.count("<mask ") == 2 and 'points="3.25,2.125;20.00,4.00;17.0625,15;5,12.5"' in text
+    assert objects_in(look(tmp_path / "there"), "a") == objects_in(look(tmp_path / "data"), "a")
+
+
+def test_a_photo_that_is_turned_behind_its_pixels_is_turned(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (25, 18)).save(tmp_path / "data/a.png", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0")
+    data = (tmp_path / "data/a.png").read_bytes()
+    at = data.index(b"eXIf") - 4
+    end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+    moved = data[:at] + data[end:]
+    (tmp_path / "data/a.png").write_bytes(moved[:-12] + data[at:end] + moved[-12:])
+    annotations = [{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [[0, 0, 20, 0, 20, 5, 0, 5]]}]
+    said = {"images": [{"id": 1, "file_name": "a.png", "width": 25, "height": 18}], "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "data/c.json").write_text(json.dumps(said))
+    assert convert(str(tmp_path / "data/c.json"), "coco", tmp_path / "there") == DONE
+    found = json.loads((tmp_path / "there/annotations/instances_default.json").read_text())
+    assert (found["images"][0]["width"], found["images"][0]["height"], found["annotations"][0]["bbox"]) == (18, 25, [13, 0, 5, 20])

@@ -19,11 +19,12 @@ from shapely.geometry import shape
 from skimage.draw import polygon as sk_polygon
 
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.rle import Runs
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.inputs import imagej
 from seg_demo.outputs import export, interchange
 from seg_demo.outputs.interchange import FORMATS, Annotated, losses
-from seg_demo.outputs.polygons import inner_ring, trace
+from seg_demo.outputs.polygons import inner_ring, inner_rings, single_rings, trace, trace_runs
 
 RNG = np.random.default_rng(5)
 NAMES = ["background", "cell", 'a <b> & "c"', "细胞", "x: y"]
@@ -273,3 +274,17 @@ def test_one_ring_holds_hundreds_of_holes() -> None:
         for ring in map(inner_ring, trace(mask)[1]):
             drawn |= edge_rule(ring if len(ring) > 1 else ring * 2, *mask.shape)
         assert np.array_equal(drawn, mask)
+
+
+def test_outlines_of_many_objects_at_once_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(80):
+        height, width = (int(side) for side in rng.integers(1, 14, 2))
+        masks = [rng.random((height, width)) < share for share in rng.choice([0.3, 0.7, 0.95, 1], 5)]
+        wanted = [trace(mask).get(1, []) for mask in masks]
+        runs = [Runs.of_crop(mask, (0, 0, width, height), height) for mask in masks]
+        for got, polygons in zip(trace_runs(runs), wanted, strict=True):
+            assert sorted([outer, *sorted(holes)] for outer, *holes in got) == sorted([outer, *sorted(holes)] for outer, *holes in polygons)
+        assert single_rings(runs) == [each[0][0] if len(each) == 1 == len(each[0]) else None for each in wanted]
+        polygons = [polygon for each in wanted for polygon in each]
+        assert inner_rings(polygons) == [inner_ring(polygon) for polygon in polygons]
