@@ -87,7 +87,7 @@ class Annotated:
     @cached_property
     def single(self) -> list[Ring | None]:
         """Of every segment the one ring along the edges of its pixels; None where it takes several. Without :attr:`polygons`, where they are not known yet."""
-        if self.traced is None and "polygons" not in self.__dict__ and TASKS[self.segmentation.task].overlaps:
+        if "polygons" not in self.__dict__ and TASKS[self.segmentation.task].overlaps:
             return single_rings([self.segmentation.runs_of(index) for index in range(len(self.segmentation.segments))])
         return [pieces[0][0] if len(pieces) == 1 == len(pieces[0]) else None for pieces in self.polygons]
 
