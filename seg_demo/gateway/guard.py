@@ -4,11 +4,6 @@ gradio serves more than this page needs (its monitoring, deep links, a proxy for
 here, and everything else is answered with 404. The guard is ASGI middleware, put in through ``launch(app_kwargs=...)``; it also
 answers ``/health`` and ``/metrics``, and ``POST /segment``, which takes a picture and gives its result in one round trip. Bodies of
 requests are read within bounds before gradio parses them.
-
-Connections that never say what they want are closed (:func:`bound_heads`): uvicorn waits for the head of a request as long as the
-connection lives, so a few thousand silent or dripping ones take every file descriptor ("slowloris"). Written against uvicorn 0.54: a
-server's protocol class is looked up in its configuration for each connection, ``cycle`` is the request under way, and
-``data_received`` and ``connection_made`` are asyncio's.
 """
 
 from __future__ import annotations
@@ -17,6 +12,7 @@ import asyncio
 import json
 import logging
 import re
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -26,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import gradio as gr
 from gradio import utils
 from starlette.datastructures import Headers, MutableHeaders
@@ -40,6 +37,7 @@ from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import metrics, queue
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
 from seg_demo.gateway.visitor import address_of, language_of
+from seg_demo.inputs.formats import HEAD_BYTES, may_be_large
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -74,7 +72,7 @@ WRONG_SECONDS, LOGINS_OWN = 1.0, 4
 
 log = logging.getLogger("seg_demo.ui")
 
-Plain = Callable[[bytes, Request], Awaitable[Response]]
+Plain = Callable[[bytes | Path, Request], Awaitable[Response]]
 
 
 class Guard:
@@ -89,7 +87,7 @@ class Guard:
     def __init__(self, app: ASGIApp, blocks: gr.Blocks, plain: Plain | None = None) -> None:
         self._app, self._blocks, self._plain = app, blocks, plain
         self._headers = security_headers(settings().frame_ancestors)
-        self._bodies = Bodies(settings().max_bytes, max(scientific_bytes(settings()), settings().max_batch_bytes))
+        self._bodies = Bodies(settings().max_bytes, scientific_bytes(settings()), settings().max_batch_bytes)
         self._direct: Counter[str | None] = Counter()
         self._passwords = bool(settings().auth)
         self._logins: Counter[str | None] = Counter()
@@ -457,13 +455,14 @@ class Bodies:
 
     Args:
         max_bytes: largest picture.
-        max_upload: largest file of any kind.
+        max_scientific: largest file of a microscope, scanner or satellite.
+        max_upload: largest file of any other kind.
     """
 
-    def __init__(self, max_bytes: int, max_upload: int) -> None:
-        self._upload = max(FILES * max_bytes, max_upload) + BORDERS
-        self._json, self._picture = max_bytes * 4 // 3 + JSON_BYTES, max_bytes
-        self._held = 0
+    def __init__(self, max_bytes: int, max_scientific: int, max_upload: int) -> None:
+        self._upload = max(FILES * max_bytes, max_scientific, max_upload) + BORDERS
+        self._json, self._picture, self._scientific = max_bytes * 4 // 3 + JSON_BYTES, max_bytes, max_scientific
+        self._held = self._stored = 0
 
     async def bounded(self, path: str, scope: Scope, receive: Receive) -> Receive:
         """Where gradio reads a body: counted while it streams for an upload, read and looked through for JSON.
@@ -498,21 +497,48 @@ class Bodies:
             yield _again(data, after)
 
     @asynccontextmanager
-    async def picture(self, scope: Scope, receive: Receive, gone: Callable[[], None]) -> AsyncIterator[bytes]:
-        """A body that is a picture; it counts among those that are held until it is done with.
+    async def picture(self, scope: Scope, receive: Receive, gone: Callable[[], None]) -> AsyncIterator[bytes | Path]:
+        """A body that is a picture; it counts among those that are held until it is done with. What is larger than a photograph may be, since
+        a microscope, a scanner or a satellite wrote it, lies in a file for so long.
 
         Args and Raises:
             As for :meth:`watched`.
         """
-        data = await self._read(scope, receive, self._picture)
-        self._held += len(data)
+        promised = _check_promise(scope, self._scientific)
+        data, file, stored = bytearray(), None, 0
         try:
-            if self._held > HELD * self._json:
-                raise BodyError(503, Sentence("gateway.receives_too_much"))
+            async for part in _parts(receive):
+                if file is None:
+                    data += part
+                    self._hold(len(part), 0)
+                    if max(len(data), promised) <= self._picture or len(data) < HEAD_BYTES:
+                        continue
+                    if not may_be_large(data):
+                        raise _too_large(self._picture)
+                    file, part = tempfile.NamedTemporaryFile(prefix="seg-demo-body-"), bytes(data)
+                    self._held -= len(data)
+                    data.clear()
+                stored += len(part)
+                self._hold(0, len(part))
+                if stored > self._scientific:
+                    raise _too_large(self._scientific)
+                await anyio.to_thread.run_sync(file.write, part)
+            data = bytes(data)
+            if file is not None:
+                file.flush()
             async with _looking(receive, gone):
-                yield data
+                yield data if file is None else Path(file.name)
         finally:
             self._held -= len(data)
+            self._stored -= stored
+            if file is not None:
+                file.close()
+
+    def _hold(self, held: int, stored: int) -> None:
+        """So many bytes more are in memory, and in files."""
+        self._held, self._stored = self._held + held, self._stored + stored
+        if self._held > HELD * self._json or self._stored > HELD * self._scientific:
+            raise BodyError(503, Sentence("gateway.receives_too_much"))
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         most, until = self._upload, time.monotonic() + BODY_SECONDS
@@ -539,24 +565,27 @@ class Bodies:
     async def _read(self, scope: Scope, receive: Receive, most: int) -> bytes:
         """A whole body of so many bytes at most."""
         _check_promise(scope, most)
-        data, until = bytearray(), time.monotonic() + BODY_SECONDS
+        data = bytearray()
         try:
-            while True:
-                message = await _in_time(receive, until)
-                if message["type"] == "http.disconnect":
-                    break
-                part = message.get("body", b"")
+            async for part in _parts(receive):
                 data += part
-                self._held += len(part)
+                self._hold(len(part), 0)
                 if len(data) > most:
                     raise _too_large(most)
-                if self._held > HELD * self._json:
-                    raise BodyError(503, Sentence("gateway.receives_too_much"))
-                if not message.get("more_body", False):
-                    break
         finally:
             self._held -= len(data)
         return bytes(data)
+
+
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    """A body as it arrives; a BodyError if it does so too slowly."""
+    more, until = True, time.monotonic() + BODY_SECONDS
+    while more:
+        message = await _in_time(receive, until)
+        if message["type"] == "http.disconnect":
+            return
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
 
 
 @asynccontextmanager
@@ -594,11 +623,13 @@ async def _in_time(receive: Receive, until: float) -> Message:
         raise BodyError(408, Sentence("gateway.too_slow", seconds=BODY_SECONDS)) from None
 
 
-def _check_promise(scope: Scope, most: int) -> None:
-    """Refuse at once what says itself that it is too large."""
-    promised = Headers(scope=scope).get("content-length", "")
-    if promised.isascii() and promised.isdigit() and int(promised[:20]) > most:
+def _check_promise(scope: Scope, most: int) -> int:
+    """How many bytes are promised, 0 if that is not said; what says itself that it is too large is refused at once."""
+    text = Headers(scope=scope).get("content-length", "")
+    promised = int(text[:20]) if text.isascii() and text.isdigit() else 0
+    if promised > most:
         raise _too_large(most)
+    return promised
 
 
 def _too_large(most: int) -> BodyError:
@@ -617,61 +648,3 @@ def _again(data: bytes, after: Receive) -> Receive:
         return {"type": "http.request", "body": data, "more_body": False}
 
     return read
-
-
-# What a head takes on the slowest lines is a second or two.
-CONNECTION_SECONDS = 20.0
-
-
-def bound_heads(server: Any, seconds: float = CONNECTION_SECONDS) -> None:
-    """Close every later connection on which no head, the first or a later one, is complete in time.
-
-    Args:
-        server: a ``uvicorn.Server`` that runs.
-        seconds: for a head, from the connection or from its first byte.
-    """
-    base = server.config.http_protocol_class
-
-    class Bounded(base):
-        """The protocol with a clock that runs while a head is waited for."""
-
-        _clock: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._begin()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self._awaited():
-                self._begin()
-            else:
-                self._stop()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop()
-            super().connection_lost(exc)
-
-        def handle_websocket_upgrade(self, *arguments: Any) -> None:
-            self._stop()
-            super().handle_websocket_upgrade(*arguments)
-
-        def _awaited(self) -> bool:
-            """Whether no request is under way. Another protocol has taken an upgraded connection over."""
-            return self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete)
-
-        def _begin(self) -> None:
-            if self._clock is None:
-                self._clock = self.loop.call_later(seconds, self._end)
-
-        def _stop(self) -> None:
-            if self._clock is not None:
-                self._clock.cancel()
-                self._clock = None
-
-        def _end(self) -> None:
-            self._clock = None
-            if self._awaited():
-                self.transport.close()
-
-    server.config.http_protocol_class = Bounded

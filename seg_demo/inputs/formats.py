@@ -25,7 +25,8 @@ from PIL import Image, ImagePalette, UnidentifiedImageError
 
 from seg_demo.core.errors import BadImageError, Message
 
-_HEAD = 1024
+# Bytes of a file's beginning that say what it is.
+HEAD_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def identify(data: bytes) -> Kind:
     Returns:
         Its kind; ``format`` is None where it is not read.
     """
-    head = bytes(data[:_HEAD])
+    head = bytes(data[:HEAD_BYTES])
     for magic, kind in _READ:
         if head.startswith(magic):
             return kind
@@ -193,6 +194,12 @@ def identify(data: bytes) -> Kind:
         if head.startswith(magic):
             return kind
     return _text(head) or _UNKNOWN
+
+
+def may_be_large(head: bytes) -> bool:
+    """Whether a file that begins so, with ``HEAD_BYTES``, may be larger than a photograph: it comes from a microscope, a scanner or a satellite."""
+    kind = identify(head)
+    return kind.key in SCIENTIFIC or kind.format == "TIFF"
 
 
 # An array's shape in the header of .npy; DICOM's Rows and Columns, with their type and without, in either order of bytes.
@@ -213,10 +220,10 @@ def plane_size(data: bytes, form: str) -> tuple[int, int] | None:
     if form == "PNG":
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     sides: list[int] = []
-    if form == "NUMPY" and (found := _SHAPE.search(data, 0, _HEAD)):
+    if form == "NUMPY" and (found := _SHAPE.search(data, 0, HEAD_BYTES)):
         sides = [int(side) for side in found[1].split(b",") if side.strip().isdigit()]
     elif form == "NIFTI":
-        head = zlib.decompressobj(31).decompress(data[:_HEAD], 352) if data[:2] == b"\x1f\x8b" else data[:352]
+        head = zlib.decompressobj(31).decompress(data[:HEAD_BYTES], 352) if data[:2] == b"\x1f\x8b" else data[:352]
         second = head[4:8] == b"n+2\0"
         order = "little" if int.from_bytes(head[:4], "little") in (348, 540) else "big"
         begin, step = (16, 8) if second else (40, 2)

@@ -600,8 +600,7 @@ def read_file(path: str | os.PathLike, limits: Limits) -> bytes | mmap.mmap:
             raise refuse(Message(key, name=name), limits, Message("advice.name_a_file"))
         with open(path, "rb") as file:
             if status.st_size > limits.bytes and limits.scientific is not None:
-                kind = identify(file.read(1024))
-                if kind.key in formats.SCIENTIFIC or kind.format == "TIFF":
+                if formats.may_be_large(file.read(formats.HEAD_BYTES)):
                     check_bytes(status.st_size, limits.of_scientific)
                     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             check_bytes(status.st_size, limits)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -48,7 +49,7 @@ def plain(blocks: gr.Blocks) -> Plain:
     return partial(_answer, blocks)
 
 
-async def _answer(blocks: gr.Blocks, data: bytes, request: Request) -> Response:
+async def _answer(blocks: gr.Blocks, data: bytes | Path, request: Request) -> Response:
     # As gradio sets them for a handler: who asks, in which language, and on ZeroGPU on whose account.
     asked = gr.Request(request)
     LocalContext.blocks.set(blocks)
@@ -57,7 +58,7 @@ async def _answer(blocks: gr.Blocks, data: bytes, request: Request) -> Response:
     return await anyio.to_thread.run_sync(_in_words, data, request)
 
 
-def _in_words(data: bytes, request: Request) -> Response:
+def _in_words(data: bytes | Path, request: Request) -> Response:
     """The answer, or a sentence and the status that goes with it."""
     try:
         with underway(NAME):
@@ -68,11 +69,11 @@ def _in_words(data: bytes, request: Request) -> Response:
         return JSONResponse({"detail": sentence_of(error, NAME).text(language_of(request))}, status, again)
 
 
-def segment(data: bytes, asked: dict[str, str], kind: str = "") -> dict[str, object]:
+def segment(data: bytes | Path, asked: dict[str, str], kind: str = "") -> dict[str, object]:
     """A picture's result.
 
     Args:
-        data: a file in any of the formats that are read.
+        data: a file in any of the formats that are read, or where it lies.
         asked: of :data:`PARAMETERS`, as the address has them; what is left out is as for ``/segment``. ``files`` is ``mask``, ``overlay``,
             or both with a comma between them.
         kind: what the request says that its body is.

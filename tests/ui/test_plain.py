@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from seg_demo.core.settings import settings
+from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import guard
 from tests.surface import API, COINS, file_data, http, metric, quiet, uploaded  # noqa: F401  (fixtures)
 
@@ -65,6 +66,20 @@ def test_what_of_a_scientific_file_is_looked_at(http):  # noqa: F811
     assert found["view"]["z"] == 2 and [segment["area"] for segment in found["segments"]][-1] == 15 * 22
 
 
+def test_a_stack_may_be_larger_than_a_photograph(http):  # noqa: F811
+    """It is not held in memory, and gone afterwards."""
+    planes = np.zeros((6, 1400, 1400), np.uint16)
+    planes[4, 50:200, 80:300] = 40_000
+    file = io.BytesIO()
+    tifffile.imwrite(file, planes, imagej=True, metadata={"axes": "ZYX"})
+    assert len(file.getvalue()) > settings().max_bytes
+    found = asked(http, file.getvalue(), model="otsu", view='{"z": 4}').json()
+    assert [segment["area"] for segment in found["segments"]][-1] == 150 * 220
+    assert not list(Path(tempfile.gettempdir()).glob("seg-demo-body-*"))
+    for data in (PICTURE + bytes(settings().max_bytes), iter([PICTURE, bytes(settings().max_bytes)])):
+        assert asked(http, data).status_code == 413, "a photograph may not, whether it says so or not"
+
+
 @pytest.mark.parametrize(
     ("named", "data", "status", "words"),
     [
@@ -97,9 +112,11 @@ def test_a_form_is_told_what_to_send_in_the_readers_language(http):  # noqa: F81
 def test_bodies_are_bounded_before_they_have_come(http):  # noqa: F811
     most = settings().max_bytes
     host, port = http.base_url.host, http.base_url.port
-    with socket.create_connection((host, port), 30) as line:
-        line.sendall(f"POST /segment?model=otsu HTTP/1.1\r\nHost: {host}\r\nContent-Length: {most + 1}\r\n\r\n".encode())
-        assert b" 413 " in line.recv(4096)
+    # What no file may have; and what a photograph may not, whose beginning is enough.
+    for promised, sent in ((scientific_bytes(settings()) + 1, b""), (most + 1, PICTURE[:1024])):
+        with socket.create_connection((host, port), 30) as line:
+            line.sendall(f"POST /segment?model=otsu HTTP/1.1\r\nHost: {host}\r\nContent-Length: {promised}\r\n\r\n".encode() + sent)
+            assert b" 413 " in line.recv(4096)
     assert http.get("/segment").status_code == http.put("/segment").status_code == 404
 
 
@@ -128,7 +145,7 @@ def test_who_leaves_is_not_worked_for(http):  # noqa: F811
 def test_pictures_that_wait_are_held_within_bounds():
     """So many bytes at a time, whoever sends them; each is counted until it has been answered."""
     size = 1_000_000
-    bodies = guard.Bodies(size, size)
+    bodies = guard.Bodies(size, size, size)
 
     async def all_at_once() -> list[int]:
         done, statuses = asyncio.Event(), []
