@@ -482,7 +482,13 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     if opened.alpha is not None and opened.alpha not in view.channels:
         opacity = values[..., wanted.index(opened.alpha)]
     profile = opened.profile if shown == (0, 1, 2) else None
-    rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
+    try:
+        rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
+    except samples.PixelError:
+        if order["want"] != LOOK or opened.stack.pages * opened.stack.z * opened.stack.t * count == len(shown):
+            raise
+        # Whoever looks for a view finds one only if this is no end.
+        rgb, seen = np.zeros((height, width, 3), dtype=np.uint8), (Message("views.nothing_here"),)
     _write(output / PIXELS, rgb)
     if whole and kept != wanted:
         values = values[..., [wanted.index(channel) for channel in kept]]

@@ -22,7 +22,7 @@ from seg_demo.gateway.files import Files, Photo, Upload
 from seg_demo.gateway.queue import QUIET, in_words, rendering
 from seg_demo.inputs.images import look
 from seg_demo.outputs.measurements import PixelSize
-from seg_demo.ui.components import plain_files, served_file
+from seg_demo.ui.components import plain_files, served_file, spoken
 from seg_demo.ui.results import preview_of
 
 # Windows of Hounsfield units that radiologists look at a CT through: black and white.
@@ -124,7 +124,7 @@ def shown_as(picture: Picture) -> dict[str, Any]:
     Returns:
         ``size`` ([width, height]), ``bits``, ``counts`` (of pages, points in time, planes in depth), ``channels`` (names), ``view`` (complete, as in
         the API), ``windows`` (name → black and white; ``dicom`` for each that the file states), ``ends`` and ``histogram`` (of
-        :class:`seg_demo.core.picture.Distribution`, or None), ``pixel_size``, ``unit``, ``crs`` and ``metres`` (sides of a pixel, or None), and ``picture``, a JPEG.
+        :class:`seg_demo.core.picture.Distribution`, or None), ``empty`` (a sentence where the view holds no data, or None), ``pixel_size``, ``unit``, ``crs`` and ``metres`` (sides of a pixel, or None), and ``picture``, a JPEG.
     """
     stack, found, calibration = picture.stack, picture.distribution, picture.calibration
     windows = [["dicom", *ends] for ends in stack.windows]
@@ -136,6 +136,7 @@ def shown_as(picture: Picture) -> dict[str, Any]:
         "channels": list(picture.channels[:MOST_CHANNELS]), "view": picture.view.to_dict(), "windows": windows,
         "ends": None if found is None else [list(pair) for pair in found.ends],
         "histogram": None if found is None else {"low": found.low, "high": found.high, "counts": [list(counts) for counts in found.counts]},
+        "empty": next((spoken(note) for note in picture.notes if note.key == "views.nothing_here"), None),
         **({} if calibration is None else calibration.to_dict()), "metres": None if size is None else list(size.within("m").sides),
         "picture": preview_of(picture.pixels),
     }  # fmt: skip

@@ -84,6 +84,21 @@ def test_what_a_file_does_not_have_is_a_sentence_in_the_strip(stack, view, said)
         viewed(segment_tab.run_method)(Upload(stack, "a"), {"of": str(stack), "view": view}, "otsu", *METHOD, None)
 
 
+def test_a_plane_without_data_is_no_end_of_looking(stack):
+    array = np.full((3, 60, 80), np.nan, "f4")
+    array[2] = X
+    tifffile.imwrite(stack, array, photometric="minisblack", metadata={"axes": "ZYX"}, ome=True)
+    told = first_look(Upload(stack, "a"))
+    assert "holds no data" in told["empty"] and (told["counts"]["z"], told["view"]["z"]) == (3, 1)
+    again = look_again(Upload(stack, "a"), {"of": str(stack), "view": {"z": 2}, "ask": 1})
+    assert again["empty"] is None and again["histogram"]["high"] > 70
+    # Where nothing else can be chosen, and of what is to be segmented, it is refused as ever.
+    with pytest.raises(gr.Error, match="all of its pixels are NaN"):
+        viewed(segment_tab.run_method)(Upload(stack, "a"), {"of": str(stack), "view": None}, "otsu", *METHOD, None)
+    tifffile.imwrite(stack, array[0], photometric="minisblack", ome=True)
+    assert first_look(Upload(stack, "a")) is None
+
+
 def test_only_what_was_chosen_for_this_very_file_counts():
     seen = []
     handler = viewed(lambda upload, *others: seen.append((upload, others)))

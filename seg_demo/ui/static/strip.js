@@ -224,6 +224,7 @@ function receive(value) {
   windows();
   show(value, value.ask > 0);
   standing();
+  if (value.empty) fault(value.empty);
 }
 
 const histogram = new Histogram(find("histogram"), (low, high, done) => {
