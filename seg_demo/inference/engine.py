@@ -314,7 +314,7 @@ def choose(network: Network, device: torch.device, wanted: str, streams: int, pr
         return None
     from seg_demo.inference.openvino import OpenVino
 
-    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", hints.channels_last, available_memory)
+    compiler = OpenVino(streams, "bf16" if precision == "bf16" else "fp32", hints.channels_last, hints.heavy, available_memory)
     return (DetectorEngine if hints.detector else WholeEngine)(network, compiler)
 
 

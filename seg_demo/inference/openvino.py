@@ -20,6 +20,7 @@ import uuid
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What compiling takes for a while: so many copies of the weights and so many bytes (a SegFormer-B0 0.4 GiB, a Mask2Former Swin-T 1.1).
-COPIES, COMPILING = 4, 512 << 20
+# What compiling takes for a while: so many copies of the weights and so many bytes, which heavy networks need more of (measured: a
+# SegFormer-B0 0.4 GiB, an RF-DETR-Seg-Nano 0.7, a Mask2Former Swin-T of 800 x 1088 2.6).
+COPIES, COMPILING, HEAVY = 4, 512 << 20, 2 << 30
 # Forms compiled for sizes of their own that are kept.
 MOST_FORMS = 4
 # Sizes that are remembered as seen once.
@@ -583,9 +585,10 @@ class Compiled:
 
     Attributes:
         nbytes: memory of its weights in bytes, which are laid out for the processor.
+        heavy: whether working memory is given back after each call, which takes 4 % longer then.
     """
 
-    nbytes = 0
+    nbytes, heavy = 0, False
 
     def __init__(self, model: Any, channels_last: bool) -> None:
         self._model, self._last = model, channels_last
@@ -608,6 +611,9 @@ class Compiled:
         found = tuple(torch.from_numpy(outputs[index]) for index in range(len(self._model.outputs)))
         # A request that failed is not used again.
         self._idle.put(request)
+        if self.heavy:
+            with suppress(RuntimeError):  # another call is under way, and will do it
+                self._model.release_memory()
         return tuple(output.permute(0, 3, 1, 2) if output.dim() == 4 else output for output in found) if self._last else found
 
 
@@ -618,14 +624,17 @@ class OpenVino:
         streams: calls at the same time.
         precision: ``fp32`` or ``bf16``.
         channels_last: as for :func:`compile`.
+        heavy: of :class:`seg_demo.networks.base.EngineHints`.
         free: bytes of memory that are free; None where that is not looked at.
     """
 
     name = "OpenVINO"
 
-    def __init__(self, streams: int, precision: str = "fp32", channels_last: bool = False, free: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, streams: int, precision: str = "fp32", channels_last: bool = False, heavy: bool = False, free: Callable[[], int] | None = None
+    ) -> None:
         self.precision = precision
-        self._streams, self._last, self._free = streams, channels_last, free
+        self._streams, self._last, self._heavy, self._free = streams, channels_last, heavy, free
 
     def compile(self, module: nn.Module, example: Tensor, place: tuple[int, ...], about: str) -> Compiled:
         """The compiled form of a module.
@@ -640,13 +649,13 @@ class OpenVino:
             MemoryError: less is free than compiling takes; a server that is killed for memory answers nobody.
         """
         nbytes = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
-        wanted = COMPILING + COPIES * nbytes
+        wanted = (HEAVY if self._heavy else COMPILING) + COPIES * nbytes
         if self._free is not None and (free := self._free()) < wanted:
             raise MemoryError(f"compiling takes {wanted >> 20} MiB, and {free >> 20} MiB are free")
         graph, cache = _graph(module, example, about)
         check_ending()
         form = compile(graph, list(place), self._streams, cache, self.precision, self._last)
-        form.nbytes = nbytes
+        form.nbytes, form.heavy = nbytes, self._heavy
         return form
 
 

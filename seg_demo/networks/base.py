@@ -41,12 +41,14 @@ class EngineHints:
     Attributes:
         free: axes of a batch (B, 3, h, w) that one compiled form leaves open; every other size is compiled for itself.
         channels_last: the compiled form keeps its maps in this layout.
+        heavy: compiling it takes gigabytes, and so do its maps: they are given back after each answer.
         detector: it is one of torchvision's detectors, whose convolutions and heads are compiled apart
             (:class:`seg_demo.inference.engine.DetectorEngine`); otherwise all of it is one part, whose winning classes must agree.
     """
 
     free: tuple[int, ...] = (0, 2, 3)
     channels_last: bool = True
+    heavy: bool = False
     detector: bool = False
 
 

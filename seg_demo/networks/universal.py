@@ -385,7 +385,7 @@ class Mask2Former(ClassQueries):
     family = FAMILIES["mask2former"]
     training = TrainingDefaults(base="facebook/mask2former-swin-tiny-coco-panoptic", **SCHEDULE)
     # Sizes become constants of the traced graph, so that each has a form of its own; it agrees to 2e-6 of the largest logit.
-    engine = EngineHints(free=(), channels_last=False)
+    engine = EngineHints(free=(), channels_last=False, heavy=True)
     # The size of masks in its processor, whatever the network gives.
     order = Order(grid=(384, 384))
 
@@ -414,7 +414,7 @@ class MaskFormer(ClassQueries):
     family = FAMILIES["maskformer"]
     sizes_stay_open = True
     # A Swin's windows are cut to the size of the traced example: 4e-6 of the largest logit in a form per size.
-    engine = EngineHints(free=(), channels_last=False)
+    engine = EngineHints(free=(), channels_last=False, heavy=True)
     training = TrainingDefaults(base="facebook/maskformer-swin-tiny-coco", **SCHEDULE)
 
     @staticmethod

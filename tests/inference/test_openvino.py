@@ -137,6 +137,16 @@ def test_logits_may_stay_as_kernels_leave_them():
     assert expected.is_contiguous() and found.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_heavy_form_gives_its_working_memory_back_and_answers_the_same_from_several_threads():
+    module, batches = Small(), [torch.randn(1, 3, side, side) for side in (16, 32, 48, 64)]
+    form = openvino.OpenVino(2, heavy=True).compile(module, batches[0], (1, 3, -1, -1), "small")
+    assert form.heavy
+    expected = [form(batch)[0].clone() for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda index: form(batches[index % 4])[0], range(40)))
+    assert all(torch.equal(one, expected[index % 4]) for index, one in enumerate(found))
+
+
 def test_answers_outlive_the_next_call():
     small, batch = part(), torch.randn(1, 3, 16, 16)
     _, first = settled(small, batch)
@@ -163,6 +173,9 @@ def test_without_the_memory_that_compiling_takes_it_stays_eager(caplog):
     poor = Part("small", module, openvino.OpenVino(1, free=lambda: openvino.COMPILING - 1), (2, 3), lambda example: example, "small")
     before, after = settled(poor, batch)
     assert not poor._forms and torch.equal(before[0], after[0])
+    heavy = openvino.OpenVino(1, heavy=True, free=lambda: openvino.HEAVY)
+    with pytest.raises(MemoryError, match="compiling takes 2048 MiB"):
+        heavy.compile(module, batch, (1, 3, -1, -1), "small")
     assert "compiling takes 512 MiB, and 511 MiB are free); eager torch goes on" in caplog.text
 
 
