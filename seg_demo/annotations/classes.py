@@ -46,6 +46,7 @@ class ClassList:
         ignored: values in the masks that count for nothing.
         countable: names of the classes that objects have; None for all.
         objects: how instance maps are read, where the data set is known; None where that is to be found out.
+        published: they are those of a published data set, of which a part need not show them all.
     """
 
     names: tuple[str, ...]
@@ -56,6 +57,7 @@ class ClassList:
     ignored: tuple[int, ...] = ()
     countable: frozenset[str] | None = None
     objects: ObjectRule | None = None
+    published: bool = False
 
     @property
     def coloured(self) -> bool:

@@ -73,6 +73,7 @@ class Dataset:
         lenient: bad items were left out, and what cannot be helped by that is only noted.
         decided: which reading of the masks a person has chosen, or None.
         channels: how the values of files are read for a network; None for what a person sees.
+        published: its classes are those of a published data set, of which a part need not show them all.
         again: makes the same dataset in another reading.
     """
 
@@ -95,6 +96,7 @@ class Dataset:
     lenient: bool = False
     decided: str | None = None
     channels: Channels | None = None
+    published: bool = False
     again: Callable[[str], Dataset] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -300,6 +302,7 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
         rule=reading.rule,
         objects=objects.rule,
         decided=decided,
+        published=classes is not None and classes.published,
         again=lambda other: _understood(source, listing, scanned, other),
     )
 

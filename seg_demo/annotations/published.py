@@ -187,7 +187,7 @@ def _of_cityscapes(values: set[int], kinds: set[str], objects: bool) -> ClassLis
         notes.append(Message("published.left_out", names=", ".join(left)))
     return ClassList(
         names, tuple(range(len(names))) if for_training else numbers, colours, f"..._{kind}.png", tuple(notes), ignored=() if for_training else tuple(_OTHERS),
-        countable=_COUNTABLE, objects=_OBJECTS if objects else None,
+        countable=_COUNTABLE, objects=_OBJECTS if objects else None, published=True,
     )  # fmt: skip
 
 
@@ -198,7 +198,7 @@ def _numbered(listed: Mapping[int, str], file: str, note: Message) -> ClassList:
     names = {value: first[value] if first[value] not in twice else listed[value] for value in sorted(listed)}
     again = {name for name, count in Counter(names.values()).items() if count > 1}
     names = {value: f"{name} ({value})" if name in again else name for value, name in names.items()}
-    return ClassList(tuple(names.values()), tuple(names), (None,) * len(names), file, (note,), ignored=(0,))
+    return ClassList(tuple(names.values()), tuple(names), (None,) * len(names), file, (note,), ignored=(0,), published=True)
 
 
 def _scene_names(path: Path) -> dict[int, str]:

@@ -12,6 +12,8 @@ import pytest
 from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, open_annotated
 from seg_demo.core.errors import in_language
 from tests.small_datasets import picture, save
+from train.data.doctor import examine, split
+from train.data.index import open_dataset
 
 H, W = 24, 37
 # As cityscapesScripts' helpers/labels.py has them: number → (number for training, name), of those that are evaluated.
@@ -71,6 +73,15 @@ def test_cityscapes_as_it_is_downloaded(kinds: tuple[str, ...], tmp_path: Path) 
             assert set(labels_for(dataset, "instance").names[1:]) == {"person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"}
             classes = as_objects(sample, dataset).instance_labels
             assert [labels_for(dataset, "instance").names[label] for label in classes[1:]] == ["person", "car", "car"]
+
+
+def test_a_part_of_a_published_data_set_need_not_show_every_class(tmp_path: Path) -> None:
+    dataset = open_dataset(str(city_folder(tmp_path, ("labelIds",))), seed=0, size=None, workers=1, progress=False)
+    found = examine(dataset, *split(dataset, 0.5, 0))
+    assert not found.faults and len(found.notes) == 1
+    (note,) = (each for each in found.notes if each.kind == "class never occurs")
+    assert note.what.startswith("has 14 classes that no training image here shows, so they cannot be learnt: sidewalk, wall, fence, pole")
+    assert in_language(note.what, "zh") != note.what and in_language(note.remedy, "zh") != note.remedy
 
 
 def test_cityscapes_in_a_folder_of_masks(tmp_path: Path) -> None:

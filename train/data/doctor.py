@@ -248,13 +248,16 @@ def _doubtful_maps(dataset: Dataset, items: Sequence[Item]) -> list[Fault]:
 
 def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[Fault]:
     """Classes that cannot be learnt because training never shows them, or not be measured because validation does not."""
-    found = []
+    found: list[Fault] = []
     if not any(images["train"].values()) and not any(images["val"].values()):
         return found  # no truth could be read at all, and that is said already
+    elsewhere = []
     for label, name in enumerate(dataset.labels.names):
         if label == dataset.labels.background:
             continue
-        if not images["train"][label]:
+        if not images["train"][label] and dataset.published:
+            elsewhere.append(name)
+        elif not images["train"][label]:
             where = Message("findings.in_any_image" if not images["val"][label] else "findings.in_a_training_image")
             remedy = Message("findings.add_images_of_class_or_drop_it")
             severity = NOTE if dataset.lenient else FAULT
@@ -264,6 +267,9 @@ def _absent_classes(dataset: Dataset, images: dict[str, Counter[int]]) -> list[F
         elif not images["val"][label]:
             what = Message("findings.class_not_in_validation")
             found.append(Fault("class not measured", name, what, Message("findings.add_more_images_of_class"), NOTE))
+    if elsewhere:
+        what = Message("findings.classes_of_others", count=len(elsewhere), names=", ".join(elsewhere))
+        found.append(Fault("class never occurs", dataset.name, what, Message("findings.fine_for_a_part_of_it"), NOTE))
     return found
 
 
