@@ -239,8 +239,9 @@ def _triple(folder: Path, split: str | None) -> tuple[Path, dict[str, Path], str
     named = {child.name.lower(): child for child in _children(folder) if child.is_dir()}
     images = next((named[name] for name in IMAGE_FOLDERS if name in named), None)
     truths = {"mask": MASK_FOLDERS, "instances": INSTANCE_FOLDERS}
-    found = {kind: next((named[n] for n in names if n in named), None) for kind, names in truths.items()}
-    found = {kind: path for kind, path in found.items() if path is not None}
+    there = {kind: [named[name] for name in names if name in named] for kind, names in truths.items()}
+    # VOC has an Annotations folder of boxes, or an empty one, beside the folders of masks.
+    found = {kind: next((path for path in paths if len(paths) == 1 or any(map(is_picture, path.rglob("*")))), paths[0]) for kind, paths in there.items() if paths}
     return (images, found, split) if images is not None and found else None
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from seg_demo.annotations.convert import DONE, NOTHING_WRITTEN, SOME_FAILED, TARGETS, convert, main
+from seg_demo.annotations.dataset import Dataset, as_objects
 from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.types import paint
 from tests.annotations.test_readers import NAMES, ROUND, data_set, item_of, look, objects_in, written
@@ -85,6 +86,23 @@ def masks(root: Path, count: int = 3) -> list[np.ndarray]:
         found.append(ids)
     (root / "labels.json").write_text(json.dumps({"0": "background", "1": "road", "2": "tree"}))
     return found
+
+
+def test_voc_as_datumaro_writes_it(coco: Path, tmp_path: Path) -> None:
+    """Colours in place of palettes, and a folder Annotations with nothing in it."""
+    assert convert(str(coco), "voc", tmp_path / "voc") == DONE
+
+    def objects(dataset: Dataset) -> list[list[tuple[int, bytes]]]:
+        samples = [as_objects(dataset.read(item_of(dataset, stem)), dataset) for stem in ROUND]
+        return [sorted((int(label), (each.instance_map == number).tobytes()) for number, label in enumerate(each.instance_labels)) for each in samples]
+
+    before = look(tmp_path / "voc")
+    wanted = objects(before)
+    for path in [path for path in (tmp_path / "voc").rglob("*.png") if path.parent.name != "JPEGImages"]:
+        Image.open(path).convert("RGB").save(path)
+    (tmp_path / "voc/Annotations").mkdir()
+    after = look(tmp_path / "voc")
+    assert after.labels.names == before.labels.names and objects(after) == wanted
 
 
 def test_classes_per_pixel_become_shapes_and_void_is_kept_or_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
