@@ -585,7 +585,9 @@ def drawable(text: str, size: int) -> tuple[str, Font]:
     """
     text = "".join(sign if sign.isprintable() else " " for sign in text)
     signs = {sign for sign in text if not sign.isspace()}
-    best, most = ImageFont.load_default(size), -1
+    if all(_usual(size, sign) for sign in signs):
+        return text, _default(size)
+    best, most = _default(size), -1
     for font in _candidates(size):
         known = sum(_has(font, sign) for sign in signs)
         if known > most:
@@ -595,8 +597,21 @@ def drawable(text: str, size: int) -> tuple[str, Font]:
     return "".join(sign if sign.isspace() or _has(best, sign) else _plain(sign) for sign in text), best
 
 
+@lru_cache(maxsize=8)
+def _default(size: int) -> Font:
+    """The font that comes with Pillow, unpacked once."""
+    return ImageFont.load_default(size)
+
+
+@lru_cache(maxsize=4096)
+def _usual(size: int, sign: str) -> bool:
+    """Whether that font has a sign: it has all of most names, of which a contact sheet has hundreds. Fonts of the system are files that stay open
+    as long as they are remembered."""
+    return _has(_default(size), sign)
+
+
 def _candidates(size: int) -> Iterator[Font]:
-    yield ImageFont.load_default(size)
+    yield _default(size)
     for path in _of_system():
         try:
             font = ImageFont.truetype(path, size)
