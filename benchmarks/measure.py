@@ -19,7 +19,7 @@ class Row:
     Attributes:
         work: what was done.
         peer: what it is compared with.
-        ours: median seconds of the project.
+        ours: median seconds of the project, or None where it is no matter of time.
         theirs: median seconds of the peer, None if it was not run.
         our_cpu: median processor seconds of the project, all threads together; None where another process works.
         their_cpu: likewise of the peer.
@@ -34,7 +34,7 @@ class Row:
 
     work: str
     peer: str
-    ours: float
+    ours: float | None
     theirs: float | None
     our_cpu: float | None
     their_cpu: float | None
