@@ -160,21 +160,23 @@ class Change:
         unit: of its strengths.
         strengths: the weakest first.
         apply: sample, strength and random numbers to the changed sample.
+        unchanged: the strength that leaves an image as it is; None where there is none.
     """
 
     name: str
     unit: str
     strengths: tuple[float, ...]
     apply: Callable[[Sample, float, np.random.Generator], Sample]
+    unchanged: float | None = None
 
 
 CHANGES = (
-    Change("blur", "σ in pixels", (1, 2, 4), blurred),
-    Change("noise", "σ in grey values", (10, 25, 50), noisy),
-    Change("brightness", "factor", (0.75, 0.5, 1.5), brighter),
+    Change("blur", "σ in pixels", (1, 2, 4), blurred, 0),
+    Change("noise", "σ in grey values", (10, 25, 50), noisy, 0),
+    Change("brightness", "factor", (0.75, 0.5, 1.5), brighter, 1),
     Change("JPEG", "quality", (50, 20, 8), compressed),
-    Change("scale", "factor", (0.7, 0.5, 1.4), scaled),
-    Change("rotation", "degrees", (10, 45, 90), turned),
+    Change("scale", "factor", (0.7, 0.5, 1.4), scaled, 1),
+    Change("rotation", "degrees", (10, 45, 90), turned, 0),
 )
 # Of crops, to which the gradient reaches: 0 is the score of the same crops as they are.
 FGSM, FGSM_STRENGTHS = "FGSM", (0, 1, 2, 4, 8)
@@ -300,7 +302,7 @@ def _changed(samples: Sequence[Sample], change: Change, strength: float, seed: i
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """The scores over the strengths, a panel per change; the line is the score of the images as they are.
+    """The scores over the strengths, a panel per change; a line and an open point are the score of the images as they are.
 
     Args:
         found: of :func:`measure`.
@@ -312,12 +314,21 @@ def draw(found: dict[str, Any], path: Path) -> None:
     columns = min(4, max(1, len(rows)))
     figure = Figure(figsize=(8, 2.1 * math.ceil(max(1, len(rows)) / columns)), layout="constrained")
     panels = figure.subplots(math.ceil(max(1, len(rows)) / columns), columns, squeeze=False, sharey=True).ravel()
-    for index, (panel, row) in enumerate(zip(panels, rows, strict=False)):
-        points = sorted((strength, score) for strength, score in zip(row["strengths"], row["scores"], strict=True) if score is not None)
+    unchanged = {change.name: change.unchanged for change in CHANGES}
+    for panel, row in zip(panels, rows, strict=False):
+        points = [(strength, score) for strength, score in zip(row["strengths"], row["scores"], strict=True) if score is not None]
+        asis = unchanged.get(row["name"])
+        if asis is not None:
+            # Changes to both sides have it between them; of others the strongest stands on the right, whichever number that is.
+            points = sorted([*points, (asis, found["clean"])])
         places = range(len(points))
         panel.axhline(found["clean"], color="#888888", linewidth=0.8, linestyle="--")
-        panel.plot(places, [score for _, score in points], color=LINES[index % len(LINES)], marker="o", markersize=4)
+        panel.plot(places, [score for _, score in points], color=LINES[0], marker="o", markersize=4)
+        if asis is not None:
+            place = [strength for strength, _ in points].index(asis)
+            panel.plot(place, found["clean"], color=LINES[0], marker="o", markersize=5, markerfacecolor="white")
         panel.set_xticks(list(places), [f"{strength:g}" for strength, _ in points])
+        panel.set_xmargin(0.12)
         panel.set_title(row["name"], fontsize=9, loc="left")
         panel.set_xlabel(row["unit"], fontsize=8)
         panel.set_ylim(0, 1)
@@ -326,6 +337,11 @@ def draw(found: dict[str, Any], path: Path) -> None:
         panel.grid(axis="y", color="#dddddd", linewidth=0.6)
     for panel in panels[len(rows) :]:
         panel.set_axis_off()
+    if rows:
+        # Above the line, or below it where it is high up.
+        above = found["clean"] < 0.85
+        where = {"xy": (0.98, found["clean"]), "xytext": (0, 2 if above else -2), "textcoords": "offset points", "xycoords": ("axes fraction", "data")}
+        panels[0].annotate("as they are", **where, fontsize=7, color="#666666", ha="right", va="bottom" if above else "top")
     figure.supylabel(CURVES.get(found["metric"], found["metric"]), fontsize=9)
     write_figure(figure, path)
 
