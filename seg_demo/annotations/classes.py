@@ -45,6 +45,7 @@ class ClassList:
         notes: what else is to be said of it, a sentence each.
         ignored: values in the masks that count for nothing.
         countable: names of the classes that objects have; None for all.
+        panoptic: the others are stuff, of which a picture has one each.
         objects: how instance maps are read, where the data set is known; None where that is to be found out.
         published: they are those of a published data set, of which a part need not show them all.
     """
@@ -56,6 +57,7 @@ class ClassList:
     notes: tuple[Message, ...] = ()
     ignored: tuple[int, ...] = ()
     countable: frozenset[str] | None = None
+    panoptic: bool = False
     objects: ObjectRule | None = None
     published: bool = False
 
@@ -136,7 +138,8 @@ def read_classes(path: Path) -> ClassList:
     """Reads a class list.
 
     Args:
-        path: ``*.json`` (numbers to names, names to numbers or colours, a list, or ``{"id2label": ..., "colors": ...}``) or
+        path: ``*.json`` (numbers to names, names to numbers or colours, a list, or ``{"id2label": ..., "colors": ...}``, with the
+            names of ``"things"`` where the others are stuff) or
             ``*.txt`` (a name per line, a number or a colour before or after it, or CVAT's ``name:r,g,b:parts:actions``), or
             ``*.csv`` (a header, then a name with its number or colour).
 
@@ -147,7 +150,8 @@ def read_classes(path: Path) -> ClassList:
         raw = path.read_bytes()
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         if path.suffix == ".json":
-            return _checked(*_from_json(json.loads(text)), path.name)
+            data = json.loads(text)
+            return _with_things(_checked(*_from_json(data), path.name), data)
         if path.suffix == ".csv":
             return _checked(*_from_table(text), path.name)
         return _checked(*_from_lines(text), path.name)
@@ -278,6 +282,16 @@ def _color(value: object) -> Color:
     if not whole:
         raise _BadList(Message("class_lists.no_colour", value=str(value)[:40]))
     return value[0], value[1], value[2]
+
+
+def _with_things(listed: ClassList, data: object) -> ClassList:
+    """The list with what it says of things and stuff: the names of things, which must be classes."""
+    things = data.get("things") if isinstance(data, dict) and "id2label" in data else None
+    if things is None:
+        return listed
+    if not isinstance(things, list) or (strange := next((thing for thing in things if thing not in listed.names), None)) is not None:
+        raise _BadList(Message("class_lists.no_thing", value=repr(things if not isinstance(things, list) else strange)[:40]))
+    return replace(listed, countable=frozenset(things), panoptic=True)
 
 
 def _name(value: object) -> str:

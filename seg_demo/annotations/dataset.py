@@ -42,7 +42,7 @@ from seg_demo.annotations.published import classes_of
 from seg_demo.annotations.rules import Reading, understand
 from seg_demo.annotations.stacks import expand, plane_mask
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
-from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Task, ignore_id
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Task, ignore_id
 from seg_demo.inputs.formats import lossy_form
 from seg_demo.inputs.mask_files import MaskFile, read_mask, read_object_map, settled
 from seg_demo.inputs.object_maps import ObjectRule, objects_of
@@ -286,16 +286,22 @@ def _understood(source: str, listing: Listing, scans: dict[str, Scan], decided: 
     objects = understand_maps(maps, items, listing.root, decided) if classes is None or classes.objects is None else Maps(classes.objects)
     countable = None if classes is None else classes.countable
     has_objects = (coco and not listing.per_pixel) or any(item.instances is not None for item in items)
+    labels, kind, understood = reading.labels, INSTANCE.name if has_objects else SEMANTIC.name, ()
+    if classes is not None and classes.panoptic and all(item.mask is not None and item.instances is not None for item in items):
+        things = np.array([name in countable for name in labels.names])
+        labels, kind = dataclasses.replace(labels, things=things), PANOPTIC.name
+        counted = int(things.sum())
+        understood = (Message("panoptic.understood_of_masks", file=classes.file, things=counted, stuff=len(things) - counted),)
     return Dataset(
         name=listing.name,
         source=source,
         root=listing.root,
-        labels=reading.labels,
+        labels=labels,
         items=tuple(items),
-        kind="instance" if has_objects else "semantic",
+        kind=kind,
         things=tuple(index for index, name in enumerate(reading.labels.names) if index != reading.labels.background and (countable is None or name in countable)),
         digest=digest_of(items, scans, reading.labels),
-        notes=(*listing.notes, *(classes.notes if classes else ()), *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
+        notes=(*listing.notes, *(classes.notes if classes else ()), *understood, *reading.notes, *objects.notes, *understood_in(items, scans, listing.root)),
         faults=tuple(listing.faults),
         unclear=(*reading.faults, *objects.faults),
         scans=scans,
@@ -392,8 +398,12 @@ def as_objects(sample: Sample, dataset: Dataset, task: str = INSTANCE.name) -> S
     np.add.at(pixels, (sample.instance_map[inside], sample.label_map[inside]), 1)
     classes = lut[pixels.argmax(axis=1)]
     classes[0] = 0
+    nothing = pixels.sum(axis=1) == 0
+    if TASKS[task].stuff:
+        # What a person drew as an object of a class of stuff is a part of that.
+        return dataclasses.replace(sample, instance_map=np.where(nothing[sample.instance_map], np.uint16(0), sample.instance_map), instance_labels=classes)
     # An object all of whose pixels are, say, border still is an object.
-    classes[1:][pixels[1:].sum(axis=1) == 0] = 1
+    classes[1:][nothing[1:]] = 1
     return dataclasses.replace(sample, instance_labels=classes)
 
 

@@ -19,7 +19,7 @@ import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -512,7 +512,7 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
     """
     if isinstance(labels, LabelSet):
         names = _distinct(labels.names)
-        chosen = LabelSet(names, labels.colors, labels.background)
+        chosen = LabelSet(names, labels.colors, labels.background, labels.things)
     else:
         names = clean_names(labels)
         if not names:
@@ -523,6 +523,19 @@ def label_set(labels: LabelSet | Sequence[str]) -> LabelSet:
     if len(chosen) > MAX_CLASSES:
         raise DataError("datasets.too_many_classes", most=MAX_CLASSES, count=len(chosen))
     return chosen
+
+
+def with_background(labels: LabelSet) -> LabelSet:
+    """Classes as a dataset of objects can store them: as :func:`label_set` of their names, and which are things where that is known.
+
+    Raises:
+        DataError: as there.
+    """
+    chosen = label_set(labels if labels.background is not None else list(labels.names))
+    if labels.things is None or chosen.things is not None:
+        return chosen
+    counted = {clean_names([name])[0].casefold() for name, thing in zip(labels.names, labels.things, strict=True) if thing}
+    return replace(chosen, things=np.array([name.casefold() in counted for name in chosen.names]))
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -550,7 +563,9 @@ def extended(labels: LabelSet, names: Sequence[str]) -> LabelSet:
     if count > MAX_CLASSES:
         raise DataError("datasets.would_be_too_many_classes", most=MAX_CLASSES, count=count)
     colors = np.concatenate([labels.colors, distinct_colors(count, labels.background)[len(labels) :]])
-    return LabelSet((*labels.names, *fresh), colors, labels.background)
+    # What a person adds is counted until they say otherwise.
+    things = None if labels.things is None else np.concatenate([labels.things, np.ones(len(fresh), bool)])
+    return LabelSet((*labels.names, *fresh), colors, labels.background, things)
 
 
 def header_files(name: str, task: str, labels: LabelSet) -> dict[str, bytes]:
@@ -558,6 +573,9 @@ def header_files(name: str, task: str, labels: LabelSet) -> dict[str, bytes]:
     colors = labels.colors.tolist()
     header = {"version": VERSION, "name": name, "task": task, "labels": labels.names, "colors": colors}
     classes = {"id2label": {str(index): label for index, label in enumerate(labels.names)}, "colors": colors}
+    if labels.things is not None:
+        classes["things"] = [name for name, thing in zip(labels.names, labels.things, strict=True) if thing]
+        header["things"] = labels.things.tolist()
     return {
         "dataset.json": json.dumps({**header, "background": labels.background}, ensure_ascii=False, indent=1).encode(),
         "labels.json": json.dumps(classes, ensure_ascii=False, indent=1).encode(),
@@ -588,6 +606,7 @@ def read_header(folder: Path) -> tuple[str, str, LabelSet]:
     try:
         header = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         colors = np.array(header["colors"], dtype=np.uint8)
-        return str(header["name"]), str(header["task"]), LabelSet(tuple(header["labels"]), colors, header["background"])
+        things = None if header.get("things") is None else np.array(header["things"], dtype=bool)
+        return str(header["name"]), str(header["task"]), LabelSet(tuple(header["labels"]), colors, header["background"], things)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError("datasets.damaged", name=folder.name, why=error) from error

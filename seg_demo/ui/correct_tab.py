@@ -23,7 +23,7 @@ from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoErr
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
-from seg_demo.datasets.dataset import clean_names, label_set
+from seg_demo.datasets.dataset import clean_names, label_set, with_background
 from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
 from seg_demo.gateway.files import Files, Upload, stem_of, uploaded
@@ -473,8 +473,7 @@ def labels_for(typed: object, model: object, task: object, described: Described 
     if not names and model:
         known = predictor().get(str(model)).labels
         if known is not None and known.names != ("background", "region"):
-            whole = known.background is not None or not TASKS[task].objects
-            return label_set(known if whole else list(known.names))
+            return with_background(known) if TASKS[task].objects else label_set(known)
     if not names and described is not None:
         known = described[0].segmentation.labels
         names = [name for index, name in enumerate(known.names) if index != known.background]
@@ -692,7 +691,4 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
 
 def labels_of(found: Segmentation) -> LabelSet:
     """The classes of a new dataset for a result: its model's; objects need a background, which some models do not name."""
-    known = found.labels
-    if known.background is None and TASKS[found.task].objects:
-        return label_set(list(known.names))
-    return label_set(known)
+    return with_background(found.labels) if TASKS[found.task].objects else label_set(found.labels)

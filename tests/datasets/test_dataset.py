@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.annotations.dataset import as_objects, labels_for, task_in
+from seg_demo.annotations.pictures import pictures_of
 from seg_demo.core.errors import BadImageError, BadRequestError, DataError
 from seg_demo.core.settings import Settings
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import INSTANCE, PANOPTIC, LabelSet, Segmentation, distinct_colors
 from seg_demo.datasets import Facts, Store, store
 from seg_demo.gateway.files import Upload
 from seg_demo.ui import correct_tab
@@ -99,6 +101,34 @@ def test_the_training_command_accepts_what_was_saved(tmp_path, task, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert facts["data"]["classes"] == ["background", "coin", "note"]
     assert facts["data"]["train_images"] + facts["data"]["val_images"] == 4
+
+
+def test_of_a_panoptic_result_things_stay_things_and_stuff_stays_stuff(tmp_path):
+    labels = LabelSet(("sky", "Cell", "cell", "grass"), distinct_colors(4), None, np.array([False, True, False, False]))
+    found = Segmentation("panoptic", 24, 32, labels, np.zeros((24, 32), np.uint16), ())
+    dataset = Store(tmp_path).create("mixed", correct_tab.labels_of(found), "instance")
+    assert dataset.labels.names == ("background", "sky", "Cell", "grass") and dataset.labels.things.tolist() == [False, False, True, False]
+    assert dataset.add_classes(["tree"]).things.tolist() == [False, False, True, False, True]
+    # Two cells that touch, sky in two pieces of which a person drew one as an object, grass as none.
+    mask, instances = np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint16)
+    mask[:4], mask[20:, :10], mask[20:, 10:] = 1, 1, 3
+    mask[8:16, 4:20], instances[8:16, 4:12], instances[8:16, 12:20], instances[:4] = 2, 1, 2, 5
+    for index in range(4):
+        dataset.add(picture(index), mask, instances=instances)
+    seen = look(Store(tmp_path).open("mixed").path)
+    assert seen.kind == "panoptic" and seen.labels == dataset.labels and [seen.labels.names[thing] for thing in seen.things] == ["Cell", "tree"]
+    assert task_in(seen, (PANOPTIC, INSTANCE)) is PANOPTIC and "2 classes of things (each object by itself) and 3 of stuff" in str(seen.notes[0])
+    sample = as_objects(seen.read(seen.items[0]), seen, "panoptic")
+    assert np.array_equal(sample.instance_map, np.where(instances == 5, 0, instances)) and np.array_equal(sample.label_map, mask)
+    assert sample.instance_labels[[1, 2]].tolist() == [2, 2]
+    # As objects alone, only things are learnt; and with the other tools' formats it goes out whole.
+    assert labels_for(seen, "instance").names == ("background", "Cell", "tree")
+    pictures = pictures_of(str(dataset.path))
+    one = pictures.annotated(pictures.items[0]).segmentation
+    assert [one.labels.names[segment.label_id] for segment in one.segments] == ["Cell", "Cell", "background", "sky", "grass"]
+    (dataset.path / "labels.json").write_text('{"id2label": {"0": "background", "1": "sky"}, "things": ["moon"]}')
+    with pytest.raises(DataError, match="lists 'moon' among its \"things\""):
+        look(dataset.path)
 
 
 @pytest.mark.soak
