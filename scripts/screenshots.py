@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from scipy.ndimage import gaussian_filter
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -61,6 +63,7 @@ def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
         "correct-desktop": (DESKTOP, editor),
         "models-desktop": (DESKTOP, models),
         "error-desktop": (DESKTOP, error),
+        "stack-desktop": (DESKTOP, stack),
         "start-phone": (PHONE, start),
         "instance-phone": (PHONE, lambda page: result(page, "instance", "cells", 0, None)),
         "instance-phone-zh": (PHONE | DARK | CHINESE, lambda page: result(page, "instance", "cells", 0, None)),
@@ -160,6 +163,33 @@ def editor(page: Page) -> None:
     page.mouse.click(600, 780)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(2500)
+
+
+def stack(page: Page) -> None:
+    """A stack of four channels and seven planes, of which one channel is segmented."""
+    nuclei = np.asarray(Image.open(ROOT / "seg_demo/ui/examples/nuclei.jpg").convert("L"), dtype=np.float32) / 255
+    noise = np.random.default_rng(0)
+    planes = []
+    for z in range(7):
+        sharp = gaussian_filter(nuclei, abs(z - 3) * 1.2) * (1 - abs(z - 3) * 0.1)
+        wide = gaussian_filter(sharp, 6)
+        channels = (sharp, wide, np.abs(sharp - gaussian_filter(sharp, 3)), np.clip(wide - sharp, 0, None))
+        planes.append(np.stack([300 + 12_000 * channel + noise.normal(0, 60, channel.shape) for channel in channels]))
+    size = {"PhysicalSizeX": 0.325, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.325, "PhysicalSizeYUnit": "µm"}
+    about = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "Alexa 488", "mCherry", "Cy5"]}, **size}
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.stack(planes).clip(0, 65_535).astype(np.uint16), ome=True, photometric="minisblack", metadata=about)
+    page.locator("#semantic-image input[type=file]").set_input_files({"name": "stack.ome.tif", "mimeType": "image/tiff", "buffer": file.getvalue()})
+    strip = page.locator("#semantic-view .vs")
+    strip.wait_for(timeout=PATIENCE_MS)
+    for select in (2, 1):  # green and blue show nothing: what is left is grey
+        strip.locator("select").nth(select).select_option(index=0)
+        page.wait_for_timeout(1500)
+    strip.get_by_role("button", name="Segment this view").click()
+    page.locator("#semantic-viewer .sv[data-state=shown]").wait_for(timeout=PATIENCE_MS)
+    page.mouse.move(2, 2)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(1500)
 
 
 def error(page: Page) -> None:

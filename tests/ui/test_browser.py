@@ -180,6 +180,8 @@ def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):  #
     for tab in ("Instance", "Regions", "Correct", "Batch", "Compare", "Fine-tune", "Models", "Semantic"):
         open_tab(page, tab)
         assert page.evaluate("document.documentElement.scrollWidth") <= 380, tab
+    heights = page.locator("#semantic-viewer td:first-child").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
+    assert len(heights) > 1 and max(heights) < 40, "a class's name is on one line"
     stage = page.locator("#semantic-viewer .sv-stage")
     stage.scroll_into_view_if_needed()
     box = stage.bounding_box()
