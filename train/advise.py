@@ -130,6 +130,8 @@ class TimeBox(Stopper):
         """
         super().__init__()
         self.end, self.late = end, False
+        # Whether a signal was swallowed and comes again.
+        self._lost = False
         self._timer: threading.Timer | None = None
         self._former: tuple[float, float] = (0.0, 0.0)
         self._hook: Callable[..., None] = sys.unraisablehook
@@ -198,13 +200,17 @@ class TimeBox(Stopper):
     def _again(self, lost: sys.UnraisableHookArgs) -> None:
         """Python swallows what is raised in a finalizer, and a signal may come in one: then it comes again."""
         if isinstance(lost.exc_value, Stopped):
+            self._lost = True
             self._set(SOON)
         else:
             self._hook(lost)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == ALARM and self.signal not in (None, ALARM):
-            number = self.signal  # a person's came first
+            if not self._lost:
+                return  # a person's came first, and what was measured is being saved
+            number = self.signal
+        self._lost = False
         self.late = self.late or number == ALARM
         super()._receive(number, frame)
 
@@ -250,6 +256,9 @@ class Comparison:
         """
         try:
             self._save()
+            advice = self.advice
+            about = {"count": len(advice.candidates), "data": advice.data, "pictures": advice.pictures, "folds": advice.folds, "minutes": advice.minutes}
+            log.info("%s", Message("candidates.begun", **about))
             self._try_all()
             self._race()
         except Stopped:

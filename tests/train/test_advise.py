@@ -114,6 +114,19 @@ def test_an_end_that_python_swallows_in_a_finalizer_comes_again():
     assert box.late and time.monotonic() - began < 2
 
 
+def test_the_end_of_the_time_does_not_cut_off_what_follows_ctrl_c():
+    saved = False
+    with pytest.raises(Stopped) as caught, TimeBox(time.monotonic() + 0.2) as box:
+        try:
+            with box.within(5):
+                signal.raise_signal(signal.SIGINT)
+        except Stopped:
+            time.sleep(0.5)
+            saved = True
+            raise
+    assert saved and caught.value.exit_code == 130 and not box.late
+
+
 class Pretended(Comparison):
     """Candidates whose scores follow known curves: ``top`` is where one ends, ``half`` the seconds in which it comes half as far."""
 
