@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.picture import View
@@ -31,6 +32,9 @@ from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.outputs.rasters import UNFINISHED
 from seg_demo.workers import Done, Loaded, Order, Workers
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RUN = "run.json"
 # More processes than that are a slip of the finger.
@@ -434,7 +438,7 @@ def _summarise(
     Raises:
         BadRequestError: the disk is full or fails.
     """
-    from seg_demo.inputs.images import decode, decode_mask, read
+    from seg_demo.inputs.images import decode_mask, read
 
     try:
         summary = Summary(out, len(jobs), labels or _labels_before(out), pixel)
@@ -450,7 +454,7 @@ def _summarise(
             if "windows" in result:  # a raster, whose id map no table is made of in memory
                 continue
             id_map, _ = decode_mask(folder / "mask.png")
-            overlay = decode((folder / "overlay.png").read_bytes(), max_bytes=2**40)
+            overlay = partial(_overlay_before, folder / "overlay.png")
             columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None
             if not TASKS[result["task"]].objects:
                 pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view")).pixels, pieces=True)
@@ -459,6 +463,13 @@ def _summarise(
     except (OSError, ValueError, KeyError, SegDemoError) as error:
         summary.abandon()
         raise BadRequestError("cli.tables_not_written", out=out, why=error) from error
+
+
+def _overlay_before(path: Path) -> np.ndarray:
+    """A picture's overlay, which is decoded only if the contact sheet has room for it."""
+    from seg_demo.inputs.images import decode
+
+    return decode(path.read_bytes(), max_bytes=2**40)
 
 
 def _measured_before(path: Path) -> tuple[list[str], list[list[str]]]:

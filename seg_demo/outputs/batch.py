@@ -16,7 +16,7 @@ import time
 import unicodedata
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -74,7 +74,7 @@ class Summary:
         self._sheet = ContactSheet(images)
 
     def add(
-        self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray, png: str = "",
+        self, name: str, result: Mapping[str, Any], id_map: np.ndarray, picture: np.ndarray | Callable[[], np.ndarray], png: str = "",
         measured: tuple[Sequence[str], Sequence[Sequence[object]]] = ((), ()), pieces: Measurements | None = None,
     ) -> None:  # fmt: skip
         """Add one segmented image.
@@ -83,7 +83,7 @@ class Summary:
             name: of the image, as the tables call it.
             result: of ``Segmentation.to_dict()``.
             id_map: (H, W), the ids of the result.
-            picture: uint8 (h, w, 3), of any size: what the contact sheet shows.
+            picture: uint8 (h, w, 3), of any size: what the contact sheet shows; or what gives it, asked as long as there is room on the sheet.
             png: of a panoptic result, how the JSON calls its PNG.
             measured: of a result that has objects, names and values of further columns of :data:`OBJECTS`, see
                 :func:`seg_demo.outputs.export.measured_columns`; the same names for every image.
@@ -500,12 +500,12 @@ class ContactSheet:
         self._draw = ImageDraw.Draw(self._sheet)
         self._count = 0
 
-    def add(self, name: str, picture: np.ndarray | None, note: str) -> None:
+    def add(self, name: str, picture: np.ndarray | Callable[[], np.ndarray] | None, note: str) -> None:
         """Put the next picture on the sheet.
 
         Args:
             name: of the image.
-            picture: uint8 (H, W, 3), usually the overlay; None for an image that failed, which gets an empty frame.
+            picture: uint8 (H, W, 3), usually the overlay, or what gives it; None for an image that failed, which gets an empty frame.
             note: the line below the name, such as what was counted, or why it failed.
         """
         if self._count >= self._shown:
@@ -519,7 +519,7 @@ class ContactSheet:
             self._draw.line((x - _CROSS, y - _CROSS, x + _CROSS, y + _CROSS), fill=_FAULT, width=5)
             self._draw.line((x - _CROSS, y + _CROSS, x + _CROSS, y - _CROSS), fill=_FAULT, width=5)
         else:
-            small = thumbnail(picture, TILE)
+            small = thumbnail(picture() if callable(picture) else picture, TILE)
             self._sheet.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
         ink = _INK if picture is not None else _FAULT
         # By their baselines: fonts differ in what is above it.

@@ -322,3 +322,14 @@ def test_panoptic_results_of_a_batch_are_one_data_set_for_panopticapi(tmp_path):
 
 def test_other_results_have_no_panoptic_file(tmp_path):
     assert not any("panoptic" in path.name for path in summarised(tmp_path, [instance(0, 3)]))
+
+
+def test_a_picture_that_the_contact_sheet_has_no_room_for_is_not_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "MOST_TILES", 2)
+    sheet, asked = batch.ContactSheet(4), []
+    for name, shade in (("a", 10), ("b", 200), ("c", 90), ("d", 30)):
+        sheet.add(name, lambda name=name, shade=shade: asked.append(name) or np.full((8, 8, 3), shade, np.uint8), "1 cell")
+    assert asked == ["a", "b"]
+    sheet.save(tmp_path / "sheet.png")
+    tiles = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert [tiles[batch.GAP + 5, batch.GAP + place * (batch.TILE + batch.GAP) + 5, 0] for place in (0, 1)] == [10, 200]
