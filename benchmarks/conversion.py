@@ -122,7 +122,8 @@ def _written(folder: Path, kind: str) -> int | None:
     """How many objects a converted data set has, counted without either program; None where that takes looking at pixels."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     if kind == "coco":
-        return sum(len(json.loads(path.read_bytes()).get("annotations", ())) for path in files if path.suffix == ".json")
+        # A process begins with the peak of the one that starts it: this one reads no lists.
+        return sum(path.read_bytes().count(b'"category_id"') for path in files if path.suffix == ".json")
     if kind == "cvat":
         return sum(path.read_bytes().count(mark) for path in files if path.suffix == ".xml" for mark in (b"<polygon", b"<mask"))
     if kind == "yolo":

@@ -37,7 +37,7 @@ class Coco(Format):
     """COCO's JSON of objects, one per split, masks as run lengths."""
 
     name = "coco"
-    lacks = frozenset({"void"})
+    lacks = frozenset({"uncrowded"})
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
@@ -51,6 +51,10 @@ class Coco(Format):
         images = self._images.setdefault(split, [])
         images.append({"id": len(images) + 1, "file_name": one.file, "width": result.width, "height": result.height})
         annotations = export.coco(result, one.file)["annotations"]
+        for crowd in one.crowds:
+            x0, y0, x1, y1 = crowd.box
+            about = {"category_id": crowd.label_id, "iscrowd": 1, "area": crowd.area, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            annotations.append({"id": 0, "image_id": 0, **about, "segmentation": crowd.runs(result.height).encoded(result.width)})
         for annotation in annotations:
             self._count += 1
             annotation["id"], annotation["image_id"] = self._count, len(images)

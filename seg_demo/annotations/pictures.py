@@ -113,7 +113,7 @@ class Drawn:
         height, width = decode(item.image).shape[:2] if item.declared is None else _upright(item)
         if self.task == SEMANTIC.name or item.declared not in (None, (height, width)):
             return self._of_maps(item, height, width)
-        found, void = [], None
+        found, crowds, void = [], [], None
         for thing in item.annotations:
             try:
                 segment = segment_of(thing, height, width)
@@ -126,10 +126,12 @@ class Drawn:
                 void = np.zeros((height, width), dtype=bool) if void is None else void
                 x0, y0, x1, y1 = segment.box
                 void[y0:y1, x0:x1] |= segment.mask
+                if thing.label_id:
+                    crowds.append(segment)
             elif thing.label_id:
                 found.append((-thing.order, segment.area, len(found), segment))
         # What lies on top comes first.
-        return self._of(item, [segment for *_, segment in sorted(found)], void, height, width)
+        return dataclasses.replace(self._of(item, [segment for *_, segment in sorted(found)], void, height, width), crowds=tuple(crowds))
 
     def _of(self, item: Item, segments: list[Segment], void: np.ndarray | None, height: int, width: int) -> Annotated:
         if len(segments) > IGNORE_16 - 1:

@@ -51,12 +51,14 @@ class Annotated:
         segmentation: at the size of the upright picture.
         split: ``train`` or ``val``, or None where the data says nothing.
         void: bool (H, W), pixels of which nothing is known, or None.
+        crowds: groups that nobody has separated into objects; their pixels are void.
     """
 
     file: str
     segmentation: Segmentation
     split: str | None = None
     void: np.ndarray | None = None
+    crowds: tuple[Segment, ...] = ()
 
     @cached_property
     def polygons(self) -> Sequence[list[Polygon]]:
@@ -147,7 +149,7 @@ class Format:
     """
 
     name = ""
-    # What it cannot hold: of scores, parts, overlaps, objects, void; slits say that holes are reached along them.
+    # What it cannot hold: of scores, parts, overlaps, objects, void; slits say that holes are reached along them, uncrowded: void but for crowds.
     lacks: frozenset[str] = frozenset({"void"})
     # Folder of the pictures in a data set.
     pictures = "images/"
@@ -630,8 +632,12 @@ def losses(lacks: frozenset[str], one: Annotated) -> Counter[str]:
         found["overlaps"] = sum(int(seen[identity]) < area for identity, area in zip(result.ids, result.areas, strict=True))
     if "objects" in lacks and TASKS[result.task].objects:
         found["objects"] = max(0, len(result.segments) - _VOC_MOST)
-    if "void" in lacks and one.void is not None:
-        found["void"] = int(np.count_nonzero(one.void))
+    if lacks & {"void", "uncrowded"} and one.void is not None:
+        void = one.void if "void" in lacks else one.void.copy()
+        for crowd in one.crowds if "void" not in lacks else ():
+            x0, y0, x1, y1 = crowd.box
+            void[y0:y1, x0:x1] &= ~crowd.mask
+        found["void"] = int(np.count_nonzero(void))
     return +found
 
 

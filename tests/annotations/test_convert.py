@@ -189,3 +189,21 @@ def test_a_photo_that_is_turned_behind_its_pixels_is_turned(tmp_path: Path) -> N
     assert convert(str(tmp_path / "data/c.json"), "coco", tmp_path / "there") == DONE
     found = json.loads((tmp_path / "there/annotations/instances_default.json").read_text())
     assert (found["images"][0]["width"], found["images"][0]["height"], found["annotations"][0]["bbox"]) == (18, 25, [13, 0, 5, 20])
+
+
+def test_a_crowd_of_cocos_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (25, 18)).save(tmp_path / "data/a.png")
+    shapes = [([[1, 1, 9, 1, 9, 9]], 7, 0), ({"size": [18, 25], "counts": [180, 54, 216]}, 7, 1), ([[15, 2, 20, 2, 20, 9]], 9, 0), ([[20, 12, 24, 12, 24, 16, 20, 16]], 8, 0)]
+    annotations = [{"id": n, "image_id": 1, "category_id": kind, "iscrowd": crowd, "segmentation": each} for n, (each, kind, crowd) in enumerate(shapes, start=1)]
+    categories = [{"id": 7, "name": "cat"}, {"id": 8, "name": "ignore"}, {"id": 9, "name": "dog"}]
+    said = {"images": [{"id": 1, "file_name": "a.png", "width": 25, "height": 18}], "annotations": annotations, "categories": categories}
+    (tmp_path / "data/c.json").write_text(json.dumps(said))
+    assert convert(str(tmp_path / "data/c.json"), "coco", tmp_path / "there") == DONE
+    # What is to be ignored and of no class has no place there.
+    assert "lost: 16 pixels" in capsys.readouterr().out
+    found = COCO(tmp_path / "there/annotations/instances_default.json")
+    (crowd,) = (each for each in found.anns.values() if each["iscrowd"])
+    assert found.cats[crowd["category_id"]]["name"] == "cat" and crowd["area"] == 54 and crowd["bbox"] == [10, 0, 3, 18] and found.annToMask(crowd).sum() == 54
+    assert len(found.anns) == 3 and len({each["id"] for each in found.anns.values()}) == 3
+    assert objects_in(look(tmp_path / "there"), "a") == objects_in(look(tmp_path / "data"), "a")
