@@ -176,7 +176,7 @@ class Order:
         from seg_demo.core.sandbox import map_large_blocks
         from seg_demo.outputs import rasters
 
-        map_large_blocks(1 << 18)
+        map_large_blocks()
         asked, folder = self.asked, self.out / job.target
         options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
 

@@ -60,7 +60,7 @@ PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEM
 _DONE = b"done:"
 _SIGNALS = {number: number.name for number in signal.Signals}
 _DONTNEED, _PARENT_DEATH = 4, 1  # sys/mman.h, linux/prctl.h
-_MMAP_THRESHOLD = -3  # malloc.h
+_MMAP_THRESHOLD, _LARGE = -3, 1 << 22  # malloc.h; bytes
 OPEN_FILES = 256
 _LINUX = sys.platform == "linux"
 # linux/prctl.h, linux/sched.h
@@ -441,14 +441,14 @@ def release() -> None:
         pass  # macOS, Windows, or a C library without malloc_trim
 
 
-def map_large_blocks(least: int) -> None:
-    """Have blocks of so many bytes or more mapped by themselves from now on, so that each goes back to the system once it is free.
+def map_large_blocks() -> None:
+    """Have large blocks mapped by themselves from now on, so that each goes back to the system once it is free.
 
-    glibc raises this size (``M_MMAP_THRESHOLD``, mallopt(3)) to that of whatever was freed, up to 32 MB, and keeps what lies between blocks that are
-    still used. Mapped blocks that come and go all the time cost a tenth more processor time, so this is for what comes once.
+    glibc raises the size from which on it does so (``M_MMAP_THRESHOLD``, mallopt(3)) to that of whatever was freed, up to 32 MB, and keeps what lies
+    between blocks that are still used. This holds for the whole process, where large blocks that come and go cost a little more time then.
     """
     try:
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, least)
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
     except (OSError, AttributeError, TypeError):
         pass  # another C library
 

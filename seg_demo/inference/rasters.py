@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from seg_demo.core.requests import Report
-from seg_demo.core.sandbox import map_large_blocks, release
+from seg_demo.core.sandbox import release
 from seg_demo.inference.tiled import Block, Classes, Forward, Grid, Plan, Tiles, write
 from seg_demo.masks.semantic import MeanScores, argmax_resized
 
@@ -98,7 +98,6 @@ def run(
         if not number:
             settle(release)
             gc.collect()
-            map_large_blocks(1 << 22)  # what tiles take they take again and again
         rows.add(window, plan.network.logits(raw))
         if not number or window.column == len(plan.grid.lefts) - 1:
             release()

@@ -393,7 +393,7 @@ from seg_demo.core.sandbox import map_large_blocks, release
 def memory():
     lines = open("/proc/self/smaps_rollup").read().splitlines()[1:]
     return {line.split(":")[0]: int(line.split()[1]) / 1000 for line in lines}
-map_large_blocks(1 << 18)
+map_large_blocks()
 small = [np.ones(1000) for _ in range(20_000)]
 between = small[:: 100]
 before = memory()
