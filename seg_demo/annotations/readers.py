@@ -515,10 +515,14 @@ def read_geojson(data: Any, path: Path, into: Reading, farthest: float = FARTHES
     into.pictures.append(Marked(path.stem, tuple(marks), size))
 
 
-def _geometry(geometry: object, into: Reading, farthest: float) -> Shape | None:
+def _geometry(geometry: object, into: Reading, farthest: float, inner: bool = False) -> Shape | None:
     if not isinstance(geometry, dict):
         raise _Bad("unknown_kind", kind="no geometry")
     kind, rings = geometry.get("type"), geometry.get("coordinates")
+    if kind == "GeometryCollection" and isinstance(geometry.get("geometries"), list) and not inner:
+        # One object of areas, and perhaps of points and lines; RFC 7946 (3.1.8) advises against collections in collections.
+        found = tuple(part for each in geometry["geometries"] if (part := _geometry(each, into, farthest, True)) is not None)
+        return Union(found) if found else None
     if kind in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         into.dropped["keypoints" if "Point" in kind else "lines"] += 1
         return None

@@ -251,6 +251,12 @@ def test_qupath_as_it_exports(tmp_path: Path) -> None:
     dataset = look(tmp_path)
     assert dataset.labels.names == ("background", "Cell: Positive", "Tumour")
     assert [np.frombuffer(mask, bool).sum() for _, mask in objects_in(dataset, "slide 1")] == [20, 500]
+    # An area, and points that belong to it; collections in collections are named.
+    both = {"type": "GeometryCollection", "geometries": [features[1]["geometry"], {"type": "Polygon", "coordinates": [[[1, 1], [3, 1], [3, 3], [1, 3]]]}, {"type": "Point", "coordinates": [9, 9]}]}
+    for geometry, left in ((both, 0), ({"type": "GeometryCollection", "geometries": [both]}, 1)):
+        (tmp_path / "slide 1.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [features[0], {**features[1], "geometry": geometry}]}))
+        found = look(tmp_path)
+        assert len(found.faults) == left and [np.frombuffer(mask, bool).sum() for _, mask in objects_in(found, "slide 1")] == ([500] if left else [24, 500])
     # The same as a list of features, which older versions write.
     (tmp_path / "slide 1.geojson").write_text(json.dumps(features))
     assert objects_in(look(tmp_path), "slide 1") == objects_in(dataset, "slide 1")
