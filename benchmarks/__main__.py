@@ -14,7 +14,7 @@ import tempfile
 from benchmarks import report
 from benchmarks.measure import HEADER
 
-NAMES = ("masks", "queries", "overlays", "metrics", "forwards", "requests", "small", "training", "first_page", "typed", "click", "onnx", "conversion", "growth")
+NAMES = ("masks", "queries", "overlays", "metrics", "forwards", "requests", "small", "training", "first_page", "typed", "click", "onnx", "conversion", "scientific", "growth")
 
 
 def main() -> None:
