@@ -14,6 +14,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,9 +30,9 @@ from seg_demo.inputs.archives import Job, find_jobs
 from seg_demo.outputs.batch import COCO, ResultParts, Summary
 from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLUMNS, rows_of
 from seg_demo.outputs.interchange import loss_sentences
-from seg_demo.outputs.measurements import PixelSize, measure
+from seg_demo.outputs.measurements import Measurements, PixelSize, measure
 from seg_demo.outputs.rasters import UNFINISHED
-from seg_demo.workers import Done, Loaded, Order, Workers
+from seg_demo.workers import Done, Loaded, Order, Workers, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,8 @@ _VIEW = (
     'what of a scientific file is looked at: {"page": 0, "z": 0, "t": 0, "channels": [2, 0, 1], "window": [LO, HI] or "auto", "full", "dicom", '
     '"gamma": 1.0}, each optional (default: the first page, the middle plane, up to three channels)'
 )
+# From so many pictures on, several processes read back what tables are made of: they take a second to start.
+MANY = 200
 RESULT = "result.json"
 # The folder of rows of results.
 RESULTS = "results"
@@ -316,7 +319,7 @@ def _segment(options: argparse.Namespace) -> int:
         if failed:
             _prepare(options.out, run)
         if summarised:
-            _summarise(jobs, options.out, None, failed, pixel)
+            _summarise(jobs, options.out, None, failed, pixel, options.workers)
         return 1 if failed else 0
     asked = {
         "threshold": check_threshold(options.threshold), "detail": options.detail, "smoothing": options.smoothing, "task": options.task,
@@ -349,7 +352,7 @@ def _segment(options: argparse.Namespace) -> int:
                     lost[name].update(count)
                 bar.update()
     if summarised:
-        _summarise(jobs, options.out, model.labels, failed, pixel)
+        _summarise(jobs, options.out, model.labels, failed, pixel, options.workers)
     for name in formats:
         for sentence in loss_sentences(name, lost[name]):
             print(f"lost: {sentence}")
@@ -431,38 +434,47 @@ def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[J
 
 
 def _summarise(
-    jobs: Sequence[Job], out: Path, labels: LabelSet | None, failed: Mapping[Path, str], pixel: PixelSize | None
+    jobs: Sequence[Job], out: Path, labels: LabelSet | None, failed: Mapping[Path, str], pixel: PixelSize | None, workers: int | None
 ) -> None:
     """Write the files about all images from the results that are on the disk, also those of earlier runs.
 
     Raises:
         BadRequestError: the disk is full or fails.
     """
-    from seg_demo.inputs.images import decode_mask, read
-
     try:
         summary = Summary(out, len(jobs), labels or _labels_before(out), pixel)
     except OSError as error:
         raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror) from error
+    there = [job for job in jobs if job.target not in failed]
     try:
-        for job in jobs:
-            folder = out / job.target
-            if job.target in failed:
-                summary.fail(job.name, failed[job.target])
-                continue
-            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            if "windows" in result:  # a raster, whose id map no table is made of in memory
-                continue
-            id_map, _ = decode_mask(folder / "mask.png")
-            overlay = partial(_overlay_before, folder / "overlay.png")
-            columns, pieces = _measured_before(folder / EXPORTS["segments"].file), None
-            if not TASKS[result["task"]].objects:
-                pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view")).pixels, pieces=True)
-            summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), columns, pieces)
+        with in_order(partial(_read_back, out, labels), there, (workers or 1) if len(there) >= MANY else 1) as found:
+            for job in jobs:
+                if job.target in failed:
+                    summary.fail(job.name, failed[job.target])
+                elif (before := next(found)) is not None:
+                    result, id_map, measured, pieces = before
+                    overlay = partial(_overlay_before, out / job.target / "overlay.png")
+                    summary.add(job.name, result, id_map, overlay, (job.target / PANOPTIC_PNG).as_posix(), measured, pieces)
         summary.close()
-    except (OSError, ValueError, KeyError, SegDemoError) as error:
+    except (OSError, ValueError, KeyError, SegDemoError, BrokenExecutor) as error:
         summary.abandon()
         raise BadRequestError("cli.tables_not_written", out=out, why=error) from error
+
+
+def _read_back(out: Path, labels: LabelSet | None, job: Job) -> tuple[dict[str, Any], np.ndarray, tuple[list[str], list[list[str]]], Measurements | None] | None:
+    """What the tables of all images need of a picture that is done: its result, id map, measurements of its objects, or of its pieces; None of a
+    raster, whose id map no table is made of in memory."""
+    from seg_demo.inputs.images import decode_mask, read
+
+    folder = out / job.target
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    if "windows" in result:
+        return None
+    id_map, _ = decode_mask(folder / "mask.png")
+    measured, pieces = _measured_before(folder / EXPORTS["segments"].file), None
+    if not TASKS[result["task"]].objects:
+        pieces = measure(semantic_segmentation(id_map, labels or _labels_in(result)), read(job.data(), view=result.get("view")).pixels, pieces=True)
+    return result, id_map, measured, pieces
 
 
 def _overlay_before(path: Path) -> np.ndarray:

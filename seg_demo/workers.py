@@ -13,11 +13,12 @@ import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError
 from seg_demo.core.storage import write_atomically
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from seg_demo.inputs.scientific import Raster
     from seg_demo.outputs.measurements import PixelSize
 
+T, R = TypeVar("T"), TypeVar("R")
 # A worker that is ending has so many seconds for it.
 END_SECONDS = 10.0
 # Pictures that a worker has at a time: one that it works on, and one that it goes on with.
@@ -370,6 +372,40 @@ class Workers:
         process.join(END_SECONDS)
         code = process.exitcode
         return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+@contextmanager
+def in_order(work: Callable[[T], R], items: Sequence[T], count: int) -> Iterator[Iterator[R]]:
+    """What a function makes of each item, in their order, by several processes of which none runs far ahead of whoever takes what they make.
+
+    Args:
+        work: of a module, so that other processes find it; what it raises is raised here.
+        items: what it is called with.
+        count: of processes; 1 is this one.
+
+    Raises:
+        BrokenExecutor: a process has died.
+    """
+    if count == 1:
+        yield map(work, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    # Ctrl-C is the command's affair, here too.
+    with ProcessPoolExecutor(min(count, len(items)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+
+        def results() -> Iterator[R]:
+            under_way: deque[Future[R]] = deque()
+            for item in items:
+                under_way.append(pool.submit(work, item))
+                if len(under_way) > 2 * AHEAD * count:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+
+        try:
+            yield results()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _work(line: connection.Connection, order: Order, threads: int) -> None:

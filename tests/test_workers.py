@@ -66,6 +66,13 @@ def test_a_picture_that_kills_its_worker_is_named_and_the_others_are_done(tmp_pa
     assert command.main(asked) == 0
     assert "6 of 7 images have results" in capsys.readouterr().out and len(before) == 6
     assert all(path.stat().st_mtime_ns == written for path, written in before.items()) and (two / "bad" / "mask.png").is_file()
+    # Tables of many pictures are made of what several processes have read back: the same tables.
+    tables = {path: path.read_bytes() for path in two.iterdir() if path.is_file()}
+    monkeypatch.setattr(command, "MANY", 1)
+    assert command.main(asked) == 0 and tables == {path: path.read_bytes() for path in two.iterdir() if path.is_file()}
+    (two / "3" / "result.json").write_text("{")
+    monkeypatch.setattr(command, "_is_done", lambda *_: True)
+    assert command.main(asked) == 2 and "tables" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("workers", "sentence"), [("0", "from 1 to 256"), ("2", "There is no model 'resnet'")])
