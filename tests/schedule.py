@@ -14,7 +14,7 @@ import pytest
 BROWSER, DEMO = "tests in Chromium", "tests of the running demo"
 # Those of the demo that is shared (conftest.demo_url); files in Chromium are told by their names.
 ON_THE_DEMO = {
-    "gateway/test_answers_whole.py", "gateway/test_auth.py", "gateway/test_guard.py", "gateway/test_large.py", "gateway/test_load.py", "gateway/test_turns.py",
+    "gateway/test_answers_whole.py", "gateway/test_auth.py", "gateway/test_guard.py", "gateway/test_large.py", "gateway/test_load.py", "gateway/test_loop_held.py", "gateway/test_turns.py",
     "inputs/test_images_hostile.py", "inputs/test_images_stranger.py", "test_faults.py", "test_ownership.py", "test_readme.py",
     "ui/test_api.py", "ui/test_detail_surface.py", "ui/test_plain.py",
 }  # fmt: skip
