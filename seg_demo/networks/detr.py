@@ -104,17 +104,24 @@ class _FewQueries(nn.Module):
             fpn_features: the backbone's maps before that, (B, C_i, h_i, w_i), the finest last.
         """
         sides = [stage.fpn_adapter(one) for stage, one in zip(self.fpn_stages, fpn_features, strict=True)]
-        most = max(one[0].numel() for one in (features, *sides))
-        # A graph that is traced has all queries at once: otherwise their number per step would be part of it.
-        step = attention_masks.shape[1] if torch.jit.is_tracing() else max(1, MOST_FLOATS // (3 * most))
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            # A graph has all queries of all pictures at once: the number of steps would be a constant of it.
+            count = attention_masks.shape[1]
+            spread = [one.unsqueeze(1).expand(-1, count, -1, -1, -1).flatten(0, 1) for one in (features, *sides)]
+            return self._masks(spread[0], attention_masks.flatten(0, 1), spread[1:])
+        step = max(1, MOST_FLOATS // (3 * max(one[0].numel() for one in (features, *sides))))
         found = []
         for index in range(len(features)):
             for some in attention_masks[index].split(step):
-                maps = self.conv2(self.conv1(torch.cat([features[index].expand(len(some), -1, -1, -1), some], dim=1)))
-                for stage, side in zip(self.fpn_stages, sides, strict=True):
-                    maps = stage.refine(F.interpolate(maps, size=side.shape[-2:], mode="nearest") + side[index])
-                found.append(self.output_conv(maps))
+                found.append(self._masks(features[index].expand(len(some), -1, -1, -1), some, [side[index] for side in sides]))
         return torch.cat(found)
+
+    def _masks(self, features: Tensor, looks: Tensor, sides: list[Tensor]) -> Tensor:
+        """Mask logits (N, 1, H', W') of features and looks (N, ...), and of what they are added to, for all of them or each."""
+        maps = self.conv2(self.conv1(torch.cat([features, looks], dim=1)))
+        for stage, side in zip(self.fpn_stages, sides, strict=True):
+            maps = stage.refine(F.interpolate(maps, size=side.shape[-2:], mode="nearest") + side)
+        return self.output_conv(maps)
 
 
 def few_queries_at_once(module: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import SEMANTIC, LabelSet
 from seg_demo.inference import onnx
 from seg_demo.networks import Family
-from seg_demo.networks.base import Network
+from seg_demo.networks.base import Network, PixelNetwork
 from seg_demo.networks.graph import Graph, Tensors
 from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.serving.catalog import BUNDLED_FOLDER
@@ -143,7 +143,8 @@ def runs_alone(code: str, folder: Path, picture: np.ndarray) -> np.ndarray:
 
 def check_code(network: Network, code: str, folder: Path) -> None:
     """The code of a card says of a picture that needs no resizing what torch says of it."""
-    height, width = network.preprocessing.size or (384, 512)
+    longest = network.preprocessing.longest_side or 512
+    height, width = network.preprocessing.size or (longest * 3 // 4, longest)
     picture = onnx.drawn(height, width)
     with torch.no_grad():
         raw = network.forward(network.module, network.preprocess(picture))
@@ -187,6 +188,18 @@ def family_of(name: str) -> Network:
     labels: LabelSet = TWO if name == "maskrcnn" else CELLS
     network = kind.create(labels, {**kind.default_options(), **(FEW if name == "maskrcnn" else {})})
     randomise(network.module)
+    if isinstance(network, PixelNetwork):
+        # Statistics as after training, or nothing of the picture is left after so many layers; and no class that is the likeliest everywhere.
+        batch = network.preprocess(onnx.drawn(384, 512))
+        for layer in network.module.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 1.0
+        with torch.no_grad():
+            network.forward(network.module.train(), batch.repeat(2, 1, 1, 1))
+            means = network.forward(network.module.eval(), batch).mean((0, 2, 3))
+            for layer in network.module.modules():
+                if isinstance(layer, torch.nn.Conv2d) and layer.out_channels == len(labels) and layer.bias is not None:
+                    layer.bias -= means
     return network
 
 
