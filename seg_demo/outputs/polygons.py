@@ -575,8 +575,9 @@ def inner_ring(polygon: Polygon) -> Ring:
     Returns:
         Whole pixels (x, y): of the pixel at column x and row y. A single pixel is a ring of one point.
     """
-    rings = [_inside_of(polygon[0])]
-    for hole in sorted(map(_inside_of, polygon[1:]), key=lambda ring: min((y, x) for x, y in ring)):
+    outer, *holes = _insides_of(polygon)
+    rings = [outer]
+    for hole in sorted(holes, key=lambda ring: min((y, x) for x, y in ring)):
         top = min(range(len(hole)), key=lambda index: (hole[index][1], hole[index][0]))
         rings.append([*hole[top:], *hole[:top]])
     if len(rings) == 1:
@@ -615,7 +616,7 @@ def inner_rings(polygons: Sequence[Polygon]) -> list[Ring]:
 
 
 def _insides_of(rings: Sequence[Ring]) -> list[Ring]:
-    """:func:`_inside_of` each."""
+    """The pixels of objects along rings of edges, which have them on their right hand; those within straight lines are left away."""
     begin = np.array([point for ring in rings for point in ring], dtype=np.int64)
     lengths = np.array([len(ring) for ring in rings])
     firsts = np.cumsum(lengths) - lengths
@@ -638,24 +639,6 @@ def _insides_of(rings: Sequence[Ring]) -> list[Ring]:
         rings.append(ring[:-1] if count > 1 and ring[0] == ring[-1] else ring)
         at += count
     return rings
-
-
-def _inside_of(ring: Ring) -> Ring:
-    """The pixels of the object along a ring of edges, which has them on its right hand; those within straight lines are left away."""
-    found: Ring = []
-    for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
-        # The first and the last pixel beside this edge.
-        if y0 == y1:
-            first, last = ((x0, y0), (x1 - 1, y0)) if x1 > x0 else ((x0 - 1, y0 - 1), (x1, y0 - 1))
-        else:
-            first, last = ((x0 - 1, y0), (x0 - 1, y1 - 1)) if y1 > y0 else ((x0, y0 - 1), (x0, y1))
-        if not found or found[-1] != first:
-            found.append(first)
-        if last != first:
-            found.append(last)
-    while len(found) > 1 and found[0] == found[-1]:
-        found.pop()
-    return found
 
 
 class _Above:
