@@ -24,6 +24,8 @@ from tests.stranger_tiffs import tiff as made
 RNG = np.random.default_rng(16)
 HEIGHT, WIDTH = 37, 53
 PERSON = "Doe^Jane"
+# Of letters: a file names itself and others by random numbers of forty digits.
+PATIENT = "QXJZ"
 
 
 @dataclass
@@ -234,7 +236,7 @@ def dicom(path: Path, array: np.ndarray, *, syntax: str = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = CTImageStorage, generate_uid(), ExplicitVRLittleEndian
     found = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     found.SOPClassUID, found.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-    found.PatientName, found.PatientID, found.Modality = PERSON, "P-4711", "CT"
+    found.PatientName, found.PatientID, found.Modality = PERSON, f"P-{PATIENT}", "CT"
     found.StudyInstanceUID, found.SeriesInstanceUID, found.FrameOfReferenceUID = generate_uid(), generate_uid(), generate_uid()
     found.SamplesPerPixel = 3 if array.ndim > 2 and array.shape[-1] == 3 else 1
     found.Rows, found.Columns = array.shape[-3:-1] if found.SamplesPerPixel == 3 else array.shape[-2:]

@@ -20,7 +20,7 @@ from seg_demo.core.types import INSTANCE, LabelSet, Segment, Segmentation, paint
 from seg_demo.inputs import scientific
 from seg_demo.inputs.images import read
 from seg_demo.outputs.export import bundle, geojson
-from tests.scientific_files import AFFINES, PERSON, PLACES, dicom, raster
+from tests.scientific_files import AFFINES, PATIENT, PERSON, PLACES, dicom, raster
 
 LABELS = LabelSet.from_names(["background", "field", "water"], 0)
 
@@ -109,7 +109,7 @@ def test_a_dicom_segmentation_names_its_image_and_keeps_overlaps(tmp_path):
     assert made.StudyInstanceUID == source.StudyInstanceUID and made.FrameOfReferenceUID == source.FrameOfReferenceUID
     assert [str(segment.SegmentLabel) for segment in made.SegmentSequence] == ["field 1", "water 2", "field 3"]
     text = str(pydicom.dcmread(tmp_path / "seg.dcm"))
-    assert PERSON not in text and "4711" not in text
+    assert PERSON not in text and PATIENT not in text
     plain = result_of(tmp_path / "a.dcm")
     (tmp_path / "classes.dcm").write_bytes(bundle(lambda: None, plain, "", formats=["dicom-seg"])["segmentation.dcm"])
     classes = highdicom.seg.segread(tmp_path / "classes.dcm").get_pixels_by_source_instance([source.SOPInstanceUID], combine_segments=True, relabel=False)
