@@ -80,9 +80,11 @@ class Runs:
         """The smallest half-open box (x0, y0, x1, y1) around the mask, or None without a pixel."""
         if not len(self.begins):
             return None
-        (first, top), (last, bottom) = np.divmod(self.begins, self.height), np.divmod(self.ends - 1, self.height)
+        # numpy divides by a single number far faster than divmod does.
+        first, last = self.begins // self.height, (self.ends - 1) // self.height
         whole = bool((last > first).any())
-        y0, y1 = (0, self.height) if whole else (int(top.min()), int(bottom.max()) + 1)
+        begin = first * self.height
+        y0, y1 = (0, self.height) if whole else (int((self.begins - begin).min()), int((self.ends - begin).max()))
         return int(first[0]), y0, int(last[-1]) + 1, y1
 
     def counts(self, width: int) -> np.ndarray:
@@ -104,6 +106,44 @@ class Runs:
     def encoded(self, width: int) -> dict[str, object]:
         """The mask as a COCO RLE object: ``{"size": [height, width], "counts": str}``."""
         return {"size": [self.height, width], "counts": compress_counts(self.counts(width))}
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRuns:
+    """Runs in few bytes, for keeping: of a mask of white noise, with an edge at every other pixel or so, a quarter.
+
+    Attributes:
+        steps: from edge to edge, the first from the picture's first pixel: (2 R,), of the smallest unsigned type that holds them.
+        height: of the picture in pixels.
+    """
+
+    steps: np.ndarray
+    height: int
+
+    @classmethod
+    def of(cls, runs: Runs) -> PackedRuns:
+        """The same mask."""
+        steps = np.diff(runs.edges, prepend=0)
+        return cls(steps.astype(np.min_scalar_type(int(steps.max(initial=0)))), runs.height)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.steps.nbytes
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(self.steps[1::2].sum(dtype=np.int64))
+
+    def runs(self) -> Runs:
+        """What was packed."""
+        edges = np.cumsum(self.steps, dtype=np.int64)
+        return Runs(edges[::2], edges[1::2], self.height)
+
+    def crop(self, box: Box) -> np.ndarray:
+        """As :meth:`Runs.crop`."""
+        return self.runs().crop(box)
 
 
 class Painter:

@@ -25,7 +25,7 @@ from torchvision.ops import nms
 from seg_demo.core import requests
 from seg_demo.core.errors import BadImageError, BadRequestError, Message
 from seg_demo.core.requests import Prompt, Report
-from seg_demo.core.rle import encode_crop, tight_box
+from seg_demo.core.rle import PackedRuns, encode_crop, tight_box
 from seg_demo.core.types import INSTANCE, LabelSet, Limit, ModelSpec, Segment, Segmentation, Task, paint
 from seg_demo.inference import engine
 from seg_demo.inputs.images import Picture, Source
@@ -349,10 +349,10 @@ class _Kept:
         runs = answer.mask.runs()
         if runs.box is None:
             return None
-        taken = runs.begins.nbytes + runs.ends.nbytes
-        fits = taken <= self._left
-        self._left -= taken if fits else 0
-        return self.put(Deferred(0, answer.score, runs.box, runs if fits else answer.mask), answer.label)
+        packed = PackedRuns.of(runs)
+        fits = packed.nbytes <= self._left
+        self._left -= packed.nbytes if fits else 0
+        return self.put(Deferred(0, answer.score, runs.box, packed if fits else answer.mask), answer.label)
 
     def put(self, segment: Segment, label: str) -> Segment:
         """An object as it is, with what it is called."""

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
-from seg_demo.core.rle import Box, Painter, Runs
+from seg_demo.core.rle import Box, PackedRuns, Painter, Runs
 from seg_demo.core.types import Segment, SoftMask, paint, tight_box
 from seg_demo.masks.queries import WORTH, Order, best_pairs, check, largest, on_grid
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, evaluate, find_rule, part_of, reached, runs_above
@@ -190,7 +190,7 @@ class Deferred(Segment):
         shift: pixels to the right and down from there to the image that it belongs to.
     """
 
-    def __init__(self, label_id: int, score: float, box: Box, source: Runs | Enlarged | Resized, shift: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, label_id: int, score: float, box: Box, source: PackedRuns | Enlarged | Resized, shift: tuple[int, int] = (0, 0)) -> None:
         right, down = shift
         there = box[0] + right, box[1] + down, box[2] + right, box[3] + down
         for name, value in {"label_id": label_id, "score": score, "box": there, "soft": None}.items():
@@ -219,7 +219,7 @@ class Deferred(Segment):
         _, source, shift = self._source
         if shift != (0, 0) or height != source.height:
             return super().runs(height)
-        return source if isinstance(source, Runs) else source.runs()
+        return source.runs()
 
     @cached_property
     def area(self) -> int:
@@ -581,14 +581,14 @@ class _Listed:
 
     def add_runs(self, label_id: int, score: float, runs: Runs, source: Callable[[], Resized]) -> None:
         """One more: its mask as runs, which are kept in whatever way takes the least, and what makes it again."""
-        score, box = min(1.0, round(score, 6)), runs.box
-        area, nbytes = (box[2] - box[0]) * (box[3] - box[1]), runs.begins.nbytes + runs.ends.nbytes
-        if area <= min(nbytes, self._left):
+        score, box, packed = min(1.0, round(score, 6)), runs.box, PackedRuns.of(runs)
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        if area <= min(packed.nbytes, self._left):
             self.add(label_id, score, box, runs.crop(box), source)
             return
-        fits = nbytes <= self._left
-        self._left -= nbytes * fits
-        self.segments.append(Deferred(label_id, score, box, runs if fits else source()))
+        fits = packed.nbytes <= self._left
+        self._left -= packed.nbytes * fits
+        self.segments.append(Deferred(label_id, score, box, packed if fits else source()))
 
 
 def _tight(left: int, top: int, crop: np.ndarray) -> tuple[Box, np.ndarray] | None:

@@ -215,7 +215,10 @@ def evaluate(values: Tensor, rows: Axis, columns: Axis, combine: Combine) -> Ten
 # A rounding error of numbers nearer to zero is no share of them: their products with weights may be 0.
 SMALLEST = 1e-36
 # Changes of sign that are looked for at once: a processor's cache holds what is known of so many.
-CHANGES = 1 << 13
+CHANGES = 1 << 15
+# How far rounding can move a change of sign, as a share of the pixels along an axis: many times float32's 6e-8: of positions up to the
+# whole axis, of the weights that are their fractions, and of two products.
+DRIFT = 2e-6
 
 
 def runs_above(values: Tensor, rule: Rule) -> Runs | None:
@@ -223,7 +226,8 @@ def runs_above(values: Tensor, rule: Rule) -> Runs | None:
 
     Along the rows of the source all of it is interpolated; down a column only where the sign changes between one row of the source and
     the next. There a resized value is the sum of a product that falls from pixel to pixel and one that rises, and rounding keeps their
-    order: its sign changes once, at a place that bisection finds.
+    order: its sign changes once. Where, follows from the two values; only where that is nearer to a pixel than rounding could move it,
+    the pixels themselves are asked, by bisection.
 
     Args:
         values: float32 (h, w) on the CPU.
@@ -247,43 +251,96 @@ def runs_above(values: Tensor, rule: Rule) -> Runs | None:
     if not torch.equal(inside, across >= SMALLEST):
         return None
     # Nothing is inside above and below.
-    signs = F.pad(inside, (1, 1)).numpy()
-    x, y = (torch.from_numpy(found) for found in np.divmod(np.flatnonzero(signs[:, 1:] != signs[:, :-1]), source + 1))
-    count = torch.bincount(rows.first, minlength=source)
-    start = count.cumsum(0) - count
-    # Of the steps from row to row, and of those from above and to below, which are at the edges.
-    starts, counts = torch.cat([start.new_zeros(1), start[:-1], start.new_full((1,), r1 - r0)]), F.pad(count[:-1], (1, 1))
-    flat, step = across.flatten(), x * source + y
-    first, second = flat.take((step - 1).clamp_(min=0)), flat.take(step.clamp_(max=len(flat) - 1))
-    found = starts.take(y)
-    steps = int(count.max()).bit_length()
-    for part in zip(*(each_.split(CHANGES) for each_ in (found, counts.take(y), first, second)), strict=True):
-        _move_to_change(*part, rows, rule.add, steps)
-    return Runs.of_edges(((x0 + x) * height + r0 + found).numpy(), height)
+    signs = F.pad(inside, (1, 1))
+    place = torch.from_numpy(np.flatnonzero((signs[:, 1:] != signs[:, :-1]).numpy()))
+    x = torch.div(place, source + 1, rounding_mode="floor")
+    steps = _Steps.of(rows, values.shape[0], height)
+    # Of every step its column's first pixel, and where it is in the values, which have one step less to a column.
+    first_pixel, found = torch.arange(x0, x1) * height + r0, torch.empty_like(place)
+    for p, x, edges in zip(place.split(CHANGES), x.split(CHANGES), found.split(CHANGES), strict=True):
+        y = p - x * (source + 1)
+        torch.add(first_pixel.index_select(0, x), steps.changes(across.flatten(), p - x, y, rule.add), out=edges)
+    return Runs.of_edges(found.numpy(), height)
 
 
-def _move_to_change(place: Tensor, count: Tensor, first: Tensor, second: Tensor, rows: Axis, add: Add, steps: int) -> None:
-    """Move places on to where the sign of a resized value changes.
+@dataclass(frozen=True)
+class _Steps:
+    """The pixels between one row of a source and the next, and above its first and below its last row, where nothing is inside.
 
-    Args:
-        place: int64 (N,), the first pixel between two source pixels; written to.
-        count: int64 (N,), how many there are.
-        first: float32 (N,), the source pixel before.
-        second: float32 (N,), the one after, of the other sign.
+    Attributes:
         rows: the axis.
-        add: of the rule.
-        steps: of the bisection.
+        start: int64 (h + 1,), the first pixel of every step.
+        count: int64 (h + 1,), how many there are.
+        ahead: float32 (h + 1,), how far the step's row of the source lies above its first pixel, in pixels.
+        scale: pixels to a row of the source.
+        drift: pixels that rounding can move a change of sign by.
     """
-    falls, last, length = first > 0, len(rows.near) - 1, count.clone()
-    for _ in range(steps):
-        # Where nothing is left the half is 0, and a pixel further does not count.
-        half = length >> 1
-        pixel = (place + half).clamp_(max=last)
-        before = (add(first, rows.near.take(pixel), second, rows.far.take(pixel)) > 0) == falls
-        before &= length > 0
-        half += before
-        place += half.mul_(before)
-        length = torch.where(before, length - half, length >> 1)
+
+    rows: Axis
+    start: Tensor
+    count: Tensor
+    ahead: Tensor
+    scale: float
+    drift: float
+
+    @classmethod
+    def of(cls, rows: Axis, before: int, after: int) -> _Steps:
+        """Of an axis, or of a part of it.
+
+        Args:
+            rows: of the part; the source's rows counted from its first.
+            before: rows of the whole source.
+            after: pixels of the whole axis.
+        """
+        source, scale = int(rows.second[-1]) + 1, after / before
+        count = torch.bincount(rows.first, minlength=source)
+        end = count.cumsum(0)
+        # From the last pixel of each, for the first of all are moved onto the source's edge.
+        ahead = rows.far[(end - 1).clamp_(min=0)] * scale - (count - 1)
+        start = torch.cat([end.new_zeros(1), (end - count)[:-1], end.new_full((1,), len(rows.first))])
+        return cls(rows, start, F.pad(count[:-1], (1, 1)), F.pad(ahead[:-1], (1, 1)), scale, DRIFT * after)
+
+    def changes(self, values: Tensor, place: Tensor, step: Tensor, add: Add) -> Tensor:
+        """The first pixels after changes of sign: int64 (N,).
+
+        Args:
+            values: float32, along the rows of the source, flat.
+            place: int64 (N,), of the values after.
+            step: int64 (N,), which steps they are.
+            add: of the rule.
+        """
+        last = len(values) - 1
+        first, second = values.index_select(0, (place - 1).clamp_(min=0)), values.index_select(0, place.clamp(max=last))
+        start, count = self.start.index_select(0, step), self.count.index_select(0, step)
+        passed = first.div(first - second).mul_(self.scale).sub_(self.ahead.index_select(0, step))
+        close = passed.sub(passed.round()).abs_() <= self.drift
+        # What no step has room for is of no account; and no number for one that is none.
+        passed = torch.minimum(passed.ceil_().clamp_(min=0).nan_to_num_(), count).long()
+        close = torch.from_numpy(np.flatnonzero(close.numpy()))
+        if len(close):
+            passed[close] = self._asked(start[close], count[close], first[close], second[close], add)
+        return start + passed
+
+    def _asked(self, start: Tensor, count: Tensor, first: Tensor, second: Tensor, add: Add) -> Tensor:
+        """How many pixels of a step keep the sign before: int64 (N,), by looking at the pixels in the middle of what is left.
+
+        Args:
+            start: int64 (N,), the first pixel between two source pixels.
+            count: int64 (N,), how many there are.
+            first: float32 (N,), the source pixel before.
+            second: float32 (N,), the one after, of the other sign.
+            add: of the rule.
+        """
+        falls, most, left, passed = first > 0, len(self.rows.near) - 1, count, torch.zeros_like(count)
+        for _ in range(int(count.max()).bit_length()):
+            # Where nothing is left the half is 0, and a pixel further does not count.
+            half = left >> 1
+            pixel = (start + passed + half).clamp_(max=most)
+            before = (add(first, self.rows.near.take(pixel), second, self.rows.far.take(pixel)) > 0) == falls
+            before &= left > 0
+            passed = torch.where(before, passed + half + 1, passed)
+            left = torch.where(before, left - half - 1, half)
+        return passed
 
 
 def reached(along: Axis, line: Tensor) -> tuple[int, int]:

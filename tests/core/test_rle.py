@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from seg_demo.core.rle import Painter, Runs, compress_counts, decode, decompress_counts, encode_crop, tight_box
+from seg_demo.core.rle import PackedRuns, Painter, Runs, compress_counts, decode, decompress_counts, encode_crop, tight_box
 
 
 @st.composite
@@ -47,6 +47,18 @@ def test_runs_know_their_area_box_and_crops(case: tuple[np.ndarray, tuple[int, i
     runs = Runs.of_crop(mask, box, height)
     assert runs.area == full.sum() and runs.box == tight_box(full)
     assert np.array_equal(runs.crop(box), mask) and np.array_equal(runs.crop((0, 0, width, height)), full)
+    packed = PackedRuns.of(runs)
+    assert packed.area == runs.area and np.array_equal(packed.runs().edges, runs.edges) and np.array_equal(packed.crop(box), mask)
+
+
+@pytest.mark.parametrize("far", [200, 60_000, 4_000_000_000, 2**40])
+def test_runs_are_packed_as_small_as_they_can_be_and_come_back(far: int) -> None:
+    edges = np.array([3, 7, 7 + far, 9 + far])
+    packed = PackedRuns.of(Runs.of_edges(edges, far))
+    assert packed.runs().edges.tolist() == edges.tolist() and packed.area == 6
+    assert packed.nbytes == 4 * next(size for size in (1, 2, 4, 8) if far < 1 << 8 * size)
+    nothing = PackedRuns.of(Runs.of_edges(np.zeros(0, np.int64), 9))
+    assert nothing.area == nothing.nbytes == 0 and nothing.runs().box is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 300])

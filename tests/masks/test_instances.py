@@ -16,7 +16,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from benchmarks.measure import peak_of
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, tight_box
 from seg_demo.masks import instances
-from seg_demo.masks.instances import Resized, from_boxes
+from seg_demo.masks.instances import Resized, from_boxes, runs_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -129,3 +129,24 @@ def test_masks_of_probabilities_are_cut_where_the_library_cuts_them(count: int) 
             assert crop.sum() == mask.sum() == resized.area
             np.testing.assert_array_equal(resized.crop((7, 3, 31, 17)), mask[3:17, 7:31])
     assert Resized(np.full((4, 4), 0.2, np.float32), (300, 200), threshold=0.5).tight() is None
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(1, 700), st.integers(1, 200)),
+    kind=st.sampled_from(["noise", "whole numbers", "signs", "spread", "tall"]),
+    seed=st.integers(0, 2**31),
+)
+def test_runs_change_where_the_library_has_them_change(sizes: tuple[int, int, int, int], kind: str, seed: int) -> None:
+    """Up and down; and where changes of sign fall on a pixel, so that its last bit decides: of whole numbers and whole factors."""
+    height, width, tall, wide = sizes
+    maps = torch.randn(2, height, width, generator=torch.Generator().manual_seed(seed))
+    if kind == "spread":
+        maps *= 10.0 ** torch.randint(-18, 18, maps.shape, generator=torch.Generator().manual_seed(seed))
+    if kind == "tall":
+        tall *= 20
+    if kind in ("whole numbers", "signs"):
+        maps, tall, wide = (maps * 3).round() if kind == "whole numbers" else maps.sign(), height * (tall % 9 + 1), width * (wide % 9 + 1)
+    wanted = F.interpolate(maps[None], (tall, wide), mode="bilinear", align_corners=False)[0] > 0
+    for runs, mask in zip(runs_of(maps, (tall, wide)), wanted.numpy(), strict=True):
+        np.testing.assert_array_equal(runs.crop((0, 0, wide, tall)), mask)

@@ -19,7 +19,7 @@ from torchvision.ops import masks_to_boxes, nms
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import read_prompt
-from seg_demo.core.rle import Runs
+from seg_demo.core.rle import PackedRuns
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.inference import prompting
 from tests.networks.contract import image_of
@@ -253,7 +253,7 @@ def test_masks_of_many_large_objects_are_not_all_kept(tmp_path: Path, monkeypatc
     last = session.answer(read_prompt({"objects": [{"box": box} for box in boxes[-4:]]}))
 
     def runs(found: Segmentation) -> list[int]:
-        return [kept.begins.nbytes + kept.ends.nbytes for kept in (segment._source[1] for segment in found.segments) if isinstance(kept, Runs)]
+        return [kept.nbytes for kept in (segment._source[1] for segment in found.segments) if isinstance(kept, PackedRuns)]
 
     most = 2.5 * max(runs(last))
     monkeypatch.setattr(prompting, "KEPT", most / (height * width))
