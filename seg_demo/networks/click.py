@@ -5,16 +5,15 @@ that was there before, and is trained with clicks that a program sets where the 
 2022, arXiv 2204.02574) it looks twice: at all of the picture, to find how large the thing is, and then closely at its surroundings.
 Nothing depends on the picture alone, so what is kept of it between clicks is a pyramid of its pixels.
 
-The network is a U-Net of plain convolutions. What it has beside that is a comparison: at a quarter of the size it asks of each place how
-much it looks like the places that were clicked, and like the earlier mask and what is around that.
+Its layers are in :mod:`seg_demo.networks.click_net`: a U-Net of its own, or one whose encoder has learnt from photographs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
+from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.types import LabelSet, Task, tight_box
 from seg_demo.masks.instances import Resized
@@ -30,8 +29,10 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.base import TrainingDefaults
+from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet
 from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
+from seg_demo.networks.weights import fitting, read_weights, stored_names
 
 # Radius in pixels of the network of the disc that stands for a click.
 RADIUS = 3.0
@@ -50,107 +51,6 @@ IN_BOX = 0.5
 OUTSIDE = -8.0
 
 Frame = tuple[int, int, int, int]
-
-
-class Unit(nn.Sequential):
-    """Convolution, batch normalisation, and ReLU unless a sum follows."""
-
-    def __init__(self, inner: int, outer: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(inner, outer, kernel, stride, (kernel - 1) // 2, bias=False), nn.BatchNorm2d(outer)]
-        super().__init__(*layers, *[nn.ReLU(inplace=True)] * active)
-
-
-def halving(inner: int, outer: int) -> Unit:
-    """Half the size, every pixel from the four that it covers: a kernel of three would look half a pixel up and to the left at each level,
-    and masks of a network that has not learnt for long would lie there."""
-    return Unit(inner, outer, 2, 2)
-
-
-class Residual(nn.Module):
-    """Two convolutions beside the identity (He et al. 2016)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = Unit(width, width), Unit(width, width, active=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to the same shape."""
-        return F.relu(maps + self.second(self.first(maps)))
-
-
-class Context(nn.Module):
-    """Channels weighed by their means over the picture (squeeze and excitation, Hu et al. 2018)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner, self.outer = nn.Conv2d(width, width // 4, 1), nn.Conv2d(width // 4, width, 1)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, h, w) to the same shape."""
-        return maps * torch.sigmoid(self.outer(F.relu(self.inner(maps.mean((2, 3), keepdim=True)))))
-
-
-class ClickNet(nn.Module):
-    """Picture and marks in, one logit per pixel out.
-
-    Args:
-        widths: channels at a half, a quarter, an eighth, a 16th and a 32nd of the size.
-        decoder: channels on the way back, at a half, a quarter, an eighth and a 16th.
-        keys: length of the vectors by which places are compared.
-    """
-
-    def __init__(self, widths: Sequence[int], decoder: Sequence[int], keys: int) -> None:
-        super().__init__()
-        half, quarter, eighth, sixteenth, deepest = widths
-        up2, up4, up8, up16 = decoder
-        self.at2 = nn.Sequential(nn.PixelUnshuffle(2), Unit(24, half))
-        self.at4 = nn.Sequential(halving(half, quarter), Residual(quarter), Residual(quarter))
-        self.keys = nn.Conv2d(quarter, keys, 1)
-        self.at8 = nn.Sequential(halving(quarter + 4, eighth), Residual(eighth), Residual(eighth))
-        self.at16 = nn.Sequential(halving(eighth + 4, sixteenth), Residual(sixteenth), Residual(sixteenth))
-        self.at32 = nn.Sequential(halving(sixteenth, deepest), Residual(deepest), Context(deepest))
-        self.to16 = Unit(deepest + sixteenth, up16)
-        self.to8 = Unit(up16 + eighth, up8)
-        self.to4 = Unit(up8 + quarter + 4, up4)
-        self.narrow = Unit(up4, up2, 1)
-        self.to2 = Unit(up2 + half, up2)
-        self.head = nn.Sequential(nn.Conv2d(up2, 4, 3, padding=1), nn.PixelShuffle(2))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Logits of the object.
-
-        Args:
-            batch: float32 (B, 6, h, w), h and w multiples of 32: the normalised picture, discs of clicks inside and outside in
-                [0, 1], and the probability of an earlier mask.
-
-        Returns:
-            (B, 1, h, w).
-        """
-        half = self.at2(batch)
-        quarter = self.at4(half)
-        alike = self._alike(quarter, batch[:, 3:])
-        eighth = self.at8(torch.cat([quarter, alike], 1))
-        sixteenth = self.at16(torch.cat([eighth, F.avg_pool2d(alike, 2)], 1))
-        maps = self.to16(_joined(self.at32(sixteenth), sixteenth))
-        maps = self.to8(_joined(maps, eighth))
-        maps = self.to4(torch.cat([_joined(maps, quarter), alike], 1))
-        return self.head(self.to2(_joined(self.narrow(maps), half)))
-
-    def _alike(self, maps: Tensor, marks: Tensor) -> Tensor:
-        """How much each place looks like the mean of those clicked inside, outside, of the earlier mask and of what is not in it: cosines
-        (B, 4, h, w), 0 where there is no such place."""
-        keys = F.normalize(self.keys(maps), dim=1)
-        shares = F.adaptive_avg_pool2d(marks, maps.shape[-2:]).to(keys.dtype)
-        earlier = shares[:, 2:]
-        shares = torch.cat([shares, (1 - earlier) * earlier.amax((2, 3), keepdim=True)], 1)
-        shares = shares / (shares.sum((2, 3), keepdim=True) + 1e-3)
-        means = F.normalize(torch.einsum("bchw,bmhw->bmc", keys, shares), dim=2, eps=1e-3)
-        return torch.einsum("bchw,bmc->bmhw", keys, means)
-
-
-def _joined(coarse: Tensor, fine: Tensor) -> Tensor:
-    """Coarse maps enlarged to the size of finer ones, with those."""
-    return torch.cat([F.interpolate(coarse, fine.shape[-2:], mode="nearest"), fine], 1)
 
 
 @dataclass(frozen=True)
@@ -221,23 +121,55 @@ class Click(PromptNetwork):
 
         Args:
             num_classes: means nothing here.
-            options: ``widths``, ``decoder`` and ``keys`` of :class:`ClickNet`.
+            options: ``widths``, ``decoder`` and ``keys`` of :class:`ClickNet`; or ``encoder``, ``decoder`` and ``keys`` of
+                :class:`EncodedClickNet`.
 
         Raises:
             BadCheckpointError: other options.
         """
         checkpoint.check_options(options)
-        counts = {"widths": 5, "decoder": 4}
+        encoder = options.get("encoder")
+        counts = {"widths": 5, "decoder": 4} if encoder is None else {"decoder": 4}
         lists = all(isinstance(options.get(name), list) and len(options[name]) == count for name, count in counts.items())
         numbers = [*options.get("widths", ()), *options.get("decoder", ()), options.get("keys")] if lists else [None]
-        if not all(isinstance(number, int) and not isinstance(number, bool) and 4 <= number <= 1024 for number in numbers):
+        sane = all(isinstance(number, int) and not isinstance(number, bool) and 4 <= number <= 1024 for number in numbers)
+        if not sane or (encoder is not None and encoder not in ENCODERS):
             raise BadCheckpointError("networks.bad_click_options", options=str(options)[:200])
+        if encoder is not None:
+            return EncodedClickNet(encoder, options["decoder"], options["keys"])
         return ClickNet(options["widths"], options["decoder"], options["keys"])
 
     @classmethod
     def fresh_preprocessing(cls, module: nn.Module, options: dict[str, Any]) -> Preprocessing:
-        """Longest side of a frame as the network sees it."""
-        return Preprocessing(longest_side=192, multiple=32)
+        """Longest side of a frame as the network sees it, and the colours that its encoder is used to."""
+        seen = {"mean": (0.5,) * 3, "std": (0.5,) * 3} if "encoder" in options else {}
+        return Preprocessing(longest_side=192, multiple=32, **seen)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As :meth:`Network.load`.
+
+        Raises:
+            EncoderOnlyError: the folder has the weights of an encoder alone, with which :meth:`from_encoder` begins.
+        """
+        if all(name.startswith("encoder.") for name in stored_names(folder)):
+            raise EncoderOnlyError("checkpoints.encoder_only", name=cls.family.title)
+        return super().load(folder)
+
+    @classmethod
+    def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:
+        """As :meth:`Network.from_encoder`: what ``scripts/begin_click.py`` writes.
+
+        Raises:
+            BadCheckpointError: options of no network, or weights that are not its encoder's.
+        """
+        options, count, own = checkpoint.own_config(checkpoint.read_json(folder, checkpoint.CONFIG))
+        network = cls.create(own, options)
+        known = {f"encoder.{name}": value.shape for name, value in network.module.encoder.state_dict().items()}
+        state, _ = fitting(read_weights(folder), known, cls.family.title, set)
+        network.module.load_state_dict(state, strict=False)
+        fresh = tuple(f"{name}." for name, _ in network.module.named_children() if name != "encoder")
+        return replace(network, preprocessing=cls.stored_preprocessing(folder, options)), fresh
 
     @classmethod
     def classes_of(cls, labels: LabelSet, task: Task) -> LabelSet:

@@ -1,0 +1,198 @@
+"""The layers of the network that is clicked (:mod:`seg_demo.networks.click` says how it is asked).
+
+Both kinds are U-Nets, and compare: they ask of each place how much it looks like the places that were clicked, and like the earlier mask
+and what is around that. :class:`ClickNet` is small and begins with random weights; :class:`EncodedClickNet` looks at pictures with an encoder
+that has learnt from photographs what things look like, as RITM does (Sofiiuk et al. 2021, arXiv 2102.06583).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# timm's encoders that EncodedClickNet takes: EfficientNet-Lite (Tan and Le 2019, without squeeze and excitation), whose weights are Apache-2.0.
+ENCODERS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
+# The first layers of an encoder, which stay as they are: edges and textures are the same everywhere.
+FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
+
+
+class Unit(nn.Sequential):
+    """Convolution, batch normalisation, and ReLU unless a sum follows."""
+
+    def __init__(self, inner: int, outer: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(inner, outer, kernel, stride, (kernel - 1) // 2, bias=False), nn.BatchNorm2d(outer)]
+        super().__init__(*layers, *[nn.ReLU(inplace=True)] * active)
+
+
+def halving(inner: int, outer: int) -> Unit:
+    """Half the size, every pixel from the four that it covers: a kernel of three would look half a pixel up and to the left at each level,
+    and masks of a network that has not learnt for long would lie there."""
+    return Unit(inner, outer, 2, 2)
+
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = Unit(width, width), Unit(width, width, active=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        return F.relu(maps + self.second(self.first(maps)))
+
+
+class Context(nn.Module):
+    """Channels weighed by their means over the picture (squeeze and excitation, Hu et al. 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Conv2d(width, width // 4, 1), nn.Conv2d(width // 4, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) to the same shape."""
+        return maps * torch.sigmoid(self.outer(F.relu(self.inner(maps.mean((2, 3), keepdim=True)))))
+
+
+class ClickNet(nn.Module):
+    """Picture and marks in, one logit per pixel out.
+
+    Args:
+        widths: channels at a half, a quarter, an eighth, a 16th and a 32nd of the size.
+        decoder: channels on the way back, at a half, a quarter, an eighth and a 16th.
+        keys: length of the vectors by which places are compared.
+    """
+
+    def __init__(self, widths: Sequence[int], decoder: Sequence[int], keys: int) -> None:
+        super().__init__()
+        half, quarter, eighth, sixteenth, deepest = widths
+        up2, up4, up8, up16 = decoder
+        self.at2 = nn.Sequential(nn.PixelUnshuffle(2), Unit(24, half))
+        self.at4 = nn.Sequential(halving(half, quarter), Residual(quarter), Residual(quarter))
+        self.keys = nn.Conv2d(quarter, keys, 1)
+        self.at8 = nn.Sequential(halving(quarter + 4, eighth), Residual(eighth), Residual(eighth))
+        self.at16 = nn.Sequential(halving(eighth + 4, sixteenth), Residual(sixteenth), Residual(sixteenth))
+        self.at32 = nn.Sequential(halving(sixteenth, deepest), Residual(deepest), Context(deepest))
+        self.to16 = Unit(deepest + sixteenth, up16)
+        self.to8 = Unit(up16 + eighth, up8)
+        self.to4 = Unit(up8 + quarter + 4, up4)
+        self.narrow = Unit(up4, up2, 1)
+        self.to2 = Unit(up2 + half, up2)
+        self.head = nn.Sequential(nn.Conv2d(up2, 4, 3, padding=1), nn.PixelShuffle(2))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits of the object.
+
+        Args:
+            batch: float32 (B, 6, h, w), h and w multiples of 32: the normalised picture, discs of clicks inside and outside in
+                [0, 1], and the probability of an earlier mask.
+
+        Returns:
+            (B, 1, h, w).
+        """
+        half = self.at2(batch)
+        quarter = self.at4(half)
+        alike = likeness(self.keys(quarter), batch[:, 3:])
+        eighth = self.at8(torch.cat([quarter, alike], 1))
+        sixteenth = self.at16(torch.cat([eighth, F.avg_pool2d(alike, 2)], 1))
+        maps = self.to16(_joined(self.at32(sixteenth), sixteenth))
+        maps = self.to8(_joined(maps, eighth))
+        maps = self.to4(torch.cat([_joined(maps, quarter), alike], 1))
+        return self.head(self.to2(_joined(self.narrow(maps), half)))
+
+
+class EncodedClickNet(nn.Module):
+    """Picture and marks in, one logit per pixel out, with a pretrained encoder.
+
+    What the picture alone decides comes first, and is never trained; the marks join it at a quarter of the size, from where on the encoder
+    goes on learning slowly. Its normalisation keeps the statistics of the photographs that it has seen.
+
+    Args:
+        encoder: one of :data:`ENCODERS`; without its last stage, which serves classification.
+        decoder: channels on the way back, at a half, a quarter, an eighth and a 16th.
+        keys: length of the vectors by which places are compared.
+    """
+
+    def __init__(self, encoder: str, decoder: Sequence[int], keys: int) -> None:
+        super().__init__()
+        self.encoder = timm.create_model(encoder, pretrained=False, features_only=True)
+        half, quarter, eighth, sixteenth, _ = self.encoder.feature_info.channels()
+        del self.encoder.blocks[6]
+        deepest = self.encoder.blocks[5][-1].conv_pwl.out_channels
+        up2, up4, up8, up16 = decoder
+        self.marks = nn.Sequential(nn.PixelUnshuffle(4), Unit(96, 2 * quarter), nn.Conv2d(2 * quarter, quarter, 1))
+        self.fine = nn.Sequential(nn.PixelUnshuffle(2), Unit(24, half))
+        self.keys4, self.keys8, self.keys16 = nn.Conv2d(quarter, keys, 1), nn.Conv2d(eighth, keys, 1), nn.Conv2d(sixteenth, 2 * keys, 1)
+        self.alike8, self.alike16 = nn.Conv2d(8, eighth, 1), nn.Conv2d(4, sixteenth, 1)
+        for layer in (self.marks[2], self.alike8, self.alike16):
+            # At first the encoder sees what it knows: a picture.
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.to16 = Unit(deepest + sixteenth + 4, up16)
+        self.to8 = Unit(up16 + eighth + 4, up8)
+        self.to4 = Unit(up8 + quarter + 4, up4)
+        self.narrow = Unit(up4, up2, 1)
+        self.to2 = Unit(up2 + 2 * half, up2)
+        self.head = nn.Sequential(nn.Conv2d(up2, 4, 3, padding=1), nn.PixelShuffle(2))
+        for name in FROZEN:
+            self.encoder.get_submodule(name).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the encoder's normalisation."""
+        super().train(mode)
+        for layer in self.encoder.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
+        return self
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits of the object, as :meth:`ClickNet.forward`.
+
+        Args:
+            batch: float32 (B, 6, h, w), h and w multiples of 32.
+
+        Returns:
+            (B, 1, h, w).
+        """
+        encoder, blocks, marks = self.encoder, self.encoder.blocks, batch[:, 3:]
+        half = blocks[0](encoder.bn1(encoder.conv_stem(batch[:, :3])))
+        quarter = blocks[1](half) + self.marks(batch)
+        alike4 = likeness(self.keys4(quarter), marks)
+        eighth = blocks[2](quarter)
+        alike8 = likeness(self.keys8(eighth), marks)
+        sixteenth = blocks[4](blocks[3](eighth + self.alike8(torch.cat([alike8, F.avg_pool2d(alike4, 2)], 1))))
+        alike16 = likeness(self.keys16(sixteenth), marks)
+        deepest = blocks[5](sixteenth + self.alike16(alike16))
+        maps = self.to16(torch.cat([_joined(deepest, sixteenth), alike16], 1))
+        maps = self.to8(torch.cat([_joined(maps, eighth), alike8], 1))
+        maps = self.to4(torch.cat([_joined(maps, quarter), alike4], 1))
+        return self.head(self.to2(torch.cat([_joined(self.narrow(maps), half), self.fine(batch)], 1)))
+
+
+def likeness(keys: Tensor, marks: Tensor) -> Tensor:
+    """How much each place looks like the mean of those clicked inside, outside, of the earlier mask and of what is not in it.
+
+    Args:
+        keys: (B, K, h, w), what places are compared by.
+        marks: (B, 3, H, W) in [0, 1]: clicks inside, outside, and the earlier mask.
+
+    Returns:
+        Cosines (B, 4, h, w), 0 where there is no such place.
+    """
+    keys = F.normalize(keys, dim=1)
+    shares = F.adaptive_avg_pool2d(marks, keys.shape[-2:]).to(keys.dtype)
+    earlier = shares[:, 2:]
+    shares = torch.cat([shares, (1 - earlier) * earlier.amax((2, 3), keepdim=True)], 1)
+    shares = shares / (shares.sum((2, 3), keepdim=True) + 1e-3)
+    means = F.normalize(torch.einsum("bchw,bmhw->bmc", keys, shares), dim=2, eps=1e-3)
+    return torch.einsum("bchw,bmc->bmhw", keys, means)
+
+
+def _joined(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Coarse maps enlarged to the size of finer ones, with those."""
+    return torch.cat([F.interpolate(coarse, fine.shape[-2:], mode="nearest"), fine], 1)
