@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import expect, sync_playwright
 from scipy import ndimage
 from skimage import data, draw, filters, segmentation
 from skimage.transform import resize
@@ -26,6 +28,9 @@ from seg_demo import load_model
 from seg_demo.core.types import tight_box
 from seg_demo.serving import catalog
 from synthetic.objects import render
+from tests.editing import Canvas
+from tests.pages import CHROMIUM, RESULT_MS, SWITCHES, open_tab
+from tests.served import served
 from train.clicks import MOST_CLICKS, clicked, clicks_to, overlap, whole_mask
 
 OUTLINES = Path(__file__).parent / "outlines.json"
@@ -50,6 +55,9 @@ def rows(quick: bool) -> Iterator[Row]:
     yield clicks_row("rendered pictures of an unseen seed", rendered(4 if quick else 10))
     for name, size in (("0.3 MP", (480, 640)), ("12 MP", (3000, 4000)))[: 1 if quick else 2]:
         yield time_row(name, *size)
+    if CHROMIUM is not None:
+        for name, size in (("0.3 MP", (480, 640)), ("12 MP", (3000, 4000)))[: 1 if quick else 2]:
+            yield page_row(name, *size)
 
 
 def photographs() -> Objects:
@@ -226,3 +234,68 @@ def time_row(name: str, height: int, width: int) -> Row:
         return f"the first click, the picture looked at: {statistics.median(firsts[1:]):.3f} s; masks of both overlap by {overlap(mine, other):.2f}"
 
     return compare(f"a further click, {name}", PEER, ours, lambda: walker.segment(spots[:2], [1, 0]), check, repeats=7)
+
+
+# What tells, in the page, how long it took from the button of the mouse to the frame in which the answer is shown. What the page has
+# shown already, because the pointer rested there, needs no answer: its text may stay as it is.
+WATCH = """
+() => {
+  window.clickTimes = [];
+  let began = null;
+  const state = document.querySelector("#click-editor .se-clickstate");
+  const frames = (count, then) => requestAnimationFrame(() => (count > 1 ? frames(count - 1, then) : then()));
+  const shown = () => {
+    if (began === null || !state.textContent.includes("%")) return;
+    const start = began;
+    began = null;
+    frames(2, () => window.clickTimes.push(performance.now() - start));
+  };
+  addEventListener("pointerdown", () => { began = performance.now(); }, true);
+  addEventListener("pointerup", () => frames(2, shown), true);
+  new MutationObserver(shown).observe(state, { childList: true, characterData: true, subtree: true });
+}
+"""
+
+
+def page_row(name: str, height: int, width: int) -> Row:
+    """From the button of the mouse to the mask on the screen, in Chromium, of the tab Click; beside the same clicks in Python."""
+    picture = Image.fromarray(data.coffee()).resize((width, height), Image.Resampling.BICUBIC)
+    spots = [(x * width / 600, y * height / 400) for x, y in ((285, 140), (300, 150), (270, 120), (310, 130), (260, 160), (290, 120), (280, 170))]
+    firsts, further = [], []
+    with tempfile.TemporaryDirectory() as folder, served() as address, sync_playwright() as playing:
+        file = Path(folder) / "coffee.jpg"
+        picture.save(file, quality=92)
+        running = playing.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        page = running.new_page(viewport={"width": 1280, "height": 1000})
+        page.goto(address)
+        open_tab(page, "Click")
+        page.locator("#click-image input[type=file]").set_input_files(str(file))
+        expect(page.locator("#click-editor .se")).to_have_attribute("data-tool", "click", timeout=RESULT_MS)
+        page.evaluate(WATCH)
+        page.locator("#click-editor .se-stage").scroll_into_view_if_needed()
+        canvas = Canvas(page, (height, width), "#click-editor")
+        for turn in range(3):
+            for index, spot in enumerate(spots):
+                page.mouse.move(*canvas.screen(*spot))
+                page.mouse.down()
+                page.mouse.up()
+                count = turn * len(spots) + index + 1
+                page.wait_for_function("(count) => window.clickTimes.length >= count", arg=count)
+            page.keyboard.press("Escape")
+        times = page.evaluate("window.clickTimes")
+        running.close()
+    for turn in range(3):
+        one = times[turn * len(spots) : (turn + 1) * len(spots)]
+        firsts.append(one[0] / 1000)
+        further += [value / 1000 for value in one[1:]]
+    model, plain = load_model(MODEL), []
+    with model.prompt(np.asarray(picture)) as session:
+        previous = session.segment(points=spots[:1], labels=[1])
+        for index in range(2, len(spots) + 1):
+            began = time.perf_counter()
+            previous = session.segment(points=spots[:index], labels=[1] * index, previous=previous)
+            plain.append(time.perf_counter() - began)
+    result = f"the first click on a picture {firsts[0]:.3f} s, the first on the next object {statistics.median(firsts[1:]):.3f} s"
+    ours, theirs = statistics.median(further), statistics.median(plain)
+    work, today = f"a click, until its mask is on the screen, {name}", time.strftime("%Y-%m-%d")
+    return Row(work, "the same in Python", ours, theirs, None, None, None, None, result, None, None, len(further), today)
