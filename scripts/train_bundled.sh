@@ -11,7 +11,9 @@ done
 $python scripts/bundle.py runs/unet-cells unet-cells --longest-side 448
 $python scripts/bundle.py runs/segformer-cells segformer-cells --longest-side 448
 $python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells
-# The clicked network learns on two processes at once.
+# The clicked network begins with an encoder that has learnt from photographs, of the Hub or of the file CLICK_ENCODER, and learns on two
+# processes at once.
+$python scripts/begin_click.py runs/click-begin ${CLICK_ENCODER:-}
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/click.yaml --output runs/click
 $python scripts/bundle.py runs/click click
 # So does the U-Net with watershed, which begins with the U-Net above, in two halves.

@@ -96,7 +96,7 @@ class Model:
             spec, architecture=network.name, labels=network.labels.names, notes=network.notes, channels=network.channels, **answers_of(tasks)
         )
         precision = precision or settings().precision
-        run = PromptRun(network, precision) if network.family.prompts else NetworkRun(network, precision, engine, window)
+        run = PromptRun(network, precision, engine) if network.family.prompts else NetworkRun(network, precision, engine, window)
         return cls(known, network.labels, run, network.nbytes)
 
     @classmethod

@@ -53,10 +53,13 @@ class PromptRun:
     Args:
         network: on the device that computes.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``, of the encoder; the decoder is small and computes in fp32.
+        engine: of :func:`seg_demo.inference.engine.choose`, for a module that is not trained any more; None is eager torch.
     """
 
-    def __init__(self, network: PromptNetwork, precision: str) -> None:
-        self.network, self._precision = network, precision
+    def __init__(self, network: PromptNetwork, precision: str, engine: engine.Engine | None = None) -> None:
+        self.network, self._precision, self.engine = network, precision, engine
+        if engine is not None:
+            network.compiled = engine
 
     def __call__(
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,7 +29,7 @@ from seg_demo.masks.instances import Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
-from seg_demo.networks.base import TrainingDefaults
+from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet
 from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
@@ -101,6 +102,7 @@ class Click(PromptNetwork):
     """The clicked network. A box is a mask of which nobody knows more than that the object is in it."""
 
     family: ClassVar = FAMILIES["click"]
+    engine: ClassVar[EngineHints | None] = EngineHints(free=(2, 3))
     training: ClassVar[TrainingDefaults | None] = TrainingDefaults(
         base="click", lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
     )
@@ -291,7 +293,7 @@ class Click(PromptNetwork):
         bottom, right = -rows % step, -columns % step
         picture = F.pad(picture, (0, right, 0, bottom), mode="replicate")
         batch = torch.cat([picture, F.pad(marks, (0, right, 0, bottom))[None]], 1)
-        logits = self.forward(self.module, batch.to(device, memory_format=torch.channels_last))[0, 0, :rows, :columns].float().cpu()
+        logits = self.computed(batch.to(device, memory_format=torch.channels_last))[0, 0, :rows, :columns].float().cpu()
         if not all_finite(logits):
             raise BadCheckpointError("models.invalid_numbers")
         return View(frame, logits.contiguous())

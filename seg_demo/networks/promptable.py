@@ -63,6 +63,12 @@ class PromptNetwork(Network):
     grid: ClassVar[int | None] = None
     least: ClassVar[tuple[float, float] | None] = None
     heavy_look: ClassVar[bool] = True
+    # A compiled form of `forward` on this module, where there is one (:func:`seg_demo.inference.engine.choose`).
+    compiled: ClassVar[Callable[[Tensor], Any] | None] = None
+
+    def computed(self, batch: Tensor) -> Any:
+        """What :meth:`forward` gives for a batch, by the compiled form where there is one."""
+        return self.forward(self.module, batch) if self.compiled is None else self.compiled(batch)
 
     @abstractmethod
     def candidates(
@@ -92,7 +98,7 @@ class PromptNetwork(Network):
             image: uint8 (H, W, 3), RGB.
         """
         device = next(self.module.parameters()).device
-        return self.forward(self.module, self.preprocess(image).to(device))
+        return self.computed(self.preprocess(image).to(device))
 
     def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
         """Never called: a picture by itself has no answer."""

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from skimage import data
 
 from benchmarks.click import coins, poor
 from seg_demo import load_model, networks
-from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError, EncoderOnlyError
 from seg_demo.core.requests import Prompt
-from seg_demo.core.types import LabelSet
+from seg_demo.core.types import LabelSet, ModelSpec
+from seg_demo.inference import engine, openvino
+from seg_demo.inference.model import Model
 from seg_demo.networks import checkpoint
+from seg_demo.networks.click_net import FROZEN
 from seg_demo.networks.promptable import central_pixel, next_click
+from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
 from train.clicks import ClickMeter, clicked, clicks_to, overlap, whole_mask
 from train.data.index import BUILT_IN, open_dataset
@@ -240,6 +245,46 @@ def test_a_run_from_the_command_line_and_its_resume(tmp_path, capsys):
     assert main(["--resume", str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == answer["metrics"]
     assert load_model(str(run / "best")).spec.architecture == "click"
+
+
+def test_it_begins_with_an_encoder_that_knows_photographs(tmp_path, picture):
+    """The script writes an encoder alone, from tensors of any names; training keeps its first layers and its statistics, and a compiled
+    form of what is saved gives the same logits."""
+    torch.manual_seed(0)
+    known = timm.create_model(begin_click.OPTIONS["encoder"], pretrained=False).state_dict()
+    torch.save({f"other.{number}": tensor for number, (name, tensor) in enumerate(known.items()) if "num_batches" not in name}, tmp_path / "known.pth")
+    begin_click.main(tmp_path / "begun", str(tmp_path / "known.pth"))
+    with pytest.raises(EncoderOnlyError):
+        networks.load(tmp_path / "begun")
+    made, fresh = CLICK.from_encoder(tmp_path / "begun", LabelSet.from_names(("x",)))
+    state = made.module.state_dict()
+    begun = {name for name in state if not name.startswith(fresh)}
+    assert begun and all(name.startswith("encoder.") and torch.equal(state[name], known[name.removeprefix("encoder.")]) for name in begun)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    optimizer = torch.optim.SGD([weight for weight in made.module.parameters() if weight.requires_grad], lr=1.0)
+    made.module.train()
+    for _ in range(2):  # what joins the encoder is zero at first, and so is the gradient of what comes before it
+        optimizer.zero_grad()
+        made.module(torch.rand(2, 6, 64, 64)).square().mean().backward()
+        optimizer.step()
+    changed = {name for name, tensor in made.module.state_dict().items() if not torch.equal(tensor, before[name])}
+    frozen = [name for name in before if name.startswith(tuple(f"encoder.{layer}." for layer in FROZEN))]
+    assert frozen and not changed.intersection(frozen)
+    assert not [name for name in changed if name.startswith("encoder.") and "running" in name]
+    assert {"encoder.blocks.2.0.conv_pw.weight", "marks.2.weight", "keys4.weight", "to16.0.weight"} <= changed
+    made.module.eval()
+    made.save(tmp_path / "saved", half=False)
+    saved = networks.load(tmp_path / "saved")
+    spec = ModelSpec("saved", None, "instance", "", "saved", "", "folder")
+    model = Model.from_network(saved, spec, engine=engine.choose(saved, torch.device("cpu"), "openvino", 1))
+    with model.prompt(picture) as session:
+        first = session.segment(points=[(50, 40)])
+        openvino.drain_compiling(120)
+        again = session.segment(points=[(50, 40)])
+    assert model.agreement == 1 and np.array_equal(first.id_map, again.id_map)
+    checkpoint.write_json(tmp_path / "saved", "config.json", {**checkpoint.read_json(tmp_path / "saved", "config.json"), "options": {**begin_click.OPTIONS, "encoder": "resnet18"}})
+    with pytest.raises(BadCheckpointError):
+        networks.load(tmp_path / "saved")
 
 
 def discs(folder: Path) -> Path:
