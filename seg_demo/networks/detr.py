@@ -14,7 +14,7 @@ from seg_demo.core.errors import Message
 from seg_demo.core.types import Segment
 from seg_demo.masks import queries
 from seg_demo.networks import FAMILIES
-from seg_demo.networks.transformers_config import from_config, loading_code
+from seg_demo.networks.transformers_config import loading_code
 from seg_demo.networks.universal import STAGES, ClassQueries, apart
 
 # Floats of maps of queries that are alive at once in the mask head (128 MiB).
@@ -29,16 +29,9 @@ class Detr(ClassQueries):
     sizes_stay_open = True
 
     @staticmethod
-    def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
-        """As :meth:`ClassQueries.build`, with a mask head that needs a hundredth of the library's memory."""
-        return few_queries_at_once(from_config(num_classes, options))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """As :meth:`ClassQueries.load`, with the same mask head."""
-        made = super().load(folder)
-        few_queries_at_once(made.module)
-        return made
+    def slim(module: nn.Module) -> None:
+        """As :meth:`ClassQueries.slim`: its mask head needs a hundredth of the library's memory."""
+        few_queries_at_once(module)
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -124,9 +117,9 @@ class _FewQueries(nn.Module):
         return self.output_conv(maps)
 
 
-def few_queries_at_once(module: nn.Module) -> nn.Module:
-    """A network of DETR's family whose mask head is :class:`_FewQueries`, with the same weights under the same names."""
-    head = _FewQueries()
-    head.__dict__.update(module.mask_head.__dict__)
-    module.mask_head = head
-    return module
+def few_queries_at_once(module: nn.Module) -> None:
+    """Make the mask head of a network of DETR's family :class:`_FewQueries`, with the same weights under the same names."""
+    if not isinstance(module.mask_head, _FewQueries):
+        head = _FewQueries()
+        head.__dict__.update(module.mask_head.__dict__)
+        module.mask_head = head

@@ -22,7 +22,7 @@ from seg_demo.core.types import LabelSet, Segment, Task
 from seg_demo.masks import queries
 from seg_demo.masks.queries import Order
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.universal import ClassQueries, apart
+from seg_demo.networks.universal import ClassQueries, apart, few_places_at_once
 
 CLASS_INFO = "class_info_file"
 # The files of a tokenizer, of which a repository has the first two or the last.
@@ -88,6 +88,11 @@ class OneFormer(ClassQueries):
     def build(num_classes: int, options: dict[str, Any]) -> nn.Module:
         """As :meth:`ClassQueries.build`; a number of its loss has 64 bits otherwise."""
         return ClassQueries.build(num_classes, options).float()
+
+    @staticmethod
+    def slim(module: nn.Module) -> None:
+        """As :meth:`ClassQueries.slim`: its pixel decoder looks at the maps from some places at a time."""
+        few_places_at_once(module)
 
     @classmethod
     def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:

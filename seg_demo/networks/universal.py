@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -63,6 +64,8 @@ SMALL_RESNET = {
     "model_type": "resnet", "layer_type": "basic", "embedding_size": 32, "hidden_sizes": [32, 64, 96, 128], "depths": [1, 1, 1, 1],
     "out_features": STAGES,
 }  # fmt: skip
+# Numbers that a pixel decoder sees from some places at once (64 MiB).
+MOST_SAMPLES = 1 << 24
 # Keys by which transformers takes a backbone from somewhere else.
 FETCHES = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "backbone_kwargs")
 # The weights of classes in the loss, of which the answer does not depend.
@@ -105,6 +108,13 @@ class ClassQueries(Network):
             BadCheckpointError: a config that transformers refuses.
         """
         return from_config(num_classes, options)
+
+    @staticmethod
+    def slim(module: nn.Module) -> None:
+        """Change the library's network to take less memory: the same weights under the same names, the same answers."""
+
+    def __post_init__(self) -> None:
+        self.slim(self.module)
 
     @classmethod
     def create(cls, labels: LabelSet, options: dict[str, Any]) -> Self:
@@ -390,6 +400,11 @@ class Mask2Former(ClassQueries):
     order = Order(grid=(384, 384))
 
     @staticmethod
+    def slim(module: nn.Module) -> None:
+        """As :meth:`ClassQueries.slim`: its pixel decoder looks at the maps from some places at a time."""
+        few_places_at_once(module)
+
+    @staticmethod
     def default_options() -> dict[str, Any]:
         """A Mask2Former of 0.8 million parameters, which learns from scratch on a laptop."""
         return {
@@ -553,6 +568,61 @@ def _query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
     """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w): not by picture as :meth:`ClassQueries.forward` has them, for going through a
     batch makes the number of its pictures a constant of a graph."""
     return transformers_config.query_logits(module(pixel_values=batch))
+
+
+class FewPlaces(nn.Module):
+    """The deformable attention of a pixel decoder (Mask2Former's and OneFormer's ``...EncoderMultiscaleDeformableAttention``), from some places
+    at a time, with the library's bits.
+
+    Each place looks at four points of every level. The library has all that all places see at once, and the same once more when it is
+    weighed: 440 MB for a picture of 800 x 1088.
+    """
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        position_embeddings: Tensor | None = None,
+        reference_points: Tensor | None = None,
+        spatial_shapes_list: list[tuple[int, int]] | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """What every place takes from the maps, (B, N, D), and how it weighs what it sees, (B, N, heads, levels, points).
+
+        Args:
+            hidden_states: (B, N, D), of the places.
+            attention_mask: bool (B, S), true where a map is padding.
+            encoder_hidden_states: (B, S, D), the maps.
+            position_embeddings: (B, N, D), added to the places.
+            reference_points: (B, N, levels, 2), where they are.
+            spatial_shapes_list: (height, width) of every level.
+        """
+        places = hidden_states if position_embeddings is None else hidden_states + position_embeddings
+        value = self.value_proj(encoder_hidden_states)
+        if attention_mask is not None:
+            value = value.masked_fill(attention_mask[..., None], 0.0)
+        (batch, count, width), points = places.shape, (self.n_heads, self.n_levels, self.n_points)
+        value = value.view(batch, -1, self.n_heads, width // self.n_heads)
+        weights = self.attention_weights(places).view(batch, count, self.n_heads, -1).softmax(-1).view(batch, count, *points)
+        sides = torch.tensor([(across, down) for down, across in spatial_shapes_list], device=places.device)
+        offsets = self.sampling_offsets(places).view(batch, count, *points, 2)
+        where = reference_points[:, :, None, :, None, :] + offsets / sides[:, None]
+        step = max(1, MOST_SAMPLES // (batch * width * self.n_levels * self.n_points))
+        pairs = zip(where.split(step, 1), weights.split(step, 1), strict=True)
+        found = [self.look(value, spatial_shapes_list, *some) for some in pairs]
+        return self.output_proj(torch.cat(found, 1)), weights
+
+
+def few_places_at_once(module: nn.Module) -> None:
+    """Make the deformable attentions of a pixel decoder :class:`FewPlaces`, with the same weights under the same names."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if type(child).__name__.endswith("PixelDecoderEncoderMultiscaleDeformableAttention"):
+                few = FewPlaces()
+                few.__dict__.update(child.__dict__)
+                few.look = sys.modules[type(child).__module__].multi_scale_deformable_attention
+                setattr(parent, name, few)
 
 
 def _masks_of(truth: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -391,3 +391,21 @@ def test_a_mask_head_takes_few_queries_at_once_and_gives_the_librarys_masks(name
         found = made.module(pixel_values=batch).pred_masks
     assert seen[2:] == [1] * 24
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["mask2former", "oneformer"])
+def test_a_pixel_decoder_looks_from_few_places_at_once_and_gives_the_librarys_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = networks.network(name)
+    made = outspoken(family.create(LABELS, {**family.default_options(), **TINY[name]}))
+    plain = transformers_config.from_config(len(LABELS), made.options).float().eval()
+    plain.load_state_dict(made.module.state_dict())
+    plain.register_buffer("question", getattr(made.module, "question", None), persistent=False)
+    batch, seen = torch.stack([torch.randn(3, 96, 160), torch.randn(3, 96, 160)]), []
+    (layer,) = (module for module in made.module.modules() if isinstance(module, universal.FewPlaces))
+    look = layer.look
+    layer.look = lambda value, sides, where, weights: seen.append(where.shape[1]) or look(value, sides, where, weights)
+    with torch.inference_mode():
+        expected = family.forward(plain, batch)
+        assert same(family.forward(made.module, batch), expected) and seen == [315]
+        monkeypatch.setattr(universal, "MOST_SAMPLES", 100 * len(batch) * 64 * 12)
+        assert same(family.forward(made.module, batch), expected) and seen[1:] == [100, 100, 100, 15]
