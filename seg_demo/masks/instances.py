@@ -489,7 +489,7 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
         logits = on_grid(masks, together if all_at_once else several, order)
         if inside_of is not None:
             cut = alone(lambda logits=logits, part=part: [inside_of(one) for one in logits[: len(part)]])
-            means, shapes = torch.stack([mean for mean, _ in cut]) if cut else together.float(), [shape for _, shape in cut]
+            means, shapes = torch.stack([mean for mean, _ in cut]), [shape for _, shape in cut]
             sure = (scores[part] * means).tolist()
         else:
             resized = F.interpolate(logits[None], (height, width), mode="bilinear", align_corners=False)[0]
@@ -542,7 +542,8 @@ def _hopeful(scores: Tensor, threshold: float, count: int) -> Iterator[tuple[Ten
     order."""
     # No mean is above 1 by more than rounding makes of it, for which the factor leaves room.
     hopeful = (scores.double() * (1 + 1e-5) >= threshold).nonzero()[:, 0]
-    for part in hopeful.split(count):
+    # Of nothing at all torch makes one part.
+    for part in hopeful.split(count) if len(hopeful) else ():
         yield part, part.repeat(2) if len(part) == 1 < len(scores) else part
 
 

@@ -165,6 +165,17 @@ def test_no_segment_at_all(kind: type) -> None:
         assert (found.label_ids, found.scores, found.id_map.any()) == ((), (), False)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("order", [Order(), Order(grid=(60, 80)), Order(late=True, grid=(96, 96), crop=(96, 72), cut=True)])
+def test_no_object_at_all(order: Order, count: int) -> None:
+    """Of three hundred classes none may be likely enough that a query's mask is looked at."""
+    _, masks = blobs(count, 24, 31, 0)
+    find = instances.late_instances if order.late else instances.early_instances
+    for size in ((200, 150), (40, 30)):
+        assert find(torch.zeros(count, 301), masks, *size, order, 0.05) == []
+        assert instances.sigmoid_instances(torch.full((count, 300), -9.0), masks, *size) == []
+
+
 def test_a_share_of_four_fifths_is_kept_as_the_library_keeps_it() -> None:
     """0.8 in float32 is above 0.8."""
     masks = torch.full((2, 1, 5), -9.0)
