@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ def copy_without_weights(folder: Path, target: Path) -> None:
     for path in folder.iterdir():
         if path.name != "model.safetensors":
             (target / path.name).write_bytes(path.read_bytes())
+
+
+@lru_cache(maxsize=1)
+def of_the_library(module: Any, processor: Any, folder: Path) -> tuple[Any, Any]:
+    """The plain library's network and processor of a folder that does not change."""
+    # OneFormer's looks for its table of classes where it is told to; the others do not mind.
+    return module.from_pretrained(folder).eval(), processor.from_pretrained(folder, repo_path=str(folder))
 
 
 class NetworkContract:

@@ -18,6 +18,7 @@ from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Options
 from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
+from seg_demo.inference.model import Model
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import detr, transformers_config, universal
 from seg_demo.networks.base import Network
@@ -25,7 +26,7 @@ from seg_demo.networks.oneformer import TOKENIZER
 from seg_demo.networks.transformers_config import query_logits
 from seg_demo.networks.universal import LEAST_SCORE
 from seg_demo.outputs.export import bundle
-from tests.networks.contract import LABELS, NetworkContract, image_of, randomise, same
+from tests.networks.contract import LABELS, NetworkContract, image_of, of_the_library, randomise, same
 
 TINY = {
     "mask2former": {"num_queries": 9, "decoder_layers": 2, "encoder_layers": 1},
@@ -35,7 +36,7 @@ TINY = {
     "detr": {"num_queries": 12},
     "conditional-detr": {"num_queries": 12},
 }
-SIZES = [(70, 50), (31, 201), (420, 300)]
+SIZES = [(31, 201), (420, 300)]
 
 
 def outspoken(made: Network) -> Network:
@@ -79,14 +80,18 @@ class QueriesContract(NetworkContract):
         family = networks.network(self.name)
         return outspoken(family.create(LABELS, {**family.default_options(), **TINY[self.name]}))
 
+    @pytest.fixture(scope="class")
+    def model(self, folder: Path) -> Model:
+        """The checkpoint as it is served; no test changes it."""
+        return load_model(str(folder), device="cpu")
+
     def plain(self, folder: Path, checkpoint: Network, batch: torch.Tensor) -> Any:
         module = self.library.from_pretrained(folder).eval()
         classes, masks = query_logits(module(pixel_values=batch))
         return [{"classes": classes[0], "masks": masks[0]}]
 
     def theirs(self, folder: Path, image: np.ndarray, task: str, **thresholds: float) -> Any:
-        processor = AutoImageProcessor.from_pretrained(folder)
-        module = self.library.from_pretrained(folder).eval()
+        module, processor = of_the_library(self.library, AutoImageProcessor, folder)
         inputs = processor(images=Image.fromarray(image), return_tensors="pt")
         with torch.inference_mode():
             outputs = module(**inputs)
@@ -94,20 +99,19 @@ class QueriesContract(NetworkContract):
         return work(outputs, target_sizes=[image.shape[:2]], **thresholds)[0]
 
     @pytest.mark.parametrize("size", SIZES)
-    def test_a_picture_gets_the_plain_librarys_label_map(self, folder: Path, size: tuple[int, int]) -> None:
+    def test_a_picture_gets_the_plain_librarys_label_map(self, model: Model, folder: Path, size: tuple[int, int]) -> None:
         if "semantic" not in self.tasks:
             pytest.skip("the library stretches the padding over the picture")
         image = image_of(*size)
-        result = load_model(str(folder), device="cpu").predict(image, task="semantic")
+        result = model.predict(image, task="semantic")
         assert result.task == "semantic"
         np.testing.assert_array_equal(result.id_map, self.theirs(folder, image, "semantic").numpy())
         assert all(0 < segment.score <= 1 for segment in result.segments)
 
-    @pytest.mark.parametrize("size", SIZES)
-    @pytest.mark.parametrize("threshold", [0.2, 0.5])
-    def test_a_picture_gets_the_plain_librarys_objects(self, folder: Path, size: tuple[int, int], threshold: float) -> None:
+    @pytest.mark.parametrize(("size", "threshold"), zip(SIZES, (0.2, 0.5), strict=True))
+    def test_a_picture_gets_the_plain_librarys_objects(self, model: Model, folder: Path, size: tuple[int, int], threshold: float) -> None:
         image = image_of(*size)
-        result = load_model(str(folder), device="cpu").predict(image, threshold, task="instance")
+        result = model.predict(image, threshold, task="instance")
         assert result.task == "instance"
         info = self.theirs(folder, image, "instance", **self.asked(threshold))
         masks = self.masks_of(info)
@@ -131,8 +135,7 @@ class QueriesContract(NetworkContract):
         monkeypatch.setattr(universal.ClassQueries, "thresholds", Thresholds(0.3, 0.5, 0.02))
         monkeypatch.setattr(universal.Eomt, "thresholds", Thresholds(0.3, 0.5, 0.02))
 
-    def test_there_is_something_to_compare(self, folder: Path) -> None:
-        model = load_model(str(folder), device="cpu")
+    def test_there_is_something_to_compare(self, model: Model) -> None:
         image = image_of(70, 50)
         assert (model.spec.task, model.spec.tasks or (model.spec.task,)) == (self.tasks[0], self.tasks)
         for task in self.tasks:
@@ -141,9 +144,9 @@ class QueriesContract(NetworkContract):
         assert all(segment.score >= LEAST_SCORE for segment in model.run(image, Options(task="instance")).segments)
 
     @pytest.mark.parametrize("size", SIZES)
-    def test_a_picture_gets_the_plain_librarys_segments(self, folder: Path, size: tuple[int, int]) -> None:
+    def test_a_picture_gets_the_plain_librarys_segments(self, model: Model, folder: Path, size: tuple[int, int]) -> None:
         image = image_of(*size)
-        result = load_model(str(folder), device="cpu").predict(image, task="panoptic")
+        result = model.predict(image, task="panoptic")
         assert result.task == "panoptic"
         info = self.theirs(folder, image, "panoptic", threshold=0.3, overlap_mask_area_threshold=0.02)
         assert [(s.label_id, s.score) for s in result.segments] == [(s["label_id"], s["score"]) for s in info["segments_info"]]
@@ -151,40 +154,38 @@ class QueriesContract(NetworkContract):
         rows = result.to_dict()["segments"]
         assert all(row["isthing"] for row in rows) and sum(row["area"] for row in rows) == np.count_nonzero(result.id_map)
 
-    def test_stuff_is_one_segment_per_class(self, folder: Path, tmp_path: Path) -> None:
+    def test_stuff_is_one_segment_per_class(self, model: Model, folder: Path, tmp_path: Path) -> None:
         """Of the classes, only one is called as a thing is."""
         for path in folder.iterdir():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-        model = load_model(str(tmp_path), device="cpu")
+        told = load_model(str(tmp_path), device="cpu")
         things = np.array([False, True, False])
-        model._run.network.labels = replace(model.labels, things=things)
+        told._run.network.labels = replace(told.labels, things=things)
         image = image_of(70, 50)
-        result = model.predict(image)
+        result = told.predict(image)
         stuff = [segment.label_id for segment in result.segments if not things[segment.label_id]]
         assert len(stuff) == len(set(stuff))
-        plain = load_model(str(folder), device="cpu").predict(image)
+        plain = model.predict(image)
         names = [np.array([255, *(segment.label_id for segment in each.segments)])[each.id_map] for each in (result, plain)]
         np.testing.assert_array_equal(*names)
         assert [row["isthing"] for row in result.to_dict()["segments"]] == [bool(things[s.label_id]) for s in result.segments]
         files = bundle(np.asarray(image), result, "x")
-        told = json.loads(files["x_panoptic.json"])
-        rgb = np.asarray(Image.open(io.BytesIO(files[told["annotations"][0]["file_name"]])).convert("RGB")).astype(np.uint32)
+        written = json.loads(files["x_panoptic.json"])
+        rgb = np.asarray(Image.open(io.BytesIO(files[written["annotations"][0]["file_name"]])).convert("RGB")).astype(np.uint32)
         ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
         np.testing.assert_array_equal(ids, result.id_map)
-        for row in told["annotations"][0]["segments_info"]:
+        for row in written["annotations"][0]["segments_info"]:
             assert row["area"] == int((ids == row["id"]).sum()) > 0
-            assert told["categories"][row["category_id"]]["isthing"] == things[row["category_id"]]
+            assert written["categories"][row["category_id"]]["isthing"] == things[row["category_id"]]
 
-    def test_full_detail_answers_every_task(self, folder: Path) -> None:
-        model = load_model(str(folder), device="cpu")
+    def test_full_detail_answers_every_task(self, model: Model) -> None:
         image = image_of(380, 420)
         for task in self.tasks:
             result = model.run(image, Options(detail="full", task=task, confidence=True))
             assert (result.task, result.id_map.shape, result.seen) == (task, (380, 420), None)
             assert result.confidence.shape == (380, 420) and result.segments
 
-    def test_other_thresholds_need_no_forward_pass(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        model = load_model(str(folder), device="cpu")
+    def test_other_thresholds_need_no_forward_pass(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         image, other = image_of(70, 50), {"score": 0.9, "mask": 0.6, "overlap": 0.1}
         first = model.run(image, Options(confidence=True))
         expected = model.run(image, Options(confidence=True, thresholds=other))
@@ -203,8 +204,8 @@ class QueriesContract(NetworkContract):
             with pytest.raises(BadRequestError, match="threshold"):
                 model.predict(image, thresholds=bad)
 
-    def test_objects_that_are_left_out_turn_their_confidence(self, folder: Path) -> None:
-        every = load_model(str(folder), device="cpu").run(image_of(70, 50), Options(task="instance", confidence=True))
+    def test_objects_that_are_left_out_turn_their_confidence(self, model: Model) -> None:
+        every = model.run(image_of(70, 50), Options(task="instance", confidence=True))
         scores = sorted(segment.score for segment in every.segments)
         # DETR's with random weights are all as sure, and all go.
         some = every.above(np.nextafter(scores[len(scores) // 2], 2))
@@ -212,8 +213,7 @@ class QueriesContract(NetworkContract):
         gone = (every.id_map > 0) & (some.id_map == 0)
         np.testing.assert_array_equal(some.confidence, np.where(gone, 255 - every.confidence, every.confidence))
 
-    def test_a_task_that_it_does_not_have_is_refused_with_those_that_it_has(self, folder: Path) -> None:
-        model = load_model(str(folder), device="cpu")
+    def test_a_task_that_it_does_not_have_is_refused_with_those_that_it_has(self, model: Model) -> None:
         with pytest.raises(BadRequestError, match="does not answer the task 'region'; it answers: panoptic"):
             model.predict(image_of(20, 20), task="region")
         with pytest.raises(BadRequestError, match="must be one of auto, semantic"):
@@ -293,8 +293,7 @@ class TestConditionalDetr(TestDetr):
     library = ConditionalDetrForSegmentation  # which no Auto class knows
     test_a_backbone_of_timm_is_built_from_its_name = None
 
-    def test_the_last_class_is_never_found_where_the_processor_takes_it_for_none(self, folder: Path) -> None:
-        model = load_model(str(folder), device="cpu")
+    def test_the_last_class_is_never_found_where_the_processor_takes_it_for_none(self, model: Model) -> None:
         for task in ("panoptic", "instance"):
             found = model.predict(image_of(70, 50), 0.1, task=task)
             assert found.segments and all(segment.label_id < len(LABELS) - 1 for segment in found.segments)
@@ -307,8 +306,7 @@ class TestOneFormer(TestDetr):
 
     def theirs(self, folder: Path, image: np.ndarray, task: str, **thresholds: float) -> Any:
         """From another directory than the checkpoint's, as everybody works."""
-        processor = OneFormerProcessor.from_pretrained(folder, repo_path=str(folder))
-        module = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+        module, processor = of_the_library(self.library, OneFormerProcessor, folder)
         with torch.inference_mode():
             outputs = module(**processor(images=[Image.fromarray(image)], task_inputs=[task], return_tensors="pt"))
         work = getattr(processor, f"post_process_{task}_segmentation")
