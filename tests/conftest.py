@@ -6,6 +6,7 @@ huggingface_hub and torch read these variables when they are imported, so they a
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ def _free_port() -> int:
     raise RuntimeError("No free port between 20000 and 32000 on 127.0.0.1.")
 
 
+gc.disable()  # until the tests begin: nothing of thousands of tests and of all that they import is garbage, but each collection looks through it
 assert "huggingface_hub" not in sys.modules, "huggingface_hub was imported before this file could point it to loopback"
 for _name in [name for name in os.environ if name.startswith(("SEG_DEMO_", "HF_", "HUGGING_FACE_"))]:
     del os.environ[_name]
@@ -56,6 +58,12 @@ def pytest_collection_modifyitems(items):
     from tests import schedule
 
     items[:] = schedule.ordered(items)
+
+
+def pytest_collection_finish(session):
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

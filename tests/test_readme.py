@@ -41,13 +41,14 @@ def test_the_call_of_a_running_demo(demo_url, monkeypatch):
     assert len(known["result"]["segments"]) == pytest.approx(24, abs=1) and known["models"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_commands_that_segment(name, tmp_path, monkeypatch, capsys):
+def test_the_commands_that_segment(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    lines = [line for block in blocks(name, "") for line in block.splitlines() if line.startswith("python -m seg_demo ")]
-    assert lines
+    lines, chinese = (
+        [shlex.split(line, comments=True)[3:] for block in blocks(name, "") for line in block.splitlines() if line.startswith("python -m seg_demo ")] for name in NAMES
+    )
+    assert lines and chinese and all(words in lines for words in chinese)
     for line in lines:
-        words = shlex.split(line, comments=True)[3:]
+        words = list(line)
         if "--out" in words:
             place = words.index("--out") + 1
             words[place] = str(tmp_path / words[place])

@@ -26,6 +26,8 @@ from synthetic.cells import CELL_SCENES, PHOTOGRAPHS, render
 from tests.engines import own_cache, settled  # noqa: F401  (fixture)
 from tests.served import ROOT
 
+# Of both kinds of networks one: what is said of the others is for the soak tests.
+TWO = ["unet-cells", "maskrcnn-cells"]
 NAMES = [spec.id for spec in BUNDLED if (ROOT / "seg_demo" / "bundled" / spec.id / familiarity.FAMILIARITY).is_file()]
 EXAMPLES = ROOT / "seg_demo" / "ui" / "examples"
 
@@ -58,7 +60,7 @@ def rendered(seed: int, index: int, kind: str) -> np.ndarray:
     return render(seed, index, 256, kind=kind).image
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("model", "rounds"), [*((name, 1) for name in TWO), *(pytest.param(name, 2, marks=pytest.mark.soak) for name in NAMES)], indirect=["model"])
 def test_rendered_pictures_with_objects_are_familiar(model, rounds):
     kinds = [*CELL_SCENES] * rounds
     known = [model.predict(rendered(9001, index, kind)).familiar for index, kind in enumerate(kinds)]
@@ -75,8 +77,9 @@ def test_the_word_reaches_json_and_stays_at_another_threshold(model):
     assert load_model("otsu").predict(data.astronaut()).to_dict()["familiar"] is None
 
 
+@pytest.mark.parametrize("model", [name if name in TWO else pytest.param(name, marks=pytest.mark.soak) for name in NAMES], indirect=True)
 def test_full_detail_says_the_same_of_a_large_picture(model):
-    large = np.asarray(Image.fromarray(data.astronaut()).resize((900, 900)))
+    large = np.asarray(Image.fromarray(data.astronaut()).resize((700, 700)))
     assert model.predict(large, detail="full").familiar is False
 
 

@@ -42,6 +42,13 @@ def found() -> dict[str, Segmentation]:
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """What other files have left is nothing that these tests let go of: to look through all of it takes a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def empty(monkeypatch):
     gc.collect()
@@ -64,7 +71,7 @@ def same(mine: Segmentation, expected: Segmentation) -> None:
 
 
 @pytest.mark.parametrize("id", ["unet-cells", "maskrcnn-cells", "slic"])
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.9])
 def test_what_was_compressed_is_the_same(found, id, threshold):
     plain, other = CachedResult(found[id]), CachedResult(replace(found[id]))
     before = other.nbytes
