@@ -691,6 +691,11 @@ _REPEATED = (
     "a pickle where discussions are switched off", "a pickle of weights beside an optimizer",
     "a whole network whose config names SegformerForImageClassification", "a whole network whose config names SegformerModel",
     "SegFormer of one channel called background", "resampling by Pillow's number 1", "resampling by Pillow's number 3",
+    "smp FPN with mobileone_s0", "smp UPerNet with tu-test_resnet", "smp Segformer with mit_b0", "smp Unet with timm-mobilenetv3_small_minimal_100",
+    "upernet-swin as transformers saves it", "mobilevitv2 as transformers saves it", "smp FPN with tu-test_resnet", "smp DeepLabV3Plus with tu-test_resnet",
+    "smp in shards", "smp saved within model.", "SegFormer of one channel with two names", "a pickle of weights beside an epoch",
+    "a whole network whose config names MySegformer", "a pickle on a branch", "weights in half precision", "folders within folders", "DPT saved within model.",
+    "the address of a folder", "a folder of a renamed repository", "the bot's weights of a renamed repository",
     *(f"copied text {number}" for number in (1, 2, 4, 6, 7, 8, 10)), "a renamed repository with a pickle",
 )  # fmt: skip
 LAYOUTS |= {name: replace(LAYOUTS[name], soak=True) for name in _REPEATED}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -121,6 +122,13 @@ def emptied(page: Page) -> bool:
 @pytest.fixture
 def open_page(browser: Browser, demo_url: str):
     """A function that opens the page for another visitor each time and fails the test on script errors and foreign requests."""
+    with opening(browser, demo_url) as opened:
+        yield opened
+
+
+@contextmanager
+def opening(browser: Browser, demo_url: str) -> Iterator[Callable[..., Page]]:
+    """What :func:`open_page` gives, for as long as its user likes."""
     visits = Visits(browser)
 
     def opened(**context: object) -> Page:

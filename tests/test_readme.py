@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +43,16 @@ def test_the_call_of_a_running_demo(demo_url, monkeypatch):
     assert len(known["result"]["segments"]) == pytest.approx(24, abs=1) and known["models"]
 
 
-def test_the_commands_that_segment(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("examples", [("coins.png", "coffee.jpg"), pytest.param(None, marks=pytest.mark.soak)])
+def test_the_commands_that_segment(examples, tmp_path, monkeypatch, capsys):
+    """Of the folder of examples, every run takes two and the soak tests take all."""
     monkeypatch.chdir(ROOT)
+    folder = "seg_demo/ui/examples"
+    if examples:
+        (tmp_path / folder).mkdir(parents=True)
+        for name in examples:
+            shutil.copy(Path(folder, name), tmp_path / folder)
+        monkeypatch.chdir(tmp_path)
     lines, chinese = (
         [shlex.split(line, comments=True)[3:] for block in blocks(name, "") for line in block.splitlines() if line.startswith("python -m seg_demo ")] for name in NAMES
     )

@@ -53,8 +53,14 @@ AREAS = [
 ]
 
 
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("crs", [UTM, "EPSG:4326", "EPSG:3857", None])
+@pytest.mark.parametrize(
+    ("grid", "crs"),
+    [
+        pytest.param(grid, crs, marks=() if place in (number, 2) else pytest.mark.soak)  # each with one, and the last with all
+        for place, grid in enumerate(GRIDS)
+        for number, crs in enumerate((UTM, "EPSG:4326", "EPSG:3857", None))
+    ],
+)
 def test_areas_are_burnt_as_rasterio_does_it(grid: str, crs: str | None, tmp_path: Path) -> None:
     stated = named(crs) if crs not in (None, "EPSG:4326") else None
     wanted = {name: written(tmp_path, name, GRIDS[grid], crs, AREAS, stated) for name in ("a", "b")}

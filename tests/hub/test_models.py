@@ -18,7 +18,7 @@ from tests.checkpoints import IMAGE
 SPEC = ModelSpec("ann/model", None, "semantic", "", "model", "", "hub")
 
 
-@pytest.mark.parametrize("name", ["unet", "binary", "segformer", "maskrcnn"])
+@pytest.mark.parametrize("name", ["unet", "maskrcnn", *(pytest.param(name, marks=pytest.mark.soak) for name in ("binary", "segformer"))])
 def test_a_pushed_checkpoint_is_served_by_its_id(hub, folders, loads, name):
     hub.add_user("ann", "hf_ann")
     client.push(folders / name, f"ann/{name}", token="hf_ann")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from seg_demo.core.errors import SegDemoError
 from seg_demo.serving.catalog import architecture_of
@@ -64,6 +65,15 @@ WORDED: dict[str, tuple[Callable[[], Files], str]] = {
     "sam3 without words of their own": (lambda: {name: data for name, data in sam3_files("sam3").items() if name not in ("vocab.json", "merges.txt")}, "sam3"),
     "sam3 by itself": (lambda: sam3_files("sam3_words"), "sam3_words"),
 }  # fmt: skip
+# What is shown of another network, too.
+REPEATED = ("sam_hq", "sam2 in shards", "sam of the Fast processor", "sam3 in shards", "sam3 without words of their own")
+
+
+def rows(names: Iterable[str]) -> list[ParameterSet]:
+    """Names as parameters; those of what is repeated are for the soak tests."""
+    return [pytest.param(name, marks=pytest.mark.soak if name in REPEATED else ()) for name in names]
+
+
 REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     "weights of another network": (lambda: {**files("sam"), WEIGHTS: files("sam2")[WEIGHTS]}, "weights"),
     "a shard is missing": (lambda: without(sharded(files("sam")), "model-00002-of-00003.safetensors"), "00002-of-00003"),
@@ -95,7 +105,7 @@ def from_hub_and_folder(served, name: str, repository: dict[str, bytes], family:
     return model, load_model(str(folder))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", rows(ROWS))
 def test_prompt_layout(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     make, family = ROWS[name]
     models = from_hub_and_folder(served, name, make(), family, files(family), tmp_path)
@@ -104,7 +114,7 @@ def test_prompt_layout(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     assert 0 < np.count_nonzero(ours.id_map) and ours.segments[0].score == plain.segments[0].score
 
 
-@pytest.mark.parametrize("name", WORDED)
+@pytest.mark.parametrize("name", rows(WORDED))
 def test_layout_of_words(served, name: str, tmp_path: Path) -> None:  # noqa: F811
     make, family = WORDED[name]
     models = from_hub_and_folder(served, name, make(), family, sam3_files(family), tmp_path)

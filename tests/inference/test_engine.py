@@ -34,7 +34,7 @@ def margins(model: Model, image: np.ndarray) -> tuple[torch.Tensor, torch.Tensor
 SLOW = [pytest.param(kind, marks=pytest.mark.soak) for kind in ("segformer", "fcn")]
 
 
-@pytest.mark.parametrize("kind", ["unet", "binary", "tiny", *SLOW])
+@pytest.mark.parametrize("kind", ["unet", "tiny", pytest.param("binary", marks=pytest.mark.soak), *SLOW])
 def test_every_label_is_eagers_but_at_rounding(kind, folders, tmp_path):
     folder = folders / kind
     if kind == "fcn":

@@ -49,7 +49,7 @@ def logits(model, image):
     return run._forward(run.network, None, run.network.preprocess(image))[0]
 
 
-@pytest.mark.parametrize("kind", ["unet", "binary", "tiny"])
+@pytest.mark.parametrize("kind", [pytest.param("unet", marks=pytest.mark.soak), "binary", "tiny"])
 def test_the_agreement_is_that_of_a_dense_comparison(kind, folders, caplog):
     """It is computed on the logits of the first image; where the processor has bf16, they are not eager's."""
     checkpoint = networks.load(folders / kind)

@@ -50,7 +50,7 @@ def model():
     return load_model("maskrcnn-cells", device="cpu")
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (20, 20), (17, 37)])
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (20, 20), pytest.param(17, 37, marks=pytest.mark.soak)])
 def test_every_disc_is_found_once(model, rows, columns):
     image, truth = discs(rows, columns)
     result = model.predict(image)

@@ -153,15 +153,18 @@ def check_code(network: Network, code: str, folder: Path) -> None:
     assert (runs_alone(code, folder, picture) == expected).mean() > 0.9995 and len(np.unique(expected)) > 1
 
 
-def test_the_command_writes_a_bundled_model_and_its_ten_lines_run_without_torch(tmp_path: Path, capsys) -> None:
-    assert main(["export", "unet-cells", "--onnx", str(tmp_path / "model.onnx")]) == 0
+@pytest.mark.parametrize("name", ["tiny", pytest.param("unet-cells", marks=pytest.mark.soak)])
+def test_the_command_writes_a_model_and_its_ten_lines_run_without_torch(name: str, folders: Path, tmp_path: Path, capsys) -> None:
+    model = str(folders / name) if name == "tiny" else name
+    assert main(["export", model, "--onnx", str(tmp_path / "model.onnx")]) == 0
     said = capsys.readouterr().out
     assert "gives every label that torch gives on 6 test pictures" in said and "opset" in said
     code = said.partition("alone")[2].partition("\n\n")[2]
     assert len([line for line in code.splitlines() if line and "import" not in line]) <= 14
     coins = np.repeat(data.coins()[..., None], 3, axis=2)
-    expected = load_model("unet-cells", device="cpu").predict(coins).id_map
-    np.testing.assert_array_equal(runs_alone(code, tmp_path, coins), expected)
+    expected = load_model(model, device="cpu").predict(coins).id_map
+    found = runs_alone(code, tmp_path, coins)
+    assert np.array_equal(found, expected) if name != "tiny" else (found == expected).mean() > 0.99  # random weights: ties within rounding
     assert len(np.unique(expected)) > 1
 
 

@@ -86,13 +86,15 @@ def test_what_a_broken_command_says_of_itself_is_its_last_line(tmp_path, code, r
         assert dry_run(command, os.environ, job.in_public) == {"problems": "ValueError: data is odd", "diagnosis": None}
 
 
-def test_a_job_from_draft_to_menu(jobs, tmp_path):
+def test_a_job_from_draft_to_menu(jobs, tmp_path, monkeypatch):
     """Drafted, checked, watched, stopped in the middle, found again by another server, resumed, judged, put on the menu."""
     data = folder(tmp_path / "My cells", 8)
     # Two evaluations are waited for, which are fifty steps apart: a state after every step would be most of their time.
     job = jobs.draft("My cells!", data, {**QUICK, "max_steps": 5000, "save_every": 25})
     assert job.state() == DRAFT and jobs.list() == []
-    answer = jobs.check(job)
+    with monkeypatch.context() as here:
+        here.setattr(store.subprocess, "run", in_this_process)
+        answer = jobs.check(job)
     assert answer["problems"] is None and answer["data"]["classes"] == ["background", "cell"]
     assert str(tmp_path) not in json.dumps(answer)
     jobs.start(job)
@@ -291,7 +293,7 @@ def test_the_background_does_not_judge():
     assert [row.background for row in verdict.classes] == [False, True]
 
 
-@pytest.mark.parametrize("model", ["unet-cells", "maskrcnn-cells"])
+@pytest.mark.parametrize("model", ["unet-cells", pytest.param("maskrcnn-cells", marks=pytest.mark.soak)])
 def test_a_bases_cell_is_compared_with_the_datas_only_thing(tmp_path, capsys, model):
     """Training takes the cell for the coin; so does the comparison with what it started from."""
     data = write_folder(tmp_path / "data", sorted(DOMAINS)[0], 1, 4, objects=model.startswith("mask"))

@@ -89,8 +89,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return request.param
 
 
-@pytest.mark.parametrize("make", [blobs, noise])
-@pytest.mark.parametrize("kind", ORDERS, ids=lambda kind: kind.__name__.removesuffix("ImageProcessor"))
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [(kind, blobs) for kind in ORDERS] + [pytest.param(kind, noise, marks=() if kind is OneFormerImageProcessor else pytest.mark.soak) for kind in ORDERS],
+    ids=lambda value: value.__name__.removesuffix("ImageProcessor"),
+)
 def test_panoptic_segments_are_the_processors(kind: type, make: object, way: str) -> None:
     for seed, (height, width) in enumerate(SIZES):
         classes, masks = make(9, 24, 31, seed)

@@ -89,7 +89,11 @@ def test_the_input_is_albumentations(name: str) -> None:
     np.testing.assert_allclose([made[point] for point in points], WRITTEN[name]["seen"], atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+# What a pipeline of several of these steps shows of each.
+SINGLE = ("resize only", "max 1", "normalize then pad", "resize+max255", "tofloat")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.soak if name in SINGLE else ()) for name in WRITTEN])
 def test_labels_are_smps_and_training_sees_the_same(repo: Path, tmp_path: Path, name: str) -> None:
     checkpoint = UNet.load(with_steps(repo, tmp_path / "a", *WRITTEN[name]["transforms"]))
     model, image = smp.from_pretrained(repo).eval(), blocks()

@@ -95,12 +95,12 @@ def test_transformers_logits_are_the_librarys(folder, segformer):
 
 
 def test_full_detail_of_other_channels_covers_the_picture(folder, unet, tmp_path):
-    values = np.random.default_rng(5).integers(0, 4000, (4, 1100, 1300), dtype=np.uint16)
+    values = np.random.default_rng(5).integers(0, 4000, (4, 620, 700), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "large.ome.tif", values, metadata={"axes": "CYX"}, photometric="minisblack")
     model = loaded(unet[1])
     result = model.predict(tmp_path / "large.ome.tif", detail="full")
     whole = model.predict(tmp_path / "large.ome.tif")
-    assert result.id_map.shape == (1100, 1300) and (result.id_map == whole.id_map).mean() > 0.9
+    assert result.id_map.shape == (620, 700) and (result.id_map == whole.id_map).mean() > 0.9
 
 
 def test_what_has_too_few_channels_or_names_others_is_refused_in_words(folder, unet):

@@ -144,6 +144,7 @@ def test_an_image_that_torchvision_would_shrink_to_nothing(checkpoint: Network) 
 COCO = ["__background__", "person", "N/A", "car"]
 
 
+@pytest.mark.soak
 def test_weights_of_torchvision() -> None:
     torch.manual_seed(0)
     limits = {"min_size": 64, "max_size": 96, "box_detections_per_img": 5}

@@ -51,7 +51,7 @@ TINY: dict[str, dict[str, Any]] = {
     "edgetam": {**SMALL, "vision_config": {"model_type": "edgetam_vision_model", "backbone_config": TIMM, **LEVELS}},
     "sam3_tracker": {**SMALL, "vision_config": {"model_type": "sam3_vision_model", "backbone_config": VIT3, **LEVELS}},
 }
-SIZES = ((301, 200), (64, 48), (90, 517))
+SIZES = ((64, 48), (90, 517))
 
 
 @lru_cache(maxsize=None)

@@ -59,7 +59,7 @@ def label_map_by_smp(model: torch.nn.Module, image: np.ndarray, multiple: int, m
 
 
 @pytest.mark.parametrize(
-    "decoder", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Linknet", "MAnet", "PAN", "PSPNet", "UPerNet"]
+    "decoder", ["Unet", "FPN", "DeepLabV3Plus", "UPerNet", *(pytest.param(name, marks=pytest.mark.soak) for name in ("UnetPlusPlus", "Linknet", "MAnet", "PAN", "PSPNet"))]
 )
 def test_every_decoder_equals_smp(decoder: str, tmp_path: Path) -> None:
     torch.manual_seed(1)

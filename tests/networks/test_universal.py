@@ -257,6 +257,10 @@ class TestMask2Former(QueriesContract):
     name = "mask2former"
 
 
+# Of the same code as Mask2Former and DETR: every run compares their segments with the library's in tests/hub/test_query_layouts.py.
+
+
+@pytest.mark.soak
 class TestMaskFormer(QueriesContract):
     name = "maskformer"
 
@@ -287,6 +291,7 @@ class TestDetr(QueriesContract):
                 networks.load(tmp_path)
 
 
+@pytest.mark.soak
 class TestConditionalDetr(TestDetr):
     name = "conditional-detr"
     always_said = 1

@@ -158,6 +158,7 @@ def test_a_helper_that_left_and_whose_successor_hangs_is_ended_in_time(tmp_path,
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.soak
 def test_the_helper_waits_in_little_memory_and_leaves(folders, monkeypatch):
     monkeypatch.setattr(sandbox, "IDLE_SECONDS", 4.0)
     monkeypatch.setattr(sandbox, "NETWORKS_SECONDS", 2.0)

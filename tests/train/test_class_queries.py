@@ -283,6 +283,7 @@ def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
     assert all(segment["label"] in model.labels.names for segment in plain(Image.fromarray(image), subtask=task, threshold=0.1))
 
 
+@pytest.mark.soak
 def test_a_stopped_run_resumes_to_the_bit(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     begin: Callable[[Path], list[str]] = lambda run: command("mask2former", scenes, run, "--max-steps", "3", "--adversarial", "0.01")

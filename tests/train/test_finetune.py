@@ -60,7 +60,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("network", ["unet", "segformer", "maskrcnn", "fcn", "unet-instance"])
+@pytest.mark.parametrize("network", ["unet", "segformer", "maskrcnn", pytest.param("fcn", marks=pytest.mark.soak), "unet-instance"])
 def test_a_run_leaves_a_checkpoint_that_the_demo_loads(network: str, data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert finetune.main(arguments(data, run, "--model", network, "--max-steps", "2")) == 0

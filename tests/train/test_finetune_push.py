@@ -53,10 +53,7 @@ def test_push_ends_in_a_repository_that_plain_libraries_and_the_demo_load(ann, d
     assert np.array_equal(demo.predict(image).id_map, logits[0, :, :48, :64].argmax(0).numpy())
 
 
-def test_a_push_brings_the_network_without_torch_and_how_robust_it_is(ann, data: Path, tmp_path: Path) -> None:  # noqa: F811
-    """Both are asked for by flags; a finished run gets its ONNX file by one command."""
-    import onnxruntime
-
+def test_a_push_brings_how_robust_it_is(ann, data: Path, tmp_path: Path) -> None:  # noqa: F811
     run = tmp_path / "run"
     assert finetune.main(arguments(data, run, "--max-steps", "2", "--robustness", "0.3", "--push", "ann/mine")) == 0
     files, facts = ann.files("ann/mine"), json.loads((run / "best" / "training.json").read_text())
@@ -64,6 +61,15 @@ def test_a_push_brings_the_network_without_torch_and_how_robust_it_is(ann, data:
     assert facts["robustness"]["metric"] == "mean_iou" and len(facts["robustness"]["rows"]) == 7 and facts["onnx"] is None
     assert files["robustness.png"] == (run / "best" / "robustness.png").read_bytes() and "robustness.png" in card
     assert "## How robust it is" in card and "| blur (" in card and "## Without torch" not in card
+
+
+@pytest.mark.soak
+def test_a_push_brings_the_network_without_torch(ann, data: Path, tmp_path: Path) -> None:  # noqa: F811
+    """A finished run gets its ONNX file by one command."""
+    import onnxruntime
+
+    run = tmp_path / "run"
+    assert finetune.main(arguments(data, run, "--max-steps", "2", "--robustness", "0.3", "--push", "ann/mine")) == 0
     assert finetune.main(["--resume", str(run), "--onnx", "--push", "ann/mine"]) == 0
     files = ann.files("ann/mine")
     assert files["onnx/model.onnx"] == (run / "best" / "onnx" / "model.onnx").read_bytes() and "robustness.png" in files

@@ -75,7 +75,7 @@ def test_the_only_thing_of_the_data_is_the_cell_of_a_bundled_base(tmp_path, task
         assert set(found.instance_labels[1:].tolist()) == {1}
 
 
-@pytest.mark.parametrize("model", ["unet-cells", "maskrcnn-cells"])
+@pytest.mark.parametrize("model", ["unet-cells", pytest.param("maskrcnn-cells", marks=pytest.mark.soak)])
 def test_a_bundled_base_is_trained_with_replay_on_a_thing_of_another_name(tmp_path, model):
     data, run = folder(tmp_path / "data", 4, classes="background\nnucleus\n"), tmp_path / "run"
     few = ["--max-steps", "1", "--batch-size", "4", "--image-size", "32", "--device", "cpu", "--threads", "1"]

@@ -28,14 +28,14 @@ def read(run: Path) -> list[dict]:
 def test_an_evaluation_that_was_killed_is_made_up_for(data: Path, tmp_path: Path, monkeypatch) -> None:  # noqa: F811
     """Killed in the last evaluation, the only one: best/ does not exist then, and must after the resumption."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert finetune.main(arguments(data, whole)) == 0
+    assert finetune.main(arguments(data, whole, "--max-steps", "2")) == 0
     real = Trainer._metrics
 
     def killed(self, checkpoint):
         raise Stopped(15)
 
     monkeypatch.setattr(Trainer, "_metrics", killed)
-    assert finetune.main(arguments(data, broken)) == 143
+    assert finetune.main(arguments(data, broken, "--max-steps", "2")) == 143
     assert not (broken / "best").exists()
     monkeypatch.setattr(Trainer, "_metrics", real)
     assert finetune.main(["--resume", str(broken)]) == 0

@@ -1,15 +1,16 @@
-"""The page in headless Chromium: what a person does, and what a phone, a Chinese browser and a bad file get."""
+"""The page in headless Chromium: what a person does with one picture after another."""
 
 from __future__ import annotations
 
 import csv
 
 import numpy as np
+import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.pages import COINS, RESULT_MS, browser, hover, open_page, open_tab, pixels, shown, upload  # noqa: F401  (fixtures)
+from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, opening, pixels, shown, upload  # noqa: F401  (fixtures)
 
 
 def api(address: str, model: str) -> tuple[dict, str, str]:
@@ -17,8 +18,14 @@ def api(address: str, model: str) -> tuple[dict, str, str]:
     return client.predict(image=handle_file(str(COINS)), model=model, api_name="/segment")
 
 
-def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):  # noqa: F811
-    page = open_page()
+@pytest.fixture(scope="module")
+def page(browser, demo_url):  # noqa: F811
+    """One page for all that a visitor does here in turn."""
+    with opening(browser, demo_url) as opened:
+        yield opened()
+
+
+def test_upload_hover_toggle_download(page, demo_url):
     upload(page, "semantic", COINS)
     viewer = shown(page, "semantic")
     result, mask, _ = api(demo_url, "unet-cells")
@@ -34,12 +41,15 @@ def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):  # noqa: F
     # Everything in the viewer happens without the server.
     requests = []
     page.on("request", lambda request: requests.append(request.url))
-    painted = pixels(page, "semantic", "fill")
+    painted, hiding = pixels(page, "semantic", "fill"), viewer.locator(".sv-hiding")
     assert painted > 1000
+    expect(hiding).to_be_hidden()
     viewer.locator(".sv-legend .sv-row", has_text="cell").click()
+    expect(hiding).to_have_text("Hidden here only: downloads and tables hold everything.")
     assert pixels(page, "semantic", "fill") < painted / 2
     assert hover(page, "semantic", column, row, (result["width"], result["height"])) == ""
     viewer.locator(".sv-legend .sv-row", has_text="cell").click()
+    expect(hiding).to_be_hidden()
     viewer.locator(".sv-opacity").fill("20")
     expect(viewer.locator(".sv-fill")).to_have_css("opacity", "0.2")
     viewer.locator(".sv-outlines").click()
@@ -60,6 +70,9 @@ def test_upload_hover_toggle_download(open_page, demo_url, tmp_path):  # noqa: F
     first = viewer.locator("tbody tr").first.locator("td").all_inner_texts()
     largest = max(result["segments"], key=lambda segment: segment["area"])
     assert first[0] == largest["label"] and first[1] == f"{largest['area']:,}"
+    expect(viewer.locator("th.sv-counted")).to_have_text("Pieces")
+    pieces = viewer.locator("tbody tr", has_text="cell").first.locator("td").nth(3).inner_text()
+    assert int(pieces.replace(",", "")) > 20, "every coin is a piece of its own, as in a batch"
 
     with page.expect_download() as waiting:
         page.locator("#semantic-mask").click()
@@ -83,8 +96,7 @@ def middle_of(mask: np.ndarray) -> tuple[int, int]:
         mask = peeled
 
 
-def test_every_object_is_measured_in_pixels_and_units(open_page):  # noqa: F811
-    page = open_page()
+def test_every_object_is_measured_in_pixels_and_units(page):
     upload(page, "semantic", COINS)
     pieces = shown(page, "semantic").locator("tbody tr", has_text="cell").locator("td").nth(3).inner_text()
     table = page.locator("#semantic-measured .ms")
@@ -120,8 +132,7 @@ def test_every_object_is_measured_in_pixels_and_units(open_page):  # noqa: F811
     expect(said).not_to_contain_text(f"{inside} connected pieces")
 
 
-def test_the_threshold_filters_without_the_network(open_page):  # noqa: F811
-    page = open_page()
+def test_the_threshold_filters_without_the_network_and_doubt_follows_it(page):
     page.get_by_role("tab").nth(1).click()
     upload(page, "instance", COINS)
     viewer = shown(page, "instance")
@@ -133,22 +144,45 @@ def test_the_threshold_filters_without_the_network(open_page):  # noqa: F811
     page.locator("#instance-threshold input[type=number]").fill("0.5")
     page.locator("#instance-threshold input[type=number]").blur()
     expect(viewer.locator(".sv-count")).to_have_text(before, timeout=RESULT_MS)
+    viewer.locator(".sv-doubt").click()
+    expect(viewer.locator(".sv-key")).to_be_visible(timeout=RESULT_MS)
+    heat = viewer.locator(".sv-heat").evaluate("node => node.toDataURL()")
+    page.locator("#instance-threshold input[type=number]").fill("0.999")
+    page.locator("#instance-threshold input[type=number]").blur()
+    page.wait_for_function(
+        "before => { const node = document.querySelector('#instance-viewer .sv-heat');"
+        " return node.style.visibility === 'visible' && node.toDataURL() !== before; }",
+        arg=heat,
+        timeout=RESULT_MS,
+    )
 
 
-def test_an_example_runs_by_itself_and_clearing_empties_the_viewer(open_page):  # noqa: F811
-    page = open_page()
+def test_an_example_runs_by_itself_keeps_the_pickers_marks_and_clearing_empties_the_viewer(page):
+    open_tab(page, "Semantic")
     page.locator("#semantic-cells .gallery-item").first.click()
     viewer = shown(page, "semantic")
+    # What cannot be reached is marked.
+    page.locator("#semantic-model input").click()
+    options = page.locator("[role=option]")
+    expect(options.filter(has_text="ADE20K").first).to_contain_text("○")
+    assert "○" not in options.filter(has_text="U-Net").first.inner_text()
+    page.keyboard.press("Escape")
     page.locator("#semantic-image button[aria-label='Remove Image']").click()
     expect(viewer).to_have_attribute("data-state", "empty", timeout=RESULT_MS)
 
 
-def test_regions_and_models(open_page):  # noqa: F811
-    page = open_page()
+def test_regions_and_models(page):
     open_tab(page, "Regions")
     upload(page, "regions", COINS)
     viewer = shown(page, "regions")
     expect(viewer.locator(".sv-count")).to_contain_text("regions")
+    # They are in no doubt.
+    expect(viewer.locator(".sv-doubt")).to_be_hidden()
+    expect(viewer.locator("thead th").last).to_be_hidden()
+    viewer.locator(".sv-stage").focus()
+    page.keyboard.press("d")
+    drawn(page)
+    expect(viewer.locator(".sv-key")).to_be_hidden()
     # They can be corrected, too.
     page.locator("#regions-correct").click()
     expect(page.locator("#correct-editor .se")).to_have_attribute("data-task", "instance", timeout=RESULT_MS)
@@ -158,64 +192,7 @@ def test_regions_and_models(open_page):  # noqa: F811
     expect(page.locator("#models-cards")).to_contain_text("not available now")
 
 
-def test_a_bad_file_and_an_unreachable_model_get_a_sentence(open_page, tmp_path):  # noqa: F811
-    page = open_page()
-    bad = tmp_path / "broken.png"
-    bad.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 64)
-    upload(page, "semantic", bad)
-    toast = page.locator(".toast-body")
-    expect(toast.first).to_be_visible(timeout=RESULT_MS)
-    assert len(toast.first.inner_text().split()) > 6
-    expect(page.locator("#semantic-viewer .sv")).to_have_attribute("data-state", "empty")
-    upload_again = page.locator("#semantic-image button[aria-label='Remove Image']")
-    upload_again.click()
-    upload(page, "semantic", COINS)
-    shown(page, "semantic")
-
-
-def test_a_phone_scrolls_only_downwards_and_touch_names_a_segment(open_page):  # noqa: F811
-    page = open_page(viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True)
-    upload(page, "semantic", COINS)
-    shown(page, "semantic")
-    for tab in ("Instance", "Regions", "Correct", "Batch", "Compare", "Fine-tune", "Models", "Semantic"):
-        open_tab(page, tab)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 380, tab
-    heights = page.locator("#semantic-viewer td:first-child").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
-    assert len(heights) > 1 and max(heights) < 40, "a class's name is on one line"
-    stage = page.locator("#semantic-viewer .sv-stage")
-    stage.scroll_into_view_if_needed()
-    box = stage.bounding_box()
-    # A coin of the second row.
-    page.touchscreen.tap(box["x"] + box["width"] * 0.12, box["y"] + box["height"] * 0.41)
-    expect(stage.locator(".sv-tip")).to_contain_text("px")
-
-
-def test_chinese_by_the_browsers_language(open_page):  # noqa: F811
-    page = open_page(locale="zh-CN")
-    expect(page.get_by_role("tab").first).to_have_text("语义分割")
-    expect(page.locator("#semantic-run")).to_have_text("分割")
-    expect(page.locator("#semantic-viewer .sv-empty")).to_contain_text("分割结果显示在这里")
-    expect(page.locator("#semantic-note")).to_contain_text("细胞")
-    upload(page, "semantic", COINS)
-    viewer = shown(page, "semantic")
-    expect(viewer.locator(".sv-details summary")).to_have_text("按类别统计")
-    page.locator("#semantic-image input[type=file]").set_input_files(
-        {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
-    )
-    expect(page.locator(".toast-body").first).to_contain_text("这是文本文件，无法作为图片打开", timeout=RESULT_MS)
-    expect(page.locator("#semantic-image .image-frame")).to_have_attribute("data-unshown", "浏览器无法预览此文件")
-
-
-def test_the_picker_marks_what_cannot_be_reached_and_an_example_keeps_the_marks(open_page):  # noqa: F811
-    page = open_page()
-    page.locator("#semantic-cells .gallery-item").first.click()
-    shown(page, "semantic")
-    page.locator("#semantic-model input").click()
-    options = page.locator("[role=option]")
-    expect(options.filter(has_text="ADE20K").first).to_contain_text("○")
-    assert "○" not in options.filter(has_text="U-Net").first.inner_text()
-
-
+@pytest.mark.soak
 def test_two_visitors_do_not_see_each_other(open_page):  # noqa: F811
     mine, other = open_page(), open_page()
     upload(mine, "semantic", COINS)

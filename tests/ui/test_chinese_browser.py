@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from seg_demo.ui.components import WORDS
+from tests.ui.test_names_browser import TABS, accessible
 from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
 
 # Names are the same in every language: of people, of a licence, of the Hub, of a network.
@@ -43,12 +44,23 @@ def name(key: str) -> str:
     return WORDS[key][1]
 
 
-def test_no_tab_says_a_sentence_in_english(page):
-    for key in ("semantic", "instance", "regions", "correct", "batch", "compare", "finetune", "models"):
+def test_no_tab_says_a_sentence_in_english_or_has_a_control_without_a_name(page):
+    expect(page.get_by_role("tab").first).to_have_text("语义分割")
+    for key in TABS:
         open_tab(page, name(key))
         expect(page.get_by_role("tabpanel").filter(visible=True)).to_be_visible()
         assert not english(page), key
+        accessible(page, key)
     assert "Otsu 阈值" in page.locator("#models-cards").inner_text()
+    open_tab(page, name("semantic"))
+    expect(page.locator("#semantic-run")).to_have_text("分割")
+    expect(page.locator("#semantic-viewer .sv-empty")).to_contain_text("分割结果显示在这里")
+    expect(page.locator("#semantic-note")).to_contain_text("细胞")
+    page.locator("#semantic-image input[type=file]").set_input_files(
+        {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
+    )
+    expect(page.locator(".toast-body").first).to_contain_text("这是文本文件，无法作为图片打开", timeout=RESULT_MS)
+    expect(page.locator("#semantic-image .image-frame")).to_have_attribute("data-unshown", "浏览器无法预览此文件")
 
 
 @pytest.mark.soak
@@ -86,6 +98,7 @@ def test_files_of_a_kind_that_a_box_does_not_take(page, open_page, tmp_path: Pat
     expect(other.locator(".toast-body")).to_contain_text("Not taken: paper.pdf. Choose images here.")
 
 
+@pytest.mark.soak
 def test_a_file_called_zip_that_is_none(page, tmp_path: Path):
     open_tab(page, name("finetune"))
     (tmp_path / "data.zip").write_text("no archive")
@@ -96,6 +109,7 @@ def test_a_file_called_zip_that_is_none(page, tmp_path: Path):
     assert not english(page)
 
 
+@pytest.mark.soak
 def test_a_batch_with_a_broken_file_and_a_model_that_cannot_be_had(page, tmp_path: Path):
     (tmp_path / "notes.png").write_text("no picture")
     open_tab(page, name("batch"))
@@ -132,10 +146,23 @@ def test_what_is_wrong_with_data_to_learn_from(page, tmp_path: Path):
     assert "没有掩膜" in panel.inner_text() and not english(page)
 
 
-def test_a_phone_shows_the_whole_table_and_the_doubts_key_goes_with_its_result(open_page, tmp_path: Path):  # noqa: F811
-    page = open_page(locale="zh-CN", viewport={"width": 380, "height": 800})
+def test_a_phone_shows_the_whole_table_scrolls_downwards_alone_and_the_doubts_key_goes_with_its_result(open_page, tmp_path: Path):  # noqa: F811
+    page = open_page(locale="zh-CN", viewport={"width": 380, "height": 800}, has_touch=True, is_mobile=True)
     upload(page, "semantic", COINS)
     viewer = shown(page, "semantic")
+    expect(viewer.locator(".sv-details summary")).to_have_text("按类别统计")
+    # It scrolls only downwards, and touch names a segment.
+    for key in ("instance", "regions", "correct", "batch", "compare", "finetune", "models", "semantic"):
+        open_tab(page, name(key))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380, key
+    heights = page.locator("#semantic-viewer td:first-child").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
+    assert len(heights) > 1 and max(heights) < 40, "a class's name is on one line"
+    stage = page.locator("#semantic-viewer .sv-stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    # A coin of the second row.
+    page.touchscreen.tap(box["x"] + box["width"] * 0.12, box["y"] + box["height"] * 0.41)
+    expect(stage.locator(".sv-tip")).to_contain_text("px")
     viewer.locator(".sv-doubt").click()
     expect(viewer.locator(".sv-key")).to_be_visible(timeout=RESULT_MS)
     assert viewer.locator(".sv-scroll").evaluate("node => node.scrollWidth <= node.clientWidth + 1")
@@ -145,6 +172,7 @@ def test_a_phone_shows_the_whole_table_and_the_doubts_key_goes_with_its_result(o
     expect(viewer.locator(".sv-key")).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_a_single_region_says_what_may_part_it(page, tmp_path: Path):
     # Dots too small and close for watershed as it is set at first.
     rows, columns = np.mgrid[:300, :400] % 12 - 6

@@ -87,6 +87,7 @@ def pixel(canvas: Canvas, x: float, y: float) -> tuple[tuple[int, int], list[flo
     return point, [(point[0] - canvas.left - canvas.x) / canvas.scale, (point[1] - canvas.top - canvas.y) / canvas.scale]
 
 
+@pytest.mark.soak
 def test_clicks_boxes_and_words_are_taken_as_the_model_answers(visit):
     page = visit()
     begin(page, COINS, name="Clicks", task="instance", classes="coin, note")
@@ -176,6 +177,7 @@ def test_clicks_boxes_and_words_are_taken_as_the_model_answers(visit):
         assert len(found.segments) > 1 and np.array_equal(mask_of(page) > 3, found.id_map > 0)
 
 
+@pytest.mark.soak
 def test_with_a_finger_and_what_goes_wrong_is_said(visit):
     page = visit(viewport={"width": 380, "height": 800}, has_touch=True, locale="zh-CN")
     begin(page, COINS, name="手指", classes="cell, wall")

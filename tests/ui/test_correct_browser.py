@@ -129,27 +129,6 @@ def test_a_superpixel_is_painted_whole(visit, address):  # noqa: F811
     assert np.array_equal(mask_of(page), (found == found[row, column]).astype(np.uint8))
 
 
-def test_a_new_object_is_seen_while_it_is_drawn(visit, address):  # noqa: F811
-    page = visit(address)
-    begin(page, COINS, name="Seen", task="instance", classes="coin")
-    canvas = Canvas(page, SIZE)
-    first, last = canvas.screen(60, 80), canvas.screen(160, 80)
-    page.mouse.move(*first)
-    page.mouse.down()
-    page.mouse.move(*last)
-    drawn(page)
-    painted = page.evaluate(
-        """([x, y]) => {
-          const canvas = document.querySelector('#correct-editor .se-fillmap'), box = canvas.getBoundingClientRect();
-          const at = [(x - box.left) * canvas.width / box.width, (y - box.top) * canvas.height / box.height];
-          return canvas.getContext('2d').getImageData(...at.map(Math.floor), 1, 1).data[3];
-        }""",
-        list(last),
-    )
-    page.mouse.up()
-    assert painted == 255
-
-
 @pytest.mark.soak
 def test_objects_are_made_merged_split_and_deleted(visit, address, data):  # noqa: F811
     page = visit(address)
@@ -199,10 +178,29 @@ def test_objects_are_made_merged_split_and_deleted(visit, address, data):  # noq
     assert dataset.sample("coins").objects == 4
 
 
+@pytest.mark.soak
 def test_a_corrected_mask_is_counted_and_measured_as_a_result_is(visit, address):  # noqa: F811
     page = visit(address)
     begin(page, COINS, name="Counted", task="instance", classes="coin, note")
     canvas, size, expected = Canvas(page, SIZE), current(page), []
+    # An object is seen while it is drawn.
+    place = canvas.screen(160, 80)
+    page.keyboard.press("n")
+    page.mouse.move(*canvas.screen(60, 80))
+    page.mouse.down()
+    page.mouse.move(*place)
+    drawn(page)
+    painted = page.evaluate(
+        """([x, y]) => {
+          const canvas = document.querySelector('#correct-editor .se-fillmap'), box = canvas.getBoundingClientRect();
+          const at = [(x - box.left) * canvas.width / box.width, (y - box.top) * canvas.height / box.height];
+          return canvas.getContext('2d').getImageData(...at.map(Math.floor), 1, 1).data[3];
+        }""",
+        list(place),
+    )
+    page.mouse.up()
+    assert painted == 255
+    page.keyboard.press("Control+z")
     for label, y in (("1", 50), ("1", 110), ("2", 170)):
         page.keyboard.press("n")
         page.keyboard.press(label)
@@ -234,6 +232,7 @@ def test_a_corrected_mask_is_counted_and_measured_as_a_result_is(visit, address)
     assert [coco_mask.area(each["segmentation"]) for each in annotations] == [int(mask.sum()) for mask in expected[:2]]
 
 
+@pytest.mark.soak
 def test_a_queue_goes_on_past_saving_and_reload(visit, address, data, tmp_path):  # noqa: F811
     """A zip, the least sure picture first; what is drawn is saved by going on, ticked, and there again on the way back."""
     coins = np.asarray(Image.open(COINS))
@@ -331,6 +330,7 @@ def test_a_few_strokes_are_painted_and_the_rest_predicted(visit, address, tmp_pa
     assert differs.any() and (again[differs] == int(ground)).all()
 
 
+@pytest.mark.soak
 def test_everything_without_a_mouse(visit, address):  # noqa: F811
     page = visit(address)
     begin(page, COINS, name="Keys")
@@ -417,6 +417,7 @@ def test_another_dataset_chosen_before_saving_is_asked_about(visit, address, dat
     assert len(second) == 0 and page.locator(".toast-wrap .error").count() == 0
 
 
+@pytest.mark.soak
 def test_what_cannot_be_opened_is_said_and_goes_with_the_next_act(visit, address):  # noqa: F811
     page, notice = visit(address), ".se-notice"
     page.locator("#correct-classes textarea").fill("coin")
@@ -446,6 +447,7 @@ def test_what_cannot_be_opened_is_said_and_goes_with_the_next_act(visit, address
         expect(page.locator(notice)).to_be_hidden()
 
 
+@pytest.mark.soak
 def test_what_is_painted_belongs_where_it_begins(visit, address):  # noqa: F811
     """Polygons and strokes, far from the selected object and inside others; what may have been meant is one click away."""
     page = visit(address)

@@ -22,6 +22,7 @@ def said_margin(text: str) -> float:
     return float(text.split("margin")[1].split()[0])
 
 
+@pytest.mark.soak
 def test_doubt_toggles_at_once_and_says_what_the_model_says(open_page, sure):  # noqa: F811
     page = open_page()
     upload(page, "semantic", COINS)
@@ -65,6 +66,7 @@ def test_doubt_toggles_at_once_and_says_what_the_model_says(open_page, sure):  #
         assert float(cells[-1]) == pytest.approx(sure.margin[sure.id_map == label].mean() / 255, abs=0.001)
 
 
+@pytest.mark.soak
 def test_doubt_follows_the_threshold_and_fits_a_phone_in_chinese(open_page):  # noqa: F811
     page = open_page(locale="zh-CN", viewport={"width": 380, "height": 780})
     page.get_by_role("tab").nth(1).click()
@@ -87,19 +89,6 @@ def test_doubt_follows_the_threshold_and_fits_a_phone_in_chinese(open_page):  # 
         arg=before,
         timeout=RESULT_MS,
     )
-
-
-def test_regions_have_no_doubt(open_page):  # noqa: F811
-    page = open_page()
-    open_tab(page, "Regions")
-    upload(page, "regions", COINS)
-    viewer = shown(page, "regions")
-    expect(viewer.locator(".sv-doubt")).to_be_hidden()
-    expect(viewer.locator("thead th").last).to_be_hidden()
-    viewer.locator(".sv-stage").focus()
-    page.keyboard.press("d")
-    drawn(page)
-    expect(viewer.locator(".sv-key")).to_be_hidden()
 
 
 @pytest.mark.soak

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from seg_demo.core.requests import owner_of
 from tests.editing import to_tab
 from tests.finished_jobs import finished
-from tests.pages import RESULT_MS, browser, open_tab  # noqa: F401
+from tests.pages import Visits, browser, open_tab  # noqa: F401
 
 
 def visitor_of(page: Page) -> str:
@@ -24,10 +24,8 @@ def visitor_of(page: Page) -> str:
 
 def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, tmp_path: Path):  # noqa: F811
     jobs = demo_folder / "jobs"
-    page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    page.set_default_timeout(RESULT_MS)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    visits, size = Visits(browser), {"width": 1280, "height": 1000}
+    page = visits.page(viewport=size)
     to_tab(page, demo_url)
     job = finished(jobs, tmp_path, owner_of(visitor_of(page)))
     page.reload()
@@ -63,7 +61,7 @@ def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, 
         assert page.get_by_role("option", name="Otsu threshold").count() == (tab == "Batch")
         page.keyboard.press("Escape")
     # Another visitor sees none of it.
-    other = browser.new_context().new_page()
+    other = visits.page(viewport=size)
     to_tab(other, demo_url)
     open_tab(other, "Models")
     expect(other.locator("#models-cards")).to_contain_text("unet-cells")
@@ -80,6 +78,7 @@ def test_a_job_that_is_done(browser: Browser, demo_url: str, demo_folder: Path, 
     page.locator("#finetune-delete").click()
     page.locator("#finetune-delete-sure").click()
     expect(page.locator("#finetune-status")).to_contain_text("No job yet")
-    assert not job.folder.exists() and not problems
+    assert not job.folder.exists()
     open_tab(page, "Models")
     expect(page.locator("#models-cards")).not_to_contain_text("segformer-my-cells")
+    visits.end()

@@ -17,6 +17,7 @@ def photo(tmp_path):
     return path
 
 
+@pytest.mark.soak
 def test_it_is_segmented_corrected_and_part_of_a_batch(open_page, photo):  # noqa: F811
     page = open_page()
     upload(page, "semantic", photo)

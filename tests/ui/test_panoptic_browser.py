@@ -52,7 +52,7 @@ def address():
     demo.close()
 
 
-@pytest.mark.parametrize(("width", "locale"), [(1280, "en-US"), (380, "zh-CN")])
+@pytest.mark.parametrize(("width", "locale"), [pytest.param(1280, "en-US", marks=pytest.mark.soak), (380, "zh-CN")])
 def test_things_are_listed_one_by_one_and_stuff_per_class(browser: Browser, address: str, width: int, locale: str, tmp_path) -> None:  # noqa: F811
     with browser.new_context(viewport={"width": width, "height": 900}, locale=locale) as context:
         page, problems = context.new_page(), []

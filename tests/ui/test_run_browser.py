@@ -49,6 +49,7 @@ def pick(page: Page, tab: str, name: str) -> None:
 SLOW = pytest.mark.soak
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("context", [{}, pytest.param(PHONE, marks=SLOW)], ids=["desk", "phone"])
 def test_a_model_that_is_picked_runs_once_and_fails_once(open_page, context):  # noqa: F811
     page = open_page(**context)
@@ -76,11 +77,12 @@ def test_a_model_that_is_picked_runs_once_and_fails_once(open_page, context):  #
     assert len(seen) == 2, seen
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("context", [pytest.param({}, marks=SLOW), PHONE], ids=["desk", "phone"])
 def test_full_detail_says_how_far_it_is_and_can_be_cancelled(open_page, demo_url, context):  # noqa: F811
     page = open_page(**context)
     page.locator("#semantic-detail input[value=full]").click()
-    upload(page, "semantic", {"name": "big.png", "mimeType": "image/png", "buffer": noise(4200, 3360)})
+    upload(page, "semantic", {"name": "big.png", "mimeType": "image/png", "buffer": noise(3400, 2720)})
     dock = page.locator("#semantic-dock")
     page.locator("#semantic-run").scroll_into_view_if_needed()
     expect(dock.locator("p")).to_contain_text("Tile", timeout=RESULT_MS)
@@ -123,6 +125,7 @@ def test_a_batch_can_be_cancelled_and_gives_its_place_back(open_page, demo_url):
         quiet(http)
 
 
+@pytest.mark.soak
 def test_the_number_of_a_threshold_may_be_emptied_and_screen_readers_hear_words(open_page):  # noqa: F811
     page = open_page()
     page.evaluate(LISTEN)

@@ -7,12 +7,14 @@ import zipfile
 
 import numpy as np
 import tifffile
+import pytest
 from playwright.sync_api import expect
 
 from tests.pages import COINS, RESULT_MS, browser, open_page, open_tab, shown, upload  # noqa: F401
 from tests.scientific_files import dicom
 
 
+@pytest.mark.soak
 def test_a_scan_is_chosen_segmented_and_part_of_a_batch(open_page, tmp_path):  # noqa: F811
     y, x = np.mgrid[:120, :160]
     scan = (1000 + 400 * ((x - 80) ** 2 + (y - 60) ** 2 < 900)).astype("i2")

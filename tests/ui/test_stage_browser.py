@@ -80,6 +80,7 @@ def test_a_reason_stays_until_the_next_run_and_a_toast_goes_with_it(open_page, b
     assert viewer.locator(".sv-stage").get_attribute("aria-describedby") is None
 
 
+@pytest.mark.soak
 def test_a_reason_is_text_and_goes_when_the_picture_does(open_page):  # noqa: F811
     page = open_page()
     upload(page, "semantic", COINS)
@@ -96,6 +97,7 @@ def test_a_reason_is_text_and_goes_when_the_picture_does(open_page):  # noqa: F8
     expect(said).to_be_empty()
 
 
+@pytest.mark.soak
 def test_a_reason_in_chinese_fits_a_phone_and_one_that_is_not_known_is_said_so(open_page, bad):  # noqa: F811
     page = open_page(locale="zh-CN", viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True)
     upload(page, "semantic", bad)
@@ -131,19 +133,3 @@ def test_a_strong_shrink_is_said_and_full_detail_and_regions_have_none(open_page
     open_tab(page, "Regions")
     upload(page, "regions", long)
     expect(shown(page, "regions").locator(".sv-small")).to_be_hidden()
-
-
-def test_pieces_are_called_so_and_what_is_hidden_says_that_files_hold_it(open_page):  # noqa: F811
-    page = open_page()
-    upload(page, "semantic", COINS)
-    viewer = shown(page, "semantic")
-    expect(viewer.locator("th.sv-counted")).to_have_text("Pieces")
-    cell = viewer.locator("tbody tr", has_text="cell").first.locator("td")
-    assert int(cell.nth(3).inner_text().replace(",", "")) > 20, "every coin is a piece of its own, as in a batch"
-    hiding = viewer.locator(".sv-hiding")
-    expect(hiding).to_be_hidden()
-    row = viewer.locator(".sv-legend .sv-row", has_text="cell").first
-    row.click()
-    expect(hiding).to_have_text("Hidden here only: downloads and tables hold everything.")
-    row.click()
-    expect(hiding).to_be_hidden()
