@@ -34,6 +34,7 @@ from tests.networks.test_rfdetr import TINY as TINY_RFDETR
 from tests.networks.test_rfdetr import outspoken as outspoken_rfdetr
 from tests.networks.test_universal import TINY, outspoken
 from tests.test_new_network import Dots
+from tests.tiled import small_unet
 
 
 class Negated(Dots):
@@ -153,9 +154,11 @@ def check_code(network: Network, code: str, folder: Path) -> None:
     assert (runs_alone(code, folder, picture) == expected).mean() > 0.9995 and len(np.unique(expected)) > 1
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("unet-cells", marks=pytest.mark.soak)])
-def test_the_command_writes_a_model_and_its_ten_lines_run_without_torch(name: str, folders: Path, tmp_path: Path, capsys) -> None:
-    model = str(folders / name) if name == "tiny" else name
+@pytest.mark.parametrize("model", ["small", pytest.param("unet-cells", marks=pytest.mark.soak)])
+def test_the_command_writes_a_model_and_its_ten_lines_run_without_torch(model: str, tmp_path: Path, capsys) -> None:
+    if small := model == "small":
+        model = str(tmp_path / model)
+        small_unet(96).save(Path(model))
     assert main(["export", model, "--onnx", str(tmp_path / "model.onnx")]) == 0
     said = capsys.readouterr().out
     assert "gives every label that torch gives on 6 test pictures" in said and "opset" in said
@@ -164,7 +167,8 @@ def test_the_command_writes_a_model_and_its_ten_lines_run_without_torch(name: st
     coins = np.repeat(data.coins()[..., None], 3, axis=2)
     expected = load_model(model, device="cpu").predict(coins).id_map
     found = runs_alone(code, tmp_path, coins)
-    assert np.array_equal(found, expected) if name != "tiny" else (found == expected).mean() > 0.99  # random weights: ties within rounding
+    # Pillow's weights of a resize are not torch's to the last bit.
+    assert (found == expected).mean() > 0.99 if small else np.array_equal(found, expected)
     assert len(np.unique(expected)) > 1
 
 
