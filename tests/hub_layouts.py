@@ -696,6 +696,7 @@ _REPEATED = (
     "smp in shards", "smp saved within model.", "SegFormer of one channel with two names", "a pickle of weights beside an epoch",
     "a whole network whose config names MySegformer", "a pickle on a branch", "weights in half precision", "folders within folders", "DPT saved within model.",
     "the address of a folder", "a folder of a renamed repository", "the bot's weights of a renamed repository",
+    "smp with four levels and bilinear upsampling", "one shard with an index", "the address of a revision", "a pull request by its name", "one mean for all channels", "weights of 8 bits", "checkpoints of a trainer beside the model", "an average beside the network itself", "a folder of a revision", "class names twice", "an address",
     *(f"copied text {number}" for number in (1, 2, 4, 6, 7, 8, 10)), "a renamed repository with a pickle",
 )  # fmt: skip
 LAYOUTS |= {name: replace(LAYOUTS[name], soak=True) for name in _REPEATED}

@@ -164,6 +164,7 @@ async def one_among_many(address: str, number: int, many: int) -> int:
         return passed
 
 
+@pytest.mark.soak
 def test_one_request_goes_before_the_many_of_another(http):
     from seg_demo.gateway.queue import FETCHING, working
 

@@ -187,7 +187,7 @@ SWIN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["rfdetr", "mask2former", *(pytest.param(name, marks=pytest.mark.soak) for name in ("eomt", "maskformer"))])
+@pytest.mark.parametrize("name", ["mask2former", *(pytest.param(name, marks=pytest.mark.soak) for name in ("eomt", "rfdetr", "maskformer"))])
 def test_class_queries_are_compiled_for_a_size_and_answer_as_before(name):
     torch.manual_seed(0)
     small = RFDETR if name == "rfdetr" else UNIVERSAL[name] | (SWIN if "former" in name else {})

@@ -52,7 +52,7 @@ def composed(*steps: dict[str, Any]) -> dict[str, Any]:
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smp")
     torch.manual_seed(0)
-    model = smp.Unet("resnet18", encoder_weights=None, classes=5, decoder_channels=(16, 16, 8, 8, 8))
+    model = smp.Unet("tu-test_resnet", encoder_weights=None, classes=5, decoder_channels=(16, 16, 8, 8, 8))
     with torch.no_grad():
         model.segmentation_head[0].weight.mul_(20)
     randomise(model).save_pretrained(folder)

@@ -68,7 +68,8 @@ def made(family: str) -> networks.Network:
     return found
 
 
-@pytest.fixture(scope="module", params=TINY)
+# Of EdgeTAM's own there is the encoder, which every prompt goes through; what follows is SAM 2's.
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.soak if name == "edgetam" else ()) for name in TINY])
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -118,6 +119,7 @@ def check(result: Segmentation, masks: list[np.ndarray], scores: list[float]) ->
         assert result.segments[index].score == pytest.approx(score, abs=2e-6)
 
 
+@pytest.mark.parametrize("family", TINY, indirect=True)
 @pytest.mark.parametrize("size", SIZES)
 def test_prompts_get_the_plain_librarys_masks_and_scores(folder: Path, plain: tuple[Any, Any], size: tuple[int, int]) -> None:
     height, width = size

@@ -40,7 +40,7 @@ LITE = {**DETECTOR, "model_type": "sam3_lite_text", "text_config": {"model_type"
 OPTIONS = {"sam3": {"model_type": "sam3_video", "detector_config": DETECTOR, "tracker_config": TRACKER}, "sam3_words": DETECTOR}
 NOISY = ("decoder", "prompt_encoder", "no_memory", "scoring", "query_embed", "text_", "geometry")
 SEED, SPREAD = 7, 15
-SIZES = ((301, 200), (64, 48), (90, 517))
+SIZES = ((64, 48), (90, 517))
 BOX = {(301, 200): (10.5, 20, 120, 201), (64, 48): (0, 0, 30, 31), (90, 517): (300, 5, 516.25, 90)}
 
 

@@ -58,7 +58,7 @@ def test_a_lone_cell_is_one_cell_and_whole(name: str) -> None:
     assert overlap > 0.75
 
 
-@pytest.mark.parametrize("picture", ["coffee", "camera", "brick", *(pytest.param(name, marks=pytest.mark.soak) for name in ("astronaut", "chelsea", "rocket", "grass", "gravel"))])
+@pytest.mark.parametrize("picture", ["coffee", "brick", *(pytest.param(name, marks=pytest.mark.soak) for name in ("camera", "astronaut", "chelsea", "rocket", "grass", "gravel"))])
 @pytest.mark.parametrize("name", NAMES)
 def test_everyday_photographs_are_left_alone(name: str, picture: str) -> None:
     if (name, picture) == ("unet-instance-cells", "gravel"):

@@ -286,6 +286,7 @@ def test_a_queue_goes_on_past_saving_and_reload(visit, address, data, tmp_path):
     expect(queue.locator(".cq-tick")).to_have_text(["✓", "", "✓"])
 
 
+@pytest.mark.soak
 def test_a_few_strokes_are_painted_and_the_rest_predicted(visit, address, tmp_path):  # noqa: F811
     """Two sides of a picture, a stroke on each: the rest follows, is one change, and what is corrected teaches the next prediction."""
     picture = np.full((90, 120, 3), 60, np.uint8)
