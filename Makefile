@@ -17,7 +17,7 @@ demo: $(VENV)/.ready  ## set everything up and serve the demo
 test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one of the workers
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops
+soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops, every variant
 	$(BIN)/python -m pytest -q -m soak --timeout=3600 -ra --durations=20
 
 bench: $(VENV)/.ready-dev  ## measure against peers
