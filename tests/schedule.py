@@ -20,12 +20,12 @@ ON_THE_DEMO = {
 }  # fmt: skip
 # Seconds, roughly, of the units that take more than ten (`make test` with --junitxml). A wrong number costs time and nothing else.
 SECONDS = {
-    BROWSER: 300, DEMO: 290, "jobs/test_ends.py": 76, "hub/test_sandbox.py": 70, "jobs/test_jobs.py": 60, "train/test_finetune.py": 45,
-    "inference/test_familiarity.py": 40, "networks/test_universal.py": 35, "hub/test_stranger.py": 35, "hub/test_layouts.py": 35,
-    "inference/test_object_limit.py": 30, "networks/test_image_processor.py": 30, "networks/test_maskrcnn.py": 28,
-    "networks/test_albumentations.py": 25, "inference/test_tiled.py": 24, "ui/test_session_cache.py": 22, "hub/test_pickles.py": 20,
-    "hub/test_query_layouts.py": 18, "networks/test_sam.py": 18, "hub/test_prompt_layouts.py": 15, "ui/test_prompt_api.py": 15, "networks/test_unet.py": 16, "serving/test_bundled.py": 15, "hub/test_models.py": 15,
-    "train/test_resume.py": 15, "masks/test_queries.py": 14, "jobs/test_runner.py": 14, "hub/test_cache.py": 12,
+    BROWSER: 180, DEMO: 150, "jobs/test_ends.py": 60, "hub/test_sandbox.py": 60, "jobs/test_jobs.py": 50, "networks/test_universal.py": 40,
+    "train/test_finetune.py": 35, "outputs/test_rasters.py": 35, "hub/test_stranger.py": 30, "hub/test_layouts.py": 25, "networks/test_image_processor.py": 25,
+    "inference/test_onnx.py": 20, "networks/test_maskrcnn.py": 20, "train/test_class_queries.py": 15, "networks/test_sam.py": 15, "masks/test_queries.py": 15,
+    "inference/test_object_limit.py": 15, "networks/test_rfdetr.py": 15, "ui/test_prompt_api.py": 15, "train/test_finetune_push.py": 15, "inference/test_openvino.py": 15,
+    "hub/test_query_layouts.py": 15, "hub/test_prompt_layouts.py": 14, "inference/test_tiled.py": 14, "test_workers.py": 14, "train/test_resume.py": 14,
+    "jobs/test_runner.py": 14, "hub/test_cache.py": 12, "inference/test_familiarity.py": 12, "serving/test_bundled.py": 12, "train/test_channels.py": 12, "hub/test_pickles.py": 12,
 }  # fmt: skip
 ROOT = Path(__file__).parent
 
