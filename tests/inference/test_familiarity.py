@@ -97,7 +97,7 @@ def test_what_the_network_says_is_not_changed_by_asking(model):
 
 
 @pytest.mark.skipif(not settings.has_openvino(), reason="openvino is not installed")
-@pytest.mark.parametrize("name", ["unet-cells", pytest.param("segformer-cells", marks=pytest.mark.soak), "maskrcnn-cells"])
+@pytest.mark.parametrize("name", ["unet-cells", *(pytest.param(name, marks=pytest.mark.soak) for name in ("segformer-cells", "maskrcnn-cells"))])
 def test_the_engine_says_what_eager_torch_says(name):
     folder = ROOT / "seg_demo" / "bundled" / name
     checkpoint = networks.load(folder)

@@ -74,6 +74,7 @@ def test_more_than_a_thousand_in_bounded_memory():
     assert kilobytes("VmHWM") - before < 1_000_000
 
 
+@pytest.mark.soak
 def test_the_compiled_parts_find_them_too():
     fast, eager = served(BUNDLED, "maskrcnn")
     image, _ = discs(20, 20)

@@ -172,6 +172,7 @@ def test_the_command_writes_a_model_and_its_ten_lines_run_without_torch(model: s
     assert len(np.unique(expected)) > 1
 
 
+@pytest.mark.soak
 def test_channels_that_are_no_colours_come_from_an_array_with_the_ranges_that_were_learnt(tmp_path: Path) -> None:
     ranges = ((100.0, 3000.0), (0.0, 1000.0), (50.0, 4000.0), (10.0, 2000.0))
     network = replace(made(Bands), preprocessing=Preprocessing((0.4, 0.5, 0.3, 0.2), (0.2, 0.3, 0.2, 0.3), ranges=ranges))

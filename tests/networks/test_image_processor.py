@@ -81,7 +81,10 @@ def test_without_a_processor_the_librarys_default_is_used(tmp_path: Path, name: 
     assert np.array_equal(piped(tmp_path / "b", image), expected)
 
 
-@pytest.mark.parametrize(("where", "name"), [*(("nested", name) for name in FAMILIES), ("beside another", "segformer"), ("beside another", "beit"), ("beside another", "mobilenet_v2")])
+@pytest.mark.parametrize(("where", "name"), [
+    ("nested", "segformer"), ("nested", "dpt"), ("nested", "mobilevit"), ("beside another", "beit"), ("beside another", "mobilenet_v2"),
+    *(pytest.param("nested", name, marks=pytest.mark.soak) for name in FAMILIES if name not in ("segformer", "dpt", "mobilevit")),
+])
 def test_the_nested_processor_of_transformers_5_is_read(tmp_path: Path, name: str, where: str) -> None:
     config = write_family(tmp_path, name)
     values = {"size": {"height": 96, "width": 64}, "image_mean": [0.3, 0.5, 0.6], "image_std": [0.3, 0.2, 0.4], "resample": 0}
@@ -183,7 +186,7 @@ def test_a_crop_that_cuts_nothing_off_is_no_difference(tmp_path: Path) -> None:
     assert np.array_equal(ours(checkpoint, image), piped(tmp_path, image))
 
 
-@pytest.mark.parametrize("name", ["segformer", "mobilevit", "data2vec-vision"])
+@pytest.mark.parametrize("name", ["mobilevit", *(pytest.param(name, marks=pytest.mark.soak) for name in ("segformer", "data2vec-vision"))])
 def test_a_new_head_on_a_base_without_a_processor_is_read_alike_by_the_plain_library(tmp_path: Path, name: str) -> None:
     write_family(tmp_path / "a", name)
     checkpoint = SegFormer.load(tmp_path / "a").replace_head(LABELS)

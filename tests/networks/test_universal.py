@@ -257,7 +257,8 @@ class TestMask2Former(QueriesContract):
     name = "mask2former"
 
 
-# Of the same code as Mask2Former and DETR: every run compares their segments with the library's in tests/hub/test_query_layouts.py.
+# These, Conditional DETR and EoMT are of the same code as Mask2Former and DETR: every run compares their segments with the library's in
+# tests/hub/test_query_layouts.py.
 
 
 @pytest.mark.soak
@@ -363,6 +364,7 @@ class TestOneFormer(TestDetr):
             networks.load(tmp_path)
 
 
+@pytest.mark.soak
 class TestEomt(QueriesContract):
     name = "eomt"
     tasks = ("panoptic", "instance")

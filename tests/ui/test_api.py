@@ -44,7 +44,11 @@ def test_the_menu_has_what_the_package_brings():
     assert {"unet-cells", "segformer-cells", "maskrcnn-cells", "unet-instance-cells", "click", "otsu", "watershed", "slic", "felzenszwalb"} == set(LOCAL)
 
 
-@pytest.mark.parametrize("model", LOCAL)
+# One of each task, and one without a network; the others are asked for in the soak tests.
+ASKED = ("unet-cells", "maskrcnn-cells", "otsu")
+
+
+@pytest.mark.parametrize("model", [name if name in ASKED else pytest.param(name, marks=pytest.mark.soak) for name in LOCAL])
 def test_every_local_model_segments(client, model):
     result, mask, overlay = client.predict(image=handle_file(COINS), model=model, threshold=0.5, api_name="/segment")
     spec = catalog.resolve(model, local_folders=False)
