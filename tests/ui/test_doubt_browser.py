@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from seg_demo.serving.predictor import load_model
-from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, pixels, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, hover, open_page, pixels, shown, upload  # noqa: F401
 
 
 @pytest.fixture(scope="module")
