@@ -89,6 +89,10 @@ def _ome(folder: Path):
     colours = noise("u1", HEIGHT, WIDTH, 3)
     tifffile.imwrite(path, colours, ome=True, photometric="rgb", metadata={"axes": "YXS", "PhysicalSizeX": 2, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 2, "PhysicalSizeYUnit": "nm"})
     yield "rgb", path, colours, {"pixel_size": (2.0, 2.0), "unit": "nanometer", "pixels": colours}
+    path = folder / "units.ome.tif"
+    mixed = {"PhysicalSizeX": 325.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.65, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(path, grey := noise("u2", HEIGHT, WIDTH), ome=True, photometric="minisblack", metadata={"axes": "YX", **mixed})
+    yield "units", path, grey[..., None], {"pixel_size": (325.0, 650.0), "unit": "nanometer"}
     view = {"z": 4, "t": 1, "channels": [2]}
     yield "view", folder / "TZCYX.ome.tif", last(tifffile.imread(folder / "TZCYX.ome.tif")[1, 4]), {}, view
 

@@ -32,6 +32,8 @@ _UNITS = {
     "metre": "meter", "meters": "meter", "metres": "meter", "km": "kilometer", "kilometre": "kilometer", "inch": "inch", "in": "inch",
     "foot": "foot", "us survey foot": "US survey foot",
 }  # fmt: skip
+# Of ten: in meters.
+_POWERS = {"picometer": -12, "angstrom": -10, "nanometer": -9, "micrometer": -6, "millimeter": -3, "centimeter": -2, "meter": 0, "kilometer": 3}
 _NAME_LENGTH, _MOST_NAMES = 80, 4096
 
 
@@ -141,11 +143,20 @@ def unit_of(text: object) -> str:
     return _UNITS.get(plain, "")
 
 
-def sized(width: Any, height: Any, unit: str) -> Calibration | None:
-    """A calibration, if these are lengths at all."""
+def sized(width: Any, height: Any, unit: str, of_height: str | None = None) -> Calibration | None:
+    """A calibration, if these are lengths at all.
+
+    Args:
+        width: of a pixel.
+        height: likewise.
+        unit: of the width, in which both are given back.
+        of_height: unit of the height where it has one of its own.
+    """
     try:
         size = float(width), float(height)
-    except (TypeError, ValueError):
+        if of_height is not None and of_height != unit:
+            size = size[0], float(f"{size[1] * 10.0 ** (_POWERS[of_height] - _POWERS[unit]):.12g}")
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
     good = unit and all(math.isfinite(side) and 0 < side < 1e12 for side in size)
     return Calibration(size, unit) if good else None

@@ -238,9 +238,9 @@ def _tiff_calibration(tif: Any, first: Series, turn: int) -> tuple[Calibration |
         pixels = _ome_pixels(root, first.series.keyframe.index)
         if pixels is not None:
             # The schema's default unit.
-            unit = unit_of(pixels.get("PhysicalSizeXUnit", "µm"))
-            same = unit == unit_of(pixels.get("PhysicalSizeYUnit", "µm"))
-            found = sized(pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeY") or pixels.get("PhysicalSizeX"), unit if same else "")
+            units = [unit_of(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
+            wide, high = (pixels.get(f"PhysicalSize{axis}") for axis in "XY")
+            found = sized(wide, high or wide, units[0], units[1] if high else None)
             labels = tuple(node.get("Name", "") for node in pixels if node.tag.rpartition("}")[2] == "Channel")
     elif tif.is_imagej:
         facts, tags = tif.imagej_metadata or {}, tif.pages.first.tags
