@@ -32,7 +32,7 @@ from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLU
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure
 from seg_demo.outputs.rasters import UNFINISHED
-from seg_demo.workers import Done, Loaded, Order, Workers, in_order
+from seg_demo.workers import Done, Loaded, Order, Windows, Workers, in_order
 
 if TYPE_CHECKING:
     import numpy as np
@@ -329,7 +329,7 @@ def _segment(options: argparse.Namespace) -> int:
     done = 0
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     # Only now is it certain that there is something to do: loading a model takes seconds.
-    with _carried_out(order, options.workers, options.ray, len(waiting)) as (model, run_all):
+    with _carried_out(order, options.workers, options.ray, waiting) as (model, run_all):
         for note in model.notes:
             print(f"note: {model.id}: {note}", file=sys.stderr)
         rows_of(formats, TASKS[model.task if options.task == AUTO else options.task])
@@ -386,14 +386,14 @@ def _written(parts: ResultParts | None, out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _carried_out(order: Order, workers: int | None, ray: str | None, pictures: int) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
+def _carried_out(order: Order, workers: int | None, ray: str | None, jobs: Sequence[Job]) -> Iterator[tuple[Loaded, Callable[[Sequence[Job], Any], Iterator[Done]]]]:
     """The model of an order, and what carries the order out for pictures, a bar beside it: this process, several of its own, or a cluster.
 
     Args:
         order: what to do with each picture.
         workers: processes; 1 is this one. None takes 1, or as many as a cluster has room for.
         ray: address of a cluster; None works without one.
-        pictures: how many there are.
+        jobs: the pictures.
 
     Raises:
         BadRequestError: no number of processes.
@@ -408,8 +408,12 @@ def _carried_out(order: Order, workers: int | None, ray: str | None, pictures: i
             yield cluster.loaded, lambda jobs, bar: cluster.run(jobs)
         return
     if workers is not None and workers > 1:
-        with Workers(order, min(workers, pictures)) as processes:
+        with Workers(order, min(workers, len(jobs))) as processes:
             yield processes.loaded, lambda jobs, bar: processes.run(jobs)
+        return
+    if order.few_and_large(jobs):
+        with Windows(order) as windows:
+            yield windows.loaded, lambda jobs, bar: windows.run(jobs, bar.set_postfix_str)
         return
     model = order.load()
     yield Loaded.of(model), lambda jobs, bar: (order.carry_out(model, job, lambda _, tile: bar.set_postfix_str(tile)) for job in jobs)

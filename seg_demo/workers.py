@@ -1,4 +1,5 @@
-"""The pictures of one command, segmented by this process, by several of its own, or (:mod:`seg_demo.cluster`) by other machines'.
+"""The pictures of one command, segmented by this process, by several of its own, or (:mod:`seg_demo.cluster`) by other machines'; and its rasters
+with as little memory as that can be done.
 
 Of several processes each holds the model and works on one picture at a time with its share of the processor's cores. A picture that kills
 its worker (a crash in native code, no memory left) costs that worker alone: the picture is named, and another process takes its
@@ -7,8 +8,10 @@ place. Whoever stops the command stops its workers; each of them ends by itself 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections import Counter, deque
@@ -16,25 +19,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError
+from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
 from seg_demo.core.storage import write_atomically
 
 if TYPE_CHECKING:
+    from seg_demo.core.requests import Options
     from seg_demo.core.types import LabelSet
     from seg_demo.inference.model import Model
+    from seg_demo.inference.rasters import Frozen
     from seg_demo.inputs.archives import Job
     from seg_demo.inputs.scientific import Raster
     from seg_demo.outputs.measurements import PixelSize
 
+_log = logging.getLogger(__name__)
 T, R = TypeVar("T"), TypeVar("R")
 # A worker that is ending has so many seconds for it.
 END_SECONDS = 10.0
 # Pictures that a worker has at a time: one that it works on, and one that it goes on with.
 AHEAD = 2
+# Pixels of all rasters together from which on they are worth a process of their own, which takes five seconds to start.
+WINDOWS_FROM = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,37 @@ class Order:
                 return Done(job, str(error))
         return self.write(self.make(model, job, report))
 
+    def few_and_large(self, jobs: Sequence[Job]) -> bool:
+        """Whether the pictures are rasters alone, and worth :class:`Windows`."""
+        from seg_demo.inputs.images import pixels_in_parts
+
+        if self.asked["detail"] != "full" or self.kept:
+            return False
+        sizes = [pixels_in_parts(job.source, job.view) if isinstance(job.source, Path) else 0 for job in jobs]
+        return all(sizes) and sum(sizes) >= WINDOWS_FROM
+
+    def say_stopped(self, job: Job) -> None:
+        """Where a raster goes on that has been stopped."""
+        print(f"stopped: {job.source}: what is done of it is kept in {self.out / job.target}; the same command goes on there.", file=sys.stderr)
+
+    def windows(self, frozen: Frozen, job: Job, report: Callable[[float | None, str], object]) -> Done | None:
+        """As :meth:`carry_out`, of a raster without its network's library; None where that takes the network itself.
+
+        Args:
+            frozen: opened.
+            job: the raster.
+            report: as there.
+        """
+        from seg_demo.inputs.images import MOST_RASTER, open_raster
+
+        try:
+            raster = open_raster(job.source, job.view, MOST_RASTER)
+            if raster is None or not frozen.takes(raster):
+                return None
+            return self._segment_raster(frozen, raster, job, report)
+        except (SegDemoError, OSError) as error:
+            return Done(job, str(error))
+
     def make(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
         """As :meth:`carry_out`, with files that are not written yet."""
         from seg_demo.inputs.images import read
@@ -172,15 +213,18 @@ class Order:
             return Done(done.job, str(error))
         return replace(done, files={})
 
-    def _segment_raster(self, model: Model, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
-        """A TIFF beyond the pixel limit, window by window."""
+    def options(self) -> Options:
+        """What is asked of a raster."""
         from seg_demo.core.requests import Options, smoothed
-        from seg_demo.core.sandbox import map_large_blocks
+
+        return Options(detail="full", parameters=smoothed(self.asked["smoothing"]), task=self.asked["task"], thresholds=self.asked["thresholds"])
+
+    def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
+        """A TIFF beyond the pixel limit, window by window."""
         from seg_demo.outputs import rasters
 
         map_large_blocks()
-        asked, folder = self.asked, self.out / job.target
-        options = Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"])
+        folder = self.out / job.target
 
         def shown(fraction: float | None, text: str) -> None:
             if report is not None:
@@ -188,9 +232,9 @@ class Order:
 
         try:
             with raster:
-                result = rasters.segment(model, raster, folder, options, self.formats, shown, self.fresh, job.source)
+                result = rasters.segment(model, raster, folder, self.options(), self.formats, shown, self.fresh, job.source)
         except KeyboardInterrupt:
-            print(f"stopped: {job.source}: what is done of it is kept in {folder}; the same command goes on there.", file=sys.stderr)
+            self.say_stopped(job)
             raise
         return Done(job, None, tuple(map(str, result.notes)))
 
@@ -370,8 +414,136 @@ class Workers:
         process = self._processes.pop(line)
         line.close()
         process.join(END_SECONDS)
-        code = process.exitcode
-        return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        return _ending(process)
+
+
+def _ending(process: Any) -> str:
+    """How a process has ended, in a word or two."""
+    code = process.exitcode
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+class Windows:
+    """The rasters of a command, one after another, with the least memory. To be closed.
+
+    A process loads the model, leaves what tiles need of it, and ends; another one computes them, which imports none of the libraries of networks. What
+    takes the network itself, the first one does, again with the model in memory. This process imports neither.
+
+    Args:
+        order: what to do with each raster.
+
+    Attributes:
+        loaded: the model.
+
+    Raises:
+        SegDemoError: the model cannot be found, fetched or loaded, or no process can be started.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order, self._context = order, multiprocessing.get_context("spawn")
+        self._process, self._line, self._idle = None, None, False
+        self._frozen: bytes | None = None
+        try:
+            self.loaded = self._load()
+            self._line.send(None)
+            self._frozen = self._line.recv_bytes() or None
+            self._idle = True
+        except (EOFError, OSError):  # it has died, perhaps of what that takes
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Windows:
+        """These."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close them."""
+        self.close()
+
+    def run(self, jobs: Sequence[Job], report: Callable[[str], object]) -> Iterator[Done]:
+        """Carry the order out.
+
+        Args:
+            jobs: the rasters.
+            report: called with a few words as each goes on.
+
+        Returns:
+            What came of each.
+        """
+        for job in jobs:
+            try:
+                done = self._asked(_windows, job, report, self._frozen) if self._frozen is not None else None
+                yield done or self._asked(_loaded, job, report)
+            except KeyboardInterrupt:
+                self.close()
+                self._order.say_stopped(job)
+                raise
+
+    def _asked(self, work: Callable[..., None], job: Job, report: Callable[[str], object], *more: bytes) -> Done | None:
+        """What came of a raster in a process that does this work."""
+        try:
+            if self._process is None or self._process.name != work.__name__:
+                self.close()
+                if work is _loaded:
+                    self._load()
+                else:
+                    self._start(work, *more)
+            self._idle = False
+            self._line.send(job)
+            while isinstance(answer := self._line.recv(), str):
+                report(answer)
+            self._idle = True
+            return answer if answer is None else Done(job, **answer)
+        except (EOFError, OSError):
+            return Done(job, str(Message("cli.worker_died", how=self._how_it_ended())))
+        except SegDemoError as error:  # it cannot be loaded any more
+            return Done(job, str(error))
+
+    def _load(self) -> Loaded:
+        """The model, in a process of its own.
+
+        Raises:
+            SegDemoError: it cannot be had.
+        """
+        self._start(_loaded)
+        try:
+            answer = self._line.recv()
+        except (EOFError, OSError):
+            raise BadRequestError("cli.no_worker", why=self._how_it_ended()) from None
+        if isinstance(answer, SegDemoError):
+            raise answer
+        return answer
+
+    def _start(self, work: Callable[..., None], *more: bytes) -> None:
+        self._line, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=work, args=(theirs, self._order, *more), name=work.__name__, daemon=True)
+        try:
+            self._process.start()
+        except OSError as error:
+            self._process = None
+            raise BadRequestError("cli.no_worker", why=error.strerror) from error
+        finally:
+            theirs.close()
+
+    def _how_it_ended(self) -> str:
+        process = self._process
+        self.close()
+        return _ending(process)
+
+    def close(self) -> None:
+        """End the process that there is, whatever it does; what it has on the disk for itself goes with it."""
+        if self._process is not None:
+            self._line.close()
+            if not self._idle:  # else it ends because nobody hears it any more
+                self._process.terminate()
+            self._idle = False
+            self._process.join(END_SECONDS)
+            if self._process.exitcode is None:
+                self._process.kill()
+                self._process.join()
+            self._process = None
 
 
 @contextmanager
@@ -430,3 +602,76 @@ def _work(line: connection.Connection, order: Order, threads: int) -> None:
             line.send({name: value for name, value in vars(done).items() if name != "job"})
     except (EOFError, OSError):
         return  # nobody hears us any more
+
+
+def _alone() -> None:
+    """Ctrl-C is the command's affair; what ends this process lets it clear up, also the end of the command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_with_parent(signal.SIGTERM)
+
+
+def _loaded(line: connection.Connection, order: Order) -> None:
+    """The model for rasters: what it is, what tiles need of it (asked for by None), and rasters that need all of it."""
+    _alone()
+    map_large_blocks()
+    from seg_demo.inference import tiled  # noqa: F401  (with torch; pages of libraries go back before more come)
+
+    release()
+    from seg_demo.serving import predictor  # noqa: F401
+
+    release()
+    try:
+        try:
+            model = order.load()
+        except SegDemoError as error:
+            line.send(error)
+            return
+        release()
+        line.send(Loaded.of(model))
+        while True:
+            if (job := line.recv()) is not None:
+                _reported(line, partial(order.carry_out, model, job))
+                continue
+            try:
+                frozen = model.frozen(order.options())
+            except SegDemoError:  # which is said of the raster
+                frozen = None
+            line.send_bytes(b"" if frozen is None else pickle.dumps(frozen))
+    except (EOFError, OSError):
+        _leave()
+
+
+def _windows(line: connection.Connection, order: Order, frozen: bytes) -> None:
+    """Rasters, by what tiles need of a model; None of those that need all of it."""
+    _alone()
+    map_large_blocks()
+    from seg_demo.inference import tiled  # noqa: F401  (as above)
+
+    release()
+    opened = pickle.loads(frozen)
+    try:
+        try:
+            opened = opened.opened()
+        except Exception as error:  # whatever the engine raises
+            _log.warning("The graph on the disk was not taken (%s: %s); the network itself goes on.", type(error).__name__, error)
+            opened = None
+        while True:
+            job = line.recv()
+            _reported(line, lambda report: None if opened is None else order.windows(opened, job, report))
+    except (EOFError, OSError):
+        _leave()
+
+
+def _leave() -> None:
+    """End this process, which nobody hears any more, without what Python and the libraries do at their end: it would read 150 MB of their files once more."""
+    from seg_demo.inputs import scientific
+
+    scientific.close()
+    os._exit(0)
+
+
+def _reported(line: connection.Connection, work: Callable[..., Done | None]) -> None:
+    """Send how work goes on, and what came of it."""
+    done = work(report=lambda _, text: line.send(str(text)))
+    line.send(done and {name: value for name, value in vars(done).items() if name != "job"})

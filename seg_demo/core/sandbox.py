@@ -280,7 +280,7 @@ def fork(work: Callable[[int], None], *own: int) -> tuple[int, int]:
         raise
     if child == 0:
         try:
-            _end_with_parent()
+            end_with_parent()
             gc.disable()
             for descriptor in (receiver, *own):
                 os.close(descriptor)
@@ -291,10 +291,14 @@ def fork(work: Callable[[int], None], *own: int) -> tuple[int, int]:
     return child, receiver
 
 
-def _end_with_parent() -> None:
-    """A process whose parent is killed is of no use to anybody. Linux only; elsewhere it ends with its time."""
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """A process whose parent is killed is of no use to anybody. Linux only; elsewhere it ends with its time.
+
+    Args:
+        by: the signal that it gets then.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PARENT_DEATH, by, 0, 0, 0)
 
 
 def in_child(work: Callable[[], Any], seconds: float, *own: int) -> Any:

@@ -69,7 +69,7 @@ class DetectorEngine:
         )
         self._boxes = Part("maskrcnn box head", _Boxes(heads), compiler, (0,), _half, f"{about} boxes", same_winners)
         self._masks = Part("maskrcnn mask head", _Masks(heads), compiler, (0,), _half, f"{about} masks", same_signs)
-        self._parts = [self._pyramid, self._boxes, self._masks]
+        self.parts = [self._pyramid, self._boxes, self._masks]
         replaced: dict[str, Any] = {
             "box_head": self._boxes,
             "box_predictor": _same,
@@ -120,19 +120,19 @@ class DetectorEngine:
 
     def settle(self, idle: Callable[[], object]) -> None:
         """As :meth:`seg_demo.inference.openvino.Part.settle`, of every part."""
-        for part in self._parts:
+        for part in self.parts:
             part.settle(idle)
 
     @property
     def nbytes(self) -> int:
         """Memory of the compiled weights in bytes, beside the eager ones."""
-        return sum(part.nbytes for part in self._parts)
+        return sum(part.nbytes for part in self.parts)
 
     @property
     def agreement(self) -> float | None:
         """The share of candidates' classes and of masks' cells on the first image, the smaller of both, that are eager's
         for the same features; None before it is known."""
-        return min((part.agreement for part in self._parts if part.agreement is not None), default=None)
+        return min((part.agreement for part in self.parts if part.agreement is not None), default=None)
 
 
 class _Pyramid(nn.Module):
@@ -247,12 +247,15 @@ class WholeEngine:
     Args:
         network: in eval mode, not to be trained any more.
         compiler: makes its compiled form.
+
+    Attributes:
+        part: the pass.
     """
 
     def __init__(self, network: Network, compiler: Compiler) -> None:
         about = described(network) + " and statistics" * (network.familiarity is not None)
         self._forward, free = _Forward(network), network.engine.free
-        self._part = Part(network.name, self._forward, compiler, free, crop(network), about, same_winners)
+        self.part = Part(network.name, self._forward, compiler, free, crop(network), about, same_winners)
 
     def __call__(self, batch: Tensor) -> Any:
         """A batch's answer, as the network's ``forward`` gives it.
@@ -260,7 +263,7 @@ class WholeEngine:
         Args:
             batch: float32 (B, 3, h, w) where the network is.
         """
-        found = self._part(batch)
+        found = self.part(batch)
         return self._forward.answer(batch, found[:-1] if self._forward.with_maps else found)
 
     def with_statistics(self, batch: Tensor) -> tuple[Any, Tensor]:
@@ -269,23 +272,23 @@ class WholeEngine:
         Args:
             batch: as for a call.
         """
-        *found, statistics_ = self._part(batch)
+        *found, statistics_ = self.part(batch)
         return self._forward.answer(batch, found), statistics_
 
     def settle(self, idle: Callable[[], object]) -> None:
         """As :meth:`seg_demo.inference.openvino.Part.settle`."""
-        self._part.settle(idle)
+        self.part.settle(idle)
 
     @property
     def nbytes(self) -> int:
         """Memory of the compiled weights in bytes, beside the eager ones."""
-        return self._part.nbytes
+        return self.part.nbytes
 
     @property
     def agreement(self) -> float | None:
         """The share of the first image's labels, at the logits' size, that are eager's, or of its queries' classes; None before it is
         known."""
-        return self._part.agreement
+        return self.part.agreement
 
 
 Engine = WholeEngine | DetectorEngine

@@ -1,7 +1,5 @@
 """One loaded model: an image in, a Segmentation at its size out. The demo, the API, the command and training's evaluation
-all predict through here.
-
-What runs behind a model: a network's stages on its device, or a region method.
+all predict through here; behind it are a network's stages on its device, or a region method.
 
 Requests for one model that come at about the same time, computed as one batch.
 
@@ -288,6 +286,12 @@ class Model:
             BadRequestError: as there.
         """
         return self._rows(raster, options)[0].bands(raster.height, raster.width, self._task(options))
+
+    def frozen(self, options: Options) -> rasters.Frozen | None:
+        """The model for a process of rasters alone; None where those need all of it."""
+        if not isinstance(run := self._run, NetworkRun) or options.parameters or options.thresholds:
+            return None
+        return rasters.freeze(run.network.answering(self._task(options)), run.engine, self.spec)
 
     def _rows(self, raster: Raster, options: Options) -> tuple[NetworkRun, Raster | Values]:
         """What gives classes of pixels, and what it takes of a raster."""

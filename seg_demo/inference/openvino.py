@@ -92,6 +92,7 @@ class Part:
         slack: factor to the tolerance, for outputs of which each is scaled by itself.
 
     Attributes:
+        name, module, compiler, about: these.
         agreement: ``alike`` of eager's outputs and the compiled form's, on the example of the last one; None before.
     """
 
@@ -107,7 +108,7 @@ class Part:
         slack: float = 1.0,
     ) -> None:
         self.name, self.module = name, module
-        self._compiler, self._free, self._smaller, self._about, self._alike = compiler, free, smaller, about, alike
+        self.compiler, self.about, self._free, self._smaller, self._alike = compiler, about, free, smaller, alike
         self._tolerance = slack * TOLERANCE[compiler.precision]
         self.agreement: float | None = None
         self._lock = threading.Lock()
@@ -122,7 +123,7 @@ class Part:
         Args:
             batch: float32, where the module is.
         """
-        place = self._place(batch)
+        place = self.place(batch)
         form = self.form(place)
         if form is not None and batch.numel():
             try:
@@ -156,7 +157,8 @@ class Part:
                 self._forms.move_to_end(place)
             return self._forms.get(place)
 
-    def _place(self, batch: Tensor) -> tuple[int, ...]:
+    def place(self, batch: Tensor) -> tuple[int, ...]:
+        """The sizes of a batch, -1 on open axes."""
         return tuple(-1 if axis in self._free else size for axis, size in enumerate(batch.shape))
 
     def _learn(self, place: tuple[int, ...], batch: Tensor, found: tuple[Tensor, ...]) -> None:
@@ -179,7 +181,7 @@ class Part:
         try:
             if not all(bool(torch.isfinite(output).all()) for output in expected):
                 return  # broken weights, of which postprocessing tells
-            form = self._compiler.compile(self.module, example, place, self._about)
+            form = self.compiler.compile(self.module, example, place, self.about)
             check_ending()
             answer = form(example)
             agree(answer, expected, self._tolerance)
@@ -200,7 +202,7 @@ class Part:
             if self._alike is not None:
                 self.agreement = self._alike(expected, answer)
                 told = f"; {self.agreement:.4%} of its decisions on the first input are eager torch's"
-            how = self._compiler
+            how = self.compiler
             _log.info("%s: compiled with %s in %s for inputs of %s%s.", self.name, how.name, how.precision, place, told)
         finally:
             with self._lock:
@@ -221,7 +223,7 @@ class Part:
             self._forms.clear()
             self.agreement = None
         if first:
-            _log.warning("%s: the form compiled with %s %s; eager torch goes on.", self.name, self._compiler.name, why)
+            _log.warning("%s: the form compiled with %s %s; eager torch goes on.", self.name, self.compiler.name, why)
 
 
 def described(network: Network) -> str:
@@ -515,6 +517,7 @@ def convert(module: nn.Module, example: Tensor) -> Any:
     openvino = library()
     with torch.no_grad():
         traced = torch.jit.trace(module, example, check_trace=False)
+    give_back()  # every layer's output, which the tracer has kept
     # By hand, because openvino.convert_model traces with a patched builtin, which other threads would meet.
     decoder = openvino.frontend.pytorch.ts_decoder.TorchScriptPythonDecoder(traced)
     frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
@@ -634,7 +637,7 @@ class OpenVino:
         self, streams: int, precision: str = "fp32", channels_last: bool = False, heavy: bool = False, free: Callable[[], int] | None = None
     ) -> None:
         self.precision = precision
-        self._streams, self._last, self._heavy, self._free = streams, channels_last, heavy, free
+        self.streams, self.channels_last, self._heavy, self._free = streams, channels_last, heavy, free
 
     def compile(self, module: nn.Module, example: Tensor, place: tuple[int, ...], about: str) -> Compiled:
         """The compiled form of a module.
@@ -652,14 +655,14 @@ class OpenVino:
         wanted = (HEAVY if self._heavy else COMPILING) + COPIES * nbytes
         if self._free is not None and (free := self._free()) < wanted:
             raise MemoryError(f"compiling takes {wanted >> 20} MiB, and {free >> 20} MiB are free")
-        graph, cache = _graph(module, example, about)
+        graph, cache = stored_graph(module, example, about)
         check_ending()
-        form = compile(graph, list(place), self._streams, cache, self.precision, self._last)
+        form = compile(graph, list(place), self.streams, cache, self.precision, self.channels_last)
         form.nbytes, form.heavy = nbytes, self._heavy
         return form
 
 
-def _graph(module: nn.Module, example: Tensor, about: str) -> tuple[Any, Path | None]:
+def stored_graph(module: nn.Module, example: Tensor, about: str) -> tuple[Any, Path | None]:
     """A module's graph and the folder to compile in: from the disk, or traced and written there."""
     fresh: list[Any] = []
 

@@ -334,11 +334,18 @@ def open_raster(path: str | os.PathLike, view: object = None, most: int | None =
     from seg_demo.inputs import scientific
 
     pixels, chosen = settings().raster_pixels if most is None else most, View.parse(view)
-    if not pixels or not scientific.is_raster(Path(path), chosen, limits_of(None, None, None)):
+    if not pixels or not pixels_in_parts(path, chosen):
         return None
     if chosen is not None and chosen.every:
         raise BadRequestError("views.all_pages")
     return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, scientific.MOST_SIDE), channels)
+
+
+def pixels_in_parts(path: str | os.PathLike, view: View | None) -> int:
+    """Pixels of what :func:`open_raster` opens; 0 for everything else."""
+    from seg_demo.inputs import scientific
+
+    return scientific.pixels_in_parts(Path(path), view, limits_of(None, None, None))
 
 
 def scientific_form(data: bytes | mmap.mmap, view: View | None) -> str | None:

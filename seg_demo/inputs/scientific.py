@@ -15,6 +15,7 @@ import queue
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,7 @@ class Raster:
     """
 
     def __init__(self, path: Path, view: View | None, limits: Limits, channels: int | None = None) -> None:
-        self._path, self._limits, self._count = path.resolve(), limits, channels
+        self._path, self._size, self._limits, self._count = path.resolve(), path.stat().st_size, limits, channels
         self._asked = None if view is None else view.to_dict()
         # On the disk, not in memory: what is read of it lies in the system's cache of files, which is nobody's memory.
         self._folder = tempfile.TemporaryDirectory(prefix="seg-demo-raster-")
@@ -180,6 +181,8 @@ class Raster:
         self._output.mkdir()
         # Rows that were read, by what of them.
         self._bands: dict[str, dict[tuple[int, int], BinaryIO]] = {"paint": {}, "take": {}}
+        # Rows that are being read: what of them, which, and what comes of it.
+        self._reader, self._coming = ThreadPoolExecutor(1, "raster"), None
         # Pixels without data of the rows that were read, and the values that they have.
         self._missing: dict[tuple[int, int], int] = {}
         self._gone: list[float] = []
@@ -212,7 +215,9 @@ class Raster:
         self.close()
 
     def close(self) -> None:
-        """Let go of what was read."""
+        """Let go of what was read, and is being read."""
+        self._arrive()
+        self._reader.shutdown()
         for bands in self._bands.values():
             for file in bands.values():
                 file.close()
@@ -308,34 +313,55 @@ class Raster:
         for top in wanted:
             span = top, min(top + self._rows, self.height)
             if span not in bands:
-                bands[span] = self._read(what, *span, depth * dtype.itemsize)
+                self._arrive()
+            if span not in bands:
+                self._keep(what, span, *self._fetch(what, span, depth * dtype.itemsize))
             inside = [index for index, row in enumerate(rows) if span[0] <= row < span[1]]
             if inside:
                 lines = slice(rows[inside[0]] - top, rows[inside[-1]] - top + 1, rows.step)
                 band = np.memmap(bands[span], dtype, "r", shape=(span[1] - top, self.width, depth))
                 found[inside[0] : inside[-1] + 1] = band[lines, columns.start : columns.stop : columns.step]
+        below = span[1], min(span[1] + self._rows, self.height)
+        if below[0] < self.height and below not in bands and self._coming is None:
+            # Rasters are gone through from top to bottom: another process reads while this one computes.
+            self._coming = what, below, self._reader.submit(self._fetch, what, below, depth * dtype.itemsize)
         return found
 
-    def _read(self, what: str, top: int, bottom: int, size: int) -> BinaryIO:
-        """Some rows, of so many bytes per pixel, in a file that has no name any more."""
-        found = self._order(what, rows=[top, bottom], windows=self._windows, most=self._most)
+    def _arrive(self) -> None:
+        """Wait for the rows that are being read, if any are; what is wrong with them is said once they are asked for, and read again."""
+        if self._coming is not None:
+            (what, span, reading), self._coming = self._coming, None
+            with suppress(BadImageError, BadRequestError, BusyError, OSError):
+                self._keep(what, span, *reading.result())
+
+    def _keep(self, what: str, span: tuple[int, int], found: Mapping[str, Any], file: BinaryIO) -> None:
+        """Keep rows that were read, and what was said of them."""
+        self._bands[what][span] = file
         try:
             if what == "paint":
                 missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
-                self._missing[top, bottom] = missing
+                self._missing[span] = missing
                 self._gone += [value for value in gone if not any(value == other or (value != value and other != other) for other in self._gone)]
-            file = open_written(self._output / PIXELS, (bottom - top) * self.width * size)
-            (self._output / PIXELS).unlink()
         except (KeyError, TypeError, ValueError) as error:
             raise self._ended() from error
-        return file
+
+    def _fetch(self, what: str, span: tuple[int, int], size: int) -> tuple[dict[str, Any], BinaryIO]:
+        """A child's answer about some rows, and the file of them, which has no name any more; one at a time."""
+        found = self._order(what, rows=list(span), windows=self._windows, most=self._most)
+        try:
+            file = open_written(self._output / PIXELS, (span[1] - span[0]) * self.width * size)
+            (self._output / PIXELS).unlink()
+        except ValueError as error:
+            raise self._ended() from error
+        return found, file
 
     def _order(self, what: str, **more: object) -> dict[str, Any]:
         """A child's answer about some rows."""
         kind = Message("kinds.tiff")
         order = {
             "kind": "TIFF", "raster": what, "view": self._asked, "pixels": self._limits.pixels, "side": self._limits.side, "page_bytes": 1 << 62,
-            "bytes": _BAND_MEMORY, "seconds": CLOCK, "processor": SECONDS, "file_bytes": 4 * _BAND_PIXELS + 100_000_000, "want": PIXELS, "channels": self._count,
+            # The file is mapped, which takes addresses and no memory.
+            "bytes": _BAND_MEMORY + self._size, "seconds": CLOCK, "processor": SECONDS, "file_bytes": 4 * _BAND_PIXELS + 100_000_000, "want": PIXELS, "channels": self._count,
             "path": str(self._path), "output": str(self._output),
         }  # fmt: skip
         reply = _decoders.answer({**order, **more})
@@ -369,19 +395,19 @@ class Values:
         return self.part(place)
 
 
-def is_raster(path: Path, view: View | None, limits: Limits) -> bool:
-    """Whether a file is a TIFF that is beyond the limits of what is decoded as a whole; its header alone is looked at."""
+def pixels_in_parts(path: Path, view: View | None, limits: Limits) -> int:
+    """Pixels of a TIFF that is beyond the limits of what is decoded as a whole, else 0; its header alone is looked at."""
     try:
         with path.open("rb") as file:
             if file.read(4) not in _TIFFS:
-                return False
+                return 0
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 found = Tiff(data)
-                if found.width * found.height > limits.pixels or max(found.width, found.height) > limits.side:
-                    return True
-                return len(data) > (limits if view is None and found.is_photograph else limits.of_scientific).bytes
+                beyond = found.width * found.height > limits.pixels or max(found.width, found.height) > limits.side
+                beyond = beyond or len(data) > (limits if view is None and found.is_photograph else limits.of_scientific).bytes
+                return found.width * found.height if beyond else 0
     except (OSError, ValueError):
-        return False
+        return 0
 
 
 def to_wgs84(crs: str, points: np.ndarray) -> np.ndarray:

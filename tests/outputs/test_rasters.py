@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from seg_demo import networks
+from seg_demo import load_model, networks, workers
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
 from seg_demo.core.picture import Stack, View
@@ -26,6 +29,7 @@ from seg_demo.core.requests import Options
 from seg_demo.core.settings import settings
 from seg_demo.inference import rasters as windows
 from seg_demo.inference.model import Model
+from seg_demo.inference.tiled import plan
 from seg_demo.inputs import planes, scientific
 from seg_demo.inputs import rasters as parts
 from seg_demo.inputs.archives import Job
@@ -36,7 +40,7 @@ from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.outputs import calibrated, rasters
 from seg_demo.outputs.export import geojson, pieces_of
 from seg_demo.outputs.polygons import Tracer, trace
-from seg_demo.workers import Order
+from seg_demo.workers import Loaded, Order
 from tests.checkpoints import write_tiny
 from tests.inputs.test_scientific import here as unlocked  # noqa: F401  (a fixture)
 from tests.scientific_files import PLACES, noise, raster, variants
@@ -383,6 +387,90 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
         whole = np.asarray(Image.open(tmp_path / "planes" / "stack" / page / "mask.png"))
         np.testing.assert_array_equal(tifffile.imread(tmp_path / "pages" / "stack" / page / "mask.tif"), whole)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
+
+
+def test_rasters_alone_are_computed_without_the_networks_library(tmp_path, monkeypatch, capsys):
+    """As by the model itself; one that is narrower than a tile takes the model, one that is damaged is named, and what Ctrl-C stops goes on later."""
+    large, narrow, damaged = tmp_path / "large.tif", tmp_path / "narrow.tif", tmp_path / "damaged.tif"
+    row, column = np.mgrid[:1300, :700] % 71 - 35
+    discs = np.where((row**2 + column**2 < 400)[..., None], np.uint8(190), np.uint8(40)) + noise("u1", 1300, 700, 3) % 25
+    tifffile.imwrite(large, discs, photometric="rgb", tile=(256, 256), compression="zlib")
+    tifffile.imwrite(narrow, discs[:700, :300], photometric="rgb", tile=(64, 64), compression="zlib")
+    content = bytearray(large.read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    damaged.write_bytes(content)
+    asked = ["segment", str(large), str(damaged), str(narrow), "--model", "unet-cells", "--detail", "full", "--format", "geotiff", "csv", "--out"]
+    monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "100000")
+    monkeypatch.setenv("SEG_DEMO_ENGINE", "openvino")
+    settings.cache_clear()
+    began: list[str] = []
+
+    def start(self, work, *more, really=workers.Windows._start):
+        began.append(work.__name__)
+        return really(self, work, *more)
+
+    monkeypatch.setattr(workers.Windows, "_start", start)
+    try:
+        assert main([*asked, str(tmp_path / "model")]) == 1 and not began
+        before = capsys.readouterr()
+        monkeypatch.setattr(workers, "WINDOWS_FROM", 1)
+        assert main([*asked, str(tmp_path / "lean")]) == 1
+        assert began == ["_loaded", "_windows", "_loaded"]
+        after = capsys.readouterr()
+        assert "2 of 3 images" in after.out and "damaged.tif" in after.err and before.err == after.err
+        monkeypatch.setattr(workers.Windows, "__init__", lambda self, order: vars(self).update(_order=order, _process=None, _frozen=b"", loaded=Loaded("unet-cells", "semantic", load_model("unet-cells").labels, ())))
+        monkeypatch.setattr(workers.Windows, "_asked", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5))
+        with pytest.raises(KeyboardInterrupt):
+            main([*asked, str(tmp_path / "lean"), "--overwrite"])
+        assert f"stopped: {large}" in capsys.readouterr().err
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    for name in ("large", "narrow"):
+        masks, results = ([tmp_path / by / name / file for by in ("lean", "model")] for file in ("mask.tif", "result.json"))
+        lean, whole = map(tifffile.imread, masks)
+        # The first tile is eager torch's where the model itself answers: of two equal logits either may win.
+        assert np.count_nonzero(lean != whole) <= 3 and len(np.unique(lean)) > 1
+        facts = [json.loads(path.read_text()) | {"seconds": None} for path in results]
+        scores = [[segment["score"] for segment in found.pop("segments")] for found in facts]
+        assert facts[0] == facts[1] and facts[0]["familiar"] is not None and scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
+def test_a_network_is_frozen_where_a_tiles_pixels_become_its_batch_one_by_one(monkeypatch):
+    """Its batches are the network's own, bit for bit, and nothing that looks at a picture as a whole is taken for that."""
+    monkeypatch.setenv("SEG_DEMO_ENGINE", "openvino")
+    settings.cache_clear()
+    try:
+        for id in ("segformer-cells", "unet-cells"):
+            model = load_model(id, device="cpu")
+            network, frozen = model._run.network, pickle.loads(pickle.dumps(model.frozen(Options(detail="full"))))
+            tile = textured(*frozen.tile)
+            assert torch.equal(frozen.preprocess(tile), plan(network, *(4 * side for side in frozen.tile)).network.preprocess(tile))
+            assert frozen.labels.names == network.labels.names and frozen.opened().compiled is not None
+        assert load_model("otsu").frozen(Options(detail="full")) is None
+        assert load_model("maskrcnn-cells").frozen(Options(detail="full")) is None
+        own = type(network).preprocess
+        monkeypatch.setattr(type(network), "preprocess", lambda self, image: own(self, image) - float(image.mean()))
+        assert model.frozen(Options(detail="full")) is None
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+
+
+def test_the_windows_of_a_raster_import_no_library_of_networks():
+    code = "import sys, seg_demo.workers, seg_demo.outputs.rasters, seg_demo.inference.rasters as r; r.openvino.library(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    found = {name.split(".")[0] for name in done.stdout.split()}
+    assert "torch" in found and "openvino" in found and not found & {"transformers", "torchvision", "timm", "segmentation_models_pytorch", "gradio", "huggingface_hub"}
+
+
+def test_a_raster_may_be_larger_than_its_reader_may_be(tmp_path):
+    """A file is mapped, which takes addresses: one of 4 GB was taken for a damaged one."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, textured(260, 203), photometric="rgb", tile=(64, 64), compression="zlib", bigtiff=True)
+    os.truncate(path, 4 << 30)  # sparse: it takes no room
+    with opened(path) as some:
+        np.testing.assert_array_equal(some[:, :], textured(260, 203))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep what is free")
