@@ -264,10 +264,11 @@ def own_size(config: PreTrainedConfig) -> tuple[int, int] | None:
     return None
 
 
-def label_set(config: dict[str, Any], ours: dict[str, Any], count: int) -> tuple[LabelSet, tuple[str, ...]]:
-    """Class names from config.json, and what is to be said about them; one channel means background and the class it names."""
+def label_set(config: dict[str, Any], ours: dict[str, Any], count: int, binary: bool = True) -> tuple[LabelSet, tuple[str, ...]]:
+    """Class names from config.json, and what is to be said about them; one channel means background and the class it names, unless
+    ``binary`` is False."""
     table = checkpoint.class_table(config)
-    if count > 1:
+    if count > 1 or not binary:
         found = checkpoint.labels_from_dict({"id2label": table, **{key: ours[key] for key in ("colors", "background", "isthing") if key in ours}}, count)
         return found or LabelSet.from_names(tuple(f"class {index}" for index in range(count))), checkpoint.table_notes(config, count)
     return checkpoint.binary_labels(table), ()

@@ -155,7 +155,7 @@ class ClassQueries(Network):
         if LOSS_WEIGHT in wanted and LOSS_WEIGHT not in state:
             state[LOSS_WEIGHT] = torch.ones(count + 1)
         ours = data.get(OUR_KEY) if isinstance(data.get(OUR_KEY), dict) else {}
-        labels, named = label_set(config, ours, count)
+        labels, named = label_set(config, ours, count, binary=False)
         if labels.things is None:
             labels = replace(labels, things=checkpoint.things_of(labels.names))
         module, left = read_module(options, count, state)
@@ -265,7 +265,7 @@ class ClassQueries(Network):
                 sure = queries.presence(self.best_scores(classes), masks, height, width, self.order_for(height, width))
                 np.subtract(255, sure, out=sure, where=id_map == 0)
             return Segmentation(INSTANCE.name, height, width, self.labels, id_map, tuple(found), confidence=sure)
-        maps = self._class_maps(raw, height, width)
+        maps = _of_two(self._class_maps(raw, height, width))
         label_map = argmax_resized(maps, height, width, self.order.antialias)
         # A class's share in the sum of all is what a softmax of these gives.
         logits = maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
@@ -322,7 +322,7 @@ class ClassQueries(Network):
     def logits(self, raw: Any) -> Tensor:
         """As :meth:`Network.logits`: a class's share in the sum of all is their softmax; at the points where the network has its masks,
         because a family's grid for whole pictures (384 x 384) has nothing to do with a tile's pixels."""
-        maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0)
+        maps = _of_two(queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0))
         return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
     def graph(self) -> graph.Graph:
@@ -562,6 +562,11 @@ class Eomt(ClassQueries):
     def _fitted(self, height: int, width: int) -> tuple[int, int]:
         """The size that a picture has in the batch, as the library rounds it."""
         return get_size_with_aspect_ratio((height, width), *self._sides)
+
+
+def _of_two(maps: Tensor) -> Tensor:
+    """Class maps (C, h, w), a single one with another of zeros: as the only channel of logits it would be a decision between two classes."""
+    return torch.cat([maps, torch.zeros_like(maps)]) if len(maps) == 1 else maps
 
 
 def _query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:

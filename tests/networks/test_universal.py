@@ -17,7 +17,7 @@ from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation, 
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Options
-from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC
+from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, LabelSet
 from seg_demo.inference.model import Model
 from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import detr, transformers_config, universal
@@ -414,3 +414,14 @@ def test_a_pixel_decoder_looks_from_few_places_at_once_and_gives_the_librarys_bi
         assert same(family.forward(made.module, batch), expected) and seen == [315]
         monkeypatch.setattr(universal, "MOST_SAMPLES", 100 * len(batch) * 64 * 12)
         assert same(family.forward(made.module, batch), expected) and seen[1:] == [100, 100, 100, 15]
+
+
+def test_a_single_class_is_everywhere_as_the_library_has_it(tmp_path: Path) -> None:
+    """One channel of class maps is no decision between two classes."""
+    family = networks.network("maskformer")
+    outspoken(family.create(LabelSet.from_names(["leaf"]), family.default_options())).save(tmp_path)
+    model = load_model(str(tmp_path), device="cpu")
+    assert model.labels.names == ("leaf",) and model.labels.background is None
+    for size, detail in (((1, 201), "whole"), ((380, 420), "full")):
+        found = model.run(image_of(*size), Options(task="semantic", detail=detail, confidence=True))
+        assert not found.id_map.any() and [segment.label_id for segment in found.segments] == [0]
