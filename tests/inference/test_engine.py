@@ -45,7 +45,7 @@ def test_every_label_is_eagers_but_at_rounding(kind, folders, tmp_path):
     for image in (IMAGE, LARGER):
         for _ in range(2):  # a size of its own is compiled when it comes again
             settled(fast.predict, image)
-        assert fast._run.engine._part._forms
+        assert fast._run.engine.part._forms
         with torch.inference_mode():
             checkpoint = eager._run.network
             batch = checkpoint.preprocess(image)

@@ -108,7 +108,7 @@ def test_the_engine_says_what_eager_torch_says(name):
     with torch.inference_mode():
         (before, first), (after, second) = settled(fast.with_statistics, batch)
         again = fast(batch)
-    part = fast._part if checkpoint.name != "maskrcnn" else fast._pyramid
+    part = fast.part if checkpoint.name != "maskrcnn" else fast._pyramid
     assert part._forms, "it has been compiled"
     assert torch.allclose(first, second, rtol=1e-3, atol=1e-3 * float(first.abs().max()))
     assert type(before) is type(after) is type(again)

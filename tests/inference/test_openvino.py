@@ -195,7 +195,7 @@ def test_class_queries_are_compiled_for_a_size_and_answer_as_before(name):
     network.module.requires_grad_(False)
     chosen, batch = engine.choose(network, CPU, "auto", 1), network.preprocess(IMAGE)
     (before,), (after,) = settled(chosen, batch)
-    assert list(chosen._part._forms) == [tuple(batch.shape)] and chosen.agreement > 0.99
+    assert list(chosen.part._forms) == [tuple(batch.shape)] and chosen.agreement > 0.99
     (expected,) = network.forward(network.module, batch)
     assert list(before) == list(after) == ["classes", "masks"]
     for key, values in expected.items():
@@ -208,7 +208,7 @@ def test_the_server_uses_it_by_itself_and_evaluation_does_not(folders, monkeypat
     serving = Predictor(replace(Settings(), engine="auto", device="cpu"))
     model = serving.get(str(folders / "tiny"), visitor=False)
     before, after = settled(model.predict, IMAGE)
-    assert model._run.engine._part._forms and after.device == "cpu"
+    assert model._run.engine.part._forms and after.device == "cpu"
     assert (before.id_map == after.id_map).mean() >= 0.999
     spec = model.spec
     live = Model.from_network(predictor.load(replace(spec, source="folder"), folders / "tiny"), spec)
