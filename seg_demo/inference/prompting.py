@@ -1,7 +1,8 @@
 """Clicks, boxes, earlier masks and words: a picture is embedded once, and its session answers many prompts.
 
 ``model.prompt(image)`` gives a :class:`Session`, the same for every promptable network (:mod:`seg_demo.networks.promptable`). What the
-network says of an object is brought to the size of the upload around that object alone. A session keeps the embedding, the picture and
+network says of an object is brought to the size of the upload around that object alone. An object that is too small for what has been
+embedded is embedded once more with its surroundings alone, and so are its neighbours. A session keeps the embedding, the picture and
 the logits of its last answers, so that an answer that comes back as an earlier mask is continued from its logits and not from its
 pixels; it may be closed by whoever keeps it (:class:`Sessions`), and then answers with a sentence.
 """
@@ -14,7 +15,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +43,27 @@ LAST_ANSWERS = 8
 GRID, LEAST_SCORE, LEAST_STEADINESS, MOST_ALIKE = 32, 0.88, 0.95, 0.7
 # Guesses that are compared at a time (of 256 x 256 logits: 100 MB).
 MOST_GUESSES = 400
+# An object of fewer cells of the embedding than this, along its longer side, is looked at closely: in a square that is larger than it by
+# this factor, and not smaller than this share of what the network takes. A session keeps as many close looks.
+FEW_CELLS, SURROUNDINGS, LEAST_LOOK, CLOSE_LOOKS = 4, 8, 0.25, 2
 # A session that nobody has asked for so long is closed.
 SESSION_SECONDS = 900.0
 
+Frame = tuple[int, int, int, int]
 Previous = Segmentation | Segment | np.ndarray | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Close:
+    """What an answer of a close look was made of.
+
+    Attributes:
+        frame: (x0, y0, x1, y1) of the part that was looked at, in pixels of the upload.
+        logits: of :class:`seg_demo.networks.promptable.Answer`.
+    """
+
+    frame: Frame
+    logits: Any
 
 
 class PromptRun:
@@ -88,14 +107,26 @@ class PromptRun:
         engine.check_memory(self.network, height, width, "whole", False)
         requests.check()
         try:
-            with torch.inference_mode(), engine.arithmetic(self.device, self._precision):
-                embedding = _single(self.network.embed(picture.pixels) if embed is None else embed(picture))
+            if embed is None:
+                embedding = self.embed(picture.pixels)
+            else:
+                with torch.inference_mode():
+                    embedding = _single(embed(picture))
         except (RuntimeError, MemoryError) as error:
             if not engine.out_of_memory(error):
                 raise
             raise BadImageError("memory.not_enough", width=width, height=height, id=spec.id) from error
         requests.check()
-        return Session(self, spec, picture, embedding, time.perf_counter() - began)
+        return Session(self, spec, picture, embedding, time.perf_counter() - began, closer=embed is None)
+
+    def embed(self, pixels: np.ndarray) -> Any:
+        """The embedding of a picture, or of a part of one, computed here.
+
+        Args:
+            pixels: uint8 (h, w, 3).
+        """
+        with torch.inference_mode(), engine.arithmetic(self.device, self._precision):
+            return _single(self.network.embed(np.ascontiguousarray(pixels)))
 
     @property
     def device(self) -> torch.device:
@@ -110,14 +141,18 @@ class Session:
         spec: the model.
         pixels: uint8 (H, W, 3), the picture.
         notes: on how it was read.
+        looks: gives the turn that a close look waits for.
     """
 
-    def __init__(self, run: PromptRun, spec: ModelSpec, picture: Picture, embedding: Any, seconds: float) -> None:
+    def __init__(self, run: PromptRun, spec: ModelSpec, picture: Picture, embedding: Any, seconds: float, closer: bool = True) -> None:
         self.spec, self.pixels, self.notes, self._facts = spec, picture.pixels, picture.notes, picture.facts
         self._run, self._embedding = run, embedding
         self._seconds = {"embed": seconds}
-        self._last: OrderedDict[str, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._last: OrderedDict[str, tuple[Frame | None, Any]] = OrderedDict()  # by the mask's counts: where it was found, and its logits
+        self._close: OrderedDict[Frame, Any] = OrderedDict()
+        self._cell = run.network.cell(*self.size) if closer else 0.0
+        self._lock, self._looking = threading.Lock(), threading.Lock()
+        self.looks: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def __enter__(self) -> Session:
         return self
@@ -139,14 +174,16 @@ class Session:
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
         with self._lock:
-            tensors = [*_tensors_in(self._embedding), *_tensors_in(self._last)]
-        return self.pixels.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+            looked, last = (sum(tensor.numel() * tensor.element_size() for tensor in _tensors_in(value)) for value in (self._embedding, list(self._last.values())))
+        # Room for the close looks that it may come to, each as large as the look at the whole.
+        return self.pixels.nbytes + looked * (1 + CLOSE_LOOKS * bool(self._cell)) + last
 
     def close(self) -> None:
         """Forget the picture's embedding; whoever asks afterwards gets a sentence."""
         with self._lock:
             self._embedding = None
             self._last.clear()
+            self._close.clear()
 
     def segment(
         self,
@@ -176,11 +213,12 @@ class Session:
         marks = [1] * len(given) if labels is None else labels
         return self.answer([Prompt(given, marks, box, None if previous is None else self._run_lengths(previous), text or "")])
 
-    def answer(self, prompts: Sequence[Prompt]) -> Segmentation:
+    def answer(self, prompts: Sequence[Prompt], closer: bool = True) -> Segmentation:
         """Several objects, in their order: the first has the id 1.
 
         Args:
             prompts: at least one.
+            closer: small objects are looked at closely, which takes as long as looking at the picture did.
 
         Raises:
             BadRequestError: as :meth:`segment`.
@@ -189,9 +227,14 @@ class Session:
         for prompt in prompts:
             self._check(prompt)
         found: list[list[Answer]] = [[] for _ in prompts]
-        for group in _alike(prompts, self._run.network.together):
+        near = {index: answer for index, prompt in enumerate(prompts) if closer and (answer := self._continued(prompt)) is not None}
+        for index, answer in near.items():
+            found[index] = [answer]
+        for group in _alike(prompts, self._run.network.together, leave=near):
             for index, guesses in zip(group, self._guess([prompts[index] for index in group]), strict=True):
-                best = max(guesses, key=lambda answer: answer.score, default=None)
+                best = _best(guesses)
+                if closer and best is not None and not self._means_all(prompts[index]):
+                    best = self._closely(prompts[index], best)
                 found[index] = guesses if self._means_all(prompts[index]) else [best] if best is not None else []
         kept = _Kept(*self.size)
         notes, silent, empty = [], [], 0
@@ -277,15 +320,108 @@ class Session:
         """The network's guesses at prompts that it answers together."""
         with self._lock:
             embedding = self._embedding
-            counts = None if prompts[0].mask is None else prompts[0].mask.get("counts")
-            earlier: Any = self._last.get(counts) if isinstance(counts, str) else None
         if embedding is None:
             raise BadRequestError("prompts.expired")
-        if earlier is None:
-            earlier = prompts[0].earlier()
+        earlier = self._earlier(prompts[0], None)
         requests.check()
         with torch.inference_mode():
             return self._run.network.candidates(embedding, self.size, prompts, earlier)
+
+    def _earlier(self, prompt: Prompt, frame: Frame | None) -> Any:
+        """What the network takes for a prompt's earlier mask in a part of the picture, None being all of it: its own logits where it
+        made the mask there; else the mask, bool of the part's size; None without one."""
+        counts = None if prompt.mask is None else prompt.mask.get("counts")
+        with self._lock:
+            where, logits = self._last.get(counts, (None, None)) if isinstance(counts, str) else (None, None)
+        if logits is not None and where == frame:
+            return logits
+        mask = prompt.earlier()
+        if mask is None or frame is None:
+            return mask
+        x0, y0, x1, y1 = frame
+        return np.ascontiguousarray(mask[y0:y1, x0:x1])
+
+    def is_small(self, box: Sequence[float]) -> bool:
+        """Whether an object is so small in the embedding that it is worth a close look.
+
+        Args:
+            box: (x0, y0, x1, y1) around it, in pixels of the upload.
+        """
+        return max(box[2] - box[0], box[3] - box[1]) < FEW_CELLS * self._cell
+
+    def _closely(self, prompt: Prompt, answer: Answer) -> Answer:
+        """The answer of a close look at an object, where the whole picture shows it in a few cells; the same answer where that is no use."""
+        shape = self._cell and answer.mask.tight()
+        if not shape or not self.is_small(shape[0]):
+            return answer
+        boxes = [shape[0], *(box for box in (prompt.box, *((x, y, x, y) for x, y in prompt.points)) if box is not None)]
+        if (mask := prompt.earlier()) is not None and (box := tight_box(mask)) is not None:
+            boxes.append(box)
+        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+        frame = self._frame_for((math.floor(min(lefts)), math.floor(min(tops)), math.ceil(max(rights)), math.ceil(max(bottoms))))
+        return answer if frame is None else self._within(prompt, frame) or answer
+
+    def _continued(self, prompt: Prompt) -> Answer | None:
+        """The answer of the close look by which the earlier mask of a prompt was found, if its clicks lie there; else None."""
+        counts = None if prompt.mask is None else prompt.mask.get("counts")
+        with self._lock:
+            frame = self._last[counts][0] if isinstance(counts, str) and counts in self._last else None
+        if frame is None or not all(frame[0] <= x < frame[2] and frame[1] <= y < frame[3] for x, y in prompt.points):
+            return None
+        return self._within(prompt, frame)
+
+    def _within(self, prompt: Prompt, frame: Frame) -> Answer | None:
+        """The answer of a part of the picture; None where there is nothing, or the object goes on beyond the part."""
+        x0, y0, x1, y1 = frame
+        points = tuple((x - x0, y - y0) for x, y in prompt.points)
+        box = prompt.box and (max(0, prompt.box[0] - x0), max(0, prompt.box[1] - y0), min(x1, prompt.box[2]) - x0, min(y1, prompt.box[3]) - y0)
+        embedding, before = self._looked_at(frame), self._earlier(prompt, frame)
+        with torch.inference_mode():
+            found = _best(self._run.network.candidates(embedding, (y1 - y0, x1 - x0), [replace(prompt, points=points, box=box)], before)[0])
+        near = None if found is None else found.mask.tight()
+        if near is None:
+            return None
+        left, top, right, bottom = near[0]
+        cut = (left == 0 < x0, top == 0 < y0, right == x1 - x0 and x1 < self.size[1], bottom == y1 - y0 and y1 < self.size[0])
+        return None if any(cut) else replace(found, mask=replace(found.mask, corner=(x0, y0)), logits=Close(frame, found.logits))
+
+    def _frame_for(self, region: Frame) -> Frame | None:
+        """The part of the picture in which a region is looked at closely: one that has been looked at, or a square around it; None where
+        that would be most of the picture."""
+        (height, width), longest = self.size, max(region[2] - region[0], region[3] - region[1])
+        margin, largest = max(1, longest // 2), max(self.size)
+        with self._lock:
+            for x0, y0, x1, y1 in reversed(self._close):
+                near = (x0 > 0 and region[0] - x0 < margin, y0 > 0 and region[1] - y0 < margin, x1 < width and x1 - region[2] < margin, y1 < height and y1 - region[3] < margin)
+                if not any(near) and longest >= FEW_CELLS * self._cell * max(x1 - x0, y1 - y0) / largest:
+                    return x0, y0, x1, y1
+        side = round(max(SURROUNDINGS * longest, LEAST_LOOK * max(self._run.network.preprocessing.size or (0,))))
+        if 2 * side > largest:
+            return None
+        x0, x1 = _around(region[0], region[2], side, width)
+        y0, y1 = _around(region[1], region[3], side, height)
+        return x0, y0, x1, y1
+
+    def _looked_at(self, frame: Frame) -> Any:
+        """The embedding of a part of the picture, which is kept for its neighbourhood."""
+        # One visitor's clicks come one after the other; a second one on the same place does not look again.
+        with self._looking:
+            with self._lock:
+                if (known := self._close.get(frame)) is not None:
+                    self._close.move_to_end(frame)
+                    return known
+            requests.check()
+            x0, y0, x1, y1 = frame
+            with self.looks():
+                found = self._run.embed(self.pixels[y0:y1, x0:x1])
+            requests.check()
+            with self._lock:
+                if self._embedding is None:
+                    raise BadRequestError("prompts.expired")
+                self._close[frame] = found
+                while len(self._close) > CLOSE_LOOKS:
+                    self._close.popitem(last=False)
+            return found
 
     def _remember(self, segment: Segment, answer: Answer) -> None:
         """Keep what an answer's mask was made of, for when it comes back as an earlier mask."""
@@ -295,7 +431,7 @@ class Session:
         with self._lock:
             if self._embedding is None:
                 return
-            self._last[str(counts)] = answer.logits
+            self._last[str(counts)] = (answer.logits.frame, answer.logits.logits) if isinstance(answer.logits, Close) else (None, answer.logits)
             self._last.move_to_end(str(counts))
             while len(self._last) > LAST_ANSWERS:
                 self._last.popitem(last=False)
@@ -373,11 +509,25 @@ def replace_label(segment: Segment, label_id: int) -> Segment:
     return replace(segment, label_id=label_id)
 
 
-def _alike(prompts: Sequence[Prompt], together: int) -> list[list[int]]:
+def _best(guesses: Sequence[Answer]) -> Answer | None:
+    """The surest of several guesses at one object."""
+    return max(guesses, key=lambda answer: answer.score, default=None)
+
+
+def _around(low: int, high: int, length: int, end: int) -> tuple[int, int]:
+    """A span of a length around another one, within [0, end)."""
+    length = min(length, end)
+    start = min(max(0, (low + high - length) // 2), end - length)
+    return start, start + length
+
+
+def _alike(prompts: Sequence[Prompt], together: int, leave: Collection[int] = ()) -> list[list[int]]:
     """Indices of prompts that a network can answer at a time: with as many points, with a box or none, of words or none; one that
-    starts from a mask by itself."""
+    starts from a mask by itself. Some are left out."""
     groups: dict[Hashable, list[int]] = {}
     for index, prompt in enumerate(prompts):
+        if index in leave:
+            continue
         alone = index if prompt.mask is not None else None
         groups.setdefault((len(prompt.points), prompt.box is None, bool(prompt.text), alone), []).append(index)
     return [group[start : start + together] for group in groups.values() for start in range(0, len(group), together)]

@@ -91,6 +91,19 @@ class PromptNetwork(Network):
         """
         raise BadRequestError("onnx.answers_prompts", title=self.family.title)
 
+    def cell(self, height: int, width: int) -> float:
+        """How many pixels of an upload are one cell of its embedding, along a side.
+
+        Args:
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+
+        Returns:
+            0 where a part of the upload would show no more than the whole does: because the network shrinks it no further, or looks
+            closer by itself.
+        """
+        return 0.0
+
     def embed(self, image: np.ndarray) -> Any:
         """What is computed once per picture: tensors on the module's device, in lists and dicts if need be.
 

@@ -55,6 +55,11 @@ class MaskGeneration(TransformersPrompts):
         """By how much x and y of an upload are multiplied for the network."""
         raise NotImplementedError
 
+    def cell(self, height: int, width: int) -> float:
+        """As :meth:`PromptNetwork.cell`: an upload that is shrunk has more to show."""
+        factor = min(self.scale(height, width))
+        return 0.0 if factor >= 1 else image_side(self.module.config) / self.module.prompt_encoder.image_embedding_size[0] / factor
+
     def fit(self, logits: Tensor, size: tuple[int, int], together: int) -> Resized:
         """A mask as the processor's ``post_process_masks`` enlarges it.
 

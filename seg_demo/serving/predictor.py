@@ -229,6 +229,7 @@ class Predictor:
                 embed = partial(zerogpu.embed, build, _key(resolved.path), resolved.spec, resolved.path) if away and model.heavy_look else None
                 with self._looks.slot():
                     session = model.prompt(image, view, embed)
+                session.looks = self._looks.slot
                 # Models give way to no session; sessions give way to models.
                 with self._lock:
                     left = self._budget - sum(model.nbytes for model in self._models.values())

@@ -56,7 +56,7 @@ def session_of(page: object) -> tuple[str, str] | None:
 
 
 @or_the_sentence
-def click(image: Any, model: Any, prompt: Any, page: Any, request: gr.Request) -> dict[str, Any]:
+def click(image: Any, model: Any, prompt: Any, page: Any, preview: Any = "", request: gr.Request = None) -> dict[str, Any]:
     """What a prompt means in a picture, with its notes in the visitor's language.
 
     Args:
@@ -64,6 +64,7 @@ def click(image: Any, model: Any, prompt: Any, page: Any, request: gr.Request) -
         model: id of a promptable model.
         prompt: JSON text as for ``/prompt``; empty only has the picture looked at.
         page: the page's name.
+        preview: text that says that nobody has clicked yet: no object is looked at closely, and ``coarse`` says whether one would be.
         request: gradio's.
 
     Returns:
@@ -79,8 +80,10 @@ def click(image: Any, model: Any, prompt: Any, page: Any, request: gr.Request) -
     with predictor().prompting(path, model, who=session_of(page)) as session:
         if not shown:
             return {}
-        found, language = session.answer(shown).to_dict(), language_of(request)
-    return found | {"notes": [in_language(note, language) for note in found["notes"]]}
+        result, language = session.answer(shown, closer=not preview), language_of(request)
+        coarse = bool(preview) and any(session.is_small(segment.box) for segment in result.segments)
+    found = result.to_dict()
+    return found | {"notes": [in_language(note, language) for note in found["notes"]], "coarse": coarse}
 
 
 @or_the_sentence
@@ -116,9 +119,9 @@ ENDPOINTS = {"click": click, "click_models": click_models, "click_ends": click_e
 def add_click_endpoints() -> None:
     """Add what the page asks past the queue to the current Blocks."""
     with gr.Column(visible=False):
-        asked = [Words(label=name) for name in ("image", "model", "prompt", "page")]
+        asked = [Words(label=name) for name in ("image", "model", "prompt", "page", "preview")]
         answer = gr.JSON(label="answer")
-        inputs = {"click": asked, "click_models": None, "click_ends": asked[-1:]}
+        inputs = {"click": asked, "click_models": None, "click_ends": asked[3:4]}
         for name, handler in ENDPOINTS.items():
             gr.Button().click(handler, inputs[name], answer, api_name=name, **{**UNQUEUED, "api_visibility": "undocumented"})
 

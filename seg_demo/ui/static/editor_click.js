@@ -179,14 +179,15 @@ class Prompter {
     this.asking = null;
   }
 
-  // The answer to a prompt; null for one that was withdrawn. A picture that the server has no more is sent again.
-  async ask(work, prompt) {
+  // The answer to a prompt; null for one that was withdrawn. A picture that the server has no more is sent again. For a preview no object is
+  // looked at closely, however small it is.
+  async ask(work, prompt, preview = false) {
     this.withdraw();
     const mine = (this.asking = new AbortController());
     try {
       for (let tries = 0; ; tries++) {
         work.place ||= work.value.image.path;
-        const answer = await this.post("click", [work.place, this.model, prompt ? JSON.stringify(prompt) : "", window.segDemoPage], { signal: mine.signal });
+        const answer = await this.post("click", [work.place, this.model, prompt ? JSON.stringify(prompt) : "", window.segDemoPage, preview ? "preview" : ""], { signal: mine.signal });
         if (!answer.gone || tries) return answer.gone ? { error: say("failedOpen") } : answer;
         work.place = (await upload(new File([work.image], "picture"))).path;
       }
@@ -326,7 +327,7 @@ class Clicks {
     const points = [...(this.last ? this.last.points : []), place];
     if (!this.start && !(this.last && this.last.box) && !points.some((each) => each[2])) return this.host.tell(say("addFirst"));
     const { ghost } = this;
-    const same = ghost && ghost.label === label && Math.floor(ghost.point[0]) === Math.floor(point[0]) && Math.floor(ghost.point[1]) === Math.floor(point[1]);
+    const same = ghost && ghost.label === label && !ghost.coarse && Math.floor(ghost.point[0]) === Math.floor(point[0]) && Math.floor(ghost.point[1]) === Math.floor(point[1]);
     this.quiet();
     if (same) return this.show(points, this.last ? this.last.box : null, ghost.found);
     this.answer(points, this.last ? this.last.box : null);
@@ -423,10 +424,10 @@ class Clicks {
     if (!label && !start && !this.pending) return;
     const asked = this.hovered;
     const points = [...(this.last ? this.last.points : []), [...point, label]];
-    const answer = await this.prompter.ask(work, this.prompt(points, this.last && this.last.box, start));
+    const answer = await this.prompter.ask(work, this.prompt(points, this.last && this.last.box, start), true);
     if (!answer || answer.error || this.hovered !== asked || this.host.work !== work) return;
     const found = this.shapesOf(answer);
-    if (found.length) this.ghost = { point, label, found };
+    if (found.length) this.ghost = { point, label, found, coarse: answer.coarse };
     this.host.redraw();
   }
 
