@@ -59,7 +59,7 @@ from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError, Message
 from seg_demo.core.types import MAX_IDS, LabelSet
 from seg_demo.networks import checkpoint
 from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, repeated
-from seg_demo.networks.weights import class_dependent, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
+from seg_demo.networks.weights import class_dependent, halved, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 
 # tipsv2_dpt names its logits otherwise.
 MODEL_TYPES = tuple(name for name in MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES if name != "tipsv2_dpt")
@@ -323,7 +323,7 @@ def write_module(module: nn.Module, names: Sequence[str], folder: Path, half: bo
     module.config.label2id = {name: index for index, name in enumerate(names)}
     state = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
     if half:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        state = {name: halved(tensor) for name, tensor in state.items()}
     with quiet():
         module.save_pretrained(folder, state_dict=state, max_shard_size="50GB")
     # transformers would load weights in the file's own type, and half precision is slow or missing on a CPU.

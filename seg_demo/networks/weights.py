@@ -116,7 +116,7 @@ def write_weights(module: nn.Module, folder: Path, half: bool) -> None:
     Args:
         module: any device.
         folder: exists.
-        half: floating tensors as fp16, half the bytes.
+        half: floating tensors as fp16, half the bytes; those with values beyond its range as they are.
     """
     write_state(module.state_dict(), folder, half)
 
@@ -132,8 +132,16 @@ def write_state(state: Mapping[str, Tensor], folder: Path, half: bool) -> None:
     written = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu()
-        written[name] = (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous().clone()
+        written[name] = (halved(tensor) if half else tensor).contiguous().clone()
     save_file(written, Path(folder) / WEIGHTS, metadata={"format": "pt"})
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """A floating tensor as fp16, if all of its values stay finite: a variance of large activations may exceed 65504."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    return half if bool(torch.isfinite(half).all()) or not bool(torch.isfinite(tensor).all()) else tensor
 
 
 def construct(
