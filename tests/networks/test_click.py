@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from skimage import data
 
 from benchmarks.click import coins, poor
@@ -61,6 +62,15 @@ def test_what_is_saved_comes_back_to_the_bit(folder, tmp_path, picture):
         checkpoint.write_json(tmp_path, "config.json", {**config, "options": wrong})
         with pytest.raises(BadCheckpointError):
             networks.load(tmp_path)
+
+
+def test_what_does_not_fit_into_16_bits_is_stored_in_32(tmp_path):
+    made = CLICK.create(CLICK.classes_of(LabelSet.from_names(("x",)), None), SMALL)
+    made.module.to16[1].running_var.fill_(86_142.0)
+    made.save(tmp_path, half=True)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert stored["to16.1.running_var"].dtype == torch.float32 and {tensor.dtype for name, tensor in stored.items() if name.endswith("weight")} == {torch.float16}
+    assert float(networks.load(tmp_path).module.to16[1].running_var[0]) == 86_142.0
 
 
 def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
