@@ -6,11 +6,9 @@ import json
 import os
 import pickle
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -389,6 +387,11 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
 
 
+def interrupted(*_: object) -> None:
+    """As Ctrl-C; a process of pytest's workers takes no notice of the signal itself."""
+    raise KeyboardInterrupt
+
+
 def test_rasters_alone_are_computed_without_the_networks_library(tmp_path, monkeypatch, capsys):
     """As by the model itself; one that is narrower than a tile takes the model, one that is damaged is named, and what Ctrl-C stops goes on later."""
     large, narrow, damaged = tmp_path / "large.tif", tmp_path / "narrow.tif", tmp_path / "damaged.tif"
@@ -419,7 +422,7 @@ def test_rasters_alone_are_computed_without_the_networks_library(tmp_path, monke
         after = capsys.readouterr()
         assert "2 of 3 images" in after.out and "damaged.tif" in after.err and before.err == after.err
         monkeypatch.setattr(workers.Windows, "__init__", lambda self, order: vars(self).update(_order=order, _process=None, _frozen=b"", loaded=Loaded("unet-cells", "semantic", load_model("unet-cells").labels, ())))
-        monkeypatch.setattr(workers.Windows, "_asked", lambda *_: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5))
+        monkeypatch.setattr(workers.Windows, "_asked", interrupted)
         with pytest.raises(KeyboardInterrupt):
             main([*asked, str(tmp_path / "lean"), "--overwrite"])
         assert f"stopped: {large}" in capsys.readouterr().err

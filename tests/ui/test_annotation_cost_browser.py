@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, expect
 from skimage.measure import approximate_polygon, find_contours, grid_points_in_poly
 
 from seg_demo.core import rle
@@ -25,6 +25,20 @@ from train.clicks import overlap
 SIDE, WANTED, GOOD, MOST_CLICKS = 512, 20, 0.9, 20
 # Of the keystroke-level model (Card, Moran, Newell 1980): to point at something and press, and to press a key, in seconds.
 POINT, KEY = 1.3, 0.28
+
+
+# Keeps what the page is answered to clicks, with what it asked.
+HEAR = """
+() => {
+  window.clickAnswers = [];
+  const real = window.fetch;
+  window.fetch = async (url, options) => {
+    const answer = await real(url, options);
+    if (String(url).endsWith("/run/click")) answer.clone().json().then((found) => window.clickAnswers.push([options.body, found]), () => {});
+    return answer;
+  };
+}
+"""
 
 
 @dataclass
@@ -46,8 +60,8 @@ class Hand:
 
     def __init__(self, page: Page, canvas: Canvas) -> None:
         self.page, self.canvas, self.cost = page, canvas, Cost()
-        self.answers: list[Response] = []
-        page.on("response", lambda answer: self.answers.append(answer) if answer.url.endswith("/run/click") else None)
+        self.answers: list[tuple[str, dict]] = []
+        page.evaluate(HEAR)
         page.locator(".se-stage").focus()
 
     def key(self, key: str) -> None:
@@ -62,11 +76,12 @@ class Hand:
         """What the server answered to the last click: asked for it, or a moment before it, because the pointer was there already."""
         until = time.monotonic() + RESULT_MS / 1000
         while time.monotonic() < until:
-            for response in reversed(self.answers):
-                prompt = next((json.loads(value) for value in response.request.post_data_json["data"] if str(value).startswith("{")), {})
+            self.answers += self.page.evaluate("window.clickAnswers.splice(0)")
+            for asked, answer in reversed(self.answers):
+                prompt = next((json.loads(value) for value in json.loads(asked)["data"] if str(value).startswith("{")), {})
                 points = (prompt.get("objects") or [{}])[0].get("points")
                 if points and np.abs(np.subtract(points[-1], spot)).max() < 1.5:
-                    return response.json()["data"][0]
+                    return answer["data"][0]
             self.page.wait_for_timeout(20)
         raise AssertionError(f"no answer to a click at {spot}; the page says: {self.page.locator('.se-clickstate').text_content()}")
 

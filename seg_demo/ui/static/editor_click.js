@@ -232,7 +232,9 @@ class Clicks {
   // Chosen with the tool: the models, and the picture looked at before the first click.
   async begin() {
     const { work } = this.host;
-    if (!this.prompter.models.length) await this.prompter.list().catch(() => {});
+    // Whoever clicks before the models are known waits for them.
+    if (!this.prompter.models.length) await (this.listing ||= this.prompter.list().catch(() => {}));
+    this.listing = null;
     this.host.refreshClicks();
     this.look(work);
   }
@@ -371,6 +373,7 @@ class Clicks {
   }
 
   async asked(work, prompt) {
+    if (this.listing) await this.listing;
     if (this.looked && this.looked.done) await this.looked.done;
     return this.prompter.ask(work, prompt);
   }
