@@ -53,11 +53,11 @@ def rows(quick: bool) -> Iterator[Row]:
     yield coins_row()
     yield clicks_row("photographs", photographs())
     yield clicks_row("rendered pictures of an unseen seed", rendered(4 if quick else 10))
-    for name, size in (("0.3 MP", (480, 640)), ("12 MP", (3000, 4000)))[: 1 if quick else 2]:
-        yield time_row(name, *size)
-    if CHROMIUM is not None:
-        for name, size in (("0.3 MP", (480, 640)), ("12 MP", (3000, 4000)))[: 1 if quick else 2]:
-            yield page_row(name, *size)
+    sizes = (("0.3 MP", 480, 640), ("12 MP", 3000, 4000))[: 1 if quick else 2]
+    for size in sizes:
+        yield time_row(*size)
+    for size in sizes if CHROMIUM is not None else ():
+        yield page_row(*size)
 
 
 def photographs() -> Objects:

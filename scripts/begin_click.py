@@ -12,13 +12,13 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from seg_demo.core.types import LabelSet  # noqa: E402
 from seg_demo.networks.click import Click  # noqa: E402
 from seg_demo.networks.promptable import OBJECT  # noqa: E402
+from seg_demo.networks.weights import write_state  # noqa: E402
 
 OPTIONS = {"encoder": "tf_efficientnet_lite0", "decoder": [24, 40, 64, 96], "keys": 16}
 
@@ -34,8 +34,7 @@ def main(folder: Path, file: str | None = None) -> None:
         state |= dict(zip(names, given, strict=True))
     begun = Click.create(LabelSet.from_names(("background", OBJECT), 0), OPTIONS)
     begun.save(folder)
-    kept = {f"encoder.{name}": state[name].contiguous() for name in begun.module.encoder.state_dict()}
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    write_state({f"encoder.{name}": state[name] for name in begun.module.encoder.state_dict()}, folder, half=False)
 
 
 if __name__ == "__main__":

@@ -351,25 +351,13 @@ class Workers:
             line.close()
             process.terminate()
         for process in self._processes.values():
-            process.join(END_SECONDS)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+            _join(process)
         self._processes.clear()
         self._loading.clear()
         self._busy.clear()
 
     def _start(self) -> connection.Connection:
-        mine, theirs = self._context.Pipe()
-        threads = max(1, (os.cpu_count() or 1) // self._count)
-        process = self._context.Process(target=_work, args=(theirs, self._order, threads), daemon=True)
-        try:
-            process.start()
-        except OSError as error:
-            mine.close()
-            raise BadRequestError("cli.no_worker", why=error.strerror) from error
-        finally:
-            theirs.close()  # or its end would never be noticed
+        process, mine = _started(self._context, _work, self._order, max(1, (os.cpu_count() or 1) // self._count))
         self._processes[mine] = process
         self._loading.add(mine)
         return mine
@@ -401,13 +389,7 @@ class Workers:
             SegDemoError: it has none, and ends.
         """
         self._loading.discard(line)
-        try:
-            answer = line.recv()
-        except (EOFError, OSError):
-            raise BadRequestError("cli.no_worker", why=self._how_it_ended(line)) from None
-        if isinstance(answer, SegDemoError):
-            raise answer
-        return answer
+        return _model_heard(line, lambda: self._how_it_ended(line))
 
     def _how_it_ended(self, line: connection.Connection) -> str:
         """Of a worker that ends: the name of a signal, or its exit code; it is not among them any more."""
@@ -415,6 +397,47 @@ class Workers:
         line.close()
         process.join(END_SECONDS)
         return _ending(process)
+
+
+def _started(context: Any, work: Callable[..., None], *more: Any) -> tuple[Any, connection.Connection]:
+    """A process that does some work, which has its end of a line for its first argument; and the other end.
+
+    Raises:
+        BadRequestError: none can be started.
+    """
+    mine, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, *more), name=work.__name__, daemon=True)
+    try:
+        process.start()
+    except OSError as error:
+        mine.close()
+        raise BadRequestError("cli.no_worker", why=error.strerror) from error
+    finally:
+        theirs.close()  # or its end would never be noticed
+    return process, mine
+
+
+def _model_heard(line: connection.Connection, how_it_ended: Callable[[], str]) -> Loaded:
+    """What a process answers once it has the model.
+
+    Raises:
+        SegDemoError: it has none.
+    """
+    try:
+        answer = line.recv()
+    except (EOFError, OSError):
+        raise BadRequestError("cli.no_worker", why=how_it_ended()) from None
+    if isinstance(answer, SegDemoError):
+        raise answer
+    return answer
+
+
+def _join(process: Any) -> None:
+    """Wait for a process that has been told to end, but not for ever."""
+    process.join(END_SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
 
 
 def _ending(process: Any) -> str:
@@ -508,24 +531,10 @@ class Windows:
             SegDemoError: it cannot be had.
         """
         self._start(_loaded)
-        try:
-            answer = self._line.recv()
-        except (EOFError, OSError):
-            raise BadRequestError("cli.no_worker", why=self._how_it_ended()) from None
-        if isinstance(answer, SegDemoError):
-            raise answer
-        return answer
+        return _model_heard(self._line, self._how_it_ended)
 
     def _start(self, work: Callable[..., None], *more: bytes) -> None:
-        self._line, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=work, args=(theirs, self._order, *more), name=work.__name__, daemon=True)
-        try:
-            self._process.start()
-        except OSError as error:
-            self._process = None
-            raise BadRequestError("cli.no_worker", why=error.strerror) from error
-        finally:
-            theirs.close()
+        self._process, self._line = _started(self._context, work, self._order, *more)
 
     def _how_it_ended(self) -> str:
         process = self._process
@@ -539,10 +548,7 @@ class Windows:
             if not self._idle:  # else it ends because nobody hears it any more
                 self._process.terminate()
             self._idle = False
-            self._process.join(END_SECONDS)
-            if self._process.exitcode is None:
-                self._process.kill()
-                self._process.join()
+            _join(self._process)
             self._process = None
 
 

@@ -195,3 +195,18 @@ def pixels(page: Page, tab: str, canvas: str) -> int:
     )
     drawn(page)
     return page.locator(f"#{tab}-viewer .sv-{canvas}").evaluate(script)
+
+
+def until_heat_changes(page: Page, before: str) -> None:
+    """Wait until the doubt of a result in the tab Instance is drawn, and otherwise than it was.
+
+    Args:
+        page: the page.
+        before: data URL of the layer as it was.
+    """
+    page.wait_for_function(
+        "before => { const node = document.querySelector('#instance-viewer .sv-heat');"
+        " return node.style.visibility === 'visible' && node.toDataURL() !== before; }",
+        arg=before,
+        timeout=RESULT_MS,
+    )

@@ -327,12 +327,16 @@ class Session:
         with torch.inference_mode():
             return self._run.network.candidates(embedding, self.size, prompts, earlier)
 
+    def _made(self, prompt: Prompt) -> tuple[Frame | None, Any]:
+        """Where a prompt's earlier mask was found, None being in all of the picture, and its logits; None for both where that is not known any more."""
+        counts = None if prompt.mask is None else prompt.mask.get("counts")
+        with self._lock:
+            return self._last.get(counts, (None, None)) if isinstance(counts, str) else (None, None)
+
     def _earlier(self, prompt: Prompt, frame: Frame | None) -> Any:
         """What the network takes for a prompt's earlier mask in a part of the picture, None being all of it: its own logits where it
         made the mask there; else the mask, bool of the part's size; None without one."""
-        counts = None if prompt.mask is None else prompt.mask.get("counts")
-        with self._lock:
-            where, logits = self._last.get(counts, (None, None)) if isinstance(counts, str) else (None, None)
+        where, logits = self._made(prompt)
         if logits is not None and where == frame:
             return logits
         mask = prompt.earlier()
@@ -363,9 +367,7 @@ class Session:
 
     def _continued(self, prompt: Prompt) -> Answer | None:
         """The answer of the close look by which the earlier mask of a prompt was found, if its clicks lie there; else None."""
-        counts = None if prompt.mask is None else prompt.mask.get("counts")
-        with self._lock:
-            frame = self._last[counts][0] if isinstance(counts, str) and counts in self._last else None
+        frame, _ = self._made(prompt)
         if frame is None or not all(frame[0] <= x < frame[2] and frame[1] <= y < frame[3] for x, y in prompt.points):
             return None
         return self._within(prompt, frame)

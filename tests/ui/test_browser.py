@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, opening, pixels, shown, upload  # noqa: F401  (fixtures)
+from tests.pages import COINS, RESULT_MS, browser, drawn, hover, open_page, open_tab, opening, pixels, shown, until_heat_changes, upload  # noqa: F401  (fixtures)
 
 
 def api(address: str, model: str) -> tuple[dict, str, str]:
@@ -149,12 +149,7 @@ def test_the_threshold_filters_without_the_network_and_doubt_follows_it(page):
     heat = viewer.locator(".sv-heat").evaluate("node => node.toDataURL()")
     page.locator("#instance-threshold input[type=number]").fill("0.999")
     page.locator("#instance-threshold input[type=number]").blur()
-    page.wait_for_function(
-        "before => { const node = document.querySelector('#instance-viewer .sv-heat');"
-        " return node.style.visibility === 'visible' && node.toDataURL() !== before; }",
-        arg=heat,
-        timeout=RESULT_MS,
-    )
+    until_heat_changes(page, heat)
 
 
 def test_an_example_runs_by_itself_keeps_the_pickers_marks_and_clearing_empties_the_viewer(page):

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from seg_demo.serving.predictor import load_model
-from tests.pages import COINS, RESULT_MS, browser, hover, open_page, pixels, shown, upload  # noqa: F401
+from tests.pages import COINS, RESULT_MS, browser, hover, open_page, pixels, shown, until_heat_changes, upload  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +83,7 @@ def test_doubt_follows_the_threshold_and_fits_a_phone_in_chinese(open_page):  # 
     # Between the least certain object and the next: it goes, the others stay.
     page.locator("#instance-threshold input[type=number]").fill(f"{(scores[0] + scores[1]) / 2:.6f}")
     page.locator("#instance-threshold input[type=number]").blur()
-    page.wait_for_function(
-        "before => { const node = document.querySelector('#instance-viewer .sv-heat');"
-        " return node.style.visibility === 'visible' && node.toDataURL() !== before; }",
-        arg=before,
-        timeout=RESULT_MS,
-    )
+    until_heat_changes(page, before)
 
 
 @pytest.mark.soak
