@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from seg_demo.inputs import scientific
 
 # An edge of so many pixels gets further points: straight on a map, it is not in degrees.
 _LONG_EDGE = 64
-# Bytes that masks of objects that overlap may take, one beside the other.
-_MOST_OVERLAPPING = 256_000_000
+# Bytes that masks of objects may take, one beside the other: of a bit a pixel, and of a byte where they overlap.
+_MOST_SEGMENTS = 256_000_000
 _CHUNK = 1 << 22
 # Side of a tile of a raster that is written in parts.
 _TILE = 256
@@ -198,14 +198,14 @@ def nifti(segmentation: Segmentation) -> bytes:
 
 
 def dicom_seg(segmentation: Segmentation) -> bytes:
-    """``segmentation.dcm``: a DICOM SEG of the image's study, which names the image; one segment per class or object, overlaps kept. Nothing about the
-    patient is in it: whoever imports it knows by the study whose it is.
+    """``segmentation.dcm``: a DICOM SEG of the image's study, which names the image, and the frame of several; one segment per class or object,
+    overlaps kept; one without pixels where nothing was found. Nothing about the patient is in it: whoever imports it knows by the study whose it is.
 
     Args:
         segmentation: of a DICOM image.
 
     Raises:
-        BadRequestError: nothing but background, or more objects that overlap than fit.
+        BadRequestError: more objects than fit, each of which takes a frame, or an image that does not say of which study it is.
     """
     import highdicom
     from pydicom.sr.codedict import codes
@@ -213,17 +213,16 @@ def dicom_seg(segmentation: Segmentation) -> bytes:
     source = _source(segmentation)
     background = None if TASKS[segmentation.task].objects else segmentation.labels.background
     kept = [index for index, segment in enumerate(segmentation.segments) if segment.label_id != background]
-    if not kept:
-        raise BadRequestError("exports.nothing_to_write", format="dicom-seg")
     areas = sum(segmentation.areas[index] for index in kept)
     identities = [segmentation.ids[index] for index in kept]
-    numbers = np.zeros(int(max(segmentation.ids)) + 1, dtype=np.uint16)
+    numbers = np.zeros(int(max(segmentation.ids, default=0)) + 1, dtype=np.uint16)
     numbers[identities] = np.arange(1, len(kept) + 1)
     pixels: np.ndarray = numbers[np.minimum(segmentation.id_map, numbers.size - 1)]
     pixels[segmentation.id_map >= numbers.size] = 0
-    if np.count_nonzero(pixels) != areas:  # some lie over others
-        if segmentation.height * segmentation.width * len(kept) > _MOST_OVERLAPPING:
-            raise BadRequestError("exports.too_many_overlapping", format="dicom-seg", count=len(kept))
+    overlap = np.count_nonzero(pixels) != areas
+    if segmentation.height * segmentation.width * len(kept) > _MOST_SEGMENTS * (1 if overlap else 8):
+        raise BadRequestError("exports.too_many_objects", format="dicom-seg", count=len(kept))
+    if overlap:
         pixels = np.zeros((segmentation.height, segmentation.width, len(kept)), dtype=bool)
         for place, index in enumerate(kept):
             x0, y0, x1, y1 = segmentation.segments[index].box
@@ -231,49 +230,75 @@ def dicom_seg(segmentation: Segmentation) -> bytes:
     model = segmentation.model.id if segmentation.model else "segmentation"
     algorithm = highdicom.AlgorithmIdentificationSequence(name=model[:64], version="1", family=codes.cid7162.ArtificialIntelligence)
     names = segmentation.labels.names
+    # Where nothing was found, one empty segment says of all classes together that they were looked for.
+    looked_for = ", ".join(name for index, name in enumerate(names) if index != background)
+    labelled = [(f"{names[segmentation.segments[index].label_id]} {number}", names[segmentation.segments[index].label_id]) for number, index in enumerate(kept, start=1)]
     described = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=_ascii(f"{names[segmentation.segments[index].label_id]} {number}"),
+            segment_label=_ascii(label),
             # No standard has a code for what a network's classes are called.
             segmented_property_category=codes.SCT.PhysicalObject,
-            segmented_property_type=_concept(names[segmentation.segments[index].label_id]),
+            segmented_property_type=_concept(name),
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
         )
-        for number, index in enumerate(kept, start=1)
+        for number, (label, name) in enumerate(labelled or [(looked_for, looked_for)], start=1)
     ]
     made = highdicom.seg.Segmentation(
         source_images=[source], pixel_array=pixels[None], segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=described, series_instance_uid=highdicom.UID(), series_number=100, sop_instance_uid=highdicom.UID(), instance_number=1,
         manufacturer="seg_demo", manufacturer_model_name=model[:64], software_versions="1", device_serial_number="0", omit_empty_frames=False,
     )  # fmt: skip
+    _name_source(made, segmentation.calibration.series)
     buffer = io.BytesIO()
     made.save_as(buffer)
     return buffer.getvalue()
 
 
+def _name_source(made: Any, series: Mapping[str, Any]) -> None:
+    """Say of what kind the image is that a SEG names, and which of its frames it is of."""
+    for element in made.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = series["SOPClassUID"]
+    if "NumberOfFrames" in series:
+        for frame in made.PerFrameFunctionalGroupsSequence:
+            for derived in frame.DerivationImageSequence:
+                for source in derived.SourceImageSequence:
+                    source.ReferencedFrameNumber = int(series["frame"]) + 1
+
+
 def _source(segmentation: Segmentation) -> Any:
-    """What a SEG has to know of its image, and nothing about the patient."""
+    """What a SEG has to know of its image, or of one frame of it, and nothing about the patient.
+
+    It is presented as an image of one frame of a kind of which nothing more is required: of others highdicom expects all frames, and
+    functional groups that not every file has. :func:`_name_source` puts that right.
+    """
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
     found = segmentation.calibration
     series = dict(found.series)
-    if int(series.get("NumberOfFrames", 1)) > 1:
-        raise BadRequestError("exports.one_frame_only", format="dicom-seg", count=int(series["NumberOfFrames"]))
+    if lacking := [name for name in ("StudyInstanceUID", "SeriesInstanceUID") if name not in series]:
+        raise BadRequestError("exports.dicom_lacks", format="dicom-seg", names=", ".join(lacking))
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"):
+    named = ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"]
+    image.Modality = "OT"
+    # Without a thickness highdicom writes sizes that it does not read again; the image that is named has them, and its place.
+    if found.pixel_size is not None and "SliceThickness" in series:
+        image.PixelSpacing, image.SliceThickness = [found.pixel_size[1], found.pixel_size[0]], series["SliceThickness"]
+        placed = ["ImagePositionPatient", "ImageOrientationPatient"]
+        named += placed if all(name in series for name in placed) else []
+    for name in named:
         if name in series:
             setattr(image, name, series[name])
-    image.file_meta.MediaStorageSOPClassUID, image.file_meta.MediaStorageSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
     for name in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"):
         setattr(image, name, "")
     image.Rows, image.Columns = segmentation.height, segmentation.width
-    if found.pixel_size is not None:
-        image.PixelSpacing = [found.pixel_size[1], found.pixel_size[0]]
     image.SeriesNumber = image.InstanceNumber = 1
     return image
 

@@ -11,6 +11,9 @@ import pydicom
 import pytest
 import rasterio
 import shapely
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage, UltrasoundMultiFrameImageStorage
 from rasterio.features import rasterize
 from rasterio.warp import transform
 
@@ -114,6 +117,61 @@ def test_a_dicom_segmentation_names_its_image_and_keeps_overlaps(tmp_path):
     (tmp_path / "classes.dcm").write_bytes(bundle(lambda: None, plain, "", formats=["dicom-seg"])["segmentation.dcm"])
     classes = highdicom.seg.segread(tmp_path / "classes.dcm").get_pixels_by_source_instance([source.SOPInstanceUID], combine_segments=True, relabel=False)
     np.testing.assert_array_equal(classes[0], plain.id_map)
+
+
+def group(**attributes) -> Dataset:
+    """An item of a sequence."""
+    found = Dataset()
+    for name, value in attributes.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_a_dicom_segmentation_names_the_frame_that_it_is_of(tmp_path):
+    planes = np.random.default_rng(4).integers(0, 900, (3, 40, 50)).astype("u2")
+    planes[1] = 7
+    shared = group(PixelMeasuresSequence=[group(PixelSpacing=[0.5, 0.75], SliceThickness=3.0)], PlaneOrientationSequence=[group(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])])
+    places = [group(PlanePositionSequence=[group(ImagePositionPatient=[-10, -20, 3 * number])]) for number in range(3)]
+    # What lies in a patient, frame by frame; and a film that lies nowhere, of a kind of which highdicom takes no segmentation.
+    volume = dicom(tmp_path / "volume.dcm", planes, SOPClassUID=EnhancedCTImageStorage, SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=places)
+    film = dicom(tmp_path / "film.dcm", planes, SOPClassUID=UltrasoundMultiFrameImageStorage, Modality="KO", FrameTime=40)
+    for source in (volume, film):
+        for name in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", *(("FrameOfReferenceUID",) if source is film else ())):
+            delattr(source, name)
+        pydicom.dcmwrite(source.filename, source)
+    asked = ["--model", "otsu", "--out", str(tmp_path / "out"), "--view", '{"page": "all"}', "--format", "dicom-seg", "png"]
+    assert main(["segment", str(tmp_path / "volume.dcm"), str(tmp_path / "film.dcm"), *asked]) == 0
+    for name, source in (("volume", volume), ("film", film)):
+        for number in range(3):
+            folder = tmp_path / "out" / name / f"page-{number:04}"
+            made, wanted = highdicom.seg.segread(folder / "segmentation.dcm"), np.asarray(Image.open(folder / "mask.png"))
+            # Nothing is found in the plain one: an empty segment says so.
+            assert wanted.any() == (number != 1)
+            found = made.get_pixels_by_source_frame(source.SOPInstanceUID, [number + 1], combine_segments=True, relabel=False)
+            np.testing.assert_array_equal(found[0], wanted)
+            assert {element.value for element in made.iterall() if element.keyword == "ReferencedSOPClassUID"} == {source.SOPClassUID}
+            place = {tuple(item.PlanePositionSequence[0].ImagePositionPatient) for item in made.PerFrameFunctionalGroupsSequence if "PlanePositionSequence" in item}
+            assert place == ({(-10, -20, 3 * number)} if name == "volume" else set())
+            assert PERSON not in str(made) and PATIENT not in str(made)
+
+
+@pytest.mark.parametrize("missing", ["Modality", "SliceThickness", "PixelSpacing", "FrameOfReferenceUID", "ImageOrientationPatient"])
+def test_a_dicom_that_says_less_is_named_all_the_same(tmp_path, missing):
+    source = dicom(tmp_path / "a.dcm", np.random.default_rng(3).integers(0, 900, (40, 50)).astype("i2"))
+    delattr(source, missing)
+    pydicom.dcmwrite(tmp_path / "a.dcm", source)
+    result = result_of(tmp_path / "a.dcm")
+    (tmp_path / "seg.dcm").write_bytes(bundle(lambda: None, result, "", formats=["dicom-seg"])["segmentation.dcm"])
+    found = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_instance([source.SOPInstanceUID], combine_segments=True, relabel=False)
+    np.testing.assert_array_equal(found[0], result.id_map)
+
+
+def test_a_dicom_without_a_study_is_no_source(tmp_path):
+    source = dicom(tmp_path / "a.dcm", np.random.default_rng(3).integers(0, 900, (40, 50)).astype("i2"))
+    del source.StudyInstanceUID
+    pydicom.dcmwrite(tmp_path / "a.dcm", source)
+    with pytest.raises(BadRequestError, match="StudyInstanceUID is missing"):
+        bundle(lambda: None, result_of(tmp_path / "a.dcm"), "", formats=["dicom-seg"])
 
 
 def test_a_format_that_a_picture_cannot_have_is_a_sentence(tmp_path):
