@@ -78,7 +78,7 @@ def test_a_hub_that_fails_half_way_for_good(hub, folders):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
-def test_a_status_half_way_is_a_sentence_and_the_next_request_is_served(hub, impatient, status):
+def test_a_status_half_way_is_a_sentence_and_the_next_request_is_served(hub, impatient, status):  # noqa: F811
     hub.add_repo("ann/model", FILES)
     impatient()
     hub.fail("GET .*/resolve/.*safetensors", status=status, times=1000)

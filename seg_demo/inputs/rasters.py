@@ -335,7 +335,7 @@ def parts_of(pages: Sequence[StoredPage], wanted: Sequence[int], per_page: int, 
     own = [[channel % per_page for channel in wanted if channel // per_page == number] for number in numbers]
     order = [channel for number in numbers for channel in wanted if channel // per_page == number]
     back = [order.index(channel) for channel in wanted]
-    for found in zip(*(page.parts(samples, top, bottom) for page, samples in zip(pages, own, strict=True)), strict=True):
+    for found in zip(*(page.parts(listed, top, bottom) for page, listed in zip(pages, own, strict=True)), strict=True):
         values = found[0][2] if len(found) == 1 else np.concatenate([part for _, _, part in found], axis=-1)
         values = values if back == list(range(len(back))) else values[..., back]
         yield found[0][0], found[0][1], values.astype(np.uint8) if values.dtype == bool else values

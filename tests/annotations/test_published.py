@@ -37,15 +37,15 @@ def city(index: int) -> tuple[np.ndarray, np.ndarray]:
 def city_folder(root: Path, kinds: tuple[str, ...], count: int = 3) -> Path:
     table = np.full(256, 255, np.uint8)
     table[list(CITY)] = [number for number, _ in CITY.values()]
-    for split, town, index in [("train", "ulm", index) for index in range(count)] + [("val", "lindau", count), ("test", "bonn", count + 1)]:
+    for part, town, index in [("train", "ulm", index) for index in range(count)] + [("val", "lindau", count), ("test", "bonn", count + 1)]:
         stem = f"{town}_{index:06d}_000019"
-        save(picture(index, H, W), root / "leftImg8bit" / split / town / f"{stem}_leftImg8bit.png")
+        save(picture(index, H, W), root / "leftImg8bit" / part / town / f"{stem}_leftImg8bit.png")
         ids, objects = city(index)
         written = {"labelIds": ids, "labelTrainIds": table[ids], "instanceIds": objects}
         for kind in kinds:
-            values = written[kind] if split != "test" else np.zeros_like(written[kind])
-            save(values, root / "gtFine" / split / town / f"{stem}_gtFine_{kind}.png")
-        save(picture(9, H, W), root / "gtFine" / split / town / f"{stem}_gtFine_color.png")
+            values = written[kind] if part != "test" else np.zeros_like(written[kind])
+            save(values, root / "gtFine" / part / town / f"{stem}_gtFine_{kind}.png")
+        save(picture(9, H, W), root / "gtFine" / part / town / f"{stem}_gtFine_color.png")
     return root
 
 
@@ -115,10 +115,10 @@ def scene(index: int) -> np.ndarray:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_scene_parsing_leaves_out_0(named: bool, tmp_path: Path) -> None:
-    for index, split in enumerate(("training", "training", "validation")):
-        stem = f"ADE_{'val' if split == 'validation' else 'train'}_{index + 1:08d}"
-        save(picture(index, H, W), tmp_path / "images" / split / f"{stem}.jpg")
-        save(scene(index), tmp_path / "annotations" / split / f"{stem}.png")
+    for index, part in enumerate(("training", "training", "validation")):
+        stem = f"ADE_{'val' if part == 'validation' else 'train'}_{index + 1:08d}"
+        save(picture(index, H, W), tmp_path / "images" / part / f"{stem}.jpg")
+        save(scene(index), tmp_path / "annotations" / part / f"{stem}.png")
     if named:
         rows = [f"{number}\t0.1\t9\t9\t{name}" for number, name in ((1, "wall"), (2, "building, edifice"), (3, "sky "), (4, "blind, screen"), (5, "blind, shade"), (150, "flag"))]
         (tmp_path / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n" + "\n".join(rows) + "\n")
@@ -142,9 +142,9 @@ def whole(index: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_ade20k_as_it_is_downloaded(tmp_path: Path) -> None:
     called = {2978: "wall", 259: "door, double door", 5: "arm"}
-    for index, split in enumerate(("training", "training", "validation")):
-        folder = tmp_path / "ADE20K_2021_17_01/images/ADE" / split / "urban/street"
-        stem = f"ADE_{'val' if split == 'validation' else 'train'}_{index + 1:08d}"
+    for index, part in enumerate(("training", "training", "validation")):
+        folder = tmp_path / "ADE20K_2021_17_01/images/ADE" / part / "urban/street"
+        stem = f"ADE_{'val' if part == 'validation' else 'train'}_{index + 1:08d}"
         save(picture(index, H, W), folder / f"{stem}.jpg")
         classes, objects = whole(index)
         save(np.stack([classes // 256 * 10, classes % 256, objects], axis=-1).astype(np.uint8), folder / f"{stem}_seg.png")

@@ -120,7 +120,7 @@ def test_a_full_queue_is_said_before_gradio_is_asked():
 
     async def joined(language: str = "en") -> httpx.Response:
         transport = httpx.ASGITransport(guard.Guard(app, page))
-        async with httpx.AsyncClient(transport=transport, base_url="http://demo") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://demo") as http:  # noqa: F811
             return await http.post(f"{API}/queue/join", json={"data": []}, headers={"accept-language": language})
 
     place.queue = [event("8.8.8.8", "a")] * (settings().queue_size - 1)

@@ -20,7 +20,7 @@ from tests.small_datasets import folder
 from train.run import load_state
 
 
-def ended(jobs, job, limit=None) -> str:
+def ended(jobs, job, limit=None) -> str:  # noqa: F811
     """What the page says of a job that has ended; in its third step its process gets a limit (which, bytes)."""
     jobs.start(job)
     if limit is not None:

@@ -18,7 +18,7 @@ from seg_demo.masks.regions import Region
 from seg_demo.networks.base import Network
 from seg_demo.networks.unet_instance import InstanceUNet, UNetInstance, meeting, separated, truth_maps
 from synthetic.nuclei import render
-from tests.networks.contract import LABELS, NetworkContract, image_of
+from tests.networks.contract import LABELS, NetworkContract, image_of  # noqa: F401
 
 CELLS = LabelSet.from_names(("background", "cell"), 0)
 

@@ -24,7 +24,7 @@ def test_a_drawing_survives_a_reload_and_a_killed_server(visit, tmp_path):  # no
     port = str(free_port())
     environ = {"GRADIO_SERVER_PORT": port, "SEG_DEMO_DATA": str(tmp_path / "data")}
     expected = np.zeros(SIZE, np.uint8)
-    with served(**environ) as address:
+    with served(**environ) as address:  # noqa: F811
         page = visit(address)
         begin(page, COINS, name="Kept")
         canvas, size = Canvas(page, SIZE), current(page)
