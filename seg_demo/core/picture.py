@@ -237,6 +237,7 @@ class Stack:
         intercept: see there.
         bits: of a stored value.
         alpha: which channel says how opaque a pixel is, or None.
+        nodata: stored value of samples without data that the file names, or None.
     """
 
     pages: int = 1
@@ -247,6 +248,7 @@ class Stack:
     intercept: float = 0.0
     bits: int = 8
     alpha: int | None = None
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)

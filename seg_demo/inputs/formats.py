@@ -548,6 +548,10 @@ def _lossy_webp(data: bytes) -> bool:
     return False
 
 
+# Of what is read in parts.
+ANY_SIDE = 1 << 31
+
+
 @dataclass(frozen=True)
 class Limits:
     """What is accepted at most.
@@ -573,6 +577,8 @@ class Limits:
 
     def message(self) -> Message:
         """What is accepted, for a sentence."""
+        if self.side >= ANY_SIDE:
+            return Message("images.limits_in_parts", megapixels=self.pixels / 1e6)
         return Message("images.limits", formats=accepted(self.masks), megabytes=self.bytes / 1e6, megapixels=self.pixels / 1e6, side=self.side)
 
 

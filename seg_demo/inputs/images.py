@@ -338,7 +338,7 @@ def open_raster(path: str | os.PathLike, view: object = None, most: int | None =
         return None
     if chosen is not None and chosen.every:
         raise BadRequestError("views.all_pages")
-    return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, scientific.MOST_SIDE), channels)
+    return scientific.Raster(Path(path), chosen, Limits(pixels, scientific.MOST_BYTES, formats.ANY_SIDE), channels)
 
 
 def pixels_in_parts(path: str | os.PathLike, view: View | None) -> int:

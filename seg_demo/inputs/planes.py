@@ -224,7 +224,8 @@ def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.nd
             otherwise it takes the file's own values.
 
     Returns:
-        (H, W, count) of the file's dtype, float32 where the file rescales what it stores, uint8 if ``bytes_wanted``; and what is to say.
+        (H, W, count) of the file's dtype, float32 where the file rescales what it stores or names a value for no data, which is NaN then; uint8 if
+        ``bytes_wanted``, with no data as 0; and what is to say.
 
     Raises:
         BadImageError: the file has too few channels, or they are too large together.
@@ -252,16 +253,22 @@ def for_network(picture: Picture, count: int, bytes_wanted: bool) -> tuple[np.nd
         listed = ", ".join(names[channel] or str(channel + 1) for channel in chosen[:count])
         notes = (Message("channels.taken", count=count, names=listed),)
     stack = picture.stack or Stack()
+    without = None if stack.nodata is None else samples.same_as(values, stack.nodata)
+    if without is not None and not bytes_wanted:
+        values = np.where(without, np.float32("nan"), values).astype(np.float32)
     if (stack.slope, stack.intercept) != (1.0, 0.0):
         values = values.astype(np.float32) * np.float32(stack.slope) + np.float32(stack.intercept)
-        stack = replace(stack, slope=1.0, intercept=0.0)
+        nodata = None if stack.nodata is None else float(np.float32(stack.nodata) * np.float32(stack.slope) + np.float32(stack.intercept))
+        stack = replace(stack, slope=1.0, intercept=0.0, nodata=nodata)
     if bytes_wanted and values.dtype != np.uint8:
         window = picture.view.window if picture.view is not None and picture.view.window is not None else "auto"
         shades = np.empty(values.shape, dtype=np.uint8)
         for channel in range(count):
-            ends = window_of(values[..., channel], window, stack, None)
+            ends = window_of(values[..., channel], window, stack, stack.nodata)
             shades[..., channel] = _shown(values[..., channel], ends.low, ends.high, 1.0, False, ends.gone)[0]
         values, notes = shades, (*notes, Message("channels.as_bytes", window=str(window)))
+    elif bytes_wanted and without is not None:
+        values = np.where(without, np.uint8(0), values)
     return values, notes
 
 
@@ -311,8 +318,7 @@ def nothing_there(gone: Sequence[float]) -> PixelError:
 
 def absence(missing: int, total: int, gone: Sequence[float]) -> Message:
     """The sentence on so many of so many pixels without data, which have such values."""
-    named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
-    return Message("images.no_data", share=max(missing / total, 0.0001), values=named)
+    return Message("images.no_data", share=max(missing / total, 0.0001), values=samples.named_values(gone))
 
 
 @dataclass(frozen=True)
@@ -444,15 +450,15 @@ def fixed_window(kind: np.dtype, window: tuple[float, float] | str, stack: Stack
     if isinstance(window, tuple) or window == "dicom":
         ends = window if isinstance(window, tuple) else stack.windows[0]
         low, high = sorted((end - stack.intercept) / stack.slope for end in ends)
-        return Window(low, high, _named(kind, nodata))
+        return Window(low, high, named(kind, nodata))
     if window == "full" and kind.kind == "u":
-        return Window(0.0, float(2**stack.bits - 1), _named(kind, nodata))
+        return Window(0.0, float(2**stack.bits - 1), named(kind, nodata))
     if window == "full" and kind.kind == "i":
-        return Window(-float(2 ** (stack.bits - 1)), float(2 ** (stack.bits - 1) - 1), _named(kind, nodata))
+        return Window(-float(2 ** (stack.bits - 1)), float(2 ** (stack.bits - 1) - 1), named(kind, nodata))
     return None
 
 
-def _named(kind: np.dtype, nodata: float | None) -> tuple[float, ...]:
+def named(kind: np.dtype, nodata: float | None) -> tuple[float, ...]:
     """The values that are no data where no others are looked for."""
     never = (float("nan"),) if kind.kind == "f" else ()
     return never if nodata is None or nodata != nodata else (float(kind.type(nodata)) if kind.kind == "f" else nodata, *never)
@@ -502,7 +508,7 @@ def _many(channel: np.ndarray, window: tuple[float, float] | str, nodata: float 
     try:
         low, high, gone = samples.value_range(one)
     except PixelError:
-        return Window(0.0, 1.0, (float("nan"),))
+        return Window(0.0, 1.0, named(channel.dtype, nodata))
     if window == "full" or low >= high:
         return Window(low, high, gone, one.notes)
     known = known_values(channel, low, high, gone)

@@ -44,12 +44,14 @@ class Tally:
 
     Attributes:
         result: the window, once it is known.
+        empty: whether it is known that no value has data.
     """
 
     def __init__(self, kind: np.dtype, window: str, nodata: float | None, count: int) -> None:
         self._kind, self._window, self._nodata = kind, window, nodata
         self._step = samples.sampled_step(count)
         self.result: Window | None = None
+        self.empty = False
         self._counts = np.zeros(np.iinfo(kind).max + 1, dtype=np.int64) if kind in (np.uint8, np.uint16) else None
         self._spread, self._some = samples.Spread(kind, nodata), [np.zeros(0, dtype=kind)]
         # Of the order statistics: the ends of what is data, leading bits that are known, and how many values below those have.
@@ -97,6 +99,7 @@ class Tally:
         """All values have come: the result is there now, or they are to come once more."""
         if self._counts is not None:
             self.result = planes.counted_window(self._counts, self._nodata)
+            self.empty = not self._counts.any()  # what is no data was taken out
         elif self._range is None:
             self._end_of_spread()
         else:
@@ -106,7 +109,7 @@ class Tally:
         try:
             low, high, gone, notes = self._spread.ends(lambda: np.concatenate(self._some))
         except PixelError:
-            self.result = Window(0.0, 1.0, (float("nan"),))
+            self.result, self.empty = Window(0.0, 1.0, planes.named(self._kind, self._nodata)), True
             return
         self._some = [np.zeros(0, dtype=self._kind)]
         self._notes = notes
@@ -143,8 +146,8 @@ class Tally:
     def save(self) -> dict[str, np.ndarray]:
         """It as arrays, to go on elsewhere."""
         numbers = {
-            "low": self._spread.low, "high": self._spread.high, "found": sorted(self._spread.found), "infinite": bool(self._spread.infinite),
-            "range": self._range, "targets": self._targets, "passes": self._passes, "share": self._share,
+            "low": self._spread.low, "high": self._spread.high, "found": sorted(self._spread.found), "holes": self._spread.holes,
+            "empty": self.empty, "range": self._range, "targets": self._targets, "passes": self._passes, "share": self._share,
             "notes": [Message.of(note).to_dict() for note in getattr(self, "_notes", ())], "prefixes": list(self._digits),
             "result": None if self.result is None else _window_as_dict(self.result),
         }  # fmt: skip
@@ -155,7 +158,7 @@ class Tally:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from what :meth:`save` gave."""
         numbers = json.loads(arrays["numbers"].tobytes())
-        self._spread.low, self._spread.high, self._spread.infinite = numbers["low"], numbers["high"], numbers["infinite"]
+        self._spread.low, self._spread.high, self._spread.holes, self.empty = numbers["low"], numbers["high"], numbers["holes"], numbers["empty"]
         self._spread.found = set(numbers["found"])
         self._range = None if numbers["range"] is None else (*numbers["range"][:2], tuple(numbers["range"][2]))
         self._targets = [tuple(target) for target in numbers["targets"]]
@@ -387,9 +390,9 @@ def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
             most = float(stored["most"])
             for number, tally in enumerate(tallies):
                 tally.restore({name: stored[f"{number}-{name}"] for name in ("numbers", "digits", "counts", "some")})
-    top, bottom = order["rows"]
     wanted = [*_shown(view), *([] if alpha is None else [alpha])]
-    for row, column, values in opened.parts((view.page, view.t, view.z), wanted, top, bottom):
+    bottom = order["rows"][1]
+    for row, column, values in _finite_parts(order, opened, view, wanted):
         for number, tally in enumerate(tallies):
             if known[number] is None:
                 tally.add(np.ascontiguousarray(values[..., number]), row, column, opened.width)
@@ -400,6 +403,8 @@ def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
         for tally in tallies:
             if known[0] is None and tally.result is None:
                 tally.turn()
+        if all(tally.empty for tally in tallies):
+            raise planes.nothing_there(tallies[0].result.gone)
         again = known[0] is None and any(tally.result is None for tally in tallies)
     stored = {f"{number}-{name}": array for number, tally in enumerate(tallies) for name, array in tally.save().items()}
     with (output / STATE).open("wb") as file:
@@ -408,6 +413,17 @@ def _count(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
         return {"again": again}
     windows = [fixed or tally.result for fixed, tally in zip(known, tallies, strict=True)]
     return {"windows": [_window_as_dict(window) for window in windows], "most": None if alpha is None else most, "again": False}
+
+
+def _finite_parts(order: Mapping[str, Any], opened: Opened, view: View, wanted: Sequence[int]) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The parts of the rows of an order, of some channels; at their end a PixelError if values were infinite, as of a picture in memory."""
+    top, bottom = order["rows"]
+    infinite = 0
+    for row, column, values in opened.parts((view.page, view.t, view.z), wanted, top, bottom):
+        infinite += samples.infinite_in(values, opened.nodata)
+        yield row, column, values
+    if infinite:
+        raise PixelError(Message("pixels.infinite_in_rows", count=infinite, first=top + 1, last=bottom))
 
 
 class _Rows:
@@ -451,7 +467,7 @@ def _paint(order: Mapping[str, Any], opened: Opened, view: View, output: Path) -
     gone: list[float] = []
     missing = 0
     with _Rows(output / PIXELS, bottom - top, opened.width) as rows:
-        for row, column, values in opened.parts((view.page, view.t, view.z), [*shown, *([] if alpha is None else [alpha])], top, bottom):
+        for row, column, values in _finite_parts(order, opened, view, [*shown, *([] if alpha is None else [alpha])]):
             channels = [values[..., number] for number in range(len(shown))]
             opacity = None if alpha is None else samples.opacity_of(values[..., -1], opened.stack.bits, order["most"])
             painted = planes.paint(channels, windows, view.gamma, inverted, opacity, opened.premultiplied, profile)
@@ -465,6 +481,6 @@ def _take(order: Mapping[str, Any], opened: Opened, view: View, output: Path) ->
     """What the file stores of some rows, of all channels of the view, in a file of the folder ``output``."""
     top, bottom = order["rows"]
     with _Rows(output / PIXELS, bottom - top, opened.width) as rows:
-        for row, column, values in opened.parts((view.page, view.t, view.z), view.channels, top, bottom):
+        for row, column, values in _finite_parts(order, opened, view, view.channels):
             rows.put(row - top, column, values.astype(opened.dtype.newbyteorder("="), copy=False))
     return {}

@@ -11,7 +11,7 @@ Grey with alpha is unpacked as four channels of 8 bits, which stores both bytes 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,14 +96,14 @@ def picture(samples: Samples) -> Image.Image:
     16 bits keep their upper 8; if no value reaches 2**14 (microscopes, satellites and other cameras of 10 to 14 bits), the used
     range is stretched, the same for all channels, so that colours stay, and a thousandth of the samples is clipped at either
     end. Signed and 32- or 64-bit integers and floats are stretched from their smallest to their largest value. Samples without
-    data (NaN, infinity, what the file names as nodata, and a filler far off everything else) count for neither and are black. A few
+    data (NaN, what the file names as nodata, and a filler far off everything else) count for neither and are black. A few
     values far outside of all others become the ends of their range.
 
     Args:
         samples: whose ``values`` are None afterwards; ``notes`` get a sentence about samples without data.
 
     Raises:
-        PixelError: no sample has data.
+        PixelError: no sample has data, or some are infinite.
     """
     if samples.kind == PALETTE:
         eight, mode = _lookup(samples), "RGB"
@@ -176,6 +176,7 @@ def _stretched(samples: Samples) -> np.ndarray:
     if values.dtype == np.uint16:
         low, high, gone = _range16(samples)
     else:
+        check_finite(values, samples.nodata)
         low, high, gone = value_range(samples)
     if samples.premultiplied:
         low = min(low, 0.0)
@@ -208,7 +209,7 @@ def _scaled(samples: Samples, low: float, high: float, gone: tuple[float, ...]) 
         eight[rows] = grey
     if missing:
         share = missing / (samples.width * samples.height)
-        named = ", ".join("NaN, inf" if np.isnan(value) else f"{value:g}" for value in gone)
+        named = named_values(gone)
         samples.notes += (Message("images.no_data", share=max(share, 0.0001), values=named),)
     return eight
 
@@ -219,8 +220,29 @@ def absent_in(strip: np.ndarray, gone: tuple[float, ...]) -> np.ndarray | None:
         return None
     absent = np.zeros(strip.shape, dtype=bool)
     for value in gone:
-        absent |= ~np.isfinite(strip) if np.isnan(value) else same_as(strip, value)
+        absent |= np.isnan(strip) if np.isnan(value) else same_as(strip, value)
     return absent
+
+
+def named_values(values: Sequence[float]) -> str:
+    """Values that are no data, for a sentence."""
+    return ", ".join("NaN" if np.isnan(value) else f"{value:g}" for value in values)
+
+
+def infinite_in(values: np.ndarray, nodata: float | None) -> int:
+    """How many values are infinite, and not what the file names for samples without data."""
+    if values.dtype.kind != "f":
+        return 0
+    found = np.isinf(values)
+    if nodata is not None and np.isinf(nodata):
+        found &= ~same_as(values, nodata)
+    return int(np.count_nonzero(found))
+
+
+def check_finite(values: np.ndarray, nodata: float | None) -> None:
+    """PixelError if values (H, W, ...) are infinite: neither a measurement nor, unless the file says so, the want of one."""
+    if values.dtype.kind == "f" and (count := sum(infinite_in(strip, nodata) for _, strip in strips(values))):
+        raise PixelError(Message("pixels.infinite_values", count=count))
 
 
 def same_as(values: np.ndarray, value: float) -> np.ndarray:
@@ -297,7 +319,7 @@ class Spread:
         low: smallest value so far that may be data.
         high: largest one.
         found: fillers, and what the file names, that were there.
-        infinite: whether there was NaN or infinity.
+        holes: whether there was NaN.
     """
 
     def __init__(self, kind: np.dtype, nodata: float | None) -> None:
@@ -306,17 +328,18 @@ class Spread:
         fillers = [most] if kind.kind == "u" else [least, most, *(value for value in FILLERS if least <= value <= most)]
         self._fillers = list(dict.fromkeys(float(kind.type(value)) if kind.kind == "f" else value for value in fillers))
         self._named = None
-        if nodata is not None and least <= nodata <= most:
+        if nodata is not None and (least <= nodata <= most or (kind.kind == "f" and np.isinf(nodata))):
             self._named = float(kind.type(nodata)) if kind.kind == "f" else nodata
         self.low, self.high = np.inf, -np.inf
         self.found: set[float] = set()
-        self.infinite = False
+        self.holes = False
 
     def add(self, strip: np.ndarray) -> None:
         """Some more values, of any shape."""
         with np.errstate(invalid="ignore"):
             known = np.isfinite(strip)
-        self.infinite |= not known.all()
+        if not known.all():
+            self.holes |= bool(np.isnan(strip).any())
         for value in [*self._fillers, *([] if self._named is None else [self._named])]:
             same = same_as(strip, value)
             if same.any():
@@ -343,14 +366,11 @@ class Spread:
         for value in found - set(gone):
             low, high = min(low, value), max(high, value)
         if low > high:
-            if not gone and self.infinite:
-                raise PixelError(Message("pixels.all_nan"))
-            low = high = 0.0
-            gone = gone if self.infinite else []
-        elif low < high:
+            raise PixelError(Message("pixels.all_nodata") if gone else Message("pixels.all_nan"))
+        if low < high:
             with np.errstate(over="ignore"):
                 low, high, notes = _without_far(some(), low, high, gone)
-        return low, high, (*sorted(gone), *([float("nan")] if self.infinite else [])), notes
+        return low, high, (*sorted(gone), *([float("nan")] if self.holes else [])), notes
 
 
 def _without_far(some: np.ndarray, low: float, high: float, gone: list[float]) -> tuple[float, float, tuple[Message, ...]]:
@@ -558,7 +578,7 @@ def to_rgb(image: Image.Image | Samples) -> np.ndarray:
         uint8 (H, W, 3), C-contiguous.
 
     Raises:
-        PixelError: no pixel has data.
+        PixelError: no pixel has data, or some are infinite.
     """
     if not isinstance(image, Samples):
         if image.mode not in _DEEP:

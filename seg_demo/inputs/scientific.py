@@ -51,7 +51,7 @@ _AGAIN = Message("advice.again")
 # Pixels of a raster that are read at a time, and memory of the child that does it.
 _BAND_PIXELS, _BAND_MEMORY = 16_000_000, 1_500_000_000
 # What nobody asks about of a raster, for it is read in parts.
-MOST_BYTES, MOST_SIDE = 1 << 50, 1 << 31
+MOST_BYTES = 1 << 50
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -341,6 +341,9 @@ class Raster:
             if what == "paint":
                 missing, gone = int(found["missing"]), [float(value) for value in found["gone"]]
                 self._missing[span] = missing
+                if missing and sum(self._missing.values()) == self.height * self.width:
+                    reason = Message("pixels.all_nan") if all(value != value for value in gone) else Message("pixels.all_nodata")
+                    raise _refusal({"refused": reason.to_dict(), "why": "unusable"}, Message("kinds.tiff"), self._limits)
                 self._gone += [value for value in gone if not any(value == other or (value != value and other != other) for other in self._gone)]
         except (KeyError, TypeError, ValueError) as error:
             raise self._ended() from error
@@ -545,7 +548,11 @@ def _picture(reply: Mapping[str, Any], output: Path, limits: Limits) -> Picture:
 def _stack(found: Mapping[str, Any]) -> Stack:
     counts = {name: int(found[name]) for name in ("pages", "z", "t", "bits")}
     windows = tuple((float(low), float(high)) for low, high in found["windows"])
-    return Stack(**counts, windows=windows, slope=float(found["slope"]), intercept=float(found["intercept"]))
+    alpha, nodata = found["alpha"], found["nodata"]
+    return Stack(
+        **counts, windows=windows, slope=float(found["slope"]), intercept=float(found["intercept"]), alpha=None if alpha is None else int(alpha),
+        nodata=None if nodata is None else float(nodata),
+    )  # fmt: skip
 
 
 def _distribution(found: Mapping[str, Any] | None) -> Distribution | None:

@@ -483,12 +483,13 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
         opacity = values[..., wanted.index(opened.alpha)]
     profile = opened.profile if shown == (0, 1, 2) else None
     try:
+        samples.check_finite(values, opened.nodata)
         rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
-    except samples.PixelError:
+    except samples.PixelError as error:
         if order["want"] != LOOK or opened.stack.pages * opened.stack.z * opened.stack.t * count == len(shown):
             raise
         # Whoever looks for a view finds one only if this is no end.
-        rgb, seen = np.zeros((height, width, 3), dtype=np.uint8), (Message("views.nothing_here"),)
+        rgb, seen = np.zeros((height, width, 3), dtype=np.uint8), (Message("views.nothing_here", reason=Message.of(error)),)
     _write(output / PIXELS, rgb)
     if whole and kept != wanted:
         values = values[..., [wanted.index(channel) for channel in kept]]
@@ -507,7 +508,7 @@ def _facts(opened: Opened, view: View, at: tuple[int, int, int]) -> dict[str, An
     """What a file says of a plane besides its samples."""
     calibration = opened.calibration(at)
     return {
-        "channels": list(opened.channels), "stack": asdict(replace(opened.stack, alpha=opened.alpha)), "view": view.to_dict(),
+        "channels": list(opened.channels), "stack": asdict(replace(opened.stack, alpha=opened.alpha, nodata=opened.nodata)), "view": view.to_dict(),
         "calibration": None if calibration is None else asdict(calibration),
     }  # fmt: skip
 

@@ -458,10 +458,14 @@ def beginning_at(data: bytes, at: int) -> bytes:
 
 def nodata_of(text: str) -> float | None:
     """The number that a text such as ``-9999`` or ``255 255 255`` names, or None."""
-    try:
-        return float(text.split()[0].rstrip("f\0"))
-    except (ValueError, IndexError):
-        return None
+    for word in text.split()[:1]:
+        # C's way to write fractions; infinity ends so too.
+        for number in (word, word.rstrip("f\0")):
+            try:
+                return float(number)
+            except ValueError:
+                continue
+    return None
 
 
 def palette_of(stored: Sequence[int]) -> np.ndarray:

@@ -238,12 +238,12 @@ class SegFormer(PixelNetwork):
         return as_fractions(transformers_config.pixels_as_seen(self.processor, self._clipped(image)), self.preprocessing)
 
     def _clipped(self, image: np.ndarray) -> np.ndarray:
-        """Values of a file within the ranges that were learnt, what is no number at the lower end: all that the processor does not do."""
+        """Values of a file within the ranges that were learnt, what is no number at the lower end (0 where none were): all that the processor
+        does not do."""
         rule = self.preprocessing
-        if rule.ranges is None or not rule.clipped:
-            return image
-        low, high = np.array(rule.ranges, dtype=np.float32).T
-        return np.where(np.isnan(image), low, np.clip(image, low, high)) if image.dtype.kind == "f" else np.clip(image, low, high)
+        low, high = (0.0, None) if rule.ranges is None or not rule.clipped else np.array(rule.ranges, dtype=np.float32).T
+        values = image if high is None else np.clip(image, low, high)
+        return np.where(np.isnan(image), np.float32(low), values) if image.dtype.kind == "f" else values
 
     def options_for(self, channels: int) -> dict[str, Any]:
         """As :meth:`Network.options_for`; a backbone says it for itself."""

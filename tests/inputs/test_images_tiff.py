@@ -182,7 +182,7 @@ def test_signed_numbers_and_white_is_zero() -> None:
         np.testing.assert_array_equal(decode(written(bilevel, photometric=photometric))[..., 0], turned * 255)
 
 
-@pytest.mark.parametrize("filler", [-9999.0, np.nan, np.inf, -np.inf, np.finfo(np.float32).min, np.finfo(np.float32).max, -32768.0, 1e20, 7.0])
+@pytest.mark.parametrize("filler", [-9999.0, np.nan, np.finfo(np.float32).min, np.finfo(np.float32).max, -32768.0, 1e20, 7.0])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_pixels_without_data_leave_the_rest_as_it_is(filler: float, dtype: str) -> None:
     whole = np.linspace(0.2, 0.8, 600).reshape(20, 30).astype(dtype)
@@ -217,7 +217,7 @@ def test_numbers_that_only_look_like_fillers_are_kept() -> None:
     image = np.linspace(0, 9, 600).reshape(20, 30).astype(np.float32)
     image[0] = -1
     assert "no data" in read(written(image, extratags=[(42112, "s", 0, named, True)])).notes[0]
-    assert "NaN or infinite" in refused(written(np.full((5, 5), np.nan, np.float32)))
+    assert "are NaN" in refused(written(np.full((5, 5), np.nan, np.float32)))
 
 
 def test_it_is_said_which_page_and_channels_are_shown() -> None:

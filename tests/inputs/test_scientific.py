@@ -175,11 +175,14 @@ def test_other_bad_input_is_a_sentence_each(tmp_path):
     np.save(tmp_path / "six.npy", np.zeros((2, 2, 2, 2, 2, 2)))
     assert "(2, 2, 2, 2, 2, 2)" in sentence(tmp_path / "six.npy")
     array = noise("f4", 1, 40, 50)
-    array[0, :5], array[0, 5] = np.nan, np.inf
+    array[0, :5], array[0, 5] = np.nan, -np.inf
     raster(tmp_path / "holes.tif", array, "EPSG:32633", PLACES["utm"][1])
-    assert "no data (NaN, inf)" in read(tmp_path / "holes.tif").notes[-1]
-    raster(tmp_path / "none.tif", np.full((1, 40, 50), 7, "u2"), "EPSG:32633", PLACES["utm"][1], nodata=7)
-    assert "all of its pixels are marked as holding no data" in sentence(tmp_path / "none.tif")
+    assert "50 of its values are infinite" in sentence(tmp_path / "holes.tif") and "with NaN where" in sentence(tmp_path / "holes.tif")
+    raster(tmp_path / "named.tif", array, "EPSG:32633", PLACES["utm"][1], nodata=-np.inf)
+    assert "no data (-inf, NaN)" in read(tmp_path / "named.tif").notes[-1]
+    for dtype, value in (("u2", 7), ("i2", -9999), ("f4", -9999), ("f4", -np.inf)):
+        raster(tmp_path / "none.tif", np.full((1, 40, 50), value, dtype), "EPSG:32633", PLACES["utm"][1], nodata=value)
+        assert "all of its pixels are marked as holding no data" in sentence(tmp_path / "none.tif"), dtype
     local = rasterio.crs.CRS.from_wkt('LOCAL_CS["nobody knows",UNIT["metre",1]]')
     raster(tmp_path / "local.tif", noise("u2", 1, 40, 50), local, PLACES["utm"][1])
     picture = read(tmp_path / "local.tif")

@@ -12,11 +12,14 @@ import torch
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 
 from seg_demo import networks
+from seg_demo.annotations.channels import Channels, channel_ranges
 from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference.model import Model
+from seg_demo.inputs.images import read
 from seg_demo.networks import checkpoint
 from seg_demo.networks.preprocessing import Preprocessing
+from tests.scientific_files import PLACES, raster
 
 SPEC = ModelSpec("x", None, "semantic", "", "x", "", "folder")
 RANGES = [(100.0, 3000.0), (0.0, 1000.0), (50.0, 4000.0), (10.0, 2000.0)]
@@ -92,6 +95,21 @@ def test_transformers_logits_are_the_librarys(folder, segformer):
         outputs = module(**given)
     wanted = processor.post_process_semantic_segmentation(outputs, target_sizes=[(61, 83)])[0].numpy()
     assert np.array_equal(Model.from_network(network, SPEC).predict(folder / "four.ome.tif").id_map, wanted)
+
+
+def test_what_holds_no_data_is_no_measurement(folder, unet, segformer, tmp_path):
+    """A value that the file names for no data counts for a network as NaN does, and not for the percentiles that are learnt."""
+    values = np.random.default_rng(7).integers(1, 4000, (4, 61, 83)).astype("i2")
+    values[:, 10:40, 20:50] = -9999
+    raster(tmp_path / "named.tif", values, *PLACES["utm"], nodata=-9999)
+    raster(tmp_path / "nan.tif", np.where(values < 0, np.nan, values).astype("f4"), *PLACES["utm"])
+    for path in (unet[1], segformer):
+        first, second = (loaded(path).predict(tmp_path / f"{name}.tif").id_map for name in ("named", "nan"))
+        np.testing.assert_array_equal(first, second)
+        assert len(np.unique(first)) > 1
+    seen = [Channels(4, as_bytes).of(read(tmp_path / "named.tif", channels=4)) for as_bytes in (False, True)]
+    assert np.isnan(seen[0][10:40, 20:50]).all() and (seen[1][10:40, 20:50] == 0).all()
+    np.testing.assert_allclose(channel_ranges(lambda item: seen[0], [None], 4), np.nanpercentile(np.where(values < 0, np.nan, values), (0.5, 99.5), axis=(1, 2)).T)
 
 
 def test_full_detail_of_other_channels_covers_the_picture(folder, unet, tmp_path):

@@ -28,7 +28,7 @@ from seg_demo.core.settings import settings
 from seg_demo.inference import rasters as windows
 from seg_demo.inference.model import Model
 from seg_demo.inference.tiled import plan
-from seg_demo.inputs import planes, scientific
+from seg_demo.inputs import formats, planes, scientific
 from seg_demo.inputs import rasters as parts
 from seg_demo.inputs.archives import Job
 from seg_demo.inputs.formats import Limits
@@ -45,7 +45,7 @@ from tests.scientific_files import PLACES, noise, raster, variants
 from tests.served import ROOT
 from tests.tiled import SPEC, Count, small_unet, textured
 
-LIMITS = Limits(1 << 34, scientific.MOST_BYTES, scientific.MOST_SIDE)
+LIMITS = Limits(1 << 34, scientific.MOST_BYTES, formats.ANY_SIDE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,6 +99,19 @@ def test_windows_of_parts_are_those_of_the_whole(tmp_path, here, kind):
         with opened(tmp_path / "a.tif", {"window": window}) as some:
             np.testing.assert_array_equal(some[:, :], whole.pixels)
             assert some.notes == whole.notes and some.notes
+
+
+@pytest.mark.parametrize("window", ["auto", [-5.0, 900.0]])
+def test_what_is_no_number_is_a_sentence_of_parts_too(tmp_path, here, window):
+    array = noise("f4", 1, 61, 83)
+    array[0, 40, 5:8], array[0, 2] = np.inf, -np.inf
+    raster(tmp_path / "a.tif", array, *PLACES["utm"], nodata=-np.inf, tiled=True, blockxsize=16, blockysize=32)
+    with opened(tmp_path / "a.tif", {"window": window}) as some, pytest.raises(BadImageError, match="3 of the values in rows 41 to 48 are infinite"):
+        some[:, :]
+    for value, said in ((-9999, "marked as holding no data"), (np.nan, "are NaN")):
+        raster(tmp_path / "a.tif", np.full((1, 61, 83), value, "f4"), *PLACES["utm"], nodata=value, tiled=True, blockxsize=16, blockysize=32)
+        with opened(tmp_path / "a.tif", {"window": window}) as some, pytest.raises(BadImageError, match=said):
+            some[:, :]
 
 
 def test_opacity_of_16_bits_is_of_the_whole_raster(tmp_path, here):

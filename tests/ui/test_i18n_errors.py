@@ -50,8 +50,8 @@ NOTES = {
     "This file has 2 channels; channel 1 is shown as grey.": Message("images.channel_as_grey", count=2, channel=1),
     "This file has 4 channels; channel 4 was read as transparency.": Message("images.channel_as_alpha", channels=4, channel=4),
     "This file has 6 channels; the first 4 are shown.": Message("images.first_channels", count=6, shown=4),
-    "3.33% of the pixels hold no data (-9999, NaN, inf); they are shown black.":
-        Message("images.no_data", share=0.0333, values="-9999, NaN, inf"),
+    "3.33% of the pixels hold no data (-9999, NaN); they are shown black.":
+        Message("images.no_data", share=0.0333, values="-9999, NaN"),
     "0.05% of the values lie far outside the range of all others (0 to 1); they are shown as its ends.":
         Message("images.far_outside", share=0.0005, low=0, high=1),
 }  # fmt: skip

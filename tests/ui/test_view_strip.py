@@ -86,10 +86,11 @@ def test_what_a_file_does_not_have_is_a_sentence_in_the_strip(stack, view, said)
 
 def test_a_plane_without_data_is_no_end_of_looking(stack):
     array = np.full((3, 60, 80), np.nan, "f4")
-    array[2] = X
+    array[0, 5, 5], array[2] = np.inf, X
     tifffile.imwrite(stack, array, photometric="minisblack", metadata={"axes": "ZYX"}, ome=True)
     told = first_look(Upload(stack, "a"))
-    assert "holds no data" in told["empty"] and (told["counts"]["z"], told["view"]["z"]) == (3, 1)
+    assert "are NaN" in told["empty"] and (told["counts"]["z"], told["view"]["z"]) == (3, 1)
+    assert "1 of its values are infinite" in look_again(Upload(stack, "a"), {"of": str(stack), "view": {"z": 0}, "ask": 1})["empty"]
     again = look_again(Upload(stack, "a"), {"of": str(stack), "view": {"z": 2}, "ask": 1})
     assert again["empty"] is None and again["histogram"]["high"] > 70
     # Where nothing else can be chosen, and of what is to be segmented, it is refused as ever.
