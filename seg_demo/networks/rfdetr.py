@@ -9,6 +9,7 @@ the processor have 0.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
+from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
 from seg_demo.masks import instances
 from seg_demo.networks import FAMILIES, transformers_config
@@ -69,14 +71,26 @@ class RfDetr(ClassQueries):
 
     @classmethod
     def fitting_processor(cls, processor: Any, count: int, options: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
-        """As :meth:`ClassQueries.fitting_processor`, tried on shapes alone: sides that follow the picture's are multiples of nothing."""
+        """As :meth:`ClassQueries.fitting_processor`, tried on shapes alone: sides that follow the picture's are multiples of nothing.
+
+        Raises:
+            BadCheckpointError: also if there are more queries than places in a picture, at one of which each begins.
+        """
         takes, own = Takes(lambda: from_config(count, options), cls.forward), own_size(config_of(count, options))
         fixed = processor.do_resize and bool(processor.size.get("height"))
 
         def fits(height: int, width: int) -> bool:
             return (fixed or (height, width) == own) and takes(height, width)
 
-        processor, note = transformers_config.fitting(processor, fits, own)
+        try:
+            processor, note = transformers_config.fitting(processor, fits, own)
+        except BadCheckpointError:
+            if own is not None and Takes(lambda: from_config(count, {**options, "num_queries": 1}), cls.forward)(*own):
+                described = config_of(count, options)
+                places = math.prod(side // described.backbone_config.patch_size for side in own)
+                asked = {"queries": described.num_queries, "places": places, "height": own[0], "width": own[1]}
+                raise BadCheckpointError("networks.more_queries_than_places", **asked) from None
+            raise
         return processor, () if note is None else (note,)
 
     @classmethod

@@ -219,9 +219,18 @@ class ClassQueries(Network):
 
         Returns:
             float32 (1, 3, h, w) on the CPU.
+
+        Raises:
+            BadImageError: a picture so long and narrow that its shorter side would have no pixel.
         """
-        # A PIL image, because an array of 3 x W x 3 could be channels first or last.
-        return self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+        try:
+            # A PIL image, because an array of 3 x W x 3 could be channels first or last.
+            return self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"].float()
+        except (RuntimeError, ValueError) as error:
+            longest, (height, width) = self.preprocessing.longest_side, image.shape[:2]
+            if longest is None or max(height, width) <= longest * min(height, width):
+                raise
+            raise too_thin(height, width, longest) from error
 
     def pixels_as_seen(self, image: np.ndarray) -> np.ndarray:
         """As :meth:`Network.pixels_as_seen`, through the image processor."""
@@ -528,12 +537,16 @@ class Eomt(ClassQueries):
         """As :meth:`ClassQueries.preprocess`, of one or several squares: float32 (N, 3, s, s).
 
         Raises:
-            BadImageError: a picture so long that it would be very many.
+            BadImageError: a picture so long that it would be very many, or nothing would be left of its shorter side.
         """
         height, width = image.shape[:2]
         if self.processor.do_split_image and max(height, width) > MOST_SQUARES * min(height, width):
             raise BadImageError("networks.too_long", width=width, height=height, most=MOST_SQUARES)
-        return super().preprocess(image)
+        batch, config = super().preprocess(image), self.module.config
+        # Of a side of two or three pixels the library rounds so that the other becomes longer than the padding.
+        if any(side // config.patch_size != config.image_size // config.patch_size for side in batch.shape[-2:]):
+            raise too_thin(height, width, config.image_size)
+        return batch
 
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         return instances.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
@@ -562,6 +575,11 @@ class Eomt(ClassQueries):
     def _fitted(self, height: int, width: int) -> tuple[int, int]:
         """The size that a picture has in the batch, as the library rounds it."""
         return get_size_with_aspect_ratio((height, width), *self._sides)
+
+
+def too_thin(height: int, width: int, longest: int) -> BadImageError:
+    """The error of a picture of which too little is left where its longer side is scaled to some pixels."""
+    return BadImageError("networks.too_thin", width=width, height=height, longest=longest)
 
 
 def _of_two(maps: Tensor) -> Tensor:

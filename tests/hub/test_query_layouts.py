@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from seg_demo import networks
-from seg_demo.core.errors import SegDemoError
+from seg_demo.core.errors import BadImageError, SegDemoError
 from seg_demo.core.types import LabelSet
 from seg_demo.hub import licences
 from seg_demo.inference import engine as devices
@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     "weights of NaN": (lambda: broken(query_files("rfdetr")), "not finite|NaN"),
     "a shard is missing": (lambda: without(sharded(query_files("detr")), "model-00002-of-00003.safetensors"), "00002-of-00003"),
     "a pickle that is none": (lambda: {**without(query_files("eomt"), WEIGHTS), "pytorch_model.bin": b"no weights"}, "pytorch_model.bin"),
+    "more queries than places": (lambda: with_config(query_files("rfdetr"), num_queries=65), "65 queries.* 64 in a picture of 64 x 64"),
     "a billion queries": (lambda: with_config(query_files("mask2former"), num_queries=10**9), "num_queries"),
     "a backbone of somebody else": (lambda: with_config(query_files("maskformer"), "backbone_config", backbone="someone/else"), "someone/else"),
     "weights of another network": (lambda: {**query_files("detr"), WEIGHTS: query_files("eomt")[WEIGHTS]}, "weights"),
@@ -236,6 +237,12 @@ def test_query_layout(served, name: str) -> None:  # noqa: F811
         np.testing.assert_array_equal(shown, wanted)
         seen = max(seen, len(result.segments))
     assert seen > 1 and result.task == task
+    # A picture of which scaling leaves no pixel across, where the library ends in an error; RF-DETR's size is fixed.
+    if "rf" in name:
+        assert model.predict(np.zeros((1, 3000, 3), np.uint8)).id_map.shape == (1, 3000)
+    else:
+        with pytest.raises(BadImageError, match="long and narrow"):
+            model.predict(np.zeros((1, 3000, 3), np.uint8))
 
 
 def test_every_model_of_the_menu_from_the_hub_that_answers_more_than_classes_is_a_row() -> None:
