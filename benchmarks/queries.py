@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 from transformers import (
+    DetrImageProcessor,
     EomtImageProcessor,
     Mask2FormerImageProcessor,
     MaskFormerImageProcessor,
@@ -21,29 +23,36 @@ from transformers import (
     pipeline,
 )
 from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers.image_utils import SizeDict
 
 from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.requests import same_objects, served
 from benchmarks.subjects import SIZES
-from seg_demo.core.types import Segment, Segmentation
+from seg_demo.core.types import SEMANTIC, Segment, Segmentation
 from seg_demo.inference.engine import available_memory
 from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import argmax_resized
+from seg_demo.networks.universal import Eomt
 
 QUERIES, CLASSES, SIDE = 100, 133, 640
 PROCESSORS = {
     "Mask2Former": Mask2FormerImageProcessor,
     "MaskFormer": MaskFormerImageProcessor,
     "OneFormer": OneFormerImageProcessor,
+    "DETR": DetrImageProcessor,
     "EoMT": EomtImageProcessor,
 }
 # Of the processors that look for objects: RF-DETR's for nothing else.
 OBJECTS = {**PROCESSORS, "RF-DETR": RfDetrImageProcessor}
 NOISE = ", white noise"
+# Bytes that a processor has at once for each query or class, and pixel: EoMT's of objects and segments four floats.
+PEAKS, AT_EOMTS = 8, 17
+# What is compared where the peer does not fit.
+SMALLER = "2 MP"
 # (height, width) of the masks that a network gives for a photograph.
 GRIDS = {"EoMT": (SIDE // 4, SIDE // 4), "RF-DETR": (108, 108)}
 
@@ -54,6 +63,7 @@ def order_of(family: str, height: int, width: int) -> Order:
         "Mask2Former": Order(grid=(384, 384)),
         "MaskFormer": Order(),
         "OneFormer": Order(antialias=True),
+        "DETR": Order(),
         "EoMT": Order(grid=(SIDE, SIDE), crop=get_size_with_aspect_ratio((height, width), SIDE, SIDE), late=True, cut=True),
     }[family]
 
@@ -103,7 +113,7 @@ def rows(quick: bool) -> Iterator[Row]:
         yield panoptic_row(size, family)
     for family in OBJECTS:
         yield instance_row(size, "", family)
-    for family in ("Mask2Former", "OneFormer"):
+    for family in PROCESSORS:
         yield semantic_row(size, "", family)
     yield panoptic_row(size, "Mask2Former", NOISE)
     yield instance_row(size, NOISE)
@@ -115,20 +125,37 @@ def rows(quick: bool) -> Iterator[Row]:
     yield rfdetr_row("2 MP")
 
 
-def _row(size: str, what: str, kind: str, ours: Callable[[], object], theirs: Callable[[], object], check: Callable[..., str]) -> Row:
+# What a row runs at a size: ours, theirs, and how they compare, given nothing of theirs too.
+Sides = tuple[Callable[[], Any], Callable[[], Any], Callable[[Any, Any], str]]
+
+
+def _row(size: str, what: str, kind: str, sides: Callable[[tuple[int, int]], Sides], peak: int = PEAKS) -> Row:
+    """A row at a size; where the peer does not fit, the result says so, and how both compare at a smaller one."""
     height, width = SIZES[size]
-    # EoMT's processor keeps five floats per query and pixel, and a copy of some.
-    fits = available_memory() > (20 if "EoMT" in what else 8) * QUERIES * height * width + (1 << 30)
+    ours, theirs, check = sides((height, width))
+    needed = peak * QUERIES * height * width + (1 << 30)
+    free = available_memory()
+
+    def compared(mine: Any, other: Any) -> str:
+        if other is not None or size == SMALLER:
+            return check(mine, other)
+        small = sides(SIZES[SMALLER])
+        return f"{check(mine, other)}; the peer takes {needed / 1e9:.0f} GB, {free / 1e9:.0f} are free; at {SMALLER} {small[2](small[0](), small[1]())}"
+
     return compare(
         f"{what}, {QUERIES} queries, {CLASSES} classes, {size}{kind}",
         "transformers' own post-processing",
         ours,
-        theirs if fits else None,
-        check,
+        theirs if free > needed else None,
+        compared,
         targets=(None, None) if size != "12 MP" else (0.5, 0.05) if kind else (0.05, 0.03),
         repeats=1,
         peer_once=size == "12 MP",
     )
+
+
+def _peak(family: str) -> int:
+    return AT_EOMTS if family == "EoMT" else PEAKS
 
 
 def panoptic_row(size: str, family: str, kind: str = "") -> Row:
@@ -139,13 +166,10 @@ def panoptic_row(size: str, family: str, kind: str = "") -> Row:
         family: key of ``PROCESSORS``.
         kind: as for :func:`outputs_of`.
     """
-    ours, theirs, check = panoptic(family, kind, SIZES[size])
-    return _row(size, f"panoptic segments, {family}", kind, ours, theirs, check)
+    return _row(size, f"panoptic segments, {family}", kind, partial(panoptic, family, kind), _peak(family))
 
 
-def panoptic(
-    family: str, kind: str, size: tuple[int, int], count: int = QUERIES, classes: int = CLASSES
-) -> tuple[Callable[[], Found], Callable[[], dict], Callable[[Found, dict | None], str]]:
+def panoptic(family: str, kind: str, size: tuple[int, int], count: int = QUERIES, classes: int = CLASSES) -> Sides:
     """Both ways to segments that do not overlap, and how they compare.
 
     Args:
@@ -178,36 +202,39 @@ def same_segments(found: Found, info: dict | None, void: int = 0) -> str:
 
 
 def instance_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
-    """Objects, which may overlap but for OneFormer's, and the id map of those on top.
+    """Objects, which may overlap but for those of :data:`APART`, and the id map of those on top.
 
     Args:
         size: key of ``SIZES``.
         kind: as for :func:`outputs_of`.
         family: key of ``OBJECTS``.
     """
-    height, width = SIZES[size]
     outputs, processor = outputs_of(kind, family), processor_of(family)
     classes, masks = outputs.class_queries_logits[0], outputs.masks_queries_logits[0]
 
-    def theirs() -> dict:
-        return processor.post_process_instance_segmentation(outputs, target_sizes=[(height, width)])[0]
+    def sides(size: tuple[int, int]) -> Sides:
+        ours, check = (objects_apart if family in APART else objects)(family, classes, masks, *size)
+        return ours, lambda: processor.post_process_instance_segmentation(outputs, target_sizes=[size])[0], check
 
-    ours, check = (objects_apart if family == "OneFormer" else objects)(family, classes, masks, height, width)
-    return _row(size, f"objects, {family}", kind, ours, theirs, check)
+    return _row(size, f"objects, {family}", kind, sides, _peak(family))
 
 
-# Of a family, and of all others but OneFormer's.
+# Of a family, and of all others whose objects may overlap.
 FINDS = {
     "RF-DETR": lambda classes, masks, height, width: instances.sigmoid_instances(classes, masks, height, width),
     "EoMT": lambda *given: instances.late_instances(*given, order_of("EoMT", *given[2:])),
+}
+# Families whose objects do not overlap, and how they are found.
+APART = {
+    "OneFormer": lambda *given: queries.best_pairs_without_overlaps(*given, Order(antialias=True, logits=True), Thresholds()),
+    "DETR": lambda *given: queries.without_overlaps(*given, Order(), Thresholds()),
 }
 Ours = tuple[Callable[[], Any], Callable[[Any, dict | None], str]]
 
 
 def objects_apart(family: str, classes: torch.Tensor, masks: torch.Tensor, height: int, width: int) -> Ours:
     """Our way to objects that do not overlap, and how they compare with transformers'."""
-    order = Order(antialias=True, logits=True)
-    return lambda: queries.best_pairs_without_overlaps(classes, masks, height, width, order, Thresholds()), same_segments
+    return lambda: APART[family](classes, masks, height, width), same_segments
 
 
 def objects(family: str, classes: torch.Tensor, masks: torch.Tensor, height: int, width: int) -> Ours:
@@ -244,21 +271,48 @@ def semantic_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
         kind: as for :func:`outputs_of`.
         family: key of ``PROCESSORS``.
     """
-    height, width = SIZES[size]
     outputs, processor = outputs_of(kind, family), processor_of(family)
-    classes, masks = outputs.class_queries_logits[0], outputs.masks_queries_logits[0]
-    order = order_of(family, height, width)
+    if family == "EoMT":
+        outputs = in_squares(outputs, processor, SIZES[size])
 
-    def ours() -> np.ndarray:
-        return argmax_resized(queries.class_maps(classes, masks, order), height, width, order.antialias)
+    def sides(size: tuple[int, int]) -> Sides:
+        def ours() -> np.ndarray:
+            if family == "EoMT":
+                return of_squares(outputs, size)
+            order = order_of(family, *size)
+            return argmax_resized(queries.class_maps(outputs.logits[0], outputs.pred_masks[0], order), *size, order.antialias)
 
-    def theirs() -> np.ndarray:
-        return processor.post_process_semantic_segmentation(outputs, target_sizes=[(height, width)])[0].numpy()
+        return ours, lambda: processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0].numpy(), check
 
     def check(mine: np.ndarray, other: np.ndarray | None) -> str:
         return "done" if other is None else "identical" if np.array_equal(mine, other) else "DIFFERENT"
 
-    return _row(size, f"label map of class queries, {family}", kind, ours, theirs, check)
+    return _row(size, f"label map of class queries, {family}", kind, sides)
+
+
+def in_squares(outputs: SimpleNamespace, processor: Any, size: tuple[int, int]) -> SimpleNamespace:
+    """What an EoMT says of both squares of a photograph, from what it says of one: the second is the first one's mirror image.
+
+    Args:
+        outputs: of one.
+        processor: which will be one of several squares.
+        size: (height, width) of the photograph.
+    """
+    tall, wide = get_size_with_aspect_ratio(size, SIDE, None)
+    processor.size = SizeDict(shortest_edge=SIDE)
+    _, offsets = processor._split_image(torch.empty((1, 1, tall, wide), device="meta"), processor.size, [0])
+    classes, masks = outputs.logits.repeat(2, 1, 1), torch.cat([outputs.pred_masks, outputs.pred_masks.flip(-1)])
+    return SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks, patch_offsets=offsets)
+
+
+def of_squares(outputs: SimpleNamespace, size: tuple[int, int]) -> np.ndarray:
+    """Our label map of :func:`in_squares`."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64}
+    network = Eomt.create(subjects.labels(CLASSES), {"model_type": "eomt", **small})
+    network.processor = EomtImageProcessor(size={"shortest_edge": SIDE, "longest_edge": None}, do_split_image=True, do_pad=False)
+    network = replace(network, tasks=(SEMANTIC,)).answering(SEMANTIC)
+    pairs = zip(outputs.class_queries_logits, outputs.masks_queries_logits, strict=True)
+    return network.postprocess([{"classes": classes, "masks": masks} for classes, masks in pairs], *size).id_map
 
 
 def mask2former_row(size: str, kind: str = "mask2former-swin-t") -> Row:
