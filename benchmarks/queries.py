@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +28,7 @@ from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from benchmarks.requests import same_objects, served
 from benchmarks.subjects import SIZES
-from seg_demo.core.types import SEMANTIC, Segment, Segmentation
+from seg_demo.core.types import Segment, Segmentation
 from seg_demo.inference.engine import available_memory
 from seg_demo.inference.model import Model
 from seg_demo.inputs.images import decode
@@ -274,11 +273,12 @@ def semantic_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
     outputs, processor = outputs_of(kind, family), processor_of(family)
     if family == "EoMT":
         outputs = in_squares(outputs, processor, SIZES[size])
+        whole = of_squares(outputs)
 
     def sides(size: tuple[int, int]) -> Sides:
         def ours() -> np.ndarray:
             if family == "EoMT":
-                return of_squares(outputs, size)
+                return whole(size)
             order = order_of(family, *size)
             return argmax_resized(queries.class_maps(outputs.logits[0], outputs.pred_masks[0], order), *size, order.antialias)
 
@@ -305,14 +305,14 @@ def in_squares(outputs: SimpleNamespace, processor: Any, size: tuple[int, int]) 
     return SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks, patch_offsets=offsets)
 
 
-def of_squares(outputs: SimpleNamespace, size: tuple[int, int]) -> np.ndarray:
-    """Our label map of :func:`in_squares`."""
+def of_squares(outputs: SimpleNamespace) -> Callable[[tuple[int, int]], np.ndarray]:
+    """Our label map of :func:`in_squares`, by the size of the photograph."""
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64}
     network = Eomt.create(subjects.labels(CLASSES), {"model_type": "eomt", **small})
     network.processor = EomtImageProcessor(size={"shortest_edge": SIDE, "longest_edge": None}, do_split_image=True, do_pad=False)
-    network = replace(network, tasks=(SEMANTIC,)).answering(SEMANTIC)
     pairs = zip(outputs.class_queries_logits, outputs.masks_queries_logits, strict=True)
-    return network.postprocess([{"classes": classes, "masks": masks} for classes, masks in pairs], *size).id_map
+    raw = [{"classes": classes, "masks": masks} for classes, masks in pairs]
+    return lambda size: argmax_resized(network._class_maps(raw, *size), *size)
 
 
 def mask2former_row(size: str, kind: str = "mask2former-swin-t") -> Row:

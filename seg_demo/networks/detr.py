@@ -85,7 +85,8 @@ class _FewQueries(nn.Module):
     """The mask head of DETR and Conditional DETR (``DetrMaskHeadSmallConv``) without Q copies of the backbone's maps.
 
     The library copies each map of the backbone for each query before a 1 x 1 convolution of it, the same for all: 12 GB for one picture
-    of 800 x 1088. Here that convolution is computed once per picture, and a few queries pass through the rest at a time.
+    of 800 x 1088. Here that convolution is computed once per picture, and a few queries pass through the rest at a time, unless all copies
+    take little memory.
     """
 
     def forward(self, features: Tensor, attention_masks: Tensor, fpn_features: list[Tensor]) -> Tensor:
@@ -96,10 +97,15 @@ class _FewQueries(nn.Module):
             attention_masks: (B, Q, heads, h, w), where each query looks.
             fpn_features: the backbone's maps before that, (B, C_i, h_i, w_i), the finest last.
         """
+        count, maps, traced = attention_masks.shape[1], (features, *fpn_features), torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if not traced and len(features) * count * sum(one[0].numel() for one in maps) <= MOST_FLOATS:
+            # As the library has it: for other numbers of small maps its kernels add up in another order.
+            spread = [one.unsqueeze(1).expand(-1, count, -1, -1, -1).flatten(0, 1) for one in maps]
+            sides = [stage.fpn_adapter(one) for stage, one in zip(self.fpn_stages, spread[1:], strict=True)]
+            return self._masks(spread[0], attention_masks.flatten(0, 1), sides)
         sides = [stage.fpn_adapter(one) for stage, one in zip(self.fpn_stages, fpn_features, strict=True)]
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if traced:
             # A graph has all queries of all pictures at once: the number of steps would be a constant of it.
-            count = attention_masks.shape[1]
             spread = [one.unsqueeze(1).expand(-1, count, -1, -1, -1).flatten(0, 1) for one in (features, *sides)]
             return self._masks(spread[0], attention_masks.flatten(0, 1), spread[1:])
         step = max(1, MOST_FLOATS // (3 * max(one[0].numel() for one in (features, *sides))))
