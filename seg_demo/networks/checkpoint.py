@@ -257,6 +257,39 @@ def with_options(options: Any, changes: Mapping[tuple[str | int, ...], object]) 
     return copy
 
 
+# Keys by which transformers takes a backbone from somewhere else.
+FETCHES = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "backbone_kwargs")
+
+
+def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that makes transformers ask nobody for a backbone where it describes that, or names one of timm's: all weights are in
+    the folder.
+
+    Args:
+        config: content of config.json.
+    """
+    described, name = config.get("backbone_config"), config.get("backbone")
+    plain = {key: value for key, value in config.items() if key not in FETCHES}
+    if isinstance(decoder := config.get("decoder_config"), dict):
+        # MaskFormer's is a DETR's, whose backbone is never built.
+        plain["decoder_config"] = {key: value for key, value in decoder.items() if key not in (*FETCHES, "backbone_config")}
+    if str(config.get("model_type")).startswith("eomt"):
+        return plain  # which is one with its backbone
+    if config.get("model_type") == "oneformer":
+        plain["is_training"] = False  # with what reads descriptions of pictures, which only its loss needs
+    if isinstance(described, dict):
+        return {**plain, "backbone_config": {key: value for key, value in described.items() if key != "use_pretrained_backbone"}}
+    if config.get("model_type") not in ("detr", "conditional_detr") or not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
+        return dict(config)
+    if config.get("use_timm_backbone", True) is not True:
+        return dict(config)
+    # As DetrConfig makes it of the same keys.
+    given = config.get("backbone_kwargs") if isinstance(config.get("backbone_kwargs"), dict) else {}
+    made = {"model_type": "timm_backbone", "backbone": name, "num_channels": 3, "features_only": True}
+    made |= {"use_pretrained_backbone": False, "out_indices": given.get("out_indices", [1, 2, 3, 4])}
+    return {**plain, "backbone_config": made | ({"output_stride": given.get("output_stride", 16)} if config.get("dilation") else {})}
+
+
 CHOOSE, CHOOSE_MASKS = Message("model_kinds.choose_semantic"), Message("model_kinds.choose_instance")
 # Networks with code of their own that cut the main thing out of a picture, by the beginning of the class's name.
 _CUTS_OUT = re.compile(r"BiRefNet|BriaRMBG|RMBG|ISNet|InSPyReNet|MODNet|U2Net|BEN")

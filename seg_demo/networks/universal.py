@@ -9,7 +9,6 @@ whole of its mask; and segments of the panoptic task are things one by one and s
 from __future__ import annotations
 
 import copy
-import re
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -66,8 +65,6 @@ SMALL_RESNET = {
 }  # fmt: skip
 # Numbers that a pixel decoder sees from some places at once (64 MiB).
 MOST_SAMPLES = 1 << 24
-# Keys by which transformers takes a backbone from somewhere else.
-FETCHES = ("backbone", "use_pretrained_backbone", "use_timm_backbone", "backbone_kwargs")
 # The weights of classes in the loss, of which the answer does not depend.
 LOSS_WEIGHT = "criterion.empty_weight"
 
@@ -137,7 +134,7 @@ class ClassQueries(Network):
         Raises:
             BadCheckpointError: absurd sizes, or weights that do not fit the config.
         """
-        config = without_fetching(checkpoint.read_json(folder, checkpoint.CONFIG))
+        config = checkpoint.without_fetching(checkpoint.read_json(folder, checkpoint.CONFIG))
         options, count = options_from_config(config)
         options.pop("binary", None)
         described = config_of(count, options)
@@ -665,35 +662,6 @@ def apart(found: Found) -> list[Segment]:
         x0, y0, x1, y1 = box = tuple(boxes[index].tolist())
         segments.append(Segment(label_id, score, box, found.id_map[y0:y1, x0:x1] == index))
     return segments
-
-
-def without_fetching(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config that makes transformers ask nobody for a backbone where it describes that, or names one of timm's: all weights are in
-    the folder.
-
-    Args:
-        config: content of config.json.
-    """
-    described, name = config.get("backbone_config"), config.get("backbone")
-    plain = {key: value for key, value in config.items() if key not in FETCHES}
-    if isinstance(decoder := config.get("decoder_config"), dict):
-        # MaskFormer's is a DETR's, whose backbone is never built.
-        plain["decoder_config"] = {key: value for key, value in decoder.items() if key not in (*FETCHES, "backbone_config")}
-    if str(config.get("model_type")).startswith("eomt"):
-        return plain  # which is one with its backbone
-    if config.get("model_type") == "oneformer":
-        plain["is_training"] = False  # with what reads descriptions of pictures, which only its loss needs
-    if isinstance(described, dict):
-        return {**plain, "backbone_config": {key: value for key, value in described.items() if key != "use_pretrained_backbone"}}
-    if config.get("model_type") not in ("detr", "conditional_detr") or not isinstance(name, str) or not re.fullmatch(r"\w+", name, re.ASCII):
-        return dict(config)
-    if config.get("use_timm_backbone", True) is not True:
-        return dict(config)
-    # As DetrConfig makes it of the same keys.
-    given = config.get("backbone_kwargs") if isinstance(config.get("backbone_kwargs"), dict) else {}
-    made = {"model_type": "timm_backbone", "backbone": name, "num_channels": 3, "features_only": True}
-    made |= {"use_pretrained_backbone": False, "out_indices": given.get("out_indices", [1, 2, 3, 4])}
-    return {**plain, "backbone_config": made | ({"output_stride": given.get("output_stride", 16)} if config.get("dilation") else {})}
 
 
 def _kept_outputs(classes: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray] | None:
