@@ -9,7 +9,6 @@ the processor have 0.)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
@@ -17,12 +16,11 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 from torchvision.ops import box_convert
 
-from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
 from seg_demo.masks import instances
 from seg_demo.networks import FAMILIES, transformers_config
 from seg_demo.networks.transformers_config import config_of, from_config, own_size
-from seg_demo.networks.universal import LEAST_SCORE, ClassQueries, Eomt, Mask2Former
+from seg_demo.networks.universal import LEAST_SCORE, ClassQueries, Eomt, Mask2Former, more_queries_than_places
 from seg_demo.networks.weights import Takes
 
 # With which the names of weights begin in the authors' own layout, which transformers reads and writes.
@@ -82,15 +80,10 @@ class RfDetr(ClassQueries):
         def fits(height: int, width: int) -> bool:
             return (fixed or (height, width) == own) and takes(height, width)
 
-        try:
-            processor, note = transformers_config.fitting(processor, fits, own)
-        except BadCheckpointError:
-            if own is not None and Takes(lambda: from_config(count, {**options, "num_queries": 1}), cls.forward)(*own):
-                described = config_of(count, options)
-                places = math.prod(side // described.backbone_config.patch_size for side in own)
-                asked = {"queries": described.num_queries, "places": places, "height": own[0], "width": own[1]}
-                raise BadCheckpointError("networks.more_queries_than_places", **asked) from None
-            raise
+        sizes = [own, (processor.size.get("height"), processor.size.get("width")) if fixed else own]
+        if own is not None and not any(takes(*size) for size in sizes) and Takes(lambda: from_config(count, {**options, "num_queries": 1}), cls.forward)(*own):
+            raise more_queries_than_places(config_of(count, options), *own)
+        processor, note = transformers_config.fitting(processor, fits, own)
         return processor, () if note is None else (note,)
 
     @classmethod

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 
-from seg_demo.core.errors import BadImageError, BadRequestError
+from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestError
 from seg_demo.core.types import (
     IGNORE_16,
     INSTANCE,
@@ -577,6 +577,12 @@ class Eomt(ClassQueries):
 def too_thin(height: int, width: int, longest: int) -> BadImageError:
     """The error of a picture of which too little is left where its longer side is scaled to some pixels."""
     return BadImageError("networks.too_thin", width=width, height=height, longest=longest)
+
+
+def more_queries_than_places(config: PreTrainedConfig, height: int, width: int) -> BadCheckpointError:
+    """The error of an RF-DETR that sees too few places in a picture of its size to begin with."""
+    places = (height // config.backbone_config.patch_size) * (width // config.backbone_config.patch_size)
+    return BadCheckpointError("networks.more_queries_than_places", queries=config.num_queries, places=places, height=height, width=width)
 
 
 def _of_two(maps: Tensor) -> Tensor:
