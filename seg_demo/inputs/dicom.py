@@ -17,7 +17,7 @@ import numpy as np
 
 from seg_demo.core.errors import Message
 from seg_demo.core.picture import Calibration, Stack
-from seg_demo.inputs.planes import Opened, Unread, sized
+from seg_demo.inputs.planes import Opened, TooLarge, Unread, sized
 from seg_demo.inputs.tiff import Damaged
 
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
@@ -46,8 +46,10 @@ def open_dicom(path: Path, most: int) -> Opened:
         photometric = str(found.PhotometricInterpretation)
     except Exception as error:
         raise Damaged(Message("damage.header")) from error
-    if height * width * count * -(-int(found.BitsAllocated) // 8) > most or not 1 <= count <= 4:
-        raise MemoryError
+    if not 1 <= count <= 4 or min(height, width) < 1:
+        raise Damaged(Message("damage.header"))
+    if height * width * count * -(-int(found.BitsAllocated) // 8) > most:
+        raise TooLarge(width, height)
     palette = photometric == "PALETTE COLOR"
     colour = palette or count >= 3
 

@@ -41,6 +41,10 @@ class Unread(Exception):
     """A file that is not read; its argument is the sentence."""
 
 
+class TooLarge(MemoryError):
+    """A plane of more bytes than a page may have; its arguments are width and height."""
+
+
 @dataclass
 class Opened:
     """A file whose planes can be read.

@@ -212,7 +212,12 @@ def window_from(found: Mapping[str, Any]) -> Window:
 
 
 def check_whole(page: Any, like: Any, size: int) -> None:
-    """Damaged if parts of a page lie outside of the file, or are too short for what they hold; tifffile would make them up."""
+    """Damaged if parts of a page lie outside of the file, or are too short for what they hold, which tifffile would make up; TiffError if it is
+    compressed in a way that nobody knows."""
+    import tifffile
+
+    if int(like.compression) not in tifffile.TIFF.DECOMPRESSORS:
+        raise TiffError(Message("tiff.unknown_compression", number=int(like.compression)))
     many = math.prod(like.chunked)
     if len(page.dataoffsets) < many or len(page.databytecounts) < len(page.dataoffsets):
         raise Damaged(Message("damage.too_few_strips"))

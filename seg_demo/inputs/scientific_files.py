@@ -32,7 +32,7 @@ from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.picture import MOST_SHOWN, Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import dicom, rasters, samples
-from seg_demo.inputs.planes import Opened, Series, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
+from seg_demo.inputs.planes import Opened, Series, TooLarge, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
 from seg_demo.inputs.samples import Samples
 from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
 
@@ -82,7 +82,7 @@ def open_tiff(path: Path, most: int) -> Opened:
     dtype = np.dtype(page.dtype).newbyteorder("=")
     check_numbers(dtype)
     if math.prod(page.shape) * dtype.itemsize > most:
-        raise MemoryError
+        raise TooLarge(page.imagewidth, page.imagelength)
     if page.axes not in ("YX", "YXS", "SYX"):
         raise TiffError(Message("tiff.unknown_form"))
     photometric, extra = int(page.photometric), [int(kind) for kind in page.extrasamples]
@@ -190,7 +190,10 @@ def _read_page(path: Path, series: Any, number: int, size: int) -> np.ndarray:
         if page is None:
             return np.zeros(series.keyframe.shape, series.keyframe.dtype)
         rasters.check_whole(page, series.keyframe, size)
-        values = page.asarray(maxworkers=2)
+        try:
+            values = page.asarray(maxworkers=2)
+        except (ImportError, NotImplementedError) as error:  # a codec that imagecodecs was built without
+            raise TiffError(Message("tiff.unknown_compression", number=int(series.keyframe.compression))) from error
     elif series.dataoffset is not None:
         # ImageJ's, and what was written in one piece: a single directory for all planes.
         dtype = np.dtype(series.keyframe.parent.byteorder + series.keyframe.dtype.char)
@@ -325,7 +328,9 @@ def open_numpy(path: Path, most: int) -> Opened:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise Unread(Message("scientific.no_array")) from error
+        if "Python objects" in str(error):
+            raise Unread(Message("scientific.no_array")) from error
+        raise Damaged(Message("damage.header")) from error
     check_numbers(array.dtype)
     shape = array.shape
     layouts = {2: "YX", 3: "YXC" if shape[-1:] < (5,) else "CYX" if shape[:1] < (5,) else "PYX", 4: "PYXC" if shape[-1:] < (5,) else "PCYX"}
@@ -367,7 +372,9 @@ def open_nifti(path: Path, most: int) -> Opened:
         raise Damaged(Message("damage.header")) from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+    if min(shape, default=1) < 1 or not np.isfinite(image.affine).all():
+        raise Damaged(Message("damage.header"))
+    if not 2 <= len(shape) <= 4:
         raise Unread(Message("scientific.nifti_dimensions", count=len(shape)))
     colour = dtype.names is not None and dtype.names[:3] == ("R", "G", "B")
     if not colour:
@@ -375,8 +382,8 @@ def open_nifti(path: Path, most: int) -> Opened:
     spatial = (*shape, 1)[:3]
     fixed, rows, columns = _orientation(image.affine, spatial)
     times = shape[3] if len(shape) > 3 else 1
-    if math.prod(spatial[:2]) * dtype.itemsize > most:
-        raise MemoryError
+    if spatial[rows[0]] * spatial[columns[0]] * dtype.itemsize > most:
+        raise TooLarge(spatial[columns[0]], spatial[rows[0]])
 
     def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
         place: list[Any] = [slice(None)] * len(image.shape)
@@ -547,6 +554,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     Image.MAX_IMAGE_PIXELS = None
     try:
         return {"WGS84": to_wgs84, "DICOM OBJECT": dicom_object}.get(order["kind"], decode)(order)
+    except TooLarge as error:
+        return {"size": error.args, "memory": True}
     except MemoryError:
         return {"memory": True}
     except (Damaged, samples.PixelError, TiffError, Unread) as error:

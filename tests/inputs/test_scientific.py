@@ -107,13 +107,16 @@ def test_headers_that_lie_are_sentences_within_time_and_memory(tmp_path):
     began, before = time.monotonic(), peak()
     assert "ends before its pixels" in sentence(lying(273, 10_000_000))
     assert "ends before its pixels" in sentence(lying(279, 10_000_000))
-    assert "65,535 x 60 pixels" in sentence(lying(256, 65_535, 2))
+    assert "65,535 x 60 pixels" in sentence(lying(256, 65_535, 2)) and "more than is accepted" in sentence(lying(257, 65_535, 2))
+    assert "2,147,483,647 x 40 pixels" in sentence(made(plain(50, 40, 1, 1, t256=(4, [2**31 - 1]), t258=(3, [16]), t279=(4, [4000])), bytes(4000)))
+    assert "method (number 51234)" in sentence(lying(259, 51_234, 2))
     many = plain(50, 60, 65_535, 1, t258=(3, [16]), t279=(4, [6000]))
     assert sentence(made(many, bytes(6000)))
     huge = np.lib.format.header_data_from_array_1_0(np.zeros((1, 1), "u2")) | {"shape": (1 << 16, 1 << 15)}
-    array = io.BytesIO()
-    np.lib.format.write_array_header_1_0(array, huge)
-    assert sentence(array.getvalue())
+    for shape in ((1 << 16, 1 << 15), (40, 50)):
+        array = io.BytesIO()
+        np.lib.format.write_array_header_1_0(array, huge | {"shape": shape})
+        assert "damaged" in sentence(array.getvalue())
     head = b"II*\0" + struct.pack("<I", 8)
     chained = b"".join(
         struct.pack("<HHHII" + "HHII" * 5, 6, 256, 3, 1, 4, 257, 3, 1, 3, 258, 3, 1, 16, 262, 3, 1, 1, 273, 4, 1, 8, 279, 4, 1, 24) + struct.pack("<I", 8 + 78 * (index + 1))
