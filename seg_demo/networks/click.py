@@ -38,12 +38,14 @@ from seg_demo.networks.weights import fitting, read_weights, stored_names
 # Radius in pixels of the network of the disc that stands for a click.
 RADIUS = 3.0
 # A frame around an object is larger than it by this factor, and has at least so many pixels of the picture to a side.
-ROOM, LEAST_FRAME = 1.4, 24
+ROOM, LEAST_FRAME = 1.4, 16
 # A small frame is enlarged by at most this factor for the network.
 MOST_ENLARGED = 4.0
 # The first click of an object is also looked at in windows of these shares of the picture's longer side: what is too small to be seen in
 # the whole is seen in one of them.
-WINDOWS = (0.5, 0.25, 0.1)
+WINDOWS = (0.6, 0.35, 0.2, 0.12, 0.07, 0.04, 0.024)
+# What is dim is seen better where brightness is spread over this share of the range, by at most this gain.
+CONTRAST, MOST_GAIN = 0.75, 4.0
 # How often a frame is made larger when the object goes on beyond it.
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
@@ -224,10 +226,15 @@ class Click(PromptNetwork):
     ) -> list[list[Answer]]:
         """As :meth:`PromptNetwork.candidates`: one guess at every prompt, by one thread each: the maps are so small that several threads wait
         for each other longer than they compute, on a machine that does other things a hundred times as long."""
-        return [[answer] for answer in each(lambda prompt: self._answer(embedding, size, prompt, earlier), prompts)]
+        seen: dict[int, list[View]] = {}
+        if len(prompts) == 1 and prompts[0].box is None and earlier is None:
+            # Nobody else keeps the other processors busy.
+            seen[0] = each(lambda frame: self._look(embedding, frame, prompts[0], None), _windows(prompts[0], size))
+        answers = each(lambda turn: self._answer(embedding, size, turn[1], earlier, seen.get(turn[0])), enumerate(prompts))
+        return [[answer] for answer in answers]
 
-    def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any) -> Answer:
-        height, width = size
+    def _answer(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt, earlier: Any, seen: list[View] | None = None) -> Answer:
+        """The answer to one prompt; where nothing is known of the object's size, from views of the windows around the click, if those are there already."""
         before: Callable[[Frame, tuple[int, int]], Tensor] | None = None
         region = prompt.box and tuple(int(value) for value in (prompt.box[0], prompt.box[1], math.ceil(prompt.box[2]), math.ceil(prompt.box[3])))
         if isinstance(earlier, np.ndarray):
@@ -240,7 +247,7 @@ class Click(PromptNetwork):
             inside = region
             before = lambda frame, shape: _placed(torch.full((2, 2), IN_BOX), inside, frame, shape)  # noqa: E731
         if region is None:
-            view = self._first(levels, size, prompt)
+            view = _surest(seen or [self._look(levels, window, prompt, None) for window in _windows(prompt, size)], size)
             if (around := _around(view, prompt)) is None:
                 return self._finished(view, prompt, size)
             frame = _framed(around, prompt, size)
@@ -257,24 +264,6 @@ class Click(PromptNetwork):
             view = self._look(levels, frame, prompt, view.chance)
         return self._finished(view, prompt, size)
 
-    def _first(self, levels: list[Tensor], size: tuple[int, int], prompt: Prompt) -> View:
-        """Where nothing is known of the object's size: the whole picture, and windows around the click that are smaller and smaller; of those
-        in which an object is whole the one in which the network is surest."""
-        height, width = size
-        best = self._look(levels, (0, 0, width, height), prompt, None)
-        inside = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label]
-        if len(inside) != 1:
-            return best
-        (x, y), longest, sure = inside[0], max(height, width), best.score
-        for share in WINDOWS:
-            reach = share * longest / 2
-            if reach < LEAST_FRAME:
-                break
-            near = self._look(levels, _clipped((x - reach, y - reach, x + reach, y + reach), size), prompt, None)
-            if near.box() is not None and not near.cut_off(size) and near.score > sure:
-                best, sure = near, near.score
-        return best
-
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
         """What the network says of a frame."""
         longest = max(frame[2] - frame[0], frame[3] - frame[1])
@@ -283,7 +272,8 @@ class Click(PromptNetwork):
         x0, y0, x1, y1 = frame
         rows, columns = (max(1, min(self.side, round(length * factor))) for length in (y1 - y0, x1 - x0))
         device = next(self.module.parameters()).device
-        picture = normalised(_resized(pixels, (rows, columns))[None].float() / 255, self.preprocessing)
+        picture = _stretched(_resized(pixels, (rows, columns))[None].float() / 255)
+        picture = normalised(picture, self.preprocessing)
         points = [((px + 0.5 - x0) * columns / (x1 - x0), (py + 0.5 - y0) * rows / (y1 - y0)) for px, py in prompt.points]
         marks = torch.zeros(3, rows, columns)
         draw_clicks(marks, points, prompt.labels)
@@ -532,6 +522,18 @@ def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return maps[0] if size == maps.shape[-2:] else F.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
+def _stretched(picture: Tensor) -> Tensor:
+    """A picture float32 (1, 3, h, w) in [0, 1] whose brightness takes :data:`CONTRAST` of the range at least, if a gain of :data:`MOST_GAIN` reaches that;
+    colours keep their differences."""
+    # Every fourth pixel says enough.
+    low, high = (float(torch.quantile(part[..., ::2, ::2].flatten(), share)) for part, share in ((picture.amin(1), 0.01), (picture.amax(1), 0.99)))
+    gain = min(CONTRAST / max(high - low, 0.02), MOST_GAIN)
+    if gain <= 1:
+        return picture
+    middle = (low + high) / 2
+    return ((picture - middle) * gain + min(max(middle, CONTRAST / 2), 1 - CONTRAST / 2)).clamp(0, 1)
+
+
 def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Tensor]:
     """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
     height, width = levels[0].shape[:2]
@@ -570,6 +572,24 @@ def _placed(values: Tensor, source: Frame, frame: Frame, size: tuple[int, int]) 
     part = F.grid_sample(values[None, None].float(), grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
     found[inside_y[0] : inside_y[-1] + 1, inside_x[0] : inside_x[-1] + 1] = part
     return found
+
+
+def _windows(prompt: Prompt, size: tuple[int, int]) -> list[Frame]:
+    """Where to look if nothing is known of the object's size: the whole picture, and around a single click windows that are smaller and smaller."""
+    height, width = size
+    frames = [(0, 0, width, height)]
+    inside = [point for point, label in zip(prompt.points, prompt.labels, strict=True) if label]
+    if len(inside) == 1:
+        (x, y), longest = inside[0], max(height, width)
+        reaches = [share * longest / 2 for share in WINDOWS]
+        frames += [_clipped((x - reach, y - reach, x + reach, y + reach), size) for reach in reaches if reach >= LEAST_FRAME]
+    return frames
+
+
+def _surest(views: Sequence[View], size: tuple[int, int]) -> View:
+    """Of views of the whole picture and of windows, those in which an object is whole, the one in which the network is surest."""
+    whole, *near = views
+    return max([whole, *(view for view in near if view.box() is not None and not view.cut_off(size))], key=lambda view: view.score)
 
 
 def _around(view: View, prompt: Prompt) -> Frame | None:

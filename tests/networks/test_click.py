@@ -21,6 +21,7 @@ from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks import checkpoint
+from seg_demo.networks.click import _stretched
 from seg_demo.networks.click_net import FROZEN
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
@@ -102,19 +103,37 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
 
 
 def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
-    """The whole picture, and windows of a half, a quarter and a tenth of it around the click, as long as they hold something."""
+    """The whole picture, and windows around the click of six tenths of it down to the smallest frame; by several threads, or one after the other
+    where there are more prompts, with the same answer."""
     network = networks.load(folder)
     seen = []
     look = network._look
     network._look = lambda levels, frame, prompt, before: seen.append((frame, before)) or look(levels, frame, prompt, before)
     image = np.random.default_rng(3).integers(0, 256, (600, 900, 3), dtype=np.uint8)
     with torch.inference_mode():
-        network.candidates(network.embed(image), (600, 900), [Prompt(points=((450, 300),), labels=(1,))], None)
+        click = Prompt(points=((450, 300),), labels=(1,))
+        ((alone,),) = network.candidates(network.embed(image), (600, 900), [click], None)
         first, seen[:] = list(seen), []
+        (beside,), _ = network.candidates(network.embed(image), (600, 900), [click, Prompt(points=((20, 500),), labels=(1,))], None)
+        seen[:] = []
         network.candidates(network.embed(image), (600, 900), [Prompt(box=(100.0, 100.0, 300.0, 250.0))], None)
-    assert [frame for frame, before in first if before is None][:4] == [(0, 0, 900, 600), (225, 75, 675, 525), (337, 187, 563, 413), (405, 255, 495, 345)]
+    windows = [(180, 30, 720, 570), (292, 142, 608, 458), (360, 210, 540, 390), (396, 246, 504, 354), (418, 268, 482, 332), (432, 282, 468, 318)]
+    assert {frame for frame, before in first if before is None} == {(0, 0, 900, 600), *windows}
+    assert torch.equal(alone.logits["logits"], beside.logits["logits"]) and torch.equal(alone.logits["frame"], beside.logits["frame"])
     (x0, y0, x1, y1), before = seen[0]
     assert before is not None and x0 < 100 and y0 < 100 and x1 > 300 and y1 > 250 and (x1 - x0) < 400, "a box says where and how large it is"
+
+
+def test_what_is_dim_is_brightened_before_the_network_sees_it():
+    rows = torch.linspace(0, 1, 64)
+    full = rows.expand(1, 3, 64, 64)
+    assert _stretched(full) is full
+    dim = 0.1 + 0.1 * full
+    seen = _stretched(dim)
+    assert 0.35 < float(seen.max() - seen.min()) <= 0.41 and 0 <= float(seen.min()), "four times, no more"
+    assert bool((seen.diff(dim=-1) > 0).all()), "in the same order"
+    flat = torch.full((1, 3, 20, 20), 0.97)
+    assert float(_stretched(flat).max()) <= 1 and torch.isfinite(_stretched(flat)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (33, 47), (700, 1300), (2000, 40)])
