@@ -277,7 +277,7 @@ def _check(options: argparse.Namespace) -> int:
 
     found = offer(options.id)
     print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))
-    return 0
+    return 0 if found.loads else 2
 
 
 def _segment(options: argparse.Namespace) -> int:

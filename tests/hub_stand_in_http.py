@@ -100,9 +100,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         start, total = 0, len(data)
-        if status == 200 and (asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", ""))):
-            start, status = int(asked[1]), 206
-            headers = {**headers, "Content-Range": f"bytes {start}-{total - 1}/{total}"}
+        if status == 200 and (asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))):
+            start, status, whole = int(asked[1]), 206, total
+            data = data[: int(asked[2]) + 1] if asked[2] else data
+            total = len(data)
+            headers = {**headers, "Content-Range": f"bytes {start}-{total - 1}/{whole}"}
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **headers, "Content-Length": str(total - start)}.items():
             self.send_header(name, value)

@@ -15,6 +15,7 @@ say where none can be. Exactly those are downloaded.
 from __future__ import annotations
 
 import io
+import json
 import re
 import threading
 import time
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, get_session, hf_hub_download, snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError, SafetensorsParsingError
 from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
@@ -258,7 +259,6 @@ CONVERSION_BOT = "SFconvertbot"
 DEFAULT_BRANCH = "main"
 
 
-
 @dataclass(frozen=True)
 class Listing:
     """One commit of a repository, and what of it is a checkpoint.
@@ -335,6 +335,9 @@ def _look_up(spec: ModelSpec, token: bool | None) -> Listing:
                 raise BadCheckpointError("pickles.only_weights", id=spec.id, file=pickled[0], why=why)
     if config not in sizes or not (weights or pickled):
         raise BadCheckpointError(layout_refusal(spec.id, sizes, folder))
+    if sizes[config] > checkpoint.MAX_JSON_BYTES:
+        raise BadCheckpointError("checkpoints.file_too_large", name=CONFIG, size=sizes[config], most=checkpoint.MAX_JSON_BYTES)
+    checkpoint.refuse_missing_part(spec.id, weights)
     if not COMMIT.fullmatch(info.sha or ""):
         raise BadCheckpointError("hub.no_commit", id=spec.id, host=client.host())
     names = {name: path_of(folder, name) for name in (*json_in(sizes, folder), *pickled)} | weights
@@ -451,6 +454,32 @@ def small_files(spec: ModelSpec, listing: Listing, *, token: bool) -> Path:
     return client.within(settings().hub_timeout, fetch, moved)
 
 
+def stored_names(spec: ModelSpec, listing: Listing, *, token: bool) -> list[str] | None:
+    """Names of all weights of a checkpoint, from the beginning of its file or from the index of several; None where nobody can tell.
+
+    Args:
+        spec: of source ``hub``.
+        listing: of :func:`look_up`.
+        token: whether the login of this machine may be used.
+    """
+    path = listing.names.get(INDEX) or listing.names.get(WEIGHTS)
+    if path is None:
+        return None
+    id, login, sha = cache.split(spec.id)[0], None if token else False, listing.lender if path in listing.lent else listing.sha
+
+    def ask() -> list[str]:
+        if INDEX in listing.names:
+            if listing.every[path] > checkpoint.MAX_JSON_BYTES:
+                return []
+            return list(json.loads(Path(hf_hub_download(id, path, revision=sha, token=login)).read_text(encoding="utf-8"))["weight_map"])
+        return list(HfApi(token=login).parse_safetensors_file_metadata(id, path, revision=sha).tensors)
+
+    try:
+        return client.within(settings().hub_timeout, ask) or None
+    except (*TRANSPORT_ERRORS, SafetensorsParsingError, ValueError, TypeError, KeyError, AttributeError, RuntimeError):
+        return None  # what the file is will be seen when it is loaded
+
+
 def place_of(spec: ModelSpec, listing: Listing) -> Path:
     """Where a checkpoint lies, or will lie."""
     return (cache.snapshot if listing.plain else cache.composed)(spec.id, listing.sha)
@@ -564,7 +593,7 @@ def json_in(sizes: Mapping[str, int], folder: str) -> list[str]:
         name
         for name in there
         if (name == MERGES or re.fullmatch(r"[\w.-]+\.json", name) and not name.endswith(".index.json"))
-        and sizes[path_of(folder, name)] <= (MAX_TOKENIZER_BYTES if one_file and name == TOKENIZER[0] else MAX_JSON_BYTES)
+        and sizes[path_of(folder, name)] <= (MAX_TOKENIZER_BYTES if one_file and name == TOKENIZER[0] or name == CONFIG else MAX_JSON_BYTES)
     ]
     return sorted(small, key=lambda name: (name != CONFIG, name))[:MAX_JSON_FILES]
 

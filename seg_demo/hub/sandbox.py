@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from seg_demo.core.errors import BadCheckpointError, BusyError, Message
@@ -57,6 +57,19 @@ class Sandbox(Helper):
                     self._note(name, reason)
         if reason:
             raise BadCheckpointError(reason)
+
+    def look(self, path: Path, stored: Collection[str] | None) -> str:
+        """Why a checkpoint is refused for what its JSON files tell, or an empty text.
+
+        Args:
+            path: checkpoint folder, perhaps without weights.
+            stored: names of its weights; None where nobody knows them.
+
+        Raises:
+            BusyError: no process can be started to look in.
+        """
+        with self._one:
+            return self._answer_to({"do": "try", "path": str(path), "stored": None if stored is None else list(stored)})
 
     def passed(self, path: Path) -> bool:
         """Whether a checkpoint has been tried and found good.
@@ -134,6 +147,7 @@ def _no_process(why: str | None) -> BusyError:
 
 _sandbox = Sandbox()
 inspect = _sandbox.inspect
+look = _sandbox.look
 warm = _sandbox.warm
 prepare = _sandbox.prepare
 convert = _sandbox.convert

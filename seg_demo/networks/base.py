@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -228,6 +228,18 @@ class Network(ABC):
         what = str(options.get("variant", cls.family.title))
         module, notes = weights.construct(partial(cls.build, count, options=options), weights.read_weights(folder), what)
         return cls(module, labels, preprocessing, options, notes=(*checkpoint.table_notes(config, count), *notes))
+
+    @classmethod
+    def look(cls, folder: Path, stored: Collection[str] | None) -> None:
+        """Refuse a checkpoint for what its JSON files tell, before its weights are fetched.
+
+        Args:
+            folder: without weights.
+            stored: names of its weights; None where nobody knows them.
+
+        Raises:
+            BadCheckpointError: as :meth:`load` would say it; nothing is known that early of most families.
+        """
 
     @classmethod
     def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -131,6 +131,23 @@ def shards_of(index: Mapping[str, object]) -> list[str]:
     if not 1 <= len(names) <= MAX_SHARDS or not all(re.fullmatch(r"\w[\w.-]*\.safetensors", name) for name in names):
         raise BadCheckpointError("weights.bad_index", most=MAX_SHARDS)
     return names
+
+
+def refuse_missing_part(id: str, weights: Collection[str]) -> None:
+    """
+    Args:
+        id: of the repository, perhaps with a folder.
+        weights: names of the files that hold the weights, which say how many there are.
+
+    Raises:
+        BadCheckpointError: one is missing.
+    """
+    parts = [match for name in weights if (match := re.fullmatch(r"(.+)-(\d+)-of-(\d+)\.safetensors", name))]
+    for stem, count in sorted({(part[1], part[3]) for part in parts}):
+        there, all_of_them = {int(part[2]) for part in parts}, range(1, int(count) + 1)
+        if int(count) <= MAX_SHARDS and (missing := [number for number in all_of_them if number not in there]):
+            name = f"{stem}-{missing[0]:0{len(count)}}-of-{count}.safetensors"
+            raise BadCheckpointError("layouts.part_missing", id=id, count=int(count), missing=name)
 
 
 def weight_paths(path: Path, *, whole: bool = False) -> list[Path]:
@@ -304,6 +321,7 @@ _HEADS = (
     (r"For(Universal|Instance)Segmentation|(Detr|MaskFormer|Eomt\w*|OneFormer)For\w*Segmentation", "assembles_from_queries"),
     (r"(Sam\w*|EdgeTam\w*)Model|CLIPSeg\w*|SegGpt\w*", "needs_prompts"),
     (r"CLIPModel|SiglipModel|AlignModel|ChineseCLIPModel", "compares_with_texts"),
+    (r"\w+(Model|Backbone)", "has_no_head"),
 )  # fmt: skip
 # Kinds of which a head for segmentation exists, so that training can begin with them.
 _ENCODERS = ("segformer", "beit", "data2vec-vision", "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "convnext", "convnextv2", "swin", "upernet")
@@ -317,7 +335,10 @@ PROMPT_TYPES = {
 }  # fmt: skip
 VIDEO_TYPES = ("sam2_video", "edgetam_video", "sam3_video", "sam3_tracker_video")
 # What is a family's own although its class's name says otherwise, by what it would be taken for.
-_HAVE_FAMILY = {"assembles_from_queries": QUERY_TYPES, "needs_prompts": (*PROMPT_TYPES, *VIDEO_TYPES)}
+_HAVE_FAMILY = {
+    "assembles_from_queries": QUERY_TYPES, "needs_prompts": (*PROMPT_TYPES, *VIDEO_TYPES),
+    "has_no_head": (*_KNOWN, "swinv2", "focalnet", "resnet", *QUERY_TYPES, *PROMPT_TYPES, *VIDEO_TYPES),
+}  # fmt: skip
 
 
 def unsupported_kind(config: Mapping[str, Any]) -> Message | None:
@@ -358,7 +379,9 @@ def unknown(config: Mapping[str, Any]) -> Message:
 
 def _file_of(auto_map: Mapping[str, Any]) -> str:
     """The file in which a repository's own classes are."""
-    classes = [str(value[0] if isinstance(value, list) and value else value) for value in auto_map.values()]
+    # That of the network rather than of its config.
+    listed = [auto_map[key] for key in sorted(map(str, auto_map), key=lambda key: not key.startswith("AutoModel")) if key in auto_map]
+    classes = [str(value[0] if isinstance(value, list) and value else value) for value in listed]
     return f"{classes[0].rpartition('--')[2].split('.')[0][:60]}.py" if classes else "auto_map"
 
 

@@ -7,7 +7,7 @@ checkpoint's folder (transformers looks for the table relative to the working di
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -113,6 +113,24 @@ class OneFormer(ClassQueries):
             BadCheckpointError: also if there is no tokenizer, or one for sentences of another length.
         """
         folder = Path(folder)
+        tokenizer, questions = cls._questions_in(folder)
+        made = super().load(folder)
+        made.module.float()
+        made.questions, made.tokenizer = questions, tokenizer
+        things = _things(folder, checkpoint.processor_data(folder), len(made.labels))
+        if things is not None:
+            made.labels = replace(made.labels, things=things)
+        return made._asking_first()
+
+    @classmethod
+    def look(cls, folder: Path, stored: Collection[str] | None) -> None:
+        """As :meth:`ClassQueries.look`, with the sentences."""
+        cls._questions_in(folder)
+        super().look(folder, stored)
+
+    @staticmethod
+    def _questions_in(folder: Path) -> tuple[CLIPTokenizer, dict[str, tuple[int, ...]]]:
+        """The tokenizer, and what it makes of the sentence for each task."""
         config = checkpoint.read_json(folder, checkpoint.CONFIG)
         if not ((folder / TOKENIZER[2]).is_file() or all((folder / name).is_file() for name in TOKENIZER[:2])):
             raise BadCheckpointError("networks.no_tokenizer", files=", ".join(TOKENIZER[:2]))
@@ -126,13 +144,7 @@ class OneFormer(ClassQueries):
         length, wanted = len(next(iter(questions.values()))), config.get("task_seq_len", 77)
         if length != wanted:
             raise BadCheckpointError("networks.other_question", length=length, wanted=wanted)
-        made = super().load(folder)
-        made.module.float()
-        made.questions, made.tokenizer = questions, tokenizer
-        things = _things(folder, checkpoint.processor_data(folder), len(made.labels))
-        if things is not None:
-            made.labels = replace(made.labels, things=things)
-        return made._asking_first()
+        return tokenizer, questions
 
     @classmethod
     def read_processor(cls, folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:

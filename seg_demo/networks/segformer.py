@@ -25,8 +25,8 @@ the papers of both. The head has random weights.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -62,6 +62,31 @@ from seg_demo.networks.transformers_config import (
 from seg_demo.networks.weights import Takes, check_finite, own_names, read_weights, shapes_of, stored_names
 
 PIPELINE_SIZE = 512
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What the JSON files of a folder say.
+
+    Attributes:
+        config: content of config.json.
+        options: of the network.
+        count: of output channels, unless the weights say another one.
+        processor: of transformers, as far as its frame is the picture's.
+        preprocessing: its rule.
+        ours: our own entry of it.
+        notes: what was changed of it, and None.
+        wanted: shapes of the weights.
+    """
+
+    config: dict[str, Any]
+    options: dict[str, Any]
+    count: int
+    processor: Any
+    preprocessing: transformers_config.Preprocessing
+    ours: dict[str, Any]
+    notes: list[str | None]
+    wanted: dict[str, torch.Size]
 
 
 class SegFormer(PixelNetwork):
@@ -133,8 +158,26 @@ class SegFormer(PixelNetwork):
             BadCheckpointError: a model type that is not supported, absurd sizes, or weights that do not fit the config.
             EncoderOnlyError: an encoder without a segmentation head.
         """
+        refuse_encoder(checkpoint.read_json(folder, checkpoint.CONFIG), lambda: stored_names(folder))
+        said = cls._described(folder)
+        state, inside = own_names(read_weights(folder), said.wanted)
+        options, count = settled(said.options, said.count, state, said.wanted)
+        labels, named = label_set(said.config, said.ours, count)
+        module, left = read_module(options, count, state)
+        notes = (*(note for note in said.notes if note is not None), *named, *inside, *left)
+        return cls(module.eval(), labels, said.preprocessing, options, said.processor, notes)
+
+    @classmethod
+    def look(cls, folder: Path, stored: Collection[str] | None) -> None:
+        """As :meth:`Network.look`: sizes, what preprocesses, and whether there is a head."""
         config = checkpoint.read_json(folder, checkpoint.CONFIG)
-        refuse_encoder(config, lambda: stored_names(folder))
+        if stored is not None or config.get("model_type") in PYRAMIDS:
+            refuse_encoder(config, lambda: stored or ())
+        cls._described(folder)
+
+    @classmethod
+    def _described(cls, folder: Path) -> _Described:
+        config = checkpoint.read_json(folder, checkpoint.CONFIG)
         options, count = options_from_config(config, any_channels=True)
         channels = checkpoint.channels_of(options)
         described = config_of(count, options)
@@ -157,12 +200,7 @@ class SegFormer(PixelNetwork):
                 notes.append(note)
         preprocessing = transformers_config.preprocessing_of(processor, colours, ours)
         wanted = shapes_of(partial(from_config, count, options=options), f"{options['model_type']} model")
-        state, inside = own_names(read_weights(folder), wanted)
-        options, count = settled(options, count, state, wanted)
-        labels, named = label_set(config, ours, count)
-        module, left = read_module(options, count, state)
-        said = (*(note for note in notes if note is not None), *named, *inside, *left)
-        return cls(module.eval(), labels, preprocessing, options, processor, said)
+        return _Described(config, options, count, processor, preprocessing, ours, notes, wanted)
 
     @classmethod
     def from_encoder(cls, folder: Path, labels: LabelSet) -> tuple[Self, tuple[str, ...]]:

@@ -194,9 +194,8 @@ def _check_what_is_built(options: dict[str, Any]) -> None:
     large = checkpoint.oversized(options)
     if not large:
         return
-    for where, value in large:
-        if isinstance(value, float) and not math.isfinite(value):
-            checkpoint.refuse_option(where, value)
+    if endless := [one for one in large if isinstance(one[1], float) and not math.isfinite(one[1])]:
+        checkpoint.refuse_option(*endless[0])
 
     def built(few: int) -> dict[str, torch.Size] | None:
         small = {where: value[:few] if isinstance(value, list) else type(value)(few) for where, value in large}
@@ -205,7 +204,8 @@ def _check_what_is_built(options: dict[str, Any]) -> None:
         except BadCheckpointError:
             return None
 
-    first = built(1)
+    if (first := built(1)) is None:  # perhaps for something beside them, which is said then
+        shapes_of(partial(from_config, 2, options={key: value for key, value in options.items() if key not in {where[0] for where, _ in large}}), "network")
     if first is None or first != built(2):
         checkpoint.refuse_option(*large[0])
 

@@ -134,23 +134,13 @@ class ClassQueries(Network):
         Raises:
             BadCheckpointError: absurd sizes, or weights that do not fit the config.
         """
-        config = checkpoint.without_fetching(checkpoint.read_json(folder, checkpoint.CONFIG))
-        options, count = options_from_config(config)
-        options.pop("binary", None)
-        described = config_of(count, options)
-        data = checkpoint.processor_data(folder)
-        processor = cls.read_processor(folder, data, described)
-        # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
-        transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
-        processor, fitted = cls.fitting_processor(processor, count, options)
-        colours = transformers_config.colours_of(processor)
-        preprocessing = transformers_config.preprocessing_of(processor, colours, {})
-        what = f"{options['model_type']} model"
-        wanted = shapes_of(partial(from_config, count, options=options), what)
+        config, options, count, processor, fitted, wanted = cls._described(folder)
+        preprocessing = transformers_config.preprocessing_of(processor, transformers_config.colours_of(processor), {})
         state, inside = cls.by_network_names(read_weights(folder), wanted)
         count = cls._stated_classes(options, count, state)
         if LOSS_WEIGHT in wanted and LOSS_WEIGHT not in state:
             state[LOSS_WEIGHT] = torch.ones(count + 1)
+        data = checkpoint.processor_data(folder)
         ours = data.get(OUR_KEY) if isinstance(data.get(OUR_KEY), dict) else {}
         labels, named = label_set(config, ours, count, binary=False)
         if labels.things is None:
@@ -158,6 +148,25 @@ class ClassQueries(Network):
         module, left = read_module(options, count, state)
         said = (*fitted, *named, *inside, *left)
         return cls(module.eval(), labels, preprocessing, options, processor, said, tasks=cls.family.tasks_in(folder))
+
+    @classmethod
+    def look(cls, folder: Path, stored: Collection[str] | None) -> None:
+        """As :meth:`Network.look`: sizes, and what preprocesses."""
+        cls._described(folder)
+
+    @classmethod
+    def _described(cls, folder: Path) -> tuple[dict[str, Any], dict[str, Any], int, Any, tuple[str, ...], dict[str, torch.Size]]:
+        """What the JSON files of a folder say: config, options and number of classes, the image processor with what was changed of it, and
+        the shapes of the weights."""
+        config = checkpoint.without_fetching(checkpoint.read_json(folder, checkpoint.CONFIG))
+        options, count = options_from_config(config)
+        options.pop("binary", None)
+        processor = cls.read_processor(folder, checkpoint.processor_data(folder), config_of(count, options))
+        # A size or a resampling that it cannot do is the file's fault, and is said now, not at the first picture.
+        transformers_config.pixels_as_seen(processor, np.zeros((32, 48, 3), np.uint8))
+        processor, fitted = cls.fitting_processor(processor, count, options)
+        wanted = shapes_of(partial(from_config, count, options=options), f"{options['model_type']} model")
+        return config, options, count, processor, fitted, wanted
 
     @classmethod
     def read_processor(cls, folder: Path, data: dict[str, Any], config: PreTrainedConfig) -> Any:

@@ -600,6 +600,7 @@ class Offer:
         licence: and what it allows, along everything that it was made from, in a sentence; empty for a folder.
         commercial: whether that allows commercial use; None where it is not told.
         channels: of the pictures that it takes.
+        refused: why it cannot be loaded, by all but its weights; empty if it can.
     """
 
     id: str
@@ -616,11 +617,12 @@ class Offer:
     licence: str
     commercial: bool | None
     channels: int = 3
+    refused: str = ""
 
     @property
     def loads(self) -> bool:
-        """Whether it fits this machine."""
-        return self.memory <= self.free
+        """Whether it can be loaded, and fits this machine."""
+        return not self.refused and self.memory <= self.free
 
     def rows(self) -> dict[str, str]:
         """What a person wants to know, by what that is called."""
@@ -636,7 +638,7 @@ class Offer:
             "download": f"{self.size / 1e6:,.1f} MB" if self.size else "",
             "memory": f"{self.memory / 1e9:,.1f} GB to load it, {self.free / 1e9:,.1f} GB are free here",
             "licence": self.licence,
-            "loads": "yes, as far as its files tell" if self.loads else "no: this machine has too little memory for it",
+            "loads": "yes, as far as its files tell" if self.loads else f"no: {self.refused or 'this machine has too little memory for it'}",
         }
         return {name: value for name, value in rows.items() if value}
 
@@ -660,21 +662,20 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
         raise BadRequestError("hub.nothing_to_check", id=spec.id)
     if spec.source != "hub":
         folder = locate(spec, token=True)
-        return _offer(spec.id, folder, "in the folder", weights_size(folder))
+        return replace(_offer(spec.id, folder, "in the folder", weights_size(folder)), refused=sandbox.look(folder, None))
     token = not visitor or catalog.on_menu(spec)
     listing, folder = lookup.look(spec, token=token)
     if listing.lender is not None:
         where = f"from the pull request of the Hub's conversion bot (commit {listing.lender[:8]})"
     elif listing.pickled:
         where = "a pickle, which a process of its own turns into safetensors"
-    elif INDEX in listing.names:
-        where = f"{len([name for name in listing.names if name.endswith('.safetensors')])} safetensors files with an index"
     else:
-        where = listing.names[WEIGHTS]
+        parts = len([name for name in listing.names if name.endswith(".safetensors")])
+        where = f"{parts} safetensors files with an index" if INDEX in listing.names else listing.names[WEIGHTS]
     line = licences.lineage(*licences.of_card(spec.id, listing.card), lambda base: licences.on_hub(base, token=token))
     heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
-    named = spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
-    return _offer(named, folder, where, heavy, listing, spec.revision or "main", line)
+    found = _offer(spec.id + (f"@{spec.revision}" if spec.revision else ""), folder, where, heavy, listing, spec.revision or "main", line)
+    return replace(found, refused=sandbox.look(folder, lookup.stored_names(spec, listing, token=token)))
 
 
 def memory_to_load(folder: Path, size: int) -> int:
@@ -693,7 +694,7 @@ def _offer(
     id: str, folder: Path, where: str, heavy: int, listing: lookup.Listing | None = None, branch: str = "", line: licences.Lineage | None = None
 ) -> Offer:
     architecture, tasks = architecture_of(folder), tuple(task.name for task in catalog.tasks_in(folder))
-    licence, commercial = ("", None) if line is None else (line.described(), line.commercial)
     commit, size = ("", 0) if listing is None else (listing.sha, sum(listing.every.values()))
-    memory = memory_to_load(folder, heavy), engine.available_memory()
-    return Offer(id, commit, branch, architecture, tasks[0], tasks, labels_in(folder), where, size, *memory, licence, commercial, channels_of(read_json(folder, CONFIG)))
+    known = labels_in(folder), where, size, memory_to_load(folder, heavy), engine.available_memory()
+    allowed = ("", None) if line is None else (line.described(), line.commercial)
+    return Offer(id, commit, branch, architecture, tasks[0], tasks, *known, *allowed, channels_of(read_json(folder, CONFIG)))

@@ -13,7 +13,8 @@ of process work together, so that little waits in memory and nothing of a strang
 ``do``       what happens
 ===========  =====================================================================================================
 ``prepare``  the networks' process is started, if there is none; no answer
-``try``      a checkpoint is loaded and run once (``path``, ``bytes``, ``seconds``)
+``try``      a checkpoint is loaded and run once (``path``, ``bytes``, ``seconds``); or only looked at, without its weights (``stored``: their
+             names, or null)
 ``convert``  pickled weights are written as safetensors (``files``, ``output``, ``most``, ``bytes``, ``seconds``)
 ===========  =====================================================================================================
 """
@@ -42,13 +43,11 @@ LIGHT = (*CONVERTING, "PIL.Image", "transformers", "seg_demo.networks")
 HEAVY = ("transformers.models.segformer.modeling_segformer", "transformers.models.auto.processing_auto", "seg_demo.inference.model")
 
 
-def attempt(path: Path, most: int, seconds: float) -> str:
-    """Load a checkpoint and run it once, within limits.
+def attempt(order: dict[str, Any]) -> str:
+    """Load a checkpoint and run it once, or look at its JSON files, within limits.
 
     Args:
-        path: checkpoint folder.
-        most: bytes of memory beyond what the process has now.
-        seconds: of processor time.
+        order: of kind ``try``: ``bytes`` of memory beyond what the process has now, ``seconds`` of processor time.
 
     Returns:
         Why it is refused; empty if it is not.
@@ -59,12 +58,16 @@ def attempt(path: Path, most: int, seconds: float) -> str:
     from seg_demo.core.types import SEMANTIC, ModelSpec
     from seg_demo.inference import engine
     from seg_demo.inference.model import Model
-    from seg_demo.networks import load
+    from seg_demo.networks import identify, load, network
 
-    limit_resources(most, seconds, TRY_FILE_BYTES)
+    path, most = Path(order["path"]), int(order["bytes"])
+    limit_resources(most, float(order["seconds"]), TRY_FILE_BYTES)
     # What ends here for memory has to be told from what is wrong with the files.
     memory = Message("sandbox.too_much_memory", most=most / 1e9)
     try:
+        if "stored" in order:
+            network(identify(path)).look(path, order["stored"])
+            return ""
         checkpoint = load(path)
         # As it will be served: folded, it answers in half the time.
         checkpoint.module.eval().requires_grad_(False)
@@ -120,7 +123,7 @@ def perform(order: dict[str, Any]) -> str:
         return convert(order)
     path = Path(order["path"])
     confine([*libraries, path, *_homes(path.iterdir() if path.is_dir() else ())])
-    return attempt(path, int(order["bytes"]), float(order["seconds"]))
+    return attempt(order)
 
 
 def _homes(files: Any) -> set[Path]:
@@ -309,7 +312,7 @@ def alone(order: dict[str, Any]) -> str:
     """Do what an order says in the helper itself, where processes cannot fork; it ends afterwards."""
     if order["do"] == "convert":
         return convert(order)
-    return attempt(Path(order["path"]), int(order["bytes"]), float(order["seconds"]))
+    return attempt(order)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def looked_at(identity: object, language: str) -> str | None:
     if isinstance(found, Message):
         return f'<p class="note">{html.escape(in_language(found, language))}</p>'
     separator, of = words("separator", language), words("memory_of", language)
-    loads = words("loads_yes" if found.loads else "loads_no", language)
+    loads = in_language(found.refused, language) or words("loads_yes" if found.loads else "loads_no", language)
     rows = [
         ("network", networks.title_of(found.architecture)),
         ("tasks", separator.join(str(task_words(TASKS[task], language)[0]) for task in found.tasks)),

@@ -20,6 +20,7 @@ from transformers import (
     AutoModelForInstanceSegmentation,
     AutoModelForUniversalSegmentation,
     ConditionalDetrForSegmentation,
+    Dinov2Config,
     OneFormerProcessor,
     RfDetrImageProcessor,
 )
@@ -33,7 +34,7 @@ from seg_demo.masks.queries import Thresholds
 from seg_demo.networks import universal
 from seg_demo.networks.oneformer import TOKENIZER
 from seg_demo.serving.catalog import HUB
-from seg_demo.serving.predictor import load_model
+from seg_demo.serving.predictor import load_model, offer
 from tests.hub.test_layouts import served  # noqa: F401
 from tests.hub_layouts import (
     CONFIG,
@@ -156,11 +157,17 @@ REFUSED: dict[str, tuple[Callable[[], Files], str]] = {
     "a shard is missing": (lambda: without(sharded(query_files("detr")), "model-00002-of-00003.safetensors"), "00002-of-00003"),
     "a pickle that is none": (lambda: {**without(query_files("eomt"), WEIGHTS), "pytorch_model.bin": b"no weights"}, "pytorch_model.bin"),
     "more queries than places": (lambda: with_config(query_files("rfdetr"), num_queries=65), "65 queries.* 64 in a picture of 64 x 64"),
+    "an encoder that has no head here": (
+        lambda: {**query_files("eomt"), CONFIG: json.dumps({**Dinov2Config().to_dict(), "architectures": ["Dinov2Model"]}).encode()},
+        "encoder without a segmentation head.*nvidia/segformer",
+    ),
+    "queries that are no number, beside a large one that is harmless": (lambda: with_config(query_files("mask2former"), num_queries="many"), "num_queries"),
     "a billion queries": (lambda: with_config(query_files("mask2former"), num_queries=10**9), "num_queries"),
     "a backbone of somebody else": (lambda: with_config(query_files("maskformer"), "backbone_config", backbone="someone/else"), "someone/else"),
     "weights of another network": (lambda: {**query_files("detr"), WEIGHTS: query_files("eomt")[WEIGHTS]}, "weights"),
     "a detector without masks": (lambda: with_config(query_files("detr"), architectures=["DetrForObjectDetection"]), "boxes"),
 }  # fmt: skip
+ONLY_WEIGHTS_TELL = ("weights of NaN", "a pickle that is none", "weights of another network")
 
 
 LIBRARY = {"conditional_detr": ConditionalDetrForSegmentation, "rf_detr": AutoModelForInstanceSegmentation}
@@ -258,6 +265,15 @@ def test_query_layout_is_refused(served, name: str) -> None:  # noqa: F811
         load_model(id)
     assert 30 < len(str(caught.value)) < 700 and "Traceback" not in str(caught.value)
     assert caught.value.message.text("zh") != str(caught.value)
+    if name in ONLY_WEIGHTS_TELL:
+        return
+    # Looked at before anything is fetched, it says the same.
+    try:
+        found = offer(id)
+        told, loads = found.refused, found.loads
+    except SegDemoError as error:
+        told, loads = str(error), False
+    assert not loads and re.search(says, told)
 
 
 def test_what_a_repository_offers_is_told_before_it_is_loaded(served, capsys) -> None:  # noqa: F811

@@ -128,7 +128,7 @@ def test_a_child_that_opens_a_strangers_files_is_locked_in(tmp_path):
 import json, sys
 from pathlib import Path
 from seg_demo.serving import sandbox_child as child
-def attempt(path, most, seconds):
+def attempt(order):
     said = []
     for name, call in (("net", lambda: __import__("socket").socket()), ("write", lambda: Path({str(tmp_path)!r}, "new").write_text("x"))):
         try:
