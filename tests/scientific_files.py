@@ -178,7 +178,7 @@ def _compressions(folder: Path):
         array = noise("u1" if compression == "webp" else "u2", *shape)
         tifffile.imwrite(path, array, photometric="rgb" if len(shape) == 3 else "minisblack", compression=compression, metadata=None, **options)
         seen = tifffile.imread(path)
-        yield compression, path, seen if seen.ndim == 3 else seen[..., None], {}, {"page": 0}
+        yield compression, path, seen if seen.ndim == 3 else seen[..., None], {}
     path = folder / "jpeg.tif"
     tifffile.imwrite(path, noise("u1", 64, 64, 3), photometric="ycbcr", compression="jpeg", subsampling=(2, 2), metadata=None)
     yield "jpeg", path, tifffile.imread(path), {}, {"page": 0}
@@ -290,6 +290,12 @@ def _medical(folder: Path):
     indexed.save_as(path)
     found = pydicom.dcmread(path)
     yield "palette", path, pydicom.pixels.apply_color_lut(found.pixel_array, found), sized
+    # Frames that begin within a byte.
+    bits = RNG.integers(0, 2, (5, HEIGHT, WIDTH)).astype("u1")
+    packed = dicom(folder / "bytes.dcm", bits, BitsAllocated=1, BitsStored=1, HighBit=0)
+    packed.PixelData = np.packbits(bits, bitorder="little").tobytes()
+    packed.save_as(folder / "bits.dcm")
+    yield "bits", folder / "bits.dcm", bits[2][..., None], sized
 
 
 AFFINES = {

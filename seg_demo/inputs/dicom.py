@@ -55,7 +55,7 @@ def open_dicom(path: Path, most: int) -> Opened:
 
     def plane(at: tuple[int, int, int], wanted: Sequence[int]) -> np.ndarray:
         try:
-            values = pixels.pixel_array(found, index=max(at) if frames > 1 else None)
+            values = _frame_of_bits(found, max(at)) if frames > 1 and int(found.BitsAllocated) == 1 else pixels.pixel_array(found, index=max(at) if frames > 1 else None)
             if palette:
                 values = pixels.apply_color_lut(values, found)
             elif "ModalityLUTSequence" in found:
@@ -71,7 +71,7 @@ def open_dicom(path: Path, most: int) -> Opened:
     if palette and (lookup := found.get("RedPaletteColorLookupTableDescriptor")) is not None:
         bits = int(lookup[2])
     probe = np.dtype(f"u{2 if palette and bits > 8 else 1}") if palette else _dicom_dtype(found)
-    in_depth = frames > 1 and not any(name in found for name in ("FrameTime", "FrameTimeVector", "CineRate"))
+    in_depth = frames > 1 and _in_depth(found)
 
     def stack(at: tuple[int, int, int]) -> Stack:
         windows = _windows(found, max(at)) if not colour else ()
@@ -83,6 +83,18 @@ def open_dicom(path: Path, most: int) -> Opened:
         lambda at: _dicom_calibration(found, max(at)), colour, None, photometric == "MONOCHROME1",
         None if padding is None else float(padding), stack_of=stack,
     )  # fmt: skip
+
+
+def _in_depth(found: Any) -> bool:
+    """Whether frames follow each other in depth, and not in time."""
+    return not any(name in found for name in ("FrameTime", "FrameTimeVector", "CineRate"))
+
+
+def _frame_of_bits(found: Any, frame: int) -> np.ndarray:
+    """A frame of one bit per pixel, which may begin within a byte: pydicom does not read such a one by itself."""
+    size = int(found.Rows) * int(found.Columns) * int(found.get("SamplesPerPixel", 1))
+    stored = np.frombuffer(found.PixelData, dtype=np.uint8)[frame * size // 8 : -(-(frame + 1) * size // 8)]
+    return np.unpackbits(stored, bitorder="little")[frame * size % 8 :][:size]
 
 
 def _class_name(uid: str) -> str:
@@ -167,10 +179,11 @@ def facts(path: Path) -> dict[str, Any]:
     """What an object is, JSON-able.
 
     Returns:
-        ``kind`` (``image``, ``seg`` or ``rtstruct``) and ``series``; of an image ``sop``, ``size`` (rows, columns), ``frames``, ``spacing``,
-        ``position`` and ``orientation`` in millimetres where they are stated; of a SEG ``size``, ``classes`` (by number), ``most`` (the
-        value that means all), ``frames`` ((segment, SOP instance UID of the image or None, position or None) each); of a structure set
-        ``classes`` and ``contours`` ((structure, SOP instance UID or None, x, y, z, x, y, z ...) each).
+        ``kind`` (``image``, ``seg`` or ``rtstruct``) and ``series``; of an image ``sop``, ``size`` (rows, columns), ``axis`` (``z`` or ``t``, that
+        several frames follow each other along) and ``frames`` (each with ``spacing``, ``position`` and ``orientation`` in millimetres where
+        they are stated); of a SEG ``size``, ``classes`` (by number), ``most`` (the value that means all), ``frames`` ((segment, SOP instance
+        UID of the image or None, its frame from 1 or None, position or None) each); of a structure set ``classes`` and ``contours``
+        ((structure, SOP instance UID or None, frame or None, x, y, z, x, y, z ...) each).
 
     Raises:
         Damaged: it is no DICOM.
@@ -201,10 +214,17 @@ def _numbers(values: Any, count: int) -> list[float] | None:
 
 def _image(found: Any) -> dict[str, Any]:
     size = [int(found.get("Rows") or 0), int(found.get("Columns") or 0)]
+    count = max(1, int(found.get("NumberOfFrames") or 1))
+    if count > MOST_FRAMES:
+        raise Unread(Message("scientific.too_many_frames", count=count, most=MOST_FRAMES))
+    stated = (
+        ("spacing", "PixelMeasuresSequence", "PixelSpacing", 2), ("position", "PlanePositionSequence", "ImagePositionPatient", 3),
+        ("orientation", "PlaneOrientationSequence", "ImageOrientationPatient", 6),
+    )  # fmt: skip
+    frames = [{name: _numbers(_group(found, group, frame).get(keyword), many) for name, group, keyword, many in stated} for frame in range(count)]
     return {
         "kind": "image", "sop": _uid(found.get("SOPInstanceUID")), "series": _uid(found.get("SeriesInstanceUID")), "size": size,
-        "frames": int(found.get("NumberOfFrames") or 1), "spacing": _numbers(found.get("PixelSpacing"), 2),
-        "position": _numbers(found.get("ImagePositionPatient"), 3), "orientation": _numbers(found.get("ImageOrientationPatient"), 6),
+        "axis": "z" if _in_depth(found) else "t", "frames": frames,
     }  # fmt: skip
 
 
@@ -220,12 +240,20 @@ def _seg(found: Any) -> dict[str, Any]:
         derived = _first(own, shared, "DerivationImageSequence")
         source = next(iter(derived.get("SourceImageSequence") or ()), None) if derived is not None else None
         position = _numbers(place.get("ImagePositionPatient"), 3) if place is not None else None
-        frames.append([int(segment.ReferencedSegmentNumber), _uid(source.get("ReferencedSOPInstanceUID")) if source is not None else None, position])
+        frames.append([int(segment.ReferencedSegmentNumber), *_referenced(source), position])
     classes = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber)[:60] for item in found.SegmentSequence}
     referenced = next(iter(found.get("ReferencedSeriesSequence") or ()), None)
     most = 1 if str(found.get("SegmentationType")) != "FRACTIONAL" else int(found.get("MaximumFractionalValue") or 255)
     series = _uid(referenced.get("SeriesInstanceUID")) if referenced is not None else None
     return {"kind": "seg", "series": series, "size": [int(found.Rows), int(found.Columns)], "classes": classes, "most": most, "frames": frames}
+
+
+def _referenced(item: Any) -> tuple[str | None, int | None]:
+    """Which image and which one of its frames an item names."""
+    if item is None:
+        return None, None
+    number = item.get("ReferencedFrameNumber")
+    return _uid(item.get("ReferencedSOPInstanceUID")), int(number) if isinstance(number, int) else None
 
 
 def _first(own: Any, shared: Any, name: str) -> Any:
@@ -248,7 +276,7 @@ def _rtstruct(found: Any) -> dict[str, Any]:
             if total > MOST_NUMBERS:
                 raise Unread(Message("scientific.too_many_frames", count=total, most=MOST_NUMBERS))
             image = next(iter(contour.get("ContourImageSequence") or ()), None)
-            contours.append([int(structure.ReferencedROINumber), _uid(image.get("ReferencedSOPInstanceUID")) if image is not None else None, points])
+            contours.append([int(structure.ReferencedROINumber), *_referenced(image), points])
     series = None
     for frame in found.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():

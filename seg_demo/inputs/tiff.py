@@ -27,8 +27,9 @@ SUBFILE, METADATA, NODATA, PROFILE = 254, 42112, 42113, 34675
 NONE, STREAMS = 1, (5, 8, 32946, 34925, 50000, 32773)
 # Those of them that libtiff knows predictors for; it ignores the tag with others.
 _PREDICTED = STREAMS[:-1]
-# Whole pictures, which Pillow reads: fax, JPEG, WebP.
-_PICTURES = (2, 3, 4, 6, 7, 50001)
+# Whole pictures, which Pillow reads: fax and JPEG. Its libtiff knows no WebP.
+_JPEG = (6, 7)
+_PICTURES = (2, 3, 4, *_JPEG)
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 6: "b", 7: "s", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _FAX = (2, 3, 4)
 # GeoTIFF, Zeiss LSM, no data: what microscopes and satellites write.
@@ -153,9 +154,12 @@ class Tiff:
 
     @property
     def is_photograph(self) -> bool:
-        """Whether it is a picture like any other: of one page, grey or coloured as the eye sees it, and nothing said of where and how large
-        it is. A grey picture of more than 8 bits is a measurement."""
-        if any(tag in self.tags for tag in _MEASURED):
+        """Whether it is a picture like any other: of one page, grey or coloured as the eye sees it, compressed in a usual way, and nothing said of
+        where and how large it is. A grey picture of more than 8 bits is a measurement."""
+        stored = self._one(COMPRESSION, NONE)
+        # Pillow's JPEG is of 8 bits, and in no BigTIFF of the other byte order.
+        rare = stored in _JPEG and (set(self.tags.get(BITS, (1,))) != {8} or (self.big and self._order == ">"))
+        if rare or any(tag in self.tags for tag in _MEASURED) or stored not in (NONE, *STREAMS, *_PICTURES):
             return False
         stated = self._text(DESCRIPTION)[:4096]
         if stated.startswith("ImageJ=") or "<OME" in stated:

@@ -11,7 +11,7 @@ import pytest
 from highdicom.sr.coding import Code
 from pydicom.dataset import Dataset as Attributes
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from seg_demo.annotations.dataset import open_annotated
 from seg_demo.core.errors import DataError
@@ -157,3 +157,34 @@ def test_marks_of_another_series_or_grid_are_named(tmp_path: Path) -> None:
     dataset = open_annotated(str(tmp_path), workers=1, progress=False)
     said = {(fault.file, fault.kind) for fault in dataset.faults}
     assert ("some.dcm", "marks outside of slice") in said and ("seg.dcm", "marks on no slice") in said
+
+
+def test_frames_of_one_image_are_slices_too(tmp_path: Path) -> None:
+    source = slices(tmp_path / "ct", 3)
+    volume = pydicom.dcmread(source[0].filename)
+    volume.SOPClassUID = volume.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    volume.NumberOfFrames, volume.PixelData = len(source), b"".join(ct.PixelData for ct in source)
+    measures, turned, shared = Attributes(), Attributes(), Attributes()
+    measures.PixelSpacing, measures.SliceThickness, turned.ImageOrientationPatient = list(SPACING), 2.0, ORIENTATION
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [turned]
+    volume.SharedFunctionalGroupsSequence, volume.PerFrameFunctionalGroupsSequence = [shared], pydicom.Sequence()
+    for ct in source:
+        place, frame = Attributes(), Attributes()
+        place.ImagePositionPatient = ct.ImagePositionPatient
+        frame.PlanePositionSequence = [place]
+        volume.PerFrameFunctionalGroupsSequence.append(frame)
+        Path(ct.filename).unlink()
+    for name in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
+        delattr(volume, name)
+    volume.save_as(tmp_path / "ct" / "volume.dcm")
+    masks = segmentation(tmp_path / "marks.dcm", [volume])
+    # Without the number of a frame it is the place that counts.
+    structures(tmp_path / "rs.dcm", source, [(2, "heart", box(20, 1, 30, 9), False)])
+    dataset = open_annotated(str(tmp_path), workers=1, progress=False)
+    assert dataset.labels.names == ("background", "heart", "kidney", "liver") and not dataset.faults
+    assert [(item.name, item.view.z) for item in dataset.items] == [(f"ct/volume-{number + 1}", number) for number in range(3)]
+    for number, item in enumerate(dataset.items):
+        sample = dataset.read(item)
+        drawn = [sum(((layer > 0) & (sample.instance_labels[layer] == label)).astype(int) for layer in sample.layers) > 0 for label in (1, 2, 3)]
+        assert drawn[0].any() == (number == 2)
+        assert np.array_equal(drawn[1], masks[number, ..., 0] > 0) and np.array_equal(drawn[2], masks[number, ..., 1] > 0)
