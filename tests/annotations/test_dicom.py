@@ -47,10 +47,11 @@ def slices(folder: Path, count: int = 4, step: float = 2.0) -> list[FileDataset]
     return found
 
 
-def segmentation(path: Path, source: list[FileDataset]) -> np.ndarray:
+def segmentation(path: Path, source: list[FileDataset], count: int | None = None) -> np.ndarray:
     """A SEG of two segments that overlap; bool (slices, rows, columns, segments)."""
-    masks = np.zeros((len(source), ROWS, COLUMNS, 2), dtype=np.uint8)
-    for number in range(1, len(source)):
+    count = count or len(source)
+    masks = np.zeros((count, ROWS, COLUMNS, 2), dtype=np.uint8)
+    for number in range(1, count):
         masks[number, 3:12, 4 + number : 15, 0] = 1
         masks[number, 10:20, 12:28, 1] = 1
     described = [
@@ -177,7 +178,7 @@ def test_frames_of_one_image_are_slices_too(tmp_path: Path) -> None:
     for name in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
         delattr(volume, name)
     volume.save_as(tmp_path / "ct" / "volume.dcm")
-    masks = segmentation(tmp_path / "marks.dcm", [volume])
+    masks = segmentation(tmp_path / "marks.dcm", [volume], 3)
     # Without the number of a frame it is the place that counts.
     structures(tmp_path / "rs.dcm", source, [(2, "heart", box(20, 1, 30, 9), False)])
     dataset = open_annotated(str(tmp_path), workers=1, progress=False)
