@@ -241,11 +241,19 @@ def _seg(found: Any) -> dict[str, Any]:
         source = next(iter(derived.get("SourceImageSequence") or ()), None) if derived is not None else None
         position = _numbers(place.get("ImagePositionPatient"), 3) if place is not None else None
         frames.append([int(segment.ReferencedSegmentNumber), *_referenced(source), position])
-    classes = {int(item.SegmentNumber): str(item.get("SegmentLabel") or item.SegmentNumber)[:60] for item in found.SegmentSequence}
+    classes = {int(item.SegmentNumber): _class_of(item) for item in found.SegmentSequence}
     referenced = next(iter(found.get("ReferencedSeriesSequence") or ()), None)
     most = 1 if str(found.get("SegmentationType")) != "FRACTIONAL" else int(found.get("MaximumFractionalValue") or 255)
     series = _uid(referenced.get("SeriesInstanceUID")) if referenced is not None else None
     return {"kind": "seg", "series": series, "size": [int(found.Rows), int(found.Columns)], "classes": classes, "most": most, "frames": frames}
+
+
+def _class_of(segment: Any) -> str:
+    """The label of a segment; where that is what the segment shows with a number behind it, one object among others, what it shows."""
+    label = str(segment.get("SegmentLabel") or segment.SegmentNumber)
+    shown = next(iter(segment.get("SegmentedPropertyTypeCodeSequence") or ()), None)
+    kind = str(shown.get("CodeMeaning") or "") if shown is not None else ""
+    return (kind if kind and re.fullmatch(re.escape(kind) + r" \d+", label) else label)[:60]
 
 
 def _referenced(item: Any) -> tuple[str | None, int | None]:

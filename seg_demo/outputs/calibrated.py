@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def dicom_seg(segmentation: Segmentation) -> bytes:
     described = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=_ascii(label),
+            segment_label=_named(label),
             # No standard has a code for what a network's classes are called.
             segmented_property_category=codes.SCT.PhysicalObject,
             segmented_property_type=_concept(name),
@@ -285,7 +286,7 @@ def _source(segmentation: Segmentation) -> Any:
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     named = ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality"]
-    image.Modality = "OT"
+    image.Modality, image.SpecificCharacterSet = "OT", "ISO_IR 192"
     # Without a thickness highdicom writes sizes that it does not read again; the image that is named has them, and its place.
     if found.pixel_size is not None and "SliceThickness" in series:
         image.PixelSpacing, image.SliceThickness = [found.pixel_size[1], found.pixel_size[0]], series["SliceThickness"]
@@ -303,12 +304,15 @@ def _source(segmentation: Segmentation) -> Any:
     return image
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("\\", "/")[:64].strip() or "?"
+def _named(text: str) -> str:
+    """A name as DICOM takes it: without its sign between values and without control characters, 64 characters at most."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text.encode("utf-8", "replace").decode()).replace("\\", "/")[:64].strip() or "?"
 
 
 def _concept(name: str) -> Any:
     from highdicom.sr import CodedConcept
 
-    code = "".join(sign for sign in _ascii(name).upper() if sign.isalnum())[:16] or "CLASS"
-    return CodedConcept(code, "99SEGDEMO", _ascii(name))
+    plain = "".join(sign for sign in name.upper() if sign.isascii() and sign.isalnum())
+    # Names that a code has no room or signs for are told apart by a number.
+    code = plain if plain and len(plain) <= 16 and name.isascii() else f"{plain[:7]}{zlib.crc32(name.encode('utf-8', 'replace')):08X}"
+    return CodedConcept(code, "99SEGDEMO", _named(name))

@@ -18,6 +18,7 @@ from rasterio.features import rasterize
 from rasterio.warp import transform
 
 from seg_demo.__main__ import main
+from seg_demo.annotations.dataset import open_annotated
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Segmentation, paint, semantic_segmentation
 from seg_demo.inputs import scientific
@@ -104,13 +105,21 @@ def test_a_dicom_segmentation_names_its_image_and_keeps_overlaps(tmp_path):
     masks = [np.zeros((40, 50), bool) for _ in range(3)]
     masks[0][5:20, 5:25], masks[1][10:30, 20:40], masks[2][35:, 45:] = True, True, True
     segments = [Segment(1 + index % 2, 0.9, (0, 0, 50, 40), mask) for index, mask in enumerate(masks)]
-    result = Segmentation(INSTANCE.name, 40, 50, LABELS, paint(segments, 40, 50), tuple(segments), **picture.facts)
+    labels = LabelSet.from_names(["background", "田", "water"], 0)
+    result = Segmentation(INSTANCE.name, 40, 50, labels, paint(segments, 40, 50), tuple(segments), **picture.facts)
     (tmp_path / "seg.dcm").write_bytes(bundle(lambda: None, result, "", formats=["dicom-seg"])["segmentation.dcm"])
     made = highdicom.seg.segread(tmp_path / "seg.dcm")
     found = made.get_pixels_by_source_instance([source.SOPInstanceUID])
     np.testing.assert_array_equal(found[0], np.stack(masks, axis=-1))
     assert made.StudyInstanceUID == source.StudyInstanceUID and made.FrameOfReferenceUID == source.FrameOfReferenceUID
-    assert [str(segment.SegmentLabel) for segment in made.SegmentSequence] == ["field 1", "water 2", "field 3"]
+    assert [str(segment.SegmentLabel) for segment in made.SegmentSequence] == ["田 1", "water 2", "田 3"]
+    # As training data they are objects of two classes.
+    (tmp_path / "data").mkdir()
+    for name in ("a.dcm", "seg.dcm"):
+        (tmp_path / "data" / name).write_bytes((tmp_path / name).read_bytes())
+    dataset = open_annotated(str(tmp_path / "data"), workers=1, progress=False)
+    assert dataset.labels.names == ("background", "water", "田")
+    assert sorted(label for label in dataset.read(dataset.items[0]).instance_labels if label) == [1, 2, 2]
     text = str(pydicom.dcmread(tmp_path / "seg.dcm"))
     assert PERSON not in text and PATIENT not in text
     plain = result_of(tmp_path / "a.dcm")
