@@ -57,7 +57,7 @@ COMPONENT = f"{API}/component_server"
 FILE = f"{API}/file="
 DIRECT = re.compile(rf"{API}/(?:run|api)/")
 JOIN = f"{API}/queue/join"
-# A picture in, its result out; see :mod:`seg_demo.ui.plain`.
+# A picture in, its result out; see :mod:`seg_demo.ui.api`.
 SEGMENT = "/segment"
 # Requests past the queue that are answered at a time, in all and for one visitor.
 DIRECT_MOST, DIRECT_OWN = 64, 16

@@ -21,14 +21,13 @@ from seg_demo.gateway.queue import UNQUEUED, Page, expect_typed_ids, keep_deleti
 from seg_demo.gateway.visitor import key_or_new, visitor_state
 from seg_demo.inference import zerogpu
 from seg_demo.ui import menu
-from seg_demo.ui.api import add_endpoints
+from seg_demo.ui.api import add_endpoints, plain
 from seg_demo.ui.batch_tab import batch_tab
 from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints, click_tab
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_batch, correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered
-from seg_demo.ui.plain import plain
 from seg_demo.ui.segment_tab import FIRST, cards, models_tab, network_tab, regions_tab
 
 TITLE = "Image segmentation"
