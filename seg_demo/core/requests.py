@@ -146,7 +146,8 @@ def check_task(value: object) -> str:
     """
     if isinstance(value, str) and (value == AUTO or value in TASKS):
         return value
-    raise BadRequestError("requests.bad_task", value=str(value)[:40], tasks=", ".join((AUTO, *TASKS)))
+    words = isinstance(value, str) and len(value.split()) > 1
+    raise BadRequestError("requests.words_for_task" if words else "requests.bad_task", value=str(value)[:40], tasks=", ".join((AUTO, *TASKS)))
 
 
 # What one request may ask for at most.

@@ -218,6 +218,8 @@ class QueriesContract(NetworkContract):
             model.predict(image_of(20, 20), task="region")
         with pytest.raises(BadRequestError, match="must be one of auto, semantic"):
             model.predict(image_of(20, 20), task="cats")
+        with pytest.raises(BadRequestError, match="one of auto, .* in words to a model that answers words"):
+            model.predict(image_of(20, 20), task="the red cat")
 
     def test_what_it_was_made_for_is_in_its_name(self, folder: Path, tmp_path: Path) -> None:
         made = SEMANTIC if "semantic" in self.tasks else PANOPTIC

@@ -284,9 +284,13 @@ def test_a_run_is_measured_by_its_tasks_metric_and_loads_as_what_it_learnt(
 
 
 @pytest.mark.soak
-def test_a_stopped_run_resumes_to_the_bit(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "which"), [("mask2former", "scenes"), pytest.param("eomt", "scenes", marks=pytest.mark.soak), pytest.param("rfdetr", "animals", marks=pytest.mark.soak)]
+)
+def test_a_stopped_run_resumes_to_the_bit(name: str, which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    begin: Callable[[Path], list[str]] = lambda run: command("mask2former", scenes, run, "--max-steps", "3", "--adversarial", "0.01")
+    source = request.getfixturevalue(which)
+    begin: Callable[[Path], list[str]] = lambda run: command(name, source, run, "--max-steps", "3", "--adversarial", "0.01")
     assert finetune.main(begin(whole)) == 0
     real, seen = Trainer._step, []
 
