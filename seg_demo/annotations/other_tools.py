@@ -23,7 +23,7 @@ from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, CocoObjec
 from seg_demo.annotations.readers import Mark, Marked, Reading
 from seg_demo.core.errors import DataError, Message
 
-YOLO, LABELME, LABEL_STUDIO, CVAT, QUPATH, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "QuPath", "ImageJ"
+YOLO, LABELME, LABEL_STUDIO, CVAT, GEOJSON, IMAGEJ = "YOLO", "labelme", "Label Studio", "CVAT", "GeoJSON", "ImageJ"
 _YAML = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _CONFIG = ("labeling_config.xml", "labelling_config.xml", "config.xml")
 # How names of ROIs end after the picture's.
@@ -40,7 +40,7 @@ def kind_of(path: Path) -> str | None:
     if suffix in (".yaml", ".yml") and path.name.lower() in _YAML:
         return YOLO
     if suffix == ".geojson":
-        return QUPATH
+        return GEOJSON
     if suffix == ".roi" or (suffix == ".zip" and _ROI_ENDING.search(path.stem)):
         return IMAGEJ
     if suffix == ".xml":
@@ -49,7 +49,7 @@ def kind_of(path: Path) -> str | None:
         if _holds(path, [b'"shapes"', b'"imagePath"']):
             return LABELME
         if _holds(path, [b'"FeatureCollection"', b'"geometry"']):
-            return QUPATH
+            return GEOJSON
         if _begins_list(path) and _holds(path, [b'"data"']) and (_holds(path, [b'"annotations"']) or _holds(path, [b'"predictions"'])):
             return LABEL_STUDIO
     return None
@@ -120,7 +120,7 @@ def list_for(path: Path, image: Path) -> Listing:
     kind, files = next(iter(found.items()), (YOLO, []))
     if kind == YOLO:
         files = _yolo_texts_for(path, root, files, reading)
-    elif kind == QUPATH:
+    elif kind == GEOJSON:
         for file in files:
             _geojson(file, reading, file.stem, image)
     elif kind == IMAGEJ:
@@ -344,7 +344,7 @@ _READERS: dict[str, Callable[[list[Path], Path, Reading], Places]] = {
     LABELME: _per_file(readers.read_labelme, _near),
     LABEL_STUDIO: _per_file(readers.read_label_studio, _near),
     CVAT: _per_file(readers.read_cvat, _near),
-    QUPATH: _by_stem(_geojson, None),
+    GEOJSON: _by_stem(_geojson, None),
     IMAGEJ: _by_stem(lambda path, into, image, picture: readers.read_imagej(path, into, image), _ROI_ENDING),
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from seg_demo.annotations.listing import FAULT, NOTE, Fault, Item, Listing, relative
 from seg_demo.core.errors import DataError, Message, SegDemoError
-from seg_demo.core.picture import AXES, Calibration, Picture, View
+from seg_demo.core.picture import AXES, Calibration, Grid, Picture, View
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import MaskFile, of_values
 from seg_demo.inputs.samples import PixelError
@@ -138,10 +138,12 @@ def _other_place(image: Picture, mask: Picture, name: str) -> Message | None:
     """Why a mask does not lie on its image, where both say where they lie."""
     one, other = (picture.calibration or Calibration() for picture in (image, mask))
     if one.grid is not None and other.grid is not None:
-        if one.grid.shape != other.grid.shape:
+        # As they are shown: one may be stored turned or mirrored, which its affine undoes.
+        (sizes, place), (others, elsewhere) = (_as_shown(grid) for grid in (one.grid, other.grid))
+        if sizes != others:
             shapes = (" x ".join(map(str, grid.shape)) for grid in (other.grid, one.grid))
             return Message("findings.other_voxels", came=next(shapes), wanted=next(shapes), name=name)
-        far = _apart(np.reshape(one.grid.affine, (4, 4))[:3], np.reshape(other.grid.affine, (4, 4))[:3], one.grid.shape)
+        far = _apart(place, elsewhere, sizes)
         return None if far <= NEAR else Message("findings.other_grid", far=far, name=name)
     if one.georeference is not None and other.georeference is not None:
         if one.georeference.crs != other.georeference.crs:
@@ -150,6 +152,17 @@ def _other_place(image: Picture, mask: Picture, name: str) -> Message | None:
         far = _apart(*affines, image.pixels.shape[1::-1])
         return None if far <= NEAR else Message("findings.other_grid", far=far, name=name)
     return None
+
+
+def _as_shown(grid: Grid) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Rows, columns and planes of a volume, and from their numbers to millimetres: float64 (3, 4)."""
+    affine = np.reshape(grid.affine, (4, 4))[:3]
+    steps, begin = [], affine[:, 3].copy()
+    for axis, backwards in (grid.rows, grid.columns, (grid.fixed[0], False)):
+        steps.append(-affine[:, axis] if backwards else affine[:, axis])
+        begin += affine[:, axis] * (grid.shape[axis] - 1) * backwards
+    sizes = grid.shape[grid.rows[0]], grid.shape[grid.columns[0]], grid.shape[grid.fixed[0]]
+    return sizes, np.stack([*steps, begin], axis=1)
 
 
 def _apart(one: np.ndarray, other: np.ndarray, sizes: Sequence[int]) -> float:

@@ -89,17 +89,22 @@ def test_nifti_pairs_lie_on_one_grid(tmp_path: Path) -> None:
     nifti(masks / "b.nii.gz", labels, moved)
     nifti(images / "c.nii.gz", values, turned)
     nifti(masks / "c.nii.gz", labels[:3], turned)
+    # Stored mirrored, with an affine that undoes it: the same voxels in the same places.
+    nifti(images / "d.nii.gz", values, turned)
+    mirrored = turned.copy()
+    mirrored[:, 0], mirrored[:, 3] = -turned[:, 0], turned @ [labels.shape[1] - 1, 0, 0, 1]
+    nifti(masks / "d.nii.gz", labels[:, ::-1], mirrored)
     dataset = opened(tmp_path)
     said = {fault.item: (fault.kind, str(fault.what)) for fault in dataset.faults}
     assert said["images/b"][0] == "another grid" and "up to 1.5 pixels apart" in said["images/b"][1]
     assert said["images/c"][0] == "another grid" and "voxels" in said["images/c"][1]
     # Along the axis that this affine makes the body's, whichever that is in the file: image and mask alike.
-    assert {item.name.rpartition("-")[0] for item in dataset.items} == {"images/a"}
+    assert {item.name.rpartition("-")[0] for item in dataset.items} == {"images/a", "images/d"}
     maps = [dataset.read(item).label_map for item in dataset.items]
     for item, label_map in zip(dataset.items, maps, strict=True):
         values = read(item.image, view=item.view, with_samples=True).samples[..., 0]
         assert np.array_equal(label_map, values // 2000)
-    assert sum(int((label_map == 2).sum()) for label_map in maps) == int((labels == 2).sum())
+    assert sum(int((label_map == 2).sum()) for label_map in maps) == 2 * int((labels == 2).sum())
 
 
 def test_masks_of_rasters_lie_where_their_rasters_do(tmp_path: Path) -> None:
