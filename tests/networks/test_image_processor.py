@@ -62,7 +62,10 @@ def piped(folder: Path, image: np.ndarray) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+OFTEN = ("segformer", "upernet", "beit", "mobilevit", "dpt")
+
+
+@pytest.mark.parametrize("name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.soak) for name in FAMILIES])
 def test_without_a_processor_the_librarys_default_is_used(tmp_path: Path, name: str) -> None:
     config = write_family(tmp_path / "a", name)
     checkpoint = SegFormer.load(tmp_path / "a")
