@@ -162,7 +162,7 @@ function addClass(name) {
   if (!known) {
     const at = work.classes.findIndex((row) => row.id === IGNORE);
     work.classes.splice(at < 0 ? work.classes.length : at, 0, { id, name, color: objectColor(id) });
-    panel.showClasses(work.classes, id);
+    panel.showClasses(work.classes, id, Boolean(work.layer.objects));
     editor.keep(null);
   }
   colour();

@@ -39,10 +39,11 @@ class Panel {
     for (const list of [this.classes, this.objects]) list.addEventListener("keydown", (event) => this.walk(event, list));
   }
 
-  // `classes`: [{ id, name, color }], `ignore`: whether pixels may be left out of learning.
-  showClasses(classes, current) {
+  // `classes`: [{ id, name, color }]; `objects`: whether objects have colours of their own, so that those of classes are drawn nowhere.
+  showClasses(classes, current, objects) {
     this.classes.replaceChildren(...classes.map((row, index) => {
-      const button = this.row(row.id === IGNORE ? say("ignore") : row.name, row.color, row.id === current, () => this.act.pickClass(row.id));
+      const ignored = row.id === IGNORE;
+      const button = this.row(ignored ? say("ignore") : row.name, objects && !ignored ? null : row.color, row.id === current, () => this.act.pickClass(row.id));
       if (index < 10) button.append(node("kbd", "", String(index)));
       button.dataset.id = row.id;
       return button;
@@ -78,7 +79,8 @@ class Panel {
     button.setAttribute("aria-selected", String(chosen));
     button.tabIndex = chosen ? 0 : -1;
     const swatch = node("i", "se-swatch");
-    swatch.style.background = color ? "rgb(" + color.join(",") + ")" : "none";
+    if (color) swatch.style.background = "rgb(" + color.join(",") + ")";
+    else swatch.style.visibility = "hidden"; // an empty one looks like a box to tick
     button.append(swatch, node("span", "se-name", name));
     button.addEventListener("click", pick);
     return button;

@@ -53,7 +53,7 @@ async function show(work, restored) {
   for (const part of ["bar", "side", "foot", "help"]) find(part).hidden = false;
   find("save").hidden = !writable;
   Object.assign(editor.tools, { tool: "brush", object: null, chosen: false, label: editor.firstThing() });
-  panel.showClasses(work.classes, editor.tools.label);
+  panel.showClasses(work.classes, editor.tools.label, Boolean(work.layer.objects));
   setSize(Math.max(3, Math.round(Math.max(work.layer.width, work.layer.height) / 40)));
   view.setImage(work.layer.width, work.layer.height);
   colour();
