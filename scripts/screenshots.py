@@ -16,7 +16,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
 from scipy.ndimage import gaussian_filter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +33,7 @@ DARK = {"color_scheme": "dark"}
 CHINESE = {"locale": "zh-CN"}
 MAX_BYTES = 200_000
 PATIENCE_MS = 180_000
+TABS = ("semantic", "instance", "panoptic", "regions", "click", "correct", "batch", "compare", "finetune", "models")
 
 
 def main() -> None:
@@ -64,9 +69,14 @@ def take(browser: Browser, url: str, out: Path, names: list[str]) -> None:
         "models-desktop": (DESKTOP, models),
         "error-desktop": (DESKTOP, error),
         "stack-desktop": (DESKTOP, stack),
+        "ct-desktop": (DESKTOP, ct),
+        "raster-desktop-zh": (DESKTOP | CHINESE, raster),
         "start-phone": (PHONE, start),
         "instance-phone": (PHONE, lambda page: result(page, "instance", "cells", 0, None)),
         "instance-phone-zh": (PHONE | DARK | CHINESE, lambda page: result(page, "instance", "cells", 0, None)),
+        "stack-phone": (PHONE, stack),
+        "ct-phone-zh": (PHONE | CHINESE, ct),
+        "raster-phone": (PHONE, raster),
     }
     for name, (context, walk) in pictures.items():
         if names and name not in names:
@@ -136,11 +146,13 @@ def result(page: Page, tab: str, group: str, number: int, point: tuple[float, fl
 
 
 def open_tab(page: Page, tab: str) -> None:
-    """Choose one of the eight tabs; a phone has most of them in a menu."""
+    """Choose a tab; a phone has most of them in a menu."""
     button = page.locator(f"button[data-tab-id={tab}]:visible")
     if not button.count():
+        page.evaluate("scrollTo(0, 0)")
         page.locator(".overflow-menu > button").click()
-        button = page.locator(f".overflow-dropdown button[data-tab-id={tab}]")
+        # What is in the menu has no names but those that are read.
+        button = page.locator(".overflow-dropdown button").nth(TABS.index(tab) - page.locator("button[data-tab-id]:visible").count())
     button.click()
     page.wait_for_timeout(600)
 
@@ -179,16 +191,82 @@ def stack(page: Page) -> None:
     about = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "Alexa 488", "mCherry", "Cy5"]}, **size}
     file = io.BytesIO()
     tifffile.imwrite(file, np.stack(planes).clip(0, 65_535).astype(np.uint16), ome=True, photometric="minisblack", metadata=about)
-    page.locator("#semantic-image input[type=file]").set_input_files({"name": "stack.ome.tif", "mimeType": "image/tiff", "buffer": file.getvalue()})
-    strip = page.locator("#semantic-view .vs")
-    strip.wait_for(timeout=PATIENCE_MS)
+    strip = send(page, "semantic", "stack.ome.tif", file.getvalue())
     for select in (2, 1):  # green and blue show nothing: what is left is grey
         strip.locator("select").nth(select).select_option(index=0)
         page.wait_for_timeout(1500)
-    strip.get_by_role("button", name="Segment this view").click()
-    page.locator("#semantic-viewer .sv[data-state=shown]").wait_for(timeout=PATIENCE_MS)
+    segment_view(page, "semantic")
+
+
+def ct(page: Page) -> None:
+    """A slice of a drawn patient, of which one of the presets is looked at."""
+    y, x = np.mgrid[:512, :512] / 256 - 1.0
+
+    def oval(across: float, down: float, wide: float, high: float) -> np.ndarray:
+        return ((x - across) / wide) ** 2 + ((y - down) / high) ** 2 < 1
+
+    values = np.full(x.shape, -1000.0)
+    for place, value in (
+        ((0, 0.05, 0.88, 0.66), -90), ((0, 0.05, 0.82, 0.6), 45), ((-0.42, 0, 0.28, 0.42), -820), ((0.4, 0, 0.27, 0.42), -820), ((0.1, -0.08, 0.2, 0.24), 60),
+        ((0.02, -0.2, 0.09, 0.09), 210), ((-0.1, 0.28, 0.06, 0.06), 190), ((0, 0.45, 0.13, 0.12), 420), ((0, 0.45, 0.08, 0.07), 180), ((0, 0.6, 0.04, 0.12), 500),
+        ((0.45, -0.1, 0.05, 0.05), 30), ((-0.35, 0.15, 0.03, 0.03), 20), *(((0.79 * np.sin(turn), 0.05 + 0.57 * np.cos(turn), 0.035, 0.03), 600) for turn in np.arange(0.4, 6, 0.52)),
+    ):  # fmt: skip
+        values[oval(*place)] = value
+    values = gaussian_filter(values, 1.2) + np.random.default_rng(0).normal(0, 12, values.shape)
+    found, meta = Dataset(), FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, CTImageStorage, generate_uid()
+    found.file_meta, found.SOPClassUID, found.SOPInstanceUID, found.Modality = meta, CTImageStorage, meta.MediaStorageSOPInstanceUID, "CT"
+    found.StudyInstanceUID, found.SeriesInstanceUID, found.FrameOfReferenceUID = generate_uid(), generate_uid(), generate_uid()
+    found.Rows, found.Columns, found.SamplesPerPixel, found.PhotometricInterpretation = 512, 512, 1, "MONOCHROME2"
+    found.BitsAllocated, found.BitsStored, found.HighBit, found.PixelRepresentation = 16, 16, 15, 1
+    found.PixelSpacing, found.SliceThickness, found.RescaleSlope, found.RescaleIntercept = [0.75, 0.75], 1.5, 1, -1024
+    found.ImagePositionPatient, found.ImageOrientationPatient, found.WindowCenter, found.WindowWidth = [-192, -192, 0], [1, 0, 0, 0, 1, 0], 40, 400
+    found.PixelData = (values + 1024).astype(np.int16).tobytes()
+    file = io.BytesIO()
+    found.save_as(file, enforce_file_format=True)
+    strip = send(page, "regions", "slice.dcm", file.getvalue())
+    lung = strip.locator(".vs-preset option").nth(4)
+    strip.locator(".vs-preset").select_option(value=lung.get_attribute("value"))
+    page.wait_for_timeout(1500)
+    segment_view(page, "regions")
+
+
+def raster(page: Page) -> None:
+    """Fields of 16 bits in UTM, ten metres a pixel."""
+    draw = np.random.default_rng(3)
+    kinds = np.array([[500, 900, 350, 3600], [1500, 1300, 700, 2600], [900, 1100, 500, 3100], [2100, 1700, 1100, 2300], [380, 650, 420, 2900], [1250, 1350, 480, 2800]])
+    seeds, colors = draw.uniform(0, 400, (70, 2)), kinds[draw.integers(0, len(kinds), 70)] * draw.uniform(0.85, 1.15, (70, 1))
+    y, x = np.mgrid[:400, :640]
+    owner = np.argmin((y[..., None] - seeds[:, 0]) ** 2 + (x[..., None] - 1.6 * seeds[:, 1]) ** 2, axis=-1)
+    bands = np.moveaxis(gaussian_filter(colors[owner], (1, 1, 0)) + draw.normal(0, 40, (400, 640, 4)), -1, 0)
+    with MemoryFile() as file:
+        place = {"crs": "EPSG:32633", "transform": from_origin(390_000, 5_820_000, 10, 10), "nodata": 0}
+        with file.open(driver="GTiff", height=400, width=640, count=4, dtype="uint16", compress="deflate", **place) as written:
+            written.write(bands.clip(1, 10_000).astype(np.uint16))
+        content = file.read()
+    send(page, "regions", "fields.tif", content)
+    segment_view(page, "regions")
+
+
+def send(page: Page, tab: str, name: str, content: bytes) -> Locator:
+    """A scientific file chosen on a tab: the strip by which one looks at it."""
+    if tab != "semantic":
+        open_tab(page, tab)
+    page.locator(f"#{tab}-image input[type=file]").set_input_files({"name": name, "mimeType": "image/tiff" if name.endswith(".tif") else "application/dicom", "buffer": content})
+    strip = page.locator(f"#{tab}-view .vs")
+    strip.wait_for(timeout=PATIENCE_MS)
+    return strip
+
+
+def segment_view(page: Page, tab: str) -> None:
+    """What the strip shows segmented, with the strip in sight; a file that was sent is by itself, as it lies."""
+    page.wait_for_timeout(1500)
+    if (run := page.locator(f"#{tab}-view .vs-run")).is_visible():
+        run.click()
+    page.locator(f"#{tab}-viewer .sv[data-state=shown]").wait_for(timeout=PATIENCE_MS)
     page.mouse.move(2, 2)
-    page.evaluate("scrollTo(0, 0)")
+    # On a phone as on a desk: from the strip on, down to the scale.
+    page.locator(f"#{tab}-view").evaluate("node => scrollTo(0, node.getBoundingClientRect().top + scrollY - 16)")
     page.wait_for_timeout(1500)
 
 

@@ -67,7 +67,7 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
 // Browsers that cannot show HEIC do not know what it is either, nor what scanners and microscopes write, and gradio's boxes refuse what has
 // no type of an image, or do not offer it to be chosen.
 {
-  const scientific = /\.(dcm|dicom|nii|nii\.gz|npy)$/i;
+  const scientific = /\.(dcm|dicom|nii|nii\.gz|npy|btf|lsm|svs)$/i;
   const known = Object.getOwnPropertyDescriptor(Blob.prototype, "type").get;
   Object.defineProperty(File.prototype, "type", {
     configurable: true,
@@ -77,7 +77,7 @@ if ((navigator.language || "").toLowerCase().startsWith("zh")) {
     },
   });
   const offer = () => {
-    for (const input of document.querySelectorAll('input[type="file"][accept="image/*"]')) input.accept = "image/*,.dcm,.dicom,.nii,.gz,.npy";
+    for (const input of document.querySelectorAll('input[type="file"][accept="image/*"]')) input.accept = "image/*,.dcm,.dicom,.nii,.gz,.npy,.btf,.lsm,.svs";
   };
   new MutationObserver(offer).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["accept"] });
 }
