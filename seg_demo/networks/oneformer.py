@@ -14,46 +14,33 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPTokenizer, OneFormerImageProcessor, OneFormerProcessor, PreTrainedConfig
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet, Segment, Task
+from seg_demo.core.types import LabelSet, Segment
 from seg_demo.masks import queries
 from seg_demo.masks.queries import Order
 from seg_demo.networks import FAMILIES, checkpoint, transformers_config
-from seg_demo.networks.universal import ClassQueries, apart, few_places_at_once
+from seg_demo.networks.universal import ClassQueries, Mask2Former, apart, few_places_at_once
 
 CLASS_INFO = "class_info_file"
 # The files of a tokenizer, of which a repository has the first two or the last.
 TOKENIZER = ("vocab.json", "merges.txt", "tokenizer.json")
 # Of a sentence; the network's layer has as many inputs.
 MOST_TOKENS = 1024
+# Channels of a picture.
+COLOURS = 3
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-class Asked(nn.Module):
-    """A OneFormer that has been asked for a task.
-
-    Args:
-        network: of transformers, shared.
-        question: int64 (1, T), token ids of the sentence.
-    """
-
-    def __init__(self, network: nn.Module, question: Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("question", question, persistent=False)
-        self.train(network.training)
-
-    def forward(self, pixel_values: Tensor) -> Any:
-        """What transformers' network answers to float32 (B, 3, h, w)."""
-        return self.network(pixel_values=pixel_values, task_inputs=self.question.expand(len(pixel_values), -1))
 
 
 @dataclass
 class OneFormer(ClassQueries):
     """OneFormer. Its panoptic and instance results never overlap; its resizes are antialiased.
+
+    What is asked travels with the picture, in channels behind its colours, so that one form of the network, compiled for a size, answers
+    every task.
 
     Attributes:
         questions: token ids of the sentence for a task, by the task's name.
@@ -62,6 +49,8 @@ class OneFormer(ClassQueries):
 
     family = FAMILIES["oneformer"]
     order: ClassVar[Order] = Order(antialias=True)
+    # Sizes become constants of the traced graph, so that each has a form of its own; it agrees to 2e-5 of the largest logit.
+    engine: ClassVar = Mask2Former.engine
     questions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     tokenizer: Any = None
 
@@ -166,15 +155,27 @@ class OneFormer(ClassQueries):
         checkpoint.write_json(folder, name, table)
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, {**data, CLASS_INFO: name})
 
-    def answering(self, task: Task) -> Self:
-        """The same network, weights shared, asked for one of its tasks."""
-        plain = self.module.network if isinstance(self.module, Asked) else self.module
-        return replace(self, asked=task, module=Asked(plain, _as_input(self.questions[task.name], plain)))
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """As :meth:`ClassQueries.preprocess`, with the sentence for the task: float32 (1, 3 + n, h, w), the last channels beginning with the
+        numbers of its tokens."""
+        batch = super().preprocess(image)
+        question = torch.tensor(self.questions[self.task.name], dtype=batch.dtype)
+        area = batch.shape[-2] * batch.shape[-1]
+        count = -(-len(question) // area)
+        asked = F.pad(question, (0, count * area - len(question))).view(1, count, *batch.shape[-2:])
+        return torch.cat([batch, asked], 1)
 
     @staticmethod
     def forward(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
-        """As :meth:`ClassQueries.forward`, by a network that has been asked, or the one that answers its first task."""
-        return ClassQueries.forward(module if isinstance(module, Asked) else Asked(module, module.question), batch)
+        """As :meth:`ClassQueries.forward`, of pictures that bring their sentence; without one (B, 3, h, w) they are asked for the first task."""
+        return [{"classes": classes, "masks": masks} for classes, masks in zip(*OneFormer.query_logits(module, batch), strict=True)]
+
+    @staticmethod
+    def query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
+        """As :meth:`ClassQueries.query_logits`."""
+        length = module.question.shape[1]
+        question = batch[:, COLOURS:].flatten(1)[:, :length] if batch.shape[1] > COLOURS else module.question.expand(len(batch), -1)
+        return transformers_config.query_logits(module(pixel_values=batch[:, :COLOURS], task_inputs=question))
 
     def replace_head(self, labels: LabelSet) -> Self:
         """As :meth:`Network.replace_head`."""

@@ -253,8 +253,14 @@ class ClassQueries(Network):
         Returns:
             Per image ``classes`` (Q, C + 1), the last being none of them, and ``masks`` (Q, h', w'), both logits.
         """
-        pairs = zip(*transformers_config.query_logits(module(pixel_values=batch)), strict=True)
+        pairs = zip(*ClassQueries.query_logits(module, batch), strict=True)
         return [{"classes": classes, "masks": masks} for classes, masks in pairs]
+
+    @staticmethod
+    def query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
+        """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w): not by picture as :meth:`forward` has them, for going through a batch makes
+        the number of its pictures a constant of a graph."""
+        return transformers_config.query_logits(module(pixel_values=batch))
 
     def postprocess(self, raw: Any, height: int, width: int, confidence: bool = False) -> Segmentation:
         """The queries as the network's task has it.
@@ -348,7 +354,7 @@ class ClassQueries(Network):
         """
         if not self.sizes_stay_open and self.preprocessing.size is None:
             raise BadRequestError("onnx.sizes_become_constants", title=self.family.title)
-        answer = graph.Tensors(self.module, _query_logits)
+        answer = graph.Tensors(self.module, self.query_logits)
         free = graph.ANY_SIZE if self.sizes_stay_open else graph.ONE_SIZE
         code = graph.OF_QUERIES if self.none_rows else graph.OF_SIGMOIDS
         return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free, code=code)
@@ -526,7 +532,7 @@ class Eomt(ClassQueries):
 
     def graph(self) -> graph.Graph:
         """As :meth:`ClassQueries.graph`, for the one size that it takes; its processor pads, or cuts into squares of which there may be many."""
-        answer = graph.Tensors(self.module, _query_logits)
+        answer = graph.Tensors(self.module, self.query_logits)
         free = (0,) if self.processor.do_split_image else graph.ONE_SIZE
         return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free)
 
@@ -597,12 +603,6 @@ def more_queries_than_places(config: PreTrainedConfig, height: int, width: int) 
 def _of_two(maps: Tensor) -> Tensor:
     """Class maps (C, h, w), a single one with another of zeros: as the only channel of logits it would be a decision between two classes."""
     return torch.cat([maps, torch.zeros_like(maps)]) if len(maps) == 1 else maps
-
-
-def _query_logits(module: nn.Module, batch: Tensor) -> tuple[Tensor, ...]:
-    """Class logits (B, Q, C + 1) and mask logits (B, Q, h, w): not by picture as :meth:`ClassQueries.forward` has them, for going through a
-    batch makes the number of its pictures a constant of a graph."""
-    return transformers_config.query_logits(module(pixel_values=batch))
 
 
 class FewPlaces(nn.Module):

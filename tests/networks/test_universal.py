@@ -324,7 +324,7 @@ class TestOneFormer(TestDetr):
         question = OneFormerProcessor.from_pretrained(folder, repo_path=str(folder))(
             images=[Image.fromarray(image_of(20, 20))], task_inputs=["panoptic"], return_tensors="pt"
         )["task_inputs"]
-        found = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()(pixel_values=batch, task_inputs=question)
+        found = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()(pixel_values=batch[:, :3], task_inputs=question)
         return [{"classes": found.class_queries_logits[0], "masks": found.masks_queries_logits[0]}]
 
     def test_each_task_is_asked_for_in_its_words(self, folder: Path) -> None:
@@ -333,9 +333,15 @@ class TestOneFormer(TestDetr):
         assert not same(raws[0], raws[1]) and not same(raws[1], raws[2])
         assert same(raws[0], self.raw(loaded, image))
         assert len({tuple(row) for row in loaded.questions.values()}) == 3
-        # A module for every task, of the same weights, and back again.
+        # One module for every task; a batch without a sentence is asked for the first, and any number of pixels has room for one.
         instance = loaded.answering(INSTANCE)
-        assert instance.module.network is loaded.module and instance.answering(PANOPTIC).module.network is loaded.module
+        assert instance.module is loaded.module
+        assert same(self.raw(instance.answering(PANOPTIC), image), raws[0])
+        with torch.inference_mode():
+            batch = loaded.preprocess(image)
+            assert same(loaded.forward(loaded.module, batch[:, :3]), raws[0])
+            small = replace(loaded, processor=type(loaded.processor)(size={"shortest_edge": 4, "longest_edge": 8}))
+            assert small.preprocess(image_of(6, 9)).shape == (1, 3 + 4, 4, 6)
         assert not list((folder / "config.json").parent.glob("*tokenizer*.py"))
 
     def test_things_are_the_tables(self, folder: Path, tmp_path: Path) -> None:
