@@ -28,9 +28,10 @@ from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestEr
 from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
 from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
-from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
+from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task, tight_box
 from seg_demo.inference import engine as devices
 from seg_demo.inference import rasters, tiled
+from seg_demo.inference.explain import Explanation, explain, thing_at
 from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
@@ -325,6 +326,45 @@ class Model:
         facts = {name: getattr(result, name) for name in ("model", "device", "seen", "notes", "familiar", "view", "calibration")}
         return replace(found, seconds=seconds, outputs=result.outputs, **facts)
 
+    @property
+    def explains(self) -> bool:
+        """Whether :meth:`explain` has an answer: a network decides, and not by prompts."""
+        return isinstance(self._run, NetworkRun)
+
+    def explain(self, image: Source, result: Segmentation, at: tuple[int, int], report: Report | None = None) -> Explanation:
+        """What the answer at a pixel rests on: the parts of the picture without which it would be lost.
+
+        The network is asked some fifty times. It is shown the picture as small as it saw it; where the result is one of full detail, a tile around
+        the thing.
+
+        Args:
+            image: as for :meth:`predict`.
+            result: of this model and image, at the threshold at which it is looked at.
+            at: (x, y), a pixel of the upload.
+            report: called with the fraction done and a few words.
+
+        Raises:
+            BadImageError: as for :meth:`predict`.
+            BadRequestError: the model is no network; there is nothing at the pixel; or the thing is not found again in what the network is shown.
+        """
+        if not isinstance(run := self._run, NetworkRun):
+            raise BadRequestError("explain.no_network", id=self.spec.id)
+        thing = thing_at(result, at)
+        picture = read(image, view=result.view, channels=self.samples)
+        pixels, _ = self._taken(picture)
+        task = TASKS[result.task]
+        network = run.network.answering(task)
+        window, shown = (0, 0, result.width, result.height), pixels
+        if result.seen is not None and result.seen[0] * result.seen[1] < result.width * result.height:
+            seen = network.pixels_as_seen(pixels)
+            # Of other channels that would be numbers on another scale.
+            shown = seen if seen.dtype == pixels.dtype else pixels
+        elif result.seen is None:
+            window = _tile_around(thing[0], network.tile())
+            shown = np.ascontiguousarray(pixels[window[1] : window[3], window[0] : window[2]])
+        ask = partial(run, detail="whole", confidence=not task.objects and not task.stuff, report=None, task=task, thresholds=result.thresholds)
+        return explain(ask, shown, window, thing, at, report)
+
     def _task(self, options: Options) -> Task:
         """The task that is answered."""
         spec = self.spec
@@ -339,6 +379,16 @@ class Model:
         if isinstance(self._run, RegionRun):
             return self._run.with_parameters(parameters)
         raise BadRequestError(not_smoothed(self.spec.id))
+
+
+def _tile_around(mask: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1) of a tile of (height, width) pixels, or of all there is, with the middle of a mask in its own."""
+    box = tight_box(mask)
+    starts = [
+        min(max(0, (box[axis] + box[axis + 2]) // 2 - side // 2), max(0, length - side))
+        for axis, side, length in ((0, size[1], mask.shape[1]), (1, size[0], mask.shape[0]))
+    ]
+    return *starts, min(mask.shape[1], starts[0] + size[1]), min(mask.shape[0], starts[1] + size[0])
 
 
 def refuse_more(picture: Picture | Raster) -> None:

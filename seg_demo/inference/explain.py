@@ -1,0 +1,184 @@
+"""What a decision rests on: parts of the picture are blurred, one after another, and the model is asked again.
+
+Occlusion (Zeiler and Fergus 2014, arXiv 1311.2901) by blur instead of grey (Fong and Vedaldi 2017, arXiv 1704.03296). Objects are compared
+as in D-RISE (Petsiuk et al. 2021, arXiv 2006.03204): an object that is found then counts by its score times its IoU with the one that
+is explained. Nothing is asked of a network but its answers, so that this holds for every one, compiled or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from seg_demo.core.errors import BadRequestError, Message
+from seg_demo.core.requests import Report
+from seg_demo.core.types import TASKS, Segmentation, tight_box
+
+# Parts along the longer side of what is tried part by part, and the least pixels of the network's between the middles of two.
+PARTS, LEAST_STEP = 8, 4
+# The surroundings of a thing that are tried with it, as a share of its longer side to every side.
+ROOM = 0.75
+# How wide a part is, and how strongly it is blurred, in steps: the standard deviations of two Gaussians.
+WIDTH, BLUR = 0.6, 1.0
+# An answer of less than this to the picture as it is leaves nothing to explain.
+LEAST = 0.02
+
+Frame = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the answer at a pixel rests on.
+
+    Attributes:
+        at: (x, y), the pixel.
+        label: name of the class there.
+        frame: (x0, y0, x1, y1), half-open pixels of the upload: the thing and its surroundings, which were tried part by part.
+        values: float32 (rows, columns) over the frame, in [0, 1]: what share of the answer is lost where the part there is blurred.
+        beyond: the share in [0, 1] that is lost where everything beyond the frame is blurred; None where that is nothing.
+        score: the answer to the picture as it is, in [0, 1]: mean probability of the class, or of an object its score times its IoU with itself
+            as the result has it.
+    """
+
+    at: tuple[int, int]
+    label: str
+    frame: Frame
+    values: np.ndarray
+    beyond: float | None
+    score: float
+
+
+def thing_at(result: Segmentation, at: tuple[int, int]) -> tuple[np.ndarray, int]:
+    """What a result has at a pixel.
+
+    Args:
+        result: not of regions.
+        at: (x, y), a pixel of the upload.
+
+    Returns:
+        bool (H, W) of the object there, or of the connected pixels of the class there; and its label id.
+
+    Raises:
+        BadRequestError: a pixel beyond the picture, or one in which there is no object.
+    """
+    x, y = at
+    if not (0 <= x < result.width and 0 <= y < result.height):
+        raise BadRequestError("explain.outside", x=x, y=y, width=result.width, height=result.height)
+    number = int(result.id_map[y, x])
+    if not TASKS[result.task].objects and not TASKS[result.task].stuff:
+        pieces, _ = ndimage.label(result.id_map == number, np.ones((3, 3)))
+        return pieces == pieces[y, x], number
+    if number == 0:
+        raise BadRequestError("explain.nothing_there", x=x, y=y)
+    index = result.ids.index(number)
+    mask, (x0, y0, x1, y1) = np.zeros((result.height, result.width), bool), result.segments[index].box
+    mask[y0:y1, x0:x1] = result.mask_of(index)
+    return mask, result.segments[index].label_id
+
+
+def explain(
+    run: Callable[[np.ndarray], Segmentation],
+    image: np.ndarray,
+    window: Frame,
+    thing: tuple[np.ndarray, int],
+    at: tuple[int, int],
+    report: Report | None = None,
+) -> Explanation:
+    """Blur parts of a picture one after another, and see what becomes of a thing in it.
+
+    Args:
+        run: the model: pixels in, a result with every candidate at their size out, with confidence where it has classes.
+        image: (h, w, C), uint8 or another type: what the model is shown, a part of the upload or a smaller copy of it.
+        window: (x0, y0, x1, y1), half-open: which pixels of the upload these are.
+        thing: of :func:`thing_at`.
+        at: as there.
+        report: called with the fraction done and a few words after each part.
+
+    Raises:
+        BadRequestError: the model does not find the thing in what it is shown; or the picture is too small to have parts.
+    """
+    x0, y0, x1, y1 = window
+    mask, label_id = thing
+    height, width = image.shape[:2]
+    rows, columns = (((np.arange(few) + 0.5) * many / few).astype(int) for few, many in ((height, y1 - y0), (width, x1 - x0)))
+    mask = mask[y0:y1, x0:x1][np.ix_(rows, columns)]
+    box = tight_box(mask)
+    if box is None:
+        raise BadRequestError("explain.too_small")
+    frame = _with_room(box, (height, width))
+    step = max(LEAST_STEP, max(frame[2] - frame[0], frame[3] - frame[1]) / PARTS)
+    before = run(image)
+    whole = _answer(before, mask, label_id)
+    label = before.labels.names[label_id]
+    if whole < LEAST:
+        raise BadRequestError("explain.not_found_again", label=label)
+    down, across = _parts(frame[1], frame[3], step, height), _parts(frame[0], frame[2], step, width)
+    count, blurred = len(down) * len(across), _blurred(image, BLUR * step)
+    lost = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), np.float32)
+    covered = np.zeros_like(lost)
+    inside = np.s_[frame[1] : frame[3], frame[0] : frame[2]]
+    for turn, (row, column) in enumerate((row, column) for row in down for column in across):
+        if report is not None:
+            report(turn / (count + 1), Message("progress.explaining", done=turn + 1, count=count + 1))
+        part = row[:, None] * column
+        found = _answer(run(_mixed(image, blurred, part)), mask, label_id)
+        lost += max(0.0, 1 - found / whole) * part[inside]
+        covered += part[inside]
+    beyond = None
+    if frame != (0, 0, width, height):
+        outside = np.ones((height, width), np.float32)
+        outside[inside] = 0
+        far = run(_mixed(image, _blurred(image, 2 * step), ndimage.gaussian_filter(outside, step / 4) * outside))
+        beyond = min(1.0, max(0.0, 1 - _answer(far, mask, label_id) / whole))
+    scale_x, scale_y = (x1 - x0) / width, (y1 - y0) / height
+    shown = (
+        x0 + round(frame[0] * scale_x), y0 + round(frame[1] * scale_y),
+        x0 + max(1, round(frame[2] * scale_x)), y0 + max(1, round(frame[3] * scale_y)),
+    )  # fmt: skip
+    return Explanation(at, label, shown, np.minimum(lost / np.maximum(covered, 1e-6), 1), beyond, whole)
+
+
+def _answer(result: Segmentation, mask: np.ndarray, label_id: int) -> float:
+    """How much of a thing a result has, in [0, 1]."""
+    if not TASKS[result.task].objects and not TASKS[result.task].stuff:
+        sure = result.confidence[mask].astype(np.float32) / 255
+        # Of a pixel of another class no more is known than what that one leaves.
+        return float(np.where(result.id_map[mask] == label_id, sure, np.minimum(sure, 1 - sure)).mean())
+    area, best = np.count_nonzero(mask), 0.0
+    for index, segment in enumerate(result.segments):
+        if segment.label_id != label_id:
+            continue
+        left, top, right, bottom = segment.box
+        found = result.mask_of(index)
+        both = np.count_nonzero(found & mask[top:bottom, left:right])
+        score = 1.0 if segment.score is None else segment.score
+        best = max(best, score * both / max(1, area + np.count_nonzero(found) - both))
+    return best
+
+
+def _with_room(box: Frame, size: tuple[int, int]) -> Frame:
+    """A box and its surroundings within a picture of (height, width)."""
+    room = max(2 * LEAST_STEP, round(ROOM * max(box[2] - box[0], box[3] - box[1])))
+    return max(0, box[0] - room), max(0, box[1] - room), min(size[1], box[2] + room), min(size[0], box[3] + room)
+
+
+def _parts(low: int, high: int, step: float, length: int) -> list[np.ndarray]:
+    """Along a side of so many pixels, Gaussian windows float32 (length,) whose middles lie a step apart from low to high."""
+    count = max(1, round((high - low) / step))
+    middles = low + (np.arange(count) + 0.5) * (high - low) / count
+    places = np.arange(length) + 0.5
+    return [np.exp(-0.5 * ((places - middle) / (WIDTH * step)) ** 2).astype(np.float32) for middle in middles]
+
+
+def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture (h, w, C) without what is smaller than sigma pixels: float32."""
+    return np.stack([ndimage.gaussian_filter(image[..., channel].astype(np.float32), sigma, mode="nearest") for channel in range(image.shape[2])], -1)
+
+
+def _mixed(image: np.ndarray, blurred: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """A picture whose pixels are blurred as far as a map (h, w) in [0, 1] says, of its own type."""
+    mixed = image + part[..., None] * (blurred - image)
+    return (np.rint(mixed) if np.issubdtype(image.dtype, np.integer) else mixed).astype(image.dtype)
