@@ -276,7 +276,7 @@ def _check(options: argparse.Namespace) -> int:
     from seg_demo.serving.predictor import offer
 
     found = offer(options.id)
-    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(found.lines()))
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if options.json else "\n".join(f"{name:<9} {value}" for name, value in found.rows().items()))
     return 0 if found.loads else 2
 
 

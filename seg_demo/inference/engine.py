@@ -523,3 +523,35 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     words = str(error).lower()
     return isinstance(error, RuntimeError) and any(phrase in words for phrase in ("out of memory", "can't allocate memory"))
+
+
+def laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
+    """The batch in the memory layout that the module's weights were put into."""
+    weight = next((parameter for parameter in module.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1), None)
+    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return batch.contiguous(memory_format=torch.channels_last) if last else batch
+
+
+def on_cpu(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
+    memo: dict[int, Any] = {id(parameter): torch.nn.Parameter(parameter.detach().cpu(), False) for parameter in module.parameters()}
+    memo.update({id(buffer): buffer.detach().cpu() for buffer in module.buffers()})
+    return copy.deepcopy(module, memo)
+
+
+def finite(raw: Any) -> bool:
+    """Whether every number in what a network said is one."""
+    if isinstance(raw, torch.Tensor):
+        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
+    return all(map(finite, raw.values() if isinstance(raw, dict) else raw))
+
+
+def fetched(raw: Any) -> Any:
+    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
+    if isinstance(raw, torch.Tensor):
+        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
+    if isinstance(raw, dict):
+        return {key: fetched(value) for key, value in raw.items()}
+    if isinstance(raw, tuple):
+        return tuple(fetched(part) for part in raw)
+    return [fetched(part) for part in raw]

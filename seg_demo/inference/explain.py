@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -17,12 +18,15 @@ from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.requests import Report
 from seg_demo.core.types import TASKS, Segmentation, tight_box
 
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network
+
 # Parts along the longer side of what is tried part by part, and the least pixels of the network's between the middles of two.
-PARTS, LEAST_STEP = 8, 4
+PARTS, LEAST_STEP = 6, 4
 # The surroundings of a thing that are tried with it, as a share of its longer side to every side.
 ROOM = 0.75
 # How wide a part is, and how strongly it is blurred, in steps: the standard deviations of two Gaussians.
-WIDTH, BLUR = 0.6, 1.0
+WIDTH, BLUR = 0.8, 2.0
 # An answer of less than this to the picture as it is leaves nothing to explain.
 LEAST = 0.02
 
@@ -37,7 +41,8 @@ class Explanation:
         at: (x, y), the pixel.
         label: name of the class there.
         frame: (x0, y0, x1, y1), half-open pixels of the upload: the thing and its surroundings, which were tried part by part.
-        values: float32 (rows, columns) over the frame, in [0, 1]: what share of the answer is lost where the part there is blurred.
+        values: float32 (rows, columns) over the frame, in [0, 1]: what share of the answer is lost where the part there is blurred, beyond what
+            is lost with the least of all parts.
         beyond: the share in [0, 1] that is lost where everything beyond the frame is blurred; None where that is nothing.
         score: the answer to the picture as it is, in [0, 1]: mean probability of the class, or of an object its score times its IoU with itself
             as the result has it.
@@ -80,6 +85,33 @@ def thing_at(result: Segmentation, at: tuple[int, int]) -> tuple[np.ndarray, int
 
 
 def explain(
+    run: Callable[[np.ndarray], Segmentation], network: Network, image: np.ndarray, result: Segmentation, at: tuple[int, int], report: Report | None = None
+) -> Explanation:
+    """What the answer of a network rests on, in what it saw: the picture as small as that; of a result in full detail, a tile around the thing.
+
+    Args:
+        run: as for :func:`take_apart`.
+        network: that answers.
+        image: uint8 (H, W, 3) or other channels, as it takes them.
+        result: of them.
+        at, report: as for :func:`take_apart`.
+
+    Raises:
+        BadRequestError: as :func:`thing_at` and :func:`take_apart`.
+    """
+    thing = thing_at(result, at)
+    window, shown = (0, 0, result.width, result.height), image
+    if result.seen is None:
+        window = _tile_around(thing[0], network.tile())
+        shown = np.ascontiguousarray(image[window[1] : window[3], window[0] : window[2]])
+    elif result.seen[0] * result.seen[1] < result.width * result.height:
+        seen = network.pixels_as_seen(image)
+        # Of other channels that would be numbers on another scale.
+        shown = seen if seen.dtype == image.dtype else image
+    return take_apart(run, shown, window, thing, at, report)
+
+
+def take_apart(
     run: Callable[[np.ndarray], Segmentation],
     image: np.ndarray,
     window: Frame,
@@ -117,16 +149,16 @@ def explain(
         raise BadRequestError("explain.not_found_again", label=label)
     down, across = _parts(frame[1], frame[3], step, height), _parts(frame[0], frame[2], step, width)
     count, blurred = len(down) * len(across), _blurred(image, BLUR * step)
-    lost = np.zeros((frame[3] - frame[1], frame[2] - frame[0]), np.float32)
-    covered = np.zeros_like(lost)
     inside = np.s_[frame[1] : frame[3], frame[0] : frame[2]]
-    for turn, (row, column) in enumerate((row, column) for row in down for column in across):
+    parts, drops = [row[:, None] * column for row in down for column in across], []
+    for turn, part in enumerate(parts):
         if report is not None:
             report(turn / (count + 1), Message("progress.explaining", done=turn + 1, count=count + 1))
-        part = row[:, None] * column
-        found = _answer(run(_mixed(image, blurred, part)), mask, label_id)
-        lost += max(0.0, 1 - found / whole) * part[inside]
-        covered += part[inside]
+        drops.append(min(1.0, max(0.0, 1 - _answer(run(_mixed(image, blurred, part)), mask, label_id) / whole)))
+    # A detector's boxes and scores move a little whatever is changed.
+    least = min(drops)
+    lost = sum((drop - least) * part[inside] for drop, part in zip(drops, parts, strict=True))
+    values = lost / np.maximum(sum(part[inside] for part in parts), 1e-6)
     beyond = None
     if frame != (0, 0, width, height):
         outside = np.ones((height, width), np.float32)
@@ -138,7 +170,7 @@ def explain(
         x0 + round(frame[0] * scale_x), y0 + round(frame[1] * scale_y),
         x0 + max(1, round(frame[2] * scale_x)), y0 + max(1, round(frame[3] * scale_y)),
     )  # fmt: skip
-    return Explanation(at, label, shown, np.minimum(lost / np.maximum(covered, 1e-6), 1), beyond, whole)
+    return Explanation(at, label, shown, values.astype(np.float32), beyond, whole)
 
 
 def _answer(result: Segmentation, mask: np.ndarray, label_id: int) -> float:
@@ -182,3 +214,13 @@ def _mixed(image: np.ndarray, blurred: np.ndarray, part: np.ndarray) -> np.ndarr
     """A picture whose pixels are blurred as far as a map (h, w) in [0, 1] says, of its own type."""
     mixed = image + part[..., None] * (blurred - image)
     return (np.rint(mixed) if np.issubdtype(image.dtype, np.integer) else mixed).astype(image.dtype)
+
+
+def _tile_around(mask: np.ndarray, size: tuple[int, int]) -> Frame:
+    """(x0, y0, x1, y1) of a tile of (height, width) pixels, or of all there is, with the middle of a mask in its own."""
+    box = tight_box(mask)
+    starts = [
+        min(max(0, (box[axis] + box[axis + 2]) // 2 - side // 2), max(0, length - side))
+        for axis, side, length in ((0, size[1], mask.shape[1]), (1, size[0], mask.shape[0]))
+    ]
+    return *starts, min(mask.shape[1], starts[0] + size[1]), min(mask.shape[0], starts[1] + size[0])

@@ -10,7 +10,6 @@ A CPU gains nothing by this: there, requests queue.
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,10 +27,10 @@ from seg_demo.core.errors import BadCheckpointError, BadImageError, BadRequestEr
 from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
 from seg_demo.core.requests import AUTO, Options, Report
 from seg_demo.core.settings import settings
-from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task, tight_box
+from seg_demo.core.types import TASKS, LabelSet, ModelSpec, Segmentation, Task
 from seg_demo.inference import engine as devices
 from seg_demo.inference import rasters, tiled
-from seg_demo.inference.explain import Explanation, explain, thing_at
+from seg_demo.inference.explain import Explanation, explain
 from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
@@ -349,21 +348,10 @@ class Model:
         """
         if not isinstance(run := self._run, NetworkRun):
             raise BadRequestError("explain.no_network", id=self.spec.id)
-        thing = thing_at(result, at)
         picture = read(image, view=result.view, channels=self.samples)
-        pixels, _ = self._taken(picture)
         task = TASKS[result.task]
-        network = run.network.answering(task)
-        window, shown = (0, 0, result.width, result.height), pixels
-        if result.seen is not None and result.seen[0] * result.seen[1] < result.width * result.height:
-            seen = network.pixels_as_seen(pixels)
-            # Of other channels that would be numbers on another scale.
-            shown = seen if seen.dtype == pixels.dtype else pixels
-        elif result.seen is None:
-            window = _tile_around(thing[0], network.tile())
-            shown = np.ascontiguousarray(pixels[window[1] : window[3], window[0] : window[2]])
         ask = partial(run, detail="whole", confidence=not task.objects and not task.stuff, report=None, task=task, thresholds=result.thresholds)
-        return explain(ask, shown, window, thing, at, report)
+        return explain(ask, run.network.answering(task), self._taken(picture)[0], result, at, report)
 
     def _task(self, options: Options) -> Task:
         """The task that is answered."""
@@ -379,16 +367,6 @@ class Model:
         if isinstance(self._run, RegionRun):
             return self._run.with_parameters(parameters)
         raise BadRequestError(not_smoothed(self.spec.id))
-
-
-def _tile_around(mask: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(x0, y0, x1, y1) of a tile of (height, width) pixels, or of all there is, with the middle of a mask in its own."""
-    box = tight_box(mask)
-    starts = [
-        min(max(0, (box[axis] + box[axis + 2]) // 2 - side // 2), max(0, length - side))
-        for axis, side, length in ((0, size[1], mask.shape[1]), (1, size[0], mask.shape[0]))
-    ]
-    return *starts, min(mask.shape[1], starts[0] + size[1]), min(mask.shape[0], starts[1] + size[0])
 
 
 def refuse_more(picture: Picture | Raster) -> None:
@@ -532,7 +510,7 @@ class NetworkRun:
             if not (devices.out_of_memory(error) and isinstance(raw, torch.Tensor) and raw.device.type == "cuda"):
                 raise
         torch.cuda.empty_cache()
-        return network.postprocess(_fetched(raw), height, width, confidence)
+        return network.postprocess(devices.fetched(raw), height, width, confidence)
 
     def _batcher(self, network: Network) -> Batcher | None:
         """Where requests for what a network answers meet; None where they do not."""
@@ -552,7 +530,7 @@ class NetworkRun:
         if isinstance(raw, tuple):
             raw, found = raw
             statistics.append(found[0].float().cpu().numpy())
-        if not _finite(raw):
+        if not devices.finite(raw):
             raise BadCheckpointError("models.invalid_numbers")
         requests.check()
         return raw, device
@@ -569,7 +547,7 @@ class NetworkRun:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         cpu = torch.device("cpu")
-        return self._pass(network, _on_cpu(network.module), batch, cpu), cpu
+        return self._pass(network, devices.on_cpu(network.module), batch, cpu), cpu
 
     def _here(self, network: Network, batch: torch.Tensor) -> Any:
         return self._pass(network, network.module, batch, next(network.module.parameters()).device, self.engine)
@@ -593,44 +571,12 @@ class NetworkRun:
             module.eval()
         try:
             with devices.arithmetic(device, self._precision):
-                given = to_device(_laid_out(batch, module), device)
+                given = to_device(devices.laid_out(batch, module), device)
                 raw = self._forward_familiar(network, module, given, engine)
-                return raw if device.type == "cuda" and not network.task.objects else _fetched(raw)
+                return raw if device.type == "cuda" and not network.task.objects else devices.fetched(raw)
         finally:
             if training:
                 module.train()
-
-
-def _laid_out(batch: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
-    """The batch in the memory layout that the module's weights were put into."""
-    weight = next((parameter for parameter in module.parameters() if parameter.dim() == 4 and parameter.shape[1] > 1), None)
-    last = weight is not None and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
-    return batch.contiguous(memory_format=torch.channels_last) if last else batch
-
-
-def _on_cpu(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy on the CPU that never needs memory on the GPU; the original serves on."""
-    memo: dict[int, Any] = {id(parameter): torch.nn.Parameter(parameter.detach().cpu(), False) for parameter in module.parameters()}
-    memo.update({id(buffer): buffer.detach().cpu() for buffer in module.buffers()})
-    return copy.deepcopy(module, memo)
-
-
-def _finite(raw: Any) -> bool:
-    """Whether every number in what a network said is one."""
-    if isinstance(raw, torch.Tensor):
-        return not raw.is_floating_point() or bool(torch.isfinite(raw.sum()) or torch.isfinite(raw).all())
-    return all(map(_finite, raw.values() if isinstance(raw, dict) else raw))
-
-
-def _fetched(raw: Any) -> Any:
-    """Tensors, however nested in lists and dicts, on the CPU; floating ones as fp32."""
-    if isinstance(raw, torch.Tensor):
-        return raw.to("cpu", torch.float32) if raw.is_floating_point() else raw.cpu()
-    if isinstance(raw, dict):
-        return {key: _fetched(value) for key, value in raw.items()}
-    if isinstance(raw, tuple):
-        return tuple(_fetched(part) for part in raw)
-    return [_fetched(part) for part in raw]
 
 
 # Seconds in which others may join: little beside a forward pass and the sending of its result.

@@ -35,8 +35,11 @@ from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 
 if TYPE_CHECKING:
+    from seg_demo.inference.explain import Explanation
     from seg_demo.networks.base import Network
 
+# Class names that are listed of an offer.
+SHOWN_NAMES = 8
 # Untrusted models that are fetched and tried at the same time; as many again may wait for that.
 UNTRUSTED_MOST = 2
 
@@ -364,6 +367,11 @@ class Work:
         """A result at other thresholds, as :meth:`seg_demo.inference.model.Model.again` of the request's first model."""
         return None if zerogpu.ACTIVE else self._predictor.load(self._resolved[0], self._report).again(result, self.options)
 
+    def explain(self, result: Segmentation, at: tuple[int, int]) -> Explanation:
+        """As :meth:`seg_demo.inference.model.Model.explain` of the request's first model; on ZeroGPU by the processor, which costs nobody's time there."""
+        model = self._predictor.load(self._resolved[0], self._report, "cpu" if zerogpu.ACTIVE else "")
+        return model.explain(self.picture, result, at, self._report)
+
 
 class WorkerSession:
     """What :meth:`Predictor.prompting` gives on ZeroGPU for everything in a picture, which a worker finds by itself.
@@ -461,10 +469,6 @@ def stays(spec: ModelSpec, path: Path) -> Iterator[None]:
         if not path.exists():
             raise BusyError("disk.model_removed")
         yield
-
-
-# Class names that are listed of an offer.
-SHOWN_NAMES = 8
 
 
 def locate(spec: ModelSpec, *, token: bool, report: Report | None = None) -> Path:
@@ -641,10 +645,6 @@ class Offer:
             "loads": "yes, as far as its files tell" if self.loads else f"no: {self.refused or 'this machine has too little memory for it'}",
         }
         return {name: value for name, value in rows.items() if value}
-
-    def lines(self) -> list[str]:
-        """For a terminal."""
-        return [f"{name:<9} {value}" for name, value in self.rows().items()]
 
 
 def offer(id: str, *, visitor: bool = False) -> Offer:

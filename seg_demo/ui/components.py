@@ -28,11 +28,11 @@ from gradio.blocks import Block
 from gradio.i18n import I18nData
 
 from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, in_language, table
-from seg_demo.core.requests import Report
+from seg_demo.core.requests import Options, Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
-from seg_demo.gateway.queue import UNQUEUED, in_words, rendering
+from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
-from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, viewer_doubt, viewer_value
+from seg_demo.ui.results import TOOLS, Result, Units, kinds, make_file, make_for_tool, measurements_value, viewer_doubt, viewer_value, viewer_why
 
 if TYPE_CHECKING:
     from seg_demo.core.types import Task
@@ -172,7 +172,34 @@ def outcome(tab: str, task: Task, correctable: bool = False) -> Outcome:
         show_progress="minimal",
     )  # fmt: skip
     picked.success(None, js=fetch, api_visibility="private")
-    return Outcome(result, viewer, cancel, correct)
+    made = Outcome(result, viewer, cancel, correct)
+    asked = viewer.input(
+        because, result, viewer, api_visibility="private", show_progress_on=viewer, trigger_mode="always_last", **work_limits(),
+    )  # fmt: skip
+    asked.failure(None, js=f"() => {{ {made._node}?.unexplained?.(); }}", api_visibility="private")
+    made.cancellable(asked)
+    return made
+
+
+@in_words
+def because(
+    result: Result | None,
+    event: gr.EventData,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> Result:
+    """The session's result, with what the answer rests on at the pixel that was clicked."""
+    if result is None:
+        raise BadRequestError("results.nothing_to_look_at")
+    asked, shown = event._data if isinstance(event._data, dict) else {}, result.shown
+    try:
+        at = int(asked["x"]), int(asked["y"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise BadRequestError("results.nothing_to_look_at") from None
+    spec = shown.model
+    id = f"{spec.id}@{spec.revision}" if spec.source == "hub" and spec.revision else spec.id
+    options = Options(detail="full" if shown.seen is None else "whole", view=result.upload.view)
+    with predictor().work(result.upload.path, id, options=options, report=reporting(progress)) as work:
+        return result.because(work.explain(shown, at))
 
 
 @in_words
@@ -312,7 +339,7 @@ class Slider(gr.Slider):
 
 # One scope in the browser, in this order: each file may use the ones before it.
 SCRIPTS = (
-    "viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer_notes.js", "viewer.js",
+    "viewer_text.js", "viewer_ids.js", "viewer_view.js", "viewer_legend.js", "viewer_doubt.js", "viewer_why.js", "viewer_notes.js", "viewer.js",
 )  # fmt: skip
 
 
@@ -320,7 +347,8 @@ class SegmentationViewer(gr.HTML):
     """Shows a :class:`~seg_demo.ui.results.Result`, or an invitation if there is none.
 
     In the browser it also says why the last run failed, see ``static/viewer_notes.js``.
-    Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted.
+    Its event ``select`` asks for the same result with its doubt, whose map is the largest of what is sent and seldom wanted; ``input`` with the ``x`` and ``y`` of
+    a pixel of the upload asks what the answer there rests on.
     """
 
     def __init__(self, value: Result | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
@@ -348,6 +376,10 @@ class SegmentationViewer(gr.HTML):
                 "image": served_file(self, value.preview, value.upload.stem + ".jpg"),
                 "ids": served_file(self, value.ids, "ids.png"),
                 "doubt": served_file(self, viewer_doubt(shown), "doubt.png") if value.doubt else None,
+                "why": None if value.why is None else {
+                    "map": served_file(self, viewer_why(value.why, shown), "why.png"),
+                    "label": value.why.label, "at": value.why.at, "frame": value.why.frame, "most": float(value.why.values.max()), "beyond": value.why.beyond,
+                },
                 **viewer_value(value),
                 "notes": [spoken(note) for note in (*shown.notes, *(shown.model.notes if shown.model else ()))],
             }

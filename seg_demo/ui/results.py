@@ -21,8 +21,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.requests import pool
@@ -33,11 +35,16 @@ from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export, interchange
 from seg_demo.outputs.measurements import Measurements, PixelSize, histogram, pixel_of, plain
 
+if TYPE_CHECKING:
+    from seg_demo.inference.explain import Explanation
+
 # The browser gets the id map at full size up to here; above, every n-th pixel (downloads are always at full size).
 MAX_VIEWER_PIXELS = 16_000_000
 PREVIEW_SIDE = 2560
 # Doubt is a smooth field: a screen shows no more of it, and it compresses far worse than ids.
 MAX_DOUBT_PIXELS = 4_000_000
+# What an answer rests on is drawn so large, and as bright as may be where this share of it or more is lost.
+WHY_SIDE, LEAST_WHY = 1024, 0.05
 
 # Rows of single objects that the page is sent, the largest ones; totals and histograms are of all, and so are the files.
 MOST_ROWS = 3000
@@ -67,6 +74,7 @@ class Result:
         threshold: score in [0, 1] from which objects are shown; without meaning for semantic results and regions.
         preview: the picture as the viewer shows it, a JPEG of at most ``PREVIEW_SIDE`` pixels a side.
         doubt: whether the viewer is also sent the map of the margins.
+        why: what the answer at a pixel rests on, for the viewer; None unless it was asked for.
         asked: what the network was asked for beside the upload; empty where there was none.
         made: ``time.monotonic()`` when it was.
     """
@@ -76,6 +84,7 @@ class Result:
     threshold: float
     preview: bytes
     doubt: bool = False
+    why: Explanation | None = None
     asked: tuple[object, ...] = ()
     made: float = field(default_factory=time.monotonic)
 
@@ -122,7 +131,14 @@ class Result:
 
     def with_doubt(self) -> Result:
         """The same view with the map of the margins; what the view consists of is not made again."""
-        other = replace(self, doubt=True)
+        return self._alike(doubt=True)
+
+    def because(self, why: Explanation) -> Result:
+        """The same view with what the answer at a pixel rests on."""
+        return self._alike(why=why)
+
+    def _alike(self, **changed: Any) -> Result:
+        other = replace(self, **changed)
         vars(other).update(ids=self.ids)
         return other
 
@@ -166,6 +182,22 @@ def viewer_doubt(segmentation: Segmentation) -> bytes:
     return draw.encode_png(margins)
 
 
+def viewer_why(why: Explanation, segmentation: Segmentation) -> bytes:
+    """What an answer rests on for the viewer: an 8-bit grey PNG of the whole picture, made smaller where it is large, 255 where most is lost.
+
+    Args:
+        why: of this result.
+        segmentation: the result.
+    """
+    width, height = fitting(segmentation.width, segmentation.height, WHY_SIDE)
+    left, top, right, bottom = (round(value * side / full) for value, side, full in zip(why.frame, (width, height) * 2, (segmentation.width, segmentation.height) * 2, strict=True))
+    shown = np.zeros((height, width), np.uint8)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    scaled = Image.fromarray(why.values / max(float(why.values.max()), LEAST_WHY)).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    shown[top:bottom, left:right] = np.rint(255 * np.clip(np.asarray(scaled), 0, 1))[: height - top, : width - left]
+    return draw.encode_png(shown)
+
+
 def viewer_value(result: Result) -> dict[str, object]:
     """What the viewer is told beside its two pictures: classes and segments, both largest first.
 
@@ -203,6 +235,7 @@ def viewer_value(result: Result) -> dict[str, object]:
         "metres": None if pixel is None else list(pixel.within("m").sides),
         "background": shown.labels.background,
         "unsure": shown.confidence is not None,
+        "explains": task.learnt and shown.model is not None and shown.model.source != "builtin",
         "classes": [
             {
                 "id": row["label_id"],

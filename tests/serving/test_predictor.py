@@ -147,11 +147,11 @@ def test_region_methods_are_models(method):
 def test_a_gpu_that_runs_out_of_memory_is_replaced_by_the_cpu(folders, monkeypatch):
     checkpoint = networks.load(folders / "tiny")
     expected = Model.from_network(checkpoint, SPEC).predict(IMAGE)
-    copied = runs._on_cpu(checkpoint.module)
+    copied = devices.on_cpu(checkpoint.module)
     assert all(mine is not theirs for mine, theirs in zip(copied.parameters(), checkpoint.module.parameters(), strict=True))
     # The meta device stands in for a GPU: whatever is computed on it is refused.
     elsewhere = replace(checkpoint, module=networks.load(folders / "tiny").module.to("meta"))
-    monkeypatch.setattr(runs, "_on_cpu", lambda module: copied)
+    monkeypatch.setattr(devices, "on_cpu", lambda module: copied)
     run = runs.NetworkRun._pass
 
     def full(self, network, module, batch, device, engine=None):

@@ -187,6 +187,28 @@ def test_regions_and_models(page):
     expect(page.locator("#models-cards")).to_contain_text("not available now")
 
 
+def test_a_click_on_what_was_found_asks_what_it_rests_on(open_page, tmp_path):  # noqa: F811
+    page = open_page()
+    Image.open(COINS).crop((110, 20, 230, 130)).save(tmp_path / "coin.png")
+    upload(page, "semantic", tmp_path / "coin.png")
+    viewer = shown(page, "semantic")
+    expect(viewer.locator(".sv-legend .sv-row", has_text="cell")).to_be_visible(timeout=RESULT_MS)
+    button, said = viewer.locator(".sv-why"), viewer.locator(".sv-because")
+    expect(said).to_be_hidden()
+    button.click()
+    expect(said).to_contain_text("Click on something that was found")
+    stage = viewer.locator(".sv-stage").bounding_box()
+    page.mouse.click(stage["x"] + 0.45 * stage["width"], stage["y"] + 0.4 * stage["height"])
+    expect(viewer.locator(".sv-parts")).to_be_visible(timeout=RESULT_MS)
+    expect(said).to_contain_text("rests on here")
+    expect(viewer.locator(".sv-key")).to_be_hidden()
+    assert pixels(page, "semantic", "heat") > 1000
+    viewer.locator(".sv-stage").focus()
+    page.keyboard.press("w")
+    expect(said).to_be_hidden()
+    expect(viewer.locator(".sv-heat")).to_have_css("visibility", "hidden")
+
+
 @pytest.mark.soak
 def test_two_visitors_do_not_see_each_other(open_page):  # noqa: F811
     mine, other = open_page(), open_page()

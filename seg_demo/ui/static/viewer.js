@@ -20,6 +20,7 @@ let previewed = null; // what is shown in place of a result
 const view = new View(stage, () => redraw(true));
 const notes = new Notes(root, () => clear());
 const doubt = new Doubt(root, () => trigger("select"), () => redraw(false));
+const why = new Why(root, ([x, y]) => trigger("input", { x, y }), () => redraw(false));
 const legend = new Legend(root, () => redraw(false), (members) => { tip.hidden = true; highlight(members); });
 
 // One redraw per frame however many events came; `moved` asks for the ids under the window anew.
@@ -56,6 +57,10 @@ function draw() {
   const outlines = find("outlines").getAttribute("aria-pressed") === "true";
   putPixels(find("lines"), seen.width, seen.height, outlines ? outlinePixels(seen.ids, seen.width, seen.height, line) : new Uint32Array(seen.ids.length));
   doubt.draw(find("heat"), view, seen.width, seen.height, seen.density);
+  if (why.on) {
+    find("heat").style.visibility = "visible";
+    why.draw(find("heat"), view, seen.width, seen.height, seen.density);
+  }
   drawGlow();
 }
 
@@ -128,6 +133,22 @@ function step(by) {
   find("live").textContent = segmentWords(result, open[stepped]).join(", ");
 }
 
+// Enter: what the segment rests on that N and P have reached, at its pixel nearest to the middle of all of its pixels.
+function choose() {
+  if (!why.wanted || !lit || lit.length !== 1) return;
+  let x = 0, y = 0, n = 0;
+  const mine = [];
+  for (let place = 0; place < ids.ids.length; place++) {
+    if (ids.ids[place] !== lit[0]) continue;
+    mine.push(place);
+    (x += place % ids.width), (y += Math.floor(place / ids.width)), n++;
+  }
+  if (!n) return;
+  const far = (place) => Math.hypot((place % ids.width) - x / n, Math.floor(place / ids.width) - y / n);
+  const best = mine.reduce((a, b) => (far(b) < far(a) ? b : a));
+  why.at([Math.floor((((best % ids.width) + 0.5) * result.width) / ids.width), Math.floor(((Math.floor(best / ids.width) + 0.5) * result.height) / ids.height)]);
+}
+
 const original = (on) => layers.classList.toggle("sv-off", on);
 
 function splitAt(value) {
@@ -145,8 +166,11 @@ function pressed(button) {
 
 function connect() {
   translate(root);
-  connectPointers(stage, view, point, leave);
-  connectKeys(stage, view, { step, original, clear: leave, doubt: () => doubt.toggle() });
+  connectPointers(stage, view, point, leave, (x, y) => { const pixel = result && view.pixelAt(x, y); if (pixel) why.at(pixel); });
+  connectKeys(stage, view, { step, original, clear: leave, doubt: () => doubt.toggle(), why: () => why.toggle(), choose });
+  // One heat map at a time.
+  doubt.button.addEventListener("click", () => doubt.wanted && why.wanted && why.toggle());
+  why.button.addEventListener("click", () => why.wanted && doubt.wanted && doubt.toggle());
   find("opacity").addEventListener("input", (event) => (find("fill").style.opacity = event.target.value / 100));
   find("outlines").addEventListener("click", (event) => { pressed(event.currentTarget); redraw(false); });
   find("compare").addEventListener("click", (event) => { split.hidden = !pressed(event.currentTarget); splitAt(50); });
@@ -183,6 +207,7 @@ async function preview(next) {
   leave();
   notes.forget();
   doubt.hide();
+  why.hide();
   base = bitmap;
   ids = { ids: new Uint16Array(1), width: 1, height: 1 };
   result = { width: next.width, height: next.height, segments: [], classes: [], byId: new Map(), names: new Map(), image: { url: next.url }, ids: { url: "" }, metres: next.metres };
@@ -223,13 +248,15 @@ function clear() {
   for (const part of ["bar", "side", "details", "help", "nothing", "small", "notes", "scale"]) find(part).hidden = true;
   find("live").textContent = "";
   doubt.hide();
+  why.hide();
 }
 
 async function receive(value) {
   if (!value) return clear();
   const same = result && result.image.url === value.image.url;
-  if (same && value.doubt && result.ids.url === value.ids.url) {
-    // The same result, now with its doubt: nothing else moves.
+  if (same && (value.doubt || value.why) && result.ids.url === value.ids.url) {
+    // The same result, now with its doubt or with what an answer rests on: nothing else moves.
+    if (value.why) return why.show(value);
     result.doubt = value.doubt;
     return doubt.show(value);
   }
@@ -264,8 +291,9 @@ async function receive(value) {
   const counts = result.objects ? "count" : "pieces";
   find("counted").textContent = say(counts);
   find("counted").title = say(counts + "Is");
-  find("help").textContent = say("help") + (value.unsure ? say("helpDoubt") : "");
+  find("help").textContent = say("help") + (value.unsure ? say("helpDoubt") : "") + (value.explains ? say("helpWhy") : "");
   await doubt.show(value);
+  await why.show(value);
   find("details").hidden = result.classes.length === 0;
   const found = result.objects ? value.segments.length : result.classes.some((row) => row.id !== value.background);
   const whole = value.segment === "region" && value.segments.length === 1 && value.segments[0].area === value.width * value.height;
@@ -287,6 +315,7 @@ function update() {
 root.shownOf = () => props.value && { of: props.value.of, view: props.value.view };
 root.preview = preview;
 root.unpreview = update;
+root.unexplained = () => why.failed();
 // For the table of measurements.
 root.light = (members) => { tip.hidden = true; highlight(members); };
 connect();

@@ -64,8 +64,8 @@ class View {
   }
 }
 
-// `point(x, y)` hears where a mouse hovers or a finger taps, `leave()` that it is gone.
-function connectPointers(stage, view, point, leave) {
+// `point(x, y)` hears where a mouse hovers or a finger taps, `leave()` that it is gone, `click(x, y)` where something was clicked and not dragged.
+function connectPointers(stage, view, point, leave, click = () => {}) {
   const down = new Map();
   let pinch = 0;
   let moved = false;
@@ -109,7 +109,9 @@ function connectPointers(stage, view, point, leave) {
     view.panBy((x - oldX) / down.size, (y - oldY) / down.size);
   });
   const up = (event) => {
-    if (down.delete(event.pointerId) && !moved && event.type === "pointerup") point(...local(event));
+    if (!down.delete(event.pointerId) || moved || event.type !== "pointerup") return;
+    point(...local(event));
+    click(...local(event));
   };
   stage.addEventListener("pointerup", up);
   stage.addEventListener("pointercancel", up);
@@ -122,7 +124,7 @@ function connectKeys(stage, view, actions) {
     "+": () => view.zoomBy(1.3), "=": () => view.zoomBy(1.3), "-": () => view.zoomBy(1 / 1.3), "0": () => view.fit(),
     ArrowLeft: () => view.panBy(step, 0), ArrowRight: () => view.panBy(-step, 0),
     ArrowUp: () => view.panBy(0, step), ArrowDown: () => view.panBy(0, -step),
-    n: () => actions.step(1), p: () => actions.step(-1), b: () => actions.original(true), d: () => actions.doubt(), Escape: () => actions.clear(),
+    n: () => actions.step(1), p: () => actions.step(-1), b: () => actions.original(true), d: () => actions.doubt(), w: () => actions.why(), Enter: () => actions.choose(), Escape: () => actions.clear(),
   };
   stage.addEventListener("keydown", (event) => {
     if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
