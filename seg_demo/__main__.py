@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help=_VIEW + '; "page": "all" gives a result for every page, point in time and plane in depth that the view leaves open, in DIR/NAME/page-0000 and so on',
     )  # fmt: skip
     segment.add_argument(
-        "--format", dest="formats", nargs="+", choices=tuple(FORMATS), default=[], metavar="F",
+        "--format", dest="formats", action="extend", nargs="+", choices=tuple(FORMATS), default=[], metavar="F",
         help=f"write these files alone: {', '.join(FORMATS)} (default: all, and the tables about all images)",
     )  # fmt: skip
     segment.add_argument(

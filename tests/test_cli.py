@@ -139,7 +139,7 @@ def test_formats_that_are_asked_for_are_written_alone(tmp_path, checkpoint, caps
     write_image(tmp_path / "a.png", 1)
     out = tmp_path / "out"
     asked = ["segment", str(tmp_path / "a.png"), "--model", checkpoint, "--out", str(out)]
-    assert main([*asked, "--format", "csv", "png", "coco", "geojson"]) == 0
+    assert main([*asked, "--format", "csv", "png", "--format", "coco", "geojson"]) == 0
     assert {path.name for path in (out / "a").iterdir()} == {"mask.png", "coco_rle.json", "segments.geojson", "segments.csv"}
     assert {path.name for path in out.iterdir()} == {"a", "run.json"}
     before = (out / "a" / "mask.png").stat().st_mtime_ns
