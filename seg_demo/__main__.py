@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.picture import View
-from seg_demo.core.requests import AUTO, check_threshold, check_thresholds
+from seg_demo.core.requests import AUTO, LOOKS, check_threshold, check_thresholds
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, LabelSet, background_of, semantic_segmentation
 from seg_demo.inputs.archives import Job, find_jobs
@@ -102,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--task", choices=(AUTO, *TASKS), default=AUTO, help="what to answer, for models that answer several (default: what it was made for)"
     )
+    segment.add_argument(
+        "--looks", type=int, choices=LOOKS, default=1,
+        help="networks of classes: the mean of the answers to the picture and to its mirror images (2: mirrored; 4: upside down, too), for as much time (default 1)",
+    )  # fmt: skip
     segment.add_argument(
         "--thresholds", default="", metavar="JSON",
         help='panoptic results: {"score": 0.5, "mask": 0.5, "overlap": 0.8}, each optional (default: the model\'s own)',
@@ -288,6 +292,8 @@ def _segment(options: argparse.Namespace) -> int:
         run["detail"] = options.detail
     if options.task != AUTO:
         run["task"] = options.task
+    if options.looks > 1:
+        run["looks"] = options.looks
     if thresholds := check_thresholds(options.thresholds):
         run["thresholds"] = thresholds
     if options.smoothing is not None:
@@ -323,7 +329,7 @@ def _segment(options: argparse.Namespace) -> int:
         return 1 if failed else 0
     asked = {
         "threshold": check_threshold(options.threshold), "detail": options.detail, "smoothing": options.smoothing, "task": options.task,
-        "thresholds": thresholds,
+        "thresholds": thresholds, "looks": options.looks,
     }  # fmt: skip
     order = Order(options.model, options.device, options.out, asked, formats, last, pixel, options.overwrite, kept)
     done = 0

@@ -217,7 +217,8 @@ class Order:
         """What is asked of a raster."""
         from seg_demo.core.requests import Options, smoothed
 
-        return Options(detail="full", parameters=smoothed(self.asked["smoothing"]), task=self.asked["task"], thresholds=self.asked["thresholds"])
+        asked = self.asked
+        return Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])
 
     def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
         """A TIFF beyond the pixel limit, window by window."""

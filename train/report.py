@@ -401,6 +401,9 @@ def _robust(facts: CardFacts, pictures: list[str]) -> str:
     text += "Truth is turned and resized as the image is. A dash: not measured in the time that was given."
     if any(row["name"] == robustness.FGSM for row in found["rows"]):
         text += " FGSM (Goodfellow et al. 2015) moves every pixel up the gradient of the loss, in crops of the size that the network sees; 0 is the score of these."
+    if looks := found.get("looks"):
+        means = " and ".join(f"of {count} {value:.3f}" for count, value in looks.items() if value is not None)
+        text += f" The mean of several looks at the images as they are (`looks=` when predicting: also mirrored, also upside down) gives: {means}."
     plot = f"\n\n![score over the strength of every change]({ROBUSTNESS_PNG})" if ROBUSTNESS_PNG in pictures else ""
     return f"{text}{plot}\n\n{robustness.table(found)}"
 

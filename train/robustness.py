@@ -26,12 +26,14 @@ from tqdm import tqdm
 
 from seg_demo.annotations.listing import Sample
 from seg_demo.core.errors import SegDemoError
-from seg_demo.core.types import TASKS, LabelSet
-from seg_demo.networks.base import Network
+from seg_demo.core.types import TASKS, LabelSet, Segmentation
+from seg_demo.networks.base import Network, PixelNetwork
 from train.batches import AsSeen, Crop, augment, nearest
 from train.evaluate import CURVES, LINES, Predicts, evaluate, write_figure
 from train.losses import Objective
 
+# Several looks whose mean is measured beside the one.
+LOOKS = (2, 4)
 log = logging.getLogger("train")
 
 # Images that are measured at most and at least, and the bytes that they may take decoded.
@@ -257,7 +259,8 @@ def measure(
 
     Returns:
         JSON-able: ``metric``, ``clean`` (its value on the images as they are), ``images``, ``seed``, ``minutes`` and ``rows``: ``name``,
-        ``unit``, ``strengths`` and ``scores`` (None where there was no time, or no value). None without any value at all.
+        ``unit``, ``strengths`` and ``scores`` (None where there was no time, or no value); of a network of classes also ``looks``: the value on
+        the images as they are of means of 2 and 4 looks, by their number. None without any value at all.
     """
     metric = network.family.metric(TASKS[task])
     grey = GreyValues(network)
@@ -267,7 +270,7 @@ def measure(
         changes.append(Change(FGSM, FGSM_UNIT, FGSM_STRENGTHS, Attack(network, loss, labels, seed)))
     plan = [(change, level) for level in range(max(len(change.strengths) for change in changes)) for change in changes if level < len(change.strengths)]
 
-    def score(images: Iterable[Sample]) -> float | None:
+    def score(images: Iterable[Sample], model: Predicts = model) -> float | None:
         found = evaluate(model, map(grey.stored, images), task=task, labels=labels, pictures=0, brief=True)[0].get(metric)
         return None if found is None else round(float(found), 6)
 
@@ -280,6 +283,7 @@ def measure(
     if max(FEWEST_IMAGES, fit) < len(chosen):
         chosen = chosen[: max(FEWEST_IMAGES, fit)]
         clean = score(chosen)
+    several = {str(looks): score(chosen, _Looking(model, looks)) for looks in LOOKS} if isinstance(network, PixelNetwork) and hasattr(model, "predict") else {}
     rows = {change.name: {"name": change.name, "unit": change.unit, "strengths": list(change.strengths), "scores": [None] * len(change.strengths)} for change in changes}
     until = time.monotonic() + minutes * 60
     with tqdm(plan, desc="robustness", unit="change", disable=quiet or None, leave=False) as bar:
@@ -293,7 +297,17 @@ def measure(
             except (SegDemoError, ValueError, RuntimeError) as error:
                 # One that this network cannot be asked about leaves the others as they are.
                 log.warning("Robustness: %s %g was not measured (%s)", change.name, change.strengths[level], error)
-    return {"metric": metric, "clean": clean, "images": len(chosen), "seed": seed, "minutes": minutes, "rows": list(rows.values())}
+    return {"metric": metric, "clean": clean, "images": len(chosen), "seed": seed, "minutes": minutes, "rows": list(rows.values()), **({"looks": several} if several else {})}
+
+
+class _Looking:
+    """A model whose answers are means of several looks."""
+
+    def __init__(self, model: Any, looks: int) -> None:
+        self.labels, self.samples, self._model, self._looks = model.labels, model.samples, model, looks
+
+    def predict_all(self, image: Any) -> Segmentation:
+        return self._model.predict(image, looks=self._looks)
 
 
 def _changed(samples: Sequence[Sample], change: Change, strength: float, seed: int) -> Iterator[Sample]:

@@ -43,6 +43,8 @@ FETCHING_SECONDS = 15.0
 # How often one who waits looks whether somebody still waits for them.
 LOOK_SECONDS = 0.2
 DETAILS = ("whole", "full")
+# How often a network of classes may look: once; also mirrored; also upside down, both ways.
+LOOKS = (1, 2, 4)
 # What decides which segments of a panoptic result there are: the score of a query, the probability from which a pixel is in its
 # mask, and the share of its mask that it must win.
 THRESHOLDS = ("score", "mask", "overlap")
@@ -68,9 +70,10 @@ class Options:
         parameters: of a region method, by name, as ``regions.METHODS`` lists them; the method itself checks them. Networks have none.
         thresholds: of :data:`THRESHOLDS`, each in [0, 1], for panoptic results; what is left out is the network's default.
         view: what of a scientific file is looked at, as :meth:`seg_demo.core.picture.View.parse` takes it; None leaves that to the file.
+        looks: of :data:`LOOKS`: how often a network of classes looks at the picture, mirrored in different ways; its answers are averaged.
 
     Raises:
-        BadRequestError: a threshold that is no number from 0 to 1 or has another name, another detail, no task, or no view.
+        BadRequestError: a threshold that is no number from 0 to 1 or has another name, another detail, no task, no view, or no number of looks.
     """
 
     threshold: float = 0.5
@@ -81,8 +84,10 @@ class Options:
     preferred: str = AUTO
     thresholds: Mapping[str, float] = field(default_factory=dict)
     view: View | None = None
+    looks: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "looks", check_looks(self.looks))
         object.__setattr__(self, "view", View.parse(self.view))
         object.__setattr__(self, "threshold", check_threshold(self.threshold))
         check_detail(self.detail)
@@ -136,6 +141,17 @@ def check_detail(value: object) -> str:
     if isinstance(value, str) and value in DETAILS:
         return value
     raise BadRequestError("requests.bad_detail", value=str(value)[:40])
+
+
+def check_looks(value: object) -> int:
+    """How often to look, or the sentence why it is nothing of the kind.
+
+    Raises:
+        BadRequestError: anything but a number of :data:`LOOKS`.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and value in LOOKS:
+        return int(value)
+    raise BadRequestError("requests.bad_looks", value=str(value)[:40])
 
 
 def check_task(value: object) -> str:

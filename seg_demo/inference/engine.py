@@ -555,3 +555,23 @@ def fetched(raw: Any) -> Any:
     if isinstance(raw, tuple):
         return tuple(fetched(part) for part in raw)
     return [fetched(part) for part in raw]
+
+
+MIRRORED: dict[int, tuple[tuple[int, ...], ...]] = {1: (), 2: ((-1,),), 4: ((-1,), (-2,), (-2, -1))}
+
+
+def averaged(answer: Callable[[Tensor], tuple[Tensor, torch.device]], looks: int) -> Callable[[Tensor], tuple[Tensor, torch.device]]:
+    """Answers that are the mean of those to a picture and to its mirror images (test-time augmentation; Krizhevsky et al. 2012).
+
+    Args:
+        answer: a batch (B, C, H, W) to its logits (B, K, h, w), and where they were computed.
+        looks: of :data:`MIRRORED`.
+    """
+
+    def mean(batch: Tensor) -> tuple[Tensor, torch.device]:
+        total, where = answer(batch)
+        for sides in MIRRORED[looks]:
+            total = total + answer(batch.flip(sides))[0].flip(sides)
+        return total / looks, where
+
+    return mean if looks > 1 else answer

@@ -1,15 +1,13 @@
 """One loaded model: an image in, a Segmentation at its size out. The demo, the API, the command and training's evaluation
 all predict through here; behind it are a network's stages on its device, or a region method.
 
-Requests for one model that come at about the same time, computed as one batch.
-
-A GPU computes eight small images in hardly more time than one. So, while other requests for the model are under way, the
-first waits a moment for them and computes with those whose input has the same size; each gets what it would have got alone.
-A CPU gains nothing by this: there, requests queue.
+A GPU computes eight small images in hardly more time than one. So, while other requests for a model are under way, the first waits a
+moment for them and computes with those whose input has the same size. On a CPU, which gains nothing by this, requests queue.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +33,7 @@ from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
-from seg_demo.networks.base import Network
+from seg_demo.networks.base import Network, PixelNetwork
 from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
@@ -125,6 +123,7 @@ class Model:
         task: str = AUTO,
         thresholds: Mapping[str, float] | None = None,
         view: object = None,
+        looks: int = 1,
     ) -> Segmentation:
         """Segment one image.
 
@@ -142,13 +141,14 @@ class Model:
                 explains them; what is left out is the library's default.
             view: what of a scientific file is looked at, such as ``{"z": 3, "channels": [1]}``, see :class:`seg_demo.core.picture.View`; None
                 leaves that to the file.
+            looks: 1, 2 (also mirrored) or 4 (also upside down): the mean of so many answers of a network of classes, for as much time.
 
         Raises:
             BadImageError: not an image, or too large for the settings or the memory.
-            BadRequestError: a threshold that is no number from 0 to 1, another detail, a smoothing for a model that has none, or a
-                task that the model does not have.
+            BadRequestError: a threshold that is no number from 0 to 1, another detail, another number of looks, what a model does not have: a
+                smoothing, a task, more looks than one.
         """
-        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task, thresholds=thresholds or {}, view=view)
+        options = Options(threshold, detail, confidence, requests.smoothed(smoothing), task, thresholds=thresholds or {}, view=view, looks=looks)
         return self.run(image, options, report).above(options.threshold)
 
     def predict_all(
@@ -223,7 +223,7 @@ class Model:
             BadRequestError: parameters for a model that has none, or none of these; or a task that it does not have.
         """
         task = self._task(options)
-        run = self._run if not options.parameters else self._with(options.parameters)
+        run = self._with(options)
         began = time.perf_counter()
         picture = read(image, view=options.view, channels=self.samples)
         pixels, taken = self._taken(picture)
@@ -289,7 +289,7 @@ class Model:
 
     def frozen(self, options: Options) -> rasters.Frozen | None:
         """The model for a process of rasters alone; None where those need all of it."""
-        if not isinstance(run := self._run, NetworkRun) or options.parameters or options.thresholds:
+        if not isinstance(run := self._run, NetworkRun) or options.parameters or options.thresholds or options.looks > 1:
             return None
         return rasters.freeze(run.network.answering(self._task(options)), run.engine, self.spec)
 
@@ -298,12 +298,11 @@ class Model:
         task = self._task(options)
         if not isinstance(self._run, NetworkRun) or task.objects or task.stuff:
             raise BadRequestError("rasters.classes_only", id=self.spec.id, task=task.name)
-        if options.parameters:
-            raise BadRequestError(not_smoothed(self.spec.id))
+        run = self._with(options)
         if (count := self.samples) is None:
             refuse_more(raster)
-            return self._run, raster
-        return self._run, raster.values(count, self._run.network.preprocessing.ranges is None)
+            return run, raster
+        return run, raster.values(count, self._run.network.preprocessing.ranges is None)
 
     def again(self, result: Segmentation, options: Options) -> Segmentation | None:
         """A result at other thresholds, from what is kept of it: no network runs.
@@ -331,10 +330,7 @@ class Model:
         return isinstance(self._run, NetworkRun)
 
     def explain(self, image: Source, result: Segmentation, at: tuple[int, int], report: Report | None = None) -> Explanation:
-        """What the answer at a pixel rests on: the parts of the picture without which it would be lost.
-
-        The network is asked some fifty times. It is shown the picture as small as it saw it; where the result is one of full detail, a tile around
-        the thing.
+        """What the answer at a pixel rests on: the parts of the picture without which it would be lost; the network is asked some forty times.
 
         Args:
             image: as for :meth:`predict`.
@@ -363,10 +359,18 @@ class Model:
             raise BadRequestError("requests.task_not_answered", id=spec.id, task=options.task, tasks=answered)
         return TASKS[options.task]
 
-    def _with(self, parameters: Mapping[str, float]) -> Run:
-        if isinstance(self._run, RegionRun):
-            return self._run.with_parameters(parameters)
-        raise BadRequestError(not_smoothed(self.spec.id))
+    def _with(self, options: Options) -> Run:
+        """What answers: a method with its parameters, or a network, as often as it is to look."""
+        run = self._run
+        if options.parameters:
+            if isinstance(run, RegionRun):
+                return run.with_parameters(options.parameters)
+            raise BadRequestError(not_smoothed(self.spec.id))
+        if options.looks == 1:
+            return run
+        if not isinstance(run, NetworkRun) or not isinstance(run.network, PixelNetwork):
+            raise BadRequestError("requests.one_look", id=self.spec.id)
+        return run.looking(options.looks)
 
 
 def refuse_more(picture: Picture | Raster) -> None:
@@ -417,14 +421,17 @@ class NetworkRun:
         window: seconds for which a request waits for others to be computed with, or None.
     """
 
-    def __init__(
-        self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None
-    ) -> None:
-        self.network, self._precision, self.engine, self._window = network, precision, engine, window
+    def __init__(self, network: Network, precision: str, engine: Engine | None = None, window: float | None = None) -> None:
+        self.network, self._precision, self.engine, self._window, self._looks = network, precision, engine, window, 1
         # To go through a module's tree takes as long as decoding a small picture.
         self._parameters = tuple(network.module.parameters())
         # By the task that is answered: a network may have a module for each.
         self._batchers: dict[str, Batcher] = {}
+
+    def looking(self, looks: int) -> NetworkRun:
+        """The same run whose answers are means of so many, see :func:`seg_demo.inference.engine.averaged`."""
+        (other := copy.copy(self))._looks = looks
+        return other
 
     def __call__(
         self, image: np.ndarray, detail: str, confidence: bool, report: Report | None, task: Task, thresholds: Mapping[str, float]
@@ -444,14 +451,13 @@ class NetworkRun:
     @contextmanager
     def _computing(self, network: Network) -> Iterator[tuple[tiled.Forward, list[np.ndarray]]]:
         """The network's answers, and what its encoder says of what it was shown; within it nothing is trained."""
-        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors); so a module
-        # that is still being trained gets no_grad.
+        # What inference mode makes can never be trained on, and a module may keep it (torchvision's anchors).
         trained = any(parameter.requires_grad for parameter in self._parameters)
         batcher = self._batcher(network)
         joined = nullcontext() if batcher is None else batcher.underway()
         seen: list[np.ndarray] = []
         with joined, torch.no_grad() if trained else torch.inference_mode():
-            yield partial(self._answer, network, batcher, statistics=seen), seen
+            yield devices.averaged(partial(self._answer, network, batcher, statistics=seen), self._looks), seen
 
     def bands(self, height: int, width: int, task: Task) -> int:
         """As :meth:`Model.bands`."""

@@ -130,6 +130,7 @@ def segment(
     task: Any = "auto",
     thresholds: Any = "",
     view: Any = "",
+    looks: Any = 1,
 ) -> tuple[dict[str, object], str, str]:
     """
     Segment an image with any model of the demo: semantic, instance, panoptic or region segmentation. Three values come back: the
@@ -144,6 +145,7 @@ def segment(
         task: "auto" is what the model was made for; for models that answer several: "semantic", "instance" or "panoptic". Send it by its name.
         thresholds: For panoptic results, JSON text with any of "score", "mask" and "overlap" from 0 to 1, such as {"score": 0.8}; what is left out is the model's own. Others refuse it. Send it by its name.
         view: JSON text that says what of a scientific file is looked at: {"page": 0, "z": 0, "t": 0, "channels": [2, 0, 1], "window": [lo, hi] or "auto", "full", "dicom", "gamma": 1.0}, every key optional. Left empty: the first page, the middle plane, up to three channels. Send it by its name.
+        looks: How often a network of classes looks, its answers averaged: 1, 2 (also mirrored) or 4 (also upside down), for as much time. Others refuse more than 1. Send it by its name.
 
     Returns:
         The result as JSON (task, model, width, height, device, seconds, familiar, notes, limit where a detector stopped at so many objects, and per segment: id, label_id, label, score, area,
@@ -153,7 +155,7 @@ def segment(
     """
     if image is None:
         raise BadRequestError("requests.no_image")
-    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view)
+    options = Options(threshold, detail, parameters=smoothed(smoothing), task=task, thresholds=thresholds, view=view, looks=looks)
     with predictor().work(image.path, model, options=options) as work:
         if options.detail == "full" and (raster := open_raster(image.path, options.view, channels=work.samples)) is not None:
             return _segment_raster(image.stem, raster, predictor().get(model), options)
@@ -241,7 +243,8 @@ def add_endpoints() -> None:
         overlay = documented(gr.File(label="overlay"), OVERLAY)
         listed = documented(gr.JSON(label="models"), MODELS)
         looked = documented(Words(label="view", value=""), parts["view"])
-        asked = [image, model, threshold, detail, smoothing, task, thresholds, looked]
+        looks = documented(AnyNumber(1, label="looks"), parts["looks"])
+        asked = [image, model, threshold, detail, smoothing, task, thresholds, looked, looks]
         gr.Button().click(segment, asked, [result, mask, overlay], api_name="segment", **work_limits())
         told = utils.get_function_description(prompt)[1]
         shown = documented(PromptText(label="prompt"), told["prompt"])
@@ -251,7 +254,7 @@ def add_endpoints() -> None:
 
 
 # What the address may name beside the model, as the arguments of gradio's endpoint.
-PARAMETERS = ("model", "threshold", "detail", "smoothing", "task", "thresholds", "view", "files")
+PARAMETERS = ("model", "threshold", "detail", "smoothing", "task", "thresholds", "view", "looks", "files")
 FILES = ("mask", "overlay")
 # Of errors, the status; any other sentence is about what was sent (400), and what has none is our own fault (500).
 STATUSES = (
@@ -317,7 +320,7 @@ def result_of(data: bytes | Path, asked: dict[str, str], kind: str = "") -> dict
     smoothing = smoothed(_number(asked["smoothing"])) if "smoothing" in asked else {}
     options = Options(
         _number(asked.get("threshold", "0.5")), asked.get("detail", "whole"), parameters=smoothing, task=asked.get("task", requests.AUTO),
-        thresholds=asked.get("thresholds", ""), view=asked.get("view", ""),
+        thresholds=asked.get("thresholds", ""), view=asked.get("view", ""), looks=_number(asked.get("looks", "1")),
     )  # fmt: skip
     with predictor().work(data, asked.get("model", ""), options=options) as work:
         result = work.segment().above(options.threshold)

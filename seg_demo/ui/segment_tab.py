@@ -92,12 +92,17 @@ def network_tab(task: Task) -> NetworkTab:
                 [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
                 info=t("detail_info"), elem_id=f"{name}-detail",
             )  # fmt: skip
+            classes = not task.objects and not task.stuff
+            looks = gr.Radio(
+                [(t("looks_once"), 1), (t("looks_mirrored"), 2), (t("looks_turned"), 4)], value=1, label=t("looks"), info=t("looks_info"),
+                elem_id=f"{name}-looks",
+            ) if classes else gr.State(1)  # fmt: skip
             tuned = advanced(name) if task.stuff else []
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
             strip = ViewStrip(elem_id=f"{name}-view")
             shown = outcome(name, task, correctable=True)
-    connect(task, photo, strip, model, note, threshold, detail, tuned, run, shown)
+    connect(task, photo, strip, model, note, threshold, detail, looks, tuned, run, shown)
     return NetworkTab(task, model, note, everyday, shown)
 
 
@@ -128,17 +133,18 @@ def connect(
     note: gr.HTML,
     threshold: Slider,
     detail: gr.Radio,
+    looks: gr.Radio | gr.State,
     tuned: list[gr.Textbox],
     run: gr.Button,
     shown: Outcome,
 ) -> None:
-    """A new picture, another model or detail, or the button runs the network on the view that the strip holds; the slider only filters, and
+    """A new picture, another model, detail or number of looks, or the button runs the network on the view that the strip holds; the slider only filters, and
     other thresholds are answered from what is kept of the network's outputs."""
     follow(strip, photo)
-    asked = [photo, strip, model, threshold, detail, shown.result, gr.State(task.name), *tuned]
+    asked = [photo, strip, model, threshold, detail, shown.result, gr.State(task.name), looks, *tuned]
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, run.click], viewed(run_network), asked, shown.outputs, api_visibility="private",
+        [photo.change, model.input, detail.input, *([looks.input] if isinstance(looks, gr.Radio) else []), run.click], viewed(run_network), asked, shown.outputs, api_visibility="private",
         show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)
@@ -172,6 +178,7 @@ def run_network(
     detail: object,
     before: Result | None = None,
     preferred: str = AUTO,
+    looks: object = 1,
     score: object = None,
     mask: object = None,
     overlap: object = None,
@@ -183,11 +190,11 @@ def run_network(
     whoever then clicks on the button too has asked twice. Where only score, mask and overlap have changed, no network runs if
     its outputs are still there.
     """
-    return _answered(upload, model, threshold, detail, before, preferred, typed(score, mask, overlap), progress)
+    return _answered(upload, model, threshold, detail, before, preferred, looks, typed(score, mask, overlap), progress)
 
 
 def _answered(
-    upload: Upload | None, model: object, threshold: object, detail: object, before: Result | None, preferred: str,
+    upload: Upload | None, model: object, threshold: object, detail: object, before: Result | None, preferred: str, looks: object,
     thresholds: dict[str, object], progress: gr.Progress,
 ) -> tuple[Result | None, Result | None]:  # fmt: skip
     """What :func:`run_network` answers."""
@@ -195,13 +202,13 @@ def _answered(
         return None, None
     if not model:
         raise BadRequestError("requests.no_model")
-    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds, view=upload.view)
-    asked = model, options.detail, preferred, *options.thresholds.items()
+    options = Options(threshold, detail, confidence=True, preferred=preferred, thresholds=thresholds, view=upload.view, looks=looks)
+    asked = model, options.detail, preferred, options.looks, *options.thresholds.items()
     if before is not None and before.answers(upload, *asked):
         again = before.at(options.threshold)
         return again, again
     with predictor().work(upload.path, model, options=options, report=reporting(progress)) as work:
-        kept = before.kept_of(upload, *asked[:3]) if before is not None and before.asked != asked else None
+        kept = before.kept_of(upload, *asked[:4]) if before is not None and before.asked != asked else None
         found = work.again(kept) if kept is not None else None
         preview = before.preview if found is not None else preview_of(work.picture.pixels)
         result = Result(upload, CachedResult(found or work.segment()), options.threshold, preview, asked=asked)
@@ -231,6 +238,7 @@ def retune(
     detail: object,
     before: Result | None,
     preferred: str,
+    looks: object,
     score: object,
     mask: object,
     overlap: object,
@@ -238,9 +246,9 @@ def retune(
 ) -> tuple[Any, Any]:
     """The session's result at other thresholds; nothing where there is none, or a box was left as it was."""
     thresholds = typed(score, mask, overlap)
-    if before is None or tuple(check_thresholds(thresholds).items()) == before.asked[3:]:
+    if before is None or tuple(check_thresholds(thresholds).items()) == before.asked[4:]:
         return gr.skip(), gr.skip()
-    return _answered(upload, model, threshold, detail, before, preferred, thresholds, progress)
+    return _answered(upload, model, threshold, detail, before, preferred, looks, thresholds, progress)
 
 
 @in_words
@@ -251,6 +259,7 @@ def slide(
     detail: object,
     before: Result | None,
     preferred: str,
+    looks: object,
     score: object,
     mask: object,
     overlap: object,
@@ -260,7 +269,7 @@ def slide(
     chosen = f"{check_threshold(threshold):g}"
     if before is None:
         return gr.skip(), gr.skip(), chosen
-    return *_answered(upload, model, threshold, detail, before, preferred, typed(chosen, mask, overlap), progress), chosen
+    return *_answered(upload, model, threshold, detail, before, preferred, looks, typed(chosen, mask, overlap), progress), chosen
 
 
 def score_of(result: Result | None, threshold: object) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from seg_demo import networks
+from seg_demo import load_model, networks
 from seg_demo.core.errors import BadImageError, BadRequestError
 from seg_demo.core.types import paint
 from seg_demo.inference import engine, tiled
@@ -203,3 +203,23 @@ def test_memory_follows_the_results_and_not_the_floats() -> None:
     pixels = 2000 * 3000
     most = 16 * pixels
     assert peak_bytes(256, 2000, 3000) < most, "image 3, id map 1, confidence 1, a few strips; dense logits and softmax are 24"
+
+
+@pytest.mark.parametrize("detail", ["whole", "full"])
+def test_several_looks_are_the_mean_of_the_answers_to_mirror_images(detail):
+    """Of logits: the label map is that of their mean, and the picture's mirror image has the mirrored one."""
+    model = Model.from_network(small_unet(64), SPEC)
+    image = textured(150, 211)
+    found = {looks: model.predict(image, detail=detail, looks=looks).id_map for looks in (1, 2, 4)}
+    assert not np.array_equal(found[1], found[2]) and not np.array_equal(found[2], found[4])
+    network = model._run.network
+    if detail == "whole":
+        with torch.inference_mode():
+            batch = network.preprocess(image)
+            raw = (network.forward(network.module, batch) + network.forward(network.module, batch.flip(-1)).flip(-1)) / 2
+            assert np.array_equal(found[2], network.postprocess(raw, 150, 211).id_map)
+    for wrong in (3, "2", True, None, float("nan")):
+        with pytest.raises(BadRequestError, match="looks must be 1, 2"):
+            model.predict(image, looks=wrong)
+    with pytest.raises(BadRequestError, match="looks at a picture once"):
+        load_model("otsu").predict(image, looks=2)

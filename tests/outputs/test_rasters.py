@@ -173,7 +173,7 @@ def test_networks_of_other_channels_take_the_files_own_values(tmp_path, here, mo
     whole = model.predict(tmp_path / "a.tif", detail="full", view=view)
     assert len(whole.segments) > 1 and "The model takes 4 channels" in str(whole.notes)
     # As the command line does it, of a file that is beyond the limit now.
-    asked = {"detail": "full", "task": "auto", "thresholds": {}, "smoothing": None}
+    asked = {"detail": "full", "task": "auto", "thresholds": {}, "smoothing": None, "looks": 1}
     monkeypatch.setenv("SEG_DEMO_MAX_PIXELS", "30000")
     settings.cache_clear()
     try:

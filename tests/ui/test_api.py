@@ -238,8 +238,9 @@ def test_only_the_documented_endpoints_are_public(client):
         ("task", True),
         ("thresholds", True),
         ("view", True),
+        ("looks", True),
     ]
-    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto", "", ""]
+    assert [each["parameter_default"] for each in parameters[2:]] == [0.5, "whole", None, "auto", "", "", 1]
     assert parameters[0]["component"] == "Image"
 
 

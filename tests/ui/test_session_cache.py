@@ -257,11 +257,11 @@ def test_other_thresholds_are_answered_from_what_is_kept_of_the_networks_outputs
     forwards, real = [], NetworkRun._forward
     monkeypatch.setattr(NetworkRun, "_forward", lambda *arguments: forwards.append(1) or real(*arguments))
     asked = Upload(COINS, "coins"), spec.id, 0.5, "whole"
-    first, _ = segment_tab.run_network(*asked, None, "panoptic", "0.2", "", "0.05", lambda *_, **__: None)
+    first, _ = segment_tab.run_network(*asked, None, "panoptic", 1, "0.2", "", "0.05", lambda *_, **__: None)
     assert len(forwards) == 1 and first.shown.task == "panoptic" and first.shown.confidence is not None
     for score in ("0,3", "0.2", "0.6"):
-        other, _ = segment_tab.retune(*asked, first, "panoptic", score, "", "0.05", lambda *_, **__: None)
-        fresh, _ = segment_tab.run_network(*asked, None, "panoptic", score, "", "0.05", lambda *_, **__: None)
+        other, _ = segment_tab.retune(*asked, first, "panoptic", 1, score, "", "0.05", lambda *_, **__: None)
+        fresh, _ = segment_tab.run_network(*asked, None, "panoptic", 1, score, "", "0.05", lambda *_, **__: None)
         if score == "0.2":
             assert other == gr.skip(), "the box was left as it was"
             continue
@@ -269,13 +269,13 @@ def test_other_thresholds_are_answered_from_what_is_kept_of_the_networks_outputs
         assert [(s.label_id, s.score, s.box) for s in other.shown.segments] == [(s.label_id, s.score, s.box) for s in fresh.shown.segments]
     assert len(forwards) == 4, "the first and the three that were asked afresh"
     # The slider is the same, fills the box, and lies where the result's score is, which may be the model's own.
-    slid, _, box = segment_tab.slide(*asked[:2], 0.6, "whole", first, "panoptic", "0.2", "", "0.05", lambda *_, **__: None)
+    slid, _, box = segment_tab.slide(*asked[:2], 0.6, "whole", first, "panoptic", 1, "0.2", "", "0.05", lambda *_, **__: None)
     assert box == "0.6" and np.array_equal(slid.shown.id_map, other.shown.id_map) and len(forwards) == 4
     assert (segment_tab.score_of(slid, 0.5), segment_tab.score_of(slid, 0.6), segment_tab.score_of(None, 0.5)) == (0.6, gr.skip(), gr.skip())
-    assert segment_tab.slide(*asked[:2], 0.35, "whole", None, "panoptic", "", "", "", lambda *_, **__: None)[2] == "0.35"
+    assert segment_tab.slide(*asked[:2], 0.35, "whole", None, "panoptic", 1, "", "", "", lambda *_, **__: None)[2] == "0.35"
     # Where it had to make room for others', or the picture is another one, the network runs.
     first.cached.evict()
-    segment_tab.retune(*asked, first, "panoptic", "0.6", "", "0.05", lambda *_, **__: None)
+    segment_tab.retune(*asked, first, "panoptic", 1, "0.6", "", "0.05", lambda *_, **__: None)
     assert len(forwards) == 5
     with pytest.raises(gr.Error, match="number from 0 to 1"):
-        segment_tab.retune(*asked, first, "panoptic", "x", "", "", lambda *_, **__: None)
+        segment_tab.retune(*asked, first, "panoptic", 1, "x", "", "", lambda *_, **__: None)
