@@ -170,7 +170,8 @@ def looked_at(identity: object, language: str) -> str | None:
         ("network", networks.title_of(found.architecture)),
         ("tasks", separator.join(str(task_words(TASKS[task], language)[0]) for task in found.tasks)),
         ("size", f"{found.size / 1e6:,.1f} MB"),
-        ("memory", of.format(wanted=f"{found.memory / 1e9:.1f}", free=f"{found.free / 1e9:.1f}") + separator + loads),
+        ("memory", of.format(wanted=f"{found.memory / 1e9:.1f}", free=f"{found.free / 1e9:.1f}")),
+        ("loads", loads),
         ("licence", in_language(found.licence, language)),
     ]
     facts = "".join(f"<dt>{html.escape(words(name, language))}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)
