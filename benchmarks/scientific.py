@@ -177,25 +177,30 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def against_memory(folder: Path, size: tuple[int, int], repeats: int) -> Row:
-    """Both ways in turn. What a picture of a single tile takes (starting, loading, compiling) is taken off both times.
+    """Both ways in turn, of a raster and of its beginning. What lies between the two is time for pixels: starting, loading and compiling, which
+    take longer where two processes do it, are in both.
 
     Args:
         folder: for the files.
         size: of the raster, height and width in pixels.
         repeats: of each.
     """
-    path, tile = write(folder / "raster.tif", *size), write(folder / "tile.tif", TILE, TILE)
-    runs: dict[str, list[Run]] = {"windows": [], "memory": []}
-    started = run(tile, folder / "tile", MEMORY)
+    sizes = {"whole": size, "part": (2 * TILE, size[1])}
+    paths = {name: write(folder / f"{name}.tif", *sides) for name, sides in sizes.items()}
+    limits = {"windows": WINDOWS, "memory": MEMORY}
+    runs: dict[tuple[str, str], list[Run]] = {(way, name): [] for way in limits for name in sizes}
+    run(paths["part"], folder / "compiled", MEMORY)
     for _ in range(repeats):
-        runs["windows"].append(run(path, folder / "windows", WINDOWS))
-        runs["memory"].append(run(path, folder / "memory", MEMORY))
-    masks = tifffile.imread(folder / "windows" / "raster" / "mask.tif"), np.asarray(Image.open(folder / "memory" / "raster" / "mask.png"))
+        for way, name in runs:
+            runs[way, name].append(run(paths[name], folder / way, limits[way]))
+    masks = tifffile.imread(folder / "windows" / "whole" / "mask.tif"), np.asarray(Image.open(folder / "memory" / "whole" / "mask.png"))
     equal = "labels identical" if np.array_equal(*masks) else f"{(masks[0] != masks[1]).mean():.2e} of the labels differ"
-    ours, theirs = ([statistics.median(values) for values in zip(*((one.seconds - started.seconds, one.cpu - started.cpu) for one in runs[name]), strict=True)] for name in runs)
-    peaks = [max(one.nbytes for one in runs[name]) for name in runs]
-    megapixels = size[0] * size[1] / 1e6
-    result = f"{equal}; {ours[1] / megapixels:.3f} processor s per MP; {started.seconds:.0f} s of start on both sides are taken off, peaks are of all processes"
+    middle = {key: (statistics.median(one.seconds for one in found), statistics.median(one.cpu for one in found)) for key, found in runs.items()}
+    ours, theirs = (np.subtract(middle[way, "whole"], middle[way, "part"]).tolist() for way in limits)
+    peaks = [max(one.nbytes for one in runs[way, "whole"]) for way in limits]
+    megapixels, first = (sides[0] * sides[1] / 1e6 for sides in sizes.values())
+    with_start = " and ".join(f"{middle[way, 'whole'][0]:.0f} s" for way in limits)
+    result = f"{equal}; {ours[1] / (megapixels - first):.3f} processor s per MP; times are those of the last {megapixels - first:.1f} MP ({with_start} for all with the start), peaks are of all processes"
     return Row(
         f"SegFormer-B0, 150 classes, raster of {megapixels:.0f} MP in full detail, window by window", "the same raster in memory", ours[0], theirs[0],
         ours[1], theirs[1], *peaks, result, TARGET, None, repeats, time.strftime("%Y-%m-%d"),
