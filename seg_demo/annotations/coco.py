@@ -5,7 +5,6 @@ COCO annotations → maps: polygons, and RLE compressed or not, drawn as pycocot
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
@@ -18,7 +17,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
 from seg_demo.annotations.classes import ClassList, is_ignored
-from seg_demo.annotations.file_names import KEYS, FileFinder, OnePicture, SeveralFit, read_lists, several_fit
+from seg_demo.annotations.file_names import KEYS, FileFinder, OnePicture, SeveralFit, parsed, read_lists, several_fit
 from seg_demo.annotations.listing import NOTE, CocoObject, Fault, Item, Listing, climbing, inside, relative, short_name, sideways, turn
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.rle import decode as decode_rle
@@ -90,9 +89,13 @@ def _read(path: Path) -> dict:
 def is_coco(path: Path) -> bool:
     """Whether a file is COCO JSON with outlines or boxes, and not one of its captions or panoptic files."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        return _has_objects(parsed(path, _has_objects))
     except (OSError, ValueError, RecursionError):
         return False
+
+
+def _has_objects(data: object) -> bool:
+    """Whether that is what a file of COCO's objects holds."""
     if not (isinstance(data, dict) and all(isinstance(data.get(key), list) for key in KEYS) and data["annotations"]):
         return False
     return all(isinstance(entry, dict) and ("segmentation" in entry or "bbox" in entry) for entry in data["annotations"][:5])

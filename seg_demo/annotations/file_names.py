@@ -344,6 +344,31 @@ def described(root: Path, deeper: bool = True) -> str | None:
     return None
 
 
+# What a file held whose kind was looked for, for whoever reads it next: a list of a hundred thousand objects takes a second to parse.
+_parsed: dict[tuple[str, int, int], object] = {}
+
+
+def parsed(path: Path, wanted: Callable[[object], bool] | None = None) -> object:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        wanted: whether it is kept for whoever asks next, who takes it along and may change it; what was kept of another file goes.
+
+    Raises:
+        OSError, ValueError, RecursionError: it cannot be read.
+    """
+    facts = path.stat()
+    key = str(path), facts.st_mtime_ns, facts.st_size
+    data = _parsed.pop(key, None)
+    if data is None:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    _parsed.clear()
+    if wanted is not None and wanted(data):
+        _parsed[key] = data
+    return data
+
+
 def read_lists(path: Path) -> dict:
     """The content of a JSON file of COCO's, of objects or panoptic: lists of images, annotations and categories.
 
@@ -351,7 +376,7 @@ def read_lists(path: Path) -> dict:
         DataError: it is no JSON, or lacks one of the lists.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = parsed(path)
     except UnicodeDecodeError as error:
         raise DataError("coco.no_utf8", path=path, why=error.reason, byte=error.start) from error
     except (json.JSONDecodeError, RecursionError) as error:
