@@ -42,8 +42,8 @@ FORMATS = {"geotiff": MASK, "geojson": "segments.geojson", "csv": "segments.csv"
 # Folder, in that of the result, of what is not finished.
 UNFINISHED = ".bands"
 _FACTS, _COMPUTED = "facts.json", "computed.json"
-# Longest side of what is looked at, and corners of outlines that are put into degrees at a time.
-_LOOKED_AT, _POINTS = 2048, 200_000
+# Longest side of what is looked at; corners of outlines that are put into degrees, and pixels that are traced, at a time.
+_LOOKED_AT, _POINTS, _TRACED = 2048, 20_000, 1 << 21
 _HEAD = struct.Struct("<IQ")
 
 
@@ -328,8 +328,10 @@ class _Outlines:
         self._file.write(ring.tobytes())
 
     def add(self, band: np.ndarray) -> None:
-        """The next rows."""
-        self._tracer.add(band)
+        """The next rows, a few at a time: the tracer numbers every pixel of what it is given."""
+        rows = max(1, _TRACED // band.shape[1])
+        for top in range(0, len(band), rows):
+            self._tracer.add(band[top : top + rows])
 
     def pieces(self) -> np.ndarray:
         """Connected pieces of every class, once all rows have come."""
