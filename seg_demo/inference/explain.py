@@ -148,23 +148,26 @@ def take_apart(
     if whole < LEAST:
         raise BadRequestError("explain.not_found_again", label=label)
     down, across = _parts(frame[1], frame[3], step, height), _parts(frame[0], frame[2], step, width)
-    count, blurred = len(down) * len(across), _blurred(image, BLUR * step)
-    inside = np.s_[frame[1] : frame[3], frame[0] : frame[2]]
-    parts, drops = [row[:, None] * column for row in down for column in across], []
-    for turn, part in enumerate(parts):
+    blurred = _blurred(image, BLUR * step)
+
+    def lost_with(part: np.ndarray) -> float:
+        """The share of the answer, in [0, 1], that is lost where a part is blurred."""
+        return min(1.0, max(0.0, 1 - _answer(run(_mixed(image, blurred, part)), mask, label_id) / whole))
+
+    count, drops = len(down) * len(across) + 1, np.zeros((len(down), len(across)), np.float32)
+    for turn, (row, column) in enumerate(np.ndindex(drops.shape)):
         if report is not None:
-            report(turn / (count + 1), Message("progress.explaining", done=turn + 1, count=count + 1))
-        drops.append(min(1.0, max(0.0, 1 - _answer(run(_mixed(image, blurred, part)), mask, label_id) / whole)))
+            report(turn / count, Message("progress.explaining", done=turn + 1, count=count))
+        drops[row, column] = lost_with(down[row][:, None] * across[column])
     # A detector's boxes and scores move a little whatever is changed.
-    least = min(drops)
-    lost = sum((drop - least) * part[inside] for drop, part in zip(drops, parts, strict=True))
-    values = lost / np.maximum(sum(part[inside] for part in parts), 1e-6)
+    drops -= drops.min()
+    tall, wide = down[:, frame[1] : frame[3]], across[:, frame[0] : frame[2]]
+    values = tall.T @ drops @ wide / np.maximum(np.outer(tall.sum(0), wide.sum(0)), 1e-6)
     beyond = None
     if frame != (0, 0, width, height):
         outside = np.ones((height, width), np.float32)
-        outside[inside] = 0
-        far = run(_mixed(image, _blurred(image, 2 * step), ndimage.gaussian_filter(outside, step / 4) * outside))
-        beyond = min(1.0, max(0.0, 1 - _answer(far, mask, label_id) / whole))
+        outside[frame[1] : frame[3], frame[0] : frame[2]] = 0
+        beyond = lost_with(ndimage.gaussian_filter(outside, step / 4) * outside)
     scale_x, scale_y = (x1 - x0) / width, (y1 - y0) / height
     shown = (
         x0 + round(frame[0] * scale_x), y0 + round(frame[1] * scale_y),
@@ -197,12 +200,12 @@ def _with_room(box: Frame, size: tuple[int, int]) -> Frame:
     return max(0, box[0] - room), max(0, box[1] - room), min(size[1], box[2] + room), min(size[0], box[3] + room)
 
 
-def _parts(low: int, high: int, step: float, length: int) -> list[np.ndarray]:
-    """Along a side of so many pixels, Gaussian windows float32 (length,) whose middles lie a step apart from low to high."""
+def _parts(low: int, high: int, step: float, length: int) -> np.ndarray:
+    """Along a side of so many pixels, Gaussian windows float32 (windows, length) whose middles lie a step apart from low to high."""
     count = max(1, round((high - low) / step))
     middles = low + (np.arange(count) + 0.5) * (high - low) / count
     places = np.arange(length) + 0.5
-    return [np.exp(-0.5 * ((places - middle) / (WIDTH * step)) ** 2).astype(np.float32) for middle in middles]
+    return np.exp(-0.5 * ((places - middles[:, None]) / (WIDTH * step)) ** 2).astype(np.float32)
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
