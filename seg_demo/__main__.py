@@ -10,16 +10,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import os
+import signal
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seg_demo.core.errors import BadRequestError, SegDemoError
 from seg_demo.core.picture import View
@@ -32,11 +34,12 @@ from seg_demo.outputs.export import EXPORTS, FORMATS, PANOPTIC_PNG, SEGMENT_COLU
 from seg_demo.outputs.interchange import loss_sentences
 from seg_demo.outputs.measurements import Measurements, PixelSize, measure
 from seg_demo.outputs.rasters import UNFINISHED
-from seg_demo.workers import Done, Loaded, Order, Windows, Workers, in_order
+from seg_demo.workers import Done, Loaded, Order, Windows, Workers
 
 if TYPE_CHECKING:
     import numpy as np
 
+T, R = TypeVar("T"), TypeVar("R")
 RUN = "run.json"
 # More processes than that are a slip of the finger.
 MOST_WORKERS = 256
@@ -336,9 +339,9 @@ def _segment(options: argparse.Namespace) -> int:
     lost: dict[str, Counter[str]] = {name: Counter() for name in formats}
     # Only now is it certain that there is something to do: loading a model takes seconds.
     with _carried_out(order, options.workers, options.ray, waiting) as (model, run_all):
-        for note in model.notes:
-            print(f"note: {model.id}: {note}", file=sys.stderr)
-        rows_of(formats, TASKS[model.task if options.task == AUTO else options.task])
+        for note in model.spec.notes:
+            print(f"note: {model.spec.id}: {note}", file=sys.stderr)
+        rows_of(formats, TASKS[model.spec.task if options.task == AUTO else options.task])
         _prepare(options.out, run)
         if parts is not None and options.overwrite:
             parts.clear()
@@ -362,7 +365,7 @@ def _segment(options: argparse.Namespace) -> int:
     for name in formats:
         for sentence in loss_sentences(name, lost[name]):
             print(f"lost: {sentence}")
-    print(f"{done} of {len(waiting)} images segmented with {model.id}; results in {options.out}.")
+    print(f"{done} of {len(waiting)} images segmented with {model.spec.id}; results in {options.out}.")
     return 1 if failed else 0
 
 
@@ -443,6 +446,40 @@ def _planes(jobs: Sequence[Job], view: View | None, detail: str) -> tuple[list[J
     return found, failed
 
 
+@contextmanager
+def _in_order(work: Callable[[T], R], items: Sequence[T], count: int) -> Iterator[Iterator[R]]:
+    """What a function makes of each item, in their order, by several processes of which none runs far ahead of whoever takes what they make.
+
+    Args:
+        work: of a module, so that other processes find it; what it raises is raised here.
+        items: what it is called with.
+        count: of processes; 1 is this one.
+
+    Raises:
+        BrokenExecutor: a process has died.
+    """
+    if count == 1:
+        yield map(work, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    # Ctrl-C is the command's affair, here too.
+    with ProcessPoolExecutor(min(count, len(items)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+
+        def results() -> Iterator[R]:
+            under_way: deque[Future[R]] = deque()
+            for item in items:
+                under_way.append(pool.submit(work, item))
+                if len(under_way) > 4 * count:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+
+        try:
+            yield results()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def _summarise(
     jobs: Sequence[Job], out: Path, labels: LabelSet | None, failed: Mapping[Path, str], pixel: PixelSize | None, workers: int | None
 ) -> None:
@@ -457,7 +494,7 @@ def _summarise(
         raise BadRequestError("cli.out_not_writable", out=out, why=error.strerror) from error
     there = [job for job in jobs if job.target not in failed]
     try:
-        with in_order(partial(_read_back, out, labels), there, (workers or 1) if len(there) >= MANY else 1) as found:
+        with _in_order(partial(_read_back, out, labels), there, (workers or 1) if len(there) >= MANY else 1) as found:
             for job in jobs:
                 if job.target in failed:
                     summary.fail(job.name, failed[job.target])

@@ -16,13 +16,12 @@ import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError
 from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
@@ -30,7 +29,7 @@ from seg_demo.core.storage import write_atomically
 
 if TYPE_CHECKING:
     from seg_demo.core.requests import Options
-    from seg_demo.core.types import LabelSet
+    from seg_demo.core.types import LabelSet, ModelSpec
     from seg_demo.inference.model import Model
     from seg_demo.inference.rasters import Frozen
     from seg_demo.inputs.archives import Job
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
     from seg_demo.outputs.measurements import PixelSize
 
 _log = logging.getLogger(__name__)
-T, R = TypeVar("T"), TypeVar("R")
 # A worker that is ending has so many seconds for it.
 END_SECONDS = 10.0
 # Pictures that a worker has at a time: one that it works on, and one that it goes on with.
 AHEAD = 2
-# Pixels of all rasters together from which on they are worth a process of their own, which takes five seconds to start.
-WINDOWS_FROM = 1 << 25
+# Pixels of all rasters together from which on they are worth a process of their own, which takes five seconds to start; and of one from which on
+# its files are, too: what has computed it holds 600 MB, and its outlines take hundreds more.
+WINDOWS_FROM, APART_FROM = 1 << 25, 1 << 27
 
 
 @dataclass(frozen=True)
@@ -73,21 +72,17 @@ class Loaded:
     """What a model turned out to be.
 
     Attributes:
-        id: of it.
-        task: what it answers unless something else is asked for.
+        spec: of it.
         labels: its classes.
-        notes: what was understood or left out when it was loaded.
     """
 
-    id: str
-    task: str
+    spec: ModelSpec
     labels: LabelSet
-    notes: tuple[str, ...]
 
     @classmethod
     def of(cls, model: Model) -> Loaded:
         """Of a model in memory."""
-        return cls(model.spec.id, model.spec.task, model.labels, model.spec.notes)
+        return cls(model.spec, model.labels)
 
 
 @dataclass(frozen=True)
@@ -127,20 +122,21 @@ class Order:
 
         return load_model(self.model, device=self.device)
 
-    def carry_out(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
+    def carry_out(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None, apart: bool = False) -> Done:
         """Segment one picture and write its files; one that cannot be is reported.
 
         Args:
             model: of :meth:`load`.
             job: the picture.
             report: called after each tile of full detail, and each window of a raster.
+            apart: whether a raster is only computed, and its files are left to :meth:`written`.
         """
         from seg_demo.inputs.images import MOST_RASTER, open_raster
 
         if self.asked["detail"] == "full" and not self.kept and isinstance(job.source, Path):
             try:
                 if (raster := open_raster(job.source, job.view, MOST_RASTER, model.samples)) is not None:
-                    return self._segment_raster(model, raster, job, report)
+                    return self._segment_raster(model, raster, job, report, apart)
             except (SegDemoError, OSError) as error:
                 return Done(job, str(error))
         return self.write(self.make(model, job, report))
@@ -158,13 +154,14 @@ class Order:
         """Where a raster goes on that has been stopped."""
         print(f"stopped: {job.source}: what is done of it is kept in {self.out / job.target}; the same command goes on there.", file=sys.stderr)
 
-    def windows(self, frozen: Frozen, job: Job, report: Callable[[float | None, str], object]) -> Done | None:
+    def windows(self, frozen: Frozen, job: Job, report: Callable[[float | None, str], object], apart: bool = False) -> Done | None:
         """As :meth:`carry_out`, of a raster without its network's library; None where that takes the network itself.
 
         Args:
             frozen: opened.
             job: the raster.
             report: as there.
+            apart: as there.
         """
         from seg_demo.inputs.images import MOST_RASTER, open_raster
 
@@ -172,9 +169,27 @@ class Order:
             raster = open_raster(job.source, job.view, MOST_RASTER)
             if raster is None or not frozen.takes(raster):
                 return None
-            return self._segment_raster(frozen, raster, job, report)
+            return self._segment_raster(frozen, raster, job, report, apart)
         except (SegDemoError, OSError) as error:
             return Done(job, str(error))
+
+    def written(self, loaded: Loaded, job: Job, report: Callable[[float | None, str], object]) -> Done:
+        """The files of a raster, of which the rest of :meth:`carry_out` has been done ``apart``.
+
+        Args:
+            loaded: the model.
+            job: the raster.
+            report: as there.
+        """
+        from seg_demo.inputs.images import MOST_RASTER, open_raster
+        from seg_demo.outputs import rasters
+
+        try:
+            with open_raster(job.source, job.view, MOST_RASTER) as raster:
+                result = rasters.write(loaded.spec, loaded.labels, raster, self.out / job.target, self.formats, _worded(report))
+        except (SegDemoError, OSError) as error:
+            return Done(job, str(error))
+        return Done(job, None, tuple(map(str, result.notes)))
 
     def make(self, model: Model, job: Job, report: Callable[[float | None, str], object] | None = None) -> Done:
         """As :meth:`carry_out`, with files that are not written yet."""
@@ -220,24 +235,29 @@ class Order:
         asked = self.asked
         return Options(detail="full", parameters=smoothed(asked["smoothing"]), task=asked["task"], thresholds=asked["thresholds"], looks=asked["looks"])
 
-    def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None) -> Done:
+    def _segment_raster(self, model: Model | Frozen, raster: Raster, job: Job, report: Callable[[float | None, str], object] | None, apart: bool) -> Done:
         """A TIFF beyond the pixel limit, window by window."""
         from seg_demo.outputs import rasters
 
         map_large_blocks()
-        folder = self.out / job.target
-
-        def shown(fraction: float | None, text: str) -> None:
-            if report is not None:
-                report(fraction, text if fraction is None else f"{fraction:.1%}, {text}")
-
+        asked = raster, self.out / job.target, self.options(), self.formats, _worded(report), self.fresh, job.source
         try:
             with raster:
-                result = rasters.segment(model, raster, folder, self.options(), self.formats, shown, self.fresh, job.source)
+                notes = rasters.compute(model, *asked) if apart else rasters.segment(model, *asked).notes
         except KeyboardInterrupt:
             self.say_stopped(job)
             raise
-        return Done(job, None, tuple(map(str, result.notes)))
+        return Done(job, None, tuple(map(str, notes or ())))
+
+
+def _worded(report: Callable[[float | None, str], object] | None) -> Callable[[float | None, str], object]:
+    """A report that says the fraction in words too."""
+
+    def shown(fraction: float | None, text: str) -> None:
+        if report is not None:
+            report(fraction, text if fraction is None else f"{fraction:.1%}, {text}")
+
+    return shown
 
 
 def _limit_sentence(objects: int, detail: str) -> str:
@@ -451,7 +471,8 @@ class Windows:
     """The rasters of a command, one after another, with the least memory. To be closed.
 
     A process loads the model, leaves what tiles need of it, and ends; another one computes them, which imports none of the libraries of networks. What
-    takes the network itself, the first one does, again with the model in memory. This process imports neither.
+    takes the network itself, the first one does, again with the model in memory. The files of a large one are written by a third, once whoever
+    has computed it has ended. This process imports none of this.
 
     Args:
         order: what to do with each raster.
@@ -496,16 +517,20 @@ class Windows:
         Returns:
             What came of each.
         """
+        from seg_demo.inputs.images import pixels_in_parts
+
         for job in jobs:
             try:
-                done = self._asked(_windows, job, report, self._frozen) if self._frozen is not None else None
-                yield done or self._asked(_loaded, job, report)
+                apart = pixels_in_parts(job.source, job.view) >= APART_FROM
+                done = self._asked(_windows, job, report, self._frozen, apart=apart) if self._frozen is not None else None
+                done = done or self._asked(_loaded, job, report, apart=apart)
+                yield self._asked(_written, job, report, self.loaded) if apart and not done.problem else done
             except KeyboardInterrupt:
                 self.close()
                 self._order.say_stopped(job)
                 raise
 
-    def _asked(self, work: Callable[..., None], job: Job, report: Callable[[str], object], *more: bytes) -> Done | None:
+    def _asked(self, work: Callable[..., None], job: Job, report: Callable[[str], object], *more: Any, apart: bool = False) -> Done | None:
         """What came of a raster in a process that does this work."""
         try:
             if self._process is None or self._process.name != work.__name__:
@@ -515,7 +540,7 @@ class Windows:
                 else:
                     self._start(work, *more)
             self._idle = False
-            self._line.send(job)
+            self._line.send((job, apart))
             while isinstance(answer := self._line.recv(), str):
                 report(answer)
             self._idle = True
@@ -534,7 +559,7 @@ class Windows:
         self._start(_loaded)
         return _model_heard(self._line, self._how_it_ended)
 
-    def _start(self, work: Callable[..., None], *more: bytes) -> None:
+    def _start(self, work: Callable[..., None], *more: Any) -> None:
         self._process, self._line = _started(self._context, work, self._order, *more)
 
     def _how_it_ended(self) -> str:
@@ -551,40 +576,6 @@ class Windows:
             self._idle = False
             _join(self._process)
             self._process = None
-
-
-@contextmanager
-def in_order(work: Callable[[T], R], items: Sequence[T], count: int) -> Iterator[Iterator[R]]:
-    """What a function makes of each item, in their order, by several processes of which none runs far ahead of whoever takes what they make.
-
-    Args:
-        work: of a module, so that other processes find it; what it raises is raised here.
-        items: what it is called with.
-        count: of processes; 1 is this one.
-
-    Raises:
-        BrokenExecutor: a process has died.
-    """
-    if count == 1:
-        yield map(work, items)
-        return
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C is the command's affair, here too.
-    with ProcessPoolExecutor(min(count, len(items)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-
-        def results() -> Iterator[R]:
-            under_way: deque[Future[R]] = deque()
-            for item in items:
-                under_way.append(pool.submit(work, item))
-                if len(under_way) > 2 * AHEAD * count:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-
-        try:
-            yield results()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _work(line: connection.Connection, order: Order, threads: int) -> None:
@@ -637,8 +628,9 @@ def _loaded(line: connection.Connection, order: Order) -> None:
         release()
         line.send(Loaded.of(model))
         while True:
-            if (job := line.recv()) is not None:
-                _reported(line, partial(order.carry_out, model, job))
+            if (asked := line.recv()) is not None:
+                job, apart = asked
+                _reported(line, partial(order.carry_out, model, job, apart=apart))
                 continue
             try:
                 frozen = model.frozen(order.options())
@@ -664,8 +656,20 @@ def _windows(line: connection.Connection, order: Order, frozen: bytes) -> None:
             _log.warning("The graph on the disk was not taken (%s: %s); the network itself goes on.", type(error).__name__, error)
             opened = None
         while True:
-            job = line.recv()
-            _reported(line, lambda report: None if opened is None else order.windows(opened, job, report))
+            job, apart = line.recv()
+            _reported(line, lambda report: None if opened is None else order.windows(opened, job, report, apart))
+    except (EOFError, OSError):
+        _leave()
+
+
+def _written(line: connection.Connection, order: Order, loaded: Loaded) -> None:
+    """Files of rasters that have been computed; without torch."""
+    _alone()
+    map_large_blocks()
+    try:
+        while True:
+            job, _ = line.recv()
+            _reported(line, partial(order.written, loaded, job))
     except (EOFError, OSError):
         _leave()
 

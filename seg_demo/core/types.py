@@ -641,6 +641,18 @@ class Segmentation:
         }
 
 
+def mean_scores(parts: np.ndarray) -> dict[int, float]:
+    """Softmax probability in [0, 1] per label id: the mean over the points where the class is the largest, or, where it is so only between points, its
+    largest value.
+
+    Args:
+        parts: float64 (..., 3, C): points, sum and largest probability of each class, of one or more pieces of a picture.
+    """
+    count, total, largest = np.moveaxis(parts, -2, 0).reshape(3, -1, parts.shape[-1])
+    points = count.sum(0)
+    return dict(enumerate(np.where(points > 0, total.sum(0) / np.maximum(points, 1), largest.max(0)).clip(0, 1).tolist()))
+
+
 def semantic_segmentation(
     id_map: np.ndarray,
     labels: LabelSet,

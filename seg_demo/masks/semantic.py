@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
-from seg_demo.core.types import LabelSet, Segmentation, semantic_segmentation
+from seg_demo.core.types import LabelSet, Segmentation, mean_scores, semantic_segmentation
 from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, each, find_antialiased_rule, find_rule, is_channels_last, rows_of
 
 # Up to this many floats (32 MiB) the dense way is the fastest.
@@ -196,21 +196,13 @@ class MeanScores:
 
     @property
     def parts(self) -> np.ndarray:
-        """float64 (3, C): points, sum and largest probability of each class, which those of other pieces are put together with by :meth:`joined`."""
+        """float64 (3, C): points, sum and largest probability of each class, which those of other pieces are put together with by
+        :func:`seg_demo.core.types.mean_scores`."""
         return torch.stack([self._count.double(), self._total, self._largest]).numpy()
 
-    @classmethod
-    def joined(cls, parts: Iterable[np.ndarray]) -> MeanScores:
-        """Of several pieces."""
-        count, total, largest = torch.from_numpy(np.stack(list(parts), axis=1))
-        whole = cls()
-        whole._count, whole._total, whole._largest = count.sum(0), total.sum(0), largest.amax(0)
-        return whole
-
     def of(self, labels: Iterable[int]) -> dict[int, float]:
-        """Softmax probability in [0, 1] per label id: the mean over the grid points where the class is the largest, or,
-        where it is so only between grid points, its largest value."""
-        means = torch.where(self._count > 0, self._total / self._count.clamp(min=1), self._largest).clamp(0, 1).tolist()
+        """As :func:`seg_demo.core.types.mean_scores`, of some label ids."""
+        means = mean_scores(self.parts)
         return {int(label): means[label] for label in labels}
 
 

@@ -17,6 +17,7 @@ import time
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,7 +28,7 @@ from seg_demo.core.errors import BadRequestError, Message, StorageError
 from seg_demo.core.requests import Options, Report
 from seg_demo.core.rle import extents
 from seg_demo.core.storage import disk_full, write_atomically
-from seg_demo.core.types import LabelSet, Segmentation, semantic_segmentation
+from seg_demo.core.types import LabelSet, ModelSpec, Segmentation, mean_scores, semantic_segmentation
 from seg_demo.inputs.scientific import Raster
 from seg_demo.outputs import calibrated, draw
 from seg_demo.outputs.export import SEGMENT_COLUMNS, table_csv
@@ -35,6 +36,7 @@ from seg_demo.outputs.polygons import Tracer
 
 if TYPE_CHECKING:
     from seg_demo.inference.model import Model
+    from seg_demo.inference.rasters import Frozen
 
 RESULT, MASK, OVERLAY = "result.json", "mask.tif", "overlay.png"
 # The files of the formats that a raster can be written in.
@@ -52,19 +54,27 @@ class _Bands:
 
     Args:
         folder: of the work.
-        facts: what they are of; those of anything else are removed.
+
+    Attributes:
+        count: of those that are there, from the first on.
+        all: of those that there shall be.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        self.folder = folder
-        text = json.dumps(facts, sort_keys=True)
-        if not (folder / _FACTS).is_file() or (folder / _FACTS).read_text(encoding="utf-8") != text:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_atomically(folder / _FACTS, text)
-        self.count = 0
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count, self.all = folder, 0, 0
+        if (folder / _FACTS).is_file():
+            self.all = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["bands"]
         while self._path(self.count).is_file():
             self.count += 1
+
+    def begin(self, facts: Mapping[str, Any], fresh: bool = False) -> None:
+        """Keep bands of this; those of anything else are removed, and with ``fresh`` all that are there."""
+        text = json.dumps(facts, sort_keys=True)
+        if fresh or not (self.folder / _FACTS).is_file() or (self.folder / _FACTS).read_text(encoding="utf-8") != text:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.count, self.all = 0, facts["bands"]
+            self.folder.mkdir(parents=True)
+            write_atomically(self.folder / _FACTS, text)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05}"
@@ -103,7 +113,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def segment(
-    model: Model, raster: Raster, folder: Path, options: Options, formats: Sequence[str] = (), report: Report | None = None, fresh: bool = False,
+    model: Model | Frozen, raster: Raster, folder: Path, options: Options, formats: Sequence[str] = (), report: Report | None = None, fresh: bool = False,
     source: Path | None = None, overlay: bool = False,
 ) -> Segmentation:  # fmt: skip
     """Segment a raster in full detail into a folder, or go on where an earlier call was interrupted.
@@ -127,6 +137,19 @@ def segment(
         BadRequestError: the model gives no classes of pixels, a view that does not fit it, or a format that no raster is written in.
         StorageError: the disk is full or fails; what is there stays, and the same call goes on.
     """
+    compute(model, raster, folder, options, formats, report, fresh, source)
+    return write(model.spec, model.labels, raster, folder, formats, report, overlay)
+
+
+def compute(
+    model: Model | Frozen, raster: Raster, folder: Path, options: Options, formats: Sequence[str] = (), report: Report | None = None, fresh: bool = False,
+    source: Path | None = None,
+) -> None:  # fmt: skip
+    """The first half of :func:`segment`: every band, kept in a folder in that of the result.
+
+    Args:
+        model: as there; so are all others, and what is raised.
+    """
     check_formats(formats)
     count = model.bands(raster, options)
     state = None if source is None else source.stat()
@@ -135,12 +158,9 @@ def segment(
         "raster": [raster.height, raster.width, raster.view.to_dict(), *([] if state is None else [state.st_size, state.st_mtime_ns])],
         "task": options.task, "bands": count,
     }  # fmt: skip
-    began, done = time.perf_counter(), 0
-    bands: _Bands | None = None
-    try:
-        if fresh:
-            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-        bands = _Bands(folder / UNFINISHED, facts)
+    began, bands = time.perf_counter(), _Bands(folder / UNFINISHED)
+    with _explained(folder, bands):
+        bands.begin(facts, fresh)
         done = bands.count
         if done:
             raster.resume(bands.head(done - 1)["raster"])
@@ -152,15 +172,41 @@ def segment(
                 small = raster[top + -top % step : top + len(labels) : step, ::step]
                 bands.add(number, labels, small, {"top": top, "step": step, "scores": scores.tolist(), "raster": raster.state})
 
-            computed = model.run_rows(raster, options, leave, done, _timed(report, done / count))
-            write_atomically(bands.folder / _COMPUTED, json.dumps(computed))
-        result = _write(model, raster, bands, folder, formats, overlay or not formats, time.perf_counter() - began, report)
+            device, familiar, notes = model.run_rows(raster, options, leave, done, _timed(report, done / count))
+            seconds = round(time.perf_counter() - began, 6)
+            write_atomically(bands.folder / _COMPUTED, json.dumps({"device": device, "familiar": familiar, "notes": notes, "seconds": seconds}))
+
+
+def write(
+    spec: ModelSpec, labels: LabelSet, raster: Raster, folder: Path, formats: Sequence[str] = (), report: Report | None = None, overlay: bool = False
+) -> Segmentation:
+    """The second half of :func:`segment`: every file, from bands that are all there. It takes no network, so that a process can do it which has none.
+
+    Args:
+        spec: of the model that has computed them.
+        labels: its classes.
+        raster: opened, maybe again.
+        folder: as of :func:`compute`; so are the others.
+
+    Raises:
+        StorageError: the disk is full or fails; what is there stays, and the same call goes on.
+    """
+    bands = _Bands(folder / UNFINISHED)
+    with _explained(folder, bands):
+        raster.resume(bands.head(bands.count - 1)["raster"])
+        result = _write(spec, labels, raster, bands, folder, formats, overlay or not formats, report)
         shutil.rmtree(bands.folder, ignore_errors=True)
-    except OSError as error:
-        kept = 0 if bands is None else bands.count
-        key = "rasters.disk_full" if disk_full(error) else "rasters.disk_failed"
-        raise StorageError(key, folder=folder.name, done=kept, count=count, why=error.strerror or str(error)) from error
     return result
+
+
+@contextmanager
+def _explained(folder: Path, bands: _Bands) -> Iterator[None]:
+    """StorageError for what the disk raises."""
+    try:
+        yield
+    except OSError as error:
+        key = "rasters.disk_full" if disk_full(error) else "rasters.disk_failed"
+        raise StorageError(key, folder=folder.name, done=bands.count, count=bands.all, why=error.strerror or str(error)) from error
 
 
 def _written(id: str) -> int:
@@ -187,13 +233,10 @@ def _timed(report: Report | None, begin: float) -> Report | None:
 
 
 def _write(
-    model: Model, raster: Raster, bands: _Bands, folder: Path, formats: Sequence[str], overlay: bool, seconds: float, report: Report | None
+    spec: ModelSpec, labels: LabelSet, raster: Raster, bands: _Bands, folder: Path, formats: Sequence[str], overlay: bool, report: Report | None
 ) -> Segmentation:
     """Every file, from bands that are all there."""
-    from seg_demo.masks.semantic import MeanScores
-
-    wanted = [FORMATS[name] for name in (formats or FORMATS)]
-    labels, shape = model.labels, (raster.height, raster.width)
+    wanted, shape = [FORMATS[name] for name in (formats or FORMATS)], (raster.height, raster.width)
     areas = _Areas(len(labels))
     scores: list[np.ndarray] = []
     small: list[tuple[np.ndarray, np.ndarray]] = []
@@ -219,7 +262,7 @@ def _write(
     else:
         for _ in passed():
             pass
-    means = MeanScores.joined(scores).of(range(len(labels)))
+    means = mean_scores(np.stack(scores))
     found = Segments(labels, areas, means, shape, raster, None if outlines is None else outlines.pieces())
     if outlines is not None:
         with (bands.folder / "geojson.part").open("wb") as file:
@@ -233,17 +276,17 @@ def _write(
     if overlay:
         write_atomically(folder / OVERLAY, draw.overlay_png(seen, looked_at))
     computed = bands.folder / _COMPUTED  # not there if all ended between the last band and this
-    device, familiar, notes = json.loads(computed.read_text(encoding="utf-8")) if computed.is_file() else (None, None, ())
-    spec = model.spec
+    known = json.loads(computed.read_text(encoding="utf-8")) if computed.is_file() else {}
+    notes = [*raster.notes, *known.get("notes", ())]
     result = {
         "task": looked_at.task, "model": {"id": spec.id, "revision": spec.revision, "architecture": spec.architecture, "source": spec.source},
-        "width": raster.width, "height": raster.height, "device": device, "seconds": {"total": round(seconds, 6)}, "familiar": familiar,
-        "notes": [*raster.notes, *notes], "limit": None, "view": raster.view.to_dict(),
+        "width": raster.width, "height": raster.height, "device": known.get("device"), "seconds": {"total": known.get("seconds", 0.0)},
+        "familiar": known.get("familiar"), "notes": notes, "limit": None, "view": raster.view.to_dict(),
         **({} if raster.calibration is None else raster.calibration.to_dict()), "windows": bands.count,
         "files": [*wanted, *([OVERLAY] if overlay else [])], "segments": found.rows(),
     }  # fmt: skip
     write_atomically(folder / RESULT, json.dumps(result))
-    return replace(looked_at, notes=(*raster.notes, *notes))
+    return replace(looked_at, notes=tuple(notes))
 
 
 class _Areas:

@@ -25,6 +25,7 @@ from seg_demo.core.errors import BadImageError, BadRequestError, StorageError
 from seg_demo.core.picture import Stack, View
 from seg_demo.core.requests import Options
 from seg_demo.core.settings import settings
+from seg_demo.core.types import mean_scores
 from seg_demo.inference import rasters as windows
 from seg_demo.inference.model import Model
 from seg_demo.inference.tiled import plan
@@ -363,7 +364,7 @@ def test_mean_scores_of_parts_are_those_of_all():
     some = [MeanScores() for _ in range(2)]
     some[0].add(logits[:, :7])
     some[1].add(logits[:, 7:])
-    assert MeanScores.joined(one.parts for one in some).of(range(3)) == pytest.approx(whole.of(range(3)))
+    assert mean_scores(np.stack([one.parts for one in some])) == pytest.approx(whole.of(range(3)))
 
 
 def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path, monkeypatch, capsys, field):
@@ -400,7 +401,7 @@ def test_the_command_line_takes_what_is_beyond_the_limit_in_full_detail(tmp_path
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "field" / "mask.tif"), np.asarray(Image.open(tmp_path / "three" / "field" / "mask.png")))
 
 
-def interrupted(*_: object) -> None:
+def interrupted(*_: object, **__: object) -> None:
     """As Ctrl-C; a process of pytest's workers takes no notice of the signal itself."""
     raise KeyboardInterrupt
 
@@ -430,11 +431,12 @@ def test_rasters_alone_are_computed_without_the_networks_library(tmp_path, monke
         assert main([*asked, str(tmp_path / "model")]) == 1 and not began
         before = capsys.readouterr()
         monkeypatch.setattr(workers, "WINDOWS_FROM", 1)
+        monkeypatch.setattr(workers, "APART_FROM", 500_000)
         assert main([*asked, str(tmp_path / "lean")]) == 1
-        assert began == ["_loaded", "_windows", "_loaded"]
+        assert began == ["_loaded", "_windows", "_written", "_windows", "_loaded"]
         after = capsys.readouterr()
         assert "2 of 3 images" in after.out and "damaged.tif" in after.err and before.err == after.err
-        monkeypatch.setattr(workers.Windows, "__init__", lambda self, order: vars(self).update(_order=order, _process=None, _frozen=b"", loaded=Loaded("unet-cells", "semantic", load_model("unet-cells").labels, ())))
+        monkeypatch.setattr(workers.Windows, "__init__", lambda self, order: vars(self).update(_order=order, _process=None, _frozen=b"", loaded=Loaded.of(load_model("unet-cells"))))
         monkeypatch.setattr(workers.Windows, "_asked", interrupted)
         with pytest.raises(KeyboardInterrupt):
             main([*asked, str(tmp_path / "lean"), "--overwrite"])
