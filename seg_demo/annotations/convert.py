@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import orjson
 from tqdm import tqdm
 
 from seg_demo.annotations.coco import BadAnnotation
@@ -58,7 +59,7 @@ class Coco(Format):
         for annotation in annotations:
             self._count += 1
             annotation["id"], annotation["image_id"] = self._count, len(images)
-        return {f"annotations/instances_{split}.json": json.dumps(annotations, separators=(",", ":"))[1:-1].encode("ascii")}
+        return {f"annotations/instances_{split}.json": orjson.dumps(annotations)[1:-1]}
 
     def parts(self) -> dict[str, tuple[bytes, bytes, bytes]]:
         # The background of objects is no category.

@@ -12,15 +12,19 @@ an ``annotations.xml`` that is not CVAT's for images, Cityscapes' ``gtFine``, nn
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
+
+import orjson
 
 from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, inside, is_file, is_panoptic
 from seg_demo.core.errors import DataError, Message
@@ -345,6 +349,7 @@ def described(root: Path, deeper: bool = True) -> str | None:
 
 
 # What a file held whose kind was looked for, for whoever reads it next: a list of a hundred thousand objects takes a second to parse.
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _parsed: dict[tuple[str, int, int], object] = {}
 
 
@@ -362,11 +367,24 @@ def parsed(path: Path, wanted: Callable[[object], bool] | None = None) -> object
     key = str(path), facts.st_mtime_ns, facts.st_size
     data = _parsed.pop(key, None)
     if data is None:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = _loads(path.read_bytes())
     _parsed.clear()
     if wanted is not None and wanted(data):
         _parsed[key] = data
     return data
+
+
+def _loads(text: bytes) -> object:
+    """As ``json.loads`` of UTF-8, in a third of its time.
+
+    Raises:
+        ValueError, RecursionError: as there.
+    """
+    # Whole numbers of more than 64 bits lose their last digits in orjson; and it takes neither NaN nor halves of surrogate pairs.
+    if b"0" * 19 not in text.translate(_DIGITS):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text.removeprefix(codecs.BOM_UTF8))
+    return json.loads(text.decode("utf-8-sig"))
 
 
 def read_lists(path: Path) -> dict:

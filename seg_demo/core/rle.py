@@ -98,8 +98,8 @@ class Runs:
         """The mask within a box (x0, y0, x1, y1): bool (y1 - y0, x1 - x0)."""
         x0, y0, x1, y1 = box
         begin, end = x0 * self.height, x1 * self.height
-        edges = np.clip(self.edges, begin, end)
-        lengths = np.diff(np.concatenate([[begin], edges, [end]]))
+        edges = np.concatenate([[begin], np.minimum(np.maximum(self.edges, begin), end), [end]])
+        lengths = edges[1:] - edges[:-1]
         columns = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(x1 - x0, self.height)
         return np.ascontiguousarray(columns[:, y0:y1].T)
 

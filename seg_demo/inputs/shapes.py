@@ -218,8 +218,7 @@ class PolygonRuns(Runs):
     """
 
     def __init__(self, polygons: Sequence[Sequence[float]], rle: coco_masks.RLE, height: int) -> None:
-        for name, value in {"polygons": polygons, "_rle": rle, "height": height}.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(polygons=polygons, _rle=rle, height=height)
 
     @classmethod
     def of(cls, polygons: Sequence[Sequence[float]], height: int, width: int) -> PolygonRuns:

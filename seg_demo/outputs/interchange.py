@@ -19,6 +19,7 @@ import uuid
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -27,12 +28,13 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+import orjson
 
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, count_ids
 from seg_demo.inputs import imagej
 from seg_demo.outputs.draw import encode_png
-from seg_demo.outputs.polygons import Polygon, Ring, inner_rings, polygons_of, single_rings
+from seg_demo.outputs.polygons import Polygon, inner_rings, polygons_of, single_rings
 
 TRAIN, VAL = "train", "val"
 # What XML 1.0 cannot hold, and what ends a line of a list of names.
@@ -87,11 +89,11 @@ class Annotated:
         return [(index, segment, names[segment.label_id]) for index, segment in enumerate(self.segmentation.segments) if segment.label_id != background]
 
     @cached_property
-    def single(self) -> list[Ring | None]:
-        """Of every segment the one ring along the edges of its pixels; None where it takes several. Without :attr:`polygons`, where they are not known yet."""
+    def single(self) -> list[np.ndarray | None]:
+        """Of every segment the one ring along the edges of its pixels, int64 (N, 2); None where it takes several. Without :attr:`polygons`, where they are not known yet."""
         if "polygons" not in self.__dict__ and TASKS[self.segmentation.task].overlaps:
             return single_rings([self.segmentation.runs_of(index) for index in range(len(self.segmentation.segments))])
-        return [pieces[0][0] if len(pieces) == 1 == len(pieces[0]) else None for pieces in self.polygons]
+        return [np.array(pieces[0][0]) if len(pieces) == 1 == len(pieces[0]) else None for pieces in self.polygons]
 
     def outline(self, index: int) -> Sequence[tuple[float, float]] | None:
         """One ring whose pixels by COCO's rule are a segment's mask: the corners that somebody drew, where they are known and lie on the picture.
@@ -104,7 +106,7 @@ class Annotated:
         """
         drawn, result = self.segmentation.segments[index].drawn, self.segmentation
         if drawn is None:
-            return self.single[index]
+            return None if (ring := self.single[index]) is None else ring.tolist()
         if len(drawn) > 1 or min(drawn[0]) < 0 or max(drawn[0][::2]) > result.width or max(drawn[0][1::2]) > result.height:
             return None
         return list(zip(drawn[0][::2], drawn[0][1::2], strict=True))
@@ -129,7 +131,11 @@ def _hex(color: np.ndarray) -> str:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    """Compact JSON, in ASCII, of what may hold arrays of finite numbers."""
+    with suppress(TypeError):  # half a surrogate pair in a name
+        if (found := orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)).isascii():
+            return found
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=np.ndarray.tolist).encode("ascii")
 
 
 def _number(value: float) -> float | int:
@@ -225,6 +231,7 @@ class Yolo(Format):
         parts = [(segment, polygon) for _, segment, _, pieces in one.marks for polygon in pieces]
         for (segment, _), ring in zip(parts, inner_rings([polygon for _, polygon in parts]), strict=True):
             # Three points at least make an outline, if need be of one pixel.
+            ring = ring.tolist()
             ring += [ring[-1]] * (3 - len(ring))
             # Ultralytics cuts to whole pixels, supervision rounds: a quarter within the pixel is the same to both.
             shares = [f"{(x + 0.25) / width:.8f} {(y + 0.25) / height:.8f}" for x, y in ring]
@@ -261,7 +268,7 @@ class Labelme(Format):
             shape: dict[str, object] = {"label": name, "points": [], "group_id": None, "description": "", "shape_type": "polygon", "flags": {}, "mask": None}
             ring = rings.get(index, ())
             if len(ring) > 2:
-                shape["points"] = [[x + 0.5, y + 0.5] for x, y in ring]
+                shape["points"] = ring + 0.5
             else:
                 x0, y0, x1, y1 = segment.box
                 png = encode_png(one.segmentation.mask_of(index).astype(np.uint8))
@@ -296,8 +303,7 @@ class LabelStudio(Format):
         found = []
         for index, segment, name in one.named:
             if simple := (ring := one.single[index]) is not None:
-                points = [[100 * x / result.width, 100 * y / result.height] for x, y in ring]
-                value: dict[str, object] = {"points": points, "closed": True, "polygonlabels": [name]}
+                value: dict[str, object] = {"points": 100 * ring / [result.width, result.height], "closed": True, "polygonlabels": [name]}
             else:
                 mask = np.zeros((result.height, result.width), dtype=bool)
                 x0, y0, x1, y1 = segment.box

@@ -10,6 +10,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -187,17 +188,28 @@ def trace_runs(objects: Sequence[Runs]) -> list[list[Polygon]]:
     Returns:
         As of :func:`trace` for each; pieces and holes by their upper left corners.
     """
-    return [polygons for some in _some(objects) for polygons in _traced(some, True)]
+    return [polygons for some in _some(objects) for polygons in _traced(some)]
 
 
-def single_rings(objects: Sequence[Runs]) -> list[Ring | None]:
+def single_rings(objects: Sequence[Runs]) -> list[np.ndarray | None]:
     """The outlines of objects that are one piece without a hole, None of the others: what of :func:`trace_runs` takes no look at pixels.
 
     Args:
         objects: of one picture.
+
+    Returns:
+        int64 (N, 2), the x and y of each corner.
     """
-    found = (polygons for some in _some(objects) for polygons in _traced(some, False))
-    return [polygons[0][0] if len(polygons) == 1 == len(polygons[0]) else None for polygons in found]
+    found: list[np.ndarray | None] = []
+    for some in _some(objects):
+        rings: list[np.ndarray | None] = [None] * len(some)
+        outlines = _outlines(some)
+        alone = ~outlines.doubtful & (np.bincount(outlines.owners, minlength=len(some)) == 1)
+        for owner, begin, length in zip(outlines.owners.tolist(), outlines.begins.tolist(), outlines.lengths.tolist(), strict=True):
+            if alone[owner]:
+                rings[owner] = outlines.corners[begin : begin + length]
+        found += rings
+    return found
 
 
 def _some(objects: Sequence[Runs]) -> Iterator[Sequence[Runs]]:
@@ -210,12 +222,23 @@ def _some(objects: Sequence[Runs]) -> Iterator[Sequence[Runs]]:
         begin = end
 
 
-def _traced(objects: Sequence[Runs], every: bool) -> list[list[Polygon]]:
-    """As :func:`trace_runs`; without ``every``, of objects of several pieces or with holes nothing, or not how they belong together."""
+class _Outlines(NamedTuple):
+    """The rings of some objects."""
+
+    corners: np.ndarray  # int64 (N, 2), x and y, of all rings one after another
+    begins: np.ndarray  # int64 (R,), where a ring begins, at its upper left corner
+    lengths: np.ndarray  # int64 (R,)
+    outer: np.ndarray  # bool (R,), the others are holes
+    owners: np.ndarray  # int64 (R,), the objects
+    doubtful: np.ndarray  # bool, of every object: whether its rings touch, or which hole is in which piece, takes looking at pixels
+
+
+def _outlines(objects: Sequence[Runs]) -> _Outlines:
     height = objects[0].height
     owner, column, top, bottom = _by_columns(objects, height)
     if not len(owner):
-        return [[] for _ in objects]
+        nothing, doubtful = np.zeros(0, dtype=np.int64), np.zeros(len(objects), dtype=bool)
+        return _Outlines(nothing.reshape(0, 2), nothing, nothing, nothing > 0, nothing, doubtful)
     # On a line between two columns, the runs of the left and of the right one begin and end. Where one alone does, an outline turns.
     rows, columns = height + 1, int(column.max()) + 2
     to_the_right = (np.stack([top, bottom], axis=1) + ((owner * columns + column) * rows)[:, None]).ravel()
@@ -247,7 +270,6 @@ def _traced(objects: Sequence[Runs], every: bool) -> list[list[Polygon]]:
     tops = np.flatnonzero(point == np.minimum.reduceat(point, begins)[ring])
     tops = tops[np.concatenate([[True], ring[tops[1:]] != ring[tops[:-1]]])]
     corners = corners[begins[ring] + (np.arange(len(ring)) - begins[ring] + (tops - begins)[ring]) % lengths[ring]]
-    pairs = list(zip(x[corners].tolist(), y[corners].tolist(), strict=True))
     outer, of = tops % 2 == 1, owners[corners[begins]]
     # Where an outline passes a point twice, and which piece a hole is in, takes looking at pixels.
     doubtful = np.zeros(len(objects), dtype=bool)
@@ -257,17 +279,26 @@ def _traced(objects: Sequence[Runs], every: bool) -> list[list[Polygon]]:
     doubtful[owners[upper[ring_of[upper] == ring_of[upper + 1]]]] = True
     pieces, holes = (np.bincount(of[kind], minlength=len(objects)) for kind in (outer, ~outer))
     doubtful |= (pieces > 1) & (holes > 0)
+    return _Outlines(np.stack([x[corners], y[corners]], axis=1), begins, lengths, outer, of, doubtful)
+
+
+def _traced(objects: Sequence[Runs]) -> list[list[Polygon]]:
+    """As :func:`trace_runs`."""
+    outlines = _outlines(objects)
+    pairs = list(zip(*outlines.corners.T.tolist(), strict=True))
     polygons: list[list[Polygon]] = [[] for _ in objects]
-    for index in np.lexsort((point[tops], ~outer, of)).tolist():
-        found = polygons[of[index]]
-        found_ring = pairs[begins[index] : begins[index] + lengths[index]]
-        if outer[index]:
-            found.append([found_ring])
+    x, y = outlines.corners[outlines.begins].T
+    for index in np.lexsort((x, y, ~outlines.outer, outlines.owners)).tolist():
+        rings = polygons[outlines.owners[index]]
+        ring = pairs[outlines.begins[index] : outlines.begins[index] + outlines.lengths[index]]
+        if outlines.outer[index]:
+            rings.append([ring])
         else:
-            found[0].append(found_ring)
-    for index in np.flatnonzero(doubtful).tolist():
-        box = objects[index].box
-        polygons[index] = _moved(trace(objects[index].crop(box)).get(1, []), *box[:2]) if every else []
+            rings[0].append(ring)
+    for index in np.flatnonzero(outlines.doubtful).tolist():
+        right, down, *_ = box = objects[index].box
+        found = trace(objects[index].crop(box)).get(1, [])
+        polygons[index] = [[[(x + right, y + down) for x, y in ring] for ring in polygon] for polygon in found]
     return polygons
 
 
@@ -287,21 +318,16 @@ def _by_columns(objects: Sequence[Runs], height: int) -> tuple[np.ndarray, ...]:
 
 def _walked(following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Steps in the order in which they follow each other, and twice the length of every round: int64 each."""
-    after = following.tolist()
-    done, path, lengths = bytearray(len(after)), [], []
-    for start in range(len(after)):
-        if not done[start]:
-            before, at = len(path), start
-            while not done[at]:
-                done[at] = 1
-                path.append(at)
-                at = after[at]
+    after, path, lengths = following.tolist(), [], []
+    append, done = path.append, -1
+    for at in range(len(after)):
+        before = len(path)
+        while (then := after[at]) != done:
+            append(at)
+            after[at], at = done, then
+        if len(path) > before:
             lengths.append(2 * (len(path) - before))
     return np.array(path, dtype=np.int64), np.array(lengths, dtype=np.int64)
-
-
-def _moved(polygons: list[Polygon], right: int, down: int) -> list[Polygon]:
-    return [[[(x + right, y + down) for x, y in ring] for ring in polygon] for polygon in polygons]
 
 
 class _Path:
@@ -575,7 +601,7 @@ def inner_ring(polygon: Polygon) -> Ring:
     Returns:
         Whole pixels (x, y): of the pixel at column x and row y. A single pixel is a ring of one point.
     """
-    outer, *holes = _insides_of(polygon)
+    outer, *holes = (list(map(tuple, ring.tolist())) for ring in _insides_of(polygon))
     rings = [outer]
     for hole in sorted(holes, key=lambda ring: min((y, x) for x, y in ring)):
         top = min(range(len(hole)), key=lambda index: (hole[index][1], hole[index][0]))
@@ -608,16 +634,16 @@ def inner_ring(polygon: Polygon) -> Ring:
     return path
 
 
-def inner_rings(polygons: Sequence[Polygon]) -> list[Ring]:
-    """:func:`inner_ring` of each of some polygons; of those without holes all at once."""
+def inner_rings(polygons: Sequence[Sequence[Ring | np.ndarray]]) -> list[np.ndarray]:
+    """:func:`inner_ring` of each of some polygons, int64 (N, 2); of those without holes all at once."""
     plain = [polygon[0] for polygon in polygons if len(polygon) == 1]
     found = iter(_insides_of(plain) if plain else ())
-    return [next(found) if len(polygon) == 1 else inner_ring(polygon) for polygon in polygons]
+    return [next(found) if len(polygon) == 1 else np.array(inner_ring(polygon)) for polygon in polygons]
 
 
-def _insides_of(rings: Sequence[Ring]) -> list[Ring]:
+def _insides_of(rings: Sequence[Ring | np.ndarray]) -> list[np.ndarray]:
     """The pixels of objects along rings of edges, which have them on their right hand; those within straight lines are left away."""
-    begin = np.array([point for ring in rings for point in ring], dtype=np.int64)
+    begin = np.concatenate(rings)
     lengths = np.array([len(ring) for ring in rings])
     firsts = np.cumsum(lengths) - lengths
     after = np.arange(1, len(begin) + 1)
@@ -632,13 +658,9 @@ def _insides_of(rings: Sequence[Ring]) -> list[Ring]:
     new[1:] = (pixels[1:] != pixels[:-1]).any(axis=1)
     new[2 * firsts] = True
     counts = np.add.reduceat(new, 2 * firsts)
-    found = list(map(tuple, pixels[new].tolist()))
-    rings, at = [], 0
-    for count in counts.tolist():
-        ring = found[at : at + count]
-        rings.append(ring[:-1] if count > 1 and ring[0] == ring[-1] else ring)
-        at += count
-    return rings
+    found, ends = pixels[new], np.cumsum(counts)
+    closed = (counts > 1) & (found[ends - counts] == found[ends - 1]).all(axis=1)
+    return [found[begin:end] for begin, end in zip((ends - counts).tolist(), (ends - closed).tolist(), strict=True)]
 
 
 class _Above:

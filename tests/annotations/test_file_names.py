@@ -9,7 +9,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from seg_demo.annotations.file_names import FileFinder, SeveralFit, pair_names
+from seg_demo.annotations.file_names import FileFinder, SeveralFit, pair_names, parsed
 from seg_demo.core.errors import in_language
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, square, write_json
 from train.data.doctor import examine, split
@@ -179,3 +179,18 @@ def test_text_ids_and_numbers_are_the_same_ids(tmp_path):
     data["annotations"] = [{"id": 1, "image_id": "02", "category_id": 3, "segmentation": square(2, 2, 5)}]
     dataset, _ = look(write_json(data, tmp_path / "c.json"))
     assert [int(dataset.read(item).label_map.sum()) for item in dataset.items] == [0, 0, 25, 0]
+
+
+def test_lists_are_read_as_pythons_own_reader_reads_them(tmp_path):
+    """Numbers of any length, what is no number, halves of surrogate pairs, a byte order mark; and what it refuses is refused in its words."""
+    path = tmp_path / "a.json"
+    for text in ('{"id": 18446744073709551617, "a": [-9223372036854775809, 0.1]}', "[NaN, 1e400, -Infinity]", '["\\ud800", "é"]', '\ufeff{"a": 1, "a": [2.50]}', "[0.12345678901234567890123]"):
+        path.write_text(text, encoding="utf-8")
+        assert repr(parsed(path)) == repr(json.loads(text.removeprefix("\ufeff")))
+    for content in (b'{"a": [1, 2}', b"", b'["\xff"]', b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises((ValueError, RecursionError)) as mine:
+            parsed(path)
+        with pytest.raises((ValueError, RecursionError)) as theirs:
+            json.loads(content.decode("utf-8-sig"))
+        assert (type(mine.value), str(mine.value)) == (type(theirs.value), str(theirs.value))

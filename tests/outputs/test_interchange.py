@@ -285,6 +285,8 @@ def test_outlines_of_many_objects_at_once_are_those_of_each_alone() -> None:
         runs = [Runs.of_crop(mask, (0, 0, width, height), height) for mask in masks]
         for got, polygons in zip(trace_runs(runs), wanted, strict=True):
             assert sorted([outer, *sorted(holes)] for outer, *holes in got) == sorted([outer, *sorted(holes)] for outer, *holes in polygons)
-        assert single_rings(runs) == [each[0][0] if len(each) == 1 == len(each[0]) else None for each in wanted]
+        assert [ring if ring is None else list(map(tuple, ring.tolist())) for ring in single_rings(runs)] == [
+            each[0][0] if len(each) == 1 == len(each[0]) else None for each in wanted
+        ]
         polygons = [polygon for each in wanted for polygon in each]
-        assert inner_rings(polygons) == [inner_ring(polygon) for polygon in polygons]
+        assert [list(map(tuple, ring.tolist())) for ring in inner_rings(polygons)] == [inner_ring(polygon) for polygon in polygons]
