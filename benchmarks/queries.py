@@ -83,15 +83,19 @@ def outputs_of(kind: str, family: str, count: int = QUERIES, classes: int = CLAS
     if kind:
         masks = torch.randn((count, height, width), generator=generator) * 3
     else:
-        # Cells around as many points, with a soft border of a pixel or two and a little noise.
         points = torch.rand((count, 2), generator=generator) * torch.tensor([height, width])
-        rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width) + 0.5
-        distance = torch.stack([((rows - y) ** 2 + (columns - x) ** 2).sqrt() for y, x in points.tolist()])
-        nearest, places = distance.topk(2, dim=0, largest=False)
-        others = torch.where(torch.arange(count)[:, None, None] == places[0], nearest[1], nearest[0])
-        masks = (2 * (others - distance)).clamp(-12, 9) + torch.randn(distance.shape, generator=generator) * 0.2
+        masks = blobs(points, height, width, generator)
     named = {"class_queries_logits": logits[None], "masks_queries_logits": masks[None], "logits": logits[None], "pred_masks": masks[None]}
     return SimpleNamespace(**named, patch_offsets=None)
+
+
+def blobs(points: torch.Tensor, height: int, width: int, generator: torch.Generator) -> torch.Tensor:
+    """Mask logits (Q, h, w) of cells around as many points (row, column), with a soft border of a pixel or two and a little noise."""
+    rows, columns = torch.arange(height)[:, None] + 0.5, torch.arange(width) + 0.5
+    distance = torch.stack([((rows - y) ** 2 + (columns - x) ** 2).sqrt() for y, x in points.tolist()])
+    nearest, places = distance.topk(2, dim=0, largest=False)
+    others = torch.where(torch.arange(len(points))[:, None, None] == places[0], nearest[1], nearest[0])
+    return (2 * (others - distance)).clamp(-12, 9) + torch.randn(distance.shape, generator=generator) * 0.2
 
 
 def processor_of(family: str) -> Any:
@@ -114,13 +118,16 @@ def rows(quick: bool) -> Iterator[Row]:
         yield instance_row(size, "", family)
     for family in PROCESSORS:
         yield semantic_row(size, "", family)
-    yield panoptic_row(size, "Mask2Former", NOISE)
-    yield instance_row(size, NOISE)
-    yield instance_row(size, NOISE, "RF-DETR")
-    yield semantic_row(size, NOISE)
+    for family in PROCESSORS:
+        yield panoptic_row(size, family, NOISE)
+    for family in OBJECTS:
+        yield instance_row(size, NOISE, family)
+    for family in PROCESSORS:
+        yield semantic_row(size, NOISE, family)
     if not quick:
         yield panoptic_row("48 MP", "Mask2Former")
-        yield mask2former_row(size)
+        for kind in ("mask2former-swin-t", "mask2former-swin-t-sure"):
+            yield mask2former_row(size, kind)
     yield rfdetr_row("2 MP")
 
 
@@ -272,7 +279,7 @@ def semantic_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
     """
     outputs, processor = outputs_of(kind, family), processor_of(family)
     if family == "EoMT":
-        outputs = in_squares(outputs, processor, SIZES[size])
+        outputs = in_squares(kind, processor, SIZES[size])
         whole = of_squares(outputs)
 
     def sides(size: tuple[int, int]) -> Sides:
@@ -290,19 +297,27 @@ def semantic_row(size: str, kind: str, family: str = "Mask2Former") -> Row:
     return _row(size, f"label map of class queries, {family}", kind, sides)
 
 
-def in_squares(outputs: SimpleNamespace, processor: Any, size: tuple[int, int]) -> SimpleNamespace:
-    """What an EoMT says of both squares of a photograph, from what it says of one: the second is the first one's mirror image.
+def in_squares(kind: str, processor: Any, size: tuple[int, int]) -> SimpleNamespace:
+    """What an EoMT says of the squares of a photograph, which see the same things where they overlap.
 
     Args:
-        outputs: of one.
+        kind: as for :func:`outputs_of`.
         processor: which will be one of several squares.
-        size: (height, width) of the photograph.
+        size: (height, width) of the photograph, which is wide.
     """
     tall, wide = get_size_with_aspect_ratio(size, SIDE, None)
     processor.size = SizeDict(shortest_edge=SIDE)
     _, offsets = processor._split_image(torch.empty((1, 1, tall, wide), device="meta"), processor.size, [0])
-    classes, masks = outputs.logits.repeat(2, 1, 1), torch.cat([outputs.pred_masks, outputs.pred_masks.flip(-1)])
-    return SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks, patch_offsets=offsets)
+    outputs, generator = outputs_of(kind, "EoMT"), torch.Generator().manual_seed(1)
+    (height, width), square = GRIDS["EoMT"], outputs.pred_masks[0]
+    if kind:
+        squares = [square, torch.randn(square.shape, generator=generator) * 3]
+    else:
+        points = torch.rand((len(square), 2), generator=generator) * torch.tensor([height, width * wide / SIDE])
+        lefts = [torch.tensor([0, begin * width / SIDE]) for _, begin, _ in offsets]
+        squares = [blobs(points - left, height, width, generator) for left in lefts]
+    masks = torch.stack(squares)
+    return SimpleNamespace(class_queries_logits=outputs.logits.expand(len(masks), -1, -1), masks_queries_logits=masks, patch_offsets=offsets)
 
 
 def of_squares(outputs: SimpleNamespace) -> Callable[[tuple[int, int]], np.ndarray]:
@@ -312,7 +327,7 @@ def of_squares(outputs: SimpleNamespace) -> Callable[[tuple[int, int]], np.ndarr
     network.processor = EomtImageProcessor(size={"shortest_edge": SIDE, "longest_edge": None}, do_split_image=True, do_pad=False)
     pairs = zip(outputs.class_queries_logits, outputs.masks_queries_logits, strict=True)
     raw = [{"classes": classes, "masks": masks} for classes, masks in pairs]
-    return lambda size: argmax_resized(network._class_maps(raw, *size), *size)
+    return lambda size: network.squares(raw, *size).labels(*size)
 
 
 def mask2former_row(size: str, kind: str = "mask2former-swin-t") -> Row:

@@ -449,7 +449,7 @@ class Segmentation:
         seconds: duration of the stages, ``total`` among them.
         confidence: uint8 (height, width), 255 times the probability that the id map is right at a pixel: semantic, the softmax of
             the class; instance, see :func:`seg_demo.core.types.paint_confidence` and, of class queries,
-            :func:`seg_demo.masks.queries.presence`; panoptic, :class:`seg_demo.masks.queries.Found`. None unless asked for, and for regions.
+            :func:`seg_demo.masks.instances.presence`; panoptic, :class:`seg_demo.masks.queries.Found`. None unless asked for, and for regions.
         margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
             runner-up. None for other tasks, whose decisions are between two, and without confidence.
         seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full

@@ -20,8 +20,8 @@ from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 
 from seg_demo.core.rle import Box, PackedRuns, Painter, Runs
 from seg_demo.core.types import Segment, SoftMask, paint, tight_box
-from seg_demo.masks.queries import WORTH, Order, best_pairs, check, largest, on_grid
-from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, evaluate, find_rule, part_of, reached, runs_above
+from seg_demo.masks.queries import WORTH, Order, best_pairs, check, on_grid
+from seg_demo.masks.resize import SMALL_OUTPUT, Rule, alone, each, enlarged_bytes, evaluate, find_rule, largest, part_of, reached, runs_above
 
 THRESHOLD = 0.5
 # Bytes of masks that are kept, per pixel of the image.
@@ -34,6 +34,24 @@ LEAST = 1 - 1e-5
 MEANS = 4_000_000
 # Masks that are brought to the grid or cut at once.
 TOGETHER = 8
+
+
+def presence(scores: Tensor, masks: Tensor, height: int, width: int, order: Order) -> np.ndarray:
+    """How likely a pixel belongs to any object: the largest score * mask of all queries where the network has its masks, and between
+    these points in proportion. uint8 (H, W), 255 times a probability.
+
+    Args:
+        scores: float32 (Q,), of the best class of every query.
+        masks: float32 (Q, h, w), mask logits, on the same device.
+        height: of the upload, in pixels.
+        width: of the upload, in pixels.
+        order: of the family.
+    """
+    most = torch.zeros(masks.shape[1:], device=masks.device)
+    for score, mask in zip(scores, masks, strict=True):
+        torch.maximum(most, mask.sigmoid() * score, out=most)
+    first = torch.zeros(1, dtype=torch.int64, device=masks.device)
+    return enlarged_bytes(on_grid(most[None], first, order), (height, width), lambda value, _: value)
 
 
 def from_boxes(

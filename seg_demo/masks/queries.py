@@ -12,7 +12,6 @@ The families' orders of operations are those of ``transformers/models/*/image_pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +23,29 @@ from torchvision.transforms.v2 import functional as transforms
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import count_ids
 from seg_demo.masks import semantic
-from seg_demo.masks.resize import SMALL_OUTPUT, SMALLEST, Rule, alone, each, enlarged_bytes, find_antialiased_rule, find_rule, rows_of
-from seg_demo.masks.semantic import CORNER_BUDGET, DENSE_ELEMENTS, ROUNDING, Spans, all_finite, below_of, right_of
+from seg_demo.masks.resize import (
+    CORNER_BUDGET,
+    SMALL_OUTPUT,
+    SMALLEST,
+    Cells,
+    Rule,
+    alike,
+    alone,
+    axis,
+    below_of,
+    corners_of,
+    each,
+    enlarged_bytes,
+    fill_cells,
+    find_antialiased_rule,
+    find_rule,
+    largest,
+    least,
+    right_of,
+    rows_of,
+)
+from seg_demo.masks.semantic import DENSE_ELEMENTS, ROUNDING, all_finite
+
 
 # Where corners leave more than this share of all values to evaluate, a query at a time is faster.
 WORTH = 0.35
@@ -144,24 +164,6 @@ def best_pairs_without_overlaps(
     return _segments(masks, queries[kept], scores[kept], label_ids[kept], (height, width), order, thresholds, frozenset())
 
 
-def presence(scores: Tensor, masks: Tensor, height: int, width: int, order: Order) -> np.ndarray:
-    """How likely a pixel belongs to any object: the largest score * mask of all queries where the network has its masks, and between
-    these points in proportion. uint8 (H, W), 255 times a probability.
-
-    Args:
-        scores: float32 (Q,), of the best class of every query.
-        masks: float32 (Q, h, w), mask logits, on the same device.
-        height: of the upload, in pixels.
-        width: of the upload, in pixels.
-        order: of the family.
-    """
-    most = torch.zeros(masks.shape[1:], device=masks.device)
-    for score, mask in zip(scores, masks, strict=True):
-        torch.maximum(most, mask.sigmoid() * score, out=most)
-    first = torch.zeros(1, dtype=torch.int64, device=masks.device)
-    return enlarged_bytes(on_grid(most[None], first, order), (height, width), lambda value, _: value)
-
-
 def class_maps(classes: Tensor, masks: Tensor, order: Order, none: bool = True) -> Tensor:
     """What ``post_process_semantic_segmentation`` resizes to the upload and compares: float32 (C, h, w), not negative.
 
@@ -181,6 +183,16 @@ def class_maps(classes: Tensor, masks: Tensor, order: Order, none: bool = True) 
     probabilities = on_grid(flat, torch.arange(len(flat), device=masks.device), order).sigmoid_()
     shares = classes.softmax(-1)[..., :-1] if none else classes.softmax(-1)
     return torch.einsum("bqc, bqhw -> bchw", shares, probabilities.unflatten(0, masks.shape[:2]))
+
+
+def of_two(maps: Tensor) -> Tensor:
+    """Class maps (C, h, w), a single one with another of zeros: as the only channel of logits it would be a decision between two classes."""
+    return torch.cat([maps, torch.zeros_like(maps)]) if len(maps) == 1 else maps
+
+
+def logarithms(maps: Tensor) -> Tensor:
+    """Class maps as logits, in place: a class's share in the sum of all is what a softmax of these gives."""
+    return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
 
 
 def check(classes: Tensor, masks: Tensor) -> None:
@@ -453,10 +465,10 @@ class _Pixels:
             if signed:
                 torch.maximum(size, value.abs(), out=size)
         tolerance = self._tolerance(best, size if signed else None)
-        alike = _all_four(label)
+        whole = alike(label)
         # With a late sigmoid nothing is convex: a cell is decided by the bounds of its values alone.
         clear = (best - second > tolerance) & (not self.order.late)
-        decided = clear & right_of(clear) & below_of(clear) & below_of(right_of(clear)) & alike
+        decided = clear & right_of(clear) & below_of(clear) & below_of(right_of(clear)) & whole
         tolerance = largest(tolerance)
         floor -= tolerance
         undecided = (~decided & cells.seen).flatten().nonzero()[:, 0]
@@ -479,9 +491,9 @@ class _Pixels:
         pixels = values.flatten(1).T
         for part, can_win in evaluated:
             if len(part):
-                corners = semantic.corners_of(pixels, height, part)
+                corners = corners_of(pixels, height, part)
                 weigh = lambda resized, chosen: self.weighted(resized, scores[chosen][:, :, None, None])[0]  # noqa: E731
-                semantic.fill_cells(corners, can_win.T, part // width, part % width, rule, cells.rows, cells.columns, winner, weigh)
+                fill_cells(corners, can_win.T, part // width, part % width, rule, cells.rows, cells.columns, winner, weigh)
         return self._counted(rule, cells, floor, winner)
 
     def _tolerance(self, best: Tensor, size: Tensor | None) -> Tensor:
@@ -521,72 +533,9 @@ class _Pixels:
         return self._result(winner, counted, lost)
 
 
-class Cells:
-    """The output pixels of every cell of a grid.
-
-    Args:
-        rule: of the sizes.
-        height: of the grid.
-        width: of the grid.
-
-    Attributes:
-        rows: output rows of every row of cells.
-        columns: output columns of every column of cells.
-        pixels: int64 (h, w), how many.
-        seen: bool (h, w), whether there is any.
-    """
-
-    def __init__(self, rule: Rule, height: int, width: int) -> None:
-        self.rows, self.columns = Spans(rule.rows.first, height), Spans(rule.columns.first, width)
-        self.pixels = self.rows.count[:, None] * self.columns.count
-        self.seen = self.pixels > 0
-        self.tall, self.wide = int(self.rows.count.max()), int(self.columns.count.max())
-
-    def groups(self, chosen: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Rows and columns of the cells chosen (h, w), as many at a time as fit into a processor's cache."""
-        y, x = chosen.nonzero(as_tuple=True)
-        group = max(1, CORNER_BUDGET // (self.tall * self.wide))
-        return list(zip(y.split(group), x.split(group), strict=True)) if len(y) else []
-
-    def evaluate(self, values: Tensor, y: Tensor, x: Tensor, rule: Rule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Resized values (h, w) in some cells.
-
-        Returns:
-            float32 (n, R, S); their rows (n, R) and columns (n, S) in the upload; and bool (n, R, S), whether a pixel is the
-            cell's, which repeats its last ones where it has fewer than others.
-        """
-        r, c = self.rows.pixels(y, 0, self.tall), self.columns.pixels(x, 0, self.wide)
-        below, right = (y + 1).clamp(max=values.shape[0] - 1), (x + 1).clamp(max=values.shape[1] - 1)
-        corners = tuple(values[i, j][:, None, None] for i, j in ((y, x), (y, right), (below, x), (below, right)))
-        down, across = (rule.rows.near[r], rule.rows.far[r]), (rule.columns.near[c], rule.columns.far[c])
-        weights = (*(weight[:, :, None] for weight in down), *(weight[:, None, :] for weight in across))
-        valid_rows = torch.arange(self.tall) < self.rows.count[y][:, None]
-        valid_columns = torch.arange(self.wide) < self.columns.count[x][:, None]
-        return rule.combine(corners, weights), r, c, valid_rows[:, :, None] & valid_columns[:, None, :]
-
-
 def _ids(winner: Tensor) -> np.ndarray:
     found = winner.cpu().numpy()
     return found if found.dtype == np.uint8 else found.astype(np.uint16)
-
-
-def _of_four(choose: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> Tensor:
-    """A choice among the four corners of every cell of (h, w); at the ends a cell's outer corners are its inner ones."""
-    across = choose(values, right_of(values))
-    return choose(across, below_of(across))
-
-
-def least(values: Tensor) -> Tensor:
-    return _of_four(torch.minimum, values)
-
-
-def largest(values: Tensor) -> Tensor:
-    return _of_four(torch.maximum, values)
-
-
-def _all_four(label: Tensor) -> Tensor:
-    """Whether all corners of a cell have the same label."""
-    return least(label) == largest(label)
 
 
 def _largest_at(values: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -596,3 +545,106 @@ def _largest_at(values: Tensor, y: Tensor, x: Tensor) -> Tensor:
     for i, j in ((y, right), (below, x), (below, right)):
         torch.maximum(found, values[:, i, j], out=found)
     return found
+
+
+@dataclass(frozen=True)
+class Squares:
+    """What class queries say of a picture in squares (EoMT), whose class maps are averaged where they overlap.
+
+    The library has every probability at every point of all squares, and their products with all classes: 8 GB with 100 queries and 133
+    classes. Between points where the network has its masks, probabilities lie between the smallest and the largest at the four corners, and so
+    do the sums that classes are: where one class's smallest sum is above all others' largest, it has the cell. What is left is
+    evaluated point by point, with the library's bits.
+
+    Attributes:
+        classes: float32 (B, Q, C + 1), class logits, the last class being none.
+        masks: float32 (B, Q, h, w), mask logits, on the same device.
+        side: (height, width) of a square's class maps.
+        size: (height, width) of the picture's.
+        offsets: of every square where it begins and ends along the picture's longer side.
+        upright: whether that is the height.
+    """
+
+    classes: Tensor
+    masks: Tensor
+    side: tuple[int, int]
+    size: tuple[int, int]
+    offsets: tuple[tuple[int, int], ...]
+    upright: bool
+
+    @property
+    def parts(self) -> tuple[tuple[slice, slice], ...]:
+        """Where the squares are in the picture."""
+        whole, along = slice(None), [slice(begin, end) for begin, end in self.offsets]
+        return tuple((one, whole) if self.upright else (whole, one) for one in along)
+
+    def maps(self) -> Tensor:
+        """The picture's class maps: float32 (C, h, w), not negative.
+
+        Raises:
+            BadCheckpointError: logits that are no finite numbers.
+        """
+        squares = class_maps(self.classes, self.masks, Order(grid=self.side))
+        total, count = squares.new_zeros((squares.shape[1], *self.size)), squares.new_zeros(self.size)
+        for where, square in zip(self.parts, squares, strict=True):
+            total[:, *where] += square
+            count[where] += 1
+        return total.div_(count.clamp_(min=1))
+
+    def labels(self, height: int, width: int) -> np.ndarray:
+        """As :func:`seg_demo.masks.semantic.argmax_resized` of :meth:`maps`.
+
+        Args:
+            height: of the label map, in pixels.
+            width: of the label map, in pixels.
+
+        Raises:
+            BadCheckpointError: logits that are no finite numbers.
+        """
+        check(self.classes, self.masks)
+        (_, queries, classes), around = self.classes.shape, self.masks.shape[2:]
+        large = classes > 3 and min(sum(self.side), height + width) > SMALL_OUTPUT and classes * height * width > DENSE_ELEMENTS
+        if large and queries != 3 and self.masks.device.type == "cpu" and self.size != (height, width) and semantic.products_alike(queries, classes - 1):
+            inner = find_rule(tuple(around), self.side, queries, False)
+            outer = find_rule(self.size, (height, width), classes - 1, False)
+            if inner is not None and outer is not None:
+                shares = self.classes.softmax(-1)[..., :-1].contiguous()
+                return semantic.SquaresOfQueries(shares, self.masks, self.size, self.parts, inner).labels(outer)
+        return semantic.argmax_resized(of_two(self.maps()), height, width)
+
+    def scores(self) -> dict[int, float]:
+        """How sure the network is of every class, in [0, 1] by label id, at the points where it has its masks."""
+        scores = semantic.MeanScores()
+        for classes, masks in zip(self.classes, self.masks, strict=True):
+            scores.add(logarithms(of_two(class_maps(classes, masks, Order()))))
+        return scores.of(range(self.classes.shape[-1] - 1))
+
+    def probability_and_margin(self, height: int, width: int) -> np.ndarray:
+        """As :func:`seg_demo.masks.semantic.probability_and_margin` of the logarithms of :meth:`maps`: uint8 (2, height, width).
+
+        Args:
+            height: of the maps, in pixels.
+            width: of the maps, in pixels.
+        """
+        if self.masks.device.type != "cpu":
+            return semantic.probability_and_margin(logarithms(of_two(self.maps())), height, width)
+        classes = max(2, self.classes.shape[-1] - 1)
+        return semantic.probability_and_margin_by_rows(self._rows, (classes, *self.size), height, width)
+
+    def _rows(self, low: int, high: int) -> Tensor:
+        """Logarithms of some rows of :meth:`maps`, to rounding: float32 (C, R, w)."""
+        shares = self.classes.softmax(-1)[..., :-1]
+        rows, columns = (axis(before, after, fused=False) for before, after in zip(self.masks.shape[2:], self.side, strict=True))
+        left, right, horizontal = semantic.weights_of(columns, 0, self.side[1])
+        total, count = torch.zeros((shares.shape[-1], high - low, self.size[1])), torch.zeros((high - low, self.size[1]))
+        for index, (begin, end) in enumerate(self.offsets):
+            first = begin if self.upright else 0
+            top, bottom = max(low, first), min(high, first + self.side[0])
+            if top >= bottom:
+                continue
+            above, below, vertical = semantic.weights_of(rows, top - first, bottom - first)
+            likely = torch.matmul(torch.matmul(vertical, self.masks[index, :, above:below, left:right]), horizontal.T).sigmoid_()
+            where = slice(top - low, bottom - low), slice(None) if self.upright else slice(begin, end)
+            total[:, *where] += (shares[index].T @ likely.flatten(1)).unflatten(1, likely.shape[1:])
+            count[where] += 1
+        return logarithms(of_two(total.div_(count.clamp_(min=1))))

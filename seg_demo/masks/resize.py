@@ -18,7 +18,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import product
+from itertools import pairwise, product
+from math import isqrt
 from typing import TypeVar
 
 import numpy as np
@@ -210,6 +211,211 @@ def evaluate(values: Tensor, rows: Axis, columns: Axis, combine: Combine) -> Ten
         below[:, :, columns.second],
     )
     return combine(corners, (rows.near[:, None], rows.far[:, None], columns.near, columns.far))
+
+
+# Elements of the largest intermediate tensor: 2 MiB of float32, which a processor's cache holds.
+CORNER_BUDGET = 500_000
+
+
+class Spans:
+    """The output pixels of every cell along one axis."""
+
+    def __init__(self, first: Tensor, cells: int) -> None:
+        """
+        Args:
+            first: int64 (N,), the cell of each output pixel, ascending.
+            cells: number of cells.
+        """
+        self.count = torch.bincount(first, minlength=cells)
+        self.start = self.count.cumsum(0) - self.count
+
+    def pixels(self, cells: Tensor, begin: int, end: int) -> Tensor:
+        """Pixels begin .. end - 1 of some cells: int64 (n, end - begin); a cell's last is repeated where it has fewer."""
+        offsets = torch.arange(begin, end)[None]
+        return self.start[cells][:, None] + torch.minimum(offsets, self.count[cells][:, None] - 1)
+
+
+def right_of(cells: Tensor) -> Tensor:
+    """Each cell's neighbour to the right; the last column is its own."""
+    return torch.cat([cells[:, 1:], cells[:, -1:]], dim=1)
+
+
+def below_of(cells: Tensor) -> Tensor:
+    """Each cell's neighbour below; the last row is its own."""
+    return torch.cat([cells[1:], cells[-1:]])
+
+
+class Cells:
+    """The output pixels of every cell of a grid.
+
+    Args:
+        rule: of the sizes.
+        height: of the grid.
+        width: of the grid.
+
+    Attributes:
+        rows: output rows of every row of cells.
+        columns: output columns of every column of cells.
+        pixels: int64 (h, w), how many.
+        seen: bool (h, w), whether there is any.
+    """
+
+    def __init__(self, rule: Rule, height: int, width: int) -> None:
+        self.rows, self.columns = Spans(rule.rows.first, height), Spans(rule.columns.first, width)
+        self.pixels = self.rows.count[:, None] * self.columns.count
+        self.seen = self.pixels > 0
+        self.tall, self.wide = int(self.rows.count.max()), int(self.columns.count.max())
+
+    def groups(self, chosen: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Rows and columns of the cells chosen (h, w), as many at a time as fit into a processor's cache."""
+        y, x = chosen.nonzero(as_tuple=True)
+        group = max(1, CORNER_BUDGET // (self.tall * self.wide))
+        return list(zip(y.split(group), x.split(group), strict=True)) if len(y) else []
+
+    def evaluate(self, values: Tensor, y: Tensor, x: Tensor, rule: Rule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Resized values (h, w) in some cells.
+
+        Returns:
+            float32 (n, R, S); their rows (n, R) and columns (n, S) in the upload; and bool (n, R, S), whether a pixel is the
+            cell's, which repeats its last ones where it has fewer than others.
+        """
+        r, c = self.rows.pixels(y, 0, self.tall), self.columns.pixels(x, 0, self.wide)
+        below, right = (y + 1).clamp(max=values.shape[0] - 1), (x + 1).clamp(max=values.shape[1] - 1)
+        corners = tuple(values[i, j][:, None, None] for i, j in ((y, x), (y, right), (below, x), (below, right)))
+        down, across = (rule.rows.near[r], rule.rows.far[r]), (rule.columns.near[c], rule.columns.far[c])
+        weights = (*(weight[:, :, None] for weight in down), *(weight[:, None, :] for weight in across))
+        valid_rows = torch.arange(self.tall) < self.rows.count[y][:, None]
+        valid_columns = torch.arange(self.wide) < self.columns.count[x][:, None]
+        return rule.combine(corners, weights), r, c, valid_rows[:, :, None] & valid_columns[:, None, :]
+
+
+def of_four(choose: Callable[[Tensor, Tensor], Tensor], values: Tensor) -> Tensor:
+    """A choice among the four corners of every cell of (h, w); at the ends a cell's outer corners are its inner ones."""
+    across = choose(values, right_of(values))
+    return choose(across, below_of(across))
+
+
+def least(values: Tensor) -> Tensor:
+    return of_four(torch.minimum, values)
+
+
+def largest(values: Tensor) -> Tensor:
+    return of_four(torch.maximum, values)
+
+
+def alike(label: Tensor) -> Tensor:
+    """Whether all corners of a cell have the same label."""
+    return least(label) == largest(label)
+
+
+CORNER_BLOCK = 64
+# Interpolated values (n, K, R, S) and their classes int64 (n, K) → what is compared.
+Weigh = Callable[[Tensor, Tensor], Tensor]
+# Cells are evaluated together with those that have about as many candidates.
+CANDIDATES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024, 4096, 65536)
+
+
+def corners_of(pixels: Tensor, height: int, cells: Tensor) -> Corners:
+    """The four corners of some cells, float32 (U, C) each.
+
+    Args:
+        pixels: float32 (h * w, C).
+        height: h.
+        cells: int64 (U,), indices of the corners above left.
+    """
+    width = pixels.shape[0] // height
+    y, x = cells // width, cells % width
+    below, right = (y + 1).clamp(max=height - 1), (x + 1).clamp(max=width - 1)
+    return tuple(pixels[i * width + j] for i, j in ((y, x), (y, right), (below, x), (below, right)))
+
+
+def fill_cells(
+    corners: Corners,
+    can_win: Tensor,
+    y: Tensor,
+    x: Tensor,
+    rule: Rule,
+    rows: Spans,
+    columns: Spans,
+    labels: Tensor,
+    weigh: Weigh | None = None,
+) -> None:
+    """Write the labels of some cells, evaluating the classes that can win.
+
+    Args:
+        corners: float32 (U, C) each.
+        can_win: bool (U, C), one of a cell at least.
+        y: int64 (U,), row of each cell; and ``x`` its column.
+        rule: of the sizes.
+        rows: output rows of every row of cells; and ``columns`` likewise.
+        labels: (H, W), written to.
+        weigh: what is compared instead of the interpolated values.
+    """
+    winners = can_win.nonzero()[:, 1]
+    count = can_win.sum(1)
+    start = count.cumsum(0) - count
+    for fewer, most in pairwise(CANDIDATES):
+        chosen = ((count > fewer) & (count <= most)).nonzero()[:, 0]
+        if not len(chosen):
+            continue
+        kept = count[chosen]
+        # Ascending classes, the last one repeated: the first of equal values wins, as in a dense argmax.
+        order = torch.minimum(torch.arange(int(kept.max()))[None], kept[:, None] - 1)
+        candidates = winners[start[chosen][:, None] + order]
+        values = tuple(corner[chosen].gather(1, candidates) for corner in corners)
+        _fill(values, candidates, y[chosen], x[chosen], rule, rows, columns, labels, weigh)
+
+
+def _fill(
+    values: Corners,
+    candidates: Tensor,
+    y: Tensor,
+    x: Tensor,
+    rule: Rule,
+    rows: Spans,
+    columns: Spans,
+    labels: Tensor,
+    weigh: Weigh | None,
+) -> None:
+    """As :func:`fill_cells`, of cells that have the same number of candidates, block by block.
+
+    Args:
+        values: float32 (n, K) at each corner.
+        candidates: int64 (n, K), ascending classes.
+    """
+    count = candidates.shape[1]
+    block = max(1, min(CORNER_BLOCK, isqrt(CORNER_BUDGET // count)))
+    tall, wide = int(rows.count[y].max()), int(columns.count[x].max())
+    group = max(1, CORNER_BUDGET // (count * min(tall, block) * min(wide, block)))
+    for top in range(0, tall, block):
+        for left in range(0, wide, block):
+            for part in torch.arange(len(y)).split(group):
+                r = rows.pixels(y[part], top, min(top + block, tall))
+                c = columns.pixels(x[part], left, min(left + block, wide))
+                corners = tuple(value[part][:, :, None, None] for value in values)
+                labels[r[:, :, None], c[:, None, :]] = _winner(corners, candidates[part], r, c, rule, weigh).to(labels.dtype)
+
+
+def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Rule, weigh: Weigh | None) -> Tensor:
+    """The winning class of every pixel of a block of cells: int64 (n, R, S).
+
+    Args:
+        corners: float32 (n, K, 1, 1) each.
+        candidates: int64 (n, K).
+        r: int64 (n, R), output rows.
+        c: int64 (n, S), output columns.
+    """
+    above, below = rule.rows.near[r][:, None, :, None], rule.rows.far[r][:, None, :, None]
+    left, right = rule.columns.near[c][:, None, None, :], rule.columns.far[c][:, None, None, :]
+    values = rule.combine(corners, (above, below, left, right))
+    tail = candidates >= rule.tail
+    if rule.combine_tail is not rule.combine and bool(tail.any()):
+        values = torch.where(tail[:, :, None, None], rule.combine_tail(corners, (above, below, left, right)), values)
+    if weigh is not None:
+        values = weigh(values, candidates)
+    # max over a dimension is ten times as fast as argmax, and a comparison five times as fast as max.
+    place = (values[:, 1] > values[:, 0]).long() if values.shape[1] == 2 else values.max(1).indices
+    return candidates.gather(1, place.flatten(1)).reshape(place.shape)
 
 
 # A rounding error of numbers nearer to zero is no share of them: their products with weights may be 0.

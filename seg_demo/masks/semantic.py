@@ -23,10 +23,11 @@ Tensors between ordinary memory and a GPU, through page-locked memory, which the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
-from math import ceil, isqrt
+from math import ceil
 
 import numpy as np
 import torch
@@ -35,7 +36,27 @@ from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation, mean_scores, semantic_segmentation
-from seg_demo.masks.resize import SMALL_OUTPUT, Axis, Corners, Rule, alone, axis, each, find_antialiased_rule, find_rule, is_channels_last, rows_of
+from seg_demo.masks.resize import (
+    CORNER_BUDGET,
+    SMALL_OUTPUT,
+    Axis,
+    Rule,
+    Spans,
+    alike,
+    alone,
+    axis,
+    below_of,
+    corners_of,
+    each,
+    fill_cells,
+    find_antialiased_rule,
+    find_rule,
+    is_channels_last,
+    largest,
+    least,
+    right_of,
+    rows_of,
+)
 
 # Up to this many floats (32 MiB) the dense way is the fastest.
 DENSE_ELEMENTS = 8_000_000
@@ -246,35 +267,8 @@ def semantic_from_logits(
     return semantic_segmentation(label_map, labels, scores.of(range(len(labels))), *sure)
 
 
-# Elements of the largest intermediate tensor: 2 MiB of float32, which a processor's cache holds.
-CORNER_BUDGET = 500_000
 # An interpolated value is off by at most a few units in the last place (6e-8) of the largest logit; this is ten times that.
 ROUNDING = 2e-6
-CORNER_BLOCK = 64
-# Cells are evaluated together with those that have about as many candidates.
-# Interpolated values (n, K, R, S) and their classes int64 (n, K) → what is compared.
-Weigh = Callable[[Tensor, Tensor], Tensor]
-CANDIDATES = (0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 1024, 4096, 65536)
-
-
-class Spans:
-    """The output pixels of every cell along one axis."""
-
-    def __init__(self, first: Tensor, cells: int) -> None:
-        """
-        Args:
-            first: int64 (N,), the cell of each output pixel, ascending.
-            cells: number of cells.
-        """
-        self.count = torch.bincount(first, minlength=cells)
-        self.start = self.count.cumsum(0) - self.count
-
-    def pixels(self, cells: Tensor, begin: int, end: int) -> Tensor:
-        """Pixels begin .. end - 1 of some cells: int64 (n, end - begin); a cell's last is repeated where it has fewer."""
-        offsets = torch.arange(begin, end)[None]
-        return self.start[cells][:, None] + torch.minimum(offsets, self.count[cells][:, None] - 1)
-
-
 def labels_by_corners(logits: Tensor, rule: Rule) -> Tensor:
     """Argmax of the resized logits; the first class wins a tie.
 
@@ -306,16 +300,6 @@ def _second_best(pixels: Tensor, label: Tensor) -> Tensor:
     return pixels.scatter(1, label[:, None], -torch.inf).max(1).values
 
 
-def right_of(cells: Tensor) -> Tensor:
-    """Each cell's neighbour to the right; the last column is its own."""
-    return torch.cat([cells[:, 1:], cells[:, -1:]], dim=1)
-
-
-def below_of(cells: Tensor) -> Tensor:
-    """Each cell's neighbour below; the last row is its own."""
-    return torch.cat([cells[1:], cells[-1:]])
-
-
 def _evaluate(
     pixels: Tensor, height: int, cells: Tensor, tolerance: float, rule: Rule, rows: Spans, columns: Spans, labels: Tensor
 ) -> None:
@@ -337,123 +321,6 @@ def _evaluate(
     lowest = torch.minimum(torch.minimum(corners[0], corners[1]), torch.minimum(corners[2], corners[3]))
     can_win = highest >= lowest.max(1, keepdim=True).values - tolerance
     fill_cells(corners, can_win, cells // width, cells % width, rule, rows, columns, labels)
-
-
-def corners_of(pixels: Tensor, height: int, cells: Tensor) -> Corners:
-    """The four corners of some cells, float32 (U, C) each.
-
-    Args:
-        pixels: float32 (h * w, C).
-        height: h.
-        cells: int64 (U,), indices of the corners above left.
-    """
-    width = pixels.shape[0] // height
-    y, x = cells // width, cells % width
-    below, right = (y + 1).clamp(max=height - 1), (x + 1).clamp(max=width - 1)
-    return tuple(pixels[i * width + j] for i, j in ((y, x), (y, right), (below, x), (below, right)))
-
-
-def fill_cells(
-    corners: Corners,
-    can_win: Tensor,
-    y: Tensor,
-    x: Tensor,
-    rule: Rule,
-    rows: Spans,
-    columns: Spans,
-    labels: Tensor,
-    weigh: Weigh | None = None,
-) -> None:
-    """Write the labels of some cells, evaluating the classes that can win.
-
-    Args:
-        corners: float32 (U, C) each.
-        can_win: bool (U, C), one of a cell at least.
-        y: int64 (U,), row of each cell.
-        x: int64 (U,), column of each cell.
-        rule: of the sizes.
-        rows: output rows of every row of cells.
-        columns: output columns of every column of cells.
-        labels: (H, W), written to.
-        weigh: what is compared instead of the interpolated values.
-    """
-    winners = can_win.nonzero()[:, 1]
-    count = can_win.sum(1)
-    start = count.cumsum(0) - count
-    for fewer, most in pairwise(CANDIDATES):
-        chosen = ((count > fewer) & (count <= most)).nonzero()[:, 0]
-        if not len(chosen):
-            continue
-        kept = count[chosen]
-        # Ascending classes, the last one repeated: the first of equal values wins, as in a dense argmax.
-        order = torch.minimum(torch.arange(int(kept.max()))[None], kept[:, None] - 1)
-        candidates = winners[start[chosen][:, None] + order]
-        values = tuple(corner[chosen].gather(1, candidates) for corner in corners)
-        _fill(values, candidates, y[chosen], x[chosen], rule, rows, columns, labels, weigh)
-
-
-def _fill(
-    values: Corners,
-    candidates: Tensor,
-    y: Tensor,
-    x: Tensor,
-    rule: Rule,
-    rows: Spans,
-    columns: Spans,
-    labels: Tensor,
-    weigh: Weigh | None,
-) -> None:
-    """Write the labels of cells that have the same number of candidates, block by block.
-
-    Args:
-        values: float32 (n, K) at each corner.
-        candidates: int64 (n, K), ascending classes.
-        y: int64 (n,), row of each cell.
-        x: int64 (n,), column of each cell.
-        rule: of the sizes.
-        rows: output rows of every row of cells.
-        columns: output columns of every column of cells.
-        labels: (H, W), written to.
-        weigh: what is compared instead of the interpolated values.
-    """
-    count = candidates.shape[1]
-    block = max(1, min(CORNER_BLOCK, isqrt(CORNER_BUDGET // count)))
-    tall, wide = int(rows.count[y].max()), int(columns.count[x].max())
-    group = max(1, CORNER_BUDGET // (count * min(tall, block) * min(wide, block)))
-    for top in range(0, tall, block):
-        for left in range(0, wide, block):
-            for part in torch.arange(len(y)).split(group):
-                r = rows.pixels(y[part], top, min(top + block, tall))
-                c = columns.pixels(x[part], left, min(left + block, wide))
-                corners = tuple(value[part][:, :, None, None] for value in values)
-                labels[r[:, :, None], c[:, None, :]] = _winner(corners, candidates[part], r, c, rule, weigh).to(labels.dtype)
-
-
-def _winner(corners: Corners, candidates: Tensor, r: Tensor, c: Tensor, rule: Rule, weigh: Weigh | None) -> Tensor:
-    """The winning class of every pixel of a block of cells.
-
-    Args:
-        corners: float32 (n, K, 1, 1) each.
-        candidates: int64 (n, K).
-        r: int64 (n, R), output rows.
-        c: int64 (n, S), output columns.
-        rule: of the sizes.
-        weigh: what is compared instead of the interpolated values.
-
-    Returns:
-        int64 (n, R, S).
-    """
-    above, below = rule.rows.near[r][:, None, :, None], rule.rows.far[r][:, None, :, None]
-    left, right = rule.columns.near[c][:, None, None, :], rule.columns.far[c][:, None, None, :]
-    values = rule.combine(corners, (above, below, left, right))
-    tail = candidates >= rule.tail
-    if rule.combine_tail is not rule.combine and bool(tail.any()):
-        values = torch.where(tail[:, :, None, None], rule.combine_tail(corners, (above, below, left, right)), values)
-    if weigh is not None:
-        values = weigh(values, candidates)
-    # max over a dimension is ten times as fast as argmax, and a comparison five times as fast as max.
-    place = (values[:, 1] > values[:, 0]).long() if values.shape[1] == 2 else values.max(1).indices
-    return candidates.gather(1, place.flatten(1)).reshape(place.shape)
 
 
 # Output pixels along each side of a block: a few classes of it fit into a processor's cache.
@@ -490,29 +357,33 @@ def probability_and_margin(logits: Tensor, height: int, width: int) -> np.ndarra
         logits = torch.cat([torch.zeros_like(logits), logits])
     if logits.device.type != "cpu":
         return to_host(_by_classes(logits, height, width))
-    return alone(_by_blocks, logits, height, width).numpy()
+    return probability_and_margin_by_rows(lambda above, below: logits[:, above:below], logits.shape, height, width)
 
 
-def _by_blocks(logits: Tensor, height: int, width: int) -> Tensor:
-    """The maps, a block of output pixels at a time.
+def probability_and_margin_by_rows(rows: Callable[[int, int], Tensor], shape: Sequence[int], height: int, width: int) -> np.ndarray:
+    """As :func:`probability_and_margin`, of logits that are made some rows at a time.
 
     Args:
-        logits: float32 (C, h, w), C of 2 or more.
+        rows: the first and the one past the last → float32 (C, rows, w) on the CPU, finite.
+        shape: of all logits: C of 2 or more, h, w.
         height: of the maps, in pixels.
         width: of the maps, in pixels.
-
-    Returns:
-        uint8 (2, height, width).
     """
-    _, tall, wide = logits.shape
+    return alone(_by_blocks, rows, shape, height, width).numpy()
+
+
+def _by_blocks(rows_of_logits: Callable[[int, int], Tensor], shape: Sequence[int], height: int, width: int) -> Tensor:
+    """The maps, a block of output pixels at a time: uint8 (2, height, width), of what :func:`probability_and_margin_by_rows` is given."""
+    classes, tall, wide = shape
     rows, columns = axis(tall, height, fused=False), axis(wide, width, fused=False)
-    side = min(CONFIDENCE_BLOCK, max(8, math.isqrt(CONFIDENCE_BUDGET // logits.shape[0])))
-    across = [(left, *_weights(columns, left, min(left + side, width))) for left in range(0, width, side)]
+    side = min(CONFIDENCE_BLOCK, max(8, math.isqrt(CONFIDENCE_BUDGET // classes)))
+    across = [(left, *weights_of(columns, left, min(left + side, width))) for left in range(0, width, side)]
     result = torch.full((2, height, width), 255, dtype=torch.uint8)
     for top in range(0, height, side):
-        above, below, vertical = _weights(rows, top, min(top + side, height))
+        above, below, vertical = weights_of(rows, top, min(top + side, height))
+        band = rows_of_logits(above, below)
         for left, before, after, horizontal in across:
-            grid = _shifted(logits[:, above:below, before:after])
+            grid = _shifted(band[:, :, before:after])
             if _is_certain(grid):
                 continue
             values = torch.matmul(torch.matmul(vertical, _mattering(grid)), horizontal.T)
@@ -564,7 +435,7 @@ def _eighth_bit(best: Tensor, second: Tensor, total: Tensor) -> Tensor:
     return torch.stack([probability, margin]).round_().to(torch.uint8)
 
 
-def _weights(along: Axis, begin: int, end: int) -> tuple[int, int, Tensor]:
+def weights_of(along: Axis, begin: int, end: int) -> tuple[int, int, Tensor]:
     """The grid points that some output pixels depend on, first and past the last, and the weights: float32 (pixels, points)."""
     first, second = along.first[begin:end], along.second[begin:end]
     low, high = int(first[0]), int(second[-1]) + 1
@@ -611,6 +482,161 @@ def _of_cells(grid: Tensor, choose: torch._C._VariableFunctionsClass) -> Tensor:
             count = grid.shape[dimension] - 1
             grid = choose(grid.narrow(dimension, 0, count), grid.narrow(dimension, 1, count))
     return grid
+
+
+# Points of a grid that are evaluated together: probabilities of their queries fit into a processor's cache. Vectors of any processor, and
+# the kernels of products of matrices, find nothing left over in a multiple of ``TOGETHER``.
+POINTS, TOGETHER = 2048, 64
+# Rows of cells that a thread decides together.
+BAND = 24
+
+
+@lru_cache(maxsize=8)
+def products_alike(queries: int, classes: int) -> bool:
+    """Whether a sum over queries has the same bits for some points as it has in the library's product of all."""
+    generator = torch.Generator().manual_seed(0)
+    shares, likely = (torch.rand(size, generator=generator) for size in ((queries, classes), (queries, POINTS)))
+    whole = torch.einsum("bqc, bqhw -> bchw", shares[None], likely.view(1, queries, TOGETHER, -1))[0].flatten(1).T
+    return all(torch.equal(likely[:, :count].T.contiguous() @ shares, whole[:count]) for count in (TOGETHER, 3 * TOGETHER, POINTS))
+
+
+class SquaresOfQueries:
+    """The points of the class maps that a picture has by squares (:class:`seg_demo.masks.queries.Squares`), of which only some are evaluated.
+
+    Args:
+        shares: float32 (B, Q, C), of every query in every class.
+        masks: float32 (B, Q, h, w), mask logits, finite, on the CPU.
+        size: (height, width) of the picture's class maps.
+        parts: where every square is in them.
+        rule: from a square's masks to its class maps, which is no other for few maps.
+    """
+
+    def __init__(self, shares: Tensor, masks: Tensor, size: tuple[int, int], parts: Sequence[tuple[slice, slice]], rule: Rule) -> None:
+        self.shares, self.parts, self.rule = shares, parts, rule
+        # A point's queries lie side by side.
+        self.pixels = masks.permute(0, 2, 3, 1).contiguous()
+        self.label = torch.zeros(size, dtype=torch.int32)
+        self.clear = torch.zeros(size, dtype=torch.bool)
+
+    def labels(self, outer: Rule) -> np.ndarray:
+        """The label map, (H, W), uint8 for up to 255 classes, else uint16.
+
+        Args:
+            outer: from the class maps to the picture.
+        """
+        self._bound()
+        (tall, wide), width, classes = self.label.shape, len(outer.columns.first), self.shares.shape[-1]
+        found = np.empty((len(outer.rows.first), width), np.uint8 if classes <= 255 else np.uint16)
+        columns = Spans(outer.columns.first, wide)
+
+        def decide(band: tuple[int, int]) -> None:
+            top, bottom = torch.searchsorted(outer.rows.first, torch.tensor(band)).tolist()
+            if top < bottom:
+                rows, low, high = rows_of(outer.rows, top, bottom)
+                found[top:bottom] = self._band(slice(low, high), replace(outer, rows=rows), columns).numpy()
+
+        each(decide, pairwise([*range(0, tall, BAND), tall]))
+        return found
+
+    def _bound(self) -> None:
+        """Find the label of every point whose cell in every square has one."""
+        margin, count = torch.zeros(self.label.shape), torch.zeros(self.label.shape, dtype=torch.uint8)
+        strips = [(index, top) for index in range(len(self.pixels)) for top in range(0, self.pixels.shape[1], BAND)]
+        found = each(lambda place: self._cells(*place), strips)
+        for index, where in enumerate(self.parts):
+            labels, margins = (torch.cat(parts) for parts in zip(*(part for part, strip in zip(found, strips) if strip[0] == index)))
+            labels, margins = (cells[self.rule.rows.first][:, self.rule.columns.first] for cells in (labels, margins))
+            # Of two squares that are sure of different classes nothing is said.
+            other = (count[where] > 0) & (self.label[where] != labels)
+            margin[where] += margins.masked_fill_(other, -torch.inf)
+            self.label[where] = labels
+            count[where] += 1
+        torch.gt(margin, 0, out=self.clear)
+
+    def _cells(self, index: int, top: int) -> tuple[Tensor, Tensor]:
+        """Of some rows of cells of a square's masks the class that has the largest smallest sum, int32 (R, w), and by how much that is above all
+        others' largest, beyond what rounding can do: float32 (R, w)."""
+        values = self.pixels[index, top : top + BAND + 1]
+        lowest, highest = (bound(values).sigmoid_()[:BAND] @ self.shares[index] for bound in (least, largest))
+        most, label = lowest.max(-1)
+        others = highest.scatter(-1, label[..., None], -torch.inf).amax(-1)
+        # Of a sum of as many products, and of the probabilities in it.
+        rounding = (4e-7 * values.shape[-1] + 10 * ROUNDING) * (1 + torch.maximum(most, others))
+        return label.int(), most - others - rounding
+
+    def _band(self, part: slice, rule: Rule, columns: Spans) -> Tensor:
+        """The labels of some rows of cells: int32 (R, W).
+
+        Args:
+            part: rows of points at their corners.
+            rule: to these rows of the picture.
+            columns: of the picture in every column of cells.
+        """
+        label, clear = self.label[part].clone(), self.clear[part].clone()
+        rows, width = Spans(rule.rows.first, len(label)), label.shape[1]
+        seen = (rows.count > 0)[:, None] & (columns.count > 0)
+        asked = ~(least(clear) & alike(label)) & seen
+        result = lambda: label[rule.rows.first][:, rule.columns.first]  # noqa: E731
+        if not bool(asked.any()):
+            return result()
+        points = asked.clone()
+        points[:, 1:] |= asked[:, :-1]
+        points[1:] |= points[:-1].clone()
+        place = points.flatten().nonzero()[:, 0]
+        place, values = self._values(place, part.start, width)
+        best, winner = values.max(1)
+        tolerance = float(best.max()) * ROUNDING + torch.finfo(torch.float32).tiny
+        label.flatten()[place] = winner.int()
+        clear.flatten()[place] = best - values.scatter(1, winner[:, None], -torch.inf).amax(1) > tolerance
+        labels = result()
+        y, x = (asked & ~(least(clear) & alike(label))).nonzero(as_tuple=True)
+        index = torch.zeros(label.numel(), dtype=torch.int64)
+        index[place] = torch.arange(len(place))
+        index = index.view(label.shape)
+        below, right = (y + 1).clamp(max=len(label) - 1), (x + 1).clamp(max=width - 1)
+        for some in torch.arange(len(y)).split(max(1, CORNER_BUDGET // values.shape[1])):
+            corners = tuple(values[index[i[some], j[some]]] for i, j in ((y, x), (y, right), (below, x), (below, right)))
+            highest = torch.maximum(torch.maximum(corners[0], corners[1]), torch.maximum(corners[2], corners[3]))
+            lowest = torch.minimum(torch.minimum(corners[0], corners[1]), torch.minimum(corners[2], corners[3]))
+            can_win = highest >= lowest.amax(1, keepdim=True) - tolerance
+            fill_cells(corners, can_win, y[some], x[some], rule, rows, columns, labels)
+        return labels
+
+    def _values(self, place: Tensor, top: int, width: int) -> tuple[Tensor, Tensor]:
+        """The classes' averages at some points: float32 (n, C), and the points in that order.
+
+        Args:
+            place: int64 (n,), of the points from row ``top`` on.
+            top: row.
+            width: of a row.
+        """
+        y, x = place // width + top, place % width
+        begins = [(rows.start or 0, columns.start or 0) for rows, columns in self.parts]
+        # By the squares that they are in.
+        tall, wide = len(self.rule.rows.first), len(self.rule.columns.first)
+        inside = torch.stack([(y >= i) & (y < i + tall) & (x >= j) & (x < j + wide) for i, j in begins])
+        order, values, done = [], torch.zeros((len(place), self.shares.shape[-1])), 0
+        for some in inside.unique(dim=1).T:
+            for chosen in (inside == some[:, None]).all(0).nonzero()[:, 0].split(POINTS):
+                # The last one again, so that no vector is filled in part.
+                more = chosen[-1:].expand(-len(chosen) % TOGETHER)
+                found, many = values[done : done + len(chosen)], torch.cat([chosen, more])
+                for square in some.nonzero()[:, 0].tolist():
+                    i, j = begins[square]
+                    found += (self._probabilities(square, y[many] - i, x[many] - j) @ self.shares[square])[: len(chosen)]
+                if int(some.sum()) > 1:
+                    found /= some.sum()
+                order.append(place[chosen])
+                done += len(chosen)
+        return torch.cat(order), values
+
+    def _probabilities(self, index: int, y: Tensor, x: Tensor) -> Tensor:
+        """Of all queries at some points of a square: float32 (n, Q)."""
+        flat, width, (rows, columns) = self.pixels[index].flatten(0, 1), self.pixels.shape[2], (self.rule.rows, self.rule.columns)
+        above, below, left, right = rows.first[y] * width, rows.second[y] * width, columns.first[x], columns.second[x]
+        corners = tuple(flat.index_select(0, place) for place in (above + left, above + right, below + left, below + right))
+        weights = tuple(weight[:, None] for weight in (rows.near[y], rows.far[y], columns.near[x], columns.far[x]))
+        return self.rule.combine(corners, weights).sigmoid_()
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -270,7 +270,7 @@ class ClassQueries(Network):
             height: of the upload, in pixels.
             width: of the upload, in pixels.
             confidence: also how sure the network is of every pixel: of classes their share in all, of objects whether there is any
-                (:func:`seg_demo.masks.queries.presence`), of segments that do not overlap the chance of the query that won it.
+                (:func:`seg_demo.masks.instances.presence`), of segments that do not overlap the chance of the query that won it.
 
         Raises:
             BadCheckpointError: the network returned NaN.
@@ -283,14 +283,16 @@ class ClassQueries(Network):
             found.sort(key=lambda segment: -segment.score)
             id_map, sure = instances.paint_objects(found, height, width), None
             if confidence:
-                sure = queries.presence(self.best_scores(classes), masks, height, width, self.order_for(height, width))
+                sure = instances.presence(self.best_scores(classes), masks, height, width, self.order_for(height, width))
                 np.subtract(255, sure, out=sure, where=id_map == 0)
             return Segmentation(INSTANCE.name, height, width, self.labels, id_map, tuple(found), confidence=sure)
-        maps = _of_two(self._class_maps(raw, height, width))
+        return self._of_classes(raw, height, width, confidence)
+
+    def _of_classes(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
+        order, scores = self.order_for(height, width), MeanScores()
+        maps = queries.of_two(queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), order, self.none_rows > 0))
         label_map = argmax_resized(maps, height, width, self.order.antialias)
-        # A class's share in the sum of all is what a softmax of these gives.
-        logits = maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
-        scores = MeanScores()
+        logits = queries.logarithms(maps)
         scores.add(logits)
         sure = probability_and_margin(logits, height, width) if confidence else (None, None)
         return semantic_segmentation(label_map, self.labels, scores.of(range(len(self.labels))), *sure)
@@ -303,11 +305,6 @@ class ClassQueries(Network):
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         """Objects that may overlap, in any order."""
         return instances.early_instances(classes, masks, height, width, self.order, LEAST_SCORE)
-
-    def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
-        """What is resized to the upload and compared: float32 (C, h, w), not negative."""
-        order = self.order_for(height, width)
-        return queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), order, self.none_rows > 0)
 
     def _things_and_stuff(self, classes: Tensor, masks: Tensor, height: int, width: int, confidence: bool) -> Segmentation:
         things = self.labels.things
@@ -343,8 +340,8 @@ class ClassQueries(Network):
     def logits(self, raw: Any) -> Tensor:
         """As :meth:`Network.logits`: a class's share in the sum of all is their softmax; at the points where the network has its masks,
         because a family's grid for whole pictures (384 x 384) has nothing to do with a tile's pixels."""
-        maps = _of_two(queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0))
-        return maps.clamp_(min=torch.finfo(torch.float32).tiny).log_()
+        maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0)
+        return queries.logarithms(queries.of_two(maps))
 
     def graph(self) -> graph.Graph:
         """As :meth:`Network.graph`: what the queries say, under transformers' names.
@@ -563,21 +560,29 @@ class Eomt(ClassQueries):
     def _instances(self, classes: Tensor, masks: Tensor, height: int, width: int) -> list[Segment]:
         return instances.late_instances(classes, masks, height, width, self.order_for(height, width), LEAST_SCORE)
 
-    def _class_maps(self, raw: Any, height: int, width: int) -> Tensor:
+    def _of_classes(self, raw: Any, height: int, width: int, confidence: bool) -> Segmentation:
+        squares = self.squares(raw, height, width)
+        label_map, scores = squares.labels(height, width), squares.scores()
+        sure = squares.probability_and_margin(height, width) if confidence else (None, None)
+        return semantic_segmentation(label_map, self.labels, scores, *sure)
+
+    def squares(self, raw: Any, height: int, width: int) -> queries.Squares:
+        """What is compared for a label map, by the squares that a picture was cut into; by itself where it was not.
+
+        Args:
+            raw: of :meth:`forward`, all its squares.
+            height: of the upload, in pixels.
+            width: of the upload, in pixels.
+        """
         short, long = self._sides
-        order = Order(grid=(short, long or short))
-        maps = queries.class_maps(*(torch.stack([part[name].float() for part in raw]) for name in ("classes", "masks")), order)
+        side = short, long or short
+        said = (torch.stack([part[name].float() for part in raw]) for name in ("classes", "masks"))
         if not self.processor.do_split_image:
-            return maps[0]
-        tall, wide = self._fitted(height, width)
-        total, count = torch.zeros((maps.shape[1], tall, wide), device=maps.device), torch.zeros((tall, wide), device=maps.device)
+            return queries.Squares(*said, side, side, ((0, side[1]),), False)
+        fitted = self._fitted(height, width)
         # Which squares there are is the library's own business.
-        _, offsets = self.processor._split_image(torch.empty((1, 1, tall, wide), device="meta"), self.processor.size, [0])
-        for square, (_, begin, end) in zip(maps, offsets, strict=True):
-            where = (slice(None), slice(begin, end)) if height > width else (slice(None), slice(None), slice(begin, end))
-            total[where] += square
-            count[where[1:]] += 1
-        return total / count.clamp(min=1)
+        _, offsets = self.processor._split_image(torch.empty((1, 1, *fitted), device="meta"), self.processor.size, [0])
+        return queries.Squares(*said, side, fitted, tuple((begin, end) for _, begin, end in offsets), height > width)
 
     @property
     def _sides(self) -> tuple[int, int | None]:
@@ -598,11 +603,6 @@ def more_queries_than_places(config: PreTrainedConfig, height: int, width: int) 
     """The error of an RF-DETR that sees too few places in a picture of its size to begin with."""
     places = (height // config.backbone_config.patch_size) * (width // config.backbone_config.patch_size)
     return BadCheckpointError("networks.more_queries_than_places", queries=config.num_queries, places=places, height=height, width=width)
-
-
-def _of_two(maps: Tensor) -> Tensor:
-    """Class maps (C, h, w), a single one with another of zeros: as the only channel of logits it would be a decision between two classes."""
-    return torch.cat([maps, torch.zeros_like(maps)]) if len(maps) == 1 else maps
 
 
 class FewPlaces(nn.Module):

@@ -15,6 +15,7 @@ from transformers import (
     OneFormerImageProcessor,
     RfDetrImageProcessor,
 )
+from transformers.image_transforms import get_size_with_aspect_ratio
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import Segment, paint
@@ -117,8 +118,6 @@ def test_eomts_panoptic_segments_are_the_processors(make: object, way: str) -> N
 
 
 def eomt(height: int, width: int) -> Order:
-    from transformers.image_transforms import get_size_with_aspect_ratio
-
     return Order(grid=(96, 96), crop=get_size_with_aspect_ratio((height, width), 96, 96), late=True, cut=True)
 
 
@@ -279,6 +278,30 @@ def test_class_maps_are_the_processors(kind: type, monkeypatch: pytest.MonkeyPat
         np.testing.assert_array_equal(argmax_resized(maps, height, width, antialias), dense)
 
 
+@pytest.mark.parametrize("make", [blobs, noise, pytest.param(lambda *given: tuple(part.round() for part in noise(*given)), id="ties")])
+def test_label_maps_of_squares_are_the_processors(make: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide, upright, in three squares and in one; by points and with all maps."""
+    by_points = semantic.SquaresOfQueries.labels
+    monkeypatch.setattr(queries, "DENSE_ELEMENTS", 0)
+    for seed, size in enumerate([(301, 407), (700, 401), (130, 340), (333, 333)]):
+        own = EomtImageProcessor(size={"shortest_edge": 96, "longest_edge": None}, do_split_image=True)
+        fitted = get_size_with_aspect_ratio(size, 96, None)
+        _, offsets = own._split_image(torch.zeros(1, 1, *fitted), own.size, [0])
+        masks = torch.stack([make(9, 24, 24, 10 * seed + index)[1] for index in range(len(offsets))])
+        # As many classes as make the products of matrices alike for all points and for some; with few they are not, and all maps are made.
+        classes = (4 * torch.randn((len(masks), 9, 20), generator=torch.Generator().manual_seed(seed))).round()
+        given = SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks, patch_offsets=offsets)
+        dense = own.post_process_semantic_segmentation(given, target_sizes=[size])[0].numpy()
+        squares = queries.Squares(classes, masks, (96, 96), fitted, tuple((begin, end) for _, begin, end in offsets), size[0] > size[1])
+        used: list[object] = []
+        monkeypatch.setattr(semantic.SquaresOfQueries, "labels", lambda *given: used.append(by_points(*given)) or used[-1])
+        np.testing.assert_array_equal(squares.labels(*size), dense)
+        assert used
+        np.testing.assert_array_equal(argmax_resized(squares.maps(), *size), dense)
+        sure = semantic.probability_and_margin(queries.logarithms(squares.maps()), *size)
+        assert np.abs(sure.astype(int) - squares.probability_and_margin(*size)).max() <= 1
+
+
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_logits_that_are_no_numbers_are_refused(broken: float) -> None:
     classes, masks = blobs(3, 8, 8, 0)
@@ -287,6 +310,7 @@ def test_logits_that_are_no_numbers_are_refused(broken: float) -> None:
         lambda: queries.without_overlaps(classes, masks, 40, 50, Order(), Thresholds()),
         lambda: instances.early_instances(classes, masks, 40, 50, Order()),
         lambda: queries.class_maps(classes, masks, Order()),
+        lambda: queries.Squares(classes[None], masks[None], (8, 8), (8, 8), ((0, 8),), False).labels(40, 50),
     ):
         with pytest.raises(BadCheckpointError):
             ask()
@@ -361,7 +385,7 @@ def test_confidence_is_the_chance_of_the_query_that_wins_a_pixel(order: Order, w
 def test_objects_are_sure_where_any_query_is() -> None:
     classes, masks = blobs(9, 24, 31, 4)
     scores = classes.softmax(-1)[:, :-1].amax(-1)
-    sure = queries.presence(scores, masks, 97, 123, Order())
+    sure = instances.presence(scores, masks, 97, 123, Order())
     expected = F.interpolate((masks.sigmoid() * scores[:, None, None]).amax(0)[None, None], (97, 123), mode="bilinear")[0, 0]
     assert sure.dtype == np.uint8 and np.abs(sure - 255 * expected.numpy()).max() <= 1
 
