@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, metadata_load
+from yaml import YAMLError
 
 from seg_demo.core.errors import Message
 from seg_demo.core.settings import settings
@@ -144,6 +146,27 @@ def on_hub(id: str, *, token: bool) -> tuple[str, tuple[str, ...]] | None:
     except (*client.TRANSPORT_ERRORS, ValueError, RuntimeError):
         return None
     return of_card(id, info.card_data.to_dict() if info.card_data is not None else {})
+
+
+def of_folder(folder: Path) -> Lineage | None:
+    """A checkpoint folder's line of bases, as the README.md in it states them; the login of this machine may be used. None without a card that can
+    be read.
+
+    Args:
+        folder: of the owner of this machine.
+    """
+    try:
+        card = metadata_load(folder / "README.md")
+    except (OSError, ValueError, YAMLError):
+        return None
+    if not isinstance(card, dict):
+        return None
+
+    def ask(base: str) -> tuple[str, tuple[str, ...]] | None:
+        known = of_card(base, {})[0]
+        return on_hub(base, token=True) or ((known, ()) if known else None)
+
+    return lineage(*of_card("", card), ask)
 
 
 @lru_cache(maxsize=64)

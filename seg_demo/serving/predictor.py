@@ -601,7 +601,7 @@ class Offer:
         size: bytes that are downloaded; 0 for a folder.
         memory: bytes that its weights take while it is loaded, twice what they take afterwards.
         free: bytes that are free on this machine.
-        licence: and what it allows, along everything that it was made from, in a sentence; empty for a folder.
+        licence: and what it allows, along all that it was made from, in a sentence; empty for a folder without a card.
         commercial: whether that allows commercial use; None where it is not told.
         channels: of the pictures that it takes.
         refused: why it cannot be loaded, by all but its weights; empty if it can.
@@ -661,8 +661,8 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
     if spec.source in ("builtin", "torchvision"):
         raise BadRequestError("hub.nothing_to_check", id=spec.id)
     if spec.source != "hub":
-        folder = locate(spec, token=True)
-        return replace(_offer(spec.id, folder, "in the folder", weights_size(folder)), refused=sandbox.look(folder, None))
+        line = licences.of_folder(folder := locate(spec, token=True))
+        return replace(_offer(spec.id, folder, "in the folder", weights_size(folder), line=line), refused=sandbox.look(folder, None))
     token = not visitor or catalog.on_menu(spec)
     listing, folder = lookup.look(spec, token=token)
     if listing.lender is not None:

@@ -287,7 +287,7 @@ def test_what_a_repository_offers_is_told_before_it_is_loaded(served, capsys) ->
     assert re.search(r"memory +0.0 GB to load it, [1-9]", told) and re.search(r"licence +none is stated", told)
 
 
-def test_a_fine_tune_of_a_base_for_research_is_said_to_be_one(served, capsys) -> None:  # noqa: F811
+def test_a_fine_tune_of_a_base_for_research_is_said_to_be_one(served, capsys, tmp_path) -> None:  # noqa: F811
     from seg_demo.__main__ import main
 
     card = "---\nlicense: apache-2.0\nbase_model: bob/middle\n---\n# Cells\n"
@@ -304,6 +304,18 @@ def test_a_fine_tune_of_a_base_for_research_is_said_to_be_one(served, capsys) ->
     assert main(["check", "ann/free", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["commercial"], told["licence"], told["task"]) == (True, "mit: commercial use is allowed", "semantic")
+    # So does the card in a folder; of a base that is known to be for research, also where the Hub is not asked.
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, content in {**query_files("rfdetr"), "README.md": card.encode()}.items():
+        (folder / name).write_bytes(content)
+    assert main(["check", str(folder), "--json"]) == 0
+    assert "lab-non-commercial" in json.loads(capsys.readouterr().out)["licence"]
+    (folder / "README.md").write_text("---\nlicense: mit\nbase_model: nvidia/mit-b0\n---\n")
+    assert licences.of_folder(folder).commercial is False
+    for card in ("---\nlicense: [mit\n---\n", "---\n- mit\n---\n", "no front matter"):
+        (folder / "README.md").write_text(card)
+        assert licences.of_folder(folder) is None or licences.of_folder(folder).commercial is None
 
 
 def test_a_model_that_does_not_fit_this_machine_is_refused_before_it_is_read(served, monkeypatch) -> None:  # noqa: F811
