@@ -69,10 +69,38 @@ def rows(quick: bool) -> Iterator[Row]:
         quick: a smaller raster, once, and none that is done alone.
     """
     with tempfile.TemporaryDirectory() as folder:
+        if before := os.environ.get("BEFORE"):
+            yield photograph(Path(folder), before, 1 if quick else 25)
         yield stack(Path(folder), 1 if quick else 9)
         yield against_memory(Path(folder), (2048, 2048) if quick else BOTH, 1 if quick else 3)
         if not quick:
             yield alone(Path(folder), ALONE)
+
+
+def photograph(folder: Path, before: str, repeats: int) -> Row:
+    """A JPEG of 12 megapixels, which takes the way that it took before files of the trades were read: as fast.
+
+    Args:
+        folder: for the file.
+        before: a checkout of the commit before that, dcfa0ff (``git worktree add FOLDER dcfa0ff``).
+        repeats: of each.
+    """
+    path = folder / "photo.jpg"
+    Image.fromarray(subjects.photo(3000, 4000)).save(path, quality=90)
+    code = f"import sys; from seg_demo.inputs.images import read\nfor line in sys.stdin: print(read({str(path)!r}).pixels.sum(dtype='u8'), flush=True)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=before, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
+
+        def theirs() -> int:
+            old.stdin.write("\n")
+            old.stdin.flush()
+            return int(old.stdout.readline())
+
+        row = compare(
+            "JPEG of 12 MP to a picture", "the build before files of the trades, in a process of its own", lambda: int(read(path).pixels.sum(dtype="u8")), theirs,
+            lambda mine, other: "identical" if mine == other else "DIFFERENT", targets=(1.02, None), repeats=repeats, memory=False, processor=False,
+        )  # fmt: skip
+        old.stdin.close()
+    return row
 
 
 def stack(folder: Path, repeats: int) -> Row:
