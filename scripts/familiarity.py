@@ -27,7 +27,7 @@ from seg_demo.networks.base import Network  # noqa: E402
 from seg_demo.networks.checkpoint import FAMILIARITY, MOST_DEVIATIONS, Familiarity, read_familiarity  # noqa: E402
 from synthetic import nuclei  # noqa: E402
 from synthetic.cells import WITH_CELLS, render  # noqa: E402
-from train.data.index import CELLS_VAL_SEED  # noqa: E402
+from train.data import CELLS_VAL_SEED  # noqa: E402
 
 NAMES = {"unet-cells": "unet", "segformer-cells": "segformer", "maskrcnn-cells": "maskrcnn", "unet-instance-cells": "unet-instance"}
 # The maps of ``forward_with_maps`` without what a network makes of them, which takes several times as long.

@@ -38,7 +38,7 @@ from seg_demo.inference.engine import free_memory, out_of_memory
 from train import run as runs
 from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for, halved, training_seconds
 from train.config import Config, ConfigError
-from train.data.doctor import folds
+from train.data import folds
 from train.evaluate import LINES, HeldOut, write_figure
 from train.run import Diverged, PreviousRun, ProgressFile, Stopped, Stopper, in_words
 from train.setup import Data, NotPrepared, Prepared, accelerator_of, begin, crop_side, prepare, read_data, steps_of, with_channels

@@ -27,7 +27,7 @@ from seg_demo.inference.engine import total_memory
 from seg_demo.networks.base import Network
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
-from train.data.index import CELLS_SIZE
+from train.data import CELLS_SIZE
 
 Key = tuple[int, int]
 

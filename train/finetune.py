@@ -9,25 +9,30 @@ python train/finetune.py --data my_folder --advise --minutes 20
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
 import time
 import traceback
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # `python train/finetune.py` puts train/ on the path, not the folder above it, where both packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-from seg_demo.core.errors import SegDemoError  # noqa: E402
-from seg_demo.core.errors import Message, messages_in, sentences  # noqa: E402
-from seg_demo.core.errors import redacted  # noqa: E402
+from seg_demo.core.errors import HubUnavailableError, Message, SegDemoError, lines, messages_in, redacted, sentences  # noqa: E402
+from seg_demo.core.types import TASKS  # noqa: E402
 from train import run as runs  # noqa: E402
 from train.config import Config, ConfigError, parse  # noqa: E402
+
+if TYPE_CHECKING:
+    from train.report import CardFacts
+
+_log = logging.getLogger("train")
 
 # torch and its friends take seconds to import, so what needs them is imported where it is used: a wrong flag is answered before.
 
@@ -143,7 +148,6 @@ def _train_evaluate_publish(
     from seg_demo.core.storage import recover_folder
     from seg_demo.inference.engine import out_of_memory
     from train.evaluate import HeldOut, compare_with_base
-    from train.publish import PublishError, push_best
     from train.report import write_report
     from train.trainer import Trainer, save_best
 
@@ -262,8 +266,6 @@ def _advise(config: Config, given: frozenset[str], team: Any, held: ExitStack, b
 
 def _only_the_push_is_left(config: Config, folder: Path, previous: runs.PreviousRun, team: Any) -> bool:
     """Whether a run that is resumed has been trained and evaluated: what is left needs its folder alone, wherever the data is."""
-    from train.publish import reported_in
-
     if not previous.finished or config.dry_run or (config.push is None and config.baseline):
         return False
     with team.main_process_first() if team else nullcontext():
@@ -275,8 +277,6 @@ def _only_the_push_is_left(config: Config, folder: Path, previous: runs.Previous
 
 def _push_alone(config: Config, folder: Path) -> int:
     """A run that needs nothing but its push, if that; see :func:`main` for what is returned."""
-    from train.publish import PublishError, publish_again
-
     log = runs.log_to(folder, quiet=config.json)
     try:
         done = publish_again(config, folder)
@@ -314,6 +314,157 @@ def _print(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end goes nowhere either
+
+
+class PublishError(SegDemoError):
+    """The push failed; everything is kept, and the message ends with the command that retries.
+
+    Args:
+        reason: why, without that command.
+        hint: that command.
+    """
+
+    def __init__(self, reason: Message, hint: str = "") -> None:
+        super().__init__(lines(reason, hint))
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a push came to.
+
+    Attributes:
+        repo_id: ``user/repo``.
+        url: of the repository.
+        sha: the commit that holds the checkpoint, compared file by file.
+        unchanged: the repository held just this already, so no commit was made.
+    """
+
+    repo_id: str
+    url: str
+    sha: str
+    unchanged: bool
+
+
+def publish(folder: Path, repo_id: str, *, private: bool, message: str, run_dir: Path) -> Published:
+    """Push a checkpoint folder in one commit, then download that commit and compare it by hash.
+
+    The card is rewritten for the repository's name first. Pushing what is there already makes no commit.
+
+    Args:
+        folder: ``best/`` of a run: the checkpoint with its card.
+        repo_id: ``user/repo``, as :func:`check_rights` returned it.
+        private: make a new repository private.
+        message: of the commit.
+        run_dir: of the run, for the command that retries.
+
+    Raises:
+        PublishError: the Hub did not take it after all retries, what arrived differs, or the card could not be written;
+            ``folder`` is as it was.
+    """
+    from seg_demo.hub import client
+    from train.report import read_facts, write_card
+
+    facts = read_facts(folder)
+    try:
+        if facts is not None and facts.repo_id != repo_id:
+            write_card(folder, replace(facts, repo_id=repo_id))
+        before = _sha(repo_id)
+        sha = client.push(folder, repo_id, private=private, message=message, say=_log.warning)
+        different = client.verify(repo_id, sha, folder)
+    except SegDemoError as error:
+        raise PublishError(error.message, retry_hint(run_dir, repo_id, private)) from error
+    if different:
+        what = Message("push.arrived_different", files=", ".join(different), repo=repo_id, sha=sha)
+        raise PublishError(what, retry_hint(run_dir, repo_id, private))
+    return Published(repo_id, f"{client.host()}/{repo_id}", sha, before == sha)
+
+
+def _sha(repo_id: str) -> str | None:
+    """The newest commit of a repository; None if it is not there, or if the Hub does not say, which is no reason to give up."""
+    from seg_demo.hub import client
+
+    try:
+        there = client.head(repo_id)
+    except HubUnavailableError:
+        return None
+    return there and there.sha
+
+
+def retry_hint(run_dir: Path, repo_id: str, private: bool) -> str:
+    """The sentence with the command that pushes a finished run without training it again."""
+    command = ["python", "train/finetune.py", "--resume", str(run_dir), "--push", repo_id, *["--private"] * private]
+    return Message("push.nothing_is_lost", command=shlex.join(command))
+
+
+def reported_in(folder: Path) -> CardFacts | None:
+    """What the card in ``best/`` of a finished run says, or None if the run was stopped before its evaluation.
+
+    Args:
+        folder: of the run, locked by this process: a replacement of ``best/`` that was broken off is completed first.
+    """
+    from seg_demo.core.storage import recover_folder
+    from train.report import read_facts
+
+    recover_folder(folder / runs.BEST)
+    return read_facts(folder / runs.BEST)
+
+
+def push_best(config: Config, folder: Path, repo_id: str) -> dict[str, str]:
+    """Push the best checkpoint of a run that is evaluated and has its card.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        repo_id: as :func:`check_rights` returned it.
+
+    Returns:
+        ``repo``, ``url`` and ``revision``.
+
+    Raises:
+        PublishError: the push failed; everything is kept and the message has the command that retries.
+    """
+    from seg_demo import networks
+    from train.report import read_facts
+
+    facts = read_facts(folder / runs.BEST)
+    score = networks.family(facts.architecture).metric(TASKS[facts.task])
+    message = f"{facts.name}: {score} {facts.metrics[score]:.3f}" if score in facts.metrics else facts.name
+    published = publish(folder / runs.BEST, repo_id, private=config.private, message=message, run_dir=folder)
+    _log.info("Pushed to %s, revision %s", published.url, published.sha)
+    return {"repo": repo_id, "url": published.url, "revision": published.sha}
+
+
+def publish_again(config: Config, folder: Path) -> dict[str, Any]:
+    """Push what a finished run holds, if that is asked for; its numbers are those of its evaluation.
+
+    Args:
+        config: of the run, with what this command line changed. An empty ``push`` means where it was to go before.
+        folder: of the run; :func:`reported_in` found its report.
+
+    Returns:
+        JSON-able, as a run prints it: ``run``, ``checkpoint``, ``metrics``, ``baseline`` (None: not measured again) and
+        ``pushed`` (``repo``, ``url`` and ``revision``, or None).
+
+    Raises:
+        SegDemoError: ``best/`` cannot be loaded; nobody is logged in, or may not write there.
+        PublishError: the push failed; everything is kept.
+    """
+    from seg_demo import networks
+    from train.report import add_onnx, read_facts
+    from train.setup import check_rights
+
+    best, facts = folder / runs.BEST, read_facts(folder / runs.BEST)
+    networks.load(best)
+    _log.info("This run has been trained and evaluated already; its checkpoint is %s", best)
+    if config.onnx and facts.onnx is None:
+        facts = add_onnx(best, facts)
+    pushed = None
+    if config.push is not None:
+        runs.ProgressFile(config.progress_file)("publish", facts.steps, facts.steps)
+        rights = check_rights(config.push or facts.repo_id, facts.name, "", config.private)
+        pushed = push_best(config, folder, rights.repo_id)
+    return {"run": str(folder), "checkpoint": str(best), "metrics": facts.metrics, "baseline": None, "pushed": pushed}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from train import robustness
 from train import run as runs
 from train.base_model import name_of
 from train.clicks import OBJECTS
-from train.data.index import BUILT_IN, CELLS
+from train.data import BUILT_IN, CELLS
 from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import load_state

@@ -30,8 +30,7 @@ from seg_demo.serving import catalog
 from train.base_model import Start, architecture_of, for_channels, name_of, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
-from train.data.doctor import examine, split, without_bad
-from train.data.index import BUILT_IN, open_dataset
+from train.data import BUILT_IN, examine, open_dataset, split, without_bad
 from train.evaluate import with_picture
 from train.run import PreviousRun
 

@@ -31,7 +31,7 @@ from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
 from train.config import Config
-from train.data.index import BUILT_IN, preload, read_item
+from train.data import BUILT_IN, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from seg_demo.annotations.channels import Channels, Depth, fingerprint, picture_of
+from seg_demo.annotations.channels import Channels, Depth, expand, fingerprint, picture_of, plane_mask
 from seg_demo.annotations.coco import MOST_LAYERS, BadAnnotation, draw_item, list_coco
 from seg_demo.annotations.folder import list_folder, list_table
 from seg_demo.annotations.listing import NOTE, Fault, Item, Listing, Sample, decided_in, is_panoptic, leads_out, relative, sideways, turn, unconfirmed
@@ -40,7 +40,6 @@ from seg_demo.annotations.other_tools import list_tools
 from seg_demo.annotations.panoptic import OtherSize, faults_in, list_panoptic, maps_of
 from seg_demo.annotations.published import classes_of
 from seg_demo.annotations.rules import Reading, understand
-from seg_demo.annotations.stacks import expand, plane_mask
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
 from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Task, ignore_id
 from seg_demo.inputs.formats import lossy_form

@@ -26,7 +26,7 @@ from urllib.parse import unquote, unquote_plus
 
 import orjson
 
-from seg_demo.annotations.listing import IMAGE_SUFFIXES, NOTE, SPLITS, Fault, inside, is_file, is_panoptic
+from seg_demo.annotations.listing import NOTE, SPLITS, Fault, inside, is_file, is_panoptic
 from seg_demo.core.errors import DataError, Message
 
 # The lists of a COCO file.
@@ -59,20 +59,6 @@ def same_file(one: str, other: str) -> bool:
     """Whether two names that became equal may mean one file: two uploads of equal names are two files."""
     first, second = UPLOAD.match(one.lower()), UPLOAD.match(other.lower())
     return not (first and second and first[0] != second[0])
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file is of a kind of pictures that is read, by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES or path.name.lower().endswith(".nii.gz")
-
-
-def bare(path: Path) -> Path:
-    """A path without what says the kind of file.
-
-    >>> bare(Path("a/b.nii.gz")).as_posix(), bare(Path("a/b.c.png")).as_posix()
-    ('a/b', 'a/b.c')
-    """
-    return path.with_name(path.name[: -len(".nii.gz")]) if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
 
 
 class SeveralFit(Exception):

@@ -36,9 +36,7 @@ from seg_demo.annotations.dicom import list_dicom
 from seg_demo.annotations.file_names import (
     FileFinder,
     SeveralFit,
-    bare,
     described,
-    is_picture,
     other_files,
     pair_affixes,
     pair_names,
@@ -46,6 +44,7 @@ from seg_demo.annotations.file_names import (
     several_fit,
 )
 from seg_demo.annotations.listing import (
+    IMAGE_SUFFIXES,
     NOTE,
     SPLITS,
     Fault,
@@ -75,6 +74,20 @@ _TRUTH = re.compile("manual|label|mask|truth|annot|segm|(^|[^a-z])gt")
 EXPECTED = (
     Message("data.expected")
 )
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is of a kind of pictures that is read, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or path.name.lower().endswith(".nii.gz")
+
+
+def bare(path: Path) -> Path:
+    """A path without what says the kind of file.
+
+    >>> bare(Path("a/b.nii.gz")).as_posix(), bare(Path("a/b.c.png")).as_posix()
+    ('a/b', 'a/b.c')
+    """
+    return path.with_name(path.name[: -len(".nii.gz")]) if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
 
 
 def list_folder(root: Path) -> Listing:

@@ -304,8 +304,6 @@ def tight_box(mask: np.ndarray) -> Box | None:
 
 # numpy counts in 64-bit integers: a whole map of 100 megapixels at once would take 800 MB.
 _STRIP_PIXELS = 1 << 20
-# In the worst case every pixel is a run of its own, with 40 bytes of numbers about it.
-_RUN_PIXELS = 1 << 18
 
 
 def _strips(shape: tuple[int, int]) -> Iterator[slice]:
@@ -334,41 +332,6 @@ def count_ids(id_map: np.ndarray, least: int = 0) -> np.ndarray:
     if least > counts.size:
         return np.concatenate([counts, np.zeros(least - counts.size, dtype=np.int64)])
     return counts[: max(last, least)]
-
-
-def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of every id and the box around them, from the runs of equal ids in each row: maps are made of long ones.
-
-    Args:
-        id_map: uint8 or uint16 (H, W).
-
-    Returns:
-        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
-        does not occur means nothing.
-    """
-    height, width = id_map.shape
-    count = np.iinfo(id_map.dtype).max + 1
-    pixels = np.zeros(count, dtype=np.int64)
-    boxes = np.tile(np.array([width, height, 0, 0], dtype=np.int64), (count, 1))
-    left, top, right, bottom = boxes.T
-    step = max(1, _RUN_PIXELS // max(1, width))
-    for first in range(0, height, step):
-        strip = np.ascontiguousarray(id_map[first : first + step])
-        begins = np.ones(strip.shape, dtype=bool)
-        np.not_equal(strip[:, 1:], strip[:, :-1], out=begins[:, 1:])
-        starts = np.flatnonzero(begins)
-        ids, lengths = strip.reshape(-1)[starts], np.diff(starts, append=strip.size)
-        found = np.bincount(ids, weights=lengths)
-        pixels[: found.size] += found.astype(np.int64)
-        rows, columns = np.divmod(starts, width)
-        np.minimum.at(left, ids, columns)
-        np.maximum.at(right, ids, columns + lengths)
-        # Runs come row by row, and the last of several assignments stays.
-        bottom[ids] = first + rows + 1
-        earliest = np.full(count, height)
-        earliest[ids[::-1]] = first + rows[::-1]
-        np.minimum(top, earliest, out=top)
-    return pixels, boxes
 
 
 def sum_by_id(id_map: np.ndarray, values: np.ndarray) -> np.ndarray:

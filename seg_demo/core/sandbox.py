@@ -38,15 +38,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from seg_demo.core.errors import Message
 from seg_demo.core.requests import begin
-from seg_demo.core.settings import public_environment
+from seg_demo.core.settings import PREFIX, Settings
 
 try:
     import resource
@@ -104,6 +105,16 @@ _NEW_CALLS = (424, 425, 426, 427, 428, 429, 430, 431, 432, 434, 438, 442, 452, 4
 _CLONE, _TGKILL, _PRLIMIT = {"x86_64": 56, "aarch64": 220}, {"x86_64": 234, "aarch64": 131}, {"x86_64": 302, "aarch64": 261}
 # Its first argument lies in memory, where no filter looks; the C library does without it where the system does not have it.
 _CLONE3, _THREAD = 435, 0x10000  # linux/sched.h: CLONE_THREAD
+
+
+def public_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment for a process that does not serve visitors: without the settings that only the server may know.
+
+    Args:
+        environ: variables.
+    """
+    secrets = {PREFIX + row.name.upper() for row in fields(Settings) if row.metadata["secret"]}
+    return {key: value for key, value in environ.items() if key not in secrets}
 
 
 class Helper:

@@ -132,16 +132,6 @@ def scientific_bytes(chosen: Settings) -> int:
     return max(chosen.max_scientific_bytes or 10 * chosen.max_bytes, chosen.max_bytes)
 
 
-def public_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """An environment for a process that does not serve visitors: without the settings that only the server may know.
-
-    Args:
-        environ: variables.
-    """
-    secrets = {PREFIX + row.name.upper() for row in fields(Settings) if row.metadata["secret"]}
-    return {key: value for key, value in environ.items() if key not in secrets}
-
-
 def _read(text: str, row: Any) -> Any:
     """The value that a variable's text stands for; ValueError says what is accepted instead."""
     if isinstance(row.default, bool):

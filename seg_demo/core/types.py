@@ -15,14 +15,14 @@ from functools import cached_property
 import numpy as np
 
 from seg_demo.core.picture import Calibration, View
-from seg_demo.core.rle import Box, Runs, count_ids, extents, sum_by_id, tight_box
-
+from seg_demo.core.rle import Box, Runs, count_ids, sum_by_id, tight_box
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
 IGNORE, IGNORE_16 = 255, 65_535
 # How a class is called that is everything else; the others are what data sets in other languages and tools write.
 BACKGROUND = "background"
 _BACKGROUNDS = frozenset({BACKGROUND, "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
+_RUN_PIXELS = 1 << 18  # looked at together: in the worst case every pixel is a run of its own, with 40 bytes of numbers about it
 
 
 def ignore_id(dtype: np.dtype | type) -> int:
@@ -609,36 +609,19 @@ class Segmentation:
         segments = []
         for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):
             x0, y0, x1, y1 = segment.box
-            segments.append(
-                {
-                    "id": identity,
-                    "label_id": segment.label_id,
-                    "label": self.labels.names[segment.label_id],
-                    "score": segment.score,
-                    "area": area,
-                    "area_fraction": area / pixels,
-                    "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "segmentation": self.runs_of(index).encoded(self.width),
-                }
-            )
+            segments.append({
+                "id": identity, "label_id": segment.label_id, "label": self.labels.names[segment.label_id], "score": segment.score, "area": area,
+                "area_fraction": area / pixels, "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": self.runs_of(index).encoded(self.width),
+            })  # fmt: skip
             if TASKS[self.task].stuff:
                 segments[-1]["isthing"] = self.labels.is_thing(segment.label_id)
             if unit is not None:
                 segments[-1]["area_units"] = area * unit
         return {
-            "task": self.task,
-            "model": named,
-            "width": self.width,
-            "height": self.height,
-            "device": self.device,
-            "seconds": dict(self.seconds),
-            "familiar": self.familiar,
-            "notes": list(self.notes),
-            "limit": None if self.limit is None else self.limit.objects,
-            **({} if self.view is None else {"view": self.view.to_dict()}),
-            **({} if calibration is None else calibration.to_dict()),
-            "segments": segments,
-        }
+            "task": self.task, "model": named, "width": self.width, "height": self.height, "device": self.device, "seconds": dict(self.seconds),
+            "familiar": self.familiar, "notes": list(self.notes), "limit": None if self.limit is None else self.limit.objects,
+            **({} if self.view is None else {"view": self.view.to_dict()}), **({} if calibration is None else calibration.to_dict()), "segments": segments,
+        }  # fmt: skip
 
 
 def mean_scores(parts: np.ndarray) -> dict[int, float]:
@@ -653,12 +636,43 @@ def mean_scores(parts: np.ndarray) -> dict[int, float]:
     return dict(enumerate(np.where(points > 0, total.sum(0) / np.maximum(points, 1), largest.max(0)).clip(0, 1).tolist()))
 
 
+def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of every id and the box around them, from the runs of equal ids in each row: maps are made of long ones.
+
+    Args:
+        id_map: uint8 or uint16 (H, W).
+
+    Returns:
+        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
+        does not occur means nothing.
+    """
+    height, width = id_map.shape
+    count = np.iinfo(id_map.dtype).max + 1
+    pixels = np.zeros(count, dtype=np.int64)
+    boxes = np.tile(np.array([width, height, 0, 0], dtype=np.int64), (count, 1))
+    left, top, right, bottom = boxes.T
+    step = max(1, _RUN_PIXELS // max(1, width))
+    for first in range(0, height, step):
+        strip = np.ascontiguousarray(id_map[first : first + step])
+        begins = np.ones(strip.shape, dtype=bool)
+        np.not_equal(strip[:, 1:], strip[:, :-1], out=begins[:, 1:])
+        starts = np.flatnonzero(begins)
+        ids, lengths = strip.reshape(-1)[starts], np.diff(starts, append=strip.size)
+        found = np.bincount(ids, weights=lengths)
+        pixels[: found.size] += found.astype(np.int64)
+        rows, columns = np.divmod(starts, width)
+        np.minimum.at(left, ids, columns)
+        np.maximum.at(right, ids, columns + lengths)
+        # Runs come row by row, and the last of several assignments stays.
+        bottom[ids] = first + rows + 1
+        earliest = np.full(count, height)
+        earliest[ids[::-1]] = first + rows[::-1]
+        np.minimum(top, earliest, out=top)
+    return pixels, boxes
+
+
 def semantic_segmentation(
-    id_map: np.ndarray,
-    labels: LabelSet,
-    scores: dict[int, float] | None = None,
-    confidence: np.ndarray | None = None,
-    margin: np.ndarray | None = None,
+    id_map: np.ndarray, labels: LabelSet, scores: dict[int, float] | None = None, confidence: np.ndarray | None = None, margin: np.ndarray | None = None
 ) -> Segmentation:
     """A semantic result from its label map: one segment per class present, background included.
 

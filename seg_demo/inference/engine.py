@@ -310,7 +310,7 @@ def choose(network: Network, device: torch.device, wanted: str, streams: int, pr
     Raises:
         SettingsError: what is asked for cannot serve there.
     """
-    if found := settings.engine_refusals(wanted, precision, device.type):
+    if (wanted == "openvino" or precision == "bf16") and (found := settings.engine_refusals(wanted, precision, device.type)):
         raise SettingsError(sentences(*found))
     hints = network.engine
     if hints is None or wanted == "eager" or device.type != "cpu" or not settings.has_openvino():

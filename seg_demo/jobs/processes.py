@@ -18,7 +18,7 @@ from typing import Any
 
 from seg_demo.core.errors import BusyError, StorageError
 from seg_demo.core.requests import JOB_OWNER
-from seg_demo.core.settings import public_environment
+from seg_demo.core.sandbox import public_environment
 from seg_demo.core.storage import write_atomically
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")

@@ -26,9 +26,8 @@ import numpy as np
 
 from seg_demo.core.errors import BadRequestError, Message, StorageError
 from seg_demo.core.requests import Options, Report
-from seg_demo.core.rle import extents
 from seg_demo.core.storage import disk_full, write_atomically
-from seg_demo.core.types import LabelSet, ModelSpec, Segmentation, mean_scores, semantic_segmentation
+from seg_demo.core.types import LabelSet, ModelSpec, Segmentation, extents, mean_scores, semantic_segmentation
 from seg_demo.inputs.scientific import Raster
 from seg_demo.outputs import calibrated, draw
 from seg_demo.outputs.export import SEGMENT_COLUMNS, table_csv

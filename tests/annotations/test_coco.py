@@ -14,8 +14,7 @@ from seg_demo.annotations.dataset import Dataset
 from seg_demo.annotations.listing import CocoObject
 from seg_demo.core.errors import DataError
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, save_turned, square, write_json
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 
 def look(source: object) -> Dataset:

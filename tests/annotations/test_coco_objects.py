@@ -20,8 +20,7 @@ from seg_demo.outputs.export import coco as exported
 from seg_demo.outputs.polygons import polygons_of
 from tests.small_datasets import HEIGHT, WIDTH, coco, picture, save, square, write_json
 from train.batches import Crop, augment
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 from train.losses import target
 from train.metrics import true_objects
 

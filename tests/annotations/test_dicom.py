@@ -16,7 +16,7 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 from seg_demo.annotations.dataset import open_annotated
 from seg_demo.core.errors import DataError
 from seg_demo.inputs.dicom import RTSTRUCT
-from train.data.doctor import examine, split
+from train.data import examine, split
 
 ROWS, COLUMNS, SPACING = 24, 32, (0.8, 0.5)
 # Rows run down and a little to the back, columns to the left.

@@ -12,8 +12,7 @@ import pytest
 from seg_demo.annotations.file_names import FileFinder, SeveralFit, pair_names, parsed
 from seg_demo.core.errors import in_language
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, square, write_json
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 
 def look(source):

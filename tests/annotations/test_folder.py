@@ -11,8 +11,7 @@ import pytest
 from seg_demo.annotations.dataset import Dataset
 from seg_demo.core.errors import DataError
 from tests.small_datasets import blob_mask, coco, folder, pairs, picture, save, write_json
-from train.data.doctor import split
-from train.data.index import open_dataset
+from train.data import open_dataset, split
 
 
 def look(source: object) -> Dataset:

@@ -13,8 +13,7 @@ from PIL import Image
 from seg_demo.core.errors import DataError, HubUnavailableError
 from seg_demo.core.settings import settings
 from tests.small_datasets import blob_mask, picture
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 datasets = pytest.importorskip("datasets")
 pa = pytest.importorskip("pyarrow")

@@ -11,8 +11,7 @@ import pytest
 
 from seg_demo.core.errors import DataError
 from tests.small_datasets import blob_mask, folder, picture, save
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 
 def look(root):

@@ -14,8 +14,7 @@ from seg_demo.annotations.masks import BAND_PIXELS, MOST_RUNS, SLIVER, histogram
 from seg_demo.inputs.formats import lossy_form
 from tests.pictures import saved
 from tests.small_datasets import folder, two_values
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 
 def webp(mask: np.ndarray, **options: object) -> bytes:

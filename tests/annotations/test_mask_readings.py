@@ -20,8 +20,7 @@ from seg_demo.inputs.object_maps import MOST_OBJECTS
 from seg_demo.masks.compare import label_ids
 from seg_demo.ui import finetune_view
 from tests.small_datasets import picture, save, save_palette, write_json
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 from train.evaluate import FILE, GAP, LINE, with_picture
 from train.evaluate import SIDE as SHOWN
 

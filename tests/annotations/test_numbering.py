@@ -12,8 +12,7 @@ from skimage.measure import label
 from seg_demo.annotations.dataset import Dataset
 from seg_demo.core.errors import in_language
 from tests.small_datasets import picture, save, save_palette
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 SIDES = (61, 83)
 

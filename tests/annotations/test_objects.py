@@ -17,7 +17,7 @@ from tests.small_datasets import (
     save_turned,
     two_values,
 )
-from train.data.doctor import examine, split
+from train.data import examine, split
 
 
 def test_instance_maps_by_bits_and_by_folder(tmp_path):

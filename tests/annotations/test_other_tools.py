@@ -12,8 +12,7 @@ from seg_demo.annotations.dataset import Dataset
 from seg_demo.annotations.file_names import pair_affixes
 from seg_demo.core.errors import DataError, in_language
 from tests.small_datasets import HEIGHT, WIDTH, blob_mask, picture, save
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 
 def look(root: Path) -> Dataset:

@@ -12,8 +12,7 @@ import pytest
 from seg_demo.annotations.dataset import Dataset, as_objects, labels_for, open_annotated
 from seg_demo.core.errors import in_language
 from tests.small_datasets import picture, save
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 H, W = 24, 37
 # As cityscapesScripts' helpers/labels.py has them: number → (number for training, name), of those that are evaluated.

@@ -20,8 +20,7 @@ from seg_demo.core.errors import DataError, in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint
 from seg_demo.inputs import imagej
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, brush_rle
-from train.data.doctor import examine, split
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split
 
 H, W = 40, 60
 RNG = np.random.default_rng(8)

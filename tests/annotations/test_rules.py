@@ -18,7 +18,7 @@ from tests.small_datasets import (
     two_values,
     write_json,
 )
-from train.data.index import open_dataset
+from train.data import open_dataset
 
 RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
 

@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 
 from seg_demo.annotations.dataset import Dataset, open_annotated
 from seg_demo.inputs.images import read
-from train.data.doctor import examine, split
+from train.data import examine, split
 
 RNG = np.random.default_rng(6)
 

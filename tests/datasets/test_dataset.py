@@ -22,7 +22,7 @@ from seg_demo.gateway.files import Upload
 from seg_demo.ui import correct_tab
 from tests.small_datasets import picture
 from train import finetune
-from train.data.index import open_dataset
+from train.data import open_dataset
 
 ROOT = Path(__file__).parents[2]
 

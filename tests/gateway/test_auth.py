@@ -10,7 +10,8 @@ import pytest
 from gradio_client import Client, handle_file
 
 from seg_demo.core.errors import SettingsError
-from seg_demo.core.settings import Settings, accounts, load_settings, public_environment
+from seg_demo.core.sandbox import public_environment
+from seg_demo.core.settings import Settings, accounts, load_settings
 from seg_demo.ui.demo import launch_arguments
 from tests.served import ROOT, served
 

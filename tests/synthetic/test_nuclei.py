@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from synthetic.nuclei import CLASS_NAMES, FIELDS, MIN_AREA, render, tidied
-from train.data.index import BUILT_IN, open_dataset
+from train.data import BUILT_IN, open_dataset
 
 
 @pytest.mark.parametrize("kind", FIELDS)

@@ -24,8 +24,7 @@ from train import advise, finetune
 from train.advise import FEW_MINUTES, Comparison, TimeBox, TooLong
 from train.candidates import BEHIND, FAILED, LEFT_OUT, RACING, WAITING, Advice, Candidate, candidates, command_for
 from train.config import Config, ConfigError, parse
-from train.data.doctor import folds
-from train.data.index import open_dataset
+from train.data import folds, open_dataset
 from train.run import Stopped
 
 

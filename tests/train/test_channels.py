@@ -25,7 +25,7 @@ from train import finetune
 from train.base_model import rebuilt, remembered
 from train.batches import AsSeen, augment
 from train.config import Config, ConfigError
-from train.data.index import open_dataset
+from train.data import open_dataset
 from train.setup import prepare
 
 

@@ -31,7 +31,7 @@ from train import base_model, finetune
 from train.base_model import rebuilt, remembered
 from train.batches import AsSeen, Crop
 from train.config import Config
-from train.data.index import open_dataset, read_item
+from train.data import open_dataset, read_item
 from train.losses import Objective
 from train.run import load_state
 from train.trainer import Trainer

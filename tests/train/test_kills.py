@@ -15,7 +15,7 @@ import segmentation_models_pytorch  # noqa: F401
 
 from seg_demo import networks
 from tests.small_datasets import folder
-from train import finetune, publish, setup, trainer  # noqa: F401
+from train import finetune, setup, trainer  # noqa: F401
 from train.run import load_state
 
 KILLS = 100

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from seg_demo.core.errors import BadRequestError, HubUnavailableError
 from seg_demo.hub import client
 from tests.train.test_card import some_facts
-from train.publish import PublishError, publish
+from train.finetune import PublishError, publish
 from train.report import read_facts, write_card
 from train.setup import Rights, check_rights, default_name
 

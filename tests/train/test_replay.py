@@ -14,8 +14,7 @@ from train import finetune
 from train.batches import CropDataset, Replay, replay_count, translated
 from train.config import ConfigError
 from synthetic.cells import render
-from train.data.index import open_dataset
-from train.data.index import read_item
+from train.data import open_dataset, read_item
 from train.run import ProgressFile
 
 BUNDLED = ModelSpec("unet-cells", None, "semantic", "unet", "", "", "bundled")

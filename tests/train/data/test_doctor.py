@@ -15,8 +15,7 @@ from tests import broken_lists, broken_masks
 from tests.broken_datasets import BROKEN
 from tests.pictures import saved
 from tests.small_datasets import blob_mask, coco, folder, picture, save, square, write_json
-from train.data.doctor import examine, split, without_bad
-from train.data.index import open_dataset
+from train.data import examine, open_dataset, split, without_bad
 
 
 def look(source: object) -> tuple[Dataset, Diagnosis]:

@@ -15,8 +15,7 @@ from seg_demo.annotations.listing import Item
 from seg_demo.annotations.masks import MaskRule, MaskScan
 from seg_demo.core.types import LabelSet
 from tests.small_datasets import blob_mask, folder, picture, save
-from train.data.doctor import split
-from train.data.index import open_dataset
+from train.data import open_dataset, split
 
 
 def made(pictures: list[str], classes: list[set[int]], splits: list[str | None] | None = None) -> Dataset:
