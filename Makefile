@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 # Tests wait for pages, jobs and processes half of their time, so that three keep two cores busy; each takes up to 3 GB of memory.
 WORKERS ?= 3
+# Those of make soak compute all the time.
+SOAKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test soak bench screenshots checkpoints clean
@@ -18,7 +20,10 @@ test: $(VENV)/.ready-dev  ## set everything up and run the tests, a file in one 
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 soak: $(VENV)/.ready-dev  ## the tests that take longer: kill tests, loads, whole loops, every variant
-	$(BIN)/python -m pytest -q -m soak --timeout=3600 -ra --durations=20
+	@figures=$$(mktemp) && export SOAK_FIGURES=$$figures && code=0; \
+	$(BIN)/python -m pytest -q -m "soak and alone" --timeout=3600 -ra || code=1; \
+	$(BIN)/python -m pytest -q -m "soak and not alone" -n $(SOAKERS) --dist loadfile --timeout=3600 -ra --durations=20 || code=1; \
+	echo "What was measured, and how long it took:"; cat $$figures; rm -f $$figures; exit $$code
 
 bench: $(VENV)/.ready-dev  ## measure against peers
 	$(BIN)/python -m benchmarks

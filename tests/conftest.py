@@ -88,6 +88,17 @@ def pytest_sessionstart(session):
     sandbox.NETWORKS_SECONDS = sandbox.IDLE_SECONDS
 
 
+def pytest_terminal_summary(terminalreporter, config):
+    """`make soak` gathers what its tests have measured, and shows it at its end."""
+    # A worker of pytest-xdist ends with a summary, too, which nobody sees.
+    if (kept := os.environ.get("SOAK_FIGURES")) is not None and not hasattr(config, "workerinput"):
+        from tests import schedule
+
+        reports = [report for kind in ("passed", "failed", "error") for report in terminalreporter.stats.get(kind, [])]
+        with open(kept, "a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in schedule.figures(reports))
+
+
 @pytest.fixture
 def hub(monkeypatch):
     """A running Hub stand-in with an empty local cache, nobody logged in, and nothing remembered by this process."""

@@ -6,7 +6,7 @@ so that one browser and one demo serve them all. The longest units go first; oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -64,3 +64,26 @@ def scheduler(config: pytest.Config, log: object) -> object:
 
     config.option.loadscopereorder = False  # it would put the units with the most tests first
     return Units(config, log)
+
+
+# Begins a line that a test prints of what it has measured.
+MEASURED = "measured: "
+
+
+def figures(reports: Iterable[pytest.TestReport]) -> list[str]:
+    """What tests have measured, by their folder and file: how many they were, how long they took, and the lines that they have printed of it.
+
+    Args:
+        reports: of every phase of every test.
+    """
+    families: dict[str, list[pytest.TestReport]] = {}
+    for report in reports:
+        families.setdefault(report.nodeid.partition("::")[0].removeprefix("tests/"), []).append(report)
+    lines = []
+    for name, found in sorted(families.items()):
+        ran = {report.nodeid for report in found if report.when == "call"}
+        failed = {report.nodeid for report in found if report.failed}
+        lines.append(f"{name}: {len(ran)} run, {len(failed)} failed, {sum(report.duration for report in found):.0f} s")
+        said = (line for report in found if report.when == "call" for line in report.capstdout.splitlines())
+        lines += [f"    {line.removeprefix(MEASURED)}" for line in said if line.startswith(MEASURED)]
+    return lines

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.parametrize("name", walks.WALKS)
 def test_a_walk_passes_the_files_that_the_page_names(name: str) -> None:
     files = walks.passed(name)
+    print(f"measured: {name}: {len(files)} files")
     assert len(files) <= walks.TITLES[name][1]
     assert walks.shown(name, files) in walks.PAGE.read_text(encoding="utf-8"), "python -m tests.walks write"
 

@@ -99,4 +99,5 @@ def test_a_thousand_mutated_files_have_a_result_or_a_sentence_each(tmp_path, cap
         assert len(done) + len(failures) == 1000 and len(done) > 100, (len(done), len(failures))
         assert not [text for text in failures.values() if "died" in text or len(text) < 40 or any(secret in text for secret in SECRETS)]
         said.append((failures, done))
+        print(f"measured: {len(done)} masks and {len(failures)} sentences of 1,000 mutated files, {' '.join(more) or 'one process'}")
     assert said[0] == said[1]

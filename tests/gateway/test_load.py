@@ -50,7 +50,7 @@ def rush(http: httpx.Client, count: int, timed: bool = False) -> list[crowd.Visi
             assert each.status == 503 and "requests" in each.sentence and len(each.sentence) > 40, each
     p95 = float(np.percentile([each.seconds for each in served_ones], 95))
     most = (settings().queue_size + 1) * single * 1.5
-    print(f"{count} at once: {len(served_ones)} served, single {single:.3f} s, p95 {p95:.2f} s, at most {most:.2f} s")
+    print(f"measured: {count} at once: {len(served_ones)} served, single {single:.3f} s, p95 {p95:.2f} s, at most {most:.2f} s")
     assert len(served_ones) >= min(count, settings().queue_size)
     assert not timed or p95 <= most, (p95, most, single)
     quiet(http)
@@ -70,6 +70,7 @@ def test_a_crowd_gets_its_own_answers_or_is_told_that_the_queue_is_full(http):
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_two_hundred_at_once(http):
     for _ in range(2):
@@ -122,7 +123,7 @@ def grown(address: str, warm: int, count: int) -> int:
             asyncio.run(in_a_row(address, number, count // 4, tab))
             most = max(most, memory(port) - before)
         quiet(http)
-        print(f"{count} in a row: {most / MEGABYTE:+.1f} MB at most, {(memory(port) - before) / MEGABYTE:+.1f} MB at the end")
+        print(f"measured: {count} in a row: {most / MEGABYTE:+.1f} MB at most, {(memory(port) - before) / MEGABYTE:+.1f} MB at the end")
         return most
 
 

@@ -40,7 +40,7 @@ def attack(hub, folders, canary, only: slice) -> None:
         worst = max(worst, time.monotonic() - began)
         assert worst < 60, name
         assert not canary.exists(), name
-    print(f"{len(changes)} repositories, {len(served)} served ({', '.join(served)}), worst {worst:.1f} s")
+    print(f"measured: {len(changes)} repositories, {len(served)} served ({', '.join(served)}), worst {worst:.1f} s")
     assert seconds(predictor) < 2 * usual + 1.0
 
 

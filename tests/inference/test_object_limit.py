@@ -71,7 +71,9 @@ def test_more_than_a_thousand_in_bounded_memory():
     before = kilobytes("VmRSS")
     result = large.predict(image)
     assert len(result.segments) == 1600 and result.limit is None
-    assert kilobytes("VmHWM") - before < 1_000_000
+    grown = kilobytes("VmHWM") - before
+    print(f"measured: {grown / 1000:.0f} MB for 1,600 objects")
+    assert grown < 1_000_000
 
 
 @pytest.mark.soak

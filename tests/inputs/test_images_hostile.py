@@ -129,7 +129,7 @@ def campaign(http, functions, files: list[bytes], routes=ROUTES) -> None:  # noq
         served = sum(checked(http, functions, routes[number % len(routes)], data, number) for number, data in enumerate(files))
     grown = max(seen) - seen[0]
     assert grown < MEMORY, f"{grown / 1e6:.0f} MB"
-    print(f"{len(files)} files, {served} segmented, memory {grown / 1e6:+.0f} MB")
+    print(f"measured: {len(files)} files, {served} segmented, memory {grown / 1e6:+.0f} MB")
     assert http.get("/health").json()["status"] == "ok"
 
 

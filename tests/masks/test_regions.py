@@ -237,4 +237,5 @@ def test_the_preview_of_49_megapixels_takes_little_memory():
         "open('/proc/self/clear_refs', 'w').write('5'); preview_of(image); print((kilobytes('VmHWM') - before) / 1000)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    print(f"measured: {float(done.stdout):.0f} MB for the preview of 49 megapixels")
     assert float(done.stdout) < 120

@@ -333,7 +333,6 @@ def test_the_pick_is_as_good_as_the_best_of_all_trained_for_the_same_time(tmp_pa
     assert finetune.main(["--advise", "--data", str(data), "--minutes", "90", "--json", "--output", str(tmp_path / "all")]) == 0
     everything = json.loads(capsys.readouterr().out)["advice"]
     means = {row["name"]: row["mean"] for row in everything["rows"] if row["scores"]}
-    with capsys.disabled():
-        print(f"\n{kind}: {took:.0f} s of {60 * minutes:.0f}, {picked['targets'][-1]:.0f} s for each training; picked {picked['winner']}")
-        print({name: round(mean, 3) for name, mean in sorted(means.items(), key=lambda row: -row[1])})
+    print(f"measured: {kind}: {took:.0f} s of {60 * minutes:.0f}, {picked['targets'][-1]:.0f} s for each training; picked {picked['winner']}")
+    print("measured:", {name: round(mean, 3) for name, mean in sorted(means.items(), key=lambda row: -row[1])})
     assert means[picked["winner"]] >= max(means.values()) - 0.01

@@ -58,7 +58,7 @@ def test_twenty_pictures_make_a_bundled_network_better(model: str, domain: str, 
     assert finetune.main(["--model", model, "--data", str(data), "--output", str(tmp_path / "run")]) == 0
     spent = processor_seconds() - began
     before, after = score(model, domain, task), score(str(tmp_path / "run" / "best"), domain, task)
-    print(f"{model} on {domain}: {before:.3f} -> {after:.3f} in {spent:.0f} s of processor time")
+    print(f"measured: {model} on {domain}: {before:.3f} -> {after:.3f} in {spent:.0f} s of processor time")
     assert after > before + 0.01
     assert spent < MOST_SECONDS
 
@@ -72,5 +72,5 @@ def test_a_network_of_queries_begins_to_learn_cells_from_random_weights(tmp_path
     command = ["--model", "mask2former", "--from-scratch", "--samples", "400", "--max-steps", "300", "--eval-every", "2", "--batch-size", "8"]
     assert finetune.main([*command, "--device", "cpu", "--output", str(run)]) == 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    print("steps, loss and AP50:", [(line["step"], round(line["loss"], 2), round(line["mask_ap50"], 4)) for line in lines])
+    print("measured: steps, loss and AP50:", [(line["step"], round(line["loss"], 2), round(line["mask_ap50"], 4)) for line in lines])
     assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]

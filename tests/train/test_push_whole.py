@@ -48,7 +48,7 @@ def test_trained_pushed_and_loaded(hub: HubStandIn, flags: list[str], repo: str,
     monkeypatch.chdir(tmp_path)
     began = time.monotonic()
     assert finetune.main(["--push", *flags]) == 0
-    print(f"{repo}: {time.monotonic() - began:.0f} s")
+    print(f"measured: {repo}: {time.monotonic() - began:.0f} s")
     (run,) = Path("runs").iterdir()
     files = hub.files(repo)
     assert {name: data for name, data in files.items() if name != ".gitattributes"} == {

@@ -52,4 +52,4 @@ def test_a_run_killed_at_every_step_of_its_writes(data: Path, tmp_path: Path) ->
         assert (run / "best" / "model.safetensors").read_bytes() == expected, f"step {number}, {every.steps[number]}"
         assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
         assert {path.name for path in (run / "best").iterdir()} == {path.name for path in (whole / "best").iterdir()}
-    print(f"{len(chosen)} of {len(every.steps)} steps")
+    print(f"measured: {len(chosen)} of {len(every.steps)} steps")

@@ -76,6 +76,6 @@ def test_bf16_and_the_folded_head_learn_what_plain_fp32_learns(network: str) -> 
         if number == 0:
             assert mine == pytest.approx(rounded, rel=0.02)
     first, second = score(fast), score(plain)
-    print(f"{network}: mean IoU {first:.3f} (bf16, as trained here) and {second:.3f} (plain fp32) after {STEPS} steps")
+    print(f"measured: {network}: mean IoU {first:.3f} (bf16, as trained here) and {second:.3f} (plain fp32) after {STEPS} steps")
     assert min(first, second) > 0.3
     assert abs(first - second) < NOISE

@@ -48,6 +48,6 @@ def test_a_validation_of_500_images_and_150_classes_keeps_under_300_mib(tmp_path
     # Libraries that are imported and buffers that are made with the first picture are not the validation's.
     model_of(checkpoint, tmp_path, "data").predict_all(subjects.photo(SIDE, SIDE))
     peak, metrics = peak_of(lambda: trainer._metrics(checkpoint))
-    print(f"{peak / 2**20:.0f} MiB above the model, with {len(held_out.cached)} images kept")
+    print(f"measured: {peak / 2**20:.0f} MiB above the model, with {len(held_out.cached)} images kept")
     assert metrics["pixel_accuracy"] > 0
     assert peak < MOST_BYTES

@@ -183,7 +183,7 @@ def test_twenty_objects(visit, address, tmp_path):  # noqa: F811
         best = [max(overlap(found == number, mask) for number in np.unique(found[mask])) for mask in truth]
         hand.cost.reached = sum(each >= GOOD - 0.02 for each in best)
         rows[name] = hand.cost
-        print(hand.cost.row(name))
+        print("measured:", hand.cost.row(name))
     many = rows["polygons"].points + rows["polygons"].keys
     for name in ("*Click*, from nothing", "*Click*, from a prediction"):
         assert (rows[name].points + rows[name].keys) * 4 <= many and rows[name].reached == WANTED

@@ -111,7 +111,7 @@ def test_twelve_megapixels_are_painted_at_full_size_and_at_once(visit, address, 
     page.mouse.up()
     changed = np.argwhere(mask_of(page) != expected)
     assert len(changed) == 1 and np.abs(changed[0] - [1500, 2000]).max() <= 12
-    print(f"from event to drawn frame: median {np.median(delays):.1f} ms, most {max(delays):.1f} ms")
+    print(f"measured: from event to drawn frame: median {np.median(delays):.1f} ms, most {max(delays):.1f} ms")
     assert np.median(delays) < 50
 
 
