@@ -1,8 +1,9 @@
-"""Small pictures over HTTP: one round trip against gradio's endpoint of the same server, by the server's processor time; what the server
-holds while nobody asks; and many small pictures by the command line against a loop of one's own."""
+"""Small pictures over HTTP: one round trip against gradio's endpoint of the same server, by the server's processor time, and by many clients
+at once; what the server holds while nobody asks; and many small pictures by the command line against a loop of one's own."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import resource
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -29,16 +30,18 @@ API = "/gradio_api"
 SIDE = 128
 # Answers of each way that are timed together, in turn with those of the other.
 BLOCK = 25
-# How often memory is looked at.
-LOOK_SECONDS = 0.5
+# How often memory is looked at: the system walks all pages of a process for it, 20 ms for each, and of several processes more than of one.
+LOOK_SECONDS = 5.0
 MODELS = ("unet-cells", "otsu")
+# Clients at once, their pictures, and for how many seconds they go on asking.
+CLIENTS, WIDTH, HEIGHT, ROUND_SECONDS = 64, 366, 274, 10.0
 
 
-def picture(number: int) -> bytes:
+def picture(number: int, width: int = SIDE, height: int = SIDE) -> bytes:
     """A bright disc on noise of its own, PNG."""
-    y, x = np.mgrid[0:SIDE, 0:SIDE]
-    disc = ((x - SIDE / 2) ** 2 + (y - SIDE / 2) ** 2 < (SIDE / 3) ** 2) * 180
-    noise = np.random.default_rng(number).integers(0, 30, (SIDE, SIDE))
+    y, x = np.mgrid[0:height, 0:width]
+    disc = ((x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 3) ** 2) * 180
+    noise = np.random.default_rng(number).integers(0, 30, (height, width))
     file = io.BytesIO()
     Image.fromarray((disc + noise).astype(np.uint8)).convert("RGB").save(file, "PNG")
     return file.getvalue()
@@ -99,6 +102,67 @@ def row(http: httpx.Client, server: psutil.Process, model: str, title: str, ours
     return Row(
         title, "gradio's endpoint of the same server, over plain HTTP", statistics.median(seconds[ours]), statistics.median(seconds[through_gradio]),
         mine, theirs, None, None, result, 0.6, None, blocks * BLOCK, date.today().isoformat(),
+    )  # fmt: skip
+
+
+async def directly_of_many(http: httpx.AsyncClient, data: bytes, model: str) -> None:
+    """As :func:`directly`; who is told to come back does."""
+    while (answer := await http.post("/segment", params={"model": model, "files": "mask,overlay"}, content=data)).status_code == 503:
+        await asyncio.sleep(0.2)
+    answer.raise_for_status()
+
+
+async def through_gradio_of_many(http: httpx.AsyncClient, data: bytes, model: str) -> None:
+    """As :func:`through_gradio`; who is told to come back does."""
+    path = (await http.post(f"{API}/upload", files={"files": ("image.png", data)})).json()[0]
+    body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, model, 0.5]}
+    while (asked := await http.post(f"{API}/call/segment", json=body)).status_code == 503:
+        await asyncio.sleep(0.2)
+    stream = await http.get(f"{API}/call/segment/{asked.json()['event_id']}")
+    found = httpx.Response(200, content=stream.text.split("event: complete\ndata: ")[1].encode()).json()
+    for file in found[1:]:
+        (await http.get(f"{API}/file={file['path']}")).raise_for_status()
+
+
+async def of_many(address: str, ask: Callable[..., Awaitable[None]], model: str, seconds: float) -> list[float]:
+    """Seconds of every answer that came within so many, of :data:`CLIENTS` clients who each ask again once they are answered; the first third of the time
+    only fills the queue."""
+    pictures = [picture(number, WIDTH, HEIGHT) for number in range(CLIENTS)]
+    begins = time.perf_counter() + seconds / 3
+    ends, took = begins + seconds, []
+
+    async def client(number: int) -> None:
+        turn = 0
+        while (began := time.perf_counter()) < ends:
+            turn += 1
+            await ask(http, pictures[number] + f"{ask.__name__} {number} {turn}".encode(), model)  # uploads are told apart by what they hold
+            if begins <= (now := time.perf_counter()) <= ends:
+                took.append(now - began)
+
+    async with httpx.AsyncClient(base_url=address, timeout=120, limits=httpx.Limits(max_connections=CLIENTS)) as http:
+        await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+    return took
+
+
+def clients_row(address: str, model: str, repeats: int, seconds: float = ROUND_SECONDS) -> Row:
+    """Many clients at once, both ways in turn; the time is that of the server for each answer.
+
+    Args:
+        address: of a server in whose queue they all have room.
+        model: an id.
+        repeats: rounds of each way.
+        seconds: of a round.
+    """
+    rounds: dict[Callable[..., Awaitable[None]], list[list[float]]] = {directly_of_many: [], through_gradio_of_many: []}
+    for _ in range(repeats):
+        for ask, found in rounds.items():
+            found.append(asyncio.run(of_many(address, ask, model, seconds)))
+    rates, late = ([statistics.median(pick(took) for took in found) for found in rounds.values()] for pick in (lambda took: len(took) / seconds, lambda took: float(np.percentile(took, 95))))
+    result = f"{rates[0]:.1f} / {rates[1]:.1f} answers a second; 95 % within {late[0]:.2f} / {late[1]:.2f} s (ratio {late[0] / late[1]:.2f})"
+    title = f"{CLIENTS} clients at once, {WIDTH} x {HEIGHT} pixels, {model}, an answer with both files"
+    return Row(
+        title, "gradio's endpoint of the same server, over plain HTTP", 1 / rates[0], 1 / rates[1], None, None, None, None, result, 0.556, None, repeats,
+        date.today().isoformat(),
     )  # fmt: skip
 
 
@@ -193,6 +257,9 @@ def rows(quick: bool) -> Iterator[Row]:
             yield row(http, server, model, title, directly, 2 if quick else 6)
         json_alone = f"{SIDE}² picture, {MODELS[0]}, over HTTP; masks in the JSON alone"
         yield row(http, server, MODELS[0], json_alone, lambda http, data, model: directly(http, data, model, ""), 2 if quick else 6)
+    with served(SEG_DEMO_ENGINE="auto", SEG_DEMO_QUEUE_SIZE="200", SEG_DEMO_VISITOR_QUEUE="200") as address:
+        for model in MODELS:
+            yield clients_row(address, model, 1 if quick else 3, 2.0 if quick else ROUND_SECONDS)
     yield Row(
         "server that nobody asks, three models loaded", "none", None, None, None, None, idle, None, "memory of all its processes (PSS)", None, None, 1,
         date.today().isoformat(),
