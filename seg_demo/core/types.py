@@ -351,6 +351,11 @@ class Task:
         """Whether its segments have classes, which networks can be taught; otherwise it is of methods without classes."""
         return self.metric is not None
 
+    @property
+    def classes(self) -> bool:
+        """Whether every pixel has a class and that is all: no objects are told apart."""
+        return not self.objects and not self.stuff
+
 
 SEMANTIC = Task("semantic", segment="class", objects=False, metric="mean_iou")
 INSTANCE = Task("instance", overlaps=True, scores=True, metric="mask_ap")

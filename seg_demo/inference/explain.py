@@ -73,7 +73,7 @@ def thing_at(result: Segmentation, at: tuple[int, int]) -> tuple[np.ndarray, int
     if not (0 <= x < result.width and 0 <= y < result.height):
         raise BadRequestError("explain.outside", x=x, y=y, width=result.width, height=result.height)
     number = int(result.id_map[y, x])
-    if not TASKS[result.task].objects and not TASKS[result.task].stuff:
+    if TASKS[result.task].classes:
         pieces, _ = ndimage.label(result.id_map == number, np.ones((3, 3)))
         return pieces == pieces[y, x], number
     if number == 0:
@@ -178,7 +178,7 @@ def take_apart(
 
 def _answer(result: Segmentation, mask: np.ndarray, label_id: int) -> float:
     """How much of a thing a result has, in [0, 1]."""
-    if not TASKS[result.task].objects and not TASKS[result.task].stuff:
+    if TASKS[result.task].classes:
         sure = result.confidence[mask].astype(np.float32) / 255
         # Of a pixel of another class no more is known than what that one leaves.
         return float(np.where(result.id_map[mask] == label_id, sure, np.minimum(sure, 1 - sure)).mean())

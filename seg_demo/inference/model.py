@@ -296,7 +296,7 @@ class Model:
     def _rows(self, raster: Raster, options: Options) -> tuple[NetworkRun, Raster | Values]:
         """What gives classes of pixels, and what it takes of a raster."""
         task = self._task(options)
-        if not isinstance(self._run, NetworkRun) or task.objects or task.stuff:
+        if not isinstance(self._run, NetworkRun) or not task.classes:
             raise BadRequestError("rasters.classes_only", id=self.spec.id, task=task.name)
         run = self._with(options)
         if (count := self.samples) is None:
@@ -346,7 +346,7 @@ class Model:
             raise BadRequestError("explain.no_network", id=self.spec.id)
         picture = read(image, view=result.view, channels=self.samples)
         task = TASKS[result.task]
-        ask = partial(run, detail="whole", confidence=not task.objects and not task.stuff, report=None, task=task, thresholds=result.thresholds)
+        ask = partial(run, detail="whole", confidence=task.classes, report=None, task=task, thresholds=result.thresholds)
         return explain(ask, run.network.answering(task), self._taken(picture)[0], result, at, report)
 
     def _task(self, options: Options) -> Task:

@@ -248,7 +248,7 @@ def freeze(network: Network, engine: Engine | None, spec: ModelSpec) -> Frozen |
         one by one, or its graph cannot be made or written.
     """
     part, task = getattr(engine, "part", None), network.task
-    if part is None or task.objects or task.stuff or network.preprocessing.samples is not None or type(network).logits is not Network.logits:
+    if part is None or not task.classes or network.preprocessing.samples is not None or type(network).logits is not Network.logits:
         return None
     side = max(network.for_tiles().tile())
     cut = plan(network, 4 * side, 4 * side)

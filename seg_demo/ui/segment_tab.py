@@ -92,7 +92,7 @@ def network_tab(task: Task) -> NetworkTab:
                 [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
                 info=t("detail_info"), elem_id=f"{name}-detail",
             )  # fmt: skip
-            classes = not task.objects and not task.stuff
+            classes = task.classes
             looks = gr.Radio(
                 [(t("looks_once"), 1), (t("looks_mirrored"), 2), (t("looks_turned"), 4)], value=1, label=t("looks"), info=t("looks_info"),
                 elem_id=f"{name}-looks",
