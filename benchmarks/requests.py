@@ -29,10 +29,10 @@ Found = tuple[int, Box, np.ndarray]
 TARGETS = {"12 MP": (0.12, 0.05), "2 MP": (0.22, 0.12), "0.3 MP": (0.40, 0.40)}
 
 
-def served(model: Model, file: bytes, threshold: float = 0.5) -> Segmentation:
-    """What the demo does for a request: mask and overlay as files; its result."""
+def served(model: Model, file: bytes, threshold: float = 0.5, **options: Any) -> Segmentation:
+    """What the demo does for a request, with options of :meth:`Model.predict`: mask and overlay as files; its result."""
     pixels = decode(file)
-    result = model.predict(pixels, threshold)
+    result = model.predict(pixels, threshold, **options)
     draw.id_map_png(result)
     overlay_png(pixels, result)
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ def folder(kind: str) -> Path:
     """A checkpoint folder with random weights.
 
     Args:
-        kind: ``segformer-b0`` (150 classes, transformers' own layout and sizes), ``unet-r34``, ``maskrcnn-r50``, ``mask2former-swin-t``
-            or ``rfdetr-seg-nano``, in the sizes of their owners' checkpoints.
+        kind: ``segformer-b0`` (150 classes, transformers' own layout and sizes), ``unet-r34``, ``maskrcnn-r50``, ``mask2former-swin-t``,
+            the same with ``-sure`` (all its queries are), or ``rfdetr-seg-nano``, in the sizes of their owners' checkpoints.
     """
     torch.manual_seed(0)
     path = Path(tempfile.mkdtemp(prefix="benchmark-")) / kind
@@ -108,8 +108,12 @@ def _maskrcnn() -> Network:
     return checkpoint
 
 
-def _mask2former() -> Network:
-    """As facebook's Swin-T for COCO panoptic."""
+def _mask2former(sure: int = 20) -> Network:
+    """As facebook's Swin-T for COCO panoptic.
+
+    Args:
+        sure: queries whose best class is likelier than none, of a hundred; some of them are surer than the threshold.
+    """
     swin = {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7}
     backbone = {"model_type": "swin", **swin, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
     made = Mask2Former.create(labels(133), {"model_type": "mask2former", "backbone_config": backbone, "num_queries": 100})
@@ -118,10 +122,10 @@ def _mask2former() -> Network:
     with torch.no_grad():
         # Untrained queries are all alike and sure of nothing.
         head.weight.normal_(0, 1)
-        # A dozen are sure, as of a photograph of everyday things: the peer resizes the masks of these alone.
+        # The peer resizes the masks of sure queries alone: of a photograph of everyday things a dozen.
         classes = made.forward(made.module, made.preprocess(photo(*SIZES["12 MP"])))[0]["classes"]
         surest = (classes[:, :-1].amax(1) - classes[:, -1]).sort(descending=True).values
-        head.bias[-1] += (surest[19] + surest[20]) / 2
+        head.bias[-1] += (surest[sure - 1] + surest[sure]) / 2 if sure < len(surest) else -100
     return made
 
 
@@ -139,6 +143,7 @@ def _rfdetr() -> Network:
 
 _MAKERS = {
     "segformer-b0": _segformer, "unet-r34": _unet, "maskrcnn-r50": _maskrcnn, "mask2former-swin-t": _mask2former, "rfdetr-seg-nano": _rfdetr,
+    "mask2former-swin-t-sure": partial(_mask2former, 100),
 }  # fmt: skip
 
 

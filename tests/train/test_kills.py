@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import signal
@@ -14,7 +15,9 @@ import pytest
 import segmentation_models_pytorch  # noqa: F401
 
 from seg_demo import networks
-from tests.small_datasets import folder
+from seg_demo.networks import universal
+from tests.small_datasets import coco, folder, panoptic, write_json
+from tests.train.test_class_queries import TINY
 from train import finetune, setup, trainer  # noqa: F401
 from train.run import load_state
 
@@ -69,6 +72,41 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
                 networks.load(run / "best")
         assert (run / "best" / "model.safetensors").read_bytes() == expected
     assert {"unborn", "trained"} <= phases, phases
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["eomt", "rfdetr", "mask2former"])
+def test_networks_of_class_queries_that_are_killed_between_steps_end_at_the_same_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At any moment after a step has been saved, four times; their losses draw points at random, which a resumed run draws again."""
+    monkeypatch.setattr(universal, "SHORTEST_SIDE", 48)
+    monkeypatch.setattr(universal, "LONGEST_SIDE", 96)
+    options = networks.network(name).default_options() | TINY[name]
+    monkeypatch.setattr(networks.network(name), "default_options", staticmethod(lambda: copy.deepcopy(options)))
+    data = tmp_path / "data"
+    if name == "rfdetr":
+        write_json(coco(data, 8), data / "_annotations.coco.json")
+    else:
+        panoptic(data, 8)
+    short = ["--from-scratch", "--max-steps", "8", "--batch-size", "2", "--image-size", "64", "--save-every", "1"]
+    first = ["--model", name, "--data", str(data), *short, "--device", "cpu", "--threads", "1", "--workers", "0"]
+    log, dice = tmp_path / "log", random.Random(0)
+    assert ended(started([*first, "--output", str(tmp_path / "whole")], log)) == 0, log.read_text()
+    run, kills, code = tmp_path / "run", 0, -1
+    state = run / "last" / "state.pt"
+    while code != 0:
+        child = started(["--resume", str(run)] if state.exists() else [*first, "--output", str(run)], log)
+        saved = state.stat().st_mtime_ns if state.exists() else 0
+        while kills < 4 and (not state.exists() or state.stat().st_mtime_ns == saved):
+            time.sleep(0.002)
+        if kills < 4:
+            time.sleep(dice.uniform(0, 0.1))
+            os.kill(child, signal.SIGKILL)
+            kills += 1
+        code = ended(child)
+        assert code in (0, -signal.SIGKILL), log.read_text()[-3000:]
+    assert kills == 4
+    weights = [(folder / "best" / "model.safetensors").read_bytes() for folder in (tmp_path / "whole", run)]
+    assert weights[0] == weights[1]
 
 
 def phase_of(run: Path) -> str:
