@@ -565,18 +565,20 @@ class SquaresOfQueries:
         return label.int(), most - others - rounding
 
     def _band(self, part: slice, rule: Rule, columns: Spans) -> Tensor:
-        """The labels of some rows of cells: int32 (R, W).
+        """The labels of some rows of cells: (R, W), uint8 for up to 255 classes, else int32.
 
         Args:
             part: rows of points at their corners.
             rule: to these rows of the picture.
             columns: of the picture in every column of cells.
         """
-        label, clear = self.label[part].clone(), self.clear[part].clone()
+        # As small as it may be, for it is spread over all pixels.
+        kind = torch.uint8 if self.shares.shape[-1] <= 255 else torch.int32
+        label, clear = self.label[part].to(kind, copy=True), self.clear[part].clone()
         rows, width = Spans(rule.rows.first, len(label)), label.shape[1]
         seen = (rows.count > 0)[:, None] & (columns.count > 0)
         asked = ~(least(clear) & alike(label)) & seen
-        result = lambda: label[rule.rows.first][:, rule.columns.first]  # noqa: E731
+        result = lambda: label.index_select(0, rule.rows.first).index_select(1, rule.columns.first)  # noqa: E731
         if not bool(asked.any()):
             return result()
         points = asked.clone()
@@ -586,8 +588,8 @@ class SquaresOfQueries:
         place, values = self._values(place, part.start, width)
         best, winner = values.max(1)
         tolerance = float(best.max()) * ROUNDING + torch.finfo(torch.float32).tiny
-        label.flatten()[place] = winner.int()
-        clear.flatten()[place] = best - values.scatter(1, winner[:, None], -torch.inf).amax(1) > tolerance
+        label.view(-1)[place] = winner.to(kind)
+        clear.view(-1)[place] = best - values.scatter(1, winner[:, None], -torch.inf).amax(1) > tolerance
         labels = result()
         y, x = (asked & ~(least(clear) & alike(label))).nonzero(as_tuple=True)
         index = torch.zeros(label.numel(), dtype=torch.int64)
@@ -612,20 +614,21 @@ class SquaresOfQueries:
         """
         y, x = place // width + top, place % width
         begins = [(rows.start or 0, columns.start or 0) for rows, columns in self.parts]
-        # By the squares that they are in.
+        # By the squares that they are in, one bit for each.
         tall, wide = len(self.rule.rows.first), len(self.rule.columns.first)
-        inside = torch.stack([(y >= i) & (y < i + tall) & (x >= j) & (x < j + wide) for i, j in begins])
+        inside = sum(((y >= i) & (y < i + tall) & (x >= j) & (x < j + wide)).long() << bit for bit, (i, j) in enumerate(begins))
         order, values, done = [], torch.zeros((len(place), self.shares.shape[-1])), 0
-        for some in inside.unique(dim=1).T:
-            for chosen in (inside == some[:, None]).all(0).nonzero()[:, 0].split(POINTS):
+        for code in inside.unique().tolist():
+            some = [square for square in range(len(begins)) if code >> square & 1]
+            for chosen in (inside == code).nonzero()[:, 0].split(POINTS):
                 # The last one again, so that no vector is filled in part.
                 more = chosen[-1:].expand(-len(chosen) % TOGETHER)
                 found, many = values[done : done + len(chosen)], torch.cat([chosen, more])
-                for square in some.nonzero()[:, 0].tolist():
+                for square in some:
                     i, j = begins[square]
                     found += (self._probabilities(square, y[many] - i, x[many] - j) @ self.shares[square])[: len(chosen)]
-                if int(some.sum()) > 1:
-                    found /= some.sum()
+                if len(some) > 1:
+                    found /= len(some)
                 order.append(place[chosen])
                 done += len(chosen)
         return torch.cat(order), values
