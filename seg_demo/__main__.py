@@ -348,6 +348,8 @@ def _segment(options: argparse.Namespace) -> int:
         with _bar(len(waiting)) as bar, _written(parts, options.out):
             for outcome in run_all(waiting, bar):
                 job = outcome.job
+                if outcome.full:
+                    raise BadRequestError("cli.results_not_written", out=options.out, why=outcome.problem)
                 if outcome.problem is None:
                     done += 1
                     if parts is not None:

@@ -180,13 +180,17 @@ def _understood(order: bytes, version: str) -> Order:
 
 
 def _check_answers(address: str) -> None:
-    """BadRequestError if nobody listens at an address; Ray itself would try for minutes."""
+    """BadRequestError if nobody answers at an address; Ray itself would try for minutes."""
     if not address or address in ("auto", "local"):
         return
     place = urlsplit(address if "://" in address else f"ray://{address}")
     try:
         if not place.hostname or place.port is None:
             raise ValueError("HOST:PORT or ray://HOST:PORT is expected")
-        socket.create_connection((place.hostname, place.port), ANSWER_SECONDS).close()
+        with socket.create_connection((place.hostname, place.port), ANSWER_SECONDS) as line:
+            # gRPC is spoken there, whose servers answer this greeting; Ray waits for minutes for one that is silent.
+            line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+            if not line.recv(1):
+                raise ConnectionError("it hung up")
     except (OSError, ValueError) as error:
         raise BadRequestError("cluster.no_answer", address=address, why=error) from error

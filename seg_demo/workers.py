@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from seg_demo.core.errors import BadRequestError, Message, SegDemoError
 from seg_demo.core.sandbox import end_with_parent, map_large_blocks, release
-from seg_demo.core.storage import write_atomically
+from seg_demo.core.storage import disk_full, write_atomically
 
 if TYPE_CHECKING:
     from seg_demo.core.requests import Options
@@ -57,6 +57,7 @@ class Done:
         lost: of every format that was written, what it could not hold of the result, and how often.
         result: ``Segmentation.to_dict()``, where the order keeps it; else None.
         files: of it, by their names, in the order in which they are to be written; empty once they are.
+        full: whether its files found no room, so that those of the next would find none either.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Done:
     lost: Mapping[str, Counter[str]] = field(default_factory=dict)
     result: Mapping[str, Any] | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class Order:
                 for name, data in done.files.items():
                     write_atomically(folder / name, data)
         except (SegDemoError, OSError) as error:
-            return Done(done.job, str(error))
+            return Done(done.job, str(error), full=disk_full(error))
         return replace(done, files={})
 
     def options(self) -> Options:

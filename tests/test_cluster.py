@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -202,6 +203,12 @@ def test_an_address_that_does_not_answer_is_a_sentence(tmp_path, capsys, address
     assert command.main(["segment", str(tmp_path / "a.png"), "--model", "otsu", "--out", str(tmp_path / "out"), "--ray", address]) == 2
     told = capsys.readouterr().err
     assert f"No Ray cluster answers at {address}" in told and len(told.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_who_takes_a_connection_and_says_nothing_does_not_answer(monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(BadRequestError, match="No Ray cluster answers"):
+        cluster._check_answers(f"127.0.0.1:{silent.getsockname()[1]}")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

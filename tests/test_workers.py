@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from seg_demo import __main__ as command
+from seg_demo import workers
 from seg_demo.inputs.archives import Job
 from seg_demo.workers import Done, Order
 from tests.hostile_images import mutations
@@ -73,6 +75,28 @@ def test_a_picture_that_kills_its_worker_is_named_and_the_others_are_done(tmp_pa
     (two / "3" / "result.json").write_text("{")
     monkeypatch.setattr(command, "_is_done", lambda *_: True)
     assert command.main(asked) == 2 and "tables" in capsys.readouterr().err
+
+
+def test_a_destination_that_fills_up_ends_the_command_which_goes_on_there(tmp_path, capsys, monkeypatch):
+    for number in range(1, 5):
+        write_image(tmp_path / "images" / f"{number}.png", number)
+    room, write = [2], workers.write_atomically
+
+    def filling(path: Path, data: bytes) -> None:
+        room[0] -= 1
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, data)
+
+    monkeypatch.setattr(workers, "write_atomically", filling)
+    asked = ["segment", str(tmp_path / "images"), "--model", "otsu", "--out", str(tmp_path / "out"), "--format", "png"]
+    assert command.main(asked) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "No space left" in sentence and "run the same command again" in sentence
+    room[0] = 9
+    assert command.main(asked) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 4 images have results" in printed and "2 of 2 images segmented" in printed
 
 
 @pytest.mark.parametrize(("workers", "sentence"), [("0", "from 1 to 256"), ("2", "There is no model 'resnet'")])
