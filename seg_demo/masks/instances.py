@@ -8,6 +8,7 @@ resized anew whenever it is asked for.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -506,7 +507,7 @@ def late_instances(classes: Tensor, masks: Tensor, height: int, width: int, orde
     for part, several in _hopeful(scores, threshold, len(masks) if all_at_once else 2 if inside_of is None else TOGETHER):
         logits = on_grid(masks, together if all_at_once else several, order)
         if inside_of is not None:
-            cut = alone(lambda logits=logits, part=part: [inside_of(one) for one in logits[: len(part)]])
+            cut = each(inside_of, logits[: len(part)])
             means, shapes = torch.stack([mean for mean, _ in cut]), [shape for _, shape in cut]
             sure = (scores[part] * means).tolist()
         else:
@@ -628,11 +629,16 @@ class _Inside:
     """
 
     def __init__(self, rule: Rule, size: tuple[int, int]) -> None:
-        self._rule, self._size = rule, size
-        # All of it is added up each time, zeros too: the order decides about the last digits.
-        # Written to by other threads than the caller's, which may be in inference mode.
-        with torch.inference_mode(False):
-            self._values = torch.zeros(size)
+        self._rule, self._size, self._own = rule, size, threading.local()
+
+    @property
+    def _values(self) -> Tensor:
+        """A thread's own, zeros but for where it writes. All of it is added up each time, zeros too: the order decides about the last digits."""
+        if not hasattr(self._own, "values"):
+            # The caller may be in inference mode.
+            with torch.inference_mode(False):
+                self._own.values = torch.zeros(self._size)
+        return self._own.values
 
     @classmethod
     def of(cls, masks: Tensor, size: tuple[int, int], order: Order) -> _Inside | None:
