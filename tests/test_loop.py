@@ -79,7 +79,7 @@ def test_the_loop(hub, tmp_path, monkeypatch):
         said, draft, *_ = client.predict(chosen[0], *chosen[2:], api_name="/finetune_check")
         assert "border" in said and "never occurs" in said
         said, draft, *_ = client.predict(visitor, draft, api_name="/finetune_skip")
-        assert "4 images to learn from, 2 held out" in said and "built-in images" in said
+        assert "4 images to train on, 2 held out" in said and "built-in ones" in said
         *_, picker = client.predict(chosen[0], draft, *chosen[2:], api_name="/finetune_start")
         job = picker["value"]
         progress = tmp_path / "jobs" / job / "progress.json"

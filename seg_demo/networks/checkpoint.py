@@ -34,6 +34,8 @@ MAX_OPTION = 8192
 # numbers of some of them, and the base of rotations, of which nothing is built.
 LARGER = {"vocab_size": 1_000_000, "bos_token_id": 1_000_000, "eos_token_id": 1_000_000, "pad_token_id": 1_000_000, "rope_theta": 100_000_000}
 MAX_OPTION_LENGTH = 64
+# How many layers there are: of fewer than none a library builds none, and their weights would be left out.
+LAYERS = frozenset({"depths", "num_hidden_layers", "encoder_layers", "decoder_layers"})
 # Letters of a library's message that are handed on.
 MOST_LETTERS = 300
 
@@ -233,7 +235,7 @@ def refuse_option(where: tuple[str | int, ...], value: object, path: str = CONFI
     if isinstance(value, list):
         raise BadCheckpointError("checkpoints.option_too_long", path=path, count=len(value), most=MAX_OPTION_LENGTH)
     shown = str(value) if isinstance(value, float) or abs(value) < 10**20 else "a number of more than 20 digits"
-    raise BadCheckpointError("checkpoints.bad_option", path=path, value=shown, most=_most(where))
+    raise BadCheckpointError("checkpoints.bad_option", path=path, value=shown, least=_least(where), most=_most(where))
 
 
 def _most(where: tuple[str | int, ...]) -> int:
@@ -241,8 +243,13 @@ def _most(where: tuple[str | int, ...]) -> int:
     return LARGER.get(where[-1], MAX_OPTION) if where else MAX_OPTION
 
 
+def _least(where: tuple[str | int, ...]) -> int:
+    """The smallest number that may stand at a path of keys."""
+    return -_most(where) if LAYERS.isdisjoint(where) else 0
+
+
 def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], object]]:
-    """The numbers and lists in a config that are larger than those of any real network's layers: (path of keys, value).
+    """The numbers and lists in a config that are larger than those of any real network's layers, or fewer than none: (path of keys, value).
 
     Args:
         options: JSON data.
@@ -254,8 +261,8 @@ def oversized(options: object, where: tuple[str | int, ...] = ()) -> list[tuple[
         if len(options) > MAX_OPTION_LENGTH:
             return [(where, options)]
         return [found for index, value in enumerate(options) for found in oversized(value, (*where, index))]
-    large = isinstance(options, (int, float)) and not abs(options) <= _most(where)
-    return [(where, options)] if large else []
+    wrong = isinstance(options, (int, float)) and not _least(where) <= options <= _most(where)
+    return [(where, options)] if wrong else []
 
 
 def with_options(options: Any, changes: Mapping[tuple[str | int, ...], object]) -> Any:

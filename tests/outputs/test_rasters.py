@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rasterio
 import tifffile
@@ -530,7 +530,8 @@ def test_a_file_that_is_written_in_parts_is_whole(tmp_path):
 
 @pytest.mark.soak
 def test_a_gigapixel_stays_within_700_megabytes(tmp_path):
-    """32,768 x 32,768, with a network that costs nothing: what reading, blending, tracing and writing take of memory, all processes together."""
+    """32,768 x 32,768, with a network that costs nothing: what reading, blending, tracing and writing take of memory, all processes together, beside torch and
+    the command, which take 325 MB."""
     path = tmp_path / "giga.tif"
     block = textured(512, 512)
 
@@ -543,15 +544,20 @@ def test_a_gigapixel_stays_within_700_megabytes(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     print(f"measured: {float(done.stdout.split()[-1]):.0f} MB for 1,074 megapixels")
-    assert float(done.stdout.split()[-1]) <= 700, done.stdout
+    assert float(done.stdout.split()[-1]) <= 700 - 325, done.stdout
     assert json.loads((tmp_path / "out" / "result.json").read_text())["width"] == 32_768
 
 
 def giga(path: str, out: str) -> None:
-    """In a process of its own: prints its peak and its helper's, in megabytes."""
+    """In a process of its own: prints the peak of it and of its helper, in megabytes, above what it has with everything that this file imports."""
+
+    def kilobytes(pid: int, name: str) -> int:  # not ru_maxrss: a process begins with that of the one that started it
+        return int(Path(f"/proc/{pid}/status").read_text().split(f"{name}:")[1].split()[0])
+
+    before = kilobytes(os.getpid(), "VmRSS")
     network = replace(small_unet(1024), module=Count(4))
     with opened(Path(path)) as some:
         rasters.segment(Model.from_network(network, SPEC), some, Path(out), Options(detail="full"))
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks = [kilobytes(pid, "VmHWM") for pid in (os.getpid(), *(child.pid for child in psutil.Process().children()))]
     scientific.close()
-    print((own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024)
+    print((sum(peaks) - before) / 1024)
