@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthetic.cells import render
 from tests.served import ROOT
 from tests.small_datasets import folder
-from synthetic.cells import render
 from train.data import open_dataset, preload, read_item
 
 RUN = """
 import functools
+
+from train.data import open_dataset, preload, read_item
 if __name__ == "__main__":
     dataset = open_dataset("cells", seed=0, size=256, workers=1, samples=3000)
     preload(functools.partial(read_item, dataset, dataset.items, "semantic"), dataset, 3000, 1 << 60, 2)
