@@ -76,15 +76,17 @@ class Loaded:
     Attributes:
         spec: of it.
         labels: its classes.
+        samples: channels that its files are opened with; None for a person's.
     """
 
     spec: ModelSpec
     labels: LabelSet
+    samples: int | None
 
     @classmethod
     def of(cls, model: Model) -> Loaded:
         """Of a model in memory."""
-        return cls(model.spec, model.labels)
+        return cls(model.spec, model.labels, model.samples)
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Order:
         from seg_demo.outputs import rasters
 
         try:
-            with open_raster(job.source, job.view, MOST_RASTER) as raster:
+            with open_raster(job.source, job.view, MOST_RASTER, loaded.samples) as raster:
                 result = rasters.write(loaded.spec, loaded.labels, raster, self.out / job.target, self.formats, _worded(report))
         except (SegDemoError, OSError) as error:
             return Done(job, str(error))
