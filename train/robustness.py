@@ -26,14 +26,13 @@ from tqdm import tqdm
 
 from seg_demo.annotations.listing import Sample
 from seg_demo.core.errors import SegDemoError
+from seg_demo.core.requests import LOOKS
 from seg_demo.core.types import TASKS, LabelSet, Segmentation
-from seg_demo.networks.base import Network, PixelNetwork
+from seg_demo.networks.base import Network
 from train.batches import AsSeen, Crop, augment, nearest
 from train.evaluate import CURVES, LINES, Predicts, evaluate, write_figure
 from train.losses import Objective
 
-# Several looks whose mean is measured beside the one.
-LOOKS = (2, 4)
 log = logging.getLogger("train")
 
 # Images that are measured at most and at least, and the bytes that they may take decoded.
@@ -283,7 +282,7 @@ def measure(
     if max(FEWEST_IMAGES, fit) < len(chosen):
         chosen = chosen[: max(FEWEST_IMAGES, fit)]
         clean = score(chosen)
-    several = {str(looks): score(chosen, _Looking(model, looks)) for looks in LOOKS} if isinstance(network, PixelNetwork) and hasattr(model, "predict") else {}
+    several = {str(looks): score(chosen, _Looking(model, looks)) for looks in LOOKS if looks > 1} if network.averages and hasattr(model, "predict") else {}
     rows = {change.name: {"name": change.name, "unit": change.unit, "strengths": list(change.strengths), "scores": [None] * len(change.strengths)} for change in changes}
     until = time.monotonic() + minutes * 60
     with tqdm(plan, desc="robustness", unit="change", disable=quiet or None, leave=False) as bar:

@@ -43,8 +43,9 @@ FETCHING_SECONDS = 15.0
 # How often one who waits looks whether somebody still waits for them.
 LOOK_SECONDS = 0.2
 DETAILS = ("whole", "full")
-# How often a network of classes may look: once; also mirrored; also upside down, both ways.
-LOOKS = (1, 2, 4)
+# How often a network of classes may look, and the axes of (..., H, W) that are mirrored for each look after the first: once; also left and
+# right; also upside down, both ways.
+LOOKS: dict[int, tuple[tuple[int, ...], ...]] = {1: (), 2: ((-1,),), 4: ((-1,), (-2,), (-2, -1))}
 # What decides which segments of a panoptic result there are: the score of a query, the probability from which a pixel is in its
 # mask, and the share of its mask that it must win.
 THRESHOLDS = ("score", "mask", "overlap")

@@ -36,6 +36,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from seg_demo.core import settings
 from seg_demo.core.errors import BadImageError, Message, SettingsError, sentences
+from seg_demo.core.requests import LOOKS
 from seg_demo.core.settings import Settings
 from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
 from seg_demo.inference.tiled import Plan, plan
@@ -557,20 +558,17 @@ def fetched(raw: Any) -> Any:
     return [fetched(part) for part in raw]
 
 
-MIRRORED: dict[int, tuple[tuple[int, ...], ...]] = {1: (), 2: ((-1,),), 4: ((-1,), (-2,), (-2, -1))}
-
-
 def averaged(answer: Callable[[Tensor], tuple[Tensor, torch.device]], looks: int) -> Callable[[Tensor], tuple[Tensor, torch.device]]:
     """Answers that are the mean of those to a picture and to its mirror images (test-time augmentation; Krizhevsky et al. 2012).
 
     Args:
         answer: a batch (B, C, H, W) to its logits (B, K, h, w), and where they were computed.
-        looks: of :data:`MIRRORED`.
+        looks: of :data:`seg_demo.core.requests.LOOKS`.
     """
 
     def mean(batch: Tensor) -> tuple[Tensor, torch.device]:
         total, where = answer(batch)
-        for sides in MIRRORED[looks]:
+        for sides in LOOKS[looks]:
             total = total + answer(batch.flip(sides))[0].flip(sides)
         return total / looks, where
 

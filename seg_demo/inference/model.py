@@ -33,7 +33,7 @@ from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
-from seg_demo.networks.base import Network, PixelNetwork
+from seg_demo.networks.base import Network
 from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class Model:
             raise BadRequestError(not_smoothed(self.spec.id))
         if options.looks == 1:
             return run
-        if not isinstance(run, NetworkRun) or not isinstance(run.network, PixelNetwork):
+        if not isinstance(run, NetworkRun) or not run.network.averages:
             raise BadRequestError("requests.one_look", id=self.spec.id)
         return run.looking(options.looks)
 

@@ -95,6 +95,7 @@ class Network(ABC):
         forward_with_maps: as :meth:`forward`, with a list of the encoder's maps (B, C, h, w), the largest left out, by which pictures
             are told apart that are unlike those that it learnt from; None where it has none.
         scales_tiles: a picture of any size is scaled to the size of its tile, as detectors do, so that smaller tiles are no use.
+        averages: the mean of its answers to a picture and to its mirror images is an answer too.
         channels_option: key of ``options`` that says how many channels it takes; None where it always takes red, green and blue.
         module: in eval mode, fp32 on the CPU when loaded.
         labels: the classes; the index is the label id.
@@ -113,6 +114,7 @@ class Network(ABC):
     forward_with_maps: ClassVar[Callable[[nn.Module, Tensor], tuple[Any, list[Tensor]]] | None] = None
     scales_tiles: ClassVar[bool] = False
     channels_option: ClassVar[str | None] = None
+    averages: ClassVar[bool] = False
 
     module: nn.Module
     labels: LabelSet
@@ -516,6 +518,7 @@ class PixelNetwork(Network):
     """A network whose answer is logits per class and pixel, (B, C, h, w); one channel of logits is about two classes."""
 
     engine: ClassVar[EngineHints | None] = EngineHints()
+    averages: ClassVar[bool] = True
 
     def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
         """Logits to the label map at the size of the upload.

@@ -61,6 +61,11 @@ class ResolvedModel:
         """Channels of a file's own samples that it takes: ``channels`` of :func:`seg_demo.inputs.images.read`."""
         return None if self.path is None or not self.path.is_dir() else samples_of(self.path)
 
+    def check(self, options: Options) -> None:
+        """Refuse several looks of a model that looks once, before it is loaded."""
+        if options.looks > 1 and (self.path is None or not networks.network(self.spec.architecture or architecture_of(self.path)).averages):
+            raise BadRequestError("requests.one_look", id=self.spec.id)
+
 
 class Predictor:
     """The models of one server.
@@ -145,25 +150,15 @@ class Predictor:
         self,
         image: Source,
         id: str,
-        threshold: float = 0.5,
+        options: Options = Options(),  # noqa: B008  (frozen)
         *,
         visitor: bool = True,
         report: Report | None = None,
-        detail: str = "whole",
-        confidence: bool = False,
-        smoothing: float | None = None,
     ) -> Segmentation:
         """Segment one image: a whole request.
 
-        Args:
-            id, visitor: as for :meth:`get`.
-            image, threshold, detail, confidence, smoothing: as for :meth:`Model.predict`.
-            report: as for :meth:`get`, and called after each tile of full detail.
-
-        Raises:
-            SegDemoError: a bad image, threshold, detail, smoothing or model, or :class:`BusyError`.
+        Args and Raises: as for :meth:`work`; ``report`` is also called after each tile of full detail.
         """
-        options = Options(threshold, detail, confidence, requests.smoothed(smoothing))
         with self.work(image, id, options=options, visitor=visitor, report=report) as work:
             return work.segment().above(options.threshold)
 
@@ -190,8 +185,10 @@ class Predictor:
         """
         with self._admission.admission():
             models = [self.resolve(id, visitor=visitor, report=report) for id in ids]
-            for resolved in models if not zerogpu.ACTIVE else ():
-                self.load(resolved, report)
+            for resolved in models:
+                resolved.check(options)
+                if not zerogpu.ACTIVE:
+                    self.load(resolved, report)
             with self._admission.slot(is_large(image, options.detail)):
                 yield Work(self, image, models, options, report)
 

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError, HubUnavailableError, ModelNotFoundError, SegDemoError, StorageError
-from seg_demo.core.requests import AUTO, LeftError, Options, TooLongError, read_prompt, smoothed
+from seg_demo.core.requests import AUTO, DETAILS, LeftError, Options, TooLongError, read_prompt, smoothed
 from seg_demo.core.types import TASKS
 from seg_demo.gateway.files import Photo, Upload, store_bytes, store_file
 from seg_demo.gateway.queue import click_limits, in_words, predictor, sentence_of, underway, work_limits
@@ -32,6 +32,7 @@ from seg_demo.gateway.visitor import language_of, viewer_of
 from seg_demo.inputs.images import open_raster
 from seg_demo.outputs import draw, rasters
 from seg_demo.serving import catalog
+from seg_demo.ui.components import Either
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -104,16 +105,6 @@ class PromptText(gr.Textbox):
     def example_value(self) -> str:
         """As :meth:`example_payload`."""
         return self.example_payload()
-
-    def preprocess(self, payload: Any) -> Any:
-        """The payload as it came."""
-        return payload
-
-
-class Detail(gr.Radio):
-    """gradio's radio buttons for one of a few words, whose handler sees what was really sent."""
-
-    is_template = True
 
     def preprocess(self, payload: Any) -> Any:
         """The payload as it came."""
@@ -234,9 +225,9 @@ def add_endpoints() -> None:
         image = documented(Photo(label="image", type="filepath"), parts["image"])
         model = documented(ModelId(label="model"), parts["model"])
         threshold = documented(AnyNumber(0.5, label="threshold"), parts["threshold"])
-        detail = documented(Detail(["whole", "full"], value="whole", label="detail"), parts["detail"])
+        detail = documented(Either(list(DETAILS), value=DETAILS[0], label="detail"), parts["detail"])
         smoothing = documented(AnyNumber(None, label="smoothing"), parts["smoothing"])
-        task = documented(Detail([AUTO, *TASKS], value=AUTO, label="task"), parts["task"])
+        task = documented(Either([AUTO, *TASKS], value=AUTO, label="task"), parts["task"])
         thresholds = documented(Words(label="thresholds", value=""), parts["thresholds"])
         result = documented(gr.JSON(label="result"), RESULT)
         mask = documented(gr.File(label="mask"), MASK)

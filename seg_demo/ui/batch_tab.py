@@ -23,7 +23,7 @@ from gradio import utils
 
 from seg_demo.core.errors import BadRequestError, BusyError, Message, SegDemoError, in_language
 from seg_demo.core.picture import View
-from seg_demo.core.requests import Options, check_threshold
+from seg_demo.core.requests import DETAILS, Options
 from seg_demo.core.settings import settings
 from seg_demo.core.types import INSTANCE, TASKS, Segmentation
 from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
@@ -34,7 +34,7 @@ from seg_demo.outputs.batch import SHEET, ForTools, Summary, pack, picture_of, w
 from seg_demo.outputs.export import measured_columns
 from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Outcome, Slider, language_of, outcome, reporting, run_dock, t, words
+from seg_demo.ui.components import Choice, Either, Outcome, Slider, detail_box, language_of, looks_box, outcome, reporting, run_dock, t, words
 from seg_demo.ui.finetune_view import idle
 from seg_demo.ui.results import TOOLS, CachedResult, Result, preview_of
 from seg_demo.ui.view_strip import ViewStrip, follow, view_in
@@ -85,14 +85,16 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
                 choices=choices, value=menu.first_network(), allow_custom_value=True,
                 filterable=True, label=t("model"), info=t("batch_model_info"), elem_id="batch-model",
             )  # fmt: skip
-            threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="batch-threshold")
+            scored, closer, averaged = chosen_of(menu.first_network())
+            threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), visible=scored, elem_id="batch-threshold")
+            detail, looks = detail_box("batch", visible=closer), looks_box("batch", visible=averaged)
             with gr.Row():
                 pixel = gr.Number(
                     None, label=t("batch_pixel"), info=t("batch_pixel_info"), minimum=0, scale=2, min_width=140,
                     elem_id="batch-pixel",
                 )  # fmt: skip
-                unit = gr.Radio(
-                    [(t(f"unit_{unit}"), unit) for unit in UNITS], value="um", label=t("batch_unit"), scale=1, min_width=120,
+                unit = gr.Dropdown(
+                    [(t(f"unit_{unit}"), unit) for unit in UNITS], value="um", label=t("batch_unit"), filterable=False, scale=1, min_width=110,
                     elem_id="batch-unit",
                 )  # fmt: skip
             strip = ViewStrip(kind="alone", pages=True, elem_id="batch-view")
@@ -118,7 +120,7 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
     follow(strip, files)
     began = run.click(lambda: (gr.Button(interactive=False), gr.Button(visible=True)), None, [run, stop], **UNQUEUED)
     ended = began.then(
-        run_batch, [files, model, threshold, pixel, unit, strip, formats], [status, download, sheet, table], api_name="batch",
+        run_batch, [files, model, threshold, pixel, unit, strip, formats, detail, looks], [status, download, sheet, table], api_name="batch",
         api_visibility="undocumented", concurrency_limit=BATCHES, concurrency_id="batch", show_progress="hidden",
     )  # fmt: skip
     # gradio's ``then`` does not follow a failure.
@@ -128,16 +130,33 @@ def batch_tab(page: gr.Blocks, tab: gr.Tab) -> BatchTab:
     began.then(lambda: (gr.Row(visible=False), None, None), None, [single, *shown.outputs], **UNQUEUED)
     ended.success(pictures_of, [files, strip], [single, picture], **QUIET)
     looked = picture.input(
-        look_at, [picture, model, threshold], shown.outputs, api_visibility="private", show_progress_on=picture,
+        look_at, [picture, model, threshold, detail, looks], shown.outputs, api_visibility="private", show_progress_on=picture,
         trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(looked)
     shown.cancellable(looked)
     cancel.click(None, None, None, cancels=[ended], **UNQUEUED)
     menu.follow(tab, model, *TASKS)
+    model.change(choices_for, model, [threshold, detail, looks], **UNQUEUED)
     page.load(waiting, None, status, **UNQUEUED)
     stop.click(stop_batch, None, None, **UNQUEUED)
     return BatchTab(files, model, correct, shown)
+
+
+def chosen_of(model: object) -> tuple[bool, bool, bool]:
+    """Whether a threshold, a detail and a number of looks are any choice with a model: of one that is not on the menu, all may be."""
+    spec = menu.spec_of(model)
+    if spec is None:
+        return True, True, True
+    task = TASKS[spec.task]
+    return task.scores or task.stuff, task.learnt, task.learnt and task.classes
+
+
+def choices_for(model: object) -> tuple[Any, Any, Any]:
+    """What there is to choose with a model that was picked; what is no choice any more is as it was at first."""
+    scored, closer, averaged = chosen_of(model)
+    detail, looks = ({"visible": True} if shown else {"visible": False, "value": first} for shown, first in ((closer, DETAILS[0]), (averaged, 1)))
+    return Slider(visible=scored), Either(**detail), Either(**looks)
 
 
 def waiting(request: gr.Request) -> str:
@@ -174,7 +193,7 @@ def picture_at(path: object, name: str) -> Upload:
 
 @in_words
 def look_at(
-    picked: object, model: object, threshold: object,
+    picked: object, model: object, threshold: object, detail: object = DETAILS[0], looks: object = 1,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
 ) -> tuple[Result | None, Result | None]:  # fmt: skip
     """One picture of the batch with its result, which is made again: only files are kept of a batch."""
@@ -184,7 +203,7 @@ def look_at(
     if isinstance(picked, str) and picked.startswith("{"):
         with suppress(ValueError, KeyError, RecursionError):
             path, view = (json.loads(picked)[key] for key in ("path", "view"))
-    upload, options = replace(picture_at(path, str(path)), view=view), Options(check_threshold(threshold), confidence=True, view=view)
+    upload, options = replace(picture_at(path, str(path)), view=view), Options(threshold, detail, confidence=True, view=view, looks=looks)
     with predictor().work(upload.path, str(model), options=options, report=reporting(progress)) as work:
         result = Result(upload, CachedResult(work.segment()), options.threshold, preview_of(work.picture.pixels))
     return result, result
@@ -203,8 +222,9 @@ def stop_batch(request: gr.Request) -> None:
 
 @stream_in_words
 def run_batch(
-    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, formats: Any = None, request: gr.Request = None
-) -> Iterator[tuple[Any, ...]]:
+    files: list[str] | None, model: Any, threshold: Any, pixel: Any, unit: Any, view: Any = None, formats: Any = None, detail: Any = DETAILS[0],
+    looks: Any = 1, request: gr.Request = None,
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """
     Segment many images.
 
@@ -216,11 +236,13 @@ def run_batch(
         unit: of that length: nm, um, mm or m.
         view: what of scientific files is looked at, as for /segment; with "page": "all" each of their pages gets a result.
         formats: of other tools, in which the results are wanted too; None or empty for none.
+        detail: "whole" or "full", as for /segment.
+        looks: how often a network of classes looks, as for /segment.
 
     Returns:
         Status, the zip of all results, the contact sheet, the table of counts; several times, the last one whole.
     """
-    wanted = check_threshold(threshold)
+    options = Options(threshold, detail, looks=looks)
     size = PixelSize(float(pixel), unit) if isinstance(pixel, int | float) and pixel else None
     looked = View.parse(view_in(view))
     language, session = language_of(request), str(request.session_hash)
@@ -237,10 +259,10 @@ def run_batch(
             (work / "out").mkdir()
 
             report = Report(0)
-            channels = predictor().resolve(model).samples
+            (chosen := predictor().resolve(model)).check(options)
             work_on = segment_all(
-                picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, wanted), stopped),
-                work / "out", size, stopped, looked, channels, wanted_by,
+                picked, refused, lambda image: patiently(lambda: predictor().segment(image, model, options), stopped),
+                work / "out", size, stopped, looked, chosen.samples, wanted_by,
             )  # fmt: skip
             for report in work_on:
                 if not report.finished:

@@ -27,7 +27,7 @@ from seg_demo.core.errors import (
     SegDemoError,
     in_language,
 )
-from seg_demo.core.requests import Options
+from seg_demo.core.requests import DETAILS, Options
 from seg_demo.core.types import BACKGROUND, IGNORE_16, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.files import Files, Upload, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
@@ -57,7 +57,7 @@ from seg_demo.masks.compare import (
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import cell
 from seg_demo.ui import menu
-from seg_demo.ui.components import Slider, image_box, language_of, plain_files, run_dock, served_file, t, words
+from seg_demo.ui.components import Slider, detail_box, image_box, language_of, looks_box, plain_files, run_dock, served_file, t, words
 from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 from seg_demo.ui.view_strip import ViewStrip, follow, with_view
 
@@ -89,6 +89,7 @@ def compare_tab(tab: gr.Tab) -> None:
                 info=t("compare_models_info"), elem_id="compare-models",
             )  # fmt: skip
             threshold = Slider(0, 1, 0.5, step=0.01, label=t("threshold"), elem_id="compare-threshold")
+            detail, looks = detail_box("compare"), looks_box("compare")
             truth = Files(
                 label=t("compare_truth"), file_count="multiple", file_types=["image", ".json"], height=150, elem_id="compare-truth"
             )
@@ -104,7 +105,7 @@ def compare_tab(tab: gr.Tab) -> None:
     menu.follow(tab, models, *menu.learnt())
     follow(strip, photo)
     done = run.click(
-        run_compare, [photo, models, threshold, truth, strip], [viewer, table, listed, drawn], api_name="compare",
+        run_compare, [photo, models, threshold, truth, strip, detail, looks], [viewer, table, listed, drawn], api_name="compare",
         api_visibility="undocumented", show_progress_on=viewer, **work_limits(),
     )  # fmt: skip
     cancel.click(None, None, None, cancels=[done], **UNQUEUED)
@@ -124,6 +125,8 @@ def run_compare(
     request: gr.Request,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
     view: Any = None,
+    detail: Any = DETAILS[0],
+    looks: Any = 1,
 ) -> tuple[Any, ...]:
     """
     Segment one image with several models and compare what they say. A model that cannot be had, or has no answer to this image, is
@@ -135,6 +138,8 @@ def run_compare(
         threshold: objects that score lower are left out; from 0 to 1.
         truth: a label mask of the first model's ids, or the PNG and the JSON of COCO's panoptic format; or None.
         view: what of a scientific file is looked at, as for /segment; or None.
+        detail: "whole" or "full", as for /segment.
+        looks: how often the models look, as for /segment; those that look once are left out.
 
     Returns:
         What the viewer shows, the table as HTML, the table as CSV, and the agreement map as PNG.
@@ -145,7 +150,7 @@ def run_compare(
     if not 2 <= len(chosen) <= MOST:
         raise BadRequestError("comparisons.bad_count", most=MOST, count=len(chosen))
     upload = with_view(upload, view)
-    options, failed = Options(threshold, view=upload.view), {}
+    options, failed = Options(threshold, detail, view=upload.view, looks=looks), {}
 
     def of_each(ask: Callable[[str], Any], ids: Sequence[str], failures: tuple[type[SegDemoError], ...]) -> dict[str, Any]:
         """What those models say that do not fail; the others are written down."""
@@ -162,7 +167,7 @@ def run_compare(
         return said
 
     # Loaded before the slot is taken, and before their time is.
-    ready = of_each(_ready, chosen, UNUSABLE)
+    ready = of_each(lambda model: _ready(model, options), chosen, UNUSABLE)
     language = language_of(request)
     with predictor().work(upload.path, options=options) as work:
         # What cannot be used is refused before the models have run.
@@ -172,13 +177,14 @@ def run_compare(
     return shown, _left_out(failed, language) + rows, *files
 
 
-def _ready(id: str) -> tuple[ResolvedModel, int]:
+def _ready(id: str, options: Options) -> tuple[ResolvedModel, int]:
     """A model that is loaded, and the bytes of its weights.
 
     Raises:
-        SegDemoError: it cannot be had, or has no classes to compare.
+        SegDemoError: it cannot be had, has no classes to compare, or looks once and is asked to look more often.
     """
     resolved = predictor().resolve(id)
+    resolved.check(options)
     model = predictor().load(resolved)
     if not TASKS[model.spec.task].learnt:
         raise BadRequestError("comparisons.region_method")

@@ -28,7 +28,7 @@ from gradio.blocks import Block
 from gradio.i18n import I18nData
 
 from seg_demo.core.errors import LANGUAGES, BadRequestError, SegDemoError, in_language, table
-from seg_demo.core.requests import Options, Report
+from seg_demo.core.requests import DETAILS, LOOKS, Options, Report
 from seg_demo.gateway.files import Photo, refused, store_bytes
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import at_this_machine, language_of, spoken
@@ -316,6 +316,38 @@ class Choice(gr.Dropdown):
     def preprocess(self, payload: Any) -> Any:
         """The payload as it came."""
         return payload
+
+
+class Either(gr.Radio):
+    """gradio's radio buttons for one of a few values, whose handler checks what was sent and refuses it in words."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        """The payload as it came."""
+        return payload
+
+
+def detail_box(tab: str, visible: bool = True) -> Either:
+    """How closely a model looks: one of :data:`seg_demo.core.requests.DETAILS`.
+
+    Args:
+        tab: its id.
+        visible: whether the models of the tab have a choice.
+    """
+    choices = [(t(f"detail_{detail}"), detail) for detail in DETAILS]
+    return Either(choices, value=DETAILS[0], label=t("detail"), info=t("detail_info"), visible=visible, elem_id=f"{tab}-detail")
+
+
+def looks_box(tab: str, visible: bool = True) -> Either:
+    """How often a network of classes looks: one of :data:`seg_demo.core.requests.LOOKS`.
+
+    Args:
+        tab: its id.
+        visible: whether the models of the tab have a choice.
+    """
+    choices = [(t(f"looks_{looks}"), looks) for looks in LOOKS]
+    return Either(choices, value=1, label=t("looks"), info=t("looks_info"), visible=visible, elem_id=f"{tab}-looks")
 
 
 class Slider(gr.Slider):

@@ -138,9 +138,14 @@ def class_sample(spec: ModelSpec, language: str) -> str:
     return words("more_classes", language).format(count=len(names)) + listed + " …"
 
 
+def spec_of(identity: object) -> ModelSpec | None:
+    """The menu's model of an id; None of a typed one."""
+    return next((spec for spec in specs() if key(spec) == identity), None)
+
+
 def note(identity: object, language: str) -> str:
     """HTML below the picker: what the chosen model is good at, its classes and its licence. Everything is escaped."""
-    spec = next((spec for spec in specs() if key(spec) == identity), None)
+    spec = spec_of(identity)
     if spec is None:
         return f'<p class="note">{html.escape(words("typed" if identity else "no_model", language))}</p>'
     parts = [about(spec, language)]

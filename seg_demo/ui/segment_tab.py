@@ -18,7 +18,7 @@ from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
-from seg_demo.ui.components import Outcome, Slider, examples, image_box, language_of, outcome, reporting, t, task_words
+from seg_demo.ui.components import Outcome, Slider, detail_box, examples, image_box, language_of, looks_box, outcome, reporting, t, task_words
 from seg_demo.ui.results import CachedResult, Result, preview_of
 from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 
@@ -88,15 +88,7 @@ def network_tab(task: Task) -> NetworkTab:
                 0, 1, 0.5, step=0.01, label=t("threshold"), info=t("threshold_info" if task.scores else "threshold_score_info"),
                 visible=task.scores or task.stuff, elem_id=f"{name}-threshold",
             )  # fmt: skip
-            detail = gr.Radio(
-                [(t("detail_whole"), "whole"), (t("detail_full"), "full")], value="whole", label=t("detail"),
-                info=t("detail_info"), elem_id=f"{name}-detail",
-            )  # fmt: skip
-            classes = task.classes
-            looks = gr.Radio(
-                [(t("looks_once"), 1), (t("looks_mirrored"), 2), (t("looks_turned"), 4)], value=1, label=t("looks"), info=t("looks_info"),
-                elem_id=f"{name}-looks",
-            ) if classes else gr.State(1)  # fmt: skip
+            detail, looks = detail_box(name), looks_box(name, visible=task.classes)
             tuned = advanced(name) if task.stuff else []
             run = gr.Button(t("run"), variant="primary", elem_id=f"{name}-run")
         with gr.Column(scale=9, min_width=300, elem_classes="outcome"):
@@ -133,7 +125,7 @@ def connect(
     note: gr.HTML,
     threshold: Slider,
     detail: gr.Radio,
-    looks: gr.Radio | gr.State,
+    looks: gr.Radio,
     tuned: list[gr.Textbox],
     run: gr.Button,
     shown: Outcome,
@@ -144,7 +136,7 @@ def connect(
     asked = [photo, strip, model, threshold, detail, shown.result, gr.State(task.name), looks, *tuned]
     # One event, not four: what is asked while it runs is one more run at most, with what is chosen by then.
     done = gr.on(
-        [photo.change, model.input, detail.input, *([looks.input] if isinstance(looks, gr.Radio) else []), run.click], viewed(run_network), asked, shown.outputs, api_visibility="private",
+        [photo.change, model.input, detail.input, looks.input, run.click], viewed(run_network), asked, shown.outputs, api_visibility="private",
         show_progress_on=shown.viewer, trigger_mode="always_last", js=shown.begins, **work_limits(),
     )  # fmt: skip
     shown.clear_after_failure(done)

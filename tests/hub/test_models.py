@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, HubUnavailableError, ModelNotFoundError
+from seg_demo.core.requests import Options
 from seg_demo.core.settings import Settings, settings
 from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, lookup
@@ -24,7 +25,7 @@ def test_a_pushed_checkpoint_is_served_by_its_id(hub, folders, loads, name):
     client.push(folders / name, f"ann/{name}", token="hf_ann")
     predictor = Predictor(Settings())
     reported = []
-    result = predictor.segment(IMAGE, f"ann/{name}", 0.0, report=lambda fraction, text: reported.append(text))
+    result = predictor.segment(IMAGE, f"ann/{name}", Options(0.0), report=lambda fraction, text: reported.append(text))
     assert result.id_map.shape == IMAGE.shape[:2] and result.device == "cpu"
     assert result.model.id == f"ann/{name}" and result.model.source == "hub" and result.model.labels == result.labels.names
     assert set(result.seconds) == {"decode", "preprocess", "forward", "postprocess", "total"}
@@ -34,7 +35,7 @@ def test_a_pushed_checkpoint_is_served_by_its_id(hub, folders, loads, name):
     assert [segment.score for segment in result.segments] == [segment.score for segment in mine.segments]
     hub.reset_counts()
     loads.clear()
-    predictor.segment(IMAGE, f"ann/{name}", 0.9)
+    predictor.segment(IMAGE, f"ann/{name}", Options(0.9))
     assert hub.count() == 0 and loads == []
 
 

@@ -13,7 +13,7 @@ from skimage import data
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
 from seg_demo.gateway.files import Upload
-from seg_demo.serving.predictor import Predictor
+from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui import compare_tab, menu
 from tests.served import ROOT
 
@@ -59,6 +59,19 @@ def test_a_model_without_an_answer_is_told_and_left_out(broken):
     assert "<b>maskrcnn-cells</b> This model gave &lt;b&gt;no numbers" in told
     with pytest.raises(Exception, match="gave .*no numbers"):
         compared(["unet-cells", "maskrcnn-cells"])
+
+
+def test_what_looks_once_is_left_out_where_several_looks_are_compared():
+    shown, told, *_ = compare_tab.run_compare(
+        COINS, ["maskrcnn-cells", "unet-cells", "segformer-cells"], 0.5, None, None, lambda *_, **__: None, detail="full", looks=2
+    )
+    picture = np.asarray(Image.open(COINS.path).convert("RGB"))
+    for result, model in zip(shown.results, ("unet-cells", "segformer-cells"), strict=True):
+        expected = load_model(model, device="cpu").predict(picture, detail="full", looks=2)
+        assert (result.id_map == expected.id_map).mean() > 0.9999, model
+    assert "maskrcnn-cells looks at a picture once" in told
+    with pytest.raises(Exception, match="detail must be"):
+        compare_tab.run_compare(COINS, ["unet-cells", "segformer-cells"], 0.5, None, None, detail="most")
 
 
 def test_the_truth_needs_its_own_model(broken, tmp_path):

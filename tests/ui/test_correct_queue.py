@@ -88,7 +88,7 @@ def test_what_makes_no_queue_is_said(uploads):
 def test_a_picture_of_a_batch_is_looked_at_again(uploads):
     row, picker = batch_tab.pictures_of([archive(uploads / "many.zip")])
     assert row.visible and [name for name, _ in picker.choices] == ["a.png", "deep/b.png", "bad.png"]
-    result, again = batch_tab.look_at(picker.choices[1][1], "otsu", 0.5, lambda *_, **__: None)
+    result, again = batch_tab.look_at(picker.choices[1][1], "otsu", 0.5, progress=lambda *_, **__: None)
     assert result is again and result.shown.task == "region" and result.upload.stem == "b"
     assert batch_tab.look_at(None, "otsu", 0.5) == (None, None)
     with pytest.raises(gr.Error, match="no longer"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+from functools import partial
 
 import gradio as gr
 import numpy as np
@@ -15,9 +17,10 @@ from PIL import Image
 
 from seg_demo.__main__ import main
 from seg_demo.core.errors import BadRequestError
+from seg_demo.core.requests import Options
 from seg_demo.core.settings import Settings
 from seg_demo.serving.predictor import Predictor, load_model
-from seg_demo.ui import results
+from seg_demo.ui import batch_tab, results
 from seg_demo.ui.components import SegmentationViewer, with_doubt
 from seg_demo.ui.results import CachedResult, Result
 from tests.checkpoints import IMAGE
@@ -50,15 +53,38 @@ def test_the_endpoint_looks_closely_on_request(demo_url, photo):
             client.predict(**asked, detail=bad)
 
 
+def test_a_batch_looks_closely_and_several_times_on_request(demo_url, photo):
+    client = Client(demo_url, verbose=False, httpx_kwargs={"timeout": 120})
+    asked = partial(client.predict, [handle_file(str(photo))], api_name="/batch")
+    _, archive, *_ = asked("unet-cells", 0.5, None, "um", None, [], "full", 2)
+    with zipfile.ZipFile(archive["value"] if isinstance(archive, dict) else archive) as results:
+        mask = np.asarray(Image.open(io.BytesIO(results.read("masks/large.png"))))
+    expected, others = load_model("unet-cells", device="cpu"), [{"detail": "full"}, {"looks": 2}]
+    assert (mask == expected.predict(LARGE, detail="full", looks=2).id_map).mean() > 0.9999
+    assert not any(np.array_equal(mask, expected.predict(LARGE, **other).id_map) for other in others)
+    for model, wrong, why in (("maskrcnn-cells", 2, "looks at a picture once"), ("unet-cells", 3, "looks must be 1, 2")):
+        with pytest.raises(AppError, match=why):
+            asked(model, 0.5, None, "um", None, [], "whole", wrong)
+
+
+def test_a_batch_offers_what_its_model_can_do():
+    offered = {
+        model: [choice.visible for choice in batch_tab.choices_for(model)]
+        for model in ("unet-cells", "maskrcnn-cells", "otsu", "ann/typed")
+    }
+    assert offered == {"unet-cells": [False, True, True], "maskrcnn-cells": [True, True, False], "otsu": [False, False, False], "ann/typed": [True, True, True]}
+    assert batch_tab.choices_for("otsu")[1].value == "whole" and batch_tab.choices_for("maskrcnn-cells")[2].value == 1
+
+
 def test_the_predictor_passes_it_on_and_reports_tiles(folders):
     predictor, seen = Predictor(Settings()), []
     result = predictor.segment(
-        LARGE, "unet-cells", detail="full", confidence=True, report=lambda part, text: seen.append((part, text))
+        LARGE, "unet-cells", Options(detail="full", confidence=True), report=lambda part, text: seen.append((part, text))
     )
     assert result.confidence is not None and seen[-1] == (1.0, "Tile 4 of 4")
     with pytest.raises(BadRequestError, match="detail must be"):
-        predictor.segment(IMAGE, "unet-cells", detail="all")
-    assert predictor.segment(IMAGE, "otsu", detail="full").task == "region"
+        Options(detail="all")
+    assert predictor.segment(IMAGE, "otsu", Options(detail="full")).task == "region"
 
 
 def test_the_command_looks_closely_on_request(photo, tmp_path, capsys):

@@ -168,7 +168,7 @@ def test_a_batch_takes_one_view_or_all_pages(stack, tmp_path, monkeypatch):
     assert json.loads((out / "run.json").read_text()) == {"view": {"page": "all", "gamma": 1.0}}
     row, picker = batch_tab.pictures_of([str(stack)], {"of": str(stack), "view": {"page": "all"}})
     assert [name for name, _ in picker.choices] == [f"a.ome.tif/page-000{index}" for index in range(3)]
-    result, _ = batch_tab.look_at(picker.choices[2][1], "otsu", 0.5, lambda *_, **__: None)
+    result, _ = batch_tab.look_at(picker.choices[2][1], "otsu", 0.5, progress=lambda *_, **__: None)
     assert list(result.shown.areas) == [600]
     monkeypatch.setattr(batch_tab, "settings", lambda: Settings(max_batch_files=2))
     with pytest.raises(Exception, match="2"):
