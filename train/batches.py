@@ -25,6 +25,7 @@ from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
 from seg_demo.inference.engine import total_memory
 from seg_demo.networks.base import Network
+from seg_demo.networks.preprocessing import tensor_of
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
 from train.data import CELLS_SIZE
@@ -368,7 +369,7 @@ def augment(sample: Sample, level: str, size: int, seed: int) -> tuple[torch.Ten
         image float32 (C, size, size) in [0, 1]; label map int64 (size, size), 65535 where nothing is known; instance map
         int64 (size, size), or (1 + L, size, size) with L layers of objects that lie below others, or None.
     """
-    image = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(sample.seen)).permute(2, 0, 1))
+    image = tv_tensors.Image(tensor_of(sample.seen).permute(2, 0, 1))
     labels = sample.label_map.astype(np.int32)
     if sample.label_map.dtype == np.uint8:
         labels[sample.label_map == IGNORE] = IGNORE_16

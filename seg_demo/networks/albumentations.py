@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks import checkpoint
-from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, tensor_of
 
 CONFIG = "albumentations_config_eval.json"
 NEAREST, LINEAR, CUBIC, AREA, LANCZOS4, LINEAR_EXACT, NEAREST_EXACT = range(7)
@@ -92,7 +91,7 @@ class Pipeline:
             else:
                 scale, offset = _colours(name, step, self.channels)
                 seen = (seen * scale + offset).astype(np.float32)
-        batch = torch.from_numpy(np.ascontiguousarray(seen)).permute(2, 0, 1)[None].float().contiguous()
+        batch = tensor_of(seen).permute(2, 0, 1)[None].float().contiguous()
         bottom, right = -batch.shape[2] % self.multiple, -batch.shape[3] % self.multiple
         if bottom or right:
             mode = "reflect" if bottom < batch.shape[2] and right < batch.shape[3] else "replicate"
@@ -352,7 +351,7 @@ def resize(image: np.ndarray, size: tuple[int, int], how: int = LINEAR) -> np.nd
     if image.dtype == np.uint8 and (how == LINEAR or (how == AREA and not shrinks)):
         return _bytes_linear(image, size, _area_places if how == AREA else _places)
     if how == CUBIC:
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+        pixels = tensor_of(image).permute(2, 0, 1)[None].float()
         wide = F.interpolate(pixels, size, mode="bicubic", align_corners=False)[0].permute(1, 2, 0).numpy()
     else:
         wide = image.astype(np.float32)

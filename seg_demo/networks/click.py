@@ -31,7 +31,7 @@ from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet
-from seg_demo.networks.preprocessing import Preprocessing, normalised
+from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
 from seg_demo.networks.weights import fitting, read_weights, stored_names
 
@@ -190,7 +190,7 @@ class Click(PromptNetwork):
         height, width = image.shape[:2]
         factor = min(1.0, 2 * self.side / max(height, width))
         size = max(1, round(height * factor)), max(1, round(width * factor))
-        return np.ascontiguousarray(_resized(torch.from_numpy(np.ascontiguousarray(image)), size).permute(1, 2, 0).numpy())
+        return np.ascontiguousarray(_resized(tensor_of(image), size).permute(1, 2, 0).numpy())
 
     def optimise(self, device: torch.device) -> None:
         """Channels last, in which a CPU's convolutions are 1.3 times as fast."""
@@ -215,7 +215,7 @@ class Click(PromptNetwork):
         return alone(self._levels, image)
 
     def _levels(self, image: np.ndarray) -> list[Tensor]:
-        levels = [torch.from_numpy(np.require(image, requirements=("C", "W")))]
+        levels = [tensor_of(image)]
         while max(levels[-1].shape[:2]) > 2 * self.side:
             height, width = levels[-1].shape[:2]
             levels.append(_resized(levels[-1], ((height + 1) // 2, (width + 1) // 2)).permute(1, 2, 0).contiguous())

@@ -48,7 +48,7 @@ from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, graph, weights
 from seg_demo.networks.base import LARGEST_TILE, STRIDE, EngineHints, Network, TrainingDefaults
-from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, tensor_of
 
 V1, V2, SMALL = "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "maskrcnn_resnet10_fpn"
 VARIANTS = (V1, V2, SMALL)
@@ -521,7 +521,7 @@ def network_input(transform: GeneralizedRCNNTransform, image: np.ndarray) -> Ten
     """
     padded = padded_size(transform, *image.shape[:2])
     size = network_size(transform, *padded)
-    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    pixels = tensor_of(image)
     rule = find_rule(padded, size, 3, False) if sum(size) > SMALL_OUTPUT else None
     if rule is not None:
         return _sampled(transform, pixels, rule)[None]

@@ -177,6 +177,19 @@ def to_batch(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     return batch
 
 
+def tensor_of(image: np.ndarray) -> Tensor:
+    """An array as a tensor that shares its memory, and a copy of one that is read-only (as ``np.asarray`` of a PIL image is) or not in order:
+    torch knows no read-only tensors, and warns.
+
+    Args:
+        image: (H, W, C) of any type of numbers.
+
+    Returns:
+        The same shape and type, on the CPU.
+    """
+    return torch.from_numpy(np.require(image, requirements=("C", "W")))
+
+
 def resized(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     """An upload's pixels at the size that the network sees, antialiased where that is smaller.
 
@@ -187,7 +200,7 @@ def resized(image: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     Returns:
         uint8 (1, 3, h, w) on the CPU, RGB; of other channels float32 (1, C, h, w) as :func:`scaled` gives it.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    pixels = tensor_of(image).permute(2, 0, 1)[None]
     if preprocessing.samples is not None:
         pixels = scaled(pixels, preprocessing)
     size = preprocessing.fitted(*image.shape[:2])
@@ -216,7 +229,7 @@ def scaled(values: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 def as_fractions(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """As :func:`scaled`: (H, W, C) of any type of numbers to float32."""
-    return scaled(torch.from_numpy(image).permute(2, 0, 1)[None], preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
+    return scaled(tensor_of(image).permute(2, 0, 1)[None], preprocessing)[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def normalised(images: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -43,7 +43,7 @@ from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, checkpoint, graph, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
-from seg_demo.networks.preprocessing import as_fractions
+from seg_demo.networks.preprocessing import as_fractions, tensor_of
 from seg_demo.networks.transformers_config import (
     ANY_SIZE,
     PYRAMIDS,
@@ -260,7 +260,7 @@ class SegFormer(PixelNetwork):
             return processor(**transformers_config.given(self._clipped(image)))["pixel_values"].float()
         if transformers_config.is_plain(processor) and processor.do_resize and self.preprocessing.size is not None:
             # Its own resize of the pixels as they lie in memory; by itself it would copy all of them three times before that.
-            pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+            pixels = tensor_of(image).permute(2, 0, 1)[None]
             (resized,) = processor.resize(image=pixels, size=processor.size, resample=processor.resample)
             how = {"do_resize": False, "input_data_format": "channels_first", "return_tensors": "pt"}
             return processor(images=resized, **how)["pixel_values"].float()

@@ -58,7 +58,7 @@ from transformers.utils import logging
 from seg_demo.core.errors import BadCheckpointError, EncoderOnlyError, Message
 from seg_demo.core.types import MAX_IDS, LabelSet
 from seg_demo.networks import checkpoint
-from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, repeated
+from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing, repeated, tensor_of
 from seg_demo.networks.weights import class_dependent, halved, left_out, refuse_larger, refuse_missing, shapes_of, without_effect
 
 # tipsv2_dpt names its logits otherwise.
@@ -463,7 +463,7 @@ def given(image: np.ndarray) -> dict[str, Any]:
     array of 3 x W x 3 could be channels first or last."""
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return {"images": Image.fromarray(image), "return_tensors": "pt"}
-    values = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).to(torch.float32)
+    values = tensor_of(image).permute(2, 0, 1).to(torch.float32)
     return {"images": values, "return_tensors": "pt", "input_data_format": "channels_first"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,18 @@ class NetworkContract:
         assert (result.height, result.width) == size == result.id_map.shape
         assert result.task == networks.family(self.name).tasks[0].name
         assert result.labels == LABELS
+
+    def test_a_read_only_picture_is_taken_without_a_warning(self, checkpoint: Network) -> None:
+        image, told = image_of(90, 70), torch.is_warn_always_enabled()
+        expected = checkpoint.preprocess(image)
+        image.flags.writeable = False
+        torch.set_warn_always(True)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message=".*not writable")
+                assert torch.equal(checkpoint.preprocess(image), expected)
+        finally:
+            torch.set_warn_always(told)
 
     def test_save_and_load_give_identical_logits(self, checkpoint: Network, folder: Path) -> None:
         loaded = networks.load(folder)
