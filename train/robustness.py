@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,10 +28,12 @@ from seg_demo.annotations.listing import Sample
 from seg_demo.core.errors import SegDemoError
 from seg_demo.core.requests import LOOKS
 from seg_demo.core.types import TASKS, LabelSet, Segmentation
-from seg_demo.networks.base import Network
 from train.batches import AsSeen, Crop, augment, nearest
 from train.evaluate import CURVES, LINES, Predicts, evaluate, write_figure
 from train.losses import Objective
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network
 
 log = logging.getLogger("train")
 

@@ -33,12 +33,12 @@ from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
 from seg_demo.networks import answers_of
-from seg_demo.networks.base import Network
 from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
     from seg_demo.inference.engine import Engine
     from seg_demo.inputs.scientific import Raster, Values
+    from seg_demo.networks.base import Network
 
 
 class Model:
