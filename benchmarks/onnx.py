@@ -14,8 +14,7 @@ from benchmarks import subjects
 from benchmarks.measure import Row, compare
 from seg_demo import networks
 from seg_demo.inference import engine, onnx
-from seg_demo.networks.base import Network
-from seg_demo.networks.graph import INPUT
+from seg_demo.networks.base import INPUT, Network
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 
 NAMES = ("unet-cells", "segformer-cells", "maskrcnn-cells")

@@ -24,7 +24,7 @@ from torch import Tensor
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, Segmentation
-from seg_demo.networks.graph import INPUT, Graph, runner
+from seg_demo.networks.base import INPUT, Graph, runner
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network

@@ -46,7 +46,7 @@ from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_conf
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, graph, weights
+from seg_demo.networks import FAMILIES, base, weights
 from seg_demo.networks.base import LARGEST_TILE, STRIDE, EngineHints, Network, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, tensor_of
 
@@ -323,7 +323,7 @@ class MaskRcnn(Network):
         limit = Limit(int(found["limit"]), min(1.0, float(found["cut"]))) if int(found["limit"]) else None
         return Segmentation(self.task.name, height, width, self.labels, id_map, segments, confidence=sure, limit=limit)
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`Network.graph`: torchvision's detections with its limits, which are not lifted; the picture is padded inside."""
 
         def raw(found: tuple[Tensor, ...]) -> list[dict[str, Tensor]]:
@@ -332,9 +332,9 @@ class MaskRcnn(Network):
             limit = torch.tensor(len(scores) if full else 0), scores[-1] if full else torch.tensor(0.0)
             return [dict(zip(("boxes", "labels", "scores", "masks", "limit", "cut"), (boxes, names, scores, masks, *limit), strict=True))]
 
-        answer = graph.Tensors(self.module, _plain_detections)
+        answer = base.Tensors(self.module, _plain_detections)
         note = Message("onnx.keeps_limits", count=self.module.roi_heads.detections_per_img)
-        return graph.Graph(answer, ("boxes", "labels", "scores", "masks"), raw, (2, 3), traced=True, code=graph.OF_BOXES, note=note)
+        return base.Graph(answer, ("boxes", "labels", "scores", "masks"), raw, (2, 3), traced=True, code=base.OF_BOXES, note=note)
 
     def tile(self) -> tuple[int, int]:
         """torchvision scales the shorter side to one length: tiles of that keep their pixels."""

@@ -21,7 +21,7 @@ from seg_demo.masks.instances import Resized
 from seg_demo.networks.base import Network
 
 if TYPE_CHECKING:
-    from seg_demo.networks.graph import Graph
+    from seg_demo.networks.base import Graph
 
 # What an object is called that was clicked and not named.
 OBJECT = "object"

@@ -40,7 +40,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, checkpoint, graph, transformers_config
+from seg_demo.networks import FAMILIES, base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import as_fractions, tensor_of
@@ -348,10 +348,10 @@ class SegFormer(PixelNetwork):
         padded_width = round((columns + -columns % rule.multiple) * width / columns)
         return semantic_from_logits(raw[0], self.labels, height, width, (padded_height, padded_width), confidence)
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`PixelNetwork.graph`; a SegFormer takes any size, also where its pictures get one."""
         made = super().graph()
-        return replace(made, free=graph.ANY_SIZE) if self.options["model_type"] == "segformer" else made
+        return replace(made, free=base.ANY_SIZE) if self.options["model_type"] == "segformer" else made
 
     def optimise(self, device: torch.device) -> None:
         """The head is folded (see :mod:`seg_demo.networks.segformer`)."""

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, albumentations, checkpoint, graph, weights
+from seg_demo.networks import FAMILIES, albumentations, base, checkpoint, weights
 from seg_demo.networks.albumentations import Pipeline
 from seg_demo.networks.base import LONGEST_SIDE, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, as_fractions, repeated
@@ -202,7 +202,7 @@ class UNet(PixelNetwork):
         inside = raw[0, :, top : top + rows, left : left + columns]
         return semantic_from_logits(inside, self.labels, height, width, confidence=confidence)
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`PixelNetwork.graph`; albumentations' steps, which preprocess, take its library."""
         made = super().graph()
         return made if self.processor is None else replace(made, code=())

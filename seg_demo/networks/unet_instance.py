@@ -25,7 +25,7 @@ from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import MAX_IDS, Segmentation, extents
 from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
-from seg_demo.networks import FAMILIES, graph
+from seg_demo.networks import FAMILIES, base
 from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, TrainingDefaults
 from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
@@ -140,10 +140,10 @@ class UNetInstance(Network):
         maps = module.encoder(batch)
         return (module.heads(maps) + module(batch.flip(-2, -1)).flip(-2, -1)) / 2, list(maps[2:])
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`Network.graph`: the maps. The watershed that makes objects of them is no graph, and takes more than ten lines."""
-        answer = graph.Tensors(self.module, lambda module, batch: (self.forward(module, batch),))
-        return graph.Graph(answer, ("logits",), lambda found: found[0], note=Message("onnx.maps_alone"))
+        answer = base.Tensors(self.module, lambda module, batch: (self.forward(module, batch),))
+        return base.Graph(answer, ("logits",), lambda found: found[0], note=Message("onnx.maps_alone"))
 
     def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
         """The maps of one image as objects at the size of the upload, by falling score.

@@ -40,7 +40,7 @@ from seg_demo.core.types import (
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
-from seg_demo.networks import FAMILIES, checkpoint, graph, transformers_config
+from seg_demo.networks import FAMILIES, base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, Network, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import normalised
@@ -343,7 +343,7 @@ class ClassQueries(Network):
         maps = queries.class_maps(raw[0]["classes"].float(), raw[0]["masks"].float(), Order(), self.none_rows > 0)
         return queries.logarithms(queries.of_two(maps))
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`Network.graph`: what the queries say, under transformers' names.
 
         Raises:
@@ -351,10 +351,10 @@ class ClassQueries(Network):
         """
         if not self.sizes_stay_open and self.preprocessing.size is None:
             raise BadRequestError("onnx.sizes_become_constants", title=self.family.title)
-        answer = graph.Tensors(self.module, self.query_logits)
-        free = graph.ANY_SIZE if self.sizes_stay_open else graph.ONE_SIZE
-        code = graph.OF_QUERIES if self.none_rows else graph.OF_SIGMOIDS
-        return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free, code=code)
+        answer = base.Tensors(self.module, self.query_logits)
+        free = base.ANY_SIZE if self.sizes_stay_open else base.ONE_SIZE
+        code = base.OF_QUERIES if self.none_rows else base.OF_SIGMOIDS
+        return base.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free, code=code)
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
@@ -527,11 +527,11 @@ class Eomt(ClassQueries):
         """As :meth:`Network.pixels_as_seen`: the picture before it is padded or cut into squares."""
         return transformers_config.pixels_as_seen(self.processor, image, ("do_pad", "do_split_image"))
 
-    def graph(self) -> graph.Graph:
+    def graph(self) -> base.Graph:
         """As :meth:`ClassQueries.graph`, for the one size that it takes; its processor pads, or cuts into squares of which there may be many."""
-        answer = graph.Tensors(self.module, self.query_logits)
-        free = (0,) if self.processor.do_split_image else graph.ONE_SIZE
-        return graph.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free)
+        answer = base.Tensors(self.module, self.query_logits)
+        free = (0,) if self.processor.do_split_image else base.ONE_SIZE
+        return base.Graph(answer, self.output_names, lambda found: [dict(zip(("classes", "masks"), one)) for one in zip(*found)], free)
 
     def square(self, wanted: int) -> int | None:
         """The one size that it takes."""

@@ -24,8 +24,7 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import SEMANTIC, LabelSet
 from seg_demo.inference import onnx
 from seg_demo.networks import Family
-from seg_demo.networks.base import Network, PixelNetwork
-from seg_demo.networks.graph import Graph, Tensors
+from seg_demo.networks.base import Graph, Network, PixelNetwork, Tensors
 from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.serving.catalog import BUNDLED_FOLDER
 from tests.checkpoints import CELLS, FEW, TWO
