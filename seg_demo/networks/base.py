@@ -104,7 +104,7 @@ class Network(ABC):
         labels: the classes; the index is the label id.
         preprocessing: how an upload becomes a batch.
         options: JSON-able arguments: ``build(len(labels), options)`` makes the same module with fresh weights.
-        processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.albumentations.Pipeline`) where
+        processor: the library's own image processor (transformers', or a :class:`seg_demo.networks.preprocessing.Pipeline`) where
             that preprocesses, else None.
         notes: what differs from what the repository says, and why: a sentence each, for whoever uses or trains it.
         familiarity: :class:`seg_demo.networks.checkpoint.Familiarity` of these weights, or None.

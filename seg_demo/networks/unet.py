@@ -35,10 +35,9 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, albumentations, base, checkpoint, weights
-from seg_demo.networks.albumentations import Pipeline
-from seg_demo.networks.base import LONGEST_SIDE, PixelNetwork, TrainingDefaults
-from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, as_fractions, repeated
+from seg_demo.networks import FAMILIES, checkpoint, weights
+from seg_demo.networks.base import LONGEST_SIDE, Graph, PixelNetwork, TrainingDefaults
+from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PIPELINE_FILE, RESIZES, Pipeline, Preprocessing, as_fractions, read_pipeline, repeated
 
 # A plain smp repo says nothing about sizes; at this side a processor answers in seconds, and most were trained below it.
 PLAIN_LONGEST_SIDE = 1024
@@ -144,7 +143,7 @@ class UNet(PixelNetwork):
         described = {**self.preprocessing.to_dict(), **checkpoint.labels_to_dict(self.labels)}
         if self.processor is not None:
             described[OF_PIPELINE] = True
-            checkpoint.write_json(folder, albumentations.CONFIG, self.processor.to_json())
+            checkpoint.write_json(folder, PIPELINE_FILE, self.processor.to_json())
         checkpoint.write_json(folder, checkpoint.PREPROCESSOR, described)
         weights.write_weights(self.module, folder, half)
 
@@ -202,7 +201,7 @@ class UNet(PixelNetwork):
         inside = raw[0, :, top : top + rows, left : left + columns]
         return semantic_from_logits(inside, self.labels, height, width, confidence=confidence)
 
-    def graph(self) -> base.Graph:
+    def graph(self) -> Graph:
         """As :meth:`PixelNetwork.graph`; albumentations' steps, which preprocess, take its library."""
         made = super().graph()
         return made if self.processor is None else replace(made, code=())
@@ -379,10 +378,10 @@ def preprocessing_of(
         The rule; the pipeline where that does the work; what is done otherwise than the folder says, a sentence each.
 
     Raises:
-        BadCheckpointError: as :func:`seg_demo.networks.albumentations.parse`.
+        BadCheckpointError: as :func:`seg_demo.networks.preprocessing.parse_pipeline`.
     """
     ours, count = extra.get("image_mean") is not None, options.get("in_channels", 3)
-    pipeline = albumentations.read(folder, count) if not ours or extra.get(OF_PIPELINE) else None
+    pipeline = read_pipeline(folder, count) if not ours or extra.get(OF_PIPELINE) else None
     if pipeline is None:
         if ours:
             return Preprocessing.from_dict(extra, count), None, ()
@@ -392,10 +391,10 @@ def preprocessing_of(
     rule, notes = pipeline.preprocessing(plain), list(pipeline.notes)
     if plain.size is not None:
         if pipeline.frame(96, 144).size != plain.size and pipeline.resizes:
-            notes.append(Message("pipelines.resized_to_own", file=albumentations.CONFIG, height=plain.size[0], width=plain.size[1]))
+            notes.append(Message("pipelines.resized_to_own", file=PIPELINE_FILE, height=plain.size[0], width=plain.size[1]))
         if pipeline.frame(96, 144).size != plain.size or not pipeline.resizes:
             return replace(plain, mean=rule.mean, std=rule.std, ranges=rule.ranges, clipped=rule.clipped), None, tuple(notes)
-    moves = [name for name, _ in pipeline.steps if name in (*albumentations.RESIZES, "PadIfNeeded")]
+    moves = [name for name, _ in pipeline.steps if name in (*RESIZES, "PadIfNeeded")]
     if not moves:
         return rule, None, tuple(notes)
     capped = None if pipeline.resizes else plain.longest_side

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from seg_demo import networks
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.inference import tiled
-from seg_demo.networks import albumentations, unet
+from seg_demo.networks import preprocessing, unet
 from seg_demo.networks.base import normalised
 from seg_demo.networks.unet import UNet
 from tests.networks.contract import LABELS, image_of, randomise
@@ -64,7 +64,7 @@ def with_steps(repo: Path, folder: Path, *steps: dict[str, Any]) -> Path:
     folder.mkdir(exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_bytes((repo / name).read_bytes())
-    (folder / albumentations.CONFIG).write_text(json.dumps(composed(*steps)))
+    (folder / preprocessing.PIPELINE_FILE).write_text(json.dumps(composed(*steps)))
     return folder
 
 
@@ -76,13 +76,13 @@ def test_resizing_is_opencvs_to_the_last_bit(case: str) -> None:
         noise = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
         if each == case:
             break
-    found = [hashlib.sha256(albumentations.resize(noise, size, how).tobytes()).hexdigest()[:12] for how in (0, 1, 3, 6)]
+    found = [hashlib.sha256(preprocessing.cv_resize(noise, size, how).tobytes()).hexdigest()[:12] for how in (0, 1, 3, 6)]
     assert " ".join(found) == OPENCV[case]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_input_is_albumentations(name: str) -> None:
-    made = albumentations.parse(composed(*WRITTEN[name]["transforms"]))(blocks())[0].permute(1, 2, 0).numpy()
+    made = preprocessing.parse_pipeline(composed(*WRITTEN[name]["transforms"]))(blocks())[0].permute(1, 2, 0).numpy()
     height, width = WRITTEN[name]["shape"]
     assert made.shape == (height, width, 3)
     points = [(0, 0), (height // 2, width // 2), (height - 1, width - 1), (height // 3, width - 2), (height - 2, width // 5)]
@@ -97,9 +97,9 @@ SINGLE = ("resize only", "max 1", "normalize then pad", "resize+max255", "tofloa
 def test_labels_are_smps_and_training_sees_the_same(repo: Path, tmp_path: Path, name: str) -> None:
     checkpoint = UNet.load(with_steps(repo, tmp_path / "a", *WRITTEN[name]["transforms"]))
     model, image = smp.from_pretrained(repo).eval(), blocks()
-    pipeline = albumentations.parse(composed(*WRITTEN[name]["transforms"]))
+    pipeline = preprocessing.parse_pipeline(composed(*WRITTEN[name]["transforms"]))
     batch = checkpoint.preprocess(image)
-    frame = albumentations.Frame(tuple(batch.shape[2:]), 0, 0, image.shape[:2])
+    frame = preprocessing.Frame(tuple(batch.shape[2:]), 0, 0, image.shape[:2])
     if checkpoint.processor is not None:
         frame = checkpoint.processor.frame(*image.shape[:2])
         assert torch.equal(batch, pipeline(image)) and frame.size == tuple(batch.shape[2:])
@@ -119,7 +119,7 @@ def test_labels_are_smps_and_training_sees_the_same(repo: Path, tmp_path: Path, 
     again = UNet.load(tmp_path / "b")
     assert torch.equal(again.preprocess(image), batch) and again.preprocessing == checkpoint.preprocessing
     if checkpoint.processor is not None:
-        assert torch.equal(albumentations.read(tmp_path / "b")(image), batch)
+        assert torch.equal(preprocessing.read_pipeline(tmp_path / "b")(image), batch)
 
 
 def test_padding_is_undone_where_it_was_put(repo: Path, tmp_path: Path) -> None:
