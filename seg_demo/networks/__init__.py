@@ -164,11 +164,11 @@ FAMILIES: dict[str, Family] = {
             lambda config: config.get("model_type") in ("edgetam", "edgetam_video"), (CLICKS,), published="yonigozlan/EdgeTAM-hf",
         ),
         Family(
-            "sam3", "SAM 3", "transformers", (INSTANCE,), "seg_demo.networks.sam3:Sam3",
+            "sam3", "SAM 3", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3",
             lambda config: config.get("model_type") == "sam3_video" and bool(config.get("detector_config")), (CLICKS, WORDS, EXAMPLES),
         ),
         Family(
-            "sam3_words", "SAM 3 (words)", "transformers", (INSTANCE,), "seg_demo.networks.sam3:Sam3Words",
+            "sam3_words", "SAM 3 (words)", "transformers", (INSTANCE,), "seg_demo.networks.sam:Sam3Words",
             lambda config: config.get("model_type") in ("sam3", "sam3_lite_text"), (WORDS, EXAMPLES),
         ),
         Family(

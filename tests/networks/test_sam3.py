@@ -20,8 +20,8 @@ from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import read_prompt
 from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference.model import Model
-from seg_demo.networks import sam3
-from seg_demo.networks.sam3 import Sam3Words
+from seg_demo.networks import sam
+from seg_demo.networks.sam import Sam3Words
 from seg_demo.networks.transformers_config import options_from_config
 from tests.networks.contract import image_of
 from tests.networks.test_clipseg import LAYERS, WORDS, clipseg_files
@@ -179,7 +179,7 @@ def test_what_it_does_not_answer_is_a_sentence(models: dict[str, Model], monkeyp
             session.segment([(3, 3)], [1])
         with pytest.raises(BadRequestError, match="told none"):
             session.everything()
-        monkeypatch.setattr(sam3, "LEAST_SCORE", 1.0)
+        monkeypatch.setattr(sam, "LEAST_SCORE", 1.0)
         asked = session.answer(read_prompt({"objects": [{"box": [1, 1, 9, 9]}], "text": ["cat", "dog"]}))
         assert not asked.segments and list(asked.notes) == ["The model found nothing for: cat, dog.", "The model found nothing like what is in the box. Draw it closely around one example."]
 
