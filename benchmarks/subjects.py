@@ -18,8 +18,8 @@ from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
+from seg_demo.networks.detr import RfDetr
 from seg_demo.networks.maskrcnn import MaskRcnn
-from seg_demo.networks.rfdetr import RfDetr
 from seg_demo.networks.segformer import SegFormer
 from seg_demo.networks.unet import UNet
 from seg_demo.networks.universal import Mask2Former

@@ -144,7 +144,7 @@ FAMILIES: dict[str, Family] = {
             "seg_demo.networks.detr:ConditionalDetr", lambda config: config.get("model_type") == "conditional_detr",
         ),
         Family(
-            "rfdetr", "RF-DETR", "transformers", (INSTANCE,), "seg_demo.networks.rfdetr:RfDetr",
+            "rfdetr", "RF-DETR", "transformers", (INSTANCE,), "seg_demo.networks.detr:RfDetr",
             lambda config: config.get("model_type") == "rf_detr",
         ),
         Family(

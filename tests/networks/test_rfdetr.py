@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForInstanceSegmentation
 from seg_demo import load_model, networks
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.inference.model import Model
-from seg_demo.networks import rfdetr
+from seg_demo.networks import detr
 from seg_demo.networks.base import Network
 from tests.networks.contract import LABELS, NetworkContract, image_of, of_the_library, randomise, same
 
@@ -121,7 +121,7 @@ class TestRfDetr(NetworkContract):
         (tmp_path / "config.json").write_text(json.dumps({**config, "id2label": {"0": "a"}, "label2id": {"a": 0}}))
         loaded = networks.load(tmp_path)
         assert loaded.labels.names == ("a", "class 1", "class 2")
-        assert any(name.startswith(rfdetr.AUTHORS) for name in load_file(tmp_path / "model.safetensors"))
+        assert any(name.startswith(detr.AUTHORS) for name in load_file(tmp_path / "model.safetensors"))
         save_file(loaded.module.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
         again = networks.load(tmp_path)
         assert again.labels.names == loaded.labels.names
