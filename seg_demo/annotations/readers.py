@@ -24,10 +24,9 @@ import numpy as np
 
 from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.settings import settings
-from seg_demo.inputs import imagej
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.mask_files import read_mask
-from seg_demo.inputs.shapes import AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, SHARES, Ellipse, Outline, Shape, Stencil, Stroke, Union
+from seg_demo.inputs.shapes import AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, SHARES, Ellipse, Outline, Roi, Shape, Stencil, Stroke, Union, decode_roi
 
 MOST_BYTES = 2_000_000_000
 # Of a zip of ROIs; ImageJ itself has trouble with more.
@@ -577,7 +576,7 @@ def read_imagej(path: Path, into: Reading, image: str) -> None:
     try:
         for where, data in _rois(path):
             try:
-                roi = imagej.decode(data)
+                roi = decode_roi(data)
             except ValueError as error:
                 into.bad(where, "broken_roi", image, why=error)
                 continue
@@ -604,7 +603,7 @@ def _rois(path: Path) -> Iterator[tuple[str, bytes]]:
             yield f"{path.name}, {each.name}", each.read_bytes()
 
 
-def _roi_label(roi: imagej.Roi, into: Reading) -> str:
+def _roi_label(roi: Roi, into: Reading) -> str:
     if roi.properties.get("class"):
         return roi.properties["class"]
     if roi.group:

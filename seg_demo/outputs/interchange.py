@@ -32,7 +32,7 @@ import orjson
 
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.types import IGNORE, TASKS, LabelSet, Segment, Segmentation, count_ids
-from seg_demo.inputs import imagej
+from seg_demo.inputs.shapes import encode_roi
 from seg_demo.outputs.draw import encode_png
 from seg_demo.outputs.polygons import Polygon, inner_rings, polygons_of, single_rings
 
@@ -535,7 +535,7 @@ class ImageJ(Format):
                 plain = _plain(name)
                 properties = {"class": plain} | ({} if segment.score is None else {"score": str(_number(segment.score))})
                 group = groups.get(segment.label_id, 0)
-                data = imagej.encode(f"{plain} {number:04d}", pieces, group if group < 256 else 0, properties)
+                data = encode_roi(f"{plain} {number:04d}", pieces, group if group < 256 else 0, properties)
                 # ImageJ shows the name of the entry, whatever the ROI itself says.
                 stem = re.sub(r"[^\w.-]+", "_", plain)[:80]
                 entry = zipfile.ZipInfo(f"{stem}_{number:04d}.roi", date_time=_DATE)

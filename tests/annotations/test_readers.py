@@ -18,7 +18,7 @@ from seg_demo.annotations.dataset import Dataset
 from seg_demo.annotations.listing import Item
 from seg_demo.core.errors import DataError, in_language
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint
-from seg_demo.inputs import imagej
+from seg_demo.inputs.shapes import encode_roi
 from seg_demo.outputs.interchange import FORMATS, Annotated, DataSet, brush_rle
 from train.data import examine, open_dataset, split
 
@@ -265,9 +265,9 @@ def test_imagej_s_own_names_and_groups(tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png")
     square = [[(2, 2), (8, 2), (8, 8), (2, 8)]]
     with zipfile.ZipFile(tmp_path / "a_RoiSet.zip", "w") as archive:
-        archive.writestr("0005-0005.roi", imagej.encode("0005-0005", [square], 0, {}))
-        archive.writestr("b.roi", imagej.encode("b", [[[(x + 20, y) for x, y in square[0]]]], 3, {}))
-        archive.writestr("nucleus-12.roi", imagej.encode("nucleus-12", [[[(x + 40, y) for x, y in square[0]]]], 0, {}))
+        archive.writestr("0005-0005.roi", encode_roi("0005-0005", [square], 0, {}))
+        archive.writestr("b.roi", encode_roi("b", [[[(x + 20, y) for x, y in square[0]]]], 3, {}))
+        archive.writestr("nucleus-12.roi", encode_roi("nucleus-12", [[[(x + 40, y) for x, y in square[0]]]], 0, {}))
         archive.writestr("__MACOSX/._b.roi", b"x")
     dataset = look(tmp_path)
     assert [name for name, _ in objects_in(dataset, "a")] == ["group 3", "nucleus", "object"]

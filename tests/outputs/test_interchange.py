@@ -21,7 +21,7 @@ from skimage.draw import polygon as sk_polygon
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.rle import Runs
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.inputs import imagej
+from seg_demo.inputs.shapes import decode_roi
 from seg_demo.outputs import export, interchange
 from seg_demo.outputs.interchange import FORMATS, Annotated, losses
 from seg_demo.outputs.polygons import inner_ring, inner_rings, single_rings, trace, trace_runs
@@ -176,7 +176,7 @@ def rois(files: dict[str, bytes], height: int, width: int) -> Iterator[tuple[str
         entries = archive.namelist()
         assert len({entry.casefold() for entry in entries}) == len(entries)
         for entry in entries:
-            roi = imagej.decode(archive.read(entry))
+            roi = decode_roi(archive.read(entry))
             mask = np.zeros((height, width), bool)
             for ring in roi.shape.rings:
                 # Centres strictly within: those of pixels never lie on a line between whole numbers.
@@ -256,7 +256,7 @@ def test_scores_go_where_tools_look_for_them() -> None:
     features = json.loads(files_of(result, "qupath")["qupath.geojson"])["features"]
     assert [feature["properties"]["measurements"]["score"] for feature in features] == scores
     with zipfile.ZipFile(io.BytesIO(files_of(result, "imagej")["rois.zip"])) as archive:
-        assert [float(imagej.decode(archive.read(entry)).properties["score"]) for entry in archive.namelist()] == scores
+        assert [float(decode_roi(archive.read(entry)).properties["score"]) for entry in archive.namelist()] == scores
 
 
 def test_equal_results_are_equal_files() -> None:
