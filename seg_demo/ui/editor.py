@@ -37,7 +37,7 @@ from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
 from seg_demo.gateway.files import Files, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
 from seg_demo.inputs.images import decode, decode_mask
-from seg_demo.masks.pixels import PixelClassifier
+from seg_demo.masks.regions import PixelClassifier
 from seg_demo.outputs import draw
 from seg_demo.ui.batch_tab import listed
 from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words

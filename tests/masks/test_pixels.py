@@ -12,8 +12,8 @@ from skimage import data
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
-from seg_demo.masks import pixels
-from seg_demo.masks.pixels import PixelClassifier, features
+from seg_demo.masks import regions
+from seg_demo.masks.regions import PixelClassifier, features
 from synthetic import cells
 
 NOTHING = 255
@@ -44,8 +44,8 @@ def overlap(found: np.ndarray, truth: np.ndarray) -> float:
 def test_features_do_not_depend_on_the_strips(size, monkeypatch) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     whole = seen(picture)
-    assert whole.shape == (*size, 6 * pixels.SCALES) and whole.dtype == np.float32 and np.isfinite(whole).all()
-    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 32)
+    assert whole.shape == (*size, 6 * regions.SCALES) and whole.dtype == np.float32 and np.isfinite(whole).all()
+    monkeypatch.setattr(regions, "_STRIP_CLASSIFIED", 32)
     np.testing.assert_array_equal(seen(picture), whole)
 
 
@@ -87,14 +87,14 @@ def test_a_large_picture_is_classified_at_a_fraction_of_its_size(size, monkeypat
     picture[:, size[1] // 2 :] += 150
     painted = np.full(size, NOTHING, np.uint8)
     painted[5, 3 : size[1] // 2 - 3], painted[-6, size[1] // 2 + 3 : -2] = 0, 1
-    monkeypatch.setattr(pixels, "_CLASSIFIED", size[0] * size[1] // 8)
+    monkeypatch.setattr(regions, "_CLASSIFIED", size[0] * size[1] // 8)
     taught = PixelClassifier.fit(picture, painted, NOTHING)
     assert taught.factor == 3
     found, margins = taught.predict(picture)
     assert found.shape == margins.shape == size
     assert (found == (np.arange(size[1]) >= size[1] // 2)).mean() > 0.93
-    monkeypatch.setattr(pixels, "_PROBABILITIES", 1)
-    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 32)
+    monkeypatch.setattr(regions, "_PROBABILITIES", 1)
+    monkeypatch.setattr(regions, "_STRIP_CLASSIFIED", 32)
     for one, other in zip(taught.predict(picture), (found, margins), strict=True):
         np.testing.assert_array_equal(one, other)
 
