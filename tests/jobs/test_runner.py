@@ -16,13 +16,13 @@ import time
 import pytest
 
 from seg_demo.core.errors import BusyError
-from seg_demo.jobs import processes, runner
+from seg_demo.jobs import processes
 from seg_demo.jobs.job import DONE, DRAFT, FAILED, INTERRUPTED, RUNNING, STOPPED
 from seg_demo.jobs.processes import ROOT
 from seg_demo.jobs.store import Jobs
 from seg_demo.ui import finetune_view
-from tests.small_datasets import folder
 from tests.jobs.test_jobs import QUICK, until
+from tests.small_datasets import folder
 
 # The words that follow are --config FILE --output DIR --progress-file FILE --json.
 SAYS = "import json, os, signal, sys, time; told = sys.argv[sys.argv.index('--progress-file') + 1]\n"
@@ -130,13 +130,13 @@ def test_what_computes_or_writes_is_left_alone(ended):
 def test_a_machine_that_was_paused_has_not_stood_still(tmp_path, monkeypatch):
     """A container that is frozen for an hour, and its clock goes on: the command is given its time from there."""
     now = [1000.0]
-    monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(runner, "LOOK_SECONDS", 4.0)  # each look asks the system for all processes
-    watch = runner.Watch(tmp_path, 2**22 + 1, 600.0, 900.0)
+    monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 4.0)  # each look asks the system for all processes
+    watch = processes.Watch(tmp_path, 2**22 + 1, 600.0, 900.0)
 
     def looks(seconds: float) -> str:
-        for _ in range(int(seconds / runner.LOOK_SECONDS)):
-            now[0] += runner.LOOK_SECONDS
+        for _ in range(int(seconds / processes.LOOK_SECONDS)):
+            now[0] += processes.LOOK_SECONDS
             if fault := watch.fault():
                 return fault
         return ""
