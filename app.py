@@ -12,7 +12,7 @@ from seg_demo.core.errors import SettingsError  # noqa: E402
 from seg_demo.inference import zerogpu  # noqa: E402
 from seg_demo.gateway import metrics  # noqa: E402
 from seg_demo.ui.demo import build_demo, check_machine, launch_arguments, load_ahead  # noqa: E402
-from seg_demo.gateway.connections import bound_heads  # noqa: E402
+from seg_demo.gateway.guard import bound_heads  # noqa: E402
 
 
 def main() -> None:

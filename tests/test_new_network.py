@@ -31,7 +31,7 @@ from seg_demo.core.settings import settings
 from seg_demo.core.types import SEMANTIC, Segment, Segmentation, Task, paint
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.datasets.store import drawn_as
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.hub import client as push
 from seg_demo.hub import lookup
 from seg_demo.networks import Family

@@ -4,6 +4,10 @@ gradio serves more than this page needs (its monitoring, deep links, a proxy for
 here, and everything else is answered with 404. The guard is ASGI middleware, put in through ``launch(app_kwargs=...)``; it also
 answers ``/health`` and ``/metrics``, and ``POST /segment``, which takes a picture and gives its result in one round trip. Bodies of
 requests are read within bounds before gradio parses them.
+
+And connections that never say what they want are closed (:func:`bound_heads`). uvicorn waits for the head of a request as long as the connection
+lives, so a few thousand silent or dripping ones take every file descriptor ("slowloris"). Written against uvicorn 0.54: a server's protocol
+class is looked up in its configuration for each connection, ``cycle`` is the request under way, and ``data_received`` and ``connection_made`` are asyncio's.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from seg_demo.core.errors import Message as Sentence
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.gateway import metrics, queue
 from seg_demo.gateway.queue import GONE, crowded, drop_partial, queue_of
-from seg_demo.gateway.visitor import address_of, language_of
+from seg_demo.gateway.visitor import address_of, language_of, sweep_partial
 from seg_demo.inputs.formats import HEAD_BYTES, may_be_large
 
 if TYPE_CHECKING:
@@ -367,21 +371,6 @@ def _language(scope: Scope) -> str:
     return language_of(SimpleNamespace(headers=Headers(raw=list(scope.get("headers", ())))))
 
 
-def sweep_partial(folder: str, age: float) -> None:
-    """Delete what uploads that were broken off have left: gradio writes them as ``tmp...`` and knows them no more.
-
-    Args:
-        folder: of uploads.
-        age: seconds since they were last written to.
-    """
-    for path in Path(folder).glob("tmp*"):
-        try:
-            if path.is_file() and time.time() - path.stat().st_mtime > age:
-                path.unlink()
-        except OSError:
-            continue  # another process was faster
-
-
 def security_headers(frame_ancestors: str) -> dict[str, str]:
     """What every answer says to the browser.
 
@@ -648,3 +637,61 @@ def _again(data: bytes, after: Receive) -> Receive:
         return {"type": "http.request", "body": data, "more_body": False}
 
     return read
+
+
+# What a head takes on the slowest lines is a second or two.
+CONNECTION_SECONDS = 20.0
+
+
+def bound_heads(server: Any, seconds: float = CONNECTION_SECONDS) -> None:
+    """Close every later connection on which no head, the first or a later one, is complete in time.
+
+    Args:
+        server: a ``uvicorn.Server`` that runs.
+        seconds: for a head, from the connection or from its first byte.
+    """
+    base = server.config.http_protocol_class
+
+    class Bounded(base):
+        """The protocol with a clock that runs while a head is waited for."""
+
+        _clock: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._begin()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._awaited():
+                self._begin()
+            else:
+                self._stop()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, *arguments: Any) -> None:
+            self._stop()
+            super().handle_websocket_upgrade(*arguments)
+
+        def _awaited(self) -> bool:
+            """Whether no request is under way. Another protocol has taken an upgraded connection over."""
+            return self.transport.get_protocol() is self and (self.cycle is None or self.cycle.response_complete)
+
+        def _begin(self) -> None:
+            if self._clock is None:
+                self._clock = self.loop.call_later(seconds, self._end)
+
+        def _stop(self) -> None:
+            if self._clock is not None:
+                self._clock.cancel()
+                self._clock = None
+
+        def _end(self) -> None:
+            self._clock = None
+            if self._awaited():
+                self.transport.close()
+
+    server.config.http_protocol_class = Bounded

@@ -46,8 +46,7 @@ from seg_demo.core.requests import Limit, Request
 from seg_demo.core.settings import gpu_expected, settings, slots
 from seg_demo.core.types import ModelSpec
 from seg_demo.gateway import metrics
-from seg_demo.gateway.files import DISK_FULL, Refused, refused, uploaded
-from seg_demo.gateway.visitor import language_of, viewer_of, whose
+from seg_demo.gateway.visitor import DISK_FULL, Refused, language_of, refused, uploaded, viewer_of, whose
 from seg_demo.hub import sandbox
 from seg_demo.inference import zerogpu
 from seg_demo.inputs.images import give_back, is_large

@@ -26,9 +26,8 @@ from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, BusyError, HubUnavailableError, ModelNotFoundError, SegDemoError, StorageError
 from seg_demo.core.requests import AUTO, DETAILS, LeftError, Options, TooLongError, read_prompt, smoothed
 from seg_demo.core.types import TASKS
-from seg_demo.gateway.files import Photo, Upload, store_bytes, store_file
 from seg_demo.gateway.queue import click_limits, in_words, predictor, sentence_of, underway, work_limits
-from seg_demo.gateway.visitor import language_of, viewer_of
+from seg_demo.gateway.visitor import Photo, Upload, language_of, store_bytes, store_file, viewer_of
 from seg_demo.inputs.images import open_raster
 from seg_demo.outputs import draw, rasters
 from seg_demo.serving import catalog

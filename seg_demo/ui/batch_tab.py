@@ -26,13 +26,13 @@ from seg_demo.core.picture import View
 from seg_demo.core.requests import DETAILS, Options
 from seg_demo.core.settings import settings
 from seg_demo.core.types import INSTANCE, TASKS, Segmentation
-from seg_demo.gateway.files import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, stream_in_words, work_limits
+from seg_demo.gateway.visitor import Files, Upload, stem_of, store_file, uploaded
 from seg_demo.inputs.archives import SCIENTIFIC_SUFFIXES, SUFFIXES, Refused, apart, page_name, unpack
 from seg_demo.inputs.images import Picture, read, views_of
 from seg_demo.outputs.batch import SHEET, ForTools, Summary, pack, picture_of, write_image
 from seg_demo.outputs.export import measured_columns
-from seg_demo.outputs.measurements import PixelSize, UNITS, measure, pixel_of
+from seg_demo.outputs.measurements import UNITS, PixelSize, measure, pixel_of
 from seg_demo.ui import menu
 from seg_demo.ui.components import Choice, Either, Outcome, Slider, detail_box, language_of, looks_box, outcome, reporting, run_dock, t, words
 from seg_demo.ui.finetune_view import idle

@@ -21,8 +21,8 @@ from seg_demo.core.errors import BadRequestError, in_language
 from seg_demo.core.requests import Options, read_prompt
 from seg_demo.core.types import INSTANCE, LabelSet
 from seg_demo.datasets.sample import from_prediction
-from seg_demo.gateway.files import Upload, store_bytes, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
 from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words

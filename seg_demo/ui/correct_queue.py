@@ -17,8 +17,8 @@ import gradio as gr
 
 from seg_demo.core.errors import BadRequestError, SegDemoError, in_language
 from seg_demo.core.requests import Options
-from seg_demo.gateway.files import Files
 from seg_demo.gateway.queue import BATCHES, in_words, one_batch, predictor
+from seg_demo.gateway.visitor import Files
 from seg_demo.ui.batch_tab import FILE_TYPES, batch_folder, gather, patiently
 from seg_demo.ui.components import language_of, plain_files, t
 

@@ -26,14 +26,14 @@ from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visito
 from seg_demo.datasets.dataset import clean_names, label_set, with_background
 from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
 from seg_demo.datasets.store import DRAWN, drawn_as
-from seg_demo.gateway.files import Files, Upload, stem_of, uploaded
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
+from seg_demo.gateway.visitor import Files, Upload, stem_of, uploaded
 from seg_demo.inputs.images import decode_mask, read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.outputs.interchange import Annotated
 from seg_demo.ui import menu
-from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
 from seg_demo.ui.batch_tab import BatchTab, picture_at
+from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
 from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
 from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, bring_panel, dataset_choices, export_panel, facts_of, pairs_of, whole
 from seg_demo.ui.results import CachedResult, Result, preview_of

@@ -34,8 +34,8 @@ from seg_demo.core.types import IGNORE, LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
 from seg_demo.datasets.exchange import TOOLS, bring, zip_for
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
-from seg_demo.gateway.files import Files, uploaded
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
+from seg_demo.gateway.visitor import Files, uploaded
 from seg_demo.inputs.images import decode, decode_mask
 from seg_demo.masks.regions import PixelClassifier
 from seg_demo.outputs import draw

@@ -24,8 +24,8 @@ from seg_demo.core.errors import BadRequestError, SegDemoError, in_language
 from seg_demo.core.requests import of_key, owner_of
 from seg_demo.core.settings import settings
 from seg_demo.datasets.store import visitor_store
-from seg_demo.gateway.files import Files, stem_of, store_file
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, stream_in_words
+from seg_demo.gateway.visitor import Files, stem_of, store_file
 from seg_demo.jobs import store
 from seg_demo.jobs.job import DONE, RESUMABLE, RUNNING, Job
 from seg_demo.jobs.store import TRAIN, Jobs

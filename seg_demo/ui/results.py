@@ -29,7 +29,7 @@ from PIL import Image
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.requests import pool
 from seg_demo.core.types import TASKS, Segmentation, Task
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import read
 from seg_demo.masks.regions import fitting, shrunk
 from seg_demo.outputs import draw, export, interchange

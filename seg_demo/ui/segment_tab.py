@@ -14,8 +14,8 @@ import gradio as gr
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import AUTO, THRESHOLDS, Options, check_threshold, check_thresholds
 from seg_demo.core.types import REGION, TASKS, Task
-from seg_demo.gateway.files import Photo, Upload
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.visitor import Photo, Upload
 from seg_demo.masks.regions import METHODS, Parameter
 from seg_demo.ui import menu
 from seg_demo.ui.components import Outcome, Slider, detail_box, examples, image_box, language_of, looks_box, outcome, reporting, t, task_words

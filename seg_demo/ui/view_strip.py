@@ -18,8 +18,8 @@ from typing import Any
 import gradio as gr
 
 from seg_demo.core.picture import ALL, Picture
-from seg_demo.gateway.files import Files, Photo, Upload
 from seg_demo.gateway.queue import QUIET, in_words, rendering
+from seg_demo.gateway.visitor import Files, Photo, Upload
 from seg_demo.inputs.images import look
 from seg_demo.outputs.measurements import PixelSize
 from seg_demo.ui.components import plain_files, served_file, spoken

@@ -18,7 +18,7 @@ from seg_demo.core.errors import BadImageError, BadRequestError, DataError
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import INSTANCE, PANOPTIC, LabelSet, Segmentation, distinct_colors
 from seg_demo.datasets import Facts, Store, store
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.ui import correct_tab
 from tests.small_datasets import picture
 from train import finetune

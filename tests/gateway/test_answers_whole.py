@@ -20,7 +20,7 @@ from PIL import Image
 from starlette.responses import FileResponse, StreamingResponse
 
 from seg_demo.core.storage import write_atomically, write_once
-from seg_demo.gateway import files
+from seg_demo.gateway import visitor
 from seg_demo.gateway.guard import PIECE, Guard
 from seg_demo.gateway.queue import Page
 from seg_demo.inference import openvino
@@ -80,19 +80,19 @@ def test_visitors_with_equal_masks_get_their_own_overlays(http, functions, count
 
 def test_equal_content_is_one_file_that_is_never_written_anew(tmp_path):
     data = os.urandom(300_000)
-    path = files.store_bytes(data, "a.png", str(tmp_path))
+    path = visitor.store_bytes(data, "a.png", str(tmp_path))
     before = os.stat(path)
     time.sleep(0.02)
-    assert files.store_bytes(data, "a.png", str(tmp_path)) == path
+    assert visitor.store_bytes(data, "a.png", str(tmp_path)) == path
     after = os.stat(path)
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert after.st_ctime_ns > before.st_ctime_ns, "gradio deletes files by the time of their last change"
-    assert files.store_bytes(data, "b.png", str(tmp_path)) != path != files.store_bytes(data[:-1], "a.png", str(tmp_path))
+    assert visitor.store_bytes(data, "b.png", str(tmp_path)) != path != visitor.store_bytes(data[:-1], "a.png", str(tmp_path))
     (tmp_path / "copy").write_bytes(data)
-    assert Path(files.store_file(tmp_path / "copy", str(tmp_path))).read_bytes() == data
+    assert Path(visitor.store_file(tmp_path / "copy", str(tmp_path))).read_bytes() == data
     os.truncate(path, 7)
     with open(path, "rb") as reading:
-        assert Path(files.store_bytes(data, "a.png", str(tmp_path))).read_bytes() == data
+        assert Path(visitor.store_bytes(data, "a.png", str(tmp_path))).read_bytes() == data
         assert len(reading.read()) == 7, "who has the old file open keeps it"
 
 
@@ -132,7 +132,7 @@ def test_old_files_are_deleted_while_others_come(tmp_path):
     for each in range(2000):
         (tmp_path / str(each)).write_bytes(b"")
         page.upload_file_set.add(str(tmp_path / str(each)))
-    box = next(each for each in page.blocks.values() if isinstance(each, files.Photo))
+    box = next(each for each in page.blocks.values() if isinstance(each, visitor.Photo))
     box.temp_files.add(str(tmp_path / "1999"))
     assert any(each is box.temp_files for each in page.temp_file_sets)
     ended = threading.Event()

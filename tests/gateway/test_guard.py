@@ -14,7 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 
 from seg_demo.core.settings import settings
-from seg_demo.gateway import guard, queue
+from seg_demo.gateway import guard, queue, visitor
 from tests.served import ROOT
 from tests.surface import API, COINS, SECRETS, called, file_data, functions, http, metric, uploaded  # noqa: F401  (fixtures)
 
@@ -166,7 +166,7 @@ def test_broken_off_uploads_do_not_stay(tmp_path):
     for name, age in (("tmpold", 700), ("tmpnew", 0), ("other", 700)):
         (tmp_path / name).write_bytes(b"x")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    guard.sweep_partial(str(tmp_path), guard.PARTIAL_SECONDS)
+    visitor.sweep_partial(str(tmp_path), guard.PARTIAL_SECONDS)
     assert {path.name for path in tmp_path.iterdir()} == {"tmpnew", "other"}
 
 

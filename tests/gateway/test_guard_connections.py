@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
-from seg_demo.gateway.connections import bound_heads
+from seg_demo.gateway.guard import bound_heads
 
 SECONDS = 0.6
 GET = b"GET /config HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,7 +14,7 @@ from gradio.queueing import EventQueue, Queue
 from gradio.state_holder import SessionState
 
 from seg_demo.core.errors import Message
-from seg_demo.gateway import files, queue
+from seg_demo.gateway import queue, visitor
 from seg_demo.gateway.visitor import spoken
 from seg_demo.ui.demo import build_demo
 
@@ -68,7 +68,7 @@ def test_a_session_is_small():
 
 
 def test_an_error_of_gradios_own_is_escaped():
-    assert isinstance(files.refused("<b>"), files.Refused) and files.refused("<b>").message == "&lt;b&gt;"
+    assert isinstance(visitor.refused("<b>"), visitor.Refused) and visitor.refused("<b>").message == "&lt;b&gt;"
 
 
 def test_a_server_that_nobody_visits_starts_no_process_for_typed_models(monkeypatch):

@@ -15,7 +15,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.types import LabelSet
 from seg_demo.gateway import queue
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs import images
 from seg_demo.masks import semantic
 from seg_demo.masks.regions import METHODS

@@ -16,7 +16,7 @@ from seg_demo import load_model
 from seg_demo.__main__ import main
 from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import LabelSet
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.networks import maskrcnn
 from seg_demo.networks.maskrcnn import MaskRcnn
 from seg_demo.outputs import export

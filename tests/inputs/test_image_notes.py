@@ -12,7 +12,7 @@ import tifffile
 from gradio.context import LocalContext
 
 from seg_demo.__main__ import main
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode, pixels_of, read
 from seg_demo.outputs.batch import Summary
 from seg_demo.serving.predictor import load_model

@@ -13,7 +13,7 @@ from skimage.data import coins
 
 from seg_demo import load_model
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.outputs import export
 from seg_demo.outputs.batch import Summary
 from seg_demo.ui.results import CachedResult, Result, make_file, viewer_value

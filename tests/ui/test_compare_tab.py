@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError, Message
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.serving.predictor import Predictor, load_model
 from seg_demo.ui import compare_tab, menu
 from tests.served import ROOT

@@ -17,7 +17,7 @@ from seg_demo.core.types import LabelSet
 from seg_demo.datasets import Store, dataset
 from seg_demo.datasets.dataset import clean_names
 from seg_demo.datasets.sample import from_mask
-from seg_demo.gateway import files
+from seg_demo.gateway import visitor
 from seg_demo.hub import client
 from seg_demo.inputs.images import decode, read
 from seg_demo.jobs.store import Jobs
@@ -85,7 +85,7 @@ MESSAGES = {
     "size": raised(lambda: from_mask(np.zeros((3, 4), np.uint8), (5, 4), LabelSet.from_names(("background", "cell"), 0), "semantic")),
     "job": raised(lambda: Jobs("nowhere").open("x")),
     "dataset": raised(lambda: Store("nowhere").open("x")),
-    "bytes": files.too_large(30_000_000),
+    "bytes": visitor.too_large(30_000_000),
 }
 
 
@@ -119,7 +119,7 @@ class Browser:
 def test_the_browser_says_which_language(language, said):
     token = LocalContext.request.set(Browser(language))
     try:
-        assert str(files.refused(Message("images.empty")).message) == said
+        assert str(visitor.refused(Message("images.empty")).message) == said
     finally:
         LocalContext.request.reset(token)
-    assert str(files.refused(Message("images.empty")).message) == "This file is empty."
+    assert str(visitor.refused(Message("images.empty")).message) == "This file is empty."

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from seg_demo.core.types import PANOPTIC, Segment, Segmentation
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode
 from seg_demo.ui.components import I18N, head, outcome, stylesheet, theme
 from seg_demo.ui.results import CachedResult, Result, preview_of

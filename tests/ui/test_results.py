@@ -13,7 +13,7 @@ from PIL import Image
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.picture import Calibration
 from seg_demo.core.types import LabelSet, Segmentation, semantic_segmentation
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.outputs.measurements import PixelSize, measure
 from seg_demo.ui import results
 from seg_demo.ui.results import CachedResult, Result, Units, measured, measurements_value

@@ -18,8 +18,8 @@ import pytest
 from seg_demo import networks
 from seg_demo.core.errors import BadRequestError
 from seg_demo.core.types import TASKS, ModelSpec, Segmentation
-from seg_demo.gateway.files import Upload
 from seg_demo.gateway.queue import Page
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inference.model import NetworkRun
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_model

@@ -19,7 +19,7 @@ from PIL import Image
 
 from seg_demo.core.errors import BadImageError, Message
 from seg_demo.core.types import INSTANCE, LabelSet, ModelSpec, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.gateway import files, queue
+from seg_demo.gateway import queue, visitor
 from seg_demo.ui import components, menu, results, segment_tab
 from seg_demo.ui.results import CachedResult
 from tests.served import ROOT
@@ -32,7 +32,7 @@ def instance_result(threshold: float = 0.5) -> results.Result:
     disc = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4
     segments = (Segment(1, 0.9, (2, 3, 11, 12), disc), Segment(1, 0.3, (8, 3, 17, 12), disc))
     everything = Segmentation("instance", 20, 30, LABELS, paint(segments, 20, 30), segments)
-    return results.Result(files.Upload(Path("missing.png"), "cells"), CachedResult(everything), threshold, b"jpeg")
+    return results.Result(visitor.Upload(Path("missing.png"), "cells"), CachedResult(everything), threshold, b"jpeg")
 
 
 def decoded(png: bytes) -> np.ndarray:
@@ -66,25 +66,25 @@ def test_the_page_is_built_without_what_is_slow_to_import():
     ],
 )
 def test_downloads_are_named_after_the_upload_safely(name, stem):
-    assert files.stem_of(name) == stem
+    assert visitor.stem_of(name) == stem
 
 
 def test_an_upload_is_handed_on_undecoded(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
-    got = files.Photo().preprocess(ImageData(path=str(path), orig_name="mine.png"))
-    assert got == files.Upload(path, "mine")
-    assert files.Photo().preprocess(None) is None
+    got = visitor.Photo().preprocess(ImageData(path=str(path), orig_name="mine.png"))
+    assert got == visitor.Upload(path, "mine")
+    assert visitor.Photo().preprocess(None) is None
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,@@@@", "data:text/plain,hello", "javascript:alert(1)"])
 def test_a_data_url_that_holds_no_file_is_refused_in_words(url):
     with pytest.raises(gr.Error, match="Send"):
-        files.bytes_of_data_url(url)
+        visitor.bytes_of_data_url(url)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "https://example.org/x.png", "HTTP://[::1]/x"])
-@pytest.mark.parametrize("component", [files.Photo, files.Files])
+@pytest.mark.parametrize("component", [visitor.Photo, visitor.Files])
 def test_addresses_are_not_fetched(component, url):
     with pytest.raises(gr.Error, match="addresses are not downloaded"):
         asyncio.run(component().async_move_resource_to_block_cache(url))
@@ -216,4 +216,4 @@ def test_a_tab_whose_kind_of_model_is_not_on_the_menu_says_so(tmp_path):
     assert "no model of this kind" in menu.note(None, "en") and "没有这类模型" in menu.note("", "zh")
     assert "id that you typed" in menu.note("ann/cells", "en")
     with pytest.raises(gr.Error, match="No model is chosen"):
-        run_network(files.Upload(tmp_path / "missing.png", "missing"), None, 0.5, "whole")
+        run_network(visitor.Upload(tmp_path / "missing.png", "missing"), None, 0.5, "whole")

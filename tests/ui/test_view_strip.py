@@ -19,7 +19,7 @@ from PIL import Image
 from seg_demo.core.picture import View
 from seg_demo.core.settings import Settings
 from seg_demo.datasets import store, visitor_store
-from seg_demo.gateway.files import Upload
+from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode, read
 from seg_demo.ui import batch_tab, click_tab, correct_tab, segment_tab, view_strip
 from seg_demo.ui.results import make_file, viewer_value
