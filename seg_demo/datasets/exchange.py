@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_demo.annotations.coco import BadAnnotation
-from seg_demo.annotations.convert import TARGETS
+from seg_demo.annotations.convert import SUFFIXES, TARGETS, pictures_of
 from seg_demo.annotations.listing import IMAGE_SUFFIXES
-from seg_demo.annotations.pictures import SUFFIXES, pictures_of
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError, StorageError
 from seg_demo.core.settings import settings
 from seg_demo.datasets.dataset import Dataset

@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from seg_demo.annotations.pictures import ONE, found_on, is_annotations
+from seg_demo.annotations.convert import ONE, found_on, is_annotations
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name

@@ -27,7 +27,7 @@ import numpy as np
 from gradio import utils
 from PIL import Image
 
-from seg_demo.annotations.pictures import SUFFIXES
+from seg_demo.annotations.convert import SUFFIXES
 from seg_demo.core.errors import BadRequestError, DataError, in_language
 from seg_demo.core.requests import Options
 from seg_demo.core.types import IGNORE, LabelSet

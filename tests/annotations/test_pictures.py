@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_demo.annotations.convert import convert
-from seg_demo.annotations.pictures import found_on, is_annotations
+from seg_demo.annotations.convert import convert, found_on, is_annotations
 from seg_demo.core.errors import DataError
 from seg_demo.core.types import Segmentation
 from seg_demo.outputs.interchange import FORMATS, Annotated

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seg_demo.annotations.convert import pictures_of
 from seg_demo.annotations.dataset import as_objects, labels_for, task_in
-from seg_demo.annotations.pictures import pictures_of
 from seg_demo.core.errors import BadImageError, BadRequestError, DataError
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import INSTANCE, PANOPTIC, LabelSet, Segmentation, distinct_colors
