@@ -32,8 +32,8 @@ from seg_demo.core.errors import BadRequestError, DataError, in_language
 from seg_demo.core.requests import Options
 from seg_demo.core.types import IGNORE, LabelSet
 from seg_demo.datasets import Dataset, Sample, visitor_store
-from seg_demo.datasets.exchange import TOOLS, bring, zip_for
 from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
+from seg_demo.datasets.store import TOOLS, bring, zip_for
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
 from seg_demo.gateway.visitor import Files, uploaded
 from seg_demo.inputs.images import decode, decode_mask
