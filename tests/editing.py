@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from seg_demo.datasets import Dataset
+from seg_demo.datasets.dataset import Dataset
 from tests.pages import RESULT_MS, Visits, browser, open_tab  # noqa: F401
 
 SIZE = (303, 384)  # height, width of the coins

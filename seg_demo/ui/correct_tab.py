@@ -22,10 +22,9 @@ from seg_demo.annotations.convert import ONE, found_on, is_annotations
 from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
-from seg_demo.datasets import Dataset, Facts, Sample, Store, may_collect, visitor_store
-from seg_demo.datasets.dataset import clean_names, label_set, with_background
-from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
-from seg_demo.datasets.store import DRAWN, drawn_as
+from seg_demo.datasets.dataset import Dataset, clean_names, label_set, with_background
+from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, Facts, Sample, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.store import DRAWN, Store, drawn_as, may_collect, visitor_store
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Files, Upload, stem_of, uploaded
 from seg_demo.inputs.images import decode_mask, read

@@ -15,7 +15,7 @@ from seg_demo.core.errors import Message, SettingsError, lines
 from seg_demo.core.requests import Viewer
 from seg_demo.core.settings import accounts, engine_refusals, scientific_bytes, settings
 from seg_demo.core.types import learnt_tasks
-from seg_demo.datasets import may_collect
+from seg_demo.datasets.store import may_collect
 from seg_demo.gateway.guard import DIRECT_MOST, middleware
 from seg_demo.gateway.queue import UNQUEUED, Page, expect_typed_ids, keep_deleting, manage, start_loading, working
 from seg_demo.gateway.visitor import key_or_new, visitor_state
@@ -23,8 +23,8 @@ from seg_demo.inference import zerogpu
 from seg_demo.ui import menu
 from seg_demo.ui.api import add_endpoints, plain
 from seg_demo.ui.batch_tab import batch_tab
-from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.click_tab import REMEMBER_KEY, add_click_endpoints, click_tab
+from seg_demo.ui.compare_tab import compare_tab
 from seg_demo.ui.components import EXAMPLES, I18N, STATIC, head, language_of, stylesheet, t, task_words, theme
 from seg_demo.ui.correct_tab import correct_batch, correct_results, correct_tab, filled
 from seg_demo.ui.finetune_tab import finetune_tab, offered

@@ -31,9 +31,9 @@ from seg_demo.annotations.convert import SUFFIXES
 from seg_demo.core.errors import BadRequestError, DataError, in_language
 from seg_demo.core.requests import Options
 from seg_demo.core.types import IGNORE, LabelSet
-from seg_demo.datasets import Dataset, Sample, visitor_store
-from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts
-from seg_demo.datasets.store import TOOLS, bring, zip_for
+from seg_demo.datasets.dataset import Dataset
+from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts, Sample
+from seg_demo.datasets.store import TOOLS, bring, visitor_store, zip_for
 from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
 from seg_demo.gateway.visitor import Files, uploaded
 from seg_demo.inputs.images import decode, decode_mask
@@ -345,7 +345,7 @@ LISTED = 150
 
 
 class SampleList(gr.HTML):
-    """Shows the samples of a :class:`~seg_demo.datasets.Dataset`; events ``edit`` and ``remove`` carry a ``stem``."""
+    """Shows the samples of a :class:`~seg_demo.datasets.dataset.Dataset`; events ``edit`` and ``remove`` carry a ``stem``."""
 
     def __init__(self, value: Dataset | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
         super().__init__(

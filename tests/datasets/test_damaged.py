@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from seg_demo.core.errors import StorageError
-from seg_demo.datasets import Dataset, Facts, Store
+from seg_demo.datasets.dataset import Dataset
+from seg_demo.datasets.sample import Facts
+from seg_demo.datasets.store import Store
 from seg_demo.ui.editor import SampleList
-from tests.small_datasets import picture
 from tests.datasets.test_dataset import label_map
+from tests.small_datasets import picture
 
 DAMAGE = {
     "empty": b"", "cut": b'{"name": "a", "wid', "no text": b"\xff\xfe\x00", "a list": b"[]", "null": b"null", "deep": b"[" * 100_000,

@@ -17,7 +17,9 @@ from seg_demo.annotations.dataset import as_objects, labels_for, task_in
 from seg_demo.core.errors import BadImageError, BadRequestError, DataError
 from seg_demo.core.settings import Settings
 from seg_demo.core.types import INSTANCE, PANOPTIC, LabelSet, Segmentation, distinct_colors
-from seg_demo.datasets import Facts, Store, store
+from seg_demo.datasets import store
+from seg_demo.datasets.sample import Facts
+from seg_demo.datasets.store import Store
 from seg_demo.gateway.visitor import Upload
 from seg_demo.ui import correct_tab
 from tests.small_datasets import picture

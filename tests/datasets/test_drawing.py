@@ -16,9 +16,8 @@ from scipy import ndimage
 
 from seg_demo.core.errors import BadRequestError, DataError, SegDemoError
 from seg_demo.core.types import LabelSet, Segment, Segmentation, paint, semantic_segmentation
-from seg_demo.datasets import Facts, Store
-from seg_demo.datasets.sample import IGNORE_ID, check_truth, corrected, from_mask, from_prediction, from_sample, truth
-from seg_demo.datasets.store import drawn_as
+from seg_demo.datasets.sample import IGNORE_ID, Facts, check_truth, corrected, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.store import Store, drawn_as
 from seg_demo.outputs import draw
 from seg_demo.outputs.export import bundle
 from seg_demo.outputs.measurements import measure

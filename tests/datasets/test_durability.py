@@ -12,8 +12,9 @@ from seg_demo.core import storage
 from seg_demo.core.errors import BadRequestError, DataError, StorageError
 from seg_demo.core.settings import settings
 from seg_demo.core.types import LabelSet
-from seg_demo.datasets import Facts, Store, may_collect, visitor_store
 from seg_demo.datasets.dataset import is_stem, stem_of
+from seg_demo.datasets.sample import Facts
+from seg_demo.datasets.store import Store, may_collect, visitor_store
 from tests.datasets.test_dataset import label_map, look, objects
 from tests.small_datasets import picture
 

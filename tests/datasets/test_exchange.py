@@ -12,8 +12,9 @@ import pytest
 
 from seg_demo.core.errors import BadRequestError, DataError
 from seg_demo.core.types import IGNORE
-from seg_demo.datasets import Dataset, Facts, Store
-from seg_demo.datasets.store import TOOLS, bring, zip_for
+from seg_demo.datasets.dataset import Dataset
+from seg_demo.datasets.sample import Facts
+from seg_demo.datasets.store import TOOLS, Store, bring, zip_for
 from seg_demo.gateway.visitor import Upload
 from seg_demo.ui import correct_tab
 from tests.annotations.test_readers import NAMES, ROUND, data_set, save_picture

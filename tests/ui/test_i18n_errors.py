@@ -14,9 +14,10 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from seg_demo.core.errors import Message, SegDemoError, in_language
 from seg_demo.core.requests import check_threshold
 from seg_demo.core.types import LabelSet
-from seg_demo.datasets import Store, dataset
+from seg_demo.datasets import dataset
 from seg_demo.datasets.dataset import clean_names
 from seg_demo.datasets.sample import from_mask
+from seg_demo.datasets.store import Store
 from seg_demo.gateway import visitor
 from seg_demo.hub import client
 from seg_demo.inputs.images import decode, read

@@ -18,7 +18,8 @@ from PIL import Image
 
 from seg_demo.core.picture import View
 from seg_demo.core.settings import Settings
-from seg_demo.datasets import store, visitor_store
+from seg_demo.datasets import store
+from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode, read
 from seg_demo.ui import batch_tab, click_tab, correct_tab, segment_tab, view_strip
