@@ -22,9 +22,9 @@ from seg_demo.annotations.coco import MOST_LAYERS, BadAnnotation, draw_item, lis
 from seg_demo.annotations.folder import list_folder, list_table
 from seg_demo.annotations.listing import NOTE, Fault, Item, Listing, Sample, decided_in, is_panoptic, leads_out, relative, sideways, turn, unconfirmed
 from seg_demo.annotations.masks import (
+    Maps,
     MaskRule,
     MaskScan,
-    Maps,
     UnknownValue,
     clusters,
     hex_color,
@@ -37,8 +37,7 @@ from seg_demo.annotations.masks import (
     with_objects,
 )
 from seg_demo.annotations.other_tools import list_tools
-from seg_demo.annotations.panoptic import OtherSize, faults_in, list_panoptic, maps_of
-from seg_demo.annotations.published import classes_of
+from seg_demo.annotations.published import OtherSize, classes_of, faults_in, list_panoptic, maps_of
 from seg_demo.annotations.rules import Reading, understand
 from seg_demo.core.errors import DataError, Message, SegDemoError, phrase
 from seg_demo.core.types import INSTANCE, PANOPTIC, SEMANTIC, TASKS, LabelSet, Task, ignore_id

@@ -58,8 +58,7 @@ from seg_demo.annotations.listing import (
     short_name,
 )
 from seg_demo.annotations.other_tools import list_tools
-from seg_demo.annotations.panoptic import list_panoptic
-from seg_demo.annotations.published import list_published
+from seg_demo.annotations.published import list_panoptic, list_published
 from seg_demo.core.errors import DataError, Message
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
