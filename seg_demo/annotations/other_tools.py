@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import yaml
 
-from seg_demo.annotations import rasters, readers
+from seg_demo.annotations import readers, scientific
 from seg_demo.annotations.classes import ClassList, find_classes, is_background, is_ignored
 from seg_demo.annotations.coco import IGNORED, is_no_class
 from seg_demo.annotations.file_names import FileFinder, OnePicture, SeveralFit, several_fit
@@ -333,7 +333,7 @@ def _by_stem(read: Callable[[Path, Reading, str, Path | None], None], ending: re
 
 def _geojson(path: Path, into: Reading, image: str, picture: Path | None) -> None:
     before = len(into.pictures), len(into.problems)
-    if picture is None or not rasters.read_on_raster(path, picture, into):
+    if picture is None or not scientific.read_on_raster(path, picture, into):
         readers.read_geojson(path, into)
     into.pictures[before[0] :] = [Marked(image, each.marks, each.size) for each in into.pictures[before[0] :]]
     into.problems[before[1] :] = [readers.Problem(each.where, each.what, each.image and image) for each in into.problems[before[1] :]]
