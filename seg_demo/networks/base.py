@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,11 +24,8 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import checkpoint, weights
+from seg_demo.networks import FAMILIES, Family, checkpoint, weights
 from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
-
-if TYPE_CHECKING:
-    from seg_demo.networks import Family
 
 # What networks that are trained from scratch here see: their pictures at their own size, up to this side, padded to the coarsest
 # grid of any usual encoder.
@@ -127,6 +124,11 @@ class Network(ABC):
     notes: tuple[str, ...] = ()
     familiarity: Any = None
     asked: Task | None = None
+
+    def __init_subclass__(cls, family: str | None = None, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if family is not None:
+            cls.family = FAMILIES[family]
 
     @property
     def name(self) -> str:

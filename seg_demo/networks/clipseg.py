@@ -17,15 +17,13 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES
 from seg_demo.networks.promptable import Answer
 from seg_demo.networks.transformers_prompts import WordPrompts, image_side
 
 
-class ClipSeg(WordPrompts):
+class ClipSeg(WordPrompts, family="clipseg"):
     """CLIPSeg of transformers."""
 
-    family: ClassVar = FAMILIES["clipseg"]
     library_processor = "CLIPSegProcessor"
     trials: ClassVar[tuple[Prompt, ...]] = (Prompt(text="a"),)
 

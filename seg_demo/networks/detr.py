@@ -24,7 +24,7 @@ from torchvision.ops import box_convert
 from seg_demo.core.errors import Message
 from seg_demo.core.types import INSTANCE, LabelSet, Segment, Task
 from seg_demo.masks import instances, queries
-from seg_demo.networks import FAMILIES, transformers_config
+from seg_demo.networks import transformers_config
 from seg_demo.networks.transformers_config import config_of, from_config, loading_code, own_size
 from seg_demo.networks.universal import LEAST_SCORE, STAGES, ClassQueries, Eomt, Mask2Former, apart, more_queries_than_places
 from seg_demo.networks.weights import Takes
@@ -33,10 +33,9 @@ from seg_demo.networks.weights import Takes
 MOST_FLOATS = 1 << 25
 
 
-class Detr(ClassQueries):
+class Detr(ClassQueries, family="detr"):
     """DETR with masks (Carion et al. 2020, arXiv 2005.12872), whose objects never overlap."""
 
-    family = FAMILIES["detr"]
     output_names = ("logits", "pred_masks")
     sizes_stay_open = True
 
@@ -64,14 +63,13 @@ class Detr(ClassQueries):
         return apart(queries.without_overlaps(classes, masks, height, width, self.order, self.thresholds))
 
 
-class ConditionalDetr(Detr):
+class ConditionalDetr(Detr, family="conditional-detr"):
     """Conditional DETR with masks (Meng et al. 2021, arXiv 2108.06152).
 
     Its classes have no "none of them", but its processor takes the last one for that where it looks for objects and segments, and so
     never finds it there; for class maps it counts as any other.
     """
 
-    family = FAMILIES["conditional-detr"]
     none_rows: ClassVar[int] = 0
 
     @staticmethod
@@ -149,10 +147,9 @@ PARTS = "model."
 
 
 @dataclass
-class RfDetr(ClassQueries):
+class RfDetr(ClassQueries, family="rfdetr"):
     """RF-DETR with masks. Its sides are multiples of patches times windows, which its image processor's fixed size is."""
 
-    family = FAMILIES["rfdetr"]
     training = replace(Mask2Former.training, base="Roboflow/rf-detr-seg-nano", scratch_lr=5e-4, scratch_crop=None, scratch_batch_size=4)
     # All pictures have one size, and the compiled form agrees to rounding (3e-6 of the largest logit).
     engine: ClassVar = Eomt.engine

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import resize
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, checkpoint, weights
+from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import STRIDE, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing
 
@@ -37,10 +37,9 @@ VARIANTS = (
 TORCHVISION = Preprocessing(shortest_side=520, longest_side=MAX_NETWORK_SIDE, multiple=STRIDE)
 
 
-class FCN(PixelNetwork):
+class FCN(PixelNetwork, family="fcn"):
     """FCN, DeepLabV3 and LR-ASPP of torchvision."""
 
-    family = FAMILIES["fcn"]
     training = TrainingDefaults(base="fcn-resnet50-voc", crop=256)
 
     @staticmethod

@@ -46,7 +46,7 @@ from seg_demo.core.types import LabelSet, Limit, Segmentation, paint, paint_conf
 from seg_demo.masks.instances import from_boxes
 from seg_demo.masks.resize import SMALL_OUTPUT, Rule, each, find_rule
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, base, weights
+from seg_demo.networks import base, weights
 from seg_demo.networks.base import LARGEST_TILE, STRIDE, EngineHints, Network, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, tensor_of
 
@@ -152,10 +152,9 @@ MOST_OBJECTS, MOST_PROPOSALS = 5000, 10_000
 BOXES_AT_ONCE, MASKS_AT_ONCE = 2000, 512
 
 
-class MaskRcnn(Network):
+class MaskRcnn(Network, family="maskrcnn"):
     """Mask R-CNN of torchvision."""
 
-    family = FAMILIES["maskrcnn"]
     engine = EngineHints(channels_last=False, detector=True)
     # A step takes several times as long as those of the others.
     training = TrainingDefaults(base="maskrcnn-v2-coco", crop=192, pretrained_crop=448, least_steps=250, passes=4)

@@ -22,7 +22,7 @@ from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segment
 from seg_demo.masks import queries
 from seg_demo.masks.queries import Order
-from seg_demo.networks import FAMILIES, checkpoint, transformers_config
+from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.universal import ClassQueries, Mask2Former, apart, few_places_at_once
 
 CLASS_INFO = "class_info_file"
@@ -36,7 +36,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass
-class OneFormer(ClassQueries):
+class OneFormer(ClassQueries, family="oneformer"):
     """OneFormer. Its panoptic and instance results never overlap; its resizes are antialiased.
 
     What is asked travels with the picture, in channels behind its colours, so that one form of the network, compiled for a size, answers
@@ -47,7 +47,6 @@ class OneFormer(ClassQueries):
         tokenizer: what made them, written with the checkpoint.
     """
 
-    family = FAMILIES["oneformer"]
     order: ClassVar[Order] = Order(antialias=True)
     # Sizes become constants of the traced graph, so that each has a form of its own; it agrees to 2e-5 of the largest logit.
     engine: ClassVar = Mask2Former.engine

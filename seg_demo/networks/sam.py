@@ -33,7 +33,7 @@ from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, checkpoint, transformers_config
+from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, Answer
 from seg_demo.networks.transformers_config import from_config, loading_code
 from seg_demo.networks.transformers_prompts import TransformersPrompts, WordPrompts, image_side
@@ -133,10 +133,9 @@ class MaskGeneration(TransformersPrompts):
         return Answer(self.fit(logits, size, together), min(1.0, max(0.0, round(score, 6))), steadiness, logits=logits[None, None])
 
 
-class Sam(MaskGeneration):
+class Sam(MaskGeneration, family="sam"):
     """SAM (Kirillov et al. 2023, arXiv 2304.02643): pictures keep their shape and are padded to a square."""
 
-    family = FAMILIES["sam"]
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -178,10 +177,9 @@ class Sam(MaskGeneration):
         return (F.pad(inside, (0, side - wide, 0, side - tall)) * 2 - 1) * SURE
 
 
-class SamHq(Sam):
+class SamHq(Sam, family="sam_hq"):
     """SAM-HQ (Ke et al. 2023, arXiv 2306.01567), whose decoder also looks at an early layer of the encoder."""
 
-    family = FAMILIES["sam_hq"]
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -196,10 +194,9 @@ class SamHq(Sam):
         return {"image_embeddings": found, "intermediate_embeddings": list(layers[:1])}
 
 
-class Sam2(MaskGeneration):
+class Sam2(MaskGeneration, family="sam2"):
     """SAM 2 and 2.1 (Ravi et al. 2024, arXiv 2408.00714) for single pictures, which are stretched to a square."""
 
-    family = FAMILIES["sam2"]
     coordinates = torch.float32
 
     @staticmethod
@@ -235,10 +232,9 @@ class Sam2(MaskGeneration):
         return side / width, side / height
 
 
-class EdgeTam(Sam2):
+class EdgeTam(Sam2, family="edgetam"):
     """EdgeTAM (Zhou et al. 2025, arXiv 2501.07256): SAM 2 with a small convolutional encoder, one of timm's."""
 
-    family = FAMILIES["edgetam"]
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -254,10 +250,9 @@ class EdgeTam(Sam2):
         return {"model_type": "edgetam", "vision_config": vision, "prompt_encoder_config": {"image_size": 512, "patch_size": 16}}
 
 
-class Sam3Tracker(Sam2):
+class Sam3Tracker(Sam2, family="sam3_tracker"):
     """What SAM 3 (Meta 2025) answers to clicks and boxes: its tracker, for single pictures."""
 
-    family = FAMILIES["sam3_tracker"]
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -313,10 +308,9 @@ DETECTOR, TRACKER, NECK = "detector_model.", "tracker_model.", "tracker_neck."
 _BACKBONE, _NECK = "vision_encoder.backbone.", "vision_encoder.neck."
 
 
-class Sam3Words(WordPrompts):
+class Sam3Words(WordPrompts, family="sam3_words"):
     """SAM 3's detector, for single pictures."""
 
-    family: ClassVar = FAMILIES["sam3_words"]
     library_processor = "Sam3Processor"
     trials: ClassVar[tuple[Prompt, ...]] = (Prompt(text="a"), Prompt(box=(0, 0, 1, 1)))
 
@@ -434,10 +428,9 @@ class Sam3Parts(nn.Module):
         return found
 
 
-class Sam3(WordPrompts):
+class Sam3(WordPrompts, family="sam3"):
     """SAM 3 as it is published: words, examples and clicks about a picture that is encoded once."""
 
-    family: ClassVar = FAMILIES["sam3"]
     trials: ClassVar[tuple[Prompt, ...]] = (Prompt(text="a"), Prompt(points=((0, 0),), labels=(1,)))
 
     fitted = Sam2.fitted

@@ -40,7 +40,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, base, checkpoint, transformers_config
+from seg_demo.networks import base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import as_fractions, tensor_of
@@ -89,10 +89,9 @@ class _Described:
     wanted: dict[str, torch.Size]
 
 
-class SegFormer(PixelNetwork):
+class SegFormer(PixelNetwork, family="segformer"):
     """SegFormer, and transformers' other networks whose logits per class and pixel are resized and compared."""
 
-    family = FAMILIES["segformer"]
     channels_option = "num_channels"
     # Measured: attention takes twice as long where sizes are left open; convolutions do not mind.
     engine = EngineHints(free=())

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, checkpoint, weights
+from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import LONGEST_SIDE, Graph, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PIPELINE_FILE, RESIZES, Pipeline, Preprocessing, as_fractions, read_pipeline, repeated
 
@@ -43,10 +43,9 @@ from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PIPELIN
 PLAIN_LONGEST_SIDE = 1024
 
 
-class UNet(PixelNetwork):
+class UNet(PixelNetwork, family="unet"):
     """U-Net and the other decoders of segmentation_models_pytorch (smp)."""
 
-    family = FAMILIES["unet"]
     channels_option = "in_channels"
     training = TrainingDefaults(
         pretrained_encoder={"decoder": "Unet", "encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]},

@@ -25,7 +25,7 @@ from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import MAX_IDS, Segmentation, extents
 from seg_demo.masks.regions import Region
 from seg_demo.masks.semantic import all_finite, argmax_resized, probability_and_margin
-from seg_demo.networks import FAMILIES, base
+from seg_demo.networks import base
 from seg_demo.networks.base import LONGEST_SIDE, EngineHints, Network, TrainingDefaults
 from seg_demo.networks.preprocessing import Preprocessing, normalised
 from seg_demo.networks.unet import arguments_of, check_encoder, fold_decoder, plain_preprocessing
@@ -74,10 +74,9 @@ class InstanceUNet(smp.Unet):
         return torch.cat([self.segmentation_head(found), self.shape_head(found)], 1)
 
 
-class UNetInstance(Network):
+class UNetInstance(Network, family="unet-instance"):
     """Objects from a U-Net's maps and a seeded watershed. They have scores, and none lies upon another."""
 
-    family = FAMILIES["unet-instance"]
     engine = EngineHints()
     training = TrainingDefaults(
         pretrained_encoder={"encoder": "resnet34", "decoder_channels": [256, 128, 64, 32, 16]},

@@ -40,7 +40,7 @@ from seg_demo.core.types import (
 from seg_demo.masks import instances, queries
 from seg_demo.masks.queries import Found, Order, Thresholds
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
-from seg_demo.networks import FAMILIES, base, checkpoint, transformers_config
+from seg_demo.networks import base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, Network, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
 from seg_demo.networks.preprocessing import normalised
@@ -407,10 +407,9 @@ model, processor = segment.model, segment.image_processor
 """
 
 
-class Mask2Former(ClassQueries):
+class Mask2Former(ClassQueries, family="mask2former"):
     """Mask2Former (Cheng et al. 2021, arXiv 2112.01527)."""
 
-    family = FAMILIES["mask2former"]
     training = TrainingDefaults(base="facebook/mask2former-swin-tiny-coco-panoptic", **SCHEDULE)
     # Sizes become constants of the traced graph, so that each has a form of its own; it agrees to 2e-6 of the largest logit.
     engine = EngineHints(free=(), channels_last=False, heavy=True)
@@ -441,10 +440,9 @@ class Mask2Former(ClassQueries):
         }
 
 
-class MaskFormer(ClassQueries):
+class MaskFormer(ClassQueries, family="maskformer"):
     """MaskFormer (Cheng et al. 2021, arXiv 2107.06278)."""
 
-    family = FAMILIES["maskformer"]
     sizes_stay_open = True
     # A Swin's windows are cut to the size of the traced example: 4e-6 of the largest logit in a form per size.
     engine = EngineHints(free=(), channels_last=False, heavy=True)
@@ -472,14 +470,13 @@ class MaskFormer(ClassQueries):
         }
 
 
-class Eomt(ClassQueries):
+class Eomt(ClassQueries, family="eomt"):
     """EoMT, a plain vision transformer with queries (Kerssies et al. 2025, arXiv 2503.19108), on DINOv2 or DINOv3.
 
     Its processor pads pictures where the checkpoint is of things, and cuts them into squares where it is of classes; neither can
     do the other's: the library would stretch the padding over the picture, or have several answers to one.
     """
 
-    family = FAMILIES["eomt"]
     # All pictures have one size, and the compiled form agrees to rounding (1e-6 of the largest logit).
     engine = EngineHints(free=(), channels_last=False)
     training = TrainingDefaults(base="tue-mps/coco_panoptic_eomt_base_640_2x", **SCHEDULE)
