@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -29,14 +29,16 @@ from seg_demo.core.errors import (
 from seg_demo.core.types import SEMANTIC, TASKS, LabelSet, ModelSpec, Task
 from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
-from seg_demo.networks.base import Network, TrainingDefaults
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
 from seg_demo.networks.preprocessing import Preprocessing
 from seg_demo.networks.weights import copy_known_classes
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_checkpoint, locate
-from train.config import Config
 from train.metrics import shared_labels
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network, TrainingDefaults
+    from train.config import Config
 
 
 @dataclass(frozen=True)

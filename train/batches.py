@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,11 +25,13 @@ from seg_demo.annotations.dataset import Dataset, as_objects
 from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE, IGNORE_16, TASKS, LabelSet, ModelSpec
 from seg_demo.inference.engine import total_memory
-from seg_demo.networks.base import Network
 from seg_demo.networks.preprocessing import tensor_of
 from synthetic.cells import CLASS_NAMES, render
 from train.config import ConfigError
 from train.data import CELLS_SIZE
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network
 
 Key = tuple[int, int]
 

@@ -25,7 +25,6 @@ from tqdm import tqdm
 
 from seg_demo import networks
 from seg_demo.annotations.dataset import Dataset, labels_for
-from seg_demo.annotations.listing import Choice, Diagnosis, Item, Sample
 from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.storage import save_file
 from seg_demo.core.types import (
@@ -41,7 +40,6 @@ from seg_demo.core.types import (
     semantic_segmentation,
 )
 from seg_demo.inference.model import Model
-from seg_demo.networks.base import Network
 from seg_demo.outputs.draw import overlay
 from seg_demo.serving.predictor import load_checkpoint
 from train.base_model import in_words_of
@@ -65,6 +63,8 @@ if TYPE_CHECKING:
     # Imported where something is drawn: it takes half a second, and a check of data draws nothing.
     from matplotlib.figure import Figure
 
+    from seg_demo.annotations.listing import Choice, Diagnosis, Item, Sample
+    from seg_demo.networks.base import Network
     from train.setup import Prepared
 
 log = logging.getLogger("train")

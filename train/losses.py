@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import IGNORE_16, LabelSet, tight_box
-from seg_demo.networks.base import Network
-from train.batches import Crop
+
+if TYPE_CHECKING:
+    from seg_demo.annotations.listing import Sample
+    from seg_demo.networks.base import Network
+    from train.batches import Crop
 
 MIN_OBJECT_PIXELS = 12
 

@@ -6,16 +6,18 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as coco_mask
 from scipy import ndimage
 
-from seg_demo.annotations.listing import Sample
 from seg_demo.core.types import INSTANCE, PANOPTIC, TASKS, LabelSet, Segment, Segmentation, extents, ignore_id, paint, tight_box
 from seg_demo.masks.compare import PanopticQuality, SegmentMap, confusion, match_segments, segment_map
+
+if TYPE_CHECKING:
+    from seg_demo.annotations.listing import Sample
 
 BOUNDARY_RATIO = 0.02
 

@@ -12,7 +12,7 @@ import shlex
 import shutil
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import numpy as np
@@ -25,7 +25,6 @@ from seg_demo.core.types import TASKS, LabelSet, ModelSpec
 from seg_demo.hub.licences import inherited
 from seg_demo.inference import onnx
 from seg_demo.networks import CLICKED
-from seg_demo.networks.base import Network
 from train import robustness
 from train import run as runs
 from train.base_model import name_of
@@ -34,7 +33,10 @@ from train.data import BUILT_IN, CELLS
 from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
 from train.metrics import STANDARD_CAP
 from train.run import load_state
-from train.setup import Prepared
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network
+    from train.setup import Prepared
 
 log = logging.getLogger("train")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -21,18 +21,20 @@ from huggingface_hub.utils import validate_repo_id
 from seg_demo import networks
 from seg_demo.annotations.channels import HIGH, LOW, Channels, channel_ranges, lacking, picture_of, shared_channels
 from seg_demo.annotations.dataset import Dataset, labels_for, task_in
-from seg_demo.annotations.listing import Diagnosis, Item
 from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, SegDemoError, paragraphs
 from seg_demo.hub import client
 from seg_demo.inference import engine, onnx
-from seg_demo.networks.base import Network
 from seg_demo.serving import catalog
 from train.base_model import Start, architecture_of, for_channels, name_of, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data import BUILT_IN, examine, open_dataset, split, without_bad
 from train.evaluate import with_picture
-from train.run import PreviousRun
+
+if TYPE_CHECKING:
+    from seg_demo.annotations.listing import Diagnosis, Item
+    from seg_demo.networks.base import Network
+    from train.run import PreviousRun
 
 PIECES_NOTE = Message("readings.pieces_are_objects")
 

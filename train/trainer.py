@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -27,15 +27,17 @@ from tqdm import tqdm
 from seg_demo.annotations.dataset import labels_for
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.storage import save_folder
-from seg_demo.networks.base import Network
 from train import run as runs
 from train.batches import AsSeen, Crop, CropDataset, Replay, loader, local_cores, memory_budget, read_as_seen, workers_for
-from train.config import Config
 from train.data import BUILT_IN, preload, read_item
 from train.evaluate import HeldOut, evaluate, model_of, sample_grid
 from train.losses import Batch, Objective, balanced_weights, count_pixels
 from train.run import Diverged, History, Pace, ProgressFile, Stopped, Stopper, save_state
-from train.setup import Prepared
+
+if TYPE_CHECKING:
+    from seg_demo.networks.base import Network
+    from train.config import Config
+    from train.setup import Prepared
 
 log = logging.getLogger("train")
 

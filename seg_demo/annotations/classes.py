@@ -18,10 +18,13 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.types import is_background
-from seg_demo.inputs.object_maps import ObjectRule
+
+if TYPE_CHECKING:
+    from seg_demo.inputs.object_maps import ObjectRule
 
 FILES = (
     "labels.json", "classes.json", "id2label.json", "label2id.json", "class_names.json", "classes.txt", "class_names.txt", "labels.txt",

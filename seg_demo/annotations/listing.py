@@ -16,41 +16,23 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from seg_demo.annotations.classes import ClassList
 from seg_demo.core.errors import DataError, Message
 from seg_demo.core.picture import Picture, Stack, View
-from seg_demo.inputs.mask_files import MaskFile
-from seg_demo.inputs.shapes import Shape
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".jp2",
-        ".tga",
-        ".nii",
-    ]
-)
+if TYPE_CHECKING:
+    from seg_demo.annotations.classes import ClassList
+    from seg_demo.inputs.mask_files import MaskFile
+    from seg_demo.inputs.shapes import Shape
+
+IMAGE_SUFFIXES = frozenset([
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".tga", ".nii",
+])  # fmt: skip
 SPLITS = {
     "train": "train",
     "training": "train",

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx2
@@ -44,7 +44,9 @@ from seg_demo.core import errors
 from seg_demo.core.errors import BadRequestError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError, redacted
 from seg_demo.core.requests import begin
 from seg_demo.core.settings import settings
-from seg_demo.core.types import ModelSpec
+
+if TYPE_CHECKING:
+    from seg_demo.core.types import ModelSpec
 
 T = TypeVar("T")
 # What a lost, refused or silent connection raises. HfHubHTTPError and OfflineModeIsEnabled are OSErrors.

@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, constants, get_session, hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RevisionNotFoundError, SafetensorsParsingError
@@ -31,14 +31,16 @@ from huggingface_hub.hf_api import ModelInfo
 from tqdm.std import tqdm
 
 from seg_demo.core.errors import BadCheckpointError, HubUnavailableError, Message, ModelNotFoundError, SegDemoError
-from seg_demo.core.requests import Report
 from seg_demo.core.settings import settings
-from seg_demo.core.types import ModelSpec
 from seg_demo.hub import cache, client, pickles
 from seg_demo.hub.cache import COMMIT, held
 from seg_demo.hub.client import TRANSPORT_ERRORS
 from seg_demo.networks import checkpoint
 from seg_demo.networks.checkpoint import CONFIG, INDEX, WEIGHTS, read_json
+
+if TYPE_CHECKING:
+    from seg_demo.core.requests import Report
+    from seg_demo.core.types import ModelSpec
 
 REFRESH_SECONDS = 600.0
 DOWN_SECONDS = 30.0

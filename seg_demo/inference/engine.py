@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +37,13 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from seg_demo.core import settings
 from seg_demo.core.errors import BadImageError, Message, SettingsError, sentences
 from seg_demo.core.requests import LOOKS
-from seg_demo.core.settings import Settings
 from seg_demo.inference.openvino import Compiler, Part, crop, described, same_signs, same_winners
 from seg_demo.inference.tiled import Plan, plan
 from seg_demo.masks.resize import each
-from seg_demo.networks.base import Network
+
+if TYPE_CHECKING:
+    from seg_demo.core.settings import Settings
+    from seg_demo.networks.base import Network
 
 # Regions for which sharing the pooling out is worth it.
 SHARED = 32

@@ -26,11 +26,12 @@ import numpy as np
 from PIL import Image
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.rle import Box
 from seg_demo.core.types import MAX_IDS, REGION, LabelSet, Segment, Segmentation
 
 if TYPE_CHECKING:
     import torch
+
+    from seg_demo.core.rle import Box
 
 __all__ = ["METHODS", "Method", "Parameter", "PixelClassifier", "segment"]
 _LABELS = ("background", "region")

@@ -29,7 +29,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentat
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
 from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.core.types import LabelSet, Segmentation
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
@@ -60,6 +59,9 @@ from seg_demo.networks.transformers_config import (
     write_module,
 )
 from seg_demo.networks.weights import Takes, check_finite, own_names, read_weights, shapes_of, stored_names
+
+if TYPE_CHECKING:
+    from seg_demo.core.types import LabelSet, Segmentation
 
 PIPELINE_SIZE = 512
 

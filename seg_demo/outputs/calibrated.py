@@ -13,14 +13,16 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seg_demo.core.errors import BadRequestError
-from seg_demo.core.picture import Calibration, Georeference, Grid
 from seg_demo.core.types import TASKS, Segmentation
 from seg_demo.inputs import scientific
+
+if TYPE_CHECKING:
+    from seg_demo.core.picture import Calibration, Georeference, Grid
 
 # An edge of so many pixels gets further points: straight on a map, it is not in degrees.
 _LONG_EDGE = 64

@@ -23,7 +23,6 @@ from seg_demo.core.errors import BadCheckpointError, BadRequestError, BusyError,
 from seg_demo.core.picture import View
 from seg_demo.core.requests import Admission, Limit, Options, Report, SingleFlight
 from seg_demo.core.settings import Settings, settings, slots
-from seg_demo.core.types import ModelSpec, Segmentation
 from seg_demo.hub import licences, lookup, pickles, sandbox
 from seg_demo.inference import engine, zerogpu
 from seg_demo.inference import model as batching
@@ -35,6 +34,7 @@ from seg_demo.serving import catalog
 from seg_demo.serving.catalog import architecture_of, known_labels, labels_in
 
 if TYPE_CHECKING:
+    from seg_demo.core.types import ModelSpec, Segmentation
     from seg_demo.inference.explain import Explanation
     from seg_demo.networks.base import Network
 
