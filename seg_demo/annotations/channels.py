@@ -26,12 +26,11 @@ import numpy as np
 
 from seg_demo.annotations.listing import FAULT, NOTE, Fault, Item, Listing, relative
 from seg_demo.annotations.masks import digest_of_pixels
-from seg_demo.core.errors import DataError, Message, SegDemoError
+from seg_demo.core.errors import Damaged, DataError, Message, PixelError, SegDemoError, TiffError
 from seg_demo.core.picture import AXES, Calibration, Grid, Picture, View
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import MaskFile, of_values
-from seg_demo.inputs.samples import PixelError
-from seg_demo.inputs.tiff import Damaged, Tiff, TiffError
+from seg_demo.inputs.tiff import Tiff
 
 LOW, HIGH = 0.5, 99.5
 # Images that are looked at for the percentiles, and numbers of each channel that are sorted.

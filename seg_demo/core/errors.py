@@ -96,6 +96,18 @@ class DataError(SegDemoError):
     """Training data as a whole cannot be used: nothing is there, or a list of it (JSON, CSV, class names) cannot be read."""
 
 
+class PixelError(ValueError):
+    """Pixel values that no picture can be made of; the text is half a sentence that says which."""
+
+
+class TiffError(ValueError):
+    """A TIFF that is not read; the text is half a sentence that says why."""
+
+
+class Damaged(ValueError):
+    """A TIFF whose numbers do not fit together."""
+
+
 LANGUAGES = ("en", "zh")
 FOLDER = Path(__file__).resolve().parents[1] / "locale"
 # Under this key is what has no other: what a library or another program said.

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import Damaged, Message
 from seg_demo.core.picture import Calibration, Stack
 from seg_demo.inputs.planes import Opened, TooLarge, Unread, sized
-from seg_demo.inputs.tiff import Damaged
 
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
 # Of all contours of a structure set together, and of frames of a segmentation.

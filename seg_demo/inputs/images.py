@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.errors import BadImageError, BadRequestError, Damaged, Message, PixelError, TiffError
 from seg_demo.core.picture import MOST_SHOWN, Picture, Stack, View
 from seg_demo.core.settings import scientific_bytes, settings
 from seg_demo.inputs import formats, samples
 from seg_demo.inputs.formats import Limits, check_bytes, check_size, decoding_cost, fault, identify, refuse
-from seg_demo.inputs.samples import PixelError, Samples
-from seg_demo.inputs.tiff import Damaged, Tiff, TiffError, let_libtiff_read, mend_palette, whole_at, whole_first
+from seg_demo.inputs.samples import Samples
+from seg_demo.inputs.tiff import Tiff, let_libtiff_read, mend_palette, whole_at, whole_first
 
 if TYPE_CHECKING:
     from seg_demo.inputs.scientific import Raster

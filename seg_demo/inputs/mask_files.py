@@ -21,11 +21,12 @@ from pathlib import PurePath
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import Message
-from seg_demo.inputs import images, samples as pixels
+from seg_demo.core.errors import Message, PixelError
+from seg_demo.inputs import images
+from seg_demo.inputs import samples as pixels
 from seg_demo.inputs.formats import identify
 from seg_demo.inputs.images import limits_of, refuse
-from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples, no_labels, upright
+from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, Samples, no_labels, upright
 from seg_demo.inputs.tiff import Tiff, nodata_of
 
 # TIFF tags, and the bits of a sample that Pillow stretches to 8.

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import BadImageError, BadRequestError, Message
+from seg_demo.core.errors import BadImageError, BadRequestError, Message, PixelError, TiffError
 from seg_demo.core.picture import AXES, MOST_SHOWN, Calibration, Distribution, Picture, Stack, View
 from seg_demo.inputs import samples
-from seg_demo.inputs.samples import GREY, PixelError, Samples
-from seg_demo.inputs.tiff import TiffError
+from seg_demo.inputs.samples import GREY, Samples
 
 # The window ``auto``: percentiles, per channel.
 LOW, HIGH = 0.35, 99.65
@@ -67,7 +66,7 @@ class Opened:
         profile: ICC profile that the colours are of, or None.
         parts: (page, t, z), channels, and rows from and to → row and column of each part of them and its samples (h, w, so many), for files
             that can be read in parts; or None.
-        whole: (page, t, z) and channels; raises :class:`seg_demo.inputs.tiff.Damaged` if parts of them lie outside of the file.
+        whole: (page, t, z) and channels; raises :class:`seg_demo.core.errors.Damaged` if parts of them lie outside of the file.
         step: rows that are stored together.
     """
 

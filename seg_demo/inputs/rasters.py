@@ -18,12 +18,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import Damaged, Message, PixelError, TiffError
 from seg_demo.core.picture import MOST_SHOWN, View
 from seg_demo.inputs import planes, samples
 from seg_demo.inputs.planes import HIGH, LOW, Opened, Unread, Window
-from seg_demo.inputs.samples import PixelError
-from seg_demo.inputs.tiff import Damaged, TiffError
 
 PIXELS, STATE = "pixels", "state.npz"
 # Bits that order statistics are narrowed down by in a pass.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import Message, PixelError
 
 # 16-bit data below this leaves its two upper bits empty: a camera of 10 to 14 bits, nearly black if shown as it is.
 FULL_RANGE = 1 << 14
@@ -34,10 +34,6 @@ _SAMPLED = 1 << 20
 ORIENTATION = 0x0112
 # Photometric interpretations of samples, and the Pillow mode of their 8 bits by number of channels.
 GREY, RGB, PALETTE, CMYK, LAB = "grey", "rgb", "palette", "cmyk", "lab"
-
-
-class PixelError(ValueError):
-    """Pixel values that no picture can be made of; the text is half a sentence that says which."""
 
 
 @dataclass(eq=False)

@@ -28,13 +28,13 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from seg_demo.core.errors import Message, SegDemoError
+from seg_demo.core.errors import Damaged, Message, PixelError, SegDemoError, TiffError
 from seg_demo.core.picture import MOST_SHOWN, Calibration, Georeference, Grid, Stack, View
 from seg_demo.core.sandbox import confine, library_folders, limit_resources, serve
 from seg_demo.inputs import dicom, rasters, samples
 from seg_demo.inputs.planes import Opened, Series, TooLarge, Unread, absence, check_numbers, distribution, names, nothing_there, render, settle, sized, unit_of
 from seg_demo.inputs.samples import Samples
-from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Damaged, Tiff, TiffError, beginning_at, let_libtiff_read, mend_palette, palette_of
+from seg_demo.inputs.tiff import COLORS, ORIENTATION, PROFILE, Tiff, beginning_at, let_libtiff_read, mend_palette, palette_of
 
 # What each kind of file needs, the most frequent first; imported by the helper between files.
 MODULES = {
@@ -492,7 +492,7 @@ def decode(order: dict[str, Any]) -> dict[str, Any]:
     try:
         samples.check_finite(values, opened.nodata)
         rgb, seen = render(picked, view, opened.stack, opened.nodata, opened.inverted, opacity, opened.premultiplied, profile)
-    except samples.PixelError as error:
+    except PixelError as error:
         if order["want"] != LOOK or opened.stack.pages * opened.stack.z * opened.stack.t * count == len(shown):
             raise
         # Whoever looks for a view finds one only if this is no end.
@@ -558,8 +558,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         return {"size": error.args, "memory": True}
     except MemoryError:
         return {"memory": True}
-    except (Damaged, samples.PixelError, TiffError, Unread) as error:
-        kind = {Damaged: "damaged", samples.PixelError: "unusable", TiffError: "unread"}
+    except (Damaged, PixelError, TiffError, Unread) as error:
+        kind = {Damaged: "damaged", PixelError: "unusable", TiffError: "unread"}
         return {"refused": Message.of(error).to_dict(), "why": kind.get(type(error), "unread")}
     except SegDemoError as error:
         return {"refused": error.message.to_dict(), "why": "request"}

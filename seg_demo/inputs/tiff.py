@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFile
 
-from seg_demo.core.errors import Message
+from seg_demo.core.errors import Damaged, Message, PixelError, TiffError
 from seg_demo.inputs.formats import MAX_TAG_VALUES
-from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, PixelError, Samples
+from seg_demo.inputs.samples import CMYK, GREY, LAB, PALETTE, RGB, Samples
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
 STRIPS, ORIENTATION, SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, COLORS = 273, 274, 277, 278, 279, 284, 317, 320
@@ -39,14 +39,6 @@ _MOST_PAGES = 10_000
 _MOST_PREVIEWS = 4
 _GROUP_BYTES = 4_000_000
 _FILLER = re.compile(r'<Item[^>]*name="(?:[^"]*#)?(?:_FillValue|missing_value|NODATA_VALUES?|nodata)"[^>]*>([^<]+)</Item>', re.IGNORECASE)
-
-
-class TiffError(ValueError):
-    """A TIFF that is not read; the text is half a sentence that says why."""
-
-
-class Damaged(ValueError):
-    """A TIFF whose numbers do not fit together."""
 
 
 @dataclass
