@@ -1,4 +1,4 @@
-"""Networks as ONNX files: written, then run by ONNX Runtime on test pictures, and refused unless every label is torch's.
+"""Networks as ONNX files: written, then run by ONNX Runtime on test pictures, and refused unless every label is torch's; and the code that runs them.
 
 The packages (requirements-onnx.txt) are imported here alone, when somebody exports.
 """
@@ -24,10 +24,11 @@ from torch import Tensor
 from seg_demo.core.errors import BadRequestError, Message
 from seg_demo.core.storage import write_atomically
 from seg_demo.core.types import TASKS, Segmentation
-from seg_demo.networks.base import INPUT, Graph, runner
+from seg_demo.networks.base import INPUT, Graph
 
 if TYPE_CHECKING:
     from seg_demo.networks.base import Network
+    from seg_demo.networks.preprocessing import Preprocessing
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Largest difference of an output from torch's, relative to its largest value, and the share of a picture's pixels that may get another
@@ -301,3 +302,63 @@ def drawn(height: int, width: int) -> np.ndarray:
         inside = np.clip(radius - np.hypot(rows - y, columns - x), 0, 1)[..., None]
         picture = picture * (1 - inside) + inside * (rng.uniform(110, 240) + rng.uniform(-40, 40, 3))
     return picture.clip(0, 255).astype(np.uint8)
+
+
+def runner(graph: Graph, rule: Preprocessing, file: str) -> str:
+    """Code that runs a graph on a picture with numpy, Pillow and ONNX Runtime alone; empty where ``graph.code`` is.
+
+    Pillow's resize is not torch's: where a picture is resized, a few pixels on edges may get another label. A network of other channels than red,
+    green and blue gets an array of numpy's.
+
+    Args:
+        graph: that was exported.
+        rule: how an upload becomes a batch.
+        file: name of the file.
+    """
+    if not graph.code:
+        return ""
+    channels = "[..., ::-1]" if rule.bgr else ""
+    if rule.samples is None:
+        opened = ['picture = Image.open("image.png").convert("RGB")', *_resized(rule)]
+        pixels = f"np.asarray(seen){channels} / 255"
+    else:
+        low, high = ([ends[side] for ends in rule.ranges or [(0.0, 255.0)] * rule.samples] for side in (0, 1))
+        cut = ".clip(0, 1)" if rule.clipped else ""
+        opened = [
+            f'values = np.load("image.npy").astype("float32")  # (height, width, {rule.samples}), the numbers of a file as they are',
+            f'low, high = np.array([{low}, {high}], dtype="float32")',
+            f"planes = [Image.fromarray(plane) for plane in ((values - low) / (high - low)){cut}.transpose(2, 0, 1).copy()]",
+            "picture = planes[0]",
+            *_resized(rule),
+        ]
+        pixels = f"np.stack([plane.resize(seen.size, Image.BILINEAR) for plane in planes], -1){channels}"
+    lines = [
+        "import json",
+        "import numpy as np, onnxruntime",
+        "from PIL import Image",
+        "",
+        f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
+        'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])',
+        *opened,
+        f"batch = ({pixels} - {_short(rule.mean)}) / {_short(rule.std)}",
+        'batch = batch.astype("float32").transpose(2, 0, 1)[None]',
+    ]
+    if rule.multiple > 1 and not graph.traced:
+        lines.append(f'batch = np.pad(batch, ((0, 0), (0, 0), (0, -seen.height % {rule.multiple}), (0, -seen.width % {rule.multiple})), "reflect")')
+    return "\n".join([*lines, f'outputs = session.run(None, {{"{INPUT}": batch}})', *graph.code]) + "\n"
+
+
+def _resized(rule: Preprocessing) -> list[str]:
+    """Lines that make ``seen``, the picture as the network sees it, of ``picture``."""
+    if rule.size is not None:
+        return [f"seen = picture.resize({(rule.size[1], rule.size[0])}, Image.BILINEAR)"]
+    scales = [] if rule.shortest_side is None else [f"{rule.shortest_side} / min(picture.size)"]
+    scales += [] if rule.longest_side is None else [f"{rule.longest_side} / max(picture.size)"]
+    if not scales:
+        return ["seen = picture"]
+    scale = f"min({', '.join(scales if rule.shortest_side else ['1', *scales])})" if rule.longest_side else scales[0]
+    return [f"scale = {scale}", "seen = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.BILINEAR)"]
+
+
+def _short(values: tuple[float, ...]) -> list[float]:
+    return [round(value, 7) for value in values]

@@ -3,8 +3,8 @@
 A new family is one file with a subclass of :class:`Network` (:class:`PixelNetwork` where its answer is logits per pixel) and one row
 in :data:`seg_demo.networks.FAMILIES`.
 
-And a network as a :class:`Graph` of tensors alone, between preprocessing and postprocessing: what a runtime other than torch can take, and the
-code that runs it with nothing but numpy, Pillow and that runtime.
+And a network as a :class:`Graph` of tensors alone, between preprocessing and postprocessing: what a runtime other than torch can take
+(:mod:`seg_demo.inference.onnx`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
-from seg_demo.core.types import LabelSet, Segmentation, Task
 from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import FAMILIES, Family, checkpoint, weights
 from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
+
+if TYPE_CHECKING:
+    from seg_demo.core.types import LabelSet, Segmentation, Task
 
 # What networks that are trained from scratch here see: their pictures at their own size, up to this side, padded to the coarsest
 # grid of any usual encoder.
@@ -538,7 +540,11 @@ class PixelNetwork(Network):
             BadCheckpointError: the network returned NaN.
         """
         rows, columns = self.preprocessing.fitted(height, width)
-        return semantic_from_logits(raw[0, :, :rows, :columns], self.labels, height, width, confidence=confidence)
+        return self.label_map(raw[0, :, :rows, :columns], height, width, confidence=confidence)
+
+    def label_map(self, logits: Tensor, height: int, width: int, padded: tuple[int, int] | None = None, confidence: bool = False) -> Segmentation:
+        """As :func:`seg_demo.masks.semantic.semantic_from_logits`, with the network's classes."""
+        return semantic_from_logits(logits, self.labels, height, width, padded, confidence)
 
     def graph(self) -> Graph:
         """As :meth:`Network.graph`: the logits. Where every picture gets one size, the graph may take that alone."""
@@ -612,66 +618,6 @@ class Tensors(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """The tuple of a batch."""
         return self._answer(self.module, pixel_values)
-
-
-def runner(graph: Graph, rule: Preprocessing, file: str) -> str:
-    """Code that runs a graph on a picture with numpy, Pillow and ONNX Runtime alone; empty where ``graph.code`` is.
-
-    Pillow's resize is not torch's: where a picture is resized, a few pixels on edges may get another label. A network of other channels than red,
-    green and blue gets an array of numpy's.
-
-    Args:
-        graph: that was exported.
-        rule: how an upload becomes a batch.
-        file: name of the file.
-    """
-    if not graph.code:
-        return ""
-    channels = "[..., ::-1]" if rule.bgr else ""
-    if rule.samples is None:
-        opened = ['picture = Image.open("image.png").convert("RGB")', *_resized(rule)]
-        pixels = f"np.asarray(seen){channels} / 255"
-    else:
-        low, high = ([ends[side] for ends in rule.ranges or [(0.0, 255.0)] * rule.samples] for side in (0, 1))
-        cut = ".clip(0, 1)" if rule.clipped else ""
-        opened = [
-            f'values = np.load("image.npy").astype("float32")  # (height, width, {rule.samples}), the numbers of a file as they are',
-            f'low, high = np.array([{low}, {high}], dtype="float32")',
-            f"planes = [Image.fromarray(plane) for plane in ((values - low) / (high - low)){cut}.transpose(2, 0, 1).copy()]",
-            "picture = planes[0]",
-            *_resized(rule),
-        ]
-        pixels = f"np.stack([plane.resize(seen.size, Image.BILINEAR) for plane in planes], -1){channels}"
-    lines = [
-        "import json",
-        "import numpy as np, onnxruntime",
-        "from PIL import Image",
-        "",
-        f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])',
-        'labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])',
-        *opened,
-        f"batch = ({pixels} - {_short(rule.mean)}) / {_short(rule.std)}",
-        'batch = batch.astype("float32").transpose(2, 0, 1)[None]',
-    ]
-    if rule.multiple > 1 and not graph.traced:
-        lines.append(f'batch = np.pad(batch, ((0, 0), (0, 0), (0, -seen.height % {rule.multiple}), (0, -seen.width % {rule.multiple})), "reflect")')
-    return "\n".join([*lines, f'outputs = session.run(None, {{"{INPUT}": batch}})', *graph.code]) + "\n"
-
-
-def _resized(rule: Preprocessing) -> list[str]:
-    """Lines that make ``seen``, the picture as the network sees it, of ``picture``."""
-    if rule.size is not None:
-        return [f"seen = picture.resize({(rule.size[1], rule.size[0])}, Image.BILINEAR)"]
-    scales = [] if rule.shortest_side is None else [f"{rule.shortest_side} / min(picture.size)"]
-    scales += [] if rule.longest_side is None else [f"{rule.longest_side} / max(picture.size)"]
-    if not scales:
-        return ["seen = picture"]
-    scale = f"min({', '.join(scales if rule.shortest_side else ['1', *scales])})" if rule.longest_side else scales[0]
-    return [f"scale = {scale}", "seen = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.BILINEAR)"]
-
-
-def _short(values: tuple[float, ...]) -> list[float]:
-    return [round(value, 7) for value in values]
 
 
 # Logits at any size of their own are about the whole batch: resized to it, the padding is cut off, and what is left is the picture.

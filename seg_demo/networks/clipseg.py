@@ -13,10 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
-from seg_demo.masks.semantic import all_finite
 from seg_demo.networks.promptable import Answer
 from seg_demo.networks.transformers_prompts import WordPrompts, image_side
 
@@ -75,8 +73,7 @@ class ClipSeg(WordPrompts, family="clipseg"):
         meaning = self.module.get_conditional_embeddings(len(words), tokens["input_ids"], tokens["attention_mask"])
         layers = [layer.expand(len(words), -1, -1) for layer in embedding]
         logits = self.module.decoder(layers, meaning).logits.float().reshape(len(words), *self._grid(layers[0])).cpu()
-        if not all_finite(logits):
-            raise BadCheckpointError("models.invalid_numbers")
+        self.check_finite(logits)
         return [self._answers(text, one.clone(), size) for text, one in zip(words, logits, strict=True)]
 
     def _grid(self, layer: Tensor) -> tuple[int, int]:

@@ -20,7 +20,6 @@ from torchvision.transforms.functional import resize
 
 from seg_demo.core.errors import BadCheckpointError
 from seg_demo.core.types import LabelSet, Segmentation
-from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import STRIDE, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import MAX_NETWORK_SIDE, Preprocessing
@@ -139,7 +138,7 @@ class FCN(PixelNetwork, family="fcn"):
         """As :meth:`PixelNetwork.postprocess`; what torchvision's preset preprocessed has no padding."""
         if _preset_side(self.preprocessing, height, width) is None:
             return super().postprocess(raw, height, width, confidence)
-        return semantic_from_logits(raw[0], self.labels, height, width, confidence=confidence)
+        return self.label_map(raw[0], height, width, confidence=confidence)
 
     def head_options(self) -> dict[str, Any]:
         """As :meth:`Network.head_options`; a new head has no auxiliary classifier."""

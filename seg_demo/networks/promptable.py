@@ -14,9 +14,10 @@ import numpy as np
 from scipy import ndimage
 from torch import Tensor
 
-from seg_demo.core.errors import BadRequestError
+from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.core.types import Segmentation, tight_box
+from seg_demo.masks.semantic import all_finite
 from seg_demo.networks.base import Network
 
 if TYPE_CHECKING:
@@ -69,6 +70,19 @@ class PromptNetwork(Network):
     def computed(self, batch: Tensor) -> Any:
         """What :meth:`forward` gives for a batch, by the compiled form where there is one."""
         return self.forward(self.module, batch) if self.compiled is None else self.compiled(batch)
+
+    @staticmethod
+    def check_finite(*answers: Tensor) -> None:
+        """Return if all numbers of a decoder's answers are finite.
+
+        Args:
+            answers: float, on the CPU.
+
+        Raises:
+            BadCheckpointError: they are not.
+        """
+        if not all(map(all_finite, answers)):
+            raise BadCheckpointError("models.invalid_numbers")
 
     @abstractmethod
     def candidates(

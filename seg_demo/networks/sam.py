@@ -29,10 +29,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_demo.core import requests
-from seg_demo.core.errors import BadCheckpointError, BadRequestError
+from seg_demo.core.errors import BadRequestError
 from seg_demo.core.requests import Prompt
 from seg_demo.masks.instances import Resized
-from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint, transformers_config
 from seg_demo.networks.promptable import OBJECT, Answer
 from seg_demo.networks.transformers_config import from_config, loading_code
@@ -118,8 +117,7 @@ class MaskGeneration(TransformersPrompts):
         ambiguous = len(prompts[0].points) == 1 and prompts[0].box is None and earlier is None
         found = self.module(**embedding, **asked, multimask_output=ambiguous)
         maps, scores = found.pred_masks[0].float().cpu(), found.iou_scores[0].float().cpu()
-        if not (all_finite(maps) and all_finite(scores)):
-            raise BadCheckpointError("models.invalid_numbers")
+        self.check_finite(maps, scores)
         return [
             [self._answer(logits, float(score), size, maps.shape[1]) for logits, score in zip(guesses, sure, strict=True)]
             for guesses, sure in zip(maps, scores, strict=True)
@@ -379,8 +377,7 @@ class Sam3Words(WordPrompts, family="sam3_words"):
         scores = (found.pred_logits.sigmoid() * found.presence_logits.sigmoid())[0].float().cpu()
         kept = scores > LEAST_SCORE
         logits = found.pred_masks[0].float().cpu()[kept]
-        if not (all_finite(scores) and all_finite(logits)):
-            raise BadCheckpointError("models.invalid_numbers")
+        self.check_finite(scores, logits)
         masks = logits.sigmoid()
         label = OBJECT if prompt.box is not None and prompt.text in ("", EXAMPLE) else prompt.text
         answers = [

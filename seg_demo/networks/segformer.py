@@ -38,7 +38,6 @@ from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentat
 from transformers.models.segformer.modeling_segformer import SegformerDecodeHead
 
 from seg_demo.core.errors import BadCheckpointError, Message
-from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import base, checkpoint, transformers_config
 from seg_demo.networks.base import EngineHints, PixelNetwork, TrainingDefaults
 from seg_demo.networks.checkpoint import OUR_KEY
@@ -341,13 +340,13 @@ class SegFormer(PixelNetwork, family="segformer"):
     def postprocess(self, raw: Tensor, height: int, width: int, confidence: bool = False) -> Segmentation:
         """As :meth:`PixelNetwork.postprocess`, of logits (1, C, h', w') at a size of their own."""
         if not self._by_itself():
-            return semantic_from_logits(raw[0], self.labels, height, width, confidence=confidence)
+            return self.label_map(raw[0], height, width, confidence=confidence)
         # The image may end in the middle of a cell of the logit grid: the padding is cut off after the resize, not before.
         rule = self.preprocessing
         rows, columns = rule.fitted(height, width)
         padded_height = round((rows + -rows % rule.multiple) * height / rows)
         padded_width = round((columns + -columns % rule.multiple) * width / columns)
-        return semantic_from_logits(raw[0], self.labels, height, width, (padded_height, padded_width), confidence)
+        return self.label_map(raw[0], height, width, (padded_height, padded_width), confidence)
 
     def graph(self) -> base.Graph:
         """As :meth:`PixelNetwork.graph`; a SegFormer takes any size, also where its pictures get one."""

@@ -34,7 +34,6 @@ from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.core.types import LabelSet, Segmentation
-from seg_demo.masks.semantic import semantic_from_logits
 from seg_demo.networks import checkpoint, weights
 from seg_demo.networks.base import LONGEST_SIDE, Graph, PixelNetwork, TrainingDefaults
 from seg_demo.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PIPELINE_FILE, RESIZES, Pipeline, Preprocessing, as_fractions, read_pipeline, repeated
@@ -198,7 +197,7 @@ class UNet(PixelNetwork, family="unet"):
         frame = self.processor.frame(height, width)
         (rows, columns), top, left = frame.content, frame.top, frame.left
         inside = raw[0, :, top : top + rows, left : left + columns]
-        return semantic_from_logits(inside, self.labels, height, width, confidence=confidence)
+        return self.label_map(inside, height, width, confidence=confidence)
 
     def graph(self) -> Graph:
         """As :meth:`PixelNetwork.graph`; albumentations' steps, which preprocess, take its library."""
