@@ -107,8 +107,8 @@ def test_a_command_that_stands_still_and_hears_nothing_is_ended_with_all_that_it
     pid = tmp_path / "pid"
     deaf = BEGINS + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nimport subprocess\n"
     deaf += f"open({str(pid)!r}, 'w').write(str(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid))\n"
-    store_time = "from seg_demo.jobs import runner; runner.END_SECONDS = 1.0; import sys; from pathlib import Path; "
-    code = store_time + "runner.main(Path(sys.argv[1]), 30.0, 5.0)"
+    store_time = "from seg_demo.jobs import processes; processes.END_SECONDS = 1.0; import sys; from pathlib import Path; "
+    code = store_time + "processes.main(Path(sys.argv[1]), 30.0, 5.0)"
     real = subprocess.Popen
     monkeypatch.setattr(
         processes.subprocess, "Popen", lambda words, **options: real([sys.executable, "-c", code, words[3]], **options)
