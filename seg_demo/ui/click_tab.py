@@ -27,8 +27,8 @@ from seg_demo.serving import catalog
 from seg_demo.ui import menu
 from seg_demo.ui.api import Words
 from seg_demo.ui.components import examples, image_box, language_of, reporting, t
-from seg_demo.ui.correct_tab import drawn_result, forget, sentence_of
-from seg_demo.ui.editor import Document, MaskEditor, Refusal
+from seg_demo.ui.correct_tab import sentence_of
+from seg_demo.ui.editor import Document, MaskEditor, Refusal, drawn_result, forget
 from seg_demo.ui.results import kinds, make_file
 from seg_demo.ui.view_strip import ViewStrip, follow, viewed
 

@@ -13,30 +13,35 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
-from seg_demo.annotations.convert import ONE, found_on, is_annotations
-from seg_demo.core.errors import BadRequestError, DataError, Message, SegDemoError
+from seg_demo.annotations.convert import ONE
+from seg_demo.core.errors import BadRequestError, Message, SegDemoError
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets.dataset import Dataset, clean_names, label_set, with_background
-from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, Drawing, Facts, Sample, corrected, from_annotations, from_mask, from_prediction, from_sample, truth
+from seg_demo.datasets.sample import IGNORE_ID, Drawing, Facts, from_annotations, from_mask, from_prediction
 from seg_demo.datasets.store import DRAWN, Store, drawn_as, may_collect, visitor_store
-from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, only_uploaded, predictor, rendering, work_limits
-from seg_demo.gateway.visitor import Files, Upload, stem_of, uploaded
-from seg_demo.inputs.images import decode_mask, read
+from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.visitor import Files, Upload, stem_of
+from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
-from seg_demo.outputs.interchange import Annotated
 from seg_demo.ui import menu
 from seg_demo.ui.batch_tab import BatchTab, picture_at
 from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
 from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
-from seg_demo.ui.editor import NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, bring_panel, dataset_choices, export_panel, facts_of, pairs_of, whole
-from seg_demo.ui.results import CachedResult, Result, preview_of
+from seg_demo.ui.editor import (
+    NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, again,
+    bring_panel, dataset_choices, described_by, drawn_result, export_panel, forget, keep, unfit,
+)  # fmt: skip
+from seg_demo.ui.results import Result
 from seg_demo.ui.view_strip import ViewStrip, follow, viewed
+
+if TYPE_CHECKING:
+    from seg_demo.ui.editor import Described
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,6 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     return CorrectTab(dataset, editor, mappings, queue, start, model)
 
 
-# As static/editor_start.js names what it uploads.
-OWN_MASK = re.compile(r"mask(?:-\d+){4}\.png")
 # On a phone the editor is below the controls. It grows, and the controls shrink, once the image is in it: that is waited for, a
 # while, because nothing comes where the image could not be opened.
 INTO_VIEW = """() => {
@@ -351,35 +354,6 @@ def count_drawing(visitor: object, event: gr.EventData) -> tuple[Any, Any, Any]:
     return result, result, Counted(str(sent.get("doc")))
 
 
-def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
-    """A result from what the editor sent: as :func:`keep` takes it, with ``task``.
-
-    Raises:
-        SegDemoError: whatever does not fit.
-    """
-    classes, objects = pairs_of(sent.get("classes"), str, 255), pairs_of(sent.get("objects"), int, MOST_OBJECTS)
-    if sent.get("task") not in DRAWN or not classes:
-        raise DataError("corrections.facts_unreadable")
-    if sent.get("stem") is not None:
-        stored = visitor_store(visitor).open(sent.get("dataset")).sample(sent["stem"])
-        upload = Upload(stored.image, stem_of(stored.name))
-    else:
-        path = uploaded(sent.get("image"))
-        upload = Upload(path, stem_of(str(sent.get("name") or "image")[:200]))
-    with rendering():
-        picture, raw = read(upload.path, view=sent.get("view") if sent.get("stem") is None else None), decode_mask(uploaded(sent.get("mask")))[0]
-        image = picture.pixels
-        if raw.shape[:2] != image.shape[:2]:
-            raise DataError("drawings.other_size", came=f"{raw.shape[1]} x {raw.shape[0]}", wanted=f"{image.shape[1]} x {image.shape[0]}")
-        numbers = {identity: index for index, identity in enumerate(classes)}
-        names, ground = list(classes.values()), numbers.get(sent.get("background"))
-        labels = LabelSet.from_names(names, ground)
-        with contextlib.suppress(TypeError, ValueError, OverflowError):  # colours as in the editor, where they are such
-            labels = replace(labels, colors=np.array(sent.get("colors"), dtype=np.uint8))
-        found = corrected(raw, sent["task"], labels, numbers, objects)
-        return Result(upload, CachedResult(replace(found, **picture.facts)), 0.0, preview_of(image))
-
-
 def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
     """The question into which dataset a mask is to be saved: that which it was opened for, or that which is chosen now.
 
@@ -394,15 +368,6 @@ def which(store: Store, sent: dict[str, Any], chosen: object) -> Answer:
         raise BadRequestError(reason or Message("corrections.dataset_deleted"))
     place = None if opened is None else Place(opened.key, opened.name)
     return Answer(str(sent.get("doc")), None, place, other, None if now is None else now.name, asks=True)
-
-
-def forget(path: object) -> None:
-    """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything; what has not the
-    editor's own kind of name may be another visitor's too, whose file has the same content."""
-    with contextlib.suppress(BadRequestError, OSError):
-        mask = uploaded(path)
-        if OWN_MASK.fullmatch(mask.name) and only_uploaded(str(mask)):
-            mask.unlink()
 
 
 def edit_sample(visitor: object, chosen: object, event: gr.EventData) -> Document:
@@ -437,21 +402,6 @@ def class_names(text: object) -> list[str]:
         DataError: a name that no class can have.
     """
     return clean_names([name for name in re.split(r"[\n,;，；、]+", str(text or "")) if name.strip()])
-
-
-Described = tuple[Annotated, tuple[Message, ...]]
-
-
-def described_by(file: Upload | None, upload: Upload | None) -> Described | None:
-    """What a file of another tool says about the picture, and how it was read; None where it is a mask, or one of them is missing.
-
-    Raises:
-        SegDemoError: it cannot be read, or is about other pictures.
-    """
-    if file is None or upload is None or not is_annotations(file.path):
-        return None
-    with rendering():
-        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2])
 
 
 def labels_for(typed: object, model: object, task: object, described: Described | None = None) -> LabelSet:
@@ -534,75 +484,6 @@ def begin(
             drawing = Drawing(np.full(image.shape[:2], IGNORE_ID, dtype=np.uint16), None, notes=(Message("corrections.paint_first"),))
     notes += notes_of(drawing, language)
     return Document(task, labels, image, drawing, upload.stem, upload.path, None, facts=facts, notes=notes, view=view)
-
-
-def again(dataset: Dataset, stem: str) -> Document:
-    """A document for a stored sample.
-
-    Raises:
-        SegDemoError: it is gone or damaged.
-    """
-    sample = dataset.sample(stem)
-    with rendering():
-        image, mask, instances = dataset.read(stem)
-        drawing = from_sample(mask, instances, dataset.labels)
-    return Document(
-        dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, dataset.name, sample.facts
-    )
-
-
-def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
-    """Store what the editor sent with its ``save`` event.
-
-    Args:
-        store: of the visitor.
-        sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
-            (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
-            ``source``, ``background`` (class id), ``view`` (what of the upload was drawn on, or None), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
-            no answer came in time, from two; and ``into``, another dataset that the person chose to save it in.
-
-    Returns:
-        The dataset and the sample.
-
-    Raises:
-        SegDemoError: whatever does not fit.
-    """
-    elsewhere = sent.get("into") is not None and sent["into"] != sent.get("dataset")
-    dataset = store.open(sent["into"] if elsewhere else sent.get("dataset"))
-    if elsewhere and (reason := unfit(dataset, sent)):
-        raise BadRequestError(reason)
-    classes = pairs_of(sent.get("classes"), str, 255)
-    objects = pairs_of(sent.get("objects"), int, MOST_OBJECTS)
-    with rendering():
-        raw = decode_mask(uploaded(sent.get("mask")))[0]
-        if elsewhere:
-            # Only what is painted joins another dataset's classes.
-            used = set(objects.values()) if TASKS[dataset.task].objects else set(np.unique(raw).tolist())
-            ground = sent.get("background") if dataset.labels.background is not None else None
-            classes = {identity: name for identity, name in classes.items() if identity in used and identity != ground}
-        labels = dataset.add_classes(list(classes.values()))
-        known = {name.casefold(): index for index, name in enumerate(labels.names)}
-        # Names pass through the same cleaning as they did when the dataset took them.
-        numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
-        if elsewhere and whole(ground, 65_535):
-            numbers[ground] = labels.background
-        mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
-        facts = facts_of(sent)
-        if sent.get("stem") is not None:
-            return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
-        image = read(uploaded(sent.get("image")), view=sent.get("view"))
-        name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
-        known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
-        return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
-
-
-def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
-    """Why a mask cannot be saved into another dataset than that which it was opened for; empty if it can."""
-    if sent.get("stem") is not None:
-        return Message("corrections.sample_of_other_dataset")
-    if sent.get("task") != dataset.task:
-        return Message("corrections.other_kind_of_masks", name=dataset.name)
-    return ""
 
 
 def correct_results(shown: Outcome, correcting: CorrectTab, visitor: gr.BrowserState, tabs: gr.Tabs) -> None:

@@ -1,7 +1,7 @@
 """The editor: a ``gr.HTML`` subclass in plain files in which a person draws a mask at the full size of its image.
 
 The browser holds the mask and its history; the server is asked for superpixels alone, and told when a mask is to be saved
-(event ``save``, whose data :mod:`seg_demo.ui.correct_tab` checks).
+(event ``save``). What it sends is checked, and becomes a sample of a dataset (:func:`keep`) or a result (:func:`drawn_result`).
 
 Beside it stands the list of a dataset's samples, which says what is to be edited or deleted, and below that the dataset as a zip,
 its push to the Hub, and its deletion.
@@ -10,14 +10,16 @@ its push to the Hub, and its deletion.
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 import math
 import os
+import re
 import secrets
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,23 +29,28 @@ import numpy as np
 from gradio import utils
 from PIL import Image
 
-from seg_demo.annotations.convert import SUFFIXES
-from seg_demo.core.errors import BadRequestError, DataError, in_language
+from seg_demo.annotations.convert import SUFFIXES, found_on, is_annotations
+from seg_demo.core.errors import BadRequestError, DataError, Message, in_language
 from seg_demo.core.requests import Options
-from seg_demo.core.types import IGNORE, LabelSet
-from seg_demo.datasets.dataset import Dataset
-from seg_demo.datasets.sample import IGNORE_ID, THUMBNAIL_SIDE, Drawing, Facts, Sample
-from seg_demo.datasets.store import TOOLS, bring, visitor_store, zip_for
-from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering
-from seg_demo.gateway.visitor import Files, uploaded
-from seg_demo.inputs.images import decode, decode_mask
+from seg_demo.core.types import IGNORE, TASKS, LabelSet
+from seg_demo.datasets.dataset import Dataset, clean_names
+from seg_demo.datasets.sample import IGNORE_ID, MOST_OBJECTS, THUMBNAIL_SIDE, Drawing, Facts, Sample, corrected, from_sample, truth
+from seg_demo.datasets.store import DRAWN, TOOLS, Store, bring, visitor_store, zip_for
+from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, only_uploaded, predictor, rendering
+from seg_demo.gateway.visitor import Files, Upload, stem_of, uploaded
+from seg_demo.inputs.images import decode, decode_mask, read
 from seg_demo.masks.regions import PixelClassifier
 from seg_demo.outputs import draw
 from seg_demo.ui.batch_tab import listed
 from seg_demo.ui.components import language_of, login_offered, plain_files, served_file, spoken, t, token_for, words
+from seg_demo.ui.results import CachedResult, Result, preview_of
 
 if TYPE_CHECKING:
     from seg_demo.core.picture import View
+    from seg_demo.outputs.interchange import Annotated
+
+    # What a file of another tool says about a picture, and how it was read.
+    Described = tuple[Annotated, tuple[Message, ...]]
 
 # One scope in the browser, in this order: each file may use the ones before it.
 EDITOR_SCRIPTS = (
@@ -550,3 +557,126 @@ def push_to_hub(
     sha = dataset.push(repository, token_for(token, login, request), private=private is not False)
     said = words("correct_pushed", language_of(request))
     return f'<p class="note">{html.escape(said)}: {html.escape(repository)} <code>{html.escape(sha[:12])}</code></p>'
+
+
+def described_by(file: Upload | None, upload: Upload | None) -> Described | None:
+    """What a file of another tool says about the picture, and how it was read; None where it is a mask, or one of them is missing.
+
+    Raises:
+        SegDemoError: it cannot be read, or is about other pictures.
+    """
+    if file is None or upload is None or not is_annotations(file.path):
+        return None
+    with rendering():
+        return found_on(file.path, upload.path, read(upload.path).pixels.shape[:2])
+
+
+def again(dataset: Dataset, stem: str) -> Document:
+    """A document for a stored sample.
+
+    Raises:
+        SegDemoError: it is gone or damaged.
+    """
+    sample = dataset.sample(stem)
+    with rendering():
+        image, mask, instances = dataset.read(stem)
+        drawing = from_sample(mask, instances, dataset.labels)
+    return Document(
+        dataset.task, dataset.labels, image, drawing, sample.name, None, dataset.key, stem, dataset.name, sample.facts
+    )
+
+
+def keep(store: Store, sent: dict[str, Any]) -> tuple[Dataset, Sample]:
+    """Store what the editor sent with its ``save`` event.
+
+    Args:
+        store: of the visitor.
+        sent: ``dataset`` (key), ``stem`` (of the sample, or None), ``image`` (path of the upload, for new samples), ``mask``
+            (path of the upload), ``classes`` ([[id, name], ...]), ``objects`` ([[number, class id], ...]), ``name``,
+            ``source``, ``background`` (class id), ``view`` (what of the upload was drawn on, or None), ``confidence``, ``seconds``, ``strokes``, and ``doc``, which tells a save that is sent twice, because
+            no answer came in time, from two; and ``into``, another dataset that the person chose to save it in.
+
+    Returns:
+        The dataset and the sample.
+
+    Raises:
+        SegDemoError: whatever does not fit.
+    """
+    elsewhere = sent.get("into") is not None and sent["into"] != sent.get("dataset")
+    dataset = store.open(sent["into"] if elsewhere else sent.get("dataset"))
+    if elsewhere and (reason := unfit(dataset, sent)):
+        raise BadRequestError(reason)
+    classes = pairs_of(sent.get("classes"), str, 255)
+    objects = pairs_of(sent.get("objects"), int, MOST_OBJECTS)
+    with rendering():
+        raw = decode_mask(uploaded(sent.get("mask")))[0]
+        if elsewhere:
+            # Only what is painted joins another dataset's classes.
+            used = set(objects.values()) if TASKS[dataset.task].objects else set(np.unique(raw).tolist())
+            ground = sent.get("background") if dataset.labels.background is not None else None
+            classes = {identity: name for identity, name in classes.items() if identity in used and identity != ground}
+        labels = dataset.add_classes(list(classes.values()))
+        known = {name.casefold(): index for index, name in enumerate(labels.names)}
+        # Names pass through the same cleaning as they did when the dataset took them.
+        numbers = {identity: known[clean_names([name])[0].casefold()] for identity, name in classes.items()}
+        if elsewhere and whole(ground, 65_535):
+            numbers[ground] = labels.background
+        mask, instances = truth(raw, dataset.task, numbers, objects, labels.background)
+        facts = facts_of(sent)
+        if sent.get("stem") is not None:
+            return dataset, dataset.replace(sent["stem"], mask, facts, instances=instances)
+        image = read(uploaded(sent.get("image")), view=sent.get("view"))
+        name, draft = str(sent.get("name") or "image")[:200], sent.get("doc")
+        known = draft if isinstance(draft, str) and 0 < len(draft) <= 64 else None
+        return dataset, dataset.add(image, mask, facts, instances=instances, name=name, draft=known)
+
+
+def unfit(dataset: Dataset, sent: dict[str, Any]) -> str:
+    """Why a mask cannot be saved into another dataset than that which it was opened for; empty if it can."""
+    if sent.get("stem") is not None:
+        return Message("corrections.sample_of_other_dataset")
+    if sent.get("task") != dataset.task:
+        return Message("corrections.other_kind_of_masks", name=dataset.name)
+    return ""
+
+
+def drawn_result(visitor: object, sent: dict[str, Any]) -> Result:
+    """A result from what the editor sent: as :func:`keep` takes it, with ``task``.
+
+    Raises:
+        SegDemoError: whatever does not fit.
+    """
+    classes, objects = pairs_of(sent.get("classes"), str, 255), pairs_of(sent.get("objects"), int, MOST_OBJECTS)
+    if sent.get("task") not in DRAWN or not classes:
+        raise DataError("corrections.facts_unreadable")
+    if sent.get("stem") is not None:
+        stored = visitor_store(visitor).open(sent.get("dataset")).sample(sent["stem"])
+        upload = Upload(stored.image, stem_of(stored.name))
+    else:
+        path = uploaded(sent.get("image"))
+        upload = Upload(path, stem_of(str(sent.get("name") or "image")[:200]))
+    with rendering():
+        picture, raw = read(upload.path, view=sent.get("view") if sent.get("stem") is None else None), decode_mask(uploaded(sent.get("mask")))[0]
+        image = picture.pixels
+        if raw.shape[:2] != image.shape[:2]:
+            raise DataError("drawings.other_size", came=f"{raw.shape[1]} x {raw.shape[0]}", wanted=f"{image.shape[1]} x {image.shape[0]}")
+        numbers = {identity: index for index, identity in enumerate(classes)}
+        names, ground = list(classes.values()), numbers.get(sent.get("background"))
+        labels = LabelSet.from_names(names, ground)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):  # colours as in the editor, where they are such
+            labels = replace(labels, colors=np.array(sent.get("colors"), dtype=np.uint8))
+        found = corrected(raw, sent["task"], labels, numbers, objects)
+        return Result(upload, CachedResult(replace(found, **picture.facts)), 0.0, preview_of(image))
+
+
+# As static/editor_start.js names what it uploads.
+OWN_MASK = re.compile(r"mask(?:-\d+){4}\.png")
+
+
+def forget(path: object) -> None:
+    """Delete an uploaded mask: it has been stored, or will be sent again. What was named may be anything; what has not the
+    editor's own kind of name may be another visitor's too, whose file has the same content."""
+    with contextlib.suppress(BadRequestError, OSError):
+        mask = uploaded(path)
+        if OWN_MASK.fullmatch(mask.name) and only_uploaded(str(mask)):
+            mask.unlink()

@@ -22,7 +22,8 @@ from seg_demo.outputs import draw
 from seg_demo.outputs.export import bundle
 from seg_demo.outputs.measurements import measure
 from seg_demo.ui import menu
-from seg_demo.ui.correct_tab import class_names, keep, labels_for
+from seg_demo.ui.correct_tab import class_names, labels_for
+from seg_demo.ui.editor import keep
 from tests.small_datasets import picture
 
 LABELS = LabelSet.from_names(("background", "cell", "wall"), 0)

@@ -16,7 +16,7 @@ from seg_demo.datasets.dataset import Dataset
 from seg_demo.datasets.sample import Facts
 from seg_demo.datasets.store import TOOLS, Store, bring, zip_for
 from seg_demo.gateway.visitor import Upload
-from seg_demo.ui import correct_tab
+from seg_demo.ui import correct_tab, editor
 from tests.annotations.test_readers import NAMES, ROUND, data_set, save_picture
 
 H, W = 24, 31
@@ -122,7 +122,7 @@ def test_a_correction_begins_with_what_a_tool_says_about_the_picture(tool: str, 
     wanted = content(dataset)["p1"][1]
     (file,) = (tmp_path / "out").rglob(SAID[tool])
     for sent in (file,) if tool == "imagej" else (file, tmp_path / "out.zip"):
-        described = correct_tab.described_by(Upload(sent, sent.stem), upload)
+        described = editor.described_by(Upload(sent, sent.stem), upload)
         assert described[0].segmentation.segments and bool(described[1]) is (tool != "coco")
         # YOLO's text has numbers alone: its classes are those of data.yaml, or typed.
         typed = "cell, 细胞" if sent.suffix == ".txt" else ""
@@ -138,6 +138,6 @@ def test_a_correction_begins_with_what_a_tool_says_about_the_picture(tool: str, 
     other = Upload(Path(shutil.copy(sample.image, tmp_path / "elsewhere.png")), "elsewhere")
     if tool in ("coco", "labelstudio", "cvat"):
         with pytest.raises(DataError, match="about other pictures"):
-            correct_tab.described_by(Upload(file, file.stem), other)
+            editor.described_by(Upload(file, file.stem), other)
     else:  # a file about one picture is about this one, whatever it is called
-        assert correct_tab.described_by(Upload(file, file.stem), other)[0].segmentation.segments
+        assert editor.described_by(Upload(file, file.stem), other)[0].segmentation.segments

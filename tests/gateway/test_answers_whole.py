@@ -24,7 +24,7 @@ from seg_demo.gateway import visitor
 from seg_demo.gateway.guard import PIECE, Guard
 from seg_demo.gateway.queue import Page
 from seg_demo.inference import openvino
-from seg_demo.ui import correct_tab
+from seg_demo.ui import editor
 from seg_demo.ui.demo import build_demo
 from tests import crowd
 from tests.surface import API, functions, http  # noqa: F401  (fixtures)
@@ -170,14 +170,14 @@ def test_a_compiled_network_that_goes_is_never_found_by_halves(tmp_path, monkeyp
 
 
 def test_a_mask_that_two_visitors_sent_is_not_deleted_for_the_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(correct_tab, "only_uploaded", lambda path: True)
-    monkeypatch.setattr(correct_tab, "uploaded", Path)
+    monkeypatch.setattr(editor, "only_uploaded", lambda path: True)
+    monkeypatch.setattr(editor, "uploaded", Path)
     for name, stays in (("mask.png", True), ("mask-1-22-333-4444.png", False), ("picture", True)):
         path = tmp_path / name
         path.write_bytes(b"x")
-        correct_tab.forget(str(path))
+        editor.forget(str(path))
         assert path.exists() is stays, name
-    sent = (Path(correct_tab.__file__).parent / "static/editor_start.js").read_text()
+    sent = (Path(editor.__file__).parent / "static/editor_start.js").read_text()
     assert 'mask-${crypto.getRandomValues(new Uint32Array(4)).join("-")}.png' in sent
 
 

@@ -22,7 +22,7 @@ from seg_demo.datasets import store
 from seg_demo.datasets.store import visitor_store
 from seg_demo.gateway.visitor import Upload
 from seg_demo.inputs.images import decode, read
-from seg_demo.ui import batch_tab, click_tab, correct_tab, segment_tab, view_strip
+from seg_demo.ui import batch_tab, click_tab, correct_tab, editor, segment_tab, view_strip
 from seg_demo.ui.results import make_file, viewer_value
 from seg_demo.ui.view_strip import first_look, look_again, viewed
 from tests.inputs.test_scientific import here  # noqa: F401  (a file is read in this process)
@@ -146,11 +146,11 @@ def test_a_drawing_is_kept_with_the_plane_that_it_was_drawn_on(stack, tmp_path, 
         "source": "blank", "confidence": None, "stem": None, "image": str(stack), "mask": str(mask), "view": document.view.to_dict(),
     }  # fmt: skip
     Image.fromarray((wanted[..., 0] > 100).astype("u1")).save(mask)
-    found = correct_tab.drawn_result("k" * 40, sent)
+    found = editor.drawn_result("k" * 40, sent)
     assert found.shown.to_dict()["view"] == {"page": 0, "z": 2, "t": 0, "channels": [0], "window": [0.0, 8000.0], "gamma": 1.0}
     mine = visitor_store("k" * 40)
     dataset = mine.create("cells", correct_tab.labels_for("cell", None, "semantic"), "semantic")
-    _, sample = correct_tab.keep(mine, {**sent, "dataset": dataset.key})
+    _, sample = editor.keep(mine, {**sent, "dataset": dataset.key})
     np.testing.assert_array_equal(decode(sample.image), wanted)
 
 
