@@ -2,6 +2,10 @@
 
 A mask is opened to draw on (from a model, a file, or straight from a result of another tab), and taken back; what a browser sends is
 checked.
+
+The queue of the tab: many pictures, one after the other, those first of which a model is least sure. The browser keeps the list, what is done
+and where it stands (``static/queue.js``), so that a reload loses nothing; the server keeps the pictures among the uploads, and is named one
+of them to open. Results are not kept: the model that ranked a picture segments it again when it is opened.
 """
 
 from __future__ import annotations
@@ -9,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import html
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,20 +25,19 @@ import gradio as gr
 import numpy as np
 
 from seg_demo.annotations.convert import ONE
-from seg_demo.core.errors import BadRequestError, Message, SegDemoError
+from seg_demo.core.errors import BadRequestError, Message, SegDemoError, in_language
 from seg_demo.core.requests import Options, Report, owner_of
 from seg_demo.core.types import INSTANCE, TASKS, LabelSet, Segmentation, plain_name
 from seg_demo.datasets.dataset import Dataset, clean_names, label_set, with_background
 from seg_demo.datasets.sample import IGNORE_ID, Drawing, Facts, from_annotations, from_mask, from_prediction
 from seg_demo.datasets.store import DRAWN, Store, drawn_as, may_collect, visitor_store
-from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
+from seg_demo.gateway.queue import BATCHES, QUIET, UNQUEUED, in_words, one_batch, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Files, Upload, stem_of
 from seg_demo.inputs.images import read
 from seg_demo.inputs.mask_files import read_mask, read_object_map
 from seg_demo.ui import menu
-from seg_demo.ui.batch_tab import BatchTab, picture_at
-from seg_demo.ui.components import Choice, Outcome, image_box, language_of, outcome, reporting, t, words
-from seg_demo.ui.correct_queue import LONG, QueuePanel, make_queue, queue_panel
+from seg_demo.ui.batch_tab import FILE_TYPES, BatchTab, batch_folder, gather, patiently, picture_at
+from seg_demo.ui.components import STATIC, Choice, Outcome, image_box, language_of, outcome, plain_files, reporting, t, words
 from seg_demo.ui.editor import (
     NEW, Answer, Counted, Document, MaskEditor, Place, Refusal, SampleList, again,
     bring_panel, dataset_choices, described_by, drawn_result, export_panel, forget, keep, unfit,
@@ -153,34 +158,7 @@ def correct_tab(tab: gr.Tab, visitor: gr.BrowserState) -> CorrectTab:
     return CorrectTab(dataset, editor, mappings, queue, start, model)
 
 
-# On a phone the editor is below the controls. It grows, and the controls shrink, once the image is in it: that is waited for, a
-# while, because nothing comes where the image could not be opened.
-INTO_VIEW = """() => {
-  const editor = document.querySelector('#correct-editor'), behavior = matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth';
-  const place = () => { const box = editor.getBoundingClientRect(); return box.top + scrollY + ' ' + box.height; };
-  const until = performance.now() + 3000;
-  const beside = editor.getBoundingClientRect().top < document.querySelector('#correct-open').getBoundingClientRect().top;
-  let before = null, still = 0;
-  const look = () => {
-    const now = place();
-    still = now === before && editor.querySelector('.se').dataset.state === 'open' ? still + 1 : 0;
-    before = now;
-    if (still <= 2 && !beside && performance.now() < until) return requestAnimationFrame(look);
-    editor.scrollIntoView({ block: 'nearest', behavior });
-    follow();
-  };
-  // The fields above go when the server answers, which may be later: until the person does something, the editor stays in view.
-  let touched = beside;
-  for (const act of ['wheel', 'pointerdown', 'touchstart', 'keydown']) addEventListener(act, () => { touched = true; }, { once: true, passive: true });
-  const follow = () => {
-    if (touched || performance.now() > until + 3000) return;
-    const now = place();
-    if (now !== before) editor.scrollIntoView({ block: 'nearest', behavior });
-    before = now;
-    requestAnimationFrame(follow);
-  };
-  look();
-}"""
+INTO_VIEW = (STATIC / "into_view.js").read_text(encoding="utf-8").strip()
 
 
 def filled(key: str) -> Any:
@@ -572,3 +550,136 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
 def labels_of(found: Segmentation) -> LabelSet:
     """The classes of a new dataset for a result: its model's; objects need a background, which some models do not name."""
     return with_background(found.labels) if TASKS[found.task].objects else label_set(found.labels)
+
+
+# More pictures than anybody corrects in a row; the browser keeps a line for each.
+MOST_ITEMS = 1000
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture that waits.
+
+    Attributes:
+        name: as the person called it, its folder in an archive included.
+        path: where it lies among the uploads.
+        margin: how sure the model is of it: the mean margin of its pixels in [0, 1]; None where nothing was predicted.
+    """
+
+    name: str
+    path: str
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What the browser is given.
+
+    Attributes:
+        items: in the order in which they come.
+        failed: names of files that cannot be used, and why.
+        id: tells queues apart.
+    """
+
+    items: tuple[Item, ...]
+    failed: tuple[tuple[str, str], ...] = ()
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+class QueueList(gr.HTML):
+    """Shows a :class:`Queue`; its event ``edit`` carries the ``item`` that is to be opened: ``name``, ``path``, and ``done``, the sample that it has become."""
+
+    def __init__(self, value: Queue | None = None, *, elem_id: str | None = None, render: bool = True) -> None:
+        super().__init__(value=value, **plain_files("queue", ("viewer_text.js", "queue.js")), elem_id=elem_id, render=render)
+
+    def postprocess(self, value: Queue | None) -> dict[str, Any] | None:
+        """What the browser receives.
+
+        Args:
+            value: a new queue; None leaves the one that is there.
+        """
+        return None if value is None else asdict(value)
+
+    def api_info(self) -> dict[str, Any]:
+        """The JSON schema of the value."""
+        return {"type": "object", "description": "pictures that wait to be corrected"}
+
+
+@dataclass(frozen=True)
+class QueuePanel:
+    """The controls of the queue.
+
+    Attributes:
+        files: images and archives.
+        begin: the button that makes a queue of them.
+        listed: the queue.
+    """
+
+    files: Files
+    begin: gr.Button
+    listed: QueueList
+
+
+def queue_panel() -> QueuePanel:
+    """Build the controls in the current Blocks; :func:`make_queue` is connected by the tab."""
+    with gr.Accordion(t("queue"), open=False, elem_id="correct-queue-box"):
+        gr.Markdown(t("queue_lead"), elem_classes="note")
+        files = Files(label=t("queue_files"), file_count="multiple", file_types=FILE_TYPES, height=120, elem_id="correct-queue-files")
+        begin = gr.Button(t("queue_begin"), elem_id="correct-queue-begin")
+    return QueuePanel(files, begin, QueueList(elem_id="correct-queue", render=False))
+
+
+# Event arguments of what goes through many pictures.
+LONG: dict[str, Any] = {"concurrency_limit": BATCHES, "concurrency_id": "batch", "api_visibility": "private"}
+
+
+@in_words
+def make_queue(
+    files: list[str] | None, start: object, model: object, request: gr.Request,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  (gradio looks for this default)
+) -> Queue:  # fmt: skip
+    """A queue of uploaded images and archives; with a model, every picture is segmented once, and the least sure come first.
+
+    Raises:
+        BadRequestError: there is no picture, or too many.
+        SegDemoError: the model cannot be had.
+    """
+    if not files:
+        raise BadRequestError("batches.no_file")
+    with one_batch():
+        picked, refused = gather([Path(path) for path in files], batch_folder())
+        if len(picked) > MOST_ITEMS:
+            raise BadRequestError("batches.too_many_images", most=MOST_ITEMS)
+        failed, items = [(left.name, left.why) for left in refused], []
+        for number, picture in enumerate(picked):
+            progress((number, len(picked)), desc=picture.name[-60:])
+            try:
+                items.append(Item(picture.name, str(picture.path), margin_of(picture.path, model) if start == "model" else None))
+            except SegDemoError as error:
+                failed.append((picture.name, error.message))
+                if number == len(failed) - 1 == len(picked) - 1:
+                    raise  # of none: then the fault is not a picture's
+    language = language_of(request)
+    return Queue(ranked(items), tuple((name, in_language(why, language)) for name, why in failed))
+
+
+def margin_of(path: Path, model: object) -> float | None:
+    """How sure a model is of a picture: the mean margin of its pixels in [0, 1]; None of methods that know no doubt.
+
+    Raises:
+        SegDemoError: a picture or a model that cannot be used.
+    """
+    if not model:
+        raise BadRequestError("requests.no_model")
+
+    def segmented() -> float | None:
+        with predictor().work(path, str(model), options=Options(confidence=True)) as work:
+            found = work.segment().above(0.5)
+            return None if found.confidence is None else float(found.margin_sums.sum()) / found.id_map.size
+
+    return patiently(segmented, threading.Event())
+
+
+def ranked(items: Sequence[Item]) -> tuple[Item, ...]:
+    """The least sure first, those of which nothing is known last, in their order."""
+    return tuple(sorted(items, key=lambda item: (item.margin is None, item.margin)))

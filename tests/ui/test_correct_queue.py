@@ -16,7 +16,7 @@ from seg_demo.core.settings import Settings
 from seg_demo.datasets import store
 from seg_demo.ui import batch_tab, correct_tab
 from seg_demo.ui.components import EXAMPLES
-from seg_demo.ui.correct_queue import Item, make_queue, ranked
+from seg_demo.ui.correct_tab import Item, make_queue, ranked
 from seg_demo.ui.editor import Document, Refusal, predicted
 
 REQUEST = SimpleNamespace(headers={"accept-language": "en"})
