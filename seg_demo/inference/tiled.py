@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,11 +30,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seg_demo.core.errors import Message
-from seg_demo.core.requests import Report
-from seg_demo.core.rle import Box
 from seg_demo.core.types import MAX_IDS, Segment, Segmentation, SoftMask, extents, paint, paint_confidence, semantic_segmentation
 from seg_demo.masks.semantic import MeanScores, argmax_resized, probability_and_margin
 from seg_demo.networks.base import STRIDE, Network
+
+if TYPE_CHECKING:
+    from seg_demo.core.requests import Report
+    from seg_demo.core.rle import Box
 
 # Of a tile's overlap, the part at its border that gets no weight; as much at the other end, and it fades in between.
 MARGIN = 4
@@ -463,9 +465,7 @@ class Blender:
 
     def __init__(self, grid: Grid, factor: int, margin: int, first: int = 0, zeros: Callable[..., Tensor] = torch.zeros) -> None:
         half = max(0, grid.overlap // 2 - margin) // factor
-        self._rows, self._columns = (
-            _Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True)
-        )
+        self._rows, self._columns = (_Axis.of(starts, side, half, factor) for starts, side in zip((grid.tops, grid.lefts), grid.tile, strict=True))
         self._left = self._above = torch.empty(0)
         self._first, self._next, self._zeros = first, (first, 0), zeros
         self._device: torch.device | None = None
