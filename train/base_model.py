@@ -90,6 +90,17 @@ class Start:
         """Peak learning rate of fresh layers that suits the network."""
         return self.defaults.lr if self.pretrained else self.defaults.scratch_lr or self.defaults.lr
 
+    def result_name(self, data_name: str, trained: bool) -> str:
+        """What the result of a run is called: ``<network>-<data>``, or the base's own name if it is published as it is.
+
+        Args:
+            data_name: short name of the data.
+            trained: False for ``--epochs 0``.
+        """
+        if trained or self.base is None or self.base.source == "folder":
+            return f"{self.checkpoint.name}-{data_name}"
+        return Path(self.base.id).name
+
 
 def architecture_of(config: Config) -> str | None:
     """The network that a configuration asks for by its name or by a menu key, or None until the checkpoint is seen."""
@@ -97,19 +108,6 @@ def architecture_of(config: Config) -> str | None:
         return config.model
     spec = catalog.resolve(config.model, local_folders=True)
     return spec.architecture or None
-
-
-def name_of(start: Start, data_name: str, trained: bool) -> str:
-    """What the result of a run is called: ``<network>-<data>``, or the base's own name if it is published as it is.
-
-    Args:
-        start: of the run.
-        data_name: short name of the data.
-        trained: False for ``--epochs 0``.
-    """
-    if trained or start.base is None or start.base.source == "folder":
-        return f"{start.checkpoint.name}-{data_name}"
-    return Path(start.base.id).name
 
 
 def start(config: Config, labels_for: Callable[[str], LabelSet], task_in: Callable[[Sequence[Task]], Task] = itemgetter(0)) -> Start:

@@ -27,7 +27,6 @@ from seg_demo.inference import onnx
 from seg_demo.networks import CLICKED
 from train import robustness
 from train import run as runs
-from train.base_model import name_of
 from train.clicks import OBJECTS
 from train.data import BUILT_IN, CELLS
 from train.evaluate import COUNTS, CURVES, HeldOut, comparable, evaluate_best, learning_curves, model_of, sample_grid
@@ -613,7 +612,7 @@ def card_facts(prepared: Prepared, folder: Path, checkpoint: Network, metrics: d
     first = history["lines"][0] if history["lines"] and history["lines"][0]["step"] == 0 else {}
     knows_cells = dataset.source == CELLS and (trained or (base is not None and base.source == "bundled"))
     return CardFacts(
-        name=name_of(start, dataset.name, trained),
+        name=start.result_name(dataset.name, trained),
         architecture=checkpoint.name,
         task=prepared.task,
         labels=checkpoint.labels,

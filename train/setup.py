@@ -25,7 +25,7 @@ from seg_demo.core.errors import BadCheckpointError, BadRequestError, Message, S
 from seg_demo.hub import client
 from seg_demo.inference import engine, onnx
 from seg_demo.serving import catalog
-from train.base_model import Start, architecture_of, for_channels, name_of, rebuilt, remembered, start
+from train.base_model import Start, architecture_of, for_channels, rebuilt, remembered, start
 from train.batches import Plan, local_processes, replay_count
 from train.config import Config, ConfigError
 from train.data import BUILT_IN, examine, open_dataset, split, without_bad
@@ -415,7 +415,7 @@ def _rights(
     except SegDemoError:
         network = "model"
     data = dataset.name if dataset else "data"
-    name = f"{network}-{data}" if begun is None else name_of(begun, data, config.epochs != 0)
+    name = f"{network}-{data}" if begun is None else begun.result_name(data, config.epochs != 0)
     try:
         rights = check_rights(config.push or None, name, "", config.private)
     except SegDemoError as error:

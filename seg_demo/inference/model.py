@@ -32,7 +32,6 @@ from seg_demo.inference.explain import Explanation, explain
 from seg_demo.inference.prompting import PromptRun, Session
 from seg_demo.inputs.images import Source, read
 from seg_demo.masks.semantic import to_device
-from seg_demo.networks import answers_of
 from seg_demo.networks.checkpoint import UNFAMILIAR
 
 if TYPE_CHECKING:
@@ -87,9 +86,8 @@ class Model:
             engine: of :func:`seg_demo.inference.engine.choose`, for a module that is not trained any more; None is eager torch.
             window: seconds for which a request waits for others to be computed with; None computes each alone.
         """
-        tasks = (network.task, *(task for task in network.tasks if task != network.task))
         known = replace(
-            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, channels=network.channels, **answers_of(tasks)
+            spec, architecture=network.name, labels=network.labels.names, notes=network.notes, channels=network.channels, **network.answers
         )
         precision = precision or settings().precision
         run = PromptRun(network, precision, engine) if network.family.prompts else NetworkRun(network, precision, engine, window)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.masks.semantic import semantic_from_logits
-from seg_demo.networks import FAMILIES, Family, checkpoint, weights
+from seg_demo.networks import FAMILIES, Family, answers_of, checkpoint, weights
 from seg_demo.networks.preprocessing import Preprocessing, normalised, repeated, resized, to_batch
 
 if TYPE_CHECKING:
@@ -141,6 +141,11 @@ class Network(ABC):
     def tasks(self) -> tuple[Task, ...]:
         """What it can answer; the first is what it was made for."""
         return self.family.tasks
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """As :func:`seg_demo.networks.answers_of`: the task that it answers now, and all that it can."""
+        return answers_of((self.task, *(task for task in self.tasks if task != self.task)))
 
     @property
     def task(self) -> Task:
