@@ -24,6 +24,7 @@ import numpy as np
 
 from seg_demo.core.errors import Message, SegDemoError
 from seg_demo.core.settings import settings
+from seg_demo.core.types import OBJECT
 from seg_demo.inputs.archives import unpack
 from seg_demo.inputs.mask_files import read_mask
 from seg_demo.inputs.shapes import AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, SHARES, Ellipse, Outline, Roi, Shape, Stencil, Stroke, Union, decode_roi
@@ -31,8 +32,6 @@ from seg_demo.inputs.shapes import AREA, CENTRE, EDGE, FARTHEST, LINE, PERCENT, 
 MOST_BYTES = 2_000_000_000
 # Of a zip of ROIs; ImageJ itself has trouble with more.
 _MOST_ROIS, _MOST_ROI_BYTES = 65_535, 500_000_000
-# What a mark is called that nobody has named.
-OBJECT = "object"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from seg_demo.core.rle import Box, Runs, count_ids, sum_by_id, tight_box
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
 IGNORE, IGNORE_16 = 255, 65_535
-# How a class is called that is everything else; the others are what data sets in other languages and tools write.
-BACKGROUND = "background"
+# How a class is called that is everything else, and one that nobody has named; the others are what data sets in other languages and tools write.
+BACKGROUND, OBJECT = "background", "object"
 _BACKGROUNDS = frozenset({BACKGROUND, "bg", "backgrnd", "hintergrund", "fond", "fondo", "背景"})
 _RUN_PIXELS = 1 << 18  # looked at together: in the worst case every pixel is a run of its own, with 40 bytes of numbers about it
 

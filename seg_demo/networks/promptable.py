@@ -16,16 +16,13 @@ from torch import Tensor
 
 from seg_demo.core.errors import BadCheckpointError, BadRequestError
 from seg_demo.core.requests import Prompt
-from seg_demo.core.types import Segmentation, tight_box
+from seg_demo.core.types import OBJECT, Segmentation, tight_box
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks.base import Network
 
 if TYPE_CHECKING:
     from seg_demo.masks.instances import Resized
     from seg_demo.networks.base import Graph
-
-# What an object is called that was clicked and not named.
-OBJECT = "object"
 
 
 @dataclass(frozen=True)

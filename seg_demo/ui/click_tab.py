@@ -19,7 +19,7 @@ from seg_demo import networks
 from seg_demo.core import requests
 from seg_demo.core.errors import BadRequestError, in_language
 from seg_demo.core.requests import Options, read_prompt
-from seg_demo.core.types import INSTANCE, LabelSet
+from seg_demo.core.types import INSTANCE, OBJECT, LabelSet
 from seg_demo.datasets.sample import from_prediction
 from seg_demo.gateway.queue import QUIET, UNQUEUED, in_words, predictor, rendering, work_limits
 from seg_demo.gateway.visitor import Upload, store_bytes, uploaded
@@ -132,7 +132,6 @@ REMEMBER_KEY = "(key) => { window.segDemoVisitor = key; }"
 
 # What is offered first, and what everybody may take away of a result.
 DOWNLOADS = ("cutout", *kinds(INSTANCE), "measurements")
-OBJECT = "object"
 LABELS = LabelSet.from_names(("background", OBJECT), 0)
 PICTURES = ("cat.jpg", "coffee.jpg", "astronaut.jpg", "coins.png", "rocket.jpg")
 
