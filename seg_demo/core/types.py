@@ -220,8 +220,7 @@ class RunsSegment(Segment):
     """
 
     def __init__(self, label_id: int, source: Runs) -> None:
-        for name, value in {"label_id": label_id, "score": None, "box": source.box, "soft": None, "_source": source}.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(label_id=label_id, score=None, box=source.box, soft=None, _source=source)
 
     @property
     def has_mask(self) -> bool:

@@ -248,7 +248,7 @@ class PolygonRuns(Runs):
     def edges(self) -> np.ndarray:
         """As :attr:`Runs.edges`."""
         counts = coco_masks.rleToUncompressedRLE([self._rle])[0]["counts"]
-        edges = np.cumsum(np.array(counts[: len(counts) // 2 * 2], dtype=np.int64))
+        edges = np.array(counts, dtype=np.int64).cumsum()[: len(counts) // 2 * 2]
         return Runs.of_edges(edges, self.height).edges if 0 in counts[1:] else edges
 
     @property
