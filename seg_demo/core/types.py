@@ -387,8 +387,7 @@ class ModelSpec:
         id: menu key, Hub id (``user/repo``) or folder.
         revision: branch, tag or commit of a Hub repo, or None for the default branch.
         task: of :data:`TASKS`; what it answers unless something else is asked for.
-        architecture: family of networks (:data:`seg_demo.networks.FAMILIES`) or ``classical``; empty while a typed id has not been
-            looked at.
+        architecture: family of networks (:data:`seg_demo.networks.FAMILIES`) or ``classical``; empty while a typed id has not been looked at.
         title: a few words for the menu.
         licence: SPDX id or the name of the licence of the weights; empty if not stated.
         source: one of ``bundled``, ``hub``, ``torchvision``, ``folder``, ``builtin``.
@@ -413,11 +412,15 @@ class ModelSpec:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        for task in (self.task, *self.tasks):
-            if task not in TASKS:
-                raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {task!r}.")
+        if unknown := [task for task in (self.task, *self.tasks) if task not in TASKS]:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, but got {unknown[0]!r}.")
         if self.source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, but got {self.source!r}.")
+
+    @property
+    def key(self) -> str:
+        """What it is asked for by: its id, and after an @ the revision; :func:`seg_demo.hub.client.parse_id` takes that apart."""
+        return self.id if self.revision is None else f"{self.id}@{self.revision}"
 
     def answers(self, task: str) -> bool:
         """Whether it has a task."""
@@ -456,8 +459,7 @@ class Segmentation:
             :func:`seg_demo.masks.instances.presence`; panoptic, :class:`seg_demo.masks.queries.Found`. None unless asked for, and for regions.
         margin: uint8 (height, width), semantic: 255 times how far the probability of the pixel's class lies above that of the
             runner-up. None for other tasks, whose decisions are between two, and without confidence.
-        seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full
-            detail and without a network.
+        seen: (height, width) in pixels that the whole image was resized to for the network, its padding left out; None in full detail and without a network.
         notes: what to know of how the picture was read, in English sentences: which page or channels were taken, where it holds
             no data; and whether it is unlike what the model knows. Empty for an ordinary photo.
         limit: where a detector stopped at a number of objects although there may be more; else None.
@@ -647,8 +649,7 @@ def extents(id_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         id_map: uint8 or uint16 (H, W).
 
     Returns:
-        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that
-        does not occur means nothing.
+        Counts int64 (N,) and half-open boxes int64 (N, 4), x0 y0 x1 y1, N as many as the dtype can name. The box of an id that does not occur means nothing.
     """
     height, width = id_map.shape
     count = np.iinfo(id_map.dtype).max + 1

@@ -393,8 +393,23 @@ _SITE = (
     "models", "docs", "papers", "collections", "blog", "learn", "settings", "join", "login", "pricing", "search", "new",
     "organizations", "tasks", "chat", "api", "posts", "enterprise", "support", "inference", "notifications",
 )  # fmt: skip
+_NAME = r"\w(?:[\w.-]{0,94}\w)?"
+_ID = re.compile(rf"(?P<id>(?P<repo>{_NAME}/{_NAME})(?:/{_NAME}){{0,4}})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
 _OTHER_KINDS = {"datasets": Message("addresses.dataset"), "spaces": Message("addresses.space")}
 _CHOOSE = Message("addresses.type_an_id")
+
+
+def parse_id(text: str) -> tuple[str, str | None] | None:
+    """``user/repo``, ``user/repo/folder`` or either with ``@revision`` as (id, revision), or None if it is neither; :attr:`ModelSpec.key` is the
+    way back.
+
+    >>> parse_id("ann/cells@v2"), parse_id("../etc"), parse_id("ann/zoo/b0")
+    (('ann/cells', 'v2'), None, ('ann/zoo/b0', None))
+    """
+    match = _ID.fullmatch(text)
+    if match is None or ".." in text or "--" in match["repo"] or "//" in text or match["repo"].endswith(".git"):
+        return None
+    return match["id"], match["revision"]
 
 
 def id_of(text: str) -> str:

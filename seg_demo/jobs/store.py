@@ -30,6 +30,7 @@ from seg_demo.core.errors import BadRequestError, Message, StorageError, redacte
 from seg_demo.core.sandbox import public_environment
 from seg_demo.core.settings import settings
 from seg_demo.core.storage import replacing
+from seg_demo.hub import client
 from seg_demo.inputs.archives import unpack
 from seg_demo.jobs import processes
 from seg_demo.jobs.job import DONE, DRAFT, RESUMABLE, RUNNING, Job
@@ -489,7 +490,7 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
         StorageError: the list of own models cannot be written.
     """
     _check_done(job)
-    if catalog.parse_hub_id(repo) is None or "@" in repo or repo.count("/") != 1:
+    if client.parse_id(repo) != (repo, None) or repo.count("/") != 1:
         came = Message("push.bad_repository", repo=repo[:80]) if repo else Message("push.no_repository")
         raise BadRequestError(sentences(came, Message("push.write_name_so")))
     report = job.folder / processes.PUSH
@@ -524,8 +525,9 @@ def push_model(job: Job, repo: str, token: str | None, private: bool) -> Pushed:
     spec = catalog.of_folder(job.checkpoint, pushed["repo"], "hub")
     # Pinned: a repository that is pushed to again is another model at once, whatever was fetched before.
     title = f"{pushed['repo']} ({spec.title})"
-    catalog.add_trained(replace(spec, revision=pushed["revision"], title=title, licence=_licence(job)), owner=job.owner)
-    return Pushed(f"{pushed['repo']}@{pushed['revision']}", pushed["url"])
+    spec = replace(spec, revision=pushed["revision"], title=title, licence=_licence(job))
+    catalog.add_trained(spec, owner=job.owner)
+    return Pushed(spec.key, pushed["url"])
 
 
 def _check_done(job: Job) -> None:

@@ -60,8 +60,6 @@ EVERYDAY = {
 MAX_ID = 200
 MAX_ADDRESS = 600
 
-_NAME = r"\w(?:[\w.-]{0,94}\w)?"
-_HUB_ID = re.compile(rf"(?P<id>(?P<repo>{_NAME}/{_NAME})(?:/{_NAME}){{0,4}})(?:@(?P<revision>\w(?:[\w./-]{{0,198}}\w)?))?", re.ASCII)
 _OWNERS = re.compile(r"(?P<id>[^=]+?)\s*(?:=\s*(?P<task>\w+))?")
 
 
@@ -89,7 +87,7 @@ def _menu(owners: str, every: bool) -> tuple[ModelSpec, ...]:
     for entry in filter(None, (part.strip() for part in owners.split(","))):
         match = _OWNERS.fullmatch(entry)
         known = match is not None and match["task"] in (None, *(task.name for task in learnt_tasks()))
-        parsed = parse_hub_id(_plain(match["id"])) if known else None
+        parsed = client.parse_id(_plain(match["id"])) if known else None
         spec = built_in.get(entry) or methods.get(entry) or (parsed and _with_known_labels(hub_spec(*parsed, task=match["task"] or SEMANTIC.name)))
         if spec is None or spec.id in specs:
             wrong.append(entry)
@@ -132,21 +130,10 @@ def _with_known_labels(spec: ModelSpec) -> ModelSpec:
     return replace(spec, labels=known_labels("cityscapes")) if "cityscapes" in spec.id and not spec.labels else spec
 
 
-def parse_hub_id(text: str) -> tuple[str, str | None] | None:
-    """``user/repo``, ``user/repo/folder`` or either with ``@revision`` as (id, revision), or None if it is neither.
-
-    >>> parse_hub_id("ann/cells@v2"), parse_hub_id("../etc"), parse_hub_id("ann/zoo/b0")
-    (('ann/cells', 'v2'), None, ('ann/zoo/b0', None))
-    """
-    match = _HUB_ID.fullmatch(text)
-    if match is None or ".." in text or "--" in match["repo"] or "//" in text or match["repo"].endswith(".git"):
-        return None
-    return match["id"], match["revision"]
-
-
 def hub_spec(id: str, revision: str | None, task: str = SEMANTIC.name) -> ModelSpec:
     """A Hub model that nothing is known about yet; loading it fills in the architecture and the task."""
-    return ModelSpec(id, revision, task, "", id if revision is None else f"{id}@{revision}", "", "hub", about=TYPED)
+    spec = ModelSpec(id, revision, task, "", id, "", "hub", about=TYPED)
+    return replace(spec, title=spec.key)
 
 
 def resolve(id: str, *, local_folders: bool) -> ModelSpec:
@@ -169,7 +156,7 @@ def resolve(id: str, *, local_folders: bool) -> ModelSpec:
     named = client.id_of(text) if len(text) <= MAX_ADDRESS else text
     if named != text and (spec := _on_menu(named, local_folders)) is not None:
         return spec
-    parsed = parse_hub_id(named) if len(named) <= MAX_ID else None
+    parsed = client.parse_id(named) if len(named) <= MAX_ID else None
     if parsed is not None and not (local_folders and text.count("/") > 1 and _exists(text)):
         return hub_spec(*parsed)
     shown = repr(id if len(str(id)) <= 80 else f"{str(id)[:80]}…")
@@ -188,7 +175,7 @@ def _on_menu(text: str, every: bool) -> ModelSpec | None:
         for spec in (*(_bundled(text) if text else ()), *(spec for spec in METHODS if spec.id == text)):
             if spec.source == "bundled" or all(made.id != text for made in trained_models(every=every)):
                 return spec
-    return next((spec for spec in menu(every=every) if text in (spec.id, f"{spec.id}@{spec.revision}")), None)
+    return next((spec for spec in menu(every=every) if text in (spec.id, spec.key)), None)
 
 
 def of_folder(folder: Path, id: str, source: str) -> ModelSpec:
@@ -255,7 +242,7 @@ def describe() -> list[dict[str, object]]:
     """The menu as JSON-able rows: id, title, task, tasks, architecture, source, licence, labels, channels, available, promptable."""
     return [
         {
-            "id": spec.id if spec.revision is None else f"{spec.id}@{spec.revision}",
+            "id": spec.key,
             "title": spec.title,
             "task": spec.task,
             "tasks": list(spec.tasks or (spec.task,)),

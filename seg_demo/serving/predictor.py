@@ -671,7 +671,7 @@ def offer(id: str, *, visitor: bool = False) -> Offer:
         where = f"{parts} safetensors files with an index" if INDEX in listing.names else listing.names[WEIGHTS]
     line = licences.lineage(*licences.of_card(spec.id, listing.card), lambda base: licences.on_hub(base, token=token))
     heavy = sum(size for name, size in listing.every.items() if not name.endswith((".json", ".txt")))
-    found = _offer(spec.id + (f"@{spec.revision}" if spec.revision else ""), folder, where, heavy, listing, spec.revision or "main", line)
+    found = _offer(spec.key, folder, where, heavy, listing, spec.revision or "main", line)
     return replace(found, refused=sandbox.look(folder, lookup.stored_names(spec, listing, token=token)))
 
 

@@ -94,7 +94,7 @@ def click_models(request: gr.Request) -> dict[str, Any]:
         ``models``: id, title, kinds of ``prompts`` and whether it is ``available``.
     """
     language = language_of(request)
-    rows = {menu.key(spec): (menu.title(spec, language), spec.architecture) for spec in menu.specs()}
+    rows = {spec.key: (menu.title(spec, language), spec.architecture) for spec in menu.specs()}
     rows |= {row.published: (row.title, row.name) for row in networks.FAMILIES.values() if row.published and row.published not in rows}
     models = [
         {"id": id, "title": title, "prompts": list(kinds), "available": catalog.available(catalog.resolve(id, local_folders=False))}

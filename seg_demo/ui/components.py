@@ -194,10 +194,8 @@ def because(
         at = int(asked["x"]), int(asked["y"])
     except (KeyError, TypeError, ValueError, OverflowError):
         raise BadRequestError("results.nothing_to_look_at") from None
-    spec = shown.model
-    id = f"{spec.id}@{spec.revision}" if spec.source == "hub" and spec.revision else spec.id
     options = Options(detail="full" if shown.seen is None else "whole", view=result.upload.view)
-    with predictor().work(result.upload.path, id, options=options, report=reporting(progress)) as work:
+    with predictor().work(result.upload.path, shown.model.key, options=options, report=reporting(progress)) as work:
         return result.because(work.explain(shown, at))
 
 

@@ -516,7 +516,7 @@ def _opened(visitor: object, result: Result | None, kept: object, request: gr.Re
     if store is not None and dataset is None:
         # More pictures will join it, so it is not called after this one.
         dataset = store.create(found.model.title if found.model else result.upload.stem, labels, task)
-    facts = Facts(confidence=drawing.confidence, source=(menu.key(found.model) if found.model else "")[:120])
+    facts = Facts(confidence=drawing.confidence, source=(found.model.key if found.model else "")[:120])
     document = Document(
         task, labels, image, drawing, result.upload.stem, result.upload.path,
         None if dataset is None else dataset.key, dataset_name="" if dataset is None else dataset.name, facts=facts,
@@ -540,7 +540,7 @@ def fitting(store: Store, found: Segmentation, kept: object = None) -> tuple[Dat
     """
     wanted = {plain_name(name) for index, name in enumerate(found.labels.names) if index != found.labels.background}
     for dataset in store.list():
-        mapping = menu.remembered(kept, dataset.key, menu.key(found.model)) if found.model else None
+        mapping = menu.remembered(kept, dataset.key, found.model.key) if found.model else None
         left = wanted - {plain_name(name) for name in (*dataset.labels.names, *(mapping or {}))}
         if dataset.task == drawn_as(found.task) and not (left - menu.HELPERS if mapping else left):
             return dataset, mapping or {}

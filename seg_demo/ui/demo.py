@@ -120,7 +120,7 @@ def load_ahead() -> Thread:
     """
     first = [spec for spec in map(menu.best, menu.learnt()) if spec is not None]
     at_hand = [spec for spec in menu.specs() if spec.source == "bundled" or (zerogpu.ACTIVE and spec.source != "builtin")]
-    return start_loading(list(dict.fromkeys(menu.key(spec) for spec in (*first, *at_hand))))
+    return start_loading(list(dict.fromkeys(spec.key for spec in (*first, *at_hand))))
 
 
 def check_machine() -> None:

@@ -310,7 +310,7 @@ def suggest(visitor: Any, dataset: Any) -> Any:
         sources = Counter(sample.facts.source for sample in chosen.samples())
     except SegDemoError:
         return gr.skip()
-    known = {menu.key(spec): spec for spec in menu.specs(chosen.task)}
+    known = {spec.key: spec for spec in menu.specs(chosen.task)}
     best = next((source for source, _ in sources.most_common() if source in known), None)
     base = best or next((key for key, spec in known.items() if spec.source == "bundled"), None)
     return gr.skip() if base is None else gr.Dropdown(value=base)
@@ -625,7 +625,7 @@ def draft_of(
     if augment not in ("none", "light", "strong"):
         raise BadRequestError("finetuning.bad_augment", value=str(augment)[:40])
     config = {
-        "model": menu.key(spec),
+        "model": spec.key,
         "max_steps": int(steps),
         "batch_size": int(batch),
         "val_fraction": float(share),

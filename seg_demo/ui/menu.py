@@ -50,11 +50,6 @@ def specs(task: str | None = None) -> list[ModelSpec]:
     return [spec for spec in catalog.menu(settings()) if task is None or spec.answers(task)]
 
 
-def key(spec: ModelSpec) -> str:
-    """The id by which a menu entry is asked for."""
-    return spec.id if spec.revision is None else f"{spec.id}@{spec.revision}"
-
-
 def availability() -> dict[str, bool]:
     """Menu key -> whether it can be used now. At most a few seconds, and remembered for the next visitor."""
     return {row["id"]: row["available"] for row in catalog.describe()}
@@ -68,8 +63,8 @@ def title(spec: ModelSpec, language: str) -> str:
 def choices(*tasks: str, ready: dict[str, bool] | None = None, language: str = "en") -> list[tuple[str, str]]:
     """(text, id) for the picker, task by task; ○ marks what cannot be reached, nothing is marked while that is not known."""
     known = ready or {}
-    marks = {spec: "" if known.get(key(spec), True) else "○ " for task in tasks for spec in specs(task)}
-    return [(mark + title(spec, language), key(spec)) for spec, mark in marks.items()]
+    marks = {spec: "" if known.get(spec.key, True) else "○ " for task in tasks for spec in specs(task)}
+    return [(mark + title(spec, language), spec.key) for spec, mark in marks.items()]
 
 
 def follow(tab: gr.Tab, picker: gr.Dropdown, *tasks: str) -> None:
@@ -102,7 +97,7 @@ def first_network() -> str:
 def at_first(task: str) -> str:
     """The id that is selected before it is known what can be reached: the first that needs no network."""
     menu = specs(task)
-    return next((key(spec) for spec in menu if spec.source in ("bundled", "builtin")), key(menu[0]) if menu else "")
+    return next((spec.key for spec in menu if spec.source in ("bundled", "builtin")), menu[0].key if menu else "")
 
 
 def best(task: str) -> ModelSpec | None:
@@ -118,7 +113,7 @@ def everyday(task: str) -> str:
     """The id of the menu's model that knows everyday things, whether it can be reached or not; empty if there is none."""
     known = [spec for spec in specs(task) if spec.source in ("hub", "torchvision")]
     known.sort(key=lambda spec: spec.id != catalog.EVERYDAY.get(task))
-    return key(known[0]) if known else ""
+    return known[0].key if known else ""
 
 
 def about(spec: ModelSpec, language: str) -> str:
@@ -140,7 +135,7 @@ def class_sample(spec: ModelSpec, language: str) -> str:
 
 def spec_of(identity: object) -> ModelSpec | None:
     """The menu's model of an id; None of a typed one."""
-    return next((spec for spec in specs() if key(spec) == identity), None)
+    return next((spec for spec in specs() if spec.key == identity), None)
 
 
 def note(identity: object, language: str) -> str:
@@ -161,7 +156,7 @@ def looked_at(identity: object, language: str) -> str | None:
     """HTML below the picker for a model that a person typed: what its repository holds, before anything large is fetched, or why it
     cannot be used. Everything is escaped. None where there is nothing to look at, or where too many look at once.
     """
-    if not identity or any(key(spec) == identity for spec in specs()) or not _looking.acquire(blocking=False):
+    if not identity or any(spec.key == identity for spec in specs()) or not _looking.acquire(blocking=False):
         return None
     try:
         found = _offered(str(identity)[: catalog.MAX_ADDRESS])
@@ -218,7 +213,7 @@ def card(spec: ModelSpec, ready: bool, language: str) -> str:
     state = words("ready" if ready else "unreachable", language)
     return (
         f'<article><span class="state{" on" if ready else ""}">{html.escape(state)}</span><h3>{html.escape(title(spec, language))}</h3>'
-        f"<code>{html.escape(key(spec))}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
+        f"<code>{html.escape(spec.key)}</code><p>{html.escape(about(spec, language))}</p><dl>{facts}</dl></article>"
     )
 
 
@@ -378,6 +373,6 @@ def offered(kept: object, store: Store | None, dataset: object, typed: list[str]
 def menu_key(model: object) -> str:
     """A model's id as the menu writes it, so that a choice is found again however the model was asked for."""
     try:
-        return key(catalog.resolve(model if isinstance(model, str) else "", local_folders=False))
+        return catalog.resolve(model if isinstance(model, str) else "", local_folders=False).key
     except SegDemoError:
         return str(model)[:120]

@@ -57,7 +57,7 @@ class NetworkTab:
             language: ``en`` or ``zh``.
         """
         spec = menu.best(self.task.name)
-        chosen = menu.key(spec) if spec else None
+        chosen = spec.key if spec else None
         picker = gr.Dropdown(choices=menu.choices(self.task.name, ready=ready, language=language), value=chosen)
         return [picker, menu.note(chosen, language), gr.Column(visible=ready.get(menu.everyday(self.task.name), False))]
 
@@ -80,7 +80,8 @@ def network_tab(task: Task) -> NetworkTab:
             )  # fmt: skip
             with gr.Column(visible=False, elem_classes="examples") as everyday:
                 examples(EVERYDAY_PICTURES, menu.everyday(name), photo, model, t("examples_everyday"), f"{name}-everyday")
-            with gr.Column(visible=bool(first), elem_classes="examples"):
+            # Pictures for the models that come along: what knows everyday things alone has no cells to find.
+            with gr.Column(visible=getattr(menu.spec_of(first), "source", "") == "bundled", elem_classes="examples"):
                 examples(CELL_PICTURES, first, photo, model, t("examples_cells"), f"{name}-cells")
             model.render()
             note = gr.HTML(menu.note(first, "en"), elem_id=f"{name}-note")
@@ -446,7 +447,7 @@ def cards(ready: dict[str, bool], language: str) -> str:
 def _kind(task: Task, ready: dict[str, bool], language: str) -> str:
     """The models that were made for one kind under a heading; nothing if the menu has none."""
     made = [spec for spec in menu.specs(task.name) if spec.task == task.name]
-    articles = "".join(menu.card(spec, ready.get(menu.key(spec), False), language) for spec in made)
+    articles = "".join(menu.card(spec, ready.get(spec.key, False), language) for spec in made)
     if not articles:
         return ""
     name, lead = map(html.escape, task_words(task, language))
