@@ -31,7 +31,6 @@ from seg_demo.core.requests import DETAILS, Options
 from seg_demo.core.types import BACKGROUND, IGNORE_16, TASKS, Segmentation, distinct_colors
 from seg_demo.gateway.queue import UNQUEUED, in_words, predictor, work_limits
 from seg_demo.gateway.visitor import Files, Upload, store_bytes
-from seg_demo.inputs.images import Picture
 from seg_demo.inputs.mask_files import MaskFile, numbers_meant, read_mask, read_panoptic
 from seg_demo.masks.compare import (
     BOTH,
@@ -62,6 +61,7 @@ from seg_demo.ui.results import MAX_VIEWER_PIXELS, preview_of, viewer_ids
 from seg_demo.ui.view_strip import ViewStrip, follow, with_view
 
 if TYPE_CHECKING:
+    from seg_demo.inputs.images import Picture
     from seg_demo.serving.predictor import ResolvedModel
 
 MOST = 4
