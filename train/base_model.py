@@ -31,7 +31,6 @@ from seg_demo.hub import client, lookup
 from seg_demo.networks import checkpoint as networks_checkpoint
 from seg_demo.networks.checkpoint import labels_from_dict, labels_to_dict
 from seg_demo.networks.preprocessing import Preprocessing
-from seg_demo.networks.weights import copy_known_classes
 from seg_demo.serving import catalog
 from seg_demo.serving.predictor import load_checkpoint, locate
 from train.metrics import shared_labels
@@ -215,6 +214,42 @@ def _with_labels(base: Start, labels: LabelSet) -> Start:
     note = (Message("training.classes_taken_over", names=listed(same, *others)),) if known else ()
     knows = set(known) == set(labels.names)
     return dataclasses.replace(base, checkpoint=replaced, fresh=fresh, notes=(*base.notes, *note), knows=knows)
+
+
+@torch.no_grad()
+def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """Give a new head what the old one knows about the classes that both have by name.
+
+    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four), and class
+    queries have one row more, for none of them.
+
+    Args:
+        source: with the old head; not a binary one of one channel, which has no rows per class.
+        target: of the same architecture, with the new head; changed in place.
+        prefixes: names of the head's parameters begin with one of these.
+
+    Returns:
+        Names of the classes that were copied, in the order of the target.
+    """
+    old, new = source.labels.names, target.labels.names
+    shared = tuple(name for name in new if name in old)
+    if not shared or source.options.get("binary"):
+        return ()
+    given = dict(source.module.named_parameters())
+    for name, tensor in target.module.named_parameters():
+        before = given.get(name)
+        if not name.startswith(prefixes) or before is None:
+            continue
+        if tensor.shape[0] == len(new) + 1 and before.shape[0] == len(old) + 1:
+            tensor[-1] = before[-1].to(tensor)
+            tensor, before = tensor[:-1], before[:-1]
+        if tensor.shape[0] % len(new) or before.shape[0] % len(old):
+            continue
+        rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
+        if rows.shape[1:] == known.shape[1:]:
+            for label in shared:
+                rows[new.index(label)] = known[old.index(label)].to(rows)
+    return shared
 
 
 def in_words_of(labels: LabelSet, known: LabelSet, one_kind: bool) -> LabelSet:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +23,6 @@ from torch.overrides import TorchFunctionMode
 
 from seg_demo.core.errors import BadCheckpointError, Message
 from seg_demo.networks.checkpoint import WEIGHTS, library_message, not_weights, weight_paths
-
-if TYPE_CHECKING:
-    from seg_demo.networks.base import Network
 
 MAX_PARAMETERS = 1_000_000_000
 # Of a config in characters: about larger ones nothing is remembered.
@@ -503,39 +500,3 @@ def copy_matching(source: nn.Module, target: nn.Module, except_prefixes: tuple[s
     missing, unexpected = target.load_state_dict(kept, strict=False)
     left = [name for name in missing if not name.startswith(except_prefixes)]
     assert not left and not unexpected, (left, unexpected)
-
-
-@torch.no_grad()
-def copy_known_classes(source: Network, target: Network, prefixes: tuple[str, ...]) -> tuple[str, ...]:
-    """Give a new head what the old one knows about the classes that both have by name.
-
-    A head's tensors hold the same number of rows for every class, class after class (Mask R-CNN's boxes have four), and class
-    queries have one row more, for none of them.
-
-    Args:
-        source: with the old head; not a binary one of one channel, which has no rows per class.
-        target: of the same architecture, with the new head; changed in place.
-        prefixes: names of the head's parameters begin with one of these.
-
-    Returns:
-        Names of the classes that were copied, in the order of the target.
-    """
-    old, new = source.labels.names, target.labels.names
-    shared = tuple(name for name in new if name in old)
-    if not shared or source.options.get("binary"):
-        return ()
-    given = dict(source.module.named_parameters())
-    for name, tensor in target.module.named_parameters():
-        before = given.get(name)
-        if not name.startswith(prefixes) or before is None:
-            continue
-        if tensor.shape[0] == len(new) + 1 and before.shape[0] == len(old) + 1:
-            tensor[-1] = before[-1].to(tensor)
-            tensor, before = tensor[:-1], before[:-1]
-        if tensor.shape[0] % len(new) or before.shape[0] % len(old):
-            continue
-        rows, known = tensor.unflatten(0, (len(new), -1)), before.unflatten(0, (len(old), -1))
-        if rows.shape[1:] == known.shape[1:]:
-            for label in shared:
-                rows[new.index(label)] = known[old.index(label)].to(rows)
-    return shared

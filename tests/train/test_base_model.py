@@ -18,9 +18,8 @@ from seg_demo.hub import lookup
 from seg_demo.inference.model import Model
 from seg_demo.networks.base import Network
 from seg_demo.networks.unet import UNet
-from seg_demo.networks.weights import copy_known_classes
 from synthetic.cells import render
-from train.base_model import start
+from train.base_model import copy_known_classes, start
 from train.config import Config
 
 LABELS = LabelSet.from_names(("background", "leaf"), background=0)
