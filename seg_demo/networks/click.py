@@ -3,6 +3,9 @@
 As RITM (Sofiiuk et al. 2021, arXiv 2102.06583) it takes the picture, discs where somebody clicked, inside and outside, and the mask
 that was there before, and is trained with clicks that a program sets where the last answer is most wrong. As FocalClick (Chen et al.
 2022, arXiv 2204.02574) it looks twice: at all of the picture, to find how large the thing is, and then closely at its surroundings.
+Its answer is held to the picture: what a click says holds for its surroundings up to the next edge, by geodesic distance as in GeoS
+(Criminisi et al. 2008) and DeepIGeoS (Wang et al. 2018, arXiv 1707.00652), and outlines follow edges that the picture has and the
+smaller one that the network saw has not, by a guided filter (He and Sun 2015, arXiv 1505.00996).
 Nothing depends on the picture alone, so what is kept of it between clicks is a pyramid of its pixels.
 
 Its layers are in :mod:`seg_demo.networks.click_net`: a U-Net of its own, or one whose encoder has learnt from photographs.
@@ -30,7 +33,7 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import FAMILIES, checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet
+from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet, guided
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
 from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
 from seg_demo.networks.weights import fitting, read_weights, stored_names
@@ -50,6 +53,11 @@ CONTRAST, MOST_GAIN = 0.75, 4.0
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
 IN_BOX = 0.5
+# What a further click says of the pixels around it, as a logit; to which distance, in shares of the longer side of what the network sees;
+# and the distance that an edge across the whole range of brightness is worth, in its pixels.
+SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
+# Outlines are drawn at so many times the scale at which the network saw the picture.
+FINER = 2.0
 # The logit of a pixel that is taken out of an answer.
 OUTSIDE = -8.0
 
@@ -63,10 +71,12 @@ class View:
     Attributes:
         frame: (x0, y0, x1, y1), of the part, in pixels of the upload.
         logits: float32 (h, w) on the CPU.
+        picture: float32 (3, h, w) in [0, 1], what it saw; None where it has not looked.
     """
 
     frame: Frame
     logits: Tensor
+    picture: Tensor | None = None
 
     @property
     def score(self) -> float:
@@ -249,10 +259,10 @@ class Click(PromptNetwork):
         if region is None:
             view = _surest(seen or [self._look(levels, window, prompt, None) for window in _windows(prompt, size)], size)
             if (around := _around(view, prompt)) is None:
-                return self._finished(view, prompt, size)
+                return self._finished(levels, view, prompt, size)
             frame = _framed(around, prompt, size)
             if max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
-                return self._finished(view, prompt, size)
+                return self._finished(levels, view, prompt, size)
             before = view.chance
         else:
             frame = _framed(region, prompt, size)
@@ -262,7 +272,7 @@ class Click(PromptNetwork):
                 break
             frame = _framed(view.frame, prompt, size)
             view = self._look(levels, frame, prompt, view.chance)
-        return self._finished(view, prompt, size)
+        return self._finished(levels, view, prompt, size, further=earlier is not None)
 
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
         """What the network says of a frame."""
@@ -272,8 +282,8 @@ class Click(PromptNetwork):
         x0, y0, x1, y1 = frame
         rows, columns = (max(1, min(self.side, round(length * factor))) for length in (y1 - y0, x1 - x0))
         device = next(self.module.parameters()).device
-        picture = _stretched(_resized(pixels, (rows, columns))[None].float() / 255)
-        picture = normalised(picture, self.preprocessing)
+        seen = _stretched(_resized(pixels, (rows, columns))[None].float() / 255)
+        picture = normalised(seen, self.preprocessing)
         points = [((px + 0.5 - x0) * columns / (x1 - x0), (py + 0.5 - y0) * rows / (y1 - y0)) for px, py in prompt.points]
         marks = torch.zeros(3, rows, columns)
         draw_clicks(marks, points, prompt.labels)
@@ -286,17 +296,30 @@ class Click(PromptNetwork):
         logits = self.computed(batch.to(device, memory_format=torch.channels_last))[0, 0, :rows, :columns].float().cpu()
         if not all_finite(logits):
             raise BadCheckpointError("models.invalid_numbers")
-        return View(frame, logits.contiguous())
+        return View(frame, logits.contiguous(), seen[0])
 
-    def _finished(self, view: View, prompt: Prompt, size: tuple[int, int]) -> Answer:
-        """An answer of one view."""
-        logits = view.logits
-        outer = int((logits > -1).sum())
-        steadiness = int((logits > 1).sum()) / outer if outer else 1.0
+    def _finished(self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], further: bool = False) -> Answer:
+        """An answer of one view, held to the picture; a further click also to what is around it."""
+        outer = int((view.logits > -1).sum())
+        steadiness = int((view.logits > 1).sum()) / outer if outer else 1.0
+        held = replace(view, logits=view.logits + said(view, prompt)) if further or len(prompt.points) > 1 else view
         x0, y0, x1, y1 = view.frame
-        mask = Resized(logits.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
-        kept = {"logits": logits, "frame": torch.tensor(view.frame)}
+        mask = Resized(self._sharpened(levels, held).numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
+        kept = {"logits": held.logits, "frame": torch.tensor(view.frame)}
         return Answer(mask, min(1.0, round(view.score, 6)), steadiness, logits=kept)
+
+    def _sharpened(self, levels: list[Tensor], view: View) -> Tensor:
+        """The logits of a view whose frame has more pixels than the network saw, with outlines along the edges of those: float32 (H, W), up to
+        :data:`FINER` times as large."""
+        x0, y0, x1, y1 = view.frame
+        rows, columns = view.logits.shape
+        factor = min(1.0, FINER * max(rows / (y1 - y0), columns / (x1 - x0)))
+        size = tuple(max(1, round(length * factor)) for length in (y1 - y0, x1 - x0))
+        if size[0] <= rows or size[1] <= columns:
+            return view.logits
+        _, pixels = _part(levels, view.frame, factor)
+        fine = _stretched(_resized(pixels, size)[None].float() / 255)
+        return guided(view.logits.sigmoid(), fine[0]).logit(1e-3)
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
@@ -620,6 +643,35 @@ def _framed(region: Frame, prompt: Prompt, size: tuple[int, int]) -> Frame:
     # Not too slim: what is beside a thing says what it is.
     wide, high = max(wide, high / 2), max(high, wide / 2)
     return _clipped((x - wide, y - high, x + wide, y + high), size)
+
+
+def said(view: View, prompt: Prompt) -> Tensor:
+    """What clicks say of the pixels around them: those that are nearer to a click inside than to one outside belong to it, the nearer the
+    surer, by the length of ways that edges lengthen.
+
+    Args:
+        view: with the picture that the network saw.
+        prompt: points in pixels of the upload.
+
+    Returns:
+        Logits to add, float32 (h, w), in [-:data:`SAYS`, :data:`SAYS`].
+    """
+    from skimage.graph import MCP_Geometric
+
+    (x0, y0, x1, y1), (rows, columns) = view.frame, view.logits.shape
+    down, across = np.gradient(view.picture.numpy(), axis=(1, 2)) if min(rows, columns) > 1 else (np.zeros((1, rows, columns)),) * 2
+    costs, reach = 1 + EDGE * np.sqrt(down**2 + across**2).max(0), REACHES * max(rows, columns)
+    ways = []
+    for wanted in (1, 0):
+        places = [
+            (int((y + 0.5 - y0) * rows / (y1 - y0)), int((x + 0.5 - x0) * columns / (x1 - x0)))
+            for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
+            if label == wanted and x0 <= x < x1 and y0 <= y < y1
+        ]
+        ways.append(MCP_Geometric(costs).find_costs(places)[0] if places else np.full(costs.shape, np.inf))
+    inside, outside = (np.minimum(way, 1e6) for way in ways)
+    found = SAYS * (outside - inside) / (outside + inside + 1e-6) * np.exp(-np.minimum(inside, outside) / reach)
+    return torch.from_numpy(found.astype(np.float32))
 
 
 def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:

@@ -20,6 +20,9 @@ ENCODERS = tuple(f"tf_efficientnet_lite{size}" for size in range(5))
 # The first layers of an encoder, which stay as they are: edges and textures are the same everywhere.
 FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 
+# The guided filter: outlines follow edges that are this near, in pixels of the smaller picture; what differs by less than the root of this share of the range is none.
+NEAR, FLAT = 2, 1e-3
+
 
 class Unit(nn.Sequential):
     """Convolution, batch normalisation, and ReLU unless a sum follows."""
@@ -191,6 +194,38 @@ def likeness(keys: Tensor, marks: Tensor) -> Tensor:
     shares = shares / (shares.sum((2, 3), keepdim=True) + 1e-3)
     means = F.normalize(torch.einsum("bchw,bmhw->bmc", keys, shares), dim=2, eps=1e-3)
     return torch.einsum("bchw,bmc->bmhw", keys, means)
+
+
+def guided(chance: Tensor, fine: Tensor) -> Tensor:
+    """Probabilities of a small picture at the size of a larger one, whose edges they follow: around every pixel they are taken as linear in the
+    colours (He and Sun 2015, arXiv 1505.00996).
+
+    Args:
+        chance: float32 (h, w) in [0, 1].
+        fine: float32 (3, H, W) in [0, 1], the larger picture.
+
+    Returns:
+        float32 (H, W) in [0, 1].
+    """
+
+    def mean(maps: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(maps[None], (NEAR,) * 4, mode="replicate"), 2 * NEAR + 1, 1)[0]
+
+    r, g, b = picture = F.interpolate(fine[None], chance.shape, mode="bilinear", align_corners=False, antialias=True)[0]
+    colours, level, mixed, rr, rg, rb, gg, gb, bb = mean(
+        torch.cat([picture, chance[None], picture * chance, torch.stack([r * r, r * g, r * b, g * g, g * b, b * b])])
+    ).split([3, 1, 3, 1, 1, 1, 1, 1, 1])
+    r, g, b = colours.split(1)
+    rr, gg, bb = rr - r * r + FLAT, gg - g * g + FLAT, bb - b * b + FLAT
+    rg, rb, gb = rg - r * g, rb - r * b, gb - g * b
+    cr, cg, cb = (mixed - colours * level).split(1)
+    # Cramer's rule: three unknowns per pixel.
+    ir, ig, ib = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    jg, jb, kb = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    slopes = torch.cat([ir * cr + ig * cg + ib * cb, ig * cr + jg * cg + jb * cb, ib * cr + jb * cg + kb * cb]) / (rr * ir + rg * ig + rb * ib)
+    lines = mean(torch.cat([slopes, level - (slopes * colours).sum(0, keepdim=True)]))
+    lines = F.interpolate(lines[None], fine.shape[1:], mode="bilinear", align_corners=False)[0]
+    return ((lines[:3] * fine).sum(0) + lines[3]).clamp(0, 1)
 
 
 def _joined(coarse: Tensor, fine: Tensor) -> Tensor:

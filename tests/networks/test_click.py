@@ -21,8 +21,8 @@ from seg_demo.core.types import LabelSet, ModelSpec
 from seg_demo.inference import engine, openvino
 from seg_demo.inference.model import Model
 from seg_demo.networks import checkpoint
-from seg_demo.networks.click import _stretched
-from seg_demo.networks.click_net import FROZEN
+from seg_demo.networks.click import SAYS, View, _stretched, said
+from seg_demo.networks.click_net import FLAT, FROZEN, NEAR, guided
 from seg_demo.networks.promptable import central_pixel, next_click
 from scripts import begin_click
 from synthetic.objects import CLASS_NAMES, SCENES, render
@@ -75,7 +75,8 @@ def test_what_does_not_fit_into_16_bits_is_stored_in_32(tmp_path):
 
 
 def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
-    """One of its looks, done by hand: frame from the answer, discs at the clicks, the earlier mask, bilinear to the frame."""
+    """One of its looks, done by hand: frame from the answer, discs at the clicks, the earlier mask, what clicks say of their surroundings,
+    bilinear to the frame."""
     network = networks.load(folder)
     seen = []
     forward = network.module.forward
@@ -85,7 +86,10 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
         answer = network.candidates(network.embed(picture), picture.shape[:2], [prompt], None)[0][0]
     x0, y0, x1, y1 = answer.logits["frame"].tolist()
     rows, columns = answer.logits["logits"].shape
-    looks = [batch for batch, logits in seen if torch.equal(answer.logits["logits"], logits[0, 0, :rows, :columns])]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.preprocessing.mean, network.preprocessing.std))
+    # A further click is heard once more where the picture is as at the click.
+    views = [(batch, View((x0, y0, x1, y1), logits[0, 0, :rows, :columns], (batch[0, :3] * std + mean)[:, :rows, :columns])) for batch, logits in seen]
+    looks = [batch for batch, view in views if view.logits.shape == (rows, columns) and torch.allclose(answer.logits["logits"], view.logits + said(view, prompt), atol=1e-4)]
     assert len(looks) == 1
     batch = looks[0]
     for channel, (x, y) in ((3, (40, 30)), (4, (90, 60))):
@@ -100,6 +104,49 @@ def test_an_answer_is_the_forward_pass_of_its_frame(folder, picture):
         (left, top, right, bottom), mask = tight
         found[top:bottom, left:right] = mask
     assert np.array_equal(found, wanted.numpy())
+
+
+def test_a_click_holds_up_to_the_next_edge():
+    """Two grounds side by side, a click on each: the sign changes at the edge, though the one click is far nearer to it; far away nothing is
+    said, and nothing at all of clicks beyond the frame."""
+    picture = torch.zeros(3, 60, 150)
+    picture[:, :, 40:] = 0.8
+    view = View((10, 20, 310, 140), torch.zeros(60, 150), picture)
+    points = ((10 + 2 * 37, 80), (10 + 2 * 60, 80))
+    found = said(view, Prompt(points=points, labels=(1, 0)))
+    assert found.shape == (60, 150) and float(found.abs().max()) <= SAYS
+    assert bool((found[10:50, 30:40] > 0.2).all()) and bool((found[10:50, 43:60] < 0).all()), "the edge is nearer to the click inside"
+    assert float(found[30, 37]) > 0.9 * SAYS and float(found[30, 60]) < -0.9 * SAYS
+    assert float(found[30, 149].abs()) < 0.05 * SAYS
+    assert torch.equal(found, -said(view, Prompt(points=points, labels=(0, 1))))
+    assert not said(view, Prompt(points=((5, 5), (311, 30)), labels=(1, 0))).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5), (12, 17)])
+def test_outlines_follow_the_picture_as_the_guided_filter_has_them(size):
+    """The same size in and out is the filter itself: around each pixel least squares in the colours, with a ridge, the mean of all lines at the
+    end, as He et al. 2013 write it, in float64; and twice as large, an edge that the smaller picture puts a pixel aside comes to its place."""
+    rng = np.random.default_rng(7)
+    picture, chance = rng.random((3, *size)), rng.random(size)
+    pad = [np.pad(each, NEAR, mode="edge") for each in (*picture, chance)]
+    lines, windows = np.zeros((4, *size)), 2 * NEAR + 1
+    for row, column in np.ndindex(*size):
+        *colours, wanted = (each[row : row + windows, column : column + windows].ravel() for each in pad)
+        colours = np.stack(colours)
+        spread = np.cov(colours, bias=True) + FLAT * np.eye(3)
+        slope = np.linalg.solve(spread, (colours * wanted).mean(1) - colours.mean(1) * wanted.mean())
+        lines[:, row, column] = (*slope, wanted.mean() - slope @ colours.mean(1))
+    lines = np.stack([np.pad(line, NEAR, mode="edge") for line in lines])
+    mean = np.stack([[line[row : row + windows, column : column + windows].mean() for row, column in np.ndindex(*size)] for line in lines]).reshape(4, *size)
+    expected = ((mean[:3] * picture).sum(0) + mean[3]).clip(0, 1)
+    found = guided(torch.from_numpy(chance).float(), torch.from_numpy(picture).float())
+    assert np.abs(found.numpy() - expected).max() < 2e-3
+    fine = torch.zeros(3, 40, 60)
+    fine[:, :, 31:] = 0.7
+    coarse = torch.zeros(20, 30)
+    coarse[:, 16:] = 1
+    sharp = guided(coarse, fine) > 0.5
+    assert bool(sharp[:, 31:].all()) and not sharp[:, :31].any(), "cut between two pixels of the smaller one"
 
 
 def test_a_first_click_is_looked_at_from_afar_and_from_near(folder):
