@@ -664,7 +664,8 @@ def said(view: View, prompt: Prompt) -> Tensor:
     ways = []
     for wanted in (1, 0):
         places = [
-            (int((y + 0.5 - y0) * rows / (y1 - y0)), int((x + 0.5 - x0) * columns / (x1 - x0)))
+            # A click may lie between pixels, half of one beyond the middle of the last.
+            (min(rows - 1, int((y + 0.5 - y0) * rows / (y1 - y0))), min(columns - 1, int((x + 0.5 - x0) * columns / (x1 - x0))))
             for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
             if label == wanted and x0 <= x < x1 and y0 <= y < y1
         ]

@@ -120,6 +120,8 @@ def test_a_click_holds_up_to_the_next_edge():
     assert float(found[30, 149].abs()) < 0.05 * SAYS
     assert torch.equal(found, -said(view, Prompt(points=points, labels=(0, 1))))
     assert not said(view, Prompt(points=((5, 5), (311, 30)), labels=(1, 0))).any()
+    corner = [said(view, Prompt(points=(point,), labels=(1,))) for point in ((309, 139), (309.9, 139.9))]
+    assert torch.equal(*corner), "in the last pixel's farther half"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5), (12, 17)])
