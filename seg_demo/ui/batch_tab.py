@@ -297,7 +297,8 @@ def _final(report: Report, stopped: bool, language: str) -> str:
     line = _status("batch_stopped" if stopped else "batch_done", language, done=report.done, total=report.total)
     if report.limited:
         name, most = report.limited[0]
-        line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:])
+        more = words("batch_limit_closer", language) if report.shrunk else ""
+        line += _status("batch_limit", language, count=len(report.limited), most=f"{most:,}", name=name[-60:], more=more)
     line += listed("batch_lost", [(words(f"tool_{name}", language), sentence) for name, sentence in report.lost], language)
     return line + listed("batch_failed", [(refused.name, refused.why) for refused in report.failed], language) + listed("batch_notes", report.notes, language)
 
@@ -394,6 +395,7 @@ class Report:
         header: of the table of counts, once finished.
         rows: of that table.
         limited: images in which a detector stopped at a number of objects although there may be more, and that number.
+        shrunk: whether one of those was not looked at in full detail, in which more are found.
         notes: image and what is to know about how it was read.
         pieces: whether what is counted are connected pieces of a class, not objects.
         pixel: size of a pixel that areas are in, or None.
@@ -408,6 +410,7 @@ class Report:
     header: list[str] = field(default_factory=list)
     rows: list[list[Any]] = field(default_factory=list)
     limited: list[tuple[str, int]] = field(default_factory=list)
+    shrunk: bool = False
     notes: list[tuple[str, str]] = field(default_factory=list)
     pieces: bool = False
     pixel: PixelSize | None = None
@@ -551,6 +554,7 @@ def segment_all(
                 measured if report.pieces else None,
             )  # fmt: skip
             report.done += 1
+            report.shrunk |= result.limit is not None and result.seen is not None
         if summary is None:
             raise last or BadRequestError("batches.stopped_early")
         summary.close()

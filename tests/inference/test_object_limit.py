@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,11 @@ def test_the_batch_says_so_in_both_languages(limited, tmp_path):
     Image.fromarray(discs(20, 20)[0]).save(tmp_path / "crowd.png")
     (tmp_path / "out").mkdir()
     picked = [batch_tab.Picked(tmp_path / "crowd.png", "crowd.png")]
-    *_, report = batch_tab.segment_all(picked, [], limited.predict, tmp_path / "out", None, threading.Event())
-    assert report.limited == [("crowd.png", 300)] and report.header[-1] == "limit"
-    english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
-    assert "limit of 300 objects was reached" in english and "Full detail" in english and "300 个对象的上限" in chinese
+    result = limited.predict(discs(20, 20)[0])
+    # Of full detail, a tile's limit may be reached too: then nobody is told to look in full detail.
+    for seen in (result.seen, None):
+        *_, report = batch_tab.segment_all(picked, [], lambda _: replace(result, seen=seen), tmp_path / "out", None, threading.Event())  # noqa: B023
+        assert report.limited == [("crowd.png", 300)] and report.header[-1] == "limit"
+        english, chinese = (batch_tab._final(report, False, language) for language in ("en", "zh"))
+        assert "limit of 300 objects was reached" in english and "300 个对象的上限" in chinese
+        assert ("Full detail" in english) == ("完整细节" in chinese) == (seen is not None)
