@@ -91,7 +91,8 @@ class Network(ABC):
     """A network in memory with everything that a prediction needs; its class says everything about its family.
 
     Attributes:
-        family: the row of :data:`seg_demo.networks.FAMILIES`: name, title, library, tasks.
+        family: the row of :data:`seg_demo.networks.FAMILIES`: name, title, library, tasks; its key stands in the class's header,
+            ``class UNet(PixelNetwork, family="unet")``.
         engine: what a compiler may do with it; None is always eager torch.
         training: what suits it in training; None where it cannot be trained here.
         forward_with_maps: as :meth:`forward`, with a list of the encoder's maps (B, C, h, w), the largest left out, by which pictures

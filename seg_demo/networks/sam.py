@@ -134,7 +134,6 @@ class MaskGeneration(TransformersPrompts):
 class Sam(MaskGeneration, family="sam"):
     """SAM (Kirillov et al. 2023, arXiv 2304.02643): pictures keep their shape and are padded to a square."""
 
-
     @staticmethod
     def default_options() -> dict[str, Any]:
         """A SAM of a few million parameters."""
@@ -177,7 +176,6 @@ class Sam(MaskGeneration, family="sam"):
 
 class SamHq(Sam, family="sam_hq"):
     """SAM-HQ (Ke et al. 2023, arXiv 2306.01567), whose decoder also looks at an early layer of the encoder."""
-
 
     @staticmethod
     def default_options() -> dict[str, Any]:
@@ -233,7 +231,6 @@ class Sam2(MaskGeneration, family="sam2"):
 class EdgeTam(Sam2, family="edgetam"):
     """EdgeTAM (Zhou et al. 2025, arXiv 2501.07256): SAM 2 with a small convolutional encoder, one of timm's."""
 
-
     @staticmethod
     def default_options() -> dict[str, Any]:
         """An EdgeTAM as published, for smaller pictures."""
@@ -250,7 +247,6 @@ class EdgeTam(Sam2, family="edgetam"):
 
 class Sam3Tracker(Sam2, family="sam3_tracker"):
     """What SAM 3 (Meta 2025) answers to clicks and boxes: its tracker, for single pictures."""
-
 
     @staticmethod
     def default_options() -> dict[str, Any]:
