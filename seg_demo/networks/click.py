@@ -348,7 +348,7 @@ result = session.segment(points=[(120, 80), (150, 60)], labels=[1, 0], previous=
         wrong; then the network answers, and the next click goes where the answer is most wrong, up to twelve times. The last answer
         counts.
         """
-        turns = min(MOST_CLICKS - 1, int(torch.empty(1).geometric_(0.45)) - 1)
+        turns = min(MOST_CLICKS - 1, int(torch.empty(1).geometric_(0.35)) - 1)
         with torch.no_grad():
             batch, wanted = self._practice(images, truth)
             if batch is None:
@@ -659,20 +659,23 @@ def said(view: View, prompt: Prompt) -> Tensor:
     from skimage.graph import MCP_Geometric
 
     (x0, y0, x1, y1), (rows, columns) = view.frame, view.logits.shape
-    down, across = np.gradient(view.picture.numpy(), axis=(1, 2)) if min(rows, columns) > 1 else (np.zeros((1, rows, columns)),) * 2
-    costs, reach = 1 + EDGE * np.sqrt(down**2 + across**2).max(0), REACHES * max(rows, columns)
+    # Every second pixel is enough, and four times as fast.
+    step = 2 if min(rows, columns) >= 32 else 1
+    picture = F.avg_pool2d(view.picture[None], step, ceil_mode=True)[0].numpy()
+    down, across = np.gradient(picture, axis=(1, 2)) if min(picture.shape[1:]) > 1 else (np.zeros_like(picture),) * 2
+    costs, reach = step + EDGE * np.sqrt(down**2 + across**2).max(0), REACHES * max(rows, columns)
     ways = []
     for wanted in (1, 0):
         places = [
             # A click may lie between pixels, half of one beyond the middle of the last.
-            (min(rows - 1, int((y + 0.5 - y0) * rows / (y1 - y0))), min(columns - 1, int((x + 0.5 - x0) * columns / (x1 - x0))))
+            (min(rows - 1, int((y + 0.5 - y0) * rows / (y1 - y0))) // step, min(columns - 1, int((x + 0.5 - x0) * columns / (x1 - x0))) // step)
             for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
             if label == wanted and x0 <= x < x1 and y0 <= y < y1
         ]
         ways.append(MCP_Geometric(costs).find_costs(places)[0] if places else np.full(costs.shape, np.inf))
     inside, outside = (np.minimum(way, 1e6) for way in ways)
     found = SAYS * (outside - inside) / (outside + inside + 1e-6) * np.exp(-np.minimum(inside, outside) / reach)
-    return torch.from_numpy(found.astype(np.float32))
+    return F.interpolate(torch.from_numpy(found.astype(np.float32))[None, None], scale_factor=step, mode="bilinear")[0, 0, :rows, :columns]
 
 
 def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:
