@@ -31,7 +31,7 @@ from seg_demo.core.types import LabelSet, Task, tight_box
 from seg_demo.masks.instances import Resized
 from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
-from seg_demo.networks import FAMILIES, checkpoint
+from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
 from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet, guided
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
@@ -110,10 +110,9 @@ class View:
 
 
 @dataclass
-class Click(PromptNetwork):
+class Click(PromptNetwork, family="click"):
     """The clicked network. A box is a mask of which nobody knows more than that the object is in it."""
 
-    family: ClassVar = FAMILIES["click"]
     engine: ClassVar[EngineHints | None] = EngineHints(free=(2, 3))
     training: ClassVar[TrainingDefaults | None] = TrainingDefaults(
         base="click", lr=1e-3, scratch_lr=3e-3, crop=256, pretrained_crop=256, batch_size=4, scratch_batch_size=4, least_steps=600, passes=12
