@@ -15,7 +15,10 @@ $python scripts/bundle.py runs/maskrcnn-cells maskrcnn-cells
 # processes at once.
 $python scripts/begin_click.py runs/click-begin ${CLICK_ENCODER:-}
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/click.yaml --output runs/click
-$python scripts/bundle.py runs/click click --last --note "Its encoder began with EfficientNet-Lite0's weights, which know ImageNet (Tan and Le 2019, Apache-2.0)." --note "The weights are those of the last step: the score of 24 pictures does not tell them from earlier ones."
+for stage in second third; do
+  $python train/finetune.py --config "scripts/bundled/click-$stage.yaml" --output "runs/click-$stage"
+done
+$python scripts/bundle.py runs/click-third click --note "Its encoder began with EfficientNet-Lite0's weights, which know ImageNet (Tan and Le 2019, Apache-2.0)." --note "Three stages: the first of 2300 steps by two processes; the last two with crowded nuclei among the pictures."
 # So does the U-Net with watershed, which begins with the U-Net above, in two halves.
 $python scripts/begin_unet_instance.py runs/unet-instance-begin
 OMP_NUM_THREADS=1 $python -m torch.distributed.run --nproc_per_node 2 train/finetune.py --config scripts/bundled/unet-instance-cells-first.yaml --output runs/unet-instance-first

@@ -2,7 +2,7 @@
 
 A network that is clicked has to find the outline of whatever lies under the pointer, so that here is what outlines are made of: things
 and people's tools on textured ground, leaves on leaves, letters, roofs from above, mosaics in which every piece has its own material,
-cells and coins; smooth and jagged, thin, with holes and in several colours, half hidden, in the shadow of others, hardly brighter than
+cells, coins and crowded nuclei; smooth and jagged, thin, with holes and in several colours, half hidden, in the shadow of others, hardly brighter than
 what is behind them. Everything is procedural: no file, no download, no pixel of a real picture.
 
 Shapes are drawn in their own coordinates, about [-1, 1], through a :class:`Pen`, twice as large as they appear, and shrunk: edges are
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from synthetic import cells, negatives
+from synthetic import cells, negatives, nuclei
 from synthetic.shapes import (
     Rng,
     areas,
@@ -583,7 +583,7 @@ def mosaic(rng: Rng, size: int) -> Scene:
 
 
 SCENES: dict[Callable[[Rng, int], Scene], float] = {things: 36, portrait: 14, leaves: 10, roofs: 10, mosaic: 8}
-CELLS = 22.0
+CELLS, NUCLEI = 22.0, 30.0
 
 
 def tidied(instances: np.ndarray, areas: list[int]) -> np.ndarray:
@@ -627,12 +627,17 @@ def render(seed: int, index: int, size: int = 320) -> cells.Sample:
         raise ValueError(f"size is {size}, expected at least 64")
     for attempt in range(20):
         rng = np.random.default_rng([seed, index, 11, attempt])
-        kind = _drawn(rng, {**SCENES, cells: CELLS})
+        kind = _drawn(rng, {**SCENES, cells: CELLS, nuclei: NUCLEI})
         if kind is cells:
             weights = {draw: weight for weight, draw in cells.WITH_CELLS.values()}
             pixels, stage = _drawn(rng, weights)(rng, size)
             instances = tidied(stage.instances, [stage.areas.get(number, 0) for number in range(1, int(stage.instances.max()) + 1)])
             name = "cells"
+        elif kind is nuclei:
+            # Things that touch, and are to be told apart by one click.
+            fields = {field: weight for field, (weight, _) in nuclei.FIELDS.items()}
+            field = nuclei.render(int(rng.integers(2**31)), index, size, kind=_drawn(rng, fields))
+            pixels, instances, name = field.image, field.instance_map, "nuclei"
         else:
             scene = kind(rng, size)
             image = scene.image
