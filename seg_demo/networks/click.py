@@ -281,11 +281,10 @@ class Click(PromptNetwork, family="click"):
         x0, y0, x1, y1 = frame
         rows, columns = (max(1, min(self.side, round(length * factor))) for length in (y1 - y0, x1 - x0))
         device = next(self.module.parameters()).device
-        seen = _stretched(_resized(pixels, (rows, columns))[None].float() / 255)
+        seen = _shown(pixels, (rows, columns))
         picture = normalised(seen, self.preprocessing)
-        points = [((px + 0.5 - x0) * columns / (x1 - x0), (py + 0.5 - y0) * rows / (y1 - y0)) for px, py in prompt.points]
         marks = torch.zeros(3, rows, columns)
-        draw_clicks(marks, points, prompt.labels)
+        draw_clicks(marks, _places(prompt, frame, (rows, columns)), prompt.labels)
         if before is not None:
             marks[2] = before(frame, (rows, columns))
         step = self.preprocessing.multiple
@@ -317,8 +316,7 @@ class Click(PromptNetwork, family="click"):
         if size[0] <= rows or size[1] <= columns:
             return view.logits
         _, pixels = _part(levels, view.frame, factor)
-        fine = _stretched(_resized(pixels, size)[None].float() / 255)
-        return guided(view.logits.sigmoid(), fine[0]).logit(1e-3)
+        return guided(view.logits.sigmoid(), _shown(pixels, size)[0]).logit(1e-3)
 
     @staticmethod
     def memory_per_pixel(tiled: bool, confidence: bool) -> int:
@@ -556,6 +554,17 @@ def _stretched(picture: Tensor) -> Tensor:
     return ((picture - middle) * gain + min(max(middle, CONTRAST / 2), 1 - CONTRAST / 2)).clamp(0, 1)
 
 
+def _shown(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (h, w, 3) as the network is shown it, before its normalisation: float32 (1, 3, *size) in [0, 1]."""
+    return _stretched(_resized(pixels, size)[None].float() / 255)
+
+
+def _places(prompt: Prompt, frame: Frame, size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Where the clicks are in what the network sees of a frame at a size (rows, columns): (x, y), (0.5, 0.5) being the middle of its first pixel."""
+    (x0, y0, x1, y1), (rows, columns) = frame, size
+    return [((x + 0.5 - x0) * columns / (x1 - x0), (y + 0.5 - y0) * rows / (y1 - y0)) for x, y in prompt.points]
+
+
 def _part(levels: list[Tensor], frame: Frame, factor: float) -> tuple[Frame, Tensor]:
     """A frame's pixels from the smallest level that has enough of them, uint8 (h, w, 3), and the frame that these really show."""
     height, width = levels[0].shape[:2]
@@ -667,8 +676,8 @@ def said(view: View, prompt: Prompt) -> Tensor:
     for wanted in (1, 0):
         places = [
             # A click may lie between pixels, half of one beyond the middle of the last.
-            (min(rows - 1, int((y + 0.5 - y0) * rows / (y1 - y0))) // step, min(columns - 1, int((x + 0.5 - x0) * columns / (x1 - x0))) // step)
-            for (x, y), label in zip(prompt.points, prompt.labels, strict=True)
+            (min(rows - 1, int(row)) // step, min(columns - 1, int(column)) // step)
+            for (x, y), (column, row), label in zip(prompt.points, _places(prompt, view.frame, (rows, columns)), prompt.labels, strict=True)
             if label == wanted and x0 <= x < x1 and y0 <= y < y1
         ]
         ways.append(MCP_Geometric(costs).find_costs(places)[0] if places else np.full(costs.shape, np.inf))
