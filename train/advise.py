@@ -268,7 +268,11 @@ class Comparison:
                 raise
             log.info("%s", Message("candidates.time_is_up"))
         self.box.close()
-        self.advice.done = bool(self.advice.standing())
+        if ranked := self.advice.standing():
+            for known in self.advice.racing():
+                if known not in ranked:
+                    known.state, known.why = LEFT_OUT, Message("candidates.no_time")
+        self.advice.done = bool(ranked)
         self._save()
         if self.advice.done:
             shutil.rmtree(self.folder / TRAININGS, ignore_errors=True)
@@ -325,12 +329,17 @@ class Comparison:
                 advice.targets.append(max(target, before + LEAST_SECONDS))
                 about = {"rung": advice.rung + 1, "rungs": len(advice.sizes), "count": len(alive), "seconds": advice.targets[-1]}
                 log.info("%s", Message("candidates.rung", **about, left=in_words(self.box.left)))
-            for fold in range(advice.folds):
-                for candidate in alive:
-                    if candidate.state == RACING and candidate.score(advice.rung, fold) is None:
-                        steps = max(1, round(advice.targets[advice.rung] / max(candidate.pace, 1e-6)))
-                        self._attempt(candidate, fold, steps, advice.rung)
-                        self._save()
+            # The fast ones first; and in the first rung one after the other on all folds, so that where its time does not suffice for a slow
+            # one, the others have been compared.
+            alive.sort(key=lambda known: (known.overhead + LEAST_STEPS * known.pace, known.order))
+            turns = [(candidate, fold) for candidate in alive for fold in range(advice.folds)]
+            if advice.rung:
+                turns.sort(key=lambda turn: turn[1])
+            for candidate, fold in turns:
+                if candidate.state == RACING and candidate.score(advice.rung, fold) is None:
+                    steps = max(1, round(advice.targets[advice.rung] / max(candidate.pace, 1e-6)))
+                    self._attempt(candidate, fold, steps, advice.rung)
+                    self._save()
             if not (ranked := advice.standing()):
                 return
             if advice.rung + 1 < len(advice.sizes):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Below it two networks are as good as each other: trainings that differ by their seed alone differ by as much.
 MARGIN = 0.005
 
+# What begins with weights from elsewhere is a network of tens of millions of parameters that sees larger crops: a step takes many times as long.
+LARGE = 10
+
 # What may become of a candidate.
 WAITING, RACING, BEHIND, LEFT_OUT, FAILED = "waiting", "racing", "behind", "left-out", "failed"
 
@@ -37,8 +40,8 @@ class Candidate:
     Attributes:
         model: as ``--model`` takes it.
         image_size: side of the crops in pixels where it is not the one that suits the network, else None.
-        order: what is tried first: 0 what knows something, 1 its other crops, 2 what begins with random weights; then the
-            steps that the network needs to learn anything.
+        order: what is tried first: 0 what knows something, 1 its other crops, 2 what begins with random weights; then what
+            a step costs, so that a slow network takes nobody's turn.
         state: one of those above.
         why: why it is not compared, or None.
         architecture: name of the family.
@@ -56,7 +59,7 @@ class Candidate:
 
     model: str
     image_size: int | None = None
-    order: tuple[int, int] = (0, 0)
+    order: tuple[int, float] = (0, 0)
     state: str = WAITING
     why: str | None = None
     architecture: str = ""
@@ -170,7 +173,7 @@ class Advice:
 
     def standing(self) -> list[Candidate]:
         """Those that have not been stopped, the best first: by the latest rung of which all have a fold in common, and among equals the
-        faster one. Empty where nothing has been measured."""
+        faster one. Where the time ended before there was one, those that were measured on all folds. Empty where none was."""
         return self._ranked()[0]
 
     def _ranked(self) -> tuple[list[Candidate], int, list[int]]:
@@ -178,9 +181,10 @@ class Advice:
         for rung in range(len(self.targets) - 1, -1, -1):
             common = [fold for fold in range(self.folds) if all(known.score(rung, fold) is not None for known in alive)]
             if alive and common:
-                means = {id(known): statistics.fmean(known.score(rung, fold) for fold in common) for known in alive}
-                return sorted(alive, key=lambda known: (-means[id(known)], known.pace)), rung, common
-        return [], -1, []
+                return _by_mean(alive, rung, common), rung, common
+        everywhere = list(range(self.folds))
+        whole = [known for known in alive if self.targets and all(known.score(0, fold) is not None for fold in everywhere)]
+        return (_by_mean(whole, 0, everywhere), 0, everywhere) if whole else ([], -1, [])
 
     def undecided(self) -> bool:
         """Whether the best two are as good as each other: less than :data:`MARGIN` apart, or not in the same order on every fold."""
@@ -239,6 +243,12 @@ class Advice:
         return cls(**{name: value for name, value in content.items() if name in known} | {"candidates": rows})
 
 
+def _by_mean(rows: Sequence[Candidate], rung: int, chosen: Sequence[int]) -> list[Candidate]:
+    """The best first, by the mean of some folds; among equals the faster one."""
+    means = {id(known): statistics.fmean(known.score(rung, fold) for fold in chosen) for known in rows}
+    return sorted(rows, key=lambda known: (-means[id(known)], known.pace))
+
+
 def command_for(config: Config, winner: Candidate) -> str:
     """The command line that trains a candidate on all of the data, with everything else that was asked for.
 
@@ -266,13 +276,14 @@ def candidates(config: Config, given: Collection[str], kind: str) -> list[Candid
         if not row.prompts and any(task.name == kind for task in row.tasks) and row.network.training is not None
     }  # fmt: skip
     here = [spec for spec in _menu() if spec.source in ("bundled", "folder") and spec.answers(kind) and spec.architecture in learnable]
-    found = [Candidate(spec.id, order=(0, learnable[spec.architecture].least_steps)) for spec in here]
+    found = [Candidate(spec.id, order=(0, learnable[spec.architecture].step_cost)) for spec in here]
     known = {spec.id for spec in here}
     if config.from_scratch:
         found, known = [], set()
     for name, training in learnable.items():
         if training.base not in known:
-            found.append(Candidate(name, order=(0 if _can_be_had(training) and not config.from_scratch else 2, training.least_steps)))
+            better = _can_be_had(training) and not config.from_scratch
+            found.append(Candidate(name, order=(0, LARGE * training.step_cost) if better else (2, training.step_cost)))
     return found
 
 

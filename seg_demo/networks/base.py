@@ -70,6 +70,8 @@ class TrainingDefaults:
         batch_size: images per step and process.
         scratch_batch_size: the same where every layer is fresh.
         least_steps: optimizer steps after which twenty pictures are learnt.
+        step_cost: of a step with the network's own crops and batch, in those of a small U-Net: measured on one core, with random weights
+            where there is no bundled network.
         passes: over the built-in pictures, of which there are many.
     """
 
@@ -83,6 +85,7 @@ class TrainingDefaults:
     batch_size: int = 8
     scratch_batch_size: int = 8
     least_steps: int = 400
+    step_cost: float = 1.0
     passes: int = 8
 
 

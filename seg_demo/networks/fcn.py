@@ -39,7 +39,7 @@ TORCHVISION = Preprocessing(shortest_side=520, longest_side=MAX_NETWORK_SIDE, mu
 class FCN(PixelNetwork, family="fcn"):
     """FCN, DeepLabV3 and LR-ASPP of torchvision."""
 
-    training = TrainingDefaults(base="fcn-resnet50-voc", crop=256)
+    training = TrainingDefaults(base="fcn-resnet50-voc", crop=256, step_cost=2.1)
 
     @staticmethod
     def default_options() -> dict[str, Any]:

@@ -157,7 +157,7 @@ class MaskRcnn(Network, family="maskrcnn"):
 
     engine = EngineHints(channels_last=False, detector=True)
     # A step takes several times as long as those of the others.
-    training = TrainingDefaults(base="maskrcnn-v2-coco", crop=192, pretrained_crop=448, least_steps=250, passes=4)
+    training = TrainingDefaults(base="maskrcnn-v2-coco", crop=192, pretrained_crop=448, least_steps=250, step_cost=2.2, passes=4)
     scales_tiles = True
 
     @staticmethod

@@ -85,6 +85,7 @@ class UNetInstance(Network, family="unet-instance"):
         scratch_crop=192,
         scratch_batch_size=4,
         pretrained_crop=256,
+        step_cost=1.2,
         passes=12,
     )
 

@@ -66,6 +66,8 @@ def test_candidates_come_from_the_registry(monkeypatch):
     assert found["unet-cells"].order < found["another"].order, "what knows something comes first"
     of_objects = {known.model for known in candidates(Config(), (), "instance")}
     assert {"maskrcnn-cells", "maskrcnn", "rfdetr", "unet-instance"} <= of_objects and "another" not in of_objects
+    found = {known.model: known.order for known in candidates(Config(), (), "instance")}
+    assert found["unet-instance-cells"] < found["maskrcnn-cells"] < found["unet-instance"] < found["maskrcnn"], "fast ones get their turn first"
     assert "mask2former" in {known.model for known in candidates(Config(), (), "panoptic")}
     assert [known.model for known in candidates(Config(model="segformer-cells"), {"model"}, "semantic")] == ["segformer-cells"]
     assert not any(known.model.endswith("-cells") for known in candidates(Config(from_scratch=True), (), "semantic"))
@@ -195,6 +197,28 @@ def test_what_there_is_no_time_for_is_left_out_and_said(pretended):
     assert len(comparison.advice.standing()) == 2
 
 
+def test_there_is_a_winner_where_the_time_ends_in_the_first_rung_and_the_fast_ones_are_measured_first(pretended):
+    """The slow one is listed first; in the turn of the last but one the time is over."""
+    comparison = pretended("bacd", minutes=4)
+    comparison.speed = {**comparison.speed, "b": 0.5}
+    measured, turns = comparison._train, []
+
+    def ends(candidate, fold, steps, rung):
+        turns.append((candidate.model, fold))
+        if rung == 0 and candidate.model == "d":
+            comparison.box._receive(advise.ALARM, None)
+        measured(candidate, fold, steps, rung)
+
+    comparison._train = ends
+    with comparison.box:
+        comparison.run()
+    advice = comparison.advice
+    assert turns[4:] == [*((name, fold) for name in "ac" for fold in range(advice.folds)), ("d", 0)]
+    assert [known.model for known in advice.standing()] == ["c", "a"] and advice.done and advice.to_dict()["winner"].startswith("c")
+    left = {known.model: known.why.key for known in advice.candidates if known.state == LEFT_OUT}
+    assert left == {"b": "candidates.no_time", "d": "candidates.no_time"}
+
+
 def test_what_was_measured_outlives_a_stop(pretended):
     comparison = pretended("abcd")
     measured = comparison._train
@@ -215,8 +239,8 @@ def test_what_was_measured_outlives_a_stop(pretended):
     again._train = lambda candidate, fold, steps, rung: (trained.append((candidate.model, fold, rung)), plain(candidate, fold, steps, rung))
     with again.box:
         again.run()
-    assert trained[0] == ("b", 1, 0) or trained[0] == ("c", 1, 0)
-    assert not {(name, 0, 0) for name in "abcd"} & set(trained), "what was measured is not measured again"
+    assert trained[0] == ("b", 2, 0)
+    assert not {(name, fold, 0) for name in "ab" for fold in (0, 1)} & set(trained), "what was measured is not measured again"
     assert again.advice.targets[0] == before["targets"][0] and again.advice.done
 
 
