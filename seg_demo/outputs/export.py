@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
-import json
 import re
 import zipfile
 from collections import Counter
@@ -308,8 +307,8 @@ def class_csv(segmentation: Segmentation) -> str:
 
 
 def _json(value: Json) -> bytes:
-    """JSON without spaces; ASCII, because class names from anywhere may hold what UTF-8 cannot."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+    """As :func:`seg_demo.outputs.draw.json_parts`, joined."""
+    return b"".join(draw.json_parts(value))
 
 
 def cutout(image: np.ndarray, segmentation: Segmentation) -> np.ndarray:

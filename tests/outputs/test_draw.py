@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
+import json
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -151,3 +155,30 @@ def test_overlay_refuses_other_sizes_and_opacities() -> None:
     for opacity in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="opacity"):
             draw.overlay(np.zeros((41, 67, 3), np.uint8), objects(1), opacity)
+
+
+@pytest.mark.parametrize("files", [{}, {"mask": b""}, {"mask": b"PNG", "overlay": bytes(range(256)) * 2000}])
+@pytest.mark.parametrize("data", [{}, {"segments": []}, {"notes": ["\ud800", "ü"], "seconds": {"total": 0.25}, "segments": [{"id": n, "score": n / 7} for n in range(49)], "crs": None}])
+def test_json_in_parts_is_json(data, files):
+    written = {**data, "files": {name: base64.b64encode(content).decode() for name, content in files.items()}} if files else data
+    assert b"".join(draw.json_parts(data, files)) == json.dumps(written, separators=(",", ":")).encode()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        list(draw.json_parts({**data, "score": float("nan")}))
+
+
+def test_json_in_parts_lets_others_run_between_them():
+    """Python's own encoder, in one call, keeps the interpreter for as long as all of it takes."""
+    data, ran = {"segments": [{"id": number, "bbox": [1, 2, 3, 4], "counts": "abc" * 40} for number in range(30_000)]}, []
+    ends = threading.Event()
+
+    def other() -> None:
+        while not ends.is_set():
+            ran.append(1)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    parts = [len(ran) for _ in draw.json_parts(data)]
+    ends.set()
+    thread.join()
+    assert parts[-1] - parts[0] >= 3 and len(parts) > 1000
