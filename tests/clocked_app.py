@@ -2,7 +2,8 @@
 file ``CLOCKED``.
 
 A callback's processor time is that of the loop's own thread, so that neither other programs nor other threads of this one count; a
-pause is what a visitor would notice, from when the loop should have come back until it did.
+pause is what a visitor would notice, from when the loop should have come back until it did. Of a pause the loop's thread ``computed`` for so long, and was
+``unserved`` for so long, ready but without a processor (Linux says so); the rest it waited for a lock, the interpreter's as a rule.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import threading
 import time
 from asyncio.events import Handle
+from contextlib import suppress
 
 import app
 
@@ -48,6 +50,14 @@ def collected(phase: str, about: dict[str, int]) -> None:
             _collecting += time.thread_time() - _began
 
 
+def served() -> tuple[float, float]:
+    """Seconds for which this thread has had a processor, and for which it was ready and had none, so far; 0 for the latter where the system does not say."""
+    with suppress(OSError), open("/proc/thread-self/schedstat", encoding="ascii") as file:
+        had, waited = (int(number) / 1e9 for number in file.read().split()[:2])
+        return had, waited
+    return time.thread_time(), 0.0
+
+
 async def look() -> None:
     """Come back again and again, and write down how late."""
     global _thread
@@ -55,11 +65,12 @@ async def look() -> None:
     gc.callbacks.append(collected)
     with open(os.environ["CLOCKED"], "w", encoding="utf-8", buffering=1) as file:
         while True:
-            began = time.monotonic()
+            began, before = time.monotonic(), served()
             await asyncio.sleep(EVERY)
             late = time.monotonic() - began - EVERY
             if late > NOTED:
-                _lines.append({"pause": late})
+                computed, unserved = (now - then for now, then in zip(served(), before, strict=True))
+                _lines.append({"pause": late, "computed": computed, "unserved": unserved})
             while _lines:
                 file.write(json.dumps(_lines.pop(0)) + "\n")
 

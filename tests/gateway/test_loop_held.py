@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +33,7 @@ def photo(width: int, height: int, kind: str = "JPEG") -> bytes:
     return file.getvalue()
 
 
-def held(address: str, file: Path, seconds: float, side: float = 1.0) -> list[dict[str, object]]:
+def held(address: str, file: Path, seconds: float, side: float = 1.0, niceness: int = 0) -> list[dict[str, object]]:
     """What the clock of a demo has written down while visitors did everything at once for so many seconds, after a first round.
 
     Args:
@@ -39,20 +41,25 @@ def held(address: str, file: Path, seconds: float, side: float = 1.0) -> list[di
         file: of its clock.
         seconds: of the second round.
         side: what the sides of the pictures of 2, 5 and 12 megapixels are multiplied by.
+        niceness: of the visitors, 0 to 19.
     """
     sizes = [(int(width * side), int(height * side)) for width, height in ((1600, 1200), (4000, 3000), (2200, 2200))]
     small, middle, large, raw = photo(128, 128), photo(*sizes[0]), photo(*sizes[1]), photo(*sizes[2], "BMP")
     failed: list[BaseException] = []
+    done: Counter[str] = Counter()
     ends = threading.Event()
 
     def visitor(act) -> None:
         def again() -> None:
+            if niceness:
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)  # of the thread, on Linux
             try:
                 with httpx.Client(base_url=address, timeout=120) as http:
                     act(http)
                     first.wait()
                     while not ends.is_set():
                         act(http)
+                        done[act.__name__] += 1
             except BaseException as error:
                 failed.append(error)
                 first.abort()
@@ -64,6 +71,7 @@ def held(address: str, file: Path, seconds: float, side: float = 1.0) -> list[di
             answer = http.post("/segment", params={"model": model, **named}, content=picture)
             assert answer.status_code == 200, answer.text
 
+        act.__name__ = model
         return act
 
     def through_gradio(http: httpx.Client) -> None:
@@ -100,6 +108,7 @@ def held(address: str, file: Path, seconds: float, side: float = 1.0) -> list[di
     for thread in threads:
         thread.join()
     assert not failed, failed
+    print(f"measured: answered within {seconds:g} s: {', '.join(f'{name} {count}' for name, count in sorted(done.items()))}")
     time.sleep(0.2)
     return [json.loads(line) for line in file.read_text().splitlines()[begins:]]
 
@@ -114,10 +123,15 @@ def test_no_callback_works_for_long(demo_url, demo_folder):
 @pytest.mark.soak
 @pytest.mark.alone
 def test_the_loop_comes_back_in_time(tmp_path):
-    """From when the loop should have come back until it did, at most 50 ms, on a machine that does nothing else: a thread that holds the
-    interpreter's lock holds the loop, too."""
+    """From when the loop should have come back until it did, at most 50 ms, on a machine that does nothing else, once the models are loaded: whatever of the
+    server held it counts, be it a callback, a thread that keeps the interpreter's lock, or threads that compute while the loop's waits for a processor. In the
+    world visitors have processors of their own; here they take what the server leaves, by the lowest priority there is."""
     file = tmp_path / "pauses.jsonl"
     with served(command=CLOCKED, CLOCKED=str(file)) as address:
-        pauses = sorted(line["pause"] for line in held(address, file, 60) if "pause" in line)
-    print(f"measured: {len(pauses)} pauses of more than 20 ms; longest {pauses[-5:]}")
-    assert not pauses or pauses[-1] <= MOST, pauses[-5:]
+        while httpx.get(f"{address}/health").json()["models"] < 3:
+            time.sleep(0.5)
+        time.sleep(2)  # what loading them has left is thrown away
+        pauses = sorted((line["pause"], line["computed"], line["unserved"]) for line in held(address, file, 60, niceness=19) if "pause" in line)
+    told = [f"{pause * 1e3:.0f} ms ({computed * 1e3:.0f} computed by the loop, {unserved * 1e3:.0f} without a processor)" for pause, computed, unserved in pauses[-5:]]
+    print(f"measured: {len(pauses)} pauses of more than 20 ms; longest {', '.join(told)}")
+    assert not pauses or pauses[-1][0] <= MOST, told
