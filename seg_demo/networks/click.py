@@ -14,7 +14,7 @@ Its layers are in :mod:`seg_demo.networks.click_net`: a U-Net of its own, or one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -33,9 +33,9 @@ from seg_demo.masks.resize import alone, each
 from seg_demo.masks.semantic import all_finite
 from seg_demo.networks import checkpoint
 from seg_demo.networks.base import EngineHints, TrainingDefaults
-from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet, guided
+from seg_demo.networks.click_net import ENCODERS, ClickNet, EncodedClickNet, guided, spread
 from seg_demo.networks.preprocessing import Preprocessing, normalised, tensor_of
-from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click
+from seg_demo.networks.promptable import OBJECT, Answer, PromptNetwork, central_pixel, next_click, spoiled
 from seg_demo.networks.weights import fitting, read_weights, stored_names
 
 # Radius in pixels of the network of the disc that stands for a click.
@@ -53,9 +53,9 @@ CONTRAST, MOST_GAIN = 0.75, 4.0
 MOST_GROWN = 2
 # What a box says of the pixels in it: that they may belong to the object.
 IN_BOX = 0.5
-# What a further click says of the pixels around it, as a logit; to which distance, in shares of the longer side of what the network sees;
-# and the distance that an edge across the whole range of brightness is worth, in its pixels.
-SAYS, REACHES, EDGE = 3.0, 0.15, 20.0
+# Of an earlier mask that somebody else made, what a click does not mean stays for so many clicks, unless the network is as sure as this logit
+# that it is wrong; and where the click's difference takes less than this share of the frame, it is looked at closely.
+KEPT_FOR, SURE, CLOSE = 10, 2.0, 0.6
 # Outlines are drawn at so many times the scale at which the network saw the picture.
 FINER = 2.0
 # The logit of a pixel that is taken out of an answer.
@@ -258,10 +258,10 @@ class Click(PromptNetwork, family="click"):
         if region is None:
             view = _surest(seen or [self._look(levels, window, prompt, None) for window in _windows(prompt, size)], size)
             if (around := _around(view, prompt)) is None:
-                return self._finished(levels, view, prompt, size)
+                return self._finished(levels, view, prompt)
             frame = _framed(around, prompt, size)
             if max(frame[2] - frame[0], frame[3] - frame[1]) > 0.85 * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
-                return self._finished(levels, view, prompt, size)
+                return self._finished(levels, view, prompt)
             before = view.chance
         else:
             frame = _framed(region, prompt, size)
@@ -271,7 +271,10 @@ class Click(PromptNetwork, family="click"):
                 break
             frame = _framed(view.frame, prompt, size)
             view = self._look(levels, frame, prompt, view.chance)
-        return self._finished(levels, view, prompt, size, further=earlier is not None)
+        if earlier is None or not prompt.points:
+            return self._finished(levels, view, prompt)
+        others = isinstance(earlier, np.ndarray) or "others" in earlier
+        return self._corrected(levels, view, prompt, size, before, others and len(prompt.points) <= KEPT_FOR)
 
     def _look(self, levels: list[Tensor], frame: Frame, prompt: Prompt, before: Callable[[Frame, tuple[int, int]], Tensor] | None) -> View:
         """What the network says of a frame."""
@@ -296,14 +299,48 @@ class Click(PromptNetwork, family="click"):
             raise BadCheckpointError("models.invalid_numbers")
         return View(frame, logits.contiguous(), seen[0])
 
-    def _finished(self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], further: bool = False) -> Answer:
-        """An answer of one view, held to the picture; a further click also to what is around it."""
+    def _finished(self, levels: list[Tensor], view: View, prompt: Prompt) -> Answer:
+        """An answer of one view, held to the picture; several clicks also to what is around them."""
+        held = replace(view, logits=view.logits + said(view, prompt)) if len(prompt.points) > 1 else view
+        return self._answered(view, held.logits, self._sharpened(levels, held))
+
+    def _corrected(
+        self, levels: list[Tensor], view: View, prompt: Prompt, size: tuple[int, int], before: Callable[[Frame, tuple[int, int]], Tensor], keep: bool
+    ) -> Answer:
+        """An answer to a further click, by what it changes of the earlier mask.
+
+        The difference that the last click lies in is looked at once more, closely, and drawn into the answer, as FocalClick does; and
+        with `keep` all others stay as they were but for what the network is sure of, as its progressive merge has it: whoever brings a
+        mask has drawn, or looked at, the rest of it.
+        """
+        held = replace(view, logits=view.logits + said(view, prompt))
+        found = self._sharpened(levels, held)
+        shape, earlier = found.shape, before(view.frame, found.shape)
+        wrong, place = (found > 0) != (earlier > 0.5), _places(prompt, view.frame, shape)[-1]
+        near_click = RADIUS * shape[0] / view.logits.shape[0]
+        meant = _piece(wrong, place, near_click)
+        if keep:
+            found = torch.where(meant | wrong & (found.abs() > SURE), found, earlier.logit(1e-4))
+        box = View(view.frame, torch.where(meant, 1.0, -1.0)).box()
+        frame = box and _framed(box, Prompt(prompt.points[-1:], (1,)), size)
+        if frame and max(frame[2] - frame[0], frame[3] - frame[1]) < CLOSE * max(view.frame[2] - view.frame[0], view.frame[3] - view.frame[1]):
+            near = self._look(levels, frame, prompt, View(view.frame, found).chance)
+            near = replace(near, logits=near.logits + said(near, prompt))
+            inside = _placed(torch.ones(2, 2), near.frame, view.frame, shape) > 0
+            closely = _placed(self._sharpened(levels, near), near.frame, view.frame, shape)
+            meant = _piece(inside & ((closely > 0) != (earlier > 0.5)), place, near_click)
+            meant = F.max_pool2d(meant[None].float(), 5, 1, 2)[0] > 0
+            found = torch.where(meant & inside, closely, found)
+        return self._answered(view, found, found, {"others": torch.ones(())} if keep else {})
+
+    @staticmethod
+    def _answered(view: View, logits: Tensor, fine: Tensor, more: Mapping[str, Tensor] | None = None) -> Answer:
+        """What is said of a view, drawn by finer logits of its frame."""
+        x0, y0, x1, y1 = view.frame
         outer = int((view.logits > -1).sum())
         steadiness = int((view.logits > 1).sum()) / outer if outer else 1.0
-        held = replace(view, logits=view.logits + said(view, prompt)) if further or len(prompt.points) > 1 else view
-        x0, y0, x1, y1 = view.frame
-        mask = Resized(self._sharpened(levels, held).numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
-        kept = {"logits": held.logits, "frame": torch.tensor(view.frame)}
+        mask = Resized(fine.numpy(), (y1 - y0, x1 - x0), corner=(x0, y0))
+        kept = {"logits": logits, "frame": torch.tensor(view.frame), **(more or {})}
         return Answer(mask, min(1.0, round(view.score, 6)), steadiness, logits=kept)
 
     def _sharpened(self, levels: list[Tensor], view: View) -> Tensor:
@@ -454,7 +491,7 @@ def begin(marks: Tensor, mask: np.ndarray) -> None:
         if _random() < 0.6:
             return
     elif kind < 0.4:
-        known = spoiled(mask).astype(np.float32)
+        known = spoiled(mask, _random).astype(np.float32)
         marks[2] = torch.from_numpy(known)
         if (click := next_click(mask, known > 0.5, randomly=_random)) is not None:
             draw_clicks(marks, [(click[0] + 0.5, click[1] + 0.5)], [click[2]])
@@ -466,28 +503,6 @@ def begin(marks: Tensor, mask: np.ndarray) -> None:
         places = np.argwhere(near)
         for index in (int(_random() * len(places)) for _ in range(int(1 + 3 * _random()) if len(places) else 0)):
             draw_clicks(marks, [(places[index][1] + 0.5, places[index][0] + 0.5)], [0])
-
-
-def spoiled(mask: np.ndarray) -> np.ndarray:
-    """A mask as a poor prediction has it: shifted, too large or too small, a part missing, something else with it.
-
-    Args:
-        mask: bool (h, w) with at least one pixel.
-    """
-    found, size = mask.copy(), math.sqrt(mask.sum())
-    if _random() < 0.4:
-        found = np.roll(found, [round(0.15 * size * (2 * _random() - 1)) for _ in range(2)], (0, 1))
-    amount = max(1, round(0.12 * size * _random()))
-    if _random() < 0.5:
-        found = (ndimage.binary_dilation if _random() < 0.5 else ndimage.binary_erosion)(found, iterations=amount)
-    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    for inside in (False, True):
-        if _random() < 0.6:
-            places = np.argwhere(mask)
-            y, x = places[int(_random() * len(places))] + 0.4 * size * (2 * np.array([_random(), _random()]) - 1)
-            reach = size * (0.1 + 0.5 * _random())
-            found[(rows - y) ** 2 + (columns - x) ** 2 * (0.4 + 2 * _random()) < reach**2] = inside
-    return found
 
 
 def _recoloured(picture: Tensor) -> Tensor:
@@ -654,36 +669,28 @@ def _framed(region: Frame, prompt: Prompt, size: tuple[int, int]) -> Frame:
 
 
 def said(view: View, prompt: Prompt) -> Tensor:
-    """What clicks say of the pixels around them: those that are nearer to a click inside than to one outside belong to it, the nearer the
-    surer, by the length of ways that edges lengthen.
+    """What clicks say of the pixels around them (:func:`spread`); nothing of those beyond the frame.
 
     Args:
         view: with the picture that the network saw.
         prompt: points in pixels of the upload.
 
     Returns:
-        Logits to add, float32 (h, w), in [-:data:`SAYS`, :data:`SAYS`].
+        Logits to add, float32 (h, w).
     """
-    from skimage.graph import MCP_Geometric
+    x0, y0, x1, y1 = view.frame
+    places = _places(prompt, view.frame, view.logits.shape)
+    heard = [index for index, (x, y) in enumerate(prompt.points) if x0 <= x < x1 and y0 <= y < y1]
+    return spread(view.picture, [places[index] for index in heard], [prompt.labels[index] for index in heard])
 
-    (x0, y0, x1, y1), (rows, columns) = view.frame, view.logits.shape
-    # Every second pixel is enough, and four times as fast.
-    step = 2 if min(rows, columns) >= 32 else 1
-    picture = F.avg_pool2d(view.picture[None], step, ceil_mode=True)[0].numpy()
-    down, across = np.gradient(picture, axis=(1, 2)) if min(picture.shape[1:]) > 1 else (np.zeros_like(picture),) * 2
-    costs, reach = step + EDGE * np.sqrt(down**2 + across**2).max(0), REACHES * max(rows, columns)
-    ways = []
-    for wanted in (1, 0):
-        places = [
-            # A click may lie between pixels, half of one beyond the middle of the last.
-            (min(rows - 1, int(row)) // step, min(columns - 1, int(column)) // step)
-            for (x, y), (column, row), label in zip(prompt.points, _places(prompt, view.frame, (rows, columns)), prompt.labels, strict=True)
-            if label == wanted and x0 <= x < x1 and y0 <= y < y1
-        ]
-        ways.append(MCP_Geometric(costs).find_costs(places)[0] if places else np.full(costs.shape, np.inf))
-    inside, outside = (np.minimum(way, 1e6) for way in ways)
-    found = SAYS * (outside - inside) / (outside + inside + 1e-6) * np.exp(-np.minimum(inside, outside) / reach)
-    return F.interpolate(torch.from_numpy(found.astype(np.float32))[None, None], scale_factor=step, mode="bilinear")[0, 0, :rows, :columns]
+
+def _piece(mask: Tensor, place: tuple[float, float], near: float) -> Tensor:
+    """The pieces of a mask bool (h, w) that come near a place (x, y) in its pixels: bool (h, w); diagonal neighbours are of one piece."""
+    pieces, _ = ndimage.label(mask.numpy(), np.ones((3, 3)))
+    column, row = (min(max(0, int(value)), length - 1) for value, length in zip(place, reversed(mask.shape), strict=True))
+    reach = math.ceil(near)
+    found = np.unique(pieces[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1])
+    return torch.from_numpy(np.isin(pieces, found[found > 0]))
 
 
 def _clipped(frame: Sequence[float], size: tuple[int, int]) -> Frame:

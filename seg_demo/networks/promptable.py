@@ -5,6 +5,7 @@ A family of them is one file with a subclass of :class:`PromptNetwork`; sessions
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,3 +173,26 @@ def next_click(truth: np.ndarray, found: np.ndarray, randomly: Callable[[], floa
     _, label, region = max(regions, key=lambda row: row[:2])
     x, y = central_pixel(region, randomly)
     return x, y, label
+
+
+def spoiled(mask: np.ndarray, randomly: Callable[[], float]) -> np.ndarray:
+    """A mask as a poor prediction has it: shifted, too large or too small, a part missing, something else with it.
+
+    Args:
+        mask: bool (h, w) with at least one pixel.
+        randomly: gives numbers in [0, 1).
+    """
+    found, size = mask.copy(), math.sqrt(mask.sum())
+    if randomly() < 0.4:
+        found = np.roll(found, [round(0.15 * size * (2 * randomly() - 1)) for _ in range(2)], (0, 1))
+    amount = max(1, round(0.12 * size * randomly()))
+    if randomly() < 0.5:
+        found = (ndimage.binary_dilation if randomly() < 0.5 else ndimage.binary_erosion)(found, iterations=amount)
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    for inside in (False, True):
+        if randomly() < 0.6:
+            places = np.argwhere(mask)
+            y, x = places[int(randomly() * len(places))] + 0.4 * size * (2 * np.array([randomly(), randomly()]) - 1)
+            reach = size * (0.1 + 0.5 * randomly())
+            found[(rows - y) ** 2 + (columns - x) ** 2 * (0.4 + 2 * randomly()) < reach**2] = inside
+    return found
