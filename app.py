@@ -7,9 +7,10 @@ import sys
 gc.disable()
 # Seconds after which a thread that others wait for lets them have the interpreter: the event loop waits for several of them in turn, 5 ms each by default.
 TURN_SECONDS = 0.001
-# Objects made until the youngest are looked through for garbage, and how often that happens until all that is younger than the start is. By default that was
-# twice a second under load, 30 ms in which no thread runs, and nothing was found: results of thousands of objects are alive, not garbage.
-COLLECTING = (700, 10, 100)
+# Objects made until the youngest are looked through for garbage, how often that happens until the older are, and how often that until all that is younger than
+# the start is. By default the last was twice a second under load, 30 ms in which no thread runs, and found a few objects of no size: results of thousands of
+# parts are alive, and pictures are in no cycles, whatever becomes of their request. Now it is once a minute.
+COLLECTING = (700, 10, 1000)
 
 from seg_demo.core.errors import SettingsError  # noqa: E402
 
