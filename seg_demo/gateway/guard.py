@@ -89,7 +89,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, blocks: gr.Blocks, plain: Plain | None = None) -> None:
-        self._app, self._blocks, self._plain = app, blocks, plain
+        self._app, self._blocks, self._plain, self._pages = app, blocks, plain, queue.Pages(app, blocks)
         self._headers = security_headers(settings().frame_ancestors)
         self._bodies = Bodies(settings().max_bytes, scientific_bytes(settings()), settings().max_batch_bytes)
         self._direct: Counter[str | None] = Counter()
@@ -117,7 +117,7 @@ class Guard:
             return
         try:
             if scope["method"] != "POST":
-                await self._app(scope, receive, send)
+                await self._pages(scope, receive, send)
             elif DIRECT.match(path):
                 await self._directly(scope, receive, send)
             elif path == SEGMENT:

@@ -13,6 +13,7 @@
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
 * ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
 * ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
+* The page and its configuration depend on the request's head, on who has logged in, and on ``Blocks.config``.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
 
 Where the page meets the models: one predictor per process, the network's work, and every failure in words.
@@ -24,10 +25,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -52,6 +54,8 @@ from seg_demo.inference import zerogpu
 from seg_demo.inputs.images import give_back, is_large
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from seg_demo.serving.predictor import Predictor
 
 # A threading.Event in the scope of a request past the queue: the guard sets it when its visitor has gone.
@@ -207,6 +211,53 @@ def drop_partial(error: BaseException) -> None:
                     file.close()
                 Path(file.name).unlink(missing_ok=True)
         trace = trace.tb_next
+
+
+# What browsers and clients say of themselves that the page does not depend on; whatever else a request's head says, it may.
+_NO_MATTER = re.compile(
+    rb"accept(-.+)?|user-agent|connection|keep-alive|cache-control|pragma|cookie|referer|sec-.+|upgrade-insecure-requests|dnt|priority|te|if-.+"
+)
+# Addresses of the page that are kept: a server has one or two, whatever strangers write into the heads of their requests.
+PAGES = 4
+
+
+class Pages:
+    """Answers with the page and its configuration as gradio has made them once. gradio makes the same two megabytes anew for everyone: 50 ms, in which the
+    event loop gets its turn late.
+
+    Args:
+        app: gradio's.
+        blocks: the page, which must know no names: with them gradio shows everybody their own.
+    """
+
+    def __init__(self, app: ASGIApp, blocks: gr.Blocks) -> None:
+        self._app, self._blocks = app, blocks
+        self._kept: OrderedDict[Hashable, list[Any]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, for the page or anything else."""
+        own = scope.get("app")
+        known = getattr(own, "auth", None) is not None or getattr(own, "auth_dependency", None) is not None
+        if known or scope["method"] != "GET" or scope.get("query_string") or scope["path"] not in ("/", "/config", "/config/"):
+            await self._app(scope, receive, send)
+            return
+        # Beside the head, the plain values of the configuration: gradio sets some of them once it serves.
+        facts = tuple((name, value) for name, value in self._blocks.config.items() if isinstance(value, str | int | float | None))
+        head = tuple(pair for pair in scope["headers"] if _NO_MATTER.fullmatch(pair[0]) is None)
+        key = scope["path"], scope.get("root_path"), scope.get("scheme"), scope.get("server"), id(self._blocks.config), facts, head
+        if (answer := self._kept.get(key)) is None:
+            answer = []
+
+            async def keep(message: Any) -> None:
+                answer.append(message)
+
+            await self._app(scope, receive, keep)
+            if answer[0].get("status") == 200 and all(name != b"set-cookie" for name, _ in answer[0]["headers"]):
+                self._kept[key] = answer
+                while len(self._kept) > PAGES:
+                    self._kept.popitem(last=False)
+        for message in answer:
+            await send({**message})
 
 
 def queue_of(blocks: gr.Blocks) -> Queue:

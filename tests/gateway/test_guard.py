@@ -32,6 +32,15 @@ def test_every_answer_carries_the_headers(http):  # noqa: F811
     assert "frame-ancestors 'self' https://a.org" in guard.security_headers("https://a.org")["Content-Security-Policy"]
 
 
+def test_the_page_says_where_it_was_asked_for(http):  # noqa: F811
+    """It is made once for each address, not for each visitor."""
+    for host in ("a.example", "b.example", "a.example"):
+        page, config = (http.get(path, headers={"host": host}) for path in ("/", "/config"))
+        assert config.json()["root"] == f"http://{host}" and f"http://{host}" in page.text
+    assert http.get("/", headers={"host": "b.example", "user-agent": "x"}).content == http.get("/", headers={"host": "b.example"}).content
+    assert http.get("/config", headers={"x-forwarded-host": "c.example", "x-forwarded-proto": "https"}).json()["root"] == "https://c.example"
+
+
 @pytest.mark.parametrize(
     "address",
     [

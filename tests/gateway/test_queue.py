@@ -7,6 +7,7 @@ import inspect
 import re
 import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import gradio as gr
 from gradio import route_utils
@@ -100,3 +101,38 @@ def test_what_a_component_writes_is_in_the_visitors_language():
         return asyncio.run(page.process_api(handler, [], SessionState(page), request=request))["data"][0]
 
     assert written("zh-CN,zh") == "该文件有 3 页，显示的是第一页。" and written("en") == "This file has 3 pages; the first is shown."
+
+
+def test_the_page_is_made_once_for_each_head_that_it_depends_on():
+    made: list[dict] = []
+
+    async def app(scope, receive, send):
+        made.append(scope)
+        more = [(b"set-cookie", b"a=b")] if scope["path"] == "/config/" else []
+        await send({"type": "http.response.start", "status": scope.get("status", 200), "headers": [(b"content-type", b"text/html"), *more]})
+        await send({"type": "http.response.body", "body": f"page {len(made)}".encode()})
+
+    def ask(path: str = "/", *head: tuple[bytes, bytes], **facts: object) -> bytes:
+        parts = []
+
+        async def send(message):
+            parts.append(message.get("body", b""))
+            message["headers"] = None  # whoever sends it on may write into it
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"a.org"), *head], "query_string": b"", "app": None, **facts}
+        asyncio.run(pages(scope, None, send))
+        return b"".join(parts)
+
+    blocks = SimpleNamespace(config={"root": "a", "components": [1]})
+    pages = queue.Pages(app, blocks)
+    assert ask() == ask() == ask("/", (b"user-agent", b"x"), (b"accept-language", b"zh"), (b"cookie", b"x=y")) == b"page 1"
+    assert ask("/", (b"x-forwarded-proto", b"https")) == b"page 2" and ask("/config") == b"page 3" and ask() == b"page 1"
+    blocks.config["is_running"] = True
+    assert ask() == b"page 4" == ask(), "gradio has set something of it"
+    for facts in ({"method": "HEAD"}, {"query_string": b"a=b"}, {"app": SimpleNamespace(auth={"a": "b"})}, {"path": "/config/"}, {"status": 500, "scheme": "https"}):
+        count = len(made)
+        ask(**facts), ask(**facts)
+        assert len(made) == count + 2, facts
+    for number in range(20):
+        ask("/", (b"host", f"{number}.org".encode()))
+    assert len(pages._kept) == queue.PAGES and ask("/", (b"host", b"19.org")) == ask("/", (b"host", b"19.org"))
