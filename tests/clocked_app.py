@@ -50,12 +50,16 @@ def collected(phase: str, about: dict[str, int]) -> None:
             _collecting += time.thread_time() - _began
 
 
-def served() -> tuple[float, float]:
-    """Seconds for which this thread has had a processor, and for which it was ready and had none, so far; 0 for the latter where the system does not say."""
-    with suppress(OSError), open("/proc/thread-self/schedstat", encoding="ascii") as file:
-        had, waited = (int(number) / 1e9 for number in file.read().split()[:2])
-        return had, waited
-    return time.thread_time(), 0.0
+def served(statistics: int | None) -> tuple[float, float]:
+    """Seconds for which a thread has had a processor, and for which it was ready and had none, so far.
+
+    Args:
+        statistics: its file ``schedstat``, open; None where the system has none, and nothing is known of the latter.
+    """
+    if statistics is None:
+        return time.thread_time(), 0.0
+    had, waited = (int(number) / 1e9 for number in os.pread(statistics, 100, 0).split()[:2])
+    return had, waited
 
 
 async def look() -> None:
@@ -63,13 +67,17 @@ async def look() -> None:
     global _thread
     _thread = threading.current_thread()
     gc.callbacks.append(collected)
+    statistics = None
+    with suppress(OSError):
+        statistics = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
     with open(os.environ["CLOCKED"], "w", encoding="utf-8", buffering=1) as file:
         while True:
-            began, before = time.monotonic(), served()
+            before = served(statistics)  # reads a file, after which it may have to wait for the interpreter's lock: not within what is measured
+            began = time.monotonic()
             await asyncio.sleep(EVERY)
             late = time.monotonic() - began - EVERY
             if late > NOTED:
-                computed, unserved = (now - then for now, then in zip(served(), before, strict=True))
+                computed, unserved = (now - then for now, then in zip(served(statistics), before, strict=True))
                 _lines.append({"pause": late, "computed": computed, "unserved": unserved})
             while _lines:
                 file.write(json.dumps(_lines.pop(0)) + "\n")
