@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import math
 import resource
 import statistics
 import subprocess
@@ -74,6 +75,13 @@ def proportional_bytes(server: psutil.Process) -> int:
     return sum(process.memory_full_info().pss for process in (server, *server.children(recursive=True)))
 
 
+def loaded(http: httpx.Client) -> None:
+    """Wait until a server has loaded its models and thrown away what that left."""
+    while http.get("/health").json()["models"] < 3:
+        time.sleep(0.5)
+    time.sleep(5)
+
+
 def row(http: httpx.Client, server: psutil.Process, model: str, title: str, ours: Callable[..., object], blocks: int) -> Row:
     """Both ways in turn, on pictures that no answer was made of before.
 
@@ -125,18 +133,21 @@ async def through_gradio_of_many(http: httpx.AsyncClient, data: bytes, model: st
 
 
 async def of_many(address: str, ask: Callable[..., Awaitable[None]], model: str, seconds: float) -> list[float]:
-    """Seconds of every answer that came within so many, of :data:`CLIENTS` clients who each ask again once they are answered; the first third of the time
-    only fills the queue."""
+    """Seconds of every answer that came within so many, of :data:`CLIENTS` clients who each ask again once they are answered. Counting begins once all have been
+    answered, for the first of them found no queue."""
     pictures = [picture(number, WIDTH, HEIGHT) for number in range(CLIENTS)]
-    begins = time.perf_counter() + seconds / 3
-    ends, took = begins + seconds, []
+    answered, ends, took = 0, math.inf, []
 
     async def client(number: int) -> None:
+        nonlocal answered, ends
         turn = 0
         while (began := time.perf_counter()) < ends:
             turn += 1
             await ask(http, pictures[number] + f"{ask.__name__} {number} {turn}".encode(), model)  # uploads are told apart by what they hold
-            if begins <= (now := time.perf_counter()) <= ends:
+            now, answered = time.perf_counter(), answered + (turn == 1)
+            if answered == CLIENTS and ends == math.inf:
+                ends = now + seconds
+            elif answered == CLIENTS and now <= ends:
                 took.append(now - began)
 
     async with httpx.AsyncClient(base_url=address, timeout=120, limits=httpx.Limits(max_connections=CLIENTS)) as http:
@@ -248,16 +259,15 @@ def rows(quick: bool) -> Iterator[Row]:
     """
     with served(SEG_DEMO_ENGINE="auto") as address, httpx.Client(base_url=address, timeout=120) as http:
         server = next(process for process in psutil.Process().children() if process.environ().get("GRADIO_SERVER_PORT") == str(http.base_url.port))
-        while http.get("/health").json()["models"] < 3:
-            time.sleep(0.5)
-        time.sleep(5)
+        loaded(http)
         idle = proportional_bytes(server)
         for model in MODELS:
             title = f"{SIDE}² picture, {model}, over HTTP until both files are there"
             yield row(http, server, model, title, directly, 2 if quick else 6)
         json_alone = f"{SIDE}² picture, {MODELS[0]}, over HTTP; masks in the JSON alone"
         yield row(http, server, MODELS[0], json_alone, lambda http, data, model: directly(http, data, model, ""), 2 if quick else 6)
-    with served(SEG_DEMO_ENGINE="auto", SEG_DEMO_QUEUE_SIZE="200", SEG_DEMO_VISITOR_QUEUE="200") as address:
+    with served(SEG_DEMO_ENGINE="auto", SEG_DEMO_QUEUE_SIZE="200", SEG_DEMO_VISITOR_QUEUE="200") as address, httpx.Client(base_url=address) as http:
+        loaded(http)
         for model in MODELS:
             yield clients_row(address, model, 1 if quick else 3, 2.0 if quick else ROUND_SECONDS)
     yield Row(
