@@ -4,12 +4,16 @@ For networks that tell neighbours apart: fields of nuclei and cells from 5 to 80
 as fluorescence, stained tissue and transmitted light show them: pressed flat against each other or lying over each other, bright beside dim,
 some dividing, some out of focus, ghosts from other planes, uneven stain and light, few photons, and the dark ranges of 16-bit cameras. A third of the
 pictures are the scenes of :mod:`synthetic.cells`, among them photographs without any cell. No pixel of a real picture.
+
+Marked is what can be seen: the picture is never less sharp than its smallest objects need, neighbours that nothing else would tell apart have a
+gap, and what does not stand out against the ground (:func:`visible`) is no object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -37,6 +41,14 @@ CLASS_COLORS = ((0, 0, 0), (64, 176, 255))
 # Pixels that an object shows at least, and the share of it that others leave to be seen.
 MIN_AREA, MIN_VISIBLE = 10, 0.3
 SMALLEST, LARGEST, MOST = 5.0, 80.0, 420
+# Blur of the whole picture in radii of its smallest objects: about what a microscope is set to that samples them properly; more, and nobody could
+# tell them apart.
+SHARPNESS = 0.3
+# An object is seen whose mean differs from the ground beside it by so many deviations of the noise of a mean over its area (Rose 1948, Journal of
+# the Optical Society of America 38(2)), and by so many of 255 levels, about the hundredth that an eye notices.
+ROSE, LEVELS = 5.0, 3.0
+# Bodies darker than this towards their edge show by that where they meet.
+FLAT, LEAST_GAP = 0.35, 0.35
 
 
 @dataclass
@@ -49,6 +61,8 @@ class Field:
         light: float32 (3, S, S), what objects in focus, a little out of it, and far out of it add up to; the last are not marked.
         areas: pixels of each object, others left out of account.
         radius: the typical one, in pixels.
+        smallest: that of the smallest population, in pixels.
+        flat: what touches has no darker edge.
     """
 
     instances: np.ndarray
@@ -56,9 +70,11 @@ class Field:
     light: np.ndarray
     radius: float
     areas: list[int] = field(default_factory=lambda: [0])
+    smallest: float = LARGEST
+    flat: bool = False
 
     @classmethod
-    def drawn(cls, rng: Rng, size: int, spread: float, style: ShapeStyle | None = None) -> Field:
+    def drawn(cls, rng: Rng, size: int, spread: float, style: ShapeStyle | None = None, crowded: bool = False) -> Field:
         """A field of one population, now and then of two.
 
         Args:
@@ -66,12 +82,14 @@ class Field:
             size: side in pixels.
             spread: of the brightness of the objects, the sigma of a log-normal.
             style: of their outlines; None draws one.
+            crowded: a third of the picture or more is covered.
         """
         typical = min(log_uniform(rng, SMALLEST, LARGEST) / 2, 0.3 * size)
         made = cls(np.zeros((size, size), np.int32), np.ones((size, size), np.float32), np.zeros((3, size, size), np.float32), typical)
         # Pressed flat where they meet, or the one on the other, whose light adds up.
         pressed, dim = rng.random() < 0.65, rng.choice([0.0, rng.uniform(0.1, 0.5)])
         coverage = rng.choice([rng.uniform(0.03, 0.2), rng.uniform(0.15, 0.5), rng.uniform(0.45, 0.95)], p=[0.2, 0.4, 0.4])
+        coverage = rng.uniform(0.4, 0.95) if crowded else coverage
         for share in (0.75, 0.25) if rng.random() < 0.15 else (1.0,):
             radius = typical * (1.0 if share > 0.5 else rng.uniform(0.4, 0.8))
             made._add(rng, max(SMALLEST / 2, radius), share * coverage, style or random_style(rng), spread, pressed, dim)
@@ -82,7 +100,9 @@ class Field:
         count = int(np.clip(coverage * size**2 / (np.pi * radius**2), 1, MOST))
         sizes = np.sort(np.clip(radius * np.exp(rng.choice([0.05, 0.15, 0.3]) * rng.standard_normal(count)), SMALLEST / 2, 2.2 * radius))[::-1]
         gap = rng.uniform(0.74, 0.95) if pressed else rng.uniform(0.78, 1.08)
+        self.smallest = min(self.smallest, radius)
         dome, rim, width = rng.uniform(0, 0.9), rng.choice([0.0, rng.uniform(-0.4, 0.6)]), rng.uniform(0.1, 0.3)
+        self.flat = self.flat or (pressed and dome < FLAT)
         # Chromosomes of dividing cells: small, often flat, and so bright that they outshine what they touch.
         dividing, plate = rng.choice([0.0, rng.uniform(0.02, 0.12)], p=[0.65, 0.35]), ShapeStyle(aspect=(1, 3.2), wobble=0.08)
         for x, y, r in scatter(rng, size, sizes, gap=gap, clump=rng.choice([0.0, 0.5, 0.92]), tries=8):
@@ -96,6 +116,9 @@ class Field:
             layer = 2 if rng.random() < 0.1 * dim else int(rng.random() < dim)
             profile = 1 - dome * patch.rho**2 + rim * np.exp(-(((1 - patch.rho) / width) ** 2))
             edge = np.clip(patch.depth + 0.5, 0, 1) * (shown if pressed else 1)
+            if pressed:
+                # What is pressed flat does not shine through.
+                self.light[:2, *patch.box] *= 1 - edge
             bright = np.exp(spread * rng.standard_normal()) * (rng.uniform(1.5, 6) if divides else 1)
             self.light[layer][patch.box] += np.float32(bright) * np.maximum(profile, 0.05) * edge
             if layer < 2 and inside.any():
@@ -120,11 +143,17 @@ class Field:
         spots = np.clip(smooth_noise(rng, size, max(2.0, self.radius * rng.uniform(0.25, 0.6))) - rng.uniform(0.5, 1.5), 0, 2)
         rough = 1 + rng.choice([0.05, rng.uniform(0.05, 0.4)]) * grain + rng.choice([0.0, rng.uniform(-0.5, 0.6)]) * spots
         # The gap between neighbours, from clearly dark to none at all.
-        light = self.light * (1 - np.float32(rng.choice([0.0, rng.uniform(0, 0.9)])) * self.seams())
+        gap = rng.choice([0.0, rng.uniform(0, 0.9)])
+        light = self.light * (1 - np.float32(max(gap, LEAST_GAP) if self.flat else gap) * self.seams())
         light[:2] *= np.maximum(rough, 0.1)
         near, far = rng.uniform(0.1, 0.3), rng.uniform(0.4, 1.2)
         found = light[0] + blur(light[1], near * self.radius) + rng.uniform(0.2, 0.8) * blur(light[2], far * self.radius)
-        return blur(found + rng.choice([0.0, rng.uniform(0.05, 0.5)]) * blur(sharp, rng.uniform(0.5, 2.5) * self.radius), rng.uniform(0.4, 1.6))
+        glow = rng.choice([0.0, rng.uniform(0.05, 0.5)]) * blur(sharp, rng.uniform(0.5, 2.5) * self.radius)
+        return blur(found + glow, self.soft(rng.uniform(0.4, 1.6)))
+
+    def soft(self, sigma: float) -> float:
+        """The deviation of a blur in pixels, or as much as leaves the smallest objects apart."""
+        return min(sigma, SHARPNESS * self.smallest)
 
 
 def _exposed(rng: Rng, light: np.ndarray) -> np.ndarray:
@@ -144,9 +173,9 @@ def _exposed(rng: Rng, light: np.ndarray) -> np.ndarray:
     return shown ** np.float32(rng.choice([1.0, log_uniform(rng, 0.45, 1.6)]))
 
 
-def fluorescence(rng: Rng, size: int) -> tuple[np.ndarray, Field]:
+def fluorescence(rng: Rng, size: int, crowded: bool = False) -> tuple[np.ndarray, Field]:
     """Glowing nuclei on dark ground: grey, in one colour, or with the bodies of their cells in another."""
-    made = Field.drawn(rng, size, rng.choice([0.1, 0.3, 0.6]))
+    made = Field.drawn(rng, size, rng.choice([0.1, 0.3, 0.6]), crowded=crowded)
     light = made.shaded(rng)
     light = light + rng.uniform(0, 0.2) + rng.choice([0.0, rng.uniform(0, 0.3)]) * np.clip(smooth_noise(rng, size, size / rng.uniform(1.5, 6)), 0, 2)
     light = light * illumination(rng, size, rng.uniform(0, 0.6))
@@ -171,7 +200,7 @@ def tissue(rng: Rng, size: int) -> tuple[np.ndarray, Field]:
     stain = np.exp(np.float32(rng.uniform(0, 0.4)) * smooth_noise(rng, size, size / rng.uniform(1, 4)))
     density = np.clip(ground, 0.01, 2)[..., None] * (pink if rng.random() < 0.75 else blue * 0.6)
     density = density + (rng.uniform(0.4, 1.3) * made.shaded(rng) * stain)[..., None] * (blue if rng.random() < 0.75 else brown)
-    return camera(rng, np.exp(-np.maximum(density, 0)).astype(np.float32), noise=0.05, softness=1.5, light=0.25), made
+    return camera(rng, np.exp(-np.maximum(density, 0)).astype(np.float32), noise=0.05, softness=made.soft(1.5), light=0.25), made
 
 
 def transmitted(rng: Rng, size: int) -> tuple[np.ndarray, Field]:
@@ -182,18 +211,53 @@ def transmitted(rng: Rng, size: int) -> tuple[np.ndarray, Field]:
     width = rng.uniform(0.08, 0.25)
     rims = np.exp(-(((1 - made.rho) / width) ** 2)) * inside
     halo = blur(inside, max(1.0, rng.uniform(0.1, 0.4) * made.radius)) * (1 - inside)
-    grey = base + strength * rng.choice([0.2, 0.6, 1.0]) * blur(made.shaded(rng), rng.uniform(0.3, 1))
+    grey = base + strength * rng.choice([0.2, 0.6, 1.0]) * blur(made.shaded(rng), made.soft(rng.uniform(0.3, 1)))
     grey = grey + rng.choice([-1, 1]) * rng.uniform(0.2, 1) * strength * rims - strength * rng.choice([0.0, rng.uniform(0.1, 1)]) * halo
     grey = grey + rng.choice([-1, 1]) * rng.uniform(0.2, 0.9) * strength * blur(made.seams(), 0.6)
     grey = grey + np.float32(rng.uniform(0, 0.04)) * fractal(rng, size, rng.uniform(3, 30), 3)
-    return camera(rng, tint(rng, np.clip(blur(grey, rng.uniform(0.3, 1)), 0, 1).astype(np.float32), 0.3), noise=0.05, softness=1.2, light=0.4), made
+    return camera(rng, tint(rng, np.clip(blur(grey, made.soft(rng.uniform(0.3, 1))), 0, 1).astype(np.float32), 0.3), noise=0.05, softness=made.soft(1.2), light=0.4), made
 
 
 FIELDS: dict[str, tuple[float, Callable[[Rng, int], tuple[np.ndarray, Field]]]] = {
-    "fluorescence": (42, fluorescence), "tissue": (14, tissue), "transmitted": (12, transmitted),
+    "fluorescence": (28, fluorescence), "crowded": (14, partial(fluorescence, crowded=True)), "tissue": (14, tissue), "transmitted": (12, transmitted),
 }  # fmt: skip
 # How often the scenes of `cells` come, with cells and without.
 OF_CELLS, OF_PHOTOGRAPHS = 20.0, 12.0
+
+
+def visible(pixels: np.ndarray, instances: np.ndarray) -> np.ndarray:
+    """The objects that stand out against the ground beside them, and those that are surrounded by others.
+
+    By :data:`ROSE` and :data:`LEVELS` in one of the channels at least; the noise is that of :func:`noise_of`.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        instances: integer (H, W), 0 for none.
+
+    Returns:
+        The same, with 0 where an object does not.
+    """
+    count = int(instances.max(initial=0)) + 1
+    grown, near = (ndimage.maximum_filter(instances, side) for side in (9, 3))
+    beside = np.where((instances == 0) & (near == 0), grown, 0)
+    # The middle and the rim by themselves: a dark ring round a bright body may be as bright as the ground on average.
+    middle = np.where(ndimage.minimum_filter(instances, 3) == near, instances, 0)
+    places = [beside, middle, instances - middle]
+    areas = [np.bincount(ids.ravel(), minlength=count) for ids in places]
+    stands = areas[0] < 4
+    for channel in np.moveaxis(pixels, 2, 0):
+        noise = noise_of(channel)
+        ground, *means = (np.bincount(ids.ravel(), channel.ravel(), count) / np.maximum(area, 1) for ids, area in zip(places, areas, strict=True))
+        for mean, area in zip(means, areas[1:], strict=True):
+            stands |= (area > 0) & (np.abs(mean - ground) >= np.maximum(LEVELS, ROSE * noise / np.sqrt(np.maximum(area, 1))))
+    return np.where(stands[instances], instances, 0)
+
+
+def noise_of(channel: np.ndarray) -> float:
+    """The deviation of the noise of a picture (H, W): what a Laplacian of Laplacians leaves of it, in which most structure vanishes
+    (Immerkaer 1996, Computer Vision and Image Understanding 64(2)), by its median, which few outlines move."""
+    mask = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32)
+    return float(np.median(np.abs(ndimage.convolve(channel.astype(np.float32), mask)))) / 0.6745 / 6
 
 
 def tidied(instances: np.ndarray, areas: list[int]) -> np.ndarray:
@@ -238,7 +302,7 @@ def render(seed: int, index: int, size: int = 256, *, kind: str | None = None) -
     kind = kind or [*drawn][rng.choice(len(weights), p=weights / weights.sum())]
     if kind in FIELDS:
         pixels, made = FIELDS[kind][1](rng, size)
-        instances = tidied(made.instances, made.areas)
+        instances = tidied(visible(pixels, made.instances), made.areas)
     else:
         scenes = cells.WITH_CELLS if kind == "cells" else {name: row for name, row in cells.TRAINING_SCENES.items() if name not in cells.WITH_CELLS}
         shares = np.array([weight for weight, _ in scenes.values()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from synthetic.nuclei import CLASS_NAMES, FIELDS, MIN_AREA, render, tidied
+from synthetic.nuclei import CLASS_NAMES, FIELDS, LEVELS, MIN_AREA, ROSE, SHARPNESS, Field, noise_of, render, tidied, visible
 from train.data import BUILT_IN, open_dataset
 
 
@@ -50,6 +50,34 @@ def test_hidden_objects_and_slivers_are_left_out() -> None:
     found = tidied(instances, [0, 36, 30, 1])
     assert found.max() == 2 and (found == 1).sum() == 36 and (found == 2).sum() == 10, "of two pieces one stays"
     assert not tidied(instances, [0, 36, 60, 1])[8:].any(), "what others hide is no object"
+
+
+def test_marked_is_what_stands_out_of_the_noise_or_is_surrounded() -> None:
+    """The truth holds what a person can see: by contrast, noise and area together."""
+    rng, noise = np.random.default_rng(0), 5.0
+    instances = np.zeros((96, 128), np.int32)
+    rows, columns = np.mgrid[:96, :128]
+    for number, (x, y, radius) in enumerate(((20, 20, 3), (50, 20, 3), (90, 24, 16), (20, 70, 6), (60, 70, 6)), start=1):
+        instances[np.hypot(columns - x, rows - y) < radius] = number
+    picture = np.full((96, 128), 100.0)
+    picture += 4.0 * (instances == 1) + 12.0 * (instances == 2) + 4.0 * (instances == 3) + 2.0 * (instances == 4)
+    inner = np.hypot(columns - 60, rows - 70) < 4.5
+    picture += np.where(instances == 5, np.where(inner, 12.0, -16.0), 0)
+    pixels = np.rint(picture[..., None] + rng.normal(0, noise, (96, 128, 3))).astype(np.uint8)
+    assert noise_of(pixels[..., 0]) == pytest.approx(noise, rel=0.1)
+    assert 4.0 * np.sqrt((instances == 1).sum()) / noise < ROSE < 4.0 * np.sqrt((instances == 3).sum()) / noise and LEVELS > 2.0
+    assert set(np.unique(visible(pixels, instances))) == {0, 2, 3, 5}, "small and dim, or below what an eye notices"
+    # Noise that outlines do not move.
+    assert noise_of((((columns // 8 + rows // 8) % 2) * 100).astype(np.uint8)) < 1
+    packed = np.arange(1, 97, dtype=np.int32).reshape(8, 12).repeat(12, 0).repeat(12, 1)
+    assert np.array_equal(visible(np.full((96, 144, 3), 90, np.uint8), packed), packed), "where there is no ground, nothing is said by it"
+
+
+def test_crowded_fields_are_and_the_picture_is_as_sharp_as_its_smallest_objects_need() -> None:
+    covered = [(render(4, index, 128, kind="crowded").instance_map > 0).mean() for index in range(8)]
+    assert np.median(covered) > 0.35 and "crowded" in FIELDS
+    field = Field.drawn(np.random.default_rng(3), 128, 0.1, crowded=True)
+    assert field.soft(9.0) == SHARPNESS * field.smallest < 9 and field.soft(0.01) == 0.01
 
 
 def test_they_are_found_by_their_name() -> None:
