@@ -217,12 +217,14 @@ def drop_partial(error: BaseException) -> None:
 _NO_MATTER = re.compile(
     rb"accept(-.+)?|user-agent|connection|keep-alive|cache-control|pragma|cookie|referer|sec-.+|upgrade-insecure-requests|dnt|priority|te|if-.+"
 )
+# What is made the same for everyone: the page, its configuration, and the description of its endpoints, which gradio itself keeps, but writes anew as JSON.
+_MADE = ("/", "/config", "/config/", f"{route_utils.API_PREFIX}/info")
 # Addresses of the page that are kept: a server has one or two, whatever strangers write into the heads of their requests.
-PAGES = 4
+PAGES = 6
 
 
 class Pages:
-    """Answers with the page and its configuration as gradio has made them once. gradio makes the same two megabytes anew for everyone: 50 ms, in which the
+    """Answers with the page, its configuration and its endpoints as gradio has made them once. gradio makes the same two megabytes anew for everyone: 50 ms, in which the
     event loop gets its turn late.
 
     Args:
@@ -238,7 +240,7 @@ class Pages:
         """Serve one request, for the page or anything else."""
         own = scope.get("app")
         known = getattr(own, "auth", None) is not None or getattr(own, "auth_dependency", None) is not None
-        if known or scope["method"] != "GET" or scope.get("query_string") or scope["path"] not in ("/", "/config", "/config/"):
+        if known or scope["method"] != "GET" or scope.get("query_string") or scope["path"] not in _MADE:
             await self._app(scope, receive, send)
             return
         # Beside the head, the plain values of the configuration: gradio sets some of them once it serves.

@@ -127,8 +127,9 @@ def test_the_page_is_made_once_for_each_head_that_it_depends_on():
     pages = queue.Pages(app, blocks)
     assert ask() == ask() == ask("/", (b"user-agent", b"x"), (b"accept-language", b"zh"), (b"cookie", b"x=y")) == b"page 1"
     assert ask("/", (b"x-forwarded-proto", b"https")) == b"page 2" and ask("/config") == b"page 3" and ask() == b"page 1"
+    assert ask("/gradio_api/info") == b"page 4" == ask("/gradio_api/info")
     blocks.config["is_running"] = True
-    assert ask() == b"page 4" == ask(), "gradio has set something of it"
+    assert ask() == b"page 5" == ask(), "gradio has set something of it"
     for facts in ({"method": "HEAD"}, {"query_string": b"a=b"}, {"app": SimpleNamespace(auth={"a": "b"})}, {"path": "/config/"}, {"status": 500, "scheme": "https"}):
         count = len(made)
         ask(**facts), ask(**facts)
