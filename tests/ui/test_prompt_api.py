@@ -258,8 +258,8 @@ def test_whoever_clicks_waits_for_no_large_picture(served):
 
 @pytest.mark.soak
 @pytest.mark.alone
-@pytest.mark.parametrize("large", [0, 8])
-def test_twenty_visitors_click_at_once(client, tmp_path, large):
+@pytest.mark.parametrize(("large", "model"), [(0, "ann/clicks"), (0, "click"), (8, "click")])
+def test_twenty_visitors_click_at_once(client, tmp_path, large, model):
     """Each on a picture of their own, also while large pictures wait in the queue; a click is answered within a second, in the median."""
     kept = []
     for number in range(20):
@@ -272,19 +272,19 @@ def test_twenty_visitors_click_at_once(client, tmp_path, large):
 
     def visit(number: int) -> None:
         page, last = f"the-page-of-visitor-{number}", None
-        assert asked(client, "click", str(kept[number]), "ann/clicks", "", page) == {}
+        assert asked(client, "click", str(kept[number]), model, "", page) == {}
         together.wait(120)
         for click in range(5):
             shown = {"points": [[100 + 30 * click, 200]]} | ({} if last is None else {"mask": last})
             began = time.perf_counter()
-            answer = asked(client, "click", str(kept[number]), "ann/clicks", json.dumps({"objects": [shown]}), page)
+            answer = asked(client, "click", str(kept[number]), model, json.dumps({"objects": [shown]}), page)
             seconds.append(time.perf_counter() - began)
             last = answer["segments"][0]["segmentation"]
             assert "embed" not in answer["seconds"] or click == 0
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(visit, range(20)))
-    print(f"measured: {large} large: median {np.median(seconds):.3f} s, p95 {np.percentile(seconds, 95):.3f} s; {sum(job.done() for job in jobs)} of them done meanwhile")
+    print(f"measured: {model}, {large} large: median {np.median(seconds):.3f} s, p95 {np.percentile(seconds, 95):.3f} s; {sum(job.done() for job in jobs)} of them done meanwhile")
     for job in jobs:
         job.cancel()
     assert np.median(seconds) <= 1.0
