@@ -8,8 +8,9 @@ And what is counted of a map of ids over its runs, strip by strip: how many pixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -105,7 +106,7 @@ class Runs:
 
     def encoded(self, width: int) -> dict[str, object]:
         """The mask as a COCO RLE object: ``{"size": [height, width], "counts": str}``."""
-        return {"size": [self.height, width], "counts": compress_counts(self.counts(width))}
+        return next(encode_each([self], width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +191,23 @@ class Painter:
         return np.ascontiguousarray(np.repeat(values, lengths).reshape(width, height).T)
 
 
+# So many masks are encoded together.
+_TOGETHER = 64
+
+
+def encode_each(masks: Iterable[Runs], width: int) -> Iterator[dict[str, object]]:
+    """As :meth:`Runs.encoded` of each mask; many small ones in a third of the time.
+
+    Args:
+        masks: of one picture.
+        width: of the picture, in pixels.
+    """
+    masks = iter(masks)
+    while group := list(islice(masks, _TOGETHER)):
+        for runs, text in zip(group, _compressed([runs.counts(width) for runs in group]), strict=True):
+            yield {"size": [runs.height, width], "counts": text}
+
+
 def compress_counts(counts: np.ndarray) -> str:
     """COCO's compressed string of run lengths, equal to ``rleToString`` of pycocotools' ``maskApi.c``.
 
@@ -199,8 +217,15 @@ def compress_counts(counts: np.ndarray) -> str:
     Returns:
         ASCII string.
     """
-    values = counts.astype(np.int64).copy()
-    values[3:] -= counts[1:-2]
+    return _compressed([counts])[0]
+
+
+def _compressed(many: Sequence[np.ndarray]) -> list[str]:
+    """The compressed strings of several masks' run lengths int64 (R,), which numpy computes together."""
+    values = np.concatenate(many).astype(np.int64)
+    ends = np.cumsum([len(counts) for counts in many])
+    for counts, end in zip(many, ends, strict=True):
+        values[end - max(0, len(counts) - 3) : end] -= counts[1:-2]
     groups: list[np.ndarray] = []
     written: list[np.ndarray] = []
     active = np.ones(values.shape, dtype=bool)
@@ -212,9 +237,13 @@ def compress_counts(counts: np.ndarray) -> str:
         groups.append(np.where(more, group | 0x20, group) + 48)
         written.append(active)
         active = active & more
+    if not groups:
+        return ["" for _ in many]
     table = np.stack(groups, axis=1)
     keep = np.stack(written, axis=1)
-    return table[keep].astype(np.uint8).tobytes().decode("ascii")
+    text = table[keep].astype(np.uint8).tobytes().decode("ascii")
+    places = np.concatenate([[0], np.cumsum(keep.sum(1))])[np.concatenate([[0], ends])].tolist()
+    return [text[begin:end] for begin, end in zip(places, places[1:], strict=False)]
 
 
 def decompress_counts(text: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from seg_demo.core.picture import Calibration, View
-from seg_demo.core.rle import Box, Runs, count_ids, sum_by_id, tight_box
+from seg_demo.core.rle import Box, Runs, count_ids, encode_each, sum_by_id, tight_box
 
 # Ids of pixels that count for nothing, in maps of 8 and of 16 bits: what annotation tools and data sets use for "void".
 IGNORE, IGNORE_16 = 255, 65_535
@@ -612,12 +612,12 @@ class Segmentation:
             named["notes"] = list(model.notes)
         pixels, calibration = self.height * self.width, self.calibration
         unit = None if calibration is None else calibration.pixel_area
-        segments = []
-        for index, (identity, segment, area) in enumerate(zip(self.ids, self.segments, self.areas, strict=True)):
+        segments, encoded = [], encode_each(map(self.runs_of, range(len(self.segments))), self.width)
+        for identity, segment, area, runs in zip(self.ids, self.segments, self.areas, encoded, strict=True):
             x0, y0, x1, y1 = segment.box
             segments.append({
                 "id": identity, "label_id": segment.label_id, "label": self.labels.names[segment.label_id], "score": segment.score, "area": area,
-                "area_fraction": area / pixels, "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": self.runs_of(index).encoded(self.width),
+                "area_fraction": area / pixels, "bbox": [x0, y0, x1 - x0, y1 - y0], "segmentation": runs,
             })  # fmt: skip
             if TASKS[self.task].stuff:
                 segments[-1]["isthing"] = self.labels.is_thing(segment.label_id)

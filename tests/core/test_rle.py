@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from seg_demo.core.rle import PackedRuns, Painter, Runs, compress_counts, decode, decompress_counts, encode_crop, tight_box
+from seg_demo.core.rle import PackedRuns, Painter, Runs, compress_counts, decode, decompress_counts, encode_crop, encode_each, tight_box
 
 
 @st.composite
@@ -38,6 +38,15 @@ def test_encoding_equals_pycocotools(case: tuple[np.ndarray, tuple[int, int, int
     assert ours == {"size": list(full.shape), "counts": expected["counts"].decode("ascii")}
     assert np.array_equal(decode(ours), full)
     assert np.array_equal(coco.decode({**ours, "counts": ours["counts"].encode("ascii")}), full)
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
+def test_masks_that_are_encoded_together_are_as_each_alone(count: int) -> None:
+    rng = np.random.default_rng(count)
+    masks = [rng.random((37, 23)) < rng.choice([0.0, 0.02, 0.5, 0.98, 1.0]) for _ in range(count)]
+    found = list(encode_each((Runs.of_crop(mask, (0, 0, 23, 37), 37) for mask in masks), 23))
+    expected = [coco.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+    assert found == [{"size": [37, 23], "counts": each["counts"].decode("ascii")} for each in expected]
 
 
 @settings(max_examples=100, deadline=None)
