@@ -13,7 +13,8 @@
 * ``Blocks.upload_file_set`` has the paths of all uploads; ``Block.keep_in_cache`` those of the page's own files.
 * ``delete_files_created_by_app`` goes in a thread through ``Blocks.temp_file_sets``, among them each ``Block.temp_files``.
 * ``GradioMultiPartParser.parse`` keeps its files in ``_files_to_close_on_error``.
-* The page and its configuration depend on the request's head, on who has logged in, and on ``Blocks.config``.
+* The page, its configuration and its endpoints depend on four lines of the request's head (``route_utils.get_request_origin``), on who has logged in, and on
+  ``Blocks.config``; endpoints asked for without a page have the first asker's address for good.
 * ``LocalContext`` knows the event and the request of the thread that runs a handler.
 
 Where the page meets the models: one predictor per process, the network's work, and every failure in words.
@@ -25,7 +26,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -213,19 +213,20 @@ def drop_partial(error: BaseException) -> None:
         trace = trace.tb_next
 
 
-# What browsers and clients say of themselves that the page does not depend on; whatever else a request's head says, it may.
-_NO_MATTER = re.compile(
-    rb"accept(-.+)?|user-agent|connection|keep-alive|cache-control|pragma|cookie|referer|sec-.+|upgrade-insecure-requests|dnt|priority|te|if-.+"
-)
-# What is made the same for everyone: the page, its configuration, and the description of its endpoints, which gradio itself keeps, but writes anew as JSON.
-_MADE = ("/", "/config", "/config/", f"{route_utils.API_PREFIX}/info")
+# What gradio makes for everyone anew: the page, its configuration, and the description of its endpoints.
+_INFO = tuple(f"{route_utils.API_PREFIX}/info{end}" for end in ("", "/"))
+_MADE = ("/", "/config", "/config/", *_INFO)
+# What of a request's head gradio makes addresses in them of (``route_utils.get_request_origin``).
+_ADDRESSED = (b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 # Addresses of the page that are kept: a server has one or two, whatever strangers write into the heads of their requests.
 PAGES = 6
 
 
 class Pages:
-    """Answers with the page, its configuration and its endpoints as gradio has made them once. gradio makes the same two megabytes anew for everyone: 50 ms, in which the
-    event loop gets its turn late.
+    """Answers with the page, its configuration and its endpoints as gradio has made them once for an address. gradio makes the same two megabytes anew for
+    everyone: 50 ms, in which the event loop gets its turn late.
+
+    Of the endpoints gradio itself would keep the address that the first one asked for, and tell it to everybody; asked for those of the page, it does not.
 
     Args:
         app: gradio's.
@@ -245,10 +246,12 @@ class Pages:
             return
         # Beside the head, the plain values of the configuration: gradio sets some of them once it serves.
         facts = tuple((name, value) for name, value in self._blocks.config.items() if isinstance(value, str | int | float | None))
-        head = tuple(pair for pair in scope["headers"] if _NO_MATTER.fullmatch(pair[0]) is None)
+        head = tuple(pair for pair in scope["headers"] if pair[0] in _ADDRESSED)
         key = scope["path"], scope.get("root_path"), scope.get("scheme"), scope.get("server"), id(self._blocks.config), facts, head
-        if (answer := self._kept.get(key)) is None:
-            answer = []
+        if (answer := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+        else:
+            answer, scope = [], {**scope, "query_string": b"page="} if scope["path"] in _INFO else scope
 
             async def keep(message: Any) -> None:
                 answer.append(message)

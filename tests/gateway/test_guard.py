@@ -38,6 +38,9 @@ def test_the_page_says_where_it_was_asked_for(http):  # noqa: F811
         page, config = (http.get(path, headers={"host": host}) for path in ("/", "/config"))
         assert config.json()["root"] == f"http://{host}" and f"http://{host}" in page.text
     assert http.get("/", headers={"host": "b.example", "user-agent": "x"}).content == http.get("/", headers={"host": "b.example"}).content
+    for host, other in (("c.example", "d.example"), ("d.example", "c.example")):
+        told = http.get("/gradio_api/info", headers={"host": host})
+        assert "/segment" in told.json()["named_endpoints"] and host in told.text and other not in told.text, "the first one's address is nobody else's"
     assert http.get("/config", headers={"x-forwarded-host": "c.example", "x-forwarded-proto": "https"}).json()["root"] == "https://c.example"
 
 

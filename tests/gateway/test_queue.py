@@ -125,7 +125,7 @@ def test_the_page_is_made_once_for_each_head_that_it_depends_on():
 
     blocks = SimpleNamespace(config={"root": "a", "components": [1]})
     pages = queue.Pages(app, blocks)
-    assert ask() == ask() == ask("/", (b"user-agent", b"x"), (b"accept-language", b"zh"), (b"cookie", b"x=y")) == b"page 1"
+    assert ask() == ask() == ask("/", (b"user-agent", b"x"), (b"accept-language", b"zh"), (b"cookie", b"x=y"), (b"x-forwarded-for", b"1.2.3.4"), (b"x-request-id", b"7")) == b"page 1"
     assert ask("/", (b"x-forwarded-proto", b"https")) == b"page 2" and ask("/config") == b"page 3" and ask() == b"page 1"
     assert ask("/gradio_api/info") == b"page 4" == ask("/gradio_api/info")
     blocks.config["is_running"] = True
@@ -136,4 +136,6 @@ def test_the_page_is_made_once_for_each_head_that_it_depends_on():
         assert len(made) == count + 2, facts
     for number in range(20):
         ask("/", (b"host", f"{number}.org".encode()))
+        count = len(made)
+        assert ask("/", (b"host", b"0.org")) and len(made) == count, "what is asked for again and again is kept"
     assert len(pages._kept) == queue.PAGES and ask("/", (b"host", b"19.org")) == ask("/", (b"host", b"19.org"))
