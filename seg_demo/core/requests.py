@@ -572,8 +572,7 @@ class Limit:
 
 
 class SingleFlight:
-    """Calls under way, one per key at a time: whoever asks for the same thing meanwhile gets the same outcome, which is kept
-    no longer."""
+    """Calls under way, one per key at a time: whoever asks for the same thing meanwhile gets the same outcome, which is kept no longer."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -606,7 +605,10 @@ class SingleFlight:
                 begin(threading.Thread(target=made, name="single-flight", daemon=True))
                 self._running[key] = running
         wait(lambda seconds: futures.wait([running], seconds).done, fetching=True)
-        return running.result()
+        try:
+            return running.result()
+        finally:
+            del running  # which would hold the error whose frames hold it, the upload's among them
 
     def _make(self, key: Hashable, call: Callable[[], Any], future: futures.Future[Any]) -> None:
         value, failure = None, None
@@ -617,10 +619,8 @@ class SingleFlight:
         # First the key, then the outcome: who asks after having got it makes a new call.
         with self._lock:
             del self._running[key]
-        if failure is None:
-            future.set_result(value)
-        else:
-            future.set_exception(failure)
+        future.set_result(value) if failure is None else future.set_exception(failure)
+        del future, failure  # the error's frames would hold it
 
 
 class Admission:

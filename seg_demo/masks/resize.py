@@ -602,10 +602,7 @@ def _joint(order: tuple[int, ...], fused: bool, corners: Corners, weights: Weigh
     products = (above * left, above * right, below * left, below * right)
     total = corners[order[0]] * products[order[0]]
     for corner in order[1:]:
-        if fused:
-            total = torch.addcmul(total, corners[corner], products[corner])
-        else:
-            total = total + corners[corner] * products[corner]
+        total = torch.addcmul(total, corners[corner], products[corner]) if fused else total + corners[corner] * products[corner]
     return total
 
 
@@ -625,15 +622,18 @@ def alone(function: Callable[..., T], *arguments: object) -> T:
 
 
 def each(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """``function`` of every item without gradients, each by one thread and several at the same time; in the items' order.
-
-    Not for calls from within :func:`alone` or itself, which would wait for threads that wait for them.
+    """``function`` of every item without gradients, each by one thread and several at the same time; in the items' order. Not for calls from within
+    :func:`alone` or itself, which would wait for threads that wait for them.
 
     Args:
         function: of torch; it lets go of Python's lock where it computes.
         items: as many as there are processors keep all of them busy.
     """
-    return [future.result() for future in [_workers().submit(_run, function, (item,)) for item in items]]
+    futures = [_workers().submit(_run, function, (item,)) for item in items][::-1]
+    try:
+        return [futures.pop().result() for _ in range(len(futures))]
+    finally:
+        futures.clear()  # an error's frames would hold the futures, and one of them the error: a circle, with all pixels
 
 
 def _run(function: Callable[..., T], arguments: tuple[object, ...]) -> T:
